@@ -1,0 +1,92 @@
+"""The one container: many sequences of different lengths, laid end to end.
+
+A part of the data (train, validation, test) is the same arrays with other bounds, so splitting copies
+nothing and windows are cut only when a batch asks for them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of steps, with what is known of each.
+
+    Sequence `k` is `values[starts[k]:stops[k]]`. Where it is one part of a longer sequence, the whole begins
+    at `first[k]`: a forecast from the first step of a test part may look back to there.
+    """
+
+    values: Array  # [all steps, columns], float64 or an integer type
+    starts: Array  # [sequences] int64
+    stops: Array  # [sequences] int64
+    first: Array  # [sequences] int64, <= starts
+    ids: Array  # [sequences] str
+    columns: tuple[str, ...]  # names of the columns of values
+    times: Array | None = None  # [all steps] datetime64[us] or int64, ascending in each sequence
+    step: str = ""  # what lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo"); "" unknown
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # column of texts -> its texts;
+    # values then holds positions in that tuple, NaN where the cell is empty
+    static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
+    labels: Array | None = None  # [sequences] str, "" where unknown
+    groups: Array | None = None  # [sequences] str
+    source: str = "the data"  # for messages: a file name, or "the array"
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, k: int) -> Array:
+        return self.values[self.starts[k] : self.stops[k]]  # [steps, columns]
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[k] for k in range(len(self)))
+
+    @property
+    def lengths(self) -> Array:
+        """Steps of each sequence, [sequences]."""
+        return self.stops - self.starts
+
+    def chosen(self, which: Array) -> "Sequences":
+        """The sequences at these positions, in this order, over the same values."""
+        return replace(
+            self,
+            starts=self.starts[which],
+            stops=self.stops[which],
+            first=self.first[which],
+            ids=self.ids[which],
+            static={name: column[which] for name, column in self.static.items()},
+            labels=None if self.labels is None else self.labels[which],
+            groups=None if self.groups is None else self.groups[which],
+        )
+
+    def between(self, starts: Array, stops: Array) -> "Sequences":
+        """The same sequences with other bounds; `first` stays, so windows may look back."""
+        return replace(self, starts=starts, stops=stops)
+
+
+def from_arrays(
+    arrays: list[Array], *, columns: tuple[str, ...] = (), ids: Array | None = None, **known: Any
+) -> Sequences:
+    """Sequences from a list of arrays [steps] or [steps, columns] of any lengths.
+
+    >>> from_arrays([np.zeros(3), np.ones(5)]).lengths
+    array([3, 5])
+    """
+    tables = [array[:, None] if array.ndim == 1 else array for array in map(np.asarray, arrays)]
+    stops = np.cumsum([len(table) for table in tables], dtype=np.int64)
+    starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
+    values = np.concatenate(tables)
+    return Sequences(
+        values=values,
+        starts=starts,
+        stops=stops,
+        first=starts,
+        ids=np.arange(len(tables)).astype(str) if ids is None else ids,
+        columns=columns or tuple(f"x{number}" for number in range(values.shape[1])),
+        **known,
+    )

@@ -1,0 +1,28 @@
+"""What can go wrong, as a tree.
+
+GatewiseError        anything the user can mend; its text says what came, what was wanted and what to do
+  DataError          a file, a table or an array is not what the task needs
+  ConfigError        a setting is unknown, of the wrong type or at odds with another
+  TrainingError      training cannot go on (a loss that is not a number)
+  ArtefactError      a run folder is damaged, incomplete or from a newer version
+"""
+
+
+class GatewiseError(Exception):
+    """Anything that the user can mend: the command line prints it as one sentence and exits with 1."""
+
+
+class DataError(GatewiseError):
+    """A file, a table or an array is not what the task needs."""
+
+
+class ConfigError(GatewiseError):
+    """A setting is unknown, of the wrong type or at odds with another."""
+
+
+class TrainingError(GatewiseError):
+    """Training cannot go on."""
+
+
+class ArtefactError(GatewiseError):
+    """A run folder is damaged, incomplete or was written by a newer version."""

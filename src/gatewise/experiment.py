@@ -1,0 +1,263 @@
+"""The settings of a run: dataclasses, read from and written to TOML.
+
+Every key is optional. A number that is 0, a text or a list that is empty means "not given": gatewise then
+guesses from the training part and says what it guessed. The resolved settings are saved with the run.
+"""
+
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from gatewise.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """`[data]`: where the sequences are and what their columns mean."""
+
+    path: str = ""
+    test: str = ""  # the test part, when it is kept in a file of its own
+    labels: str = ""  # the labels of an IDX file, when they cannot be found by its name
+    layout: Literal["auto", "long", "wide"] = "auto"  # one row a step, or one row a sequence
+    id: tuple[str, ...] = ()  # the columns whose values together name a sequence
+    time: str = ""
+    time_format: str = ""  # as in strptime, when the times are not ISO 8601
+    target: tuple[str, ...] = ()  # forecast: the columns to forecast
+    past: tuple[str, ...] = ()  # forecast: covariates known only up to now
+    known: tuple[str, ...] = ()  # forecast: covariates known ahead (holidays, prices)
+    static: tuple[str, ...] = ()  # one value a sequence
+    features: tuple[str, ...] = ()  # classify: the columns to read; empty: every column of numbers
+    label: str = ""  # classify: the column of labels
+    group: str = ""  # sequences of one group (a person, a machine) stay in one part
+    missing: Literal["error", "previous", "linear", "zero"] = "error"
+    missing_values: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+    duplicates: Literal["error", "first", "last", "mean", "sum"] = "error"
+    gaps: Literal["error", "fill", "ignore"] = "error"  # steps missing from a regular series
+    rare_labels: Literal["error", "drop", "train"] = "error"  # labels with too few to split
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """`[split]`: below 1 a share, from 1 on a count (steps of a series, or sequences)."""
+
+    train: float = 0.0  # 0: all that is left
+    validation: float = 0.1
+    test: float = 0.2
+    by: Literal["auto", "time", "label", "group", "random"] = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """`[preparation]`: the steps fitted on the training part."""
+
+    scale: Literal["auto", "standard", "minmax", "none"] = "auto"
+    scale_by: Literal["auto", "series", "column", "all"] = "auto"
+    constant: Literal["drop", "keep", "error"] = "drop"  # columns that never change in training
+    unseen: Literal["unknown", "error"] = "unknown"  # categories met only after training
+    calendar: tuple[str, ...] = ("auto",)  # hour, weekday, monthday, yearday, month; or none
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """`[task]`: what is asked."""
+
+    name: str = ""
+    horizon: int = 0
+    lookback: int = 0
+    season: int = 0  # steps; 1 says that there is none
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    window: int = 0  # classify: cut long sequences into windows of so many steps
+    stride: int = 0  # steps from one window to the next; 0: 1 for forecast, the window for classify
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """`[network]`: the Keras model."""
+
+    kind: Literal["auto", "stack", "segments"] = "auto"
+    units: tuple[int, ...] = ()  # one number a layer
+    bidirectional: bool = False
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    dropout: float = 0.0  # on the inputs of each LSTM, and before the last dense layer
+    recurrent_dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+    normalization: Literal["none", "batch", "layer"] = "none"
+    pooling: Literal["last", "mean", "max", "attention"] = "last"
+    dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
+    dense_activation: str = "relu"
+    segment: int = 0  # forecast: steps of the window that one LSTM step reads
+    subtract: Literal["auto", "last", "none"] = "auto"  # forecast: what each window is measured from
+    channels: Literal["auto", "independent", "joint"] = "auto"  # forecast: several targets
+    build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """`[training]`: how the network is fitted."""
+
+    epochs: int = 0
+    batch_size: int = 0
+    optimizer: str = "adam"
+    learning_rate: float = 0.0  # 0: the optimizer's own
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
+    warmup: float = 0.0  # share of all steps over which the learning rate rises from zero
+    loss: str = "auto"
+    label_smoothing: float = 0.0
+    class_weight: Literal["none", "balanced"] = "none"
+    clip_norm: float = -1.0  # -1: 1.0 unless the optimizer is given options; 0: no clipping
+    clip_value: float = 0.0
+    patience: int = -1  # epochs without a better validation loss; -1: a sixth of them; 0: never stop
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """`[evaluation]`: how the answer is judged."""
+
+    metric: str = "auto"  # the one the verdict speaks of
+    scaled: bool = False  # forecast: errors on the scaled values, as papers report them
+    stride: int = 0  # forecast: steps between origins; 0: 1, or so many that 10,000 origins remain
+    resamples: int = 2000
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`[engine]`: which LSTM kernels run."""
+
+    kind: Literal["auto", "stock"] = "auto"
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """`[report]`: the page."""
+
+    title: str = ""
+    examples: int = 6
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All settings of one run, a section each."""
+
+    data: DataSettings = DataSettings()
+    split: SplitSettings = SplitSettings()
+    preparation: PreparationSettings = PreparationSettings()
+    task: TaskSettings = TaskSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    engine: EngineSettings = EngineSettings()
+    report: ReportSettings = ReportSettings()
+
+    def having(self, section: str, **values: Any) -> "Experiment":
+        """The same experiment with some keys of one section changed."""
+        return replace(self, **{section: replace(getattr(self, section), **values)})
+
+
+def from_toml(path: Path) -> Experiment:
+    """Read an experiment from a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a section, a key or a value is not known.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no settings file {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+    return from_mapping(given)
+
+
+def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:
+    """Lay the given sections and keys over `base` (by default: over the defaults).
+
+    >>> from_mapping({"training": {"epochs": 3}}).training.epochs
+    3
+    """
+    experiment = base or Experiment()
+    for section, values in given.items():
+        known = [one.name for one in fields(Experiment)]
+        if section not in known:
+            raise ConfigError(f"There is no section [{section}]. {_hint(section, known)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+        current = getattr(experiment, section)
+        experiment = replace(experiment, **{section: _section(section, current, values)})
+    return experiment
+
+
+def from_assignments(assignments: Iterable[str], base: Experiment) -> Experiment:
+    """Lay `section.key=value` texts over `base`; values are read as TOML, else as plain text.
+
+    >>> from_assignments(["network.units=[32, 16]", "data.time=day"], Experiment()).network.units
+    (32, 16)
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise ConfigError(f"--set wants section.key=value. Received: {assignment!r}.")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        base = from_mapping({section: {key: value}}, base)
+    return base
+
+
+def to_toml(experiment: Experiment) -> str:
+    """The full experiment as TOML; `from_mapping(tomllib.loads(...))` gives it back."""
+    return tomli_w.dumps(asdict(experiment))
+
+
+def _section(section: str, current: Any, given: Mapping[str, Any]) -> Any:
+    kinds = typing.get_type_hints(type(current))
+    for key in given:
+        if key not in kinds:
+            raise ConfigError(f"[{section}] has no key '{key}'. {_hint(key, kinds)}")
+    values = {key: _value(f"{section}.{key}", kinds[key], value) for key, value in given.items()}
+    return replace(current, **values)
+
+
+def _value(name: str, kind: Any, value: Any) -> Any:
+    """`value` as the dataclass wants it, or a ConfigError that says what it wants."""
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ConfigError(f"{name} wants one of {', '.join(choices)}. Received: {value!r}.")
+        return value
+    if origin is tuple:
+        inner = typing.get_args(kind)[0]
+        listed = value if isinstance(value, list | tuple) else [value]
+        return tuple(_value(name, inner, one) for one in listed)
+    if origin is dict or isinstance(kind, types.GenericAlias):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} wants a table of keys and values. Received: {value!r}.")
+        return dict(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+        raise ConfigError(f"{name} wants {words[kind]}. Received: {value!r}.")
+    return value
+
+
+def _hint(given: str, known: Iterable[str]) -> str:
+    near = get_close_matches(given, list(known), n=1)
+    return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
