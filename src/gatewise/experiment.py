@@ -1,7 +1,8 @@
 """The settings of a run: dataclasses, read from and written to TOML.
 
-Every key is optional. A number that is 0, a text or a list that is empty means "not given": gatewise then
-guesses from the training part and says what it guessed. The resolved settings are saved with the run.
+Every key is optional. A number that is 0, a text or a list that is empty means "not given":
+gatewise then guesses from the training part and says what it guessed. The resolved settings are
+saved with the run.
 """
 
 import tomllib
@@ -40,7 +41,6 @@ class DataSettings:
     missing_values: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
     duplicates: Literal["error", "first", "last", "mean", "sum"] = "error"
     gaps: Literal["error", "fill", "ignore"] = "error"  # steps missing from a regular series
-    rare_labels: Literal["error", "drop", "train"] = "error"  # labels with too few to split
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class SplitSettings:
     validation: float = 0.1
     test: float = 0.2
     by: Literal["auto", "time", "label", "group", "random"] = "auto"
+    rare_labels: Literal["error", "drop", "train"] = "error"  # labels too few for every part
     seed: int = 0
 
 
@@ -87,7 +88,7 @@ class NetworkSettings:
     bidirectional: bool = False
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
-    dropout: float = 0.0  # on the inputs of each LSTM, and before the last dense layer
+    dropout: float = -1.0  # on inputs of LSTM and dense layers; -1: none in stack, 0.3 in segments
     recurrent_dropout: float = 0.0
     l1: float = 0.0
     l2: float = 0.0
@@ -96,7 +97,9 @@ class NetworkSettings:
     dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
     dense_activation: str = "relu"
     segment: int = 0  # forecast: steps of the window that one LSTM step reads
-    subtract: Literal["auto", "last", "none"] = "auto"  # forecast: what each window is measured from
+    subtract: Literal["auto", "last", "none"] = (
+        "auto"  # forecast: what each window is measured from
+    )
     channels: Literal["auto", "independent", "joint"] = "auto"  # forecast: several targets
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
@@ -115,9 +118,11 @@ class TrainingSettings:
     loss: str = "auto"
     label_smoothing: float = 0.0
     class_weight: Literal["none", "balanced"] = "none"
-    clip_norm: float = -1.0  # -1: 1.0 unless the optimizer is given options; 0: no clipping
+    clip_norm: float = 1.0  # 0: no clipping
     clip_value: float = 0.0
-    patience: int = -1  # epochs without a better validation loss; -1: a sixth of them; 0: never stop
+    patience: int = (
+        -1
+    )  # epochs without a better validation loss; -1: a sixth of them; 0: never stop
     seed: int = 0
 
 
@@ -199,23 +204,20 @@ def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Ex
     return experiment
 
 
-def from_assignments(assignments: Iterable[str], base: Experiment) -> Experiment:
-    """Lay `section.key=value` texts over `base`; values are read as TOML, else as plain text.
+def assignment(text: str) -> tuple[str, str, Any]:
+    """`section.key=value` in its three parts; the value is read as TOML, else as plain text.
 
-    >>> from_assignments(["network.units=[32, 16]", "data.time=day"], Experiment()).network.units
-    (32, 16)
+    >>> assignment("network.units=[32, 16]"), assignment("data.time=day")
+    (('network', 'units', [32, 16]), ('data', 'time', 'day'))
     """
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        section, dot, key = name.strip().partition(".")
-        if not (equals and dot and key):
-            raise ConfigError(f"--set wants section.key=value. Received: {assignment!r}.")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
-        base = from_mapping({section: {key: value}}, base)
-    return base
+    name, equals, written = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(f"--set wants section.key=value. Received: {text!r}.")
+    try:
+        return section, key, tomllib.loads(f"value = {written}")["value"]
+    except tomllib.TOMLDecodeError:
+        return section, key, written.strip()
 
 
 def to_toml(experiment: Experiment) -> str:

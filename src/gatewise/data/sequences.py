@@ -1,7 +1,7 @@
 """The one container: many sequences of different lengths, laid end to end.
 
-A part of the data (train, validation, test) is the same arrays with other bounds, so splitting copies
-nothing and windows are cut only when a batch asks for them.
+A part of the data (train, validation, test) is the same arrays with other bounds, so splitting
+copies nothing and windows are cut only when a batch asks for them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,8 +18,9 @@ Array = NDArray[Any]
 class Sequences:
     """Sequences of steps, with what is known of each.
 
-    Sequence `k` is `values[starts[k]:stops[k]]`. Where it is one part of a longer sequence, the whole begins
-    at `first[k]`: a forecast from the first step of a test part may look back to there.
+    Sequence `k` is `values[starts[k]:stops[k]]`. Where it is one part of a longer sequence, the
+    whole begins at `first[k]`: a forecast from the first step of a test part may look back to
+    there.
     """
 
     values: Array  # [all steps, columns], float64 or an integer type
@@ -30,7 +31,9 @@ class Sequences:
     columns: tuple[str, ...]  # names of the columns of values
     times: Array | None = None  # [all steps] datetime64[us] or int64, ascending in each sequence
     step: str = ""  # what lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo"); "" unknown
-    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # column of texts -> its texts;
+    levels: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # column of texts -> its texts;
     # values then holds positions in that tuple, NaN where the cell is empty
     static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
     labels: Array | None = None  # [sequences] str, "" where unknown

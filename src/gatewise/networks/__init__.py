@@ -1,0 +1,63 @@
+"""Keras models, built from plain Keras layers, so that a saved one opens without gatewise."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from gatewise.errors import ConfigError
+from gatewise.experiment import NetworkSettings
+from gatewise.networks.segments import segments
+from gatewise.networks.stack import stack
+from gatewise.tasks.task import Shapes
+
+Builder = Callable[[Shapes, NetworkSettings], keras.Model]
+
+NETWORKS: dict[str, Builder] = {"stack": stack, "segments": segments}
+
+
+def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None) -> keras.Model:
+    """The network for these shapes: the user's own, the one named, or the task's default.
+
+    Raises:
+        ConfigError: the user's own file or function cannot be used, or its model does not fit the shapes.
+    """
+    own = own or (_from_file(settings.build) if settings.build else None)
+    if own is None:
+        kind = settings.kind
+        if kind == "auto":
+            kind = "segments" if "past" in shapes.inputs else "stack"
+        return NETWORKS[kind](shapes, settings)
+    network = own(shapes, settings)
+    if not isinstance(network, keras.Model):
+        raise ConfigError(
+            f"Your network function must return a keras.Model. Received: {network!r}."
+        )
+    given = tuple(network.output_shape[1:]) if isinstance(network.output_shape, tuple) else ()
+    if given != tuple(shapes.output):
+        raise ConfigError(
+            f"Your network's output has shape {given}; this data needs {tuple(shapes.output)} "
+            "(without the batch dimension)."
+        )
+    return network
+
+
+def _from_file(place: str) -> Builder:
+    """The function that "file.py:function" names."""
+    path, colon, name = place.rpartition(":")
+    if not colon or not Path(path).is_file():
+        raise ConfigError(
+            f'network.build wants "file.py:function" of a file that is there. Received: {place!r}.'
+        )
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Any = getattr(module, name, None)
+    if not callable(found):
+        raise ConfigError(f"{path} has no function {name}.")
+    builder: Builder = found
+    return builder

@@ -1,0 +1,246 @@
+"""save(), load(): one folder, nothing pickled.
+
+A run is written under a temporary name beside its place and moved there when it is whole, so a
+folder with a run's name is always a whole run. Loading checks every byte against the manifest and
+runs nothing.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from gatewise.data.preparation import Preparation
+from gatewise.errors import ArtefactError, ConfigError
+from gatewise.experiment import Experiment, from_mapping, to_toml
+
+FORMAT = 1
+MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml"
+BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
+HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
+REPORT, ENVIRONMENT = "report.html", "environment.json"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A trained model with everything that prediction needs."""
+
+    folder: Path | None  # None: trained in this process and not saved
+    experiment: Experiment
+    preparation: Preparation
+    network: keras.Model
+    baselines: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model; a plain one, to use as any other."""
+        return self.network
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Nothing is overwritten silently: refuse before the work, not after it.
+
+    Raises:
+        ConfigError: the folder exists and may not be replaced, or cannot be written beside.
+    """
+    if folder.exists():
+        if not overwrite:
+            raise ConfigError(
+                f"{folder} exists. Choose another -o, or give --overwrite to replace it."
+            )
+        if not (folder / MANIFEST).is_file():
+            raise ConfigError(
+                f"{folder} is not a run folder, so it is not replaced. Choose another -o."
+            )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder.parent} cannot be made: {error.strerror}.") from None
+    if not os.access(folder.parent, os.W_OK):
+        raise ConfigError(f"{folder.parent} cannot be written to. Choose another -o.")
+
+
+@contextmanager
+def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder to write a run into; whole, it is moved to its place, else it is removed."""
+    check_free(folder, overwrite=overwrite)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
+        seal(draft)
+        draft.chmod(0o755)  # mkdtemp makes it for its owner alone
+        old = None
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            folder.rename(old / folder.name)
+        draft.rename(folder)
+        if old is not None:
+            shutil.rmtree(old)
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft)
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest: the format number and the SHA-256 of every other file."""
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    write_json(
+        folder / MANIFEST,
+        {
+            "format": FORMAT,
+            "gatewise": importlib.metadata.version("gatewise"),
+            "files": {path.name: _digest(path) for path in files},
+        },
+    )
+
+
+def save_parts(
+    folder: Path, experiment: Experiment, preparation: Preparation, network: keras.Model
+) -> None:
+    """Settings, preparation and model; the model without its loss, so that plain Keras opens it."""
+    (folder / SETTINGS).write_text(to_toml(experiment), encoding="utf-8")
+    write_json(folder / PREPARATION, preparation.to_json())
+    plain(network).save(folder / MODEL)
+
+
+def plain(network: keras.Model) -> keras.Model:
+    """The same layers and weights without optimizer and loss, which may be ours."""
+    if getattr(network, "inputs", None) and type(network) in (keras.Model, keras.Sequential):
+        return keras.Model(network.input, network.output, name=network.name)
+    return network
+
+
+def load(folder: str | Path) -> Artefact:
+    """A saved run, checked against its manifest.
+
+    Raises:
+        ArtefactError: no run folder, a missing or changed file, or a newer format.
+    """
+    folder = Path(folder)
+    verify(folder)
+    experiment = from_mapping(tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+    try:
+        network = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtefactError(
+            f"Keras cannot open {folder / MODEL}: {reason} Layers of your own must be registered "
+            "(keras.saving.register_keras_serializable) and imported before loading."
+        ) from error
+    return Artefact(
+        folder=folder,
+        experiment=experiment,
+        preparation=Preparation.from_json(read_json(folder / PREPARATION)),
+        network=network,
+        baselines=read_json(folder / BASELINES),
+        metrics=read_json(folder / METRICS),
+    )
+
+
+def verify(folder: Path) -> None:
+    """Every file is there, and is what the manifest says.
+
+    Raises:
+        ArtefactError: it is not.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ArtefactError(f"{folder} is not a run folder: it has no {MANIFEST}.")
+    try:
+        manifest = read_json(folder / MANIFEST)
+        number, files = int(manifest["format"]), dict(manifest["files"])
+    except (ValueError, KeyError, TypeError):
+        raise ArtefactError(
+            f"{folder / MANIFEST} is damaged. Restore the folder from a copy."
+        ) from None
+    if number > FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {number}, and this version of gatewise reads up to {FORMAT}. "
+            f"Install gatewise {manifest.get('gatewise', 'of a newer version')} or newer."
+        )
+    for name in (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS):
+        if name not in files:
+            raise ArtefactError(
+                f"{folder / MANIFEST} does not list {name}. Restore the folder from a copy."
+            )
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ArtefactError(
+                f"{folder} is incomplete: {name} is missing. Restore it from a copy."
+            )
+        if _digest(path) != digest:
+            raise ArtefactError(
+                f"{path} is not the file that was saved (its SHA-256 differs). Restore it from a copy."
+            )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON with sorted-out numbers: one that is not finite is null."""
+    text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def finite(content: Any) -> Any:
+    """The same content in plain Python, with None for every number that JSON cannot hold."""
+    if isinstance(content, Mapping):
+        return {str(key): finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    if hasattr(content, "item"):
+        content = content.item()
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def environment() -> dict[str, Any]:
+    """What the run was made with."""
+    packages = (
+        "gatewise",
+        "keras",
+        "jax",
+        "tensorflow",
+        "torch",
+        "numpy",
+        "polars",
+        "scikit-learn",
+    )
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+    }

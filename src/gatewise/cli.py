@@ -1,0 +1,336 @@
+"""The verbs: the only place that prints. Everything heavy is imported inside the verb that needs it."""
+
+import json
+import logging
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gatewise.errors import ConfigError, GatewiseError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    help="LSTMs in Keras, from a data file to a trained, judged and saved model.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DataArgument = Annotated[
+    str | None, typer.Argument(help="A file, or a name of `gatewise datasets`.", show_default=False)
+]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object on standard output, and nothing else there."
+    ),
+]
+
+
+@app.command()
+def train(
+    data: DataArgument = None,
+    task: Annotated[
+        str, typer.Option(help="forecast or classify; guessed when that is safe.")
+    ] = "",
+    target: Annotated[
+        list[str] | None, typer.Option(help="A column to forecast, or the label; repeatable.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, as TOML.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder to make.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(help="Steps to forecast.")] = None,
+    lookback: Annotated[int | None, typer.Option(help="Steps that the network looks back.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part, at most.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan; train nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network on DATA, judge it beside baselines, save it and write the report."""
+    from gatewise import pipeline
+
+    flags: dict[str, dict[str, Any]] = {
+        "task": {"name": task} if task else {},
+        "training": {},
+        "data": {},
+    }
+    flags["task"] |= {
+        key: n for key, n in (("horizon", horizon), ("lookback", lookback)) if n is not None
+    }
+    flags["training"] |= {
+        key: n for key, n in (("epochs", epochs), ("seed", seed)) if n is not None
+    }
+    layers: list[Mapping[str, Any]] = [_toml(config)] if config else []
+    layers += [_assignment(text) for text in assignments or []]
+    if target:
+        flags["data"] |= pipeline.target_setting(target, [*layers, flags], data)
+    experiment, _ = pipeline.experiment_for(data, [*layers, flags])
+    if dry_run:
+        _show_plan(pipeline.make_ready(experiment), as_json=as_json)
+        return
+    folder = output or pipeline.free_folder(experiment)
+    console = _console(as_json)
+    with _Screen(console) as screen:
+        finished = pipeline.run(experiment, folder=folder, watch=screen.watch, overwrite=overwrite)
+    _show(finished.metrics, as_json=as_json)
+    if not as_json:
+        stopped = finished.metrics["stopped"]
+        if stopped:
+            best = finished.metrics["best_epoch"]
+            console.print(
+                f"Training ended early: {stopped}. The weights are those of epoch {best}."
+            )
+        console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str, typer.Argument(help="New data that holds the truth.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Score a trained model on DATA, beside the baselines saved with it."""
+    from gatewise import prediction
+
+    _show(prediction.evaluate(run, data), as_json=as_json)
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    data: Annotated[
+        str, typer.Argument(help="Raw data, as the training data was.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A .csv, .parquet or .jsonl file; else standard output."
+        ),
+    ] = None,
+) -> None:
+    """Answer DATA with a trained model: rows in the same order, ids kept."""
+    from gatewise import prediction
+
+    found = prediction.predict(run, data)
+    if output is None:
+        typer.echo(found.write_csv(), nl=False)
+        return
+    writers = {
+        ".csv": found.write_csv,
+        ".parquet": found.write_parquet,
+        ".jsonl": found.write_ndjson,
+    }
+    if output.suffix not in writers:
+        raise ConfigError(f"-o wants a name ending in {', '.join(writers)}. Received: {output}.")
+    writers[output.suffix](output)
+    typer.echo(f"{len(found)} rows in {output}", err=True)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write the page of a run again."""
+    from gatewise import pipeline
+
+    typer.echo(f"Report: {pipeline.report(run)}")
+
+
+@app.command()
+def datasets(as_json: JsonOption = False) -> None:
+    """List the data sets that ship with gatewise, with source and licence."""
+    from gatewise.data.datasets import DATASETS
+
+    if as_json:
+        typer.echo(json.dumps({name: _described(one) for name, one in DATASETS.items()}, indent=1))
+        return
+    for name, one in DATASETS.items():
+        typer.secho(name, bold=True)
+        for key, value in _described(one).items():
+            typer.echo(f"  {key:8} {value}")
+
+
+def _described(one: Any) -> dict[str, str]:
+    return {
+        "title": one.title,
+        "task": one.task,
+        "size": one.size,
+        "source": one.source,
+        "licence": one.licence,
+    }
+
+
+@app.command()
+def info(as_json: JsonOption = False) -> None:
+    """Say what this machine will use: versions, backend, engine."""
+    from gatewise.artefact import environment
+    from gatewise.pipeline import ENGINE
+
+    found = environment() | {"engine": f"{ENGINE['kind']}: {ENGINE['reason']}"}
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for key, value in found.items():
+        typer.echo(f"{key:14} {value}")
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no settings file {path}.") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}.") from None
+
+
+def _assignment(text: str) -> dict[str, dict[str, Any]]:
+    from gatewise.experiment import assignment
+
+    section, key, value = assignment(text)
+    return {section: {key: value}}
+
+
+def _console(as_json: bool) -> "Console":
+    """Progress goes to standard output, or beside it when that is for JSON alone."""
+    from rich.console import Console
+
+    return Console(stderr=as_json, highlight=False)
+
+
+class _Screen:
+    """Notes and epoch lines; on a terminal, a live bar below them."""
+
+    def __init__(self, console: "Console") -> None:
+        self.console = console
+        self.bar: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> "_Screen":
+        if self.console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("preparing", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def watch(self, progress: Any, epoch_over: bool) -> None:
+        if epoch_over:
+            self.console.print(progress.line(), soft_wrap=True)
+        elif self.bar is not None:
+            self.bar.update(
+                self.task,
+                description=f"epoch {progress.epoch}/{progress.epochs}",
+                completed=progress.step,
+                total=progress.steps,
+            )
+
+
+def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
+    """The table and the verdict, or the one JSON object."""
+    if as_json:
+        from gatewise.artefact import finite
+
+        kept = {key: value for key, value in metrics.items() if key != "details"}
+        typer.echo(json.dumps(finite(kept), ensure_ascii=False, allow_nan=False))
+        return
+    if not metrics["verdict"]:
+        typer.echo("There was no test part, so there is no verdict.")
+        return
+    from rich.table import Table
+
+    console = _console(False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    rows = {"LSTM": metrics["metrics"]} | dict(metrics["baselines"])
+    for name in metrics["metrics"]:
+        table.add_column(name, justify="right")
+    for name, scores in rows.items():
+        cells = [_cell(scores[key]) for key in metrics["metrics"]]
+        table.add_row(name, *cells, style="bold" if name == "LSTM" else "")
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.4g}"
+
+
+def _show_plan(ready: Any, *, as_json: bool) -> None:
+    from gatewise.experiment import to_toml
+    from gatewise.pipeline import part_sizes
+
+    plan = {
+        "task": ready.task.name,
+        "parts": part_sizes(ready),
+        "parameters": ready.network.count_params(),
+        "notes": ready.notes,
+        "settings": tomllib.loads(to_toml(ready.experiment)),
+    }
+    if as_json:
+        typer.echo(json.dumps(plan, ensure_ascii=False))
+        return
+    for note in ready.notes:
+        typer.echo(note)
+    for name, size in plan["parts"].items():
+        typer.echo(f"{name:10} " + ", ".join(f"{count} {what}" for what, count in size.items()))
+    ready.network.summary(print_fn=typer.echo)
+    typer.echo("Nothing was trained (--dry-run).")
+
+
+class _Notes(logging.Handler):
+    """What the library says goes to the screen, a sentence a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err = "--json" in sys.argv or record.levelno > logging.INFO or "predict" in sys.argv[1:2]
+        typer.echo(record.getMessage(), err=err)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one sentence and exit status 1."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    log = logging.getLogger("gatewise")
+    log.setLevel(logging.INFO)
+    log.addHandler(_Notes())
+    try:
+        app()
+    except GatewiseError as error:
+        typer.echo(f"gatewise: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("gatewise: stopped; nothing was saved.", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python would complain again at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

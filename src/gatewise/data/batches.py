@@ -1,0 +1,115 @@
+"""Bucket by length, shuffle, pad: which examples make up which batch.
+
+Every padded length that a batch can have costs one compilation of the training step, so there are
+few of them; and what is left over in a bucket moves up to the next longer one, so that only the
+last batch of an epoch is smaller than the others, as in plain Keras.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatewise.data.sequences import Array, Sequences
+from gatewise.data.windows import Windows
+
+BUCKETS = 6
+PADDING = -1.0e9  # a step whose every value is this is padding; scaled data never comes near it
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a network is trained on and asked about, cut from the data only when a batch needs it."""
+
+    of: Windows | Sequences  # where they are cut from, in their own units
+    lengths: Array  # [examples] steps of each
+    inputs: Callable[[Array, int], Mapping[str, Array]]  # positions, padded length -> arrays
+    targets: Callable[[Array], Array]  # positions -> what the network should say
+    weights: Array | None = None  # [examples] how much each counts in the loss
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One epoch: batch b holds `order[starts[b]:stops[b]]`, padded to `lengths[b]` steps."""
+
+    order: Array
+    starts: Array
+    stops: Array
+    lengths: Array
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, b: int) -> tuple[Array, int]:
+        return self.order[self.starts[b] : self.stops[b]], int(self.lengths[b])
+
+
+def edges(lengths: Array, padded: bool) -> Array:
+    """The lengths that batches are padded to: all that occur, or at most BUCKETS of them."""
+    distinct = np.unique(lengths)
+    if not padded or len(distinct) <= BUCKETS:
+        return distinct
+    shares = np.linspace(0, 1, BUCKETS + 1)[1:]
+    return np.unique(np.quantile(lengths, shares, method="higher"))
+
+
+def plan(
+    lengths: Array, batch_size: int, *, padded: bool, random: np.random.Generator | None = None
+) -> Plan:
+    """Batches of like length; shuffled when `random` is given, in the given order when it is not.
+
+    `padded=False` says that the network has no mask: then only equal lengths share a batch.
+    """
+    if len(lengths) and lengths.strides == (0,):  # windows: all of one length, never written out
+        return _equal(len(lengths), int(lengths[0]), batch_size, random)
+    ends = edges(lengths, padded)
+    if len(ends) <= 1:
+        return _equal(len(lengths), int(ends[0]) if len(ends) else 0, batch_size, random)
+    order, starts, stops, batch_lengths = [], [], [], []
+    bucket_of = np.searchsorted(ends, lengths)
+    waiting = np.empty(0, dtype=np.int64)
+    done = 0
+    for bucket, end in enumerate(ends):
+        members = np.flatnonzero(bucket_of == bucket)
+        if random is not None:
+            random.shuffle(members)
+        members = np.concatenate([waiting, members])
+        last = bucket == len(ends) - 1 or not padded
+        full = len(members) if last else len(members) - len(members) % batch_size
+        waiting = members[full:]
+        order.append(members[:full])
+        begins = np.arange(0, full, batch_size)
+        starts.append(done + begins)
+        stops.append(done + np.minimum(begins + batch_size, full))
+        batch_lengths.append(np.full(len(begins), end))
+        done += full
+    parts = [np.concatenate(one) for one in (order, starts, stops, batch_lengths)]
+    if random is not None:
+        mixed = random.permutation(len(parts[1]))
+        parts[1:] = [one[mixed] for one in parts[1:]]
+    return Plan(*parts)
+
+
+def _equal(count: int, length: int, batch_size: int, random: np.random.Generator | None) -> Plan:
+    order = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+    if random is not None:
+        random.shuffle(order)
+    starts = np.arange(0, count, batch_size)
+    stops = np.minimum(starts + batch_size, count)
+    return Plan(order, starts, stops, np.full(len(starts), length))
+
+
+def gather(sequences: Sequences, which: Array, length: int) -> tuple[Array, Array | None]:
+    """The chosen sequences as [chosen, length, columns], and which of its steps are real.
+
+    The second is None when every step is. What stands at the others is left to the caller.
+    """
+    starts, stops = sequences.starts[which], sequences.stops[which]
+    positions = starts[:, None] + np.arange(length)  # [chosen, length]
+    if (stops - starts == length).all():
+        return sequences.values[positions], None
+    real = positions < stops[:, None]
+    return sequences.values[np.where(real, positions, starts[:, None])], real

@@ -1,0 +1,170 @@
+"""Files, tables and arrays -> Sequences: the kind of a file is told by its name, and stated."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gatewise.data import arrays, columns, policies, steps, tables
+from gatewise.data.arrays import Arrays
+from gatewise.data.sequences import Sequences
+from gatewise.data.tables import Table
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import DataSettings
+
+FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data sets
+
+READERS: dict[str, Callable[[Path, DataSettings], Table | Arrays]] = {
+    ".csv": lambda path, _: tables.delimited(path, ","),
+    ".tsv": lambda path, _: tables.delimited(path, "\t"),
+    ".txt": lambda path, _: tables.delimited(path),
+    ".parquet": lambda path, _: tables.parquet(path),
+    ".jsonl": lambda path, _: tables.json_lines(path),
+    ".ndjson": lambda path, _: tables.json_lines(path),
+    ".ts": lambda path, _: arrays.ts(path),
+    ".npz": lambda path, _: arrays.npz(path),
+    ".idx": lambda path, settings: arrays.idx(path, _labels_of(path, settings)),
+}
+
+
+def read(
+    settings: DataSettings,
+    source: Any = None,
+    *,
+    task: str,
+    purpose: Literal["train", "predict"] = "train",
+) -> tuple[Sequences, DataSettings, list[str]]:
+    """The sequences, the settings with every guess filled in, and notes on guesses and repairs.
+
+    Args:
+        settings: `[data]`; what is not given is guessed from names and types of the columns.
+        source: a path, a data frame, an array, a list of arrays or a pair (X, y);
+            None: settings.path.
+        task: "forecast" or "classify".
+        purpose: to predict, labels may be absent.
+
+    Raises:
+        DataError: the data are not what the task needs, or cannot be read.
+        ConfigError: the settings do not fit the data, or too little is known to guess the rest.
+    """
+    opened = _open(settings, source, task)
+    if isinstance(opened, Table):
+        return _from_table(opened, settings, task=task, purpose=purpose)
+    return _from_arrays(opened, settings, task=task, purpose=purpose)
+
+
+def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
+    """The task that the data ask for, and the reason.
+
+    Raises:
+        ConfigError: the data fit several tasks.
+        DataError: the data cannot be read.
+    """
+    if settings.target or settings.past or settings.known:
+        return "forecast", "the settings name columns to forecast or to forecast from"
+    if settings.label or settings.labels:
+        return "classify", "the settings name labels"
+    opened = _open(settings, source, "classify")
+    if isinstance(opened, Arrays):
+        if opened.sequences.labels is not None:
+            return "classify", f"{opened.kind} with labels"
+    else:
+        if label := columns.label_of(opened, settings):
+            return "classify", f"the column {label!r} holds labels"
+        if time := columns.time_of(opened, settings):
+            return "forecast", f"the column {time!r} holds times, and there are no labels"
+    raise ConfigError(
+        f"The task cannot be told from {opened.name}. Give --task forecast or --task classify."
+    )
+
+
+def _open(settings: DataSettings, source: Any, task: str) -> Table | Arrays:
+    if source is None and not settings.path:
+        raise ConfigError("There are no data to read. Give a path, or set data.path.")
+    source = settings.path if source is None else source
+    if isinstance(source, str | Path):
+        path = _found(Path(source))
+        return READERS[_kind(path)](path, settings)
+    if isinstance(source, tuple | list) or hasattr(source, "__array_interface__"):
+        return arrays.of(source, task)
+    return tables.from_native(source)
+
+
+def _found(path: Path) -> Path:
+    """The path as given, or in the folder of data sets."""
+    folder = os.environ.get(FOLDER, "")
+    places = [path, *([Path(folder) / path] if folder else [])]
+    for place in places:
+        if place.is_dir():
+            raise DataError(f"{place} is a folder. Name one of the files in it.")
+        if place.exists():
+            return place
+    hint = f" nor in {folder} ({FOLDER})" if folder else ""
+    raise DataError(f"There is no file {path}{hint}. Check the path.")
+
+
+def _kind(path: Path) -> str:
+    """The suffix by which a reader is chosen."""
+    name = path.name.removesuffix(".gz").lower()
+    if name.endswith("ubyte") or arrays.is_idx(name):
+        return ".idx"
+    suffix = Path(name).suffix
+    packable = suffix not in (".parquet", ".npz")
+    if suffix in READERS and (packable or path.suffix != ".gz"):
+        return suffix
+    known = ", ".join(one for one in READERS if one != ".idx")
+    raise DataError(
+        f"{path}: files of this kind ({path.suffix or 'no ending'}) are not known. "
+        f"Known: {known} and IDX (...-ubyte); the text ones also with .gz."
+    )
+
+
+def _labels_of(path: Path, settings: DataSettings) -> Path | None:
+    """The file of labels that goes with IDX images."""
+    if settings.labels:
+        return _found(Path(settings.labels))
+    near = path.with_name(
+        path.name.replace("images", "labels").replace("idx3", "idx1").replace("idx2", "idx1")
+    )
+    return near if near != path and near.exists() else None
+
+
+def _from_table(
+    table: Table, settings: DataSettings, *, task: str, purpose: columns.Purpose
+) -> tuple[Sequences, DataSettings, list[str]]:
+    settings, kinds, guesses = columns.resolve(table, settings, task=task, purpose=purpose)
+    if settings.layout == "long":
+        shape = steps.long
+    else:
+        shape = steps.lists if columns.in_lists(settings, kinds) else steps.wide
+    # An absent label or group is no error when predicting; nothing is then known of it.
+    label = settings.label if settings.label in kinds else ""
+    group = settings.group if settings.group in kinds else ""
+    present = replace(settings, label=label, group=group)
+    sequences, origin, notes = shape(table, present, kinds)
+    if purpose == "train":
+        columns.require_each_label(sequences, task)
+    sequences, repairs = policies.apply(sequences, origin, settings)
+    return sequences, settings, [*table.notes, *guesses, *notes, *repairs]
+
+
+def _from_arrays(
+    given: Arrays, settings: DataSettings, *, task: str, purpose: columns.Purpose
+) -> tuple[Sequences, DataSettings, list[str]]:
+    notes: list[str] = []
+    sequences = given.sequences
+    settings, places = columns.of_array(
+        sequences.columns, settings, notes, name=given.name, task=task
+    )
+    if task == "classify":
+        if purpose == "train":
+            columns.require_each_label(sequences, task)
+    elif sequences.labels is not None:
+        notes.append("the labels are left out, as nothing is classified")
+        sequences = replace(sequences, labels=None)
+    if places != list(range(len(sequences.columns))):
+        names = tuple(sequences.columns[one] for one in places)
+        sequences = replace(sequences, values=sequences.values[:, places], columns=names)
+    sequences, repairs = policies.apply(sequences, arrays.origin(given), settings)
+    return sequences, settings, [*notes, *repairs]

@@ -1,0 +1,129 @@
+"""The fitted steps, kept with the model: what training learnt about the data besides the weights.
+
+Training, evaluation and prediction turn values into network inputs through one and the same
+Preparation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from gatewise.data.scaling import Scale
+from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything between the values of a file and the numbers that the network sees."""
+
+    task: str
+    columns: tuple[str, ...]  # the columns of Sequences.values that it expects, in order
+    used: tuple[str, ...]  # those of them that the network reads as numbers
+    scale: Scale  # of `used`
+    categories: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # texts known from training
+    unseen: str = "unknown"
+    classes: tuple[str, ...] = ()  # classify
+    temperature: float = 1.0  # classify: logits are divided by it
+    window: int = 0  # classify: long sequences are cut into pieces of so many steps
+    stride: int = 0
+    padded: bool = False  # the network masks padding
+    targets: tuple[str, ...] = ()  # forecast
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    static_centre: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict
+    )  # numbers: mean, spread
+    calendar: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    lookback: int = 0
+    horizon: int = 0
+    season: int = 1
+    step: str = ""
+
+    def positions(self, names: tuple[str, ...]) -> Array:
+        """Where these columns stand in Sequences.values."""
+        return np.array([self.columns.index(name) for name in names], dtype=np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, texts and numbers."""
+        return asdict(self) | {"scale": self.scale.to_json()}
+
+    @staticmethod
+    def from_json(given: Mapping[str, Any]) -> "Preparation":
+        """What `to_json` wrote."""
+        values = {one.name: _tuples(given[one.name]) for one in fields(Preparation)}
+        values["scale"] = Scale.from_json(given["scale"])
+        return Preparation(**values)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where the dataclass has tuples."""
+    if isinstance(value, list):
+        return tuple(_tuples(one) for one in value)
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return value
+
+
+def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The texts of each column of texts (and of each static text) that occur in the training part."""
+    seen = {}
+    for name in names:
+        if name in train.levels:
+            column = train.columns.index(name)
+            codes = np.concatenate([np.unique(steps[:, column]) for steps in train])
+            levels = np.array(train.levels[name])
+            seen[name] = tuple(levels[np.unique(codes[np.isfinite(codes)]).astype(int)].tolist())
+        elif name in train.static and train.static[name].dtype.kind not in "fiu":
+            seen[name] = tuple(np.unique(train.static[name].astype(str)).tolist())
+    return seen
+
+
+def one_hot(texts: Array, known: tuple[str, ...], unseen: str, column: str, source: str) -> Array:
+    """[..., known] with a 1 at the text; all zero where the text was not seen in training.
+
+    Raises:
+        DataError: an unseen text, when `unseen` is "error".
+    """
+    hot: Array = (texts[..., None] == np.array(known)).astype(np.float32)
+    if unseen == "error" and not hot.any(axis=-1).all():
+        stranger = texts[~hot.any(axis=-1)].flat[0]
+        raise DataError(
+            f"{source}: column '{column}' holds '{stranger}', which did not occur in training (known: "
+            f"{', '.join(known[:10])}). Train with it, or set preparation.unseen = unknown."
+        )
+    return hot
+
+
+def level_texts(sequences: Sequences, name: str, codes: Array) -> Array:
+    """The texts behind the positions of a column of texts; "" where the cell is empty."""
+    levels = np.array([*sequences.levels[name], ""])
+    return levels[np.where(np.isfinite(codes), codes, -1).astype(int)]
+
+
+CALENDAR = ("minute", "hour", "weekday", "monthday", "yearday", "month")
+
+
+def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
+    """Each of `names` as a point on a circle: [..., 2 * names], sine and cosine, float32."""
+    day = times.astype("datetime64[D]")
+    month = times.astype("datetime64[M]")
+    year = times.astype("datetime64[Y]")
+    minutes = (times - day) / np.timedelta64(1, "m")
+    turns = {
+        "minute": lambda: (minutes % 60) / 60,
+        "hour": lambda: minutes / 1440,
+        "weekday": lambda: ((day.astype(np.int64) + 3) % 7) / 7,  # 1970-01-01 was a Thursday
+        "monthday": lambda: (day - month).astype(np.int64) / 31,
+        "yearday": lambda: (day - year).astype(np.int64) / 365.25,
+        "month": lambda: (month - year).astype(np.int64) / 12,
+    }
+    angles = [2 * np.pi * turns[name]() for name in names]
+    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=-1).astype(np.float32)

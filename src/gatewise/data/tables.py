@@ -1,0 +1,378 @@
+"""Tables, batch by batch: delimited text, Parquet, JSON Lines and data frames look the same.
+
+Text is cut into blocks by hand and each block given to Polars: its own scan maps the whole file
+into memory, which would break the promise to read a file in twice the room of its numbers.
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+import narwhals as nw
+import polars as pl
+
+from gatewise.data import times
+from gatewise.errors import DataError
+
+BLOCK = 1 << 22  # bytes of text parsed at once
+SAMPLE = 1000  # rows from which the kind of a column is told
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of which nothing but the first rows is held."""
+
+    name: str  # for messages: the file, or "the data frame"
+    sample: pl.DataFrame  # its first rows; the same columns and types as every batch
+    most: int  # it has at most so many rows
+    batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]]  # columns -> frames, in order
+    first: int = 1  # the number of its first row in messages
+    counting: str = "counting from 1"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns, in order."""
+        return self.sample.columns
+
+    def at(self, row: int) -> str:
+        """How a message names a row that is counted from 0."""
+        return f"row {row + self.first} ({self.counting})"
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what Polars, gzip and the file system raise into a DataError that names the file.
+
+    Raises:
+        DataError: the file cannot be opened, unpacked, decoded or parsed.
+    """
+    try:
+        yield
+    except gzip.BadGzipFile:
+        raise DataError(
+            f"{name} is not a gzip file, although its name ends in .gz. "
+            "Take the .gz off its name, or fetch it again."
+        ) from None
+    except EOFError:
+        raise DataError(f"{name} ends too early; it is damaged. Fetch it again.") from None
+    except UnicodeDecodeError:
+        raise not_utf8(name) from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        if "utf" in reason.lower():
+            raise not_utf8(name) from None
+        raise DataError(f"{name} cannot be read: {reason}. Is it what its name says?") from None
+
+
+def not_utf8(name: str) -> DataError:
+    """The error of a text file in another encoding."""
+    return DataError(f"{name} is not UTF-8 text. Save it as UTF-8 (iconv -t UTF-8), then read it.")
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked when its name ends in .gz."""
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def delimited(path: Path, separator: str = "") -> Table:
+    """A table of separated text with a header; without `separator`, the first lines tell it.
+
+    Raises:
+        DataError: the file is empty, has no header or is not text.
+    """
+    name = str(path)
+    with reading(name):
+        head = next(_blocks(path), b"")
+        lines = head.decode("utf-8-sig").lstrip("\r\n")
+        most = _count_lines(path)
+    if not lines.strip():
+        raise DataError(f"{name} is empty. It needs a line of column names and the rows below it.")
+    notes = []
+    told = _separator(lines, separator)
+    if separator and told != separator:
+        notes.append(f"the columns are separated by {SEPARATORS[told]}")
+    names = _header(name, lines, told)
+    batches = partial(_text_batches, path, names, told)
+    sample = _first_rows(batches, names)
+    if sample.height == 0:
+        raise DataError(f"{name} holds column names but no rows.")
+    counting = "counting the header as row 1"
+    return Table(name, sample, most, batches, first=2, counting=counting, notes=tuple(notes))
+
+
+def _first_rows(
+    batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]], names: list[str]
+) -> pl.DataFrame:
+    for batch in batches(names):
+        return batch.head(SAMPLE)
+    return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+
+
+def _separator(lines: str, expected: str) -> str:
+    """The separator of the first line, unless it is the expected one (a .csv with semicolons)."""
+    header = lines.splitlines()[0]
+    if expected and expected in header:
+        return expected
+    order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
+    counts = {one: header.count(one) for one in order}
+    best = max(order, key=lambda one: counts[one])
+    return best if counts[best] else expected or ","
+
+
+def _header(name: str, lines: str, separator: str) -> list[str]:
+    """The column names: the first record."""
+    given = next(csv.reader(io.StringIO(lines), delimiter=separator))
+    names = [one.strip() or f"column {place}" for place, one in enumerate(given, start=1)]
+    doubled = sorted({one for one in names if names.count(one) > 1})
+    counted = [[str(k + first) for k in range(len(names))] for first in (0, 1)]
+    if all(map(_is_number, names)) and (len(names) == 1 or names not in counted):
+        raise DataError(
+            f"{name}: the first row ({', '.join(names[:4])}) holds only numbers, but it must name "
+            "the columns. Add a line of names at the top."
+        )
+    if doubled:
+        raise DataError(f"{name} has two columns called {doubled[0]!r}. Rename one of them.")
+    return names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """A text file in blocks that end with a record, blank lines at its end left out."""
+    rest = b""
+    with opened(path) as file:
+        while block := file.read(BLOCK):
+            rest += block
+            end = _last_record(rest)
+            # The last bytes wait: only then is it known whether nothing but blank lines follows.
+            if end and rest[end:].strip():
+                yield rest[:end]
+                rest = rest[end:]
+    if rest.strip():
+        yield rest.rstrip(b"\r\n") + b"\n"
+
+
+def _last_record(block: bytes) -> int:
+    """Where the last whole record ends: at a line end before which the quotes are paired."""
+    end = block.rfind(b"\n") + 1
+    while end and block.count(b'"', 0, end) % 2:
+        end = block.rfind(b"\n", 0, block.rfind(b'"', 0, end)) + 1
+    return end
+
+
+def _count_lines(path: Path) -> int:
+    with opened(path) as file:
+        return sum(block.count(b"\n") for block in iter(partial(file.read, BLOCK), b"")) + 1
+
+
+def _text_batches(
+    path: Path, names: list[str], separator: str, columns: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Every cell as text, so that one bad cell can be shown rather than break the parser."""
+    row = 0
+    schema = dict.fromkeys(names, pl.String)
+    with reading(str(path)):
+        for number, block in enumerate(_blocks(path)):
+            body = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n") if number == 0 else block
+            try:
+                scan = pl.scan_csv(body, has_header=number == 0, separator=separator, schema=schema)
+                batch = scan.select(columns).collect()
+            except pl.exceptions.NoDataError:
+                continue
+            except pl.exceptions.PolarsError:
+                _show_ragged(str(path), body, row + (number > 0), len(names), separator=separator)
+                raise
+            yield batch
+            row += batch.height
+
+
+def _show_ragged(name: str, body: bytes, before: int, width: int, *, separator: str) -> None:
+    """Raise for the first record with too many cells, if that is what is wrong."""
+    records = csv.reader(io.StringIO(body.decode("utf-8")), delimiter=separator)
+    for number, record in enumerate(records, start=before + 1):
+        if len(record) > width:
+            raise DataError(
+                f"{name}: row {number} (counting the header as row 1) has {len(record)} cells, but "
+                f"the header names {width} columns. Quote cells that hold a separator."
+            )
+
+
+def parquet(path: Path) -> Table:
+    """A Parquet file, read column by column and in batches.
+
+    Raises:
+        DataError: it is no Parquet file, or holds no rows.
+    """
+    name = str(path)
+    with reading(name):
+        frame = pl.scan_parquet(path, glob=False)
+        sample = frame.head(SAMPLE).collect()
+        most = frame.select(pl.len()).collect().item()
+    if most == 0:
+        raise DataError(f"{name} holds no rows.")
+
+    def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        with reading(name):
+            yield from frame.select(columns).collect_batches(maintain_order=True)
+
+    return Table(name, sample, most, batches)
+
+
+def json_lines(path: Path) -> Table:
+    """A file with one JSON object a line.
+
+    Raises:
+        DataError: the file is empty, or a line is no JSON object.
+    """
+    name = str(path)
+    with reading(name), opened(path) as file:
+        content = file.read()
+        if not content.strip():
+            raise DataError(f"{name} is empty. It needs one JSON object a line.")
+        try:
+            frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
+        except pl.exceptions.PolarsError:
+            _show_bad_line(name, content)
+            raise
+    return of_frame(frame, name)
+
+
+def _show_bad_line(name: str, content: bytes) -> None:
+    """Raise for the first line that is no JSON object, if that is what is wrong."""
+    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+        try:
+            good = not line.strip() or isinstance(json.loads(line), dict)
+        except ValueError:
+            good = False
+        if not good:
+            raise DataError(
+                f"{name}: line {number} is not a JSON object: {line[:60]!r}. "
+                "Write one object a line, with the same keys in each."
+            )
+
+
+def from_native(source: Any) -> Table:
+    """A table in memory: pandas, Polars, Arrow and whatever else Narwhals knows.
+
+    Raises:
+        DataError: it is no table, or it holds no rows.
+    """
+    if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
+        source = source.reset_index()  # times are often kept there
+    try:
+        given = nw.from_native(source, allow_series=True)
+    except TypeError:
+        raise DataError(
+            "The data must be a path, a table (pandas, Polars, ...), an array, a list of arrays or "
+            f"a pair (X, y). Received: {type(source).__name__}."
+        ) from None
+    if isinstance(given, nw.Series):
+        given = given.alias(given.name or "value").to_frame()
+    if isinstance(given, nw.LazyFrame):
+        given = given.collect("polars")
+    with reading("the data frame"):
+        return of_frame(given.to_polars(), "the data frame")
+
+
+def _has_index(frame: Any) -> bool:
+    return type(frame.index).__name__ != "RangeIndex"
+
+
+def of_frame(frame: pl.DataFrame, name: str) -> Table:
+    """A table over a frame that is held in memory."""
+    if frame.height == 0 or frame.width == 0:
+        raise DataError(f"{name} holds no rows.")
+
+    def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        yield from frame.select(columns).iter_slices(1 << 16)
+
+    return Table(name, frame.head(SAMPLE), frame.height, batches)
+
+
+def as_text(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
+    """A column as texts, the empty ones null; whole numbers are written without a point."""
+    cell = pl.col(column)
+    if dtype.is_float():
+        whole = (cell == cell.round()) & cell.is_finite() & (cell.abs() < 2**53)
+        number = pl.when(whole).then(cell.cast(pl.Int64, strict=False).cast(pl.String))
+        return number.otherwise(cell.fill_nan(None).cast(pl.String)).alias(column)
+    text = cell.cast(pl.String).str.strip_chars()
+    return pl.when(~text.is_in(list(missing))).then(text).alias(column)
+
+
+def as_number(
+    column: str, dtype: pl.DataType, missing: Sequence[str], *, truth: bool = False
+) -> pl.Expr:
+    """A column as float64: empty cells, and cells that are no numbers, are null."""
+    if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
+        return pl.col(column).cast(pl.Float64)
+    text = as_text(column, dtype, missing)
+    if not truth:
+        return text.cast(pl.Float64, strict=False)
+    known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)
+    return known.alias(column)
+
+
+def kinds(table: Table, missing: Sequence[str]) -> dict[str, str]:
+    """What each column holds: number, truth, time, text, list, other, or empty.
+
+    The first rows tell; a column that is empty there is looked up in the rest of the table.
+    """
+    found = {name: _kind(table.sample[name], missing) for name in table.columns}
+    unknown = [name for name in found if found[name] == "empty"]
+    if unknown:
+        for batch in table.batches(unknown):
+            found.update({name: _kind(batch[name], missing) for name in unknown})
+            unknown = [name for name in unknown if found[name] == "empty"]
+            if not unknown:
+                break
+    return found
+
+
+KINDS_OF_TYPE = {
+    "number": lambda dtype: dtype.is_numeric(),
+    "truth": lambda dtype: dtype == pl.Boolean,
+    "time": lambda dtype: dtype == pl.Date or isinstance(dtype, pl.Datetime),
+    "list": lambda dtype: dtype.is_nested() and dtype != pl.Struct,
+    "empty": lambda dtype: dtype == pl.Null,
+    "text": lambda dtype: dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum),
+}
+
+
+def _kind(cells: pl.Series, missing: Sequence[str]) -> str:
+    told = next((kind for kind, fits in KINDS_OF_TYPE.items() if fits(cells.dtype)), "other")
+    if told != "text":
+        return told
+    texts = cells.to_frame().select(as_text(cells.name, cells.dtype, missing)).to_series()
+    texts = texts.drop_nulls().head(SAMPLE)
+    if texts.len() == 0:
+        return "empty"
+    if texts.is_in([*TRUE, *FALSE]).all():
+        return "truth"
+    # Half is enough: one bad cell in a column of numbers is an error to show, not another kind.
+    if texts.cast(pl.Float64, strict=False).is_not_null().sum() * 2 >= texts.len():
+        return "number"
+    decimal_commas = texts.str.contains(r"^[+-]?\d+,\d+$").sum() * 2 >= texts.len()
+    if decimal_commas:
+        return "number"
+    return "time" if times.are_times(texts) else "text"

@@ -1,0 +1,232 @@
+"""Texts and numbers -> times, and the grid on which the times of a series lie."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError, DataError
+
+FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+ZONE = r":\d{2}(?:\.\d+)? ?(?:Z|UTC|[+-]\d{2}:?\d{2})$"
+DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
+WHOLE = r"^[+-]?\d+$"
+DAY = 86_400_000_000  # microseconds
+UNITS = {"w": 7 * DAY, "d": DAY, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1000}
+BLOCK = 1 << 20  # differences looked at together, so that no second array of times is needed
+
+Clock = Callable[[pl.Series], pl.Series]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where times lie on a regular grid: one step is `unit` in `positions`."""
+
+    positions: Array  # [steps] int64
+    unit: int
+    step: str  # as in Sequences.step
+    share: float  # of the differences that are one step
+
+
+def parse(texts: pl.Series) -> pl.Series:
+    """ISO dates and datetimes without a zone, down to "1949-01"; null where a text is neither."""
+    tidy = (
+        texts.str.replace_all("/", "-")
+        .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
+        .str.replace(r"^(\d{4}-\d{1,2})$", "${1}-01")
+    )
+    # chrono's %Y takes "1-01" for a month of the year 1; that is seldom what the file means.
+    tidy = tidy.set(~tidy.str.contains(r"^\d{4}-").fill_null(True), None)
+    return _first_that_reads(tidy, FORMATS, None)
+
+
+def parse_zoned(texts: pl.Series) -> pl.Series:
+    """ISO datetimes with a zone, as UTC; null where a text is none or names no zone."""
+    tidy = (
+        texts.str.replace_all("/", "-")
+        .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
+        .str.replace(r" ?(?:Z|UTC)$", "+00:00")
+    )
+    return _first_that_reads(tidy, [f"{one}%z" for one in FORMATS[:2]], "UTC")
+
+
+def _first_that_reads(
+    texts: pl.Series, formats: list[str] | tuple[str, ...], zone: str | None
+) -> pl.Series:
+    times = texts.str.to_datetime(formats[0], time_unit="us", time_zone=zone, strict=False)
+    for one in formats[1:]:
+        if times.null_count() == texts.null_count():
+            break
+        again = texts.str.to_datetime(one, time_unit="us", time_zone=zone, strict=False)
+        times = times.fill_null(again)
+    return times.dt.replace_time_zone(None) if zone else times
+
+
+def are_times(texts: pl.Series) -> bool:
+    """Whether all these texts (none empty) read as times, perhaps with day and month unsettled."""
+    if texts.str.contains(DAY_OR_MONTH).all():
+        return True
+    zoned = bool(texts.str.contains(ZONE).all())
+    return (parse_zoned(texts) if zoned else parse(texts)).null_count() == 0
+
+
+def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[str]]:
+    """How the cells of this column become int64 or datetime64[us], and what to say of it.
+
+    Args:
+        sample: the first cells of the column, empty ones null.
+        name: the file and column, for messages.
+        time_format: as in strptime, or "".
+
+    Raises:
+        DataError: the cells are fractions, or day and month cannot be told apart.
+    """
+    kind = sample.dtype
+    if kind == pl.Date or isinstance(kind, pl.Datetime):
+        zone = isinstance(kind, pl.Datetime) and kind.time_zone is not None
+        return _native, ["times are converted to UTC"] if zone else []
+    if kind.is_numeric() and not time_format:
+        return _whole, []
+    texts = sample.cast(pl.String).drop_nulls()
+    if time_format:
+        return _formatted(name, time_format), []
+    if texts.str.contains(WHOLE).all():
+        return _whole, []
+    _settle_day_and_month(texts, name)
+    if texts.str.contains(ZONE).any():
+        return parse_zoned, ["times are converted to UTC"]
+    return parse, []
+
+
+def _native(series: pl.Series) -> pl.Series:
+    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return series.cast(pl.Datetime("us"))
+
+
+def _whole(series: pl.Series) -> pl.Series:
+    whole = series.cast(pl.Int64, strict=False)
+    if series.dtype.is_float():
+        whole = whole.set((whole.cast(pl.Float64) != series).fill_null(False), None)
+    return whole
+
+
+def _formatted(name: str, time_format: str) -> Clock:
+    zone = "UTC" if "%z" in time_format else None
+
+    def read(series: pl.Series) -> pl.Series:
+        try:
+            times = series.cast(pl.String).str.to_datetime(
+                time_format, time_unit="us", time_zone=zone, strict=False
+            )
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"{name}: data.time_format={time_format!r} cannot be used: {reason}."
+            ) from None
+        return times.dt.replace_time_zone(None)
+
+    return read
+
+
+def _settle_day_and_month(texts: pl.Series, name: str) -> None:
+    doubtful = texts.filter(texts.str.contains(DAY_OR_MONTH))
+    if doubtful.len() == 0:
+        return
+    mark = doubtful[0].lstrip("0123456789")[0]
+    year = "%Y" if doubtful.str.contains(r"^\d+\D\d+\D\d{4}").all() else "%y"
+    rest = " %H:%M:%S" if doubtful[0].count(":") == 2 else " %H:%M" if ":" in doubtful[0] else ""
+    forms = [mark.join(order) + rest for order in (("%d", "%m", year), ("%m", "%d", year))]
+    raise DataError(
+        f"{name} holds {doubtful[0]!r}, where day and month cannot be told apart safely. "
+        f'Set data.time_format to "{forms[0]}" (day first) or "{forms[1]}" (month first).'
+    )
+
+
+def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]]:
+    """Block by block: where a step is followed by one of its sequence, and how far away that is."""
+    for begin in range(0, len(positions) - 1, BLOCK):
+        ahead = np.diff(positions[begin : begin + BLOCK + 1]).astype(np.int64)
+        inner = np.ones(len(ahead), dtype=bool)
+        edges = starts[(starts > begin) & (starts <= begin + len(ahead))] - 1 - begin
+        inner[edges] = False
+        at = np.flatnonzero(inner)
+        yield at + begin, ahead[at]
+
+
+def grid(times: Array, starts: Array) -> Grid | None:
+    """The grid on which most of the times lie; None when no sequence has two steps."""
+    positions = times.view(np.int64)
+    unit, share = _commonest(positions, starts)
+    if not unit:
+        return None
+    if times.dtype.kind == "i":
+        return Grid(positions, unit, f"{unit}i", share)
+    if unit >= 28 * DAY and unit % DAY == 0 and _on_calendar(times, starts):
+        months = times.astype("M8[M]").astype(np.int64)
+        unit, share = _commonest(months, starts)
+        step = f"{unit // 12}y" if unit % 12 == 0 else f"{unit}mo"
+        return Grid(months, unit, step, share)
+    return Grid(positions, unit, _written(unit), share)
+
+
+def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array, Array]:
+    """The times with every missing step put in, and where in them the old ones are.
+
+    Every difference must be a whole number of steps.
+    """
+    spans = grid.positions[stops - 1] - grid.positions[starts]
+    lengths = spans // grid.unit + 1
+    begins = np.cumsum(lengths) - lengths
+    shift = np.repeat(begins, stops - starts)
+    from_start = grid.positions - np.repeat(grid.positions[starts], stops - starts)
+    where = shift + from_start // grid.unit
+    counted = np.arange(lengths.sum()) - np.repeat(begins, lengths)
+    every = np.repeat(grid.positions[starts], lengths) + counted * grid.unit
+    if not grid.step.endswith(("mo", "y")):
+        return every.view(times.dtype), where
+    anchors = np.repeat(np.maximum.reduceat(_monthday(times), starts), lengths)
+    months = every.astype("M8[M]")
+    days = months.astype("M8[D]") + np.minimum(anchors, _days_in(months)) - 1
+    hours = times[starts] - times[starts].astype("M8[D]")
+    return (days + np.repeat(hours, lengths)).astype(times.dtype), where
+
+
+def _commonest(positions: Array, starts: Array) -> tuple[int, float]:
+    counts: Counter[int] = Counter()
+    for _, ahead in differences(positions, starts):
+        values, times = np.unique(ahead, return_counts=True)
+        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    if not counts:
+        return 0, 0.0
+    # Of equally common differences the smallest: the others may be multiples of it.
+    unit = min(counts, key=lambda one: (-counts[one], one))
+    return unit, counts[unit] / counts.total()
+
+
+def _on_calendar(times: Array, starts: Array) -> bool:
+    """Whether each sequence keeps its day of the month (or the month's last) and its hour."""
+    lengths = np.diff(np.append(starts, len(times)))
+    days = _monthday(times)
+    anchors = np.repeat(np.maximum.reduceat(days, starts), lengths)
+    hours = times - times.astype("M8[D]")
+    steady = days == np.minimum(anchors, _days_in(times.astype("M8[M]")))
+    return bool(steady.all() and (hours == np.repeat(hours[starts], lengths)).all())
+
+
+def _monthday(times: Array) -> Array:
+    return (times.astype("M8[D]") - times.astype("M8[M]").astype("M8[D]")).astype(np.int64) + 1
+
+
+def _days_in(months: Array) -> Array:
+    return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
+
+
+def _written(unit: int) -> str:
+    for letter, size in UNITS.items():
+        if unit % size == 0:
+            return f"{unit // size}{letter}"
+    return f"{unit}us"

@@ -1,0 +1,173 @@
+"""scikit-learn's way in: `Forecaster` and `Classifier` over the same pipeline.
+
+They hold no test part back; scikit-learn's own splitting does that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from gatewise import pipeline
+from gatewise.data.sequences import Array
+from gatewise.errors import DataError
+from gatewise.experiment import Experiment, from_mapping
+from gatewise.prediction import predict
+
+
+class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """What both share: settings by name, the most tuned ones as parameters of their own."""
+
+    def __init__(
+        self,
+        *,
+        units: Sequence[int] = (),
+        epochs: int = 0,
+        batch_size: int = 0,
+        learning_rate: float = 0.0,
+        dropout: float = -1.0,
+        validation: float = 0.1,
+        seed: int = 0,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.units = units
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.dropout = dropout
+        self.validation = validation
+        self.seed = seed
+        self.settings = settings
+
+    def _experiment(self, task: str) -> Experiment:
+        own = {
+            "task": {"name": task},
+            "split": {"validation": self.validation, "test": 0.0},
+            "network": {"units": list(self.units), "dropout": self.dropout},
+            "training": {
+                "epochs": self.epochs,
+                "batch_size": self.batch_size,
+                "learning_rate": self.learning_rate,
+                "seed": self.seed,
+            },
+        }
+        return from_mapping(self.settings or {}, from_mapping(own))
+
+    @property
+    def model(self) -> Any:
+        """The trained keras.Model."""
+        check_is_fitted(self, "run_")
+        return self.run_.artefact.network
+
+
+class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+    """An LSTM that tells the label of a sequence.
+
+    X is an array [sequences, steps] or [sequences, steps, columns], or a list of arrays [steps,
+    columns] of unequal lengths; y holds a label for each. `settings` takes the sections of a
+    settings file.
+
+    >>> Classifier(units=(32,)).get_params()["units"]
+    (32,)
+    """
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 (scikit-learn's own name)
+        """Train on labelled sequences.
+
+        Raises:
+            DataError: X and y differ in length, or there is only one label.
+        """
+        labels = np.asarray(y)
+        if len(labels) != len(X):
+            raise DataError(
+                f"X has {len(X)} sequences and y {len(labels)} labels; there must be one each."
+            )
+        self.classes_ = np.unique(labels)
+        self.run_ = pipeline.run(self._experiment("classify"), (X, labels.astype(str)), folder=None)
+        return self
+
+    def predict(self, X: Any) -> Array:  # noqa: N803
+        """The most probable label of each sequence, [sequences]."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> Array:  # noqa: N803
+        """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
+        check_is_fitted(self, "run_")
+        found = predict(self.run_.artefact, X)
+        return found.select([f"p({name})" for name in self.classes_.astype(str)]).to_numpy()
+
+
+class Forecaster(_Estimator):
+    """An LSTM that forecasts the next `horizon` steps.
+
+    X is one series [steps] or [steps, columns], or a list of such series; every column is forecast.
+    Frames work too, with their columns named in `settings`, as in a settings file.
+
+    >>> Forecaster(epochs=5, settings={"task": {"horizon": 12}}).get_params()["epochs"]
+    5
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Train on the past of one or many series; y is not needed."""
+        experiment = self._experiment("forecast")
+        self.run_ = pipeline.run(_all_columns(experiment, X), X, folder=None)
+        self.horizon_ = self.run_.artefact.preparation.horizon
+        self.past_ = X
+        return self
+
+    def predict(self, X: Any = None) -> Array:  # noqa: N803
+        """The median forecast behind the last step of X (by default: of what it was fitted on).
+
+        Returns:
+            [horizon] for one series of one column, else [series, horizon, columns] without the axes of size 1
+            in front and behind.
+        """
+        return self.predict_quantiles(X)[..., self._middle()]
+
+    def predict_quantiles(self, X: Any = None) -> Array:  # noqa: N803
+        """As `predict`, with one more axis for the quantiles of `settings["task"]["quantiles"]`."""
+        found = self._forecast(self.past_ if X is None else X)
+        if found.shape[0] == 1:
+            found = found[0]
+        return found[..., 0, :] if found.shape[-2] == 1 else found
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+        """Minus the scaled error (MASE) of forecasting the last horizon of each series in X from what precedes it."""
+        from gatewise.tasks import metrics
+
+        many = X if isinstance(X, list) else [X]
+        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
+        horizon, season = self.horizon_, self.run_.artefact.preparation.season
+        given = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
+        truth = np.stack([one[-horizon:] for one in series])  # [series, horizon, columns]
+        scale = np.array(
+            [
+                [[metrics.seasonal_scale(column, season) for column in one[:-horizon].T]]
+                for one in series
+            ]
+        )
+        return -metrics.mase(truth, given, scale)
+
+    def _middle(self) -> int:
+        levels = self.run_.artefact.preparation.quantiles or (0.5,)
+        return int(np.argmin(np.abs(np.array(levels) - 0.5)))
+
+    def _forecast(self, X: Any) -> Array:  # noqa: N803
+        """[series, horizon, columns, quantiles]."""
+        check_is_fitted(self, "run_")
+        preparation = self.run_.artefact.preparation
+        rows = predict(self.run_.artefact, X)
+        names = [name for name in rows.columns if name == "forecast" or name.startswith("q")]
+        shape = (-1, preparation.horizon, len(preparation.targets), len(names))
+        return rows.select(names).to_numpy().reshape(shape)
+
+
+def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803
+    """Arrays have no names to choose a target by: every column is one."""
+    first = X[0] if isinstance(X, list) and len(X) else X
+    if experiment.data.target or not isinstance(first, np.ndarray):
+        return experiment
+    count = 1 if first.ndim == 1 else first.shape[1]
+    return experiment.having("data", target=tuple(f"x{number}" for number in range(count)))

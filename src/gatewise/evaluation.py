@@ -1,0 +1,166 @@
+"""Scores with intervals, beside the baselines, and a verdict.
+
+The comparison is paired: both answers are judged on the same units, and the same resampled units.
+Units that depend on each other (overlapping horizons, one person's recordings) are resampled as
+one.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.batches import Examples
+from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError
+from gatewise.experiment import EvaluationSettings, Experiment
+from gatewise.tasks.task import Baseline, Measure, Task
+
+FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
+NETWORK = "LSTM"
+ROWS = 100_000  # numbers at most in predictions.csv; every origin of a long test part would be gigabytes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out on a part that nothing was learnt from or chosen on."""
+
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    verdict: dict[str, Any]
+    comparisons: list[dict[str, Any]]  # against every baseline, by every measure of the task
+    details: dict[str, Any]
+    table: pl.DataFrame
+
+
+def evaluate(
+    answer: Array,
+    some: Examples,
+    task: Task,
+    preparation: Preparation,
+    experiment: Experiment,
+    *,
+    baselines: list[Baseline],
+) -> Evaluation:
+    """Judge the network's answer to these examples beside the baselines' answers."""
+    answers = {NETWORK: answer} | {one.name: one.answer(some) for one in baselines}
+    scores = {
+        name: task.metrics(given, some, preparation, experiment) for name, given in answers.items()
+    }
+    measures = task.measures(some, preparation, experiment)
+    main = chosen_measure(measures, experiment.evaluation.metric)
+    comparisons = [
+        compare(measure, answers[NETWORK], answers[one.name], one.name, experiment.evaluation)
+        for measure in measures
+        for one in baselines
+    ]
+    return Evaluation(
+        metrics=scores[NETWORK],
+        baselines={one.name: scores[one.name] for one in baselines},
+        verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
+        comparisons=comparisons,
+        details=task.details(answers, some, preparation, experiment),
+        table=task.table(answer, some, preparation, _thinned(len(some), answer[0].size)),
+    )
+
+
+def _thinned(count: int, size: int) -> Array:
+    """Evenly spread positions, so many that their rows stay readable."""
+    most = max(1, ROWS // max(1, size))
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
+def chosen_measure(measures: list[Measure], metric: str) -> Measure:
+    """The measure that the settings name, or the task's first."""
+    named = {measure.name: measure for measure in measures}
+    if metric == "auto":
+        return measures[0]
+    if metric not in named:
+        raise ConfigError(
+            f"evaluation.metric wants one of {', '.join(named)}. Received: {metric!r}."
+        )
+    return named[metric]
+
+
+def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
+    """The verdict is against the baseline that did best on the very same part: the hardest to beat."""
+    sign = -1 if measure.higher_is_better else 1
+    return min(comparisons, key=lambda one: sign * one["theirs"])
+
+
+def compare(
+    measure: Measure, ours: Array, theirs: Array, name: str, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Ours minus theirs with a bootstrap interval over clusters (Efron & Tibshirani 1993, ch. 8 and 13).
+
+    The percentile interval of the paired difference, with whole clusters drawn with replacement.
+    """
+    left, right = (_by_cluster(measure, given) for given in (ours, theirs))
+    clusters = len(left)
+    difference = float(measure.value(left.sum(axis=0)) - measure.value(right.sum(axis=0)))
+    random = np.random.default_rng(0)  # the same data, the same interval
+    drawn = []
+    rounds = max(1, 4_000_000 // clusters)  # bounds the memory of the counts
+    for begin in range(0, settings.resamples, rounds):
+        size = min(rounds, settings.resamples - begin)
+        counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
+        drawn.append(measure.value(counts @ left) - measure.value(counts @ right))
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail]).tolist()
+    better: bool | None = None
+    if clusters >= FEWEST and (low > 0 or high < 0):
+        better = (difference > 0) == measure.higher_is_better
+    found = {
+        "metric": measure.name,
+        "against": name,
+        "ours": float(measure.value(left.sum(axis=0))),
+        "theirs": float(measure.value(right.sum(axis=0))),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "confidence": settings.confidence,
+        "better": better,
+        "clusters": clusters,
+    }
+    found["relative"] = difference / found["theirs"] if found["theirs"] else math.nan
+    return found | {"sentence": _sentence(found, measure)}
+
+
+def _by_cluster(measure: Measure, answer: Array) -> Array:
+    """Sums of the measure's statistics, [clusters, statistics]."""
+    statistics = measure.statistics(answer)
+    sums = np.zeros((int(measure.clusters.max()) + 1, statistics.shape[1]))
+    np.add.at(sums, measure.clusters, statistics)
+    return sums
+
+
+def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
+    interval = f"{found['confidence']:.0%} interval"
+    if measure.higher_is_better:
+        points = (100 * found[key] for key in ("difference", "low", "high"))
+        size = "{:+.1f} points ({} {:+.1f} to {:+.1f})".format(*_insert(points, interval))
+        amount = f"{found['metric']} {found['ours']:.3f} against {found['theirs']:.3f}, {size}"
+    else:
+        scale = 100 / found["theirs"] if found["theirs"] else math.nan
+        shares = [scale * found[key] for key in ("difference", "low", "high")]
+        size = "{:+.1f} % ({} {:+.1f} % to {:+.1f} %)".format(*_insert(shares, interval))
+        amount = f"{found['metric']} {found['ours']:.4g} against {found['theirs']:.4g}, {size}"
+    against = found["against"]
+    if found["clusters"] < FEWEST:
+        return (
+            f"Too little to tell the LSTM from {against}: {amount}, from only {found['clusters']} "
+            "independent stretches of test data."
+        )
+    if found["better"] is None:
+        return f"The LSTM is not distinguishable from {against}: {amount}."
+    word = "better" if found["better"] else "worse"
+    return f"The LSTM is {word} than {against}: {amount}."
+
+
+def _insert(numbers: Any, interval: str) -> list[Any]:
+    first, low, high = numbers
+    return [first, interval, low, high]

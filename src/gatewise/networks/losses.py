@@ -1,0 +1,79 @@
+"""What is minimised, and the one metric that the epoch line shows."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from gatewise.errors import ConfigError
+from gatewise.experiment import TrainingSettings
+
+Loss = Callable[[Any, Any], Any]
+
+
+def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> Any:
+    """The pinball loss over the quantiles, or the Keras loss named, on [batch, horizon, targets, 1]."""
+    if settings.loss != "auto":
+        return _named(settings.loss)
+    levels = ops.convert_to_tensor(quantiles, dtype="float32")
+
+    def pinball(truth: Any, forecasts: Any) -> Any:
+        """Koenker & Bassett 1978, doubled, so that the median alone gives the absolute error."""
+        under = truth - forecasts  # [batch, horizon, targets, quantiles]
+        return ops.mean(2 * ops.maximum(levels * under, (levels - 1) * under), axis=(1, 2, 3))
+
+    return pinball
+
+
+def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
+    """Mean absolute error of the median (or the only forecast)."""
+    middle = min(range(len(quantiles)), key=lambda q: abs(quantiles[q] - 0.5)) if quantiles else 0
+
+    def mae(truth: Any, forecasts: Any) -> Any:
+        return ops.mean(ops.abs(truth[..., 0] - forecasts[..., middle]), axis=(1, 2))
+
+    return mae
+
+
+def classify_loss(settings: TrainingSettings, classes: int) -> Any:
+    """Cross entropy of logits, or the Keras loss named; labels are positions, [batch]."""
+    if (
+        settings.loss in ("auto", "sparse_categorical_crossentropy")
+        and not settings.label_smoothing
+    ):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if settings.loss in ("auto", "categorical_crossentropy"):
+        inner: Any = functools.partial(
+            keras.losses.categorical_crossentropy,
+            from_logits=True,
+            label_smoothing=settings.label_smoothing,
+        )
+        reads_logits = True
+    else:
+        inner = _named(settings.loss)
+        reads_logits = "crossentropy" in settings.loss.lower()
+
+    def loss(truth: Any, logits: Any) -> Any:
+        hot = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), classes)
+        return inner(hot, logits if reads_logits else ops.softmax(logits))
+
+    return loss
+
+
+def _named(name: str) -> Any:
+    """Keras's loss of this name ("mae", "huber", "CategoricalHinge"), unreduced, reading logits if it can."""
+    try:
+        found = keras.losses.get(name)
+    except ValueError:
+        raise ConfigError(f"Keras has no loss '{name}' (see keras.losses).") from None
+    if isinstance(found, keras.losses.Loss):
+        options = {"reduction": "none"} | _logits(type(found).__init__)
+        return type(found)(**options)
+    return functools.partial(found, **_logits(found))
+
+
+def _logits(function: Any) -> dict[str, bool]:
+    return {"from_logits": True} if "from_logits" in inspect.signature(function).parameters else {}

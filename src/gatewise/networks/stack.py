@@ -1,0 +1,53 @@
+"""The tutorials' network: stacked LSTMs, then dense layers.
+
+For `classify` it reads the steps of a sequence and says a logit for each class; for `forecast` it
+reads the window and says every step of the horizon at once.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from gatewise.experiment import NetworkSettings
+from gatewise.networks.layers import dense, read
+from gatewise.tasks.task import Shapes
+
+
+def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
+    """Stacked LSTMs over the steps, pooled, then dense layers to the answer."""
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
+    if "past" in inputs:
+        outputs = _forecast(inputs, shapes, settings)
+    else:
+        outputs = _classify(inputs["steps"], shapes, settings)
+    # One input is given as a plain array, as in the tutorials; several by name.
+    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    return keras.Model(given, outputs, name="stack")
+
+
+def _classify(steps: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
+    x, mask = steps, None
+    if shapes.padding is not None:
+        mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
+        x = layers.Masking(shapes.padding, name="masking")(steps)
+    x = dense(read(x, settings, mask=mask), settings.dense, settings)
+    return layers.Dense(shapes.output[0], name="logits")(x)
+
+
+def _forecast(inputs: dict[str, Any], shapes: Shapes, settings: NetworkSettings) -> Any:
+    horizon, targets, quantiles = shapes.output
+    past = inputs["past"]  # [batch, lookback, targets]
+    last = past[:, -1:, :]
+    subtract = settings.subtract != "none"
+    x = past - last if subtract else past
+    if "covariates" in inputs:
+        x = ops.concatenate([x, inputs["covariates"]], axis=-1)
+    x = read(x, settings)
+    # Weights are spent on what is known of the future only where there is something known.
+    beside = [layers.Flatten()(inputs[name]) for name in ("future", "static") if name in inputs]
+    x = ops.concatenate([x, *beside], axis=-1) if beside else x
+    x = dense(x, settings.dense, settings)
+    x = layers.Dense(horizon * targets * quantiles, name="steps_ahead")(x)
+    x = layers.Reshape((horizon, targets, quantiles))(x)
+    return x + ops.expand_dims(last, -1) if subtract else x

@@ -1,0 +1,417 @@
+"""The story on one screen: from the files to a saved, judged model. Read this first."""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import polars as pl
+
+from gatewise import artefact as artefacts
+from gatewise import training
+from gatewise.artefact import Artefact
+from gatewise.data.batches import Examples
+from gatewise.data.datasets import DATASETS, settings_of
+from gatewise.data.files import guess_task, read
+from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Sequences
+from gatewise.data.splits import Parts
+from gatewise.errors import ConfigError
+from gatewise.evaluation import Evaluation, evaluate
+from gatewise.experiment import Experiment, from_mapping, from_toml
+from gatewise.networks import Builder, build
+from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
+from gatewise.page import Record, draw
+from gatewise.tasks import TASKS
+from gatewise.tasks.task import Baseline, Task
+from gatewise.training import History, Progress
+
+log = logging.getLogger("gatewise")
+
+Watch = Callable[[Progress, bool], None]
+PREDICTION_BATCH = 256
+ENGINE = {"kind": "stock", "reason": "this version runs Keras's own LSTM kernels"}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything before training: data read and split, steps fitted, network built."""
+
+    task: Task
+    experiment: Experiment  # with every guess filled in
+    parts: Parts
+    preparation: Preparation
+    train: Examples
+    validation: Examples | None
+    test: Examples | None
+    network: keras.Model
+    notes: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    artefact: Artefact
+    history: History
+    evaluation: Evaluation | None
+    metrics: Mapping[str, Any]  # what metrics.json holds
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained Keras model."""
+        return self.artefact.network
+
+
+def run(
+    experiment: Experiment,
+    source: Any = None,
+    *,
+    folder: Path | None,
+    network: Builder | None = None,
+    watch: Watch | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Carry one experiment from its files to a trained, judged and saved model.
+
+    `folder=None` saves nothing.
+
+    Raises:
+        GatewiseError: the data, the settings or the training went wrong; nothing is left behind.
+    """
+    if folder is not None:
+        artefacts.check_free(folder, overwrite=overwrite)
+    ready = make_ready(experiment, source, network)
+    began = time.perf_counter()
+    state, rules, best = judge_simple(ready)
+    history = learn(ready, best, watch)
+    preparation = calibrate(ready)
+    trained = time.perf_counter()
+    judged = judge(ready, preparation, rules)
+    seconds = {
+        "read": ready.seconds,
+        "train": history.seconds,
+        "evaluate": time.perf_counter() - trained,
+    }
+    seconds["total"] = ready.seconds + time.perf_counter() - began
+    metrics = _metrics(ready, history, judged, seconds, best) | {"run": str(folder or "")}
+    plain = artefacts.plain(ready.network)
+    made = Artefact(folder, ready.experiment, preparation, plain, state, metrics)
+    if folder is not None:
+        _save(made, ready, history, judged, overwrite=overwrite)
+    return Run(made, history, judged, metrics)
+
+
+def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
+    """Read, split, prepare and build; everything that can be refused is refused here, before training."""
+    began = time.perf_counter()
+    notes: list[str] = []
+    if not experiment.task.name:
+        name, why = guess_task(experiment.data, source)
+        experiment = experiment.having("task", name=name)
+        notes.append(f"The task was not given: {name}, for {why}.")
+    if experiment.task.name not in TASKS:
+        known = ", ".join(TASKS)
+        raise ConfigError(f"There is no task '{experiment.task.name}'. Known: {known}.")
+    task = TASKS[experiment.task.name]
+    sequences, data, said = read(experiment.data, source, task=task.name)
+    notes += said
+    experiment, said = task.settle(replace(experiment, data=data), sequences)
+    notes += said
+    parts = task.split(sequences, experiment, not experiment.data.test)
+    if experiment.data.test:
+        held_out, _, said = read(replace(data, path=data.test, labels=""), task=task.name)
+        notes += [f"Test part: {note}" for note in said]
+        parts = replace(parts, test=held_out)
+    preparation, said = task.prepare(parts.train, experiment)
+    notes += said
+
+    def examples(part: Sequences | None, role: str) -> Examples | None:
+        made = None if part is None else task.examples(part, preparation, experiment, role)
+        return made if made is not None and len(made) else None
+
+    train = examples(parts.train, "train")
+    if train is None:
+        raise ConfigError(
+            "The training part is too short for a single example. Give more data, a smaller "
+            "--lookback and --horizon, or smaller split.validation and split.test."
+        )
+    keras.utils.set_random_seed(experiment.training.seed)
+    network = build(task.shapes(train, preparation), experiment.network, own)
+    for note in notes:
+        log.info("%s", note)
+    return Ready(
+        task,
+        experiment,
+        parts,
+        preparation,
+        train,
+        examples(parts.validation, "validation"),
+        examples(parts.test, "test"),
+        network,
+        notes,
+        time.perf_counter() - began,
+    )
+
+
+def judge_simple(ready: Ready) -> tuple[dict[str, Any], list[Baseline], tuple[str, float]]:
+    """Fit the baselines, and find which does best on the validation part, and how well."""
+    task, preparation = ready.task, ready.preparation
+    state = task.fit_baselines(ready.train, ready.validation, preparation)
+    rules = task.baselines(state, preparation, ready.train)
+    if ready.validation is None:
+        return state, rules, ("", float("nan"))
+    some = ready.validation
+    scores = [
+        (rule.name, task.watched(rule.answer(some), some, preparation))
+        for rule in rules
+        if not rule.costly
+    ]
+    order = -1 if task.watched_higher else 1
+    return state, rules, min(scores, key=lambda one: order * one[1])
+
+
+def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History:
+    """Compile and fit the network."""
+    settings, network = ready.experiment.training, ready.network
+    steps = settings.epochs * -(-len(ready.train) // settings.batch_size)
+    if not network.compiled:
+        loss: Any
+        metric: Any
+        if ready.task.name == "forecast":
+            loss = forecast_loss(settings, ready.preparation.quantiles)
+            metric = forecast_metric(ready.preparation.quantiles)
+        else:
+            loss, metric = classify_loss(settings, len(ready.preparation.classes)), "accuracy"
+        network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=[metric])
+    progress = Progress(
+        settings.epochs, 0, ready.task.watched_name, ready.task.watched_higher, best[0], best[1]
+    )
+    return training.fit(
+        network,
+        ready.train,
+        ready.validation,
+        settings,
+        padded=ready.preparation.padded,
+        progress=progress,
+        watch=watch,
+    )
+
+
+def calibrate(ready: Ready) -> Preparation:
+    """What the validation part has still to say, such as a temperature for probabilities."""
+    if ready.validation is None:
+        return ready.preparation
+    given = outputs(ready.network, ready.validation, ready.preparation)
+    return ready.task.calibrate(ready.preparation, given, ready.validation)
+
+
+def judge(ready: Ready, preparation: Preparation, rules: list[Baseline]) -> Evaluation | None:
+    """The one look at the test part; None where there is none."""
+    if ready.test is None:
+        log.info("There is no test part, so the model is not judged.")
+        return None
+    given = ready.task.answer(
+        outputs(ready.network, ready.test, preparation), ready.test, preparation
+    )
+    return evaluate(given, ready.test, ready.task, preparation, ready.experiment, baselines=rules)
+
+
+def outputs(network: keras.Model, some: Examples, preparation: Preparation) -> Any:
+    """The network's raw outputs for all examples, in their order."""
+    return training.outputs(network, some, PREDICTION_BATCH, padded=preparation.padded)
+
+
+def _metrics(
+    ready: Ready,
+    history: History,
+    judged: Evaluation | None,
+    seconds: dict[str, float],
+    best: tuple[str, float],
+) -> dict[str, Any]:
+    """The content of metrics.json: what `--json` prints and the report shows."""
+    found: dict[str, Any] = {
+        "task": ready.task.name,
+        "data": ready.experiment.data.path or "data in memory",
+        "metrics": judged.metrics if judged else {},
+        "baselines": judged.baselines if judged else {},
+        "verdict": judged.verdict if judged else None,
+        "comparisons": judged.comparisons if judged else [],
+        "seconds": seconds,
+        "engine": ENGINE,
+        "parameters": ready.network.count_params(),
+        "epochs": len(history.columns.get("epoch", [])),
+        "best_epoch": history.best_epoch,
+        "stopped": history.stopped,
+        "parts": part_sizes(ready),
+        "notes": ready.notes,
+        "details": judged.details if judged else {},
+    }
+    if ready.validation is not None:
+        found["validation"] = {
+            "metric": f"val_{ready.task.watched_name}",
+            "baseline": best[0],
+            "value": best[1],
+        }
+    if ready.task.name == "forecast":
+        scaled = ready.experiment.evaluation.scaled
+        found["units_note"] = (
+            "errors of scaled values" if scaled else "errors in the target's own units"
+        )
+    return found
+
+
+def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:
+    """Sequences, steps and windows of each part."""
+    parts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
+    return {name: _size(some) for name, some in parts.items() if some is not None}
+
+
+def _size(some: Examples) -> dict[str, int]:
+    of = some.of
+    sequences = of if isinstance(of, Sequences) else of.sequences
+    steps = int((sequences.stops - sequences.starts).sum())
+    known = {"sequences": len(sequences), "steps": steps}
+    return known if isinstance(of, Sequences) else known | {"windows": len(some)}
+
+
+def _save(
+    made: Artefact, ready: Ready, history: History, judged: Evaluation | None, *, overwrite: bool
+) -> None:
+    assert made.folder is not None
+    with artefacts.writing(made.folder, overwrite=overwrite) as draft:
+        artefacts.save_parts(draft, made.experiment, made.preparation, made.network)
+        artefacts.write_json(draft / artefacts.BASELINES, made.baselines)
+        artefacts.write_json(draft / artefacts.METRICS, made.metrics)
+        artefacts.write_json(draft / artefacts.ENVIRONMENT, artefacts.environment())
+        artefacts.write_json(draft / artefacts.SPLITS, _splits(ready.parts))
+        pl.DataFrame(history.columns).write_csv(draft / artefacts.HISTORY)
+        if judged is not None:
+            judged.table.write_csv(draft / artefacts.PREDICTIONS)
+        (draft / artefacts.REPORT).write_text(draw(read_record(draft)), encoding="utf-8")
+
+
+def read_record(folder: Path) -> Record:
+    """What the page is made of, from a run folder."""
+    history = pl.read_csv(folder / artefacts.HISTORY).to_dict(as_series=False)
+    return Record(
+        settings=from_toml(folder / artefacts.SETTINGS),
+        metrics=artefacts.read_json(folder / artefacts.METRICS),
+        history=history,
+        environment=artefacts.read_json(folder / artefacts.ENVIRONMENT),
+    )
+
+
+def _splits(parts: Parts) -> dict[str, Any]:
+    """Which steps of which sequence are in which part, counted from the beginning of each."""
+    found = {}
+    for name in ("train", "validation", "test"):
+        part: Sequences | None = getattr(parts, name)
+        if part is not None:
+            begins, ends = part.starts - part.first, part.stops - part.first
+            found[name] = [
+                list(row)
+                for row in zip(part.ids.tolist(), begins.tolist(), ends.tolist(), strict=True)
+            ]
+    return {"columns": ["id", "first step", "step after the last"]} | found
+
+
+def experiment_for(data: Any, layers: Sequence[Mapping[str, Any]]) -> tuple[Experiment, Any]:
+    """Settings from several layers, later ones first, over those of a shipped data set if one is named.
+
+    Returns the experiment and the data in memory, or None where the experiment names a file.
+    """
+    experiment = Experiment()
+    named = data if isinstance(data, str | Path) else None
+    for layer in layers:
+        inner = layer.get("data", {})
+        if named is None and data is None and isinstance(inner, Mapping):
+            named = inner.get("path")
+    if isinstance(named, str) and named in DATASETS and not Path(named).exists():
+        own = settings_of(named)
+        layers = [own, *layers, {"data": {"path": own["data"]["path"]}}]
+    elif named is not None:
+        layers = [*layers, {"data": {"path": str(named)}}]
+    for layer in layers:
+        experiment = from_mapping(layer, experiment)
+    if named is None and data is None:
+        raise ConfigError("No data: name a file, or a data set of `gatewise datasets`.")
+    return experiment, (None if named is not None else data)
+
+
+def target_setting(
+    target: Sequence[str], layers: Sequence[Mapping[str, Any]], data: Any
+) -> dict[str, Any]:
+    """`--target` is what to forecast, or the label to tell: as a key of `[data]`."""
+    experiment, source = experiment_for(data, layers)
+    name = experiment.task.name
+    if not name:
+        hinted = replace(experiment.data, target=tuple(target))
+        name = "classify" if experiment.data.label else guess_task(hinted, source)[0]
+    if name != "classify":
+        return {"target": list(target)}
+    if len(target) > 1:
+        raise ConfigError(f"classify tells one label. Received: {', '.join(target)}.")
+    return {"label": target[0]}
+
+
+def free_folder(experiment: Experiment) -> Path:
+    """runs/NAME, or the first runs/NAME-2, NAME-3 ... that is not there yet."""
+    stem = Path(experiment.data.path).name.split(".")[0] or "run"
+    names = (
+        Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+        for number in itertools.count(1)
+    )
+    return next(folder for folder in names if not folder.exists())
+
+
+def report(run: str | Path) -> Path:
+    """Write the page of a run folder again, and return where it is.
+
+    Raises:
+        ArtefactError: the folder is damaged or incomplete.
+    """
+    folder = Path(run)
+    artefacts.verify(folder)
+    page = folder / artefacts.REPORT
+    page.write_text(draw(read_record(folder)), encoding="utf-8")
+    artefacts.seal(folder)
+    return page
+
+
+def train(
+    data: Any = None,
+    *,
+    task: str = "",
+    target: str | Sequence[str] = (),
+    settings: Mapping[str, Any] | str | Path | None = None,
+    output: str | Path | None = None,
+    network: Builder | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Run:
+    """Train on `data` (a path, a data set's name, a frame, arrays) and judge what came out.
+
+    `settings` is a mapping of sections or a TOML file; `network(shapes, settings)` gives a
+    keras.Model of your own; `output` is the run folder, or None to save nothing.
+
+    >>> run = train("airline.csv", target="passengers", output="runs/airline")  # doctest: +SKIP
+    """
+    layers: list[Mapping[str, Any]] = []
+    if isinstance(settings, Mapping):
+        layers.append(settings)
+    elif settings is not None:
+        layers.append(asdict(from_toml(Path(settings))))
+    if task:
+        layers.append({"task": {"name": task}})
+    if target:
+        names = [target] if isinstance(target, str) else list(target)
+        layers.append({"data": target_setting(names, layers, data)})
+    experiment, source = experiment_for(data, layers)
+    folder = None if output is None else Path(output)
+    return run(experiment, source, folder=folder, network=network, watch=watch, overwrite=overwrite)

@@ -1,0 +1,399 @@
+"""classify: a label for each sequence, with probabilities that mean what they say."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from gatewise.data.batches import PADDING, Examples, gather
+from gatewise.data.preparation import Preparation
+from gatewise.data.scaling import fit_scale
+from gatewise.data.sequences import Array, Sequences
+from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.windows import cut
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import Experiment
+from gatewise.tasks import baselines, metrics
+from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
+
+log = logging.getLogger("gatewise")
+
+SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
+
+
+def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
+    """Batch size and epochs by the number of sequences to learn from."""
+    if experiment.data.static:
+        raise ConfigError("data.static is for forecasts; classify reads the steps alone.")
+    training = experiment.training
+    count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
+    if not training.batch_size:
+        size = int(np.clip(2 ** round(np.log2(count / 40 + 1)), 8, 64))
+        training = replace(training, batch_size=size)
+    if not training.epochs:
+        training = replace(training, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
+    return replace(experiment, training=training), []
+
+
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+    """By group where the data names one, else with the labels in the same proportions."""
+    return split_by_sequence(sequences, experiment.split, test=test)
+
+
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+    """Classes, the columns that say anything, and their scale, fitted on the training part."""
+    assert train.labels is not None
+    settings = experiment.preparation
+    classes = np.unique(train.labels)
+    if len(classes) < 2:
+        raise DataError(
+            f"{train.source}: every training sequence has the label '{classes[0]}'. Classification "
+            "needs at least two labels."
+        )
+    texts = [name for name in train.columns if name in train.levels]
+    if texts:
+        raise DataError(
+            f"{train.source}: column '{texts[0]}' holds texts; classify reads numbers. Leave it out of "
+            "data.features."
+        )
+    image = train.values.dtype == np.uint8
+    kind = ("minmax" if image else "standard") if settings.scale == "auto" else settings.scale
+    by = ("all" if image else "column") if settings.scale_by == "auto" else settings.scale_by
+    scale = fit_scale(train, kind, by)
+    used, notes = train.columns, []
+    if not image and settings.constant != "keep":
+        spans = fit_scale(train, "minmax", "column")
+        moving = fit_scale(train, "standard", "column")
+        constant = [
+            name
+            for name, span, deviation in zip(
+                train.columns, spans.spread[0], moving.spread[0], strict=True
+            )
+            if span == 1.0 and deviation == 1.0 and _constant(train, name)
+        ]
+        if constant and settings.constant == "error":
+            raise DataError(
+                f"{train.source}: column '{constant[0]}' never changes in the training part. Take it "
+                "out, or set preparation.constant = drop."
+            )
+        used = tuple(name for name in train.columns if name not in constant)
+        if constant:
+            notes.append(f"Dropped, for they never change in training: {', '.join(constant)}.")
+        if not used:
+            raise DataError(f"{train.source}: no column ever changes in the training part.")
+    task = experiment.task
+    pieces = _pieces(train, task.window, task.stride)
+    return Preparation(
+        task="classify",
+        columns=train.columns,
+        used=used,
+        scale=scale,
+        classes=tuple(classes.tolist()),
+        window=task.window,
+        stride=task.stride or task.window,
+        padded=len(np.unique(pieces.lengths)) > 1,
+    ), notes
+
+
+def _constant(train: Sequences, name: str) -> bool:
+    column = train.columns.index(name)
+    first = train[0][0, column]
+    return all((steps[:, column] == first).all() for steps in train)
+
+
+def _pieces(sequences: Sequences, window: int, stride: int) -> Sequences:
+    return cut(sequences, window, stride or window) if window else sequences
+
+
+def examples(
+    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
+) -> Examples:
+    """The sequences (or their windows), with the positions of their labels as targets."""
+    pieces = _pieces(sequences, preparation.window, preparation.stride)
+    labels = None if role == "predict" else _positions(pieces, preparation)
+    weights = None
+    if role == "train" and labels is not None and experiment.training.class_weight == "balanced":
+        counts = np.bincount(labels, minlength=len(preparation.classes))
+        weights = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[labels]
+    centre, spread = (rows.astype(np.float32) for rows in preparation.scale.rows(pieces))
+    columns = preparation.positions(preparation.used)
+    everything = len(columns) == len(preparation.columns)
+
+    def inputs(which: Array, length: int) -> dict[str, Array]:
+        values, real = gather(pieces, which, length)
+        if not everything:
+            values = values[..., columns]
+        scaled = values.astype(np.float32)
+        scaled -= centre[which][:, None, columns]
+        scaled /= spread[which][:, None, columns]
+        if real is not None:
+            scaled[~real] = PADDING
+        return {"steps": scaled}
+
+    def wanted(which: Array) -> Array:
+        assert labels is not None
+        return labels[which]
+
+    return Examples(pieces, pieces.lengths, inputs, wanted, weights)
+
+
+def _positions(sequences: Sequences, preparation: Preparation) -> Array:
+    """The position of each label among the classes, [sequences] int32."""
+    assert sequences.labels is not None
+    classes = np.array(preparation.classes)
+    found = np.searchsorted(classes, sequences.labels).clip(0, len(classes) - 1)
+    strange = np.flatnonzero(classes[found] != sequences.labels)
+    if len(strange):
+        name = sequences.labels[strange[0]]
+        raise DataError(
+            f"{sequences.source}: sequence '{sequences.ids[strange[0]]}' has the label '{name}', which does "
+            f"not occur in training (known: {', '.join(preparation.classes[:10])}). Leave its "
+            "sequences out, or train with some of them."
+        )
+    return found.astype(np.int32)
+
+
+def labels_of(some: Examples, preparation: Preparation) -> Array:
+    """The true class of each sequence, [sequences] int."""
+    assert isinstance(some.of, Sequences)
+    return _positions(some.of, preparation)
+
+
+def shapes(some: Examples, preparation: Preparation) -> Shapes:
+    """Steps of `used` columns in, a logit for each class out."""
+    fixed = int(some.lengths[0]) if not preparation.padded else None
+    return Shapes(
+        inputs={"steps": (fixed, len(preparation.used))},
+        output=(len(preparation.classes),),
+        padding=PADDING if preparation.padded else None,
+    )
+
+
+def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+    """The temperature that makes the validation part most likely (Guo et al. 2017)."""
+    labels = labels_of(some, preparation)
+    logits = outputs.astype(np.float64)
+
+    def surprise(log_temperature: float) -> float:
+        chosen = log_softmax(logits / np.exp(log_temperature), axis=1)[
+            np.arange(len(labels)), labels
+        ]
+        return float(-chosen.mean())
+
+    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
+    return replace(preparation, temperature=float(np.exp(best.x)))
+
+
+def answer(outputs: Array, _examples: Examples, preparation: Preparation) -> Array:
+    """Calibrated probabilities, [sequences, classes]."""
+    probabilities: Array = softmax(outputs.astype(np.float64) / preparation.temperature, axis=1)
+    return probabilities
+
+
+def fit_baselines(
+    train: Examples, valid: Examples | None, preparation: Preparation
+) -> dict[str, Any]:
+    """How frequent each class is, and a logistic regression on summaries of the sequences."""
+    assert isinstance(train.of, Sequences)
+    labels, count = labels_of(train, preparation), len(preparation.classes)
+    held = None
+    if valid is not None and isinstance(valid.of, Sequences):
+        held = (baselines.summaries(valid.of), labels_of(valid, preparation))
+    logistic = baselines.fit_logistic(baselines.summaries(train.of), labels, count, valid=held)
+    return {
+        "majority": baselines.majority(labels, count).tolist(),
+        "logistic": {
+            "coefficients": logistic.coefficients.tolist(),
+            "intercept": logistic.intercept.tolist(),
+        },
+        "penalty": logistic.inverse_penalty,
+    }
+
+
+def make_baselines(
+    state: Mapping[str, Any], preparation: Preparation, train: Examples | None
+) -> list[Baseline]:
+    """The most frequent class, logistic regression on summaries, and, with train at hand, the nearest neighbour."""
+    frequencies = np.array(state["majority"])
+    fitted = baselines.Logistic(
+        np.array(state["logistic"]["coefficients"]),
+        np.array(state["logistic"]["intercept"]),
+        state["penalty"],
+    )
+
+    def most_frequent(some: Examples) -> Array:
+        return np.tile(frequencies, (len(some), 1))
+
+    def regression(some: Examples) -> Array:
+        assert isinstance(some.of, Sequences)
+        return baselines.logistic(fitted, baselines.summaries(some.of))
+
+    known = [
+        Baseline("majority", most_frequent),
+        Baseline("logistic regression on summaries", regression),
+    ]
+    if train is None:
+        return known
+    assert isinstance(train.of, Sequences)
+    sequences, labels = train.of, labels_of(train, preparation)
+    spread = fit_scale(sequences, "standard", "column").spread[0]
+
+    def neighbour(some: Examples) -> Array:
+        assert isinstance(some.of, Sequences)
+        nearest, method = baselines.nearest_neighbour(sequences, labels, some.of, spread=spread)
+        log.info("Nearest neighbour: %s", method)
+        return np.eye(len(preparation.classes))[nearest]
+
+    return [*known, Baseline("nearest neighbour", neighbour, costly=True)]
+
+
+def watched(given: Array, some: Examples, preparation: Preparation) -> float:
+    """Accuracy: what Keras reports in training."""
+    return metrics.accuracy(labels_of(some, preparation), given.argmax(axis=1))
+
+
+def score(
+    given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
+) -> dict[str, float]:
+    """Accuracy, macro F1, ROC AUC, log loss (nats) and expected calibration error."""
+    actual = labels_of(some, preparation)
+    hard = bool(((given == 0) | (given == 1)).all())  # a bare label has no probability to judge
+    return {
+        "accuracy": metrics.accuracy(actual, given.argmax(axis=1)),
+        "f1_macro": metrics.f1_macro(actual, given.argmax(axis=1)),
+        "roc_auc": float("nan") if hard else metrics.roc_auc(actual, given),
+        "log_loss": float("nan") if hard else metrics.log_loss(actual, given),
+        "ece": float("nan") if hard else metrics.expected_calibration_error(actual, given),
+    }
+
+
+def measures(some: Examples, preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+    """Accuracy and macro F1; sequences of one group, or pieces of one sequence, are a cluster."""
+    pieces = some.of
+    assert isinstance(pieces, Sequences)
+    actual, count = labels_of(some, preparation), len(preparation.classes)
+    whole = pieces.groups if pieces.groups is not None else pieces.first
+    _, clusters = np.unique(whole, return_inverse=True)
+
+    def right(given: Array) -> Array:
+        return (given.argmax(axis=1) == actual).astype(np.float64)
+
+    def by_class(given: Array) -> Array:
+        """Hits, answers and occurrences of each class, [sequences, 3 * classes]."""
+        truth, chosen = np.eye(count)[actual], np.eye(count)[given.argmax(axis=1)]
+        return np.concatenate([truth * chosen, chosen, truth], axis=1)
+
+    def f1_macro(sums: Array) -> Array:
+        hits, answered, occurring = np.split(sums, 3, axis=-1)
+        met = answered + occurring > 0
+        f1 = 2 * hits / np.where(met, answered + occurring, 1)
+        return f1.sum(axis=-1) / met.sum(axis=-1)
+
+    return [
+        mean_measure("accuracy", right, clusters, higher=True),
+        Measure("f1_macro", by_class, f1_macro, clusters, higher_is_better=True),
+    ]
+
+
+def details(
+    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+) -> dict[str, Any]:
+    """Confusions, scores by class, reliability and the most confident mistakes."""
+    given, classes = answers["LSTM"], list(preparation.classes)
+    actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
+    matrix = metrics.confusion(actual, chosen, len(classes))
+    right = np.diag(matrix).astype(float)
+    precision = right / np.maximum(matrix.sum(axis=0), 1)
+    recall = right / np.maximum(matrix.sum(axis=1), 1)
+    f1 = 2 * right / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
+    curve = metrics.reliability(actual, given)
+    # Undoing the temperature gives the probabilities as the network first said them.
+    before = softmax(np.log(np.maximum(given, 1e-300)) * preparation.temperature, axis=1)
+    return {
+        "classes": classes,
+        "confusion": matrix.tolist(),
+        "by_class": {
+            name: {
+                "precision": precision[k],
+                "recall": recall[k],
+                "f1": f1[k],
+                "support": int(matrix[k].sum()),
+            }
+            for k, name in enumerate(classes)
+        },
+        "reliability": [
+            {"confidence": confidence, "accuracy": accurate, "count": count}
+            for confidence, accurate, count in curve
+        ],
+        "temperature": preparation.temperature,
+        "ece_before": metrics.expected_calibration_error(actual, before),
+        "examples": _mistakes(given, actual, some, preparation, experiment.report.examples),
+    }
+
+
+def _mistakes(
+    given: Array, actual: Array, some: Examples, preparation: Preparation, count: int
+) -> list[dict[str, Any]]:
+    pieces = some.of
+    assert isinstance(pieces, Sequences)
+    chosen = given.argmax(axis=1)
+    confidence = np.where(chosen != actual, given.max(axis=1), -1.0)
+    worst = [k for k in np.argsort(-confidence)[:count] if confidence[k] >= 0]
+    return [
+        {
+            "id": str(pieces.ids[k]),
+            "truth": preparation.classes[actual[k]],
+            "answer": preparation.classes[chosen[k]],
+            "probability": float(given[k].max()),
+            "columns": list(pieces.columns),
+            "values": pieces[k][:SHOWN_STEPS].tolist(),
+        }
+        for k in worst
+    ]
+
+
+def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
+    """One row a sequence: id, label, a probability for each class, and the truth where known."""
+    assert isinstance(some.of, Sequences)
+    pieces, given = some.of.chosen(which), given[which]
+    classes = np.array(preparation.classes)
+    columns: dict[str, Array] = {
+        "id": pieces.ids.astype(str),
+        "label": classes[given.argmax(axis=1)],
+    }
+    if pieces.labels is not None and (pieces.labels != "").any():
+        columns["truth"] = pieces.labels
+    columns |= {f"p({name})": given[:, k] for k, name in enumerate(preparation.classes)}
+    return pl.DataFrame(columns)
+
+
+def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+    """New sequences are answered as they are; their labels, if any, are carried along."""
+    return sequences
+
+
+TASK = Task(
+    name="classify",
+    settle=settle,
+    split=split,
+    prepare=prepare,
+    examples=examples,
+    shapes=shapes,
+    calibrate=calibrate,
+    answer=answer,
+    fit_baselines=fit_baselines,
+    baselines=make_baselines,
+    watched=watched,
+    watched_name="accuracy",
+    watched_higher=True,
+    metrics=score,
+    measures=measures,
+    details=details,
+    table=table,
+    ahead=ahead,
+)

@@ -1,0 +1,751 @@
+"""forecast: the next values of one or many series.
+
+The network reads a window of the past and answers all steps of the horizon at once, a value for
+each quantile. Evaluation moves the origin through the test part (rolling origin) without training
+again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.batches import Examples
+from gatewise.data.preparation import (
+    Preparation,
+    calendar_features,
+    level_texts,
+    one_hot,
+    seen_categories,
+)
+from gatewise.data.scaling import fit_scale
+from gatewise.data.sequences import Array, Sequences
+from gatewise.data.splits import Parts, split_by_time
+from gatewise.data.windows import Windows, windows
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import Experiment
+from gatewise.tasks import baselines, metrics
+from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
+
+# Horizons of the M4 competition by frequency (Makridakis et al. 2020), and the cycles to look for.
+HORIZONS = {"m": 60, "h": 48, "d": 14, "w": 13, "mo": 18, "q": 8, "y": 6}
+ORIGINS = (
+    10_000  # at most so many forecasts are asked for in an evaluation unless a stride is given
+)
+ROWS = 20_000  # windows that the ridge baseline is fitted on
+
+Rule = Callable[[Examples, Array], Array]  # examples, positions -> forecasts
+
+
+def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
+    """Guess horizon, season, lookback and training settings that were not given; say each guess."""
+    notes = []
+    task = experiment.task
+    if not task.horizon:
+        task = replace(task, horizon=_horizon(sequences))
+        notes.append(
+            f"The horizon was not given: {task.horizon} steps, the custom for this spacing."
+        )
+    if list(task.quantiles) != sorted(set(task.quantiles)) or any(
+        not 0 < q < 1 for q in task.quantiles
+    ):
+        raise ConfigError(
+            f"task.quantiles wants rising numbers between 0 and 1. Received: {list(task.quantiles)}."
+        )
+    train = split_by_time(sequences, experiment.split, horizon=task.horizon).train
+    shortest = int(np.median(train.lengths))
+    if not task.season:
+        task = replace(task, season=_season(train, experiment.data.target, shortest))
+        found = f"{task.season} steps" if task.season > 1 else "none found"
+        notes.append(f"Season (autocorrelation of the training part): {found}.")
+    if not task.lookback:
+        wanted = max(2 * task.season if task.season <= 200 else 0, 2 * task.horizon, 16)
+        room = max(1, (shortest - task.horizon) // 2)
+        task = replace(task, lookback=min(wanted, room))
+        notes.append(
+            f"The lookback was not given: {task.lookback} steps (two seasons or two horizons, as far as "
+            "the series allow)."
+        )
+    experiment = replace(experiment, task=task)
+    return _settle_training(experiment, train), notes
+
+
+def _horizon(sequences: Sequences) -> int:
+    unit = sequences.step.lstrip("0123456789")
+    usual = 8 if sequences.step == "3mo" else HORIZONS.get(unit, 12)
+    return max(1, min(usual, int(np.median(sequences.lengths)) // 10))
+
+
+def _season(train: Sequences, targets: tuple[str, ...], shortest: int) -> int:
+    """The usual cycle of this spacing that the training part shows most clearly, or 1.
+
+    A cycle counts when the autocorrelation of the differenced series at its lag is over 0.2 and
+    stands out from the lags around it: differencing takes the trend out, which would else correlate
+    with anything.
+    """
+    longest = int(np.argmax(train.lengths))
+    column = train.columns.index(targets[0])
+    steps = train[longest][-20_000:, column].astype(np.float64)
+    moves = np.diff(steps[np.isfinite(steps)])
+    best, found = 0.2, 1
+    for lag in _cycles(train.step):
+        if 2 * lag + 2 > min(len(moves), shortest):
+            continue
+        here = _autocorrelation(moves, lag)
+        around = max(abs(_autocorrelation(moves, lag + off)) for off in _beside(lag))
+        if here > best and here > around:
+            best, found = here, lag
+    return found
+
+
+def _beside(lag: int) -> tuple[int, ...]:
+    return (-1, 1) if lag <= 2 else (-2, -1, 1, 2)
+
+
+def _autocorrelation(moves: Array, lag: int) -> float:
+    centred = moves - moves.mean()
+    power = float(centred @ centred)
+    return float(centred[lag:] @ centred[:-lag]) / power if lag and power else 0.0
+
+
+def _cycles(step: str) -> tuple[int, ...]:
+    """Steps of an hour, a day, a week, a year, as far as they are whole numbers of steps."""
+    number, unit = int(step[: -len(step.lstrip("0123456789"))] or 1), step.lstrip("0123456789")
+    if unit in ("s", "m", "h"):
+        seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
+        return tuple(cycle // seconds for cycle in (3600, 86_400, 604_800) if cycle // seconds > 1)
+    if unit in ("d", "w", "mo", "y"):
+        return {"d": (7, 365), "w": (52,), "mo": (12 // number,), "y": ()}[unit]
+    return (4, 7, 12, 24, 52)
+
+
+def _settle_training(experiment: Experiment, train: Sequences) -> Experiment:
+    """Batch size, epochs and network size by the number of windows to learn from."""
+    count = len(windows(train, experiment.task.lookback, experiment.task.horizon))
+    network, training = experiment.network, experiment.training
+    if not training.batch_size:
+        training = replace(
+            training, batch_size=int(np.clip(2 ** round(np.log2(count / 60 + 1)), 8, 128))
+        )
+    if not training.epochs:
+        training = replace(training, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
+    return replace(experiment, network=network, training=training)
+
+
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+    """By time; `test=False` leaves the test part out."""
+    if experiment.split.by not in ("auto", "time"):
+        raise ConfigError("A forecast is split by time; leave split.by at auto.")
+    settings = experiment.split if test else replace(experiment.split, test=0.0)
+    return split_by_time(sequences, settings, horizon=experiment.task.horizon)
+
+
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+    """Scale, categories and calendar features, fitted on the training part."""
+    data, task, settings = experiment.data, experiment.task, experiment.preparation
+    numbers = tuple(name for name in train.columns if name not in train.levels)
+    by = "column" if settings.scale_by == "auto" and len(train) == 1 else settings.scale_by
+    scale = fit_scale(
+        train,
+        "standard" if settings.scale == "auto" else settings.scale,
+        "series" if by == "auto" else by,
+    )
+    # The scale knows every column so that it needs no names; texts have codes, which it leaves alone.
+    constant = _constant(train, tuple(name for name in numbers if name not in data.target))
+    never = _constant(train, data.target)
+    if never:
+        raise DataError(
+            f"{train.source}: the target '{never[0]}' never changes in the training part, so there is "
+            "nothing to learn. Choose another --target, or give more data."
+        )
+    notes = []
+    if constant and settings.constant == "error":
+        raise DataError(
+            f"{train.source}: column '{constant[0]}' never changes in the training part. Take it out, or "
+            "set preparation.constant = drop."
+        )
+    if constant and settings.constant == "drop":
+        numbers = tuple(name for name in numbers if name not in constant)
+        notes.append(f"Dropped, for they never change in training: {', '.join(constant)}.")
+    statics = {
+        name: (float(np.mean(column)), float(np.std(column)) or 1.0)
+        for name, column in train.static.items()
+        if column.dtype.kind in "fiu"
+    }
+    return Preparation(
+        task="forecast",
+        columns=train.columns,
+        used=numbers,
+        scale=scale,
+        categories=seen_categories(train, (*data.past, *data.known, *data.static)),
+        unseen=settings.unseen,
+        targets=data.target,
+        past=data.past,
+        known=data.known,
+        static=tuple(train.static),
+        static_centre=statics,
+        calendar=_calendar(train, settings.calendar),
+        quantiles=task.quantiles if experiment.training.loss == "auto" else (),
+        lookback=task.lookback,
+        horizon=task.horizon,
+        season=task.season,
+        step=train.step,
+    ), notes
+
+
+def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for name in names:
+        column = train.columns.index(name)
+        low = min(np.nanmin(steps[:, column]) for steps in train)
+        high = max(np.nanmax(steps[:, column]) for steps in train)
+        if low == high:
+            found.append(name)
+    return tuple(found)
+
+
+def _calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    timed = train.times is not None and train.times.dtype.kind == "M"
+    if wanted != ("auto",):
+        names = tuple(name for name in wanted if name != "none")
+        if names and not timed:
+            raise ConfigError(
+                "preparation.calendar needs a column of dates; name it with data.time."
+            )
+        return names
+    if not timed or train.times is None:
+        return ()
+    span = max(
+        (train.times[stop - 1] - train.times[start]) / np.timedelta64(1, "D")
+        for start, stop in zip(train.starts, train.stops, strict=True)
+    )
+    unit = train.step.lstrip("0123456789")
+    names = {"s": ("hour",), "m": ("hour", "weekday"), "h": ("hour", "weekday"), "d": ("weekday",)}
+    # A year is learnt only from data that shows it at least twice.
+    return names.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
+
+
+def examples(
+    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
+) -> Examples:
+    """Windows of the sequences; the stride is the role's own."""
+    stride = max(1, experiment.task.stride)
+    if role == "test" and experiment.evaluation.stride:
+        stride = experiment.evaluation.stride
+    cut = windows(sequences, preparation.lookback, preparation.horizon, stride)
+    if role != "train" and not experiment.evaluation.stride and len(cut) > ORIGINS:
+        cut = windows(
+            sequences, preparation.lookback, preparation.horizon, -(-len(cut) * stride // ORIGINS)
+        )
+    return window_examples(cut, preparation)
+
+
+def window_examples(cut: Windows, preparation: Preparation) -> Examples:
+    """Inputs `past` [n, lookback, targets] and, where there are any, `covariates` [n, lookback, features],
+    `future` [n, horizon, features] and `static` [n, features]; targets [n, horizon, targets, 1].
+    """
+    sequences = cut.sequences
+    centre, spread = preparation.scale.rows(sequences)  # [sequences, columns]
+    targets = preparation.positions(preparation.targets)
+    static = _static(sequences, preparation)
+
+    def scaled(which: Array, start: int, stop: int, columns: Array) -> Array:
+        sequence, _ = cut.places(which)
+        values = sequences.values[cut.steps(which, start, stop)[..., None], columns]
+        shifted = values - centre[sequence[:, None], columns][:, None]
+        return (shifted / spread[sequence[:, None], columns][:, None]).astype(np.float32)
+
+    def features(which: Array, start: int, stop: int, names: tuple[str, ...]) -> Array | None:
+        """Covariates and calendar of some steps, [n, steps, features]."""
+        numbers = preparation.positions(tuple(name for name in names if name in preparation.used))
+        parts = [scaled(which, start, stop, numbers)] if len(numbers) else []
+        positions = cut.steps(which, start, stop)
+        for name in names:
+            if name in preparation.categories:
+                codes = sequences.values[positions, preparation.columns.index(name)]
+                texts = level_texts(sequences, name, codes)
+                known = preparation.categories[name]
+                parts.append(one_hot(texts, known, preparation.unseen, name, sequences.source))
+        if preparation.calendar and sequences.times is not None:
+            parts.append(calendar_features(sequences.times[positions], preparation.calendar))
+        return np.concatenate(parts, axis=-1) if parts else None
+
+    def inputs(which: Array, _length: int) -> dict[str, Array]:
+        given = {
+            "past": scaled(which, -cut.lookback, 0, targets),
+            "covariates": features(
+                which, -cut.lookback, 0, (*preparation.past, *preparation.known)
+            ),
+            "future": features(which, 0, cut.horizon, preparation.known),
+            "static": None if static is None else static[cut.places(which)[0]],
+        }
+        return {name: array for name, array in given.items() if array is not None}
+
+    def wanted(which: Array) -> Array:
+        return scaled(which, 0, cut.horizon, targets)[..., None]
+
+    return Examples(cut, np.broadcast_to(cut.lookback, len(cut)), inputs, wanted)
+
+
+def _static(sequences: Sequences, preparation: Preparation) -> Array | None:
+    """[sequences, features], numbers scaled and texts one-hot; None where there are none."""
+    parts = []
+    for name in preparation.static:
+        column = sequences.static[name]
+        if name in preparation.static_centre:
+            centre, spread = preparation.static_centre[name]
+            parts.append(((column[:, None] - centre) / spread).astype(np.float32))
+        else:
+            known = preparation.categories[name]
+            parts.append(
+                one_hot(column.astype(str), known, preparation.unseen, name, sequences.source)
+            )
+    return np.concatenate(parts, axis=-1) if parts else None
+
+
+def shapes(some: Examples, preparation: Preparation) -> Shapes:
+    """Read off one example."""
+    inputs = some.inputs(np.array([0]), 0)
+    quantiles = max(1, len(preparation.quantiles))
+    return Shapes(
+        inputs={name: array.shape[1:] for name, array in inputs.items()},
+        output=(preparation.horizon, len(preparation.targets), quantiles),
+    )
+
+
+def calibrate(preparation: Preparation, _outputs: Array, _examples: Examples) -> Preparation:
+    """Nothing: coverage is measured and reported, not adjusted."""
+    return preparation
+
+
+def answer(outputs: Array, some: Examples, preparation: Preparation) -> Array:
+    """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], quantiles in order."""
+    return _unscaled(np.sort(outputs.astype(np.float64), axis=-1), some.of, preparation)
+
+
+def _rows(of: Any, preparation: Preparation) -> tuple[Array, Array]:
+    """Centre and spread of each window's targets, [windows, 1, targets]."""
+    targets = preparation.positions(preparation.targets)
+    centre, spread = preparation.scale.rows(of.sequences)
+    sequence, _ = of.places(np.arange(len(of)))
+    return centre[sequence][:, None, targets], spread[sequence][:, None, targets]
+
+
+def _unscaled(scaled: Array, of: Any, preparation: Preparation) -> Array:
+    centre, spread = _rows(of, preparation)
+    return scaled * spread[..., None] + centre[..., None]
+
+
+def point(given: Array, preparation: Preparation) -> Array:
+    """The median, or the only forecast, [windows, horizon, targets]."""
+    middle = 0
+    if preparation.quantiles:
+        middle = int(np.argmin(np.abs(np.array(preparation.quantiles) - 0.5)))
+    return given[..., middle]
+
+
+def truth(some: Examples, preparation: Preparation) -> Array:
+    """What happened, in the data's own units, [windows, horizon, targets]."""
+    of = some.of
+    assert isinstance(of, Windows)
+    steps = of.steps(np.arange(len(of)), 0, of.horizon)
+    targets = preparation.positions(preparation.targets)
+    return of.sequences.values[steps[..., None], targets].astype(np.float64)
+
+
+def _history(some: Examples, preparation: Preparation, which: Array) -> Array:
+    """Scaled past of max(lookback, season) steps, [windows, back, targets].
+
+    Where a series has fewer steps, its first value stands in for those before it.
+    """
+    of = some.of
+    assert isinstance(of, Windows)
+    sequence, _ = of.places(which)
+    back = max(preparation.lookback, preparation.season)
+    steps = np.maximum(of.steps(which, -back, 0), of.sequences.first[sequence][:, None])
+    targets = preparation.positions(preparation.targets)
+    centre, spread = preparation.scale.rows(of.sequences)
+    values = of.sequences.values[steps[..., None], targets]
+    return (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
+
+
+def _sample(some: Examples, most: int) -> Array:
+    """Evenly spread positions, at most so many."""
+    return np.unique(np.linspace(0, len(some) - 1, min(most, len(some))).astype(np.int64))
+
+
+def fit_baselines(
+    train: Examples, valid: Examples | None, preparation: Preparation
+) -> dict[str, Any]:
+    """The ridge's coefficients, and for each baseline the quantiles of its errors, step by step.
+
+    Errors are those on the validation part (on train, where there is none), so that a baseline's
+    quantile forecasts are as honest as the network's.
+    """
+    held = valid if valid is not None and len(valid) >= 20 else train
+    rows, checks = _sample(train, ROWS), _sample(held, 2000)
+    fitted = baselines.fit_ridge(
+        _history(train, preparation, rows)[:, -preparation.lookback :],
+        train.targets(rows)[..., 0],
+        train.inputs(rows, 0).get("future"),
+        valid=(
+            _history(held, preparation, checks)[:, -preparation.lookback :],
+            held.targets(checks)[..., 0],
+            held.inputs(checks, 0).get("future"),
+        ),
+    )
+    state: dict[str, Any] = {
+        "ridge": {
+            "coefficients": fitted.coefficients.tolist(),
+            "intercept": fitted.intercept.tolist(),
+        },
+        "penalty": fitted.penalty,
+        "offsets": {},
+    }
+    levels = preparation.quantiles or (0.5,)
+    actual = held.targets(checks)[..., 0]
+    for name, rule in _rules(state, preparation).items():
+        offsets = baselines.residual_quantiles(actual, rule(held, checks), levels)
+        if 0.5 in levels:  # the median stays the rule's own
+            offsets = offsets - offsets[..., [levels.index(0.5)]]
+        state["offsets"][name] = offsets.tolist()
+    return state
+
+
+def _rules(state: Mapping[str, Any], preparation: Preparation) -> dict[str, Rule]:
+    """Point forecasts on the network's own scale, [windows, horizon, targets]."""
+    horizon, season, lookback = preparation.horizon, preparation.season, preparation.lookback
+    fitted = baselines.Ridge(
+        np.array(state["ridge"]["coefficients"]),
+        np.array(state["ridge"]["intercept"]),
+        state["penalty"],
+    )
+
+    def past(some: Examples, which: Array) -> Array:
+        return _history(some, preparation, which)
+
+    rules: dict[str, Rule] = {
+        "repeat last": lambda some, which: baselines.repeat_last(past(some, which), horizon),
+        "drift": lambda some, which: baselines.drift(past(some, which)[:, -lookback:], horizon),
+        "ridge on the window": lambda some, which: baselines.ridge(
+            fitted, past(some, which)[:, -lookback:], some.inputs(which, 0).get("future")
+        ),
+    }
+    if season > 1:
+        rules[f"seasonal naive ({season})"] = lambda some, which: baselines.seasonal_naive(
+            past(some, which), horizon, season
+        )
+    return rules
+
+
+def make_baselines(
+    state: Mapping[str, Any], preparation: Preparation, _train: Examples | None
+) -> list[Baseline]:
+    """Repeat last, drift, ridge on the window, seasonal naive."""
+
+    def baseline(name: str, rule: Rule) -> Baseline:
+        offsets = np.array(state["offsets"][name])
+
+        def answer_of(some: Examples) -> Array:
+            pieces = [
+                rule(some, which)[..., None] + offsets
+                for which in np.array_split(np.arange(len(some)), -(-len(some) // 4096))
+            ]
+            return _unscaled(np.concatenate(pieces), some.of, preparation)
+
+        return Baseline(name, answer_of)
+
+    return [baseline(name, rule) for name, rule in _rules(state, preparation).items()]
+
+
+def watched(given: Array, some: Examples, preparation: Preparation) -> float:
+    """Mean absolute error of the scaled point forecast: what Keras reports as `mae` in training."""
+    _, spread = _rows(some.of, preparation)
+    return float(np.mean(np.abs(truth(some, preparation) - point(given, preparation)) / spread))
+
+
+def _mase_scale(some: Examples, preparation: Preparation) -> Array:
+    """In-sample error of the seasonal naive before the part begins, [windows, 1, targets]."""
+    of = some.of
+    assert isinstance(of, Windows)
+    sequences, targets = of.sequences, preparation.positions(preparation.targets)
+    scales = np.array(
+        [
+            [
+                metrics.seasonal_scale(sequences.values[first:start, column], preparation.season)
+                for column in targets
+            ]
+            for first, start in zip(sequences.first, sequences.starts, strict=True)
+        ]
+    )
+    sequence, _ = of.places(np.arange(len(of)))
+    return scales[sequence][:, None]
+
+
+def score(
+    given: Array, some: Examples, preparation: Preparation, experiment: Experiment
+) -> dict[str, float]:
+    """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL and the outermost interval's coverage."""
+    actual = truth(some, preparation)
+    scale = _mase_scale(some, preparation)
+    if experiment.evaluation.scaled:
+        centre, spread = _rows(some.of, preparation)
+        actual = (actual - centre) / spread
+        given = (given - centre[..., None]) / spread[..., None]
+        scale = scale / spread
+    middle = point(given, preparation)
+    found = {
+        "mae": metrics.mae(actual, middle),
+        "rmse": metrics.rmse(actual, middle),
+        "mse": metrics.mse(actual, middle),
+        "mase": metrics.mase(actual, middle, scale),
+        "smape": metrics.smape(actual, middle),
+    }
+    if preparation.quantiles:
+        found["wql"] = metrics.wql(actual, given, preparation.quantiles)
+        found["coverage"] = metrics.coverage(actual, given[..., 0], given[..., -1])
+    return found
+
+
+def measures(some: Examples, preparation: Preparation, experiment: Experiment) -> list[Measure]:
+    """Errors of each origin; origins less than a horizon apart share a cluster, for their errors do.
+
+    Many series or targets are compared by their scaled errors, that the largest does not decide
+    alone.
+    """
+    of = some.of
+    assert isinstance(of, Windows)
+    actual = truth(some, preparation)
+    _, spread = _rows(of, preparation)
+    scaled = experiment.evaluation.scaled or len(of.sequences) > 1 or len(preparation.targets) > 1
+    size = spread if scaled else np.ones_like(spread)
+    prefix = "scaled " if scaled and not experiment.evaluation.scaled else ""
+
+    def absolute(given: Array) -> Array:
+        return np.abs((actual - point(given, preparation)) / size).mean(axis=(1, 2))
+
+    def squared(given: Array) -> Array:
+        return np.square((actual - point(given, preparation)) / size).mean(axis=(1, 2))
+
+    def quantile(given: Array) -> Array:
+        losses = metrics.pinball(actual / size, given / size[..., None], preparation.quantiles)
+        return 2 * losses.mean(axis=(1, 2, 3))
+
+    sequence, origins = of.places(np.arange(len(of)))
+    stretch = (origins - of.origins[sequence]) // of.horizon
+    _, clusters = np.unique(np.stack([sequence, stretch]), axis=1, return_inverse=True)
+    found = [
+        mean_measure(f"{prefix}mae", absolute, clusters),
+        mean_measure(f"{prefix}mse", squared, clusters),
+    ]
+    if preparation.quantiles:
+        found.append(mean_measure(f"{prefix}quantile loss", quantile, clusters))
+    return found
+
+
+def details(
+    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+) -> dict[str, Any]:
+    """Errors by step and by series, coverage by interval, and some forecasts to look at.
+
+    `answers` holds the network's under "LSTM", then the baselines'.
+    """
+    actual = truth(some, preparation)
+    errors = {name: np.abs(actual - point(given, preparation)) for name, given in answers.items()}
+    given = answers["LSTM"]
+    levels = preparation.quantiles
+    pairs = [(low, len(levels) - 1 - low) for low in range(len(levels) // 2)]
+    return {
+        "season": preparation.season,
+        "horizon": preparation.horizon,
+        "lookback": preparation.lookback,
+        "quantiles": list(levels),
+        "targets": list(preparation.targets),
+        "origins": len(some),
+        "by_horizon": {"step": list(range(1, preparation.horizon + 1))}
+        | {name: error.mean(axis=(0, 2)).tolist() for name, error in errors.items()},
+        "by_series": _by_series(errors, some, preparation),
+        "coverage": [
+            {
+                "low": levels[low],
+                "high": levels[high],
+                "nominal": levels[high] - levels[low],
+                "measured": metrics.coverage(actual, given[..., low], given[..., high]),
+            }
+            for low, high in pairs
+        ],
+        "examples": _shown(given, errors["LSTM"], some, preparation, experiment.report.examples),
+    }
+
+
+def _by_series(
+    errors: dict[str, Array], some: Examples, preparation: Preparation
+) -> dict[str, Any]:
+    """Mean absolute error of each series and target; of the 30 worst where there are more."""
+    of = some.of
+    assert isinstance(of, Windows)
+    sequence, _ = of.places(np.arange(len(of)))
+    found = {}
+    for k in np.unique(sequence):
+        for column, target in enumerate(preparation.targets):
+            one, several = str(of.sequences.ids[k]), len(preparation.targets) > 1
+            label = target if len(of.sequences) == 1 else f"{one} {target}" if several else one
+            found[label] = {
+                name: float(error[sequence == k][..., column].mean())
+                for name, error in errors.items()
+            }
+    worst_first = sorted(found.items(), key=lambda item: -item[1]["LSTM"])
+    return dict(worst_first[:30]) if len(found) > 1 else {}
+
+
+def _shown(
+    given: Array, error: Array, some: Examples, preparation: Preparation, count: int
+) -> list[dict[str, Any]]:
+    """Forecasts spread from the best to the worst, with the past they were made from."""
+    of = some.of
+    assert isinstance(of, Windows)
+    _, spread = _rows(of, preparation)
+    flat = (error / spread).mean(axis=1)  # [windows, targets]
+    order = np.argsort(flat, axis=None)
+    ranks = np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)
+    sequences, shown = of.sequences, []
+    for rank in ranks:
+        window, target = np.unravel_index(order[rank], flat.shape)
+        sequence, origins = of.places(np.array([window]))
+        start = max(int(origins[0]) - 2 * of.horizon, int(origins[0]) - of.lookback)
+        column = preparation.columns.index(preparation.targets[target])
+        stop = int(origins[0]) + of.horizon
+        times = (
+            None if sequences.times is None else sequences.times[start:stop].astype(str).tolist()
+        )
+        values = sequences.values[start:stop, column].astype(float).tolist()
+        back = int(origins[0]) - start
+        shown.append(
+            {
+                "id": str(sequences.ids[sequence[0]]),
+                "target": preparation.targets[target],
+                "past_times": times and times[:back],
+                "past": values[:back],
+                "times": times and times[back:],
+                "truth": values[back:],
+                "quantiles": {
+                    str(level): given[window, :, target, q].tolist()
+                    for q, level in enumerate(preparation.quantiles or (0.5,))
+                },
+                "error": float(error[window, :, target].mean()),
+                "kind": "best" if rank == 0 else "worst" if rank == len(order) - 1 else "typical",
+            }
+        )
+    return shown
+
+
+def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
+    """One row for each step forecast: id, origin, time (or step), target, quantiles, truth where known."""
+    of = some.of
+    assert isinstance(of, Windows)
+    sequences = of.sequences
+    sequence, origins = of.places(which)
+    steps = of.steps(which, 0, of.horizon)  # [windows, horizon]
+    targets = preparation.positions(preparation.targets)
+    actual = sequences.values[steps[..., None], targets]  # [windows, horizon, targets]
+    first = sequences.first[sequence]
+    columns: dict[str, Array] = {"id": sequences.ids[sequence][:, None, None]}
+    if sequences.times is not None:
+        columns["origin"] = sequences.times[origins - 1][:, None, None]
+        columns["time"] = sequences.times[steps][..., None]
+    else:
+        columns["origin"] = (origins - first)[:, None, None]
+        columns["step"] = (steps - first[:, None] + 1)[..., None]
+    columns["target"] = np.array(preparation.targets)[None, None]
+    for q, level in enumerate(preparation.quantiles or (None,)):
+        columns["forecast" if level is None else f"q{level:g}"] = given[which][..., q]
+    if np.isfinite(actual).any():
+        columns["truth"] = actual
+    flat = {name: np.broadcast_to(column, actual.shape).ravel() for name, column in columns.items()}
+    return pl.DataFrame(flat)
+
+
+def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
+    """Each series with the steps to be forecast behind its last row; the part is those steps.
+
+    Raises:
+        DataError: a series is shorter than the lookback, or lacks the covariates known ahead.
+    """
+    targets = preparation.positions(preparation.targets)
+    horizon, tables, times = preparation.horizon, [], []
+    for k in range(len(sequences)):
+        steps = sequences[k]
+        filled = np.flatnonzero(np.isfinite(steps[:, targets]).all(axis=1))
+        now = int(filled[-1]) + 1 if len(filled) else 0
+        if now < preparation.lookback:
+            raise DataError(
+                f"{sequences.source}: sequence '{sequences.ids[k]}' has {now} steps with a target, and the "
+                f"network looks back {preparation.lookback}. Give it more of its past."
+            )
+        future = np.full((horizon, steps.shape[1]), np.nan)
+        given = min(horizon, len(steps) - now)
+        future[:given] = steps[now : now + given]
+        known = preparation.positions(preparation.known)
+        if len(known) and not np.isfinite(future[:, known]).all():
+            raise DataError(
+                f"{sequences.source}: sequence '{sequences.ids[k]}' needs {horizon} rows after its last "
+                f"target with {', '.join(preparation.known)} filled in (they are known ahead), and has {given}."
+            )
+        future[:, targets] = np.nan
+        tables.append(np.concatenate([steps[:now].astype(np.float64), future]))
+        if sequences.times is not None:
+            past = sequences.times[sequences.starts[k] : sequences.starts[k] + now]
+            times.append(np.concatenate([past, following(past, preparation.step, horizon)]))
+    stops = np.cumsum([len(steps) for steps in tables])
+    return replace(
+        sequences,
+        values=np.concatenate(tables),
+        times=np.concatenate(times) if times else None,
+        first=np.concatenate([[0], stops[:-1]]),
+        starts=stops - horizon,
+        stops=stops,
+    )
+
+
+def following(times: Array, step: str, count: int) -> Array:
+    """The `count` times after the last one, a step apart; month ends stay month ends.
+
+    >>> following(np.array(["2020-02-29", "2020-03-31"], dtype="datetime64[us]"), "1mo", 1)
+    array(['2020-04-30T00:00:00.000000'], dtype='datetime64[us]')
+    """
+    if times.dtype.kind != "M":
+        gap = int(step.rstrip("i") or 1)
+        return times[-1] + gap * np.arange(1, count + 1)
+    number = int(step[: -len(step.lstrip("0123456789"))] or 1)
+    unit = step.lstrip("0123456789") or "d"
+    last = pl.Series([times[-1]] * count).cast(pl.Datetime("us"))
+    offsets = pl.Series([f"{number * ahead}{unit}" for ahead in range(1, count + 1)])
+    found = pl.select(last.dt.offset_by(offsets)).to_series()
+    tail = pl.Series(times[-2:]).cast(pl.Datetime("us"))
+    if unit in ("mo", "q", "y") and (tail.dt.month_end() == tail).all():
+        found = found.dt.month_end()
+    return found.to_numpy().astype("datetime64[us]")
+
+
+TASK = Task(
+    name="forecast",
+    settle=settle,
+    split=split,
+    prepare=prepare,
+    examples=examples,
+    shapes=shapes,
+    calibrate=calibrate,
+    answer=answer,
+    fit_baselines=fit_baselines,
+    baselines=make_baselines,
+    watched=watched,
+    watched_name="mae",
+    watched_higher=False,
+    metrics=score,
+    measures=measures,
+    details=details,
+    table=table,
+    ahead=ahead,
+)

@@ -1,0 +1,102 @@
+"""What a task has to say for itself. A new task is one file with one `Task`, and one entry in `TASKS`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.batches import Examples
+from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Array, Sequences
+from gatewise.data.splits import Parts
+from gatewise.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What goes into a network and what must come out, without the batch dimension."""
+
+    inputs: Mapping[str, tuple[int | None, ...]]
+    output: tuple[int, ...]
+    padding: float | None = None  # steps whose every value is this are padding; None: there is none
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One of the simplest answers that could beat the network."""
+
+    name: str
+    answer: Callable[[Examples], Array]  # in the same form as the network's own answer
+    costly: bool = False  # too slow to be asked about the validation part as well
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that two answers are compared by, in a form that can be resampled.
+
+    Statistics add up over units; `value` turns their sums into the number. Units of one cluster (a
+    stretch of a series, a person) are not independent of each other, so they are resampled
+    together.
+    """
+
+    name: str
+    statistics: Callable[[Array], Array]  # answer -> [units, statistics]
+    value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
+    clusters: Array  # [units] int
+    higher_is_better: bool = False
+
+
+def mean_measure(
+    name: str, each: Callable[[Array], Array], clusters: Array, *, higher: bool = False
+) -> Measure:
+    """The mean over units of `each(answer)` [units]."""
+
+    def statistics(answer: Array) -> Array:
+        values = each(answer)
+        return np.stack([values, np.ones_like(values)], axis=1)
+
+    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters, higher)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The steps in which tasks differ. Answers are arrays; what they hold is the task's own affair."""
+
+    name: str
+    settle: Callable[
+        [Experiment, Sequences], tuple[Experiment, list[str]]
+    ]  # guess what was not given
+    split: Callable[
+        [Sequences, Experiment, bool], Parts
+    ]  # the last says whether to make a test part
+    prepare: Callable[
+        [Sequences, Experiment], tuple[Preparation, list[str]]
+    ]  # fitted on train only
+    examples: Callable[
+        [Sequences, Preparation, Experiment, str], Examples
+    ]  # train, validation or test
+    shapes: Callable[[Examples, Preparation], Shapes]
+    calibrate: Callable[[Preparation, Array, Examples], Preparation]  # from outputs on validation
+    answer: Callable[[Array, Examples, Preparation], Array]  # network outputs -> answer
+    fit_baselines: Callable[
+        [Examples, Examples | None, Preparation], dict[str, Any]
+    ]  # as JSON holds it
+    baselines: Callable[
+        [Mapping[str, Any], Preparation, Examples | None], list[Baseline]
+    ]  # and train, if at hand
+    watched: Callable[
+        [Array, Examples, Preparation], float
+    ]  # the epoch line's metric, of an answer
+    watched_name: str
+    watched_higher: bool
+    metrics: Callable[[Array, Examples, Preparation, Experiment], dict[str, float]]
+    measures: Callable[
+        [Examples, Preparation, Experiment], list[Measure]
+    ]  # the first gives the verdict
+    details: Callable[..., dict[str, Any]]  # what the report shows beside the table
+    table: Callable[
+        [Array, Examples, Preparation, Array], pl.DataFrame
+    ]  # rows for people, of these examples
+    ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered

@@ -1,0 +1,311 @@
+"""fit(): one network, one History; interrupted or not, what was learned is kept."""
+
+import contextlib
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gatewise.data.batches import Examples, plan
+from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError, TrainingError
+from gatewise.experiment import TrainingSettings
+
+log = logging.getLogger("gatewise")
+
+
+@dataclass
+class Progress:
+    """Where training stands; given to `watch` after each step and each epoch."""
+
+    epochs: int
+    steps: int
+    metric: str
+    higher_is_better: bool
+    baseline: str = ""
+    baseline_value: float = math.nan
+    epoch: int = 0
+    step: int = 0
+    loss: float = math.nan
+    value: float = math.nan
+    best: float = math.nan
+    seconds_left: float = math.nan
+
+    def line(self) -> str:
+        """One line for the epoch: loss, validation metric, best so far, distance to the baseline, time left."""
+        said = [f"epoch {self.epoch}/{self.epochs}", f"loss {self.loss:.4f}"]
+        if not math.isnan(self.value):
+            said += [f"val {self.metric} {self.value:.4f}", f"best {self.best:.4f}"]
+        if self.baseline and not math.isnan(self.value):
+            ahead = self.value - self.baseline_value
+            said.append(f"{ahead:+.4f} to {self.baseline}")
+        return "  ".join([*said, f"{_clock(self.seconds_left)} left"])
+
+
+@dataclass
+class History:
+    """What each epoch brought, and how training ended."""
+
+    columns: dict[str, list[float]] = field(default_factory=dict)  # epoch, loss, val_loss, ...
+    best_epoch: int = 0
+    stopped: str = ""  # why before the last epoch, or ""
+    seconds: float = 0.0
+
+
+class Feed(keras.utils.PyDataset):
+    """Examples as Keras wants them: batch b of an epoch, cut and padded when it is asked for."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        *,
+        padded: bool,
+        random: np.random.Generator | None,
+    ) -> None:
+        super().__init__()
+        self.examples, self.batch_size, self.padded, self.random = (
+            examples,
+            batch_size,
+            padded,
+            random,
+        )
+        self.plan = plan(examples.lengths, batch_size, padded=padded, random=random)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, b: int) -> tuple[Any, ...]:
+        which, length = self.plan[b]
+        wanted = self.examples.targets(which)
+        inputs = as_keras(self.examples.inputs(which, length))
+        if self.examples.weights is None:
+            return inputs, wanted
+        return inputs, wanted, self.examples.weights[which].astype(np.float32)
+
+    def on_epoch_end(self) -> None:
+        """Deal the next epoch's batches."""
+        if self.random is not None:
+            self.plan = plan(
+                self.examples.lengths, self.batch_size, padded=self.padded, random=self.random
+            )
+
+
+def as_keras(inputs: Any) -> Any:
+    """One input as a plain array, several as a dict of arrays: as our networks take them."""
+    return inputs if len(inputs) > 1 else next(iter(inputs.values()))
+
+
+def outputs(network: keras.Model, examples: Examples, batch_size: int, *, padded: bool) -> Array:
+    """The network's outputs for all examples, in their order.
+
+    The last batch of each length is filled up with copies, so that each length is compiled once.
+    """
+    batches = plan(examples.lengths, batch_size, padded=padded)
+    found: Array | None = None
+    for b in range(len(batches)):
+        which, length = batches[b]
+        full = np.resize(which, batch_size)
+        given = np.asarray(network.predict_on_batch(as_keras(examples.inputs(full, length))))
+        if found is None:
+            found = np.empty((len(examples), *given.shape[1:]), given.dtype)
+        found[which] = given[: len(which)]
+    if found is None:
+        raise ValueError("There are no examples to answer.")
+    return found
+
+
+def fit(
+    network: keras.Model,
+    train: Examples,
+    valid: Examples | None,
+    settings: TrainingSettings,
+    *,
+    padded: bool,
+    progress: Progress,
+    watch: Callable[[Progress, bool], None] | None = None,
+) -> History:
+    """Train a compiled network; the best weights by validation loss are the ones it ends with.
+
+    `watch(progress, epoch_over)` is called after every step and every epoch. The first Ctrl-C ends
+    training after the step at hand, as if it had run out of patience.
+
+    Raises:
+        TrainingError: the loss is not a number.
+    """
+    random = np.random.default_rng(settings.seed)
+    feed = Feed(train, settings.batch_size, padded=padded, random=random)
+    checks = None
+    if valid is not None:
+        checks = Feed(valid, settings.batch_size, padded=padded, random=None)
+    progress.steps, progress.epochs = len(feed), settings.epochs
+    follower = _Follower(progress, watch)
+    callbacks: list[Any] = [follower]
+    patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
+    keeper = None
+    if checks is not None:
+        keeper = keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=patience or settings.epochs, restore_best_weights=True
+        )
+        callbacks.append(keeper)
+        if settings.schedule == "plateau":
+            callbacks.append(
+                keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, patience // 3))
+            )
+    began = time.perf_counter()
+    with _one_interrupt(follower):
+        network.fit(
+            feed, validation_data=checks, epochs=settings.epochs, callbacks=callbacks, verbose=0
+        )
+    return _history(follower, keeper, patience, time.perf_counter() - began)
+
+
+def _history(follower: "_Follower", keeper: Any, patience: int, seconds: float) -> History:
+    done = len(follower.columns.get("epoch", []))
+    history = History(dict(follower.columns), best_epoch=done, seconds=seconds)
+    values = follower.columns.get("val_loss", [])
+    if values:
+        history.best_epoch = int(np.argmin(values)) + 1
+    if follower.interrupted:
+        history.stopped = f"stopped by Ctrl-C in epoch {done + 1}"
+        if keeper is not None and values and keeper.best_weights is not None:
+            keeper.model.set_weights(keeper.best_weights)
+    elif keeper is not None and keeper.stopped_epoch:
+        history.stopped = f"no better validation loss for {patience} epochs"
+    return history
+
+
+class _Follower(keras.callbacks.Callback):
+    """Keeps the history, reports progress, and stops at a loss that is not a number."""
+
+    def __init__(self, progress: Progress, watch: Callable[[Progress, bool], None] | None) -> None:
+        super().__init__()
+        self.progress, self.watch = progress, watch
+        self.columns: dict[str, list[float]] = {}
+        self.interrupted = False
+        self.began = self.epoch_began = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.progress.epoch = epoch + 1
+        self.epoch_began = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.interrupted:
+            self.model.stop_training = True
+        self.progress.step = batch + 1
+        if self.watch is not None:
+            self.watch(self.progress, False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.interrupted and self.progress.step < self.progress.steps:
+            return  # half an epoch has no honest line in the history
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(_not_a_number(epoch + 1))
+        now = time.perf_counter()
+        row = {"epoch": epoch + 1.0} | logs
+        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["seconds"] = now - self.epoch_began
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+        self._advance(logs, (now - self.began) / (epoch + 1))
+
+    def _advance(self, logs: dict[str, float], seconds_an_epoch: float) -> None:
+        progress = self.progress
+        progress.loss = logs["loss"]
+        progress.value = logs.get(f"val_{progress.metric}", math.nan)
+        better = max if progress.higher_is_better else min
+        known = [one for one in (progress.best, progress.value) if not math.isnan(one)]
+        progress.best = better(known) if known else math.nan
+        progress.seconds_left = seconds_an_epoch * (progress.epochs - progress.epoch)
+        if self.watch is not None:
+            self.watch(progress, True)
+
+
+def _not_a_number(epoch: int) -> str:
+    return (
+        f"The loss is not a number in epoch {epoch}. Likely causes: a learning rate that is too high (set "
+        "training.learning_rate lower), no gradient clipping (set training.clip_norm = 1), an activation "
+        "without bound (network.activation = tanh), or values of very different size "
+        "(preparation.scale = standard). Nothing was saved."
+    )
+
+
+@contextlib.contextmanager
+def _one_interrupt(follower: _Follower) -> Iterator[None]:
+    """The first Ctrl-C sets a flag that the step at hand sees; a second one interrupts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: Any) -> None:
+        follower.interrupted = True
+        log.info(
+            "Stopping after this step; what was learned is kept. Ctrl-C again gives up at once."
+        )
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:
+    """The Keras optimizer that the settings name, with its schedule over all `steps` of training.
+
+    Raises:
+        ConfigError: Keras has no such optimizer, or it takes no such option.
+    """
+    options: dict[str, Any] = dict(settings.optimizer_options)
+    if settings.clip_norm:
+        options["clipnorm"] = settings.clip_norm
+    if settings.clip_value:
+        options.pop("clipnorm", None)
+        options["clipvalue"] = settings.clip_value
+    config = {"class_name": settings.optimizer, "config": options}
+    try:
+        plain = keras.optimizers.deserialize(config)
+        rate = settings.learning_rate or float(ops.convert_to_numpy(plain.learning_rate))
+        options["learning_rate"] = _schedule(settings, rate, steps)
+        return type(plain)(**options)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"Keras cannot make the optimizer '{settings.optimizer}' with {options}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def _schedule(settings: TrainingSettings, rate: float, steps: int) -> Any:
+    warmup = int(settings.warmup * steps)
+    if settings.schedule == "cosine" or (settings.schedule == "constant" and warmup):
+        return keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else rate,
+            decay_steps=max(1, steps - warmup),
+            # alpha is the share that is left at the end: 1 is no decay at all
+            alpha=0.0 if settings.schedule == "cosine" else 1.0,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if warmup:
+        raise ConfigError("training.warmup goes with the schedules constant and cosine.")
+    if settings.schedule == "exponential":
+        return keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=steps, decay_rate=0.01)
+    return rate
+
+
+def _clock(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,360 @@
+"""The page: one file that says the verdict first, shows data as data and loads nothing."""
+
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+
+from gatewise.experiment import Experiment
+from gatewise.page import Record, draw
+
+NASTY = "<script>alert('x')</script> & $x_1$"
+EMPTY = {"br", "meta", "path", "use", "image", "rect"}
+
+
+class Outline(HTMLParser):
+    """Headings with their texts, ids, the cells of tables, and whether every tag is closed."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.headings: list[tuple[int, str]] = []
+        self.ids: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        if tag not in EMPTY:
+            self.open.append(tag)
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "svg":
+            self.images.append(given)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append((int(tag[1]), ""))
+
+    def handle_startendtag(self, tag, attrs):
+        if "id" in dict(attrs):
+            self.ids.append(dict(attrs)["id"])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+            level, text = self.headings[-1]
+            self.headings[-1] = (level, text + data)
+
+
+def columns(epochs: int, metric: str) -> dict[str, list[float]]:
+    loss = (0.2 + 1 / np.arange(1, epochs + 1)).tolist()
+    names = ("loss", "val_loss", metric, f"val_{metric}")
+    return {"epoch": list(range(1, epochs + 1)), **dict.fromkeys(names, loss)}
+
+
+def forecast_metrics(horizon: int = 5) -> dict[str, Any]:
+    wave = np.sin(np.arange(40)).tolist()
+    days = [f"2014-07-{day:02}T00:00:00" for day in range(1, 32)]
+    one = {
+        "id": NASTY,
+        "target": "value",
+        "past_times": days[:20],
+        "past": [None, *wave[1:20]],
+        "times": days[20 : 20 + horizon],
+        "truth": wave[20 : 20 + horizon],
+        "quantiles": {q: wave[20 : 20 + horizon] for q in ("0.1", "0.5", "0.9")},
+        "error": 0.25,
+        "kind": "typical",
+    }
+    line = [1.0 + step for step in range(horizon)]
+    return {
+        "task": "forecast",
+        "run": "runs/taxi",
+        "data": "nyc-taxi",
+        "metrics": {"mae": 1.25, "mase": math.nan, "coverage": 0.77},
+        "baselines": {
+            "seasonal naive": {"mae": 3.5, "mase": 1.0, "coverage": 0.8},
+            NASTY: {"mae": 1.5},
+        },
+        "verdict": {
+            "metric": "mae",
+            "against": NASTY,
+            "difference": -0.25,
+            "low": -0.4,
+            "high": -0.1,
+            "better": True,
+            "sentence": "The LSTM is better than ridge: mae lower by 6.5 %.",
+        },
+        "parameters": 12345,
+        "seconds": {"train": 200.0, "total": None},
+        "notes": [f"The season is {NASTY}."],
+        "best_epoch": 2,
+        "epochs": 4,
+        "details": {
+            "horizon": horizon,
+            "lookback": 20,
+            "targets": ["value"],
+            "by_horizon": {
+                "step": list(range(1, horizon + 1)),
+                "LSTM": line,
+                NASTY: line,
+                "drift": [90.0 * v for v in line],
+            },
+            "by_series": {"a": {"mae": 1.0, "ridge": 2.0}, NASTY: {"mae": 3.0, "ridge": 2.0}},
+            "coverage": [{"low": 0.1, "high": 0.9, "nominal": 0.8, "measured": 0.77}],
+            "examples": [one, {**one, "kind": "worst", "times": None, "past_times": None}],
+        },
+    }
+
+
+def classify_metrics(classes: int = 3, shape: tuple[int, int] = (30, 2)) -> dict[str, Any]:
+    names = [NASTY, *(f"class {k}" for k in range(1, classes))]
+    values = np.arange(shape[0] * shape[1], dtype=float).reshape(shape).tolist()
+    one = {
+        "id": "17",
+        "truth": NASTY,
+        "answer": "class 1",
+        "probability": 0.98,
+        "columns": [f"<b>x{k}" for k in range(shape[1])],
+        "values": values,
+    }
+    scores = {"precision": 0.5, "recall": None, "f1": 0.625, "support": 9}
+    return {
+        "task": "classify",
+        "metrics": {"accuracy": 0.9, "log_loss": 0.4},
+        "baselines": {"majority": {"accuracy": 0.5, "log_loss": 0.4}},
+        "verdict": {
+            "metric": "accuracy",
+            "against": "majority",
+            "difference": 0.4,
+            "low": -0.1,
+            "high": 0.6,
+            "better": None,
+        },
+        "details": {
+            "classes": names,
+            "confusion": (np.eye(classes, dtype=int) * 7 + 1).tolist(),
+            "by_class": dict.fromkeys(names, scores),
+            "reliability": [
+                {"confidence": 0.55, "accuracy": 0.5, "count": 40},
+                {"confidence": None, "accuracy": None, "count": 0},
+            ],
+            "temperature": 1.3,
+            "ece_before": 0.06,
+            "examples": [one, {**one, "answer": NASTY}],
+        },
+    }
+
+
+FORECAST = Record(Experiment(), forecast_metrics(), columns(4, "mae"), {"python": "3.12"})
+CLASSIFY = Record(Experiment(), classify_metrics(), columns(4, "accuracy"), {})
+UNKNOWN = Record(
+    Experiment(), {"task": "tag", "metrics": {}, "baselines": {}, "verdict": {}}, {}, {}
+)
+RUNS = {
+    "forecast": FORECAST,
+    "one step": replace(FORECAST, metrics=forecast_metrics(horizon=1)),
+    "classify": CLASSIFY,
+    "classify images": replace(CLASSIFY, metrics=classify_metrics(3, (28, 28))),
+    "many classes": replace(CLASSIFY, metrics=classify_metrics(40, (50, 20))),
+    "one epoch": replace(CLASSIFY, history=columns(1, "accuracy")),
+    "empty history": replace(FORECAST, history={"epoch": [], "loss": []}),
+    "a task not drawn yet": UNKNOWN,
+}
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {name: draw(run) for name, run in RUNS.items()}
+
+
+@pytest.fixture(params=RUNS)
+def html(request, pages) -> str:
+    return pages[request.param]
+
+
+def rows(html: str, table: str) -> list[list[str]]:
+    """The body of the table with that label: the HTML of each cell."""
+    body = html.split(f'aria-label="{table}"')[1].split("<tbody>")[1].split("</tbody>")[0]
+    cell = r"<t[hd][^>]*>(.*?)</t[hd]>"
+    return [re.findall(cell, row, re.DOTALL) for row in body.split("</tr>")[:-1]]
+
+
+def test_the_page_loads_and_runs_nothing(html):
+    assert not re.search(r"https?:|//[a-z]|<script|<link|<iframe|@import|\bon\w+=", html)
+    assert all(
+        url.startswith(("#", "data:")) for url in re.findall(r'(?:href|src)="([^"]*)"', html)
+    )
+    assert set(re.findall(r"url\((.)", html)) <= {"#"}
+
+
+def test_every_tag_is_closed_and_no_two_elements_share_an_id(html):
+    outline = Outline(html)
+    assert not outline.open
+    assert len(outline.ids) == len(set(outline.ids))
+    for used in re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', html):
+        assert "".join(used) in outline.ids
+
+
+def test_headings_come_in_order_and_every_figure_says_what_it_shows(html):
+    outline = Outline(html)
+    levels = [level for level, _ in outline.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(text.strip() for _, text in outline.headings)
+    assert all(image["role"] == "img" and image["aria-label"] for image in outline.images)
+
+
+def test_what_comes_from_the_data_is_shown_as_text(pages):
+    for name in ("forecast", "classify", "many classes"):
+        assert "&lt;script&gt;" in pages[name]
+        assert "<b>x" not in pages[name]
+
+
+def test_the_verdict_stands_before_everything_else(pages):
+    html = pages["forecast"]
+    assert html.index("mae lower by 6.5 %") < html.index("<h2>")
+    assert html.index("<h2>What was asked") < html.index("<h2>Scores")
+    assert "--tone:var(--better)" in html
+    assert "--tone:var(--even)" in pages["classify"]
+    assert "not distinguishable from majority" in pages["classify"]
+
+
+def test_a_worse_verdict_has_its_own_colour():
+    metrics = forecast_metrics()
+    metrics["verdict"]["better"] = False
+    assert "--tone:var(--worse)" in draw(replace(FORECAST, metrics=metrics))
+
+
+def test_the_lstm_comes_first_and_the_best_of_each_metric_is_bold(pages):
+    lstm, naive, nasty = rows(pages["forecast"], "Scores on the test part")
+    assert lstm[1:] == ["<strong>1.250</strong>", "–", "0.7700"]
+    assert naive[1:] == ["3.500", "1.000", "0.8000"]  # alone in its column; coverage has no best
+    assert nasty[1:] == ["1.500", "–", "–"]
+    accurate, majority = rows(pages["classify"], "Scores on the test part")
+    assert accurate[1:] == ["<strong>0.9000</strong>", "<strong>0.4000</strong>"]
+    assert majority[1:] == ["0.5000", "<strong>0.4000</strong>"]  # as good as the other
+
+
+def test_every_metric_is_defined_with_its_direction(pages):
+    assert "mean absolute error" in pages["forecast"]
+    assert "closest to nominal is best" in pages["forecast"]
+    assert re.search(r"<dt>accuracy</dt><dd>[^<]*higher is better", pages["classify"])
+
+
+def test_the_same_run_gives_the_same_bytes(pages):
+    assert draw(FORECAST) == pages["forecast"]
+    assert draw(RUNS["classify images"]) == pages["classify images"]
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(pages):
+    with matplotlib.rc_context({"font.size": 31, "lines.linewidth": 9}):
+        before = dict(matplotlib.rcParams)
+        assert draw(FORECAST) == pages["forecast"]
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_a_forecast_shows_its_bands_its_horizon_and_its_coverage(pages):
+    titles = [text for _, text in Outline(pages["forecast"]).headings]
+    assert "Forecasts beside the truth" in titles
+    assert "Error by step of the horizon" in titles
+    assert "10 % to 90 %" in pages["forecast"]
+    assert "drift: off the top" in pages["forecast"]
+    assert rows(pages["forecast"], "Coverage of the bands")[0][1:] == [
+        "80.0 %",
+        "77.0 %",
+        "−3.0 points",
+    ]
+
+
+def test_series_stand_with_the_weakest_first(pages):
+    weakest, strongest = rows(pages["forecast"], "Error by series")
+    assert "&lt;script&gt;" in weakest[0]
+    assert weakest[1:] == ["3.000", "<strong>2.000</strong>"]
+    assert strongest[1:] == ["<strong>1.000</strong>", "2.000"]
+
+
+def test_a_confusion_matrix_holds_every_count(pages):
+    matrix = rows(pages["classify"], "Confusion matrix")
+    assert [row[1:] for row in matrix] == [["8", "1", "1"], ["1", "8", "1"], ["1", "1", "8"]]
+
+
+def test_too_many_classes_become_the_pairs_confused_most(pages):
+    assert "Confusion matrix" not in pages["many classes"]
+    assert len(rows(pages["many classes"], "Most confused pairs")) == 15
+
+
+def test_only_wrong_answers_are_shown_as_mistakes(pages):
+    assert pages["classify"].count(", taken for class 1</h3>") == 1
+    assert "98.0 % sure" in pages["classify"]
+
+
+def test_rows_of_an_image_are_drawn_as_an_image(pages):
+    assert "data:image/png;base64" in pages["classify images"]
+    assert "data:image/png;base64" not in pages["classify"]
+
+
+def test_a_task_that_is_not_drawn_yet_and_a_run_without_training_still_make_a_page(pages):
+    assert "no verdict" in pages["a task not drawn yet"]
+    assert "How it learnt" not in pages["a task not drawn yet"]
+    assert "How it learnt" not in pages["empty history"]
+    assert "Forecasts beside the truth" in pages["empty history"]
+
+
+def test_settings_that_differ_from_the_defaults_stand_in_front():
+    settings = Experiment().having("training", epochs=7).having("network", units=(64, 32))
+    html = draw(replace(UNKNOWN, settings=settings))
+    assert rows(html, "Settings that differ from the defaults") == [
+        ["<span>network.units</span>", "64, 32", "none"],
+        ["<span>training.epochs</span>", "7", "0"],
+    ]
+    assert "[preparation]" in html.split("<details>")[1]
+
+
+def test_the_command_to_do_it_again_is_quoted_for_the_shell():
+    metrics = {**UNKNOWN.metrics, "data": "my data.csv", "run": "runs/a b"}
+    html = draw(replace(UNKNOWN, metrics=metrics))
+    assert "gatewise train &#39;my data.csv&#39; --config &#39;runs/a b/settings.toml&#39;" in html
+
+
+def test_a_title_of_ones_own_is_used():
+    settings = Experiment().having("report", title="Taxis & trains")
+    assert "<h1>Taxis &amp; trains</h1>" in draw(replace(UNKNOWN, settings=settings))
+
+
+def test_long_runs_and_long_sequences_stay_small():
+    metrics = classify_metrics(30, (20_000, 3))
+    metrics["details"]["examples"] *= 6
+    history = {
+        name: np.random.default_rng(0).random(5_000).tolist() for name in ("loss", "val_loss")
+    }
+    assert len(draw(Record(Experiment(), metrics, history, {}))) < 500_000
+
+
+@pytest.mark.parametrize("gone", ["metrics", "verdict", "baselines", "details"])
+def test_a_part_that_is_missing_is_left_out(gone):
+    for make in (forecast_metrics, classify_metrics):
+        metrics = {name: value for name, value in make().items() if name != gone}
+        assert "<h1>" in draw(replace(FORECAST, metrics=metrics))
+
+
+def details_of(make):
+    return [(make, name) for name in make()["details"]]
+
+
+@pytest.mark.parametrize(
+    ("make", "gone"), details_of(forecast_metrics) + details_of(classify_metrics)
+)
+def test_a_detail_that_is_missing_is_left_out(make, gone):
+    metrics = make()
+    del metrics["details"][gone]
+    assert "<h1>" in draw(replace(FORECAST, metrics=metrics))
