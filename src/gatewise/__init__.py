@@ -7,36 +7,46 @@ used. Without KERAS_BACKEND and without a Keras config file, Keras runs on JAX.
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from gatewise.errors import ArtefactError, ConfigError, DataError, GatewiseError, TrainingError
 from gatewise.experiment import Experiment
 
+# What Keras writes into its config file by itself, whatever backend runs.
+_UNTOUCHED = {
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
 
-def _chosen_backend() -> str | None:
-    """The backend that the user has chosen, by KERAS_BACKEND or in Keras's config file; None: no choice.
 
-    Keras writes its config file by itself on first import, naming TensorFlow whatever runs: a file
-    with nothing but those defaults is nobody's choice.
+def _backend_is_chosen() -> bool:
+    """Whether the user has named a backend, by KERAS_BACKEND or in Keras's config file.
+
+    Keras writes that file on its first import; one with nothing but its defaults is nobody's
+    choice.
     """
     if os.environ.get("KERAS_BACKEND"):
-        return os.environ["KERAS_BACKEND"]
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        return True
     try:
-        config = json.loads((home / "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    untouched = {
-        "floatx": "float32",
-        "epsilon": 1e-07,
-        "backend": "tensorflow",
-        "image_data_format": "channels_last",
-    }
-    return None if config == untouched else config.get("backend")
+        config = json.loads((_keras_folder() / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: this user has no home
+        return False
+    return isinstance(config, dict) and "backend" in config and config != _UNTOUCHED
 
 
-if _chosen_backend() is None:
+def _keras_folder() -> Path:
+    """Where Keras looks for its config file."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = Path.home()
+    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+
+
+if "keras" not in sys.modules and not _backend_is_chosen():
     os.environ["KERAS_BACKEND"] = "jax"
 
 _WHERE = {

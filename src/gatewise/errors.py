@@ -1,6 +1,6 @@
 """What can go wrong, as a tree.
 
-GatewiseError        anything the user can mend; its text says what came, what was wanted and what to do
+GatewiseError        anything the user can mend; says what came, what was wanted and what to do
   DataError          a file, a table or an array is not what the task needs
   ConfigError        a setting is unknown, of the wrong type or at odds with another
   TrainingError      training cannot go on (a loss that is not a number)
@@ -9,7 +9,7 @@ GatewiseError        anything the user can mend; its text says what came, what w
 
 
 class GatewiseError(Exception):
-    """Anything that the user can mend: the command line prints it as one sentence and exits with 1."""
+    """Anything that the user can mend: the command line prints its text and exits with 1."""
 
 
 class DataError(GatewiseError):

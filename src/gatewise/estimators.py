@@ -170,4 +170,6 @@ def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803
     if experiment.data.target or not isinstance(first, np.ndarray):
         return experiment
     count = 1 if first.ndim == 1 else first.shape[1]
+    if count == 1:
+        return experiment
     return experiment.having("data", target=tuple(f"x{number}" for number in range(count)))

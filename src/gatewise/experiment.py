@@ -5,18 +5,22 @@ gatewise then guesses from the training part and says what it guessed. The resol
 saved with the run.
 """
 
+import math
+import os
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
 
 from gatewise.errors import ConfigError
+
+Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yearday", "month"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class PreparationSettings:
     scale_by: Literal["auto", "series", "column", "all"] = "auto"
     constant: Literal["drop", "keep", "error"] = "drop"  # columns that never change in training
     unseen: Literal["unknown", "error"] = "unknown"  # categories met only after training
-    calendar: tuple[str, ...] = ("auto",)  # hour, weekday, monthday, yearday, month; or none
+    calendar: tuple[Calendar, ...] = ("auto",)
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,9 @@ class NetworkSettings:
     dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
     dense_activation: str = "relu"
     segment: int = 0  # forecast: steps of the window that one LSTM step reads
-    subtract: Literal["auto", "last", "none"] = (
-        "auto"  # forecast: what each window is measured from
-    )
-    channels: Literal["auto", "independent", "joint"] = "auto"  # forecast: several targets
+    linear: bool = True  # segments: a linear map of the window beside the LSTM
+    # forecast: what each window is measured from
+    subtract: Literal["auto", "last", "none"] = "auto"
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
 
@@ -120,9 +123,7 @@ class TrainingSettings:
     class_weight: Literal["none", "balanced"] = "none"
     clip_norm: float = 1.0  # 0: no clipping
     clip_value: float = 0.0
-    patience: int = (
-        -1
-    )  # epochs without a better validation loss; -1: a sixth of them; 0: never stop
+    patience: int = -1  # epochs without a better loss; -1: a sixth of them; 0: never stop
     seed: int = 0
 
 
@@ -171,6 +172,20 @@ class Experiment:
         return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
+# Numbers are not negative, apart from these; the second number is the most, where there is one.
+LIMITS: dict[str, tuple[float, float]] = {
+    "network.units": (1, math.inf),
+    "network.dropout": (-1, 1),
+    "network.recurrent_dropout": (0, 1),
+    "network.dense": (1, math.inf),
+    "training.warmup": (0, 1),
+    "training.label_smoothing": (0, 1),
+    "training.patience": (-1, math.inf),
+    "evaluation.resamples": (1, math.inf),
+    "evaluation.confidence": (0, 1),
+}
+
+
 def from_toml(path: Path) -> Experiment:
     """Read an experiment from a TOML file.
 
@@ -178,9 +193,11 @@ def from_toml(path: Path) -> Experiment:
         ConfigError: the file is missing or no TOML, or a section, a key or a value is not known.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"There is no settings file {path}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     return from_mapping(given)
@@ -215,9 +232,18 @@ def assignment(text: str) -> tuple[str, str, Any]:
     if not (equals and dot and key):
         raise ConfigError(f"--set wants section.key=value. Received: {text!r}.")
     try:
-        return section, key, tomllib.loads(f"value = {written}")["value"]
+        value = tomllib.loads(f"value = {written}")["value"]
     except tomllib.TOMLDecodeError:
         return section, key, written.strip()
+    # A column may be called 1.10, which is not the number 1.1.
+    as_written = _wants_text(section, key) and not isinstance(value, str | list)
+    return section, key, written.strip() if as_written else value
+
+
+def _wants_text(section: str, key: str) -> bool:
+    """Whether this key holds a text or texts."""
+    kinds = typing.get_type_hints(type(getattr(Experiment(), section, None)))
+    return kinds.get(key) in (str, tuple[str, ...])
 
 
 def to_toml(experiment: Experiment) -> str:
@@ -246,18 +272,47 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         inner = typing.get_args(kind)[0]
         listed = value if isinstance(value, list | tuple) else [value]
         return tuple(_value(name, inner, one) for one in listed)
-    if origin is dict or isinstance(kind, types.GenericAlias):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} wants a table of keys and values. Received: {value!r}.")
-        return dict(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+    if origin is dict:
+        return _table(name, value)
+    if kind is str:
+        return _text(name, value)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} wants true or false. Received: {value!r}.")
+        return value
+    return _number(name, kind, value)
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} wants a table of keys and values. Received: {value!r}.")
+    try:
+        tomli_w.dumps(value)
+    except TypeError:
+        raise ConfigError(
+            f"{name} holds what TOML cannot, so it could not be saved. Received: {value!r}."
+        ) from None
+    return dict(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    if isinstance(value, str) or (isinstance(value, Real) and not isinstance(value, bool)):
         return str(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise ConfigError(f"{name} wants {words[kind]}. Received: {value!r}.")
-    return value
+    raise ConfigError(f"{name} wants a text. Received: {value!r}.")
+
+
+def _number(name: str, kind: Any, value: Any) -> Any:
+    """A finite number within its limits; a whole number of NumPy's will do as well."""
+    wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
+    if not isinstance(value, wanted) or isinstance(value, bool) or not math.isfinite(value):
+        raise ConfigError(f"{name} wants {words}. Received: {value!r}.")
+    least, most = LIMITS.get(name, (0, math.inf))
+    if not least <= float(value) <= most:
+        limit = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+        raise ConfigError(f"{name} must be {limit}. Received: {value!r}.")
+    return kind(value)
 
 
 def _hint(given: str, known: Iterable[str]) -> str:

@@ -177,23 +177,15 @@ def judge_simple(ready: Ready) -> tuple[dict[str, Any], list[Baseline], tuple[st
 
 
 def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History:
-    """Compile and fit the network."""
-    settings, network = ready.experiment.training, ready.network
-    steps = settings.epochs * -(-len(ready.train) // settings.batch_size)
-    if not network.compiled:
-        loss: Any
-        metric: Any
-        if ready.task.name == "forecast":
-            loss = forecast_loss(settings, ready.preparation.quantiles)
-            metric = forecast_metric(ready.preparation.quantiles)
-        else:
-            loss, metric = classify_loss(settings, len(ready.preparation.classes)), "accuracy"
-        network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=[metric])
+    """Compile and fit the network; one that came compiled keeps its own loss and optimizer."""
+    if not ready.network.compiled:
+        compile_network(ready.network, ready)
+    task, settings = ready.task, ready.experiment.training
     progress = Progress(
-        settings.epochs, 0, ready.task.watched_name, ready.task.watched_higher, best[0], best[1]
+        settings.epochs, 0, task.watched_name, task.watched_higher, baseline=best[0], baseline_value=best[1]
     )
     return training.fit(
-        network,
+        ready.network,
         ready.train,
         ready.validation,
         settings,
@@ -201,6 +193,20 @@ def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History
         progress=progress,
         watch=watch,
     )
+
+
+def compile_network(network: keras.Model, ready: Ready) -> None:
+    """Give a network the optimizer, the loss and the metric that the settings ask for."""
+    settings, preparation = ready.experiment.training, ready.preparation
+    steps = settings.epochs * -(-len(ready.train) // settings.batch_size)
+    loss: Any
+    metric: Any
+    if ready.task.name == "forecast":
+        loss = forecast_loss(settings, preparation.quantiles)
+        metric = forecast_metric(preparation.quantiles)
+    else:
+        loss, metric = classify_loss(settings, len(preparation.classes)), "accuracy"
+    network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=[metric])
 
 
 def calibrate(ready: Ready) -> Preparation:

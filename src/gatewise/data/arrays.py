@@ -65,7 +65,7 @@ def of(source: Any, task: str) -> Arrays:
 
 
 def _is_one_array(source: Sequence[Any]) -> bool:
-    return all(isinstance(one, int | float | np.number) for one in source)
+    return bool(source) and all(isinstance(one, int | float | np.number) for one in source)
 
 
 def _numeric(given: Any, name: str) -> Array:
@@ -128,6 +128,8 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     if labels is None:
         return sequences
     texts = np.asarray(labels)
+    if texts.dtype.kind == "O":
+        texts = np.array(["" if one is None or one != one else str(one) for one in texts.flat])
     if texts.ndim == 2 and texts.shape[1] == 1:
         texts = texts[:, 0]
     if texts.ndim != 1 or len(texts) != len(sequences):
@@ -135,9 +137,10 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
             f"{name}: there are {len(sequences)} sequences, but labels of shape {texts.shape}. "
             "Give one label for each sequence."
         )
-    if texts.dtype.kind == "f" and (texts == np.round(texts)).all():
+    if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
         texts = texts.astype(np.int64)  # "1", not "1.0", as from a table
-    return replace(sequences, labels=texts.astype(str))
+    empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
+    return replace(sequences, labels=np.where(empty, "", texts.astype(str)))
 
 
 def npz(path: Path) -> Arrays:

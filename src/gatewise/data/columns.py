@@ -50,9 +50,13 @@ def resolve(
         )
     if settings.layout == "wide":
         return _resolve_wide(table, settings, kinds, notes, task=task), kinds, notes
-    if task == "classify":
-        return _with_features(table, settings, kinds, notes), kinds, notes
-    return _with_target(table, settings, kinds, notes), kinds, notes
+    fill = _with_features if task == "classify" else _with_target
+    settings = fill(table, settings, kinds, notes)
+    free = _free(table, settings)
+    unread = [one for one in free if kinds[one] == "text" or _known_as([one], (*IDS, *TIMES))]
+    if unread:
+        notes.append(f"not read: {_listed(unread)}")
+    return settings, kinds, notes
 
 
 def named(settings: DataSettings) -> list[str]:
@@ -340,8 +344,8 @@ def require_each_label(sequences: Sequences, task: str) -> None:
     if empty.any():
         sequence = str(sequences.ids[int(empty.argmax())])
         raise DataError(
-            f"{sequences.source}: {int(empty.sum())} sequences have no label, the first is "
-            f"{sequence!r}. Label them or take them out."
+            f"{sequences.source}: {int(empty.sum())} of {len(sequences)} sequences have no label, "
+            f"the first is {sequence!r}. Label them or take them out."
         )
 
 

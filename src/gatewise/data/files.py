@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gatewise.data import arrays, columns, policies, steps, tables
+from gatewise.data import arrays, columns, policies, rows, steps, tables
 from gatewise.data.arrays import Arrays
 from gatewise.data.sequences import Sequences
 from gatewise.data.tables import Table
@@ -65,7 +65,7 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         return "forecast", "the settings name columns to forecast or to forecast from"
     if settings.label or settings.labels:
         return "classify", "the settings name labels"
-    opened = _open(settings, source, "classify")
+    opened = _open(settings, source, "forecast")
     if isinstance(opened, Arrays):
         if opened.sequences.labels is not None:
             return "classify", f"{opened.kind} with labels"
@@ -137,7 +137,7 @@ def _from_table(
     if settings.layout == "long":
         shape = steps.long
     else:
-        shape = steps.lists if columns.in_lists(settings, kinds) else steps.wide
+        shape = rows.lists if columns.in_lists(settings, kinds) else rows.wide
     # An absent label or group is no error when predicting; nothing is then known of it.
     label = settings.label if settings.label in kinds else ""
     group = settings.group if settings.group in kinds else ""

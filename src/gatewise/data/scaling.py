@@ -1,6 +1,6 @@
 """Scaling: fitted on the training part, inverted exactly."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences
 
-CHUNK = 1 << 20  # steps looked at in one go, so that fitting needs little memory beside the data
+CHUNK = 1 << 21  # cells looked at in one go, so that fitting needs little memory beside the data
+ROUNDING = 1e-12  # a column that varies by less than this share of its size does not vary
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,23 @@ class Scale:
     centre: Array  # [rows, columns]
     spread: Array  # [rows, columns], never zero
 
-    def rows(self, sequences: Sequences) -> tuple[Array, Array]:
+    def rows(self, sequences: Sequences, until: Array | None = None) -> tuple[Array, Array]:
         """Centre and spread of each sequence, [sequences, columns] twice.
 
-        A sequence that training did not know is scaled by its own steps.
+        A sequence that training did not know is scaled by its own steps: all of them, or those
+        before `until` [sequences], where what comes then is still to be forecast.
         """
         if self.by != "series":
             shape = (len(sequences), self.centre.shape[1])
             return np.broadcast_to(self.centre, shape), np.broadcast_to(self.spread, shape)
         place = {name: row for row, name in enumerate(self.ids)}
-        found = np.array([place.get(name, -1) for name in sequences.ids.tolist()])
+        found = np.array([place.get(name, -1) for name in sequences.ids.tolist()], dtype=np.int64)
         centre, spread = self.centre[found], self.spread[found]  # [sequences, columns]
-        for k in np.flatnonzero(found < 0):
-            whole = sequences.values[sequences.first[k] : sequences.stops[k]]
-            centre[k], spread[k] = _fit([whole], self.kind)
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            stops = sequences.stops if until is None else until
+            own = sequences.between(sequences.first, stops).chosen(unknown)
+            centre[unknown], spread[unknown] = _fit(own, np.arange(len(unknown)), self.kind)
         return centre, spread
 
     def to_json(self) -> dict[str, Any]:
@@ -62,65 +66,87 @@ class Scale:
 def fit_scale(train: Sequences, kind: str, by: str) -> Scale:
     """Centre and spread of the training part; empty cells do not count, a spread of 0 becomes 1."""
     if by == "series":
-        fitted = [_fit([steps], kind) for steps in train]
-        centre, spread = (np.stack(rows) for rows in zip(*fitted, strict=True))
+        centre, spread = _fit(train, np.arange(len(train)), kind)
         return Scale(kind, by, tuple(train.ids.tolist()), centre, spread)
-    centre, spread = _fit(list(train), kind, together=by == "all")
-    return Scale(kind, by, (), centre[None], spread[None])
+    one_row = np.zeros(len(train), dtype=np.int64)
+    return Scale(kind, by, (), *_fit(train, one_row, kind, together=by == "all"))
 
 
-def _fit(tables: list[Array], kind: str, *, together: bool = False) -> tuple[Array, Array]:
-    """Centre and spread over all tables [steps, columns], each [columns]."""
-    columns = tables[0].shape[1]
+def _fit(
+    sequences: Sequences, rows: Array, kind: str, *, together: bool = False
+) -> tuple[Array, Array]:
+    """Centre and spread [rows, columns]; sequence k counts towards row `rows[k]`.
+
+    `together` makes one number of all columns.
+    """
+    shape = (int(rows.max()) + 1, sequences.values.shape[1])
     if kind == "none":
-        return np.zeros(columns), np.ones(columns)
-    moments = _low_high if kind == "minmax" else _mean_deviation
-    centre, spread = moments(_chunks(tables), columns, together)
-    unsteady = np.isfinite(spread) & (spread > 0)
-    return np.where(np.isfinite(centre), centre, 0.0), np.where(unsteady, spread, 1.0)
-
-
-def _chunks(tables: list[Array]) -> list[Array]:
-    """Pieces of at most CHUNK steps; many short tables are joined, long ones cut (as views)."""
-    pieces, gathered, held = [], [], 0
-    for table in tables:
-        if len(table) >= CHUNK:
-            pieces += [table[at : at + CHUNK] for at in range(0, len(table), CHUNK)]
-            continue
-        gathered.append(table)
-        held += len(table)
-        if held >= CHUNK:
-            pieces.append(np.concatenate(gathered))
-            gathered, held = [], 0
-    return pieces + ([np.concatenate(gathered)] if gathered else [])
-
-
-def _mean_deviation(pieces: list[Array], columns: int, together: bool) -> tuple[Array, Array]:
-    count, total = np.zeros(columns), np.zeros(columns)
-    for piece in pieces:
-        count += np.isfinite(piece).sum(axis=0)
-        total += np.nansum(piece, axis=0, dtype=np.float64)
-    mean = _over(total, count, together)
-    squares = np.zeros(columns)
-    for piece in pieces:
-        squares += np.nansum((piece - mean) ** 2, axis=0, dtype=np.float64)
-    deviation = np.sqrt(_over(squares, count, together))
-    # A constant column leaves a deviation of rounding size, not of zero.
-    return mean, np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation)
-
-
-def _over(total: Array, count: Array, together: bool) -> Array:
+        return np.zeros(shape), np.ones(shape)
+    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
+    for which, begins, steps in _chunks(sequences):
+        np.fmin.at(low, rows[which], np.fmin.reduceat(steps, begins))
+        np.fmax.at(high, rows[which], np.fmax.reduceat(steps, begins))
     if together:
-        total, count = np.full_like(total, total.sum()), np.full_like(count, count.sum())
-    return total / np.maximum(count, 1)
+        low[:], high[:] = low.min(), high.max()
+    empty = low > high
+    low[empty] = high[empty] = 0.0
+    centre, spread = low, high - low
+    if kind == "standard":
+        centre, spread = _mean_deviation(sequences, rows, low, together=together)
+    steady = (high - low) <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    return centre, np.where(steady | (spread == 0), 1.0, spread)
 
 
-def _low_high(pieces: list[Array], columns: int, together: bool) -> tuple[Array, Array]:
-    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-    for piece in pieces:
-        low = np.fmin(low, np.fmin.reduce(piece, axis=0))
-        high = np.fmax(high, np.fmax.reduce(piece, axis=0))
+def _mean_deviation(
+    sequences: Sequences, rows: Array, low: Array, *, together: bool
+) -> tuple[Array, Array]:
+    """Mean and deviation [rows, columns], summed above `low` so that large numbers lose nothing."""
+    total, count = np.zeros(low.shape), np.zeros(low.shape)
+    for which, begins, steps in _chunks(sequences):
+        above = steps - _of_each_step(low[rows[which]], begins, len(steps))
+        np.add.at(total, rows[which], np.add.reduceat(np.nan_to_num(above), begins))
+        np.add.at(count, rows[which], np.add.reduceat(~np.isnan(steps), begins, dtype=np.float64))
     if together:
-        low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
-    with np.errstate(invalid="ignore"):  # inf - inf of a column without a single value
-        return low, high - low
+        total[:], count[:] = total.sum(), count.sum()
+    count = np.maximum(count, 1)
+    mean = low + total / count
+    squares = np.zeros(low.shape)
+    for which, begins, steps in _chunks(sequences):
+        away = np.nan_to_num(steps - _of_each_step(mean[rows[which]], begins, len(steps)))
+        np.add.at(squares, rows[which], np.add.reduceat(away * away, begins))
+    if together:
+        squares[:] = squares.sum()
+    return mean, np.sqrt(squares / count)
+
+
+def _of_each_step(pieces: Array, begins: Array, count: int) -> Array:
+    """What is said of each piece [pieces, columns], for each of its steps [steps, columns]."""
+    return np.repeat(pieces, np.diff(begins, append=count), axis=0) if len(begins) > 1 else pieces
+
+
+def _chunks(sequences: Sequences) -> Iterator[tuple[Array, Array, Array]]:
+    """All steps in turn, about CHUNK cells at a time: (which, begins, steps).
+
+    `steps` [steps, columns] are float64 with NaN where there is no finite number; piece p of them
+    begins at `begins[p]` and belongs to sequence `which[p]`.
+    """
+    most = max(1, CHUNK // sequences.values.shape[1])
+    counts = -(-sequences.lengths // most)
+    which = np.repeat(np.arange(len(sequences)), counts)
+    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = sequences.starts[which] + number * most
+    sizes = np.minimum(most, sequences.stops[which] - starts)
+    chunk = (np.cumsum(sizes) - 1) // most
+    for begin, end in _runs(chunk):
+        size = sizes[begin:end]
+        begins = np.cumsum(size) - size
+        positions = np.arange(size.sum()) + np.repeat(starts[begin:end] - begins, size)
+        steps = sequences.values[positions].astype(np.float64)
+        steps[~np.isfinite(steps)] = np.nan
+        yield which[begin:end], begins, steps
+
+
+def _runs(numbers: Array) -> Iterator[tuple[int, int]]:
+    """Bounds of the stretches of equal numbers."""
+    edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
+    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)

@@ -4,6 +4,7 @@ The numbers go batch by batch into one array that is allocated once; where the r
 already, that array is the result.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,13 +12,14 @@ import numpy as np
 import polars as pl
 
 from gatewise.data import columns, tables, times
-from gatewise.data.columns import VALUE, Kinds, wide_steps
+from gatewise.data.columns import Kinds
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.tables import Table
 from gatewise.errors import DataError
 from gatewise.experiment import DataSettings
 
 BLOCK = 1 << 20
+HELD = {"time": "times", "list": "lists", "other": "something else"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,13 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
         DataError: a cell is not what its column needs.
     """
     wanted = value_columns(settings)
+    for name in wanted:
+        if kinds[name] in HELD:
+            raise DataError(
+                f"{table.name}: column {name!r} must hold numbers. It holds {HELD[kinds[name]]}."
+            )
     levels = [one for one in wanted if kinds[one] == "text" and one not in _numeric_only(settings)]
-    loaded, notes = _load(table, settings, kinds, wanted, levels=levels)
+    loaded, notes = load(table, settings, kinds, wanted, levels=levels)
     order = _order(loaded, settings, notes)
     starts = _starts(loaded)
     stops = np.append(starts[1:], loaded.height).astype(np.int64)
@@ -65,13 +72,13 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
         starts=starts,
         stops=stops,
         first=starts,
-        ids=_picked(given["id"], loaded.codes["id"][starts]) if "id" in given else one,
+        ids=picked(given["id"], loaded.codes["id"][starts]) if "id" in given else one,
         columns=tuple(wanted),
         times=_as_times(loaded),
         levels={name: tuple(given[f"level {name}"]) for name in levels},
         source=table.name,
     )
-    return _with_sides(sequences, loaded, settings, kinds, origin=origin), origin, notes
+    return with_sides(sequences, loaded, settings, kinds, origin=origin), origin, notes
 
 
 def value_columns(settings: DataSettings) -> list[str]:
@@ -83,9 +90,14 @@ def _numeric_only(settings: DataSettings) -> set[str]:
     return {*settings.target, *settings.features}
 
 
-def _load(
+def load(
     table: Table, settings: DataSettings, kinds: Kinds, wanted: list[str], *, levels: list[str]
 ) -> tuple[Loaded, list[str]]:
+    """The cells of these columns and of those that name, order and describe sequences.
+
+    Raises:
+        DataError: a cell is not what its column needs.
+    """
     queries = _queries(table, settings, kinds, wanted, levels=levels)
     notes: list[str] = []
     clock = None
@@ -101,7 +113,12 @@ def _load(
     )
     needed = list(dict.fromkeys(one for one in columns.named(settings) if one in kinds))
     for batch in table.batches(needed) if needed else ():
-        _pour(batch.select(**queries), loaded, table, wanted, clock=clock)
+        cells = batch.select(**queries)
+        for name in wanted:
+            if f"value {name}" in queries and cells[f"value {name}"].null_count():
+                here = cells[f"value {name}"]
+                _refuse_wrong(batch[name], here, loaded.height, table, settings.missing_values)
+        _pour(cells, loaded, table, wanted, clock=clock)
     _crop(loaded)
     for place, name in enumerate(wanted):
         if name in levels:
@@ -135,14 +152,12 @@ def _queries(
     for name in settings.static:
         queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
     for name in wanted:
-        text = tables.as_text(name, schema[name], missing)
         if name in levels:
-            queries[f"level {name}"] = text
-            continue
-        number = tables.as_number(name, schema[name], missing, truth=kinds[name] == "truth")
-        queries[f"value {name}"] = number
-        if not schema[name].is_numeric():
-            queries[f"wrong {name}"] = text.is_not_null() & number.is_null()
+            queries[f"level {name}"] = tables.as_text(name, schema[name], missing)
+        else:
+            truth = kinds[name] == "truth"
+            number = tables.as_number(name, schema[name], missing, truth=truth)
+            queries[f"value {name}"] = number
     return queries
 
 
@@ -157,10 +172,9 @@ def _pour(
     begin, end = loaded.height, loaded.height + batch.height
     for place, name in enumerate(wanted):
         if f"value {name}" in batch.columns:
-            _refuse_wrong(batch, name, table, begin)
             loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
     if clock and loaded.times is not None:
-        moments = _moments(batch["time"], clock, table, begin)
+        moments = moments_of(batch["time"], clock, table, begin)
         loaded.dated = moments.dtype != pl.Int64
         loaded.times[begin:end] = moments.to_physical().to_numpy()
     for role, known in loaded.texts.items():
@@ -171,32 +185,27 @@ def _pour(
     loaded.height = end
 
 
-def _refuse_wrong(batch: pl.DataFrame, name: str, table: Table, begin: int) -> None:
-    if f"wrong {name}" not in batch.columns or not batch[f"wrong {name}"].any():
+def _refuse_wrong(
+    cells: pl.Series, numbers: pl.Series, begin: int, table: Table, missing: tuple[str, ...]
+) -> None:
+    """Tell the cells that are empty from those that hold something else than a number."""
+    texts = cells.to_frame().select(tables.as_text(cells.name, cells.dtype, missing)).to_series()
+    wrong = texts.is_not_null() & numbers.is_null()
+    if not wrong.any():
         return
-    row = begin + int(batch[f"wrong {name}"].fill_null(False).arg_max() or 0)
-    cell = _cell(table, name, row)
+    row = int(wrong.arg_max() or 0)
     remedy = (
         "Write decimal points instead of decimal commas."
-        if cell.replace(",", ".", 1).lstrip("+-").replace(".", "", 1).isdigit()
+        if re.fullmatch(r"[+-]?\d+,\d+", texts[row])
         else "Mend it, or name it in data.missing_values if it means that nothing was measured."
     )
     raise DataError(
-        f"{table.name}: column {name!r} must hold numbers, but {table.at(row)} has {cell!r}. "
-        f"{remedy}"
+        f"{table.name}: column {cells.name!r} must hold numbers, but {table.at(begin + row)} has "
+        f"{texts[row]!r}. {remedy}"
     )
 
 
-def _cell(table: Table, name: str, row: int) -> str:
-    """One cell as it stands in the table."""
-    for batch in table.batches([name]):
-        if row < batch.height:
-            return str(batch[name][row]).strip()
-        row -= batch.height
-    return ""
-
-
-def _moments(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -> pl.Series:
+def moments_of(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -> pl.Series:
     moments = clock(cells)
     if moments.null_count():
         row = int(moments.is_null().arg_max() or 0)
@@ -235,8 +244,6 @@ def _order(loaded: Loaded, settings: DataSettings, notes: list[str]) -> Array | 
     ascending = moments is None or not _any_backward(moments, ids)
     if grouped and ascending:
         return None
-    if not ascending:
-        notes.append(f"times were not in order; sorted by {settings.time!r}")
     keys = [one for one in (moments, ids) if one is not None]
     order = np.lexsort(keys)  # stable
     # One column at a time: a second array of all values would double the memory.
@@ -245,6 +252,8 @@ def _order(loaded: Loaded, settings: DataSettings, notes: list[str]) -> Array | 
     loaded.codes = {role: codes[order] for role, codes in loaded.codes.items()}
     if moments is not None:
         loaded.times = moments[order]
+        if _any_backward(order, loaded.codes.get("id")):
+            notes.append(f"times were not in order; sorted by {settings.time!r}")
     return order
 
 
@@ -270,12 +279,12 @@ def _as_times(loaded: Loaded) -> Array | None:
     return loaded.times.view("M8[us]")
 
 
-def _picked(texts: list[str], codes: Array) -> Array:
+def picked(texts: list[str], codes: Array) -> Array:
     """The texts at these positions, "" at -1."""
     return np.array([*texts, ""])[codes]
 
 
-def _with_sides(
+def with_sides(
     sequences: Sequences,
     loaded: Loaded,
     settings: DataSettings,
@@ -289,7 +298,7 @@ def _with_sides(
         if role != "id":
             column = role.partition(" ")[2] or getattr(settings, role)
             constant = _constant(sequences, codes, column, list(loaded.texts[role]), origin=origin)
-            found[role] = _picked(list(loaded.texts[role]), constant)
+            found[role] = picked(list(loaded.texts[role]), constant)
     static = {
         name: _numbers(found[f"static {name}"], name, sequences)
         if kinds[name] == "number"
@@ -335,140 +344,3 @@ def _numbers(texts: Array, name: str, sequences: Sequences) -> Array:
                 f"{_named(sequences, sequence)}. Received: {str(text)!r}."
             ) from None
     return numbers
-
-
-def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences, Origin, list[str]]:
-    """The sequences of a table with one row a sequence, empty cells at its end left out.
-
-    Raises:
-        DataError: a cell is no number, or a row has none at all.
-    """
-    steps = wide_steps(settings, kinds)
-    # The rows are read as steps of many columns; there each cell becomes a step of one.
-    as_rows = DataSettings(features=tuple(steps), missing_values=settings.missing_values)
-    loaded, notes = _load(table, as_rows, kinds, steps, levels=[])
-    matrix = loaded.values
-    filled = ~np.isnan(matrix[:, ::-1])
-    lengths = np.where(filled.any(axis=1), len(steps) - filled.argmax(axis=1), 0)
-    _refuse_empty(lengths, table)
-    if lengths.min() == len(steps):
-        values = matrix.reshape(-1, 1)
-    else:
-        values = matrix[np.arange(len(steps)) < lengths[:, None]][:, None]
-    sequences = _laid(values, lengths, (VALUE,), table)
-    return *_with_row_sides(sequences, table, settings, kinds, lengths=lengths), notes
-
-
-def _refuse_empty(lengths: Array, table: Table) -> None:
-    if not lengths.all():
-        row = int((lengths == 0).argmax())
-        raise DataError(f"{table.name}: {table.at(row)} holds no step. Take it out.")
-
-
-def _laid(values: Array, lengths: Array, names: tuple[str, ...], table: Table) -> Sequences:
-    stops = np.cumsum(lengths).astype(np.int64)
-    starts = stops - lengths
-    ids = np.arange(len(lengths)).astype(str)
-    return Sequences(values, starts, stops, starts, ids, names, source=table.name)
-
-
-def _with_row_sides(
-    sequences: Sequences, table: Table, settings: DataSettings, kinds: Kinds, *, lengths: Array
-) -> tuple[Sequences, Origin]:
-    """Ids, labels, groups and static values, of which each row holds one."""
-    sides = replace(settings, target=(), past=(), known=(), features=(), time="")
-    loaded, _ = _load(table, sides, kinds, [], levels=[])
-    origin = Origin(table.name, table.at, np.repeat(np.arange(len(sequences)), lengths))
-    if "id" in loaded.codes:
-        ids = _picked(list(loaded.texts["id"]), loaded.codes["id"])
-        if len(loaded.texts["id"]) < len(ids):
-            _, first = np.unique(loaded.codes["id"], return_index=True)
-            row = int(np.setdiff1d(np.arange(len(ids)), first)[0])
-            raise DataError(
-                f"{table.name}: {table.at(row)} has the id {str(ids[row])!r} once more. In a wide "
-                "table each row is a sequence with its own id; set data.layout=long otherwise."
-            )
-        sequences = replace(sequences, ids=ids)
-    by_row = replace(
-        sequences, starts=np.arange(len(sequences)), stops=np.arange(len(sequences)) + 1
-    )
-    rows = Origin(table.name, table.at)
-    found = _with_sides(by_row, loaded, settings, kinds, origin=rows)
-    return replace(sequences, labels=found.labels, groups=found.groups, static=found.static), origin
-
-
-def lists(
-    table: Table, settings: DataSettings, kinds: Kinds
-) -> tuple[Sequences, Origin, list[str]]:
-    """The sequences of a table that holds each in one row, as lists.
-
-    Raises:
-        DataError: the lists of a row differ in length, or hold something else than numbers.
-    """
-    named = value_columns(settings)
-    needed = [*named, settings.time] if settings.time else named
-    frame = pl.concat(list(table.batches(needed)))
-    lengths = _list_lengths(frame, needed, table)
-    _refuse_empty(lengths, table)
-    parts = [_list_values(frame[name], table) for name in named]
-    wide_names = [
-        (name,) if part.shape[1] == 1 else tuple(f"{name}{k}" for k in range(part.shape[1]))
-        for name, part in zip(named, parts, strict=True)
-    ]
-    values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    names = tuple(one for several in wide_names for one in several)
-    sequences = _laid(values, lengths, names, table)
-    sequences, origin = _with_row_sides(sequences, table, settings, kinds, lengths=lengths)
-    if not settings.time:
-        return sequences, origin, []
-    cells = frame[settings.time].explode()
-    label = f"{table.name}: column {settings.time!r}"
-    clock, notes = times.clock(cells, label, settings.time_format)
-    read = _moments(cells, clock, table, 0)
-    moments = read.to_physical().to_numpy().copy()
-    dated = read.dtype != pl.Int64
-    sequences = replace(sequences, times=moments.view("M8[us]") if dated else moments)
-    return sequences, origin, notes
-
-
-def _list_lengths(frame: pl.DataFrame, needed: list[str], table: Table) -> Array:
-    """The steps of each row, in which every list must be as long as the first."""
-
-    def length(name: str) -> Array:
-        cells = frame[name]
-        if not cells.dtype.is_nested():
-            raise DataError(
-                f"{table.name}: column {name!r} must hold lists, as {needed[0]!r} does."
-            )
-        counted = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
-        return counted.list.len().fill_null(0).to_numpy().astype(np.int64)
-
-    lengths = length(needed[0])
-    for name in needed[1:]:
-        wrong = length(name) != lengths
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise DataError(
-                f"{table.name}: in {table.at(row)} the list {name!r} has {length(name)[row]} "
-                f"steps, but {needed[0]!r} has {lengths[row]}. They must be equally long."
-            )
-    return lengths
-
-
-def _list_values(cells: pl.Series, table: Table) -> Array:
-    """All steps of a column of lists, [steps, columns]."""
-    flat = cells.explode(empty_as_null=False, keep_nulls=False)
-    width = 1
-    if flat.dtype.is_nested():
-        inner = flat.arr.to_list() if isinstance(flat.dtype, pl.Array) else flat
-        widths = inner.list.len()
-        if widths.null_count() or widths.n_unique() != 1:
-            raise DataError(
-                f"{table.name}: the lists within {cells.name!r} differ in length; each step needs "
-                "the same number of values."
-            )
-        width = int(widths[0])
-        flat = inner.explode()
-    if not (flat.dtype.is_numeric() or flat.dtype in (pl.Boolean, pl.Null)):
-        raise DataError(f"{table.name}: the lists of {cells.name!r} must hold numbers only.")
-    return flat.cast(pl.Float64).to_numpy().reshape(-1, width)

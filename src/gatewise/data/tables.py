@@ -8,6 +8,8 @@ import csv
 import gzip
 import io
 import json
+import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ import polars as pl
 from gatewise.data import times
 from gatewise.errors import DataError
 
-BLOCK = 1 << 22  # bytes of text parsed at once
+BLOCK = 1 << 20  # bytes of text parsed at once
 SAMPLE = 1000  # rows from which the kind of a column is told
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
@@ -63,10 +65,12 @@ def reading(name: str) -> Iterator[None]:
             f"{name} is not a gzip file, although its name ends in .gz. "
             "Take the .gz off its name, or fetch it again."
         ) from None
-    except EOFError:
+    except (EOFError, zlib.error):
         raise DataError(f"{name} ends too early; it is damaged. Fetch it again.") from None
     except UnicodeDecodeError:
         raise not_utf8(name) from None
+    except csv.Error as error:
+        raise DataError(f"{name} is not separated text: {error}.") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     except pl.exceptions.PolarsError as error:
@@ -105,7 +109,8 @@ def delimited(path: Path, separator: str = "") -> Table:
     told = _separator(lines, separator)
     if separator and told != separator:
         notes.append(f"the columns are separated by {SEPARATORS[told]}")
-    names = _header(name, lines, told)
+    with reading(name):
+        names = _header(name, lines, told)
     batches = partial(_text_batches, path, names, told)
     sample = _first_rows(batches, names)
     if sample.height == 0:
@@ -149,12 +154,20 @@ def _header(name: str, lines: str, separator: str) -> list[str]:
     return names
 
 
+def _header_end(block: bytes) -> int:
+    """Where the first record ends that is not blank."""
+    begin = len(block) - len(block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
+    end = block.find(b"\n", begin) + 1
+    while end and block.count(b'"', begin, end) % 2:
+        end = block.find(b"\n", end) + 1
+    return end or len(block)
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -193,23 +206,30 @@ def _text_batches(
     schema = dict.fromkeys(names, pl.String)
     with reading(str(path)):
         for number, block in enumerate(_blocks(path)):
-            body = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n") if number == 0 else block
+            body = block[_header_end(block) :] if number == 0 else block
             try:
-                scan = pl.scan_csv(body, has_header=number == 0, separator=separator, schema=schema)
+                scan = pl.scan_csv(
+                    body,
+                    has_header=False,
+                    separator=separator,
+                    schema=schema,
+                    missing_columns="insert",  # short rows end with empty cells
+                )
                 batch = scan.select(columns).collect()
             except pl.exceptions.NoDataError:
                 continue
             except pl.exceptions.PolarsError:
-                _show_ragged(str(path), body, row + (number > 0), len(names), separator=separator)
+                _show_ragged(str(path), body, row + 2, len(names), separator=separator)
                 raise
-            yield batch
+            if batch.height:
+                yield batch
             row += batch.height
 
 
-def _show_ragged(name: str, body: bytes, before: int, width: int, *, separator: str) -> None:
+def _show_ragged(name: str, body: bytes, first: int, width: int, *, separator: str) -> None:
     """Raise for the first record with too many cells, if that is what is wrong."""
     records = csv.reader(io.StringIO(body.decode("utf-8")), delimiter=separator)
-    for number, record in enumerate(records, start=before + 1):
+    for number, record in enumerate(records, start=first):
         if len(record) > width:
             raise DataError(
                 f"{name}: row {number} (counting the header as row 1) has {len(record)} cells, but "
@@ -277,10 +297,12 @@ def from_native(source: Any) -> Table:
     Raises:
         DataError: it is no table, or it holds no rows.
     """
-    if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
-        source = source.reset_index()  # times are often kept there
     try:
+        if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
+            source = source.reset_index()  # times are often kept there
         given = nw.from_native(source, allow_series=True)
+    except (ValueError, nw.exceptions.DuplicateError) as error:
+        raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
     except TypeError:
         raise DataError(
             "The data must be a path, a table (pandas, Polars, ...), an array, a list of arrays or "
@@ -291,7 +313,21 @@ def from_native(source: Any) -> Table:
     if isinstance(given, nw.LazyFrame):
         given = given.collect("polars")
     with reading("the data frame"):
-        return of_frame(given.to_polars(), "the data frame")
+        return of_frame(_to_polars(given), "the data frame")
+
+
+def _to_polars(given: nw.DataFrame[Any]) -> pl.DataFrame:
+    try:
+        return given.to_polars()
+    except ImportError as error:
+        raise DataError(f"This data frame needs a further package: {error}.") from None
+    except (TypeError, ValueError) as error:
+        # Arrow, between pandas and Polars, does not say which column it was.
+        mixed = [one for one, kind in given.schema.items() if kind in (nw.Object, nw.String)]
+        raise DataError(
+            f"the data frame has a column of mixed Python objects (among {mixed}): {error}. "
+            "Make it numbers (pandas.to_numeric) or texts (astype(str))."
+        ) from None
 
 
 def _has_index(frame: Any) -> bool:
@@ -326,7 +362,10 @@ def as_number(
     """A column as float64: empty cells, and cells that are no numbers, are null."""
     if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
         return pl.col(column).cast(pl.Float64)
-    text = as_text(column, dtype, missing)
+    # Most texts that mean "empty" are no numbers: the cast makes them null without a comparison.
+    plain = not truth and not any(map(_is_number, missing))
+    text = pl.col(column).cast(pl.String).str.strip_chars()
+    text = text if plain else as_text(column, dtype, missing)
     if not truth:
         return text.cast(pl.Float64, strict=False)
     known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)

@@ -66,11 +66,10 @@ def _first_that_reads(
 
 
 def are_times(texts: pl.Series) -> bool:
-    """Whether all these texts (none empty) read as times, perhaps with day and month unsettled."""
-    if texts.str.contains(DAY_OR_MONTH).all():
-        return True
-    zoned = bool(texts.str.contains(ZONE).all())
-    return (parse_zoned(texts) if zoned else parse(texts)).null_count() == 0
+    """Whether most of these texts (none empty) are times, perhaps with day and month unsettled."""
+    read = parse(texts).is_not_null() | parse_zoned(texts).is_not_null()
+    # Half is enough: one bad cell in a column of times is an error to show, not another kind.
+    return int((read | texts.str.contains(DAY_OR_MONTH)).sum()) * 2 >= texts.len()
 
 
 def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[str]]:
@@ -95,6 +94,8 @@ def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[s
         return _formatted(name, time_format), []
     if texts.str.contains(WHOLE).all():
         return _whole, []
+    if texts.cast(pl.Float64, strict=False).null_count() == 0:
+        return _whole_float, []
     _settle_day_and_month(texts, name)
     if texts.str.contains(ZONE).any():
         return parse_zoned, ["times are converted to UTC"]
@@ -112,6 +113,10 @@ def _whole(series: pl.Series) -> pl.Series:
     if series.dtype.is_float():
         whole = whole.set((whole.cast(pl.Float64) != series).fill_null(False), None)
     return whole
+
+
+def _whole_float(series: pl.Series) -> pl.Series:
+    return _whole(series.cast(pl.Float64, strict=False))
 
 
 def _formatted(name: str, time_format: str) -> Clock:

@@ -69,6 +69,11 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     decoded = layers.Dropout(DEFAULT_DROPOUT if settings.dropout < 0 else settings.dropout)(decoded)
     ahead = layers.Dense(width * quantiles, name="steps_ahead")(decoded)
     ahead = ops.reshape(ahead, (-1, targets, count * width, quantiles))[:, :, :horizon]
+    if settings.linear:
+        # Zeros: training begins at the LSTM's answer and takes from the line what helps (docs/log.md).
+        straight = layers.Dense(horizon * quantiles, kernel_initializer="zeros", name="linear")
+        window = ops.transpose(past, (0, 2, 1))  # [batch, targets, lookback]
+        ahead = ahead + ops.reshape(straight(window), (-1, targets, horizon, quantiles))
     outputs = ops.transpose(ahead, (0, 2, 1, 3))
     if settings.subtract != "none":
         outputs = outputs + ops.expand_dims(last, -1)

@@ -1,0 +1,71 @@
+"""How much memory does training from a CSV of 1 GB take, beside the columns parsed from it?
+
+    python benchmarks/memory.py [--gigabytes 1.0]
+
+A table of ten columns is written to a temporary folder, `gatewise train` forecasts one of them from all in a process of
+its own, and that process's peak resident memory is held against the bytes of the parsed columns (8 for each
+cell). At most 3 times as much is the promise. Written to benchmarks/results/memory.json.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+COLUMNS = 10
+CHUNK = 500_000  # rows written in one go
+
+
+def write(path: Path, size: float) -> int:
+    """Write about `size` bytes and return how many rows they are."""
+    random, rows = np.random.default_rng(0), 0
+    level = np.zeros(COLUMNS)
+    with path.open("wb") as file:
+        while file.tell() < size:
+            walk = level + random.normal(size=(CHUNK, COLUMNS)).cumsum(axis=0)
+            level = walk[-1]
+            frame = pl.DataFrame(walk.round(4), schema=[f"s{number}" for number in range(COLUMNS)])
+            frame = frame.with_columns(pl.int_range(rows, rows + CHUNK).alias("step"))
+            frame.write_csv(file, include_header=rows == 0)
+            rows += CHUNK
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gigabytes", type=float, default=1.0)
+    wanted = parser.parse_args().gigabytes * 1e9
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "table.csv"
+        rows = write(table, wanted)
+        covariates = [f"s{number}" for number in range(1, COLUMNS)]
+        command = [sys.executable, "-m", "gatewise", "train", str(table), "--task", "forecast"]
+        command += ["--target", "s0", "--set", "data.time=step", "--set", f"data.past={covariates}"]
+        command += ["--horizon", "24", "--lookback", "96", "--epochs", "1", "-o", f"{folder}/run"]
+        # Windows a thousand steps apart: the memory is that of all windows, the time is not.
+        command += ["--set", "task.stride=1000", "--set", "network.units=[16]"]
+        subprocess.run(command, check=True)
+        size = table.stat().st_size
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    parsed = rows * (COLUMNS + 1) * 8
+    found = {
+        "file_bytes": size,
+        "rows": rows,
+        "parsed_bytes": parsed,
+        "peak_bytes": peak,
+        "ratio": peak / parsed,
+    }
+    print(json.dumps(found, indent=1))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What does training through gatewise cost beside a plain `model.fit` on arrays in memory?
+
+    python benchmarks/pipeline.py [--rounds 7]
+
+The same network, batch size and data, ours and plain alternating in one process, one epoch each a round; the
+figure is the median over rounds of time per step. Written to benchmarks/results/pipeline.json.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gatewise import pipeline, training
+from gatewise.artefact import environment
+from gatewise.data.batches import Examples
+from gatewise.networks import build
+
+RESULTS = Path(__file__).parent / "results" / "pipeline.json"
+WORKLOADS = {
+    "image rows: T28 I28 LSTM(64) BatchNorm Dense(10), batch 64, SGD": (
+        (np.random.default_rng(0).integers(0, 256, (12_800, 28, 28), dtype=np.uint8)),
+        "classify",
+        {
+            "network": {"units": [64], "normalization": "batch"},
+            "training": {"optimizer": "sgd", "batch_size": 64, "clip_norm": 0.0},
+        },
+    ),
+    "window: T96 C1 LSTM(64), horizon 24, batch 32, Adam": (
+        np.random.default_rng(0).normal(size=6_000).cumsum(),
+        "forecast",
+        {
+            "task": {"lookback": 96, "horizon": 24, "season": 1},
+            "network": {"kind": "stack", "units": [64]},
+            "training": {"batch_size": 32, "loss": "mae"},
+        },
+    ),
+}
+
+
+def ready_for(source: np.ndarray, task: str, settings: dict) -> pipeline.Ready:
+    data = source
+    if task == "classify":
+        data = (source, np.arange(len(source)) % 10)
+    sections = {"task": {"name": task}, "split": {"validation": 0.0, "test": 0.0}}
+    for name, keys in settings.items():
+        sections[name] = sections.get(name, {}) | keys
+    experiment, held = pipeline.experiment_for(data, [sections])
+    return pipeline.make_ready(experiment, held)
+
+
+def all_arrays(some: Examples) -> tuple[np.ndarray, np.ndarray]:
+    which = np.arange(len(some))
+    return training.as_keras(some.inputs(which, int(some.lengths[0]))), some.targets(which)
+
+
+def measure(ready: pipeline.Ready, rounds: int) -> dict[str, float]:
+    """Seconds per step, ours and plain, alternating."""
+    plain = build(ready.task.shapes(ready.train, ready.preparation), ready.experiment.network)
+    pipeline.compile_network(plain, ready)
+    x, y = all_arrays(ready.train)
+    size = ready.experiment.training.batch_size
+    steps = -(-len(y) // size)
+    one_epoch = replace(ready, experiment=ready.experiment.having("training", epochs=1))
+    times: dict[str, list[float]] = {"gatewise": [], "plain": []}
+    for turn in range(rounds + 1):
+        began = time.perf_counter()
+        pipeline.learn(one_epoch, ("", float("nan")), None)
+        between = time.perf_counter()
+        plain.fit(x, y, batch_size=size, epochs=1, verbose=0)
+        ended = time.perf_counter()
+        if turn:  # the first round compiles
+            times["gatewise"].append((between - began) / steps)
+            times["plain"].append((ended - between) / steps)
+    ratios = [ours / theirs for ours, theirs in zip(times["gatewise"], times["plain"], strict=True)]
+    return {
+        "gatewise_ms": 1e3 * statistics.median(times["gatewise"]),
+        "plain_ms": 1e3 * statistics.median(times["plain"]),
+        "ratio": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "rounds": rounds,
+        "steps": steps,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    found = {}
+    for name, (source, task, settings) in WORKLOADS.items():
+        found[name] = measure(ready_for(source, task, settings), rounds)
+        one = found[name]
+        print(
+            f"{name}\n  gatewise {one['gatewise_ms']:.3f} ms, plain {one['plain_ms']:.3f} ms a step: "
+            f"ratio {one['ratio']:.3f} ({one['lowest']:.3f} to {one['highest']:.3f})"
+        )
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"environment": environment(), "workloads": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
