@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+
+import gatewise
 
 
 @pytest.fixture
@@ -13,3 +17,67 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("GATEWISE_DATA does not name a folder of data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def series_file(tmp_path_factory) -> Path:
+    """150 days of one series with a weekly cycle, which ends on the last day of a month."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "load.csv"
+    days = np.datetime64("2023-05-31") - np.arange(149, -1, -1)
+    loads = 10 + np.sin(np.arange(150) * 2 * np.pi / 7) + 0.1 * random.normal(size=150)
+    pl.DataFrame({"day": days, "load": loads.round(4)}).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sequences_file(tmp_path_factory) -> Path:
+    """40 labelled sequences of 4 to 9 steps of two columns; the labels are not ASCII."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "walks.csv"
+    rows = [
+        {"id": f"walk {k}", "x": random.normal() + k % 2, "y": random.normal(), "label": label}
+        for k in range(40)
+        for label in [("größer", "日本")[k % 2]]
+        for _ in range(random.integers(4, 10))
+    ]
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def forecast_settings() -> dict:
+    """As little training as will do."""
+    return {
+        "task": {"name": "forecast", "horizon": 4, "lookback": 8, "season": 7},
+        "network": {"units": [3]},
+        "training": {"epochs": 2, "batch_size": 32},
+        "evaluation": {"resamples": 100},
+    }
+
+
+@pytest.fixture(scope="session")
+def classify_settings() -> dict:
+    """As little training as will do."""
+    return {
+        "task": {"name": "classify"},
+        "network": {"units": [3]},
+        "training": {"epochs": 2, "batch_size": 16},
+        "evaluation": {"resamples": 100},
+    }
+
+
+@pytest.fixture(scope="session")
+def forecast_run(series_file, forecast_settings, tmp_path_factory) -> Path:
+    """A saved run that forecasts; not to be written into."""
+    folder = tmp_path_factory.mktemp("runs") / "forecast"
+    gatewise.train(series_file, settings=forecast_settings, output=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classify_run(sequences_file, classify_settings, tmp_path_factory) -> Path:
+    """A saved run that tells labels; not to be written into."""
+    folder = tmp_path_factory.mktemp("runs") / "classify"
+    gatewise.train(sequences_file, settings=classify_settings, output=folder)
+    return folder

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import polars as pl
 
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
@@ -117,8 +118,11 @@ def save_parts(
 
 
 def plain(network: keras.Model) -> keras.Model:
-    """The same layers and weights without optimizer and loss, which may be ours."""
-    if getattr(network, "inputs", None) and type(network) in (keras.Model, keras.Sequential):
+    """The same layers and weights without optimizer and loss, which may be ours.
+
+    A model of a class of the user's own is left as it is.
+    """
+    if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):
         return keras.Model(network.input, network.output, name=network.name)
     return network
 
@@ -214,6 +218,11 @@ def finite(content: Any) -> Any:
 def read_json(path: Path) -> Any:
     """What `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def as_csv(table: pl.DataFrame) -> str:
+    """A table as CSV; times have a fraction of a second only where it is not zero."""
+    return table.write_csv(datetime_format="%Y-%m-%d %H:%M:%S%.f")
 
 
 def environment() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+INTERRUPTED = 130  # how Typer ends at Ctrl-C
 
 DataArgument = Annotated[
     str | None, typer.Argument(help="A file, or a name of `gatewise datasets`.", show_default=False)
@@ -131,18 +133,20 @@ def predict(
 ) -> None:
     """Answer DATA with a trained model: rows in the same order, ids kept."""
     from gatewise import prediction
+    from gatewise.artefact import as_csv
 
+    endings = (".csv", ".parquet", ".jsonl")
+    if output and output.suffix not in endings:
+        raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
     found = prediction.predict(run, data)
     if output is None:
-        typer.echo(found.write_csv(), nl=False)
+        typer.echo(as_csv(found), nl=False)
         return
-    writers = {
-        ".csv": found.write_csv,
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda path: path.write_text(as_csv(found), encoding="utf-8"),
         ".parquet": found.write_parquet,
         ".jsonl": found.write_ndjson,
     }
-    if output.suffix not in writers:
-        raise ConfigError(f"-o wants a name ending in {', '.join(writers)}. Received: {output}.")
     writers[output.suffix](output)
     typer.echo(f"{len(found)} rows in {output}", err=True)
 
@@ -328,9 +332,11 @@ def main() -> None:
     except GatewiseError as error:
         typer.echo(f"gatewise: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("gatewise: stopped; nothing was saved.", err=True)
-        sys.exit(1)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            typer.echo("gatewise: stopped; nothing was saved.", err=True)
+            sys.exit(1)
+        raise
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain again at its own end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -144,9 +144,12 @@ def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
         points = (100 * found[key] for key in ("difference", "low", "high"))
         size = "{:+.1f} points ({} {:+.1f} to {:+.1f})".format(*_insert(points, interval))
         amount = f"{found['metric']} {found['ours']:.3f} against {found['theirs']:.3f}, {size}"
+    elif not found["theirs"]:  # nothing to take a share of
+        sizes = [found[key] for key in ("difference", "low", "high")]
+        size = "{:+.4g} ({} {:+.4g} to {:+.4g})".format(*_insert(sizes, interval))
+        amount = f"{found['metric']} {found['ours']:.4g} against 0, {size}"
     else:
-        scale = 100 / found["theirs"] if found["theirs"] else math.nan
-        shares = [scale * found[key] for key in ("difference", "low", "high")]
+        shares = [100 * found[key] / found["theirs"] for key in ("difference", "low", "high")]
         size = "{:+.1f} % ({} {:+.1f} % to {:+.1f} %)".format(*_insert(shares, interval))
         amount = f"{found['metric']} {found['ours']:.4g} against {found['theirs']:.4g}, {size}"
     against = found["against"]

@@ -13,15 +13,15 @@ import polars as pl
 
 from gatewise import artefact as artefacts
 from gatewise import training
-from gatewise.artefact import Artefact
+from gatewise.artefact import Artefact, as_csv
 from gatewise.data.batches import Examples
-from gatewise.data.datasets import DATASETS, settings_of
+from gatewise.data.datasets import DATASETS, path_of, settings_of
 from gatewise.data.files import guess_task, read
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.splits import Parts
 from gatewise.errors import ConfigError
-from gatewise.evaluation import Evaluation, evaluate
+from gatewise.evaluation import Evaluation, chosen_measure, evaluate
 from gatewise.experiment import Experiment, from_mapping, from_toml
 from gatewise.networks import Builder, build
 from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
@@ -138,9 +138,15 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     train = examples(parts.train, "train")
     if train is None:
         raise ConfigError(
-            "The training part is too short for a single example. Give more data, a smaller "
-            "--lookback and --horizon, or smaller split.validation and split.test."
+            f"The longest training sequence has {parts.train.lengths.max()} steps, too few for one "
+            f"example of {preparation.lookback} steps looked back and {preparation.horizon} "
+            "forecast. Give more data, a smaller --lookback or --horizon, or smaller "
+            "split.validation and split.test."
         )
+    test = examples(parts.test, "test")
+    if test is not None and experiment.evaluation.metric != "auto":
+        # A name that is wrong is better known now than after the training.
+        chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
     keras.utils.set_random_seed(experiment.training.seed)
     network = build(task.shapes(train, preparation), experiment.network, own)
     for note in notes:
@@ -152,7 +158,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         preparation,
         train,
         examples(parts.validation, "validation"),
-        examples(parts.test, "test"),
+        test,
         network,
         notes,
         time.perf_counter() - began,
@@ -243,7 +249,7 @@ def _metrics(
     """The content of metrics.json: what `--json` prints and the report shows."""
     found: dict[str, Any] = {
         "task": ready.task.name,
-        "data": ready.experiment.data.path or "data in memory",
+        "data": _data_name(ready.experiment.data.path),
         "metrics": judged.metrics if judged else {},
         "baselines": judged.baselines if judged else {},
         "verdict": judged.verdict if judged else None,
@@ -272,6 +278,12 @@ def _metrics(
     return found
 
 
+def _data_name(path: str) -> str:
+    """A shipped data set goes by its name, not by where it is installed."""
+    named = (name for name in DATASETS if path == str(path_of(name)))
+    return next(named, path) or "data in memory"
+
+
 def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:
     """Sequences, steps and windows of each part."""
     parts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
@@ -298,7 +310,7 @@ def _save(
         artefacts.write_json(draft / artefacts.SPLITS, _splits(ready.parts))
         pl.DataFrame(history.columns).write_csv(draft / artefacts.HISTORY)
         if judged is not None:
-            judged.table.write_csv(draft / artefacts.PREDICTIONS)
+            (draft / artefacts.PREDICTIONS).write_text(as_csv(judged.table), encoding="utf-8")
         (draft / artefacts.REPORT).write_text(draw(read_record(draft)), encoding="utf-8")
 
 

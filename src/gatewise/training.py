@@ -165,6 +165,9 @@ def fit(
         network.fit(
             feed, validation_data=checks, epochs=settings.epochs, callbacks=callbacks, verbose=0
         )
+    # The last step of all may break what no later loss could tell.
+    if not all(np.isfinite(weight).all() for weight in network.get_weights()):
+        raise TrainingError(_not_a_number(settings.epochs))
     return _history(follower, keeper, patience, time.perf_counter() - began)
 
 
@@ -175,9 +178,7 @@ def _history(follower: "_Follower", keeper: Any, patience: int, seconds: float) 
     if values:
         history.best_epoch = int(np.argmin(values)) + 1
     if follower.interrupted:
-        history.stopped = f"stopped by Ctrl-C in epoch {done + 1}"
-        if keeper is not None and values and keeper.best_weights is not None:
-            keeper.model.set_weights(keeper.best_weights)
+        history.stopped = f"stopped by Ctrl-C in epoch {done}"
     elif keeper is not None and keeper.stopped_epoch:
         history.stopped = f"no better validation loss for {patience} epochs"
     return history
@@ -205,14 +206,14 @@ class _Follower(keras.callbacks.Callback):
             self.watch(self.progress, False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.interrupted and self.progress.step < self.progress.steps:
-            return  # half an epoch has no honest line in the history
+        if self.interrupted:
+            self.model.stop_training = True
         logs = {name: float(value) for name, value in (logs or {}).items()}
-        if not math.isfinite(logs["loss"]):
+        if not (math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0.0))):
             raise TrainingError(_not_a_number(epoch + 1))
         now = time.perf_counter()
         row = {"epoch": epoch + 1.0} | logs
-        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["learning_rate"] = _rate(self.model.optimizer)
         row["seconds"] = now - self.epoch_began
         for name, value in row.items():
             self.columns.setdefault(name, []).append(value)
@@ -268,15 +269,18 @@ def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimi
         ConfigError: Keras has no such optimizer, or it takes no such option.
     """
     options: dict[str, Any] = dict(settings.optimizer_options)
-    if settings.clip_norm:
-        options["clipnorm"] = settings.clip_norm
-    if settings.clip_value:
-        options.pop("clipnorm", None)
-        options["clipvalue"] = settings.clip_value
+    clips = {"clipnorm", "clipvalue", "global_clipnorm"}  # Keras takes one of them
+    if not clips & options.keys():
+        if settings.clip_value:
+            options["clipvalue"] = settings.clip_value
+        elif settings.clip_norm:
+            options["clipnorm"] = settings.clip_norm
     config = {"class_name": settings.optimizer, "config": options}
     try:
         plain = keras.optimizers.deserialize(config)
-        rate = settings.learning_rate or float(ops.convert_to_numpy(plain.learning_rate))
+        if not isinstance(plain, keras.optimizers.Optimizer):
+            raise ValueError("there is none of that name in keras.optimizers.")
+        rate = settings.learning_rate or _rate(plain)
         options["learning_rate"] = _schedule(settings, rate, steps)
         return type(plain)(**options)
     except (ValueError, TypeError, KeyError) as error:
@@ -284,6 +288,11 @@ def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimi
             f"Keras cannot make the optimizer '{settings.optimizer}' with {options}: "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def _rate(made: keras.optimizers.Optimizer) -> float:
+    """The learning rate as it stands."""
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(made.learning_rate)))
 
 
 def _schedule(settings: TrainingSettings, rate: float, steps: int) -> Any:

@@ -1,8 +1,8 @@
 """Bucket by length, shuffle, pad: which examples make up which batch.
 
 Every padded length that a batch can have costs one compilation of the training step, so there are
-few of them; and what is left over in a bucket moves up to the next longer one, so that only the
-last batch of an epoch is smaller than the others, as in plain Keras.
+few of them; and what is left over in a bucket moves up to the next longer one, so that only one
+batch of an epoch is smaller than the others, as in plain Keras.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ PADDING = -1.0e9  # a step whose every value is this is padding; scaled data nev
 
 @dataclass(frozen=True)
 class Examples:
-    """What a network is trained on and asked about, cut from the data only when a batch needs it."""
+    """What a network is trained on and asked about, cut only when a batch needs it."""
 
     of: Windows | Sequences  # where they are cut from, in their own units
     lengths: Array  # [examples] steps of each
@@ -59,9 +59,13 @@ def edges(lengths: Array, padded: bool) -> Array:
 def plan(
     lengths: Array, batch_size: int, *, padded: bool, random: np.random.Generator | None = None
 ) -> Plan:
-    """Batches of like length; shuffled when `random` is given, in the given order when it is not.
+    """Batches of like length, shuffled when `random` is given, else from short to long.
 
     `padded=False` says that the network has no mask: then only equal lengths share a batch.
+
+    >>> batches = plan(np.array([3, 9, 3, 3]), 2, padded=True)
+    >>> [(which.tolist(), length) for which, length in batches]
+    [([0, 2], 3), ([3, 1], 9)]
     """
     if len(lengths) and lengths.strides == (0,):  # windows: all of one length, never written out
         return _equal(len(lengths), int(lengths[0]), batch_size, random)
@@ -70,10 +74,12 @@ def plan(
         return _equal(len(lengths), int(ends[0]) if len(ends) else 0, batch_size, random)
     order, starts, stops, batch_lengths = [], [], [], []
     bucket_of = np.searchsorted(ends, lengths)
+    by_bucket = np.split(
+        np.argsort(bucket_of, kind="stable"), np.cumsum(np.bincount(bucket_of))[:-1]
+    )
     waiting = np.empty(0, dtype=np.int64)
     done = 0
-    for bucket, end in enumerate(ends):
-        members = np.flatnonzero(bucket_of == bucket)
+    for bucket, (end, members) in enumerate(zip(ends, by_bucket, strict=True)):
         if random is not None:
             random.shuffle(members)
         members = np.concatenate([waiting, members])

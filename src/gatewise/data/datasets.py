@@ -87,6 +87,15 @@ _ALL = (
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
 
+def datasets() -> dict[str, Dataset]:
+    """The data sets that ship with gatewise, by name.
+
+    >>> list(datasets())
+    ['nyc-taxi', 'seattle-weather', 'japanese-vowels', 'digits']
+    """
+    return dict(DATASETS)
+
+
 def path_of(name: str) -> Path:
     """The file of a shipped data set.
 

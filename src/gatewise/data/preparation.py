@@ -4,7 +4,7 @@ Training, evaluation and prediction turn values into network inputs through one 
 Preparation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -23,9 +23,8 @@ class Preparation:
     columns: tuple[str, ...]  # the columns of Sequences.values that it expects, in order
     used: tuple[str, ...]  # those of them that the network reads as numbers
     scale: Scale  # of `used`
-    categories: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # texts known from training
+    # Texts known from training, of each column of texts and each static text.
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = "unknown"
     classes: tuple[str, ...] = ()  # classify
     temperature: float = 1.0  # classify: logits are divided by it
@@ -36,11 +35,12 @@ class Preparation:
     past: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
-    static_centre: Mapping[str, tuple[float, float]] = field(
-        default_factory=dict
-    )  # numbers: mean, spread
+    # Mean and spread of each static number.
+    static_centre: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calendar: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
+    # Forecast: added to the quantiles, [horizon][quantiles].
+    margins: tuple[tuple[float, ...], ...] = ()
     lookback: int = 0
     horizon: int = 0
     season: int = 1
@@ -57,7 +57,9 @@ class Preparation:
     @staticmethod
     def from_json(given: Mapping[str, Any]) -> "Preparation":
         """What `to_json` wrote."""
-        values = {one.name: _tuples(given[one.name]) for one in fields(Preparation)}
+        # An older version's folder lacks the keys that came later; their defaults are what it did.
+        known = [one.name for one in fields(Preparation) if one.name in given]
+        values = {name: _tuples(given[name]) for name in known}
         values["scale"] = Scale.from_json(given["scale"])
         return Preparation(**values)
 
@@ -72,7 +74,7 @@ def _tuples(value: Any) -> Any:
 
 
 def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The texts of each column of texts (and of each static text) that occur in the training part."""
+    """The texts of each column of texts and each static text that occur in training."""
     seen = {}
     for name in names:
         if name in train.levels:
@@ -91,12 +93,12 @@ def one_hot(texts: Array, known: tuple[str, ...], unseen: str, column: str, sour
     Raises:
         DataError: an unseen text, when `unseen` is "error".
     """
-    hot: Array = (texts[..., None] == np.array(known)).astype(np.float32)
+    hot: Array = (texts[..., None] == np.array(known, dtype=str)).astype(np.float32)
     if unseen == "error" and not hot.any(axis=-1).all():
         stranger = texts[~hot.any(axis=-1)].flat[0]
         raise DataError(
-            f"{source}: column '{column}' holds '{stranger}', which did not occur in training (known: "
-            f"{', '.join(known[:10])}). Train with it, or set preparation.unseen = unknown."
+            f"{source}: column '{column}' holds '{stranger}', which did not occur in training "
+            f"(known: {', '.join(known[:10])}). Train with it, or set preparation.unseen = unknown."
         )
     return hot
 
@@ -104,10 +106,8 @@ def one_hot(texts: Array, known: tuple[str, ...], unseen: str, column: str, sour
 def level_texts(sequences: Sequences, name: str, codes: Array) -> Array:
     """The texts behind the positions of a column of texts; "" where the cell is empty."""
     levels = np.array([*sequences.levels[name], ""])
-    return levels[np.where(np.isfinite(codes), codes, -1).astype(int)]
-
-
-CALENDAR = ("minute", "hour", "weekday", "monthday", "yearday", "month")
+    texts: Array = levels[np.where(np.isfinite(codes), codes, -1).astype(int)]
+    return texts
 
 
 def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
@@ -116,7 +116,7 @@ def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
     month = times.astype("datetime64[M]")
     year = times.astype("datetime64[Y]")
     minutes = (times - day) / np.timedelta64(1, "m")
-    turns = {
+    turns: dict[str, Callable[[], Array]] = {
         "minute": lambda: (minutes % 60) / 60,
         "hour": lambda: minutes / 1440,
         "weekday": lambda: ((day.astype(np.int64) + 3) % 7) / 7,  # 1970-01-01 was a Thursday

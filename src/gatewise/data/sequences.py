@@ -23,18 +23,17 @@ class Sequences:
     there.
     """
 
-    values: Array  # [all steps, columns], float64 or an integer type
+    values: Array  # [all steps, columns], a float or an integer type
     starts: Array  # [sequences] int64
     stops: Array  # [sequences] int64
     first: Array  # [sequences] int64, <= starts
     ids: Array  # [sequences] str
     columns: tuple[str, ...]  # names of the columns of values
     times: Array | None = None  # [all steps] datetime64[us] or int64, ascending in each sequence
-    step: str = ""  # what lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo"); "" unknown
-    levels: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # column of texts -> its texts;
-    # values then holds positions in that tuple, NaN where the cell is empty
+    # What lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo"); "" unknown.
+    step: str = ""
+    # Column of texts -> its texts. Values then holds positions in that tuple, NaN where empty.
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
     labels: Array | None = None  # [sequences] str, "" where unknown
     groups: Array | None = None  # [sequences] str

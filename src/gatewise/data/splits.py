@@ -6,11 +6,13 @@ Nothing is copied: a part is the same arrays with other bounds.
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import SplitSettings
+
+DEALS = 200  # ways of dealing out groups that are compared
+DEALT = 20_000_000  # counts that may be looked at in comparing them
 
 
 @dataclass(frozen=True)
@@ -27,86 +29,120 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
 
     A share below 1 is of the sequence's own steps, from 1 on it counts steps; validation and test
     get at least one horizon. With `train` given, steps left over after test stay unused, as some
-    published protocols want it. Sequences too short to leave one horizon for training are left out
-    of every part but train.
+    published protocols want it. Sequences too short to leave one horizon for training take part in
+    training only.
 
     Raises:
+        ConfigError: a size is negative, or a count not whole.
         DataError: no sequence is long enough to be split.
     """
     lengths = sequences.lengths
-    test = _steps(settings.test, lengths, horizon)
-    validation = _steps(settings.validation, lengths, horizon)
-    train = _steps(settings.train, lengths, 0) if settings.train else lengths - validation - test
+    test = _steps(settings.test, lengths, least=horizon)
+    validation = _steps(settings.validation, lengths, least=horizon)
+    train = lengths - validation - test
+    if settings.train:
+        train = _steps(settings.train, lengths, least=horizon + 1)
     long_enough = (train >= horizon + 1) & (train + validation + test <= lengths)
     if not long_enough.any():
+        longest = lengths.argmax()
         raise DataError(
-            f"{sequences.source}: the longest sequence has {lengths.max()} steps; train, validation "
-            f"and test of at least {horizon} steps each (the horizon) do not fit into it. Give a "
-            "smaller --horizon, or set split.validation and split.test lower."
+            f"{sequences.source}: the longest sequence has {lengths[longest]} steps, too few for "
+            f"{max(train[longest], horizon + 1)} to train on (more than a horizon), "
+            f"{validation[longest]} to validate and {test[longest]} to test (a horizon each, at "
+            "least). Give a smaller --horizon, or set split.validation and split.test lower."
         )
     begin = sequences.starts
     end_train = begin + np.where(long_enough, train, lengths)
     end_validation = end_train + np.where(long_enough, validation, 0)
     end_test = end_validation + np.where(long_enough, test, 0)
+    learnt = sequences.between(begin, end_train)
     return Parts(
-        train=sequences.between(begin, end_train),
-        validation=_kept(sequences.between(end_train, end_validation)),
-        test=_kept(sequences.between(end_validation, end_test)),
+        train=_with_steps(learnt) or learnt,
+        validation=_with_steps(sequences.between(end_train, end_validation)),
+        test=_with_steps(sequences.between(end_validation, end_test)),
     )
 
 
 def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Parts:
     """Whole sequences to each part: groups kept together, labels in the same proportions.
 
-    `test=False` leaves the test part out, for data whose test part comes from a file of its own.
+    Each label is in every part, if need be in more sequences than were asked for. `test=False`
+    leaves the test part out, for data whose test part comes from a file of its own.
 
     Raises:
-        ConfigError: the split asks for groups or labels that the data does not have.
-        DataError: a label occurs too seldom to be in every part.
+        ConfigError: the split asks for groups or labels that the data does not have, or for more
+            sequences than there are.
+        DataError: there are too few sequences of a label, or too few groups, for every part.
     """
     labels, groups = _strata(sequences, settings)
-    everything = np.arange(len(sequences))
-    test_size = _share(settings.test, len(everything)) if test else 0.0
-    validation_size = _share(settings.validation, len(everything))
-    if test_size + validation_size >= 1:
-        raise ConfigError(
-            f"split.validation and split.test leave nothing to train on: together they take "
-            f"{test_size + validation_size:.0%} of {len(everything)} sequences."
-        )
-    parts_wanted = 1 + (test_size > 0) + (validation_size > 0)
-    everything, rare = _without_rare(sequences, labels, settings, parts_wanted)
-    rest, held_out = _cut(everything, test_size, labels, groups, settings.seed)
-    share_of_rest = validation_size / (1 - test_size)
-    train, validation = _cut(rest, share_of_rest, labels, groups, settings.seed + 1)
-    if settings.train:
-        train = train[: max(1, round(_share(settings.train, len(sequences)) * len(sequences)))]
+    train_size, validation_size, test_size = _sizes(settings, len(sequences), test=test)
+    parts = 1 + (test_size > 0) + (validation_size > 0)
+    rest, only_train = _without_rare(sequences, labels, groups, settings, parts)
+    random = np.random.default_rng(settings.seed)
+    held = []
+    for size in (test_size, validation_size):
+        taken = rest[:0]
+        if size:
+            parts -= 1  # those that are still to come must find every label too
+            if groups is None:
+                rest, taken = _cut(rest, size, parts, labels, random)
+            else:
+                rest, taken = _cut_groups(rest, size, parts, sequences, labels, random)
+        held.append(taken)
+    if train_size and train_size < len(rest):
+        _, rest = _cut(rest, train_size, 0, labels, random)
+    train = np.concatenate([rest, only_train])
+    _refuse_unlearnt(sequences, labels, train, np.concatenate(held))
     return Parts(
-        train=sequences.chosen(np.sort(np.concatenate([train, rare]))),
-        validation=sequences.chosen(np.sort(validation)) if len(validation) else None,
-        test=sequences.chosen(np.sort(held_out)) if len(held_out) else None,
+        train=sequences.chosen(np.sort(train)),
+        validation=sequences.chosen(np.sort(held[1])) if len(held[1]) else None,
+        test=sequences.chosen(np.sort(held[0])) if len(held[0]) else None,
     )
 
 
-def _steps(size: float, lengths: Array, least: int) -> Array:
-    """Steps of each sequence that a share or a count asks for; 0 stays 0."""
-    if size < 0:
+def _check(size: float) -> None:
+    if not size >= 0:
         raise ConfigError(f"A part of the split cannot be negative. Received: {size}.")
+    if size >= 1 and size != int(size):
+        raise ConfigError(
+            f"A part of the split is a share below 1 or a whole number. Received: {size}."
+        )
+
+
+def _steps(size: float, lengths: Array, *, least: int) -> Array:
+    """Steps of each sequence that a share or a count asks for; 0 stays 0."""
+    _check(size)
     if size == 0:
         return np.zeros_like(lengths)
-    wanted = np.full_like(lengths, int(size)) if size >= 1 else (size * lengths).astype(np.int64)
-    return np.maximum(wanted, least)
+    # 0.29 * 100 is 28.999999999999996.
+    wanted = np.full_like(lengths, size) if size >= 1 else np.floor(size * lengths + 1e-9)
+    return np.maximum(wanted.astype(np.int64), least)
 
 
-def _share(size: float, count: int) -> float:
-    if size < 0:
-        raise ConfigError(f"A part of the split cannot be negative. Received: {size}.")
-    return size / count if size >= 1 else size
-
-
-def _kept(part: Sequences) -> Sequences | None:
+def _with_steps(part: Sequences) -> Sequences | None:
     """The sequences that have any step in this part, or None when none has."""
     filled = np.flatnonzero(part.lengths > 0)
     return part.chosen(filled) if len(filled) else None
+
+
+def _sizes(settings: SplitSettings, count: int, *, test: bool) -> tuple[int, int, int]:
+    """Sequences to train on (0: all that are left), to validate and to test."""
+    asked = (settings.train, settings.validation, settings.test if test else 0.0)
+    for size in asked:
+        _check(size)
+    train, validation, tested = (
+        int(size) if size >= 1 else max(round(size * count), 1 if size else 0) for size in asked
+    )
+    left = count - validation - tested
+    whole = sum(size for size in asked if size < 1) <= 1 + 1e-9
+    if left < 1 or (settings.train >= 1 and train > left) or not whole:
+        raise ConfigError(
+            f"The split asks for {validation} sequences to validate, {tested} to test and "
+            f"{train or 'some'} to train on; there are {count}. Give more data, set "
+            "split.validation and split.test lower, or keep the test part in a file of its own "
+            "(data.test)."
+        )
+    return min(train, left), validation, tested
 
 
 def _strata(sequences: Sequences, settings: SplitSettings) -> tuple[Array | None, Array | None]:
@@ -117,69 +153,142 @@ def _strata(sequences: Sequences, settings: SplitSettings) -> tuple[Array | None
         )
     if by == "group" and sequences.groups is None:
         raise ConfigError("split.by = group needs data.group, the column that names the group.")
+    if by == "label" and sequences.labels is None:
+        raise ConfigError("split.by = label needs data.label, the column of labels.")
     labels = None if by == "random" else sequences.labels
     groups = sequences.groups if by in ("auto", "group") else None
     return labels, groups
 
 
 def _without_rare(
-    sequences: Sequences, labels: Array | None, settings: SplitSettings, parts: int
+    sequences: Sequences,
+    labels: Array | None,
+    groups: Array | None,
+    settings: SplitSettings,
+    parts: int,
 ) -> tuple[Array, Array]:
-    """Positions to split, and positions that go to train because their label is rare."""
+    """Positions to split, and positions that go to train because their label is rare.
+
+    A group is never divided, so it counts once for each label, and goes to train as a whole.
+    """
     everything = np.arange(len(sequences))
     nothing = everything[:0]
     if labels is None or parts == 1:
         return everything, nothing
-    names, counts = np.unique(labels, return_counts=True)
-    few = names[counts < parts]
+    names, codes = np.unique(labels, return_inverse=True)
+    counted = codes
+    if groups is not None:
+        _, group = np.unique(groups, return_inverse=True)
+        counted = np.unique(np.stack([codes, group]), axis=1)[0]
+    counts = np.bincount(counted, minlength=len(names))
+    few = np.flatnonzero(counts < parts)
     if not len(few):
         return everything, nothing
     if settings.rare_labels == "error":
+        unit = "sequence" if groups is None else "group"
         places = ", ".join(
-            f"'{name}' ({count}, in sequence {sequences.ids[labels == name][0]})"
-            for name, count in zip(names, counts, strict=True)
-            if name in few[:5]
+            f"'{names[k]}' ({counts[k]} {unit}{'s' if counts[k] > 1 else ''}, in sequence "
+            f"{sequences.ids[codes == k][0]})"
+            for k in few[:5]
         )
         raise DataError(
             f"{sequences.source}: {len(few)} label(s) occur too seldom to be in each of {parts} "
-            f"parts: {places}. Give more of them, or set split.rare_labels = drop (leave them out) or "
-            "train (learn them without testing them)."
+            f"parts: {places}. Give more of them, or set split.rare_labels = drop (leave them out) "
+            "or train (learn them without testing them)."
         )
-    rare = np.isin(labels, few)
-    to_train = everything[rare] if settings.rare_labels == "train" else nothing
-    return everything[~rare], to_train
+    rare = np.isin(codes, few)
+    if settings.rare_labels == "drop":
+        return everything[~rare], nothing
+    if groups is not None:
+        rare = np.isin(groups, groups[rare])
+    return everything[~rare], everything[rare]
 
 
 def _cut(
-    positions: Array, share: float, labels: Array | None, groups: Array | None, seed: int
+    positions: Array, size: int, leave: int, labels: Array | None, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Positions kept, and positions taken out (about `share` of them)."""
-    if share <= 0:
-        return positions, positions[:0]
-    if groups is not None:
-        return _cut_groups(positions, share, labels, groups, seed)
-    strata = None if labels is None else labels[positions]
-    size = max(round(share * len(positions)), 1 if strata is None else len(np.unique(strata)))
-    if size >= len(positions):
+    """Positions kept, and `size` positions taken out, each label in its proportion.
+
+    Of each label at least one is taken, and at least `leave` are kept.
+    """
+    codes = np.zeros(len(positions), dtype=np.int64)
+    if labels is not None:
+        _, codes = np.unique(labels[positions], return_inverse=True)
+    counts = np.bincount(codes)
+    if len(positions) <= leave:
         raise DataError(
             f"{len(positions)} sequence(s) are too few to be split. Give more data, or a test part "
             "in a file of its own (data.test)."
         )
-    kept, taken = train_test_split(positions, test_size=size, stratify=strata, random_state=seed)
-    return kept, taken
+    mixed = random.permutation(len(positions))
+    mixed = mixed[np.argsort(codes[mixed], kind="stable")]  # label by label, mixed within each
+    number = np.arange(len(mixed)) - np.repeat(np.cumsum(counts) - counts, counts)
+    taken = number < np.repeat(_quotas(counts, size, leave), counts)
+    return positions[mixed[~taken]], positions[mixed[taken]]
+
+
+def _quotas(counts: Array, size: int, leave: int) -> Array:
+    """How many to take of each label: `size` together, as near to proportion as can be."""
+    ideal = counts * size / counts.sum()
+    most = np.maximum(counts - leave, 0)
+    quotas: Array = np.clip(np.floor(ideal).astype(np.int64), np.minimum(1, most), most)
+    while quotas.sum() != size:
+        step = 1 if quotas.sum() < size else -1
+        movable = quotas < most if step > 0 else quotas > 1
+        if not movable.any():
+            break
+        quotas[np.where(movable, step * (ideal - quotas), -np.inf).argmax()] += step
+    return quotas
 
 
 def _cut_groups(
-    positions: Array, share: float, labels: Array | None, groups: Array, seed: int
+    positions: Array,
+    size: int,
+    leave: int,
+    sequences: Sequences,
+    labels: Array | None,
+    random: np.random.Generator,
 ) -> tuple[Array, Array]:
-    here = groups[positions]
-    folds = min(max(2, round(1 / share)), len(np.unique(here)))
-    if folds < 2:
+    """Positions kept, and whole groups taken out: about `size` sequences, labels in proportion.
+
+    Groups are of any size, so many ways of dealing them out are tried, and the best one kept.
+    """
+    assert sequences.groups is not None
+    names, group = np.unique(sequences.groups[positions], return_inverse=True)
+    if len(names) <= leave:
         raise DataError(
-            f"All sequences belong to one group ('{here[0]}'); a group is never divided. "
-            "Give more groups, or set split.by = label."
+            f"{sequences.source}: {len(names)} group(s) are too few for a split "
+            f"({', '.join(names[:5])}); a group is never divided. Give more groups, or set "
+            "split.by = label."
         )
-    strata = np.zeros(len(positions)) if labels is None else labels[positions]
-    folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    kept, taken = next(folding.split(positions, strata, here))
-    return positions[kept], positions[taken]
+    label = np.zeros(len(positions), dtype=np.int64)
+    if labels is not None:
+        _, label = np.unique(labels[positions], return_inverse=True)
+    table = np.zeros((len(names), label.max() + 1), dtype=np.int64)  # [groups, labels]
+    np.add.at(table, (group, label), 1)
+    wanted = table.sum(axis=0) * size / len(positions)
+    best, chosen = np.inf, group[:0]
+    for _ in range(int(np.clip(DEALT // table.size, 1, DEALS))):
+        order = random.permutation(len(names))
+        dealt = table[order]
+        holders = np.cumsum(dealt > 0, axis=0)  # groups so far that have this label
+        lacking = (holders == 0) | (holders[-1] - holders < leave)
+        cost = np.abs(np.cumsum(dealt, axis=0) - wanted).sum(axis=1)
+        cost += 2 * len(positions) * lacking.sum(axis=1)
+        count = int(cost[: len(names) - leave].argmin()) + 1
+        if cost[count - 1] < best:
+            best, chosen = cost[count - 1], order[:count]
+    taken = np.isin(group, chosen)
+    return positions[~taken], positions[taken]
+
+
+def _refuse_unlearnt(sequences: Sequences, labels: Array | None, train: Array, held: Array) -> None:
+    """Labels that only validation or test would have."""
+    if labels is None:
+        return
+    strange = np.setdiff1d(labels[held], labels[train])
+    if len(strange):
+        raise DataError(
+            f"{sequences.source}: no way of dealing out the groups was found that leaves label "
+            f"'{strange[0]}' to train on. Give more groups, or set split.by = label."
+        )

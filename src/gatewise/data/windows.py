@@ -36,7 +36,7 @@ class Windows:
         return sequence, self.origins[sequence] + self.stride * (which - before)
 
     def steps(self, which: Array, start: int, stop: int) -> Array:
-        """Positions of the steps `start..stop` counted from each origin, [windows, stop - start]."""
+        """Positions of the steps `start..stop` from each origin, [windows, stop - start]."""
         _, origins = self.places(which)
         positions: Array = origins[:, None] + np.arange(start, stop)
         return positions

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,14 @@ def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None)
     Raises:
         ConfigError: the user's own file or function cannot be used, or its model does not fit the shapes.
     """
+    _check_names(settings)
     own = own or (_from_file(settings.build) if settings.build else None)
     if own is None:
         kind = settings.kind
         if kind == "auto":
             kind = "segments" if "past" in shapes.inputs else "stack"
+        if kind == "segments" and "past" not in shapes.inputs:
+            raise ConfigError("network.kind = segments is for forecasts; use kind = stack.")
         return NETWORKS[kind](shapes, settings)
     network = own(shapes, settings)
     if not isinstance(network, keras.Model):
@@ -42,6 +46,19 @@ def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None)
             "(without the batch dimension)."
         )
     return network
+
+
+def _check_names(settings: NetworkSettings) -> None:
+    """Activations are known to Keras by their names."""
+    for key in ("activation", "recurrent_activation", "dense_activation"):
+        name = getattr(settings, key)
+        try:
+            keras.activations.get(name)
+        except ValueError:
+            known = [one for one in dir(keras.activations) if one.islower() and one[0] != "_"]
+            near = get_close_matches(name, known, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else "See keras.activations."
+            raise ConfigError(f"network.{key}: Keras has no activation '{name}'. {hint}") from None
 
 
 def _from_file(place: str) -> Builder:

@@ -27,7 +27,7 @@ def lstm(
         activation=settings.activation,
         recurrent_activation=settings.recurrent_activation,
         return_sequences=sequences,
-        dropout=max(0.0, settings.dropout),
+        dropout=settings.dropout,
         recurrent_dropout=settings.recurrent_dropout,
         kernel_regularizer=regularizer(settings),
         recurrent_regularizer=regularizer(settings),
@@ -37,11 +37,11 @@ def lstm(
 
 
 def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:
-    """Stacked LSTMs over x [batch, steps, features], then one vector a sequence, [batch, features]."""
+    """Stacked LSTMs over x [batch, steps, features], then a vector a sequence, [batch, features]."""
     units = settings.units or DEFAULT_UNITS
     for number, size in enumerate(units, 1):
         sequences = number < len(units) or settings.pooling != "last"
-        x = lstm(size, settings, sequences=sequences, name=f"lstm_{number}")(x)
+        x = lstm(size, settings, sequences=sequences, name=f"lstm_{number}")(x, mask=mask)
         if settings.normalization != "none":
             kind = {"batch": layers.BatchNormalization, "layer": layers.LayerNormalization}
             x = kind[settings.normalization](name=f"normalization_{number}")(x)
@@ -51,17 +51,74 @@ def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:
 def pool(x: Any, how: str, mask: Any) -> Any:
     """[batch, steps, features] to [batch, features]; masked steps take no part."""
     if how == "mean":
-        return layers.GlobalAveragePooling1D(name="mean")(x, mask=mask)
+        return layers.GlobalAveragePooling1D()(x, mask=mask)
     if how == "max":
-        if mask is not None:
-            # A masked step would else bring the zeros that a bidirectional layer puts there.
-            x = ops.where(ops.expand_dims(mask, -1), x, -1e9)
-        return ops.max(x, axis=1)
+        return ops.max(only(x, mask, -1e9), axis=1)
+    if how == "mean-max":
+        return ops.concatenate([pool(x, "mean", mask), pool(x, "max", mask)], axis=-1)
     if how == "attention":
-        last = x[:, -1:, :]  # the state after the last real step is carried to the end
+        last = x[:, -1:, :]  # [batch, 1, features]
+        if mask is not None:
+            # What a backward layer says of the last real step stands there, not at the end.
+            place = ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=1) - 1, 0)
+            last = ops.take_along_axis(x, ops.reshape(place, (-1, 1, 1)), axis=1)
         found = layers.Attention(name="attention")([last, x], mask=[None, mask])
         return ops.squeeze(found, axis=1)
     return x
+
+
+def only(x: Any, mask: Any, otherwise: float) -> Any:
+    """x where the mask is true, `otherwise` elsewhere."""
+    return x if mask is None else ops.where(ops.expand_dims(mask, -1), x, otherwise)
+
+
+def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
+    """Convolutions over x [batch, steps, features], each `strides` times shorter; and their mask.
+
+    The padding does not depend on the length, so that what is masked never moves what is not.
+    """
+    size = settings.kernel_size
+    for number, filters in enumerate(settings.convolution, 1):
+        x = layers.ZeroPadding1D((size // 2, size - 1 - size // 2))(x)
+        x = layers.Conv1D(
+            filters,
+            size,
+            strides=settings.strides,
+            activation="relu",
+            kernel_regularizer=regularizer(settings),
+            name=f"convolution_{number}",
+        )(x)
+        if mask is not None:
+            step = settings.strides
+            real = ops.expand_dims(ops.cast(mask, x.dtype), -1)
+            real = layers.MaxPooling1D(step, strides=step, padding="same")(real)
+            mask = ops.squeeze(real, axis=-1) > 0.5
+            x = only(x, mask, 0.0)
+    return x, mask
+
+
+def statistics(x: Any, mask: Any) -> Any:
+    """Mean, deviation, least, greatest and mean absolute change of each column, normalised.
+
+    [batch, steps, columns] to [batch, 5 * columns].
+    """
+    mean = pool(x, "mean", mask)
+    apart = only(ops.square(x - ops.expand_dims(mean, 1)), mask, 0.0)
+    change = ops.abs(x[:, 1:] - x[:, :-1])
+    both = None if mask is None else ops.logical_and(mask[:, 1:], mask[:, :-1])
+    steps = ops.cast(ops.shape(x)[1], x.dtype) if mask is None else _count(mask, x)
+    found = [
+        mean,
+        ops.sqrt(ops.sum(apart, axis=1) / steps + 1e-6),
+        -ops.max(only(-x, mask, -1e9), axis=1),
+        ops.max(only(x, mask, -1e9), axis=1),
+        ops.sum(only(change, both, 0.0), axis=1) / steps,
+    ]
+    return layers.BatchNormalization(name="statistics")(ops.concatenate(found, axis=-1))
+
+
+def _count(mask: Any, x: Any) -> Any:
+    return ops.maximum(ops.sum(ops.cast(mask, x.dtype), axis=1, keepdims=True), 1.0)
 
 
 def dense(x: Any, sizes: Sequence[int], settings: NetworkSettings) -> Any:
@@ -78,4 +135,5 @@ def dense(x: Any, sizes: Sequence[int], settings: NetworkSettings) -> Any:
 
 
 def _drop(x: Any, settings: NetworkSettings) -> Any:
-    return layers.Dropout(settings.dropout)(x) if settings.dropout > 0 else x
+    share = settings.dense_dropout
+    return layers.Dropout(share)(x) if share > 0 else x

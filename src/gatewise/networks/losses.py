@@ -40,12 +40,11 @@ def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
 
 def classify_loss(settings: TrainingSettings, classes: int) -> Any:
     """Cross entropy of logits, or the Keras loss named; labels are positions, [batch]."""
-    if (
-        settings.loss in ("auto", "sparse_categorical_crossentropy")
-        and not settings.label_smoothing
-    ):
+    name = settings.loss.lower().replace("_", "")
+    usual = name in ("auto", "sparsecategoricalcrossentropy", "categoricalcrossentropy")
+    if usual and not settings.label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if settings.loss in ("auto", "categorical_crossentropy"):
+    if usual:
         inner: Any = functools.partial(
             keras.losses.categorical_crossentropy,
             from_logits=True,
@@ -54,7 +53,7 @@ def classify_loss(settings: TrainingSettings, classes: int) -> Any:
         reads_logits = True
     else:
         inner = _named(settings.loss)
-        reads_logits = "crossentropy" in settings.loss.lower()
+        reads_logits = "crossentropy" in name
 
     def loss(truth: Any, logits: Any) -> Any:
         hot = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), classes)

@@ -42,16 +42,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     x = layers.Dense(units[0], activation="relu", name="segment")(x)  # [batch * targets, n, units]
     for number, size in enumerate(units[:-1], 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x)
-    recurrent = layers.LSTM(
-        units[-1],
-        activation=settings.activation,
-        recurrent_activation=settings.recurrent_activation,
-        recurrent_dropout=settings.recurrent_dropout,
-        kernel_regularizer=regularizer(settings),
-        recurrent_regularizer=regularizer(settings),
-        return_state=True,
-        name=f"lstm_{len(units)}",
-    )
+    recurrent = _with_state(units[-1], settings, f"lstm_{len(units)}")
     _, hidden, cell = recurrent(x)
     count = -(-horizon // width)
     places = _places(
@@ -62,11 +53,11 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         ops.reshape(ops.repeat(state[:, None], count, axis=1), (-1, units[-1]))
         for state in (hidden, cell)
     ]
-    decoder = (
-        recurrent if len(units) == 1 else layers.LSTM(units[-1], return_state=True, name="decoder")
-    )
+    decoder = recurrent if len(units) == 1 else _with_state(units[-1], settings, "decoder")
     decoded, _, _ = decoder(ops.reshape(places, (-1, 1, units[-1])), initial_state=start)
-    decoded = layers.Dropout(DEFAULT_DROPOUT if settings.dropout < 0 else settings.dropout)(decoded)
+    decoded = layers.Dropout(
+        DEFAULT_DROPOUT if settings.dense_dropout < 0 else settings.dense_dropout
+    )(decoded)
     ahead = layers.Dense(width * quantiles, name="steps_ahead")(decoded)
     ahead = ops.reshape(ahead, (-1, targets, count * width, quantiles))[:, :, :horizon]
     if settings.linear:
@@ -80,10 +71,24 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     return keras.Model(inputs if len(inputs) > 1 else inputs["past"], outputs, name="segments")
 
 
+def _with_state(units: int, settings: NetworkSettings, name: str) -> keras.layers.Layer:
+    """The LSTM that is asked for its final state; its answer is dropped out instead of its input."""
+    return layers.LSTM(
+        units,
+        activation=settings.activation,
+        recurrent_activation=settings.recurrent_activation,
+        recurrent_dropout=settings.recurrent_dropout,
+        kernel_regularizer=regularizer(settings),
+        recurrent_regularizer=regularizer(settings),
+        return_state=True,
+        name=name,
+    )
+
+
 def _refuse(settings: NetworkSettings) -> None:
     """A setting that this network has no place for is not passed over in silence."""
     plain = NetworkSettings()
-    for key in ("bidirectional", "normalization", "pooling", "dense"):
+    for key in ("bidirectional", "normalization", "pooling", "dense", "noise", "convolution", "statistics"):
         if getattr(settings, key) != getattr(plain, key):
             raise ConfigError(
                 f"network.{key} has no place in network.kind = segments; use kind = stack."

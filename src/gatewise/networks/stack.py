@@ -9,14 +9,21 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
-from gatewise.networks.layers import dense, read
+from gatewise.networks.layers import convolve, dense, only, read, statistics
 from gatewise.tasks.task import Shapes
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Stacked LSTMs over the steps, pooled, then dense layers to the answer."""
-    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
+    _refuse(shapes, settings)
+    # An LSTM reads sequences of any length, also where all those of training are equally long.
+    wanted = {
+        name: (None, *shape[1:]) if name == "steps" else shape
+        for name, shape in shapes.inputs.items()
+    }
+    inputs = {name: keras.Input(shape, name=name) for name, shape in wanted.items()}
     if "past" in inputs:
         outputs = _forecast(inputs, shapes, settings)
     else:
@@ -26,12 +33,28 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     return keras.Model(given, outputs, name="stack")
 
 
+def _refuse(shapes: Shapes, settings: NetworkSettings) -> None:
+    """A setting that this network has no place for is not passed over in silence."""
+    if settings.segment:
+        raise ConfigError("network.segment has a place in network.kind = segments only.")
+    if settings.subtract == "last" and "past" not in shapes.inputs:
+        raise ConfigError("network.subtract is for forecasts.")
+    for key in ("noise", "convolution", "statistics"):
+        if "past" in shapes.inputs and getattr(settings, key):
+            raise ConfigError(f"network.{key} is for classify.")
+
+
 def _classify(steps: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
     x, mask = steps, None
     if shapes.padding is not None:
         mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
-        x = layers.Masking(shapes.padding, name="masking")(steps)
-    x = dense(read(x, settings, mask=mask), settings.dense, settings)
+        x = only(steps, mask, 0.0)
+    beside = [statistics(x, mask)] if settings.statistics else []
+    if settings.noise:
+        x = layers.GaussianNoise(settings.noise)(x)
+    x, mask = convolve(x, settings, mask)
+    x = read(x, settings, mask=mask)
+    x = dense(ops.concatenate([x, *beside], axis=-1) if beside else x, settings.dense, settings)
     return layers.Dense(shapes.output[0], name="logits")(x)
 
 

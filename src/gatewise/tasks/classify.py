@@ -28,8 +28,15 @@ SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
 
 def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
     """Batch size and epochs by the number of sequences to learn from."""
-    if experiment.data.static:
-        raise ConfigError("data.static is for forecasts; classify reads the steps alone.")
+    given = {
+        "data.static": experiment.data.static,
+        "task.horizon": experiment.task.horizon,
+        "task.lookback": experiment.task.lookback,
+        "task.season": experiment.task.season,
+    }
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name} is for forecast; classify has no place for it.")
     training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
     if not training.batch_size:
@@ -185,6 +192,8 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
         ]
         return float(-chosen.mean())
 
+    if (logits.argmax(axis=1) == labels).all():
+        return preparation  # without a mistake any sharpening looks good, without end
     best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
     return replace(preparation, temperature=float(np.exp(best.x)))
 

@@ -31,16 +31,20 @@ from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
 
 # Horizons of the M4 competition by frequency (Makridakis et al. 2020), and the cycles to look for.
 HORIZONS = {"m": 60, "h": 48, "d": 14, "w": 13, "mo": 18, "q": 8, "y": 6}
+MONTHS = {"mo": 1, "q": 3, "y": 12}
 ORIGINS = (
     10_000  # at most so many forecasts are asked for in an evaluation unless a stride is given
 )
 ROWS = 20_000  # windows that the ridge baseline is fitted on
+
+FEWEST_TO_CALIBRATE = 20  # windows; a share of fewer is no share
 
 Rule = Callable[[Examples, Array], Array]  # examples, positions -> forecasts
 
 
 def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
     """Guess horizon, season, lookback and training settings that were not given; say each guess."""
+    _refuse(experiment)
     notes = []
     task = experiment.task
     if not task.horizon:
@@ -70,6 +74,20 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         )
     experiment = replace(experiment, task=task)
     return _settle_training(experiment, train), notes
+
+
+def _refuse(experiment: Experiment) -> None:
+    """A setting that a forecast has no place for is not passed over in silence."""
+    training = experiment.training
+    given = {
+        "data.label": experiment.data.label,
+        "task.window": experiment.task.window,
+        "training.class_weight": training.class_weight != "none",
+        "training.label_smoothing": training.label_smoothing,
+    }
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name} is for classify; a forecast has no place for it.")
 
 
 def _horizon(sequences: Sequences) -> int:
@@ -161,6 +179,10 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
             "nothing to learn. Choose another --target, or give more data."
         )
     notes = []
+    if experiment.training.loss != "auto":
+        notes.append(
+            f"With training.loss = {experiment.training.loss} one value is forecast, no quantiles."
+        )
     if constant and settings.constant == "error":
         raise DataError(
             f"{train.source}: column '{constant[0]}' never changes in the training part. Take it out, or "
@@ -247,7 +269,7 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
     `future` [n, horizon, features] and `static` [n, features]; targets [n, horizon, targets, 1].
     """
     sequences = cut.sequences
-    centre, spread = preparation.scale.rows(sequences)  # [sequences, columns]
+    centre, spread = preparation.scale.rows(sequences, cut.origins)  # [sequences, columns]
     targets = preparation.positions(preparation.targets)
     static = _static(sequences, preparation)
 
@@ -315,20 +337,39 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
     )
 
 
-def calibrate(preparation: Preparation, _outputs: Array, _examples: Examples) -> Preparation:
-    """Nothing: coverage is measured and reported, not adjusted."""
-    return preparation
+def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+    """Widen (or narrow) each interval until it covers the validation part as it should, step by step.
+
+    Conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), pooled over windows and targets. With
+    fewer than 20 windows the intervals stay as the network says them.
+    """
+    levels = preparation.quantiles
+    if len(levels) < 2 or len(some) < FEWEST_TO_CALIBRATE:
+        return preparation
+    given = np.sort(outputs.astype(np.float64), axis=-1)
+    actual = some.targets(np.arange(len(some)))[..., 0]  # [windows, horizon, targets]
+    moved = np.zeros((preparation.horizon, len(levels)))
+    for low in range(len(levels) // 2):
+        high = len(levels) - 1 - low
+        outside = np.maximum(given[..., low] - actual, actual - given[..., high])
+        share = levels[high] - levels[low]
+        margin = np.quantile(outside, share, axis=(0, 2))  # [horizon]
+        moved[:, low], moved[:, high] = -margin, margin
+    return replace(preparation, margins=tuple(map(tuple, moved.tolist())))
 
 
 def answer(outputs: Array, some: Examples, preparation: Preparation) -> Array:
-    """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], quantiles in order."""
-    return _unscaled(np.sort(outputs.astype(np.float64), axis=-1), some.of, preparation)
+    """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], in order."""
+    scaled = np.sort(outputs.astype(np.float64), axis=-1)
+    if preparation.margins:
+        scaled = np.sort(scaled + np.array(preparation.margins)[:, None], axis=-1)
+    return _unscaled(scaled, some.of, preparation)
 
 
 def _rows(of: Any, preparation: Preparation) -> tuple[Array, Array]:
     """Centre and spread of each window's targets, [windows, 1, targets]."""
     targets = preparation.positions(preparation.targets)
-    centre, spread = preparation.scale.rows(of.sequences)
+    centre, spread = preparation.scale.rows(of.sequences, of.origins)
     sequence, _ = of.places(np.arange(len(of)))
     return centre[sequence][:, None, targets], spread[sequence][:, None, targets]
 
@@ -366,7 +407,7 @@ def _history(some: Examples, preparation: Preparation, which: Array) -> Array:
     back = max(preparation.lookback, preparation.season)
     steps = np.maximum(of.steps(which, -back, 0), of.sequences.first[sequence][:, None])
     targets = preparation.positions(preparation.targets)
-    centre, spread = preparation.scale.rows(of.sequences)
+    centre, spread = preparation.scale.rows(of.sequences, of.origins)
     values = of.sequences.values[steps[..., None], targets]
     return (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
 
@@ -467,7 +508,7 @@ def watched(given: Array, some: Examples, preparation: Preparation) -> float:
 
 
 def _mase_scale(some: Examples, preparation: Preparation) -> Array:
-    """In-sample error of the seasonal naive before the part begins, [windows, 1, targets]."""
+    """In-sample error of the seasonal naive before the first origin, [windows, 1, targets]."""
     of = some.of
     assert isinstance(of, Windows)
     sequences, targets = of.sequences, preparation.positions(preparation.targets)
@@ -477,7 +518,7 @@ def _mase_scale(some: Examples, preparation: Preparation) -> Array:
                 metrics.seasonal_scale(sequences.values[first:start, column], preparation.season)
                 for column in targets
             ]
-            for first, start in zip(sequences.first, sequences.starts, strict=True)
+            for first, start in zip(sequences.first, of.origins, strict=True)
         ]
     )
     sequence, _ = of.places(np.arange(len(of)))
@@ -617,9 +658,11 @@ def _shown(
         start = max(int(origins[0]) - 2 * of.horizon, int(origins[0]) - of.lookback)
         column = preparation.columns.index(preparation.targets[target])
         stop = int(origins[0]) + of.horizon
-        times = (
-            None if sequences.times is None else sequences.times[start:stop].astype(str).tolist()
-        )
+        times = None
+        if sequences.times is not None:
+            times = sequences.times[start:stop]
+            auto = "auto" if times.dtype.kind == "M" else None
+            times = (np.datetime_as_string(times, unit=auto) if auto else times.astype(str)).tolist()
         values = sequences.values[start:stop, column].astype(float).tolist()
         back = int(origins[0]) - start
         shown.append(
@@ -715,18 +758,29 @@ def following(times: Array, step: str, count: int) -> Array:
     >>> following(np.array(["2020-02-29", "2020-03-31"], dtype="datetime64[us]"), "1mo", 1)
     array(['2020-04-30T00:00:00.000000'], dtype='datetime64[us]')
     """
+    ahead = np.arange(1, count + 1)
     if times.dtype.kind != "M":
-        gap = int(step.rstrip("i") or 1)
-        return times[-1] + gap * np.arange(1, count + 1)
-    number = int(step[: -len(step.lstrip("0123456789"))] or 1)
-    unit = step.lstrip("0123456789") or "d"
-    last = pl.Series([times[-1]] * count).cast(pl.Datetime("us"))
-    offsets = pl.Series([f"{number * ahead}{unit}" for ahead in range(1, count + 1)])
-    found = pl.select(last.dt.offset_by(offsets)).to_series()
-    tail = pl.Series(times[-2:]).cast(pl.Datetime("us"))
-    if unit in ("mo", "q", "y") and (tail.dt.month_end() == tail).all():
-        found = found.dt.month_end()
-    return found.to_numpy().astype("datetime64[us]")
+        return times[-1] + int(step.rstrip("i") or 1) * ahead
+    unit = step.lstrip("0123456789")
+    number = int(step.removesuffix(unit) or 1)
+    if unit in MONTHS:
+        return _months_on(times, number * MONTHS[unit] * ahead)
+    if unit:
+        gap = np.timedelta64(number, {"d": "D", "w": "W"}.get(unit, unit))
+    else:  # irregular times: as far apart as they usually are
+        gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
+    return (times[-1] + gap * ahead).astype("datetime64[us]")
+
+
+def _months_on(times: Array, ahead: Array) -> Array:
+    """So many months after the last time, on the series' own day of the month, or the month's last."""
+    days = times.astype("M8[D]")
+    is_end = (days + 1).astype("M8[M]") > days.astype("M8[M]")
+    months = days[-1].astype("M8[M]") + ahead
+    ends = (months + 1).astype("M8[D]") - 1
+    day = (days - days.astype("M8[M]")).max()
+    wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
+    return (wanted + (times[-1] - days[-1])).astype("datetime64[us]")
 
 
 TASK = Task(

@@ -1,0 +1,251 @@
+"""Write the pages that can be derived: cli.md, settings.md and the tables of benchmarks.md.
+
+    python docs/make_cli.py
+
+A test fails when one of them is stale (tests/test_docs.py).
+"""
+
+import ast
+import json
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+
+from gatewise import cli, experiment
+from gatewise.experiment import LIMITS, Experiment
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
+
+# What the comments of experiment.py leave unsaid.
+MEANINGS = {
+    "data.path": "The file to read, or the name of a shipped data set.",
+    "data.time": "The column that orders the steps. Guessed when one column holds times.",
+    "data.missing": "What becomes of empty cells: stop, take the last value, draw a line between "
+    "the neighbours, or put zero.",
+    "data.missing_values": "Texts that mean an empty cell.",
+    "data.duplicates": "What becomes of rows that repeat a time within one sequence.",
+    "split.train": "The part that is learnt from. Here and below: under 1 a share, from 1 on a "
+    "count of steps (forecast) or sequences (classify). 0: all that is left.",
+    "split.validation": "The part that choices are made on: the best epoch, the temperature.",
+    "split.test": "The part that is looked at once, at the end. 0: none, then there is no verdict.",
+    "split.by": "`auto`: by time for a forecast; by group where there is one, else by label.",
+    "split.seed": "For dealing sequences out to the parts.",
+    "preparation.scale": "`auto`: `standard` (mean 0, deviation 1); for images `minmax` (0 to 1).",
+    "preparation.scale_by": "A scale for each series, for each column, or one for all. `auto`: by "
+    "series when several are forecast, by column else; images as a whole.",
+    "preparation.calendar": "Parts of the date given to a forecast as sine and cosine. `auto` "
+    "chooses by the spacing; `none` gives none.",
+    "task.name": "`forecast` or `classify`. Guessed when that is safe, and stated.",
+    "task.horizon": "Steps to forecast. 0: the custom for the spacing.",
+    "task.lookback": "Steps that a forecast looks back. 0: two seasons or two horizons.",
+    "task.season": "The cycle of the series in steps. 0: looked for in the training part.",
+    "data.static": "Forecast: columns with one value a sequence.",
+    "task.quantiles": "The quantiles to forecast, rising, between 0 and 1.",
+    "network.kind": "`auto`: `segments` for forecast, `stack` for classify.",
+    "network.bidirectional": "Read in both directions.",
+    "network.activation": "Of the LSTM: a name of `keras.activations`.",
+    "network.recurrent_activation": "Of the gates: a name of `keras.activations`.",
+    "network.recurrent_dropout": "On the state of the LSTM.",
+    "network.l1": "Penalty on the absolute weights.",
+    "network.l2": "Penalty on the squared weights.",
+    "network.normalization": "After each LSTM layer.",
+    "network.pooling": "How the steps become one vector.",
+    "network.dense_activation": "Of the dense layers: a name of `keras.activations`.",
+    "training.epochs": "Passes over the training part, at most. 0: by the number of examples.",
+    "training.batch_size": "Examples in a step. 0: by the number of examples.",
+    "training.optimizer": "A name of `keras.optimizers`.",
+    "training.optimizer_options": "A table of further options of the optimizer.",
+    "training.schedule": "Of the learning rate. `exponential` ends at a hundredth; `plateau` cuts "
+    "it to 0.3 when the validation loss stands still.",
+    "training.loss": "`auto`: the quantile loss for forecast, cross entropy for classify; else a "
+    "name of `keras.losses`.",
+    "training.label_smoothing": "classify: a share of certainty spread over the other labels.",
+    "training.class_weight": "classify: `balanced` makes every label weigh the same in the loss.",
+    "training.clip_norm": "The greatest norm of each weight's gradient. 0: no limit.",
+    "training.clip_value": "A limit on each number of the gradient; taken instead of clip_norm. "
+    "0: none.",
+    "training.patience": "Epochs without a better validation loss before training ends. -1: a "
+    "sixth of the epochs, at least 3; 0: never.",
+    "training.seed": "The same seed gives the same numbers on one machine.",
+    "evaluation.metric": "The measure of the verdict. `auto`: mae for forecast, accuracy for "
+    "classify; see [tasks](tasks.md).",
+    "evaluation.resamples": "Rounds of the bootstrap.",
+    "evaluation.confidence": "Of the interval.",
+    "engine.kind": "Both run Keras's own kernels in this version.",
+    "report.title": "Of the page; empty: task and file.",
+    "report.examples": "Forecasts or mistakes that are drawn.",
+}
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is written here, with what it must hold."""
+    benchmarks = DOCS / "benchmarks.md"
+    return {
+        DOCS / "cli.md": cli_page(),
+        DOCS / "settings.md": settings_page(),
+        benchmarks: with_tables(benchmarks.read_text(encoding="utf-8")),
+    }
+
+
+def cli_page() -> str:
+    """What `gatewise VERB --help` says, a section a verb."""
+    lines = [
+        "# The command line",
+        "",
+        "Written by `docs/make_cli.py` from the same texts as `gatewise VERB --help`.",
+        "",
+        "Exit status: 0 done; 1 something that you can mend, said in one sentence on standard",
+        "error; 2 wrong usage.",
+    ]
+    group: Any = typer.main.get_command(cli.app)
+    for name, verb in group.commands.items():
+        arguments = [one for one in verb.params if one.param_type_name == "argument"]
+        options = [one for one in verb.params if one.param_type_name == "option"]
+        usage = [one.name.upper() if one.required else f"[{one.name.upper()}]" for one in arguments]
+        lines += ["", f"## gatewise {name}", "", verb.help, ""]
+        lines += ["```text", " ".join(["gatewise", name, *usage, "[OPTIONS]"]), "```", ""]
+        lines += ["| | |", "|---|---|"]
+        lines += [f"| `{one.name.upper()}` | {one.help} |" for one in arguments]
+        lines += [f"| `{', '.join(one.opts)}`{_value(one)} | {one.help} |" for one in options]
+    return "\n".join(lines) + "\n"
+
+
+def _value(option: Any) -> str:
+    if option.is_flag:
+        return ""
+    return f" `{option.metavar or option.name.upper()}`"
+
+
+def settings_page() -> str:
+    """Every section and key, with its default and its meaning."""
+    said = comments()
+    lines = [
+        "# Settings",
+        "",
+        "Written by `docs/make_cli.py` from the dataclasses of `src/gatewise/experiment.py`.",
+        "",
+        "A settings file is TOML; every section and every key is optional. Give it with",
+        "`--config run.toml`, or set one key with `--set section.key=value`. An unknown key stops",
+        "the run. A number 0, an empty text or an empty list means: not given, so it is guessed",
+        "and the guess is stated. The full settings are saved with the run as `settings.toml`.",
+    ]
+    for section in fields(Experiment):
+        lines += ["", f"## [{section.name}]", "", "| key | default | values | meaning |"]
+        lines += ["|---|---|---|---|"]
+        inner = getattr(Experiment(), section.name)
+        for key in fields(inner):
+            name = f"{section.name}.{key.name}"
+            default, kind = json.dumps(getattr(inner, key.name)), str(key.type)
+            cells = [f"`{key.name}`", f"`{default}`", values(kind, name), meaning(name, said)]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def meaning(name: str, said: dict[str, str]) -> str:
+    """The meaning of a key: from MEANINGS, else from its comment; "" when there is neither."""
+    text = MEANINGS.get(name) or said.get(name, "")
+    text = text[:1].upper() + text[1:]
+    return text if not text or text.endswith(".") else text + "."
+
+
+def comments() -> dict[str, str]:
+    """The comment behind or above each key in experiment.py, by section.key."""
+    path = Path(experiment.__file__)
+    source = path.read_text(encoding="utf-8")
+    lines, found = source.splitlines(), {}
+    classes = {str(one.type).strip('"'): one.name for one in fields(Experiment)}
+    classes |= {
+        type(getattr(Experiment(), one.name)).__name__: one.name for one in fields(Experiment)
+    }
+    for node in ast.parse(source).body:
+        if not (isinstance(node, ast.ClassDef) and node.name in classes):
+            continue
+        for key in node.body:
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
+                behind = re.search(r"  # (.*)$", lines[(key.end_lineno or key.lineno) - 1])
+                above = re.match(r"\s*# (.*)$", lines[key.lineno - 2])
+                comment = behind or above
+                if comment:
+                    found[f"{classes[node.name]}.{key.target.id}"] = comment[1]
+    return found
+
+
+def values(kind: str, name: str) -> str:
+    """What may stand there, in words."""
+    if "Calendar" in kind:
+        return "list of " + ", ".join(f"`{one}`" for one in get_args(experiment.Calendar))
+    if chosen := re.search(r"Literal\[(.*)\]", kind):
+        return ", ".join(f"`{one}`" for one in re.findall(r"[\"'](.+?)[\"']", chosen[1]))
+    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+    listed = re.search(r"tuple\[(\w+)", kind)
+    bare = re.search(r"'(\w+)'", kind)
+    plain = words.get(bare[1] if bare else kind, "table")
+    text = f"list of {words[listed[1]]}s" if listed else plain
+    least, most = LIMITS.get(name, (0, 0))
+    return f"{text}, {least:g} to {most:g}" if most and most != float("inf") else text
+
+
+def with_tables(page: str) -> str:
+    """The page with its two tables written anew between the marks."""
+    tables = iter((experiments_table(), results_table()))
+    between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    return between.sub(lambda _: f"{BEGIN}\n\n{next(tables)}\n\n{END}", page)
+
+
+def experiments_table() -> str:
+    """One row for each experiments/*.toml, from the comment lines at its top.
+
+    The line that holds "gatewise train" is the command; "time: ..." and "score: ..." follow it.
+    """
+    rows = ["| experiment | command | time | score |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "experiments").glob("*.toml")):
+        text = path.read_text(encoding="utf-8")
+        tomllib.loads(text)
+        told = {"command": "", "time": "not measured yet", "score": "not measured yet"}
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                break
+            line = line.lstrip("# ")
+            key, colon, value = line.partition(":")
+            if colon and key.lower() in told:
+                told[key.lower()] = value.strip()
+            elif "gatewise train" in line:
+                told["command"] = line[line.index("gatewise train") :]
+        name = f"[{path.stem}](../experiments/{path.name})"
+        rows.append(f"| {name} | `{told['command']}` | {told['time']} | {told['score']} |")
+    return "\n".join(rows)
+
+
+def results_table() -> str:
+    """Every number of benchmarks/results/*.json."""
+    rows = ["| file | what | value |", "|---|---|---|"]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        rows += [
+            f"| `{path.name}` | {name} | {value} |"
+            for name, value in flat(json.loads(path.read_text()))
+        ]
+    return "\n".join(rows)
+
+
+def flat(content: Any, name: str = "") -> list[tuple[str, str]]:
+    """The leaves of a JSON value with their paths."""
+    if isinstance(content, dict):
+        return [
+            leaf for key, one in content.items() for leaf in flat(one, f"{name}.{key}".strip("."))
+        ]
+    if isinstance(content, list):
+        return [leaf for k, one in enumerate(content) for leaf in flat(one, f"{name}[{k}]")]
+    if isinstance(content, float):
+        return [(name, f"{content:.4g}")]
+    return [(name, f"{content:,}" if isinstance(content, int) else str(content))]
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")

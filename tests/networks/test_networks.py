@@ -1,0 +1,322 @@
+"""Networks: every setting reaches Keras, padding changes nothing, and plain Keras opens them."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from gatewise.data.batches import PADDING
+from gatewise.errors import ConfigError
+from gatewise.experiment import NetworkSettings
+from gatewise.networks import build
+from gatewise.tasks.task import Shapes
+
+LABELS = Shapes({"steps": (None, 3)}, (4,), padding=PADDING)
+WINDOW = Shapes({"past": (6, 1)}, (3, 1, 3))
+
+
+def settings(**given):
+    return NetworkSettings(**({"units": (3,)} | given))
+
+
+def layers_of(network, kind):
+    """All layers of this kind, also those inside Bidirectional."""
+    found = [layer for layer in network._flatten_layers() if isinstance(layer, kind)]
+    return list({id(layer): layer for layer in found}.values())
+
+
+def lstms(network):
+    return layers_of(network, keras.layers.LSTM)
+
+
+REACHED = {
+    "kind": ({"kind": "stack"}, WINDOW, lambda n: n.name == "stack"),
+    "units": ({"units": (5, 2)}, LABELS, lambda n: [one.units for one in lstms(n)] == [5, 2]),
+    "bidirectional": (
+        {"bidirectional": True},
+        LABELS,
+        lambda n: len(layers_of(n, keras.layers.Bidirectional)) == 1,
+    ),
+    "activation": (
+        {"activation": "relu"},
+        LABELS,
+        lambda n: lstms(n)[0].activation is keras.activations.relu,
+    ),
+    "recurrent_activation": (
+        {"recurrent_activation": "hard_sigmoid"},
+        LABELS,
+        lambda n: lstms(n)[0].recurrent_activation is keras.activations.hard_sigmoid,
+    ),
+    "dropout": (
+        {"dropout": 0.25, "dense": (4,)},
+        LABELS,
+        lambda n: (
+            lstms(n)[0].dropout == 0.25
+            and {one.rate for one in layers_of(n, keras.layers.Dropout)} == {0.25}
+        ),
+    ),
+    "recurrent_dropout": (
+        {"recurrent_dropout": 0.25},
+        LABELS,
+        lambda n: lstms(n)[0].recurrent_dropout == 0.25,
+    ),
+    "l1": (
+        {"l1": 0.01, "dense": (4,)},
+        LABELS,
+        lambda n: all(
+            float(one.l1) == pytest.approx(0.01)
+            for one in (
+                lstms(n)[0].cell.kernel_regularizer,
+                lstms(n)[0].cell.recurrent_regularizer,
+                n.get_layer("dense_1").kernel_regularizer,
+            )
+        ),
+    ),
+    "l2": (
+        {"l2": 0.01},
+        LABELS,
+        lambda n: float(lstms(n)[0].cell.kernel_regularizer.l2) == pytest.approx(0.01),
+    ),
+    "normalization": (
+        {"normalization": "batch"},
+        LABELS,
+        lambda n: len(layers_of(n, keras.layers.BatchNormalization)) == 1,
+    ),
+    "pooling": (
+        {"pooling": "attention"},
+        LABELS,
+        lambda n: len(layers_of(n, keras.layers.Attention)) == 1,
+    ),
+    "dense": (
+        {"dense": (7, 5)},
+        LABELS,
+        lambda n: [n.get_layer(f"dense_{k}").units for k in (1, 2)] == [7, 5],
+    ),
+    "dense_activation": (
+        {"dense": (7,), "dense_activation": "tanh"},
+        LABELS,
+        lambda n: n.get_layer("dense_1").activation is keras.activations.tanh,
+    ),
+    "segment": (
+        {"segment": 2},
+        WINDOW,
+        lambda n: n.get_layer("segment").input.shape[1:] == (3, 2),
+    ),
+    "linear": (
+        {"linear": False},
+        WINDOW,
+        lambda n: "linear" not in {layer.name for layer in n.layers},
+    ),
+    "subtract": (
+        {"subtract": "none"},
+        WINDOW,
+        lambda n: not invariant(n, WINDOW),
+    ),
+}
+
+
+def random_inputs(shapes, count=2, seed=0):
+    random = np.random.default_rng(seed)
+    return {
+        name: random.normal(size=(count, *(5 if one is None else one for one in shape))).astype("f")
+        for name, shape in shapes.inputs.items()
+    }
+
+
+def answer(network, inputs):
+    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    return keras.ops.convert_to_numpy(network(given, training=False))
+
+
+def invariant(network, shapes):
+    """Whether windows that lie higher are forecast higher by as much."""
+    inputs = random_inputs(shapes)
+    raised = inputs | {"past": inputs["past"] + 5}
+    return np.allclose(answer(network, raised), answer(network, inputs) + 5, atol=1e-4)
+
+
+def test_no_setting_is_left_out_of_the_test_below():
+    assert set(REACHED) | {"build"} == {field.name for field in fields(NetworkSettings)}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_every_setting_reaches_the_layers(name):
+    given, shapes, reached = REACHED[name]
+    assert reached(build(shapes, settings(**given)))
+
+
+@pytest.mark.parametrize("name", ["activation", "recurrent_activation", "recurrent_dropout", "l1"])
+@pytest.mark.parametrize("units", [(3,), (3, 2)])
+def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
+    given, _, _ = REACHED[name]
+    network = build(WINDOW, settings(**(given | {"units": units, "dense": ()})))
+    for layer in lstms(network):
+        value = {
+            "activation": lambda cell: cell.activation.__name__,
+            "recurrent_activation": lambda cell: cell.recurrent_activation.__name__,
+            "recurrent_dropout": lambda cell: cell.recurrent_dropout,
+            "l1": lambda cell: round(float(cell.kernel_regularizer.l1), 6),
+        }[name](layer.cell)
+        assert value == given[name], layer.name
+
+
+@pytest.mark.parametrize(
+    ("shapes", "given"),
+    [
+        (WINDOW, {"bidirectional": True}),
+        (WINDOW, {"normalization": "batch"}),
+        (WINDOW, {"pooling": "mean"}),
+        (WINDOW, {"dense": (4,)}),
+        (LABELS, {"segment": 4}),
+        (LABELS, {"subtract": "last"}),
+        (LABELS, {"kind": "segments"}),
+    ],
+)
+def test_a_setting_without_a_place_is_refused(shapes, given):
+    with pytest.raises(ConfigError, match="network"):
+        build(shapes, settings(**given))
+
+
+@pytest.mark.parametrize("key", ["activation", "recurrent_activation", "dense_activation"])
+def test_an_activation_that_keras_does_not_have_is_refused_by_name(key):
+    with pytest.raises(ConfigError, match=rf"network\.{key}.*'sigmoyd'.*Did you mean 'sigmoid'"):
+        build(LABELS, settings(**{key: "sigmoyd"}))
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_never_changes_the_answer(pooling, bidirectional, normalization):
+    keras.utils.set_random_seed(0)
+    network = build(
+        LABELS,
+        settings(
+            units=(3, 2), pooling=pooling, bidirectional=bidirectional, normalization=normalization
+        ),
+    )
+    # Normalisation that has learnt something must not turn the padding into something.
+    for layer in layers_of(network, keras.layers.BatchNormalization):
+        layer.moving_mean.assign(layer.moving_mean + 0.3)
+        layer.beta.assign(layer.beta + 0.5)
+    steps = np.random.default_rng(0).normal(size=(1, 5, 3)).astype("f")
+    padded = np.concatenate([steps, np.full((1, 4, 3), PADDING, "f")], axis=1)
+    np.testing.assert_allclose(
+        answer(network, {"steps": padded}), answer(network, {"steps": steps}), atol=1e-5
+    )
+
+
+def test_the_order_of_steps_matters():
+    network = build(LABELS, settings())
+    steps = np.random.default_rng(0).normal(size=(1, 5, 3)).astype("f")
+    assert not np.allclose(
+        answer(network, {"steps": steps}), answer(network, {"steps": steps[:, ::-1]})
+    )
+
+
+def test_sequences_without_padding_may_have_other_lengths_than_those_of_training():
+    network = build(Shapes({"steps": (5, 3)}, (4,)), settings())
+    for length in (1, 5, 9):
+        assert answer(network, {"steps": np.zeros((2, length, 3), "f")}).shape == (2, 4)
+
+
+FULL = {"past": (7, 2), "covariates": (7, 3), "future": (5, 2), "static": (4,)}
+SHAPES = {
+    "one value of the past": Shapes({"past": (1, 1)}, (1, 1, 1)),
+    "odd lookback and horizon": Shapes({"past": (7, 1)}, (5, 1, 3)),
+    "horizon longer than lookback": Shapes({"past": (3, 2)}, (11, 2, 1)),
+    "everything known": Shapes(FULL, (5, 2, 3)),
+    "known ahead": Shapes({n: s for n, s in FULL.items() if n != "static"}, (5, 2, 3)),
+    "static only": Shapes({"past": (7, 3), "static": (2,)}, (5, 3, 2)),
+}
+
+@pytest.mark.parametrize("given", [{}, {"segment": 3}, {"segment": 50}, {"units": (4, 3)}])
+@pytest.mark.parametrize("name", SHAPES)
+def test_segments_answer_every_step_target_and_quantile(name, given):
+    shapes = SHAPES[name]
+    network = build(shapes, settings(**given))
+    inputs = random_inputs(shapes)
+    assert answer(network, inputs).shape == (2, *shapes.output)
+    assert invariant(network, shapes), "each window is measured from its last value"
+
+
+@pytest.mark.parametrize("kind", ["stack", "segments"])
+def test_everything_that_is_known_changes_the_forecast(kind):
+    shapes = SHAPES["everything known"]
+    network = build(shapes, settings(kind=kind))
+    inputs = random_inputs(shapes)
+    usual = answer(network, inputs)
+    for name, array in inputs.items():
+        other = answer(network, inputs | {name: array[::-1].copy()})
+        assert not np.allclose(other, usual), name
+
+
+@pytest.mark.parametrize("kind", ["stack", "segments"])
+def test_examples_of_a_batch_do_not_touch_each_other(kind):
+    shapes = SHAPES["everything known"]
+    network = build(shapes, settings(kind=kind))
+    inputs = random_inputs(shapes, count=3)
+    alone = {name: array[1:2] for name, array in inputs.items()}
+    np.testing.assert_allclose(answer(network, alone)[0], answer(network, inputs)[1], atol=1e-5)
+
+
+def test_a_network_of_ones_own_must_fit_the_data():
+    def too_small(shapes, _settings):
+        steps = keras.Input(shapes.inputs["steps"])
+        return keras.Model(steps, keras.layers.Dense(1)(keras.layers.LSTM(2)(steps)))
+
+    with pytest.raises(ConfigError, match=r"shape \(1,\); this data needs \(4,\)"):
+        build(LABELS, settings(), too_small)
+    with pytest.raises(ConfigError, match=r"must return a keras\.Model"):
+        build(LABELS, settings(), lambda *_: "a model")
+
+
+def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path):
+    """In a process that has Keras and NumPy and could not import gatewise if it tried."""
+    built = {
+        "labels": (LABELS, settings(pooling="attention", bidirectional=True, units=(3, 2))),
+        "max": (LABELS, settings(pooling="max", normalization="layer", dense=(4,), l2=0.1)),
+        "mean": (LABELS, settings(pooling="mean", normalization="batch", dropout=0.2)),
+        "segments": (SHAPES["everything known"], settings()),
+        "odd": (SHAPES["odd lookback and horizon"], settings(units=(3, 2), segment=2)),
+        "stack": (SHAPES["everything known"], settings(kind="stack", recurrent_dropout=0.1)),
+    }
+    for name, (shapes, chosen) in built.items():
+        network = build(shapes, chosen)
+        inputs = random_inputs(shapes)
+        if "steps" in inputs:
+            inputs["steps"][1, 3:] = PADDING
+        network.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", answer=answer(network, inputs), **inputs)
+    program = """
+import json, sys
+sys.path += json.loads(sys.argv[1])
+import numpy as np, keras
+try:
+    import gatewise
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("gatewise can be imported, so this would show nothing")
+for name in sys.argv[3:]:
+    network = keras.saving.load_model(f"{sys.argv[2]}/{name}.keras", safe_mode=True)
+    kept = dict(np.load(f"{sys.argv[2]}/{name}.npz"))
+    wanted = kept.pop("answer")
+    given = kept if len(kept) > 1 else next(iter(kept.values()))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(network(given)), wanted, name)
+assert "gatewise" not in sys.modules
+print("opened", *sys.argv[3:])
+"""
+    installed = str(Path(keras.__file__).parents[1])  # -S leaves out what .pth files add
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, json.dumps([installed]), tmp_path, *built],
+        capture_output=True,
+        text=True,
+        env={"KERAS_BACKEND": keras.backend.backend(), "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["opened", *built]

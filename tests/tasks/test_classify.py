@@ -1,0 +1,172 @@
+"""Labels: classes, masks, probabilities that mean what they say, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gatewise.data.batches import PADDING
+from gatewise.data.sequences import from_arrays
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import from_mapping
+from gatewise.tasks import classify, metrics
+
+PLAIN = from_mapping({"task": {"name": "classify"}})
+
+
+def walks(count=12, classes=("a", "b"), *, lengths=(4, 9), columns=2, seed=0):
+    random = np.random.default_rng(seed)
+    arrays = [random.normal(size=(random.integers(*lengths), columns)) + k % len(classes) for k in range(count)]
+    return from_arrays(arrays, labels=np.array([classes[k % len(classes)] for k in range(count)]))
+
+
+def test_classes_are_the_labels_of_training_in_order():
+    preparation, _ = classify.prepare(walks(classes=("b", "日本", "a")), PLAIN)
+    assert preparation.classes == ("a", "b", "日本")
+
+
+def test_steps_are_scaled_columns_and_padding_is_told_apart():
+    sequences = walks()
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    assert preparation.padded
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    given = some.inputs(np.arange(12), 10)["steps"]
+    mean, spread = sequences.values.mean(axis=0), sequences.values.std(axis=0)
+    for k, steps in enumerate(sequences):
+        np.testing.assert_allclose(given[k, : len(steps)], (steps - mean) / spread, atol=1e-5)
+        assert (given[k, len(steps) :] == PADDING).all()
+    assert classify.shapes(some, preparation).padding == PADDING
+
+
+def test_equal_lengths_need_no_mask():
+    sequences = walks(lengths=(5, 6))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    assert classify.shapes(some, preparation).padding is None
+    assert classify.shapes(some, preparation).inputs == {"steps": (5, 2)}
+
+
+def test_image_rows_are_scaled_together_and_keep_their_dark_columns():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, size=(10, 4, 3)).astype(np.uint8)
+    images[..., 0] = 0
+    images[0, 0, 1] = 255
+    sequences = from_arrays(list(images), labels=np.array(["0", "1"] * 5))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    given = some.inputs(np.arange(10), 4)["steps"]
+    np.testing.assert_allclose(given, images / 255, atol=1e-6)
+
+
+def test_a_column_that_never_changes_is_dropped_and_said():
+    sequences = walks(columns=3)
+    sequences.values[:, 1] = 7.0
+    preparation, notes = classify.prepare(sequences, PLAIN)
+    assert preparation.used == ("x0", "x2")
+    assert any("x1" in note for note in notes)
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    assert some.inputs(np.arange(3), 9)["steps"].shape == (3, 9, 2)
+    kept, _ = classify.prepare(sequences, PLAIN.having("preparation", constant="keep"))
+    assert kept.used == ("x0", "x1", "x2")
+    with pytest.raises(DataError, match="'x1' never changes"):
+        classify.prepare(sequences, PLAIN.having("preparation", constant="error"))
+
+
+def test_columns_that_all_never_change_are_refused():
+    sequences = walks()
+    sequences.values[:] = 1.0
+    with pytest.raises(DataError, match="no column ever changes"):
+        classify.prepare(sequences, PLAIN)
+
+
+def test_one_label_is_no_question():
+    with pytest.raises(DataError, match="every training sequence has the label 'a'"):
+        classify.prepare(walks(classes=("a",)), PLAIN)
+
+
+def test_a_label_that_training_did_not_know_is_refused_by_name():
+    preparation, _ = classify.prepare(walks(), PLAIN)
+    with pytest.raises(DataError, match="sequence '2' has the label 'c'"):
+        classify.examples(walks(classes=("a", "b", "c")), preparation, PLAIN, "test")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("task", "horizon", 3), ("task", "lookback", 3), ("task", "season", 3), ("data", "static", ("x",))],
+)
+def test_settings_of_forecast_are_not_passed_over_in_silence(section, key, value):
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} is for forecast"):
+        classify.settle(PLAIN.having(section, **{key: value}), walks())
+
+
+def test_long_sequences_are_cut_into_windows_that_stay_in_one_cluster():
+    chosen = PLAIN.having("task", window=4, stride=2)
+    sequences = from_arrays(
+        [np.random.default_rng(k).normal(size=(10, 1)) for k in range(4)],
+        labels=np.array(["a", "b"] * 2),
+    )
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, "test")
+    assert len(some) == 4 * 4
+    assert some.of.ids[:4].tolist() == ["0@0", "0@2", "0@4", "0@6"]
+    clusters = classify.measures(some, preparation, chosen)[0].clusters
+    assert clusters.tolist() == np.repeat(np.arange(4), 4).tolist()
+
+
+def test_sequences_of_one_group_are_a_cluster():
+    sequences = replace(walks(), groups=np.array(["anna", "ben", "anna", "ben"] * 3))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    clusters = classify.measures(some, preparation, PLAIN)[0].clusters
+    assert clusters.tolist() == [0, 1, 0, 1] * 3
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_makes_the_probabilities_true(true_temperature):
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(3000, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
+    sequences = from_arrays(
+        list(random.normal(size=(3000, 2, 1))), labels=labels.astype(str)
+    )
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "validation")
+    overconfident = (logits * true_temperature).astype(np.float32)
+    found = classify.calibrate(preparation, overconfident, some)
+    assert found.temperature == pytest.approx(true_temperature, rel=0.1)
+    answer = classify.answer(overconfident, some, found)
+    np.testing.assert_allclose(answer.sum(axis=1), 1)
+    assert metrics.expected_calibration_error(labels, answer) < 0.04
+
+
+def test_a_bare_label_has_no_probability_to_judge():
+    sequences = walks()
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    scores = classify.score(np.eye(2)[[0, 1] * 6], some, preparation, PLAIN)
+    assert scores["accuracy"] == 1.0
+    assert np.isnan([scores["roc_auc"], scores["log_loss"], scores["ece"]]).all()
+
+
+def test_the_resampled_macro_f1_is_the_metric():
+    sequences = walks(30, classes=("a", "b", "c"))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    given = np.random.default_rng(0).dirichlet(np.ones(3), size=30)
+    _, measure = classify.measures(some, preparation, PLAIN)
+    value = measure.value(measure.statistics(given).sum(axis=0))
+    truth = classify.labels_of(some, preparation)
+    assert value == pytest.approx(metrics.f1_macro(truth, given.argmax(axis=1)))
+
+
+def test_the_table_keeps_ids_and_gives_each_class_a_probability():
+    sequences = walks(4, classes=("größer", "日本"))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    given = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    table = classify.table(given, some, preparation, np.array([2, 0]))
+    assert table["id"].to_list() == ["2", "0"]
+    assert table["label"].to_list() == ["日本", "größer"]
+    assert table["truth"].to_list() == ["größer", "größer"]
+    assert table["p(größer)"].to_list() == [0.3, 0.9]

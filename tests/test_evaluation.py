@@ -1,0 +1,167 @@
+"""The verdict: intervals that hold what they promise, and words that say what was found."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gatewise.data.sequences import from_arrays
+from gatewise.errors import ConfigError
+from gatewise.evaluation import NETWORK, chosen_measure, compare, evaluate
+from gatewise.experiment import EvaluationSettings, Experiment
+from gatewise.tasks import classify
+from gatewise.tasks.task import Baseline, mean_measure
+
+SETTINGS = EvaluationSettings(resamples=400)
+
+
+def errors(clusters, *, higher=False):
+    """A measure of answers that are the errors themselves."""
+    return mean_measure("score" if higher else "mae", lambda a: a, clusters, higher=higher)
+
+
+def against(ours, theirs, clusters=None, *, higher=False, settings=SETTINGS):
+    clusters = np.arange(len(ours)) if clusters is None else clusters
+    return compare(errors(clusters, higher=higher), ours, theirs, "repeat last", settings)
+
+
+def test_the_interval_holds_the_true_difference_about_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    inside = []
+    for _ in range(300):
+        shared = random.normal(5, 3, size=60)  # what makes both answers err alike
+        found = against(shared + random.normal(0.5, 1, size=60), shared)
+        inside.append(found["low"] <= 0.5 <= found["high"])
+    assert 0.91 <= np.mean(inside) <= 0.98
+
+
+def test_the_comparison_is_paired():
+    random = np.random.default_rng(0)
+    shared = random.normal(0, 1000, size=50)  # far larger than the difference
+    found = against(shared - 0.1, shared)
+    assert found["better"] is True
+    assert found["low"] == pytest.approx(-0.1)
+    assert found["high"] == pytest.approx(-0.1)
+
+
+def test_copies_within_a_cluster_add_nothing():
+    random = np.random.default_rng(0)
+    ours, theirs = random.normal(size=(2, 30))
+    alone = against(ours, theirs)
+    copied = against(np.repeat(ours, 20), np.repeat(theirs, 20), np.repeat(np.arange(30), 20))
+    for key in ("difference", "low", "high"):
+        assert copied[key] == pytest.approx(alone[key])
+    independent = against(np.repeat(ours, 20), np.repeat(theirs, 20))
+    assert independent["high"] - independent["low"] < 0.5 * (alone["high"] - alone["low"])
+
+
+def test_a_higher_confidence_is_a_wider_interval():
+    random = np.random.default_rng(0)
+    ours, theirs = random.normal(size=(2, 30))
+    narrow, wide = (
+        against(ours, theirs, settings=EvaluationSettings(confidence=level)) for level in (0.5, 0.99)
+    )
+    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+
+
+def test_the_same_data_give_the_same_interval():
+    random = np.random.default_rng(0)
+    ours, theirs = random.normal(size=(2, 30))
+    assert against(ours, theirs) == against(ours, theirs)
+
+
+@pytest.mark.parametrize("higher", [False, True])
+@pytest.mark.parametrize("shift", [-1.0, 1.0])
+def test_better_means_lower_errors_or_higher_scores(higher, shift):
+    random = np.random.default_rng(0)
+    theirs = random.normal(5, 1, size=40)
+    found = against(theirs + shift + 0.1 * random.normal(size=40), theirs, higher=higher)
+    assert found["difference"] == pytest.approx(shift, abs=0.1), "ours minus theirs"
+    assert found["difference"] == pytest.approx(found["ours"] - found["theirs"])
+    assert found["better"] is ((shift > 0) == higher)
+    word = "better" if found["better"] else "worse"
+    assert found["sentence"].startswith(f"The LSTM is {word} than repeat last: ")
+
+
+def test_a_difference_that_may_be_zero_is_not_distinguishable():
+    random = np.random.default_rng(0)
+    ours, theirs = random.normal(5, 1, size=(2, 40))
+    found = against(ours, theirs)
+    assert found["low"] < 0 < found["high"]
+    assert found["better"] is None
+    assert found["sentence"].startswith("The LSTM is not distinguishable from repeat last: ")
+
+
+def test_too_few_stretches_are_too_little_to_tell():
+    found = against(np.zeros(40), np.ones(40), np.repeat(np.arange(4), 10))
+    assert found["better"] is None
+    assert found["sentence"].startswith("Too little to tell the LSTM from repeat last: ")
+    assert "only 4 independent stretches" in found["sentence"]
+
+
+def test_the_sentence_gives_errors_in_percent_and_scores_in_points():
+    random = np.random.default_rng(0)
+    theirs = random.normal(10, 1, size=40)
+    found = against(theirs / 2, theirs)
+    shares = [100 * found[key] / found["theirs"] for key in ("low", "high")]
+    interval = "95% interval {:+.1f} % to {:+.1f} %".format(*shares)
+    assert f"-50.0 % ({interval})" in found["sentence"]
+    ours = np.full(40, 0.75)
+    said = against(ours, ours - 0.25, higher=True)["sentence"]
+    assert "score 0.750 against 0.500, +25.0 points (95% interval +25.0 to +25.0)" in said
+
+
+def test_a_baseline_without_any_error_does_not_break_the_sentence():
+    found = against(np.ones(40), np.zeros(40))
+    assert found["better"] is False
+    assert found["sentence"].startswith("The LSTM is worse")
+    assert "nan" not in found["sentence"]
+
+
+def test_a_metric_that_the_task_does_not_have_is_refused_by_name():
+    with pytest.raises(ConfigError, match="one of mae. Received: 'rmsle'"):
+        chosen_measure([errors(np.arange(3))], "rmsle")
+
+
+@pytest.fixture
+def judged():
+    """60 sequences of three classes, an answer that is right on 50, baselines on 40 and on 20."""
+    labels = np.array(["a", "b", "c"] * 20)
+    sequences = from_arrays([np.arange(4.0) + k for k in range(60)], labels=labels)
+    experiment = Experiment().having("evaluation", resamples=200)
+    preparation, _ = classify.prepare(sequences, experiment)
+    some = classify.examples(sequences, preparation, experiment, "test")
+    truth = classify.labels_of(some, preparation)
+
+    def right_on(count):
+        chosen = np.where(np.arange(60) < count, truth, (truth + 1) % 3)
+        return 0.8 * np.eye(3)[chosen] + 0.2 / 3
+
+    rules = [Baseline(f"right on {n}", lambda _, n=n: right_on(n)) for n in (20, 40)]
+    return evaluate(right_on(50), some, classify.TASK, preparation, experiment, baselines=rules)
+
+
+def test_the_verdict_is_against_the_baseline_that_did_best(judged):
+    assert judged.verdict["against"] == "right on 40"
+    assert judged.verdict["metric"] == "accuracy"
+    assert judged.verdict["ours"] == pytest.approx(50 / 60)
+    assert judged.verdict["better"] is True
+
+
+def test_every_baseline_is_in_the_table_and_compared_by_every_measure(judged):
+    assert set(judged.baselines) == {"right on 20", "right on 40"}
+    assert all(set(scores) == set(judged.metrics) for scores in judged.baselines.values())
+    pairs = {(one["metric"], one["against"]) for one in judged.comparisons}
+    assert pairs == {(m, f"right on {n}") for m in ("accuracy", "f1_macro") for n in (20, 40)}
+
+
+def test_the_measure_that_is_resampled_is_the_metric_that_is_shown(judged):
+    for one in judged.comparisons:
+        assert one["ours"] == pytest.approx(judged.metrics[one["metric"]])
+        assert one["theirs"] == pytest.approx(judged.baselines[one["against"]][one["metric"]])
+
+
+def test_predictions_hold_a_row_for_each_sequence_with_its_truth(judged):
+    assert isinstance(judged.table, pl.DataFrame)
+    assert judged.table.height == 60
+    assert (judged.table["label"] == judged.table["truth"]).sum() == 50
+    assert NETWORK == "LSTM"

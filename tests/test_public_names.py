@@ -1,0 +1,69 @@
+"""Every public name is there and says what it is."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import gatewise
+
+MODULES = [
+    one.name
+    for one in pkgutil.walk_packages(gatewise.__path__, "gatewise.")
+    if "__main__" not in one.name
+]
+
+
+def own_names(module):
+    """Public functions and classes that a module defines itself."""
+    for name, thing in vars(module).items():
+        mine = getattr(thing, "__module__", None) == module.__name__
+        if (
+            mine
+            and not name.startswith("_")
+            and (inspect.isfunction(thing) or inspect.isclass(thing))
+        ):
+            yield name, thing
+
+
+def is_described(thing):
+    """A dataclass without a docstring gets its signature for one."""
+    text = inspect.getdoc(thing) or ""
+    return bool(text) and not text.startswith(f"{thing.__name__}(")
+
+
+@pytest.mark.parametrize("name", gatewise.__all__)
+def test_public_names_resolve_and_have_a_docstring(name):
+    assert is_described(getattr(gatewise, name))
+    assert name in dir(gatewise)
+
+
+def test_public_names_are_listed_once():
+    assert len(gatewise.__all__) == len(set(gatewise.__all__))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        gatewise.trian  # noqa: B018
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_and_what_they_define_have_docstrings(name):
+    module = importlib.import_module(name)
+    defined = list(own_names(module))
+    assert module.__doc__ or not defined, f"{name} has no docstring"
+    for own, thing in defined:
+        assert is_described(thing), f"{name}.{own} has no docstring"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_methods_of_dataclasses_have_docstrings(name):
+    module = importlib.import_module(name)
+    for own, kind in own_names(module):
+        if not hasattr(kind, "__dataclass_fields__"):
+            continue
+        for method, thing in vars(kind).items():
+            bare = thing.fget if isinstance(thing, property) else getattr(thing, "__func__", thing)
+            if not method.startswith("_") and inspect.isfunction(bare):
+                assert bare.__doc__, f"{name}.{own}.{method} has no docstring"

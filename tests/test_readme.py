@@ -1,0 +1,94 @@
+"""Everything shown in the README happens as it says."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def run_bash(block: str, folder: Path) -> str:
+    """Its output; a block whose expected output is an error must end with 1."""
+    lines = re.sub(r"^(gatewise train (?!.*--epochs).*)$", r"\1 --epochs 1", block, flags=re.M)
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-ec", lines], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    output = done.stdout + done.stderr
+    wanted = 1 if output.startswith("gatewise: ") else 0
+    assert done.returncode == wanted, f"{block}\n{output}"
+    return output
+
+
+def run_python(block: str, names: dict) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(block, "README.md", "exec"), names)
+    return said.getvalue()
+
+
+def bare(line: str) -> str:
+    """A line without what differs from run to run: numbers, spaces and the verdict's word."""
+    line = re.sub(r"\b(better than|worse than|not distinguishable from) .*: mae", "V: mae", line)
+    line = re.sub(r"to (seasonal|ridge|repeat|drift)\b.*  ", "to B  ", line)
+    return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|\s+", "", line)
+
+
+def assert_shown(expected: str, output: str) -> None:
+    """Every line shown was said; messages to the letter, results in their form."""
+    exactly = expected.startswith(("gatewise: ", "[", "("))
+    said = [line.strip() if exactly else bare(line) for line in output.splitlines()]
+    for line in filter(None, map(str.strip, expected.splitlines())):
+        wanted = line if exactly else bare(line)
+        begin, dots, _ = wanted.partition("...")
+        assert any(one.startswith(begin) if dots else one == wanted for one in said), (
+            f"README shows:\n{line}\nand what was said is:\n{output}"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras with NumPy 2
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the README is written for bash")
+def test_every_block_of_the_readme_runs_and_says_what_is_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    output = ""
+    for language, block in BLOCKS:
+        if language == "bash":
+            output = run_bash(block, tmp_path)
+        elif language == "python":
+            output = run_python(block, names)
+        elif language == "text":
+            assert_shown(block, output)
+
+
+def test_every_expected_output_follows_what_gives_it():
+    for (before, _), (language, _) in pairwise(BLOCKS):
+        assert language != "text" or before in ("bash", "python")
+
+
+def test_the_set_up_commands_are_those_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    shown = [block.strip() for language, block in BLOCKS if language == "sh"]
+    assert shown == ["make demo", "make test", "pip install ."]
+    for command in shown[:2]:
+        assert re.search(rf"^{command.removeprefix('make ')}:", makefile, re.MULTILINE)
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_every_verb_is_described_in_the_readme():
+    from gatewise.cli import app
+
+    for command in app.registered_commands:
+        assert f"| `gatewise {command.callback.__name__}" in README

@@ -1,0 +1,324 @@
+"""Training: what is minimised, how the rate moves, how it ends, and what is kept."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import polars as pl
+import pytest
+
+import gatewise
+from gatewise.data.batches import Examples
+from gatewise.data.sequences import from_arrays
+from gatewise.errors import ConfigError, TrainingError
+from gatewise.experiment import Experiment, TrainingSettings
+from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
+from gatewise.tasks import classify
+from gatewise.training import Feed, Progress, fit, optimizer
+
+
+def lines(count, seed, slope=2.0):
+    """Examples of a number and its multiple, to be learnt by a single weight."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(count, 1)).astype(np.float32)
+    y = slope * x + 0.5 * random.normal(size=x.shape).astype(np.float32)
+    of = from_arrays(list(x))
+    return Examples(of, np.ones(count, dtype=int), lambda w, _: {"steps": x[w]}, lambda w: y[w])
+
+
+def trained(settings, *, train=None, valid=None, watch=None):
+    keras.utils.set_random_seed(settings.seed)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.compile(optimizer=optimizer(settings, 100), loss="mse", metrics=["mae"])
+    progress = Progress(settings.epochs, 0, "mae", False)
+    history = fit(
+        network,
+        train or lines(64, 0),
+        valid or lines(32, 1),
+        settings,
+        padded=False,
+        progress=progress,
+        watch=watch,
+    )
+    return network, history
+
+
+def settings_of(**given):
+    return TrainingSettings(**({"epochs": 4, "batch_size": 16} | given))
+
+
+def test_the_same_seed_gives_the_same_history_and_weights():
+    (one, first), (other, second) = trained(settings_of()), trained(settings_of())
+    assert first.columns["loss"] == second.columns["loss"]
+    assert first.columns["val_loss"] == second.columns["val_loss"]
+    for left, right in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_another_seed_gives_another_history():
+    _, first = trained(settings_of())
+    _, second = trained(settings_of(seed=1))
+    assert first.columns["loss"] != second.columns["loss"]
+
+
+def test_the_best_weights_by_validation_loss_are_the_ones_it_ends_with():
+    # A step this long jumps to and fro over the best slope.
+    settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clip_norm=0.0, patience=0)
+    network, history = trained(settings)
+    losses = history.columns["val_loss"]
+    assert losses[-1] > min(losses), "the last epoch must not be the best for this to say anything"
+    assert history.best_epoch == int(np.argmin(losses)) + 1
+    valid = lines(32, 1)
+    x, y = valid.inputs(np.arange(32), 1)["steps"], valid.targets(np.arange(32))
+    kept = float(np.mean((network.predict(x, verbose=0) - y) ** 2))
+    assert kept == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_patience_ends_training_and_says_so():
+    # Validation points the other way, so that every epoch makes it worse.
+    _, history = trained(settings_of(epochs=30, patience=2), valid=lines(32, 1, slope=-9.0))
+    assert len(history.columns["loss"]) < 30
+    assert history.stopped == "no better validation loss for 2 epochs"
+
+
+def test_patience_0_never_stops():
+    _, history = trained(settings_of(epochs=9, patience=0), valid=lines(32, 1, slope=-9.0))
+    assert len(history.columns["loss"]) == 9
+    assert history.stopped == ""
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_loss_that_is_not_a_number_stops_with_likely_causes(held_out):
+    settings = settings_of(optimizer="sgd", learning_rate=1e30, clip_norm=0.0)
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.compile(optimizer=optimizer(settings, 100), loss="mse")
+    valid = lines(32, 1) if held_out else None
+    progress = Progress(4, 0, "mae", False)
+    with pytest.raises(TrainingError) as raised:
+        fit(network, lines(64, 0), valid, settings, padded=False, progress=progress)
+    for cause in ("learning_rate", "clip_norm", "preparation.scale"):
+        assert cause in str(raised.value)
+
+
+def test_a_training_that_failed_leaves_nothing_behind(series_file, forecast_settings, tmp_path):
+    broken = forecast_settings | {
+        "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 1e38, "clip_norm": 0.0}
+    }
+    with pytest.raises(TrainingError):
+        gatewise.train(series_file, settings=broken, output=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_told_after_each_step_and_each_epoch():
+    seen = []
+    settings = settings_of(epochs=2)
+    trained(settings, watch=lambda now, over: seen.append((now.epoch, now.step, over)))
+    assert seen == [
+        (epoch, step, over)
+        for epoch in (1, 2)
+        for step, over in [(1, False), (2, False), (3, False), (4, False), (4, True)]
+    ]
+
+
+def test_the_epoch_line_says_loss_metric_best_distance_and_time():
+    line = Progress(
+        9, 1, "mae", False, "repeat last", 0.5, epoch=3, loss=1.0, value=0.4, best=0.3
+    ).line()
+    assert line == (
+        "epoch 3/9  loss 1.0000  val mae 0.4000  best 0.3000  -0.1000 to repeat last  ? left"
+    )
+
+
+def interrupted(folder, source, after):
+    """Train by the command line for ever, and press Ctrl-C when this text has been seen."""
+    command = [sys.executable, "-m", "gatewise", "train", str(source), "-o", str(folder)]
+    command += ["--horizon", "4", "--lookback", "8", "--epochs", "100000", "--seed", "0"]
+    command += ["--set", "network.units=3", "--set", "training.patience=0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    ) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if after in line:
+                process.send_signal(signal.SIGINT)
+                after = "only once"
+    return process.returncode, "".join(said)
+
+
+def test_ctrl_c_saves_what_was_learned_and_says_so(series_file, tmp_path):
+    status, said = interrupted(tmp_path / "run", series_file, after="epoch 3/")
+    assert status == 0, said
+    assert "Ctrl-C" in said
+    run = gatewise.load(tmp_path / "run")
+    assert "Ctrl-C" in run.metrics["stopped"]
+    history = pl.read_csv(tmp_path / "run" / "history.csv")
+    assert 3 <= history.height < 100_000
+    best = int(history["val_loss"].arg_min()) + 1
+    assert run.metrics["best_epoch"] == best
+    assert f"epoch {best}." in said
+
+
+def test_ctrl_c_before_training_leaves_nothing_and_says_so(series_file, tmp_path):
+    status, said = interrupted(tmp_path / "run", series_file, after="taken as the target")
+    if "epoch 1/" in said:
+        pytest.skip("training had begun before the signal came")
+    assert status == 1
+    assert "stopped; nothing was saved" in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def rates(settings, steps=100):
+    made = optimizer(settings, steps)
+    schedule = made._learning_rate
+    if not callable(schedule):
+        return [float(made.learning_rate)] * 3
+    return [float(schedule(step)) for step in (0, steps // 2, steps)]
+
+
+def test_a_constant_rate_is_the_one_given():
+    assert rates(settings_of(learning_rate=0.1)) == pytest.approx([0.1] * 3)
+
+
+def test_rate_0_is_the_optimizers_own():
+    assert rates(settings_of(optimizer="sgd")) == pytest.approx([0.01] * 3)
+
+
+def test_cosine_falls_to_zero_along_half_a_cosine():
+    found = rates(settings_of(learning_rate=0.1, schedule="cosine"))
+    assert found == pytest.approx([0.1, 0.05, 0.0], abs=1e-6)
+
+
+def test_exponential_falls_to_a_hundredth():
+    found = rates(settings_of(learning_rate=0.1, schedule="exponential"))
+    assert found == pytest.approx([0.1, 0.01, 0.001], rel=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_warmup_rises_from_zero_over_its_share(schedule):
+    made = optimizer(settings_of(learning_rate=0.1, schedule=schedule, warmup=0.2), 100)
+    at = [float(made._learning_rate(step)) for step in (0, 10, 20)]
+    assert at == pytest.approx([0.0, 0.05, 0.1], abs=1e-6)
+    end = float(made._learning_rate(100))
+    assert end == pytest.approx(0.1 if schedule == "constant" else 0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["exponential", "plateau"])
+def test_warmup_goes_with_constant_and_cosine_only(schedule):
+    with pytest.raises(ConfigError, match="warmup goes with the schedules constant and cosine"):
+        optimizer(settings_of(schedule=schedule, warmup=0.1), 100)
+
+
+def test_plateau_lowers_the_rate_when_validation_stands_still():
+    settings = settings_of(
+        epochs=6, schedule="plateau", patience=3, learning_rate=0.01, optimizer="sgd"
+    )
+    _, history = trained(settings, valid=lines(32, 1, slope=-9.0))
+    assert history.columns["learning_rate"][-1] < 0.01
+
+
+def test_clipping_and_options_reach_the_optimizer():
+    made = optimizer(
+        settings_of(optimizer="sgd", clip_norm=0.5, optimizer_options={"momentum": 0.9}), 10
+    )
+    assert (made.clipnorm, made.momentum) == (0.5, 0.9)
+    assert optimizer(settings_of(clip_norm=0.0), 10).clipnorm is None
+    assert optimizer(settings_of(clip_value=0.3), 10).clipvalue == 0.3
+
+
+def test_clipping_given_as_an_option_takes_the_place_of_the_default():
+    made = optimizer(settings_of(optimizer_options={"global_clipnorm": 2.0}), 10)
+    assert (made.global_clipnorm, made.clipnorm) == (2.0, None)
+
+
+def test_an_optimizer_that_keras_does_not_have_is_refused_by_name():
+    with pytest.raises(ConfigError, match="'adamant'"):
+        optimizer(settings_of(optimizer="adamant"), 10)
+
+
+def test_an_option_that_the_optimizer_does_not_take_is_refused_by_name():
+    with pytest.raises(ConfigError, match="momentun"):
+        optimizer(settings_of(optimizer="sgd", optimizer_options={"momentun": 0.9}), 10)
+
+
+def test_balanced_class_weights_give_each_class_the_same_say():
+    labels = np.array(["a"] * 9 + ["b"] * 3)
+    sequences = from_arrays([np.arange(5.0) + k for k in range(12)], labels=labels)
+    experiment = Experiment().having("training", class_weight="balanced")
+    preparation, _ = classify.prepare(sequences, experiment)
+    some = classify.examples(sequences, preparation, experiment, "train")
+    assert some.weights[:9].sum() == pytest.approx(some.weights[9:].sum())
+    assert some.weights.mean() == pytest.approx(1.0)
+    batch = Feed(some, 12, padded=False, random=None)[0]
+    np.testing.assert_allclose(batch[2], some.weights)
+    assert classify.examples(sequences, preparation, experiment, "validation").weights is None
+
+
+def test_the_pinball_loss_is_its_definition():
+    random = np.random.default_rng(0)
+    levels = (0.1, 0.5, 0.9)
+    truth = random.normal(size=(5, 4, 2, 1))
+    given = random.normal(size=(5, 4, 2, 3))
+    total = np.zeros(5)
+    for place, level in enumerate(levels):
+        error = truth[..., 0] - given[..., place]
+        total += np.where(error >= 0, level * error, (level - 1) * error).mean(axis=(1, 2))
+    loss = forecast_loss(TrainingSettings(), levels)(
+        truth.astype(np.float32), given.astype(np.float32)
+    )
+    np.testing.assert_allclose(np.asarray(loss), 2 * total / 3, rtol=1e-5)
+
+
+def test_the_median_alone_gives_the_absolute_error():
+    random = np.random.default_rng(0)
+    truth, given = random.normal(size=(2, 5, 4, 2, 1)).astype(np.float32)
+    loss = np.asarray(forecast_loss(TrainingSettings(), (0.5,))(truth, given))
+    np.testing.assert_allclose(loss, np.abs(truth - given).mean(axis=(1, 2, 3)), rtol=1e-5)
+    metric = np.asarray(forecast_metric((0.5,))(truth, given))
+    np.testing.assert_allclose(metric, loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "definition"),
+    [
+        ("mae", np.abs),
+        ("mse", np.square),
+        ("MeanAbsoluteError", np.abs),
+        ("huber", lambda e: np.where(np.abs(e) <= 1, e**2 / 2, np.abs(e) - 0.5)),
+    ],
+)
+def test_a_forecast_loss_named_is_keras_own(name, definition):
+    random = np.random.default_rng(0)
+    truth, given = 2 * random.normal(size=(2, 5, 4, 2, 1)).astype(np.float32)
+    loss = forecast_loss(TrainingSettings(loss=name), ())(truth, given)
+    assert float(np.mean(np.asarray(loss))) == pytest.approx(
+        definition(truth - given).mean(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["auto", "sparse_categorical_crossentropy", "categorical_crossentropy"]
+)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_is_its_definition_however_it_is_named(name, smoothing):
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(6, 3)).astype(np.float32)
+    labels = np.array([0, 1, 2, 0, 1, 2], dtype=np.int32)
+    settings = TrainingSettings(loss=name, label_smoothing=smoothing)
+    wanted = np.eye(3)[labels] * (1 - smoothing) + smoothing / 3
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    loss = classify_loss(settings, 3)(labels, logits)
+    assert float(np.mean(np.asarray(loss))) == pytest.approx(
+        -(wanted * logs).sum(axis=1).mean(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("make", [lambda s: forecast_loss(s, ()), lambda s: classify_loss(s, 3)])
+def test_a_loss_that_keras_does_not_have_is_refused_by_name(make):
+    with pytest.raises(ConfigError, match="'maee'"):
+        make(TrainingSettings(loss="maee"))
