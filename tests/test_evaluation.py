@@ -58,7 +58,8 @@ def test_a_higher_confidence_is_a_wider_interval():
     random = np.random.default_rng(0)
     ours, theirs = random.normal(size=(2, 30))
     narrow, wide = (
-        against(ours, theirs, settings=EvaluationSettings(confidence=level)) for level in (0.5, 0.99)
+        against(ours, theirs, settings=EvaluationSettings(confidence=level))
+        for level in (0.5, 0.99)
     )
     assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
 

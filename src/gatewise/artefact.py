@@ -76,7 +76,7 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder to write a run into; whole, it is moved to its place, else it is removed."""
+    """A temporary folder to write a run into: whole, it is moved to its place, else removed."""
     check_free(folder, overwrite=overwrite)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -187,7 +187,8 @@ def verify(folder: Path) -> None:
             )
         if _digest(path) != digest:
             raise ArtefactError(
-                f"{path} is not the file that was saved (its SHA-256 differs). Restore it from a copy."
+                f"{path} is not the file that was saved (its SHA-256 differs). Restore it "
+                "from a copy."
             )
 
 

@@ -1,4 +1,4 @@
-"""The verbs: the only place that prints. Everything heavy is imported inside the verb that needs it."""
+"""The verbs: the only place that prints. What is heavy is imported inside the verb."""
 
 import json
 import logging
@@ -147,7 +147,11 @@ def predict(
         ".parquet": found.write_parquet,
         ".jsonl": found.write_ndjson,
     }
-    writers[output.suffix](output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        writers[output.suffix](output)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror or error}.") from None
     typer.echo(f"{len(found)} rows in {output}", err=True)
 
 

@@ -27,7 +27,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         epochs: int = 0,
         batch_size: int = 0,
         learning_rate: float = 0.0,
-        dropout: float = -1.0,
+        dropout: float = 0.0,
         validation: float = 0.1,
         seed: int = 0,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -90,7 +90,8 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:  # noqa: N803
         """The most probable label of each sequence, [sequences]."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        chances = self.predict_proba(X)
+        return np.asarray(self.classes_[chances.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
@@ -121,8 +122,8 @@ class Forecaster(_Estimator):
         """The median forecast behind the last step of X (by default: of what it was fitted on).
 
         Returns:
-            [horizon] for one series of one column, else [series, horizon, columns] without the axes of size 1
-            in front and behind.
+            [horizon] for one series of one column, else [series, horizon, columns] without the
+            axes of size 1 in front and behind.
         """
         return self.predict_quantiles(X)[..., self._middle()]
 
@@ -134,7 +135,7 @@ class Forecaster(_Estimator):
         return found[..., 0, :] if found.shape[-2] == 1 else found
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Minus the scaled error (MASE) of forecasting the last horizon of each series in X from what precedes it."""
+        """Minus the MASE of forecasting the last horizon of each series from what precedes it."""
         from gatewise.tasks import metrics
 
         many = X if isinstance(X, list) else [X]

@@ -22,7 +22,7 @@ from gatewise.tasks.task import Baseline, Measure, Task
 
 FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
 NETWORK = "LSTM"
-ROWS = 100_000  # numbers at most in predictions.csv; every origin of a long test part would be gigabytes
+ROWS = 100_000  # of predictions.csv at most; a long test part would else be gigabytes
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def chosen_measure(measures: list[Measure], metric: str) -> Measure:
 
 
 def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
-    """The verdict is against the baseline that did best on the very same part: the hardest to beat."""
+    """The verdict is against the baseline that did best on the same part: the hardest to beat."""
     sign = -1 if measure.higher_is_better else 1
     return min(comparisons, key=lambda one: sign * one["theirs"])
 
@@ -95,9 +95,10 @@ def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, A
 def compare(
     measure: Measure, ours: Array, theirs: Array, name: str, settings: EvaluationSettings
 ) -> dict[str, Any]:
-    """Ours minus theirs with a bootstrap interval over clusters (Efron & Tibshirani 1993, ch. 8 and 13).
+    """Ours minus theirs, with a bootstrap interval over clusters.
 
-    The percentile interval of the paired difference, with whole clusters drawn with replacement.
+    Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
+    with whole clusters drawn with replacement.
     """
     left, right = (_by_cluster(measure, given) for given in (ours, theirs))
     clusters = len(left)

@@ -181,9 +181,13 @@ class Experiment:
 # Numbers are not negative, apart from these; the second number is the most, where there is one.
 LIMITS: dict[str, tuple[float, float]] = {
     "network.units": (1, math.inf),
-    "network.dropout": (-1, 1),
+    "network.dropout": (0, 1),
+    "network.dense_dropout": (-1, 1),
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),
+    "network.convolution": (1, math.inf),
+    "network.kernel_size": (1, math.inf),
+    "network.strides": (1, math.inf),
     "training.warmup": (0, 1),
     "training.label_smoothing": (0, 1),
     "training.patience": (-1, math.inf),

@@ -16,7 +16,7 @@ from gatewise import training
 from gatewise.artefact import Artefact, as_csv
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import DATASETS, path_of, settings_of
-from gatewise.data.files import guess_task, read
+from gatewise.data.files import guess_task, holds_texts, read
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.splits import Parts
@@ -108,7 +108,7 @@ def run(
 
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
-    """Read, split, prepare and build; everything that can be refused is refused here, before training."""
+    """Read, split, prepare and build; what can be refused is refused here, before training."""
     began = time.perf_counter()
     notes: list[str] = []
     if not experiment.task.name:
@@ -188,7 +188,12 @@ def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History
         compile_network(ready.network, ready)
     task, settings = ready.task, ready.experiment.training
     progress = Progress(
-        settings.epochs, 0, task.watched_name, task.watched_higher, baseline=best[0], baseline_value=best[1]
+        settings.epochs,
+        0,
+        task.watched_name,
+        task.watched_higher,
+        baseline=best[0],
+        baseline_value=best[1],
     )
     return training.fit(
         ready.network,
@@ -340,7 +345,7 @@ def _splits(parts: Parts) -> dict[str, Any]:
 
 
 def experiment_for(data: Any, layers: Sequence[Mapping[str, Any]]) -> tuple[Experiment, Any]:
-    """Settings from several layers, later ones first, over those of a shipped data set if one is named.
+    """Settings from several layers, the later over the earlier, over those of a shipped data set.
 
     Returns the experiment and the data in memory, or None where the experiment names a file.
     """
@@ -369,8 +374,8 @@ def target_setting(
     experiment, source = experiment_for(data, layers)
     name = experiment.task.name
     if not name:
-        hinted = replace(experiment.data, target=tuple(target))
-        name = "classify" if experiment.data.label else guess_task(hinted, source)[0]
+        texts = holds_texts(experiment.data, source, target[0])
+        name = "classify" if experiment.data.label or texts else "forecast"
     if name != "classify":
         return {"target": list(target)}
     if len(target) > 1:

@@ -11,7 +11,9 @@ import polars as pl
 from gatewise import evaluation, training
 from gatewise.artefact import Artefact, load
 from gatewise.data.batches import Examples
+from gatewise.data.datasets import located
 from gatewise.data.files import read
+from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
 from gatewise.tasks import TASKS
@@ -22,7 +24,7 @@ BATCH = 256
 
 
 def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
-    """A row for each answer: forecasts continue each series behind its last row; classes come with probabilities.
+    """A row for each answer: forecasts behind the last row of each series, or labels.
 
     `run` is a loaded artefact or a run folder, `data` whatever training could read.
 
@@ -31,9 +33,12 @@ def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
     """
     made = run if isinstance(run, Artefact) else load(run)
     task, preparation = TASKS[made.preparation.task], made.preparation
-    sequences, _, notes = read(made.experiment.data, data, task=task.name, purpose="predict")
+    sequences, _, notes = read(
+        made.experiment.data, located(data), task=task.name, purpose="predict"
+    )
     for note in notes:
         log.info("%s", note)
+    _refuse_other_kinds(sequences, preparation)
     some = task.examples(
         task.ahead(sequences, preparation), preparation, made.experiment, "predict"
     )
@@ -42,6 +47,27 @@ def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
     return task.table(
         task.answer(given, some, preparation), some, preparation, np.arange(len(some))
     )
+
+
+def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
+    """A column of numbers stays one, and so does a column of texts."""
+    texts = {name: levels[0] for name, levels in sequences.levels.items() if levels}
+    for name, column in sequences.static.items():
+        if column.dtype.kind not in "fiu":
+            texts[name] = str(column[0])
+    for name in (*preparation.used, *preparation.static_centre):
+        if name in texts:
+            raise DataError(
+                f"{sequences.source}: column '{name}' held numbers in training, and here holds "
+                f"'{texts[name]}'. Give numbers."
+            )
+    for name in preparation.categories:
+        if name not in sequences.levels and name not in texts:
+            known = ", ".join(preparation.categories[name][:10])
+            raise DataError(
+                f"{sequences.source}: column '{name}' held texts in training ({known}), and here "
+                "holds numbers. Give texts."
+            )
 
 
 def _refuse_other_lengths(some: Examples, made: Artefact) -> None:
@@ -68,15 +94,16 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
     began = time.perf_counter()
     made = run if isinstance(run, Artefact) else load(run)
     task, preparation = TASKS[made.preparation.task], made.preparation
-    sequences, _, notes = read(made.experiment.data, data, task=task.name)
+    sequences, _, notes = read(made.experiment.data, located(data), task=task.name)
     for note in notes:
         log.info("%s", note)
+    _refuse_other_kinds(sequences, preparation)
     some = task.examples(sequences, preparation, made.experiment, "test")
     if not len(some):
         raise DataError(
-            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, and one "
-            f"forecast with its truth needs {preparation.lookback} + {preparation.horizon} (the "
-            "lookback and the horizon). Give more of its steps."
+            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, and "
+            f"one forecast with its truth needs {preparation.lookback} + {preparation.horizon} "
+            "(the lookback and the horizon). Give more of its steps."
         )
     _refuse_other_lengths(some, made)
     given = training.outputs(made.network, some, BATCH, padded=preparation.padded)

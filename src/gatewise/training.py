@@ -40,7 +40,7 @@ class Progress:
     seconds_left: float = math.nan
 
     def line(self) -> str:
-        """One line for the epoch: loss, validation metric, best so far, distance to the baseline, time left."""
+        """Loss, validation metric, best so far, distance to the baseline, time left."""
         said = [f"epoch {self.epoch}/{self.epochs}", f"loss {self.loss:.4f}"]
         if not math.isnan(self.value):
             said += [f"val {self.metric} {self.value:.4f}", f"best {self.best:.4f}"]
@@ -60,7 +60,7 @@ class History:
     seconds: float = 0.0
 
 
-class Feed(keras.utils.PyDataset):
+class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
     """Examples as Keras wants them: batch b of an epoch, cut and padded when it is asked for."""
 
     def __init__(
@@ -184,7 +184,7 @@ def _history(follower: "_Follower", keeper: Any, patience: int, seconds: float) 
     return history
 
 
-class _Follower(keras.callbacks.Callback):
+class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the history, reports progress, and stops at a loss that is not a number."""
 
     def __init__(self, progress: Progress, watch: Callable[[Progress, bool], None] | None) -> None:
@@ -233,10 +233,10 @@ class _Follower(keras.callbacks.Callback):
 
 def _not_a_number(epoch: int) -> str:
     return (
-        f"The loss is not a number in epoch {epoch}. Likely causes: a learning rate that is too high (set "
-        "training.learning_rate lower), no gradient clipping (set training.clip_norm = 1), an activation "
-        "without bound (network.activation = tanh), or values of very different size "
-        "(preparation.scale = standard). Nothing was saved."
+        f"The loss is not a number in epoch {epoch}. Likely causes: a learning rate that is too "
+        "high (set training.learning_rate lower), no gradient clipping (set training.clip_norm = "
+        "1), an activation without bound (network.activation = tanh), or values of very different "
+        "size (preparation.scale = standard). Nothing was saved."
     )
 
 

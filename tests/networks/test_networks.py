@@ -52,13 +52,36 @@ REACHED = {
         LABELS,
         lambda n: lstms(n)[0].recurrent_activation is keras.activations.hard_sigmoid,
     ),
-    "dropout": (
-        {"dropout": 0.25, "dense": (4,)},
+    "dropout": ({"dropout": 0.25}, LABELS, lambda n: lstms(n)[0].dropout == 0.25),
+    "dense_dropout": (
+        {"dense_dropout": 0.25, "dense": (4,)},
         LABELS,
-        lambda n: (
-            lstms(n)[0].dropout == 0.25
-            and {one.rate for one in layers_of(n, keras.layers.Dropout)} == {0.25}
-        ),
+        lambda n: [one.rate for one in layers_of(n, keras.layers.Dropout)] == [0.25, 0.25],
+    ),
+    "noise": (
+        {"noise": 0.1},
+        LABELS,
+        lambda n: layers_of(n, keras.layers.GaussianNoise)[0].stddev == 0.1,
+    ),
+    "convolution": (
+        {"convolution": (6, 5)},
+        LABELS,
+        lambda n: [one.filters for one in layers_of(n, keras.layers.Conv1D)] == [6, 5],
+    ),
+    "kernel_size": (
+        {"convolution": (6,), "kernel_size": 3},
+        LABELS,
+        lambda n: layers_of(n, keras.layers.Conv1D)[0].kernel_size == (3,),
+    ),
+    "strides": (
+        {"convolution": (6,), "strides": 3},
+        LABELS,
+        lambda n: layers_of(n, keras.layers.Conv1D)[0].strides == (3,),
+    ),
+    "statistics": (
+        {"statistics": True},
+        LABELS,
+        lambda n: n.get_layer("statistics").input.shape == (None, 5 * 3),
     ),
     "recurrent_dropout": (
         {"recurrent_dropout": 0.25},
@@ -130,7 +153,7 @@ def random_inputs(shapes, count=2, seed=0):
 
 def answer(network, inputs):
     given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    return keras.ops.convert_to_numpy(network(given, training=False))
+    return network.predict_on_batch(given)
 
 
 def invariant(network, shapes):
@@ -150,7 +173,7 @@ def test_every_setting_reaches_the_layers(name):
     assert reached(build(shapes, settings(**given)))
 
 
-@pytest.mark.parametrize("name", ["activation", "recurrent_activation", "recurrent_dropout", "l1"])
+@pytest.mark.parametrize("name", ["activation", "recurrent_activation", "dropout", "l1"])
 @pytest.mark.parametrize("units", [(3,), (3, 2)])
 def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
     given, _, _ = REACHED[name]
@@ -159,7 +182,7 @@ def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
         value = {
             "activation": lambda cell: cell.activation.__name__,
             "recurrent_activation": lambda cell: cell.recurrent_activation.__name__,
-            "recurrent_dropout": lambda cell: cell.recurrent_dropout,
+            "dropout": lambda cell: cell.dropout,
             "l1": lambda cell: round(float(cell.kernel_regularizer.l1), 6),
         }[name](layer.cell)
         assert value == given[name], layer.name
@@ -172,6 +195,12 @@ def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
         (WINDOW, {"normalization": "batch"}),
         (WINDOW, {"pooling": "mean"}),
         (WINDOW, {"dense": (4,)}),
+        (WINDOW, {"kind": "stack", "noise": 0.1}),
+        (WINDOW, {"kind": "stack", "convolution": (4,)}),
+        (WINDOW, {"kind": "stack", "statistics": True}),
+        (WINDOW, {"noise": 0.1}),
+        (WINDOW, {"convolution": (4,)}),
+        (WINDOW, {"statistics": True}),
         (LABELS, {"segment": 4}),
         (LABELS, {"subtract": "last"}),
         (LABELS, {"kind": "segments"}),
@@ -188,17 +217,25 @@ def test_an_activation_that_keras_does_not_have_is_refused_by_name(key):
         build(LABELS, settings(**{key: "sigmoyd"}))
 
 
-@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_padding_never_changes_the_answer(pooling, bidirectional, normalization):
+PADDED = [
+    {"pooling": pooling, "bidirectional": both}
+    for pooling in ("last", "mean", "max", "attention")
+    for both in (False, True)
+]
+PADDED += [
+    {"normalization": kind, "pooling": "max", "bidirectional": True, "units": (3, 2)}
+    for kind in ("batch", "layer")
+]
+PADDED += [
+    {"pooling": "mean-max", "convolution": (4,), "kernel_size": 3, "strides": 2},
+    {"statistics": True, "convolution": (4,), "kernel_size": 4, "strides": 3},
+]
+
+
+@pytest.mark.parametrize("given", PADDED, ids=lambda given: "-".join(map(str, given.values())))
+def test_padding_never_changes_the_answer(given):
     keras.utils.set_random_seed(0)
-    network = build(
-        LABELS,
-        settings(
-            units=(3, 2), pooling=pooling, bidirectional=bidirectional, normalization=normalization
-        ),
-    )
+    network = build(LABELS, settings(**given))
     # Normalisation that has learnt something must not turn the padding into something.
     for layer in layers_of(network, keras.layers.BatchNormalization):
         layer.moving_mean.assign(layer.moving_mean + 0.3)
@@ -234,8 +271,12 @@ SHAPES = {
     "static only": Shapes({"past": (7, 3), "static": (2,)}, (5, 3, 2)),
 }
 
-@pytest.mark.parametrize("given", [{}, {"segment": 3}, {"segment": 50}, {"units": (4, 3)}])
-@pytest.mark.parametrize("name", SHAPES)
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [*((name, {}) for name in SHAPES), ("static only", {"segment": 3})]
+    + [("odd lookback and horizon", {"segment": 50}), ("known ahead", {"units": (4, 3)})],
+)
 def test_segments_answer_every_step_target_and_quantile(name, given):
     shapes = SHAPES[name]
     network = build(shapes, settings(**given))
@@ -279,10 +320,8 @@ def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path):
     """In a process that has Keras and NumPy and could not import gatewise if it tried."""
     built = {
         "labels": (LABELS, settings(pooling="attention", bidirectional=True, units=(3, 2))),
-        "max": (LABELS, settings(pooling="max", normalization="layer", dense=(4,), l2=0.1)),
-        "mean": (LABELS, settings(pooling="mean", normalization="batch", dropout=0.2)),
-        "segments": (SHAPES["everything known"], settings()),
-        "odd": (SHAPES["odd lookback and horizon"], settings(units=(3, 2), segment=2)),
+        "max": (LABELS, settings(pooling="max", normalization="batch", dense=(4,), l2=0.1)),
+        "segments": (SHAPES["everything known"], settings(units=(3, 2), segment=2)),
         "stack": (SHAPES["everything known"], settings(kind="stack", recurrent_dropout=0.1)),
     }
     for name, (shapes, chosen) in built.items():
@@ -307,7 +346,7 @@ for name in sys.argv[3:]:
     kept = dict(np.load(f"{sys.argv[2]}/{name}.npz"))
     wanted = kept.pop("answer")
     given = kept if len(kept) > 1 else next(iter(kept.values()))
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(network(given)), wanted, name)
+    np.testing.assert_array_equal(network.predict_on_batch(given), wanted, name)
 assert "gatewise" not in sys.modules
 print("opened", *sys.argv[3:])
 """

@@ -16,7 +16,10 @@ PLAIN = from_mapping({"task": {"name": "classify"}})
 
 def walks(count=12, classes=("a", "b"), *, lengths=(4, 9), columns=2, seed=0):
     random = np.random.default_rng(seed)
-    arrays = [random.normal(size=(random.integers(*lengths), columns)) + k % len(classes) for k in range(count)]
+    arrays = [
+        random.normal(size=(random.integers(*lengths), columns)) + k % len(classes)
+        for k in range(count)
+    ]
     return from_arrays(arrays, labels=np.array([classes[k % len(classes)] for k in range(count)]))
 
 
@@ -92,7 +95,12 @@ def test_a_label_that_training_did_not_know_is_refused_by_name():
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("task", "horizon", 3), ("task", "lookback", 3), ("task", "season", 3), ("data", "static", ("x",))],
+    [
+        ("task", "horizon", 3),
+        ("task", "lookback", 3),
+        ("task", "season", 3),
+        ("data", "static", ("x",)),
+    ],
 )
 def test_settings_of_forecast_are_not_passed_over_in_silence(section, key, value):
     with pytest.raises(ConfigError, match=rf"{section}\.{key} is for forecast"):
@@ -127,9 +135,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     logits = 2 * random.normal(size=(3000, 3))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = (chances.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
-    sequences = from_arrays(
-        list(random.normal(size=(3000, 2, 1))), labels=labels.astype(str)
-    )
+    sequences = from_arrays(list(random.normal(size=(3000, 2, 1))), labels=labels.astype(str))
     preparation, _ = classify.prepare(sequences, PLAIN)
     some = classify.examples(sequences, preparation, PLAIN, "validation")
     overconfident = (logits * true_temperature).astype(np.float32)

@@ -23,7 +23,9 @@ def series(values=None, *, step="1d", columns=("y",), **known):
     values = waves() if values is None else values
     listed = values if isinstance(values, list) else [values]
     made = from_arrays(listed, columns=columns, **known)
-    times = np.concatenate([np.datetime64("2020-01-01", "us") + DAY * np.arange(len(one)) for one in listed])
+    times = np.concatenate(
+        [np.datetime64("2020-01-01", "us") + DAY * np.arange(len(one)) for one in listed]
+    )
     return replace(made, times=times.astype("M8[us]"), step=step)
 
 
@@ -155,9 +157,7 @@ def test_covariates_are_read_where_they_are_known():
 
 
 def test_static_values_are_told_with_every_window():
-    chosen = experiment(
-        data={"static": ["size", "place"]}, preparation={"calendar": ["none"]}
-    )
+    chosen = experiment(data={"static": ["size", "place"]}, preparation={"calendar": ["none"]})
     sequences = series([waves(20), waves(20, seed=1)])
     sequences = replace(
         sequences, static={"size": np.array([1.0, 3.0]), "place": np.array(["sea", "hill"])}
@@ -248,7 +248,9 @@ def test_rows_known_ahead_are_used_and_too_few_are_refused():
 
 def test_a_series_shorter_than_the_lookback_is_refused_by_name():
     preparation, _ = forecast.prepare(series(), experiment())
-    with pytest.raises(DataError, match="'0' has 5 steps with a target, and the network looks back 8"):
+    with pytest.raises(
+        DataError, match="'0' has 5 steps with a target, and the network looks back 8"
+    ):
         forecast.ahead(series(waves(5)), preparation)
 
 

@@ -126,7 +126,9 @@ def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) 
         return settings
     words = {"label": "the label", "time": "the time", "id": "the name of the sequence"}
     notes.append(f"the column {column!r} is taken as {words[role]}")
-    return replace(settings, **{role: (column,) if role == "id" else column})
+    if role == "id":
+        return replace(settings, id=(column,))
+    return replace(settings, label=column) if role == "label" else replace(settings, time=column)
 
 
 def _free(table: Table, settings: DataSettings) -> list[str]:
@@ -171,7 +173,9 @@ def _id(table: Table, settings: DataSettings) -> str:
     return _known_as(_free(table, settings), IDS)
 
 
-def _layout(table: Table, settings: DataSettings, kinds: Kinds, *, task: str) -> str:
+def _layout(
+    table: Table, settings: DataSettings, kinds: Kinds, *, task: str
+) -> Literal["long", "wide"]:
     free = _free(table, settings)
     if any(kinds[one] == "list" for one in [*free, *named(settings)] if one in kinds):
         return "wide"

@@ -108,6 +108,13 @@ def path_of(name: str) -> Path:
     return _shipped(_known(name).file)
 
 
+def located(data: Any) -> Any:
+    """The file of a shipped data set where `data` is its name and no file of that name is there."""
+    if isinstance(data, str) and data in DATASETS and not Path(data).exists():
+        return path_of(data)
+    return data
+
+
 def settings_of(name: str) -> dict[str, dict[str, Any]]:
     """Its settings, with `data.path` and `data.test` as paths on this machine.
 

@@ -79,6 +79,14 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
     )
 
 
+def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
+    """Whether this column of a table holds texts, which cannot be forecast."""
+    opened = _open(settings, source, "classify")
+    if isinstance(opened, Arrays):
+        return False
+    return tables.kinds(opened, settings.missing_values).get(column) == "text"
+
+
 def _open(settings: DataSettings, source: Any, task: str) -> Table | Arrays:
     if source is None and not settings.path:
         raise ConfigError("There are no data to read. Give a path, or set data.path.")

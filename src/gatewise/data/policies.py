@@ -122,7 +122,7 @@ def _ends(sequences: Sequences, settings: DataSettings, origin: Origin) -> Array
         return sequences.stops
     targets = [sequences.columns.index(one) for one in settings.target]
     observed = ~np.isnan(sequences.values[:, targets]).all(axis=1)
-    steps = np.where(observed, np.arange(1, len(observed) + 1), 0)
+    steps = np.where(observed, np.arange(1, len(sequences.values) + 1), 0)
     ends = np.maximum.reduceat(steps, sequences.starts)
     empty = ends <= sequences.starts
     if empty.any():

@@ -122,9 +122,9 @@ def load(
     _crop(loaded)
     for place, name in enumerate(wanted):
         if name in levels:
-            cells = loaded.codes.pop(f"level {name}").astype(np.float64)
-            cells[cells < 0] = np.nan
-            loaded.values[:, place] = cells
+            codes = loaded.codes.pop(f"level {name}").astype(np.float64)
+            codes[codes < 0] = np.nan
+            loaded.values[:, place] = codes
     return loaded, notes
 
 

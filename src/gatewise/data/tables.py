@@ -388,7 +388,7 @@ def kinds(table: Table, missing: Sequence[str]) -> dict[str, str]:
     return found
 
 
-KINDS_OF_TYPE = {
+KINDS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
     "number": lambda dtype: dtype.is_numeric(),
     "truth": lambda dtype: dtype == pl.Boolean,
     "time": lambda dtype: dtype == pl.Date or isinstance(dtype, pl.Datetime),
@@ -399,7 +399,8 @@ KINDS_OF_TYPE = {
 
 
 def _kind(cells: pl.Series, missing: Sequence[str]) -> str:
-    told = next((kind for kind, fits in KINDS_OF_TYPE.items() if fits(cells.dtype)), "other")
+    dtype = cells.dtype
+    told = next((kind for kind, fits in KINDS_OF_TYPE.items() if fits(dtype)), "other")
     if told != "text":
         return told
     texts = cells.to_frame().select(as_text(cells.name, cells.dtype, missing)).to_series()

@@ -223,11 +223,13 @@ def _on_calendar(times: Array, starts: Array) -> bool:
 
 
 def _monthday(times: Array) -> Array:
-    return (times.astype("M8[D]") - times.astype("M8[M]").astype("M8[D]")).astype(np.int64) + 1
+    day: Array = (times.astype("M8[D]") - times.astype("M8[M]").astype("M8[D]")).astype(np.int64)
+    return day + 1
 
 
 def _days_in(months: Array) -> Array:
-    return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
+    days: Array = ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
+    return days
 
 
 def _written(unit: int) -> str:

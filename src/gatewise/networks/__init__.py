@@ -23,7 +23,7 @@ def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None)
     """The network for these shapes: the user's own, the one named, or the task's default.
 
     Raises:
-        ConfigError: the user's own file or function cannot be used, or its model does not fit the shapes.
+        ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
     """
     _check_names(settings)
     own = own or (_from_file(settings.build) if settings.build else None)

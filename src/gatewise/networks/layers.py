@@ -1,4 +1,4 @@
-"""The pieces that networks share: LSTM layers as the settings ask, pooling over steps, dense layers."""
+"""The pieces that networks share: LSTM layers as the settings ask, pooling, dense layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def lstm(
 
 
 def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:
-    """Stacked LSTMs over x [batch, steps, features], then a vector a sequence, [batch, features]."""
+    """Stacked LSTMs over x [batch, steps, features], pooled to [batch, features]."""
     units = settings.units or DEFAULT_UNITS
     for number, size in enumerate(units, 1):
         sequences = number < len(units) or settings.pooling != "last"
@@ -68,7 +68,7 @@ def pool(x: Any, how: str, mask: Any) -> Any:
 
 
 def only(x: Any, mask: Any, otherwise: float) -> Any:
-    """x where the mask is true, `otherwise` elsewhere."""
+    """Of x what the mask lets through, `otherwise` elsewhere."""
     return x if mask is None else ops.where(ops.expand_dims(mask, -1), x, otherwise)
 
 
@@ -98,9 +98,9 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
 
 
 def statistics(x: Any, mask: Any) -> Any:
-    """Mean, deviation, least, greatest and mean absolute change of each column, normalised.
+    """Mean, deviation, least, greatest and mean absolute change of each column; and the length.
 
-    [batch, steps, columns] to [batch, 5 * columns].
+    [batch, steps, columns] to [batch, 5 * columns], and one more where lengths differ; normalised.
     """
     mean = pool(x, "mean", mask)
     apart = only(ops.square(x - ops.expand_dims(mean, 1)), mask, 0.0)
@@ -114,6 +114,8 @@ def statistics(x: Any, mask: Any) -> Any:
         ops.max(only(x, mask, -1e9), axis=1),
         ops.sum(only(change, both, 0.0), axis=1) / steps,
     ]
+    if mask is not None:
+        found.append(steps)
     return layers.BatchNormalization(name="statistics")(ops.concatenate(found, axis=-1))
 
 

@@ -15,7 +15,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> Any:
-    """The pinball loss over the quantiles, or the Keras loss named, on [batch, horizon, targets, 1]."""
+    """The pinball loss over the quantiles, or the Keras loss named; truth has a last axis of 1."""
     if settings.loss != "auto":
         return _named(settings.loss)
     levels = ops.convert_to_tensor(quantiles, dtype="float32")
@@ -63,7 +63,7 @@ def classify_loss(settings: TrainingSettings, classes: int) -> Any:
 
 
 def _named(name: str) -> Any:
-    """Keras's loss of this name ("mae", "huber", "CategoricalHinge"), unreduced, reading logits if it can."""
+    """Keras's loss of this name ("mae", "CategoricalHinge"), unreduced, of logits if it can."""
     try:
         found = keras.losses.get(name)
     except ValueError:

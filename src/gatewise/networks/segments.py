@@ -1,4 +1,4 @@
-"""The forecasting default: an LSTM over segments of the window that decodes the whole horizon at once.
+"""The forecasting default: an LSTM over segments that decodes the whole horizon at once.
 
 After SegRNN (Lin et al. 2023, arXiv:2308.11200), with an LSTM in place of its GRU: every window is
 measured from its last value; one LSTM step reads a whole segment; each target goes through the same
@@ -61,7 +61,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     ahead = layers.Dense(width * quantiles, name="steps_ahead")(decoded)
     ahead = ops.reshape(ahead, (-1, targets, count * width, quantiles))[:, :, :horizon]
     if settings.linear:
-        # Zeros: training begins at the LSTM's answer and takes from the line what helps (docs/log.md).
+        # Zeros: training begins at the LSTM's answer, takes from the line what helps (docs/log.md).
         straight = layers.Dense(horizon * quantiles, kernel_initializer="zeros", name="linear")
         window = ops.transpose(past, (0, 2, 1))  # [batch, targets, lookback]
         ahead = ahead + ops.reshape(straight(window), (-1, targets, horizon, quantiles))
@@ -72,11 +72,12 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
 
 
 def _with_state(units: int, settings: NetworkSettings, name: str) -> keras.layers.Layer:
-    """The LSTM that is asked for its final state; its answer is dropped out instead of its input."""
+    """The LSTM that is asked for its final state."""
     return layers.LSTM(
         units,
         activation=settings.activation,
         recurrent_activation=settings.recurrent_activation,
+        dropout=settings.dropout,
         recurrent_dropout=settings.recurrent_dropout,
         kernel_regularizer=regularizer(settings),
         recurrent_regularizer=regularizer(settings),
@@ -88,7 +89,15 @@ def _with_state(units: int, settings: NetworkSettings, name: str) -> keras.layer
 def _refuse(settings: NetworkSettings) -> None:
     """A setting that this network has no place for is not passed over in silence."""
     plain = NetworkSettings()
-    for key in ("bidirectional", "normalization", "pooling", "dense", "noise", "convolution", "statistics"):
+    for key in (
+        "bidirectional",
+        "normalization",
+        "pooling",
+        "dense",
+        "noise",
+        "convolution",
+        "statistics",
+    ):
         if getattr(settings, key) != getattr(plain, key):
             raise ConfigError(
                 f"network.{key} has no place in network.kind = segments; use kind = stack."
@@ -101,7 +110,7 @@ def _apart(x: Any) -> Any:
 
 
 def _cut(x: Any, width: int) -> Any:
-    """The last axis in segments, filled up in front with zeros: [rows, k, steps] to [rows, k * n, width]."""
+    """[rows, k, steps] to [rows, k * n, width]: segments, filled up in front with zeros."""
     steps = x.shape[-1]
     short = -steps % width
     if short:
@@ -123,13 +132,14 @@ def _shared(x: Any, targets: int) -> Any:
 
 
 def _places(inputs: dict[str, Any], past: Any, shape: tuple[int, int, int], width: int) -> Any:
-    """What the decoder reads for each segment ahead: where it is, which target, what is known of it."""
+    """What the decoder reads for each segment ahead: its place, target, and what is known of it."""
     count, targets, units = shape
     size = units if targets == 1 else units - units // 2
     # Keras has no layer for "0, 1, 2, ... in every row of the batch"; a running sum of ones is one.
     flat = ops.reshape(ops.transpose(past, (0, 2, 1))[:, :, :1], (-1, 1))  # [batch * targets, 1]
     ahead = ops.cumsum(ops.ones_like(ops.repeat(flat, count, axis=1)), axis=1) - 1
-    # Unit variance, as in the paper's code: Keras's own small numbers leave the places too alike to learn from.
+    # Unit variance, as in the paper's code: Keras's own small numbers leave the places too
+    # alike to learn from.
     wide = keras.initializers.RandomNormal(stddev=1.0)
     found = layers.Embedding(count, size, embeddings_initializer=wide, name="place")(ahead)
     if targets > 1:

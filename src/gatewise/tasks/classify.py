@@ -65,8 +65,8 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     texts = [name for name in train.columns if name in train.levels]
     if texts:
         raise DataError(
-            f"{train.source}: column '{texts[0]}' holds texts; classify reads numbers. Leave it out of "
-            "data.features."
+            f"{train.source}: column '{texts[0]}' holds texts; classify reads numbers. Leave "
+            "it out of data.features."
         )
     image = train.values.dtype == np.uint8
     kind = ("minmax" if image else "standard") if settings.scale == "auto" else settings.scale
@@ -85,8 +85,8 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         ]
         if constant and settings.constant == "error":
             raise DataError(
-                f"{train.source}: column '{constant[0]}' never changes in the training part. Take it "
-                "out, or set preparation.constant = drop."
+                f"{train.source}: column '{constant[0]}' never changes in the training part. "
+                "Take it out, or set preparation.constant = drop."
             )
         used = tuple(name for name in train.columns if name not in constant)
         if constant:
@@ -158,9 +158,10 @@ def _positions(sequences: Sequences, preparation: Preparation) -> Array:
     if len(strange):
         name = sequences.labels[strange[0]]
         raise DataError(
-            f"{sequences.source}: sequence '{sequences.ids[strange[0]]}' has the label '{name}', which does "
-            f"not occur in training (known: {', '.join(preparation.classes[:10])}). Leave its "
-            "sequences out, or train with some of them."
+            f"{sequences.source}: sequence '{sequences.ids[strange[0]]}' has the label "
+            f"'{name}', which does not occur in training (known: "
+            f"{', '.join(preparation.classes[:10])}). Leave its sequences out, or train "
+            "with some of them."
         )
     return found.astype(np.int32)
 
@@ -227,7 +228,7 @@ def fit_baselines(
 def make_baselines(
     state: Mapping[str, Any], preparation: Preparation, train: Examples | None
 ) -> list[Baseline]:
-    """The most frequent class, logistic regression on summaries, and, with train at hand, the nearest neighbour."""
+    """The most frequent class, logistic regression, and, with train at hand, nearest neighbour."""
     frequencies = np.array(state["majority"])
     fitted = baselines.Logistic(
         np.array(state["logistic"]["coefficients"]),
@@ -290,7 +291,8 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
     _, clusters = np.unique(whole, return_inverse=True)
 
     def right(given: Array) -> Array:
-        return (given.argmax(axis=1) == actual).astype(np.float64)
+        hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
+        return hits
 
     def by_class(given: Array) -> Array:
         """Hits, answers and occurrences of each class, [sequences, 3 * classes]."""
@@ -301,7 +303,8 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
         hits, answered, occurring = np.split(sums, 3, axis=-1)
         met = answered + occurring > 0
         f1 = 2 * hits / np.where(met, answered + occurring, 1)
-        return f1.sum(axis=-1) / met.sum(axis=-1)
+        mean: Array = f1.sum(axis=-1) / met.sum(axis=-1)
+        return mean
 
     return [
         mean_measure("accuracy", right, clusters, higher=True),

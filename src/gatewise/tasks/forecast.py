@@ -56,7 +56,8 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         not 0 < q < 1 for q in task.quantiles
     ):
         raise ConfigError(
-            f"task.quantiles wants rising numbers between 0 and 1. Received: {list(task.quantiles)}."
+            f"task.quantiles wants rising numbers between 0 and 1. "
+            f"Received: {list(task.quantiles)}."
         )
     train = split_by_time(sequences, experiment.split, horizon=task.horizon).train
     shortest = int(np.median(train.lengths))
@@ -69,8 +70,8 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         room = max(1, (shortest - task.horizon) // 2)
         task = replace(task, lookback=min(wanted, room))
         notes.append(
-            f"The lookback was not given: {task.lookback} steps (two seasons or two horizons, as far as "
-            "the series allow)."
+            f"The lookback was not given: {task.lookback} steps (two seasons or two "
+            "horizons, as far as the series allow)."
         )
     experiment = replace(experiment, task=task)
     return _settle_training(experiment, train), notes
@@ -170,13 +171,13 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         "standard" if settings.scale == "auto" else settings.scale,
         "series" if by == "auto" else by,
     )
-    # The scale knows every column so that it needs no names; texts have codes, which it leaves alone.
+    # The scale knows every column so that it needs no names; codes of texts it leaves alone.
     constant = _constant(train, tuple(name for name in numbers if name not in data.target))
     never = _constant(train, data.target)
     if never:
         raise DataError(
-            f"{train.source}: the target '{never[0]}' never changes in the training part, so there is "
-            "nothing to learn. Choose another --target, or give more data."
+            f"{train.source}: the target '{never[0]}' never changes in the training part, so "
+            "there is nothing to learn. Choose another --target, or give more data."
         )
     notes = []
     if experiment.training.loss != "auto":
@@ -185,8 +186,8 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         )
     if constant and settings.constant == "error":
         raise DataError(
-            f"{train.source}: column '{constant[0]}' never changes in the training part. Take it out, or "
-            "set preparation.constant = drop."
+            f"{train.source}: column '{constant[0]}' never changes in the training part. "
+            "Take it out, or set preparation.constant = drop."
         )
     if constant and settings.constant == "drop":
         numbers = tuple(name for name in numbers if name not in constant)
@@ -221,8 +222,8 @@ def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
     found = []
     for name in names:
         column = train.columns.index(name)
-        low = min(np.nanmin(steps[:, column]) for steps in train)
-        high = max(np.nanmax(steps[:, column]) for steps in train)
+        low = np.fmin.reduce([np.fmin.reduce(steps[:, column]) for steps in train])
+        high = np.fmax.reduce([np.fmax.reduce(steps[:, column]) for steps in train])
         if low == high:
             found.append(name)
     return tuple(found)
@@ -231,6 +232,11 @@ def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
 def _calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
     timed = train.times is not None and train.times.dtype.kind == "M"
     if wanted != ("auto",):
+        if "auto" in wanted or ("none" in wanted and len(wanted) > 1):
+            raise ConfigError(
+                f"preparation.calendar wants auto or none alone, or names. "
+                f"Received: {list(wanted)}."
+            )
         names = tuple(name for name in wanted if name != "none")
         if names and not timed:
             raise ConfigError(
@@ -244,9 +250,14 @@ def _calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
         for start, stop in zip(train.starts, train.stops, strict=True)
     )
     unit = train.step.lstrip("0123456789")
-    names = {"s": ("hour",), "m": ("hour", "weekday"), "h": ("hour", "weekday"), "d": ("weekday",)}
+    by_unit: dict[str, tuple[str, ...]] = {
+        "s": ("hour",),
+        "m": ("hour", "weekday"),
+        "h": ("hour", "weekday"),
+        "d": ("weekday",),
+    }
     # A year is learnt only from data that shows it at least twice.
-    return names.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
+    return by_unit.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
 
 
 def examples(
@@ -265,8 +276,10 @@ def examples(
 
 
 def window_examples(cut: Windows, preparation: Preparation) -> Examples:
-    """Inputs `past` [n, lookback, targets] and, where there are any, `covariates` [n, lookback, features],
-    `future` [n, horizon, features] and `static` [n, features]; targets [n, horizon, targets, 1].
+    """Inputs by name, and targets [n, horizon, targets, 1].
+
+    `past` [n, lookback, targets] and, where there are any, `covariates` [n, lookback, features],
+    `future` [n, horizon, features] and `static` [n, features].
     """
     sequences = cut.sequences
     centre, spread = preparation.scale.rows(sequences, cut.origins)  # [sequences, columns]
@@ -338,10 +351,10 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
 
 
 def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
-    """Widen (or narrow) each interval until it covers the validation part as it should, step by step.
+    """Widen (or narrow) each interval until it covers the validation part as it should.
 
-    Conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), pooled over windows and targets. With
-    fewer than 20 windows the intervals stay as the network says them.
+    Conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), pooled over windows
+    and targets. With fewer than 20 windows the intervals stay as the network says them.
     """
     levels = preparation.quantiles
     if len(levels) < 2 or len(some) < FEWEST_TO_CALIBRATE:
@@ -528,7 +541,7 @@ def _mase_scale(some: Examples, preparation: Preparation) -> Array:
 def score(
     given: Array, some: Examples, preparation: Preparation, experiment: Experiment
 ) -> dict[str, float]:
-    """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL and the outermost interval's coverage."""
+    """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL and the widest interval's coverage."""
     actual = truth(some, preparation)
     scale = _mase_scale(some, preparation)
     if experiment.evaluation.scaled:
@@ -551,7 +564,7 @@ def score(
 
 
 def measures(some: Examples, preparation: Preparation, experiment: Experiment) -> list[Measure]:
-    """Errors of each origin; origins less than a horizon apart share a cluster, for their errors do.
+    """Errors of each origin; origins less than a horizon apart share a cluster.
 
     Many series or targets are compared by their scaled errors, that the largest does not decide
     alone.
@@ -565,14 +578,16 @@ def measures(some: Examples, preparation: Preparation, experiment: Experiment) -
     prefix = "scaled " if scaled and not experiment.evaluation.scaled else ""
 
     def absolute(given: Array) -> Array:
-        return np.abs((actual - point(given, preparation)) / size).mean(axis=(1, 2))
+        errors: Array = np.abs((actual - point(given, preparation)) / size)
+        return np.asarray(errors.mean(axis=(1, 2)))
 
     def squared(given: Array) -> Array:
-        return np.square((actual - point(given, preparation)) / size).mean(axis=(1, 2))
+        errors: Array = np.square((actual - point(given, preparation)) / size)
+        return np.asarray(errors.mean(axis=(1, 2)))
 
     def quantile(given: Array) -> Array:
         losses = metrics.pinball(actual / size, given / size[..., None], preparation.quantiles)
-        return 2 * losses.mean(axis=(1, 2, 3))
+        return np.asarray(2 * losses.mean(axis=(1, 2, 3)))
 
     sequence, origins = of.places(np.arange(len(of)))
     stretch = (origins - of.origins[sequence]) // of.horizon
@@ -661,8 +676,9 @@ def _shown(
         times = None
         if sequences.times is not None:
             times = sequences.times[start:stop]
-            auto = "auto" if times.dtype.kind == "M" else None
-            times = (np.datetime_as_string(times, unit=auto) if auto else times.astype(str)).tolist()
+            dated = times.dtype.kind == "M"
+            texts: Any = np.datetime_as_string(times, unit="auto") if dated else times.astype(str)
+            times = texts.tolist()
         values = sequences.values[start:stop, column].astype(float).tolist()
         back = int(origins[0]) - start
         shown.append(
@@ -685,7 +701,7 @@ def _shown(
 
 
 def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
-    """One row for each step forecast: id, origin, time (or step), target, quantiles, truth where known."""
+    """A row for each step forecast: id, origin, time or step, target, quantiles, known truth."""
     of = some.of
     assert isinstance(of, Windows)
     sequences = of.sequences
@@ -724,8 +740,8 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
         now = int(filled[-1]) + 1 if len(filled) else 0
         if now < preparation.lookback:
             raise DataError(
-                f"{sequences.source}: sequence '{sequences.ids[k]}' has {now} steps with a target, and the "
-                f"network looks back {preparation.lookback}. Give it more of its past."
+                f"{sequences.source}: sequence '{sequences.ids[k]}' has {now} steps with a target, "
+                f"and the network looks back {preparation.lookback}. Give it more of its past."
             )
         future = np.full((horizon, steps.shape[1]), np.nan)
         given = min(horizon, len(steps) - now)
@@ -733,8 +749,9 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
         known = preparation.positions(preparation.known)
         if len(known) and not np.isfinite(future[:, known]).all():
             raise DataError(
-                f"{sequences.source}: sequence '{sequences.ids[k]}' needs {horizon} rows after its last "
-                f"target with {', '.join(preparation.known)} filled in (they are known ahead), and has {given}."
+                f"{sequences.source}: sequence '{sequences.ids[k]}' needs {horizon} rows after its "
+                f"last target with {', '.join(preparation.known)} filled in (they are known "
+                f"ahead), and has {given}."
             )
         future[:, targets] = np.nan
         tables.append(np.concatenate([steps[:now].astype(np.float64), future]))
@@ -760,27 +777,27 @@ def following(times: Array, step: str, count: int) -> Array:
     """
     ahead = np.arange(1, count + 1)
     if times.dtype.kind != "M":
-        return times[-1] + int(step.rstrip("i") or 1) * ahead
+        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * ahead)
     unit = step.lstrip("0123456789")
     number = int(step.removesuffix(unit) or 1)
     if unit in MONTHS:
         return _months_on(times, number * MONTHS[unit] * ahead)
     if unit:
-        gap = np.timedelta64(number, {"d": "D", "w": "W"}.get(unit, unit))
+        gap = np.array(number, dtype=f"m8[{unit.upper() if unit in ('d', 'w') else unit}]")
     else:  # irregular times: as far apart as they usually are
         gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
-    return (times[-1] + gap * ahead).astype("datetime64[us]")
+    return np.asarray(times[-1] + gap * ahead, dtype="datetime64[us]")
 
 
 def _months_on(times: Array, ahead: Array) -> Array:
-    """So many months after the last time, on the series' own day of the month, or the month's last."""
+    """So many months after the last time, on the series' own day of the month or the last."""
     days = times.astype("M8[D]")
     is_end = (days + 1).astype("M8[M]") > days.astype("M8[M]")
     months = days[-1].astype("M8[M]") + ahead
     ends = (months + 1).astype("M8[D]") - 1
     day = (days - days.astype("M8[M]")).max()
     wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
-    return (wanted + (times[-1] - days[-1])).astype("datetime64[us]")
+    return np.asarray(wanted + (times[-1] - days[-1]), dtype="datetime64[us]")
 
 
 TASK = Task(

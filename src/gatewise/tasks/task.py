@@ -1,4 +1,4 @@
-"""What a task has to say for itself. A new task is one file with one `Task`, and one entry in `TASKS`."""
+"""What a task says for itself: one file with one `Task`, and one entry in `TASKS`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def mean_measure(
 
 @dataclass(frozen=True)
 class Task:
-    """The steps in which tasks differ. Answers are arrays; what they hold is the task's own affair."""
+    """The steps in which tasks differ. Answers are arrays; what they hold is the task's affair."""
 
     name: str
     settle: Callable[

@@ -1,0 +1,191 @@
+"""The run folder: whole or not there, checked byte by byte, and nothing in it runs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise import artefact
+from gatewise.errors import ArtefactError, ConfigError
+
+FILES = [
+    "baselines.json",
+    "environment.json",
+    "history.csv",
+    "metrics.json",
+    "model.keras",
+    "predictions.csv",
+    "preparation.json",
+    "report.html",
+    "settings.toml",
+    "splits.json",
+]
+
+
+@pytest.fixture
+def copy(classify_run, tmp_path):
+    return Path(shutil.copytree(classify_run, tmp_path / "run"))
+
+
+def test_the_folder_holds_these_files_and_no_others(classify_run, forecast_run):
+    for run in (classify_run, forecast_run):
+        assert sorted(path.name for path in run.iterdir()) == sorted([*FILES, "manifest.json"])
+        listed = json.loads((run / "manifest.json").read_text())["files"]
+        assert sorted(listed) == FILES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_refused(copy, name):
+    path = copy / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match=f"{name} is not the file that was saved"):
+        gatewise.load(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_refused(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(ArtefactError, match=f"{name} is missing"):
+        gatewise.load(copy)
+
+
+def changed_manifest(folder, **values):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_newer_format_is_refused_with_the_version_to_install(copy):
+    changed_manifest(copy, format=artefact.FORMAT + 1, gatewise="9.9")
+    with pytest.raises(ArtefactError, match=r"reads up to 1\. Install gatewise 9\.9 or newer"):
+        gatewise.load(copy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "x", "files": {}}'])
+def test_a_damaged_manifest_is_refused(copy, content):
+    (copy / "manifest.json").write_text(content)
+    with pytest.raises(ArtefactError, match=r"manifest\.json is damaged"):
+        gatewise.load(copy)
+
+
+def test_a_manifest_that_leaves_a_file_out_is_refused(copy):
+    listed = json.loads((copy / "manifest.json").read_text())["files"]
+    changed_manifest(copy, files={k: v for k, v in listed.items() if k != "model.keras"})
+    with pytest.raises(ArtefactError, match=r"does not list model\.keras"):
+        gatewise.load(copy)
+
+
+def test_a_manifest_cannot_point_out_of_the_folder(copy, tmp_path):
+    (tmp_path / "secret").write_text("")
+    listed = json.loads((copy / "manifest.json").read_text())["files"]
+    changed_manifest(copy, files=listed | {"../secret": "0" * 64})
+    with pytest.raises(ArtefactError):
+        gatewise.load(copy)
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file", tmp_path / "nowhere"):
+        with pytest.raises(ArtefactError, match="is not a run folder"):
+            gatewise.load(place)
+
+
+def test_an_existing_folder_is_never_replaced_silently(copy, series_file):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(ConfigError, match="exists. Choose another -o, or give --overwrite"):
+        gatewise.train(series_file, output=copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_overwriting_replaces_run_folders_only(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="is not a run folder, so it is not replaced"):
+        artefact.check_free(tmp_path / "thesis", overwrite=True)
+
+
+def test_overwriting_leaves_the_new_run_and_nothing_else(copy, tmp_path):
+    with artefact.writing(copy, overwrite=True) as draft:
+        (draft / "new").write_text("new")
+    assert sorted(path.name for path in copy.iterdir()) == ["manifest.json", "new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_write_that_fails_leaves_the_old_run_as_it_was(copy, tmp_path):
+    with pytest.raises(OSError, match="no space"), artefact.writing(copy, overwrite=True) as draft:
+        (draft / "new").write_text("new")
+        raise OSError("no space")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    artefact.verify(copy)
+
+
+def test_a_write_that_is_killed_leaves_no_folder_with_the_runs_name(tmp_path):
+    program = """
+import os, signal, sys
+from pathlib import Path
+from gatewise import artefact
+with artefact.writing(Path(sys.argv[1]), overwrite=False) as draft:
+    (draft / "model.keras").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "run"], env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run").exists()
+    assert all(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+def test_a_parent_that_cannot_be_made_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        artefact.check_free(tmp_path / "file" / "run", overwrite=False)
+
+
+def test_nothing_is_pickled_and_no_layer_is_a_lambda(classify_run, forecast_run):
+    for run in (classify_run, forecast_run):
+        contents = {path.name: path.read_bytes() for path in run.iterdir()}
+        with zipfile.ZipFile(run / "model.keras") as archive:
+            contents |= {name: archive.read(name) for name in archive.namelist()}
+        for name, content in contents.items():
+            assert content[:1] != b"\x80", f"{name} begins as a pickle does"
+            assert not name.endswith((".pkl", ".pickle", ".npy", ".joblib"))
+        assert b"Lambda" not in contents["config.json"]
+        assert b"gatewise" not in contents["config.json"]
+
+
+def test_a_model_with_a_lambda_is_refused(copy):
+    steps = keras.Input((None, 3))
+    network = keras.Model(steps, keras.layers.Lambda(lambda x: x[:, -1])(steps))
+    network.save(copy / "model.keras")
+    artefact.seal(copy)
+    with pytest.raises(ArtefactError, match="Keras cannot open"):
+        gatewise.load(copy)
+
+
+def test_the_saved_model_opens_in_keras_with_its_default_options(forecast_run, classify_run):
+    for run in (forecast_run, classify_run):
+        network = keras.saving.load_model(run / "model.keras")
+        ours = gatewise.load(run).model
+        for left, right in zip(network.get_weights(), ours.get_weights(), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_the_settings_saved_are_all_of_them_resolved(forecast_run):
+    settings = gatewise.load(forecast_run).experiment
+    assert settings.data.target == ("load",)
+    assert settings.data.time == "day"
+    assert settings.task.lookback == 8
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path):
+    artefact.write_json(tmp_path / "x.json", {"a": [float("nan"), np.float32("inf"), np.int64(3)]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, None, 3]}

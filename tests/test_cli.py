@@ -1,0 +1,317 @@
+"""The command line: what it prints where, what it returns, and what it says to mistakes."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import polars as pl
+import pytest
+
+from gatewise import cli
+
+VERBS = ["train", "evaluate", "predict", "report", "datasets", "info"]
+SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.resamples=100"]
+
+
+@pytest.fixture
+def gatewise(monkeypatch, capsys):
+    """Run a command in this process: its status, standard output and standard error."""
+
+    def command(*given):
+        monkeypatch.setattr(sys, "argv", ["gatewise", *map(str, given)])
+        log = logging.getLogger("gatewise")
+        before = list(log.handlers)
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as error:
+            status = error.code or 0
+        finally:
+            log.handlers = before
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return command
+
+
+def new_process(*given, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "gatewise", *map(str, given)],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        **options,
+    )
+
+
+def test_help_names_every_verb_and_imports_no_framework():
+    program = (
+        "import sys; sys.argv = ['gatewise', '--help']\n"
+        "from gatewise import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'keras', 'jax', 'tensorflow', 'torch', 'numpy', 'polars', 'sklearn'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    for verb in VERBS:
+        assert f" {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(gatewise, verb):
+    status, out, _ = gatewise(verb, "--help")
+    assert status == 0
+    assert "Usage:" in out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["trian"],
+        ["train", "--epoch"],
+        ["train", "x.csv", "--epochs", "many"],
+        ["evaluate"],
+        ["predict", "run"],
+    ],
+)
+def test_wrong_usage_is_status_2(gatewise, wrong):
+    status, out, err = gatewise(*wrong)
+    assert status == 2
+    assert out == ""
+    assert "Usage:" in err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["train", "nowhere.csv"], "There is no file nowhere.csv"),
+        (["train"], "name a file, or a data set"),
+        (["train", "DATA", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
+        (["train", "DATA", "--set", "trainin.epochs=3"], "Did you mean 'training'?"),
+        (["train", "DATA", "--set", "epochs"], "section.key=value"),
+        (["train", "DATA", "--config", "nowhere.toml"], "There is no settings file nowhere.toml"),
+        (["train", "DATA", "--epochs", "-1"], "training.epochs must be at least 0"),
+        (["train", "DATA", "--target", "lod"], "Did you mean 'load'?"),
+        (["train", "DATA", "--task", "tag"], "There is no task 'tag'"),
+        (["predict", "nowhere", "DATA"], "nowhere is not a run folder"),
+        (["evaluate", "nowhere", "DATA"], "nowhere is not a run folder"),
+        (["report", "nowhere"], "nowhere is not a run folder"),
+        (["predict", "RUN", "DATA", "-o", "answers.xlsx"], ".csv, .parquet, .jsonl"),
+        (["predict", "RUN", "DATA", "-o", "/proc/nowhere/a.csv"], "cannot be written"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence_and_status_1(
+    gatewise, wrong, said, series_file, forecast_run
+):
+    places = {"DATA": series_file, "RUN": forecast_run}
+    status, out, err = gatewise(*(places.get(one, one) for one in wrong))
+    assert status == 1
+    assert out == ""
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("gatewise: ")
+    assert said in last
+    assert "Traceback" not in err
+
+
+def broken(**columns):
+    return pl.DataFrame({"day": [f"2023-01-{k:02}" for k in range(1, 29)], **columns}).write_csv()
+
+
+VALUES = [float(k % 7) for k in range(28)]
+FLAWS = {
+    "an empty file": ("", "is empty"),
+    "a header alone": ("day,load\n", "no rows"),
+    "one row": ("day,load\n2023-01-01,1.0\n", "too"),
+    "an empty cell": (broken(load=[None, *VALUES[1:]]), "empty cell"),
+    "a text for a number": (broken(load=["1", "oops", *map(str, VALUES[2:])]), "'oops'"),
+    "a constant target": (broken(load=[1.0] * 28), "never changes"),
+    "a doubled time": (
+        "day,load\n2023-01-01,1\n2023-01-01,2\n2023-01-02,3\n2023-01-03,3\n",
+        "comes twice",
+    ),
+    "one label": (
+        "id,x,label\n" + "".join(f"{k},{j},a\n" for k in range(9) for j in range(3)),
+        "'a'",
+    ),
+    "a label that occurs once": (
+        "id,x,label\n" + "".join(f"{k},{j},{'b' if k else 'a'}\n" for k in range(9) for j in "12"),
+        "'a'",
+    ),
+    "a label that changes": ("id,x,label\n1,2,a\n1,3,b\n2,2,b\n", "must not change"),
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_each_flaw_of_a_file_is_said_with_the_files_name(gatewise, tmp_path, flaw):
+    content, said = FLAWS[flaw]
+    path = tmp_path / "flawed.csv"
+    path.write_text(content)
+    status, _, err = gatewise("train", path, "--dry-run")
+    assert status == 1
+    assert "flawed.csv" in err
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 4, b"\x1f\x8b\x08\x00\x00\x00"])
+def test_a_file_that_is_no_text_is_refused(gatewise, tmp_path, content):
+    (tmp_path / "binary.csv").write_bytes(content)
+    status, _, err = gatewise("train", tmp_path / "binary.csv", "--dry-run")
+    assert status == 1
+    assert "binary.csv" in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_is_no_data(gatewise, tmp_path):
+    (tmp_path / "x.csv").mkdir()
+    status, _, err = gatewise("train", tmp_path / "x.csv")
+    assert status == 1
+    assert "is a folder" in err
+
+
+KEYS = {"task", "run", "metrics", "baselines", "verdict", "seconds", "engine"}
+VERDICT = {"metric", "against", "difference", "low", "high", "better"}
+
+
+def assert_contract(printed, task):
+    found = json.loads(printed)
+    assert printed.count("\n") == 1, "one object on one line, and nothing else"
+    assert found.keys() >= KEYS
+    assert found["verdict"].keys() >= VERDICT
+    assert found["verdict"]["better"] in (True, False, None)
+    assert found["task"] == task
+    assert all(scores.keys() == found["metrics"].keys() for scores in found["baselines"].values())
+    assert {"kind", "reason"} <= found["engine"].keys()
+    return found
+
+
+def test_train_prints_one_json_object_and_nothing_else_there(sequences_file, tmp_path):
+    """In a process of its own, where every note and warning goes where it goes for users."""
+    done = new_process("train", sequences_file, *SMALL, "--json", "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    found = assert_contract(done.stdout, "classify")
+    assert found["run"] == str(tmp_path / "run")
+    assert "The task was not given" in done.stderr
+    assert "epoch 2/2" in done.stderr
+
+
+def test_evaluate_prints_the_same_keys(gatewise, forecast_run, series_file):
+    status, out, _ = gatewise("evaluate", forecast_run, series_file, "--json")
+    assert status == 0
+    assert_contract(out, "forecast")
+
+
+def test_evaluate_shows_the_table_and_the_verdict(gatewise, forecast_run, series_file):
+    status, out, _ = gatewise("evaluate", forecast_run, series_file)
+    assert status == 0
+    for word in ("LSTM", "repeat last", "ridge on the window", "mae", "coverage", "The LSTM is"):
+        assert word in out
+
+
+def plan(gatewise, *given):
+    status, out, err = gatewise("train", *given, "--dry-run", "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_a_dry_run_shows_the_plan_and_makes_nothing(gatewise, series_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = plan(gatewise, series_file, *SMALL)
+    assert found["task"] == "forecast"
+    assert set(found["parts"]) == {"train", "validation", "test"}
+    assert found["parameters"] > 0
+    status, out, _ = gatewise("train", series_file, *SMALL, "--dry-run")
+    assert status == 0
+    assert "Nothing was trained" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_are_laid_over_each_other_in_order(gatewise, tmp_path):
+    (tmp_path / "run.toml").write_text(
+        "[task]\nhorizon = 5\nlookback = 20\n[training]\nepochs = 3\nseed = 1\nbatch_size = 64\n"
+    )
+    found = plan(
+        gatewise,
+        "seattle-weather",  # horizon 7 and lookback 28 of its own
+        *("--config", tmp_path / "run.toml"),
+        *("--set", "training.epochs=4", "--set", "training.seed=2"),
+        *("--seed", "3"),
+    )
+    settings = found["settings"]
+    assert settings["data"]["target"] == ["temp_max"], "the data set's own"
+    assert settings["task"]["horizon"] == 5, "the file is over the data set"
+    assert settings["training"]["batch_size"] == 64
+    assert settings["training"]["epochs"] == 4, "--set is over the file"
+    assert settings["training"]["seed"] == 3, "a flag is over --set"
+
+
+def test_a_target_of_labels_is_the_label(gatewise, sequences_file):
+    found = plan(gatewise, sequences_file, "--target", "label", *SMALL)
+    assert found["task"] == "classify"
+    assert found["settings"]["data"]["label"] == "label"
+
+
+def test_predict_prints_a_table_and_nothing_else_there(gatewise, classify_run, sequences_file):
+    status, out, _ = gatewise("predict", classify_run, sequences_file)
+    assert status == 0
+    found = pl.read_csv(out.encode())
+    assert found.height == 40
+    assert found.columns[:2] == ["id", "label"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "reader"),
+    [("csv", pl.read_csv), ("parquet", pl.read_parquet), ("jsonl", pl.read_ndjson)],
+)
+def test_predict_writes_the_kind_of_file_that_is_named(
+    gatewise, classify_run, sequences_file, tmp_path, ending, reader
+):
+    path = tmp_path / "new folder" / f"answers.{ending}"
+    status, out, err = gatewise("predict", classify_run, sequences_file, "-o", path)
+    assert status == 0
+    assert out == ""
+    assert "40 rows" in err
+    assert set(reader(path)["label"]) <= {"größer", "日本"}
+
+
+def test_an_existing_run_is_not_replaced(gatewise, classify_run, sequences_file):
+    status, _, err = gatewise("train", sequences_file, "-o", classify_run)
+    assert status == 1
+    assert "--overwrite" in err
+
+
+def test_report_writes_the_page_again(gatewise, classify_run, tmp_path):
+    copy = shutil.copytree(classify_run, tmp_path / "run")
+    status, out, _ = gatewise("report", copy)
+    assert status == 0
+    assert str(copy / "report.html") in out
+
+
+def test_datasets_and_info_speak_json_too(gatewise):
+    for verb, word in (("datasets", "japanese-vowels"), ("info", "keras")):
+        status, out, _ = gatewise(verb)
+        assert status == 0
+        assert word in out
+        status, out, _ = gatewise(verb, "--json")
+        assert word in json.loads(out)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(forecast_run, series_file):
+    command = f"{sys.executable} -m gatewise predict {forecast_run} {series_file}"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -n 0"], capture_output=True, text=True, env=os.environ
+    )
+    assert done.stderr == "", done.stderr
+
+
+def test_the_resolved_settings_of_a_run_are_a_settings_file(classify_run):
+    settings = tomllib.loads((classify_run / "settings.toml").read_text(encoding="utf-8"))
+    assert settings["data"]["label"] == "label"
+    assert settings["training"]["epochs"] == 2

@@ -1,0 +1,131 @@
+"""The estimators behave as scikit-learn's own."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import gatewise
+from gatewise import Classifier, Forecaster
+
+SMALL = {"units": (3,), "epochs": 2, "batch_size": 16}
+FEW = {"task": {"horizon": 3, "lookback": 6, "season": 1}}
+
+
+@pytest.fixture(scope="module")
+def waves():
+    """40 sequences of 8 steps; those with the label 10 lie higher than those with 9."""
+    random = np.random.default_rng(0)
+    y = np.array([9, 10] * 20)
+    return random.normal(size=(40, 8)) + 3.0 * (y == 10)[:, None], y
+
+
+@pytest.fixture(scope="module")
+def fitted(waves):
+    return Classifier(units=(4,), epochs=12, batch_size=8, learning_rate=0.05).fit(*waves)
+
+
+def test_labels_come_back_as_they_were_given(fitted, waves):
+    x, y = waves
+    assert fitted.classes_.tolist() == [9, 10]
+    assert fitted.predict(x).dtype == y.dtype
+    assert fitted.score(x, y) > 0.9
+
+
+def test_probabilities_are_in_the_order_of_the_classes(fitted, waves):
+    x, _ = waves
+    chances = fitted.predict_proba(x)
+    assert chances.shape == (40, 2)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    np.testing.assert_array_equal(fitted.classes_[chances.argmax(axis=1)], fitted.predict(x))
+
+
+def test_a_list_of_arrays_of_unequal_lengths_is_taken(fitted):
+    found = fitted.predict([np.zeros(3), np.full(12, 3.0)])
+    assert found.tolist() == [9, 10]
+
+
+def test_training_on_a_list_of_arrays_of_unequal_lengths():
+    random = np.random.default_rng(0)
+    x = [random.normal(size=(random.integers(3, 9), 2)) for _ in range(30)]
+    made = Classifier(**SMALL).fit(x, ["no", "yes"] * 15)
+    assert set(made.predict(x)) <= {"no", "yes"}
+
+
+def test_parameters_are_told_cloned_and_set():
+    made = Classifier(units=(5, 4), epochs=3, settings={"network": {"pooling": "mean"}})
+    assert made.get_params()["units"] == (5, 4)
+    copy = clone(made)
+    assert copy is not made
+    assert copy.get_params() == made.get_params()
+    assert copy.set_params(epochs=9).epochs == 9
+    assert clone(Forecaster(**SMALL)).get_params() == Forecaster(**SMALL).get_params()
+
+
+def test_the_defaults_are_settings_that_can_be_used():
+    assert Classifier()._experiment("classify").task.name == "classify"
+
+
+def test_a_pipeline_scales_first(waves):
+    x, y = waves
+    made = make_pipeline(StandardScaler(), Classifier(**SMALL)).fit(1000 * x, y)
+    assert made.predict(1000 * x).shape == (40,)
+
+
+def test_a_grid_search_tries_the_settings(waves):
+    x, y = waves
+    search = GridSearchCV(Classifier(**SMALL), {"units": [(2,), (3,)]}, cv=2, refit=False)
+    search.fit(x, y)
+    assert [one["units"] for one in search.cv_results_["params"]] == [(2,), (3,)]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("estimator", [Classifier(), Forecaster()])
+def test_what_was_not_fitted_says_so(estimator):
+    with pytest.raises(NotFittedError):
+        estimator.predict(np.zeros((3, 4)))
+
+
+def test_labels_and_sequences_must_be_as_many():
+    with pytest.raises(gatewise.DataError, match="X has 3 sequences and y 2 labels"):
+        Classifier().fit(np.zeros((3, 4)), ["a", "b"])
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(gatewise.ConfigError, match="Did you mean 'epochs'"):
+        Classifier(settings={"training": {"epoch": 3}}).fit(np.zeros((3, 4)), list("aba"))
+
+
+@pytest.fixture(scope="module")
+def tide():
+    return 5 + np.sin(np.arange(80) / 2)
+
+
+def test_one_series_gives_a_number_for_each_step_ahead(tide):
+    made = Forecaster(**SMALL, settings=FEW).fit(tide)
+    found = made.predict()
+    assert found.shape == (3,)
+    assert made.predict_quantiles().shape == (3, 3)
+    np.testing.assert_array_equal(made.predict(tide), found)
+    assert made.predict(tide[:30]).shape == (3,)
+    assert made.score(tide) < 0
+
+
+def test_a_series_of_several_columns_gives_a_column_for_each(tide):
+    x = np.column_stack([tide, -tide])
+    made = Forecaster(**SMALL, settings=FEW).fit(x)
+    found = made.predict(x)
+    assert found.shape == (3, 2)
+    assert found[:, 0].mean() > 0 > found[:, 1].mean()
+
+
+def test_a_list_of_series_gives_a_row_for_each(tide):
+    x = [tide, tide[:50] * 100]
+    made = Forecaster(**SMALL, settings=FEW).fit(x)
+    found = made.predict(x)
+    assert found.shape == (2, 3)
+    assert found[1].mean() > 50 * found[0].mean()
+    assert np.isfinite(made.score(x))

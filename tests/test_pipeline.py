@@ -1,0 +1,194 @@
+"""The whole way: nothing of the test part is learnt, and the same seed gives the same numbers."""
+
+import json
+
+import keras
+import numpy as np
+import polars as pl
+import pytest
+
+import gatewise
+from gatewise import pipeline
+from gatewise.errors import ConfigError
+from gatewise.experiment import from_mapping
+
+
+def weights_of(run):
+    return run.model.get_weights()
+
+
+def assert_same(one, other):
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.fixture(scope="module")
+def again(series_file, forecast_settings):
+    """The session's forecast run once more, in memory."""
+    return gatewise.train(series_file, settings=forecast_settings)
+
+
+def test_the_same_seed_gives_the_same_metrics_and_weights(again, forecast_run):
+    saved = gatewise.load(forecast_run)
+    assert again.evaluation.metrics == saved.metrics["metrics"]
+    assert again.evaluation.baselines == saved.metrics["baselines"]
+    assert_same(weights_of(again), saved.model.get_weights())
+
+
+def test_the_saved_settings_train_again_to_the_same_numbers(forecast_run, again):
+    run = gatewise.train(settings=forecast_run / "settings.toml")
+    assert run.evaluation.metrics == again.evaluation.metrics
+
+
+def test_values_of_the_test_part_change_nothing_that_is_learnt(
+    again, series_file, forecast_settings
+):
+    table = pl.read_csv(series_file)
+    count = again.metrics["parts"]["test"]["steps"]
+    keep = pl.int_range(pl.len()) < table.height - count
+    other = table.with_columns(load=pl.when(keep).then("load").otherwise(pl.col("load") * 50 - 9))
+    run = gatewise.train(other, settings=forecast_settings)
+    assert run.artefact.preparation.to_json() == again.artefact.preparation.to_json()
+    assert run.artefact.baselines == again.artefact.baselines
+    assert_same(weights_of(run), weights_of(again))
+    assert run.evaluation.metrics != again.evaluation.metrics
+
+
+def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecast_settings):
+    experiment, _ = pipeline.experiment_for(series_file, [forecast_settings])
+    ready = pipeline.make_ready(experiment)
+    test = ready.parts.test
+    test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
+    _, _, best = pipeline.judge_simple(ready)
+    history = pipeline.learn(ready, best, None)
+    pipeline.calibrate(ready)
+    assert np.isfinite(history.columns["loss"]).all()
+    assert_same(ready.network.get_weights(), weights_of(again))
+
+
+def test_labelled_sequences_of_the_test_part_change_nothing_that_is_learnt(classify_settings):
+    random = np.random.default_rng(0)
+    arrays = [random.normal(size=(5, 2)) + k % 2 for k in range(40)]
+    labels = np.array(["a", "b"] * 20)
+    experiment = from_mapping(classify_settings)
+    held_out = pipeline.make_ready(experiment, (arrays, labels)).parts.test.ids.astype(int)
+    other = [100 * array if k in held_out else array for k, array in enumerate(arrays)]
+    first, second = (
+        gatewise.train((given, labels), settings=classify_settings) for given in (arrays, other)
+    )
+    assert first.artefact.preparation.to_json() == second.artefact.preparation.to_json()
+    assert_same(weights_of(first), weights_of(second))
+
+
+def test_the_parts_follow_each_other_and_leave_nothing_out(forecast_run):
+    splits = json.loads((forecast_run / "splits.json").read_text())
+    bounds = [splits[part][0][1:] for part in ("train", "validation", "test")]
+    assert bounds[0][0] == 0
+    assert bounds[0][1] == bounds[1][0]
+    assert bounds[1][1] == bounds[2][0]
+    assert bounds[2][1] == 150
+
+
+def test_making_ready_trains_nothing(series_file, forecast_settings):
+    experiment, _ = pipeline.experiment_for(series_file, [forecast_settings])
+    ready = pipeline.make_ready(experiment)
+    keras.utils.set_random_seed(experiment.training.seed)
+    fresh = pipeline.build(
+        ready.task.shapes(ready.train, ready.preparation), ready.experiment.network
+    )
+    assert_same(ready.network.get_weights(), fresh.get_weights())
+    assert not ready.network.compiled
+
+
+def test_every_guess_is_said(series_file):
+    experiment, _ = pipeline.experiment_for(series_file, [])
+    said = " ".join(pipeline.make_ready(experiment).notes)
+    for word in ("task", "horizon", "lookback", "Season", "'load'", "'day'"):
+        assert word in said
+
+
+def own_network(shapes, settings):
+    steps = keras.Input(shapes.inputs["steps"])
+    x = keras.layers.LSTM(settings.units[0], name="mine")(steps)
+    return keras.Model(steps, keras.layers.Dense(shapes.output[0])(x))
+
+
+def test_a_network_of_ones_own_is_trained_judged_saved_and_used(classify_settings, tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 5, 2)) + (np.arange(40) % 2)[:, None, None]
+    y = np.array(["a", "b"] * 20)
+    run = gatewise.train(
+        (x, y), settings=classify_settings, network=own_network, output=tmp_path / "run"
+    )
+    assert run.model.get_layer("mine").units == 3
+    found = gatewise.predict(tmp_path / "run", x)
+    assert found.height == 40
+    longer = [np.zeros((9, 2))]
+    with pytest.raises(gatewise.DataError, match="has 9 steps, and this network reads 5"):
+        gatewise.predict(tmp_path / "run", longer)
+
+
+def test_a_network_may_come_from_a_file(classify_settings, tmp_path, sequences_file):
+    (tmp_path / "mine.py").write_text(
+        "import keras\n\n\n"
+        "def network(shapes, settings):\n"
+        "    steps = keras.Input(shapes.inputs['steps'])\n"
+        "    return keras.Sequential([steps, keras.layers.LSTM(5),"
+        " keras.layers.Dense(shapes.output[0])])\n"
+    )
+    place = {"build": f"{tmp_path / 'mine.py'}:network"}
+    experiment, _ = pipeline.experiment_for(sequences_file, [classify_settings, {"network": place}])
+    ready = pipeline.make_ready(experiment)
+    assert ready.network.layers[0].units == 5
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nowhere.py:network", "of a file that is there"),
+        ("network", "of a file that is there"),
+        (f"{__file__}:nothing", "has no function nothing"),
+    ],
+)
+def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_file, place, said):
+    experiment, _ = pipeline.experiment_for(
+        sequences_file, [classify_settings, {"network": {"build": place}}]
+    )
+    with pytest.raises(ConfigError, match=said):
+        pipeline.make_ready(experiment)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"task": {"name": "tag"}}, "no task 'tag'"),
+        ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of mae"),
+        ({"task": {"lookback": 500}}, "too few for one example of 500"),
+        ({"task": {"horizon": 200}}, "horizon"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_training(
+    series_file, forecast_settings, settings, said
+):
+    experiment, _ = pipeline.experiment_for(series_file, [forecast_settings, settings])
+    with pytest.raises(gatewise.GatewiseError, match=said):
+        pipeline.make_ready(experiment)
+
+
+def test_the_default_settings_can_be_saved_and_read_again():
+    assert from_mapping(json.loads(json.dumps(pipeline.asdict(from_mapping({}))))) == from_mapping(
+        {}
+    )
+
+
+def test_the_page_can_be_written_again(forecast_run, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(forecast_run, tmp_path / "run")
+    (copy / "report.html").unlink()
+    with pytest.raises(gatewise.ArtefactError, match=r"report\.html is missing"):
+        gatewise.load(copy)
+    shutil.copy(forecast_run / "report.html", copy)
+    page = gatewise.report(copy)
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html")
+    gatewise.load(copy)
