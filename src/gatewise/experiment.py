@@ -97,7 +97,7 @@ class NetworkSettings:
     l1: float = 0.0
     l2: float = 0.0
     normalization: Literal["none", "batch", "layer"] = "none"
-    pooling: Literal["last", "mean", "max", "mean-max", "attention"] = "last"
+    pooling: Literal["last", "mean", "max", "mean-max", "all", "attention"] = "last"
     dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
     dense_activation: str = "relu"
     dense_dropout: float = -1.0  # before each dense layer; -1: none in stack, 0.3 in segments
@@ -105,7 +105,7 @@ class NetworkSettings:
     convolution: tuple[int, ...] = ()  # classify: filters of layers between the inputs and the LSTM
     kernel_size: int = 8  # steps that a convolution sees
     strides: int = 4  # steps from one place of a convolution to the next
-    statistics: bool = False  # classify: mean, deviation and extremes beside what the LSTM says
+    statistics: bool = False  # classify: what the logistic baseline sees, beside what the LSTM says
     segment: int = 0  # forecast: steps of the window that one LSTM step reads
     linear: bool = True  # segments: a linear map of the window beside the LSTM
     # forecast: what each window is measured from

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise.data.calendar import calendar_features
 from gatewise.data.preparation import (
     Preparation,
-    calendar_features,
     level_texts,
     one_hot,
     seen_categories,

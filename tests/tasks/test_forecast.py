@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gatewise.data.calendar import following
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, from_mapping
@@ -273,17 +274,17 @@ def test_a_series_shorter_than_the_lookback_is_refused_by_name():
     ],
 )
 def test_times_go_on_as_they_were(times, step, wanted):
-    found = forecast.following(np.array(times, dtype="M8[us]"), step, 2)
+    found = following(np.array(times, dtype="M8[us]"), step, 2)
     np.testing.assert_array_equal(found, np.array(wanted, dtype="M8[us]"))
 
 
 def test_month_ends_stay_month_ends_with_their_hour():
-    found = forecast.following(np.array(["2024-01-31T06", "2024-02-29T06"], "M8[us]"), "1mo", 1)
+    found = following(np.array(["2024-01-31T06", "2024-02-29T06"], "M8[us]"), "1mo", 1)
     assert found[0] == np.datetime64("2024-03-31T06")
 
 
 def test_counted_steps_go_on_counting():
-    np.testing.assert_array_equal(forecast.following(np.array([1, 3, 5]), "2i", 3), [7, 9, 11])
+    np.testing.assert_array_equal(following(np.array([1, 3, 5]), "2i", 3), [7, 9, 11])
 
 
 def test_the_table_has_a_row_for_each_series_step_and_target():

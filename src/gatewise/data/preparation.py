@@ -4,7 +4,7 @@ Training, evaluation and prediction turn values into network inputs through one 
 Preparation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -108,22 +108,3 @@ def level_texts(sequences: Sequences, name: str, codes: Array) -> Array:
     levels = np.array([*sequences.levels[name], ""])
     texts: Array = levels[np.where(np.isfinite(codes), codes, -1).astype(int)]
     return texts
-
-
-def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
-    """Each of `names` as a point on a circle: [..., 2 * names], sine and cosine, float32."""
-    day = times.astype("datetime64[D]")
-    month = times.astype("datetime64[M]")
-    year = times.astype("datetime64[Y]")
-    minutes = (times - day) / np.timedelta64(1, "m")
-    turns: dict[str, Callable[[], Array]] = {
-        "minute": lambda: (minutes % 60) / 60,
-        "hour": lambda: minutes / 1440,
-        "weekday": lambda: ((day.astype(np.int64) + 3) % 7) / 7,  # 1970-01-01 was a Thursday
-        "monthday": lambda: (day - month).astype(np.int64) / 31,
-        "yearday": lambda: (day - year).astype(np.int64) / 365.25,
-        "month": lambda: (month - year).astype(np.int64) / 12,
-    }
-    angles = [2 * np.pi * turns[name]() for name in names]
-    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
-    return np.stack(waves, axis=-1).astype(np.float32)

@@ -206,6 +206,11 @@ def _refuse_wrong(
 
 
 def moments_of(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -> pl.Series:
+    """The cells of a time column as times; `begin` is the row of the table that they start at.
+
+    Raises:
+        DataError: a cell is empty or is no time.
+    """
     moments = clock(cells)
     if moments.null_count():
         row = int(moments.is_null().arg_max() or 0)

@@ -56,15 +56,21 @@ def pool(x: Any, how: str, mask: Any) -> Any:
         return ops.max(only(x, mask, -1e9), axis=1)
     if how == "mean-max":
         return ops.concatenate([pool(x, "mean", mask), pool(x, "max", mask)], axis=-1)
+    if how == "all":
+        return ops.concatenate([_last(x, mask)[:, 0], pool(x, "mean-max", mask)], axis=-1)
     if how == "attention":
-        last = x[:, -1:, :]  # [batch, 1, features]
-        if mask is not None:
-            # What a backward layer says of the last real step stands there, not at the end.
-            place = ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=1) - 1, 0)
-            last = ops.take_along_axis(x, ops.reshape(place, (-1, 1, 1)), axis=1)
-        found = layers.Attention(name="attention")([last, x], mask=[None, mask])
+        found = layers.Attention(name="attention")([_last(x, mask), x], mask=[None, mask])
         return ops.squeeze(found, axis=1)
     return x
+
+
+def _last(x: Any, mask: Any) -> Any:
+    """What stands at the last real step, [batch, 1, features]."""
+    if mask is None:
+        return x[:, -1:, :]
+    # What a backward layer says of the last real step stands there, not at the end.
+    place = ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=1) - 1, 0)
+    return ops.take_along_axis(x, ops.reshape(place, (-1, 1, 1)), axis=1)
 
 
 def only(x: Any, mask: Any, otherwise: float) -> Any:
@@ -98,9 +104,10 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
 
 
 def statistics(x: Any, mask: Any) -> Any:
-    """Mean, deviation, least, greatest and mean absolute change of each column; and the length.
+    """What the logistic regression baseline sees of a sequence, normalised: [batch, features].
 
-    [batch, steps, columns] to [batch, 5 * columns], and one more where lengths differ; normalised.
+    Of each column the mean, deviation, least, greatest, first, last and mean absolute change; and
+    the length, where lengths differ.
     """
     mean = pool(x, "mean", mask)
     apart = only(ops.square(x - ops.expand_dims(mean, 1)), mask, 0.0)
@@ -112,6 +119,8 @@ def statistics(x: Any, mask: Any) -> Any:
         ops.sqrt(ops.sum(apart, axis=1) / steps + 1e-6),
         -ops.max(only(-x, mask, -1e9), axis=1),
         ops.max(only(x, mask, -1e9), axis=1),
+        x[:, 0],
+        _last(x, mask)[:, 0],
         ops.sum(only(change, both, 0.0), axis=1) / steps,
     ]
     if mask is not None:

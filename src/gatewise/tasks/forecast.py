@@ -13,14 +13,15 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.batches import Examples
+from gatewise.data.calendar import calendar_features, chosen_calendar, following
 from gatewise.data.preparation import (
     Preparation,
-    calendar_features,
     level_texts,
     one_hot,
     seen_categories,
 )
 from gatewise.data.scaling import fit_scale
+from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
@@ -29,12 +30,7 @@ from gatewise.experiment import Experiment
 from gatewise.tasks import baselines, metrics
 from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
 
-# Horizons of the M4 competition by frequency (Makridakis et al. 2020), and the cycles to look for.
-HORIZONS = {"m": 60, "h": 48, "d": 14, "w": 13, "mo": 18, "q": 8, "y": 6}
-MONTHS = {"mo": 1, "q": 3, "y": 12}
-ORIGINS = (
-    10_000  # at most so many forecasts are asked for in an evaluation unless a stride is given
-)
+ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
 ROWS = 20_000  # windows that the ridge baseline is fitted on
 
 FEWEST_TO_CALIBRATE = 20  # windows; a share of fewer is no share
@@ -48,7 +44,7 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     notes = []
     task = experiment.task
     if not task.horizon:
-        task = replace(task, horizon=_horizon(sequences))
+        task = replace(task, horizon=usual_horizon(sequences))
         notes.append(
             f"The horizon was not given: {task.horizon} steps, the custom for this spacing."
         )
@@ -62,7 +58,7 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     train = split_by_time(sequences, experiment.split, horizon=task.horizon).train
     shortest = int(np.median(train.lengths))
     if not task.season:
-        task = replace(task, season=_season(train, experiment.data.target, shortest))
+        task = replace(task, season=season_of(train, experiment.data.target[0], shortest))
         found = f"{task.season} steps" if task.season > 1 else "none found"
         notes.append(f"Season (autocorrelation of the training part): {found}.")
     if not task.lookback:
@@ -89,55 +85,6 @@ def _refuse(experiment: Experiment) -> None:
     for name, value in given.items():
         if value:
             raise ConfigError(f"{name} is for classify; a forecast has no place for it.")
-
-
-def _horizon(sequences: Sequences) -> int:
-    unit = sequences.step.lstrip("0123456789")
-    usual = 8 if sequences.step == "3mo" else HORIZONS.get(unit, 12)
-    return max(1, min(usual, int(np.median(sequences.lengths)) // 10))
-
-
-def _season(train: Sequences, targets: tuple[str, ...], shortest: int) -> int:
-    """The usual cycle of this spacing that the training part shows most clearly, or 1.
-
-    A cycle counts when the autocorrelation of the differenced series at its lag is over 0.2 and
-    stands out from the lags around it: differencing takes the trend out, which would else correlate
-    with anything.
-    """
-    longest = int(np.argmax(train.lengths))
-    column = train.columns.index(targets[0])
-    steps = train[longest][-20_000:, column].astype(np.float64)
-    moves = np.diff(steps[np.isfinite(steps)])
-    best, found = 0.2, 1
-    for lag in _cycles(train.step):
-        if 2 * lag + 2 > min(len(moves), shortest):
-            continue
-        here = _autocorrelation(moves, lag)
-        around = max(abs(_autocorrelation(moves, lag + off)) for off in _beside(lag))
-        if here > best and here > around:
-            best, found = here, lag
-    return found
-
-
-def _beside(lag: int) -> tuple[int, ...]:
-    return (-1, 1) if lag <= 2 else (-2, -1, 1, 2)
-
-
-def _autocorrelation(moves: Array, lag: int) -> float:
-    centred = moves - moves.mean()
-    power = float(centred @ centred)
-    return float(centred[lag:] @ centred[:-lag]) / power if lag and power else 0.0
-
-
-def _cycles(step: str) -> tuple[int, ...]:
-    """Steps of an hour, a day, a week, a year, as far as they are whole numbers of steps."""
-    number, unit = int(step[: -len(step.lstrip("0123456789"))] or 1), step.lstrip("0123456789")
-    if unit in ("s", "m", "h"):
-        seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
-        return tuple(cycle // seconds for cycle in (3600, 86_400, 604_800) if cycle // seconds > 1)
-    if unit in ("d", "w", "mo", "y"):
-        return {"d": (7, 365), "w": (52,), "mo": (12 // number,), "y": ()}[unit]
-    return (4, 7, 12, 24, 52)
 
 
 def _settle_training(experiment: Experiment, train: Sequences) -> Experiment:
@@ -209,7 +156,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         known=data.known,
         static=tuple(train.static),
         static_centre=statics,
-        calendar=_calendar(train, settings.calendar),
+        calendar=chosen_calendar(train, settings.calendar),
         quantiles=task.quantiles if experiment.training.loss == "auto" else (),
         lookback=task.lookback,
         horizon=task.horizon,
@@ -227,37 +174,6 @@ def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
         if low == high:
             found.append(name)
     return tuple(found)
-
-
-def _calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    timed = train.times is not None and train.times.dtype.kind == "M"
-    if wanted != ("auto",):
-        if "auto" in wanted or ("none" in wanted and len(wanted) > 1):
-            raise ConfigError(
-                f"preparation.calendar wants auto or none alone, or names. "
-                f"Received: {list(wanted)}."
-            )
-        names = tuple(name for name in wanted if name != "none")
-        if names and not timed:
-            raise ConfigError(
-                "preparation.calendar needs a column of dates; name it with data.time."
-            )
-        return names
-    if not timed or train.times is None:
-        return ()
-    span = max(
-        (train.times[stop - 1] - train.times[start]) / np.timedelta64(1, "D")
-        for start, stop in zip(train.starts, train.stops, strict=True)
-    )
-    unit = train.step.lstrip("0123456789")
-    by_unit: dict[str, tuple[str, ...]] = {
-        "s": ("hour",),
-        "m": ("hour", "weekday"),
-        "h": ("hour", "weekday"),
-        "d": ("weekday",),
-    }
-    # A year is learnt only from data that shows it at least twice.
-    return by_unit.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
 
 
 def examples(
@@ -767,37 +683,6 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
         starts=stops - horizon,
         stops=stops,
     )
-
-
-def following(times: Array, step: str, count: int) -> Array:
-    """The `count` times after the last one, a step apart; month ends stay month ends.
-
-    >>> following(np.array(["2020-02-29", "2020-03-31"], dtype="datetime64[us]"), "1mo", 1)
-    array(['2020-04-30T00:00:00.000000'], dtype='datetime64[us]')
-    """
-    ahead = np.arange(1, count + 1)
-    if times.dtype.kind != "M":
-        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * ahead)
-    unit = step.lstrip("0123456789")
-    number = int(step.removesuffix(unit) or 1)
-    if unit in MONTHS:
-        return _months_on(times, number * MONTHS[unit] * ahead)
-    if unit:
-        gap = np.array(number, dtype=f"m8[{unit.upper() if unit in ('d', 'w') else unit}]")
-    else:  # irregular times: as far apart as they usually are
-        gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
-    return np.asarray(times[-1] + gap * ahead, dtype="datetime64[us]")
-
-
-def _months_on(times: Array, ahead: Array) -> Array:
-    """So many months after the last time, on the series' own day of the month or the last."""
-    days = times.astype("M8[D]")
-    is_end = (days + 1).astype("M8[M]") > days.astype("M8[M]")
-    months = days[-1].astype("M8[M]") + ahead
-    ends = (months + 1).astype("M8[D]") - 1
-    day = (days - days.astype("M8[M]")).max()
-    wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
-    return np.asarray(wanted + (times[-1] - days[-1]), dtype="datetime64[us]")
 
 
 TASK = Task(

@@ -1,0 +1,96 @@
+"""Times as features, and the times that follow."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import ConfigError
+
+MONTHS = {"mo": 1, "q": 3, "y": 12}
+
+
+def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The calendar features asked for; for auto, those that this spacing and this span can teach.
+
+    Raises:
+        ConfigError: features are asked for and there are no dates, or auto stands beside names.
+    """
+    timed = train.times is not None and train.times.dtype.kind == "M"
+    if wanted != ("auto",):
+        if "auto" in wanted or ("none" in wanted and len(wanted) > 1):
+            raise ConfigError(
+                f"preparation.calendar wants auto or none alone, or names. "
+                f"Received: {list(wanted)}."
+            )
+        names = tuple(name for name in wanted if name != "none")
+        if names and not timed:
+            raise ConfigError(
+                "preparation.calendar needs a column of dates; name it with data.time."
+            )
+        return names
+    if not timed or train.times is None:
+        return ()
+    span = max(
+        (train.times[stop - 1] - train.times[start]) / np.timedelta64(1, "D")
+        for start, stop in zip(train.starts, train.stops, strict=True)
+    )
+    unit = train.step.lstrip("0123456789")
+    by_unit: dict[str, tuple[str, ...]] = {
+        "s": ("hour",),
+        "m": ("hour", "weekday"),
+        "h": ("hour", "weekday"),
+        "d": ("weekday",),
+    }
+    # A year is learnt only from data that shows it at least twice.
+    return by_unit.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
+
+
+def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
+    """Each of `names` as a point on a circle: [..., 2 * names], sine and cosine, float32."""
+    day = times.astype("datetime64[D]")
+    month = times.astype("datetime64[M]")
+    year = times.astype("datetime64[Y]")
+    minutes = (times - day) / np.timedelta64(1, "m")
+    turns: dict[str, Callable[[], Array]] = {
+        "minute": lambda: (minutes % 60) / 60,
+        "hour": lambda: minutes / 1440,
+        "weekday": lambda: ((day.astype(np.int64) + 3) % 7) / 7,  # 1970-01-01 was a Thursday
+        "monthday": lambda: (day - month).astype(np.int64) / 31,
+        "yearday": lambda: (day - year).astype(np.int64) / 365.25,
+        "month": lambda: (month - year).astype(np.int64) / 12,
+    }
+    angles = [2 * np.pi * turns[name]() for name in names]
+    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=-1).astype(np.float32)
+
+
+def following(times: Array, step: str, count: int) -> Array:
+    """The `count` times after the last one, a step apart; month ends stay month ends.
+
+    >>> following(np.array(["2020-02-29", "2020-03-31"], dtype="datetime64[us]"), "1mo", 1)
+    array(['2020-04-30T00:00:00.000000'], dtype='datetime64[us]')
+    """
+    ahead = np.arange(1, count + 1)
+    if times.dtype.kind != "M":
+        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * ahead)
+    unit = step.lstrip("0123456789")
+    number = int(step.removesuffix(unit) or 1)
+    if unit in MONTHS:
+        return _months_on(times, number * MONTHS[unit] * ahead)
+    if unit:
+        gap = np.array(number, dtype=f"m8[{unit.upper() if unit in ('d', 'w') else unit}]")
+    else:  # irregular times: as far apart as they usually are
+        gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
+    return np.asarray(times[-1] + gap * ahead, dtype="datetime64[us]")
+
+
+def _months_on(times: Array, ahead: Array) -> Array:
+    """So many months after the last time, on the series' own day of the month or the last."""
+    days = times.astype("M8[D]")
+    is_end = (days + 1).astype("M8[M]") > days.astype("M8[M]")
+    months = days[-1].astype("M8[M]") + ahead
+    ends = (months + 1).astype("M8[D]") - 1
+    day = (days - days.astype("M8[M]")).max()
+    wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
+    return np.asarray(wanted + (times[-1] - days[-1]), dtype="datetime64[us]")
