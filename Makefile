@@ -30,5 +30,8 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/pipeline.py
 
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/make_cli.py
+
 clean:
 	rm -rf $(VENV) build dist runs

@@ -2,8 +2,9 @@
 
     python benchmarks/pipeline.py [--rounds 7]
 
-The same network, batch size and data, ours and plain alternating in one process, one epoch each a round; the
-figure is the median over rounds of time per step. Written to benchmarks/results/pipeline.json.
+The same network, batch size and data, ours and plain alternating in one process, one epoch each a
+round; the figure is the median over rounds of time per step. Written to
+benchmarks/results/pipeline.json.
 """
 
 import argparse
@@ -97,11 +98,14 @@ def main() -> None:
         found[name] = measure(ready_for(source, task, settings), rounds)
         one = found[name]
         print(
-            f"{name}\n  gatewise {one['gatewise_ms']:.3f} ms, plain {one['plain_ms']:.3f} ms a step: "
+            f"{name}\n  a step: gatewise {one['gatewise_ms']:.3f} ms, "
+            f"plain {one['plain_ms']:.3f} ms; "
             f"ratio {one['ratio']:.3f} ({one['lowest']:.3f} to {one['highest']:.3f})"
         )
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"environment": environment(), "workloads": found}, indent=1) + "\n")
+    RESULTS.write_text(
+        json.dumps({"environment": environment(), "workloads": found}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -309,8 +309,6 @@ def _show_plan(ready: Any, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(plan, ensure_ascii=False))
         return
-    for note in ready.notes:
-        typer.echo(note)
     for name, size in plan["parts"].items():
         typer.echo(f"{name:10} " + ", ".join(f"{count} {what}" for what, count in size.items()))
     ready.network.summary(print_fn=typer.echo)

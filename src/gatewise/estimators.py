@@ -138,6 +138,8 @@ class Forecaster(_Estimator):
         """Minus the MASE of forecasting the last horizon of each series from what precedes it."""
         from gatewise.tasks import metrics
 
+        if hasattr(X, "columns"):
+            raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")
         many = X if isinstance(X, list) else [X]
         series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
         horizon, season = self.horizon_, self.run_.artefact.preparation.season

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from gatewise import training
 from gatewise.artefact import Artefact, as_csv
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import DATASETS, path_of, settings_of
-from gatewise.data.files import guess_task, holds_texts, read
+from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.splits import Parts
-from gatewise.errors import ConfigError
+from gatewise.errors import ConfigError, DataError
 from gatewise.evaluation import Evaluation, chosen_measure, evaluate
 from gatewise.experiment import Experiment, from_mapping, from_toml
 from gatewise.networks import Builder, build
@@ -149,6 +150,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
     keras.utils.set_random_seed(experiment.training.seed)
     network = build(task.shapes(train, preparation), experiment.network, own)
+    notes = [sentence(note) for note in notes]
     for note in notes:
         log.info("%s", note)
     return Ready(
@@ -359,12 +361,19 @@ def experiment_for(data: Any, layers: Sequence[Mapping[str, Any]]) -> tuple[Expe
         own = settings_of(named)
         layers = [own, *layers, {"data": {"path": own["data"]["path"]}}]
     elif named is not None:
+        _refuse_misspelt(str(named))
         layers = [*layers, {"data": {"path": str(named)}}]
     for layer in layers:
         experiment = from_mapping(layer, experiment)
     if named is None and data is None:
         raise ConfigError("No data: name a file, or a data set of `gatewise datasets`.")
     return experiment, (None if named is not None else data)
+
+
+def _refuse_misspelt(named: str) -> None:
+    near = get_close_matches(named, DATASETS, n=1, cutoff=0.8)
+    if near and not Path(named).exists():
+        raise DataError(f"There is no file {named}. Did you mean the data set '{near[0]}'?")
 
 
 def target_setting(

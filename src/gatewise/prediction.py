@@ -12,7 +12,7 @@ from gatewise import evaluation, training
 from gatewise.artefact import Artefact, load
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import located
-from gatewise.data.files import read
+from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
@@ -37,7 +37,7 @@ def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
         made.experiment.data, located(data), task=task.name, purpose="predict"
     )
     for note in notes:
-        log.info("%s", note)
+        log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
     some = task.examples(
         task.ahead(sequences, preparation), preparation, made.experiment, "predict"
@@ -96,7 +96,7 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
     task, preparation = TASKS[made.preparation.task], made.preparation
     sequences, _, notes = read(made.experiment.data, located(data), task=task.name)
     for note in notes:
-        log.info("%s", note)
+        log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
     some = task.examples(sequences, preparation, made.experiment, "test")
     if not len(some):

@@ -52,9 +52,7 @@ def resolve(
         return _resolve_wide(table, settings, kinds, notes, task=task), kinds, notes
     fill = _with_features if task == "classify" else _with_target
     settings = fill(table, settings, kinds, notes)
-    free = _free(table, settings)
-    unread = [one for one in free if kinds[one] == "text" or _known_as([one], (*IDS, *TIMES))]
-    if unread:
+    if unread := _free(table, settings):
         notes.append(f"not read: {_listed(unread)}")
     return settings, kinds, notes
 

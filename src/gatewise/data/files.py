@@ -99,6 +99,15 @@ def _open(settings: DataSettings, source: Any, task: str) -> Table | Arrays:
     return tables.from_native(source)
 
 
+def sentence(note: str) -> str:
+    """A note as it is shown: a capital in front, a full stop behind.
+
+    >>> sentence("2 missing steps of 1d put in")
+    '2 missing steps of 1d put in.'
+    """
+    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
+
+
 def _found(path: Path) -> Path:
     """The path as given, or in the folder of data sets."""
     folder = os.environ.get(FOLDER, "")

@@ -154,7 +154,7 @@ def _refuse_missing(
             cells = "1 empty cell, in" if count == 1 else f"{count} empty cells, the first in"
             raise DataError(
                 f"{origin.name}: column {name!r} has {cells} {where}. An LSTM cannot skip steps. "
-                "Fill them, or set --set data.missing=previous (or linear, zero)."
+                "Fill them, or give --set data.missing=previous (or linear, zero) in training."
             )
 
 
