@@ -4,7 +4,8 @@
 
 A table of ten columns is written to a temporary folder, `gatewise train` forecasts one of them from
 all in a process of its own, and that process's peak resident memory is held against the bytes of
-the parsed columns (8 for each cell). At most 3 times as much is the promise. Written to benchmarks/results/memory.json.
+the parsed columns (8 for each cell). At most 3 times as much is the promise. Written to
+benchmarks/results/memory.json.
 """
 
 import argparse
