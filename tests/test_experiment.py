@@ -126,7 +126,7 @@ def test_a_file_that_is_no_settings_says_why(tmp_path):
         ({"training": {"optimizer_options": {"a": None}}}, r"optimizer_options holds what TOML"),
         ({"network": {"bidirectional": 1}}, r"network\.bidirectional wants true or false"),
         ({"network": {"units": [32, 0]}}, r"network\.units must be at least 1\. Received: 0"),
-        ({"network": {"dropout": 1.5}}, r"network\.dropout must be between -1 and 1"),
+        ({"network": {"dropout": 1.5}}, r"network\.dropout must be between 0 and 1"),
         ({"task": {"horizon": -3}}, r"task\.horizon must be at least 0"),
         ({"split": {"test": -0.1}}, r"split\.test must be at least 0\. Received: -0\.1"),
         ({"evaluation": {"confidence": 95}}, r"evaluation\.confidence must be between 0 and 1"),

@@ -192,3 +192,60 @@ def test_the_page_can_be_written_again(forecast_run, tmp_path):
     page = gatewise.report(copy)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html")
     gatewise.load(copy)
+
+
+def sequential(shapes, settings):
+    return keras.Sequential(
+        [
+            keras.Input(shapes.inputs["steps"]),
+            keras.layers.LSTM(3),
+            keras.layers.Dense(shapes.output[0]),
+        ]
+    )
+
+
+def test_a_sequential_network_of_ones_own_is_saved(classify_settings, tmp_path):
+    x, y = [np.full((4, 2), float(k % 2)) for k in range(40)], np.arange(40) % 2
+    run = gatewise.train(
+        (x, y), settings=classify_settings, network=sequential, output=tmp_path / "run"
+    )
+    loaded = gatewise.load(tmp_path / "run")
+    assert_same(run.model.get_weights(), loaded.model.get_weights())
+    assert len(repr(run)) < 400
+    assert "classify" in repr(loaded)
+
+
+def test_a_network_that_ends_in_a_softmax_is_refused(classify_settings):
+    def softmax(shapes, settings):
+        network = sequential(shapes, settings)
+        network.layers[-1].activation = keras.activations.softmax
+        return network
+
+    x, y = np.random.default_rng(0).normal(size=(40, 4, 2)), np.arange(40) % 2
+    with pytest.raises(ConfigError, match="must return logits"):
+        gatewise.train((x, y), settings=classify_settings, network=softmax)
+
+
+def test_a_network_with_a_lambda_layer_is_refused(classify_settings):
+    def lambda_layer(shapes, settings):
+        return keras.Sequential([keras.layers.Lambda(abs), sequential(shapes, settings)])
+
+    x, y = np.random.default_rng(0).normal(size=(40, 4, 2)), np.arange(40) % 2
+
+    def network(shapes, settings):
+        made = lambda_layer(shapes, settings)
+        made.build((None, *shapes.inputs["steps"]))
+        return made
+
+    with pytest.raises(ConfigError, match="Lambda layer"):
+        gatewise.train((x, y), settings=classify_settings, network=network)
+
+
+@pytest.mark.parametrize(("policy", "said"), [("drop", "Left out"), ("train", "not judged")])
+def test_a_label_kept_from_a_part_is_told(classify_settings, policy, said):
+    x = np.random.default_rng(0).normal(size=(60, 4, 2))
+    y = np.arange(60) % 2
+    y[7] = 9
+    settings = dict(classify_settings) | {"split": {"rare_labels": policy}}
+    run = gatewise.train((x, y), settings=settings)
+    assert any(said in note and "'9'" in note for note in run.metrics["notes"])

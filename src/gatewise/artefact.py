@@ -45,6 +45,11 @@ class Artefact:
     baselines: Mapping[str, Any]
     metrics: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """A line, for a notebook shows it of its own accord."""
+        place, task = self.folder or "not saved", self.experiment.task.name
+        return f"<Artefact {place}: {task}, {self.model.count_params()} parameters>"
+
     @property
     def model(self) -> keras.Model:
         """The Keras model; a plain one, to use as any other."""
@@ -122,6 +127,8 @@ def plain(network: keras.Model) -> keras.Model:
 
     A model of a class of the user's own is left as it is.
     """
+    if isinstance(network, keras.Sequential):  # its own `input` is not defined before a first call
+        return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):
         return keras.Model(network.input, network.output, name=network.name)
     return network

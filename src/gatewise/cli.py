@@ -101,7 +101,8 @@ def train(
         if stopped:
             best = finished.metrics["best_epoch"]
             console.print(
-                f"Training ended early: {stopped}. The weights are those of epoch {best}."
+                f"Training ended early: {stopped}. The weights are those of epoch {best}.",
+                soft_wrap=True,
             )
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
 
@@ -221,7 +222,10 @@ def _console(as_json: bool) -> "Console":
     """Progress goes to standard output, or beside it when that is for JSON alone."""
     from rich.console import Console
 
-    return Console(stderr=as_json, highlight=False)
+    console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a file or a pipe has no width for a table to be squeezed into
+    return console
 
 
 class _Screen:

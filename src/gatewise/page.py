@@ -682,7 +682,7 @@ def _mistake(one: Mapping[str, Any]) -> Picture:
     words = _known([one.get("id"), "" if sure is None else f"{_percent(sure, 1)} sure"])
     said = f"A sequence of {_count(len(values), 'step')}: {title}"
     steps, columns = values.shape
-    square = columns >= 12 and columns / 2 <= steps <= columns * 2
+    square = steps == columns >= 8  # a picture, as far as can be told from its shape
     figure, axes = _axes(width=200, height=150 if square else 130)
     if columns > MOST_LINES:
         _image(axes, values, square=square)

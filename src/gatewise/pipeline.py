@@ -20,7 +20,7 @@ from gatewise.data.datasets import DATASETS, path_of, settings_of
 from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
-from gatewise.data.splits import Parts
+from gatewise.data.splits import Parts, told_of_rare
 from gatewise.errors import ConfigError, DataError
 from gatewise.evaluation import Evaluation, chosen_measure, evaluate
 from gatewise.experiment import Experiment, from_mapping, from_toml
@@ -62,6 +62,12 @@ class Run:
     history: History
     evaluation: Evaluation | None
     metrics: Mapping[str, Any]  # what metrics.json holds
+
+    def __repr__(self) -> str:
+        """A line, for a notebook shows it of its own accord."""
+        verdict = self.metrics.get("verdict")
+        said = verdict["sentence"] if verdict else "No test part, so no verdict."
+        return f"<Run of {self.artefact!r}: {said}>"
 
     @property
     def model(self) -> keras.Model:
@@ -125,6 +131,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     experiment, said = task.settle(replace(experiment, data=data), sequences)
     notes += said
     parts = task.split(sequences, experiment, not experiment.data.test)
+    notes += told_of_rare(sequences, parts, experiment.split)
     if experiment.data.test:
         held_out, _, said = read(replace(data, path=data.test, labels=""), task=task.name)
         notes += [f"Test part: {note}" for note in said]

@@ -858,3 +858,9 @@ def test_a_number_can_mean_that_a_cell_is_empty(tmp_path):
     path = csv(tmp_path, "y,z", "1,1", "-999,1", "3,1")
     with pytest.raises(DataError, match="column 'y' has 1 empty cell, in row 3 "):
         forecast(path, target=("y",), missing_values=("", "-999"))
+
+
+def test_a_pandas_series_keeps_its_times():
+    series = pd.Series(np.arange(30.0), pd.date_range("2024-01-01", periods=30), name="sales")
+    sequences, data, _ = read(DataSettings(), series, task="forecast")
+    assert (sequences.step, data.target) == ("1d", ("sales",))

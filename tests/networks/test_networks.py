@@ -81,7 +81,7 @@ REACHED = {
     "statistics": (
         {"statistics": True},
         LABELS,
-        lambda n: n.get_layer("statistics").input.shape == (None, 5 * 3),
+        lambda n: n.get_layer("statistics").input.shape == (None, 7 * 3 + 1),
     ),
     "recurrent_dropout": (
         {"recurrent_dropout": 0.25},

@@ -295,3 +295,10 @@ def test_the_table_has_a_row_for_each_series_step_and_target():
     assert table.columns == ["id", "origin", "time", "target", "q0.1", "q0.5", "q0.9"]
     assert table["id"].to_list() == ["b"] * 4 + ["a"] * 4
     assert table["q0.5"].to_list() == answer[..., 1].ravel().tolist()
+
+
+def test_no_quantiles_means_the_usual_ones_and_a_missing_median_is_told():
+    found, _ = forecast.settle(experiment(task={"quantiles": []}), series())
+    assert found.task.quantiles == (0.1, 0.5, 0.9)
+    _, notes = forecast.settle(experiment(task={"quantiles": [0.2, 0.9]}), series())
+    assert any("judge the 0.2 one" in note for note in notes)

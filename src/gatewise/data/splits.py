@@ -100,6 +100,23 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
     )
 
 
+def told_of_rare(sequences: Sequences, parts: Parts, settings: SplitSettings) -> list[str]:
+    """Which labels split.rare_labels has taken out of some part, as a note."""
+    held = parts.test or parts.validation
+    if settings.rare_labels == "error" or sequences.labels is None or held is None:
+        return []
+    seen = parts.train.labels if settings.rare_labels == "drop" else held.labels
+    assert seen is not None
+    found = np.setdiff1d(sequences.labels, seen)
+    if not len(found):
+        return []
+    names = ", ".join(f"'{name}'" for name in found.tolist())
+    if settings.rare_labels == "drop":
+        count = int(np.isin(sequences.labels, found).sum())
+        return [f"Left out, for labels too rare for every part: {names} ({count} in all)."]
+    return [f"Learned but not judged, for labels too rare for every part: {names}."]
+
+
 def _check(size: float) -> None:
     if not size >= 0:
         raise ConfigError(f"A part of the split cannot be negative. Received: {size}.")

@@ -300,6 +300,8 @@ def from_native(source: Any) -> Table:
     try:
         if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
             source = source.reset_index()  # times are often kept there
+        if nw.dependencies.is_pandas_series(source) and _has_times(source):
+            source = source.rename(source.name or "value").reset_index()
         given = nw.from_native(source, allow_series=True)
     except (ValueError, nw.exceptions.DuplicateError) as error:
         raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
@@ -328,6 +330,10 @@ def _to_polars(given: nw.DataFrame[Any]) -> pl.DataFrame:
             f"the data frame has a column of mixed Python objects (among {mixed}): {error}. "
             "Make it numbers (pandas.to_numeric) or texts (astype(str))."
         ) from None
+
+
+def _has_times(series: Any) -> bool:
+    return type(series.index).__name__ == "DatetimeIndex"
 
 
 def _has_index(frame: Any) -> bool:

@@ -45,6 +45,18 @@ def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None)
             f"Your network's output has shape {given}; this data needs {tuple(shapes.output)} "
             "(without the batch dimension)."
         )
+    if any(isinstance(layer, keras.layers.Lambda) for layer in network._flatten_layers()):
+        raise ConfigError(
+            "Your network has a Lambda layer, which cannot be loaded safely again. Write it with "
+            "keras.ops or a layer of your own."
+        )
+    last = network.layers[-1]
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if len(shapes.output) == 1 and (softmax or isinstance(last, keras.layers.Softmax)):
+        raise ConfigError(
+            "Your network ends in a softmax, but it must return logits: leave the activation of "
+            "the last layer out. gatewise takes the softmax itself."
+        )
     return network
 
 

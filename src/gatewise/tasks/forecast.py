@@ -26,7 +26,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment
+from gatewise.experiment import Experiment, TaskSettings
 from gatewise.tasks import baselines, metrics
 from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
 
@@ -46,14 +46,22 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     if not task.horizon:
         task = replace(task, horizon=usual_horizon(sequences))
         notes.append(
-            f"The horizon was not given: {task.horizon} steps, the custom for this spacing."
+            f"The horizon was not given: {task.horizon} steps (the custom for this spacing, at "
+            "most a tenth of the median series)."
         )
+    if not task.quantiles:
+        task = replace(task, quantiles=TaskSettings().quantiles)
     if list(task.quantiles) != sorted(set(task.quantiles)) or any(
         not 0 < q < 1 for q in task.quantiles
     ):
         raise ConfigError(
             f"task.quantiles wants rising numbers between 0 and 1. "
             f"Received: {list(task.quantiles)}."
+        )
+    if experiment.training.loss == "auto" and 0.5 not in task.quantiles:
+        nearest = min(task.quantiles, key=lambda q: abs(q - 0.5))
+        notes.append(
+            f"The quantile 0.5 is not asked for, so mae and its like judge the {nearest:g} one."
         )
     train = split_by_time(sequences, experiment.split, horizon=task.horizon).train
     shortest = int(np.median(train.lengths))
@@ -67,7 +75,7 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         task = replace(task, lookback=min(wanted, room))
         notes.append(
             f"The lookback was not given: {task.lookback} steps (two seasons or two "
-            "horizons, as far as the series allow)."
+            "horizons, at least 16, as far as the series allow)."
         )
     experiment = replace(experiment, task=task)
     return _settle_training(experiment, train), notes
@@ -475,6 +483,7 @@ def score(
     }
     if preparation.quantiles:
         found["wql"] = metrics.wql(actual, given, preparation.quantiles)
+    if len(preparation.quantiles) > 1:
         found["coverage"] = metrics.coverage(actual, given[..., 0], given[..., -1])
     return found
 
