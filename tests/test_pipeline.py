@@ -249,3 +249,11 @@ def test_a_label_kept_from_a_part_is_told(classify_settings, policy, said):
     settings = dict(classify_settings) | {"split": {"rare_labels": policy}}
     run = gatewise.train((x, y), settings=settings)
     assert any(said in note and "'9'" in note for note in run.metrics["notes"])
+
+
+def test_an_error_in_the_users_own_network_says_where_it_is(sequences_file, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("def build(shapes, settings):\n    return 1 / 0\n")
+    settings = {"network": {"build": f"{own}:build"}, "data": {"label": "label"}}
+    with pytest.raises(gatewise.ConfigError, match=r"own\.py, line 2: ZeroDivisionError"):
+        gatewise.train(sequences_file, task="classify", settings=settings)

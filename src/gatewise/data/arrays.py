@@ -135,7 +135,7 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     if texts.ndim != 1 or len(texts) != len(sequences):
         raise DataError(
             f"{name}: there are {len(sequences)} sequences, but labels of shape {texts.shape}. "
-            "Give one label for each sequence."
+            "Give one label for each sequence (for one-hot labels: y.argmax(axis=1))."
         )
     if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
         texts = texts.astype(np.int64)  # "1", not "1.0", as from a table

@@ -175,9 +175,9 @@ def _without_gaps(
         return replace(sequences, step=grid.step if regular else ""), origin
     if off is not None:
         raise DataError(
-            f"{origin.name}: most steps are {grid.step} apart, but not "
-            f"{_between(sequences, origin, off)}. Resample the file to regular times, or set "
-            "data.gaps=ignore to take the rows as they are."
+            f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
+            f"{grid.step} apart, but not {_between(sequences, origin, off)}. Resample the file to "
+            "regular times, or set data.gaps=ignore to take the rows as they are."
         )
     if settings.gaps == "error":
         raise DataError(

@@ -49,7 +49,7 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
             f"{sequences.source}: the longest sequence has {lengths[longest]} steps, too few for "
             f"{max(train[longest], horizon + 1)} to train on (more than a horizon), "
             f"{validation[longest]} to validate and {test[longest]} to test (a horizon each, at "
-            "least). Give a smaller --horizon, or set split.validation and split.test lower."
+            "least). Give a smaller --horizon or longer series, or set split.validation = 0."
         )
     begin = sequences.starts
     end_train = begin + np.where(long_enough, train, lengths)

@@ -329,7 +329,8 @@ def _constant(
             f"{origin.name}: column {column!r} must not change within a sequence, but in "
             f"{_named(sequences, sequence)} it goes from {texts[codes[filled[0]]]!r} to "
             f"{texts[codes[step]]!r} in {origin.place(step)}. Name more columns in data.id, "
-            "so that a sequence ends where it changes."
+            "so that a sequence ends where it changes; a covariate that changes belongs in "
+            "data.past or data.known."
         )
     return ones
 

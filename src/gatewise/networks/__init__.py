@@ -1,6 +1,7 @@
 """Keras models, built from plain Keras layers, so that a saved one opens without gatewise."""
 
 import importlib.util
+import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,7 +35,7 @@ def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None)
         if kind == "segments" and "past" not in shapes.inputs:
             raise ConfigError("network.kind = segments is for forecasts; use kind = stack.")
         return NETWORKS[kind](shapes, settings)
-    network = own(shapes, settings)
+    network = _built(own, shapes, settings)
     if not isinstance(network, keras.Model):
         raise ConfigError(
             f"Your network function must return a keras.Model. Received: {network!r}."
@@ -71,6 +72,20 @@ def _check_names(settings: NetworkSettings) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f"Did you mean '{near[0]}'?" if near else "See keras.activations."
             raise ConfigError(f"network.{key}: Keras has no activation '{name}'. {hint}") from None
+
+
+def _built(own: Builder, shapes: Shapes, settings: NetworkSettings) -> keras.Model:
+    try:
+        return own(shapes, settings)
+    except Exception as error:
+        # Code of the user's own may raise anything; where it did is what they need.
+        place = traceback.extract_tb(error.__traceback__)
+        here = next((one for one in place if one.filename != __file__), place[-1])
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"Your network function failed in {here.filename}, line {here.lineno}: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
 
 
 def _from_file(place: str) -> Builder:
