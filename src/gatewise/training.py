@@ -189,7 +189,7 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
 
     # Keras would else wait for the loss of every batch before it deals the next one, which costs
     # small networks a tenth of their time (docs/log.md). What happens at a batch's end needs no
-    # loss, and may come late and in any order.
+    # loss, and may come late, in any order and from several threads: so steps are counted.
     async_safe = True
 
     def __init__(self, progress: Progress, watch: Callable[[Progress, bool], None] | None) -> None:
@@ -197,6 +197,7 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
         self.progress, self.watch = progress, watch
         self.columns: dict[str, list[float]] = {}
         self.interrupted = False
+        self.counting = threading.Lock()
         self.began = self.epoch_began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -206,9 +207,10 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.interrupted:
             self.model.stop_training = True
-        self.progress.step = max(self.progress.step, batch + 1)
-        if self.watch is not None:
-            self.watch(self.progress, False)
+        with self.counting:
+            self.progress.step += 1
+            if self.watch is not None:
+                self.watch(self.progress, False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.interrupted:
