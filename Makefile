@@ -6,7 +6,10 @@ export GATEWISE_DATA ?= $(wildcard $(abspath ../shared/data))
 
 .PHONY: demo test check bench docs clean
 
-$(VENV)/installed: pyproject.toml
+NATIVE := CMakeLists.txt $(wildcard native/*)
+CPP := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp)
+
+$(VENV)/installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .
@@ -26,9 +29,25 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
+	$(MAKE) build/address/tests/checked build/thread/tests/checked
+
+# The native tests under sanitizers: of addresses on the narrowest and the widest vectors, of threads
+# on one kind, as they do not depend on it.
+build/address/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=address,undefined "-DGATEWISE_ISAS=portable;avx512"
+build/thread/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=thread -DGATEWISE_ISAS=portable
+build/%/tests/checked: $(NATIVE) $(wildcard native/tests/*) | $(VENV)/installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B build/$* $(SANITIZE) \
+	    -DGATEWISE_XLA=OFF -DGATEWISE_TESTS=ON -DGATEWISE_WERROR=ON
+	PATH="$(abspath $(BIN)):$$PATH" cmake --build build/$* --parallel $(shell nproc)
+	for isa in portable avx512; do \
+	    GATEWISE_ISA=$$isa build/$*/tests/check $$isa 60 || test $$? = 77 || exit 1; done
+	touch $@
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/training.py
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_cli.py

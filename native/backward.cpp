@@ -1,0 +1,557 @@
+// The gradient of a whole sequence. A scan from the last step to the first turns the activated
+// gates of the reserve into the gradients of the gates, in place; what does not have to wait for it
+// - the gradients of the weights, the bias and the inputs - follows as large products over all
+// steps.
+
+#include <memory>
+#include <vector>
+
+#include "layer.h"
+
+namespace gatewise::GATEWISE_ISA {
+namespace {
+
+// Places summed in one go by a tile of a weight's gradient. Sums of sums: one float after another
+// over all places would lose a digit that XLA, which sums step by step, keeps. And the gates' part
+// of one panel, 256 bytes a place, stays in a first-level cache.
+constexpr int64_t kDepth = 64;
+constexpr int64_t kBlock = 96;  // places of one task of the input's gradient
+
+template <class T>
+class Backward {
+ public:
+  static constexpr int64_t V = kWidth<T>;
+
+  Backward(const gatewise_lstm& layer, const gatewise_gradient& gradient, Deal deal)
+      : layer_(layer),
+        gradient_(gradient),
+        n_(layer),
+        ragged_(layer),
+        reserve_(layer.reserve, n_),
+        deal_(deal),
+        gate_{layer.activation, layer.recurrent_activation},
+        barrier_(deal.shares()),
+        lane_rows_(rows_of_lane(layer.batch, 0, deal.lanes()) | 1),
+        copies_(layer.recurrent_masks ? 4 : 1),
+        input_copies_(layer.input_masks ? 4 : 1) {}
+
+  void place(Arena& arena, int team) {
+    team_ = team;
+    recurrent_ = arena.take<T>(n_.panels * gate_depth() * V);
+    if (gradient_.dx) kernel_ = arena.take<T>(n_.feature_panels * gate_depth() * V);
+    cell_ = arena.take<T>(deal_.lanes() * n_.panels * lane_rows_ * V);
+    const int64_t copies = std::max(copies_, input_copies_);
+    lefts_ = arena.take<T>(team * kPanels * copies * kDepth * V);
+  }
+
+  // Before the scan: the weights, transposed, one task for each panel of units and of features.
+  int64_t pack_tasks() const { return n_.panels + (gradient_.dx ? n_.feature_panels : 0); }
+  void pack(int64_t task) {
+    if (task < n_.panels) {
+      pack_transposed(recurrent_ + task * gate_depth() * V, as(layer_.recurrent_kernel), task,
+                      n_.columns(task));
+    } else {
+      task -= n_.panels;
+      pack_transposed(kernel_ + task * gate_depth() * V, as(layer_.kernel), task,
+                      n_.feature_columns(task));
+    }
+  }
+
+  // One for each member that the layer is dealt to.
+  int64_t shares() const { return deal_.members; }
+  void scan(int64_t number) {
+    Share share{};
+    share.lane = deal_.by_units ? 0 : static_cast<int>(number);
+    share.from = deal_.by_units ? n_.panels * number / deal_.members : 0;
+    share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
+    share.rows = rows_of_lane(n_.batch, share.lane, deal_.lanes());
+    for (int64_t t = ragged_.longest - 1; t >= 0; --t) {
+      take_step(share, t);
+      barrier_.wait();
+    }
+    finish(share);
+  }
+
+  // After the scan, in any order: the gradients of blocks of weights, of bias and of inputs.
+  int64_t tasks() const { return weight_tasks() + bias_tasks() + input_tasks(); }
+  void task(int64_t task, int member) {
+    if (task < weight_tasks()) return weights(task, member);
+    task -= weight_tasks();
+    if (task < input_tasks()) return inputs(task);
+    bias(task - input_tasks());
+  }
+
+ private:
+  static constexpr int64_t kPanels = 4;  // of a left factor in one task of the weights' gradients
+
+  struct Share {
+    int lane;
+    int64_t from, to, rows;
+  };
+
+  static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
+  static T* as(void* pointer) { return static_cast<T*>(pointer); }
+
+  int64_t gate_depth() const { return n_.panels * 4 * V; }
+  int64_t sorted(const Share& share, int64_t row) const { return share.lane + row * deal_.lanes(); }
+  int64_t of_batch(const Share& share, int64_t row) const {
+    return ragged_.row[static_cast<size_t>(sorted(share, row))];
+  }
+  int64_t first(int64_t t) const { return ragged_.first[static_cast<size_t>(t)]; }
+  T* running(const Share& share, int64_t panel, int64_t row) const {
+    return cell_ + ((share.lane * n_.panels + panel) * lane_rows_ + row) * V;
+  }
+  T* gates_at(int64_t panel, int64_t place) const {
+    return reserve_.gates + (panel * n_.places + place) * 4 * V;
+  }
+
+  // to[panels of units][4][V units][V] from rows panel V ... of weights [rows, 4H]
+  void pack_transposed(T* to, const T* weights, int64_t panel, int columns) {
+    for (int64_t j = 0; j < n_.panels; ++j) {
+      for (int64_t g = 0; g < 4; ++g) {
+        const T* from = weights + (panel * V * 4 + g) * n_.units + j * V;
+        for (int64_t u = 0; u < V; ++u, to += V) {
+          for (int64_t v = 0; v < V; ++v) {
+            to[v] = v < columns && u < n_.columns(j) ? from[v * 4 * n_.units + u] : T(0);
+          }
+        }
+      }
+    }
+  }
+
+  // tile[R][N][V] += (gradients of the gates at `left`, a row every `stride` of them) (weights
+  // transposed, from `right`), of `count` units of one gate or of all gates of one panel, for N
+  // panels of the result; times scale_of(r, n).
+  template <int R, int N, class ScaleOf>
+  GATEWISE_INLINE void add_gates(T (&tile)[R][N][V], const T* left, int64_t stride, const T* right,
+                                 int64_t count, ScaleOf scale_of) const {
+    Vector<T> acc[R][N];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) acc[r][n] = Vector<T>{};
+    }
+    multiply<T, R, N, 1>(acc, left, stride * 4 * V, 1, right, V, gate_depth() * V, count);
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) store(tile[r][n], load(tile[r][n]) + scale_of(r, n, acc[r][n]));
+    }
+  }
+
+  // tile[R][N][V]: the sum of that over all panels of gates, a sum of sums for the same reason as
+  // kDepth; each gate's part multiplied by its dropout mask where there is one. mask_of(r): the
+  // first gate's mask of that row; `gate_stride`: how much further on the next lies.
+  template <int R, int N, class MaskOf, class Columns>
+  GATEWISE_INLINE void gradient_tile(T (&tile)[R][N][V], int64_t place, int64_t stride,
+                                     const T* right, int64_t copies, MaskOf mask_of,
+                                     int64_t gate_stride, Columns columns) const {
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) store(tile[r][n], Vector<T>{});
+    }
+    for (int64_t j = 0; j < n_.panels; ++j, right += 4 * V * V) {
+      const T* left = gates_at(j, place);
+      const int64_t units = n_.columns(j);
+      if (copies == 1 && units == V) {
+        add_gates<R, N>(tile, left, stride, right, 4 * V,
+                        [](int, int, Vector<T> part) { return part; });
+        continue;
+      }
+      // Units that only fill up the last panel must not be summed: their gradients are zeros, but
+      // times zero an infinite weight's neighbour is not.
+      for (int64_t g = 0; g < 4; ++g) {
+        add_gates<R, N>(tile, left + g * V, stride, right + g * V * V, units,
+                        [&](int r, int n, Vector<T> part) {
+                          if (copies == 1) return part;
+                          return part * load_some(mask_of(r) + g * gate_stride + n * V, columns(n));
+                        });
+      }
+    }
+  }
+
+  // Calls tile<N>(panel) for panels from .. to in groups of N.
+  template <class Tile>
+  GATEWISE_INLINE static void by_panels(int64_t from, int64_t to, Tile tile) {
+    for (; from + 4 <= to; from += 4) tile(std::integral_constant<int, 4>{}, from);
+    for (; from + 2 <= to; from += 2) tile(std::integral_constant<int, 2>{}, from);
+    for (; from < to; ++from) tile(std::integral_constant<int, 1>{}, from);
+  }
+
+  void take_step(const Share& share, int64_t t) {
+    const int64_t rows = rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes());
+    const int64_t onward = rows_of_lane(ragged_.rows_at(t + 1), share.lane, deal_.lanes());
+    by_panels(share.from, share.to, [&](auto group, int64_t panel) {
+      constexpr int N = decltype(group)::value;
+      deal(onward, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, (step_tile<R, N>(share, t, panel, from)));
+      });
+      const T none[V] = {};
+      for (int64_t row = onward; row < rows; ++row) {
+#pragma GCC unroll 32
+        for (int n = 0; n < N; ++n) pass(share, t, panel + n, row, none);
+      }
+    });
+  }
+
+  template <int R, int N>
+  void step_tile(const Share& share, int64_t t, int64_t panel, int64_t from) {
+    T tile[R][N][V];
+    hidden_tile<R, N>(tile, share, t + 1, panel, from);
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) pass(share, t, panel + n, from + r, tile[r][n]);
+    }
+  }
+
+  // The part of the gradient of h_{t-1} that comes through the gates of step t.
+  template <int R, int N>
+  GATEWISE_INLINE void hidden_tile(T (&tile)[R][N][V], const Share& share, int64_t t, int64_t panel,
+                                   int64_t from) const {
+    gradient_tile<R, N>(
+        tile, first(t) + sorted(share, from), deal_.lanes(), recurrent_ + panel * gate_depth() * V,
+        copies_,
+        [&](int r) {
+          return as(layer_.recurrent_masks) + of_batch(share, from + r) * n_.units + panel * V;
+        },
+        n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); });
+  }
+
+  void pass(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
+    if (gate_.usual()) return pass_gates<true>(share, t, panel, row, through);
+    pass_gates<false>(share, t, panel, row, through);
+  }
+
+  // From the gradient of h that comes `through` the step after, and of c: those of the gates.
+  template <bool kUsual>
+  void pass_gates(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
+    const int64_t s = sorted(share, row), b = of_batch(share, row), place = first(t) + s;
+    const int columns = n_.columns(panel);
+    const bool last = t + 1 == ragged_.length[static_cast<size_t>(s)];
+    Vector<T> dh = load(through), dc = Vector<T>{};
+    if (gradient_.dy) {
+      const int64_t step = ragged_.source[static_cast<size_t>(place)] - b * n_.steps;
+      dh += output_gradient(b, position(layer_, step), panel);
+    }
+    if (last) {
+      if (gradient_.dh) dh += load_some(as(gradient_.dh) + b * n_.units + panel * V, columns);
+      if (gradient_.dc) dc = load_some(as(gradient_.dc) + b * n_.units + panel * V, columns);
+    } else {
+      dc = load(running(share, panel, row));
+    }
+    T* gates = gates_at(panel, place);
+    const Vector<T> zi = load(gates), zf = load(gates + V), zg = load(gates + 2 * V);
+    const Vector<T> zo = load(gates + 3 * V);
+    const Vector<T> past = load(reserve_.cell + (panel * n_.places + place) * V);
+    // The usual gates are kept activated; their derivatives need no more.
+    const Vector<T> i = kUsual ? zi : gate_.gate<kUsual, T>(zi);
+    const Vector<T> f = kUsual ? zf : gate_.gate<kUsual, T>(zf);
+    const Vector<T> g = kUsual ? zg : gate_.cell<kUsual, T>(zg);
+    const Vector<T> o = kUsual ? zo : gate_.gate<kUsual, T>(zo);
+    const Vector<T> c = fused<T>(f, past, i * g), activated = gate_.cell<kUsual, T>(c);
+    dc += dh * o * gate_.cell_derivative<kUsual, T>(c, activated);
+    store(gates, dc * g * gate_.gate_derivative<kUsual, T>(zi, i));
+    store(gates + V, dc * past * gate_.gate_derivative<kUsual, T>(zf, f));
+    store(gates + 2 * V, dc * i * gate_.cell_derivative<kUsual, T>(zg, g));
+    store(gates + 3 * V, dh * activated * gate_.gate_derivative<kUsual, T>(zo, o));
+    store(running(share, panel, row), dc * f);
+  }
+
+  // Of the output at a position, and of the masked positions after it that repeated it.
+  Vector<T> output_gradient(int64_t b, int64_t position, int64_t panel) const {
+    const T* dy = as(gradient_.dy) + b * gradient_.dy_batch_stride +
+                  position * gradient_.dy_step_stride + panel * V;
+    const int columns = n_.columns(panel);
+    Vector<T> sum = load_some(dy, columns);
+    if (!layer_.mask || layer_.zero_output) return sum;
+    return sum + repeated_gradient(b, position + 1, panel);
+  }
+
+  Vector<T> repeated_gradient(int64_t b, int64_t position, int64_t panel) const {
+    Vector<T> sum{};
+    for (; position < n_.steps; ++position) {
+      if (!masked(layer_, b, gatewise::position(layer_, position))) break;
+      sum += load_some(as(gradient_.dy) + b * gradient_.dy_batch_stride +
+                           position * gradient_.dy_step_stride + panel * V,
+                       n_.columns(panel));
+    }
+    return sum;
+  }
+
+  void finish(const Share& share) {
+    if (gradient_.dh0) {
+      const int64_t rows = rows_of_lane(ragged_.rows_at(0), share.lane, deal_.lanes());
+      by_panels(share.from, share.to, [&](auto group, int64_t panel) {
+        constexpr int N = decltype(group)::value;
+        deal(rows, [&](int64_t from, int height) {
+          GATEWISE_WITH_HEIGHT(height, (start_tile<R, N>(share, panel, from)));
+        });
+        for (int64_t row = rows; row < share.rows; ++row) {
+#pragma GCC unroll 32
+          for (int n = 0; n < N; ++n) {
+            const int64_t at = of_batch(share, row) * n_.units + (panel + n) * V;
+            store_start(share, panel + n, row,
+                        gradient_.dh ? load_some(as(gradient_.dh) + at, n_.columns(panel + n))
+                                     : Vector<T>{});
+          }
+        }
+      });
+    }
+    if (!gradient_.dc0) return;
+    for (int64_t row = 0; row < share.rows; ++row) {
+      const bool none = ragged_.length[static_cast<size_t>(sorted(share, row))] == 0;
+      for (int64_t j = share.from; j < share.to; ++j) {
+        const int64_t at = of_batch(share, row) * n_.units + j * V;
+        Vector<T> dc{};
+        if (!none) {
+          dc = load(running(share, j, row));
+        } else if (gradient_.dc) {
+          dc = load_some(as(gradient_.dc) + at, n_.columns(j));
+        }
+        store_some(as(gradient_.dc0) + at, dc, n_.columns(j));
+      }
+    }
+  }
+
+  template <int R, int N>
+  void start_tile(const Share& share, int64_t panel, int64_t from) {
+    T tile[R][N][V];
+    hidden_tile<R, N>(tile, share, 0, panel, from);
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) store_start(share, panel + n, from + r, load(tile[r][n]));
+    }
+  }
+
+  void store_start(const Share& share, int64_t panel, int64_t row, Vector<T> dh) {
+    const int64_t b = of_batch(share, row);
+    if (gradient_.dy && layer_.mask && !layer_.zero_output && layer_.start_output) {
+      dh += repeated_gradient(b, 0, panel);
+    }
+    store_some(as(gradient_.dh0) + b * n_.units + panel * V, dh, n_.columns(panel));
+  }
+
+  // The gradients of recurrent kernel and kernel. A task is a block of kPanels panels of their
+  // rows, so that the gates are not read too often, by a part of their columns, so that there are
+  // enough tasks for all members.
+  int64_t unit_blocks() const {
+    return gradient_.drecurrent_kernel ? (n_.panels + kPanels - 1) / kPanels : 0;
+  }
+  int64_t feature_blocks() const {
+    return gradient_.dkernel ? (n_.feature_panels + kPanels - 1) / kPanels : 0;
+  }
+  int64_t parts() const { return std::min<int64_t>(n_.panels, team_ == 1 ? 1 : 2 * team_); }
+  int64_t weight_tasks() const { return (unit_blocks() + feature_blocks()) * parts(); }
+
+  void weights(int64_t task, int member) {
+    const int64_t block = task / parts(), part = task % parts();
+    const bool of_kernel = block >= unit_blocks();
+    const int64_t from = (of_kernel ? block - unit_blocks() : block) * kPanels;
+    const int64_t to = std::min(from + kPanels, of_kernel ? n_.feature_panels : n_.panels);
+    const int64_t start = n_.panels * part / parts(), end = n_.panels * (part + 1) / parts();
+    const int64_t copies = of_kernel ? input_copies_ : copies_;
+    T* lefts = lefts_ + member * kPanels * std::max(copies_, input_copies_) * kDepth * V;
+    T* result = as(of_kernel ? gradient_.dkernel : gradient_.drecurrent_kernel);
+    const int64_t places = ragged_.places();
+    if (places == 0 && part == 0) {
+      const int64_t rows =
+          std::min((to - from) * V, (of_kernel ? n_.features : n_.units) - from * V);
+      std::fill_n(result + from * V * 4 * n_.units, rows * 4 * n_.units, T(0));
+    }
+    for (int64_t q = 0; q < places; q += kDepth) {
+      const int64_t depth = std::min(kDepth, places - q);
+      for (int64_t p = from; p < to; ++p) {
+        pack_left(lefts + (p - from) * copies * kDepth * V, of_kernel, p, q, depth);
+      }
+      for (int64_t j = start; j < end; ++j) {
+        for (int64_t p = from; p < to; ++p) {
+          const T* left = lefts + (p - from) * copies * kDepth * V;
+          if (!of_kernel && copies == 1) left = reserve_.hidden + (p * n_.places + q) * V;
+          const int64_t rows = of_kernel ? n_.feature_columns(p) : n_.columns(p);
+          deal(rows, [&](int64_t row, int height) {
+            T* to = result + (p * V + row) * 4 * n_.units + j * V;
+            GATEWISE_WITH_HEIGHT(height, (weight_tile<R>(to, left + row, copies, j, q, depth)));
+          });
+        }
+      }
+    }
+  }
+
+  // to[copies][kDepth][V]: panel p of the inputs, or of h_{t-1} where masks make copies of it
+  void pack_left(T* to, bool of_kernel, int64_t panel, int64_t place, int64_t depth) {
+    const int64_t copies = of_kernel ? input_copies_ : copies_;
+    if (!of_kernel && copies == 1) return;
+    const int columns = of_kernel ? n_.feature_columns(panel) : n_.columns(panel);
+    const int64_t width = of_kernel ? n_.features : n_.units;
+    const T* masks = as(of_kernel ? layer_.input_masks : layer_.recurrent_masks);
+    for (int64_t k = 0; k < depth; ++k) {
+      const int64_t source = ragged_.source[static_cast<size_t>(place + k)];
+      const Vector<T> left = of_kernel
+                                 ? load_some(as(layer_.x) + source * width + panel * V, columns)
+                                 : load(reserve_.hidden + (panel * n_.places + place + k) * V);
+      if (copies == 1) {
+        store(to + k * V, left);
+        continue;
+      }
+      const T* mask = masks + source / n_.steps * width + panel * V;
+      for (int64_t g = 0; g < 4; ++g) {
+        store(to + (g * kDepth + k) * V, left * load_some(mask + g * n_.batch * width, columns));
+      }
+    }
+  }
+
+  template <int R>
+  void weight_tile(T* to, const T* left, int64_t copies, int64_t panel, int64_t place,
+                   int64_t depth) {
+    const int columns = n_.columns(panel);
+    Vector<T> acc[R][4];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int g = 0; g < 4; ++g) {
+        acc[r][g] = Vector<T>{};
+      }
+    }
+    const T* right = gates_at(panel, place);
+    if (copies == 4) {
+      multiply<T, R, 4, 4, true>(acc, left, 1, V, right, 4 * V, 0, depth, kDepth * V);
+    } else {
+      multiply<T, R, 4, 4>(acc, left, 1, V, right, 4 * V, 0, depth);
+    }
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int g = 0; g < 4; ++g) {
+        T* at = to + (4 * r + g) * n_.units;
+        store_some(at, place == 0 ? acc[r][g] : load_some(at, columns) + acc[r][g], columns);
+      }
+    }
+  }
+
+  int64_t bias_tasks() const { return gradient_.dbias ? n_.panels : 0; }
+  void bias(int64_t panel) {
+    Vector<T> sum[4] = {};
+    const T* gates = gates_at(panel, 0);
+    for (int64_t from = 0; from < ragged_.places(); from += kDepth) {
+      Vector<T> part[4] = {};
+      const int64_t to = std::min(from + kDepth, ragged_.places());
+      for (int64_t q = from; q < to; ++q, gates += 4 * V) {
+#pragma GCC unroll 32
+        for (int g = 0; g < 4; ++g) part[g] += load(gates + g * V);
+      }
+#pragma GCC unroll 32
+      for (int g = 0; g < 4; ++g) sum[g] += part[g];
+    }
+    for (int64_t g = 0; g < 4; ++g) {
+      store_some(as(gradient_.dbias) + g * n_.units + panel * V, sum[g], n_.columns(panel));
+    }
+  }
+
+  // Whole blocks of places, and at the end the masked steps, whose gradient is zero.
+  int64_t input_blocks() const {
+    return gradient_.dx ? (ragged_.places() + kBlock - 1) / kBlock : 0;
+  }
+  int64_t input_tasks() const { return input_blocks() + (gradient_.dx && layer_.mask ? 1 : 0); }
+  void inputs(int64_t task) {
+    if (task == input_blocks()) return clear_masked();
+    const int64_t from = task * kBlock, count = std::min(kBlock, ragged_.places() - from);
+    by_panels(0, n_.feature_panels, [&](auto group, int64_t panel) {
+      constexpr int N = decltype(group)::value;
+      deal(count, [&](int64_t row, int height) {
+        GATEWISE_WITH_HEIGHT(height, (input_tile<R, N>(panel, from + row)));
+      });
+    });
+  }
+
+  template <int R, int N>
+  void input_tile(int64_t panel, int64_t place) {
+    T tile[R][N][V];
+    const auto source = [&](int r) { return ragged_.source[static_cast<size_t>(place + r)]; };
+    gradient_tile<R, N>(
+        tile, place, 1, kernel_ + panel * gate_depth() * V, input_copies_,
+        [&](int r) {
+          return as(layer_.input_masks) + source(r) / n_.steps * n_.features + panel * V;
+        },
+        n_.batch * n_.features, [&](int n) { return n_.feature_columns(panel + n); });
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+      T* to = as(gradient_.dx) + source(r) * n_.features + panel * V;
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) {
+        store_some(to + n * V, load(tile[r][n]), n_.feature_columns(panel + n));
+      }
+    }
+  }
+
+  void clear_masked() {
+    for (int64_t step = 0; step < n_.batch * n_.steps; ++step) {
+      if (layer_.mask[step]) continue;
+      std::fill_n(as(gradient_.dx) + step * n_.features, n_.features, T(0));
+    }
+  }
+
+  const gatewise_lstm layer_;
+  const gatewise_gradient gradient_;
+  const Sizes<T> n_;
+  const Ragged ragged_;
+  const Reserve<T> reserve_;
+  const Deal deal_;
+  const Gates gate_;
+  Barrier barrier_;
+  const int64_t lane_rows_;
+  const int64_t copies_, input_copies_;
+  int team_ = 1;
+  T *recurrent_ = nullptr, *kernel_ = nullptr, *cell_ = nullptr, *lefts_ = nullptr;
+};
+
+template <class T>
+int32_t run(const gatewise_lstm* layers, const gatewise_gradient* gradients, int32_t count,
+            Team& team) {
+  std::vector<std::unique_ptr<Backward<T>>> passes;
+  for (int32_t n = 0; n < count; ++n) {
+    const Deal deal = deal_team(layers[n], n, count, team.size());
+    passes.push_back(std::make_unique<Backward<T>>(layers[n], gradients[n], deal));
+  }
+  Arena counter;
+  for (auto& pass : passes) pass->place(counter, team.size());
+  void* block = team.scratch(counter.used());
+  if (!block) return GATEWISE_NO_MEMORY;
+  Arena arena(block);
+  for (auto& pass : passes) pass->place(arena, team.size());
+
+  const auto packs = [](const auto& pass) { return pass->pack_tasks(); };
+  const auto shares = [](const auto& pass) { return pass->shares(); };
+  const auto sums = [](const auto& pass) { return pass->tasks(); };
+  Tasks pack(count_tasks(passes, packs)), scan(count_tasks(passes, shares));
+  Tasks rest(count_tasks(passes, sums));
+  team.run([&](int member) {
+    const FlushDenormals flush;
+    pack.share([&](int64_t n) {
+      do_task(passes, n, packs, [](auto& pass, int64_t task) { pass->pack(task); });
+    });
+    scan.share([&](int64_t n) {
+      do_task(passes, n, shares, [](auto& pass, int64_t share) { pass->scan(share); });
+    });
+    rest.share([&](int64_t n) {
+      do_task(passes, n, sums, [&](auto& pass, int64_t task) { pass->task(task, member); });
+    });
+  });
+  return GATEWISE_DONE;
+}
+
+}  // namespace
+
+int32_t backward_float(const gatewise_lstm* layers, const gatewise_gradient* gradients,
+                       int32_t count, Team& team) {
+  return run<float>(layers, gradients, count, team);
+}
+
+int32_t backward_double(const gatewise_lstm* layers, const gatewise_gradient* gradients,
+                        int32_t count, Team& team) {
+  return run<double>(layers, gradients, count, team);
+}
+
+}  // namespace gatewise::GATEWISE_ISA

@@ -1,0 +1,414 @@
+// A whole sequence: every step of every row, in chunks of time. Within a chunk the inputs of all
+// its steps are multiplied first, many rows to a tile; then the steps run one by one.
+
+#include <memory>
+#include <vector>
+
+#include "layer.h"
+
+namespace gatewise::GATEWISE_ISA {
+namespace {
+
+constexpr int64_t kBlock = 48;               // rows of x multiplied at a time
+constexpr int64_t kChunkBytes = 512 * 1024;  // of gates in one chunk: half of a second-level cache
+constexpr int64_t kChunkPlaces = 96;         // and no fewer rows than make the kernel worth reading
+
+template <class T>
+class Forward {
+ public:
+  static constexpr int64_t V = kWidth<T>;
+
+  Forward(const gatewise_lstm& layer, Deal deal)
+      : layer_(layer),
+        n_(layer),
+        ragged_(layer),
+        deal_(deal),
+        gate_{layer.activation, layer.recurrent_activation},
+        barrier_(deal.shares()),
+        lane_rows_(rows_of_lane(layer.batch, 0, deal.lanes()) | 1),
+        copies_(layer.recurrent_masks ? 4 : 1),
+        input_copies_(layer.input_masks ? 4 : 1) {
+    const int64_t step_bytes = std::max<int64_t>(1, n_.batch * n_.panels * 4 * V * sizeof(T));
+    const int64_t rows = std::max<int64_t>(1, n_.batch);
+    chunk_ = std::max(kChunkBytes / step_bytes, (kChunkPlaces + rows - 1) / rows);
+    chunk_ = std::max<int64_t>(1, std::min(chunk_, ragged_.longest));
+  }
+
+  void place(Arena& arena) {
+    kernel_ = arena.take<T>(n_.panels * n_.features * 4 * V);
+    recurrent_ = arena.take<T>(n_.panels * n_.units * 4 * V);
+    bias_ = arena.take<T>(n_.panels * 4 * V);
+    const int64_t running = n_.panels * lane_rows_ * V;
+    for (int now : {0, 1}) {
+      hidden_[now] = arena.take<T>(deal_.lanes() * running);
+      masked_[now] = copies_ == 4 ? arena.take<T>(4 * deal_.lanes() * running) : hidden_[now];
+    }
+    cell_ = arena.take<T>(deal_.lanes() * running);
+    outputs_ = arena.take<T*>(deal_.members * lane_rows_);
+    inputs_ = arena.take<T>(deal_.members * input_copies_ * n_.feature_panels * kBlock * V);
+    if (layer_.reserve) {
+      const Reserve<T> reserve(layer_.reserve, n_);
+      gates_ = reserve.gates;
+      past_hidden_ = reserve.hidden;
+      past_cell_ = reserve.cell;
+      gates_places_ = n_.places;
+    } else {
+      gates_places_ = (chunk_ * n_.batch) | 1;
+      gates_ = arena.take<T>(n_.panels * gates_places_ * 4 * V);
+    }
+  }
+
+  int64_t pack_tasks() const { return n_.panels; }
+  void pack(int64_t panel) {
+    pack_gates(kernel_ + panel * n_.features * 4 * V, as(layer_.kernel), n_.features, panel, n_);
+    pack_gates(recurrent_ + panel * n_.units * 4 * V, as(layer_.recurrent_kernel), n_.units, panel,
+               n_);
+    for (int64_t g = 0; g < 4; ++g) {
+      store(bias_ + (4 * panel + g) * V,
+            layer_.bias ? load_some(as(layer_.bias) + g * n_.units + panel * V, n_.columns(panel))
+                        : Vector<T>{});
+    }
+  }
+
+  // Of the whole sequence, one for each member that the layer is dealt to.
+  int64_t shares() const { return deal_.members; }
+  void run(int64_t number) {
+    Share share{};
+    share.lane = deal_.by_units ? 0 : static_cast<int>(number);
+    share.from = deal_.by_units ? n_.panels * number / deal_.members : 0;
+    share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
+    share.inputs = inputs_ + number * input_copies_ * n_.feature_panels * kBlock * V;
+    share.outputs = outputs_ + number * lane_rows_;
+    share.rows = rows_of_lane(n_.batch, share.lane, deal_.lanes());
+    start(share);
+    barrier_.wait();
+    for (int64_t t = 0; t < ragged_.longest; t += chunk_) {
+      const int64_t end = std::min(t + chunk_, ragged_.longest);
+      multiply_inputs(share, t, end);
+      for (int64_t step = t; step < end; ++step) {
+        take_step(share, step, t);
+        barrier_.wait();
+      }
+    }
+    finish(share);
+  }
+
+ private:
+  // What one member works on: rows of one lane, panels [from, to).
+  struct Share {
+    int lane;
+    int64_t from, to, rows;
+    T* inputs;
+    T** outputs;  // [rows] where the step at hand writes y
+  };
+
+  static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
+  static T* as(void* pointer) { return static_cast<T*>(pointer); }
+
+  int64_t sorted(const Share& share, int64_t row) const { return share.lane + row * deal_.lanes(); }
+  int64_t of_batch(const Share& share, int64_t row) const {
+    return ragged_.row[static_cast<size_t>(sorted(share, row))];
+  }
+  // Of the running arrays: a lane's panels lie together.
+  int64_t running(const Share& share, int64_t panel, int64_t row) const {
+    return ((share.lane * n_.panels + panel) * lane_rows_ + row) * V;
+  }
+  int64_t masked_running(const Share& share, int64_t gate, int64_t panel, int64_t row) const {
+    return (((share.lane * copies_ + gate) * n_.panels + panel) * lane_rows_ + row) * V;
+  }
+
+  void mask_hidden(const Share& share, int now, int64_t panel, int64_t row, Vector<T> h) {
+    const T* masks = as(layer_.recurrent_masks) + of_batch(share, row) * n_.units + panel * V;
+    for (int64_t g = 0; g < 4; ++g) {
+      store(masked_[now] + masked_running(share, g, panel, row),
+            h * load_some(masks + g * n_.batch * n_.units, n_.columns(panel)));
+    }
+  }
+
+  void start(const Share& share) {
+    for (int64_t j = share.from; j < share.to; ++j) {
+      for (int64_t row = 0; row < share.rows; ++row) {
+        const int64_t from = of_batch(share, row) * n_.units + j * V;
+        const int columns = n_.columns(j);
+        const Vector<T> h = layer_.h0 ? load_some(as(layer_.h0) + from, columns) : Vector<T>{};
+        store(hidden_[0] + running(share, j, row), h);
+        if (copies_ == 4) mask_hidden(share, 0, j, row, h);
+        store(cell_ + running(share, j, row),
+              layer_.c0 ? load_some(as(layer_.c0) + from, columns) : Vector<T>{});
+      }
+    }
+  }
+
+  T* gates_at(int64_t panel, int64_t place) const {
+    return gates_ + (panel * gates_places_ + place) * 4 * V;
+  }
+  // Without a reserve only the chunk's gates are kept, each row's in places of its own: lanes do
+  // not wait for each other.
+  int64_t gates_place(int64_t t, int64_t sorted_row, int64_t chunk_start) const {
+    return layer_.reserve ? ragged_.first[static_cast<size_t>(t)] + sorted_row
+                          : (t - chunk_start) * n_.batch + sorted_row;
+  }
+
+  void multiply_inputs(const Share& share, int64_t start, int64_t end) {
+    int64_t places[kBlock];
+    int64_t count = 0;
+    for (int64_t t = start; t < end; ++t) {
+      const int64_t rows = rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes());
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t place = ragged_.first[static_cast<size_t>(t)] + sorted(share, row);
+        pack_input(share, count, place);
+        places[count++] = gates_place(t, sorted(share, row), start);
+        if (count == kBlock) {
+          multiply_block(share, places, count);
+          count = 0;
+        }
+      }
+    }
+    if (count > 0) multiply_block(share, places, count);
+  }
+
+  void pack_input(const Share& share, int64_t at, int64_t place) {
+    const int64_t source = ragged_.source[static_cast<size_t>(place)];
+    const T* x = as(layer_.x) + source * n_.features;
+    for (int64_t p = 0; p < n_.feature_panels; ++p) {
+      const Vector<T> values = load_some(x + p * V, n_.feature_columns(p));
+      for (int64_t g = 0; g < input_copies_; ++g) {
+        Vector<T> left = values;
+        if (input_copies_ == 4) {
+          const int64_t row = source / n_.steps;
+          left *= load_some(as(layer_.input_masks) + (g * n_.batch + row) * n_.features + p * V,
+                            n_.feature_columns(p));
+        }
+        store(share.inputs + ((g * n_.feature_panels + p) * kBlock + at) * V, left);
+      }
+    }
+  }
+
+  void multiply_block(const Share& share, const int64_t* places, int64_t count) {
+    for (int64_t j = share.from; j < share.to; ++j) {
+      deal(count, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, (input_tile<R>(share, j, from, places)));
+      });
+    }
+  }
+
+  template <int R>
+  void input_tile(const Share& share, int64_t panel, int64_t from, const int64_t* places) {
+    Vector<T> acc[R][4];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int g = 0; g < 4; ++g) acc[r][g] = load(bias_ + (4 * panel + g) * V);
+    }
+    sum_panels<R, 4>(acc, share.inputs + from * V, kBlock * V, input_copies_, n_.features,
+                     n_.feature_panels, kernel_ + panel * n_.features * 4 * V, 0);
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+      T* to = gates_at(panel, places[from + r]);
+#pragma GCC unroll 32
+      for (int g = 0; g < 4; ++g) store(to + g * V, acc[r][g]);
+    }
+  }
+
+  // acc += left right: left lies in panels of V columns, `copies` of them one after another (one
+  // for each gate, or one for all).
+  template <int R, int N>
+  GATEWISE_INLINE void sum_panels(Vector<T> (&acc)[R][N], const T* left, int64_t panel_stride,
+                                  int64_t copies, int64_t depth, int64_t depth_panels,
+                                  const T* right, int64_t right_group) const {
+    for (int64_t k = 0; k < depth_panels; ++k, left += panel_stride, right += V * 4 * V) {
+      const int64_t count = std::min(V, depth - k * V);
+      if (copies == 4) {
+        multiply<T, R, N, 4, true>(acc, left, V, 1, right, 4 * V, right_group, count,
+                                   depth_panels * panel_stride);
+      } else {
+        multiply<T, R, N, 4>(acc, left, V, 1, right, 4 * V, right_group, count);
+      }
+    }
+  }
+
+  // One step of a lane: its rows, and where those lie at this step.
+  struct Step {
+    int64_t rows, place, gates_place;
+    int now;  // which of the two hidden states is h_{t-1}
+  };
+
+  // With one or two rows a tile of one panel has too few sums to hide how long one takes: several
+  // panels go together.
+  void take_step(const Share& share, int64_t t, int64_t chunk_start) {
+    const Step step{rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes()),
+                    ragged_.first[static_cast<size_t>(t)] + share.lane,
+                    gates_place(t, share.lane, chunk_start), static_cast<int>(t & 1)};
+    if (layer_.y) find_outputs(share, step);
+    constexpr int kMost = kRegisters == 32 ? 4 : 2;
+    int64_t j = share.from;
+    if (step.rows == 1) {
+      for (; j + kMost <= share.to; j += kMost) step_tile<1, kMost>(share, step, j, 0);
+    } else if (step.rows == 2 && kRegisters == 32) {
+      for (; j + 2 <= share.to; j += 2) step_tile<2, 2>(share, step, j, 0);
+    }
+    for (; j < share.to; ++j) {
+      deal(step.rows, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, (step_tile<R, 1>(share, step, j, from)));
+      });
+    }
+  }
+
+  void find_outputs(const Share& share, const Step& step) {
+    for (int64_t row = 0; row < step.rows; ++row) {
+      const int64_t place = step.place + row * deal_.lanes(), b = of_batch(share, row);
+      const int64_t at = ragged_.source[static_cast<size_t>(place)] - b * n_.steps;
+      share.outputs[row] = output(b, position(layer_, at));
+    }
+  }
+
+  // A tile of a step's gates, and what becomes of them.
+  template <int R, int P>
+  void step_tile(const Share& share, const Step& step, int64_t panel, int64_t from) {
+    const int64_t lanes = deal_.lanes(), gates_place = step.gates_place + from * lanes;
+    // The sum over h is added to that over x, not continued from it: two short sums round less.
+    Vector<T> acc[R][4 * P];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int v = 0; v < 4 * P; ++v) acc[r][v] = Vector<T>{};
+    }
+    sum_panels<R, 4 * P>(acc, masked_[step.now] + masked_running(share, 0, 0, from), lane_rows_ * V,
+                         copies_, n_.units, n_.panels, recurrent_ + panel * n_.units * 4 * V,
+                         n_.units * 4 * V);
+    T tile[P][R][4 * V];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 32
+      for (int v = 0; v < 4 * P; ++v) {
+        const T* z = gates_at(panel + v / 4, gates_place + r * lanes) + v % 4 * V;
+        store(tile[v / 4][r] + v % 4 * V, acc[r][v] + load(z));
+      }
+    }
+    for (int p = 0; p < P; ++p) {
+      if (gate_.usual()) {
+        activate_tile<true>(share, step, panel + p, from, R, tile[p][0]);
+      } else {
+        activate_tile<false>(share, step, panel + p, from, R, tile[p][0]);
+      }
+    }
+  }
+
+  template <bool kUsual>
+  void activate_tile(const Share& share, const Step& step, int64_t panel, int64_t from, int rows,
+                     const T* z) {
+    const int64_t lanes = deal_.lanes(), at = running(share, panel, from);
+    const int64_t past = (panel * n_.places + step.place + from * lanes) * V;
+    T *cell = cell_ + at, *next = hidden_[1 - step.now] + at;
+    const T* hidden = hidden_[step.now] + at;
+    T* gates = gates_at(panel, step.gates_place + from * lanes);
+    for (int r = 0; r < rows; ++r, z += 4 * V, cell += V, next += V, hidden += V) {
+      const Vector<T> i = gate_.gate<kUsual, T>(load(z)), f = gate_.gate<kUsual, T>(load(z + V));
+      const Vector<T> g = gate_.cell<kUsual, T>(load(z + 2 * V)),
+                      o = gate_.gate<kUsual, T>(load(z + 3 * V));
+      const Vector<T> c_past = load(cell);
+      const Vector<T> c = fused<T>(f, c_past, i * g);
+      const Vector<T> h = o * gate_.cell<kUsual, T>(c);
+      store(cell, c);
+      store(next, h);
+      if (layer_.reserve) {
+        store(gates, kUsual ? i : load(z));
+        store(gates + V, kUsual ? f : load(z + V));
+        store(gates + 2 * V, kUsual ? g : load(z + 2 * V));
+        store(gates + 3 * V, kUsual ? o : load(z + 3 * V));
+        gates += lanes * 4 * V;
+        store(past_cell_ + past + r * lanes * V, c_past);
+        store(past_hidden_ + past + r * lanes * V, load(hidden));
+      }
+      if (layer_.y) store_some(share.outputs[from + r] + panel * V, h, n_.columns(panel));
+      if (copies_ == 4) mask_hidden(share, 1 - step.now, panel, from + r, h);
+    }
+  }
+
+  T* output(int64_t b, int64_t position) const {
+    return as(layer_.y) + b * layer_.y_batch_stride + position * layer_.y_step_stride;
+  }
+
+  void finish(const Share& share) {
+    for (int64_t row = 0; row < share.rows; ++row) {
+      const int64_t b = of_batch(share, row);
+      const int last = ragged_.length[static_cast<size_t>(sorted(share, row))] & 1;
+      for (int64_t j = share.from; j < share.to; ++j) {
+        const int64_t to = b * n_.units + j * V;
+        const int64_t from = running(share, j, row);
+        if (layer_.h) store_some(as(layer_.h) + to, load(hidden_[last] + from), n_.columns(j));
+        if (layer_.c) store_some(as(layer_.c) + to, load(cell_ + from), n_.columns(j));
+      }
+      if (layer_.y && layer_.mask) fill_masked(share, b);
+    }
+  }
+
+  void fill_masked(const Share& share, int64_t b) {
+    const int64_t from = share.from * V, to = std::min(share.to * V, n_.units);
+    const bool repeats = !layer_.zero_output;
+    const T* before =
+        repeats && layer_.start_output && layer_.h0 ? as(layer_.h0) + b * n_.units : nullptr;
+    for (int64_t p = 0; p < n_.steps; ++p) {
+      T* y = output(b, p);
+      if (masked(layer_, b, position(layer_, p))) {
+        for (int64_t u = from; u < to; ++u) y[u] = before ? before[u] : T(0);
+      } else if (repeats) {
+        before = y;
+      }
+    }
+  }
+
+  const gatewise_lstm layer_;
+  const Sizes<T> n_;
+  const Ragged ragged_;
+  const Deal deal_;
+  const Gates gate_;
+  Barrier barrier_;
+  const int64_t lane_rows_;
+  const int64_t copies_, input_copies_;
+  int64_t chunk_, gates_places_ = 0;
+  T *kernel_ = nullptr, *recurrent_ = nullptr, *bias_ = nullptr;
+  T *hidden_[2] = {}, *masked_[2] = {}, *cell_ = nullptr, *inputs_ = nullptr, *gates_ = nullptr;
+  T *past_hidden_ = nullptr, *past_cell_ = nullptr, **outputs_ = nullptr;
+};
+
+template <class T>
+int32_t run(const gatewise_lstm* layers, int32_t count, Team& team) {
+  std::vector<std::unique_ptr<Forward<T>>> passes;
+  for (int32_t n = 0; n < count; ++n) {
+    const Deal deal = deal_team(layers[n], n, count, team.size());
+    passes.push_back(std::make_unique<Forward<T>>(layers[n], deal));
+  }
+  Arena counter;
+  for (auto& pass : passes) pass->place(counter);
+  void* block = team.scratch(counter.used());
+  if (!block) return GATEWISE_NO_MEMORY;
+  Arena arena(block);
+  for (auto& pass : passes) pass->place(arena);
+
+  const auto packs = [](const auto& pass) { return pass->pack_tasks(); };
+  const auto shares = [](const auto& pass) { return pass->shares(); };
+  Tasks pack(count_tasks(passes, packs)), scan(count_tasks(passes, shares));
+  team.run([&](int) {
+    const FlushDenormals flush;
+    pack.share([&](int64_t n) {
+      do_task(passes, n, packs, [](auto& pass, int64_t task) { pass->pack(task); });
+    });
+    scan.share([&](int64_t n) {
+      do_task(passes, n, shares, [](auto& pass, int64_t share) { pass->run(share); });
+    });
+  });
+  return GATEWISE_DONE;
+}
+
+}  // namespace
+
+int32_t forward_float(const gatewise_lstm* layers, int32_t count, Team& team) {
+  return run<float>(layers, count, team);
+}
+
+int32_t forward_double(const gatewise_lstm* layers, int32_t count, Team& team) {
+  return run<double>(layers, count, team);
+}
+
+}  // namespace gatewise::GATEWISE_ISA

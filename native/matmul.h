@@ -1,0 +1,97 @@
+// The one product all passes are made of: a tile of sums that stays in registers.
+
+#ifndef GATEWISE_MATMUL_H_
+#define GATEWISE_MATMUL_H_
+
+#include "simd.h"
+
+namespace gatewise::GATEWISE_ISA {
+
+// Rows of a tile whose every row takes `kVectors` sums, so that the sums, one broadcast for each
+// row and one vector of the right factor fill the registers and nothing is spilled.
+constexpr int kRows = kRegisters == 32 ? 6 : 3;
+
+// Loops over a tile are unrolled by pragma, here and where a tile is filled or stored: GCC 12 keeps
+// the sums in memory if a single one of them is not, at half the speed (docs/log.md).
+
+// acc[r][n] += sum over k < count of a[r a_row + k a_step] * b[k b_step + b_of(n)], in this order,
+// where vector n of b lies at (n / kGroup) b_group + (n % kGroup) kWidth. With kPerGate the left
+// factor of vector n lies (n % kGroup) a_gate further on: each gate has a row of its own.
+template <class T, int R, int N, int kGroup, bool kPerGate = false>
+GATEWISE_INLINE void multiply(Vector<T> (&acc)[R][N], const T* a, int64_t a_row, int64_t a_step,
+                              const T* b, int64_t b_step, int64_t b_group, int64_t count,
+                              int64_t a_gate = 0) {
+  for (int64_t k = 0; k < count; ++k) {
+    if constexpr (kPerGate) {
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) {
+        const Vector<T> right = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<T>);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; ++r) {
+          acc[r][n] = fused<T>(all(a[r * a_row + (n % kGroup) * a_gate]), right, acc[r][n]);
+        }
+      }
+    } else {
+      Vector<T> left[R];
+#pragma GCC unroll 32
+      for (int r = 0; r < R; ++r) left[r] = all(a[r * a_row]);
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) {
+        const Vector<T> right = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<T>);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; ++r) acc[r][n] = fused<T>(left[r], right, acc[r][n]);
+      }
+    }
+    a += a_step;
+    b += b_step;
+  }
+}
+
+// Deals `rows` into tiles of nearly equal height, none above kRows: tile(first row, height).
+template <class Tile>
+GATEWISE_INLINE void deal(int64_t rows, Tile tile) {
+  const int64_t tiles = (rows + kRows - 1) / kRows;
+  for (int64_t n = 0; n < tiles; ++n) {
+    const int64_t from = rows * n / tiles;
+    tile(from, static_cast<int>(rows * (n + 1) / tiles - from));
+  }
+}
+
+// Calls tile.template run<height>() with the height as a constant.
+#define GATEWISE_WITH_HEIGHT(height, call) \
+  switch (height) {                        \
+    case 1: {                              \
+      constexpr int R = 1;                 \
+      call;                                \
+      break;                               \
+    }                                      \
+    case 2: {                              \
+      constexpr int R = 2;                 \
+      call;                                \
+      break;                               \
+    }                                      \
+    case 3: {                              \
+      constexpr int R = 3;                 \
+      call;                                \
+      break;                               \
+    }                                      \
+    case 4: {                              \
+      constexpr int R = kRows < 4 ? 1 : 4; \
+      call;                                \
+      break;                               \
+    }                                      \
+    case 5: {                              \
+      constexpr int R = kRows < 5 ? 1 : 5; \
+      call;                                \
+      break;                               \
+    }                                      \
+    default: {                             \
+      constexpr int R = kRows < 6 ? 1 : 6; \
+      call;                                \
+      break;                               \
+    }                                      \
+  }
+
+}  // namespace gatewise::GATEWISE_ISA
+
+#endif  // GATEWISE_MATMUL_H_

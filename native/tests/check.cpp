@@ -1,0 +1,668 @@
+// Holds the library to naive.cpp: check [ISA] [CASES]
+//
+// Runs layers of odd shapes and all options, and ends at the first answer that is wrong with a
+// sentence that says which. Ends with 77 where this machine does not run ISA. Without
+// arguments: the best that it runs, and 400 cases.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../gatewise.h"
+#include "naive.h"
+
+#if defined(__has_feature)  // Clang's way to say what GCC says by a macro
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
+namespace {
+
+[[noreturn]] void fail(const std::string& sentence) {
+  std::fprintf(stderr, "check: %s (GATEWISE_ISA=%s)\n", sentence.c_str(), gatewise_isa());
+  std::_Exit(1);
+}
+
+std::string text(double number) {
+  char digits[40];
+  std::snprintf(digits, sizeof digits, "%.9g", number);
+  return digits;
+}
+
+// The same numbers everywhere; the distributions of the standard library are not.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  int64_t below(int64_t end) { return static_cast<int64_t>(engine_() % end); }
+  bool one_in(int64_t many) { return below(many) == 0; }
+  double between(double low, double high) {
+    return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// An array between two guards, odd in length so that it lies as badly as it can. Filled with one
+// particular NaN, which no arithmetic makes, to tell what was never written. The address sanitizer
+// is the better guard.
+template <class T>
+class Array {
+ public:
+  explicit Array(int64_t size) : size_(size), all_(size + 2 * kGuard, untouched()) {}
+
+  T* data() { return all_.data() + kGuard; }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t n) { return all_[kGuard + n]; }
+  const T& operator[](int64_t n) const { return all_[kGuard + n]; }
+
+  bool is_untouched(int64_t n) const {
+    const T nothing = untouched();
+    return std::memcmp(&(*this)[n], &nothing, sizeof(T)) == 0;
+  }
+  bool guards_are_whole() const {
+    for (int64_t n = 0; n < kGuard; ++n) {
+      if (!is_untouched(-1 - n) || !is_untouched(size_ + n)) return false;
+    }
+    return true;
+  }
+  bool operator==(const Array& other) const {
+    return std::memcmp(all_.data(), other.all_.data(), all_.size() * sizeof(T)) == 0;
+  }
+  void fill(Random& random, double spread) {
+    for (int64_t n = 0; n < size_; ++n)
+      (*this)[n] = static_cast<T>(random.between(-spread, spread));
+  }
+
+ private:
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr int64_t kGuard = 0;
+#else
+  static constexpr int64_t kGuard = 33;
+#endif
+  static T untouched() {
+    T value;
+    if constexpr (sizeof(T) == 4) {
+      const uint32_t bits = 0x7fc5a5a5;
+      std::memcpy(&value, &bits, sizeof value);
+    } else {
+      const uint64_t bits = 0x7ff85a5a5a5a5a5a;
+      std::memcpy(&value, &bits, sizeof value);
+    }
+    return value;
+  }
+
+  int64_t size_;
+  std::vector<T> all_;
+};
+
+enum Mask { kNone, kAllRead, kRight, kLeft, kHoles, kMasks };
+enum Layout { kCompact, kStepsFirst, kWide, kReversed, kLayouts };
+enum Contents { kUsual, kSaturated, kNaN, kInfinite, kNaNGradient };
+
+// What one call is given, but for the numbers.
+struct Case {
+  int64_t batch, steps, features, units;
+  int32_t count = 1;  // layers; the second one writes beside the first
+  int64_t second_units = 0;
+  bool bias = true, h0 = true, c0 = true, input_masks = false, recurrent_masks = false;
+  bool go_backwards = false, zero_output = false, start_output = false;
+  bool dy = true, dh = true, dc = true;
+  int mask = kNone, layout = kCompact, contents = kUsual;
+  int32_t activation = GATEWISE_TANH, recurrent_activation = GATEWISE_SIGMOID;
+  unsigned unwanted = 0;  // outputs that are not wanted, a bit for each
+  uint64_t seed = 0;
+
+  std::string describe(bool double_precision) const {
+    std::string said = double_precision ? "double" : "float";
+    const auto add = [&](const char* name, int64_t value) {
+      if (value) said += std::string(" ") + name + "=" + std::to_string(value);
+    };
+    add("B", batch), add("T", steps), add("I", features), add("H", units);
+    add("count", count), add("second_units", second_units), add("bias", bias), add("h0", h0);
+    add("c0", c0), add("input_masks", input_masks), add("recurrent_masks", recurrent_masks);
+    add("go_backwards", go_backwards), add("zero_output", zero_output);
+    add("start_output", start_output), add("dy", dy), add("dh", dh), add("dc", dc);
+    add("mask", mask), add("layout", layout), add("contents", contents);
+    add("activation", activation), add("recurrent_activation", recurrent_activation);
+    add("unwanted", unwanted), add("seed", static_cast<int64_t>(seed));
+    return said;
+  }
+};
+
+// The numbers one layer reads.
+template <class T>
+struct Inputs {
+  int64_t units;
+  Array<T> x, h0, c0, kernel, recurrent_kernel, bias, input_masks, recurrent_masks, dh, dc;
+  std::vector<uint8_t> mask;
+
+  Inputs(const Case& given, int64_t own_units, Random& random)
+      : units(own_units),
+        x(given.batch * given.steps * given.features),
+        h0(given.batch * units),
+        c0(given.batch * units),
+        kernel(given.features * 4 * units),
+        recurrent_kernel(units * 4 * units),
+        bias(4 * units),
+        input_masks(4 * given.batch * given.features),
+        recurrent_masks(4 * given.batch * units),
+        dh(given.batch * units),
+        dc(given.batch * units),
+        mask(given.batch * given.steps, 1) {
+    x.fill(random, 2);
+    h0.fill(random, 1);
+    c0.fill(random, 1);
+    kernel.fill(random, 0.8 / std::sqrt(static_cast<double>(given.features)));
+    recurrent_kernel.fill(random, 0.8 / std::sqrt(static_cast<double>(units)));
+    bias.fill(random, 0.5);
+    dh.fill(random, 1);
+    dc.fill(random, 1);
+    drop(input_masks, random);
+    drop(recurrent_masks, random);
+    for (int64_t b = 0; b < given.batch; ++b) mask_row(given, b, random);
+    if (given.contents == kSaturated) saturate(random);
+    if (given.contents == kNaN || given.contents == kInfinite) {
+      const double strange = given.contents == kNaN ? std::numeric_limits<double>::quiet_NaN()
+                                                    : std::numeric_limits<double>::infinity();
+      x[random.below(x.size())] = static_cast<T>(strange);
+      x[random.below(x.size())] = static_cast<T>(-strange);
+    }
+  }
+
+ private:
+  static void drop(Array<T>& masks, Random& random) {
+    for (int64_t n = 0; n < masks.size(); ++n) masks[n] = random.one_in(3) ? T(0) : T(1.5);
+  }
+
+  // One row in five is masked from end to end.
+  void mask_row(const Case& given, int64_t b, Random& random) {
+    const int64_t length = random.one_in(5) ? 0 : 1 + random.below(given.steps);
+    for (int64_t t = 0; t < given.steps; ++t) {
+      bool read = true;
+      if (given.mask == kRight) read = t < length;
+      if (given.mask == kLeft) read = t >= given.steps - length;
+      if (given.mask == kHoles) read = length > 0 && !random.one_in(3);
+      // Any byte but 0 is a step that is read.
+      mask[b * given.steps + t] = read ? static_cast<uint8_t>(1 + random.below(255)) : 0;
+    }
+  }
+
+  // An odd number of these sums to 1e4 at least, so that every gate is far beyond its bend.
+  void saturate(Random& random) {
+    for (int64_t n = 0; n < x.size(); ++n) x[n] = random.one_in(2) ? T(1e4) : T(-1e4);
+    for (int64_t n = 0; n < kernel.size(); ++n) kernel[n] = random.one_in(2) ? T(1) : T(-1);
+  }
+};
+
+// Everything a call writes, by name.
+template <class T>
+using Written = std::vector<std::pair<std::string, Array<T>>>;
+
+// All that one call is given.
+template <class T>
+struct Call {
+  Case given;
+  std::vector<Inputs<T>> inputs;
+  int64_t width;  // of a row of y, which may have gaps
+  Array<T> dy;
+
+  explicit Call(const Case& a_case) : Call(a_case, Random(a_case.seed)) {}
+
+  // Where y of a layer begins, and its strides.
+  struct Place {
+    int64_t first, batch_stride, step_stride;
+  };
+  Place place(int32_t layer) const {
+    const int64_t column = layer ? inputs[0].units + gap() : 0;
+    Place at{column, given.steps * width, width};
+    if (given.layout == kStepsFirst) at = {column, width, given.batch * width};
+    if (given.layout == kReversed) {
+      at = {column + (given.batch * given.steps - 1) * width, -given.steps * width, -width};
+    }
+    // The other direction of a bidirectional layer writes its last step first.
+    if (layer && given.layout != kReversed) {
+      at.first += (given.steps - 1) * at.step_stride;
+      at.step_stride = -at.step_stride;
+    }
+    return at;
+  }
+
+ private:
+  Call(const Case& a_case, Random random)
+      : given(a_case),
+        inputs(layers(a_case, random)),
+        width(sum_of_units() + gap() * static_cast<int64_t>(inputs.size())),
+        dy(given.batch * given.steps * width) {
+    dy.fill(random, 1);
+    if (given.contents == kNaNGradient) {
+      dy[random.below(dy.size())] = std::numeric_limits<T>::quiet_NaN();
+    }
+  }
+
+  static std::vector<Inputs<T>> layers(const Case& given, Random& random) {
+    std::vector<Inputs<T>> all;
+    all.emplace_back(given, given.units, random);
+    if (given.count == 2) all.emplace_back(given, given.second_units, random);
+    return all;
+  }
+  int64_t gap() const { return given.layout == kWide ? 3 : 0; }
+  int64_t sum_of_units() const {
+    int64_t sum = 0;
+    for (const Inputs<T>& one : inputs) sum += one.units;
+    return sum;
+  }
+};
+
+enum Engine { kLibrary, kNaive };
+
+void expect_done(int32_t status, const std::string& description) {
+  if (status) fail("status " + std::to_string(status) + " from " + description);
+}
+
+template <class T>
+Written<T> run(Call<T>& call, Engine engine) {
+  const Case& given = call.given;
+  Written<T> written;
+  written.reserve(1 + 8 * call.inputs.size());  // pointers into it must last
+  unsigned output = 0;
+  const auto must = [&](const char* name, size_t layer, int64_t size) -> T* {
+    written.emplace_back(name + std::string(layer ? " of the second layer" : ""), Array<T>(size));
+    return written.back().second.data();
+  };
+  const auto may = [&](const char* name, size_t layer, int64_t size) -> T* {
+    T* const data = must(name, layer, size);
+    return given.unwanted >> output++ & 1 ? nullptr : data;
+  };
+  T* const y = may("y", 0, call.dy.size());
+  std::vector<gatewise_lstm> layers;
+  std::vector<gatewise_gradient> gradients;
+  std::vector<Array<T>> reserves;
+  for (size_t n = 0; n < call.inputs.size(); ++n) {
+    Inputs<T>& in = call.inputs[n];
+    const int64_t state = given.batch * in.units;
+    const auto place = call.place(static_cast<int32_t>(n));
+    reserves.emplace_back(given.batch * gatewise_reserve_size(given.steps, in.units));
+    gatewise_lstm layer{};
+    layer.batch = given.batch;
+    layer.steps = given.steps;
+    layer.features = given.features;
+    layer.units = in.units;
+    layer.double_precision = sizeof(T) == 8;
+    layer.activation = given.activation;
+    layer.recurrent_activation = given.recurrent_activation;
+    layer.go_backwards = given.go_backwards != (n == 1);
+    layer.zero_output = given.zero_output;
+    layer.start_output = given.start_output;
+    layer.x = in.x.data();
+    layer.mask = given.mask == kNone ? nullptr : in.mask.data();
+    layer.h0 = given.h0 ? in.h0.data() : nullptr;
+    layer.c0 = given.c0 ? in.c0.data() : nullptr;
+    layer.kernel = in.kernel.data();
+    layer.recurrent_kernel = in.recurrent_kernel.data();
+    layer.bias = given.bias ? in.bias.data() : nullptr;
+    layer.input_masks = given.input_masks ? in.input_masks.data() : nullptr;
+    layer.recurrent_masks = given.recurrent_masks ? in.recurrent_masks.data() : nullptr;
+    layer.y = y ? y + place.first : nullptr;
+    layer.y_batch_stride = place.batch_stride;
+    layer.y_step_stride = place.step_stride;
+    layer.h = must("h", n, state);
+    layer.c = must("c", n, state);
+    layer.reserve = reserves.back().data();
+    layers.push_back(layer);
+
+    gatewise_gradient gradient{};
+    gradient.dy = given.dy ? call.dy.data() + place.first : nullptr;
+    gradient.dy_batch_stride = place.batch_stride;
+    gradient.dy_step_stride = place.step_stride;
+    gradient.dh = given.dh ? in.dh.data() : nullptr;
+    gradient.dc = given.dc ? in.dc.data() : nullptr;
+    gradient.dx = may("dx", n, in.x.size());
+    gradient.dh0 = may("dh0", n, state);
+    gradient.dc0 = may("dc0", n, state);
+    gradient.dkernel = may("dkernel", n, in.kernel.size());
+    gradient.drecurrent_kernel = may("drecurrent_kernel", n, in.recurrent_kernel.size());
+    gradient.dbias = may("dbias", n, 4 * in.units);
+    gradients.push_back(gradient);
+  }
+  const auto count = static_cast<int32_t>(layers.size());
+  const std::string description = given.describe(sizeof(T) == 8);
+  engine == kNaive ? naive_forward(layers.data(), count)
+                   : expect_done(gatewise_lstm_forward(layers.data(), count), description);
+  // NaN and infinity are followed through the forward pass alone.
+  if (given.contents != kNaN && given.contents != kInfinite) {
+    for (gatewise_lstm& layer : layers) layer.y = layer.h = layer.c = nullptr;
+    engine == kNaive
+        ? naive_backward(layers.data(), gradients.data(), count)
+        : expect_done(gatewise_lstm_backward(layers.data(), gradients.data(), count), description);
+  }
+  for (const Array<T>& reserve : reserves) {
+    if (!reserve.guards_are_whole()) fail("written beyond the reserve: " + description);
+  }
+  return written;
+}
+
+template <class T>
+void expect_same(const Written<T>& got, const Written<T>& wanted, const std::string& between) {
+  for (size_t n = 0; n < got.size(); ++n) {
+    if (!(got[n].second == wanted[n].second)) fail(got[n].first + " differs between " + between);
+  }
+}
+
+template <class T>
+void expect_near(const Written<T>& got, const Written<T>& wanted, const std::string& description) {
+  const double tolerance = sizeof(T) == 8 ? 1e-11 : 3e-5;
+  for (size_t a = 0; a < got.size(); ++a) {
+    const Array<T>&one = got[a].second, &truth = wanted[a].second;
+    if (!one.guards_are_whole()) fail("written beyond " + got[a].first + ": " + description);
+    double largest = 1e-3;
+    for (int64_t n = 0; n < truth.size(); ++n) {
+      if (std::isfinite(truth[n])) largest = std::fmax(largest, std::fabs(truth[n]));
+    }
+    for (int64_t n = 0; n < truth.size(); ++n) {
+      const bool near = std::isnan(truth[n]) ? std::isnan(one[n])
+                        : std::isinf(truth[n])
+                            ? one[n] == truth[n]
+                            : std::fabs(one[n] - truth[n]) <= tolerance * largest;
+      if (!near || one.is_untouched(n) != truth.is_untouched(n)) {
+        fail(got[a].first + "[" + std::to_string(n) + "] is " +
+             (one.is_untouched(n) ? "not written" : text(one[n])) + ", and should be " +
+             (truth.is_untouched(n) ? "left alone" : text(truth[n])) + ": " + description);
+      }
+    }
+  }
+}
+
+template <class T>
+void check(const Case& given) {
+  const std::string description = given.describe(sizeof(T) == 8);
+  Call<T> call(given);
+  gatewise_set_threads(1);
+  const Written<T> alone = run(call, kLibrary);
+  expect_near(alone, run(call, kNaive), description);
+  for (int32_t threads = 2; threads <= 3; ++threads) {
+    gatewise_set_threads(threads);
+    expect_same(run(call, kLibrary), alone,
+                "1 and " + std::to_string(threads) + " threads: " + description);
+  }
+}
+
+void check_both(const Case& given) {
+  check<float>(given);
+  check<double>(given);
+}
+
+constexpr int64_t kOdd[] = {1, 2, 3, 5, 7, 15, 16, 17, 31, 33, 64, 100};
+
+bool bounded(int32_t activation) {
+  return activation != GATEWISE_RELU && activation != GATEWISE_ELU && activation != GATEWISE_LINEAR;
+}
+
+Case random_case(uint64_t seed) {
+  Random random(seed);
+  Case given{};
+  given.seed = seed;
+  do {
+    given.batch = kOdd[random.below(12)];
+    given.steps = kOdd[random.below(12)];
+    given.features = kOdd[random.below(12)];
+    given.units = kOdd[random.below(12)];
+  } while (given.batch * given.steps * given.units * (given.features + given.units) > 400000);
+  if (random.one_in(3)) {
+    given.count = 2;
+    given.second_units = random.one_in(3) ? kOdd[random.below(12)] : given.units;
+  }
+  given.bias = !random.one_in(4);
+  given.h0 = random.one_in(2);
+  given.c0 = random.one_in(2);
+  given.input_masks = random.one_in(3);
+  given.recurrent_masks = random.one_in(3);
+  given.go_backwards = random.one_in(2);
+  given.zero_output = random.one_in(2);
+  given.start_output = random.one_in(2);
+  given.dy = !random.one_in(5);
+  given.dh = !random.one_in(3);
+  given.dc = !random.one_in(3);
+  given.mask = static_cast<int>(random.below(kMasks));
+  given.layout = static_cast<int>(random.below(kLayouts));
+  if (random.one_in(2)) {
+    given.activation = static_cast<int32_t>(random.below(7));
+    given.recurrent_activation = static_cast<int32_t>(random.below(7));
+    // States that no activation bounds grow beyond all numbers within a few more steps.
+    if (!bounded(given.activation) || !bounded(given.recurrent_activation)) {
+      given.steps = std::min<int64_t>(given.steps, 7);
+    }
+  }
+  if (random.one_in(3)) given.unwanted = static_cast<unsigned>(random.below(1 << 13));
+  return given;
+}
+
+// Each size beside small ones: where loops over blocks end is where they go wrong.
+void check_every_size() {
+  for (const int64_t size : kOdd) {
+    for (int place = 0; place < 4; ++place) {
+      Case given{3, 3, 5, 5};
+      given.seed = static_cast<uint64_t>(size * 4 + place);
+      (place == 0   ? given.batch
+       : place == 1 ? given.steps
+       : place == 2 ? given.features
+                    : given.units) = size;
+      given.mask = static_cast<int>(size % kMasks);
+      check_both(given);
+    }
+  }
+}
+
+// Few rows or many units, where threads share the units of one layer and wait for each other.
+void check_wide_layers() {
+  for (const int64_t batch : {1, 2, 5, 40}) {
+    Case given{batch, 5, 33, 300};
+    given.seed = static_cast<uint64_t>(batch);
+    given.count = batch % 2 ? 1 : 2;
+    given.second_units = 257;
+    given.mask = kHoles;
+    given.recurrent_masks = batch > 1;
+    check_both(given);
+  }
+}
+
+void check_every_pair_of_activations() {
+  for (int32_t pair = 0; pair < 49; ++pair) {
+    Case given{5, 7, 3, 17};
+    given.seed = static_cast<uint64_t>(pair);
+    given.activation = pair / 7;
+    given.recurrent_activation = pair % 7;
+    given.mask = kHoles;
+    check_both(given);
+  }
+}
+
+void check_strange_numbers() {
+  for (const int contents : {kSaturated, kNaN, kInfinite, kNaNGradient}) {
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      Case given = random_case(seed);
+      given.contents = contents;
+      given.features |= 1;
+      given.unwanted = 0;
+      given.dy = true;
+      given.activation = GATEWISE_TANH;
+      given.recurrent_activation = seed % 2 ? GATEWISE_SIGMOID : GATEWISE_HARD_SIGMOID;
+      // No number times nothing is not nothing: what dropout does to it is not for us to say.
+      given.input_masks = given.recurrent_masks = false;
+      check_both(given);
+    }
+  }
+}
+
+// The gradients of naive.cpp against differences of its own outputs.
+void check_the_truth_itself() {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    Case given = random_case(seed);
+    given.batch = 2, given.steps = 4, given.features = 2, given.units = 3;
+    given.count = 1;
+    given.unwanted = 0;
+    given.dy = given.dh = given.dc = given.h0 = given.c0 = given.bias = true;
+    Call<double> call(given);
+    Inputs<double>& in = call.inputs[0];
+    const Written<double> truth = run(call, kNaive);  // y h c dx dh0 dc0 dkernel drecurrent dbias
+    const auto loss = [&] {
+      const Written<double> out = run(call, kNaive);
+      double sum = 0;
+      const Array<double>* weights[] = {&call.dy, &in.dh, &in.dc};
+      for (int part = 0; part < 3; ++part) {
+        for (int64_t n = 0; n < weights[part]->size(); ++n) {
+          if (!out[part].second.is_untouched(n)) {
+            sum += (*weights[part])[n] * out[part].second[n];
+          }
+        }
+      }
+      return sum;
+    };
+    Array<double>* varied[] = {&in.x, &in.h0, &in.c0, &in.kernel, &in.recurrent_kernel, &in.bias};
+    for (int part = 0; part < 6; ++part) {
+      for (int64_t n = 0; n < varied[part]->size(); ++n) {
+        double& number = (*varied[part])[n];
+        const double before = number, step = 1e-5;
+        number = before + step;
+        const double above = loss();
+        number = before - step;
+        const double slope = (above - loss()) / (2 * step);
+        number = before;
+        const auto& [name, gradient] = truth[3 + part];
+        if (std::fabs(slope - gradient[n]) > 1e-6 * (1 + std::fabs(slope))) {
+          fail("naive.cpp: " + name + "[" + std::to_string(n) + "] is " + text(gradient[n]) +
+               ", and by differences " + text(slope) + ": " + given.describe(true));
+        }
+      }
+    }
+  }
+}
+
+void check_arguments() {
+  float x[1] = {}, weights[4] = {}, h[1];
+  gatewise_lstm right{};
+  right.batch = right.steps = right.features = right.units = 1;
+  right.x = x;
+  right.kernel = right.recurrent_kernel = weights;
+  right.h = h;
+  right.recurrent_activation = GATEWISE_SIGMOID;
+  expect_done(gatewise_lstm_forward(&right, 1), "the smallest layer");
+  const auto refuse = [&](const char* what, auto spoil) {
+    gatewise_lstm wrong = right;
+    spoil(wrong);
+    if (gatewise_lstm_forward(&wrong, 1) != GATEWISE_BAD_ARGUMENT) {
+      fail(std::string(what) + " is not refused");
+    }
+  };
+  refuse("an empty batch", [](gatewise_lstm& layer) { layer.batch = 0; });
+  refuse("no step", [](gatewise_lstm& layer) { layer.steps = 0; });
+  refuse("no feature", [](gatewise_lstm& layer) { layer.features = 0; });
+  refuse("-1 units", [](gatewise_lstm& layer) { layer.units = -1; });
+  refuse("activation 7", [](gatewise_lstm& layer) { layer.activation = 7; });
+  refuse("activation -1", [](gatewise_lstm& layer) { layer.recurrent_activation = -1; });
+  refuse("no x", [](gatewise_lstm& layer) { layer.x = nullptr; });
+  refuse("no kernel", [](gatewise_lstm& layer) { layer.kernel = nullptr; });
+  refuse("no recurrent kernel", [](gatewise_lstm& layer) { layer.recurrent_kernel = nullptr; });
+  gatewise_gradient gradient{};
+  if (gatewise_lstm_backward(&right, &gradient, 1) != GATEWISE_BAD_ARGUMENT) {
+    fail("a backward pass without a reserve is not refused");
+  }
+}
+
+void check_threads() {
+  gatewise_set_threads(0);
+  const int32_t at_first = gatewise_threads();
+  if (at_first < 1) fail("at first there are " + std::to_string(at_first) + " threads");
+  gatewise_set_threads(3);
+  if (gatewise_threads() != 3) fail("3 threads were asked for, and are not what is said");
+  gatewise_set_threads(-1);
+  if (gatewise_threads() != at_first) fail("-1 does not go back to the first number of threads");
+}
+
+// A call large enough for a team of threads.
+Case large_case(uint64_t seed) {
+  Case given{33, 15, 17, 64};
+  given.seed = seed;
+  given.count = 2;
+  given.second_units = 64;
+  given.mask = kRight;
+  return given;
+}
+
+void check_calls_at_once() {
+  gatewise_set_threads(3);
+  Call<float> first(large_case(1));
+  Call<double> second(large_case(2));
+  const Written<float> first_alone = run(first, kLibrary);
+  const Written<double> second_alone = run(second, kLibrary);
+  std::thread other([&] {
+    for (int n = 0; n < 10; ++n) {
+      expect_same(run(second, kLibrary), second_alone, "a call alone and beside another one");
+    }
+  });
+  for (int n = 0; n < 10; ++n) {
+    expect_same(run(first, kLibrary), first_alone, "a call alone and beside another one");
+  }
+  other.join();
+}
+
+// The thread sanitizer does not follow threads that begin after a fork.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kRacesAreWatched = true;
+#else
+constexpr bool kRacesAreWatched = false;
+#endif
+
+void check_fork() {
+  gatewise_set_threads(3);
+  Call<float> call(large_case(3));
+  const Written<float> before = run(call, kLibrary);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);  // a child that waits for its parent's threads waits for ever
+    expect_same(run(call, kLibrary), before, "a process and its forked child");
+    std::_Exit(0);
+  }
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+    fail("a forked child does not answer");
+  }
+  expect_same(run(call, kLibrary), before, "a process before and after it forked");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (gatewise_version() != GATEWISE_VERSION) fail("the library is of another version");
+  if (argc > 1 && std::strcmp(argv[1], gatewise_isa()) != 0) {
+    std::printf("check: this machine runs %s, not %s\n", gatewise_isa(), argv[1]);
+    return 77;
+  }
+  const uint64_t cases = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 400;
+  check_the_truth_itself();
+  check_arguments();
+  check_threads();
+  check_every_size();
+  check_wide_layers();
+  check_every_pair_of_activations();
+  check_strange_numbers();
+  for (uint64_t seed = 0; seed < cases; ++seed) check_both(random_case(seed));
+  check_calls_at_once();
+  if (!kRacesAreWatched) check_fork();
+  std::printf("check: all is well with %s\n", gatewise_isa());
+}

@@ -1,0 +1,128 @@
+"""The library that is installed answers as native/tests/naive.cpp, on every instruction set."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from gatewise.engine import library
+from gatewise.errors import EngineError
+
+ROOT = Path(__file__).parents[1]
+COMPILERS = (os.environ.get("CXX"), "c++", "g++", "clang++")
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(one) for one in COMPILERS if one), reason="there is no C++ compiler"
+)
+
+
+def cmake() -> str:
+    """The one of this environment, else the machine's."""
+    found = shutil.which("cmake", path=Path(sys.executable).parent) or shutil.which("cmake")
+    assert found, "cmake is missing: pip install cmake"
+    return found
+
+
+def run(*command: object, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(one) for one in command],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def check() -> Path:
+    """native/tests/check, linked against the installed library."""
+    reason = library.why_not()
+    assert reason is None, reason
+    installed = resources.files("gatewise.engine") / library.NAME
+    folder = ROOT / "build" / "check"
+    options = [f"-DGATEWISE_LIBRARY={installed}"]
+    for command in (
+        [cmake(), "-S", ROOT / "native" / "tests", "-B", folder, *options],
+        [cmake(), "--build", folder],
+    ):
+        done = run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "check"
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "portable"])
+def test_the_library_answers_as_its_definition(check, isa):
+    done = run(check, isa, GATEWISE_ISA=isa)
+    if done.returncode == 77:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+
+
+@needs_compiler
+def test_the_library_needs_no_other_than_the_c_library():
+    if sys.platform != "linux" or not shutil.which("ldd"):
+        pytest.skip("there is no ldd")
+    library.load()
+    needed = run("ldd", resources.files("gatewise.engine") / library.NAME).stdout
+    names = {line.split()[0].split(".so")[0] for line in needed.splitlines() if line.split()}
+    allowed = {"linux-vdso", "libc", "libm", "libpthread", "ld-linux-x86-64", "ld-linux-aarch64"}
+    assert {Path(name).name for name in names} <= allowed
+
+
+@needs_compiler
+def test_ctypes_and_the_header_agree_on_the_structures(tmp_path):
+    """Both sizes and every offset, as the compiler of this machine lays them out."""
+    header = ROOT / "native" / "gatewise.h"
+    lines, wanted = [], []
+    for name, structure in (("lstm", library.Layer), ("gradient", library.Gradient)):
+        for field, *_ in structure._fields_:
+            lines.append(f"offsetof(gatewise_{name}, {field})")
+            wanted.append(getattr(structure, field).offset)
+        lines.append(f"sizeof(gatewise_{name})")
+        wanted.append(ctypes.sizeof(structure))
+    said = "".join(f'  std::printf("%zu\\n", {line});\n' for line in lines)
+    source = (
+        f'#include <cstddef>\n#include <cstdio>\n#include "{header}"\nint main() {{\n{said}}}\n'
+    )
+    (tmp_path / "layout.cpp").write_text(source, encoding="utf-8")
+    compiler = next(filter(None, (shutil.which(one) for one in COMPILERS if one)))
+    built = run(compiler, "-o", tmp_path / "layout", tmp_path / "layout.cpp")
+    assert built.returncode == 0, built.stderr
+    assert [int(one) for one in run(tmp_path / "layout").stdout.split()] == wanted
+
+
+@needs_compiler
+def test_threads_are_set_and_go_back():
+    at_first = library.threads()
+    library.set_threads(3)
+    assert library.threads() == 3
+    library.set_threads(0)
+    assert library.threads() == at_first >= 1
+
+
+@needs_compiler
+def test_an_instruction_set_is_chosen_by_name():
+    code = "from gatewise.engine import library; print(library.isa())"
+    done = run(sys.executable, "-c", code, GATEWISE_ISA="portable")
+    assert done.stdout.strip() == "portable", done.stderr
+
+
+def test_a_missing_library_is_one_sentence_with_its_remedy(monkeypatch):
+    monkeypatch.setattr(library, "NAME", "libnowhere.so")
+    library.load.cache_clear()
+    with pytest.raises(EngineError, match=r"without its C\+\+ core.*Install a C\+\+ compiler"):
+        library.load()
+    assert "libnowhere.so" in library.why_not()
+
+
+@pytest.fixture(autouse=True)
+def loaded_anew():
+    yield
+    library.load.cache_clear()
