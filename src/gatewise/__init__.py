@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gatewise.errors import ArtefactError, ConfigError, DataError, GatewiseError, TrainingError
+from gatewise.errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    EngineError,
+    GatewiseError,
+    TrainingError,
+)
 from gatewise.experiment import Experiment
 
 # What Keras writes into its config file by itself, whatever backend runs.
@@ -56,18 +63,24 @@ _WHERE = {
     "Preparation": "gatewise.data.preparation",
     "Run": "gatewise.pipeline",
     "Sequences": "gatewise.data.sequences",
+    "accelerate": "gatewise.engine",
+    "accelerated": "gatewise.engine",
     "datasets": "gatewise.data.datasets",
     "evaluate": "gatewise.prediction",
+    "info": "gatewise.engine",
     "load": "gatewise.artefact",
     "predict": "gatewise.prediction",
     "report": "gatewise.pipeline",
+    "set_threads": "gatewise.engine",
     "train": "gatewise.pipeline",
+    "why_not": "gatewise.engine",
 }
 
 __all__ = [
     "ArtefactError",
     "ConfigError",
     "DataError",
+    "EngineError",
     "Experiment",
     "GatewiseError",
     "TrainingError",

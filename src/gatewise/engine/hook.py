@@ -1,0 +1,402 @@
+"""What is put in the place of Keras's own loops, and when it steps aside.
+
+Three methods are replaced on their classes, so that every layer of every model is met and none is
+changed: LSTM.inner_loop, RNN.inner_loop (for cells that are LSTMCells) and Bidirectional.call (both
+directions at once). What the kernels cannot run goes to the method that was there before.
+"""
+
+import importlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+from keras.layers import LSTM, RNN, Bidirectional, LSTMCell, StackedRNNCells
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from gatewise.engine import library
+from gatewise.errors import EngineError
+
+log = logging.getLogger("gatewise")
+
+Array = Any
+KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15")
+BROTHERS = {"jax": "gatewise.engine.jax"}  # the backends that the kernels are bound to
+DTYPES = ("float32", "float64")
+
+_CELL_CALL = LSTMCell.call
+_ORIGINAL = {
+    (LSTM, "inner_loop"): LSTM.inner_loop,
+    (RNN, "inner_loop"): RNN.inner_loop,
+    (Bidirectional, "call"): Bidirectional.call,
+}
+_strict = False  # raise where `auto` would step aside
+_said: set[str] = set()
+calls = {"native": 0, "stock": 0}  # of LSTM layers, since the process began; a compiled one is one
+
+
+def install(*, strict: bool) -> None:
+    """Put the kernels in."""
+    global _strict
+    _strict = strict
+    # A training step asks for the same large arrays each time; a third of the step of a text
+    # classifier went into fresh pages for them (docs/log.md).
+    if library.why_not() is None:
+        library.keep_memory()
+    for (owner, name), replacement in _REPLACEMENTS.items():
+        setattr(owner, name, replacement)
+
+
+def remove() -> None:
+    """Leave Keras as it was, unless somebody else has put something over ours since."""
+    for (owner, name), replacement in _REPLACEMENTS.items():
+        if getattr(owner, name) is replacement:
+            setattr(owner, name, _ORIGINAL[owner, name])
+
+
+# Why not.
+
+
+def why_not_here() -> str | None:
+    """Why no layer of this process can run natively; None: one can."""
+    version = ".".join(keras.__version__.split(".")[:2])
+    if version not in KNOWN_KERAS:
+        return (
+            f"Keras {keras.__version__} is not known to this version of gatewise, which knows "
+            f"{KNOWN_KERAS[0]} to {KNOWN_KERAS[-1]}."
+        )
+    backend = keras.backend.backend()
+    if backend not in BROTHERS:
+        return f"Keras runs on {backend}, and the kernels run under {', '.join(BROTHERS)}."
+    reason: str | None = _brother().missing()
+    return reason
+
+
+def why_not(layer: Any) -> str | None:
+    """Why this layer cannot run natively, in a sentence; None: it can."""
+    reason = why_not_here()
+    if reason:
+        return reason
+    if isinstance(layer, keras.Model):
+        reasons = [(one.name, why_not(one)) for one in recurrent_layers(layer)]
+        return " ".join(f"Layer '{name}': {why}" for name, why in reasons if why) or None
+    if isinstance(layer, Bidirectional):
+        return why_not(layer.forward_layer) or why_not(layer.backward_layer)
+    if not isinstance(layer, RNN) or not _is_lstm(layer):
+        return f"A {type(layer).__name__} is no LSTM layer, and there are no kernels for others."
+    return _why_not_layer(layer)
+
+
+def recurrent_layers(model: Any) -> list[Any]:
+    """The LSTM layers of a model, with the halves of a bidirectional one as layers of their own."""
+    return [one for one in model._flatten_layers() if isinstance(one, RNN) and _is_lstm(one)]
+
+
+def _is_lstm(layer: Any) -> bool:
+    """Whether a layer is an LSTM of any kind, be it one that the kernels cannot run."""
+    cell = layer.cell
+    cells = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
+    return any(isinstance(one, LSTMCell) for one in cells)
+
+
+def _why_not_layer(layer: Any) -> str | None:
+    ours = (LSTM, "inner_loop") if isinstance(layer, LSTM) else (RNN, "inner_loop")
+    if type(layer).inner_loop not in (_ORIGINAL[ours], _REPLACEMENTS[ours]):
+        return f"{type(layer).__name__} has an inner_loop of its own."
+    if getattr(layer, "use_cudnn", None) is True:
+        return "The layer was told use_cudnn=True, and cuDNN is what that asks for."
+    stacked = isinstance(layer.cell, StackedRNNCells)
+    if stacked and (type(layer.cell) is not StackedRNNCells or len(layer.cell.cells) < 2):
+        return "The stack of cells is of a class of its own, or has one cell alone."
+    for cell in layer.cell.cells if stacked else [layer.cell]:
+        reason = _why_not_cell(cell) or _why_not_dtype(layer, cell)
+        if reason:
+            return reason
+    here: str | None = _brother().why_not()
+    return here
+
+
+def _why_not_cell(cell: Any) -> str | None:
+    if type(cell) is not LSTMCell:
+        return f"Its cell is a {type(cell).__name__}, and the kernels compute an LSTMCell."
+    if "call" in vars(cell) or LSTMCell.call is not _CELL_CALL:
+        return "The call of its LSTMCell was replaced."
+    for function in (cell.activation, cell.recurrent_activation):
+        if _activation(function) is None:
+            name = getattr(function, "__name__", type(function).__name__)
+            known = ", ".join(_brother().ACTIVATIONS)
+            return f"Activation '{name}' has no kernel; known: {known}."
+    return None
+
+
+def _why_not_dtype(layer: Any, cell: Any) -> str | None:
+    if cell.compute_dtype != layer.compute_dtype:
+        return f"It computes in {layer.compute_dtype} and its cell in {cell.compute_dtype}."
+    if cell.compute_dtype not in DTYPES:
+        return f"It computes in {cell.compute_dtype}; the kernels know {' and '.join(DTYPES)}."
+    return None
+
+
+def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None) -> str | None:
+    """What only the arrays of a call can tell; the shapes are known, see `_is_symbolic`."""
+    if not keras.src.backend.is_tensor(x) or len(x.shape) != 3:
+        return "Its input is not one dense array of [batch, steps, features]."
+    if 0 in x.shape:
+        return f"Its input of shape {tuple(x.shape)} is empty."
+    batch, steps, _ = x.shape
+    if mask is not None and tuple(mask.shape[:2]) != (batch, steps):
+        return f"Its mask has the shape {tuple(mask.shape)}; {(batch, steps)} is needed."
+    for cell, state in zip(cells, states, strict=True):
+        for one in state:
+            if tuple(one.shape) != (batch, cell.units):
+                wanted = (batch, cell.units)
+                return f"An initial state has the shape {tuple(one.shape)}; {wanted} is needed."
+    return None
+
+
+def _activation(function: Any) -> str | None:
+    """The name by which the kernels know an activation; it is known by identity, not by name."""
+    brother = _brother()
+    known: list[str] = list(brother.ACTIVATIONS)
+    for name in known:
+        plain = [getattr(place, name, None) for place in (keras.activations, ops)]
+        if any(function is one for one in (*plain, *brother.SAME.get(name, ()))):
+            return name
+    return None
+
+
+def _brother() -> Any:
+    return importlib.import_module(BROTHERS[keras.backend.backend()])
+
+
+def _is_symbolic(x: Any) -> bool:
+    """Whether this call only asks for shapes, or is traced for an export of any batch size."""
+    shape = getattr(x, "shape", (None,))
+    return in_symbolic_scope() or not all(isinstance(size, int) for size in shape)
+
+
+def _steps_aside(layer: Any, reason: str | None) -> bool:
+    """Whether stock Keras runs this call; says so once for each reason."""
+    if reason is None:
+        calls["native"] += 1
+        return False
+    if _strict:
+        raise EngineError(f"'{layer.name}' cannot run on the native kernels. {reason}")
+    calls["stock"] += 1
+    say(reason, f"Stock Keras runs '{layer.name}'.")
+    return True
+
+
+def say(reason: str, before: str = "Stock Keras runs.") -> None:
+    """Log a reason the first time that it is met."""
+    if reason not in _said:
+        _said.add(reason)
+        log.warning("%s %s", before, reason)
+
+
+# What runs.
+
+
+def _lstm_inner_loop(
+    self: Any, sequences: Array, initial_state: Any, mask: Any, training: Any = False
+) -> Any:
+    """In the place of LSTM.inner_loop."""
+    original = _ORIGINAL[LSTM, "inner_loop"]
+    if keras.tree.is_nested(mask):
+        mask = mask[0]
+    states = [list(initial_state)]
+    if _is_symbolic(sequences) or _steps_aside(
+        self, _why_not_layer(self) or _why_not_call([self.cell], sequences, states, mask)
+    ):
+        return original(self, sequences, initial_state, mask, training=training)
+    last, outputs, states = _run(self, [self.cell], sequences, states, mask, training)
+    return last, outputs, states[0]
+
+
+def _rnn_inner_loop(
+    self: Any, sequences: Array, initial_state: Any, mask: Any, training: Any = False
+) -> Any:
+    """In the place of RNN.inner_loop."""
+    original = _ORIGINAL[RNN, "inner_loop"]
+    # An LSTM layer comes here when it has stepped aside already.
+    if not isinstance(self, LSTM) and _is_lstm(self) and not _is_symbolic(sequences):
+        stacked = isinstance(self.cell, StackedRNNCells)
+        cells = self.cell.cells if stacked else [self.cell]
+        states = list(initial_state) if stacked else [list(initial_state)]
+        reason = _why_not_layer(self) or _why_not_call(cells, sequences, states, mask)
+        if not _steps_aside(self, reason):
+            last, outputs, states = _run(self, cells, sequences, states, mask, training)
+            return last, outputs, states if stacked else states[0]
+    return original(self, sequences, initial_state, mask, training=training)
+
+
+def _run(
+    layer: Any, cells: Sequence[Any], x: Array, states: Any, mask: Any, training: Any
+) -> tuple[Array, Array, list[Any]]:
+    """What an inner_loop returns, with the state of each cell in a list.
+
+    Cells above one another run one after the other, each over all steps: they have the same mask,
+    so that no cell reads what the one below it puts out at a masked step.
+    """
+    mask = _as_mask(mask)
+    after = []
+    for cell, state in zip(cells, states, strict=True):
+        first, final = cell is cells[0], cell is cells[-1]
+        # What a cell puts out lies in the order of processing, and is read so by the one above it.
+        used = mask if first or mask is None or not layer.go_backwards else ops.flip(mask, axis=1)
+        outputs, ((h, c),) = _brother().lstm(
+            [_arrays(cell, x, state, used, training)],
+            [_direction(layer, cell, zero=final, backwards=first)],
+            sequences=layer.return_sequences or not final,
+        )
+        after.append([h, c])
+        x = outputs[0] if outputs else x
+    last = _last(layer, h, mask)
+    return last, outputs[0] if layer.return_sequences else last[:, None], after
+
+
+def _bidirectional_call(
+    self: Any,
+    sequences: Array,
+    initial_state: Any = None,
+    mask: Any = None,
+    training: Any = None,
+) -> Any:
+    """In the place of Bidirectional.call: both directions in one call, if both can run natively."""
+    plain_mask = mask[0] if keras.tree.is_nested(mask) else mask
+    if not _go_together(self, sequences, initial_state, plain_mask):
+        original = _ORIGINAL[Bidirectional, "call"]
+        return original(self, sequences, initial_state=initial_state, mask=mask, training=training)
+    calls["native"] += 2
+    given = [None, None] if initial_state is None else [initial_state[:2], initial_state[2:]]
+    layers = [self.forward_layer, self.backward_layer]
+    used = _as_mask(plain_mask)
+    arrays = []
+    for layer, state in zip(layers, given, strict=True):
+        state = _initial_state(layer, sequences, state)
+        layer._maybe_config_dropout_masks(layer.cell, sequences[:, 0, :], state)
+        arrays.append(_arrays(layer.cell, sequences, state, used, training))
+        layer._maybe_reset_dropout_masks(layer.cell)
+    joined = self.return_sequences and self.merge_mode == "concat"
+    outputs, states = _brother().lstm(
+        arrays,
+        # Keras turns the outputs of the second layer round in time, whichever way that one goes.
+        [_direction(layer, layer.cell, flip=layer is layers[1]) for layer in layers],
+        sequences=self.return_sequences,
+        joined=joined,
+    )
+    for layer, state in zip(layers, states, strict=True):
+        if layer.stateful:
+            for kept, new in zip(layer.states, state, strict=True):
+                kept.assign(new)
+    if not self.return_sequences:
+        outputs = [_last(layer, h, used) for layer, (h, _) in zip(layers, states, strict=True)]
+    merged = outputs[0] if joined else _merged(self.merge_mode, *outputs)
+    if not self.return_state:
+        return merged
+    flat = tuple(one for state in states for one in state)
+    return (merged if self.merge_mode is None else (merged,)) + flat
+
+
+def _merged(mode: str | None, y: Array, y_back: Array) -> Any:
+    ways: dict[str | None, Callable[[], Any]] = {
+        "concat": lambda: ops.concatenate([y, y_back], axis=-1),
+        "sum": lambda: y + y_back,
+        "ave": lambda: (y + y_back) / 2,
+        "mul": lambda: y * y_back,
+        None: lambda: (y, y_back),
+    }
+    return ways[mode]()
+
+
+def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
+    """Whether two directions run as one; if not, each of them asks for itself."""
+    halves = (self.forward_layer, self.backward_layer)
+    if _is_symbolic(x) or any(type(one) is not LSTM for one in halves):
+        return False
+    if initial_state is not None and len(initial_state) != 4:
+        return False
+    for layer in halves:
+        expected = layer._expected_batch_size if layer.stateful else None
+        if (
+            layer.activity_regularizer is not None
+            or not layer.built
+            or layer.compute_dtype != self.compute_dtype
+            or expected not in (None, x.shape[0])
+            or _why_not_layer(layer)
+        ):
+            return False
+    states = [] if initial_state is None else [initial_state[:2], initial_state[2:]]
+    cells = [one.cell for one in halves] if states else []
+    return _why_not_call(cells, x, states, mask) is None
+
+
+def _initial_state(layer: Any, x: Array, given: Any) -> list[Array]:
+    """As RNN.call makes it."""
+    if given is None:
+        given = layer.states if layer.stateful else layer.get_initial_state(batch_size=x.shape[0])
+    return [ops.convert_to_tensor(one, dtype=layer.cell.compute_dtype) for one in given]
+
+
+def _direction(
+    layer: Any, cell: Any, *, zero: bool = True, backwards: bool = True, flip: bool = False
+) -> Any:
+    return _brother().Direction(
+        activation=_activation(cell.activation),
+        recurrent_activation=_activation(cell.recurrent_activation),
+        go_backwards=layer.go_backwards and backwards,
+        zero_output=layer.zero_output_for_mask and zero,
+        start_output=_starts_with_state(layer),
+        flip=flip,
+    )
+
+
+def _starts_with_state(layer: Any) -> bool:
+    """What Keras puts out before the first step that is used: on JAX h0, and unrolled zeros."""
+    return not layer.unroll
+
+
+def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) -> Any:
+    dtype = cell.compute_dtype
+    x = ops.cast(x, dtype)
+    input_masks = recurrent_masks = None
+    if training and 0.0 < cell.dropout < 1.0:
+        drawn = cell.get_dropout_mask(x[:, 0, :])
+        if isinstance(drawn, list):  # implementation 1: one for each gate
+            input_masks = ops.cast(ops.stack(drawn), dtype)
+        else:
+            x = x * ops.cast(drawn, dtype)[:, None]
+    if training and cell.implementation == 1 and 0.0 < cell.recurrent_dropout < 1.0:
+        recurrent_masks = ops.cast(ops.stack(cell.get_recurrent_dropout_mask(state[0])), dtype)
+    weights = [
+        None if one is None else ops.convert_to_tensor(one, dtype=dtype)
+        for one in (cell.kernel, cell.recurrent_kernel, cell.bias)
+    ]
+    h0, c0 = (ops.convert_to_tensor(one, dtype=dtype) for one in state)
+    return _brother().Arrays(x, mask, h0, c0, *weights, input_masks, recurrent_masks)
+
+
+def _as_mask(mask: Any) -> Array | None:
+    """[batch, steps] of truth values; a step is used if any value of a wider mask is true."""
+    if mask is None:
+        return None
+    mask = ops.cast(mask, "bool")
+    return mask if len(mask.shape) == 2 else ops.any(mask, axis=tuple(range(2, len(mask.shape))))
+
+
+def _last(layer: Any, h: Array, mask: Array | None) -> Array:
+    """The output of the step that was processed last, from the state after it."""
+    if mask is not None and layer.zero_output_for_mask:
+        used = mask[:, 0] if layer.go_backwards else mask[:, -1]
+        return ops.where(used[:, None], h, ops.zeros_like(h))
+    if mask is not None and not _starts_with_state(layer):
+        return ops.where(ops.any(mask, axis=1)[:, None], h, ops.zeros_like(h))
+    return h
+
+
+_REPLACEMENTS = {
+    (LSTM, "inner_loop"): _lstm_inner_loop,
+    (RNN, "inner_loop"): _rnn_inner_loop,
+    (Bidirectional, "call"): _bidirectional_call,
+}

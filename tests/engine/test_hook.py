@@ -1,0 +1,614 @@
+"""Keras with the engine on gives what Keras's own generic loop gives, layer by layer."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import keras
+import numpy as np
+import pytest
+from jax import numpy as jnp
+from keras import layers
+
+import gatewise
+from gatewise.engine import hook, reference
+from gatewise.errors import EngineError
+
+BATCH, STEPS, FEATURES, UNITS = 4, 6, 3, 5
+MASKS = {
+    "right": [[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [1] * 6, [1, 1, 1, 0, 0, 0]],
+    "left": [[0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1], [1] * 6, [0, 1, 1, 1, 1, 1]],
+    "holes": [[1, 0, 1, 1, 0, 1], [0, 1, 0, 1, 0, 0], [1] * 6, [0, 1, 1, 0, 1, 1]],
+    "empty rows": [[0] * 6, [1, 1, 0, 0, 0, 0], [0] * 6, [1] * 6],
+}
+LSTM = partial(layers.LSTM, UNITS, use_cudnn=False)
+CELL = layers.LSTMCell
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_fast():
+    """Hundreds of programs are compiled here, each for one call."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
+
+
+def bidirectional(merge_mode="concat", *, back=None, **options):
+    return layers.Bidirectional(LSTM(**options), merge_mode=merge_mode, backward_layer=back)
+
+
+def stack(*sizes, **options):
+    return layers.RNN(
+        layers.StackedRNNCells([CELL(size, **options) for size in sizes]), return_sequences=True
+    )
+
+
+def arrays(*shapes, seed=0):
+    random = np.random.default_rng(seed)
+    return [jnp.asarray(random.normal(size=shape), "float32") for shape in shapes]
+
+
+def state(count=2, units=UNITS):
+    return arrays(*[(BATCH, units)] * count, seed=1)
+
+
+# What is asked: the layer, and what it is called with besides its input.
+SEQ = {"return_sequences": True}
+ALL = {"return_sequences": True, "return_state": True}
+DROP = {"dropout": 0.4, "recurrent_dropout": 0.3, "seed": 3}
+ON = {"training": True}
+CASES = {
+    "last output": (partial(LSTM), {}),
+    "sequences and states": (partial(LSTM, **ALL), {}),
+    "no bias": (partial(LSTM, use_bias=False, **SEQ), {}),
+    "backwards": (partial(LSTM, go_backwards=True, **ALL), {}),
+    "initial state": (partial(LSTM, **ALL), {"initial_state": state()}),
+    "unrolled": (partial(LSTM, unroll=True, **ALL), {}),
+    "unrolled, masked, with a state": (
+        partial(LSTM, unroll=True, **ALL),
+        {"mask": "left", "initial_state": state()},
+    ),
+    **{
+        f"mask: {name}": (partial(LSTM, **ALL), {"mask": name, "initial_state": state()})
+        for name in MASKS
+    },
+    "masked, last output": (partial(LSTM), {"mask": "holes"}),
+    "masked, backwards": (partial(LSTM, go_backwards=True, **ALL), {"mask": "right"}),
+    "masked, zeros put out": (
+        partial(LSTM, zero_output_for_mask=True, **ALL),
+        {"mask": "holes", "initial_state": state()},
+    ),
+    "masked, zeros put out, last output": (
+        partial(LSTM, zero_output_for_mask=True, go_backwards=True),
+        {"mask": "left"},
+    ),
+    "a mask of two values a step": (partial(LSTM, **SEQ), {"mask": "wide"}),
+    "input dropout": (partial(LSTM, dropout=0.4, seed=3, **SEQ), ON),
+    "recurrent dropout": (partial(LSTM, recurrent_dropout=0.4, seed=3, **ALL), ON),
+    "both dropouts, masked": (partial(LSTM, **DROP, **ALL), ON | {"mask": "right"}),
+    "dropout, not in training": (partial(LSTM, **DROP, **SEQ), {}),
+    "dropout of implementation 1": (
+        partial(LSTM, dropout=0.4, seed=3, implementation=1, **SEQ),
+        ON,
+    ),
+    "all is dropped, which Keras takes for nothing": (partial(LSTM, dropout=1.0), ON),
+    "a cell": (lambda: layers.RNN(CELL(UNITS), **ALL), {"mask": "holes"}),
+    "a cell with dropout, backwards": (
+        lambda: layers.RNN(CELL(UNITS, **DROP), go_backwards=True, **ALL),
+        ON | {"mask": "right"},
+    ),
+    "stacked cells": (lambda: stack(5, 3, 4), {}),
+    "stacked cells, masked": (lambda: stack(5, 3), {"mask": "holes"}),
+    "stacked cells with dropout": (lambda: stack(5, 3, **DROP), ON | {"mask": "left"}),
+    "stacked cells, backwards, masked": (
+        lambda: layers.RNN(
+            layers.StackedRNNCells([CELL(4), CELL(3)]),
+            go_backwards=True,
+            zero_output_for_mask=True,
+            **ALL,
+        ),
+        {"mask": "right"},
+    ),
+    **{
+        f"bidirectional, {mode}": (partial(bidirectional, mode, **ALL), {"mask": "right"})
+        for mode in ("concat", "sum", "ave", "mul", None)
+    },
+    "bidirectional, last output": (bidirectional, {}),
+    "bidirectional, last output, masked": (bidirectional, {"mask": "left"}),
+    "bidirectional with a state": (
+        partial(bidirectional, **ALL),
+        {"mask": "holes", "initial_state": state(4)},
+    ),
+    "bidirectional with dropout": (partial(bidirectional, **DROP, **SEQ), ON | {"mask": "right"}),
+    "bidirectional of two kinds": (
+        lambda: bidirectional(
+            back=LSTM(activation="relu", go_backwards=True, **SEQ),
+            **SEQ,
+        ),
+        {"mask": "right"},
+    ),
+    "bidirectional of two sizes, the first backwards": (
+        lambda: bidirectional(
+            None,
+            back=layers.LSTM(3, use_cudnn=False, use_bias=False, **SEQ),
+            go_backwards=True,
+            **SEQ,
+        ),
+        {},
+    ),
+    **{
+        f"activations {one} and {two}": (
+            partial(LSTM, activation=one, recurrent_activation=two, **SEQ),
+            {},
+        )
+        for one, two in [
+            ("sigmoid", "tanh"),
+            ("relu", "hard_sigmoid"),
+            ("hard_sigmoid", "relu"),
+            ("softsign", "elu"),
+            ("elu", "softsign"),
+            ("linear", "sigmoid"),
+            ("tanh", "linear"),
+        ]
+    },
+}
+
+
+def made(build, features=FEATURES):
+    """A layer with weights that are the same each time."""
+    keras.utils.set_random_seed(5)
+    layer = build()
+    layer.build((BATCH, STEPS, features))
+    random = np.random.default_rng(2)
+    layer.set_weights(
+        [
+            one if one.dtype.kind != "f" else random.normal(size=one.shape, scale=0.4)
+            for one in layer.get_weights()
+        ]
+    )
+    return layer
+
+
+def outcome(build, options, x):
+    """Outputs, states, variables after the call, and the gradients of weights and inputs."""
+    layer = made(build, x.shape[-1])
+    options = dict(options)
+    mask = options.pop("mask", None)
+    given = options.pop("initial_state", None)
+    if isinstance(mask, str):
+        wide = mask == "wide"
+        mask = np.array(MASKS["holes" if wide else mask], bool)
+        mask = np.stack([mask, mask[::-1]], -1) if wide else mask
+
+    def loss(trained, x, given, others):
+        called = options if given is None else options | {"initial_state": given}
+        found, others = layer.stateless_call(trained, others, x, mask=mask, **called)
+        found = jax.tree.leaves(found)
+        weighed = [
+            jnp.sum(jnp.sin(one) * np.linspace(1, 2, one.size).reshape(one.shape)) for one in found
+        ]
+        return sum(weighed), (found, others)
+
+    run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
+    trained = [one.value for one in layer.trainable_variables]
+    others = [one.value for one in layer.non_trainable_variables]
+    (_, (found, others)), gradients = run(trained, x, given, others)
+    return {"outputs": found, "variables": others, "gradients": gradients}
+
+
+def assert_same(build, options, x, *, native=1, rtol=2e-5, atol=2e-6):
+    """The engine's numbers are Keras's, and it was the engine that computed them."""
+    with gatewise.accelerated(False):
+        expected = outcome(build, options, x)
+    before = hook.calls["native"]
+    with gatewise.accelerated(engine="native"):
+        found = outcome(build, options, x)
+    assert hook.calls["native"] >= before + native
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=rtol, atol=atol), found, expected)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_keras(name):
+    build, options = CASES[name]
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    assert_same(build, options, x)
+
+
+@pytest.mark.parametrize(
+    "batch, steps, features, units", [(1, 1, 1, 1), (3, 1, 2, 17), (1, 9, 70, 1), (2, 3, 5, 130)]
+)
+def test_odd_sizes(batch, steps, features, units):
+    (x,) = arrays((batch, steps, features))
+    assert_same(partial(layers.LSTM, units, use_cudnn=False, **ALL), {}, x, atol=1e-5)
+
+
+def test_float64(x64):
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    build = partial(bidirectional, dtype="float64", **ALL)
+    options = {"mask": "holes"}
+    # Keras takes the tanh of float64 in float32, on JAX; ours are held to float64 in test_jax.
+    assert_same(build, options, x.astype("float64"), rtol=1e-4, atol=1e-6)
+    layer = made(partial(LSTM, dtype="float64"))
+    with gatewise.accelerated(engine="native"):
+        found = layer(x.astype("float64"))
+    weights = [np.asarray(one) for one in layer.weights]
+    zeros = np.zeros((BATCH, UNITS))
+    _, expected, _ = reference.lstm(np.asarray(x, np.float64), zeros, zeros, *weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_whole_numbers_as_input():
+    x = jnp.arange(BATCH * STEPS).reshape(BATCH, STEPS, 1) % 3
+    layer = made(LSTM, 1)
+    with gatewise.accelerated(False):
+        expected = layer(x)
+    with gatewise.accelerated(engine="native"):
+        np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_stateful_layers_go_on_where_they_stopped():
+    x, more = arrays((BATCH, STEPS, FEATURES), (BATCH, STEPS, FEATURES))
+    for build in (LSTM, bidirectional):
+        found = []
+        for on in (False, True):
+            layer = made(partial(build, stateful=True))
+            with gatewise.accelerated(on):
+                outputs = [layer(x), layer(more, mask=np.array(MASKS["right"], bool))]
+                layer.reset_state()
+                found.append([*outputs, layer(more)])
+        for one, two in zip(*found, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bidirectional_layer_is_one_call():
+    layer = made(partial(bidirectional, **SEQ))
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    with gatewise.accelerated(engine="native"):
+        text = jax.jit(lambda x: layer(x)).lower(x).as_text()
+    assert text.count("@gatewise_xla_forward") == 1
+
+
+def test_within_a_time_distributed_layer():
+    (x,) = arrays((2, 3, STEPS, FEATURES))
+    found = []
+    for on in (False, True):
+        keras.utils.set_random_seed(0)
+        layer = layers.TimeDistributed(LSTM())
+        with gatewise.accelerated(on):
+            found.append(layer(x))
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+
+
+def test_implementation_1_with_dropout_runs_where_keras_fails():
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    options = {"dropout": 0.5, "implementation": 1, "seed": 1}
+    with gatewise.accelerated(False):
+        expected = made(partial(layers.LSTM, 4, use_cudnn=False, **options))(x, training=True)
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            made(partial(layers.LSTM, 4, **options))(x, training=True)
+    with gatewise.accelerated(engine="native"):
+        found = made(partial(layers.LSTM, 4, **options))(x, training=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_unrolled_layer_puts_out_the_zeros_it_was_asked_for():
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    mask = np.array(MASKS["right"], bool)
+    layer = made(partial(LSTM, unroll=True, zero_output_for_mask=True, **SEQ))
+    with gatewise.accelerated(engine="native"):
+        found = np.asarray(layer(x, mask=mask))
+    assert (found[~mask] == 0).all()
+    assert (found[mask] != 0).all()
+
+
+# What cannot run natively.
+
+
+class OwnCell(layers.LSTMCell):
+    pass
+
+
+class OwnLoop(layers.LSTM):
+    def inner_loop(self, *arguments, **options):
+        return super().inner_loop(*arguments, **options)
+
+
+REASONS = {
+    "gelu": (lambda: LSTM(activation="gelu"), "Activation 'gelu' has no kernel; known: tanh"),
+    "half": (lambda: LSTM(dtype="mixed_float16"), "It computes in float16"),
+    "bfloat16": (lambda: LSTM(dtype="mixed_bfloat16"), "It computes in bfloat16"),
+    "cuDNN": (lambda: layers.LSTM(3, use_cudnn=True), "use_cudnn=True"),
+    "cell": (lambda: layers.RNN(OwnCell(3)), "Its cell is a OwnCell"),
+    "loop": (lambda: OwnLoop(3), "OwnLoop has an inner_loop of its own"),
+    "one in a stack": (lambda: stack(3), "one cell alone"),
+    "half of a pair": (lambda: bidirectional(activation="selu"), "Activation 'selu'"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_sentence_says_why_not(name, caplog):
+    build, expected = REASONS[name]
+    layer = build()
+    assert expected in gatewise.why_not(layer)
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    hook._said.clear()
+    # A loop of one's own is met by nobody; Keras fails without cuDNN and with one cell in a stack.
+    if name in ("loop", "cuDNN", "one in a stack"):
+        return
+    with caplog.at_level(logging.WARNING, "gatewise"), gatewise.accelerated():
+        layer(x)
+        layer(x)
+    assert sum(expected in one.getMessage() for one in caplog.records) == 1
+    with gatewise.accelerated(engine="native"), pytest.raises(EngineError, match="cannot run"):
+        layer(x)
+
+
+def test_why_not_of_what_can_run_and_of_what_is_no_lstm():
+    assert gatewise.why_not(LSTM()) is None
+    assert gatewise.why_not(bidirectional()) is None
+    assert gatewise.why_not(stack(3, 4)) is None
+    assert gatewise.why_not(layers.LSTM(3, activation=jnp.tanh, recurrent_activation=None)) is None
+    assert "is no LSTM layer" in gatewise.why_not(layers.GRU(3))
+    assert "is no LSTM layer" in gatewise.why_not(layers.Dense(3))
+    model = keras.Sequential([layers.Input((5, 2)), LSTM(**SEQ), LSTM(activation="gelu", name="b")])
+    assert "Layer 'b': Activation 'gelu'" in gatewise.why_not(model)
+
+
+def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    layer = made(partial(LSTM, **SEQ))
+    hook._said.clear()
+    mask = np.array([[1, 1, 0, 1, 0, 0]], bool)  # one for all rows
+    with gatewise.accelerated(False):
+        expected = layer(x, mask=mask)
+    with gatewise.accelerated(), caplog.at_level(logging.WARNING, "gatewise"):
+        np.testing.assert_allclose(layer(x, mask=mask), expected, rtol=1e-5)
+    assert "Its mask has the shape (1, 6)" in caplog.text
+
+
+def test_keras_of_an_unknown_version_is_left_alone(monkeypatch):
+    monkeypatch.setattr(keras, "__version__", "3.99.0")
+    assert "Keras 3.99.0 is not known" in gatewise.why_not(LSTM())
+    with pytest.raises(EngineError, match="3.99.0"):
+        gatewise.accelerate(engine="native")
+
+
+def test_other_backends_are_left_alone(python):
+    code = (
+        "import gatewise; gatewise.accelerate(); import keras;"
+        "layer = keras.layers.LSTM(2);"
+        "print(layer(keras.ops.ones((1, 3, 2))).shape, gatewise.why_not(layer))"
+    )
+    said = python(code=code, KERAS_BACKEND="numpy")
+    assert "(1, 2) Keras runs on numpy, and the kernels run under jax." in said
+
+
+# On and off.
+
+
+def test_keras_is_as_it_was_when_switched_off():
+    before = (layers.LSTM.inner_loop, layers.RNN.inner_loop, layers.Bidirectional.call)
+    with gatewise.accelerated():
+        assert layers.LSTM.inner_loop is not before[0]
+        with gatewise.accelerated(False):
+            assert layers.LSTM.inner_loop is before[0]
+        assert layers.LSTM.inner_loop is not before[0]
+    assert before == (layers.LSTM.inner_loop, layers.RNN.inner_loop, layers.Bidirectional.call)
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(gatewise.ConfigError, match="auto, native, stock"):
+        gatewise.accelerate(engine="fast")
+
+
+def test_accelerate_before_keras_is_there(python):
+    code = """
+import sys, gatewise
+gatewise.accelerate()
+assert "keras" not in sys.modules and "jax" not in sys.modules
+import keras
+keras.layers.LSTM(2)(keras.ops.ones((1, 3, 2)))
+assert gatewise.info()["calls"] == {"native": 1, "stock": 0}, gatewise.info()
+gatewise.accelerate(False)
+keras.layers.LSTM(2)(keras.ops.ones((1, 3, 2)))
+assert gatewise.info()["calls"]["native"] == 1
+"""
+    python(code=code)
+
+
+def test_info():
+    found = gatewise.info()
+    assert found["kind"] == "native" and found["backend"] == "jax"
+    assert found["instruction_set"] in ("avx512", "avx2", "portable")
+    assert found["threads"] >= 1 and found["versions"]["keras"] == keras.__version__
+
+
+# Whole models.
+
+
+def network(*, dropout=0.0, compiled=True):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            layers.Input((None,)),
+            layers.Embedding(20, 4, mask_zero=True),
+            layers.Bidirectional(
+                layers.LSTM(5, return_sequences=True, dropout=dropout, recurrent_dropout=dropout)
+            ),
+            layers.LSTM(4, dropout=dropout),
+            layers.Dense(1),
+        ]
+    )
+    if compiled:
+        model.compile("adam", "mse")
+    return model
+
+
+def sentences():
+    random = np.random.default_rng(0)
+    x = random.integers(1, 20, size=(24, 7), dtype="int32")
+    for row, length in zip(x, random.integers(1, 8, size=24), strict=True):
+        row[length:] = 0
+    return x, random.normal(size=(24, 1)).astype("float32")
+
+
+def losses(model):
+    class Every(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            kept.append(logs["loss"])
+
+    kept = []
+    x, y = sentences()
+    model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=[Every()])
+    return kept, model.evaluate(x, y, verbose=0), model.predict(x, verbose=0)
+
+
+def test_training_goes_the_same_way_step_by_step():
+    with gatewise.accelerated(False):
+        expected = losses(network(dropout=0.3))
+    with gatewise.accelerated(engine="native"):
+        found = losses(network(dropout=0.3))
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_configurations_are_plain_keras():
+    keras.backend.clear_session()
+    with gatewise.accelerated(False):
+        expected = network().to_json()
+    keras.backend.clear_session()
+    with gatewise.accelerated():
+        assert network().to_json() == expected
+
+
+@pytest.mark.parametrize("ending", ["model.keras", "model.weights.h5"])
+def test_files_are_plain_keras_both_ways(ending, tmp_path):
+    x, _ = sentences()
+    for on in (True, False):
+        with gatewise.accelerated(on):
+            model = network(compiled=False)
+            expected = model.predict(x, verbose=0)
+            path = tmp_path / f"{on}-{ending}"
+            (model.save_weights if "weights" in ending else model.save)(path)
+        with gatewise.accelerated(not on):
+            if "weights" in ending:
+                other = network(compiled=False)
+                other.load_weights(path)
+            else:
+                other = keras.saving.load_model(path)
+                assert type(other.layers[2]) is layers.LSTM
+            np.testing.assert_allclose(other.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6)
+
+
+DATA_PARALLEL = """
+import jax, keras, numpy as np, gatewise
+gatewise.accelerate(engine="native")
+x = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
+
+def trained(shared):
+    devices = keras.distribution.list_devices()
+    way = keras.distribution.DataParallel(devices=devices) if shared else None
+    keras.distribution.set_distribution(way)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.layers.Input((None, 3)), keras.layers.Masking(),
+        keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.Dense(1),
+    ])
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, 0, :1], epochs=2, batch_size=4, shuffle=False, verbose=0)
+    return [np.asarray(one) for one in model.get_weights()]
+
+assert len(jax.devices()) == 2
+for one, two in zip(trained(True), trained(False), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+print(gatewise.info()["calls"]["native"])
+"""
+
+
+def test_data_parallel_training(python):
+    said = python(code=DATA_PARALLEL, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert int(said) >= 2
+
+
+SUITES = (
+    *(f"rnn.{name}_test" for name in ("lstm", "rnn", "bidirectional", "stacked_rnn_cells")),
+    *("rnn.time_distributed_test", "core.masking_test"),
+)
+
+
+@pytest.mark.slow
+def test_tests_of_keras_itself(python, tmp_path):
+    """Unmodified, from the installed wheel; and natively, not by stepping aside in silence."""
+    calls = tmp_path / "calls.json"
+    python(
+        *("-m", "pytest", "-q", "-p", "keras_plugin", "-p", "no:cacheprovider", "--pyargs"),
+        *(f"keras.src.layers.{name}" for name in SUITES),
+        PYTHONPATH=os.pathsep.join(
+            [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
+        GATEWISE_CALLS=str(calls),
+        JAX_DISABLE_MOST_OPTIMIZATIONS="1",  # hundreds of programs, each compiled for one call
+    )
+    found = json.loads(calls.read_text())
+    assert found["native"] >= 60 and found["stock"] <= 6  # half precision, and one lone cell
+
+
+SCRIPT = """
+import sys
+import keras
+import numpy as np
+from keras import layers
+
+random = np.random.default_rng(0)
+x = random.normal(size=(64, 10, 1))
+y = (x.sum(axis=(1, 2)) > 0).astype("float32")
+keras.utils.set_random_seed(0)
+model = keras.Sequential()
+model.add(layers.LSTM(64, input_shape=(10, 1)))
+model.add(layers.Dense(1, activation="sigmoid"))
+model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+model.fit(x, y, epochs=2, batch_size=16, verbose=2 if "-v" in sys.argv else 0)
+print(__name__, sys.argv[1:], "%.3f" % model.evaluate(x, y, verbose=0)[0])
+sys.exit(int(sys.argv[-1]))
+"""
+
+
+def test_gatewise_run_is_python_with_the_engine_on(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+
+    def ran(*command):
+        return subprocess.run(
+            [*command, "script.py", "--some", "-x", "7"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"KERAS_BACKEND": "jax"},
+            timeout=300,
+            check=False,
+        )
+
+    plain = ran(sys.executable)
+    fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
+    assert fast.returncode == plain.returncode == 7
+    assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout
+
+
+def test_gatewise_run_shows_the_scripts_own_errors(tmp_path):
+    (tmp_path / "script.py").write_text("def f():\n    1 / 0\n\nf()\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "gatewise", "run", "script.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr and "cli.py" not in done.stderr
