@@ -47,6 +47,10 @@ MEANINGS = {
     "task.season": "The cycle of the series in steps. 0: looked for in the training part.",
     "data.static": "Forecast: columns with one value a sequence.",
     "task.quantiles": "The quantiles to forecast, rising, between 0 and 1.",
+    "task.floor": "Forecast: `zero` answers no less than 0 for targets that were never less in "
+    "training. See [tasks](tasks.md#forecast).",
+    "task.blend": "classify: `logistic` answers with the mean of the network's probabilities and "
+    "those of the logistic regression on summaries. See [tasks](tasks.md#classify).",
     "network.kind": "`auto`: `segments` for forecast, `stack` for classify.",
     "network.bidirectional": "Read in both directions.",
     "network.activation": "Of the LSTM: a name of `keras.activations`.",
@@ -67,6 +71,8 @@ MEANINGS = {
     "name of `keras.losses`.",
     "training.label_smoothing": "classify: a share of certainty spread over the other labels.",
     "training.class_weight": "classify: `balanced` makes every label weigh the same in the loss.",
+    "training.rotation": "classify: deviation of the random turns of `data.triads` while training, "
+    "in radians about each axis. 0: none. See [tasks](tasks.md#classify).",
     "training.clip_norm": "The greatest norm of each weight's gradient. 0: no limit.",
     "training.clip_value": "A limit on each number of the gradient; taken instead of clip_norm. "
     "0: none.",
@@ -77,7 +83,8 @@ MEANINGS = {
     "classify; see [tasks](tasks.md).",
     "evaluation.resamples": "Rounds of the bootstrap.",
     "evaluation.confidence": "Of the interval.",
-    "engine.kind": "Both run Keras's own kernels in this version.",
+    "engine.kind": "`auto`: our own kernels where they can run, see [the engine](engine.md); "
+    "`native`: they run, or training ends with the reason; `stock`: Keras's own.",
     "report.title": "Of the page; empty: task and file.",
     "report.examples": "Forecasts or mistakes that are drawn.",
 }
@@ -85,11 +92,12 @@ MEANINGS = {
 
 def pages() -> dict[Path, str]:
     """Every page that is written here, with what it must hold."""
-    benchmarks = DOCS / "benchmarks.md"
+    benchmarks, readme = DOCS / "benchmarks.md", ROOT / "README.md"
     return {
         DOCS / "cli.md": cli_page(),
         DOCS / "settings.md": settings_page(),
-        benchmarks: with_tables(benchmarks.read_text(encoding="utf-8")),
+        benchmarks: with_tables(benchmarks, experiments_table(), results_table()),
+        readme: with_tables(readme, speed_table()),
     }
 
 
@@ -182,6 +190,8 @@ def values(kind: str, name: str) -> str:
         return "list of " + ", ".join(f"`{one}`" for one in get_args(experiment.Calendar))
     if chosen := re.search(r"Literal\[(.*)\]", kind):
         return ", ".join(f"`{one}`" for one in re.findall(r"[\"'](.+?)[\"']", chosen[1]))
+    if "tuple[tuple" in kind:
+        return "list of lists of three texts"
     words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
     listed = re.search(r"tuple\[(\w+)", kind)
     bare = re.search(r"'(\w+)'", kind)
@@ -191,11 +201,32 @@ def values(kind: str, name: str) -> str:
     return f"{text}, {least:g} to {most:g}" if most and most != float("inf") else text
 
 
-def with_tables(page: str) -> str:
-    """The page with its two tables written anew between the marks."""
-    tables = iter((experiments_table(), results_table()))
+def with_tables(page: Path, *tables: str) -> str:
+    """The page with its tables written anew between the marks."""
+    left = iter(tables)
     between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    return between.sub(lambda _: f"{BEGIN}\n\n{next(tables)}\n\n{END}", page)
+    text = page.read_text(encoding="utf-8")
+    return between.sub(lambda _: f"{BEGIN}\n\n{next(left)}\n\n{END}", text)
+
+
+def speed_table() -> str:
+    """One row for each workload of benchmarks/training.py."""
+    names = [
+        "a step of `fit` or `predict`",
+        "stock Keras",
+        "gatewise",
+        "times as fast",
+        "as PyTorch",
+    ]
+    rows = [f"| {' | '.join(names)} |", "|---|---|---|---|---|"]
+    report = json.loads((ROOT / "benchmarks" / "results" / "training.json").read_text())
+    for one in report["rows"]:
+        torch = one.get("torch / ours")
+        rows.append(
+            f"| {one['workload']} | {one['stock ms']:.2f} ms | {one['ours ms']:.2f} ms | "
+            f"{one['stock / ours']:.2f} | {f'{torch:.2f}' if torch else ''} |"
+        )
+    return "\n".join(rows)
 
 
 def experiments_table() -> str:
@@ -223,14 +254,23 @@ def experiments_table() -> str:
 
 
 def results_table() -> str:
-    """Every number of benchmarks/results/*.json."""
-    rows = ["| file | what | value |", "|---|---|---|"]
+    """Every number of benchmarks/results/*.json; a table of its own for a file that holds rows."""
+    lines = ["| file | what | value |", "|---|---|---|"]
+    tables = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        rows += [
-            f"| `{path.name}` | {name} | {value} |"
-            for name, value in flat(json.loads(path.read_text()))
-        ]
-    return "\n".join(rows)
+        content = json.loads(path.read_text())
+        some = content.pop("rows") if isinstance(content.get("rows"), list) else []
+        lines += [f"| `{path.name}` | {name} | {value} |" for name, value in flat(content)]
+        if some:
+            names = list(dict.fromkeys(name for row in some for name in row))
+            tables += ["", f"`{path.name}`:", "", f"| {' | '.join(names)} |"]
+            tables += ["|---" * len(names) + "|"]
+            tables += [f"| {' | '.join(_cell(row.get(name)) for name in names)} |" for row in some]
+    return "\n".join(lines + tables)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else " to ".join(text for _, text in flat(value))
 
 
 def flat(content: Any, name: str = "") -> list[tuple[str, str]]:

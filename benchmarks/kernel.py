@@ -1,0 +1,172 @@
+"""How close do the kernels come to the fastest matrix product of the machine?
+
+    python benchmarks/kernel.py [--rounds 15]
+
+Forward (with the reserve, as in training) and backward (all gradients) of one layer, called without
+a framework, beside sgemm of 1536 x 1536 by NumPy and, where it is installed, by PyTorch, whichever
+is faster, on as many threads, alternating. Only the products' own operations are counted:
+8 H (I + H) B T forward and twice as many backward. Written to benchmarks/results/kernel.json.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from gatewise.artefact import environment
+from gatewise.engine import library
+
+RESULTS = Path(__file__).parent / "results" / "kernel.json"
+SHAPES = [  # steps, features, units, batch
+    (28, 28, 64, 64),
+    (100, 64, 64, 128),
+    (96, 7, 128, 32),
+    (200, 128, 128, 32),
+    (100, 256, 256, 64),
+    (35, 650, 650, 20),
+    (50, 1024, 1024, 64),
+]
+SIDE = 1536
+random = np.random.default_rng(0)
+
+
+def normal(*shape: int, spread: float = 1.0) -> np.ndarray:
+    return random.normal(0, spread, shape).astype("float32")
+
+
+def pointer(array: np.ndarray) -> int:
+    return array.ctypes.data
+
+
+class Passes:
+    """One layer's arrays, and calls of its two passes."""
+
+    def __init__(self, steps: int, features: int, units: int, batch: int) -> None:
+        self.native = library.load()
+        size = batch * library.reserve_size(steps, units)
+        self.arrays = {
+            "x": normal(batch, steps, features),
+            "kernel": normal(features, 4 * units, spread=features**-0.5),
+            "recurrent_kernel": normal(units, 4 * units, spread=units**-0.5),
+            "bias": normal(4 * units, spread=0.1),
+            "y": np.empty((batch, steps, units), "float32"),
+            "h": np.empty((batch, units), "float32"),
+            "c": np.empty((batch, units), "float32"),
+            "reserve": np.empty(size, "float32"),
+        }
+        self.layer = library.Layer(
+            batch,
+            steps,
+            features,
+            units,
+            0,
+            0,
+            1,
+            0,
+            0,
+            1,
+            y_batch_stride=steps * units,
+            y_step_stride=units,
+        )
+        for name, array in self.arrays.items():
+            setattr(self.layer, name, pointer(array))
+        self.out = {
+            "dx": np.empty((batch, steps, features), "float32"),
+            "dh0": np.empty((batch, units), "float32"),
+            "dc0": np.empty((batch, units), "float32"),
+            "dkernel": np.empty((features, 4 * units), "float32"),
+            "drecurrent_kernel": np.empty((units, 4 * units), "float32"),
+            "dbias": np.empty(4 * units, "float32"),
+        }
+        self.dy = normal(batch, steps, units)
+        self.gradient = library.Gradient(
+            dy=pointer(self.dy), dy_batch_stride=steps * units, dy_step_stride=units
+        )
+        for name, array in self.out.items():
+            setattr(self.gradient, name, pointer(array))
+        self.products = 8 * units * (features + units) * batch * steps
+
+    def forward(self) -> None:
+        assert self.native.gatewise_lstm_forward(ctypes.byref(self.layer), 1) == 0
+
+    def backward(self) -> None:
+        status = self.native.gatewise_lstm_backward(
+            ctypes.byref(self.layer), ctypes.byref(self.gradient), 1
+        )
+        assert status == 0
+
+
+def products() -> list[Callable[[], object]]:
+    a, b, c = normal(SIDE, SIDE), normal(SIDE, SIDE), normal(SIDE, SIDE)
+    found: list[Callable[[], object]] = [lambda: np.matmul(a, b, out=c)]
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(library.threads())
+        left, right, result = (torch.from_numpy(one) for one in (a, b, c))
+        found.append(lambda: torch.mm(left, right, out=result))
+    return found
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def measure(shape: tuple[int, int, int, int], rounds: int) -> dict[str, object]:
+    passes, sgemms = Passes(*shape), products()
+    forward, backward, peak = [], [], []
+    for turn in range(rounds + 2):
+        # The backward pass spends what the forward pass kept, so that each needs one before it.
+        rates = [
+            passes.products / seconds(passes.forward),
+            2 * passes.products / seconds(passes.backward),
+            max(2 * SIDE**3 / seconds(call) for call in sgemms),
+        ]
+        if turn >= 2:
+            for kept, rate in zip((forward, backward, peak), rates, strict=True):
+                kept.append(rate / 1e9)
+    top = statistics.median(peak)
+    return {
+        "shape": "T{} I{} H{} B{}".format(*shape),
+        "sgemm GF/s": top,
+        "forward GF/s": statistics.median(forward),
+        "backward GF/s": statistics.median(backward),
+        "forward of sgemm": statistics.median(forward) / top,
+        "backward of sgemm": statistics.median(backward) / top,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    rows = []
+    for shape in SHAPES:
+        row = measure(shape, rounds)
+        rows.append(row)
+        print(
+            f"{row['shape']:22} forward {row['forward GF/s']:5.0f} GF/s "
+            f"({row['forward of sgemm']:.0%} of sgemm)  backward {row['backward GF/s']:5.0f} "
+            f"({row['backward of sgemm']:.0%})  sgemm {row['sgemm GF/s']:5.0f}",
+            flush=True,
+        )
+    report = {
+        "environment": environment(),
+        "threads": library.threads(),
+        "instruction set": library.isa(),
+        "rounds": rounds,
+        "rows": rows,
+    }
+    RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

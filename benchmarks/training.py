@@ -1,0 +1,312 @@
+"""How much faster does a step of `model.fit` become?
+
+    python benchmarks/training.py [--rounds 9] [--only NAME ...] [--no-torch] [--grid]
+
+Stock Keras on JAX and the same network on the engine, alternating, each in a process of its own
+that waits while the other is timed; where PyTorch is installed also a training loop written by hand
+around its own nn.LSTM. The figures are medians over rounds; a ratio is the median of the rounds'
+own. Written to benchmarks/results/training.json, with --grid to training-grid.json.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gatewise  # chooses JAX, and so comes before Keras
+from gatewise.artefact import environment
+
+import keras  # isort: skip
+
+RESULTS = Path(__file__).parent / "results"
+LOOP = Path(__file__).parent / "torch_loop.py"
+SECONDS = 0.7  # of one round of one contestant
+random = np.random.default_rng(0)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network and its data."""
+
+    name: str
+    network: Callable[[], keras.Model]
+    arrays: Callable[[int], tuple[Any, Any]]  # of that many sequences
+    batch: int
+    least: float  # the ratio to stock Keras that was set as the bar
+    aim: float
+    optimizer: str = "adam"
+    loss: str = "mse"
+    torch: str = ""  # the name of its loop in torch_loop.py
+
+
+def numbers(*shape: int) -> Callable[[int], tuple[Any, Any]]:
+    return lambda count: (
+        random.normal(size=(count, *shape)).astype("float32"),
+        random.normal(size=(count, 1)).astype("float32"),
+    )
+
+
+def rows(count: int) -> tuple[Any, Any]:
+    return random.random((count, 28, 28), dtype=np.float32), random.integers(0, 10, count)
+
+
+def words(shortest: int) -> Callable[[int], tuple[Any, Any]]:
+    """Sequences of up to 200 words, zeros after their end."""
+
+    def make(count: int) -> tuple[Any, Any]:
+        x = random.integers(1, 20_000, (count, 200))
+        x[np.arange(200) >= random.integers(shortest, 201, (count, 1))] = 0
+        return x, random.integers(0, 2, (count, 1)).astype("float32")
+
+    return make
+
+
+def language(count: int) -> tuple[Any, Any]:
+    x = random.normal(size=(count, 35, 650)).astype("float32")
+    return x, np.zeros((count, 35, 650), "float32")
+
+
+def image_rows() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            keras.layers.LSTM(64),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(10, "softmax"),
+        ]
+    )
+
+
+def window() -> keras.Model:
+    return keras.Sequential([keras.Input((96, 7)), keras.layers.LSTM(128), keras.layers.Dense(1)])
+
+
+def text(*, masked: bool = True, **options: Any) -> Callable[[], keras.Model]:
+    def make() -> keras.Model:
+        return keras.Sequential(
+            [
+                keras.Input((200,), dtype="int32"),
+                keras.layers.Embedding(20_000, 128, mask_zero=masked),
+                keras.layers.LSTM(128, **options),
+                keras.layers.Dense(1, "sigmoid"),
+            ]
+        )
+
+    return make
+
+
+def both_ways() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((200,), dtype="int32"),
+            keras.layers.Embedding(20_000, 128, mask_zero=True),
+            keras.layers.Bidirectional(keras.layers.LSTM(64)),
+            keras.layers.Dense(1, "sigmoid"),
+        ]
+    )
+
+
+def two_layers() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((35, 650)),
+            keras.layers.LSTM(650, return_sequences=True),
+            keras.layers.LSTM(650, return_sequences=True),
+        ]
+    )
+
+
+BINARY = "binary_crossentropy"
+WORKLOADS = [
+    Workload(
+        "image rows: T28 I28 H64 B64, BatchNorm, Dense(10), SGD",
+        *(image_rows, rows, 64, 3.0, 3.6, "sgd", "sparse_categorical_crossentropy", "rows"),
+    ),
+    Workload(
+        "forecast: T96 I7 H128 B32, Dense, Adam",
+        *(window, numbers(96, 7), 32, 3.0, 3.5, "adam", "mse", "window"),
+    ),
+    Workload(
+        "text: Embedding(20000,128), LSTM(128), T200 B32",
+        *(text(masked=False), words(200), 32, 2.5, 3.2, "adam", BINARY, "text"),
+    ),
+    Workload(
+        "the same, masked, mean length about half",
+        *(text(), words(10), 32, 4.0, 5.5, "adam", BINARY),
+    ),
+    Workload(
+        "the same, recurrent_dropout 0.2",
+        *(text(masked=False, recurrent_dropout=0.2), words(200), 32, 2.4, 3.0, "adam", BINARY),
+    ),
+    Workload(
+        "Bidirectional(LSTM(64)), masked",
+        *(both_ways, words(10), 32, 4.0, 5.5, "adam", BINARY),
+    ),
+    Workload(
+        "LM: two LSTM(650), T35 B20",
+        *(two_layers, language, 20, 2.2, 2.7, "sgd", "mse", "language"),
+    ),
+]
+PREDICT = [(one, 2.0, 2.4) for one in WORKLOADS[:3]]
+
+
+class Fit:
+    """Seconds a step of `fit`, or of `predict`, of a network traced with or without the engine."""
+
+    def __init__(self, work: Workload, *, engine: str, predicting: bool = False) -> None:
+        self.work, self.predicting = work, predicting
+        keras.utils.set_random_seed(0)
+        self.model = work.network()
+        self.model.compile(optimizer=work.optimizer, loss=work.loss)
+        self.steps, self.engine = 2, engine
+        if engine == "native":
+            gatewise.accelerate(engine="native")
+        try:
+            self.seconds()  # compiles
+        finally:
+            gatewise.accelerate(False)
+        self.steps = 10
+        self.steps = max(10, int(SECONDS / self.seconds()))
+
+    def seconds(self) -> float:
+        work = self.work
+        x, y = work.arrays(self.steps * work.batch)
+        began = time.perf_counter()
+        if self.predicting:
+            self.model.predict(x, batch_size=work.batch, verbose=0)
+        else:
+            self.model.fit(x, y, batch_size=work.batch, epochs=1, verbose=0, shuffle=False)
+        return (time.perf_counter() - began) / self.steps
+
+
+class Contestant:
+    """Seconds a step, from a process of its own that is asked one round at a time."""
+
+    def __init__(self, *command: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.seconds()  # warms up
+
+    def seconds(self) -> float:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def answer(engine: str, work: Workload, *, predicting: bool) -> None:
+    """What the process of a contestant does."""
+    contestant = Fit(work, engine=engine, predicting=predicting)
+    for _ in sys.stdin:
+        print(contestant.seconds(), flush=True)
+
+
+def compare(contestants: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Medians of seconds, and of the ratio of each contestant to ours."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, one in contestants.items():
+            times[name].append(one.seconds())
+    found = {f"{name} ms": 1000 * statistics.median(some) for name, some in times.items()}
+    for name in contestants:
+        if name != "ours":
+            ratios = [
+                theirs / ours for theirs, ours in zip(times[name], times["ours"], strict=True)
+            ]
+            found[f"{name} / ours"] = statistics.median(ratios)
+            found[f"{name} / ours, least and most"] = [min(ratios), max(ratios)]
+    return found
+
+
+def measure(work: Workload, rounds: int, *, torch: bool, predicting: bool = False) -> Any:
+    how = "predict" if predicting else "fit"
+    contestants = {
+        name: Contestant(__file__, "--contestant", engine, how, work.name)
+        for name, engine in (("stock", "stock"), ("ours", "native"))
+    }
+    if torch and work.torch and not predicting:
+        contestants["torch"] = Contestant(str(LOOP), work.torch, str(SECONDS))
+    try:
+        return compare(contestants, rounds)
+    finally:
+        for one in contestants.values():
+            one.close()
+
+
+def sized(units: int, batch: int, steps: int) -> Workload:
+    def network() -> keras.Model:
+        return keras.Sequential(
+            [keras.Input((steps, 8)), keras.layers.LSTM(units), keras.layers.Dense(1)]
+        )
+
+    name = f"T{steps} I8 H{units} B{batch}"
+    return Workload(name, network, numbers(steps, 8), batch, 1.0, 1.0, "sgd")
+
+
+# LSTM(H) and Dense(1) over all sizes that one machine trains in reasonable time.
+GRID = [
+    sized(units, batch, steps)
+    for units, batch, steps in itertools.product(
+        (1, 8, 32, 128, 512, 1024), (1, 8, 64, 256), (1, 10, 100, 500)
+    )
+    if units * units * batch * steps <= 3e9
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.contestant:
+        engine, how, name = asked.contestant
+        (work,) = (one for one in WORKLOADS + GRID if one.name == name)
+        answer(engine, work, predicting=how == "predict")
+        return
+    found = []
+    if asked.grid:
+        for work in GRID:
+            row = {"workload": work.name} | measure(work, asked.rounds, torch=False)
+            found.append(row)
+            print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}", flush=True)
+        path = RESULTS / "training-grid.json"
+    else:
+        jobs = [(one, one.least, one.aim, False) for one in WORKLOADS]
+        jobs += [(one, least, aim, True) for one, least, aim in PREDICT]
+        for work, least, aim, predicting in jobs:
+            name = f"predict, {work.name}" if predicting else work.name
+            if asked.only and not any(part in name for part in asked.only):
+                continue
+            row = measure(work, asked.rounds, torch=not asked.no_torch, predicting=predicting)
+            row = {"workload": name, "least": least, "aim": aim} | row
+            found.append(row)
+            beside = f"  torch / ours {row['torch / ours']:.2f}" if "torch / ours" in row else ""
+            print(
+                f"{name}\n    stock {row['stock ms']:.2f} ms  ours {row['ours ms']:.2f} ms  "
+                f"stock / ours {row['stock / ours']:.2f} (bar {least}, aim {aim}){beside}",
+                flush=True,
+            )
+        path = RESULTS / "training.json"
+    if not asked.only:
+        report = {"environment": environment(), "rounds": asked.rounds, "rows": found}
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
