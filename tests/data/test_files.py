@@ -199,6 +199,26 @@ def test_npz_reads_x_y_and_lengths(tmp_path):
         classify(path)
 
 
+def test_arrays_of_another_width_than_in_training_are_told_by_their_counts(tmp_path):
+    path, x = tmp_path / "data.npz", np.arange(24.0).reshape(2, 4, 3)
+    np.savez(path, x=x, y=[0, 1])
+    _, settings, _ = classify(path)
+    np.savez(path, x=x[..., :2])
+    wanted = (
+        r"data\.npz has 2 columns \('x0', 'x1'\) a step, and the run was trained on 3 columns "
+        r"\('x0', 'x1', 'x2'\)"
+    )
+    with pytest.raises(DataError, match=wanted):
+        read(settings, path, task="classify", purpose="predict")
+    np.savez(path, x=x[..., 0])
+    with pytest.raises(DataError, match=r"has 1 column \('value'\) a step, .* trained on 3"):
+        read(settings, path, task="classify", purpose="predict")
+    wider = np.concatenate([x, x], axis=2)
+    sequences, _, notes = read(settings, wider, task="classify", purpose="predict")
+    assert sequences[0].tolist() == x[0].tolist()
+    assert any("of the 6 columns" in note and "reads 3 columns" in note for note in notes)
+
+
 def test_npz_with_objects_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "data.npz"
     ragged = np.empty(2, dtype=object)
@@ -515,7 +535,7 @@ def test_unsorted_times_are_sorted_and_said(tmp_path):
     sequences, _, notes = forecast(path)
     assert column(sequences, "y") == [1, 2, 3]
     assert "times were not in order; sorted by 'date'" in notes
-    assert np.all(np.diff(sequences.times[:2]) > np.timedelta64(0))
+    assert np.all(np.diff(sequences.times[:2]) > np.timedelta64(0, "us"))
 
 
 def test_rows_are_named_as_in_the_file_after_sorting(tmp_path):
@@ -556,6 +576,79 @@ def test_whole_numbers_stay_whole_times(tmp_path):
     assert (sequences.step, settings.time) == ("300i", "timestamp")
 
 
+def test_seconds_with_a_fraction_order_the_steps_and_tell_their_spacing(tmp_path):
+    rows = [f"{second},{value}" for value, second in enumerate(("0.04", "0.00", "0.02", "0.06"))]
+    sequences, settings, notes = forecast(csv(tmp_path, "s,y", *rows), time="s", target=("y",))
+    assert sequences.times.tolist() == [0.0, 0.02, 0.04, 0.06]
+    assert column(sequences, "y") == [1, 2, 0, 3]
+    assert sequences.step == "0.02"
+    frame = pl.read_csv(tmp_path / "data.csv")
+    np.testing.assert_array_equal(
+        forecast(frame, time="s", target=("y",))[0].times, sequences.times
+    )
+
+
+@pytest.mark.parametrize("digits", [3, 4, 9])
+def test_rounded_times_of_60_hz_lie_on_one_grid(tmp_path, digits):
+    rows = [f"{1000 + k / 60:.{digits}f},{k}" for k in range(600)]
+    sequences, _, _ = forecast(csv(tmp_path, "time,y", *rows))
+    assert float(sequences.step) == pytest.approx(1 / 60, rel=0.001)
+
+
+def test_gaps_between_seconds_follow_their_policy(tmp_path):
+    seconds = ("0.00", "0.02", "0.04", "0.10", "0.12")
+    path = csv(tmp_path, "id,time,y", *[f"{name},{s},{s}" for name in "ab" for s in seconds])
+    between = r"steps are 0.02 apart, with 2 gaps, the first between 0.04 and 0.1, row 5 .*2 steps"
+    with pytest.raises(DataError, match=between):
+        forecast(path)
+    filled, _, notes = forecast(path, gaps="fill", missing="linear")
+    whole = np.tile(np.arange(7) * 0.02, 2)
+    np.testing.assert_allclose(filled.times, whole, atol=1e-12)
+    np.testing.assert_allclose(column(filled, "y"), whole, atol=1e-12)
+    assert filled.lengths.tolist() == [7, 7]
+    path = csv(tmp_path, "time,y", "0.00,1", "0.02,2", "0.04,3", "0.0401,4", "0.0601,5")
+    with pytest.raises(DataError, match=r"irregular.*0.02 apart, but not 0.04 and 0.0401"):
+        forecast(path)
+    assert forecast(path, gaps="ignore")[0].lengths.tolist() == [5]
+
+
+def test_one_second_of_a_sequence_twice_is_a_double(tmp_path):
+    with pytest.raises(DataError, match="the time 0.5 comes twice"):
+        forecast(csv(tmp_path, "time,y", "0.0,1", "0.5,2", "0.5,3", "1.0,4"), time="time")
+
+
+@pytest.mark.parametrize("name", ["t", "Time Step", "frame", "seconds"])
+def test_a_column_that_only_counts_the_steps_is_their_time_and_no_feature(tmp_path, name):
+    rate = 0.02 if name == "seconds" else 1
+    rows = [f"{one},{k * rate},{k * k},{one}" for one in "ab" for k in (0, 1, 2, 3)]
+    path = csv(tmp_path, f"id,{name},x,label", *rows)
+    sequences, settings, notes = classify(path)
+    assert (settings.time, settings.features) == (name, ("x",))
+    assert any(f"'{name}' is taken as the time, for it only counts up" in note for note in notes)
+    assert any("data.features can name it" in note for note in notes)
+    kept, settings, _ = classify(path, features=(name, "x"))
+    assert (kept.columns, kept.times, settings.time) == ((name, "x"), None, "")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0, 1, 2, 2), (3, 2, 1, 0), (20.5, 21, 22, 24), (0, "", 2, 3)],
+    ids=["stands still", "falls", "unevenly", "empty"],
+)
+def test_a_column_that_does_more_than_count_is_a_feature_whatever_its_name(tmp_path, values):
+    rows = [f"{one},{value},{value},{one}" for one in "ab" for value in values]
+    path = csv(tmp_path, "id,t,x,label", *rows)
+    _, settings, _ = classify(path, missing="zero")
+    assert (settings.time, settings.features) == ("", ("t", "x"))
+
+
+def test_rows_of_interleaved_sequences_are_put_in_the_order_of_their_counter(tmp_path):
+    rows = ["b,0,1", "a,0,2", "b,1,3", "a,1,4", "b,2,5", "a,2,6"]
+    sequences, settings, _ = forecast(csv(tmp_path, "id,t,y", *rows))
+    assert (sequences.ids.tolist(), column(sequences, "y")) == (["b", "a"], [1, 3, 5, 2, 4, 6])
+    assert settings.time == "t"
+
+
 def test_another_format_of_times_is_read_when_given(tmp_path):
     path = csv(tmp_path, "when,y", "01/02/2020 00:00,1", "02/02/2020 00:00,2")
     sentence = r"'when' holds '01/02/2020 00:00'.*%d/%m/%Y %H:%M.*%m/%d/%Y %H:%M"
@@ -573,8 +666,8 @@ def test_a_time_that_cannot_be_read_is_shown_with_its_row(tmp_path):
     path = csv(tmp_path, "date,y", "2020-01-01,1", ",2")
     with pytest.raises(DataError, match=r"row 3 .* has no time"):
         forecast(path)
-    path = csv(tmp_path, "s,y", "0.5,1", "1.0,2")
-    with pytest.raises(DataError, match=r"row 2 .* has the time '0.5'.*whole numbers"):
+    path = csv(tmp_path, "s,y", "0.5,1", "inf,2")
+    with pytest.raises(DataError, match=r"row 3 .* has the time 'inf'.*numbers with a fraction"):
         forecast(path, time="s", target=("y",))
 
 
@@ -832,7 +925,7 @@ def test_one_bad_time_does_not_make_a_column_of_times_another_kind(tmp_path):
 
 
 def test_what_is_left_out_is_said(tmp_path):
-    path = csv(tmp_path, "month,time,y", "1-01,0.5,1", "1-02,1.0,3")
+    path = csv(tmp_path, "month,time,y", "1-01,1.0,1", "1-02,0.5,3")
     sequences, _, notes = forecast(path)
     assert sequences.times is None
     assert "not read: 'month', 'time'" in notes

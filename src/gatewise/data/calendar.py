@@ -8,6 +8,8 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 
 MONTHS = {"mo": 1, "q": 3, "y": 12}
+# NumPy will refuse to add a bare number to a date (2.5 warns of it): what is added has a unit.
+DAY, MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 
 
 def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...
     if not timed or train.times is None:
         return ()
     span = max(
-        (train.times[stop - 1] - train.times[start]) / np.timedelta64(1, "D")
+        (train.times[stop - 1] - train.times[start]) / DAY
         for start, stop in zip(train.starts, train.stops, strict=True)
     )
     unit = train.step.lstrip("0123456789")
@@ -73,7 +75,7 @@ def following(times: Array, step: str, count: int) -> Array:
     """
     ahead = np.arange(1, count + 1)
     if times.dtype.kind != "M":
-        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * ahead)
+        return _numbers_on(times, step, ahead)
     unit = step.lstrip("0123456789")
     number = int(step.removesuffix(unit) or 1)
     if unit in MONTHS:
@@ -85,12 +87,22 @@ def following(times: Array, step: str, count: int) -> Array:
     return np.asarray(times[-1] + gap * ahead, dtype="datetime64[us]")
 
 
+def _numbers_on(times: Array, step: str, ahead: Array) -> Array:
+    """So many steps after the last number; whole numbers stay whole where their step is."""
+    if times.dtype.kind == "i" and (step.endswith("i") or not step):
+        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * ahead)
+    usual = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    gap = float(step.rstrip("i") or usual)
+    # Cut off behind the step's own digits: 0.3, not 0.30000000000000004.
+    return np.asarray(np.round(times[-1] + gap * ahead, 9 - int(np.floor(np.log10(gap)))))
+
+
 def _months_on(times: Array, ahead: Array) -> Array:
     """So many months after the last time, on the series' own day of the month or the last."""
     days = times.astype("M8[D]")
-    is_end = (days + 1).astype("M8[M]") > days.astype("M8[M]")
-    months = days[-1].astype("M8[M]") + ahead
-    ends = (months + 1).astype("M8[D]") - 1
+    is_end = (days + DAY).astype("M8[M]") > days.astype("M8[M]")
+    months = days[-1].astype("M8[M]") + ahead * MONTH
+    ends = (months + MONTH).astype("M8[D]") - DAY
     day = (days - days.astype("M8[M]")).max()
     wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
     return np.asarray(wanted + (times[-1] - days[-1]), dtype="datetime64[us]")

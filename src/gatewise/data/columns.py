@@ -9,20 +9,27 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
-from gatewise.data import tables
+from gatewise.data import tables, times
 from gatewise.data.sequences import Sequences
 from gatewise.data.tables import Table
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 
 Kinds = Mapping[str, str]
-Purpose = Literal["train", "predict"]
+Purpose = Literal["train", "evaluate", "predict"]
 
 IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 TIMES = ("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time")
+# Names that mean the time only where the column does nothing but count the steps.
+COUNTERS = (
+    *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
+    *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
+    *("milliseconds", "time_ms", "elapsed", "elapsed_time", "elapsed_seconds"),
+)
 ROLES = ("id", "time", "target", "past", "known", "static", "features", "label", "group")
 NUMBERS = ("number", "truth")
 VALUE = "value"  # the one column of a wide table
@@ -116,7 +123,39 @@ def _guess_names(
         if settings.layout == "wide":
             hint = "set data.id or data.layout=long where a row is one step"
             notes.append(f"each row is taken as one sequence; {hint}")
+    if settings.layout == "long" and not settings.time:
+        settings = _with_counter(table, settings, kinds, notes, task=task)
     return settings
+
+
+def _with_counter(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, task: str
+) -> DataSettings:
+    """A column that only counts the steps orders them; as a value it would say how long one is."""
+    numbers = [one for one in _free(table, settings) if kinds[one] == "number"]
+    called = [one for one in numbers if _known_as([one], (*TIMES, *COUNTERS))]
+    rising = [one for one in called if _rises(table, settings, one, evenly=False)]
+    column = _known_as(rising, TIMES) or _known_as(
+        [one for one in rising if _rises(table, settings, one, evenly=True)], COUNTERS
+    )
+    if not column:
+        return settings
+    settings = _taken(settings, notes, role="time", column=column)
+    place = "data.features" if task == "classify" else "data.past or data.known"
+    notes[-1] += f", for it only counts up, and is not read as a value; {place} can name it"
+    return settings
+
+
+def _rises(table: Table, settings: DataSettings, column: str, *, evenly: bool) -> bool:
+    """Whether the numbers of a column rise within each sequence, by one and the same amount."""
+    cells = pl.col(column).cast(pl.Float64, strict=False)
+    moves = cells.diff().over(settings.id) if settings.id else cells.diff()
+    cell, move = table.sample.select(cells.alias("cell"), moves.alias("move"))
+    ahead = move.drop_nulls()
+    if cell.null_count() or ahead.len() == 0 or not bool((ahead > 0).all()):
+        return False
+    usual = float(np.median(ahead.to_numpy()))
+    return not evenly or bool(((ahead - usual).abs() <= times.SLACK * usual).all())
 
 
 def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) -> DataSettings:
@@ -308,7 +347,13 @@ def _only(name: str, found: Sequence[str], notes: list[str]) -> str:
 
 
 def of_array(
-    columns: tuple[str, ...], settings: DataSettings, notes: list[str], *, name: str, task: str
+    columns: tuple[str, ...],
+    settings: DataSettings,
+    notes: list[str],
+    *,
+    name: str,
+    task: str,
+    purpose: Purpose,
 ) -> tuple[DataSettings, list[int]]:
     """The settings, and which columns of an array they ask for, in the order of Sequences.
 
@@ -324,9 +369,23 @@ def of_array(
         settings = replace(settings, target=tuple(target))
         wanted = (*settings.target, *settings.past, *settings.known)
     for column in wanted:
-        if column not in columns:
+        if column not in columns and purpose == "train":
             raise absent(name, column, columns)
+        if column not in columns:
+            # Columns of arrays have no names of their own, so that counts say more.
+            raise DataError(
+                f"{name} has {_counted(columns)} a step, and the run was trained on "
+                f"{_counted(tuple(wanted))}. Give arrays with the columns of training, in the "
+                "same order."
+            )
+    if unread := [one for one in columns if one not in wanted]:
+        counts = f"of the {_counted(columns)} a step, the run reads {_counted(tuple(wanted))}"
+        notes.append(f"not read: {_listed(unread)}" if purpose == "train" else counts)
     return settings, [columns.index(one) for one in wanted]
+
+
+def _counted(columns: Sequence[str]) -> str:
+    return f"{len(columns)} column{'s' if len(columns) > 1 else ''} ({_listed(columns)})"
 
 
 def require_each_label(sequences: Sequences, task: str) -> None:

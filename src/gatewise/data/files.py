@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gatewise.data import arrays, columns, policies, rows, steps, tables
 from gatewise.data.arrays import Arrays
@@ -33,7 +33,7 @@ def read(
     source: Any = None,
     *,
     task: str,
-    purpose: Literal["train", "predict"] = "train",
+    purpose: columns.Purpose = "train",
 ) -> tuple[Sequences, DataSettings, list[str]]:
     """The sequences, the settings with every guess filled in, and notes on guesses and repairs.
 
@@ -42,7 +42,7 @@ def read(
         source: a path, a data frame, an array, a list of arrays or a pair (X, y);
             None: settings.path.
         task: "forecast" or "classify".
-        purpose: to predict, labels may be absent.
+        purpose: to predict, labels may be absent; but to train, nothing is guessed any more.
 
     Raises:
         DataError: the data are not what the task needs, or cannot be read.
@@ -160,7 +160,7 @@ def _from_table(
     group = settings.group if settings.group in kinds else ""
     present = replace(settings, label=label, group=group)
     sequences, origin, notes = shape(table, present, kinds)
-    if purpose == "train":
+    if purpose != "predict":
         columns.require_each_label(sequences, task)
     sequences, repairs = policies.apply(sequences, origin, settings)
     return sequences, settings, [*table.notes, *guesses, *notes, *repairs]
@@ -172,10 +172,10 @@ def _from_arrays(
     notes: list[str] = []
     sequences = given.sequences
     settings, places = columns.of_array(
-        sequences.columns, settings, notes, name=given.name, task=task
+        sequences.columns, settings, notes, name=given.name, task=task, purpose=purpose
     )
     if task == "classify":
-        if purpose == "train":
+        if purpose != "predict":
             columns.require_each_label(sequences, task)
     elif sequences.labels is not None:
         notes.append("the labels are left out, as nothing is classified")

@@ -69,7 +69,7 @@ def _without_doubles(
 ) -> tuple[Sequences, Origin]:
     """One step for each time of a sequence."""
     assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
-    found = times.differences(sequences.times.view(np.int64), sequences.starts)
+    found = times.differences(times.as_numbers(sequences.times), sequences.starts)
     doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in found)])[1:].astype(int) + 1
     if len(doubled) == 0:
         return sequences, origin
@@ -77,8 +77,8 @@ def _without_doubles(
         where = _place(sequences, origin, int(doubled[0]))
         raise DataError(
             f"{origin.name}: the time {_shown(sequences.times[doubled[0]])} comes twice, the "
-            f"second time in {where}. Name the column that tells series apart in data.id, or set "
-            "data.duplicates to first, last, mean or sum."
+            f"second time in {where}. Name the column that tells series apart in data.id, or train "
+            "with data.duplicates=first (or last, mean, sum)."
         )
     notes.append(
         f"{len(doubled)} rows repeat a time; of such rows the {settings.duplicates} is taken"
@@ -154,7 +154,8 @@ def _refuse_missing(
             cells = "1 empty cell, in" if count == 1 else f"{count} empty cells, the first in"
             raise DataError(
                 f"{origin.name}: column {name!r} has {cells} {where}. An LSTM cannot skip steps. "
-                "Fill them, or give --set data.missing=previous (or linear, zero) in training."
+                "Fill them, or train with data.missing=previous (or linear, zero): the run then "
+                "fills them in training and in prediction alike."
             )
 
 
@@ -177,14 +178,14 @@ def _without_gaps(
         raise DataError(
             f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
             f"{grid.step} apart, but not {_between(sequences, origin, off)}. Resample the file to "
-            "regular times, or set data.gaps=ignore to take the rows as they are."
+            "regular times, or train with data.gaps=ignore to take the rows as they are."
         )
     if settings.gaps == "error":
         raise DataError(
             f"{origin.name}: {_told(grid, gaps, off)}, the first between "
             f"{_between(sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
-            f"{'is' if gaps[1] == 1 else 'are'} missing. Set data.gaps=fill to put the missing "
-            "steps in, or data.gaps=ignore to take the rows as they are."
+            f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to put the "
+            "missing steps in, or with data.gaps=ignore to take the rows as they are."
         )
     return _inserted(sequences, grid, origin, notes, steps=steps)
 
@@ -241,7 +242,7 @@ def _inserted(
     if steps > FILL_LIMIT * height:
         raise DataError(
             f"{origin.name}: filling the gaps would make {steps + height} steps of {height}. Look "
-            "for a mistaken time, or set data.gaps=ignore."
+            "for a mistaken time, or train with data.gaps=ignore."
         )
     every, where = times.spread(grid, sequences.times, sequences.starts, sequences.stops)
     values = np.full((len(every), sequences.values.shape[1]), np.nan)
@@ -335,5 +336,5 @@ def _stuck(
     return DataError(
         f"{origin.name}: column {name!r} {end} with an empty cell in "
         f"{_place(sequences, origin, step)}; data.missing={missing} has no value {side} it. "
-        "Cut these rows off, or set data.missing=zero."
+        "Cut these rows off, or train with data.missing=zero."
     )

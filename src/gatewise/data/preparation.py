@@ -28,6 +28,7 @@ class Preparation:
     unseen: str = "unknown"
     classes: tuple[str, ...] = ()  # classify
     temperature: float = 1.0  # classify: logits are divided by it
+    blend: str = "none"  # classify: the baseline that is averaged with the network
     window: int = 0  # classify: long sequences are cut into pieces of so many steps
     stride: int = 0
     padded: bool = False  # the network masks padding
@@ -41,6 +42,8 @@ class Preparation:
     quantiles: tuple[float, ...] = ()
     # Forecast: added to the quantiles, [horizon][quantiles].
     margins: tuple[tuple[float, ...], ...] = ()
+    never_negative: tuple[str, ...] = ()  # forecast: targets that were never below 0 in training
+    floor: str = "none"  # forecast: "zero" answers no less than 0 for those
     lookback: int = 0
     horizon: int = 0
     season: int = 1

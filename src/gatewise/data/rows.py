@@ -103,7 +103,7 @@ def lists(
     clock, notes = times.clock(cells, label, settings.time_format)
     read = moments_of(cells, clock, table, 0)
     moments = read.to_physical().to_numpy().copy()
-    dated = read.dtype != pl.Int64
+    dated = read.dtype == pl.Datetime
     sequences = replace(sequences, times=moments.view("M8[us]") if dated else moments)
     return sequences, origin, notes
 

@@ -4,6 +4,7 @@ A part of the data (train, validation, test) is the same arrays with other bound
 copies nothing and windows are cut only when a batch asks for them.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,8 +30,10 @@ class Sequences:
     first: Array  # [sequences] int64, <= starts
     ids: Array  # [sequences] str
     columns: tuple[str, ...]  # names of the columns of values
-    times: Array | None = None  # [all steps] datetime64[us] or int64, ascending in each sequence
-    # What lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo"); "" unknown.
+    # [all steps] datetime64[us], int64 or float64, ascending in each sequence
+    times: Array | None = None
+    # What lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo", "300i"), or a bare
+    # number ("0.02") where times are numbers with a fraction; "" unknown.
     step: str = ""
     # Column of texts -> its texts. Values then holds positions in that tuple, NaN where empty.
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -69,6 +72,15 @@ class Sequences:
     def between(self, starts: Array, stops: Array) -> "Sequences":
         """The same sequences with other bounds; `first` stays, so windows may look back."""
         return replace(self, starts=starts, stops=stops)
+
+
+def fingerprint(steps: Array) -> str:
+    """By what these steps can be known again, whatever file they then come from.
+
+    >>> fingerprint(np.zeros((3, 1))) == fingerprint(np.zeros((4, 1)))
+    False
+    """
+    return hashlib.blake2b(np.ascontiguousarray(steps).data, digest_size=8).hexdigest()
 
 
 def from_arrays(

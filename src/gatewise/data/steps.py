@@ -40,7 +40,7 @@ class Loaded:
     """What the batches are poured into; the arrays have room for `Table.most` rows."""
 
     values: Array  # [rows, columns] float64
-    times: Array | None  # [rows] int64
+    times: Array | None  # [rows] int64 or float64
     codes: dict[str, Array]  # role -> [rows] int32 position in texts[role], -1 where empty
     texts: dict[str, dict[str, int]] = field(default_factory=dict)
     dated: bool = False
@@ -100,14 +100,15 @@ def load(
     """
     queries = _queries(table, settings, kinds, wanted, levels=levels)
     notes: list[str] = []
-    clock = None
+    clock, kind = None, "int64"
     if settings.time:
         sample = table.sample.select(queries["time"]).to_series()
         label = f"{table.name}: column {settings.time!r}"
         clock, notes = times.clock(sample, label, settings.time_format)
+        kind = "float64" if clock(sample).dtype.is_float() else "int64"
     loaded = Loaded(
         values=np.empty((table.most, len(wanted))),
-        times=np.empty(table.most, dtype=np.int64) if clock else None,
+        times=np.empty(table.most, dtype=kind) if clock else None,
         codes={one: np.empty(table.most, np.int32) for one in _coded(queries)},
         texts={one: {} for one in _coded(queries)},
     )
@@ -175,7 +176,7 @@ def _pour(
             loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
     if clock and loaded.times is not None:
         moments = moments_of(batch["time"], clock, table, begin)
-        loaded.dated = moments.dtype != pl.Int64
+        loaded.dated = moments.dtype == pl.Datetime
         loaded.times[begin:end] = moments.to_physical().to_numpy()
     for role, known in loaded.texts.items():
         loaded.codes[role][begin:end] = _codes(batch[role], known)
@@ -219,8 +220,8 @@ def moments_of(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -
             raise DataError(f"{where} has no time. Fill it in or take the row out.")
         raise DataError(
             f"{where} has the time {str(cells[row])!r}, which cannot be read. Times must be dates, "
-            "datetimes or whole numbers, all written alike; set data.time_format for another way "
-            "of writing them."
+            "datetimes, whole numbers or numbers with a fraction, all written alike; set "
+            "data.time_format for another way of writing them."
         )
     return moments
 

@@ -15,10 +15,17 @@ ZONE = r":\d{2}(?:\.\d+)? ?(?:Z|UTC|[+-]\d{2}:?\d{2})$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
 DAY = 86_400_000_000  # microseconds
+ONE_DAY = np.timedelta64(1, "D")
 UNITS = {"w": 7 * DAY, "d": DAY, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1000}
 BLOCK = 1 << 20  # differences looked at together, so that no second array of times is needed
 
 Clock = Callable[[pl.Series], pl.Series]
+
+
+# Numbers with a fraction are rounded (60 Hz is written 0.017, 0.033, 0.050) and clocks tremble: a
+# difference counts as so many steps when it is that many but for this share of a step.
+SLACK = 0.1
+FINE = 1000  # positions of such numbers are thousandths of a step, to show what lies off the grid
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def are_times(texts: pl.Series) -> bool:
 
 
 def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[str]]:
-    """How the cells of this column become int64 or datetime64[us], and what to say of it.
+    """How the cells of this column become Int64, Float64 or Datetime, and what to say of it.
 
     Args:
         sample: the first cells of the column, empty ones null.
@@ -81,21 +88,21 @@ def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[s
         time_format: as in strptime, or "".
 
     Raises:
-        DataError: the cells are fractions, or day and month cannot be told apart.
+        DataError: day and month cannot be told apart.
     """
     kind = sample.dtype
     if kind == pl.Date or isinstance(kind, pl.Datetime):
         zone = isinstance(kind, pl.Datetime) and kind.time_zone is not None
         return _native, ["times are converted to UTC"] if zone else []
     if kind.is_numeric() and not time_format:
-        return _whole, []
+        return (_whole if _are_whole(sample) else _fraction), []
     texts = sample.cast(pl.String).drop_nulls()
     if time_format:
         return _formatted(name, time_format), []
     if texts.str.contains(WHOLE).all():
         return _whole, []
     if texts.cast(pl.Float64, strict=False).null_count() == 0:
-        return _whole_float, []
+        return (_whole_float if _are_whole(texts.cast(pl.Float64)) else _fraction), []
     _settle_day_and_month(texts, name)
     if texts.str.contains(ZONE).any():
         return parse_zoned, ["times are converted to UTC"]
@@ -117,6 +124,16 @@ def _whole(series: pl.Series) -> pl.Series:
 
 def _whole_float(series: pl.Series) -> pl.Series:
     return _whole(series.cast(pl.Float64, strict=False))
+
+
+def _are_whole(numbers: pl.Series) -> bool:
+    known = numbers.drop_nulls()
+    return not known.dtype.is_float() or bool((known == known.round()).all())
+
+
+def _fraction(series: pl.Series) -> pl.Series:
+    numbers = series.cast(pl.Float64, strict=False)
+    return numbers.set(~numbers.is_finite().fill_null(True), None)
 
 
 def _formatted(name: str, time_format: str) -> Clock:
@@ -151,10 +168,15 @@ def _settle_day_and_month(texts: pl.Series, name: str) -> None:
     )
 
 
+def as_numbers(times: Array) -> Array:
+    """Times as numbers that can be subtracted: dates as microseconds, numbers as they are."""
+    return times if times.dtype.kind == "f" else times.view(np.int64)
+
+
 def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]]:
     """Block by block: where a step is followed by one of its sequence, and how far away that is."""
     for begin in range(0, len(positions) - 1, BLOCK):
-        ahead = np.diff(positions[begin : begin + BLOCK + 1]).astype(np.int64)
+        ahead = np.diff(positions[begin : begin + BLOCK + 1])
         inner = np.ones(len(ahead), dtype=bool)
         edges = starts[(starts > begin) & (starts <= begin + len(ahead))] - 1 - begin
         inner[edges] = False
@@ -164,6 +186,8 @@ def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]
 
 def grid(times: Array, starts: Array) -> Grid | None:
     """The grid on which most of the times lie; None when no sequence has two steps."""
+    if times.dtype.kind == "f":
+        return _fine_grid(times, starts)
     positions = times.view(np.int64)
     unit, share = _commonest(positions, starts)
     if not unit:
@@ -178,6 +202,25 @@ def grid(times: Array, starts: Array) -> Grid | None:
     return Grid(positions, unit, _written(unit), share)
 
 
+def _fine_grid(times: Array, starts: Array) -> Grid | None:
+    """The grid of numbers with a fraction, about whose steps only the mean is known exactly."""
+    inner = np.ones(len(times), dtype=bool)
+    inner[starts] = False
+    ahead = np.diff(times, prepend=times[:1])[inner]
+    if not len(ahead):
+        return None
+    usual = np.median(ahead)
+    # The mean of what is nearly the usual step: rounded times would drift away from a rounded one.
+    unit = float(f"{ahead[np.abs(ahead - usual) <= SLACK * usual].mean():.9g}")
+    counts = ahead / unit
+    whole = np.maximum(np.rint(counts), 1)
+    on_grid = np.abs(counts - whole) <= SLACK
+    fine = np.where(on_grid, FINE * whole, np.maximum(np.rint(FINE * counts), 1))
+    steps = np.zeros(len(times), dtype=np.int64)
+    steps[inner] = fine
+    return Grid(np.cumsum(steps), FINE, f"{unit:.9g}", float((on_grid & (whole == 1)).mean()))
+
+
 def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array, Array]:
     """The times with every missing step put in, and where in them the old ones are.
 
@@ -190,12 +233,14 @@ def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array
     from_start = grid.positions - np.repeat(grid.positions[starts], stops - starts)
     where = shift + from_start // grid.unit
     counted = np.arange(lengths.sum()) - np.repeat(begins, lengths)
+    if times.dtype.kind == "f":
+        return np.interp(np.arange(lengths.sum()), where, times), where
     every = np.repeat(grid.positions[starts], lengths) + counted * grid.unit
     if not grid.step.endswith(("mo", "y")):
         return every.view(times.dtype), where
     anchors = np.repeat(np.maximum.reduceat(_monthday(times), starts), lengths)
     months = every.astype("M8[M]")
-    days = months.astype("M8[D]") + np.minimum(anchors, _days_in(months)) - 1
+    days = months.astype("M8[D]") + (np.minimum(anchors, _days_in(months)) - 1) * ONE_DAY
     hours = times[starts] - times[starts].astype("M8[D]")
     return (days + np.repeat(hours, lengths)).astype(times.dtype), where
 
@@ -228,7 +273,8 @@ def _monthday(times: Array) -> Array:
 
 
 def _days_in(months: Array) -> Array:
-    days: Array = ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
+    after = months + np.timedelta64(1, "M")
+    days: Array = (after.astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
     return days
 
 
