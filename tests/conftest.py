@@ -29,7 +29,7 @@ def series_file(tmp_path_factory) -> Path:
     """150 days of one series with a weekly cycle, which ends on the last day of a month."""
     random = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "load.csv"
-    days = np.datetime64("2023-05-31") - np.arange(149, -1, -1)
+    days = np.datetime64("2023-05-31") - np.arange(149, -1, -1) * np.timedelta64(1, "D")
     loads = 10 + np.sin(np.arange(150) * 2 * np.pi / 7) + 0.1 * random.normal(size=150)
     pl.DataFrame({"day": days, "load": loads.round(4)}).write_csv(path)
     return path

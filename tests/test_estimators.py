@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -129,3 +130,19 @@ def test_a_list_of_series_gives_a_row_for_each(tide):
     assert found.shape == (2, 3)
     assert found[1].mean() > 50 * found[0].mean()
     assert np.isfinite(made.score(x))
+
+
+def test_a_blend_reaches_the_probabilities(waves):
+    x, y = waves
+    alone = Classifier(**SMALL, seed=3).fit(x, y)
+    both = Classifier(**SMALL, seed=3, settings={"task": {"blend": "logistic"}}).fit(x, y)
+    prepared = both.run_.artefact.preparation
+    ours = np.asarray(both.model((x[..., None] - prepared.scale.centre) / prepared.scale.spread))
+    ours = np.exp(ours / prepared.temperature)
+    ours /= ours.sum(axis=1, keepdims=True)
+    in_order = [prepared.classes.index(one) for one in ("9", "10")]
+    # What is left of the mean is the regression's: probabilities, and these labels are easy for it.
+    theirs = 2 * both.predict_proba(x) - ours[:, in_order]
+    assert ((theirs > -1e-5) & (theirs < 1 + 1e-5)).all()
+    assert roc_auc_score(y == 10, theirs[:, 1]) > 0.99
+    assert not np.allclose(both.predict_proba(x), alone.predict_proba(x), atol=0.01)

@@ -293,6 +293,26 @@ def test_too_many_classes_become_the_pairs_confused_most(pages):
     assert len(rows(pages["many classes"], "Most confused pairs")) == 15
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_every_table_scrolls_in_a_box_of_its_own(pages, name):
+    html = pages[name]
+    assert html.count("<table") == len(re.findall(r'<div class="scroll"[^>]*>\s*<table', html))
+    assert re.search(r"\.scroll \{ overflow-x: auto", html)
+
+
+def test_a_column_of_large_numbers_leaves_the_grey_of_the_others_as_it_is():
+    def pictures(size):
+        metrics = classify_metrics(3, (20, 12))
+        for one in metrics["details"]["examples"]:
+            one["values"] = [[size * row[0], *row[1:]] for row in one["values"]]
+            one["columns"] = [f"x{k}" for k in range(12)]
+        html = draw(replace(CLASSIFY, metrics=metrics))
+        assert "a row is a column of the data, from x0 at the bottom to x11 at the top" in html
+        return re.findall(r"data:image/png;base64[^\"]+", html)
+
+    assert pictures(1.0) and pictures(1.0) == pictures(1e6)
+
+
 def test_only_wrong_answers_are_shown_as_mistakes(pages):
     assert pages["classify"].count(", taken for class 1</h3>") == 1
     assert "98.0 % sure" in pages["classify"]
@@ -358,3 +378,8 @@ def test_a_detail_that_is_missing_is_left_out(make, gone):
     metrics = make()
     del metrics["details"][gone]
     assert "<h1>" in draw(replace(FORECAST, metrics=metrics))
+
+
+def test_a_run_of_before_answers_had_names_is_the_lstms(pages):
+    assert "The LSTM, then the simplest answers" in pages["classify"]
+    assert "LSTM minus majority" in pages["classify"]

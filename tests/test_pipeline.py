@@ -40,6 +40,13 @@ def test_the_saved_settings_train_again_to_the_same_numbers(forecast_run, again)
     assert run.evaluation.metrics == again.evaluation.metrics
 
 
+def test_the_saved_settings_of_a_classifier_train_again_to_the_same_numbers(classify_run):
+    run = gatewise.train(settings=classify_run / "settings.toml")
+    saved = gatewise.load(classify_run)
+    assert run.evaluation.metrics == saved.metrics["metrics"]
+    assert_same(weights_of(run), saved.model.get_weights())
+
+
 def test_values_of_the_test_part_change_nothing_that_is_learnt(
     again, series_file, forecast_settings
 ):
@@ -60,8 +67,9 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     test = ready.parts.test
     test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
     _, _, best = pipeline.judge_simple(ready)
-    history = pipeline.learn(ready, best, None)
-    pipeline.calibrate(ready)
+    with gatewise.accelerated():
+        history = pipeline.learn(ready, best, None)
+        pipeline.calibrate(ready)
     assert np.isfinite(history.columns["loss"]).all()
     assert_same(ready.network.get_weights(), weights_of(again))
 

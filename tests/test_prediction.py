@@ -1,5 +1,6 @@
 """Prediction: raw data in, answers out, with ids and order kept, wherever the run lies."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import gatewise
+from gatewise import artefact
 from gatewise.errors import DataError
 
 
@@ -19,7 +21,7 @@ from gatewise.errors import DataError
 def panel():
     """Three shops of 60 days: sales, a promotion known ahead, rain known afterwards, a place."""
     random = np.random.default_rng(0)
-    days = np.datetime64("2023-01-01") + np.arange(60)
+    days = np.datetime64("2023-01-01") + np.arange(60) * np.timedelta64(1, "D")
     return pl.concat(
         pl.DataFrame(
             {
@@ -109,6 +111,93 @@ def test_a_series_that_training_never_saw_is_forecast_in_its_own_units(panel_run
     assert found["q0.5"].is_between(1e6, 1.1e6).all()
 
 
+def test_series_whose_rows_are_interleaved_get_the_same_answers_in_the_order_they_appear(
+    panel_run, panel
+):
+    full = with_days_ahead(panel)
+    mixed = full.sort("day", maintain_order=True)
+    assert mixed["shop"].head(3).to_list() == ["b", "a", "ü"]
+    assert_frame_equal(gatewise.predict(panel_run, mixed), gatewise.predict(panel_run, full))
+    wanted = [name for name in ("ü", "b", "a") for _ in range(4)]
+    turned = mixed.filter(pl.col("shop") == "ü")[:1].vstack(
+        mixed.filter((pl.col("shop") != "ü") | (pl.col("day") > mixed["day"][0]))
+    )
+    assert gatewise.predict(panel_run, turned)["id"].to_list() == wanted
+
+
+def test_an_empty_cell_asks_for_another_training_and_not_for_a_setting(panel_run, panel):
+    full = with_days_ahead(panel).with_columns(
+        rain=pl.when(pl.col("day") == panel["day"][50]).then(None).otherwise("rain")
+    )
+    with pytest.raises(DataError, match=r"train with data.missing=previous") as raised:
+        gatewise.predict(panel_run, full)
+    assert "--set" not in str(raised.value)
+
+
+def test_dates_where_training_had_numbers_are_refused(forecast_run, series_file):
+    table = pl.read_csv(series_file).with_columns(day=pl.int_range(pl.len()))
+    with pytest.raises(DataError, match="the times were dates in training, and here are numbers"):
+        gatewise.predict(forecast_run, table)
+
+
+def test_seconds_go_on_behind_the_last_of_them(forecast_settings, tmp_path):
+    seconds = [f"{k / 50:.2f}" for k in range(150)]
+    waves = np.sin(np.arange(150) / 5) + 0.1 * np.random.default_rng(0).normal(size=150)
+    table = pl.DataFrame({"seconds": seconds, "volts": waves.round(4)})
+    table.write_csv(tmp_path / "sensor.csv")
+    gatewise.train(
+        tmp_path / "sensor.csv",
+        target="volts",
+        settings=forecast_settings,
+        output=tmp_path / "run",
+    )
+    found = gatewise.predict(tmp_path / "run", tmp_path / "sensor.csv")
+    assert found["origin"].unique().to_list() == [2.98]
+    assert found["time"].to_list() == [3.0, 3.02, 3.04, 3.06]
+    whole = table.with_columns(seconds=pl.int_range(pl.len()))
+    assert gatewise.predict(tmp_path / "run", whole)["time"].to_list() == pytest.approx(
+        [149.02, 149.04, 149.06, 149.08]
+    )
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Twelve weeks of sales that are mostly none, and now and then five."""
+    sold = np.where(np.arange(84) % 7 == 3, 5.0, 0.0)
+    days = np.datetime64("2023-01-01") + np.arange(84) * np.timedelta64(1, "D")
+    return pl.DataFrame({"day": days, "sold": sold, "balance": sold - 1})
+
+
+def test_the_floor_cuts_off_what_was_never_negative_and_nothing_else(
+    counts, forecast_settings, caplog
+):
+    caplog.set_level("INFO", logger="gatewise")
+    targets = ["sold", "balance"]
+    free = gatewise.train(counts, target=targets, settings=forecast_settings)
+    as_is = gatewise.predict(free.artefact, counts)
+    columns = ["q0.1", "q0.5", "q0.9"]
+    assert as_is.filter(pl.col("target") == "sold")["q0.1"].min() < 0, "else this says nothing"
+    assert "forecasts of 'sold' reach below 0" in caplog.text
+    floor = forecast_settings | {"task": forecast_settings["task"] | {"floor": "zero"}}
+    cut = gatewise.train(counts, target=targets, settings=floor)
+    assert any("'balance' was below 0 in training" in note for note in cut.metrics["notes"])
+    wanted = as_is.with_columns(
+        pl.when(pl.col("target") == "sold").then(pl.col(columns).clip(0)).otherwise(pl.col(columns))
+    )
+    assert_frame_equal(gatewise.predict(cut.artefact, counts), wanted)
+    # What is shown as the truth's error is that of the answers as given, the baselines' as well.
+    actual = cut.evaluation.table.filter(pl.col("target") == "sold")
+    assert actual["q0.1"].min() >= 0
+    for name, scores in cut.evaluation.baselines.items():
+        assert scores["mae"] <= free.evaluation.baselines[name]["mae"] + 1e-9
+
+
+def test_a_floor_for_what_was_negative_in_training_is_refused(counts, forecast_settings):
+    floor = forecast_settings | {"task": forecast_settings["task"] | {"floor": "zero"}}
+    with pytest.raises(gatewise.ConfigError, match="'balance' is below 0 in the training part"):
+        gatewise.train(counts, target="balance", settings=floor)
+
+
 def test_what_is_known_ahead_must_be_given(panel_run, panel):
     with pytest.raises(DataError, match="needs 4 rows after its last target with promotion"):
         gatewise.predict(panel_run, panel)
@@ -160,6 +249,36 @@ def test_evaluating_scores_every_metric_and_compares(forecast_run, series_file):
     assert all(np.isfinite(value) for value in found["metrics"].values()), found["metrics"]
     assert "repeat last" in found["baselines"]
     assert found["verdict"]["metric"] == "mae"
+
+
+def test_evaluating_on_the_data_of_the_training_is_told(
+    forecast_run, series_file, classify_run, sequences_file, tmp_path
+):
+    said = gatewise.evaluate(forecast_run, series_file)["notes"]
+    assert any("the run was trained on steps of these data" in note for note in said)
+    table = pl.read_csv(sequences_file)
+    names = table["id"].unique(maintain_order=True).to_list()
+    splits = json.loads((classify_run / "splits.json").read_text())
+    learnt = {name for name, _, _ in splits["train"]}
+    said = gatewise.evaluate(classify_run, table.with_columns(id=pl.col("id") + " again"))["notes"]
+    count = f"the run was trained on {len(learnt)} of these {len(names)} sequences"
+    assert any(count in note for note in said)
+    new = table.filter(~pl.col("id").is_in(learnt))
+    assert not any("trained on" in note for note in gatewise.evaluate(classify_run, new)["notes"])
+    tail = pl.read_csv(series_file).tail(40)
+    assert not any("trained on" in note for note in gatewise.evaluate(forecast_run, tail)["notes"])
+
+
+def test_a_run_of_an_older_version_is_judged_without_knowing_its_data(
+    forecast_run, series_file, tmp_path
+):
+    older = shutil.copytree(forecast_run, tmp_path / "run")
+    splits = json.loads((older / "splits.json").read_text())
+    del splits["fingerprints"]
+    artefact.write_json(older / "splits.json", splits)
+    artefact.seal(older)
+    found = gatewise.evaluate(older, series_file)
+    assert not any("trained on" in note for note in found["notes"])
 
 
 def test_evaluating_on_too_little_says_how_much_it_takes(forecast_run, series_file):
@@ -215,3 +334,112 @@ def test_a_label_that_training_did_not_know_cannot_be_judged(classify_run, seque
     table = pl.read_csv(sequences_file).with_columns(label=pl.lit("other"))
     with pytest.raises(DataError, match="has the label 'other', which does not occur in training"):
         gatewise.evaluate(classify_run, table)
+
+
+@pytest.fixture(scope="module")
+def blend_run(tmp_path_factory, classify_settings):
+    """A saved run that answers with the network and the logistic regression, and its data."""
+    random = np.random.default_rng(0)
+    rows = [
+        {"id": k, "label": "ab"[k % 2]}
+        | {name: random.normal() + k % 2 for name in ("x", "y", "z", "heat")}
+        for k in range(60)
+        for _ in range(5 + k % 3)
+    ]
+    table = pl.DataFrame(rows)
+    settings = classify_settings | {
+        "data": {"id": ["id"], "label": "label", "triads": [["x", "y", "z"]]},
+        "task": {"name": "classify", "blend": "logistic"},
+        "training": {"epochs": 2, "batch_size": 16, "rotation": 0.3},
+    }
+    folder = tmp_path_factory.mktemp("blend") / "run"
+    gatewise.train(table, settings=settings, output=folder)
+    return folder, table
+
+
+def of_both(folder, table):
+    """What the network and the regression of a run folder say, computed beside gatewise.predict."""
+    found, names = gatewise.load(folder), ("x", "y", "z", "heat")
+    prepared, state = found.preparation, found.baselines["logistic"]
+    ours, theirs = [], []
+    for one in table.partition_by("id", maintain_order=True):
+        steps = one.select(names).to_numpy()
+        scaled = (steps - prepared.scale.centre) / prepared.scale.spread
+        logits = np.asarray(found.model(scaled[None].astype("f")))[0] / prepared.temperature
+        ours.append(np.exp(logits) / np.exp(logits).sum())
+        change = np.abs(np.diff(steps, axis=0)).mean(axis=0)
+        summary = [steps.mean(0), steps.std(0), steps.min(0), steps.max(0), steps[0], steps[-1]]
+        features = np.concatenate([*summary, change, [len(steps)]])
+        logits = features @ np.array(state["coefficients"]) + np.array(state["intercept"])
+        theirs.append(np.exp(logits) / np.exp(logits).sum())
+    return np.array(ours), np.array(theirs)
+
+
+def test_a_reloaded_blend_answers_with_the_mean_of_both(blend_run):
+    folder, table = blend_run
+    ours, theirs = of_both(folder, table)
+    found = gatewise.predict(folder, table.drop("label"))
+    np.testing.assert_allclose(found["p(a)"], ((ours + theirs) / 2)[:, 0], atol=1e-5)
+    assert np.abs(ours - theirs).max() > 0.05, "else the mean would show nothing"
+
+
+def test_a_blend_is_judged_as_it_answers_and_called_by_what_it_is(blend_run):
+    folder, table = blend_run
+    ours, theirs = of_both(folder, table)
+    truth = np.arange(60) % 2
+    found = gatewise.evaluate(folder, table)
+    name = "LSTM with logistic regression on summaries"
+    surprises = (
+        (found["metrics"], (ours + theirs) / 2),
+        (found["alone"], ours),
+        (found["baselines"]["logistic regression on summaries"], theirs),
+    )
+    for scores, chances in surprises:
+        wanted = -np.log(chances[np.arange(60), truth]).mean()
+        assert scores["log_loss"] == pytest.approx(wanted, abs=1e-4)
+    assert "LSTM" not in found["baselines"], "a part of the answer is no simpler answer to beat"
+    assert all(f"The {name} is " in one["sentence"] for one in found["comparisons"])
+    assert found["answer"] == name
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f">{name}</" in page and ">LSTM alone</" in page
+    assert f"The {name} is " in page and "averaged with logistic regression on summaries" in page
+
+
+def test_a_blend_reads_the_columns_of_training_where_there_are_more(blend_run):
+    folder, table = blend_run
+    wider = table.select("id", "heat", pl.lit(9.0).alias("other"), "z", "y", "x")
+    assert_frame_equal(
+        gatewise.predict(folder, wider), gatewise.predict(folder, table.drop("label"))
+    )
+
+
+def test_the_model_of_a_rotated_blend_is_the_network_alone_in_plain_layers(blend_run):
+    layers = gatewise.load(blend_run[0]).model.layers
+    assert all(type(layer).__module__.startswith("keras.") for layer in layers)
+    assert layers[-1].name == "logits"
+
+
+def test_a_rotation_changes_the_training_and_the_same_seed_does_not(blend_run, classify_settings):
+    _, table = blend_run
+
+    def weights(rotation):
+        settings = classify_settings | {
+            "data": {"id": ["id"], "label": "label", "triads": [["x", "y", "z"]]},
+            "training": {"epochs": 2, "batch_size": 16, "rotation": rotation},
+        }
+        run = gatewise.train(table, settings=settings)
+        return np.concatenate([one.ravel() for one in run.model.get_weights()])
+
+    first = weights(0.3)
+    np.testing.assert_array_equal(first, weights(0.3))
+    assert not np.allclose(first, weights(0.0), atol=1e-3)
+
+
+def test_a_run_of_before_blends_answers_with_the_network(classify_run, sequences_file, tmp_path):
+    older = shutil.copytree(classify_run, tmp_path / "older")
+    prepared = json.loads((older / "preparation.json").read_text(encoding="utf-8"))
+    del prepared["blend"]
+    (older / "preparation.json").write_text(json.dumps(prepared), encoding="utf-8")
+    artefact.seal(older)
+    usual = gatewise.predict(classify_run, sequences_file)
+    assert_frame_equal(gatewise.predict(older, sequences_file), usual)

@@ -1,6 +1,8 @@
 """Training: what is minimised, how the rate moves, how it ends, and what is kept."""
 
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import keras
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import gatewise
 from gatewise.data.batches import Examples
@@ -17,7 +20,7 @@ from gatewise.errors import ConfigError, TrainingError
 from gatewise.experiment import Experiment, TrainingSettings
 from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
 from gatewise.tasks import classify
-from gatewise.training import Feed, Progress, fit, optimizer
+from gatewise.training import Feed, Progress, _until_diverged, fit, optimizer
 
 
 def lines(count, seed, slope=2.0):
@@ -104,6 +107,38 @@ def test_a_loss_that_is_not_a_number_stops_with_likely_causes(held_out):
         assert cause in str(raised.value)
 
 
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_loss_that_diverges_stops_before_it_is_no_number(held_out):
+    seen = []
+    settings = settings_of(epochs=9, optimizer="sgd", learning_rate=10.0, clip_norm=0.0, patience=0)
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.compile(optimizer=optimizer(settings, 100), loss="mse")
+    valid = lines(32, 1) if held_out else None
+    with pytest.raises(TrainingError, match=r"The loss diverges: .* Likely causes") as raised:
+        fit(
+            network,
+            lines(64, 0),
+            valid,
+            settings,
+            padded=False,
+            progress=Progress(9, 0, "mae", False),
+            watch=lambda now, over: seen.append(now.loss) if over else None,
+        )
+    assert np.isfinite(seen).all() and seen[-1] > 1e6 * seen[0]
+    assert all(loss <= 1e6 * seen[0] for loss in seen[:-1])
+    assert "training.learning_rate" in str(raised.value)
+
+
+@pytest.mark.parametrize(("losses", "ends"), [((1e-9, 0.5), False), ((-3.0, 2e6), False)])
+def test_a_loss_that_began_near_zero_or_below_may_grow(losses, ends):
+    look = _until_diverged()
+    for epoch, loss in enumerate(losses):
+        look(epoch, {"loss": loss})
+    with pytest.raises(TrainingError, match="in epoch 3"):
+        look(2, {"loss": 4e6 * max(1.0, abs(losses[0]))})
+
+
 def test_a_training_that_failed_leaves_nothing_behind(series_file, forecast_settings, tmp_path):
     broken = forecast_settings | {
         "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 1e38, "clip_norm": 0.0}
@@ -168,6 +203,99 @@ def test_ctrl_c_saves_what_was_learned_and_says_so(series_file, tmp_path):
     best = int(history["val_loss"].arg_min()) + 1
     assert run.metrics["best_epoch"] == best
     assert f"epoch {best}." in said
+
+
+@pytest.fixture
+def at_a_terminal():
+    """Ctrl-C interrupts, also where the tests run in the background, which is told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Pressing(logging.Handler):
+    """Somebody who presses Ctrl-C on hearing a word in what the library says."""
+
+    def __init__(self, word, times=1):
+        super().__init__()
+        self.word, self.times = word, times
+
+    def emit(self, record):
+        if self.word in record.getMessage():
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def pressing(at_a_terminal):
+    log, made = logging.getLogger("gatewise"), []
+    level = log.level
+    log.setLevel(logging.INFO)
+
+    def at(word, times=1):
+        made.append(Pressing(word, times))
+        log.addHandler(made[-1])
+
+    yield at
+    log.setLevel(level)
+    for one in made:
+        log.removeHandler(one)
+
+
+def test_ctrl_c_while_the_test_part_is_judged_keeps_the_network(
+    pressing, sequences_file, classify_settings, classify_run, tmp_path
+):
+    pressing("Nearest neighbour")
+    run = gatewise.train(sequences_file, settings=classify_settings, output=tmp_path / "run")
+    assert run.evaluation is None
+    assert "Ctrl-C broke the judgement off" in repr(run)
+    saved = gatewise.load(tmp_path / "run")
+    for left, right in zip(
+        saved.model.get_weights(), gatewise.load(classify_run).model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(left, right)
+    assert "Ctrl-C broke the judgement off" in (tmp_path / "run" / "report.html").read_text()
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+    assert gatewise.evaluate(saved, sequences_file)["verdict"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def pressed(times, series_file, settings, folder, **options):
+    """Train, and press Ctrl-C so many times at the end of the first epoch."""
+
+    def watch(now, epoch_over):
+        if epoch_over and now.epoch == 1:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+    return gatewise.train(series_file, settings=settings, output=folder, watch=watch, **options)
+
+
+def test_a_second_ctrl_c_in_training_leaves_out_the_judgement_and_keeps_the_rest(
+    at_a_terminal, series_file, forecast_settings, tmp_path
+):
+    once = pressed(1, series_file, forecast_settings, tmp_path / "once")
+    twice = pressed(2, series_file, forecast_settings, tmp_path / "twice")
+    assert once.evaluation is not None
+    assert twice.evaluation is None
+    assert len(twice.history.columns["loss"]) == 1
+    assert_frame_equal(
+        gatewise.predict(tmp_path / "twice", series_file),
+        gatewise.predict(tmp_path / "once", series_file),
+    )
+
+
+def test_a_third_ctrl_c_gives_up_and_leaves_what_was_there_before(
+    at_a_terminal, series_file, forecast_settings, forecast_run, tmp_path
+):
+    with pytest.raises(KeyboardInterrupt):
+        pressed(3, series_file, forecast_settings, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    before = shutil.copytree(forecast_run, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        pressed(3, series_file, forecast_settings, before, overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+    gatewise.load(before)
 
 
 def test_ctrl_c_before_training_leaves_nothing_and_says_so(series_file, tmp_path):

@@ -44,6 +44,7 @@ class Artefact:
     network: keras.Model
     baselines: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    splits: Mapping[str, Any]  # what was learnt from; empty in folders of older versions
 
     def __repr__(self) -> str:
         """A line, for a notebook shows it of its own accord."""
@@ -84,20 +85,20 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder to write a run into: whole, it is moved to its place, else removed."""
     check_free(folder, overwrite=overwrite)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = draft.with_name(f"{draft.name}-old")
     try:
         yield draft
         seal(draft)
         draft.chmod(0o755)  # mkdtemp makes it for its owner alone
-        old = None
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.rename(old / folder.name)
+            folder.rename(old)
         draft.rename(folder)
-        if old is not None:
-            shutil.rmtree(old)
     finally:
-        if draft.exists():
-            shutil.rmtree(draft)
+        if old.exists() and not folder.exists():
+            old.rename(folder)  # interrupted between the two: the run of before stays
+        for rest in (old, draft):
+            if rest.exists():
+                shutil.rmtree(rest)
 
 
 def seal(folder: Path) -> None:
@@ -158,6 +159,7 @@ def load(folder: str | Path) -> Artefact:
         network=network,
         baselines=read_json(folder / BASELINES),
         metrics=read_json(folder / METRICS),
+        splits=read_json(folder / SPLITS) if (folder / SPLITS).is_file() else {},
     )
 
 

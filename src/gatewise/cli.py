@@ -191,15 +191,54 @@ def _described(one: Any) -> dict[str, str]:
 @app.command()
 def info(as_json: JsonOption = False) -> None:
     """Say what this machine will use: versions, backend, engine."""
+    from gatewise import engine
     from gatewise.artefact import environment
-    from gatewise.pipeline import ENGINE
 
-    found = environment() | {"engine": f"{ENGINE['kind']}: {ENGINE['reason']}"}
+    found = environment() | {"engine": engine.info()}
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
+    said = found.pop("engine")
+    found["engine"] = f"{said['kind']}: {said['reason']}"
     for key, value in found.items():
         typer.echo(f"{key:14} {value}")
+
+
+@app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+def run(
+    script: Annotated[Path, typer.Argument(help="A Python script.", show_default=False)],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="What the script is given.", show_default=False)
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="auto, or native: end where an LSTM layer cannot run natively.")
+    ] = "auto",
+) -> None:
+    """Run any Keras SCRIPT with its LSTM layers on the native kernels."""
+    import runpy
+
+    from gatewise.engine import accelerate
+
+    if not script.exists():
+        raise ConfigError(f"There is no script {script}.")
+    logging.getLogger("gatewise").setLevel(logging.WARNING)  # its output is the script's own
+    accelerate(engine=engine)  # type: ignore[arg-type]
+    ours = sys.argv
+    sys.argv = [str(script), *(arguments or [])]
+    sys.path.insert(0, str(script.resolve().parent))
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except GatewiseError:
+        raise
+    except Exception as error:
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_code.co_filename != str(script):
+            trace = trace.tb_next
+        error = error.with_traceback(trace or error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
+        raise typer.Exit(1) from None
+    finally:
+        sys.argv = ours
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -276,19 +315,20 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
         typer.echo(json.dumps(finite(kept), ensure_ascii=False, allow_nan=False))
         return
     if not metrics["verdict"]:
-        typer.echo("There was no test part, so there is no verdict.")
+        typer.echo(metrics.get("unjudged") or "There was no test part, so there is no verdict.")
         return
     from rich.table import Table
 
     console = _console(False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    rows = {"LSTM": metrics["metrics"]} | dict(metrics["baselines"])
+    alone = {"LSTM alone": metrics["alone"]} if metrics["alone"] else {}
+    rows = {metrics["answer"]: metrics["metrics"]} | alone | dict(metrics["baselines"])
     for name in metrics["metrics"]:
         table.add_column(name, justify="right")
     for name, scores in rows.items():
         cells = [_cell(scores[key]) for key in metrics["metrics"]]
-        table.add_row(name, *cells, style="bold" if name == "LSTM" else "")
+        table.add_row(name, *cells, style="bold" if name == metrics["answer"] else "")
     console.print()
     console.print(table)
     console.print()
@@ -339,7 +379,7 @@ def main() -> None:
         typer.echo(f"gatewise: {error}", err=True)
         sys.exit(1)
     except SystemExit as error:
-        if error.code == INTERRUPTED:
+        if error.code == INTERRUPTED and sys.argv[1:2] != ["run"]:
             typer.echo("gatewise: stopped; nothing was saved.", err=True)
             sys.exit(1)
         raise

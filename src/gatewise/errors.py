@@ -5,6 +5,7 @@ GatewiseError        anything the user can mend; says what came, what was wanted
   ConfigError        a setting is unknown, of the wrong type or at odds with another
   TrainingError      training cannot go on (a loss that is not a number)
   ArtefactError      a run folder is damaged, incomplete or from a newer version
+  EngineError        the native engine is asked for and cannot run
 """
 
 
@@ -26,3 +27,7 @@ class TrainingError(GatewiseError):
 
 class ArtefactError(GatewiseError):
     """A run folder is damaged, incomplete or was written by a newer version."""
+
+
+class EngineError(GatewiseError):
+    """The native engine is asked for and cannot run."""

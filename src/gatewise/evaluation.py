@@ -7,7 +7,7 @@ one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,9 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import EvaluationSettings, Experiment
-from gatewise.tasks.task import Baseline, Measure, Task
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, answer_name
 
 FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
-NETWORK = "LSTM"
 ROWS = 100_000  # of predictions.csv at most; a long test part would else be gigabytes
 
 
@@ -29,7 +28,10 @@ ROWS = 100_000  # of predictions.csv at most; a long test part would else be gig
 class Evaluation:
     """What came out on a part that nothing was learnt from or chosen on."""
 
+    answer: str  # what it is called, by what it is made of
     metrics: dict[str, float]
+    # The network's by itself, where the answer is more than that; else empty.
+    alone: dict[str, float]
     baselines: dict[str, dict[str, float]]
     verdict: dict[str, Any]
     comparisons: list[dict[str, Any]]  # against every baseline, by every measure of the task
@@ -45,27 +47,44 @@ def evaluate(
     experiment: Experiment,
     *,
     baselines: list[Baseline],
+    alone: Array | None = None,
 ) -> Evaluation:
-    """Judge the network's answer to these examples beside the baselines' answers."""
-    answers = {NETWORK: answer} | {one.name: one.answer(some) for one in baselines}
+    """Judge the answer to these examples beside the baselines' answers.
+
+    `alone` is what `answer_alone` gives: it is shown, and the verdict is not about it.
+    """
+    name = answer_name(preparation)
+    answers = {name: answer} | ({} if alone is None else {NETWORK: alone})
+    answers |= {one.name: one.answer(some) for one in baselines}
     scores = {
-        name: task.metrics(given, some, preparation, experiment) for name, given in answers.items()
+        who: task.metrics(given, some, preparation, experiment) for who, given in answers.items()
     }
     measures = task.measures(some, preparation, experiment)
     main = chosen_measure(measures, experiment.evaluation.metric)
     comparisons = [
-        compare(measure, answers[NETWORK], answers[one.name], one.name, experiment.evaluation)
+        compare(measure, answer, answers[one.name], one.name, experiment.evaluation, answer=name)
         for measure in measures
         for one in baselines
     ]
     return Evaluation(
-        metrics=scores[NETWORK],
+        answer=name,
+        metrics=scores[name],
+        alone={} if alone is None else scores[NETWORK],
         baselines={one.name: scores[one.name] for one in baselines},
         verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
         comparisons=comparisons,
         details=task.details(answers, some, preparation, experiment),
         table=task.table(answer, some, preparation, _thinned(len(some), answer[0].size)),
     )
+
+
+def answer_alone(
+    outputs: Array, some: Examples, task: Task, preparation: Preparation
+) -> Array | None:
+    """What the network says by itself, where the answer is more than that; else None."""
+    if preparation.blend == "none":
+        return None
+    return task.answer(outputs, some, replace(preparation, blend="none"), {})
 
 
 def _thinned(count: int, size: int) -> Array:
@@ -93,9 +112,17 @@ def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, A
 
 
 def compare(
-    measure: Measure, ours: Array, theirs: Array, name: str, settings: EvaluationSettings
+    measure: Measure,
+    ours: Array,
+    theirs: Array,
+    name: str,
+    settings: EvaluationSettings,
+    *,
+    answer: str = NETWORK,
 ) -> dict[str, Any]:
     """Ours minus theirs, with a bootstrap interval over clusters.
+
+    `answer` and `name` are what the two are called.
 
     Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
     with whole clusters drawn with replacement.
@@ -117,6 +144,7 @@ def compare(
         better = (difference > 0) == measure.higher_is_better
     found = {
         "metric": measure.name,
+        "answer": answer,
         "against": name,
         "ours": float(measure.value(left.sum(axis=0))),
         "theirs": float(measure.value(right.sum(axis=0))),
@@ -153,16 +181,17 @@ def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
         shares = [100 * found[key] / found["theirs"] for key in ("difference", "low", "high")]
         size = "{:+.1f} % ({} {:+.1f} % to {:+.1f} %)".format(*_insert(shares, interval))
         amount = f"{found['metric']} {found['ours']:.4g} against {found['theirs']:.4g}, {size}"
-    against = found["against"]
+    ours, against = f"The {found['answer']}", found["against"]
     if found["clusters"] < FEWEST:
         return (
-            f"Too little to tell the LSTM from {against}: {amount}, from only {found['clusters']} "
+            f"Too little to tell the {found['answer']} from {against}: {amount}, from only "
+            f"{found['clusters']} "
             "independent stretches of test data."
         )
     if found["better"] is None:
-        return f"The LSTM is not distinguishable from {against}: {amount}."
+        return f"{ours} is not distinguishable from {against}: {amount}."
     word = "better" if found["better"] else "worse"
-    return f"The LSTM is {word} than {against}: {amount}."
+    return f"{ours} is {word} than {against}: {amount}."
 
 
 def _insert(numbers: Any, interval: str) -> list[Any]:

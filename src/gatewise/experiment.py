@@ -40,6 +40,8 @@ class DataSettings:
     static: tuple[str, ...] = ()  # one value a sequence
     features: tuple[str, ...] = ()  # classify: the columns to read; empty: every column of numbers
     label: str = ""  # classify: the column of labels
+    # classify: three columns each that are x, y and z of one vector, such as an acceleration
+    triads: tuple[tuple[str, ...], ...] = ()
     group: str = ""  # sequences of one group (a person, a machine) stay in one part
     missing: Literal["error", "previous", "linear", "zero"] = "error"
     missing_values: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
@@ -79,8 +81,10 @@ class TaskSettings:
     lookback: int = 0
     season: int = 0  # steps; 1 says that there is none
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    floor: Literal["none", "zero"] = "none"  # forecast: where answers are cut off
     window: int = 0  # classify: cut long sequences into windows of so many steps
     stride: int = 0  # steps from one window to the next; 0: 1 for forecast, the window for classify
+    blend: Literal["none", "logistic"] = "none"  # classify: what is averaged with the network
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class TrainingSettings:
     loss: str = "auto"
     label_smoothing: float = 0.0
     class_weight: Literal["none", "balanced"] = "none"
+    rotation: float = 0.0  # classify: deviation of random turns of data.triads, in radians an axis
     clip_norm: float = 1.0  # 0: no clipping
     clip_value: float = 0.0
     patience: int = -1  # epochs without a better loss; -1: a sixth of them; 0: never stop
@@ -148,7 +153,7 @@ class EvaluationSettings:
 class EngineSettings:
     """`[engine]`: which LSTM kernels run."""
 
-    kind: Literal["auto", "stock"] = "auto"
+    kind: Literal["auto", "native", "stock"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "network.strides": (1, math.inf),
     "training.warmup": (0, 1),
     "training.label_smoothing": (0, 1),
+    "training.rotation": (0, math.pi),
     "training.patience": (-1, math.inf),
     "evaluation.resamples": (1, math.inf),
     "evaluation.confidence": (0, 1),

@@ -29,6 +29,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from gatewise.experiment import Experiment, to_toml
+from gatewise.tasks.task import NETWORK
 
 Numbers = NDArray[np.float64]
 DATES: Any = matplotlib.dates  # not typed
@@ -119,6 +120,7 @@ def draw(run: Record) -> str:
         parts=_parts(run.metrics.get("parts") or {}),
         notes=run.metrics.get("notes") or [],
         scores=_scores(run.metrics),
+        first=_first(run.metrics),
         meanings=_meanings(run.metrics),
         units=run.metrics.get("units_note") or "",
         sections=sections,
@@ -176,13 +178,16 @@ def _verdict(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The sentence, its tone and the interval drawn around zero."""
     verdict = metrics.get("verdict") or {}
     if not verdict:
-        sentence = "There is no baseline to compare the LSTM with, so there is no verdict."
+        none = "There is no baseline to compare the LSTM with, so there is no verdict."
+        sentence = str(metrics.get("unjudged") or none)
         return {"tone": "even", "sentence": sentence, "picture": None}
     tones = {"True": "better", "False": "worse"}
     tone = tones.get(str(verdict.get("better")), "even")
     relation = "not distinguishable from" if tone == "even" else f"{tone} than"
     against, metric = verdict.get("against", "the best baseline"), verdict.get("metric", "")
-    sentence = verdict.get("sentence") or f"The LSTM is {relation} {against} in {metric}."
+    sentence = (
+        verdict.get("sentence") or f"The {_answer(metrics)} is {relation} {against} in {metric}."
+    )
     return {"tone": tone, "sentence": sentence, "picture": _interval(verdict, tone)}
 
 
@@ -207,7 +212,7 @@ def _interval(verdict: Mapping[str, Any], tone: str) -> Picture | None:
             arrow = f"← {word}" if side == "left" else f"{word} →"
             place = 0.0 if side == "left" else 1.0
             axes.text(place, 0.98, arrow, transform=axes.transAxes, ha=side, va="top")
-    caption = f"LSTM minus {against}, in {metric}"
+    caption = f"{verdict.get('answer') or NETWORK} minus {against}, in {metric}"
     digits = _decimals([low, high, difference])
     said = f"{caption}: {_number(difference, digits)}"
     if bounded:
@@ -217,14 +222,30 @@ def _interval(verdict: Mapping[str, Any], tone: str) -> Picture | None:
 
 
 def _scores(metrics: Mapping[str, Any]) -> Table:
-    """The LSTM first, then the baselines; the best of each metric stands out."""
-    everyone = {"LSTM": metrics.get("metrics") or {}, **(metrics.get("baselines") or {})}
+    """The answer first, then the baselines; the best of each metric stands out."""
+    alone = {f"{NETWORK} alone": metrics["alone"]} if metrics.get("alone") else {}
+    everyone = {_answer(metrics): metrics.get("metrics") or {}, **alone}
+    everyone |= metrics.get("baselines") or {}
     names = _union(everyone.values())
     columns = [_score_column(name, [one.get(name) for one in everyone.values()]) for name in names]
     rows = [[who, *cells] for who, *cells in zip(everyone, *columns, strict=True)]
     arrows = {-1: " ↓", 1: " ↑", 0: ""}
     headings = ["", *(name + arrows[_meaning(name)[0]] for name in names)]
     return Table("Scores on the test part", headings, rows)
+
+
+def _answer(metrics: Mapping[str, Any]) -> str:
+    """What the answer is called; folders of older versions do not say, and have the network's."""
+    return str(metrics.get("answer") or NETWORK)
+
+
+def _first(metrics: Mapping[str, Any]) -> str:
+    """What the table's first rows are."""
+    answer = _answer(metrics)
+    if answer == NETWORK:
+        return f"The {NETWORK}"
+    alone = f", then the {NETWORK} alone" if metrics.get("alone") else ""
+    return f"The mean of the probabilities of {answer.replace(' with ', ' and ')}{alone}"
 
 
 def _score_column(metric: str, values: Sequence[Any]) -> list[Cell]:
@@ -275,7 +296,9 @@ def _network(run: Record) -> str:
     layers = ", ".join(str(units) for units in run.settings.network.units)
     parameters = run.metrics.get("parameters")
     texts = [f"LSTM of {layers} units" if layers else "", run.settings.network.build]
-    return ", ".join(_known([*texts, f"{parameters:,} parameters" if parameters else ""]))
+    own = ", ".join(_known([*texts, f"{parameters:,} parameters" if parameters else ""]))
+    beside = _answer(run.metrics).removeprefix(NETWORK).removeprefix(" with ")
+    return f"{own}; averaged with {beside}" if beside else own
 
 
 def _training(metrics: Mapping[str, Any]) -> str:
@@ -662,29 +685,61 @@ def _mistakes(examples: Sequence[Mapping[str, Any]], most: int) -> Section:
     """The most confident of the wrong answers, each drawn from its values."""
     wrong = [one for one in examples if one.get("truth") != one.get("answer")]
     wrong.sort(key=lambda one: -(one.get("probability") or 0.0))
-    pictures = [_mistake(one) for one in wrong[:most]]
+    drawn = [_values(one) for one in wrong[:most]]
+    spans = _spans(drawn)
+    pictures = [_mistake(*pair, spans) for pair in zip(wrong[:most], drawn, strict=True)]
     columns = [str(name) for name in (wrong[0].get("columns") or [])] if wrong else []
     lines = 1 < len(columns) <= MOST_LINES
     keys = [Key(c, name) for c, name in zip(SERIES, columns, strict=False)] if lines else []
     lead = "Wrong answers given with the most confidence: odd sequences, or wrong labels."
+    if spans is not None and columns:
+        lead += (
+            f" Time runs to the right; a row is a column of the data, from {columns[0]} at the "
+            f"bottom to {columns[-1]} at the top; dark is great among what is drawn of it."
+        )
     return Section(
         "Its most confident mistakes", lead if pictures else "", keys, pictures, small=True
     )
 
 
-def _mistake(one: Mapping[str, Any]) -> Picture:
+def _values(one: Mapping[str, Any]) -> Numbers:
+    """The steps of a mistake, [steps, columns]."""
     rows = one.get("values") or []
-    values = np.array([_numbers(row) for row in rows], dtype=np.float64)  # [steps, columns]
-    values = values.reshape(len(rows), -1)
+    return np.array([_numbers(row) for row in rows], dtype=np.float64).reshape(len(rows), -1)
+
+
+def _is_picture(values: Numbers) -> bool:
+    steps, columns = values.shape
+    return bool(steps == columns >= 8)  # as far as can be told from its shape
+
+
+def _spans(drawn: Sequence[Numbers]) -> tuple[Numbers, Numbers] | None:
+    """Least and greatest value of each column, where rows of grey stand for columns.
+
+    With one scale for all, a column of large numbers would leave the others one shade of grey.
+    """
+    wide = [values for values in drawn if values.shape[1] > MOST_LINES and len(values)]
+    if not wide or len({values.shape[1] for values in wide}) > 1 or all(map(_is_picture, wide)):
+        return None
+    every = np.concatenate(wide)
+    return np.fmin.reduce(every), np.fmax.reduce(every)
+
+
+def _mistake(
+    one: Mapping[str, Any], values: Numbers, spans: tuple[Numbers, Numbers] | None
+) -> Picture:
     truth, answer = str(one.get("truth", "")), str(one.get("answer", ""))
     sure = one.get("probability")
     title = f"{truth}, taken for {answer}"
     words = _known([one.get("id"), "" if sure is None else f"{_percent(sure, 1)} sure"])
     said = f"A sequence of {_count(len(values), 'step')}: {title}"
     steps, columns = values.shape
-    square = steps == columns >= 8  # a picture, as far as can be told from its shape
+    square = _is_picture(values) and spans is None
     figure, axes = _axes(width=200, height=150 if square else 130)
     if columns > MOST_LINES:
+        if spans is not None:
+            low, high = spans
+            values = (values - low) / np.where(high > low, high - low, 1.0)
         _image(axes, values, square=square)
     else:
         for k in range(columns):
@@ -703,6 +758,8 @@ def _image(axes: Any, values: Numbers, *, square: bool) -> None:
         aspect=aspect,
         interpolation="none",
         origin="upper" if square else "lower",
+        vmin=None if square else 0.0,
+        vmax=None if square else 1.0,
     )
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])

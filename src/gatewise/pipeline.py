@@ -13,29 +13,29 @@ import keras
 import polars as pl
 
 from gatewise import artefact as artefacts
-from gatewise import training
+from gatewise import engine, training
 from gatewise.artefact import Artefact, as_csv
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import DATASETS, path_of, settings_of
 from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Sequences
+from gatewise.data.sequences import Sequences, fingerprint
 from gatewise.data.splits import Parts, told_of_rare
-from gatewise.errors import ConfigError, DataError
-from gatewise.evaluation import Evaluation, chosen_measure, evaluate
+from gatewise.errors import ConfigError, DataError, EngineError
+from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
 from gatewise.experiment import Experiment, from_mapping, from_toml
 from gatewise.networks import Builder, build
 from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
-from gatewise.tasks.task import Baseline, Task
+from gatewise.tasks.task import Baseline, Task, answer_name
 from gatewise.training import History, Progress
 
 log = logging.getLogger("gatewise")
 
 Watch = Callable[[Progress, bool], None]
+Simple = tuple[Mapping[str, Any], list[Baseline]]  # the fitted baselines: state, and answers
 PREDICTION_BATCH = 256
-ENGINE = {"kind": "stock", "reason": "this version runs Keras's own LSTM kernels"}
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,21 @@ class Run:
     def __repr__(self) -> str:
         """A line, for a notebook shows it of its own accord."""
         verdict = self.metrics.get("verdict")
-        said = verdict["sentence"] if verdict else "No test part, so no verdict."
+        said = verdict["sentence"] if verdict else self.metrics["unjudged"]
         return f"<Run of {self.artefact!r}: {said}>"
 
     @property
     def model(self) -> keras.Model:
         """The trained Keras model."""
         return self.artefact.network
+
+
+@dataclass
+class Haste:
+    """Whether somebody has pressed Ctrl-C since training ended, and waits."""
+
+    pressed: bool = False
+    judging: bool = False
 
 
 def run(
@@ -86,32 +94,59 @@ def run(
 ) -> Run:
     """Carry one experiment from its files to a trained, judged and saved model.
 
-    `folder=None` saves nothing.
+    `folder=None` saves nothing. The first Ctrl-C ends the training, the next one the judgement;
+    what was learned is kept.
 
     Raises:
         GatewiseError: the data, the settings or the training went wrong; nothing is left behind.
+        KeyboardInterrupt: a Ctrl-C before training, or one more than those; nothing is left behind.
     """
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
     ready = make_ready(experiment, source, network)
     began = time.perf_counter()
     state, rules, best = judge_simple(ready)
-    history = learn(ready, best, watch)
-    preparation = calibrate(ready)
-    trained = time.perf_counter()
-    judged = judge(ready, preparation, rules)
-    seconds = {
-        "read": ready.seconds,
-        "train": history.seconds,
-        "evaluate": time.perf_counter() - trained,
-    }
-    seconds["total"] = ready.seconds + time.perf_counter() - began
-    metrics = _metrics(ready, history, judged, seconds, best) | {"run": str(folder or "")}
-    plain = artefacts.plain(ready.network)
-    made = Artefact(folder, ready.experiment, preparation, plain, state, metrics)
-    if folder is not None:
-        _save(made, ready, history, judged, overwrite=overwrite)
+    haste = Haste()
+    kind = experiment.engine.kind
+    with engine.accelerated(engine=kind), training.one_interrupt(lambda: _hurry(haste)):
+        history = learn(ready, best, watch)
+        preparation = calibrate(ready)
+        trained = time.perf_counter()
+        judged = _judge_unless_pressed(ready, preparation, (state, rules), haste)
+        seconds = {
+            "read": ready.seconds,
+            "train": history.seconds,
+            "evaluate": time.perf_counter() - trained,
+        }
+        seconds["total"] = ready.seconds + time.perf_counter() - began
+        metrics = _metrics(ready, history, judged, seconds, best) | {"run": str(folder or "")}
+        plain, splits = artefacts.plain(ready.network), _splits(ready.parts)
+        made = Artefact(folder, ready.experiment, preparation, plain, state, metrics, splits)
+        if folder is not None:
+            _save(made, history, judged, overwrite=overwrite)
     return Run(made, history, judged, metrics)
+
+
+def _hurry(haste: Haste) -> None:
+    """A judgement can be broken off without loss, a calibration or a saving only waited for."""
+    haste.pressed = True
+    log.info("What was learned is kept; Ctrl-C again gives up at once, and nothing is.")
+    if haste.judging:
+        raise KeyboardInterrupt
+
+
+def _judge_unless_pressed(
+    ready: Ready, preparation: Preparation, simple: Simple, haste: Haste
+) -> Evaluation | None:
+    haste.judging = True
+    try:
+        return None if haste.pressed else judge(ready, preparation, simple)
+    except KeyboardInterrupt:
+        if not haste.pressed:
+            raise
+        return None
+    finally:
+        haste.judging = False
 
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
@@ -157,6 +192,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
     keras.utils.set_random_seed(experiment.training.seed)
     network = build(task.shapes(train, preparation), experiment.network, own)
+    if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
+        raise EngineError(reason)
     notes = [sentence(note) for note in notes]
     for note in notes:
         log.info("%s", note)
@@ -237,15 +274,16 @@ def calibrate(ready: Ready) -> Preparation:
     return ready.task.calibrate(ready.preparation, given, ready.validation)
 
 
-def judge(ready: Ready, preparation: Preparation, rules: list[Baseline]) -> Evaluation | None:
+def judge(ready: Ready, preparation: Preparation, simple: Simple) -> Evaluation | None:
     """The one look at the test part; None where there is none."""
     if ready.test is None:
         log.info("There is no test part, so the model is not judged.")
         return None
-    given = ready.task.answer(
-        outputs(ready.network, ready.test, preparation), ready.test, preparation
-    )
-    return evaluate(given, ready.test, ready.task, preparation, ready.experiment, baselines=rules)
+    (state, rules), task, some = simple, ready.task, ready.test
+    given = outputs(ready.network, some, preparation)
+    answer = task.answer(given, some, preparation, state)
+    alone = answer_alone(given, some, task, preparation)
+    return evaluate(answer, some, task, preparation, ready.experiment, baselines=rules, alone=alone)
 
 
 def outputs(network: keras.Model, some: Examples, preparation: Preparation) -> Any:
@@ -264,12 +302,14 @@ def _metrics(
     found: dict[str, Any] = {
         "task": ready.task.name,
         "data": _data_name(ready.experiment.data.path),
+        "answer": answer_name(ready.preparation),
         "metrics": judged.metrics if judged else {},
+        "alone": judged.alone if judged else {},
         "baselines": judged.baselines if judged else {},
         "verdict": judged.verdict if judged else None,
         "comparisons": judged.comparisons if judged else [],
         "seconds": seconds,
-        "engine": ENGINE,
+        "engine": engine.used_by(ready.network),
         "parameters": ready.network.count_params(),
         "epochs": len(history.columns.get("epoch", [])),
         "best_epoch": history.best_epoch,
@@ -278,6 +318,12 @@ def _metrics(
         "notes": ready.notes,
         "details": judged.details if judged else {},
     }
+    if judged is None:
+        found["unjudged"] = (
+            "There was no test part, so there is no verdict."
+            if ready.test is None
+            else "Ctrl-C broke the judgement off, so there is no verdict."
+        )
     if ready.validation is not None:
         found["validation"] = {
             "metric": f"val_{ready.task.watched_name}",
@@ -312,16 +358,14 @@ def _size(some: Examples) -> dict[str, int]:
     return known if isinstance(of, Sequences) else known | {"windows": len(some)}
 
 
-def _save(
-    made: Artefact, ready: Ready, history: History, judged: Evaluation | None, *, overwrite: bool
-) -> None:
+def _save(made: Artefact, history: History, judged: Evaluation | None, *, overwrite: bool) -> None:
     assert made.folder is not None
     with artefacts.writing(made.folder, overwrite=overwrite) as draft:
         artefacts.save_parts(draft, made.experiment, made.preparation, made.network)
         artefacts.write_json(draft / artefacts.BASELINES, made.baselines)
         artefacts.write_json(draft / artefacts.METRICS, made.metrics)
         artefacts.write_json(draft / artefacts.ENVIRONMENT, artefacts.environment())
-        artefacts.write_json(draft / artefacts.SPLITS, _splits(ready.parts))
+        artefacts.write_json(draft / artefacts.SPLITS, made.splits)
         pl.DataFrame(history.columns).write_csv(draft / artefacts.HISTORY)
         if judged is not None:
             (draft / artefacts.PREDICTIONS).write_text(as_csv(judged.table), encoding="utf-8")
@@ -340,8 +384,11 @@ def read_record(folder: Path) -> Record:
 
 
 def _splits(parts: Parts) -> dict[str, Any]:
-    """Which steps of which sequence are in which part, counted from the beginning of each."""
-    found = {}
+    """Which steps of which sequence are in which part, counted from the beginning of each.
+
+    The fingerprints are those of the training part, by which its data are known again.
+    """
+    found: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
         part: Sequences | None = getattr(parts, name)
         if part is not None:
@@ -350,6 +397,7 @@ def _splits(parts: Parts) -> dict[str, Any]:
                 list(row)
                 for row in zip(part.ids.tolist(), begins.tolist(), ends.tolist(), strict=True)
             ]
+    found["fingerprints"] = [fingerprint(steps) for steps in parts.train]
     return {"columns": ["id", "first step", "step after the last"]} | found
 
 

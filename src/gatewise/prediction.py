@@ -2,19 +2,20 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gatewise import evaluation, training
+from gatewise import engine, evaluation, training
 from gatewise.artefact import Artefact, load
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import located
 from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Sequences
+from gatewise.data.sequences import Array, Sequences, fingerprint
 from gatewise.errors import DataError
 from gatewise.tasks import TASKS
 
@@ -43,14 +44,39 @@ def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
         task.ahead(sequences, preparation), preparation, made.experiment, "predict"
     )
     _refuse_other_lengths(some, made)
-    given = training.outputs(made.network, some, BATCH, padded=preparation.padded)
-    return task.table(
-        task.answer(given, some, preparation), some, preparation, np.arange(len(some))
-    )
+    answer = task.answer(_outputs(made, some), some, preparation, made.baselines)
+    _tell_of_negatives(answer, preparation)
+    return task.table(answer, some, preparation, np.arange(len(some)))
+
+
+def _outputs(made: Artefact, some: Examples) -> Array:
+    """The network's raw outputs; where training demanded the native kernels, stock ones will do."""
+    with engine.accelerated(made.experiment.engine.kind != "stock"):
+        return training.outputs(made.network, some, BATCH, padded=made.preparation.padded)
+
+
+def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:
+    """Say when a forecast goes where its target never went; whether it can, users know."""
+    for place, name in enumerate(preparation.targets):
+        below = (answer[:, :, place] < 0).any(axis=-1)
+        if name in preparation.never_negative and below.any():
+            log.info(
+                "%d of %d forecasts of '%s' reach below 0, which it never did in training; where "
+                "it cannot, train with task.floor=zero.",
+                *(below.sum(), below.size, name),
+            )
 
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
-    """A column of numbers stays one, and so does a column of texts."""
+    """A column of numbers stays one, and so does a column of texts or of dates."""
+    if sequences.times is not None and preparation.step:
+        dates, here = preparation.step[-1] not in "i0123456789", sequences.times.dtype.kind == "M"
+        if dates != here:
+            kinds = ("dates", "numbers") if dates else ("numbers", "dates")
+            raise DataError(
+                f"{sequences.source}: the times were {kinds[0]} in training, and here are "
+                f"{kinds[1]}. Give {kinds[0]}."
+            )
     texts = {name: levels[0] for name, levels in sequences.levels.items() if levels}
     for name, column in sequences.static.items():
         if column.dtype.kind not in "fiu":
@@ -88,15 +114,20 @@ def _refuse_other_lengths(some: Examples, made: Artefact) -> None:
 def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
     """Score a trained model on new data that holds the truth, beside the baselines saved with it.
 
-    Returns the same keys as `metrics.json`. The nearest neighbour, which would need the training
-    data, is not asked again.
+    Returns the same keys as `metrics.json`; among its notes, whether the run was trained on these
+    data. The nearest neighbour, which would need the training data, is not asked again.
     """
     began = time.perf_counter()
     made = run if isinstance(run, Artefact) else load(run)
     task, preparation = TASKS[made.preparation.task], made.preparation
-    sequences, _, notes = read(made.experiment.data, located(data), task=task.name)
+    sequences, _, notes = read(
+        made.experiment.data, located(data), task=task.name, purpose="evaluate"
+    )
     for note in notes:
         log.info("%s", sentence(note))
+    if said := _told_of_seen(sequences, made.splits):
+        log.warning("%s", said)
+        notes.append(said)
     _refuse_other_kinds(sequences, preparation)
     some = task.examples(sequences, preparation, made.experiment, "test")
     if not len(some):
@@ -106,18 +137,48 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
             "(the lookback and the horizon). Give more of its steps."
         )
     _refuse_other_lengths(some, made)
-    given = training.outputs(made.network, some, BATCH, padded=preparation.padded)
-    answer = task.answer(given, some, preparation)
+    given = _outputs(made, some)
+    answer = task.answer(given, some, preparation, made.baselines)
+    alone = evaluation.answer_alone(given, some, task, preparation)
     rules = task.baselines(made.baselines, preparation, None)
-    judged = evaluation.evaluate(answer, some, task, preparation, made.experiment, baselines=rules)
+    judged = evaluation.evaluate(
+        answer, some, task, preparation, made.experiment, baselines=rules, alone=alone
+    )
     return {
         "task": task.name,
         "run": str(made.folder or ""),
+        "answer": judged.answer,
         "metrics": judged.metrics,
+        "alone": judged.alone,
         "baselines": judged.baselines,
         "verdict": judged.verdict,
         "comparisons": judged.comparisons,
         "seconds": {"evaluate": time.perf_counter() - began},
         "engine": made.metrics["engine"],
+        "notes": [sentence(note) for note in notes],
         "details": judged.details,
     }
+
+
+def _told_of_seen(sequences: Sequences, splits: Mapping[str, Any]) -> str:
+    """A sentence where the run was trained on some of these steps, else ""."""
+    learnt = set(splits.get("fingerprints", ()))
+    spans: dict[str, set[tuple[int, int]]] = {}
+    for name, begin, end in splits.get("train", ()) if learnt else ():
+        spans.setdefault(str(name), set()).add((begin, end))
+    seen = 0
+    for name, steps in zip(sequences.ids.tolist(), sequences, strict=True):
+        # The training part of a series by its name; a whole sequence under any name.
+        places = {(0, len(steps)), *spans.get(str(name), ())} if learnt else ()
+        seen += any(fingerprint(steps[begin:end]) in learnt for begin, end in places)
+    if not seen:
+        return ""
+    which = (
+        f"{seen} of these {len(sequences)} sequences"
+        if len(sequences) > 1
+        else "steps of these data"
+    )
+    return (
+        f"{sequences.source}: the run was trained on {which}, so these scores say little of new "
+        "data. How it does on its own test part stands in its report."
+    )

@@ -21,6 +21,10 @@ from gatewise.experiment import TrainingSettings
 
 log = logging.getLogger("gatewise")
 
+# Times the first epoch's loss. Scaled values keep a loss near 1, and clipping keeps a spike short:
+# this is no spike, and more epochs would be lost on it.
+DIVERGED = 1e6
+
 
 @dataclass
 class Progress:
@@ -139,7 +143,7 @@ def fit(
     training after the step at hand, as if it had run out of patience.
 
     Raises:
-        TrainingError: the loss is not a number.
+        TrainingError: the loss is not a number, or a million times that of the first epoch.
     """
     random = np.random.default_rng(settings.seed)
     feed = Feed(train, settings.batch_size, padded=padded, random=random)
@@ -148,7 +152,8 @@ def fit(
         checks = Feed(valid, settings.batch_size, padded=padded, random=None)
     progress.steps, progress.epochs = len(feed), settings.epochs
     follower = _Follower(progress, watch)
-    callbacks: list[Any] = [follower]
+    size = keras.callbacks.LambdaCallback(on_epoch_end=_until_diverged())
+    callbacks: list[Any] = [follower, size]
     patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
     keeper = None
     if checks is not None:
@@ -161,7 +166,7 @@ def fit(
                 keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, patience // 3))
             )
     began = time.perf_counter()
-    with _one_interrupt(follower):
+    with one_interrupt(lambda: _stop(follower)):
         network.fit(
             feed, validation_data=checks, epochs=settings.epochs, callbacks=callbacks, verbose=0
         )
@@ -239,30 +244,53 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _not_a_number(epoch: int) -> str:
-    return (
-        f"The loss is not a number in epoch {epoch}. Likely causes: a learning rate that is too "
-        "high (set training.learning_rate lower), no gradient clipping (set training.clip_norm = "
-        "1), an activation without bound (network.activation = tanh), or values of very different "
-        "size (preparation.scale = standard). Nothing was saved."
-    )
+    return f"The loss is not a number in epoch {epoch}. {LIKELY_CAUSES}"
+
+
+LIKELY_CAUSES = (
+    "Likely causes: a learning rate that is too high (set training.learning_rate lower), no "
+    "gradient clipping (set training.clip_norm = 1), an activation without bound "
+    "(network.activation = tanh), or values of very different size (preparation.scale = standard). "
+    "Nothing was saved."
+)
+
+
+def _until_diverged() -> Callable[[int, dict[str, float]], None]:
+    """What an epoch's end is asked: whether the loss is still of the size that it began with."""
+    first: list[float] = []
+
+    def look(epoch: int, logs: dict[str, float]) -> None:
+        loss = float(logs["loss"])
+        first.append(abs(loss))
+        # A first loss of almost nothing says nothing about the size of those that follow.
+        most = DIVERGED * max(first[0], 1 / DIVERGED)
+        if loss > most:
+            raise TrainingError(
+                f"The loss diverges: {loss:.3g} in epoch {epoch + 1}, after {first[0]:.3g} in the "
+                f"first; training ends where it is {DIVERGED:,.0f} times that. {LIKELY_CAUSES}"
+            )
+
+    return look
+
+
+def _stop(follower: _Follower) -> None:
+    follower.interrupted = True
+    if follower.model is not None:
+        follower.model.stop_training = True
+    log.info("Stopping after this step; what was learned is judged and kept.")
 
 
 @contextlib.contextmanager
-def _one_interrupt(follower: _Follower) -> Iterator[None]:
-    """The first Ctrl-C sets a flag that the step at hand sees; a second one interrupts as usual."""
+def one_interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls `act`; the next one does what it would have done without this."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGINT)
 
     def note(*_: Any) -> None:
-        follower.interrupted = True
-        if follower.model is not None:
-            follower.model.stop_training = True
-        log.info(
-            "Stopping after this step; what was learned is kept. Ctrl-C again gives up at once."
-        )
         signal.signal(signal.SIGINT, before)
+        act()
 
     signal.signal(signal.SIGINT, note)
     try:

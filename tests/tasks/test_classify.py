@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import from_mapping
-from gatewise.tasks import classify, metrics
+from gatewise.tasks import baselines, classify, metrics
 
 PLAIN = from_mapping({"task": {"name": "classify"}})
 
@@ -141,7 +142,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     overconfident = (logits * true_temperature).astype(np.float32)
     found = classify.calibrate(preparation, overconfident, some)
     assert found.temperature == pytest.approx(true_temperature, rel=0.1)
-    answer = classify.answer(overconfident, some, found)
+    answer = classify.answer(overconfident, some, found, {})
     np.testing.assert_allclose(answer.sum(axis=1), 1)
     assert metrics.expected_calibration_error(labels, answer) < 0.04
 
@@ -176,3 +177,128 @@ def test_the_table_keeps_ids_and_gives_each_class_a_probability():
     assert table["label"].to_list() == ["日本", "größer"]
     assert table["truth"].to_list() == ["größer", "größer"]
     assert table["p(größer)"].to_list() == [0.3, 0.9]
+
+
+TRIADS = (("x0", "x1", "x2"), ("x6", "x4", "x5"))
+
+
+def turned(sequences, *, rotation=0.2, seed=0, role="train", epochs=1):
+    """The steps of all sequences in their own units, [sequences, longest, columns], and as fed."""
+    chosen = PLAIN.having("data", triads=TRIADS).having("training", rotation=rotation, seed=seed)
+    chosen, _ = classify.settle(chosen, sequences)
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, role)
+    for _ in range(epochs):
+        given = some.inputs(np.arange(len(sequences)), int(sequences.lengths.max()))["steps"]
+    scale = preparation.scale
+    return given * scale.spread[0] + scale.centre[0], given
+
+
+def sensors(count=12, **given):
+    """Two sensors of three columns and one column between them, each in units of its own."""
+    sequences = walks(count, columns=7, **given)
+    sequences.values[:] *= [1, 2, 3, 50, 0.1, 0.2, 0.3]
+    sequences.values[:] += [0, 0, 9.8, 0, 0, 0, 0]
+    return sequences
+
+
+def test_a_rotation_keeps_the_length_of_every_vector_and_every_other_column():
+    sequences = sensors()
+    found, fed = turned(sequences)
+    for k, steps in enumerate(sequences):
+        real = found[k, : len(steps)]
+        for triad in ([0, 1, 2], [6, 4, 5]):
+            before, after = steps[:, triad], real[:, triad]
+            lengths = (np.linalg.norm(one, axis=1) for one in (before, after))
+            np.testing.assert_allclose(*lengths, rtol=1e-4)
+            assert not np.allclose(before, after, rtol=1e-2)
+        np.testing.assert_allclose(real[:, 3], steps[:, 3], rtol=1e-4)
+        assert (fed[k, len(steps) :] == PADDING).all()
+
+
+def turns(sequences, found):
+    """The rotation of each triad of each sequence, [sequences, triads, 3] in radians."""
+    pairs = [(steps, found[k, : len(steps)]) for k, steps in enumerate(sequences)]
+    fitted = [
+        [Rotation.align_vectors(after[:, t], before[:, t]) for t in ([0, 1, 2], [6, 4, 5])]
+        for before, after in pairs
+    ]
+    assert max(left for row in fitted for _, left in row) < 1e-2, "it is a rotation"
+    return np.array([[one.as_rotvec() for one, _ in row] for row in fitted])
+
+
+def test_all_triads_turn_alike_and_every_sequence_by_an_angle_of_its_own():
+    sequences = sensors(400, lengths=(6, 9))
+    found = turns(sequences, turned(sequences, rotation=0.2)[0])
+    np.testing.assert_allclose(found[:, 0], found[:, 1], atol=2e-3)
+    # Of 400 numbers the deviation is known to a tenth, the mean to a twentieth of it.
+    np.testing.assert_allclose(found[:, 0].std(axis=0), 0.2, rtol=0.15)
+    np.testing.assert_allclose(found[:, 0].mean(axis=0), 0, atol=0.04)
+
+
+def test_every_epoch_turns_anew_and_the_same_seed_turns_alike():
+    first, again, later, other = (
+        turned(sensors(), **given)[0] for given in ({}, {}, {"epochs": 2}, {"seed": 1})
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, later)
+    assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("role", ["validation", "test", "predict"])
+def test_only_the_training_part_is_turned(role):
+    sequences = sensors()
+    found, _ = turned(sequences, role=role)
+    for k, steps in enumerate(sequences):
+        np.testing.assert_allclose(found[k, : len(steps)], steps, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("triads", "wanted"),
+    [
+        ((), r"rotation is 0\.2, and no columns are named that it turns.*data\.triads = \[\["),
+        ((("x0", "x1"),), r"three different columns.*Received: \['x0', 'x1'\]"),
+        ((("x0", "x1", "x1"),), r"three different columns.*Received: \['x0', 'x1', 'x1'\]"),
+        ((("x0",), ("x1",), ("x2",)), r"in a list of its own.*Received: \['x0'\]"),
+        ((("x0", "x1", "up"),), r"'up', which is not read\. Read are: x0, x1.*data\.features"),
+        ((("x0", "x1", "x2"), ("x2", "x3", "x4")), r"'x2' in two triads"),
+    ],
+)
+def test_a_rotation_without_three_columns_each_says_what_to_do(triads, wanted):
+    chosen = PLAIN.having("data", triads=triads).having("training", rotation=0.2)
+    with pytest.raises(ConfigError, match=wanted):
+        classify.settle(chosen, sensors())
+
+
+def blended(count=600, seed=0):
+    """A fitted logistic regression, examples, and outputs of a network that is too cautious."""
+    random = np.random.default_rng(seed)
+    sequences = walks(count, classes=("a", "b", "c"), seed=seed)
+    chosen = PLAIN.having("task", blend="logistic")
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, "validation")
+    state = classify.fit_baselines(some, None, preparation)
+    outputs = random.normal(size=(count, 3)) + np.eye(3)[classify.labels_of(some, preparation)]
+    return preparation, some, state, 0.3 * outputs
+
+
+def test_a_blend_is_the_mean_of_both():
+    preparation, some, state, outputs = blended()
+    found = classify.answer(outputs, some, replace(preparation, temperature=0.5), state)
+    ours = np.exp(outputs / 0.5) / np.exp(outputs / 0.5).sum(axis=1, keepdims=True)
+    logistic = next(
+        one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name
+    )
+    np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
+    # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
+    fitted = {name: np.array(value) for name, value in state["logistic"].items()}
+    logits = baselines.summaries(some.of) @ fitted["coefficients"] + fitted["intercept"]
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(logistic.answer(some), chances)
+
+
+def test_the_temperature_of_a_blend_is_that_of_the_network_alone():
+    preparation, some, _, outputs = blended()
+    alone = replace(preparation, blend="none")
+    found = classify.calibrate(preparation, outputs, some)
+    assert found.temperature == classify.calibrate(alone, outputs, some).temperature != 1

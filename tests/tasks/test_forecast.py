@@ -100,6 +100,9 @@ def test_quantiles_rise_between_0_and_1(levels):
         {"task": {"window": 3}},
         {"training": {"class_weight": "balanced"}},
         {"training": {"label_smoothing": 0.1}},
+        {"training": {"rotation": 0.2}},
+        {"data": {"triads": [["x", "y", "z"]]}},
+        {"task": {"blend": "logistic"}},
     ],
 )
 def test_settings_of_classify_are_not_passed_over_in_silence(section):
@@ -132,7 +135,7 @@ def test_scaled_answers_come_back_exactly_in_each_series_own_units():
     values = [waves(40), 1000 * waves(40, seed=1), 1e-3 * waves(40, seed=2)]
     preparation, some = prepared(series(values), experiment())
     outputs = np.repeat(some.targets(np.arange(len(some))), 3, axis=-1)
-    answer = forecast.answer(outputs, some, preparation)
+    answer = forecast.answer(outputs, some, preparation, {})
     truth = forecast.truth(some, preparation)
     np.testing.assert_allclose(forecast.point(answer, preparation), truth, rtol=1e-5)
 
@@ -140,7 +143,7 @@ def test_scaled_answers_come_back_exactly_in_each_series_own_units():
 def test_crossed_quantiles_are_put_in_order():
     preparation, some = prepared(series(), experiment())
     outputs = np.random.default_rng(0).normal(size=(len(some), 4, 1, 3))
-    answer = forecast.answer(outputs, some, preparation)
+    answer = forecast.answer(outputs, some, preparation, {})
     assert (np.diff(answer, axis=-1) >= 0).all()
 
 
@@ -193,7 +196,7 @@ def test_a_loss_of_ones_own_means_one_forecast_and_says_so():
 
 def test_the_watched_metric_is_the_scaled_absolute_error():
     preparation, some = prepared(series(), experiment())
-    zeros = forecast.answer(np.zeros((len(some), 4, 1, 3)), some, preparation)
+    zeros = forecast.answer(np.zeros((len(some), 4, 1, 3)), some, preparation, {})
     wanted = np.abs(some.targets(np.arange(len(some)))).mean()
     assert forecast.watched(zeros, some, preparation) == pytest.approx(wanted, rel=1e-5)
 
@@ -228,7 +231,7 @@ def test_what_is_ahead_begins_right_after_the_last_row():
     assert (made.stops - made.starts).tolist() == [4, 4]
     for k, count in enumerate((20, 30)):
         times = made.times[made.starts[k] : made.stops[k]]
-        last = np.datetime64("2020-01-01") + count - 1
+        last = np.datetime64("2020-01-01") + (count - 1) * DAY
         np.testing.assert_array_equal(times, last + DAY * np.arange(1, 5))
     some = forecast.examples(made, preparation, experiment(), "predict")
     assert len(some) == 2

@@ -1,13 +1,14 @@
 """classify: a label for each sequence, with probabilities that mean what they say."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.optimize import minimize_scalar
+from scipy.spatial.transform import Rotation
 from scipy.special import log_softmax, softmax
 
 from gatewise.data.batches import PADDING, Examples, gather
@@ -19,11 +20,21 @@ from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.tasks import baselines, metrics
-from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
+from gatewise.tasks.task import (
+    LOGISTIC,
+    NETWORK,
+    Baseline,
+    Measure,
+    Shapes,
+    Task,
+    answer_name,
+    mean_measure,
+)
 
 log = logging.getLogger("gatewise")
 
 SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
+LEAST = 1e-300  # a chance of less has no logarithm
 
 
 def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
@@ -33,10 +44,12 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         "task.horizon": experiment.task.horizon,
         "task.lookback": experiment.task.lookback,
         "task.season": experiment.task.season,
+        "task.floor": experiment.task.floor != "none",
     }
     for name, value in given.items():
         if value:
             raise ConfigError(f"{name} is for forecast; classify has no place for it.")
+    _refuse_triads(experiment, sequences)
     training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
     if not training.batch_size:
@@ -45,6 +58,36 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
     return replace(experiment, training=training), []
+
+
+def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
+    """Triads that name no three columns, and a rotation that has none to turn."""
+    triads, wanted = experiment.data.triads, 'data.triads = [["x", "y", "z"]]'
+    if experiment.training.rotation and not triads:
+        raise ConfigError(
+            f"training.rotation is {experiment.training.rotation:g}, and no columns are named that "
+            f"it turns. Name them three by three ({wanted}), or set training.rotation = 0."
+        )
+    for triad in triads:
+        if len(set(triad)) != 3 or len(triad) != 3:
+            raise ConfigError(
+                f"A triad is three different columns, in a list of its own: {wanted}. "
+                f"Received: {list(triad)}."
+            )
+        for name in triad:
+            if name not in sequences.columns:
+                raise ConfigError(
+                    f"data.triads names the column '{name}', which is not read. Read are: "
+                    f"{', '.join(sequences.columns[:10])}. Name one of them, or add it to "
+                    "data.features."
+                )
+    named = [name for triad in triads for name in triad]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"data.triads names the column '{twice[0]}' in two triads, and it can be part of one "
+            "vector only. Name it once."
+        )
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -101,6 +144,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         used=used,
         scale=scale,
         classes=tuple(classes.tolist()),
+        blend=task.blend,
         window=task.window,
         stride=task.stride or task.window,
         padded=len(np.unique(pieces.lengths)) > 1,
@@ -130,9 +174,12 @@ def examples(
     centre, spread = (rows.astype(np.float32) for rows in preparation.scale.rows(pieces))
     columns = preparation.positions(preparation.used)
     everything = len(columns) == len(preparation.columns)
+    turn = _turning(preparation, experiment) if role == "train" else None
 
     def inputs(which: Array, length: int) -> dict[str, Array]:
         values, real = gather(pieces, which, length)
+        if turn is not None:
+            values = turn(values)  # before the scaling: what is stretched has no angles
         if not everything:
             values = values[..., columns]
         scaled = values.astype(np.float32)
@@ -147,6 +194,30 @@ def examples(
         return labels[which]
 
     return Examples(pieces, pieces.lengths, inputs, wanted, weights)
+
+
+def _turning(preparation: Preparation, experiment: Experiment) -> Callable[[Array], Array] | None:
+    """Turns the triads of [chosen, length, columns] at random; None where there is no rotation.
+
+    A sensor sits a little differently on every person. Each sequence is turned as a whole, all of
+    its triads alike, about an axis and by an angle that are new in every epoch.
+    """
+    deviation = experiment.training.rotation
+    if not deviation:
+        return None
+    triads = [preparation.positions(triad) for triad in experiment.data.triads]
+    # Not the numbers that deal the batches, which come from the same seed.
+    random = np.random.default_rng((experiment.training.seed, 1))
+
+    def turn(values: Array) -> Array:
+        angles = random.normal(scale=deviation, size=(len(values), 3))
+        matrices = Rotation.from_rotvec(angles).as_matrix()  # [chosen, 3, 3]
+        turned = values.astype(np.float32)
+        for triad in triads:
+            turned[..., triad] = values[..., triad] @ matrices.swapaxes(1, 2)
+        return turned
+
+    return turn
 
 
 def _positions(sequences: Sequences, preparation: Preparation) -> Array:
@@ -183,7 +254,11 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
 
 
 def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
-    """The temperature that makes the validation part most likely (Guo et al. 2017)."""
+    """The temperature that makes the validation part most likely (Guo et al. 2017).
+
+    It is the network's own, also in a blend: the mean of two answers is bounded, so that one fitted
+    for the mean runs away to sharpness on a validation part without many mistakes (docs/log.md).
+    """
     labels = labels_of(some, preparation)
     logits = outputs.astype(np.float64)
 
@@ -199,10 +274,29 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, temperature=float(np.exp(best.x)))
 
 
-def answer(outputs: Array, _examples: Examples, preparation: Preparation) -> Array:
-    """Calibrated probabilities, [sequences, classes]."""
-    probabilities: Array = softmax(outputs.astype(np.float64) / preparation.temperature, axis=1)
-    return probabilities
+def answer(
+    outputs: Array, some: Examples, preparation: Preparation, state: Mapping[str, Any]
+) -> Array:
+    """Calibrated probabilities, [sequences, classes]; in a blend, averaged with the baseline's."""
+    beside = None if preparation.blend == "none" else _regression(state, some)
+    return _probabilities(outputs, preparation, beside)
+
+
+def _probabilities(outputs: Array, preparation: Preparation, beside: Array | None) -> Array:
+    """The network's at its temperature; their mean with those `beside` it, where there are any."""
+    own: Array = softmax(outputs.astype(np.float64) / preparation.temperature, axis=1)
+    return own if beside is None else (own + beside) / 2
+
+
+def _regression(state: Mapping[str, Any], some: Examples) -> Array:
+    """What the fitted logistic regression says, [sequences, classes]."""
+    assert isinstance(some.of, Sequences)
+    fitted = baselines.Logistic(
+        np.array(state["logistic"]["coefficients"]),
+        np.array(state["logistic"]["intercept"]),
+        state["penalty"],
+    )
+    return baselines.logistic(fitted, baselines.summaries(some.of))
 
 
 def fit_baselines(
@@ -230,22 +324,13 @@ def make_baselines(
 ) -> list[Baseline]:
     """The most frequent class, logistic regression, and, with train at hand, nearest neighbour."""
     frequencies = np.array(state["majority"])
-    fitted = baselines.Logistic(
-        np.array(state["logistic"]["coefficients"]),
-        np.array(state["logistic"]["intercept"]),
-        state["penalty"],
-    )
 
     def most_frequent(some: Examples) -> Array:
         return np.tile(frequencies, (len(some), 1))
 
-    def regression(some: Examples) -> Array:
-        assert isinstance(some.of, Sequences)
-        return baselines.logistic(fitted, baselines.summaries(some.of))
-
     known = [
         Baseline("majority", most_frequent),
-        Baseline("logistic regression on summaries", regression),
+        Baseline(LOGISTIC, lambda some: _regression(state, some)),
     ]
     if train is None:
         return known
@@ -316,7 +401,7 @@ def details(
     answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
 ) -> dict[str, Any]:
     """Confusions, scores by class, reliability and the most confident mistakes."""
-    given, classes = answers["LSTM"], list(preparation.classes)
+    given, classes = answers[answer_name(preparation)], list(preparation.classes)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
     matrix = metrics.confusion(actual, chosen, len(classes))
     right = np.diag(matrix).astype(float)
@@ -325,7 +410,10 @@ def details(
     f1 = 2 * right / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
     curve = metrics.reliability(actual, given)
     # Undoing the temperature gives the probabilities as the network first said them.
-    before = softmax(np.log(np.maximum(given, 1e-300)) * preparation.temperature, axis=1)
+    own = np.log(np.maximum(answers[NETWORK], LEAST))
+    beside = None if preparation.blend == "none" else answers[LOGISTIC]
+    at_first = replace(preparation, temperature=1.0)
+    before = _probabilities(own * preparation.temperature, at_first, beside)
     return {
         "classes": classes,
         "confusion": matrix.tolist(),

@@ -89,6 +89,9 @@ def _refuse(experiment: Experiment) -> None:
         "task.window": experiment.task.window,
         "training.class_weight": training.class_weight != "none",
         "training.label_smoothing": training.label_smoothing,
+        "training.rotation": training.rotation,
+        "data.triads": experiment.data.triads,
+        "task.blend": experiment.task.blend != "none",
     }
     for name, value in given.items():
         if value:
@@ -147,6 +150,9 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     if constant and settings.constant == "drop":
         numbers = tuple(name for name in numbers if name not in constant)
         notes.append(f"Dropped, for they never change in training: {', '.join(constant)}.")
+    never_negative = tuple(name for name in data.target if _least(train, name) >= 0)
+    if task.floor == "zero":
+        notes.append(_told_of_floor(data.target, never_negative, train.source))
     statics = {
         name: (float(np.mean(column)), float(np.std(column)) or 1.0)
         for name, column in train.static.items()
@@ -166,11 +172,29 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         static_centre=statics,
         calendar=chosen_calendar(train, settings.calendar),
         quantiles=task.quantiles if experiment.training.loss == "auto" else (),
+        never_negative=never_negative,
+        floor=task.floor,
         lookback=task.lookback,
         horizon=task.horizon,
         season=task.season,
         step=train.step,
     ), notes
+
+
+def _least(train: Sequences, name: str) -> float:
+    column = train.columns.index(name)
+    return float(np.fmin.reduce([np.fmin.reduce(steps[:, column]) for steps in train]))
+
+
+def _told_of_floor(targets: tuple[str, ...], never: tuple[str, ...], source: str) -> str:
+    others = ", ".join(repr(name) for name in targets if name not in never)
+    if not never:
+        raise ConfigError(
+            f"task.floor=zero cuts forecasts off at 0, but in {source} {others} is below 0 in the "
+            "training part. Leave task.floor at none."
+        )
+    left = f"; {others} was below 0 in training, and is not cut off" if others else ""
+    return f"Forecasts of {', '.join(map(repr, never))} are cut off at 0{left}."
 
 
 def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -295,7 +319,9 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, margins=tuple(map(tuple, moved.tolist())))
 
 
-def answer(outputs: Array, some: Examples, preparation: Preparation) -> Array:
+def answer(
+    outputs: Array, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
+) -> Array:
     """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], in order."""
     scaled = np.sort(outputs.astype(np.float64), axis=-1)
     if preparation.margins:
@@ -312,8 +338,13 @@ def _rows(of: Any, preparation: Preparation) -> tuple[Array, Array]:
 
 
 def _unscaled(scaled: Array, of: Any, preparation: Preparation) -> Array:
+    """The network's answers and the baselines' alike: so the floor favours none of them."""
     centre, spread = _rows(of, preparation)
-    return scaled * spread[..., None] + centre[..., None]
+    given: Array = scaled * spread[..., None] + centre[..., None]
+    if preparation.floor == "zero":
+        floored = [name in preparation.never_negative for name in preparation.targets]
+        given[:, :, floored] = np.maximum(given[:, :, floored], 0.0)
+    return given
 
 
 def point(given: Array, preparation: Preparation) -> Array:
@@ -602,7 +633,7 @@ def _shown(
         if sequences.times is not None:
             times = sequences.times[start:stop]
             dated = times.dtype.kind == "M"
-            texts: Any = np.datetime_as_string(times, unit="auto") if dated else times.astype(str)
+            texts: Any = np.datetime_as_string(times, unit="auto") if dated else times
             times = texts.tolist()
         values = sequences.values[start:stop, column].astype(float).tolist()
         back = int(origins[0]) - start

@@ -13,6 +13,14 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
 from gatewise.experiment import Experiment
 
+NETWORK = "LSTM"
+LOGISTIC = "logistic regression on summaries"
+
+
+def answer_name(preparation: Preparation) -> str:
+    """What tables and verdicts call the answer: all that it is made of."""
+    return NETWORK if preparation.blend == "none" else f"{NETWORK} with {LOGISTIC}"
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -79,7 +87,9 @@ class Task:
     ]  # train, validation or test
     shapes: Callable[[Examples, Preparation], Shapes]
     calibrate: Callable[[Preparation, Array, Examples], Preparation]  # from outputs on validation
-    answer: Callable[[Array, Examples, Preparation], Array]  # network outputs -> answer
+    answer: Callable[
+        [Array, Examples, Preparation, Mapping[str, Any]], Array
+    ]  # network outputs -> answer, with what `fit_baselines` gave
     fit_baselines: Callable[
         [Examples, Examples | None, Preparation], dict[str, Any]
     ]  # as JSON holds it
