@@ -260,9 +260,9 @@ def sized(units: int, batch: int, steps: int) -> Workload:
 GRID = [
     sized(units, batch, steps)
     for units, batch, steps in itertools.product(
-        (1, 8, 32, 128, 512, 1024), (1, 8, 64, 256), (1, 10, 100, 500)
+        (1, 16, 64, 256, 1024), (1, 32, 256), (1, 50, 500)
     )
-    if units * units * batch * steps <= 3e9
+    if units * units * batch * steps <= 2e9
 ]
 
 
