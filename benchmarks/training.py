@@ -259,9 +259,7 @@ def sized(units: int, batch: int, steps: int) -> Workload:
 # LSTM(H) and Dense(1) over all sizes that one machine trains in reasonable time.
 GRID = [
     sized(units, batch, steps)
-    for units, batch, steps in itertools.product(
-        (1, 16, 64, 256, 1024), (1, 32, 256), (1, 50, 500)
-    )
+    for units, batch, steps in itertools.product((1, 16, 64, 256, 1024), (1, 32, 256), (1, 50, 500))
     if units * units * batch * steps <= 2e9
 ]
 

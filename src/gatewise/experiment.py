@@ -28,8 +28,12 @@ class DataSettings:
     """`[data]`: where the sequences are and what their columns mean."""
 
     path: str = ""
+    validation: str = ""  # the validation part, when it is kept in a file of its own
     test: str = ""  # the test part, when it is kept in a file of its own
     labels: str = ""  # the labels of an IDX file, when they cannot be found by its name
+    names: tuple[str, ...] = ()  # of the columns, for a file without a line of names
+    quotes: bool = True  # whether cells are quoted, as CSV has them
+    encoding: str = "utf-8"  # of texts
     layout: Literal["auto", "long", "wide"] = "auto"  # one row a step, or one row a sequence
     id: tuple[str, ...] = ()  # the columns whose values together name a sequence
     time: str = ""
@@ -39,7 +43,13 @@ class DataSettings:
     known: tuple[str, ...] = ()  # forecast: covariates known ahead (holidays, prices)
     static: tuple[str, ...] = ()  # one value a sequence
     features: tuple[str, ...] = ()  # classify: the columns to read; empty: every column of numbers
-    label: str = ""  # classify: the column of labels
+    label: str = ""  # the column of labels, of tags, of translations or of transcripts
+    text: tuple[str, ...] = ()  # the columns of texts; several are read one below the other
+    sound: str = ""  # the column of paths of recordings
+    # What the names of files say, such as "{label}_{speaker}_{take}.wav".
+    pattern: str = ""
+    # classify: what stands between the labels of a sequence that has several, such as ";"
+    separator: str = ""
     # classify: three columns each that are x, y and z of one vector, such as an acceleration
     triads: tuple[tuple[str, ...], ...] = ()
     group: str = ""  # sequences of one group (a person, a machine) stay in one part
@@ -58,6 +68,7 @@ class SplitSettings:
     test: float = 0.2
     by: Literal["auto", "time", "label", "group", "random"] = "auto"
     rare_labels: Literal["error", "drop", "train"] = "error"  # labels too few for every part
+    test_ids: str = ""  # a regular expression: sequences whose ids hold it are the test part
     seed: int = 0
 
 
@@ -70,6 +81,13 @@ class PreparationSettings:
     constant: Literal["drop", "keep", "error"] = "drop"  # columns that never change in training
     unseen: Literal["unknown", "error"] = "unknown"  # categories met only after training
     calendar: tuple[Calendar, ...] = ("auto",)
+    # What a step of a text is; spaces: whatever stands between white space, as it was prepared.
+    tokens: Literal["auto", "words", "spaces", "characters", "bpe"] = "auto"
+    vocabulary: int = 0  # different tokens at most; 0: 20,000 words, 8,000 pieces, all characters
+    rarest: int = 0  # a token that occurs less often is unknown; 0: by the kind of token
+    lowercase: bool = True
+    longest: int = 0  # tokens of a text at most; 0: by the lengths in training
+    overlong: Literal["begin", "end", "error"] = "begin"  # what is kept of a text that is longer
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,8 @@ class NetworkSettings:
     linear: bool = True  # segments: a linear map of the window beside the LSTM
     # forecast: what each window is measured from
     subtract: Literal["auto", "last", "none"] = "auto"
+    embedding: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
+    embedding_dropout: float = 0.0  # on the vectors of tokens
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
 
@@ -123,6 +143,7 @@ class TrainingSettings:
 
     epochs: int = 0
     batch_size: int = 0
+    tokens: int = 0  # steps in a batch at most, so that long sequences make smaller batches; 0: any
     optimizer: str = "adam"
     learning_rate: float = 0.0  # 0: the optimizer's own
     optimizer_options: dict[str, Any] = field(default_factory=dict)
@@ -187,6 +208,7 @@ class Experiment:
 LIMITS: dict[str, tuple[float, float]] = {
     "network.units": (1, math.inf),
     "network.dropout": (0, 1),
+    "network.embedding_dropout": (0, 1),
     "network.dense_dropout": (-1, 1),
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),

@@ -23,9 +23,8 @@ from gatewise.data.sequences import Sequences, fingerprint
 from gatewise.data.splits import Parts, told_of_rare
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
-from gatewise.experiment import Experiment, from_mapping, from_toml
-from gatewise.networks import Builder, build
-from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
+from gatewise.experiment import DataSettings, Experiment, from_mapping, from_toml
+from gatewise.networks import LEARNERS, Builder, build
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Task, answer_name
@@ -35,7 +34,6 @@ log = logging.getLogger("gatewise")
 
 Watch = Callable[[Progress, bool], None]
 Simple = tuple[Mapping[str, Any], list[Baseline]]  # the fitted baselines: state, and answers
-PREDICTION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -163,14 +161,13 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     task = TASKS[experiment.task.name]
     sequences, data, said = read(experiment.data, source, task=task.name)
     notes += said
+    if data.validation:
+        experiment = experiment.having("split", validation=0.0)
     experiment, said = task.settle(replace(experiment, data=data), sequences)
     notes += said
-    parts = task.split(sequences, experiment, not experiment.data.test)
+    parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)
-    if experiment.data.test:
-        held_out, _, said = read(replace(data, path=data.test, labels=""), task=task.name)
-        notes += [f"Test part: {note}" for note in said]
-        parts = replace(parts, test=held_out)
+    parts = with_own_files(parts, data, task.name, notes)
     preparation, said = task.prepare(parts.train, experiment)
     notes += said
 
@@ -191,7 +188,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         # A name that is wrong is better known now than after the training.
         chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
     keras.utils.set_random_seed(experiment.training.seed)
-    network = build(task.shapes(train, preparation), experiment.network, own)
+    network = build(task.shapes(train, preparation), experiment.network, own, task=task.name)
     if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
         raise EngineError(reason)
     notes = [sentence(note) for note in notes]
@@ -209,6 +206,16 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         notes,
         time.perf_counter() - began,
     )
+
+
+def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]) -> Parts:
+    """The parts that are kept in files of their own put beside those that were cut."""
+    for name, path in (("validation", data.validation), ("test", data.test)):
+        if path:
+            held, _, said = read(replace(data, path=path, labels=""), task=task)
+            notes += [f"{name.capitalize()} part: {note}" for note in said]
+            parts = replace(parts, **{name: held})
+    return parts
 
 
 def judge_simple(ready: Ready) -> tuple[dict[str, Any], list[Baseline], tuple[str, float]]:
@@ -255,22 +262,16 @@ def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History
 def compile_network(network: keras.Model, ready: Ready) -> None:
     """Give a network the optimizer, the loss and the metric that the settings ask for."""
     settings, preparation = ready.experiment.training, ready.preparation
-    steps = settings.epochs * -(-len(ready.train) // settings.batch_size)
-    loss: Any
-    metric: Any
-    if ready.task.name == "forecast":
-        loss = forecast_loss(settings, preparation.quantiles)
-        metric = forecast_metric(preparation.quantiles)
-    else:
-        loss, metric = classify_loss(settings, len(preparation.classes)), "accuracy"
-    network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=[metric])
+    steps = settings.epochs * training.steps_of(ready.train, settings, padded=preparation.padded)
+    loss, metrics = LEARNERS[ready.task.name].objective(ready.experiment, preparation)
+    network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=metrics)
 
 
 def calibrate(ready: Ready) -> Preparation:
     """What the validation part has still to say, such as a temperature for probabilities."""
     if ready.validation is None:
         return ready.preparation
-    given = outputs(ready.network, ready.validation, ready.preparation)
+    given = outputs(ready, ready.validation, ready.preparation)
     return ready.task.calibrate(ready.preparation, given, ready.validation)
 
 
@@ -280,15 +281,16 @@ def judge(ready: Ready, preparation: Preparation, simple: Simple) -> Evaluation 
         log.info("There is no test part, so the model is not judged.")
         return None
     (state, rules), task, some = simple, ready.task, ready.test
-    given = outputs(ready.network, some, preparation)
+    given = outputs(ready, some, preparation)
     answer = task.answer(given, some, preparation, state)
     alone = answer_alone(given, some, task, preparation)
     return evaluate(answer, some, task, preparation, ready.experiment, baselines=rules, alone=alone)
 
 
-def outputs(network: keras.Model, some: Examples, preparation: Preparation) -> Any:
-    """The network's raw outputs for all examples, in their order."""
-    return training.outputs(network, some, PREDICTION_BATCH, padded=preparation.padded)
+def outputs(ready: Ready, some: Examples, preparation: Preparation) -> Any:
+    """What the network says of all examples, as the task's `answer` reads it."""
+    ask = LEARNERS[ready.task.name].outputs
+    return ask(ready.network, some, preparation, ready.experiment)
 
 
 def _metrics(

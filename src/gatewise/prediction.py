@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gatewise import engine, evaluation, training
+from gatewise import engine, evaluation
 from gatewise.artefact import Artefact, load
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import located
@@ -17,11 +17,10 @@ from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, fingerprint
 from gatewise.errors import DataError
+from gatewise.networks import LEARNERS
 from gatewise.tasks import TASKS
 
 log = logging.getLogger("gatewise")
-
-BATCH = 256
 
 
 def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
@@ -49,10 +48,11 @@ def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
     return task.table(answer, some, preparation, np.arange(len(some)))
 
 
-def _outputs(made: Artefact, some: Examples) -> Array:
+def _outputs(made: Artefact, some: Examples) -> Any:
     """The network's raw outputs; where training demanded the native kernels, stock ones will do."""
     with engine.accelerated(made.experiment.engine.kind != "stock"):
-        return training.outputs(made.network, some, BATCH, padded=made.preparation.padded)
+        ask = LEARNERS[made.preparation.task].outputs
+        return ask(made.network, some, made.preparation, made.experiment)
 
 
 def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:

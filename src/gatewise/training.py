@@ -1,6 +1,7 @@
 """fit(): one network, one History; interrupted or not, what was learned is kept."""
 
 import contextlib
+import functools
 import logging
 import math
 import signal
@@ -15,9 +16,9 @@ import numpy as np
 from keras import ops
 
 from gatewise.data.batches import Examples, plan
-from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.experiment import TrainingSettings
+from gatewise.networks.outputs import as_keras
 
 log = logging.getLogger("gatewise")
 
@@ -74,22 +75,22 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
         *,
         padded: bool,
         random: np.random.Generator | None,
+        steps: int = 0,
     ) -> None:
         super().__init__()
-        self.examples, self.batch_size, self.padded, self.random = (
-            examples,
-            batch_size,
-            padded,
-            random,
+        self.examples = examples
+        self.random = None if examples.ordered else random
+        self.deal = functools.partial(
+            plan, examples.lengths, batch_size, padded=padded, random=self.random, steps=steps
         )
-        self.plan = plan(examples.lengths, batch_size, padded=padded, random=random)
+        self.plan = self.deal()
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, b: int) -> tuple[Any, ...]:
         which, length = self.plan[b]
-        wanted = self.examples.targets(which)
+        wanted = self.examples.targets(which, length)
         inputs = as_keras(self.examples.inputs(which, length))
         if self.examples.weights is None:
             return inputs, wanted
@@ -98,33 +99,13 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
     def on_epoch_end(self) -> None:
         """Deal the next epoch's batches."""
         if self.random is not None:
-            self.plan = plan(
-                self.examples.lengths, self.batch_size, padded=self.padded, random=self.random
-            )
+            self.plan = self.deal()
 
 
-def as_keras(inputs: Any) -> Any:
-    """One input as a plain array, several as a dict of arrays: as our networks take them."""
-    return inputs if len(inputs) > 1 else next(iter(inputs.values()))
-
-
-def outputs(network: keras.Model, examples: Examples, batch_size: int, *, padded: bool) -> Array:
-    """The network's outputs for all examples, in their order.
-
-    The last batch of each length is filled up with copies, so that each length is compiled once.
-    """
-    batches = plan(examples.lengths, batch_size, padded=padded)
-    found: Array | None = None
-    for b in range(len(batches)):
-        which, length = batches[b]
-        full = np.resize(which, batch_size)
-        given = np.asarray(network.predict_on_batch(as_keras(examples.inputs(full, length))))
-        if found is None:
-            found = np.empty((len(examples), *given.shape[1:]), given.dtype)
-        found[which] = given[: len(which)]
-    if found is None:
-        raise ValueError("There are no examples to answer.")
-    return found
+def steps_of(train: Examples, settings: TrainingSettings, *, padded: bool) -> int:
+    """Steps of the optimizer in an epoch."""
+    size, most = settings.batch_size, settings.tokens
+    return len(plan(train.lengths, size, padded=padded, steps=most))
 
 
 def fit(
@@ -146,14 +127,15 @@ def fit(
         TrainingError: the loss is not a number, or a million times that of the first epoch.
     """
     random = np.random.default_rng(settings.seed)
-    feed = Feed(train, settings.batch_size, padded=padded, random=random)
+    size, most = settings.batch_size, settings.tokens
+    feed = Feed(train, size, padded=padded, random=random, steps=most)
     checks = None
     if valid is not None:
-        checks = Feed(valid, settings.batch_size, padded=padded, random=None)
+        checks = Feed(valid, size, padded=padded, random=None, steps=most)
     progress.steps, progress.epochs = len(feed), settings.epochs
     follower = _Follower(progress, watch)
-    size = keras.callbacks.LambdaCallback(on_epoch_end=_until_diverged())
-    callbacks: list[Any] = [follower, size]
+    watcher = keras.callbacks.LambdaCallback(on_epoch_end=_until_diverged())
+    callbacks: list[Any] = [follower, watcher]
     patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
     keeper = None
     if checks is not None:

@@ -7,6 +7,7 @@ batch of an epoch is smaller than the others, as in plain Keras.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,9 @@ class Examples:
     of: Windows | Sequences  # where they are cut from, in their own units
     lengths: Array  # [examples] steps of each
     inputs: Callable[[Array, int], Mapping[str, Array]]  # positions, padded length -> arrays
-    targets: Callable[[Array], Array]  # positions -> what the network should say
+    targets: Callable[..., Any]  # positions, padded length -> what the network should say
     weights: Array | None = None  # [examples] how much each counts in the loss
+    ordered: bool = False  # each batch goes on where the one before it ended: never shuffled
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -57,11 +59,18 @@ def edges(lengths: Array, padded: bool) -> Array:
 
 
 def plan(
-    lengths: Array, batch_size: int, *, padded: bool, random: np.random.Generator | None = None
+    lengths: Array,
+    batch_size: int,
+    *,
+    padded: bool,
+    random: np.random.Generator | None = None,
+    steps: int = 0,
 ) -> Plan:
     """Batches of like length, shuffled when `random` is given, else from short to long.
 
-    `padded=False` says that the network has no mask: then only equal lengths share a batch.
+    `padded=False` says that the network has no mask: then only equal lengths share a batch. With
+    `steps` a batch has no more steps than that, padding included, so that long sequences share it
+    with few; its size is a power of two then.
 
     >>> batches = plan(np.array([3, 9, 3, 3]), 2, padded=True)
     >>> [(which.tolist(), length) for which, length in batches]
@@ -71,7 +80,8 @@ def plan(
         return _equal(len(lengths), int(lengths[0]), batch_size, random)
     ends = edges(lengths, padded)
     if len(ends) <= 1:
-        return _equal(len(lengths), int(ends[0]) if len(ends) else 0, batch_size, random)
+        length = int(ends[0]) if len(ends) else 0
+        return _equal(len(lengths), length, _size(batch_size, steps, length), random)
     order, starts, stops, batch_lengths = [], [], [], []
     bucket_of = np.searchsorted(ends, lengths)
     by_bucket = np.split(
@@ -84,12 +94,13 @@ def plan(
             random.shuffle(members)
         members = np.concatenate([waiting, members])
         last = bucket == len(ends) - 1 or not padded
-        full = len(members) if last else len(members) - len(members) % batch_size
+        size = _size(batch_size, steps, int(end))
+        full = len(members) if last else len(members) - len(members) % size
         waiting = members[full:]
         order.append(members[:full])
-        begins = np.arange(0, full, batch_size)
+        begins = np.arange(0, full, size)
         starts.append(done + begins)
-        stops.append(done + np.minimum(begins + batch_size, full))
+        stops.append(done + np.minimum(begins + size, full))
         batch_lengths.append(np.full(len(begins), end))
         done += full
     parts = [np.concatenate(one) for one in (order, starts, stops, batch_lengths)]
@@ -97,6 +108,13 @@ def plan(
         mixed = random.permutation(len(parts[1]))
         parts[1:] = [one[mixed] for one in parts[1:]]
     return Plan(*parts)
+
+
+def _size(batch_size: int, steps: int, length: int) -> int:
+    """Sequences of this length in a batch."""
+    if not steps or length * batch_size <= steps:
+        return batch_size
+    return 1 << max(0, int(np.log2(max(1, steps // length))))
 
 
 def _equal(count: int, length: int, batch_size: int, random: np.random.Generator | None) -> Plan:

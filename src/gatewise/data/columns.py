@@ -30,7 +30,10 @@ COUNTERS = (
     *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
     *("milliseconds", "time_ms", "elapsed", "elapsed_time", "elapsed_seconds"),
 )
-ROLES = ("id", "time", "target", "past", "known", "static", "features", "label", "group")
+ROLES = (
+    *("id", "time", "target", "past", "known", "static", "features", "label", "group"),
+    *("text", "sound"),
+)
 NUMBERS = ("number", "truth")
 VALUE = "value"  # the one column of a wide table
 
@@ -44,7 +47,7 @@ def resolve(
         ConfigError: two settings claim one column, or the columns cannot be guessed.
         DataError: a named column is not there, or holds something else than it must.
     """
-    _demand(table, settings, purpose)
+    demand(table, settings, purpose)
     _refuse_two_roles(settings)
     kinds = tables.kinds(table, settings.missing_values)
     notes: list[str] = []
@@ -81,7 +84,12 @@ def absent(name: str, column: str, columns: Sequence[str]) -> DataError:
     return DataError(f"{name} has no column {column!r}.{hint} Its columns are {_listed(columns)}.")
 
 
-def _demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
+def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
+    """Every column that the settings name is there; labels and groups need not be to predict.
+
+    Raises:
+        DataError: one is not.
+    """
     for role in ROLES:
         value = getattr(settings, role)
         for column in [value] if isinstance(value, str) else value:
@@ -102,6 +110,24 @@ def _refuse_two_roles(settings: DataSettings) -> None:
                     f"The column {column!r} is named twice: as data.{taken[column]} and as "
                     f"data.{role}. Keep one."
                 )
+
+
+def guessed_label(
+    table: Table, settings: DataSettings, notes: list[str], *, task: str
+) -> DataSettings:
+    """With the column of labels: by its name, or because it is the only one that is left.
+
+    Raises:
+        ConfigError: it cannot be told.
+    """
+    free = _free(table, settings)
+    column = _label(table, settings) or (free[0] if len(free) == 1 else "")
+    if not column:
+        raise ConfigError(
+            f"{table.name}: no column is known to hold what {task} learns. Name it with "
+            f"--target COLUMN; the columns are {_listed(table.columns)}."
+        )
+    return _taken(settings, notes, role="label", column=column)
 
 
 def _guess_names(

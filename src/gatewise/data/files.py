@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.data import arrays, columns, policies, rows, steps, tables
+from gatewise.data import arrays, columns, policies, rows, steps, tables, texts
 from gatewise.data.arrays import Arrays
 from gatewise.data.sequences import Sequences
 from gatewise.data.tables import Table
@@ -16,9 +16,9 @@ from gatewise.experiment import DataSettings
 FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data sets
 
 READERS: dict[str, Callable[[Path, DataSettings], Table | Arrays]] = {
-    ".csv": lambda path, _: tables.delimited(path, ","),
-    ".tsv": lambda path, _: tables.delimited(path, "\t"),
-    ".txt": lambda path, _: tables.delimited(path),
+    ".csv": lambda path, settings: _delimited(path, settings, ","),
+    ".tsv": lambda path, settings: _delimited(path, settings, "\t"),
+    ".txt": lambda path, settings: _delimited(path, settings),
     ".parquet": lambda path, _: tables.parquet(path),
     ".jsonl": lambda path, _: tables.json_lines(path),
     ".ndjson": lambda path, _: tables.json_lines(path),
@@ -28,13 +28,16 @@ READERS: dict[str, Callable[[Path, DataSettings], Table | Arrays]] = {
 }
 
 
+Read = tuple[Sequences, DataSettings, list[str]]
+
+
 def read(
     settings: DataSettings,
     source: Any = None,
     *,
     task: str,
     purpose: columns.Purpose = "train",
-) -> tuple[Sequences, DataSettings, list[str]]:
+) -> Read:
     """The sequences, the settings with every guess filled in, and notes on guesses and repairs.
 
     Args:
@@ -48,7 +51,12 @@ def read(
         DataError: the data are not what the task needs, or cannot be read.
         ConfigError: the settings do not fit the data, or too little is known to guess the rest.
     """
+    given = None if task == "forecast" else _texts_in_memory(source)
+    if given is not None:
+        return given, settings, []
     opened = _open(settings, source, task)
+    if isinstance(opened, Table) and task == "classify" and _holds_texts(opened, settings):
+        return texts.from_table(opened, settings, purpose=purpose)
     if isinstance(opened, Table):
         return _from_table(opened, settings, task=task, purpose=purpose)
     return _from_arrays(opened, settings, task=task, purpose=purpose)
@@ -87,13 +95,37 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     return tables.kinds(opened, settings.missing_values).get(column) == "text"
 
 
+def _holds_texts(table: Table, settings: DataSettings) -> bool:
+    """Whether running text is to be classified, and not numbers."""
+    if settings.text:
+        return True
+    kinds = tables.kinds(table, settings.missing_values)
+    return bool(texts.text_columns(table, settings, kinds))
+
+
+def _texts_in_memory(source: Any) -> Sequences | None:
+    """A list of texts, or a pair of such a list and labels; None for anything else."""
+    given, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
+    if hasattr(given, "dtype") and given.dtype.kind in "UO" and given.ndim == 1:
+        given = given.tolist()
+    if isinstance(given, list) and given and isinstance(given[0], str):
+        return texts.of_list(given, labels, "the list of texts")
+    return None
+
+
+def _delimited(path: Path, settings: DataSettings, separator: str = "") -> Table:
+    return tables.delimited(path, separator, names=settings.names, quotes=settings.quotes)
+
+
 def _open(settings: DataSettings, source: Any, task: str) -> Table | Arrays:
     if source is None and not settings.path:
         raise ConfigError("There are no data to read. Give a path, or set data.path.")
     source = settings.path if source is None else source
     if isinstance(source, str | Path):
         path = _found(Path(source))
-        return READERS[_kind(path)](path, settings)
+        # A file without an ending is a table where its columns are named.
+        kind = ".txt" if settings.names and not path.suffix else _kind(path)
+        return READERS[kind](path, settings)
     if isinstance(source, tuple | list) or hasattr(source, "__array_interface__"):
         return arrays.of(source, task)
     return tables.from_native(source)

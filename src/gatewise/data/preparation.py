@@ -5,13 +5,14 @@ Preparation.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from gatewise.data.scaling import Scale
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Array, Kind, Sequences
+from gatewise.data.vocabulary import Vocabulary
 from gatewise.errors import DataError
 
 
@@ -48,6 +49,10 @@ class Preparation:
     horizon: int = 0
     season: int = 1
     step: str = ""
+    kind: Kind = "numbers"  # what a step of the sequences is
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)  # input or output -> its
+    longest: int = 0  # tokens of a text that are read at most
+    overlong: str = "begin"  # what is kept of a longer one
 
     def positions(self, names: tuple[str, ...]) -> Array:
         """Where these columns stand in Sequences.values."""
@@ -55,7 +60,9 @@ class Preparation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, texts and numbers."""
-        return asdict(self) | {"scale": self.scale.to_json()}
+        vocabularies = {name: one.to_json() for name, one in self.vocabularies.items()}
+        plain = asdict(replace(self, vocabularies={}))
+        return plain | {"scale": self.scale.to_json(), "vocabularies": vocabularies}
 
     @staticmethod
     def from_json(given: Mapping[str, Any]) -> "Preparation":
@@ -64,6 +71,9 @@ class Preparation:
         known = [one.name for one in fields(Preparation) if one.name in given]
         values = {name: _tuples(given[name]) for name in known}
         values["scale"] = Scale.from_json(given["scale"])
+        values["vocabularies"] = {
+            name: Vocabulary.from_json(one) for name, one in given.get("vocabularies", {}).items()
+        }
         return Preparation(**values)
 
 

@@ -7,12 +7,13 @@ copies nothing and windows are cut only when a batch asks for them.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Kind = Literal["numbers", "text", "tokens", "sound"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Sequences:
     labels: Array | None = None  # [sequences] str, "" where unknown
     groups: Array | None = None  # [sequences] str
     source: str = "the data"  # for messages: a file name, or "the array"
+    # What a step is: a row of numbers; a byte of UTF-8 text; a token and what is said of it, each a
+    # position in `levels`; or a sample of a recording, int16, of which there are `rate` a second.
+    kind: Kind = "numbers"
+    rate: int = 0
 
     def __len__(self) -> int:
         return len(self.starts)

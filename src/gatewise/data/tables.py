@@ -92,15 +92,20 @@ def opened(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def delimited(path: Path, separator: str = "") -> Table:
-    """A table of separated text with a header; without `separator`, the first lines tell it.
+def delimited(
+    path: Path, separator: str = "", *, names: Sequence[str] = (), quotes: bool = True
+) -> Table:
+    """A table of separated text; without `separator`, the first lines tell it.
+
+    `names` are those of the columns of a file without a header; without `quotes`, a quotation mark
+    in a cell is a character as any other.
 
     Raises:
         DataError: the file is empty, has no header or is not text.
     """
     name = str(path)
     with reading(name):
-        head = next(_blocks(path), b"")
+        head = next(_blocks(path, quotes), b"")
         lines = head.decode("utf-8-sig").lstrip("\r\n")
         most = _count_lines(path)
     if not lines.strip():
@@ -109,12 +114,15 @@ def delimited(path: Path, separator: str = "") -> Table:
     told = _separator(lines, separator)
     if separator and told != separator:
         notes.append(f"the columns are separated by {SEPARATORS[told]}")
+    header = not names
     with reading(name):
-        names = _header(name, lines, told)
-    batches = partial(_text_batches, path, names, told)
+        names = list(names) or _header(name, lines, told)
+    batches = partial(_text_batches, path, names, told, header=header, quotes=quotes)
     sample = _first_rows(batches, names)
     if sample.height == 0:
         raise DataError(f"{name} holds column names but no rows.")
+    if not header:
+        return Table(name, sample, most, batches, notes=tuple(notes))
     counting = "counting the header as row 1"
     return Table(name, sample, most, batches, first=2, counting=counting, notes=tuple(notes))
 
@@ -170,13 +178,13 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path, quotes: bool = True) -> Iterator[bytes]:
     """A text file in blocks that end with a record, blank lines at its end left out."""
     rest = b""
     with opened(path) as file:
         while block := file.read(BLOCK):
             rest += block
-            end = _last_record(rest)
+            end = _last_record(rest) if quotes else rest.rfind(b"\n") + 1
             # The last bytes wait: only then is it known whether nothing but blank lines follows.
             if end and rest[end:].strip():
                 yield rest[:end]
@@ -199,27 +207,35 @@ def _count_lines(path: Path) -> int:
 
 
 def _text_batches(
-    path: Path, names: list[str], separator: str, columns: Sequence[str]
+    path: Path,
+    names: list[str],
+    separator: str,
+    columns: Sequence[str],
+    *,
+    header: bool,
+    quotes: bool,
 ) -> Iterator[pl.DataFrame]:
     """Every cell as text, so that one bad cell can be shown rather than break the parser."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
     with reading(str(path)):
-        for number, block in enumerate(_blocks(path)):
-            body = block[_header_end(block) :] if number == 0 else block
+        for number, block in enumerate(_blocks(path, quotes)):
+            body = block[_header_end(block) :] if number == 0 and header else block
             try:
                 scan = pl.scan_csv(
                     body,
                     has_header=False,
                     separator=separator,
                     schema=schema,
+                    quote_char='"' if quotes else None,
                     missing_columns="insert",  # short rows end with empty cells
                 )
                 batch = scan.select(columns).collect()
             except pl.exceptions.NoDataError:
                 continue
             except pl.exceptions.PolarsError:
-                _show_ragged(str(path), body, row + 2, len(names), separator=separator)
+                if quotes:
+                    _show_ragged(str(path), body, row + 1 + header, len(names), separator=separator)
                 raise
             if batch.height:
                 yield batch
@@ -232,8 +248,8 @@ def _show_ragged(name: str, body: bytes, first: int, width: int, *, separator: s
     for number, record in enumerate(records, start=first):
         if len(record) > width:
             raise DataError(
-                f"{name}: row {number} (counting the header as row 1) has {len(record)} cells, but "
-                f"the header names {width} columns. Quote cells that hold a separator."
+                f"{name}: row {number} (counting every row from 1) has {len(record)} cells, but "
+                f"there are names for {width} columns. Quote cells that hold a separator."
             )
 
 

@@ -3,38 +3,76 @@
 import importlib.util
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from gatewise.data.batches import Examples
+from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.experiment import NetworkSettings
+from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.networks import losses
+from gatewise.networks.outputs import outputs
 from gatewise.networks.segments import segments
 from gatewise.networks.stack import stack
 from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
+BATCH = 256  # sequences that are asked about at once, where the steps of one are few
+STEPS = 65_536  # in such a batch at most, so that long texts need no more memory than short ones
+
+
+def plain_outputs(
+    network: keras.Model, some: Examples, preparation: Preparation, _experiment: Experiment
+) -> Any:
+    """The network's raw outputs for all examples, in their order, of one shape for each."""
+    steps = STEPS if preparation.kind != "numbers" else 0
+    return outputs(network, some, BATCH, padded=preparation.padded, steps=steps)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How the network of a task is built, what it minimises and shows, and how it is asked."""
+
+    build: Builder  # where network.kind = auto
+    # Loss and metrics, as keras.Model.compile takes them.
+    objective: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
+    # (network, examples, preparation, experiment) -> what the task's `answer` reads
+    outputs: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
+
+
+LEARNERS: dict[str, Learner] = {
+    "forecast": Learner(segments, losses.of_forecasts),
+    "classify": Learner(stack, losses.of_labels),
+}
 NETWORKS: dict[str, Builder] = {"stack": stack, "segments": segments}
 
 
-def build(shapes: Shapes, settings: NetworkSettings, own: Builder | None = None) -> keras.Model:
+def build(
+    shapes: Shapes, settings: NetworkSettings, own: Builder | None = None, *, task: str = ""
+) -> keras.Model:
     """The network for these shapes: the user's own, the one named, or the task's default.
+
+    Without `task` it is forecast where the inputs hold a past, else classify.
 
     Raises:
         ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
     """
     _check_names(settings)
+    task = task or ("forecast" if "past" in shapes.inputs else "classify")
     own = own or (_from_file(settings.build) if settings.build else None)
     if own is None:
-        kind = settings.kind
-        if kind == "auto":
-            kind = "segments" if "past" in shapes.inputs else "stack"
-        if kind == "segments" and "past" not in shapes.inputs:
+        if settings.kind == "auto":
+            return LEARNERS[task].build(shapes, settings)
+        if task not in ("forecast", "classify"):
+            raise ConfigError(f"{task} has a network of its own; leave network.kind at auto.")
+        if settings.kind == "segments" and task != "forecast":
             raise ConfigError("network.kind = segments is for forecasts; use kind = stack.")
-        return NETWORKS[kind](shapes, settings)
+        return NETWORKS[settings.kind](shapes, settings)
     network = _built(own, shapes, settings)
     if not isinstance(network, keras.Model):
         raise ConfigError(

@@ -8,10 +8,23 @@ from typing import Any
 import keras
 from keras import ops
 
+from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.experiment import TrainingSettings
+from gatewise.experiment import Experiment, TrainingSettings
 
 Loss = Callable[[Any, Any], Any]
+Objective = tuple[Any, list[Any]]  # loss and metrics, as keras.Model.compile takes them
+
+
+def of_forecasts(experiment: Experiment, preparation: Preparation) -> Objective:
+    """The quantile loss, and the absolute error of the median."""
+    quantiles = preparation.quantiles
+    return forecast_loss(experiment.training, quantiles), [forecast_metric(quantiles)]
+
+
+def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:
+    """Cross entropy, and accuracy."""
+    return classify_loss(experiment.training, len(preparation.classes)), ["accuracy"]
 
 
 def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> Any:

@@ -189,7 +189,7 @@ def examples(
             scaled[~real] = PADDING
         return {"steps": scaled}
 
-    def wanted(which: Array) -> Array:
+    def wanted(which: Array, _length: int = 0) -> Array:
         assert labels is not None
         return labels[which]
 

@@ -266,7 +266,7 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
         }
         return {name: array for name, array in given.items() if array is not None}
 
-    def wanted(which: Array) -> Array:
+    def wanted(which: Array, _length: int = 0) -> Array:
         return scaled(which, 0, cut.horizon, targets)[..., None]
 
     return Examples(cut, np.broadcast_to(cut.lookback, len(cut)), inputs, wanted)

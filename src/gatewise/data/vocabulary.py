@@ -1,0 +1,124 @@
+"""Symbols <-> integers: words, characters or pieces of words, known from the training part only."""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatewise.data.sequences import Array
+from gatewise.extras import needed
+
+PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
+SPECIAL = ("[pad]", "[unknown]", "[begin]", "[end]")
+MOST = {"words": 20_000, "spaces": 50_000, "bpe": 8_000, "characters": 5_000}
+WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # don't is one word; each other sign is one of its own
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a text and their positions; 0 to 3 are `SPECIAL`.
+
+    `content` is the JSON of Hugging Face's `tokenizers`, which opens it by itself.
+    """
+
+    kind: str  # words, spaces, characters or bpe
+    content: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return int(_opened(self.text).get_vocab_size())
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The tokenizer as JSON text."""
+        return json.dumps(self.content, ensure_ascii=False)
+
+    @functools.cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """Every token, at its position."""
+        places = _opened(self.text).get_vocab()
+        return tuple(sorted(places, key=places.__getitem__))
+
+    def encode(self, texts: Sequence[str]) -> list[Array]:
+        """The positions of each text's tokens, [tokens] int32; a text without any is empty."""
+        found = _opened(self.text).encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, dtype=np.int32) for one in found]
+
+    def decode(self, positions: Iterable[int]) -> str:
+        """The text of these tokens; special ones are left out, but for the unknown."""
+        kept = [int(one) for one in positions if one == UNKNOWN or one >= len(SPECIAL)]
+        if self.kind == "bpe":
+            return str(_opened(self.text).decode(kept))
+        return ("" if self.kind == "characters" else " ").join(self.tokens[one] for one in kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, texts and numbers."""
+        return {"kind": self.kind, "content": dict(self.content)}
+
+    @staticmethod
+    def from_json(given: Mapping[str, Any]) -> "Vocabulary":
+        """What `to_json` wrote."""
+        return Vocabulary(given["kind"], given["content"])
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(text: str) -> Any:
+    return _tokenizers().Tokenizer.from_str(text)
+
+
+def _tokenizers() -> Any:
+    return needed("tokenizers", "text", "Reading texts")
+
+
+def fit_vocabulary(
+    texts: Iterable[str], kind: str, *, most: int = 0, rarest: int = 0, lowercase: bool = False
+) -> Vocabulary:
+    """The tokens of these texts, the most frequent first.
+
+    Args:
+        texts: the training part's.
+        kind: words (signs are tokens of their own), spaces (what stands between white space),
+            characters, or bpe (byte pairs, Sennrich et al. 2016, over bytes: nothing is unknown).
+        most: how many tokens at most, special ones among them; 0: `MOST`.
+        rarest: how often a token must occur; 0: twice for words, else once.
+        lowercase: whether capital letters are read as small ones.
+
+    >>> fit_vocabulary(["a rose is a rose"], "words", rarest=1).tokens[4:]
+    ('a', 'rose', 'is')
+    """
+    package = _tokenizers()
+    normalizers, splitters, trainers = (
+        package.normalizers,
+        package.pre_tokenizers,
+        package.trainers,
+    )
+    most = most or MOST[kind]
+    rarest = rarest or (2 if kind == "words" else 1)
+    special = list(SPECIAL)
+    if kind == "bpe":
+        made = package.Tokenizer(package.models.BPE())
+        made.pre_tokenizer = splitters.ByteLevel(add_prefix_space=False)
+        made.decoder = package.decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=most,
+            min_frequency=rarest,
+            special_tokens=special,
+            initial_alphabet=splitters.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    else:
+        made = package.Tokenizer(package.models.WordLevel(unk_token=SPECIAL[UNKNOWN]))
+        made.pre_tokenizer = {
+            "words": splitters.Split(package.Regex(WORD), "removed", invert=True),
+            "spaces": splitters.WhitespaceSplit(),
+            "characters": splitters.Split(package.Regex(r"(?s)."), "isolated"),
+        }[kind]
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=most, min_frequency=rarest, special_tokens=special, show_progress=False
+        )
+    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+    made.normalizer = normalizers.Sequence(steps)
+    made.train_from_iterator(texts, trainer)
+    return Vocabulary(kind, json.loads(made.to_str()))
