@@ -3,9 +3,10 @@
     python benchmarks/kernel.py [--rounds 7]
 
 Forward (with the reserve, as in training) and backward (all gradients) of one layer, called outside
-any framework, beside sgemm of 1536 x 1536 by NumPy, by XLA and, where it is installed, by PyTorch,
+any framework, beside sgemm of 1536 x 1536 by NumPy, by XLA and, where installed, by PyTorch,
 whichever is fastest, on as many threads, alternating. Only the products' own operations are
-counted: 8 H (I + H) B T forward and twice as many backward. Written to benchmarks/results/kernel.json.
+counted: 8 H (I + H) B T forward and twice as many backward. Written to
+benchmarks/results/kernel.json.
 """
 
 import argparse

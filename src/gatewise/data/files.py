@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.data import arrays, columns, policies, rows, steps, tables, texts
+from gatewise.data import arrays, audio, columns, pairs, plain, policies, rows, steps, tables, texts, tokens
 from gatewise.data.arrays import Arrays
 from gatewise.data.sequences import Sequences
 from gatewise.data.tables import Table
@@ -51,10 +51,26 @@ def read(
         DataError: the data are not what the task needs, or cannot be read.
         ConfigError: the settings do not fit the data, or too little is known to guess the rest.
     """
+    if task == "language":
+        return plain.read(settings, source, found=_found)
+    if task == "tag":
+        return tokens.read(_tagged(settings, source), settings, purpose=purpose)
     given = None if task == "forecast" else _texts_in_memory(source)
     if given is not None:
         return given, settings, []
+    if task == "translate":
+        return _pairs(settings, source, purpose)
+    folder = os.environ.get(FOLDER, "")
+    place = audio.place_of(settings.path if source is None else source, folder)
+    if place is not None and task in audio.TASKS:
+        return audio.from_files(place, settings, task=task, purpose=purpose)
+    if purpose == "predict" and settings.text and (written := _as_lines(settings, source)):
+        return written, settings, []
     opened = _open(settings, source, task)
+    if isinstance(opened, Table) and task in audio.TASKS and audio.column_of(opened, settings):
+        return audio.from_table(opened, settings, folder=folder, task=task, purpose=purpose)
+    if task == "transcribe":
+        raise DataError(audio.wanted(opened.name))
     if isinstance(opened, Table) and task == "classify" and _holds_texts(opened, settings):
         return texts.from_table(opened, settings, purpose=purpose)
     if isinstance(opened, Table):
@@ -73,6 +89,9 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         return "forecast", "the settings name columns to forecast or to forecast from"
     if settings.label or settings.labels:
         return "classify", "the settings name labels"
+    named = settings.path if source is None else source
+    if isinstance(named, str | Path) and named and tokens.holds_tokens(Path(named)):
+        return "tag", f"{Path(named).name} holds tokens with tags"
     opened = _open(settings, source, "forecast")
     if isinstance(opened, Arrays):
         if opened.sequences.labels is not None:
@@ -103,6 +122,22 @@ def _holds_texts(table: Table, settings: DataSettings) -> bool:
     return bool(texts.text_columns(table, settings, kinds))
 
 
+def _pairs(settings: DataSettings, source: Any, purpose: columns.Purpose) -> Read:
+    """Texts with their translations."""
+    source = (settings.path or None) if source is None else source
+    if source is None:
+        raise ConfigError("There are no data to read. Give a path, or set data.path.")
+    if not isinstance(source, str | Path):
+        return pairs.from_table(tables.from_native(source), settings, purpose=purpose)
+
+    def opened(path: Path, settings: DataSettings) -> Table:
+        table = READERS[_kind(path)](path, settings)
+        assert isinstance(table, Table)
+        return table
+
+    return pairs.read(settings, source, purpose=purpose, found=_found, opened=opened)
+
+
 def _texts_in_memory(source: Any) -> Sequences | None:
     """A list of texts, or a pair of such a list and labels; None for anything else."""
     given, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
@@ -113,8 +148,27 @@ def _texts_in_memory(source: Any) -> Sequences | None:
     return None
 
 
+def _as_lines(settings: DataSettings, source: Any) -> Sequences | None:
+    """The lines of a plain text file, each a text to be answered; None for anything else."""
+    if not isinstance(source, str | Path) or Path(source).suffix != ".txt":
+        return None
+    path = _found(Path(source))
+    found = texts.lines(path, settings.encoding)
+    if settings.names and found[0].count("\t") >= len(settings.names) - 1:
+        return None  # a table as the training data were
+    return texts.from_texts(found, source=str(path))
+
+
 def _delimited(path: Path, settings: DataSettings, separator: str = "") -> Table:
     return tables.delimited(path, separator, names=settings.names, quotes=settings.quotes)
+
+
+def _tagged(settings: DataSettings, source: Any) -> Any:
+    """The path of a file of tokens, or what is in memory."""
+    if source is None and not settings.path:
+        raise ConfigError("There are no data to read. Give a path, or set data.path.")
+    source = settings.path if source is None else source
+    return _found(Path(source)) if isinstance(source, str | Path) else source
 
 
 def _open(settings: DataSettings, source: Any, task: str) -> Table | Arrays:

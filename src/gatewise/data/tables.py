@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import narwhals as nw
 import polars as pl
@@ -111,12 +111,14 @@ def delimited(
     if not lines.strip():
         raise DataError(f"{name} is empty. It needs a line of column names and the rows below it.")
     notes = []
-    told = _separator(lines, separator)
+    told = _separator(lines, separator, len(names))
     if separator and told != separator:
         notes.append(f"the columns are separated by {SEPARATORS[told]}")
-    header = not names
     with reading(name):
-        names = list(names) or _header(name, lines, told)
+        first = next(csv.reader(io.StringIO(lines), delimiter=told), [])
+        # A first row of nothing but known names is a header, though the training data had none.
+        header = not names or {one.strip() for one in first} <= set(names)
+        names = _header(name, lines, told) if header else list(names)
     batches = partial(_text_batches, path, names, told, header=header, quotes=quotes)
     sample = _first_rows(batches, names)
     if sample.height == 0:
@@ -135,12 +137,18 @@ def _first_rows(
     return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
 
 
-def _separator(lines: str, expected: str) -> str:
-    """The separator of the first line, unless it is the expected one (a .csv with semicolons)."""
+def _separator(lines: str, expected: str, width: int = 0) -> str:
+    """The separator of the first line, unless it is the expected one (a .csv with semicolons).
+
+    `width` is the number of columns, where it is known: 0 where it is not.
+    """
     header = lines.splitlines()[0]
     if expected and expected in header:
         return expected
     order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
+    fitting = [one for one in order if width > 1 and header.count(one) >= width - 1]
+    if fitting:  # a text in the last column may hold any of them
+        return fitting[0]
     counts = {one: header.count(one) for one in order}
     best = max(order, key=lambda one: counts[one])
     return best if counts[best] else expected or ","
@@ -234,22 +242,26 @@ def _text_batches(
             except pl.exceptions.NoDataError:
                 continue
             except pl.exceptions.PolarsError:
-                if quotes:
-                    _show_ragged(str(path), body, row + 1 + header, len(names), separator=separator)
+                first = row + 1 + header
+                _show_ragged(str(path), body, first, names, separator=separator, quotes=quotes)
                 raise
             if batch.height:
                 yield batch
             row += batch.height
 
 
-def _show_ragged(name: str, body: bytes, first: int, width: int, *, separator: str) -> None:
+def _show_ragged(
+    name: str, body: bytes, first: int, names: Sequence[str], *, separator: str, quotes: bool
+) -> None:
     """Raise for the first record with too many cells, if that is what is wrong."""
-    records = csv.reader(io.StringIO(body.decode("utf-8")), delimiter=separator)
-    for number, record in enumerate(records, start=first):
-        if len(record) > width:
+    kind: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    lines = io.StringIO(body.decode("utf-8"))
+    for number, record in enumerate(csv.reader(lines, delimiter=separator, quoting=kind), first):
+        if len(record) > len(names):
+            remedy = "Quote cells that hold a separator." if quotes else "Set data.quotes = true."
             raise DataError(
                 f"{name}: row {number} (counting every row from 1) has {len(record)} cells, but "
-                f"there are names for {width} columns. Quote cells that hold a separator."
+                f"there are names for {len(names)} columns. {remedy}"
             )
 
 

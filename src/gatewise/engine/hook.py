@@ -152,6 +152,26 @@ def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | Non
             if tuple(one.shape) != (batch, cell.units):
                 wanted = (batch, cell.units)
                 return f"An initial state has the shape {tuple(one.shape)}; {wanted} is needed."
+    return _better_stock(cells, x)
+
+
+# Where Keras's own loop was measured to be faster (docs/log.md): the kernels lay the weights out
+# anew in each call, which a few steps do not pay back; and they compute 16 units at a time, where
+# Keras computes many rows.
+FEW_STEPS = 8  # of all rows together
+FEW_ROWS = 64
+FEW_UNITS = 4
+
+
+def _better_stock(cells: Sequence[Any], x: Array) -> str | None:
+    """Why stock Keras is the faster one for arrays of this shape, where the choice is ours."""
+    if _strict:
+        return None
+    batch, steps, _ = x.shape
+    if batch * steps < FEW_STEPS or (steps == 1 and batch < FEW_ROWS):
+        return "For so few steps Keras's own loop is faster."
+    if batch >= FEW_ROWS and any(cell.units <= FEW_UNITS for cell in cells):
+        return "For so few units and so many rows Keras's own loop is faster."
     return None
 
 
@@ -328,8 +348,10 @@ def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
         ):
             return False
     states = [] if initial_state is None else [initial_state[:2], initial_state[2:]]
-    cells = [one.cell for one in halves] if states else []
-    return _why_not_call(cells, x, states, mask) is None
+    cells = [one.cell for one in halves]
+    if _why_not_call(cells if states else [], x, states, mask):
+        return False
+    return _better_stock(cells, x) is None
 
 
 def _initial_state(layer: Any, x: Array, given: Any) -> list[Array]:
