@@ -1,0 +1,588 @@
+"""tag: a label for each token of a sentence.
+
+An answer is one array for all tokens of all sentences, end to end: [tokens, tags] probabilities.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from gatewise.data.batches import Examples, gather
+from gatewise.data.preparation import Preparation
+from gatewise.data.scaling import Scale
+from gatewise.data.sequences import Array, Sequences
+from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.tokens import TAG, TOKEN, tokens_of
+from gatewise.data.vocabulary import PAD, UNKNOWN
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import Experiment
+from gatewise.tasks import metrics, spans
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Shapes, Task, mean_measure
+
+log = logging.getLogger("gatewise")
+
+SYMBOLS = 2  # positions before the first word or character: PAD and UNKNOWN
+MOST_WORDS = 50_000
+LETTERS = 16  # of a word; of a longer one the first half and the last of them
+SHORTEST_CUT = 64  # tokens; no sentence shorter than this is cut, whatever training held
+NO_TAG = -1  # the target of padding
+LENGTHS = (1, 6, 11, 21, 41)  # tokens from which a class of the report's lengths begins
+DISTINCT = 64  # words that are spelled in a batch at least; more come in steps of half as many more
+
+
+def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
+    """Batch size, epochs and the longest sentence that is read in one go."""
+    _refuse(experiment)
+    notes = []
+    training = experiment.training
+    count, lengths = len(sequences), sequences.lengths
+    if not training.batch_size:
+        size = int(np.clip(2 ** round(np.log2(count / 40 + 1)), 8, 32))
+        training = replace(training, batch_size=size)
+    if not training.epochs:
+        training = replace(training, epochs=int(np.clip(200_000 // (count + 1), 10, 60)))
+    longest = experiment.preparation.longest
+    if not longest:
+        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
+    if over := int((lengths > longest).sum()):
+        notes.append(
+            f"{over} of {count} sentences have more than {longest} tokens and are read in pieces "
+            "(preparation.longest)"
+        )
+    cut_here = not (experiment.data.validation and experiment.data.test)
+    if sequences.groups is not None and experiment.split.by in ("auto", "group") and cut_here:
+        documents = len(np.unique(sequences.groups))
+        notes.append(f"the sentences of each of {documents} documents stay in one part (split.by)")
+    return (
+        replace(experiment, training=training)
+        .having("preparation", longest=longest)
+        .having("network", bidirectional=True),
+        notes,
+    )
+
+
+def _refuse(experiment: Experiment) -> None:
+    """What has no place here is not passed over in silence."""
+    data, task, training = experiment.data, experiment.task, experiment.training
+    given = {
+        "forecast": {
+            "data.static": data.static,
+            "task.horizon": task.horizon,
+            "task.lookback": task.lookback,
+            "task.season": task.season,
+            "task.floor": task.floor != "none",
+        },
+        "classify": {
+            "task.window": task.window,
+            "task.stride": task.stride,
+            "task.blend": task.blend != "none",
+            "data.triads": data.triads,
+            "data.separator": data.separator,
+            "training.rotation": training.rotation,
+            "training.class_weight": training.class_weight != "none",
+        },
+        "texts": {
+            "preparation.tokens": experiment.preparation.tokens != "auto",
+            "preparation.overlong": experiment.preparation.overlong != "begin",
+        },
+    }
+    for owner, keys in given.items():
+        for name, value in keys.items():
+            if value:
+                raise ConfigError(f"{name} is for {owner}; tag has no place for it.")
+    if training.loss != "auto":
+        raise ConfigError("tag minimises cross entropy; leave training.loss at auto.")
+
+
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+    """Whole sentences at random; whole documents where the file tells them apart."""
+    return split_by_sequence(sequences, experiment.split, test=test)
+
+
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+    """Tags, words and characters of the training part, the most frequent first."""
+    settings = experiment.preparation
+    counts = Counter(word for k in range(len(train)) for word in tokens_of(train, TOKEN, k))
+    classes = sorted({tag for k in range(len(train)) for tag in tokens_of(train, TAG, k)})
+    if len(classes) < 2:
+        raise DataError(
+            f"{train.source}: every token of the training part has the tag '{classes[0]}'. "
+            "Tagging needs at least two tags."
+        )
+    words: Counter[str] = Counter()
+    for word, count in counts.items():
+        words[word.lower() if settings.lowercase else word] += count
+    most = settings.vocabulary or MOST_WORDS
+    known = [word for word, count in words.most_common(most) if count >= settings.rarest]
+    letters = Counter(letter for word in counts for letter in word)
+    spelled = experiment.network.characters > 0
+    symbols = {
+        TOKEN: tuple(word for word, _ in counts.most_common()),
+        "word": tuple(known),
+        "character": tuple(letter for letter, _ in letters.most_common()) if spelled else (),
+    }
+    nothing = np.zeros((1, 0))
+    return Preparation(
+        task="tag",
+        columns=(TOKEN,),
+        used=(),
+        scale=Scale("none", "all", (), nothing, nothing),
+        classes=tuple(classes),
+        padded=True,
+        kind="tokens",
+        symbols=symbols,
+        longest=settings.longest,
+    ), []
+
+
+def examples(
+    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
+) -> Examples:
+    """Sentences as positions of words, and the letters of the distinct words of a batch.
+
+    Inputs are `words` [batch, length], and where words are spelled `characters` [distinct, LETTERS]
+    and `places` [batch, length], where each word stands among those.
+    """
+    _refuse_other_kinds(sequences)
+    pieces = in_pieces(sequences, preparation.longest)
+    word_of = _words(pieces, preparation)
+    letters_of = _letters(pieces.levels[TOKEN], preparation.symbols["character"])
+    chance = np.zeros(len(word_of))
+    if role == "train":
+        chance = _chances(pieces, experiment.training.word_dropout)
+    # Not the numbers that deal the batches, which come from the same seed.
+    random = np.random.default_rng((experiment.training.seed, 1))
+    wanted = None if TAG not in pieces.columns else _tags(pieces, preparation)
+    if role in ("validation", "test") and wanted is not None:
+        _tell_of_unknown_tags(pieces, preparation, role)
+
+    def inputs(which: Array, length: int) -> dict[str, Array]:
+        values, real = gather(pieces, which, length)
+        codes = values[..., 0]  # [chosen, length]
+        words = word_of[codes]
+        if role == "train":
+            words[random.random(codes.shape) < chance[codes]] = UNKNOWN
+        if real is not None:
+            words[~real] = PAD
+        if letters_of is None:
+            return {"words": words}
+        distinct, places = np.unique(codes, return_inverse=True)
+        spelled = np.full((_rung(len(distinct)), LETTERS), PAD, dtype=np.int32)
+        spelled[:, 0] = UNKNOWN  # a row without any letter would be nothing but padding
+        spelled[: len(distinct)] = letters_of[distinct]
+        places = places.reshape(codes.shape).astype(np.int32)
+        return {"words": words, "places": places, "characters": spelled}
+
+    def targets(which: Array, length: int) -> Array:
+        assert wanted is not None
+        positions = pieces.starts[which][:, None] + np.arange(length)
+        real = positions < pieces.stops[which][:, None]
+        return np.where(real, wanted[np.where(real, positions, 0)], NO_TAG).astype(np.int32)
+
+    return Examples(pieces, pieces.lengths, inputs, targets)
+
+
+def _refuse_other_kinds(sequences: Sequences) -> None:
+    if sequences.kind != "tokens":
+        raise DataError(
+            f"{sequences.source} holds {sequences.kind}; tag reads tokens: CoNLL columns, CoNLL-U, "
+            "seq.in with seq.out, or lists of tokens."
+        )
+
+
+def in_pieces(sequences: Sequences, longest: int) -> Sequences:
+    """Sentences of more than `longest` tokens as pieces of at most so many, in their order."""
+    counts = np.maximum(1, -(-sequences.lengths // longest))
+    which = np.repeat(np.arange(len(sequences)), counts)
+    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pieces = sequences.chosen(which)
+    starts = pieces.starts + number * longest
+    return pieces.between(starts, np.minimum(starts + longest, pieces.stops))
+
+
+def _rung(count: int) -> int:
+    """Words that are spelled in a batch of `count`: few different sizes, for each is compiled."""
+    size = DISTINCT
+    while size < count:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size
+
+
+def _words(sequences: Sequences, preparation: Preparation) -> Array:
+    """The position of each distinct token's word, [levels] int32."""
+    known = {word: place for place, word in enumerate(preparation.symbols["word"], SYMBOLS)}
+    return np.array(
+        [
+            known.get(token) or known.get(token.lower(), UNKNOWN)
+            for token in sequences.levels[TOKEN]
+        ],
+        dtype=np.int32,
+    )
+
+
+def _letters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | None:
+    """The positions of each distinct token's letters, [levels, LETTERS]; None: not spelled."""
+    if not characters:
+        return None
+    known = {letter: place for place, letter in enumerate(characters, SYMBOLS)}
+    found = np.full((len(tokens), LETTERS), PAD, dtype=np.int32)
+    for row, token in zip(found, tokens, strict=True):
+        half = LETTERS // 2
+        kept = token if len(token) <= LETTERS else token[:half] + token[-half:]
+        row[: len(kept)] = [known.get(letter, UNKNOWN) for letter in kept]
+    return found
+
+
+def _chances(sequences: Sequences, dropout: float) -> Array:
+    """How often each distinct token is read as unknown while training, [levels].
+
+    Kiperwasser & Goldberg 2016: a word that occurs n times with the chance a / (a + n). So the
+    network learns what to make of words that it does not know, from those that it hardly knows.
+    """
+    counts = np.zeros(len(sequences.levels[TOKEN]))
+    for sentence in sequences:
+        np.add.at(counts, sentence[:, 0], 1)
+    return dropout / (dropout + np.maximum(counts, 1))
+
+
+def _tags(sequences: Sequences, preparation: Preparation) -> Array:
+    """The position of every token's tag in all the values, [all steps]; `classes` if not known."""
+    known = {tag: place for place, tag in enumerate(preparation.classes)}
+    of_level = np.array([known.get(tag, len(known)) for tag in sequences.levels[TAG]])
+    found: Array = of_level[sequences.values[:, sequences.columns.index(TAG)]]
+    return found
+
+
+def _tell_of_unknown_tags(sequences: Sequences, preparation: Preparation, role: str) -> None:
+    """A tag that training did not know cannot be answered: it is judged as a mistake, and said."""
+    tags = truth_of(sequences)
+    strange = Counter(tag for part in tags for tag in part if tag not in preparation.classes)
+    if strange:
+        names = ", ".join(f"'{name}'" for name in list(strange)[:5])
+        log.info(
+            "%d tokens of the %s part have tags that training does not know (%s): they count as "
+            "mistakes.",
+            *(strange.total(), role, names),
+        )
+
+
+def _sentences(some: Examples) -> Sequences:
+    """The sentences as the file has them: pieces of one are put together again."""
+    pieces = some.of
+    assert isinstance(pieces, Sequences)
+    first = np.flatnonzero(np.diff(pieces.first, prepend=-1))
+    last = np.append(first[1:], len(pieces)) - 1
+    return pieces.chosen(first).between(pieces.starts[first], pieces.stops[last])
+
+
+def truth_of(sequences: Sequences) -> list[list[str]]:
+    """The tags of each sentence, as the file has them."""
+    return [tokens_of(sequences, TAG, k) for k in range(len(sequences))]
+
+
+def _flat(sequences: Sequences, flat: Array) -> Array:
+    """Of something about all steps of the values, what belongs to these sentences, end to end."""
+    return np.concatenate(
+        [flat[a:b] for a, b in zip(sequences.starts, sequences.stops, strict=True)]
+    )
+
+
+def _actual(some: Examples, preparation: Preparation) -> Array:
+    """The position of the true tag of each token, [tokens]; `classes` if training knew none."""
+    sentences = _sentences(some)
+    return _flat(sentences, _tags(sentences, preparation))
+
+
+def _split(sequences: Sequences, flat: Any) -> list[list[Any]]:
+    """What is known of all tokens, sentence by sentence."""
+    ends = np.cumsum(sequences.lengths)
+    listed = flat.tolist()
+    return [listed[b - n : b] for b, n in zip(ends, sequences.lengths, strict=True)]
+
+
+def _told(given: Array, some: Examples, preparation: Preparation) -> list[list[str]]:
+    """The tags answered, sentence by sentence."""
+    return _split(_sentences(some), np.array(preparation.classes)[given.argmax(axis=1)])
+
+
+def shapes(some: Examples, preparation: Preparation) -> Shapes:
+    """Words, and where words are spelled their letters, in; a logit for each tag of each word out."""
+    characters = len(preparation.symbols["character"])
+    spelled = {"places": (None,), "characters": (LETTERS,)} if characters else {}
+    return Shapes(
+        inputs={"words": (None,), **spelled},
+        output=(len(preparation.classes),),
+        vocabulary=len(preparation.symbols["word"]) + SYMBOLS,
+        characters=characters + SYMBOLS if characters else 0,
+    )
+
+
+def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+    """The temperature that makes the tags of the validation part most likely (Guo et al. 2017)."""
+    labels = _actual(some, preparation)
+    known = labels < len(preparation.classes)
+    logits, labels = outputs[known].astype(np.float64), labels[known]
+
+    def surprise(log_temperature: float) -> float:
+        chances = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-chances[np.arange(len(labels)), labels].mean())
+
+    if (logits.argmax(axis=1) == labels).all():
+        return preparation  # without a mistake any sharpening looks good, without end
+    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
+    return replace(preparation, temperature=float(np.exp(best.x)))
+
+
+def answer(
+    outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
+) -> Array:
+    """Calibrated probabilities, [tokens, tags]."""
+    found: Array = softmax(outputs.astype(np.float64) / preparation.temperature, axis=1)
+    return found
+
+
+def fit_baselines(
+    train: Examples, _valid: Examples | None, preparation: Preparation
+) -> dict[str, Any]:
+    """The most frequent tag of each token as training spells it, and of all tokens together."""
+    sentences, labels = _sentences(train), _actual(train, preparation)
+    codes = _flat(sentences, sentences.values[:, 0])
+    place = {token: k for k, token in enumerate(preparation.symbols[TOKEN])}
+    of_level = np.array([place.get(token, 0) for token in sentences.levels[TOKEN]])
+    table = np.zeros((len(place), len(preparation.classes)), dtype=np.int64)
+    np.add.at(table, (of_level[codes], labels), 1)
+    return {
+        "overall": int(table.sum(axis=0).argmax()),
+        "tokens": table.argmax(axis=1).tolist(),  # in the order of preparation.symbols
+    }
+
+
+def make_baselines(
+    state: Mapping[str, Any], preparation: Preparation, _train: Examples | None
+) -> list[Baseline]:
+    """The most frequent tag of each token; of one that training did not know, that of all."""
+    tag_of = dict(zip(preparation.symbols[TOKEN], state["tokens"], strict=True))
+
+    def most_frequent(some: Examples) -> Array:
+        sentences = _sentences(some)
+        of_level = np.array(
+            [tag_of.get(token, state["overall"]) for token in sentences.levels[TOKEN]]
+        )
+        chosen = of_level[_flat(sentences, sentences.values[:, 0])]
+        return np.eye(len(preparation.classes), dtype=np.float32)[chosen]
+
+    return [Baseline(BASELINE, most_frequent)]
+
+
+BASELINE = "most frequent tag of the word"
+
+
+def _new(some: Examples, preparation: Preparation) -> Array:
+    """Which tokens training never met in this spelling, [tokens] bool."""
+    sentences, known = _sentences(some), set(preparation.symbols[TOKEN])
+    of_level = np.array([token not in known for token in sentences.levels[TOKEN]])
+    return _flat(sentences, of_level[sentences.values[:, 0]])
+
+
+def watched(given: Array, some: Examples, preparation: Preparation) -> float:
+    """Share of the tokens with the right tag: what Keras reports in training."""
+    return float((given.argmax(axis=1) == _actual(some, preparation)).mean())
+
+
+def score(
+    given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
+) -> dict[str, float]:
+    """Span F1 where tags mark spans, accuracy, that of new words, macro F1 and whole sentences."""
+    actual, chosen = _actual(some, preparation), given.argmax(axis=1)
+    right, new = chosen == actual, _new(some, preparation)
+    whole = np.array([all(one) for one in _split(_sentences(some), right)])
+    found = {}
+    if spans.mark_spans(preparation.classes):
+        sums = spans.counts(truth_of(_sentences(some)), _told(given, some, preparation))
+        found["span_f1"] = float(spans.f1(sums.sum(axis=0)))
+    return found | {
+        "accuracy": float(right.mean()),
+        "accuracy_new": float(right[new].mean()) if new.any() else float("nan"),
+        "f1_macro": metrics.f1_macro(actual, chosen),
+        "sentences": float(whole.mean()),
+    }
+
+
+def measures(some: Examples, preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+    """Span F1 where tags mark spans, and accuracy; a document, else a sentence, is a cluster."""
+    sentences, actual = _sentences(some), _actual(some, preparation)
+    whole = sentences.groups if sentences.groups is not None else sentences.first
+    _, clusters = np.unique(whole, return_inverse=True)
+
+    def right(given: Array) -> Array:
+        hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
+        return hits
+
+    accuracy = mean_measure(
+        "accuracy", right, np.repeat(clusters, sentences.lengths), higher=True
+    )
+    if not spans.mark_spans(preparation.classes):
+        return [accuracy]
+    truth = truth_of(sentences)
+    span_f1 = Measure(
+        "span_f1",
+        lambda given: spans.counts(truth, _told(given, some, preparation)),
+        spans.f1,
+        clusters,
+        higher_is_better=True,
+    )
+    return [span_f1, accuracy]
+
+
+def details(
+    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+) -> dict[str, Any]:
+    """Confusions, scores by tag and by span, new words, lengths and the worst sentences."""
+    given, classes = answers[NETWORK], list(preparation.classes)
+    actual, chosen = _actual(some, preparation), given.argmax(axis=1)
+    known = actual < len(classes)
+    matrix = metrics.confusion(actual[known], chosen[known], len(classes))
+    hits = np.diag(matrix).astype(float)
+    told, there = matrix.sum(axis=0), matrix.sum(axis=1)
+    found: dict[str, Any] = {
+        "classes": classes,
+        "confusion": matrix.tolist(),
+        "by_class": {
+            name: {
+                "precision": hits[k] / max(1, told[k]),
+                "recall": hits[k] / max(1, there[k]),
+                "f1": 2 * hits[k] / max(1, told[k] + there[k]),
+                "support": int(there[k]),
+            }
+            for k, name in enumerate(classes)
+            if there[k] or told[k]
+        },
+        "seen": _by_seen(answers, some, preparation),
+        "lengths": _by_length(answers, some, preparation),
+        "temperature": preparation.temperature,
+        "sentences": _worst(given, some, preparation, experiment.report.examples),
+    }
+    if spans.mark_spans(classes):
+        truth = truth_of(_sentences(some))
+        found["by_span"] = spans.by_type(truth, _told(given, some, preparation))
+    return found
+
+
+def _by_seen(
+    answers: Mapping[str, Array], some: Examples, preparation: Preparation
+) -> list[dict[str, Any]]:
+    """Accuracy of every answer on words that training met in this spelling, and on others."""
+    actual, new = _actual(some, preparation), _new(some, preparation)
+    rows = []
+    for words, which in (("seen", ~new), ("new", new)):
+        accuracy = {
+            name: float((given[which].argmax(axis=1) == actual[which]).mean())
+            for name, given in answers.items()
+            if which.any()
+        }
+        rows.append({"words": words, "tokens": int(which.sum()), "accuracy": accuracy})
+    return rows
+
+
+def _by_length(
+    answers: Mapping[str, Array], some: Examples, preparation: Preparation
+) -> list[dict[str, Any]]:
+    """Share of wrong tokens in sentences of like length."""
+    actual, lengths = _actual(some, preparation), _sentences(some).lengths
+    bins = np.searchsorted(LENGTHS, lengths, side="right") - 1
+    rows = []
+    for k, least in enumerate(LENGTHS):
+        tokens = np.repeat(bins == k, lengths)
+        if tokens.any():
+            wrong = {
+                name: float((given[tokens].argmax(axis=1) != actual[tokens]).mean())
+                for name, given in answers.items()
+            }
+            most = LENGTHS[k + 1] - 1 if k + 1 < len(LENGTHS) else None
+            count = int((bins == k).sum())
+            rows.append({"from": least, "to": most, "sentences": count, "wrong": wrong})
+    return rows
+
+
+def _worst(
+    given: Array, some: Examples, preparation: Preparation, count: int
+) -> list[dict[str, Any]]:
+    """The sentences whose true tags surprise the network most, of those with mistakes."""
+    sentences, actual = _sentences(some), _actual(some, preparation)
+    chance = np.where(
+        actual < given.shape[1],
+        given[np.arange(len(given)), np.minimum(actual, given.shape[1] - 1)],
+        0.0,
+    )
+    wrong = given.argmax(axis=1) != actual
+    surprise = np.where(wrong, -np.log(np.maximum(chance, 1e-6)), 0.0)
+    by_sentence = np.add.reduceat(surprise, np.cumsum(sentences.lengths) - sentences.lengths)
+    worst = [k for k in np.argsort(-by_sentence, kind="stable")[:count] if by_sentence[k] > 0]
+    told = _told(given, some, preparation)
+    sure = _split(sentences, given.max(axis=1))
+    return [
+        {
+            "id": str(sentences.ids[k]),
+            "tokens": tokens_of(sentences, TOKEN, k),
+            "truth": tokens_of(sentences, TAG, k),
+            "answer": told[k],
+            "probability": sure[k],
+        }
+        for k in worst
+    ]
+
+
+def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
+    """A row a token: id of the sentence, position from 1, token, tag, its probability, the truth."""
+    pieces = some.of
+    assert isinstance(pieces, Sequences)
+    tags = np.array(preparation.classes)[given.argmax(axis=1)]
+    told, sure = _split(pieces, tags), _split(pieces, given.max(axis=1))
+    chosen = pieces.chosen(which)
+    offsets = chosen.starts - chosen.first
+    columns: dict[str, Any] = {
+        "id": np.repeat(chosen.ids.astype(str), chosen.lengths),
+        "position": np.concatenate(
+            [offset + np.arange(1, n + 1) for offset, n in zip(offsets, chosen.lengths, strict=True)]
+        ),
+        "token": [one for k in range(len(chosen)) for one in tokens_of(chosen, TOKEN, k)],
+        "tag": [one for k in which for one in told[k]],
+        "probability": [one for k in which for one in sure[k]],
+    }
+    if TAG in chosen.columns:
+        columns["truth"] = [one for part in truth_of(chosen) for one in part]
+    return pl.DataFrame(columns)
+
+
+def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+    """New sentences are answered as they are; their tags, if any, are carried along."""
+    return sequences
+
+
+TASK = Task(
+    name="tag",
+    settle=settle,
+    split=split,
+    prepare=prepare,
+    examples=examples,
+    shapes=shapes,
+    calibrate=calibrate,
+    answer=answer,
+    fit_baselines=fit_baselines,
+    baselines=make_baselines,
+    watched=watched,
+    watched_name="accuracy",
+    watched_higher=True,
+    metrics=score,
+    measures=measures,
+    details=details,
+    table=table,
+    ahead=ahead,
+)
