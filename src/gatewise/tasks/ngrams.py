@@ -1,0 +1,141 @@
+"""Interpolated modified Kneser-Ney n-grams: what counting alone knows of the next token.
+
+Chen & Goodman 1998, "An empirical study of smoothing techniques for language modeling", section
+4.1.1. Every n-gram is a place in a sorted table, so that fitting and asking are a few sorts and
+look-ups of whole arrays.
+"""
+
+import base64
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatewise.data.sequences import Array
+
+MOST = 3_000_000  # tokens that are counted, the last of the training part: memory stays bounded
+USUAL = (0.5, 1.0, 1.5)  # discounts where too few n-grams occur once to four times to tell them
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is known of the n-grams of one length n.
+
+    An n-gram is its context, a place among the (n-1)-grams, and its last token; of single tokens
+    the place is the token itself.
+    """
+
+    keys: Array  # [n-grams] int64, ascending: context * vocabulary + last token
+    shares: Array  # [n-grams] what the counts alone say, discounted
+    left: Array  # [contexts] the probability that is left to shorter contexts
+
+
+@dataclass(frozen=True)
+class KneserNey:
+    """P(token | the tokens before it)."""
+
+    vocabulary: int
+    start: int  # the token that is taken to stand before a text
+    base: Array  # [vocabulary] P(token)
+    orders: tuple[Order, ...]  # of 2, 3, ... tokens
+
+    def nats(self, tokens: Array) -> Array:
+        """-log P of each token of a text after those before it, [tokens] float64."""
+        text = _with_start(tokens, self.start, len(self.orders))
+        chance = self.base[text]
+        places = text.astype(np.int64)  # of the n-gram that ends at each token; -1: never met
+        for order in self.orders:
+            contexts = np.concatenate([[-1], places[:-1]])
+            met = contexts >= 0
+            keys = contexts * self.vocabulary + text
+            found = np.searchsorted(order.keys, keys).clip(0, len(order.keys) - 1)
+            known = met & (order.keys[found] == keys)
+            share = np.where(known, order.shares[found], 0.0)
+            left = np.where(met, order.left[contexts], 1.0)
+            chance = share + left * chance
+            places = np.where(known, found, -1)
+        nats: Array = -np.log(chance[len(self.orders) :])
+        return nats
+
+
+def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
+    """Count a text, [tokens] int.
+
+    >>> model = fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
+    >>> float(np.exp(-model.nats(np.array([1, 1]))).sum().round(6))
+    1.25
+    """
+    text = _with_start(tokens, start, order - 1)
+    places = text
+    tables = []  # of each length: keys, counts, and the places without the first token
+    for _ in range(2, order + 1):
+        shorter, places = places[1:], places[:-1] * vocabulary + text[-len(places) + 1 :]
+        keys, first, places, counts = np.unique(
+            places, return_index=True, return_inverse=True, return_counts=True
+        )
+        tables.append((keys, counts, shorter[first]))
+    orders: list[Order] = []
+    counts = tables[-1][1] if tables else np.bincount(text, minlength=vocabulary)
+    for number in range(len(tables) - 1, -1, -1):
+        keys, _, tails = tables[number]
+        seen = len(tables[number - 1][0]) if number else vocabulary
+        orders.insert(0, _order(keys, counts, seen, vocabulary))
+        # A shorter n-gram counts as often as there are different tokens before it.
+        counts = np.bincount(tails, minlength=seen)
+    shares, left = _discounted(counts, np.zeros(vocabulary, dtype=np.int64), 1)
+    return KneserNey(vocabulary, start, shares + left[0] / vocabulary, tuple(orders))
+
+
+def _with_start(tokens: Array, start: int, before: int) -> Array:
+    return np.concatenate([np.full(before, start), tokens]).astype(np.int64)
+
+
+def _order(keys: Array, counts: Array, contexts: int, vocabulary: int) -> Order:
+    shares, left = _discounted(counts, keys // vocabulary, contexts)
+    return Order(keys, shares, left)
+
+
+def _discounted(counts: Array, contexts: Array, number: int) -> tuple[Array, Array]:
+    """The share of each n-gram in its context, and what each of `number` contexts has left."""
+    discounts = np.array([0.0, *discounts_of(counts)])
+    taken = discounts[np.minimum(counts, 3)]
+    totals = np.bincount(contexts, counts, minlength=number)
+    some = np.maximum(totals, 1)
+    left = np.bincount(contexts, taken, minlength=number) / some
+    return (counts - taken) / some[contexts], np.where(totals > 0, left, 1.0)
+
+
+def discounts_of(counts: Array) -> tuple[float, float, float]:
+    """What is taken from counts of one, two, and three or more (Chen & Goodman 1998, eq. 26)."""
+    n1, n2, n3, n4 = (int((counts == one).sum()) for one in (1, 2, 3, 4))
+    if not (n1 and n2 and n3 and n4):
+        return USUAL
+    y = n1 / (n1 + 2 * n2)
+    found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
+    sound = all(0 < one <= most for most, one in enumerate(found, 1))
+    return found if sound else USUAL
+
+
+def unigram(tokens: Array, vocabulary: int) -> Array:
+    """P(token) by counting, each token of the vocabulary once more than it came: [vocabulary]."""
+    counts = np.bincount(tokens, minlength=vocabulary) + 1.0
+    chances: Array = counts / counts.sum()
+    return chances
+
+
+def packed(tokens: Array, vocabulary: int) -> dict[str, Any]:
+    """The tokens that are counted, as JSON holds them.
+
+    From them the tables are made again in a moment; the tables themselves are ten times as large.
+    """
+    kept = tokens[-MOST:].astype("<u2" if vocabulary <= 1 << 16 else "<u4")
+    content = base64.b64encode(zlib.compress(kept.tobytes(), 6)).decode("ascii")
+    return {"bytes": kept.dtype.itemsize, "tokens": content}
+
+
+def unpacked(state: Mapping[str, Any]) -> Array:
+    """What `packed` kept, [tokens] int64."""
+    content = zlib.decompress(base64.b64decode(state["tokens"]))
+    return np.frombuffer(content, f"<u{state['bytes']}").astype(np.int64)
