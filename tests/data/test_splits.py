@@ -335,3 +335,43 @@ def test_many_groups_are_dealt_out_quickly():
     groups = random.integers(0, 5000, 50_000).astype(str)
     _, _, test = by_sequence(labelled(labels, groups), rare_labels="train")
     assert len(test) == pytest.approx(10_000, abs=100)
+
+
+def named(*ids, **known):
+    return from_arrays(
+        [np.array([k]) for k in range(len(ids))], ids=np.array(ids), source="walks.csv", **known
+    )
+
+
+def test_an_expression_on_ids_is_the_test_part():
+    ids = [f"{word}_{take}.wav" for word in ("no", "yes") for take in range(10)]
+    labels = np.array([name.split("_")[0] for name in ids])
+    settings = SplitSettings(test_ids=r"_[0-4]\.wav$", validation=2)
+    parts = split_by_sequence(named(*ids, labels=labels), settings, test=True)
+    assert set(parts.test.ids) == {name for name in ids if name[-5] in "01234"}
+    assert sorted(parts.validation.labels) == ["no", "yes"]
+    everything = [*parts.train.ids, *parts.validation.ids, *parts.test.ids]
+    assert sorted(everything) == sorted(ids)
+
+
+def test_an_expression_keeps_groups_together_in_what_is_left():
+    ids = [f"{who}{take}" for who in "abcd" for take in range(5)]
+    groups = np.array([name[0] for name in ids])
+    settings = SplitSettings(test_ids="^a", validation=5)
+    parts = split_by_sequence(named(*ids, groups=groups), settings, test=True)
+    assert set(parts.test.groups) == {"a"}
+    assert not set(parts.validation.groups) & set(parts.train.groups)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [("(", "no regular expression"), ("xyz", "found in no id"), (".", "found in every id")],
+)
+def test_an_expression_that_parts_nothing_is_refused(expression, said):
+    with pytest.raises(ConfigError, match=said):
+        split_by_sequence(named("a", "b"), SplitSettings(test_ids=expression), test=True)
+
+
+def test_an_expression_and_a_file_cannot_both_be_the_test_part():
+    with pytest.raises(ConfigError, match="both say what the test part is"):
+        split_by_sequence(named("a", "b"), SplitSettings(test_ids="a"), test=False)

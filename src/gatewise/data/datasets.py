@@ -82,6 +82,66 @@ _ALL = (
         source="https://doi.org/10.24432/C50P49",
         licence="CC BY 4.0",
     ),
+    Dataset(
+        name="ewt-sample",
+        title="Part of speech of each word of English web texts",
+        file="ewt-sample.conllu.gz",
+        settings={"task": {"name": "tag"}},
+        size="614 sentences of 70 documents, 9,894 words, 17 tags",
+        source="https://github.com/UniversalDependencies/UD_English-EWT",
+        licence="CC BY-SA 4.0",
+    ),
+    Dataset(
+        name="shakespeare",
+        title="The beginning of a run of Shakespeare's plays, to be continued",
+        file="shakespeare.txt.gz",
+        settings={
+            "task": {"name": "language"},
+            "preparation": {"tokens": "characters"},
+        },
+        size="1 text, 200,376 characters in 7,563 lines",
+        source="https://github.com/karpathy/char-rnn",
+        licence="public domain",
+    ),
+    Dataset(
+        name="numbers",
+        title="Numbers in German words and in English words",
+        file="numbers.tsv.gz",
+        settings={
+            "data": {"text": ["german"], "label": "english"},
+            "task": {"name": "translate"},
+            "preparation": {"vocabulary": 400},
+        },
+        size="3,897 pairs of texts, 0 to 999,997",
+        source="gatewise itself; the program stands in shipped/LICENSES.md",
+        licence="Apache-2.0",
+    ),
+    Dataset(
+        name="spoken-digits",
+        title="Which of three digits is said",
+        file="spoken-digits.zip",
+        settings={
+            "data": {"pattern": "{label}_{speaker}_{take}"},
+            "split": {"test_ids": r"_[01]\.flac$"},
+            "task": {"name": "classify"},
+        },
+        size="90 recordings of zero, one or two at 8,000 Hz by 3 speakers, 35 seconds in all",
+        source="https://github.com/Jakobovski/free-spoken-digit-dataset",
+        licence="CC BY-SA 4.0",
+    ),
+    Dataset(
+        name="spoken-words",
+        title="What is said, letter by letter: the recordings of spoken-digits",
+        file="spoken-digits.zip",
+        settings={
+            "data": {"pattern": "{label}_{speaker}_{take}"},
+            "split": {"test_ids": r"_[01]\.flac$"},
+            "task": {"name": "transcribe"},
+        },
+        size="90 recordings of zero, one or two at 8,000 Hz by 3 speakers, 35 seconds in all",
+        source="https://github.com/Jakobovski/free-spoken-digit-dataset",
+        licence="CC BY-SA 4.0",
+    ),
 )
 
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
@@ -91,7 +151,7 @@ def datasets() -> dict[str, Dataset]:
     """The data sets that ship with gatewise, by name.
 
     >>> list(datasets())
-    ['nyc-taxi', 'seattle-weather', 'japanese-vowels', 'digits']
+    ['nyc-taxi', 'seattle-weather', 'japanese-vowels', 'digits', 'ewt-sample', 'shakespeare', 'numbers', 'spoken-digits', 'spoken-words']
     """
     return dict(DATASETS)
 

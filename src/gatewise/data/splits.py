@@ -3,7 +3,8 @@
 Nothing is copied: a part is the same arrays with other bounds.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,13 +68,17 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
     """Whole sequences to each part: groups kept together, labels in the same proportions.
 
     Each label is in every part, if need be in more sequences than were asked for. `test=False`
-    leaves the test part out, for data whose test part comes from a file of its own.
+    leaves the test part out, for data whose test part comes from a file of its own. Where
+    `settings.test_ids` is given, the sequences whose ids it is found in are the test part, whatever
+    their labels and groups, and the rest is divided as above.
 
     Raises:
         ConfigError: the split asks for groups or labels that the data does not have, or for more
             sequences than there are.
         DataError: there are too few sequences of a label, or too few groups, for every part.
     """
+    if settings.test_ids:
+        return _split_by_ids(sequences, settings, test=test)
     labels, groups = _strata(sequences, settings)
     train_size, validation_size, test_size = _sizes(settings, len(sequences), test=test)
     parts = 1 + (test_size > 0) + (validation_size > 0)
@@ -98,6 +103,30 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
         validation=sequences.chosen(np.sort(held[1])) if len(held[1]) else None,
         test=sequences.chosen(np.sort(held[0])) if len(held[0]) else None,
     )
+
+
+def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Parts:
+    """The test part by its ids, the others to train and validate."""
+    if not test:
+        raise ConfigError(
+            "split.test_ids and data.test both say what the test part is. Keep one of them."
+        )
+    try:
+        expression = re.compile(settings.test_ids)
+    except re.error as error:
+        raise ConfigError(
+            f"split.test_ids is no regular expression: {error}. Received: {settings.test_ids!r}."
+        ) from None
+    held = np.array([bool(expression.search(str(name))) for name in sequences.ids], dtype=bool)
+    if held.all() or not held.any():
+        which = "every" if held.all() else "no"
+        raise ConfigError(
+            f"split.test_ids = {settings.test_ids!r} is found in {which} id of {sequences.source}, "
+            f"such as '{sequences.ids[0]}'. It must be found in those of the test part alone."
+        )
+    rest = sequences.chosen(np.flatnonzero(~held))
+    parts = split_by_sequence(rest, replace(settings, test_ids=""), test=False)
+    return replace(parts, test=sequences.chosen(np.flatnonzero(held)))
 
 
 def told_of_rare(sequences: Sequences, parts: Parts, settings: SplitSettings) -> list[str]:
