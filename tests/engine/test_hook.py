@@ -373,6 +373,21 @@ def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
     assert "Its mask has the shape (1, 6)" in caplog.text
 
 
+def test_what_keras_is_faster_at_is_left_to_it(caplog):
+    """Few steps, and few units with many rows; unless the kernels are asked for by name."""
+    small = [(layers.LSTM(32), (2, 3, 4)), (layers.LSTM(4), (64, 5, 3))]
+    small += [(layers.Bidirectional(layers.LSTM(8)), (63, 1, 2))]
+    for layer, shape in small:
+        before = dict(hook.calls)
+        with gatewise.accelerated():
+            layer(jnp.ones(shape))
+        assert hook.calls["native"] == before["native"], shape
+        with gatewise.accelerated(engine="native"):
+            layer(jnp.ones(shape))
+        assert hook.calls["native"] > before["native"], shape
+    assert "Keras's own loop is faster" in caplog.text
+
+
 def test_keras_of_an_unknown_version_is_left_alone(monkeypatch):
     monkeypatch.setattr(keras, "__version__", "3.99.0")
     assert "Keras 3.99.0 is not known" in gatewise.why_not(LSTM())
@@ -414,10 +429,10 @@ import sys, gatewise
 gatewise.accelerate()
 assert "keras" not in sys.modules and "jax" not in sys.modules
 import keras
-keras.layers.LSTM(2)(keras.ops.ones((1, 3, 2)))
+keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
 assert gatewise.info()["calls"] == {"native": 1, "stock": 0}, gatewise.info()
 gatewise.accelerate(False)
-keras.layers.LSTM(2)(keras.ops.ones((1, 3, 2)))
+keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
 assert gatewise.info()["calls"]["native"] == 1
 """
     python(code=code)
