@@ -130,6 +130,13 @@ def guessed_label(
     return _taken(settings, notes, role="label", column=column)
 
 
+def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
+    """With the column of ids, where one is called so and no two rows share one."""
+    column = _id(table, settings)
+    distinct = column and _distinct(table, [column])
+    return _taken(settings, notes, role="id", column=column if distinct else "")
+
+
 def _guess_names(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, task: str
 ) -> DataSettings:

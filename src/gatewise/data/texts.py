@@ -123,6 +123,8 @@ def from_table(
     settings = replace(settings, text=chosen)
     if purpose == "train" and not settings.label:
         settings = columns.guessed_label(table, settings, notes, task="classify")
+    if purpose == "train" and not settings.id:
+        settings = columns.guessed_id(table, settings, notes)
     columns.demand(table, settings, purpose)
     wanted = [one for one in columns.named(settings) if one in table.columns]
     frame = pl.concat(list(table.batches(wanted)))
@@ -145,15 +147,19 @@ def from_table(
     if not any(texts):
         raise DataError(f"{table.name}: the column {chosen[0]!r} holds no text in any row.")
     sequences = from_texts(texts, ids=ids, **known)
-    if purpose != "train":
-        return sequences, settings, notes
-    filled = np.flatnonzero(sequences.lengths > 0)
-    if len(filled) < len(sequences):
-        first = int(np.flatnonzero(sequences.lengths == 0)[0])
-        count = len(sequences) - len(filled)
-        told = "1 row without text is" if count == 1 else f"{count} rows without text are"
-        notes.append(f"{told} left out, the first of them {table.at(first)}")
-    return sequences.chosen(filled), settings, notes
+    if purpose == "train":
+        sequences = _without_empty(sequences, table, notes)
+    return sequences, settings, notes
+
+
+def _without_empty(sequences: Sequences, table: Table, notes: list[str]) -> Sequences:
+    """There is nothing to learn from a row without text; one that is to be answered stays."""
+    empty = np.flatnonzero(sequences.lengths == 0)
+    if not len(empty):
+        return sequences
+    told = "1 row without text is" if len(empty) == 1 else f"{len(empty)} rows without text are"
+    notes.append(f"{told} left out, the first of them {table.at(int(empty[0]))}")
+    return sequences.chosen(np.flatnonzero(sequences.lengths > 0))
 
 
 def of_list(source: Iterable[Any], labels: Any, name: str) -> Sequences:

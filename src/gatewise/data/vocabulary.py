@@ -46,6 +46,11 @@ class Vocabulary:
         found = _opened(self.text).encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(one.ids, dtype=np.int32) for one in found]
 
+    def pieces(self, text: str) -> list[str]:
+        """What stands in the text at each of its tokens, as it was written."""
+        found = _opened(self.text).encode(text, add_special_tokens=False)
+        return [text[begin:end] for begin, end in found.offsets]
+
     def decode(self, positions: Iterable[int]) -> str:
         """The text of these tokens; special ones are left out, but for the unknown."""
         kept = [int(one) for one in positions if one == UNKNOWN or one >= len(SPECIAL)]
@@ -113,7 +118,7 @@ def fit_vocabulary(
         made.pre_tokenizer = {
             "words": splitters.Split(package.Regex(WORD), "removed", invert=True),
             "spaces": splitters.WhitespaceSplit(),
-            "characters": splitters.Split(package.Regex(r"(?s)."), "isolated"),
+            "characters": splitters.Split(package.Regex(r"[\s\S]"), "isolated"),
         }[kind]
         trainer = trainers.WordLevelTrainer(
             vocab_size=most, min_frequency=rarest, special_tokens=special, show_progress=False

@@ -23,7 +23,13 @@ def of_forecasts(experiment: Experiment, preparation: Preparation) -> Objective:
 
 
 def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:
-    """Cross entropy, and accuracy."""
+    """Cross entropy, and accuracy; with several labels, of each label by itself."""
+    if preparation.separator:
+        if experiment.training.loss != "auto":
+            raise ConfigError("training.loss is for one label a sequence; leave it at auto.")
+        smoothing = experiment.training.label_smoothing
+        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return loss, [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
     return classify_loss(experiment.training, len(preparation.classes)), ["accuracy"]
 
 

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
-from gatewise.networks.layers import convolve, dense, only, read, statistics
+from gatewise.networks.layers import convolve, dense, embed, only, read, statistics
 from gatewise.tasks.task import Shapes
 
 
@@ -23,11 +23,16 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         name: (None, *shape[1:]) if name == "steps" else shape
         for name, shape in shapes.inputs.items()
     }
-    inputs = {name: keras.Input(shape, name=name) for name, shape in wanted.items()}
+    inputs = {
+        name: keras.Input(shape, name=name, dtype="int32" if name == "tokens" else None)
+        for name, shape in wanted.items()
+    }
     if "past" in inputs:
         outputs = _forecast(inputs, shapes, settings)
+    elif "tokens" in inputs:
+        outputs = _classify(*embed(inputs["tokens"], shapes.vocabulary, settings), shapes, settings)
     else:
-        outputs = _classify(inputs["steps"], shapes, settings)
+        outputs = _classify(*_masked(inputs["steps"], shapes), shapes, settings)
     # One input is given as a plain array, as in the tutorials; several by name.
     given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     return keras.Model(given, outputs, name="stack")
@@ -44,16 +49,21 @@ def _refuse(shapes: Shapes, settings: NetworkSettings) -> None:
             raise ConfigError(f"network.{key} is for classify.")
 
 
-def _classify(steps: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
-    x, mask = steps, None
-    if shapes.padding is not None:
-        mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
-        x = only(steps, mask, 0.0)
+def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
+    """The steps with zeros for padding, and which of them are real; None: every one."""
+    if shapes.padding is None:
+        return steps, None
+    mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
+    return only(steps, mask, 0.0), mask
+
+
+def _classify(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
     beside = [statistics(x, mask)] if settings.statistics else []
     if settings.noise:
         x = layers.GaussianNoise(settings.noise)(x)
     x, mask = convolve(x, settings, mask)
-    x = read(x, settings, mask=mask)
+    # What a text says may stand anywhere in it.
+    x = read(x, settings, mask=mask, pooling="mean-max" if shapes.vocabulary else "last")
     x = dense(ops.concatenate([x, *beside], axis=-1) if beside else x, settings.dense, settings)
     return layers.Dense(shapes.output[0], name="logits")(x)
 

@@ -1,4 +1,8 @@
-"""classify: a label for each sequence, with probabilities that mean what they say."""
+"""classify: a label for each sequence, with probabilities that mean what they say.
+
+Sequences of numbers, texts and recordings go the same way; where `data.separator` is given, a
+sequence has any number of labels, and each label an answer of its own.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,17 +13,19 @@ import numpy as np
 import polars as pl
 from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 
 from gatewise.data.batches import PADDING, Examples, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.texts import text_of, texts_of
+from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.tasks import baselines, metrics
+from gatewise.tasks import baselines, metrics, several, sound, tfidf
 from gatewise.tasks.task import (
     LOGISTIC,
     NETWORK,
@@ -33,6 +39,8 @@ from gatewise.tasks.task import (
 
 log = logging.getLogger("gatewise")
 
+LONGEST_TEXT = 400  # tokens that are read of a text, where the settings do not say
+SHOWN_LETTERS = 600  # of a text
 SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
 LEAST = 1e-300  # a chance of less has no logarithm
 
@@ -50,14 +58,33 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         if value:
             raise ConfigError(f"{name} is for forecast; classify has no place for it.")
     _refuse_triads(experiment, sequences)
+    if sequences.kind == "text":
+        _refuse_for_texts(experiment)
+    if sequences.kind == "sound":
+        return sound.settle(experiment, sequences), []
+    sound.refuse_without_sound(experiment)
     training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
+    if sequences.kind == "text" and not training.epochs:
+        training = replace(training, epochs=int(np.clip(150_000 // (count + 1), 6, 40)))
     if not training.batch_size:
         size = int(np.clip(2 ** round(np.log2(count / 40 + 1)), 8, 64))
         training = replace(training, batch_size=size)
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
     return replace(experiment, training=training), []
+
+
+def _refuse_for_texts(experiment: Experiment) -> None:
+    """What says something of numbers only."""
+    given = {
+        "task.window": experiment.task.window,
+        "network.noise": experiment.network.noise,
+        "network.statistics": experiment.network.statistics,
+    }
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name} is for numbers; a text has no place for it.")
 
 
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
@@ -92,19 +119,21 @@ def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     """By group where the data names one, else with the labels in the same proportions."""
-    return split_by_sequence(sequences, experiment.split, test=test)
+    settings = experiment.split
+    if experiment.data.separator and settings.by == "auto" and sequences.groups is None:
+        settings = replace(settings, by="random")  # sets of labels are too many for proportions
+    return split_by_sequence(sequences, settings, test=test)
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
     """Classes, the columns that say anything, and their scale, fitted on the training part."""
     assert train.labels is not None
     settings = experiment.preparation
-    classes = np.unique(train.labels)
-    if len(classes) < 2:
-        raise DataError(
-            f"{train.source}: every training sequence has the label '{classes[0]}'. Classification "
-            "needs at least two labels."
-        )
+    classes = _classes(train, experiment.data.separator)
+    if train.kind == "text":
+        return _prepare_texts(train, classes, experiment)
+    if train.kind == "sound":
+        return _prepare_sound(train, classes, experiment), []
     texts = [name for name in train.columns if name in train.levels]
     if texts:
         raise DataError(
@@ -143,11 +172,100 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         columns=train.columns,
         used=used,
         scale=scale,
-        classes=tuple(classes.tolist()),
+        classes=classes,
+        separator=experiment.data.separator,
         blend=task.blend,
         window=task.window,
         stride=task.stride or task.window,
         padded=len(np.unique(pieces.lengths)) > 1,
+    ), notes
+
+
+def _classes(train: Sequences, separator: str) -> tuple[str, ...]:
+    """The labels of the training part, in alphabetical order."""
+    assert train.labels is not None
+    known = sorted({name for label in train.labels for name in _names(str(label), separator)})
+    if len(known) < 2:
+        raise DataError(
+            f"{train.source}: every training sequence has the label '{''.join(known)}'. "
+            "Classification needs at least two labels."
+        )
+    return tuple(known)
+
+
+def _names(label: str, separator: str) -> list[str]:
+    """The single labels of a cell.
+
+    >>> _names("rain; wind", ";")
+    ['rain', 'wind']
+    """
+    if not separator:
+        return [label]
+    return [name.strip() for name in label.split(separator) if name.strip()]
+
+
+def _prepare_sound(
+    train: Sequences, classes: tuple[str, ...], experiment: Experiment
+) -> Preparation:
+    """How frames are made of recordings, and their scale."""
+    spectrum, frames, scale = sound.fit_frames(train, experiment)
+    task = experiment.task
+    return Preparation(
+        task="classify",
+        kind="sound",
+        columns=frames.columns,
+        used=frames.columns,
+        scale=scale,
+        classes=classes,
+        separator=experiment.data.separator,
+        blend=task.blend,
+        window=task.window,
+        stride=task.stride or task.window,
+        padded=True,
+        sound=spectrum.to_json(),
+    )
+
+
+def _prepare_texts(
+    train: Sequences, classes: tuple[str, ...], experiment: Experiment
+) -> tuple[Preparation, list[str]]:
+    """The vocabulary of the training part, and how much of a long text is read."""
+    settings, written = experiment.preparation, texts_of(train)
+    kind = "words" if settings.tokens == "auto" else settings.tokens
+    vocabulary = fit_vocabulary(
+        written,
+        kind,
+        most=settings.vocabulary,
+        rarest=settings.rarest,
+        lowercase=settings.lowercase,
+    )
+    lengths = np.array([len(one) for one in vocabulary.encode(written)])
+    longest = settings.longest or int(min(LONGEST_TEXT, lengths.max()))
+    notes = [f"{len(vocabulary):,} different tokens ({kind}) are known from the training part"]
+    if over := int((lengths > longest).sum()):
+        if settings.overlong == "error":
+            where = str(train.ids[int((lengths > longest).argmax())])
+            raise DataError(
+                f"{train.source}: text '{where}' has {lengths.max()} tokens, and "
+                f"preparation.longest is {longest}. Raise it, or set preparation.overlong = begin."
+            )
+        notes.append(
+            f"{over} of {len(lengths)} training texts have more than {longest} tokens; their "
+            f"{settings.overlong} is read (preparation.longest, preparation.overlong)"
+        )
+    return Preparation(
+        task="classify",
+        kind="text",
+        columns=train.columns,
+        used=train.columns,
+        scale=fit_scale(train, "none", "all"),
+        classes=classes,
+        separator=experiment.data.separator,
+        blend=experiment.task.blend,
+        vocabularies={"tokens": vocabulary},
+        longest=longest,
+        overlong=settings.overlong,
+        padded=True,
     ), notes
 
 
@@ -165,12 +283,20 @@ def examples(
     sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
 ) -> Examples:
     """The sequences (or their windows), with the positions of their labels as targets."""
-    pieces = _pieces(sequences, preparation.window, preparation.stride)
+    heard = None
+    if sequences.kind == "sound":
+        heard = sound.examples(sequences, preparation, experiment, role)
+    pieces = heard.of if heard else _pieces(sequences, preparation.window, preparation.stride)
+    assert isinstance(pieces, Sequences)
     labels = None if role == "predict" else _positions(pieces, preparation)
     weights = None
     if role == "train" and labels is not None and experiment.training.class_weight == "balanced":
-        counts = np.bincount(labels, minlength=len(preparation.classes))
-        weights = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[labels]
+        weights = _balanced(labels, preparation)
+    if heard is not None:
+        return replace(heard, targets=_wanted(labels), weights=weights)
+    if pieces.kind == "text":
+        tokens = tokens_of(pieces, preparation)
+        return Examples(pieces, tokens.lengths, _padded_tokens(tokens), _wanted(labels), weights)
     centre, spread = (rows.astype(np.float32) for rows in preparation.scale.rows(pieces))
     columns = preparation.positions(preparation.used)
     everything = len(columns) == len(preparation.columns)
@@ -189,11 +315,44 @@ def examples(
             scaled[~real] = PADDING
         return {"steps": scaled}
 
+    return Examples(pieces, pieces.lengths, inputs, _wanted(labels), weights)
+
+
+def _balanced(labels: Array, preparation: Preparation) -> Array:
+    """What makes every class weigh the same, [sequences]."""
+    if preparation.separator:
+        raise ConfigError(
+            "training.class_weight is for one label a sequence, and data.separator allows several."
+        )
+    counts = np.bincount(labels, minlength=len(preparation.classes))
+    weights: Array = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[labels]
+    return weights
+
+
+def _wanted(labels: Array | None) -> Callable[..., Array]:
     def wanted(which: Array, _length: int = 0) -> Array:
         assert labels is not None
         return labels[which]
 
-    return Examples(pieces, pieces.lengths, inputs, wanted, weights)
+    return wanted
+
+
+def tokens_of(texts: Sequences, preparation: Preparation) -> Sequences:
+    """The positions of the tokens of each text, as many as are read; never none."""
+    most, begin = preparation.longest, preparation.overlong != "end"
+    encoded = preparation.vocabularies["tokens"].encode(texts_of(texts))
+    kept = [one[:most] if begin else one[-most:] for one in encoded]
+    nothing = np.array([UNKNOWN], dtype=np.int32)
+    return from_arrays([one if len(one) else nothing for one in kept], columns=("token",))
+
+
+def _padded_tokens(tokens: Sequences) -> Callable[[Array, int], dict[str, Array]]:
+    def inputs(which: Array, length: int) -> dict[str, Array]:
+        values, real = gather(tokens, which, length)
+        given = values[..., 0] if real is None else np.where(real, values[..., 0], 0)
+        return {"tokens": given}
+
+    return inputs
 
 
 def _turning(preparation: Preparation, experiment: Experiment) -> Callable[[Array], Array] | None:
@@ -221,8 +380,13 @@ def _turning(preparation: Preparation, experiment: Experiment) -> Callable[[Arra
 
 
 def _positions(sequences: Sequences, preparation: Preparation) -> Array:
-    """The position of each label among the classes, [sequences] int32."""
+    """The position of each label among the classes, [sequences] int32.
+
+    Where sequences have several labels, which of the classes are true, [sequences, classes] bool.
+    """
     assert sequences.labels is not None
+    if preparation.separator:
+        return _truths(sequences, preparation)
     classes = np.array(preparation.classes)
     found = np.searchsorted(classes, sequences.labels).clip(0, len(classes) - 1)
     strange = np.flatnonzero(classes[found] != sequences.labels)
@@ -237,14 +401,32 @@ def _positions(sequences: Sequences, preparation: Preparation) -> Array:
     return found.astype(np.int32)
 
 
+def _truths(sequences: Sequences, preparation: Preparation) -> Array:
+    assert sequences.labels is not None
+    places = {name: k for k, name in enumerate(preparation.classes)}
+    truths = np.zeros((len(sequences), len(places)), dtype=bool)
+    for k, label in enumerate(sequences.labels.tolist()):
+        for name in _names(str(label), preparation.separator):
+            if name not in places:
+                raise DataError(
+                    f"{sequences.source}: sequence '{sequences.ids[k]}' has the label '{name}', "
+                    "which does not occur in training. Leave it out, or train with some of it."
+                )
+            truths[k, places[name]] = True
+    return truths
+
+
 def labels_of(some: Examples, preparation: Preparation) -> Array:
-    """The true class of each sequence, [sequences] int."""
+    """The true class of each sequence, [sequences] int; of several, [sequences, classes] bool."""
     assert isinstance(some.of, Sequences)
     return _positions(some.of, preparation)
 
 
 def shapes(some: Examples, preparation: Preparation) -> Shapes:
     """Steps of `used` columns in, a logit for each class out."""
+    if preparation.kind == "text":
+        size = len(preparation.vocabularies["tokens"])
+        return Shapes({"tokens": (None,)}, (len(preparation.classes),), vocabulary=size)
     fixed = int(some.lengths[0]) if not preparation.padded else None
     return Shapes(
         inputs={"steps": (fixed, len(preparation.used))},
@@ -259,6 +441,8 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     It is the network's own, also in a blend: the mean of two answers is bounded, so that one fitted
     for the mean runs away to sharpness on a validation part without many mistakes (docs/log.md).
     """
+    if preparation.separator:
+        return preparation  # single chances; one temperature for all of them says little
     labels = labels_of(some, preparation)
     logits = outputs.astype(np.float64)
 
@@ -284,13 +468,18 @@ def answer(
 
 def _probabilities(outputs: Array, preparation: Preparation, beside: Array | None) -> Array:
     """The network's at its temperature; their mean with those `beside` it, where there are any."""
-    own: Array = softmax(outputs.astype(np.float64) / preparation.temperature, axis=1)
+    logits = outputs.astype(np.float64) / preparation.temperature
+    own: Array = expit(logits) if preparation.separator else softmax(logits, axis=1)
     return own if beside is None else (own + beside) / 2
 
 
 def _regression(state: Mapping[str, Any], some: Examples) -> Array:
     """What the fitted logistic regression says, [sequences, classes]."""
     assert isinstance(some.of, Sequences)
+    if some.of.kind == "text":
+        return tfidf.probabilities(state["tfidf"], texts_of(some.of))
+    if isinstance(state["logistic"], list):
+        return several.regressions(state["logistic"], baselines.summaries(some.of))
     fitted = baselines.Logistic(
         np.array(state["logistic"]["coefficients"]),
         np.array(state["logistic"]["intercept"]),
@@ -302,15 +491,26 @@ def _regression(state: Mapping[str, Any], some: Examples) -> Array:
 def fit_baselines(
     train: Examples, valid: Examples | None, preparation: Preparation
 ) -> dict[str, Any]:
-    """How frequent each class is, and a logistic regression on summaries of the sequences."""
+    """How frequent each class is, and a logistic regression on what is simply seen of a sequence.
+
+    Of numbers that are summaries, of texts the words (TF-IDF).
+    """
     assert isinstance(train.of, Sequences)
     labels, count = labels_of(train, preparation), len(preparation.classes)
     held = None
     if valid is not None and isinstance(valid.of, Sequences):
-        held = (baselines.summaries(valid.of), labels_of(valid, preparation))
-    logistic = baselines.fit_logistic(baselines.summaries(train.of), labels, count, valid=held)
-    return {
-        "majority": baselines.majority(labels, count).tolist(),
+        held = (valid.of, labels_of(valid, preparation))
+    often = labels.mean(axis=0) if preparation.separator else baselines.majority(labels, count)
+    found: dict[str, Any] = {"majority": often.tolist()}
+    if preparation.kind == "text":
+        checks = None if held is None else (texts_of(held[0]), held[1])
+        return found | {"tfidf": tfidf.fit(texts_of(train.of), labels, valid=checks)}
+    features = baselines.summaries(train.of)
+    seen = None if held is None else (baselines.summaries(held[0]), held[1])
+    if preparation.separator:
+        return found | {"logistic": several.fit_regressions(features, labels, seen)}
+    logistic = baselines.fit_logistic(features, labels, count, valid=seen)
+    return found | {
         "logistic": {
             "coefficients": logistic.coefficients.tolist(),
             "intercept": logistic.intercept.tolist(),
@@ -330,9 +530,9 @@ def make_baselines(
 
     known = [
         Baseline("majority", most_frequent),
-        Baseline(LOGISTIC, lambda some: _regression(state, some)),
+        Baseline(LOGISTIC[preparation.kind], lambda some: _regression(state, some)),
     ]
-    if train is None:
+    if train is None or preparation.kind != "numbers":
         return known
     assert isinstance(train.of, Sequences)
     sequences, labels = train.of, labels_of(train, preparation)
@@ -340,8 +540,12 @@ def make_baselines(
 
     def neighbour(some: Examples) -> Array:
         assert isinstance(some.of, Sequences)
-        nearest, method = baselines.nearest_neighbour(sequences, labels, some.of, spread=spread)
+        places = np.arange(len(sequences))
+        given = places if preparation.separator else labels
+        nearest, method = baselines.nearest_neighbour(sequences, given, some.of, spread=spread)
         log.info("Nearest neighbour: %s", method)
+        if preparation.separator:
+            return labels[nearest].astype(np.float64)
         return np.eye(len(preparation.classes))[nearest]
 
     return [*known, Baseline("nearest neighbour", neighbour, costly=True)]
@@ -349,6 +553,8 @@ def make_baselines(
 
 def watched(given: Array, some: Examples, preparation: Preparation) -> float:
     """Accuracy: what Keras reports in training."""
+    if preparation.separator:
+        return several.accuracy(labels_of(some, preparation), given)
     return metrics.accuracy(labels_of(some, preparation), given.argmax(axis=1))
 
 
@@ -357,6 +563,8 @@ def score(
 ) -> dict[str, float]:
     """Accuracy, macro F1, ROC AUC, log loss (nats) and expected calibration error."""
     actual = labels_of(some, preparation)
+    if preparation.separator:
+        return several.score(actual, given)
     hard = bool(((given == 0) | (given == 1)).all())  # a bare label has no probability to judge
     return {
         "accuracy": metrics.accuracy(actual, given.argmax(axis=1)),
@@ -374,6 +582,8 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
     actual, count = labels_of(some, preparation), len(preparation.classes)
     whole = pieces.groups if pieces.groups is not None else pieces.first
     _, clusters = np.unique(whole, return_inverse=True)
+    if preparation.separator:
+        return several.measures(actual, clusters)
 
     def right(given: Array) -> Array:
         hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
@@ -402,6 +612,8 @@ def details(
 ) -> dict[str, Any]:
     """Confusions, scores by class, reliability and the most confident mistakes."""
     given, classes = answers[answer_name(preparation)], list(preparation.classes)
+    if preparation.separator:
+        return _details_of_several(given, some, preparation, experiment.report.examples)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
     matrix = metrics.confusion(actual, chosen, len(classes))
     right = np.diag(matrix).astype(float)
@@ -411,7 +623,7 @@ def details(
     curve = metrics.reliability(actual, given)
     # Undoing the temperature gives the probabilities as the network first said them.
     own = np.log(np.maximum(answers[NETWORK], LEAST))
-    beside = None if preparation.blend == "none" else answers[LOGISTIC]
+    beside = None if preparation.blend == "none" else answers[LOGISTIC[preparation.kind]]
     at_first = replace(preparation, temperature=1.0)
     before = _probabilities(own * preparation.temperature, at_first, beside)
     return {
@@ -436,37 +648,71 @@ def details(
     }
 
 
+def _details_of_several(
+    given: Array, some: Examples, preparation: Preparation, count: int
+) -> dict[str, Any]:
+    """Scores by class, and the sequences with the most labels wrong."""
+    actual, answers = labels_of(some, preparation), several.chosen(given)
+    wrong = (actual != answers).sum(axis=1)
+    worst = [k for k in np.argsort(-wrong, kind="stable")[:count] if wrong[k]]
+    names = (preparation.classes, preparation.separator)
+    truths, said = several.names(actual, *names), several.names(answers, *names)
+    shown = [_shown(some, k) | {"truth": truths[k], "answer": said[k]} for k in worst]
+    return {
+        "classes": list(preparation.classes),
+        "by_class": several.by_class(actual, given, preparation.classes),
+        "examples": shown,
+    }
+
+
 def _mistakes(
     given: Array, actual: Array, some: Examples, preparation: Preparation, count: int
 ) -> list[dict[str, Any]]:
-    pieces = some.of
-    assert isinstance(pieces, Sequences)
     chosen = given.argmax(axis=1)
     confidence = np.where(chosen != actual, given.max(axis=1), -1.0)
     worst = [k for k in np.argsort(-confidence)[:count] if confidence[k] >= 0]
     return [
-        {
-            "id": str(pieces.ids[k]),
+        _shown(some, k)
+        | {
             "truth": preparation.classes[actual[k]],
             "answer": preparation.classes[chosen[k]],
             "probability": float(given[k].max()),
-            "columns": list(pieces.columns),
-            "values": pieces[k][:SHOWN_STEPS].tolist(),
         }
         for k in worst
     ]
+
+
+def _shown(some: Examples, k: int) -> dict[str, Any]:
+    """A sequence as the report shows it."""
+    pieces = some.of
+    assert isinstance(pieces, Sequences)
+    if some.sound is not None:
+        return sound.shown(some, k)
+    if pieces.kind == "text":
+        whole = text_of(pieces, k)
+        cut = whole[:SHOWN_LETTERS] + ("..." if len(whole) > SHOWN_LETTERS else "")
+        return {"id": str(pieces.ids[k]), "text": cut}
+    return {
+        "id": str(pieces.ids[k]),
+        "columns": list(pieces.columns),
+        "values": pieces[k][:SHOWN_STEPS].tolist(),
+    }
 
 
 def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
     """One row a sequence: id, label, a probability for each class, and the truth where known."""
     assert isinstance(some.of, Sequences)
     pieces, given = some.of.chosen(which), given[which]
+    known = pieces.labels is not None and (pieces.labels != "").any()
+    if preparation.separator:
+        found = several.table(given, pieces.ids, preparation.classes, preparation.separator)
+        return found.with_columns(truth=pl.Series(pieces.labels)) if known else found
     classes = np.array(preparation.classes)
-    columns: dict[str, Array] = {
+    columns: dict[str, Any] = {
         "id": pieces.ids.astype(str),
         "label": classes[given.argmax(axis=1)],
     }
-    if pieces.labels is not None and (pieces.labels != "").any():
+    if known:
         columns["truth"] = pieces.labels
     columns |= {f"p({name})": given[:, k] for k, name in enumerate(preparation.classes)}
     return pl.DataFrame(columns)

@@ -14,12 +14,19 @@ from gatewise.data.splits import Parts
 from gatewise.experiment import Experiment
 
 NETWORK = "LSTM"
-LOGISTIC = "logistic regression on summaries"
+# What a logistic regression reads of a sequence, by what its steps are.
+LOGISTIC = {
+    "numbers": "logistic regression on summaries",
+    "text": "logistic regression on TF-IDF",
+    "sound": "logistic regression on frame statistics",
+}
 
 
 def answer_name(preparation: Preparation) -> str:
     """What tables and verdicts call the answer: all that it is made of."""
-    return NETWORK if preparation.blend == "none" else f"{NETWORK} with {LOGISTIC}"
+    if preparation.blend == "none":
+        return NETWORK
+    return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Shapes:
     inputs: Mapping[str, tuple[int | None, ...]]
     output: tuple[int, ...]
     padding: float | None = None  # steps whose every value is this are padding; None: there is none
+    vocabulary: int = 0  # different tokens of the input "tokens", or "source"
+    shared: bool = False  # translate: the target has the same tokens as the source
+    lanes: int = 0  # language: places of the text that are read side by side
+    characters: int = 0  # different letters of the input "characters"
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class Measure:
     value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
     clusters: Array  # [units] int
     higher_is_better: bool = False
+    full: float = 1.0  # the best there is, where higher is better: 100 for one counted in points
 
 
 def mean_measure(
@@ -86,7 +98,8 @@ class Task:
         [Sequences, Preparation, Experiment, str], Examples
     ]  # train, validation or test
     shapes: Callable[[Examples, Preparation], Shapes]
-    calibrate: Callable[[Preparation, Array, Examples], Preparation]  # from outputs on validation
+    # From outputs on validation; None: there is nothing to set right.
+    calibrate: Callable[[Preparation, Array, Examples], Preparation] | None
     answer: Callable[
         [Array, Examples, Preparation, Mapping[str, Any]], Array
     ]  # network outputs -> answer, with what `fit_baselines` gave
@@ -110,3 +123,4 @@ class Task:
         [Array, Examples, Preparation, Array], pl.DataFrame
     ]  # rows for people, of these examples
     ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
+    lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV
