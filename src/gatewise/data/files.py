@@ -108,6 +108,9 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
 
 def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     """Whether this column of a table holds texts, which cannot be forecast."""
+    named = settings.path if source is None else source
+    if isinstance(named, str | Path) and named and tokens.holds_tokens(Path(named)):
+        return True
     opened = _open(settings, source, "classify")
     if isinstance(opened, Arrays):
         return False

@@ -1,4 +1,4 @@
-"""Tokens with their tags -> Sequences: CoNLL columns, CoNLL-U, lines of tokens beside lines of tags.
+"""Tokens with their tags -> Sequences: CoNLL columns, CoNLL-U, lines of tokens beside their tags.
 
 A step is a token. `values` holds positions in `levels`: of the token, and of its tag where known.
 """
@@ -149,9 +149,7 @@ def of_lists(source: Any, purpose: Purpose) -> Sequences:
         raise DataError(f"{name}: there are {len(tokens)}, but {len(listed)} lists of tags.")
     for place, (words, told) in enumerate(zip(tokens, listed, strict=True)):
         if len(words) != len(told):
-            raise DataError(
-                f"{name}: place {place} has {len(words)} tokens, but {len(told)} tags."
-            )
+            raise DataError(f"{name}: place {place} has {len(words)} tokens, but {len(told)} tags.")
     return from_sentences(tokens, listed, source=name)
 
 
@@ -239,9 +237,7 @@ class _Columns:
     demanded: bool  # whether every token must have a tag
 
     @staticmethod
-    def told(
-        path: Path, lines: list[str], settings: DataSettings, purpose: Purpose
-    ) -> "_Columns":
+    def told(path: Path, lines: list[str], settings: DataSettings, purpose: Purpose) -> "_Columns":
         """By the first line that holds a token."""
         conllu = _is_conllu(path)
         first = next((one for one in lines if one.strip() and not _is_aside(one)), "")

@@ -28,7 +28,7 @@ def mark_spans(tags: Iterable[str]) -> bool:
 def spans(tags: Sequence[str]) -> set[Span]:
     """The spans of one sentence, read leniently, as CoNLL-2000's conlleval and seqeval read them.
 
-    A span begins at B or S, behind O, E or S, or where the type changes, whatever mark stands there.
+    A span begins at B or S, behind O, E or S, or where the type changes, whatever stands there.
 
     >>> sorted(spans(["B-city", "I-city", "O", "I-time"]))
     [('city', 0, 1), ('time', 3, 3)]

@@ -23,8 +23,8 @@ from gatewise.data.tokens import TAG, TOKEN, tokens_of
 from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.tasks import metrics, spans
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Shapes, Task, mean_measure
+from gatewise.tasks import metrics, spans, tagged
+from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
 
 log = logging.getLogger("gatewise")
 
@@ -33,7 +33,14 @@ MOST_WORDS = 50_000
 LETTERS = 16  # of a word; of a longer one the first half and the last of them
 SHORTEST_CUT = 64  # tokens; no sentence shorter than this is cut, whatever training held
 NO_TAG = -1  # the target of padding
-LENGTHS = (1, 6, 11, 21, 41)  # tokens from which a class of the report's lengths begins
+# Settings of other tasks, or of other kinds of data.
+OTHERS = (
+    *("data.features", "data.static", "data.target", "data.past", "data.known"),
+    *("data.triads", "data.separator", "data.sound", "data.pattern", "data.rate", "data.group"),
+    *("preparation.tokens", "preparation.overlong", "preparation.scale", "preparation.scale_by"),
+    *("task.horizon", "task.lookback", "task.season", "task.floor", "task.window", "task.stride"),
+    *("task.blend", "training.class_weight", "training.rotation", "training.loss"),
+)
 DISTINCT = 64  # words that are spelled in a batch at least; more come in steps of half as many more
 
 
@@ -70,35 +77,11 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
 
 def _refuse(experiment: Experiment) -> None:
     """What has no place here is not passed over in silence."""
-    data, task, training = experiment.data, experiment.task, experiment.training
-    given = {
-        "forecast": {
-            "data.static": data.static,
-            "task.horizon": task.horizon,
-            "task.lookback": task.lookback,
-            "task.season": task.season,
-            "task.floor": task.floor != "none",
-        },
-        "classify": {
-            "task.window": task.window,
-            "task.stride": task.stride,
-            "task.blend": task.blend != "none",
-            "data.triads": data.triads,
-            "data.separator": data.separator,
-            "training.rotation": training.rotation,
-            "training.class_weight": training.class_weight != "none",
-        },
-        "texts": {
-            "preparation.tokens": experiment.preparation.tokens != "auto",
-            "preparation.overlong": experiment.preparation.overlong != "begin",
-        },
-    }
-    for owner, keys in given.items():
-        for name, value in keys.items():
-            if value:
-                raise ConfigError(f"{name} is for {owner}; tag has no place for it.")
-    if training.loss != "auto":
-        raise ConfigError("tag minimises cross entropy; leave training.loss at auto.")
+    plain = Experiment()
+    for name in OTHERS:
+        section, key = name.split(".")
+        if getattr(getattr(experiment, section), key) != getattr(getattr(plain, section), key):
+            raise ConfigError(f"{name} has no place in tag. Leave it out.")
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -156,10 +139,10 @@ def examples(
     letters_of = _letters(pieces.levels[TOKEN], preparation.symbols["character"])
     chance = np.zeros(len(word_of))
     if role == "train":
-        chance = _chances(pieces, experiment.training.word_dropout)
+        chance = _chances(pieces, word_of, experiment.network.word_dropout)
     # Not the numbers that deal the batches, which come from the same seed.
     random = np.random.default_rng((experiment.training.seed, 1))
-    wanted = None if TAG not in pieces.columns else _tags(pieces, preparation)
+    wanted = None if TAG not in pieces.columns else tagged.tags_of(pieces, preparation)
     if role in ("validation", "test") and wanted is not None:
         _tell_of_unknown_tags(pieces, preparation, role)
 
@@ -240,29 +223,22 @@ def _letters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | No
     return found
 
 
-def _chances(sequences: Sequences, dropout: float) -> Array:
+def _chances(sequences: Sequences, word_of: Array, dropout: float) -> Array:
     """How often each distinct token is read as unknown while training, [levels].
 
     Kiperwasser & Goldberg 2016: a word that occurs n times with the chance a / (a + n). So the
     network learns what to make of words that it does not know, from those that it hardly knows.
     """
-    counts = np.zeros(len(sequences.levels[TOKEN]))
+    counts = np.zeros(word_of.max() + 1)
     for sentence in sequences:
-        np.add.at(counts, sentence[:, 0], 1)
-    return dropout / (dropout + np.maximum(counts, 1))
-
-
-def _tags(sequences: Sequences, preparation: Preparation) -> Array:
-    """The position of every token's tag in all the values, [all steps]; `classes` if not known."""
-    known = {tag: place for place, tag in enumerate(preparation.classes)}
-    of_level = np.array([known.get(tag, len(known)) for tag in sequences.levels[TAG]])
-    found: Array = of_level[sequences.values[:, sequences.columns.index(TAG)]]
-    return found
+        np.add.at(counts, word_of[sentence[:, 0]], 1)
+    chances: Array = dropout / (dropout + np.maximum(counts, 1))
+    return chances[word_of]
 
 
 def _tell_of_unknown_tags(sequences: Sequences, preparation: Preparation, role: str) -> None:
     """A tag that training did not know cannot be answered: it is judged as a mistake, and said."""
-    tags = truth_of(sequences)
+    tags = tagged.truth_of(sequences)
     strange = Counter(tag for part in tags for tag in part if tag not in preparation.classes)
     if strange:
         names = ", ".join(f"'{name}'" for name in list(strange)[:5])
@@ -273,47 +249,8 @@ def _tell_of_unknown_tags(sequences: Sequences, preparation: Preparation, role: 
         )
 
 
-def _sentences(some: Examples) -> Sequences:
-    """The sentences as the file has them: pieces of one are put together again."""
-    pieces = some.of
-    assert isinstance(pieces, Sequences)
-    first = np.flatnonzero(np.diff(pieces.first, prepend=-1))
-    last = np.append(first[1:], len(pieces)) - 1
-    return pieces.chosen(first).between(pieces.starts[first], pieces.stops[last])
-
-
-def truth_of(sequences: Sequences) -> list[list[str]]:
-    """The tags of each sentence, as the file has them."""
-    return [tokens_of(sequences, TAG, k) for k in range(len(sequences))]
-
-
-def _flat(sequences: Sequences, flat: Array) -> Array:
-    """Of something about all steps of the values, what belongs to these sentences, end to end."""
-    return np.concatenate(
-        [flat[a:b] for a, b in zip(sequences.starts, sequences.stops, strict=True)]
-    )
-
-
-def _actual(some: Examples, preparation: Preparation) -> Array:
-    """The position of the true tag of each token, [tokens]; `classes` if training knew none."""
-    sentences = _sentences(some)
-    return _flat(sentences, _tags(sentences, preparation))
-
-
-def _split(sequences: Sequences, flat: Any) -> list[list[Any]]:
-    """What is known of all tokens, sentence by sentence."""
-    ends = np.cumsum(sequences.lengths)
-    listed = flat.tolist()
-    return [listed[b - n : b] for b, n in zip(ends, sequences.lengths, strict=True)]
-
-
-def _told(given: Array, some: Examples, preparation: Preparation) -> list[list[str]]:
-    """The tags answered, sentence by sentence."""
-    return _split(_sentences(some), np.array(preparation.classes)[given.argmax(axis=1)])
-
-
-def shapes(some: Examples, preparation: Preparation) -> Shapes:
-    """Words, and where words are spelled their letters, in; a logit for each tag of each word out."""
+def shapes(_some: Examples, preparation: Preparation) -> Shapes:
+    """Words, and where words are spelled their letters, in; logits of the tags of each word out."""
     characters = len(preparation.symbols["character"])
     spelled = {"places": (None,), "characters": (LETTERS,)} if characters else {}
     return Shapes(
@@ -326,7 +263,7 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
 
 def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
     """The temperature that makes the tags of the validation part most likely (Guo et al. 2017)."""
-    labels = _actual(some, preparation)
+    labels = tagged.actual_of(some, preparation)
     known = labels < len(preparation.classes)
     logits, labels = outputs[known].astype(np.float64), labels[known]
 
@@ -334,7 +271,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
         chances = log_softmax(logits / np.exp(log_temperature), axis=1)
         return float(-chances[np.arange(len(labels)), labels].mean())
 
-    if (logits.argmax(axis=1) == labels).all():
+    if (logits.argmax(axis=1) == labels).all():  # also where there is none
         return preparation  # without a mistake any sharpening looks good, without end
     best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
     return replace(preparation, temperature=float(np.exp(best.x)))
@@ -352,8 +289,8 @@ def fit_baselines(
     train: Examples, _valid: Examples | None, preparation: Preparation
 ) -> dict[str, Any]:
     """The most frequent tag of each token as training spells it, and of all tokens together."""
-    sentences, labels = _sentences(train), _actual(train, preparation)
-    codes = _flat(sentences, sentences.values[:, 0])
+    sentences, labels = tagged.sentences_of(train), tagged.actual_of(train, preparation)
+    codes = tagged.flat(sentences, sentences.values[:, 0])
     place = {token: k for k, token in enumerate(preparation.symbols[TOKEN])}
     of_level = np.array([place.get(token, 0) for token in sentences.levels[TOKEN]])
     table = np.zeros((len(place), len(preparation.classes)), dtype=np.int64)
@@ -371,12 +308,13 @@ def make_baselines(
     tag_of = dict(zip(preparation.symbols[TOKEN], state["tokens"], strict=True))
 
     def most_frequent(some: Examples) -> Array:
-        sentences = _sentences(some)
+        sentences = tagged.sentences_of(some)
         of_level = np.array(
             [tag_of.get(token, state["overall"]) for token in sentences.levels[TOKEN]]
         )
-        chosen = of_level[_flat(sentences, sentences.values[:, 0])]
-        return np.eye(len(preparation.classes), dtype=np.float32)[chosen]
+        chosen = of_level[tagged.flat(sentences, sentences.values[:, 0])]
+        certain: Array = np.eye(len(preparation.classes), dtype=np.float32)[chosen]
+        return certain
 
     return [Baseline(BASELINE, most_frequent)]
 
@@ -384,28 +322,23 @@ def make_baselines(
 BASELINE = "most frequent tag of the word"
 
 
-def _new(some: Examples, preparation: Preparation) -> Array:
-    """Which tokens training never met in this spelling, [tokens] bool."""
-    sentences, known = _sentences(some), set(preparation.symbols[TOKEN])
-    of_level = np.array([token not in known for token in sentences.levels[TOKEN]])
-    return _flat(sentences, of_level[sentences.values[:, 0]])
-
-
 def watched(given: Array, some: Examples, preparation: Preparation) -> float:
     """Share of the tokens with the right tag: what Keras reports in training."""
-    return float((given.argmax(axis=1) == _actual(some, preparation)).mean())
+    return float((given.argmax(axis=1) == tagged.actual_of(some, preparation)).mean())
 
 
 def score(
     given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
     """Span F1 where tags mark spans, accuracy, that of new words, macro F1 and whole sentences."""
-    actual, chosen = _actual(some, preparation), given.argmax(axis=1)
-    right, new = chosen == actual, _new(some, preparation)
-    whole = np.array([all(one) for one in _split(_sentences(some), right)])
+    actual, chosen = tagged.actual_of(some, preparation), given.argmax(axis=1)
+    right, new = chosen == actual, tagged.new_words(some, preparation)
+    whole = np.array([all(one) for one in tagged.by_sentence(tagged.sentences_of(some), right)])
     found = {}
     if spans.mark_spans(preparation.classes):
-        sums = spans.counts(truth_of(_sentences(some)), _told(given, some, preparation))
+        sums = spans.counts(
+            tagged.truth_of(tagged.sentences_of(some)), tagged.told_of(given, some, preparation)
+        )
         found["span_f1"] = float(spans.f1(sums.sum(axis=0)))
     return found | {
         "accuracy": float(right.mean()),
@@ -417,7 +350,7 @@ def score(
 
 def measures(some: Examples, preparation: Preparation, _experiment: Experiment) -> list[Measure]:
     """Span F1 where tags mark spans, and accuracy; a document, else a sentence, is a cluster."""
-    sentences, actual = _sentences(some), _actual(some, preparation)
+    sentences, actual = tagged.sentences_of(some), tagged.actual_of(some, preparation)
     whole = sentences.groups if sentences.groups is not None else sentences.first
     _, clusters = np.unique(whole, return_inverse=True)
 
@@ -425,15 +358,13 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
         hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
         return hits
 
-    accuracy = mean_measure(
-        "accuracy", right, np.repeat(clusters, sentences.lengths), higher=True
-    )
+    accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths), higher=True)
     if not spans.mark_spans(preparation.classes):
         return [accuracy]
-    truth = truth_of(sentences)
+    truth = tagged.truth_of(sentences)
     span_f1 = Measure(
         "span_f1",
-        lambda given: spans.counts(truth, _told(given, some, preparation)),
+        lambda given: spans.counts(truth, tagged.told_of(given, some, preparation)),
         spans.f1,
         clusters,
         higher_is_better=True,
@@ -441,123 +372,25 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
     return [span_f1, accuracy]
 
 
-def details(
-    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
-) -> dict[str, Any]:
-    """Confusions, scores by tag and by span, new words, lengths and the worst sentences."""
-    given, classes = answers[NETWORK], list(preparation.classes)
-    actual, chosen = _actual(some, preparation), given.argmax(axis=1)
-    known = actual < len(classes)
-    matrix = metrics.confusion(actual[known], chosen[known], len(classes))
-    hits = np.diag(matrix).astype(float)
-    told, there = matrix.sum(axis=0), matrix.sum(axis=1)
-    found: dict[str, Any] = {
-        "classes": classes,
-        "confusion": matrix.tolist(),
-        "by_class": {
-            name: {
-                "precision": hits[k] / max(1, told[k]),
-                "recall": hits[k] / max(1, there[k]),
-                "f1": 2 * hits[k] / max(1, told[k] + there[k]),
-                "support": int(there[k]),
-            }
-            for k, name in enumerate(classes)
-            if there[k] or told[k]
-        },
-        "seen": _by_seen(answers, some, preparation),
-        "lengths": _by_length(answers, some, preparation),
-        "temperature": preparation.temperature,
-        "sentences": _worst(given, some, preparation, experiment.report.examples),
-    }
-    if spans.mark_spans(classes):
-        truth = truth_of(_sentences(some))
-        found["by_span"] = spans.by_type(truth, _told(given, some, preparation))
-    return found
-
-
-def _by_seen(
-    answers: Mapping[str, Array], some: Examples, preparation: Preparation
-) -> list[dict[str, Any]]:
-    """Accuracy of every answer on words that training met in this spelling, and on others."""
-    actual, new = _actual(some, preparation), _new(some, preparation)
-    rows = []
-    for words, which in (("seen", ~new), ("new", new)):
-        accuracy = {
-            name: float((given[which].argmax(axis=1) == actual[which]).mean())
-            for name, given in answers.items()
-            if which.any()
-        }
-        rows.append({"words": words, "tokens": int(which.sum()), "accuracy": accuracy})
-    return rows
-
-
-def _by_length(
-    answers: Mapping[str, Array], some: Examples, preparation: Preparation
-) -> list[dict[str, Any]]:
-    """Share of wrong tokens in sentences of like length."""
-    actual, lengths = _actual(some, preparation), _sentences(some).lengths
-    bins = np.searchsorted(LENGTHS, lengths, side="right") - 1
-    rows = []
-    for k, least in enumerate(LENGTHS):
-        tokens = np.repeat(bins == k, lengths)
-        if tokens.any():
-            wrong = {
-                name: float((given[tokens].argmax(axis=1) != actual[tokens]).mean())
-                for name, given in answers.items()
-            }
-            most = LENGTHS[k + 1] - 1 if k + 1 < len(LENGTHS) else None
-            count = int((bins == k).sum())
-            rows.append({"from": least, "to": most, "sentences": count, "wrong": wrong})
-    return rows
-
-
-def _worst(
-    given: Array, some: Examples, preparation: Preparation, count: int
-) -> list[dict[str, Any]]:
-    """The sentences whose true tags surprise the network most, of those with mistakes."""
-    sentences, actual = _sentences(some), _actual(some, preparation)
-    chance = np.where(
-        actual < given.shape[1],
-        given[np.arange(len(given)), np.minimum(actual, given.shape[1] - 1)],
-        0.0,
-    )
-    wrong = given.argmax(axis=1) != actual
-    surprise = np.where(wrong, -np.log(np.maximum(chance, 1e-6)), 0.0)
-    by_sentence = np.add.reduceat(surprise, np.cumsum(sentences.lengths) - sentences.lengths)
-    worst = [k for k in np.argsort(-by_sentence, kind="stable")[:count] if by_sentence[k] > 0]
-    told = _told(given, some, preparation)
-    sure = _split(sentences, given.max(axis=1))
-    return [
-        {
-            "id": str(sentences.ids[k]),
-            "tokens": tokens_of(sentences, TOKEN, k),
-            "truth": tokens_of(sentences, TAG, k),
-            "answer": told[k],
-            "probability": sure[k],
-        }
-        for k in worst
-    ]
-
-
 def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
-    """A row a token: id of the sentence, position from 1, token, tag, its probability, the truth."""
+    """A row a token: id of its sentence, position from 1, token, tag, probability and truth."""
     pieces = some.of
     assert isinstance(pieces, Sequences)
     tags = np.array(preparation.classes)[given.argmax(axis=1)]
-    told, sure = _split(pieces, tags), _split(pieces, given.max(axis=1))
+    told, sure = tagged.by_sentence(pieces, tags), tagged.by_sentence(pieces, given.max(axis=1))
     chosen = pieces.chosen(which)
     offsets = chosen.starts - chosen.first
     columns: dict[str, Any] = {
         "id": np.repeat(chosen.ids.astype(str), chosen.lengths),
         "position": np.concatenate(
-            [offset + np.arange(1, n + 1) for offset, n in zip(offsets, chosen.lengths, strict=True)]
+            [np.arange(n) + 1 + offset for n, offset in zip(chosen.lengths, offsets, strict=True)]
         ),
         "token": [one for k in range(len(chosen)) for one in tokens_of(chosen, TOKEN, k)],
         "tag": [one for k in which for one in told[k]],
         "probability": [one for k in which for one in sure[k]],
     }
     if TAG in chosen.columns:
-        columns["truth"] = [one for part in truth_of(chosen) for one in part]
+        columns["truth"] = [one for part in tagged.truth_of(chosen) for one in part]
     return pl.DataFrame(columns)
 
 
@@ -582,7 +415,7 @@ TASK = Task(
     watched_higher=True,
     metrics=score,
     measures=measures,
-    details=details,
+    details=tagged.details,
     table=table,
     ahead=ahead,
 )
