@@ -375,6 +375,7 @@ def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
 
 def test_what_keras_is_faster_at_is_left_to_it(caplog):
     """Few steps, and few units with many rows; unless the kernels are asked for by name."""
+    caplog.set_level(logging.DEBUG, "gatewise")
     small = [(layers.LSTM(32), (2, 3, 4)), (layers.LSTM(4), (64, 5, 3))]
     small += [(layers.Bidirectional(layers.LSTM(8)), (63, 1, 2))]
     for layer, shape in small:

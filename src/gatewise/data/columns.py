@@ -421,8 +421,8 @@ def _counted(columns: Sequence[str]) -> str:
     return f"{len(columns)} column{'s' if len(columns) > 1 else ''} ({_listed(columns)})"
 
 
-def require_each_label(sequences: Sequences, task: str) -> None:
-    """Training to classify needs a label for every sequence.
+def require_each_label(sequences: Sequences, task: str, settings: DataSettings) -> None:
+    """Training to classify needs a label for every sequence, or none or more where it has several.
 
     Raises:
         DataError: one has none.
@@ -435,7 +435,7 @@ def require_each_label(sequences: Sequences, task: str) -> None:
             "has them; for IDX images set data.labels to the file of labels."
         )
     empty = sequences.labels == ""
-    if empty.any():
+    if empty.any() and not settings.separator:
         sequence = str(sequences.ids[int(empty.argmax())])
         raise DataError(
             f"{sequences.source}: {int(empty.sum())} of {len(sequences)} sequences have no label, "

@@ -115,6 +115,7 @@ def from_table(
         DataError: a column is not there, or no row holds a text.
         ConfigError: no column is known to hold the labels.
     """
+    columns.demand(table, settings, purpose)
     kinds = tables.kinds(table, settings.missing_values)
     chosen = text_columns(table, settings, kinds)
     notes: list[str] = []
@@ -125,7 +126,6 @@ def from_table(
         settings = columns.guessed_label(table, settings, notes, task="classify")
     if purpose == "train" and not settings.id:
         settings = columns.guessed_id(table, settings, notes)
-    columns.demand(table, settings, purpose)
     wanted = [one for one in columns.named(settings) if one in table.columns]
     frame = pl.concat(list(table.batches(wanted)))
     schema, missing = frame.schema, settings.missing_values
@@ -149,6 +149,8 @@ def from_table(
     sequences = from_texts(texts, ids=ids, **known)
     if purpose == "train":
         sequences = _without_empty(sequences, table, notes)
+    if purpose != "predict":
+        columns.require_each_label(sequences, "classify", settings)
     return sequences, settings, notes
 
 

@@ -152,7 +152,7 @@ def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | Non
             if tuple(one.shape) != (batch, cell.units):
                 wanted = (batch, cell.units)
                 return f"An initial state has the shape {tuple(one.shape)}; {wanted} is needed."
-    return _better_stock(cells, x)
+    return None
 
 
 # Where Keras's own loop was measured to be faster (docs/log.md): the kernels lay the weights out
@@ -196,8 +196,15 @@ def _is_symbolic(x: Any) -> bool:
     return in_symbolic_scope() or not all(isinstance(size, int) for size in shape)
 
 
-def _steps_aside(layer: Any, reason: str | None) -> bool:
-    """Whether stock Keras runs this call; says so once for each reason."""
+def _steps_aside(layer: Any, reason: str | None, better: str | None) -> bool:
+    """Whether stock Keras runs this call; says once for each reason why it must.
+
+    Where it need not and is only `better`, nobody has to be told.
+    """
+    if reason is None and better:
+        calls["stock"] += 1
+        log.debug("Stock Keras runs '%s'. %s", layer.name, better)
+        return True
     if reason is None:
         calls["native"] += 1
         return False
@@ -226,9 +233,10 @@ def _lstm_inner_loop(
     if keras.tree.is_nested(mask):
         mask = mask[0]
     states = [list(initial_state)]
-    if _is_symbolic(sequences) or _steps_aside(
-        self, _why_not_layer(self) or _why_not_call([self.cell], sequences, states, mask)
-    ):
+    if _is_symbolic(sequences):
+        return original(self, sequences, initial_state, mask, training=training)
+    reason = _why_not_layer(self) or _why_not_call([self.cell], sequences, states, mask)
+    if _steps_aside(self, reason, reason or _better_stock([self.cell], sequences)):
         return original(self, sequences, initial_state, mask, training=training)
     last, outputs, states = _run(self, [self.cell], sequences, states, mask, training)
     return last, outputs, states[0]
@@ -245,7 +253,7 @@ def _rnn_inner_loop(
         cells = self.cell.cells if stacked else [self.cell]
         states = list(initial_state) if stacked else [list(initial_state)]
         reason = _why_not_layer(self) or _why_not_call(cells, sequences, states, mask)
-        if not _steps_aside(self, reason):
+        if not _steps_aside(self, reason, reason or _better_stock(cells, sequences)):
             last, outputs, states = _run(self, cells, sequences, states, mask, training)
             return last, outputs, states if stacked else states[0]
     return original(self, sequences, initial_state, mask, training=training)

@@ -1,0 +1,81 @@
+"""Tokens and their positions."""
+
+import json
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.data.vocabulary import BEGIN, END, PAD, SPECIAL, UNKNOWN, Vocabulary, fit_vocabulary
+from gatewise.errors import ConfigError
+
+TEXTS = ["The cat sat.", "The dog, the cat!", "don't"]
+KINDS = ("words", "spaces", "characters", "bpe")
+
+
+def tokens(kind, text, **options):
+    found = fit_vocabulary(TEXTS, kind, rarest=1, **options)
+    return [found.tokens[one] for one in found.encode([text])[0]]
+
+
+def test_words_signs_and_contractions():
+    assert tokens("words", "The cat, don't!") == ["The", "cat", ",", "don't", "!"]
+    assert tokens("words", "THE cat", lowercase=True) == ["the", "cat"]
+    assert tokens("spaces", "dog, the cat!") == ["dog,", "the", "cat!"]
+    assert tokens("characters", "a\nd") == ["a", SPECIAL[UNKNOWN], "d"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_special_tokens_come_first_and_then_the_most_frequent(kind):
+    found = fit_vocabulary(TEXTS, kind, rarest=1, lowercase=True)
+    assert found.tokens[: len(SPECIAL)] == SPECIAL and (PAD, UNKNOWN, BEGIN, END) == (0, 1, 2, 3)
+    assert len(found) == len(found.tokens) == len(set(found.tokens))
+    if kind == "words":
+        assert found.tokens[4] == "the"
+
+
+def test_rare_and_many_tokens_are_unknown():
+    assert fit_vocabulary(TEXTS, "words", rarest=2).tokens[4:] == ("The", "cat")
+    assert len(fit_vocabulary(TEXTS, "words", rarest=1, most=6)) == 6
+    assert fit_vocabulary(TEXTS, "words").encode(["zebra"])[0].tolist() == [UNKNOWN]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_as_json_it_reads_the_same(kind):
+    found = fit_vocabulary(TEXTS, kind, rarest=1)
+    again = Vocabulary.from_json(json.loads(json.dumps(found.to_json())))
+    assert again.tokens == found.tokens
+    for left, right in zip(again.encode(TEXTS), found.encode(TEXTS), strict=True):
+        np.testing.assert_array_equal(left, right)
+    tokenizers.Tokenizer.from_str(found.text)  # the package opens it by itself
+
+
+@given(st.text(max_size=40))
+def test_byte_pairs_lose_nothing(text):
+    found = BYTES
+    normal = tokenizers.normalizers.NFC().normalize_str(text)
+    if not any(special in normal for special in SPECIAL):
+        assert found.decode(found.encode([text])[0]) == normal
+
+
+BYTES = fit_vocabulary(TEXTS, "bpe", most=300)
+
+
+def test_decoding_leaves_special_tokens_out():
+    words = fit_vocabulary(TEXTS, "words", rarest=1)
+    cat = words.tokens.index("cat")
+    assert words.decode([BEGIN, cat, UNKNOWN, cat, END, PAD]) == "cat [unknown] cat"
+    letters = fit_vocabulary(["abc"], "characters")
+    assert letters.decode(letters.encode(["cab"])[0]) == "cab"
+
+
+def test_a_text_of_nothing_has_no_tokens():
+    assert [len(one) for one in BYTES.encode(["", "a"])] == [0, 1]
+
+
+def test_without_the_package_a_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    with pytest.raises(ConfigError, match=r"pip install 'gatewise\[text\]'"):
+        fit_vocabulary(TEXTS, "words")

@@ -1,0 +1,87 @@
+"""classify on texts, end to end: from lists in memory to a saved, judged run."""
+
+import numpy as np
+import pytest
+
+from gatewise import evaluate, predict, train
+from gatewise.errors import ConfigError, DataError
+
+# Texts.
+
+GOOD, BAD = ("fine", "lovely", "great", "superb"), ("poor", "awful", "dull", "weak")
+
+
+def reviews(count, seed=0):
+    """Texts whose label hangs on which comes last: a word of praise, or one of blame."""
+    random = np.random.default_rng(seed)
+    texts, labels = [], []
+    for _ in range(count):
+        good, bad = random.choice(GOOD), random.choice(BAD)
+        last = random.integers(2)
+        order = (bad, good) if last else (good, bad)
+        filling = [["the film was"], ["a story of"], ["and yet it"]][random.integers(3)][0]
+        texts.append(f"First {order[0]} , {filling} was {order[1]} in the end")
+        labels.append("up" if last else "down")
+    return texts, labels
+
+
+def test_a_network_tells_texts_apart_that_a_bag_of_words_cannot():
+    settings = {
+        "training": {"epochs": 12, "batch_size": 16, "learning_rate": 0.01},
+        "network": {"units": [16], "bidirectional": True, "embedding": 8},
+    }
+    run = train(reviews(400), task="classify", settings=settings)
+    assert run.metrics["metrics"]["accuracy"] > 0.95
+    assert run.metrics["baselines"]["logistic regression on TF-IDF"]["accuracy"] < 0.7
+    assert run.metrics["verdict"]["better"] is True
+
+
+def test_texts_to_a_folder_and_back(tmp_path):
+    texts, labels = reviews(120)
+    settings = {"training": {"epochs": 2}, "network": {"units": [4]}}
+    settings["preparation"] = {"longest": 6, "overlong": "end"}
+    run = train((texts, labels), task="classify", settings=settings, output=tmp_path / "run")
+    assert any("more than 6 tokens" in note for note in run.metrics["notes"])
+    new = ["so fine in the end", "", "zzz"]
+    there, here = predict(tmp_path / "run", new), predict(run.artefact, new)
+    assert there.equals(here) and there["id"].to_list() == ["0", "1", "2"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "in the end" in page  # mistakes are shown as texts
+    again = evaluate(tmp_path / "run", (texts, labels))
+    assert set(again["baselines"]) == {"majority", "logistic regression on TF-IDF"}
+
+
+def test_several_labels_of_texts_and_of_numbers(tmp_path):
+    random = np.random.default_rng(0)
+    words = {"rain": "wet", "wind": "blowing", "snow": "white"}
+    texts, labels = [], []
+    for _ in range(150):
+        chosen = [name for name in words if random.random() < 0.5]
+        texts.append("today it is " + " ".join(words[name] for name in chosen) + " outside")
+        labels.append("; ".join(chosen))
+    settings = {
+        "data": {"separator": ";"},
+        "training": {"epochs": 15, "learning_rate": 0.02},
+        "network": {"units": [8], "embedding": 8},
+    }
+    run = train((texts, labels), task="classify", settings=settings, output=tmp_path / "run")
+    assert run.metrics["metrics"]["f1_micro"] > 0.9
+    (answer,) = predict(run.artefact, ["it is wet and white"])["label"].to_list()
+    assert set(answer.split("; ")) == {"rain", "snow"}
+    x = [
+        random.normal(size=(random.integers(4, 8), 2)) + (2 * (k % 2), 2 * (k % 3 == 0))
+        for k in range(120)
+    ]
+    y = ["/".join(n for n, on in (("a", k % 2), ("b", k % 3 == 0)) if on) for k in range(120)]
+    settings = {"data": {"separator": "/"}, "training": {"epochs": 3}}
+    run = train((x, y), task="classify", settings=settings)
+    assert run.metrics["baselines"]["logistic regression on summaries"]["f1_micro"] > 0.8
+
+
+def test_what_is_for_numbers_only_is_refused_for_texts():
+    for section, key, value in (("task", "window", 5), ("network", "noise", 0.1)):
+        with pytest.raises(ConfigError, match=f"{section}.{key} is for numbers"):
+            train(reviews(40), task="classify", settings={section: {key: value}})
+    with pytest.raises(DataError, match="preparation.longest is 3"):
+        settings = {"preparation": {"longest": 3, "overlong": "error"}}
+        train(reviews(40), task="classify", settings=settings)
