@@ -154,6 +154,33 @@ def classify_metrics(classes: int = 3, shape: tuple[int, int] = (30, 2)) -> dict
     }
 
 
+def transcribe_metrics() -> dict[str, Any]:
+    one = {
+        "id": "17.wav",
+        "truth": f"say {NASTY}",
+        "answer": "",
+        "wrong": 2,
+        "columns": [f"mel_{k}" for k in range(1, 21)],
+        "values": np.arange(30 * 20, dtype=float).reshape(30, 20).tolist(),
+        "seconds": 0.3,
+        "sound": "data:audio/wav;base64,UklGRg==",
+    }
+    return {
+        "task": "transcribe",
+        "metrics": {"wer": 0.1, "cer": 0.05, "exact": 0.8},
+        "baselines": {"most frequent transcript": {"wer": 0.9, "cer": 0.7, "exact": 0.0}},
+        "details": {
+            "words": [{"truth": NASTY, "answer": "", "times": 3}],
+            "characters": [{"truth": "", "answer": " ", "times": 2}],
+            "by_duration": [
+                {"seconds": 1.0, "wer": 0.0, "recordings": 3},
+                {"seconds": 2.0, "wer": 0.2, "recordings": 3},
+            ],
+            "examples": [one, {**one, "sound": "", "answer": one["truth"]}],
+        },
+    }
+
+
 FORECAST = Record(Experiment(), forecast_metrics(), columns(4, "mae"), {"python": "3.12"})
 CLASSIFY = Record(Experiment(), classify_metrics(), columns(4, "accuracy"), {})
 UNKNOWN = Record(
@@ -167,6 +194,7 @@ RUNS = {
     "many classes": replace(CLASSIFY, metrics=classify_metrics(40, (50, 20))),
     "one epoch": replace(CLASSIFY, history=columns(1, "accuracy")),
     "empty history": replace(FORECAST, history={"epoch": [], "loss": []}),
+    "transcribe": replace(CLASSIFY, metrics=transcribe_metrics(), history=columns(4, "cer")),
     "a task not drawn yet": UNKNOWN,
 }
 
@@ -218,6 +246,15 @@ def test_what_comes_from_the_data_is_shown_as_text(pages):
     for name in ("forecast", "classify", "many classes"):
         assert "&lt;script&gt;" in pages[name]
         assert "<b>x" not in pages[name]
+
+
+def test_recordings_can_be_heard_and_edits_read(pages):
+    html = pages["transcribe"]
+    assert html.count("<audio controls") == 1
+    assert 'src="data:audio/wav;base64,UklGRg=="' in html
+    assert rows(html, "Confused characters") == [["<span>–</span>", "(space)", "2"]]
+    assert "written: nothing" in html
+    assert "heard right" in html
 
 
 def test_the_verdict_stands_before_everything_else(pages):

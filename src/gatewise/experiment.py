@@ -48,6 +48,7 @@ class DataSettings:
     sound: str = ""  # the column of paths of recordings
     # What the names of files say, such as "{label}_{speaker}_{take}.wav".
     pattern: str = ""
+    rate: int = 0  # sound: samples a second that recordings are brought to; 0: the most frequent
     # classify: what stands between the labels of a sequence that has several, such as ";"
     separator: str = ""
     # classify: three columns each that are x, y and z of one vector, such as an acceleration
@@ -88,6 +89,11 @@ class PreparationSettings:
     lowercase: bool = True
     longest: int = 0  # tokens of a text at most; 0: by the lengths in training
     overlong: Literal["begin", "end", "error"] = "begin"  # what is kept of a text that is longer
+    shared: bool = True  # translate: one vocabulary for both languages
+    mels: int = 40  # sound: bands of pitch that a frame tells of
+    frame: float = 25.0  # sound: milliseconds that a frame hears
+    hop: float = 10.0  # sound: milliseconds from one frame to the next
+    punctuation: bool = False  # transcribe: whether signs are part of a transcript
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,13 @@ class TaskSettings:
     window: int = 0  # classify: cut long sequences into windows of so many steps
     stride: int = 0  # steps from one window to the next; 0: 1 for forecast, the window for classify
     blend: Literal["none", "logistic"] = "none"  # classify: what is averaged with the network
+    # translate, transcribe: answers that are followed side by side; 1: greedy; 0: by the task
+    beams: int = 0
+    # translate: 0 compares answers by their chance, which is for short ones; 1 about by the token
+    length_penalty: float = 1.0
+    ngram: int = 0  # transcribe: characters that a language model of transcripts sees; 0: none
+    ngram_weight: float = 0.0  # transcribe: what it counts; 0: chosen on the validation part
+    streaming: bool = False  # transcribe: read forwards only, as words are heard
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,7 @@ class NetworkSettings:
     l1: float = 0.0
     l2: float = 0.0
     normalization: Literal["none", "batch", "layer"] = "none"
-    pooling: Literal["last", "mean", "max", "mean-max", "all", "attention"] = "last"
+    pooling: Literal["auto", "last", "mean", "max", "mean-max", "all", "attention"] = "auto"
     dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
     dense_activation: str = "relu"
     dense_dropout: float = -1.0  # before each dense layer; -1: none in stack, 0.3 in segments
@@ -134,6 +147,12 @@ class NetworkSettings:
     subtract: Literal["auto", "last", "none"] = "auto"
     embedding: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
     embedding_dropout: float = 0.0  # on the vectors of tokens
+    tied: bool = True  # language: the vectors of tokens also weigh the answer
+    weight_dropout: float = 0.0  # language: on the recurrent weights
+    characters: int = 32  # tag: units that spell out each word in either direction; 0: none
+    # tag: while training, a word that occurs n times is read as unknown with the chance w / (w + n)
+    word_dropout: float = 0.25
+    tied: bool = True  # translate: the answer is read off the vectors of the target's tokens
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
 
@@ -152,6 +171,10 @@ class TrainingSettings:
     loss: str = "auto"
     label_smoothing: float = 0.0
     class_weight: Literal["none", "balanced"] = "none"
+    noise: float = 0.0  # sound: noise of up to so much of the recording's own loudness
+    speed: float = 0.0  # sound: recordings are played up to this share faster or slower
+    mask_mels: int = 0  # sound: bands side by side that are blanked, at most, twice in a recording
+    mask_frames: int = 0  # sound: frames in a row that are blanked, at most, twice in a recording
     rotation: float = 0.0  # classify: deviation of random turns of data.triads, in radians an axis
     clip_norm: float = 1.0  # 0: no clipping
     clip_value: float = 0.0
@@ -209,6 +232,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "network.units": (1, math.inf),
     "network.dropout": (0, 1),
     "network.embedding_dropout": (0, 1),
+    "network.weight_dropout": (0, 1),
     "network.dense_dropout": (-1, 1),
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),
@@ -218,6 +242,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "training.warmup": (0, 1),
     "training.label_smoothing": (0, 1),
     "training.rotation": (0, math.pi),
+    "training.speed": (0, 0.5),
+    "preparation.mels": (1, math.inf),
+    "preparation.frame": (1, math.inf),
+    "preparation.hop": (1, math.inf),
     "training.patience": (-1, math.inf),
     "evaluation.resamples": (1, math.inf),
     "evaluation.confidence": (0, 1),

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from gatewise.data import audio
-from gatewise.data.files import read
+from gatewise.data.files import guess_task, read
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 
@@ -292,3 +292,19 @@ def test_a_folder_without_recordings_is_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(DataError, match="is a folder without recordings"):
         read_all(tmp_path)
+
+
+# The task
+
+
+def test_the_task_is_told_by_what_stands_beside_the_recordings(tmp_path):
+    folder = folder_of(tmp_path, ["yes/1.wav", "no/1.wav"])
+    assert guess_task(DataSettings(), str(folder))[0] == "classify"
+    (folder / "yes" / "1.txt").write_text("yes, please")
+    assert guess_task(DataSettings(), str(folder))[0] == "transcribe"
+
+
+@pytest.mark.parametrize(("column", "task"), [("label", "classify"), ("text", "transcribe")])
+def test_the_task_is_told_by_the_column_beside_the_paths(tmp_path, column, task):
+    rows = [{"path": "1.wav", column: "a"}, {"path": "2.wav", column: "b"}]
+    assert guess_task(DataSettings(), str(table(tmp_path, rows)))[0] == task

@@ -1,4 +1,4 @@
-"""The CTC loss against a sum over all alignments, the metric against jiwer, padding against none."""
+"""The CTC loss against a sum over all alignments, the metric against jiwer, padding with none."""
 
 import itertools
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array, Sequences
+from gatewise.data.streams import Stream
 from gatewise.data.windows import Windows
 
 BUCKETS = 6
@@ -27,7 +28,11 @@ class Examples:
     inputs: Callable[[Array, int], Mapping[str, Array]]  # positions, padded length -> arrays
     targets: Callable[..., Any]  # positions, padded length -> what the network should say
     weights: Array | None = None  # [examples] how much each counts in the loss
+    sound: Sequences | None = None  # the stretches of recordings that `of` are the frames of
     ordered: bool = False  # each batch goes on where the one before it ended: never shuffled
+    renew: Callable[[], None] | None = None  # called between two epochs of training
+    stream: Stream | None = None  # language: the tokens of all the texts in `of`
+    lanes: int = 0  # language: examples of a batch, each a place in the text of its own
 
     def __len__(self) -> int:
         return len(self.lengths)

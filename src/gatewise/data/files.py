@@ -1,12 +1,25 @@
 """Files, tables and arrays -> Sequences: the kind of a file is told by its name, and stated."""
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.data import arrays, audio, columns, pairs, plain, policies, rows, steps, tables, texts, tokens
+from gatewise.data import (
+    arrays,
+    audio,
+    columns,
+    pairs,
+    plain,
+    policies,
+    rows,
+    steps,
+    tables,
+    texts,
+    tokens,
+)
 from gatewise.data.arrays import Arrays
 from gatewise.data.sequences import Sequences
 from gatewise.data.tables import Table
@@ -30,6 +43,14 @@ READERS: dict[str, Callable[[Path, DataSettings], Table | Arrays]] = {
 
 Read = tuple[Sequences, DataSettings, list[str]]
 
+# Tasks whose data come in forms of their own.
+OWN_FORMS: dict[str, Callable[[DataSettings, Any, columns.Purpose], Read]] = {
+    "language": lambda settings, source, _: plain.read(settings, source, found=_found),
+    "tag": lambda settings, source, purpose: tokens.read(
+        _tagged(settings, source, purpose), settings, purpose=purpose
+    ),
+}
+
 
 def read(
     settings: DataSettings,
@@ -51,23 +72,21 @@ def read(
         DataError: the data are not what the task needs, or cannot be read.
         ConfigError: the settings do not fit the data, or too little is known to guess the rest.
     """
-    if task == "language":
-        return plain.read(settings, source, found=_found)
-    if task == "tag":
-        return tokens.read(_tagged(settings, source), settings, purpose=purpose)
+    if task in OWN_FORMS:
+        return OWN_FORMS[task](settings, source, purpose)
     given = None if task == "forecast" else _texts_in_memory(source)
     if given is not None:
         return given, settings, []
     if task == "translate":
         return _pairs(settings, source, purpose)
-    folder = os.environ.get(FOLDER, "")
-    place = audio.place_of(settings.path if source is None else source, folder)
-    if place is not None and task in audio.TASKS:
+    place = _recordings(settings, source) if task in audio.TASKS else None
+    if place is not None:
         return audio.from_files(place, settings, task=task, purpose=purpose)
     if purpose == "predict" and settings.text and (written := _as_lines(settings, source)):
         return written, settings, []
     opened = _open(settings, source, task)
     if isinstance(opened, Table) and task in audio.TASKS and audio.column_of(opened, settings):
+        folder = os.environ.get(FOLDER, "")
         return audio.from_table(opened, settings, folder=folder, task=task, purpose=purpose)
     if task == "transcribe":
         raise DataError(audio.wanted(opened.name))
@@ -87,6 +106,8 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
     """
     if settings.target or settings.past or settings.known:
         return "forecast", "the settings name columns to forecast or to forecast from"
+    if (place := _recordings(settings, source)) is not None:
+        return audio.task_of(place)
     if settings.label or settings.labels:
         return "classify", "the settings name labels"
     named = settings.path if source is None else source
@@ -97,6 +118,8 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         if opened.sequences.labels is not None:
             return "classify", f"{opened.kind} with labels"
     else:
+        if sound := audio.column_of(opened, settings):
+            return audio.task_of_column(opened, sound)
         if label := columns.label_of(opened, settings):
             return "classify", f"the column {label!r} holds labels"
         if time := columns.time_of(opened, settings):
@@ -108,6 +131,8 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
 
 def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     """Whether this column of a table holds texts, which cannot be forecast."""
+    if _recordings(settings, source) is not None:
+        return True
     named = settings.path if source is None else source
     if isinstance(named, str | Path) and named and tokens.holds_tokens(Path(named)):
         return True
@@ -151,6 +176,11 @@ def _texts_in_memory(source: Any) -> Sequences | None:
     return None
 
 
+def _recordings(settings: DataSettings, source: Any) -> audio.Place | None:
+    """The folder, archive or file of recordings that is named; None for anything else."""
+    return audio.place_of(settings.path if source is None else source, os.environ.get(FOLDER, ""))
+
+
 def _as_lines(settings: DataSettings, source: Any) -> Sequences | None:
     """The lines of a plain text file, each a text to be answered; None for anything else."""
     if not isinstance(source, str | Path) or Path(source).suffix != ".txt":
@@ -166,11 +196,16 @@ def _delimited(path: Path, settings: DataSettings, separator: str = "") -> Table
     return tables.delimited(path, separator, names=settings.names, quotes=settings.quotes)
 
 
-def _tagged(settings: DataSettings, source: Any) -> Any:
-    """The path of a file of tokens, or what is in memory."""
+def _tagged(settings: DataSettings, source: Any, purpose: columns.Purpose) -> Any:
+    """The path of a file of tokens, or what is in memory or comes in at the standard input."""
     if source is None and not settings.path:
         raise ConfigError("There are no data to read. Give a path, or set data.path.")
     source = settings.path if source is None else source
+    if isinstance(source, str) and source == plain.STANDARD_INPUT:
+        if purpose != "predict":
+            raise ConfigError("Standard input (-) is for gatewise predict. Name a file.")
+        content = sys.stdin.buffer.read()
+        return texts.decoded(content, "standard input", settings.encoding).split("\n")
     return _found(Path(source)) if isinstance(source, str | Path) else source
 
 
@@ -250,7 +285,7 @@ def _from_table(
     present = replace(settings, label=label, group=group)
     sequences, origin, notes = shape(table, present, kinds)
     if purpose != "predict":
-        columns.require_each_label(sequences, task)
+        columns.require_each_label(sequences, task, settings)
     sequences, repairs = policies.apply(sequences, origin, settings)
     return sequences, settings, [*table.notes, *guesses, *notes, *repairs]
 
@@ -265,7 +300,7 @@ def _from_arrays(
     )
     if task == "classify":
         if purpose != "predict":
-            columns.require_each_label(sequences, task)
+            columns.require_each_label(sequences, task, settings)
     elif sequences.labels is not None:
         notes.append("the labels are left out, as nothing is classified")
         sequences = replace(sequences, labels=None)

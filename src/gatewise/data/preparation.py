@@ -28,6 +28,7 @@ class Preparation:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = "unknown"
     classes: tuple[str, ...] = ()  # classify
+    separator: str = ""  # classify: between the labels of a sequence that may have several
     temperature: float = 1.0  # classify: logits are divided by it
     blend: str = "none"  # classify: the baseline that is averaged with the network
     window: int = 0  # classify: long sequences are cut into pieces of so many steps
@@ -50,9 +51,19 @@ class Preparation:
     season: int = 1
     step: str = ""
     kind: Kind = "numbers"  # what a step of the sequences is
+    # tag: what is known from training of tokens as spelled, of words and of characters.
+    symbols: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)  # input or output -> its
     longest: int = 0  # tokens of a text that are read at most
     overlong: str = "begin"  # what is kept of a longer one
+    stretch: float = 0.0  # translate: target tokens at most, for each source token and five more
+    lowercase: bool = True  # transcribe: how transcripts are made comparable
+    punctuation: bool = False
+    strides: tuple[int, ...] = ()  # transcribe: frames to a step of the network, layer by layer
+    beams: int = 1  # transcribe: answers that are followed side by side
+    ngram: Mapping[str, Any] = field(default_factory=dict)  # transcribe: decoding.Characters
+    ngram_weight: float = 0.0
+    sound: Mapping[str, int] = field(default_factory=dict)  # how frames are made: spectra.Spectrum
 
     def positions(self, names: tuple[str, ...]) -> Array:
         """Where these columns stand in Sequences.values."""

@@ -62,7 +62,6 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         _refuse_for_texts(experiment)
     if sequences.kind == "sound":
         return sound.settle(experiment, sequences), []
-    sound.refuse_without_sound(experiment)
     training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
     if sequences.kind == "text" and not training.epochs:

@@ -86,6 +86,7 @@ def _refuse(experiment: Experiment) -> None:
     training = experiment.training
     given = {
         "data.label": experiment.data.label,
+        "split.test_ids": experiment.split.test_ids,
         "task.window": experiment.task.window,
         "training.class_weight": training.class_weight != "none",
         "training.label_smoothing": training.label_smoothing,

@@ -20,7 +20,7 @@ from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment
 
 PLAYED = 120_000  # bytes of a recording that the page plays, at most: 7 s at 8,000 Hz
-SHOWN_FRAMES = 400
+SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
 Inputs = Callable[[Array, int], dict[str, Array]]
 
 
@@ -168,10 +168,11 @@ def shown(some: Examples, k: int) -> dict[str, Any]:
     """A recording as the report shows it: its frames, and its sound where that is small."""
     pieces, played = some.of, some.sound
     assert isinstance(pieces, Sequences) and played is not None
+    frames = pieces[k][:: -(-len(pieces[k]) // SHOWN_FRAMES)]
     found: dict[str, Any] = {
         "id": str(pieces.ids[k]),
         "columns": list(pieces.columns),
-        "values": np.round(pieces[k][:SHOWN_FRAMES].astype(np.float64), 2).tolist(),
+        "values": np.round(frames.astype(np.float64), 1).tolist(),
         "seconds": len(played[k]) / played.rate,
     }
     if 2 * len(played[k]) <= PLAYED:

@@ -165,13 +165,12 @@ def frames_needed(texts: Sequence[str], preparation: Preparation) -> Array:
 
     Each character takes a step of the network, and a character said twice a blank between the two.
     """
-    twice = [
-        sum(one == other for one, other in zip(text, text[1:], strict=False)) for text in texts
-    ]
-    steps = np.array([len(text) for text in texts]) + np.array(twice)
+    twice = [sum(map(str.__eq__, text, text[1:])) for text in texts]
+    steps: Array = np.array([len(text) for text in texts]) + np.array(twice)
     for stride in reversed(preparation.strides):
         steps = (steps - 1) * stride + 1
-    return np.maximum(steps, 1)
+    least: Array = np.maximum(steps, 1)
+    return least
 
 
 def _told_of_short(
@@ -331,19 +330,18 @@ def _aligned(truths: Array, answers: Array, how: str) -> Any:
 
 def _errors(found: Any) -> Array:
     rows = [
-        (
-            sum(
-                max(
-                    chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
-                )
-                for chunk in chunks
-                if chunk.type != "equal"
-            ),
-            len(reference),
-        )
+        (sum(map(_edits, chunks)), len(reference))
         for chunks, reference in zip(found.alignments, found.references, strict=True)
     ]
     return np.array(rows, dtype=np.int64).reshape(len(rows), 2)
+
+
+def _edits(chunk: Any) -> int:
+    """Words or characters that are wrong, missing or too many in a stretch of an alignment."""
+    if chunk.type == "equal":
+        return 0
+    said, written = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
+    return int(max(said, written))
 
 
 def watched(given: Array, some: Examples, _preparation: Preparation) -> float:

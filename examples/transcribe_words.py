@@ -1,0 +1,14 @@
+"""Write down what is said, in the recordings that ship with gatewise, and look at a few answers."""
+
+import gatewise
+
+settings = {
+    "task": {"name": "transcribe"},
+    "preparation": {"hop": 16.0, "frame": 32.0},
+    "network": {"units": [32]},
+    "training": {"epochs": 10, "batch_size": 4, "learning_rate": 0.005, "speed": 0.1},
+}
+run = gatewise.train("spoken-words", settings=settings)
+for measure, value in run.metrics["metrics"].items():
+    print(f"{measure}: {value:.3f}")
+print(gatewise.predict(run.artefact, "spoken-words").sample(5, seed=0))
