@@ -12,7 +12,7 @@ import re
 import shlex
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from importlib import resources
@@ -85,6 +85,7 @@ class Picture:
     title: str = ""
     caption: str = ""
     keys: Sequence[Key] = ()
+    sound: str = ""  # a data URI that can be played
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Section:
     keys: Sequence[Key] = ()
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    passages: Sequence[tuple[str, str]] = ()  # names, and texts of several lines
     small: bool = False  # small pictures: three in a row where there is room
 
 
@@ -138,7 +140,7 @@ def _sections(run: Record) -> list[Section]:
     sections = [_learning(run)]
     if draw and details:
         sections += draw(run, details)
-    return [one for one in sections if one.lead or one.pictures or one.tables]
+    return [one for one in sections if one.lead or one.pictures or one.tables or one.passages]
 
 
 # The first things said
@@ -155,8 +157,19 @@ METRICS = {
     "log_loss": (-1, "surprise at the true label; certain mistakes cost most"),
     "ece": (-1, "expected calibration error: how far confidence is from accuracy"),
     "accuracy": (1, "share of the answers that are right"),
+    "accuracy_new": (1, "accuracy on words that training never held in this spelling"),
+    "span_f1": (1, "f1 of spans: both ends and the type must be right, as seqeval counts"),
+    "sentences": (1, "share of the sentences without any mistake"),
     "f1_macro": (1, "f1 of each class, averaged: every class counts the same"),
     "roc_auc": (1, "chance that a random member of a class scores above a random other"),
+    "bleu": (1, "runs of one to four words that the reference holds as well, 0 to 100"),
+    "chrf": (1, "runs of one to six letters shared with the reference, 0 to 100"),
+    "perplexity": (-1, "how many equally likely tokens the choice of each token is like"),
+    "nats_per_token": (-1, "surprise at each token; e to it is the perplexity"),
+    "bits_per_character": (-1, "the same surprise in bits, a character of the text"),
+    "wer": (-1, "words that are wrong, missing or too many, by the words that were said"),
+    "cer": (-1, "characters that are wrong, missing or too many, by those of the truth"),
+    "exact": (1, "share of the recordings without any mistake"),
     "coverage": (0, "share of the truth inside the outer band of quantiles"),
 }
 WORDS = {-1: "lower is better", 1: "higher is better", 0: "closest to nominal is best"}
@@ -626,7 +639,7 @@ def _pairs(classes: Sequence[str], counts: Numbers, shares: Numbers) -> Table:
     return Table("Most confused pairs", columns, rows, texts=2)
 
 
-def _by_class(by_class: Mapping[str, Mapping[str, Any]]) -> Section:
+def _by_class(by_class: Mapping[str, Mapping[str, Any]], word: str = "class") -> Section:
     if not by_class:
         return Section("")
     f1 = {name: _numbers([one.get("f1")])[0] for name, one in by_class.items()}
@@ -635,11 +648,12 @@ def _by_class(by_class: Mapping[str, Mapping[str, Any]]) -> Section:
     for name in ordered:
         shares = [_number(by_class[name].get(key), 3) for key in ("precision", "recall", "f1")]
         rows.append([name, *shares, _number(by_class[name].get("support"), 0)])
-    note = "Precision: how often the answer is right. Recall: how many of the class are found. "
+    note = f"Precision: how often the answer is right. Recall: how many of the {word} are found. "
     note += "F1: their harmonic mean. Support: how many there are in the test part."
-    folded = f"All {len(rows):,} classes, the weakest first" if len(rows) > 12 else ""
-    columns = ["class", "precision", "recall", "f1", "support"]
-    table = Table("Scores by class", columns, rows, note=note, folded=folded)
+    many = {"class": "classes"}.get(word, f"{word}s")
+    folded = f"All {len(rows):,} {many}, the weakest first" if len(rows) > 12 else ""
+    columns = [word, "precision", "recall", "f1", "support"]
+    table = Table(f"Scores by {word}", columns, rows, note=note, folded=folded)
     return Section("Class by class", "" if folded else "The weakest first.", tables=[table])
 
 
@@ -685,6 +699,8 @@ def _mistakes(examples: Sequence[Mapping[str, Any]], most: int) -> Section:
     """The most confident of the wrong answers, each drawn from its values."""
     wrong = [one for one in examples if one.get("truth") != one.get("answer")]
     wrong.sort(key=lambda one: -(one.get("probability") or 0.0))
+    if any("text" in one for one in wrong):
+        return _written_mistakes(wrong[:most])
     drawn = [_values(one) for one in wrong[:most]]
     spans = _spans(drawn)
     pictures = [_mistake(*pair, spans) for pair in zip(wrong[:most], drawn, strict=True)]
@@ -700,6 +716,23 @@ def _mistakes(examples: Sequence[Mapping[str, Any]], most: int) -> Section:
     return Section(
         "Its most confident mistakes", lead if pictures else "", keys, pictures, small=True
     )
+
+
+def _written_mistakes(wrong: Sequence[Mapping[str, Any]]) -> Section:
+    """Mistakes that are read: texts beside what they are and what they were taken for."""
+    rows = [
+        [
+            str(one.get("text")),
+            str(one.get("truth")),
+            str(one.get("answer")),
+            _percent(one.get("probability"), 1) if one.get("probability") is not None else "",
+        ]
+        for one in wrong
+    ]
+    columns = ["text", "truth", "answer", "sure"]
+    lead = "Wrong answers given with the most confidence: odd texts, or wrong labels."
+    table = Table("Mistakes", columns, rows, texts=3)
+    return Section("Its most confident mistakes", lead, tables=[table])
 
 
 def _values(one: Mapping[str, Any]) -> Numbers:
@@ -744,7 +777,8 @@ def _mistake(
     else:
         for k in range(columns):
             _line(axes, np.arange(1.0, steps + 1), values[:, k], SERIES[k], width=1.2)
-    return Picture(_svg(figure, said), title, " · ".join(words))
+    sound = str(one.get("sound", ""))
+    return Picture(_svg(figure, said), title, " · ".join(words), sound=sound)
 
 
 def _image(axes: Any, values: Numbers, *, square: bool) -> None:
@@ -766,10 +800,270 @@ def _image(axes: Any, values: Numbers, *, square: bool) -> None:
     axes.spines[:].set_visible(False)
 
 
+# Tag
+
+
+def _tag(run: Record, details: Mapping[str, Any]) -> list[Section]:
+    classes = [str(name) for name in details.get("classes") or []]
+    spans = details.get("by_span") or {}
+    return [
+        _confusion(classes, details.get("confusion") or []),
+        replace(_by_class(spans, "span"), title="Span by span") if spans else Section(""),
+        replace(_by_class(details.get("by_class") or {}, "tag"), title="Tag by tag"),
+        _by_seen(details.get("seen") or []),
+        _by_length(details.get("lengths") or []),
+        _sentences(details.get("sentences") or [], run.settings.report.examples),
+    ]
+
+
+def _by_seen(rows: Sequence[Mapping[str, Any]]) -> Section:
+    """Accuracy of each answer on words that training held, and on others."""
+    names = _union(one.get("accuracy") or {} for one in rows)
+    if not names:
+        return Section("")
+    cells = [
+        [
+            str(one.get("words")),
+            _number(one.get("tokens"), 0),
+            *(_number((one.get("accuracy") or {}).get(name), 3) for name in names),
+        ]
+        for one in rows
+    ]
+    lead = "A new word is one that training never held in this spelling."
+    table = Table("Accuracy on seen and new words", ["words", "tokens", *names], cells)
+    return Section("Words seen and new", lead, tables=[table])
+
+
+def _by_length(rows: Sequence[Mapping[str, Any]]) -> Section:
+    """Share of wrong tokens by the length of the sentence."""
+    names = _union(one.get("wrong") or {} for one in rows)
+    if not names:
+        return Section("")
+    cells = [
+        [
+            f"{one['from']} to {one['to']}" if one.get("to") else f"{one['from']} and more",
+            _number(one.get("sentences"), 0),
+            *(_percent((one.get("wrong") or {}).get(name), 1) for name in names),
+        ]
+        for one in rows
+    ]
+    table = Table("Wrong tokens by length", ["tokens", "sentences", *names], cells)
+    return Section("Length against error", "Share of the tokens that are wrong.", tables=[table])
+
+
+def _sentences(worst: Sequence[Mapping[str, Any]], most: int) -> Section:
+    """Sentences, each with its tokens that got another tag than the true one."""
+    rows = []
+    for one in worst[:most]:
+        told = zip(one["tokens"], one["truth"], one["answer"], one["probability"], strict=True)
+        wrong = [
+            f"{token}: {truth}, taken for {answer} ({_percent(sure)} sure)"
+            for token, truth, answer, sure in told
+            if truth != answer
+        ]
+        rows.append([" ".join(one["tokens"]), "; ".join(wrong), str(one.get("id", ""))])
+    if not rows:
+        return Section("")
+    table = Table("Worst sentences", ["sentence", "mistakes", "id"], rows, texts=3)
+    lead = "Sentences whose true tags were the least expected: hard ones, or wrong tags."
+    return Section("Its worst sentences", lead, tables=[table])
+
+
+# Translate
+
+
+def _translate(run: Record, details: Mapping[str, Any]) -> list[Section]:
+    examples, most = details.get("examples") or [], run.settings.report.examples
+    typical, worst = (
+        [one for one in examples if one.get("kind") == kind][:most] for kind in ("typical", "worst")
+    )
+    signatures = details.get("signatures") or {}
+    told = "; ".join(f"{name} {text}" for name, text in signatures.items())
+    return [
+        _bleu_by_length(details.get("by_length") or [], f"By sacrebleu: {told}." if told else ""),
+        _samples("Translations beside the reference", "Drawn from the middle half.", typical),
+        _samples("Its worst translations", "Those least like their reference.", worst),
+        _attention([one for one in typical if one.get("attention")][:4]),
+    ]
+
+
+def _bleu_by_length(rows: Sequence[Mapping[str, Any]], lead: str) -> Section:
+    names = _union(one.get("bleu") or {} for one in rows)
+    if not names:
+        return Section("")
+    cells = [
+        [
+            f"{one['from']} to {one['to']}" if one["from"] < one["to"] else str(one["from"]),
+            _number(one.get("count"), 0),
+            *(_number((one.get("bleu") or {}).get(name), 1) for name in names),
+        ]
+        for one in rows
+    ]
+    table = Table("BLEU by length", ["words of the source", "texts", *names], cells)
+    return Section("BLEU by length", lead, tables=[table])
+
+
+def _samples(title: str, lead: str, chosen: Sequence[Mapping[str, Any]]) -> Section:
+    """Source, reference and answer side by side."""
+    if not chosen:
+        return Section("")
+    rows = [
+        [*(str(one.get(key, "")) for key in ("source", "reference", "answer")), _chrf(one)]
+        for one in chosen
+    ]
+    table = Table(title, ["source", "reference", "answer", "chrF"], rows, texts=3)
+    return Section(title, lead, tables=[table])
+
+
+def _chrf(one: Mapping[str, Any]) -> str:
+    return _number(one.get("chrf"), 1)
+
+
+def _attention(chosen: Sequence[Mapping[str, Any]]) -> Section:
+    """A heat map for each example: a row for each token written, a column for each one read."""
+    tables = []
+    for one in chosen:
+        rows: list[list[str | Cell]] = [
+            [
+                str(token),
+                *(Cell(_number(100 * w, 0) if w >= 0.1 else "", heat=float(w)) for w in weights),
+            ]
+            for token, weights in zip(one["tokens"], one["attention"], strict=True)
+        ]
+        columns = ["written ↓ read →", *map(str, one["source_tokens"])]
+        tables.append(Table(f"Attention, {one.get('id', '')}", columns, rows, heat=True))
+    lead = "Where it looked in the source (across) when it wrote each token (down), in percent."
+    return Section("What it looked at", lead if tables else "", tables=tables)
+
+
+# Language
+
+
+def _language(run: Record, details: Mapping[str, Any]) -> list[Section]:
+    beside = str(details.get("beside") or "the n-grams")
+    return [
+        _samples(details.get("samples") or []),
+        _where(details),
+        _passages(details.get("passages") or [], beside, run.settings.report.examples),
+    ]
+
+
+def _samples(samples: Sequence[Mapping[str, Any]]) -> Section:
+    """What it writes by itself."""
+    passages = [
+        (f"Temperature {_number(one.get('temperature'), 1)}", str(one.get("text")).strip("\n"))
+        for one in samples
+    ]
+    lead = "Written from the beginning of a line. The lower the temperature, the surer each choice."
+    return Section("What it writes", lead if passages else "", passages=passages)
+
+
+def _where(details: Mapping[str, Any]) -> Section:
+    """The mean nats of each answer, by rarity and by place in the line."""
+    kinds = {
+        "by_rank": ("By rarity", "place in the vocabulary", "The most frequent token is the first."),
+        "by_place": ("By place in the line", "token of the line", ""),
+    }
+    tables = []
+    for key, (label, word, note) in kinds.items():
+        rows = details.get(key) or []
+        names = [name for name in _union(rows) if name not in ("bin", "share")]
+        cells: list[list[str | Cell]] = []
+        for one in rows:
+            least = min(one[name] for name in names)
+            best = [Cell(_number(one[name], 2), best=one[name] == least) for name in names]
+            cells.append([str(one["bin"]), _percent(one.get("share"), 1), *best])
+        if cells:
+            tables.append(Table(label, [word, "of all tokens", *names], cells, note=note))
+    unknown = details.get("unknown") or 0.0
+    lead = "Nats a token, in tokens that are rarer and rarer, and further and further in a line."
+    lead += f" {_percent(unknown, 1)} of the tokens are unknown words." if unknown else ""
+    return Section("Where the surprise is", lead if tables else "", tables=tables)
+
+
+def _passages(passages: Sequence[Mapping[str, Any]], beside: str, most: int) -> Section:
+    """The lines that it found hardest."""
+    rows = [
+        [_number(one.get("line"), 0), str(one.get("text"))]
+        + [_number(one.get(key), 2) for key in ("nats", "beside")]
+        for one in passages[:most]
+    ]
+    lead = "Lines with the most nats a token: names, lists, quotations, or odd text."
+    table = Table("Hardest lines", ["line", "text", NETWORK, beside], rows, texts=2)
+    return Section("The hardest passages", lead, tables=[table]) if rows else Section("")
+
+
+# Transcribe
+
+
+def _transcribe(run: Record, details: Mapping[str, Any]) -> list[Section]:
+    lead = "What was said and what was written in its place; – is nothing."
+    tables = [_edits(word, details.get(word) or []) for word in ("words", "characters")]
+    return [
+        Section("What is taken for what", lead, tables=[one for one in tables if one.rows]),
+        _by_duration(details.get("by_duration") or []),
+        _heard(details.get("examples") or [], run.settings.report.examples),
+    ]
+
+
+def _edits(word: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
+    """Words or characters that were said, and what was written."""
+    shown = {"": "–", " ": "(space)"}
+    rows = [
+        [*(shown.get(one[key], one[key]) for key in ("truth", "answer")), _number(one["times"], 0)]
+        for one in pairs
+    ]
+    return Table(f"Confused {word}", [f"{word} said", "written", "times"], rows, texts=2)
+
+
+def _by_duration(bins: Sequence[Mapping[str, Any]]) -> Section:
+    """The word error rate of short and of long recordings."""
+    if len(bins) < 2:
+        return Section("")
+    seconds, wer = (_numbers(one[key] for one in bins) for key in ("seconds", "wer"))
+    figure, axes = _axes()
+    axes.plot(seconds, wer, "o-", color=COLOURS["accent"], linewidth=1.6, markersize=5)
+    axes.set(xlabel="seconds", ylabel="word error rate")
+    axes.set_ylim(0, max(1.08 * float(wer.max()), 0.01))
+    said = "Word error rate by duration: " + ", ".join(
+        f"{_number(one, 1)} s {_percent(rate, 1)}" for one, rate in zip(seconds, wer, strict=True)
+    )
+    lead = "Recordings of like duration, as many in each point."
+    return Section("Length against error", lead, pictures=[_picture(figure, said, ())])
+
+
+def _heard(worst: Sequence[Mapping[str, Any]], most: int) -> Section:
+    """Recordings to look at and to hear, those with the most wrong words first."""
+    shown = list(worst[:most])
+    if not shown:
+        return Section("")
+    drawn = [_values(one) for one in shown]
+    spans = _spans(drawn)
+    pictures = []
+    for one, values in zip(shown, drawn, strict=True):
+        figure, axes = _axes(width=300, height=120)
+        if spans is not None:
+            low, high = spans
+            values = (values - low) / np.where(high > low, high - low, 1.0)
+        _image(axes, values, square=False)
+        title = str(one.get("truth", ""))
+        answer = str(one.get("answer", "")) or "nothing"
+        caption = "heard right" if answer == title else f"written: {answer}"
+        words = [caption, str(one.get("id", "")), f"{_number(one.get('seconds'), 1)} s"]
+        svg = _svg(figure, f"The bands of pitch of {words[1]}: {title}, {caption}")
+        pictures.append(Picture(svg, title, " · ".join(words), sound=str(one.get("sound", ""))))
+    lead = "The most wrong words first. Time runs to the right, pitch upwards; dark is loud."
+    return Section("The hardest recordings", lead, pictures=pictures)
+
+
 # A new task is one function here and one entry.
 TASKS: dict[str, Callable[[Record, Mapping[str, Any]], list[Section]]] = {
     "forecast": _forecast,
     "classify": _classify,
+    "language": _language,
+    "tag": _tag,
+    "translate": _translate,
+    "transcribe": _transcribe,
 }
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from gatewise.data.batches import Examples
 from gatewise.data.datasets import DATASETS, path_of, settings_of
 from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Sequences, fingerprint
+from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Parts, told_of_rare
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
@@ -27,6 +28,7 @@ from gatewise.experiment import DataSettings, Experiment, from_mapping, from_tom
 from gatewise.networks import LEARNERS, Builder, build
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
+from gatewise.tasks.sound import refuse_without_sound
 from gatewise.tasks.task import Baseline, Task, answer_name
 from gatewise.training import History, Progress
 
@@ -118,7 +120,8 @@ def run(
         }
         seconds["total"] = ready.seconds + time.perf_counter() - began
         metrics = _metrics(ready, history, judged, seconds, best) | {"run": str(folder or "")}
-        plain, splits = artefacts.plain(ready.network), _splits(ready.parts)
+        plain = artefacts.plain(LEARNERS[ready.task.name].kept(ready.network))
+        splits = _splits(ready.parts)
         made = Artefact(folder, ready.experiment, preparation, plain, state, metrics, splits)
         if folder is not None:
             _save(made, history, judged, overwrite=overwrite)
@@ -163,6 +166,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     notes += said
     if data.validation:
         experiment = experiment.having("split", validation=0.0)
+    if sequences.kind != "sound":
+        refuse_without_sound(experiment)
     experiment, said = task.settle(replace(experiment, data=data), sequences)
     notes += said
     parts = task.split(sequences, experiment, not data.test)
@@ -231,6 +236,8 @@ def judge_simple(ready: Ready) -> tuple[dict[str, Any], list[Baseline], tuple[st
         for rule in rules
         if not rule.costly
     ]
+    # A baseline may have nothing to say in terms of what is watched in training.
+    scores = [one for one in scores if not math.isnan(one[1])] or [("", math.nan)]
     order = -1 if task.watched_higher else 1
     return state, rules, min(scores, key=lambda one: order * one[1])
 
@@ -269,7 +276,7 @@ def compile_network(network: keras.Model, ready: Ready) -> None:
 
 def calibrate(ready: Ready) -> Preparation:
     """What the validation part has still to say, such as a temperature for probabilities."""
-    if ready.validation is None:
+    if ready.validation is None or ready.task.calibrate is None:
         return ready.preparation
     given = outputs(ready, ready.validation, ready.preparation)
     return ready.task.calibrate(ready.preparation, given, ready.validation)
@@ -284,7 +291,11 @@ def judge(ready: Ready, preparation: Preparation, simple: Simple) -> Evaluation 
     given = outputs(ready, some, preparation)
     answer = task.answer(given, some, preparation, state)
     alone = answer_alone(given, some, task, preparation)
-    return evaluate(answer, some, task, preparation, ready.experiment, baselines=rules, alone=alone)
+    judged = evaluate(
+        answer, some, task, preparation, ready.experiment, baselines=rules, alone=alone
+    )
+    shown = LEARNERS[task.name].shown(ready.network, preparation, ready.experiment)
+    return replace(judged, details=judged.details | shown)
 
 
 def outputs(ready: Ready, some: Examples, preparation: Preparation) -> Any:
@@ -355,6 +366,8 @@ def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:
 def _size(some: Examples) -> dict[str, int]:
     of = some.of
     sequences = of if isinstance(of, Sequences) else of.sequences
+    if some.stream is not None:
+        return {"texts": len(sequences), "tokens": len(some.stream)}
     steps = int((sequences.stops - sequences.starts).sum())
     known = {"sequences": len(sequences), "steps": steps}
     return known if isinstance(of, Sequences) else known | {"windows": len(some)}
@@ -399,7 +412,7 @@ def _splits(parts: Parts) -> dict[str, Any]:
                 list(row)
                 for row in zip(part.ids.tolist(), begins.tolist(), ends.tolist(), strict=True)
             ]
-    found["fingerprints"] = [fingerprint(steps) for steps in parts.train]
+    found["fingerprints"] = [fingerprint(steps) for steps in comparable(parts.train)]
     return {"columns": ["id", "first step", "step after the last"]} | found
 
 
@@ -436,16 +449,16 @@ def _refuse_misspelt(named: str) -> None:
 def target_setting(
     target: Sequence[str], layers: Sequence[Mapping[str, Any]], data: Any
 ) -> dict[str, Any]:
-    """`--target` is what to forecast, or the label to tell: as a key of `[data]`."""
+    """`--target` is what to forecast, or the label, tag or text to tell: a key of `[data]`."""
     experiment, source = experiment_for(data, layers)
     name = experiment.task.name
     if not name:
         texts = holds_texts(experiment.data, source, target[0])
         name = "classify" if experiment.data.label or texts else "forecast"
-    if name != "classify":
+    if name == "forecast":
         return {"target": list(target)}
     if len(target) > 1:
-        raise ConfigError(f"classify tells one label. Received: {', '.join(target)}.")
+        raise ConfigError(f"{name} tells one label. Received: {', '.join(target)}.")
     return {"label": target[0]}
 
 

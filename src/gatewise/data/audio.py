@@ -107,6 +107,22 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     return Place(path, packed, names, others)
 
 
+def task_of(place: Place) -> tuple[str, str]:
+    """What is most likely asked of recordings, and why."""
+    if _transcripts(place, DataSettings()):
+        return "transcribe", f"{place.path} holds recordings with transcripts beside them"
+    return "classify", f"{place.path} holds recordings"
+
+
+def task_of_column(table: Table, column: str) -> tuple[str, str]:
+    """What is most likely asked of a table with paths of recordings, and why."""
+    names = {name.lower() for name in table.columns}
+    said = next((name for name in TRANSCRIPTS[:-1] if name in names), "")
+    if said:
+        return "transcribe", f"the column {column!r} names recordings, {said!r} what they say"
+    return "classify", f"the column {column!r} names recordings"
+
+
 def from_files(place: Place, settings: DataSettings, *, task: str, purpose: str) -> Read:
     """The recordings of a folder, with what their names or the texts beside them say.
 

@@ -14,10 +14,15 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.networks import losses
+from gatewise.networks import language, losses
+from gatewise.networks.ctc import ctc, log_chances, of_transcripts
 from gatewise.networks.outputs import outputs
+from gatewise.networks.search import search
 from gatewise.networks.segments import segments
 from gatewise.networks.stack import stack
+from gatewise.networks.tagger import flat_outputs, of_tags, tagger
+from gatewise.networks.translate import objective as of_translations
+from gatewise.networks.translate import translator
 from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
@@ -43,11 +48,21 @@ class Learner:
     objective: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
     # (network, examples, preparation, experiment) -> what the task's `answer` reads
     outputs: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
+    # What is saved of the network that has learnt: layers of Keras's own, with the same weights.
+    kept: Callable[[keras.Model], keras.Model] = lambda network: network
+    # What the report shows that only the network can say, beside the task's details.
+    shown: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = lambda *_: {}
 
 
 LEARNERS: dict[str, Learner] = {
     "forecast": Learner(segments, losses.of_forecasts),
     "classify": Learner(stack, losses.of_labels),
+    "transcribe": Learner(ctc, of_transcripts, log_chances),
+    "language": Learner(
+        language.language, language.of_tokens, language.nats, language.kept, language.samples
+    ),
+    "tag": Learner(tagger, of_tags, flat_outputs),
+    "translate": Learner(translator, of_translations, search),
 }
 NETWORKS: dict[str, Builder] = {"stack": stack, "segments": segments}
 
@@ -63,6 +78,7 @@ def build(
         ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
     """
     _check_names(settings)
+    _refuse_for_others(settings, task)
     task = task or ("forecast" if "past" in shapes.inputs else "classify")
     own = own or (_from_file(settings.build) if settings.build else None)
     if own is None:
@@ -73,12 +89,17 @@ def build(
         if settings.kind == "segments" and task != "forecast":
             raise ConfigError("network.kind = segments is for forecasts; use kind = stack.")
         return NETWORKS[settings.kind](shapes, settings)
+    if task == "translate":
+        raise ConfigError(
+            "translate takes no network of your own, for its search asks the layers of its own one "
+            "step by step. Leave network.build and network= out."
+        )
     network = _built(own, shapes, settings)
     if not isinstance(network, keras.Model):
         raise ConfigError(
             f"Your network function must return a keras.Model. Received: {network!r}."
         )
-    given = tuple(network.output_shape[1:]) if isinstance(network.output_shape, tuple) else ()
+    given = _output_shape(network, task)
     if given != tuple(shapes.output):
         raise ConfigError(
             f"Your network's output has shape {given}; this data needs {tuple(shapes.output)} "
@@ -97,6 +118,20 @@ def build(
             "the last layer out. gatewise takes the softmax itself."
         )
     return network
+
+
+def _output_shape(network: keras.Model, task: str) -> tuple[Any, ...]:
+    """What a network says of a sequence, or where each step is answered, of a step."""
+    shape = network.output_shape
+    first = 2 if task in ("tag", "transcribe") else 1
+    return tuple(shape[first:]) if isinstance(shape, tuple) else ()
+
+
+def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
+    """A setting that only the network of another task has a place for."""
+    for key in ("characters", "word_dropout"):
+        if task != "tag" and getattr(settings, key) != getattr(NetworkSettings(), key):
+            raise ConfigError(f"network.{key} is for tag. Leave it out.")
 
 
 def _check_names(settings: NetworkSettings) -> None:
