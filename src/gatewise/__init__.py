@@ -67,6 +67,7 @@ _WHERE = {
     "accelerated": "gatewise.engine",
     "datasets": "gatewise.data.datasets",
     "evaluate": "gatewise.prediction",
+    "generate": "gatewise.prediction",
     "info": "gatewise.engine",
     "load": "gatewise.artefact",
     "predict": "gatewise.prediction",

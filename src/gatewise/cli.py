@@ -123,27 +123,38 @@ def evaluate(
 def predict(
     run: RunArgument,
     data: Annotated[
-        str, typer.Argument(help="Raw data, as the training data was.", show_default=False)
+        str,
+        typer.Argument(
+            help="Raw data, as the training data was; for texts, - is standard input.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A .csv, .parquet or .jsonl file; else standard output."
+            "--output", "-o", help="A .csv, .parquet, .jsonl or .txt file; else standard output."
         ),
     ] = None,
 ) -> None:
-    """Answer DATA with a trained model: rows in the same order, ids kept."""
+    """Answer DATA with a trained model: rows in the same order, ids kept; texts a line each."""
     from gatewise import prediction
-    from gatewise.artefact import as_csv
+    from gatewise.artefact import as_csv, load
+    from gatewise.tasks import TASKS
 
-    endings = (".csv", ".parquet", ".jsonl")
+    endings = (".csv", ".parquet", ".jsonl", ".txt")
     if output and output.suffix not in endings:
         raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
-    found = prediction.predict(run, data)
+    made = load(run)
+    found = prediction.predict(made, data)
+    column = TASKS[made.preparation.task].lines
+    lines = "".join(" ".join(text.split()) + "\n" for text in found[column]) if column else ""
     if output is None:
-        typer.echo(as_csv(found), nl=False)
+        typer.echo(lines or as_csv(found), nl=False)
         return
+    if output.suffix == ".txt" and not column:
+        raise ConfigError(f"{made.preparation.task} answers with a table. Name a .csv file.")
     writers: dict[str, Callable[[Path], Any]] = {
+        ".txt": lambda path: path.write_text(lines, encoding="utf-8"),
         ".csv": lambda path: path.write_text(as_csv(found), encoding="utf-8"),
         ".parquet": found.write_parquet,
         ".jsonl": found.write_ndjson,
@@ -154,6 +165,35 @@ def predict(
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}.") from None
     typer.echo(f"{len(found)} rows in {output}", err=True)
+
+
+@app.command()
+def generate(
+    run: RunArgument,
+    prompt: Annotated[str, typer.Option(help="What stands before; empty: a new line.")] = "",
+    length: Annotated[
+        int, typer.Option(help="Characters, words or pieces of words to write, as RUN reads them.")
+    ] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 the likely gets likelier; 0: always the likeliest.")
+    ] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(help="Choose among so many of the likeliest; 0: among all.")
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed writes the same text.", show_default=False)
+    ] = None,
+) -> None:
+    """Write text with a language model, as it comes."""
+    from gatewise import prediction
+
+    said = prediction.generating(
+        run, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed
+    )
+    typer.echo(prompt, nl=False)
+    for piece in said:
+        typer.echo(piece, nl=False)
+    typer.echo()
 
 
 @app.command()
@@ -363,7 +403,8 @@ class _Notes(logging.Handler):
     """What the library says goes to the screen, a sentence a line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        err = "--json" in sys.argv or record.levelno > logging.INFO or "predict" in sys.argv[1:2]
+        answers = sys.argv[1:2] in (["predict"], ["generate"])
+        err = "--json" in sys.argv or record.levelno > logging.INFO or answers
         typer.echo(record.getMessage(), err=err)
 
 

@@ -147,12 +147,11 @@ class NetworkSettings:
     subtract: Literal["auto", "last", "none"] = "auto"
     embedding: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
     embedding_dropout: float = 0.0  # on the vectors of tokens
-    tied: bool = True  # language: the vectors of tokens also weigh the answer
     weight_dropout: float = 0.0  # language: on the recurrent weights
     characters: int = 32  # tag: units that spell out each word in either direction; 0: none
     # tag: while training, a word that occurs n times is read as unknown with the chance w / (w + n)
     word_dropout: float = 0.25
-    tied: bool = True  # translate: the answer is read off the vectors of the target's tokens
+    tied: bool = True  # language, translate: the answer is read off the vectors of the tokens
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
 

@@ -942,13 +942,13 @@ def _attention(chosen: Sequence[Mapping[str, Any]]) -> Section:
 def _language(run: Record, details: Mapping[str, Any]) -> list[Section]:
     beside = str(details.get("beside") or "the n-grams")
     return [
-        _samples(details.get("samples") or []),
+        _writings(details.get("samples") or []),
         _where(details),
         _passages(details.get("passages") or [], beside, run.settings.report.examples),
     ]
 
 
-def _samples(samples: Sequence[Mapping[str, Any]]) -> Section:
+def _writings(samples: Sequence[Mapping[str, Any]]) -> Section:
     """What it writes by itself."""
     passages = [
         (f"Temperature {_number(one.get('temperature'), 1)}", str(one.get("text")).strip("\n"))
@@ -961,7 +961,7 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> Section:
 def _where(details: Mapping[str, Any]) -> Section:
     """The mean nats of each answer, by rarity and by place in the line."""
     kinds = {
-        "by_rank": ("By rarity", "place in the vocabulary", "The most frequent token is the first."),
+        "by_rank": ("By rarity", "place in the vocabulary", "The most frequent one is the first."),
         "by_place": ("By place in the line", "token of the line", ""),
     }
     tables = []

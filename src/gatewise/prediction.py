@@ -1,8 +1,9 @@
 """predict(): raw data in; answers with the same ids, in the same order."""
 
+import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import polars as pl
 
 from gatewise import engine, evaluation
 from gatewise.artefact import Artefact, load
+from gatewise.data import streams
 from gatewise.data.batches import Examples
 from gatewise.data.datasets import located
 from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array, Sequences, fingerprint
-from gatewise.errors import DataError
+from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
+from gatewise.errors import ConfigError, DataError
 from gatewise.networks import LEARNERS
+from gatewise.networks.language import continued
 from gatewise.tasks import TASKS
 
 log = logging.getLogger("gatewise")
@@ -53,6 +56,71 @@ def _outputs(made: Artefact, some: Examples) -> Any:
     with engine.accelerated(made.experiment.engine.kind != "stock"):
         ask = LEARNERS[made.preparation.task].outputs
         return ask(made.network, some, made.preparation, made.experiment)
+
+
+def generate(
+    run: Artefact | str | Path,
+    prompt: str = "",
+    *,
+    length: int = 200,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    seed: int | None = None,
+) -> str:
+    """The prompt and what a language model writes behind it; arguments as of `generating`."""
+    said = generating(run, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed)
+    return prompt + "".join(said)
+
+
+def generating(
+    run: Artefact | str | Path,
+    prompt: str = "",
+    *,
+    length: int = 200,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    seed: int | None = None,
+) -> Iterator[str]:
+    """What a language model writes behind a prompt, piece by piece.
+
+    Words of the prompt that training did not know are read as the unknown word, unknown characters
+    are left out; both are said.
+
+    Args:
+        run: a loaded artefact or a run folder, of the task language.
+        prompt: what stands before; empty: the beginning of a line.
+        length: tokens to write (characters, words or pieces of words, as the run reads them).
+        temperature: below 1 the likely gets likelier; 0 always takes the likeliest.
+        top_k: choose among so many of the likeliest; 0: among all.
+        seed: the same seed writes the same text; None: another one each time.
+
+    Raises:
+        ConfigError: the run is of another task, or a number is out of its range.
+    """
+    made = run if isinstance(run, Artefact) else load(run)
+    if made.preparation.task != "language":
+        raise ConfigError(
+            f"generate needs a run of the task language; this one is of {made.preparation.task}."
+        )
+    for name, value in (("length", length), ("temperature", temperature), ("top_k", top_k)):
+        if value < 0:
+            raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
+    vocabulary = made.preparation.vocabularies["text"]
+    tokens, strange = streams.prompted(prompt, vocabulary)
+    if strange:
+        what = "left out" if vocabulary.kind == "characters" else "read as the unknown word"
+        named = ", ".join(map(repr, strange[:10]))
+        log.warning("The prompt holds what training did not know, which is %s: %s.", what, named)
+    drawn = continued(
+        made.network,
+        tokens,
+        forbidden=streams.never_written(vocabulary),
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+    )
+    begun = bool(prompt) and not prompt[-1].isspace()
+    return streams.written(itertools.islice(drawn, length), vocabulary, begun=begun)
 
 
 def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:
@@ -167,7 +235,7 @@ def _told_of_seen(sequences: Sequences, splits: Mapping[str, Any]) -> str:
     for name, begin, end in splits.get("train", ()) if learnt else ():
         spans.setdefault(str(name), set()).add((begin, end))
     seen = 0
-    for name, steps in zip(sequences.ids.tolist(), sequences, strict=True):
+    for name, steps in zip(sequences.ids.tolist(), comparable(sequences), strict=True):
         # The training part of a series by its name; a whole sequence under any name.
         places = {(0, len(steps)), *spans.get(str(name), ())} if learnt else ()
         seen += any(fingerprint(steps[begin:end]) in learnt for begin, end in places)

@@ -26,6 +26,9 @@ log = logging.getLogger("gatewise")
 # this is no spike, and more epochs would be lost on it.
 DIVERGED = 1e6
 
+PERPLEXITY = "perplexity"  # e to the loss, where a task watches it
+MOST_NATS = 700.0  # of more, e to it is no number
+
 
 @dataclass
 class Progress:
@@ -98,6 +101,8 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 
     def on_epoch_end(self) -> None:
         """Deal the next epoch's batches."""
+        if self.examples.renew is not None:
+            self.examples.renew()
         if self.random is not None:
             self.plan = self.deal()
 
@@ -137,6 +142,8 @@ def fit(
     watcher = keras.callbacks.LambdaCallback(on_epoch_end=_until_diverged())
     callbacks: list[Any] = [follower, watcher]
     patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
+    if train.ordered:
+        callbacks.append(_Afresh())
     keeper = None
     if checks is not None:
         keeper = keras.callbacks.EarlyStopping(
@@ -203,6 +210,13 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
         if self.interrupted:
             self.model.stop_training = True
         logs = {name: float(value) for name, value in (logs or {}).items()}
+        if self.progress.metric == PERPLEXITY:
+            # What the loss says already is not computed a second time, over a whole vocabulary.
+            losses = {name: logs[name] for name in ("loss", "val_loss") if name in logs}
+            logs |= {
+                name.replace("loss", PERPLEXITY): math.exp(min(value, MOST_NATS))
+                for name, value in losses.items()
+            }
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0.0))):
             raise TrainingError(_not_a_number(epoch + 1))
         now = time.perf_counter()
@@ -223,6 +237,21 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
         progress.seconds_left = seconds_an_epoch * (progress.epochs - progress.epoch)
         if self.watch is not None:
             self.watch(progress, True)
+
+
+class _Afresh(keras.callbacks.Callback):  # type: ignore[misc]
+    """Every pass over a text begins without knowledge of what the layers read before it."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._forget()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        for layer in self.model._flatten_layers():
+            if hasattr(layer, "reset_state"):
+                layer.reset_state()
 
 
 def _not_a_number(epoch: int) -> str:

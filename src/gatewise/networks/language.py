@@ -32,11 +32,14 @@ TEMPERATURES = (0.5, 0.8, 1.0)  # of the report's samples
 SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "spaces": 80}  # tokens of each
 
 
-class WeightDropout(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
-    """An LSTM whose recurrent weights are dropped at random while it learns.
+class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
+    """An LSTM that goes on, in each lane, where the batch before ended; for learning only.
 
-    Merity et al. 2017 (DropConnect, Wan et al. 2013): the same weights are missing at all steps of
-    a batch. The layer inside stays a plain one, and it is what is kept.
+    Under JAX the state of a layer with stateful=True is no variable that Keras's training hands
+    from step to step (Keras 3.12 to 3.15): every batch would begin at zero. Here it is one.
+
+    `rate` of the recurrent weights are dropped at random while it learns, the same ones at all
+    steps of a batch (Merity et al. 2017). The layer inside is a plain one, and it is what is kept.
     """
 
     def __init__(self, layer: Any, rate: float, **options: Any) -> None:
@@ -44,22 +47,50 @@ class WeightDropout(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         self.rate = rate
         self.drawing = keras.random.SeedGenerator()
 
+    def build(self, input_shape: Any) -> None:
+        """Makes the state: of each lane, what is put out and what is remembered."""
+        super().build(input_shape)
+        shape = (input_shape[0], self.layer.units)
+        self.state = [
+            self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name)
+            for name in ("h", "c")
+        ]
+
     def call(self, inputs: Any, training: bool = False) -> Any:
         """[lanes, steps, features] to [lanes, steps, units]."""
+        state = [ops.copy(one.value) for one in self.state]
+        if training and self.rate:
+            said, *after = self._with_some(inputs, state)
+        else:
+            said, *after = self.layer(inputs, initial_state=state, training=training)
+        for old, new in zip(self.state, after, strict=True):
+            old.assign(ops.stop_gradient(new))
+        return said
+
+    def _with_some(self, inputs: Any, state: list[Any]) -> Any:
+        """What the layer says where some of its recurrent weights are missing."""
         kernel, recurrent, bias = (one.value for one in self.layer.trainable_variables)
-        if training:
-            recurrent = keras.random.dropout(recurrent, self.rate, seed=self.drawing)
-        kept = self.layer.non_trainable_variables  # the state of each lane
-        outputs, after = self.layer.stateless_call(
-            [kernel, recurrent, bias], [one.value for one in kept], inputs, training=training
+        recurrent = keras.random.dropout(recurrent, self.rate, seed=self.drawing)
+        held = self.layer.non_trainable_variables  # the seed of its own dropout
+        found, after = self.layer.stateless_call(
+            [kernel, recurrent, bias],
+            [one.value for one in held],
+            inputs,
+            initial_state=state,
+            training=True,
         )
-        for old, new in zip(kept, after, strict=True):
+        for old, new in zip(held, after, strict=True):
             old.assign(new)
-        return outputs
+        return found
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """As the layer inside says."""
-        return self.layer.compute_output_shape(input_shape)
+        """One row of units for each step."""
+        return (*input_shape[:2], self.layer.units)
+
+    def reset_state(self) -> None:
+        """Forgets what was read."""
+        for one in self.state:
+            one.assign(ops.zeros_like(one.value))
 
 
 def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -76,10 +107,8 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
     for number, size in enumerate(units, 1):
         layer = lstm(size, settings, sequences=True, name=f"lstm_{number}")
-        layer.stateful = True
-        if settings.weight_dropout:
-            layer = WeightDropout(layer, settings.weight_dropout, name=f"weight_dropout_{number}")
-        x = layer(x)
+        layer.return_state = True
+        x = Carried(layer, settings.weight_dropout, name=f"carried_{number}")(x)
         if settings.normalization == "layer":
             x = layers.LayerNormalization(name=f"normalization_{number}")(x)
     dropped = settings.dense_dropout if settings.dense_dropout >= 0 else settings.dropout
@@ -152,7 +181,7 @@ def kept(network: keras.Model) -> keras.Model:
     number = 1
     while f"lstm_{number}" in found:
         own = found[f"lstm_{number}"]
-        layer = _copy(own, stateful=False, return_state=True)
+        layer = _copy(own)
         names = (f"h_{number}", f"c_{number}")
         inputs |= {name: keras.Input((own.units,), name=name) for name in names}
         x, h, c = layer(x, initial_state=[inputs[name] for name in names])
@@ -175,8 +204,8 @@ def kept(network: keras.Model) -> keras.Model:
     return made
 
 
-def _copy(layer: Any, **changed: Any) -> Any:
-    return type(layer).from_config(layer.get_config() | changed)
+def _copy(layer: Any) -> Any:
+    return type(layer).from_config(layer.get_config())
 
 
 def _again(layer: Any, x: Any, copies: list[tuple[Any, Any]]) -> Any:

@@ -65,7 +65,7 @@ def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
 
     >>> model = fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
     >>> float(np.exp(-model.nats(np.array([1, 1]))).sum().round(6))
-    1.25
+    0.75
     """
     text = _with_start(tokens, start, order - 1)
     places = text
