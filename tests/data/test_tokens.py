@@ -1,6 +1,7 @@
 """Tokens and tags: every form gives the same sentences, and what is wrong is named by its line."""
 
 import gzip
+import io
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def test_lists_in_memory_are_sentences():
     new, _, _ = files.read(DataSettings(), ["Der  Hund", "!"], task="tag", purpose="predict")
     assert lists_of(new) == [["Der", "Hund"], ["!"]]
     assert new.columns == (tokens.TOKEN,)
+    gap, _, _ = files.read(DataSettings(), ["a", "", "b"], task="tag", purpose="predict")
+    assert gap.ids.tolist() == ["0", "2"]
+
+
+def test_standard_input_holds_lines_to_be_tagged(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Der Hund\n\nÄh !\n".encode())))
+    sequences, _, _ = files.read(DataSettings(), "-", task="tag", purpose="predict")
+    assert lists_of(sequences) == [["Der", "Hund"], ["Äh", "!"]]
+    assert sequences.ids.tolist() == ["0", "2"]
+    with pytest.raises(ConfigError, match="for gatewise predict"):
+        files.read(DataSettings(), "-", task="tag")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +224,7 @@ def test_lists_that_do_not_fit_are_refused(given, message):
 @pytest.mark.parametrize("name", ["a.conllu", "b.conllu.gz", "train.conll", "x/seq.in", "ner.bio"])
 def test_the_task_is_told_by_the_name_of_the_file(name):
     assert files.guess_task(DataSettings(path=name))[0] == "tag"
+    assert files.guess_task(DataSettings(path=name, label="xpos"))[0] == "tag"
 
 
 def test_the_same_sentence_is_known_again_in_another_file():

@@ -14,6 +14,7 @@ from gatewise.experiment import NetworkSettings, from_mapping
 from gatewise.networks import build
 from gatewise.networks.tagger import TokenAccuracy, TokenEntropy, flat_outputs, tagger
 from gatewise.tasks import tag
+from gatewise.tasks.task import Shapes
 
 SMALL = {"units": [6, 5], "characters": 4, "embedding": 7, "bidirectional": True}
 PLAIN = from_mapping({"preparation": {"longest": 64}, "network": SMALL})
@@ -156,6 +157,13 @@ def test_the_saved_model_opens_in_plain_keras(tmp_path):
 def test_what_has_no_place_is_refused(key, value):
     with pytest.raises(ConfigError, match=f"network.{key}"):
         made(experiment=PLAIN.having("network", **{key: value}))
+
+
+@pytest.mark.parametrize("given", [{"characters": 8}, {"word_dropout": 0.0}])
+def test_its_settings_have_no_place_elsewhere(given):
+    shapes = Shapes({"steps": (4, 2)}, (3,))
+    with pytest.raises(ConfigError, match="is for tag"):
+        build(shapes, NetworkSettings(**given), task="classify")
 
 
 def test_a_network_of_ones_own_answers_each_token():

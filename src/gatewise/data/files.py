@@ -108,11 +108,11 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         return "forecast", "the settings name columns to forecast or to forecast from"
     if (place := _recordings(settings, source)) is not None:
         return audio.task_of(place)
-    if settings.label or settings.labels:
-        return "classify", "the settings name labels"
     named = settings.path if source is None else source
     if isinstance(named, str | Path) and named and tokens.holds_tokens(Path(named)):
         return "tag", f"{Path(named).name} holds tokens with tags"
+    if settings.label or settings.labels:
+        return "classify", "the settings name labels"
     opened = _open(settings, source, "forecast")
     if isinstance(opened, Arrays):
         if opened.sequences.labels is not None:

@@ -142,15 +142,18 @@ def of_lists(source: Any, purpose: Purpose) -> Sequences:
     tokens = [_listed(one, place, name) for place, one in enumerate(given)]
     if not any(tokens):
         raise DataError(f"{name} hold no token.")
+    kept = [place for place, one in enumerate(tokens) if one]  # an empty one is no sentence
+    known: dict[str, Any] = {"ids": np.array(kept).astype(str), "source": name}
+    chosen = [tokens[place] for place in kept]
     if tags is None:
-        return from_sentences(tokens, source=name)
+        return from_sentences(chosen, **known)
     listed = [_listed(one, place, name) for place, one in enumerate(tags)]
     if len(listed) != len(tokens):
         raise DataError(f"{name}: there are {len(tokens)}, but {len(listed)} lists of tags.")
     for place, (words, told) in enumerate(zip(tokens, listed, strict=True)):
         if len(words) != len(told):
             raise DataError(f"{name}: place {place} has {len(words)} tokens, but {len(told)} tags.")
-    return from_sentences(tokens, listed, source=name)
+    return from_sentences(chosen, [listed[place] for place in kept], **known)
 
 
 def _listed(one: Any, place: int, name: str) -> list[str]:

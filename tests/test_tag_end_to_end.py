@@ -1,0 +1,81 @@
+"""Tags from a file to a judged, saved model, its page and its answers to new text."""
+
+import json
+import re
+
+import pytest
+
+import gatewise
+from gatewise.data.datasets import path_of
+from gatewise.tasks.tag import BASELINE
+
+SMALL = {
+    "network": {"units": [16], "characters": 8, "embedding": 16},
+    "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.02},
+    "preparation": {"longest": 30},
+    "evaluation": {"resamples": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tagger"
+    gatewise.train("ewt-sample", settings=SMALL, output=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told(run):
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_it_learns_more_than_the_most_frequent_tag(told):
+    ours, theirs = told["metrics"]["accuracy"], told["baselines"][BASELINE]["accuracy"]
+    assert ours > theirs > 0.6
+    assert told["verdict"]["better"] is True
+    assert 10 <= told["verdict"]["clusters"] <= 20  # a fifth of 70 documents
+    seen, new = told["details"]["seen"]
+    assert seen["accuracy"]["LSTM"] > new["accuracy"]["LSTM"] > new["accuracy"][BASELINE]
+
+
+def test_the_page_shows_what_people_look_at(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    wanted = ["What is taken for what", "Tag by tag", "Words seen and new", "Length against error"]
+    assert [one for one in headings if one in wanted] == wanted
+    worst = page[page.index("Its worst sentences") :]
+    assert re.search(r": [A-Z]+, taken for [A-Z]+ \(\d+ % sure\)", worst)
+
+
+def test_new_text_gets_a_row_for_each_token(run, tmp_path):
+    (tmp_path / "new.txt").write_text("The dog barks .\n\nI agree !\n", encoding="utf-8")
+    table = gatewise.predict(run, tmp_path / "new.txt")
+    assert table.columns == ["id", "position", "token", "tag", "probability"]
+    assert table["id"].to_list() == ["0"] * 4 + ["2"] * 3
+    assert table["token"].to_list() == ["The", "dog", "barks", ".", "I", "agree", "!"]
+    assert dict(zip(table["token"], table["tag"], strict=True))["."] == "PUNCT"
+    assert gatewise.predict(run, ["The dog barks .", "I agree !"])["tag"].equals(table["tag"])
+
+
+def test_it_can_be_judged_again_and_knows_what_it_was_trained_on(run, told):
+    again = gatewise.evaluate(run, "ewt-sample")
+    assert again["metrics"]["accuracy"] > told["metrics"]["accuracy"]
+    parts = told["parts"]["train"]["sequences"]
+    said = next(note for note in again["notes"] if "was trained on" in note)
+    assert int(re.search(r"(\d+) of these 614", said)[1]) >= parts
+
+
+def test_predictions_are_those_of_the_network_saved(run):
+    saved = (run / "predictions.csv").read_text(encoding="utf-8").splitlines()
+    assert saved[0] == "id,position,token,tag,probability,truth"
+    loaded = gatewise.load(run)
+    table = gatewise.predict(loaded, path_of("ewt-sample"))
+    tags = {(row[0], row[1]): row[3] for row in table.iter_rows()}
+    rows = [line.split(",") for line in saved[1:] if '"' not in line]
+    assert all(tags[row[0], int(row[1])] == row[3] for row in rows)
+
+
+def test_the_column_of_tags_is_named_by_target(tmp_path):
+    settings = SMALL | {"training": {"epochs": 1, "batch_size": 64}, "split": {"test": 0}}
+    run = gatewise.train("ewt-sample", target="xpos", settings=settings)
+    assert "NNP" in run.artefact.preparation.classes
