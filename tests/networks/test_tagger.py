@@ -119,6 +119,8 @@ def test_the_accuracy_of_an_epoch_counts_tokens_and_no_padding():
     metric.update_state(np.array([[0, 1, -1]]), eye[[[0, 2, 0]]])
     metric.update_state(np.array([[2, 2, 3], [1, -1, -1]]), eye[[[2, 2, 2], [0, 1, 1]]])
     assert float(metric.result()) == pytest.approx(3 / 6)
+    metric.update_state(np.array([[1] * 9 + [0]]), eye[[[1] * 10]])  # a longer batch
+    assert float(metric.result()) == pytest.approx(12 / 16)
 
 
 def test_it_learns_what_only_the_next_word_tells():

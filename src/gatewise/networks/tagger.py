@@ -78,8 +78,10 @@ class TokenAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyp
         """Count a batch: positions of tags [batch, length], below 0 for padding, and logits."""
         truth = ops.cast(ops.reshape(truth, ops.shape(logits)[:2]), "int32")
         chosen = ops.cast(ops.argmax(logits, axis=-1), "int32")
-        hits = ops.cast(ops.equal(truth, chosen), "float32")
-        return super().update_state(hits, sample_weight=ops.cast(truth >= 0, "float32"))
+        hits = ops.reshape(ops.cast(ops.equal(truth, chosen), "float32"), (-1,))
+        real = ops.reshape(ops.cast(truth >= 0, "float32"), (-1,))
+        # As one row: of several, Keras would take means, and tokens of long batches weigh less.
+        return super().update_state(hits, sample_weight=real)
 
 
 class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]
