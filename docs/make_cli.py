@@ -41,9 +41,12 @@ MEANINGS = {
     "series when several are forecast, by column else; images as a whole.",
     "preparation.calendar": "Parts of the date given to a forecast as sine and cosine. `auto` "
     "chooses by the spacing; `none` gives none.",
+    "preparation.lowercase": "Whether texts are read in small letters; language and translate keep "
+    "their capitals.",
     "task.name": "`forecast` or `classify`. Guessed when that is safe, and stated.",
     "task.horizon": "Steps to forecast. 0: the custom for the spacing.",
-    "task.lookback": "Steps that a forecast looks back. 0: two seasons or two horizons.",
+    "task.lookback": "Steps that a forecast looks back. 0: two seasons or two horizons. Language: "
+    "tokens through which gradients reach back; 0: 100 characters, 35 words, 70 pieces.",
     "task.season": "The cycle of the series in steps. 0: looked for in the training part.",
     "data.static": "Forecast: columns with one value a sequence.",
     "task.quantiles": "The quantiles to forecast, rising, between 0 and 1.",
@@ -62,14 +65,14 @@ MEANINGS = {
     "network.pooling": "How the steps become one vector.",
     "network.dense_activation": "Of the dense layers: a name of `keras.activations`.",
     "training.epochs": "Passes over the training part, at most. 0: by the number of examples.",
-    "training.batch_size": "Examples in a step. 0: by the number of examples.",
+    "training.batch_size": "Examples in a step; language: lanes. 0: by the number of examples.",
     "training.optimizer": "A name of `keras.optimizers`.",
     "training.optimizer_options": "A table of further options of the optimizer.",
     "training.schedule": "Of the learning rate. `exponential` ends at a hundredth; `plateau` cuts "
     "it to 0.3 when the validation loss stands still.",
     "training.loss": "`auto`: the quantile loss for forecast, cross entropy for classify; else a "
     "name of `keras.losses`.",
-    "training.label_smoothing": "classify: a share of certainty spread over the other labels.",
+    "training.label_smoothing": "classify, translate: a share of certainty spread over the others.",
     "training.class_weight": "classify: `balanced` makes every label weigh the same in the loss.",
     "training.rotation": "classify: deviation of the random turns of `data.triads` while training, "
     "in radians about each axis. 0: none. See [tasks](tasks.md#classify).",

@@ -13,7 +13,7 @@ import pytest
 
 from gatewise import cli
 
-VERBS = ["train", "evaluate", "predict", "report", "datasets", "info", "run"]
+VERBS = ["train", "evaluate", "predict", "generate", "report", "datasets", "info", "run"]
 SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.resamples=100"]
 
 

@@ -39,6 +39,18 @@ def plain_outputs(
     return outputs(network, some, BATCH, padded=preparation.padded, steps=steps)
 
 
+def itself(network: keras.Model) -> keras.Model:
+    """What has learnt is what is kept."""
+    return network
+
+
+def nothing_more(
+    _network: keras.Model, _preparation: Preparation, _experiment: Experiment
+) -> dict[str, Any]:
+    """The task's own details say all."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Learner:
     """How the network of a task is built, what it minimises and shows, and how it is asked."""
@@ -49,9 +61,9 @@ class Learner:
     # (network, examples, preparation, experiment) -> what the task's `answer` reads
     outputs: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
     # What is saved of the network that has learnt: layers of Keras's own, with the same weights.
-    kept: Callable[[keras.Model], keras.Model] = lambda network: network
+    kept: Callable[[keras.Model], keras.Model] = itself
     # What the report shows that only the network can say, beside the task's details.
-    shown: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = lambda *_: {}
+    shown: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = nothing_more
 
 
 LEARNERS: dict[str, Learner] = {

@@ -1,0 +1,15 @@
+"""Learn to write from the beginning of a play, letter by letter."""
+
+import gatewise
+
+settings = {
+    "network": {"units": [48]},
+    "training": {"epochs": 4, "batch_size": 32, "learning_rate": 0.02},
+    "evaluation": {"resamples": 200},
+}
+run = gatewise.train("shakespeare", settings=settings)
+print(run.metrics["verdict"]["sentence"])
+print(gatewise.generate(run.artefact, "CORIOLANUS:\n", length=120, temperature=0.7, seed=1))
+
+lines = gatewise.predict(run.artefact, ["What say you to that?\nxq zzk qx wpt\n"])
+print(lines.select("text", "bits_per_character"))
