@@ -54,7 +54,8 @@ def recordings(texts, **known):
 
 
 def settled(**sections):
-    experiment = from_mapping({"task": {"name": "transcribe"}, **sections})
+    plain = {"task": {"name": "transcribe"}, "network": {"strides": 1}}
+    experiment = from_mapping(plain | sections)
     return TASK.settle(experiment, recordings(["ab"]))[0]
 
 
@@ -175,6 +176,20 @@ def test_recordings_that_are_all_too_short_are_an_error():
     given_.labels[0] = "abcabcabcabcabc"
     with pytest.raises(DataError, match="every recording is too short for its transcript"):
         TASK.prepare(given_, settled())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "convolution", "strides"),
+    [(0.04, (), 4), (0.1, (64,), 2), (0.12, (64,), 3), (0.4, (64, 64), 3), (2.0, (64, 64), 4)],
+)
+def test_convolutions_leave_about_four_steps_for_a_character(seconds, convolution, strides):
+    given_ = recordings(["ab" * 20])
+    long = np.resize(given_.values, (int(40 * seconds * RATE), 1))
+    given_ = transcribe.replace(given_, values=long, stops=np.array([len(long)]))
+    experiment, notes = TASK.settle(from_mapping({"task": {"name": "transcribe"}}), given_)
+    assert experiment.network.convolution == convolution
+    assert experiment.network.strides == strides
+    assert any("convolutions make" in note for note in notes) == bool(convolution)
 
 
 def test_targets_are_as_wide_for_a_length_as_any_batch_of_it():

@@ -13,15 +13,19 @@ import polars as pl
 from gatewise.data.batches import PADDING, Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.spectra import Spectrum
+from gatewise.data.spectra import Spectrum, spectrum_of
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment
+from gatewise.experiment import Experiment, NetworkSettings
 from gatewise.extras import needed
 from gatewise.tasks import decoding, sound
 from gatewise.tasks.decoding import Characters
 from gatewise.tasks.task import Baseline, Measure, Shapes, Task, answer_name
 
+STEPS = 4  # of the network for a character, about
+LEAST = 1.5  # frames a step from which convolutions are worth it
+MOST_AT_ONCE = 4  # frames to a step of one convolution
+FILTERS = 64  # of each convolution, where the settings do not say
 UNITS = (128, 128)  # of the LSTM layers, where the settings do not say
 BEAMS = 16  # with a language model
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # of a language model, one of which is chosen
@@ -33,9 +37,10 @@ APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "‘": "'"})
 def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
     """Network, batch size and epochs by the recordings to learn from."""
     _refuse(experiment)
-    experiment = sound.settle(experiment, sequences)
+    experiment = replace(sound.settle(experiment, sequences), network=experiment.network)
     task, network = experiment.task, experiment.network
     network = replace(network, units=network.units or UNITS, bidirectional=not task.streaming)
+    network, notes = _with_convolutions(network, sequences, experiment)
     if task.ngram and task.beams == 1:
         raise ConfigError("task.ngram needs task.beams above 1: a greedy answer asks no model.")
     beams = task.beams or (BEAMS if task.ngram else 1)
@@ -43,8 +48,37 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     settings = experiment.preparation
     said = "lowercased, " if settings.lowercase else ""
     said += "with their signs" if settings.punctuation else "without signs but apostrophes"
-    notes = [f"transcripts are compared {said}, white space as one space (NFC)"]
+    notes.append(f"transcripts are compared {said}, white space as one space (NFC)")
     return replace(experiment, network=network, task=task), notes
+
+
+def _with_convolutions(
+    network: NetworkSettings, recordings: Sequences, experiment: Experiment
+) -> tuple[NetworkSettings, list[str]]:
+    """As many frames to a step as leave about STEPS for a character.
+
+    With many more, a network in both directions learns to say everything at the beginning, by
+    heart, before it learns to hear (docs/log.md).
+    """
+    usual = network.strides == NetworkSettings().strides
+    if network.convolution or not usual or recordings.labels is None:
+        return network, []
+    frames = spectrum_of(experiment.preparation, recordings.rate).count(recordings.lengths)
+    letters = [max(1, len(str(text))) for text in recordings.labels]
+    each = float(np.median(frames / np.array(letters)))
+    together = each / STEPS
+    if together < LEAST:
+        return network, []
+    layers = 1 if together <= MOST_AT_ONCE else 2
+    stride = int(np.clip(round(together ** (1 / layers)), 2, MOST_AT_ONCE))
+    network = replace(
+        network, convolution=(FILTERS,) * layers, strides=stride, kernel_size=2 * stride
+    )
+    return network, [
+        f"a character takes {each:.0f} frames: convolutions make {stride**layers} of them a step "
+        f"(network.convolution = {list(network.convolution)}, network.strides = {stride}; with "
+        "network.strides = 1 and no convolution each frame is one)"
+    ]
 
 
 def _refuse(experiment: Experiment) -> None:
