@@ -74,7 +74,7 @@ def evaluate(
         verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
         comparisons=comparisons,
         details=task.details(answers, some, preparation, experiment),
-        table=task.table(answer, some, preparation, _thinned(len(some), answer[0].size)),
+        table=task.table(answer, some, preparation, _thinned(len(some), np.size(answer[0]))),
     )
 
 
@@ -170,9 +170,11 @@ def _by_cluster(measure: Measure, answer: Array) -> Array:
 def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
     interval = f"{found['confidence']:.0%} interval"
     if measure.higher_is_better:
-        points = (100 * found[key] for key in ("difference", "low", "high"))
+        points = (100 / measure.full * found[key] for key in ("difference", "low", "high"))
         size = "{:+.1f} points ({} {:+.1f} to {:+.1f})".format(*_insert(points, interval))
-        amount = f"{found['metric']} {found['ours']:.3f} against {found['theirs']:.3f}, {size}"
+        digits = 3 if measure.full == 1 else 1
+        sides = f"{found['ours']:.{digits}f} against {found['theirs']:.{digits}f}"
+        amount = f"{found['metric']} {sides}, {size}"
     elif not found["theirs"]:  # nothing to take a share of
         sizes = [found[key] for key in ("difference", "low", "high")]
         size = "{:+.4g} ({} {:+.4g} to {:+.4g})".format(*_insert(sizes, interval))

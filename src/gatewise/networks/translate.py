@@ -47,7 +47,7 @@ class Pieces:
 
     @property
     def embedding(self) -> int:
-        return self.settings.embedding or max(16, self.units[-1] // 2)
+        return self.settings.embedding or min(256, self.units[-1])
 
 
 def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -117,7 +117,13 @@ def _embedded(pieces: Pieces, tokens: Any, side: str) -> Any:
     shapes, size = pieces.shapes, pieces.embedding
     count = shapes.vocabulary if side == "source" else shapes.output[-1]
     name = "embedding" if shapes.shared else f"{side}_embedding"
-    return pieces.layer(name, lambda: layers.Embedding(count, size, name=name))(tokens)
+
+    def make() -> Any:
+        # As long as 1, so that logits read off them differ from the first step on.
+        first = keras.initializers.RandomNormal(stddev=size**-0.5)
+        return layers.Embedding(count, size, embeddings_initializer=first, name=name)
+
+    return pieces.layer(name, make)(tokens)
 
 
 def encode(pieces: Pieces, source: Any) -> tuple[Any, Any, list[list[Any]]]:
