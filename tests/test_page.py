@@ -181,6 +181,23 @@ def transcribe_metrics() -> dict[str, Any]:
     }
 
 
+def language_metrics() -> dict[str, Any]:
+    grams = "5-gram (Kneser-Ney)"
+    return {
+        "task": "language",
+        "metrics": {"perplexity": 90.0, "nats_per_token": 4.5, "bits_per_character": 1.25},
+        "baselines": {grams: {"perplexity": 141.0, "nats_per_token": 4.95}},
+        "details": {
+            "unknown": 0.05,
+            "beside": grams,
+            "by_rank": [{"bin": "1 to 10", "share": 1.0, "LSTM": 1.5, grams: 2.25}],
+            "by_place": [{"bin": "1", "share": 1.0, "LSTM": 1.5, grams: 1.25}],
+            "passages": [{"line": 7, "text": NASTY, "nats": 9.0, "beside": 8.0}],
+            "samples": [{"temperature": 0.5, "text": f"{NASTY}\nline two"}],
+        },
+    }
+
+
 FORECAST = Record(Experiment(), forecast_metrics(), columns(4, "mae"), {"python": "3.12"})
 CLASSIFY = Record(Experiment(), classify_metrics(), columns(4, "accuracy"), {})
 UNKNOWN = Record(
@@ -195,6 +212,7 @@ RUNS = {
     "one epoch": replace(CLASSIFY, history=columns(1, "accuracy")),
     "empty history": replace(FORECAST, history={"epoch": [], "loss": []}),
     "transcribe": replace(CLASSIFY, metrics=transcribe_metrics(), history=columns(4, "cer")),
+    "language": replace(CLASSIFY, metrics=language_metrics(), history=columns(4, "perplexity")),
     "a task not drawn yet": UNKNOWN,
 }
 
@@ -243,7 +261,7 @@ def test_headings_come_in_order_and_every_figure_says_what_it_shows(html):
 
 
 def test_what_comes_from_the_data_is_shown_as_text(pages):
-    for name in ("forecast", "classify", "many classes"):
+    for name in ("forecast", "classify", "many classes", "language"):
         assert "&lt;script&gt;" in pages[name]
         assert "<b>x" not in pages[name]
 
@@ -255,6 +273,15 @@ def test_recordings_can_be_heard_and_edits_read(pages):
     assert rows(html, "Confused characters") == [["<span>–</span>", "(space)", "2"]]
     assert "written: nothing" in html
     assert "heard right" in html
+
+
+def test_what_a_language_model_writes_and_finds_hard_can_be_read(pages):
+    html = pages["language"]
+    assert "line two</pre>" in html
+    assert "5.0 % of the tokens are unknown words" in html
+    assert rows(html, "By rarity")[0][1:] == ["100.0 %", "<strong>1.50</strong>", "2.25"]
+    assert rows(html, "By place in the line")[0][3] == "<strong>1.25</strong>"
+    assert rows(html, "Hardest lines")[0][0] == "<span>7</span>"
 
 
 def test_the_verdict_stands_before_everything_else(pages):

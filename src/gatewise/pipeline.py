@@ -119,8 +119,9 @@ def run(
             "evaluate": time.perf_counter() - trained,
         }
         seconds["total"] = ready.seconds + time.perf_counter() - began
-        metrics = _metrics(ready, history, judged, seconds, best) | {"run": str(folder or "")}
         plain = artefacts.plain(LEARNERS[ready.task.name].kept(ready.network))
+        metrics = _metrics(ready, history, judged, seconds, best)
+        metrics |= {"run": str(folder or ""), "parameters": plain.count_params()}
         splits = _splits(ready.parts)
         made = Artefact(folder, ready.experiment, preparation, plain, state, metrics, splits)
         if folder is not None:
@@ -323,7 +324,6 @@ def _metrics(
         "comparisons": judged.comparisons if judged else [],
         "seconds": seconds,
         "engine": engine.used_by(ready.network),
-        "parameters": ready.network.count_params(),
         "epochs": len(history.columns.get("epoch", [])),
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,

@@ -235,3 +235,18 @@ def test_generating_wants_a_language_model_and_numbers_that_are_not_negative(run
         gatewise.generate(classify_run, "a")
     with pytest.raises(ConfigError, match="length wants a number that is not negative"):
         gatewise.generate(run.artefact, "a", length=-1)
+
+
+def test_the_command_writes_the_prompt_and_what_follows(run, capsys, monkeypatch):
+    from gatewise import cli
+
+    folder = str(run.artefact.folder)
+    given = ["--prompt", "MENENIUS:", "--length", "12", "--seed", "3", "--top-k", "5"]
+    monkeypatch.setattr("sys.argv", ["gatewise", "generate", folder, *given])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    said = capsys.readouterr()
+    written = gatewise.generate(folder, "MENENIUS:", length=12, seed=3, top_k=5)
+    assert said.out == written + "\n"
+    assert not said.err

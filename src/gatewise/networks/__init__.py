@@ -77,6 +77,11 @@ LEARNERS: dict[str, Learner] = {
     "translate": Learner(translator, of_translations, search),
 }
 NETWORKS: dict[str, Builder] = {"stack": stack, "segments": segments}
+# Tasks that ask the layers of their own network by name, and why.
+OWN_ONLY = {
+    "language": "its state goes on from batch to batch",
+    "translate": "its search asks the layers of its own one step by step",
+}
 
 
 def build(
@@ -101,10 +106,10 @@ def build(
         if settings.kind == "segments" and task != "forecast":
             raise ConfigError("network.kind = segments is for forecasts; use kind = stack.")
         return NETWORKS[settings.kind](shapes, settings)
-    if task == "translate":
+    if task in OWN_ONLY:
         raise ConfigError(
-            "translate takes no network of your own, for its search asks the layers of its own one "
-            "step by step. Leave network.build and network= out."
+            f"{task} takes no network of your own, for {OWN_ONLY[task]}. Leave network.build and "
+            "network= out."
         )
     network = _built(own, shapes, settings)
     if not isinstance(network, keras.Model):
@@ -144,6 +149,8 @@ def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
     for key in ("characters", "word_dropout"):
         if task != "tag" and getattr(settings, key) != getattr(NetworkSettings(), key):
             raise ConfigError(f"network.{key} is for tag. Leave it out.")
+    if task != "language" and settings.weight_dropout:
+        raise ConfigError("network.weight_dropout is for language. Leave it out.")
 
 
 def _check_names(settings: NetworkSettings) -> None:

@@ -13,7 +13,7 @@ from gatewise.data import streams, texts
 from gatewise.data.vocabulary import fit_vocabulary
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
-from gatewise.networks import language
+from gatewise.networks import build, language
 from gatewise.tasks.task import Shapes
 from gatewise.training import _Afresh
 
@@ -238,6 +238,14 @@ def test_the_same_seed_writes_the_same():
 def test_what_has_no_place_is_refused(settings):
     with pytest.raises(ConfigError, match=f"network.{next(iter(settings))} has no place"):
         network(**settings)
+
+
+def test_weight_dropout_and_networks_of_ones_own_have_no_place_where_they_do_nothing():
+    shapes = Shapes({"steps": (4, 2)}, (3,))
+    with pytest.raises(ConfigError, match="weight_dropout is for language"):
+        build(shapes, NetworkSettings(weight_dropout=0.1), task="classify")
+    with pytest.raises(ConfigError, match="language takes no network of your own"):
+        build(shapes, NetworkSettings(), lambda *_: None, task="language")
 
 
 def test_untied_vectors_are_as_wide_as_the_last_layer():
