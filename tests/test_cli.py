@@ -99,7 +99,7 @@ def test_wrong_usage_is_status_2(gatewise, wrong):
         (["train", "DATA", "--config", "nowhere.toml"], "There is no settings file nowhere.toml"),
         (["train", "DATA", "--epochs", "-1"], "training.epochs must be at least 0"),
         (["train", "DATA", "--target", "lod"], "Did you mean 'load'?"),
-        (["train", "DATA", "--task", "tag"], "There is no task 'tag'"),
+        (["train", "DATA", "--task", "tagg"], "There is no task 'tagg'"),
         (["predict", "nowhere", "DATA"], "nowhere is not a run folder"),
         (["evaluate", "nowhere", "DATA"], "nowhere is not a run folder"),
         (["report", "nowhere"], "nowhere is not a run folder"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.data.files import read
+from gatewise.data.files import guess_task, read
 from gatewise.data.texts import from_texts, lines, text_of, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
@@ -129,3 +129,17 @@ def test_lines_and_their_encodings(tmp_path):
         lines(latin, "klingon")
     with pytest.raises(DataError, match="is empty"):
         lines(write(tmp_path, "none.txt", " \n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "task"),
+    [
+        ("a.csv", ROWS.replace("mood", "label"), "classify"),
+        ("pairs.tsv", "en\tde\na dog\tein Hund\nthe old man\tder alte Mann\n", "translate"),
+        ("novel.txt", "It was, they say, late.\nNobody\ncame; and so on.\n", "language"),
+        ("series.txt", "time y\n1 2\n2 3\n3 4\n", "forecast"),
+    ],
+)
+def test_the_task_is_guessed(tmp_path, name, content, task):
+    path = write(tmp_path, name, content)
+    assert guess_task(DataSettings(), path)[0] == task

@@ -132,6 +132,8 @@ def guessed_label(
 
 def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
     """With the column of ids, where one is called so and no two rows share one."""
+    if settings.id:
+        return settings
     column = _id(table, settings)
     distinct = column and _distinct(table, [column])
     return _taken(settings, notes, role="id", column=column if distinct else "")

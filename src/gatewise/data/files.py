@@ -108,33 +108,52 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         return "forecast", "the settings name columns to forecast or to forecast from"
     if (place := _recordings(settings, source)) is not None:
         return audio.task_of(place)
-    named = settings.path if source is None else source
-    if isinstance(named, str | Path) and named and tokens.holds_tokens(Path(named)):
-        return "tag", f"{Path(named).name} holds tokens with tags"
+    path = _path(settings, source)
+    if path and tokens.holds_tokens(path):
+        return "tag", f"{path.name} holds tokens with tags"
     if settings.label or settings.labels:
         return "classify", "the settings name labels"
+    if path and plain.is_plain(_found(path)):
+        return "language", f"{path.name} is plain text"
     opened = _open(settings, source, "forecast")
-    if isinstance(opened, Arrays):
-        if opened.sequences.labels is not None:
-            return "classify", f"{opened.kind} with labels"
+    if isinstance(opened, Table):
+        found = _task_of_table(opened, settings)
     else:
-        if sound := audio.column_of(opened, settings):
-            return audio.task_of_column(opened, sound)
-        if label := columns.label_of(opened, settings):
-            return "classify", f"the column {label!r} holds labels"
-        if time := columns.time_of(opened, settings):
-            return "forecast", f"the column {time!r} holds times, and there are no labels"
-    raise ConfigError(
-        f"The task cannot be told from {opened.name}. Give --task forecast or --task classify."
-    )
+        labelled = opened.sequences.labels is not None
+        found = ("classify", f"{opened.kind} with labels") if labelled else None
+    if found is None:
+        raise ConfigError(
+            f"The task cannot be told from {opened.name}. Give --task: forecast, classify, tag, "
+            "language, translate or transcribe."
+        )
+    return found
+
+
+def _task_of_table(table: Table, settings: DataSettings) -> tuple[str, str] | None:
+    if sound := audio.column_of(table, settings):
+        return audio.task_of_column(table, sound)
+    if label := columns.label_of(table, settings):
+        return "classify", f"the column {label!r} holds labels"
+    written = texts.written(table, settings)
+    if len(written) == len(table.columns) == 2:
+        return "translate", "the columns {!r} and {!r} hold texts".format(*written)
+    if time := columns.time_of(table, settings):
+        return "forecast", f"the column {time!r} holds times, and there are no labels"
+    return None
+
+
+def _path(settings: DataSettings, source: Any) -> Path | None:
+    """The path that is read; None where the data are in memory, or nothing was given."""
+    named = settings.path if source is None else source
+    return Path(named) if isinstance(named, str | Path) and str(named) else None
 
 
 def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     """Whether this column of a table holds texts, which cannot be forecast."""
     if _recordings(settings, source) is not None:
         return True
-    named = settings.path if source is None else source
-    if isinstance(named, str | Path) and named and tokens.holds_tokens(Path(named)):
+    path = _path(settings, source)
+    if path and tokens.holds_tokens(path):
         return True
     opened = _open(settings, source, "classify")
     if isinstance(opened, Arrays):

@@ -56,6 +56,17 @@ def read(
     return texts.from_texts(read, ids=ids, source=str(path)), settings, notes
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a .txt file holds running text: no separator parts its lines into as many cells."""
+    if path.is_dir() or not path.name.removesuffix(".gz").lower().endswith(".txt"):
+        return False
+    with tables.reading(str(path)), tables.opened(path) as file:
+        begin = file.read(NEAR).decode("utf-8", "replace").splitlines()
+    lines = [line for line in begin[:-1] or begin if line.strip()]
+    counts = [{line.count(sign) for line in lines} for sign in tables.SEPARATORS]
+    return bool(lines) and all(len(one) > 1 or one == {0} for one in counts)
+
+
 def _of_list(source: Any) -> Sequences:
     given = texts.of_list(source, None, "the list of texts")
     if not given.lengths.sum():

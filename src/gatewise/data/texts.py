@@ -90,14 +90,28 @@ def text_columns(table: Table, settings: DataSettings, kinds: columns.Kinds) -> 
         return settings.text
     if settings.features or settings.layout == "long" or settings.time:
         return ()
+    found = _worded(table, settings, kinds, least=WORDY)
+    found.pop(settings.label, None)
+    best = max(found, key=lambda name: found[name], default="")
+    return (best,) if best else ()
+
+
+def written(table: Table, settings: DataSettings) -> tuple[str, ...]:
+    """The columns whose cells hold more than a word."""
+    return tuple(_worded(table, settings, tables.kinds(table, settings.missing_values), least=1.5))
+
+
+def _worded(
+    table: Table, settings: DataSettings, kinds: columns.Kinds, *, least: float
+) -> dict[str, float]:
+    """Words in a cell of each column of texts that is free, where they are so many on average."""
     taken = set(columns.named(settings))
     sizes = {
         name: _words(table.sample[name])
         for name in table.columns
         if kinds[name] == "text" and name not in taken and name.lower() not in columns.LABELS
     }
-    best = max(sizes, key=lambda name: sizes[name], default="")
-    return (best,) if best and sizes[best] >= WORDY else ()
+    return {name: size for name, size in sizes.items() if size >= least}
 
 
 def _words(cells: pl.Series) -> float:
@@ -124,8 +138,7 @@ def from_table(
     settings = replace(settings, text=chosen)
     if purpose == "train" and not settings.label:
         settings = columns.guessed_label(table, settings, notes, task="classify")
-    if purpose == "train" and not settings.id:
-        settings = columns.guessed_id(table, settings, notes)
+    settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     wanted = [one for one in columns.named(settings) if one in table.columns]
     frame = pl.concat(list(table.batches(wanted)))
     schema, missing = frame.schema, settings.missing_values
