@@ -131,20 +131,19 @@ def from_files(place: Place, settings: DataSettings, *, task: str, purpose: str)
         ConfigError: it cannot be told what the labels are, or the pattern does not fit.
     """
     notes: list[str] = []
+    files = [(name, name) for name in place.names]
+    if purpose == "predict":  # what new recordings are called need not be what they are
+        return _recordings(place, files, settings, notes, known={}, purpose=purpose)
     known: dict[str, Any] = {}
     said = _transcripts(place, settings) if task == "transcribe" and not settings.pattern else {}
     if said:
-        kept = _with_transcripts(place, said, purpose)
-        known["labels"] = _objects(kept)
+        known["labels"] = _objects(_with_transcripts(place, said))
     else:
-        settings = _with_pattern(place, settings, notes, task=task, purpose=purpose)
-        fields = _fields(place, settings, task=task, purpose=purpose)
-        known["labels"] = _objects([one.get("label", "") for one in fields])
+        settings = _with_pattern(place, settings, notes, task=task)
+        fields = _fields(place, settings, task=task)
+        known["labels"] = _objects([one["label"] for one in fields])
         if settings.group:
-            known["groups"] = _objects([one.get(settings.group, "") for one in fields])
-    if purpose == "predict" and not any(known["labels"]):
-        del known["labels"]
-    files = [(name, name) for name in place.names]
+            known["groups"] = _objects([one[settings.group] for one in fields])
     return _recordings(place, files, settings, notes, known=known, purpose=purpose)
 
 
@@ -254,10 +253,10 @@ def _objects(values: Sequence[str]) -> Array:
 
 
 def _with_pattern(
-    place: Place, settings: DataSettings, notes: list[str], *, task: str, purpose: str
+    place: Place, settings: DataSettings, notes: list[str], *, task: str
 ) -> DataSettings:
     """With the pattern of the names, guessed for a classification where there is but one way."""
-    if settings.pattern or purpose != "train":
+    if settings.pattern:
         return settings
     if task == "classify":
         if all("/" in name for name in place.names):
@@ -316,34 +315,31 @@ def _expression(pattern: str) -> str:
     return "".join(said)
 
 
-def _fields(
-    place: Place, settings: DataSettings, *, task: str, purpose: str
-) -> list[Mapping[str, str]]:
-    """What each name says; nothing where labels need not be known and it says none."""
+def _fields(place: Place, settings: DataSettings, *, task: str) -> list[Mapping[str, str]]:
+    """What each name says."""
     pattern = settings.pattern
     named = re.findall(r"\{(\w+)\}", pattern)
-    if pattern and "label" not in named:
+    if "label" not in named:
         raise ConfigError(
             f"data.pattern must say where the label stands, as in {{label}}_{{speaker}}. "
             f"Received: {pattern!r}."
         )
     if len(set(named)) != len(named):
         raise ConfigError(f"data.pattern names a field twice. Received: {pattern!r}.")
-    if settings.group and purpose != "predict" and settings.group not in named:
+    if settings.group and settings.group not in named:
         raise ConfigError(
             f"data.group names {settings.group!r}, and data.pattern has no such field: "
-            f"{pattern!r}. Fields: {', '.join(named) or 'none'}."
+            f"{pattern!r}. Fields: {', '.join(named)}."
         )
     found: list[Mapping[str, str]] = []
     for name in place.names:
-        said = _matched(pattern, name) if pattern else None
-        if said is None and purpose != "predict":
+        said = _matched(pattern, name)
+        if said is None:
             raise DataError(
                 f"{place.path}: the name {name!r} does not fit data.pattern = {pattern!r}. Rename "
                 "or move it, or mend the pattern."
             )
-        said = dict(said or {})
-        if task == "transcribe" and "label" in said:
+        if task == "transcribe":
             said["label"] = said["label"].replace("_", " ")
         found.append(said)
     return found
@@ -365,10 +361,10 @@ def _transcripts(place: Place, settings: DataSettings) -> dict[str, str]:
     return {name: text for name, text in said.items() if name in stems}
 
 
-def _with_transcripts(place: Place, said: Mapping[str, str], purpose: str) -> list[str]:
+def _with_transcripts(place: Place, said: Mapping[str, str]) -> list[str]:
     kept = [said.get(name.rpartition(".")[0]) for name in place.names]
     without = [name for name, text in zip(place.names, kept, strict=True) if text is None]
-    if without and purpose != "predict":
+    if without:
         more = f", nor have {len(without) - 1} more" if len(without) > 1 else ""
         raise DataError(
             f"{place.path}: the recording {without[0]!r} has no transcript{more}. Write one beside "
