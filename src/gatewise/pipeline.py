@@ -28,7 +28,7 @@ from gatewise.experiment import DataSettings, Experiment, from_mapping, from_tom
 from gatewise.networks import LEARNERS, Builder, build
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
-from gatewise.tasks.sound import refuse_without_sound
+from gatewise.tasks.sound import refuse_out_of_place
 from gatewise.tasks.task import Baseline, Task, answer_name
 from gatewise.training import History, Progress
 
@@ -167,8 +167,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     notes += said
     if data.validation:
         experiment = experiment.having("split", validation=0.0)
-    if sequences.kind != "sound":
-        refuse_without_sound(experiment)
+    refuse_out_of_place(experiment, sequences.kind)
     experiment, said = task.settle(replace(experiment, data=data), sequences)
     notes += said
     parts = task.split(sequences, experiment, not data.test)

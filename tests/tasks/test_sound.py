@@ -139,6 +139,15 @@ def test_settings_of_recordings_are_refused_without_them(section, key, value):
         gatewise.train(numbers, task="classify", settings={section: {key: value}})
 
 
+@pytest.mark.parametrize(("section", "key"), [("task", "ngram"), ("preparation", "punctuation")])
+def test_settings_of_transcripts_are_refused_elsewhere(section, key):
+    settings = from_mapping(
+        {"task": {"name": "classify"}, section: {key: 2 if key == "ngram" else True}}
+    )
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} is for transcribe"):
+        sound.refuse_out_of_place(settings.having("task", name="classify"), "sound")
+
+
 def test_a_folder_of_own_words_becomes_a_classifier(tmp_path):
     """Own folder of recordings named by word -> classifier -> a new recording."""
     random = np.random.default_rng(0)
