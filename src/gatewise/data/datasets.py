@@ -110,6 +110,8 @@ _ALL = (
         settings={
             "task": {"name": "language"},
             "preparation": {"tokens": "characters"},
+            "network": {"units": [128], "dropout": 0.2},
+            "training": {"epochs": 20, "learning_rate": 0.005, "schedule": "cosine"},
         },
         size="1 text, 200,376 characters in 7,563 lines",
         source="https://github.com/karpathy/char-rnn",
