@@ -57,8 +57,8 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         network = replace(network, units=(200, 200))
     tokens = size / (1 if kind == "characters" else 5)
     if not training.batch_size:
-        # Each lane of the validation part should still be some chunks long.
-        lanes = tokens / (20 * task.lookback)
+        # An epoch should be some 200 updates; so each lane is that many chunks long.
+        lanes = tokens / (200 * task.lookback)
         training = replace(training, batch_size=int(np.clip(2 ** round(np.log2(lanes + 1)), 1, 32)))
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(2e7 / tokens, 10, 40)))
