@@ -152,6 +152,8 @@ class NetworkSettings:
     # tag: while training, a word that occurs n times is read as unknown with the chance w / (w + n)
     word_dropout: float = 0.25
     tied: bool = True  # language, translate: the answer is read off the vectors of the tokens
+    # translate: where what attention saw is read; input: a step later, beside the next token
+    feeding: Literal["above", "input"] = "above"
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
 

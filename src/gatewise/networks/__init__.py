@@ -14,15 +14,13 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.networks import language, losses
+from gatewise.networks import language, losses, translate
 from gatewise.networks.ctc import ctc, log_chances, of_transcripts
 from gatewise.networks.outputs import outputs
 from gatewise.networks.search import search
 from gatewise.networks.segments import segments
 from gatewise.networks.stack import stack
 from gatewise.networks.tagger import flat_outputs, of_tags, tagger
-from gatewise.networks.translate import objective as of_translations
-from gatewise.networks.translate import translator
 from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
@@ -74,7 +72,7 @@ LEARNERS: dict[str, Learner] = {
         language.language, language.of_tokens, language.nats, language.kept, language.samples
     ),
     "tag": Learner(tagger, of_tags, flat_outputs),
-    "translate": Learner(translator, of_translations, search),
+    "translate": Learner(translate.translator, translate.objective, search, translate.kept),
 }
 NETWORKS: dict[str, Builder] = {"stack": stack, "segments": segments}
 # Tasks that ask the layers of their own network by name, and why.

@@ -38,6 +38,7 @@ class Pieces:
 
     @property
     def units(self) -> tuple[int, ...]:
+        """Sizes of the encoder's layers."""
         return self.settings.units or (256, 256)
 
     @property
@@ -47,6 +48,7 @@ class Pieces:
 
     @property
     def embedding(self) -> int:
+        """Numbers for each token."""
         return self.settings.embedding or min(256, self.units[-1])
 
 
@@ -68,6 +70,8 @@ def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
     keys, mask, states = encode(pieces, source)
+    if settings.feeding == "input":
+        return Fed(_one_step(pieces, source, keys, mask, states), pieces)
     x = _embedded(pieces, target, "target")
     x, _, _ = decode(pieces, x, states, lambda x: attend(pieces, x, keys, mask), _whole)
     given = {"source": source, "target": target}
@@ -86,6 +90,8 @@ def _refuse(settings: NetworkSettings) -> None:
             "network.units of a translator are all the same, for the decoder starts where the "
             f"encoder ended. Received: {list(settings.units)}."
         )
+    if settings.feeding == "input" and settings.recurrent_dropout:
+        raise ConfigError("network.recurrent_dropout goes with network.feeding = above.")
 
 
 def _dropped(pieces: Pieces, x: Any, name: str, share: float) -> Any:
@@ -129,7 +135,8 @@ def _embedded(pieces: Pieces, tokens: Any, side: str) -> Any:
 def encode(pieces: Pieces, source: Any) -> tuple[Any, Any, list[list[Any]]]:
     """What attention can look at [batch, source, units], where it may, and the states at the end.
 
-    The state of layer k, h and c [batch, units], is where the decoder's layer k begins.
+    The state of layer k, h and c [batch, units], is where the decoder's layer k begins. Where the
+    decoder is fed what it saw, that is one state more, zero at first.
     """
     mask = ops.not_equal(source, PAD)
     x = _embedded(pieces, source, "source")
@@ -142,7 +149,8 @@ def encode(pieces: Pieces, source: Any) -> tuple[Any, Any, list[list[Any]]]:
         x, h, c, h_back, c_back = both(x, mask=mask)
         states.append([ops.concatenate([h, h_back], -1), ops.concatenate([c, c_back], -1)])
     more = len(pieces.above) - len(states)
-    return x, mask, [*states, *[states[-1]] * more]
+    fed = [[ops.zeros_like(states[-1][0])]] if pieces.settings.feeding == "input" else []
+    return x, mask, [*states, *[states[-1]] * more, *fed]
 
 
 def decode(
@@ -153,6 +161,9 @@ def decode(
     `x` is the target as vectors, [batch, steps, embedding].
     """
     x = _dropped(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
+    if pieces.settings.feeding == "input":
+        seen, after, looked = _fed_step(pieces, x, states, look, run)
+        return _written(pieces, seen), after, looked
     after = []
     seen = looked = None
     for number, (units, state) in enumerate(zip(pieces.above, states, strict=True), 1):
@@ -163,9 +174,32 @@ def decode(
         if number == 1:
             seen, looked = look(x)
             x = seen
-    x = _dense(pieces, "output", pieces.embedding, "tanh")(ops.concatenate([x, seen], axis=-1))
+    return _written(pieces, ops.concatenate([x, seen], axis=-1)), after, looked
+
+
+def _written(pieces: Pieces, x: Any) -> Any:
+    """What the answer is read off, [batch, steps, embedding]."""
+    x = _dense(pieces, "output", pieces.embedding, "tanh")(x)
     share = pieces.settings.dense_dropout
-    return _dropped(pieces, x, "output_dropout", DROPOUT if share < 0 else share), after, looked
+    return _dropped(pieces, x, "output_dropout", DROPOUT if share < 0 else share)
+
+
+def _fed_step(
+    pieces: Pieces, x: Any, states: list[list[Any]], look: Look, run: Run
+) -> tuple[Any, list[list[Any]], Any]:
+    """One step of a decoder that reads each token beside what it saw before (Luong et al. 2015).
+
+    x [batch, 1, embedding], or [batch, beams, embedding] with as many steps beside each other.
+    """
+    *below, [fed] = states
+    x, after = ops.concatenate([x, fed], axis=-1), []
+    for number, (units, state) in enumerate(zip(pieces.above, below, strict=True), 1):
+        name = f"decoder_{number}"
+        lstm = pieces.layer(name, functools.partial(_lstm, pieces, units, name))
+        x, state = run(lstm, x, state)
+        after.append(state)
+    seen, looked = look(x)
+    return seen, [*after, [seen]], looked
 
 
 def _whole(lstm: Any, x: Any, state: list[Any]) -> tuple[Any, list[Any]]:
@@ -209,6 +243,84 @@ def answer(pieces: Pieces, x: Any, tokens: Any) -> Any:
     return ops.matmul(x, ops.transpose(_embedded(pieces, every, "target")[0]))
 
 
+# Input feeding.
+
+
+def _one_step(
+    pieces: Pieces, source: Any, keys: Any, mask: Any, states: list[list[Any]]
+) -> keras.Model:
+    """The network that is saved where the decoder is fed what it saw: one step of it.
+
+    Inputs: source; target [batch, 1], the last token; fed and h_1, c_1, h_2 ... [batch, units].
+    Outputs: logits [batch, 1, vocabulary], fed, h_1 ... after the step, and the same as start_fed,
+    start_h_1 ... for the first step.
+    """
+    target = keras.Input((1,), dtype="int32", name="target")
+    names = [f"{one}_{k}" for k in range(1, len(states)) for one in "hc"] + ["fed"]
+    given = {name: keras.Input((pieces.units[-1],), name=name) for name in names}
+    *flat, last = given.values()
+    before = [[h, c] for h, c in zip(flat[::2], flat[1::2], strict=True)] + [[last[:, None]]]
+    x = _embedded(pieces, target, "target")
+    x, after, _ = decode(pieces, x, before, lambda x: attend(pieces, x, keys, mask), _whole)
+    after = [*after[:-1], [after[-1][0][:, 0]]]
+    said = {"logits": answer(pieces, x, target)}
+    said |= dict(zip(names, (one for state in after for one in state), strict=True))
+    begun = (one for state in states for one in state)
+    said |= {f"start_{name}": one for name, one in zip(names, begun, strict=True)}
+    return keras.Model({"source": source, "target": target, **given}, said, name="translator")
+
+
+class Fed(keras.Model):  # type: ignore[misc]  # Keras is untyped
+    """Teaches the layers of `plain`, one step of the decoder after another.
+
+    In the steps no random number is drawn: the dropout masks of the decoder are drawn before them,
+    one for all steps, as `keras.layers.LSTM` does.
+    """
+
+    def __init__(self, plain: keras.Model, pieces: Pieces) -> None:
+        super().__init__(name="fed_translator")
+        self.plain = plain
+        self.pieces = pieces
+        names = [f"decoder_{number}" for number in range(1, len(pieces.above) + 1)]
+        self.drops = [
+            layers.Dropout(pieces.settings.dropout, name=f"{name}_dropout") for name in names
+        ]
+        self({name: ops.ones((1, 2), dtype="int32") for name in ("source", "target")})
+
+    def call(self, inputs: Any) -> Any:
+        """`source` and `target` [batch, steps] -> logits, as `translator` says."""
+        pieces = self.pieces
+        keys, mask, states = encode(pieces, inputs["source"])
+        x = _embedded(pieces, inputs["target"], "target")
+        x = _dropped(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
+        *below, [fed] = states
+        widths = [x.shape[-1] + pieces.units[-1], *pieces.above[1:]]
+        masks = {
+            f"decoder_{number}": drop(ops.ones((*ops.shape(x)[:1], width)))
+            for number, (drop, width) in enumerate(zip(self.drops, widths, strict=True), 1)
+        }
+
+        def run(lstm: Any, x: Any, state: list[Any]) -> tuple[Any, list[Any]]:
+            y, after = lstm.cell(x[:, 0] * masks[lstm.name], state, training=False)
+            return y[:, None], after
+
+        def step(states: Any, x: Any) -> tuple[Any, Any]:
+            seen, after, _ = _fed_step(
+                pieces, x[:, None], states, lambda x: attend(pieces, x, keys, mask), run
+            )
+            return after, seen[:, 0]
+
+        first = [*below, [fed[:, None]]]
+        _, seen = ops.scan(step, first, ops.transpose(x, (1, 0, 2)))
+        written = _written(pieces, ops.transpose(seen, (1, 0, 2)))
+        return answer(pieces, written, inputs["target"])
+
+
+def kept(network: keras.Model) -> keras.Model:
+    """The network of Keras's own layers that is saved."""
+    return network.plain if isinstance(network, Fed) else network
+
+
 # The same layers, asked by the search.
 
 
@@ -233,7 +345,7 @@ def asked(
         vocabulary=len(vocabularies["source"]),
         shared="target" not in vocabularies,
     )
-    names = {one.name: one for one in network.layers}
+    names = {one.name: one for one in kept(network).layers}
     # Dropout does nothing to an answer.
     still = replace(settings, embedding_dropout=0.0, dense_dropout=0.0)
     pieces = Pieces(lambda name, _make: names[name], still, shapes)
@@ -258,20 +370,22 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     keys = keras.Input((None, units), name="keys")
     mask = keras.Input((None,), dtype="bool", name="mask")
     states = [[keras.Input((beams, units)) for _ in range(2)] for _ in pieces.above]
+    if pieces.settings.feeding == "input":
+        states.append([keras.Input((beams, units))])
+    went_on = [
+        [ops.take_along_axis(one, parents[..., None], axis=1) for one in state] for state in states
+    ]
 
     def run(lstm: Any, x: Any, state: list[Any]) -> tuple[Any, list[Any]]:
         """One step of all beams, each of them a sequence of its own to the layer."""
-        went_on = [
-            ops.reshape(ops.take_along_axis(one, parents[..., None], axis=1), (-1, units))
-            for one in state
-        ]
-        _, *after = lstm(ops.reshape(x, (-1, 1, x.shape[-1])), initial_state=went_on)
+        before = [ops.reshape(one, (-1, units)) for one in state]
+        _, *after = lstm(ops.reshape(x, (-1, 1, x.shape[-1])), initial_state=before)
         h, c = (ops.reshape(one, (-1, beams, units)) for one in after)
         return h, [h, c]
 
     # Attention sees the beams of a text as steps.
     x = _embedded(pieces, tokens, "target")
-    x, after, looked = decode(pieces, x, states, lambda x: attend(pieces, x, keys, mask), run)
+    x, after, looked = decode(pieces, x, went_on, lambda x: attend(pieces, x, keys, mask), run)
     chances = ops.log_softmax(answer(pieces, x, tokens), axis=-1)
     ends = scores + chances[..., END]
     # No text holds padding or a second beginning.

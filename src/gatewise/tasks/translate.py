@@ -201,7 +201,8 @@ def examples(
     most = preparation.longest
     read = [np.concatenate([[BEGIN], one[:most]]).astype(np.int32) for one in target]
     wanted = [np.concatenate([one[:most], [END]]).astype(np.int32) for one in target]
-    lengths = np.array([len(one) for one in source], dtype=np.int64)
+    # Attention to one place alone is none, and Keras warns of it.
+    lengths = np.array([max(2, len(one)) for one in source], dtype=np.int64)
     if taught:
         lengths = np.maximum(lengths, [len(one) for one in wanted])
 

@@ -16,7 +16,7 @@ from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings, from_mapping
 from gatewise.networks.search import search
-from gatewise.networks.translate import Perplexity, token_loss, translator
+from gatewise.networks.translate import Perplexity, kept, token_loss, translator
 from gatewise.tasks import translate
 from gatewise.tasks.task import Shapes
 
@@ -27,9 +27,9 @@ def experiment_of(**settings):
     return from_mapping({"preparation": {"tokens": "words", "rarest": 1}} | settings)
 
 
-def made(*, tied=True, units=(6, 6), feeding="above", **task):
+def made(*, tied=True, units=(6, 6), feeding="above", dropout=0.0, **task):
     """A network with large random weights, so that its chances differ, and what it is asked by."""
-    network = {"units": units, "embedding": 5, "tied": tied, "bidirectional": True}
+    network = {"units": units, "embedding": 5, "tied": tied, "feeding": feeding, "dropout": dropout}
     experiment = experiment_of(network=network, task=task)
     some = from_texts(TEXTS, labels=np.array(["y x", "x", "y y", "x x y"], dtype=object))
     settled = replace(experiment, preparation=replace(experiment.preparation, shared=tied))
@@ -40,6 +40,9 @@ def made(*, tied=True, units=(6, 6), feeding="above", **task):
     random = np.random.default_rng(1)
     model.set_weights([random.normal(0, 0.7, one.shape) for one in model.get_weights()])
     return model, examples, preparation, settled
+
+
+FEEDING = pytest.mark.parametrize("feeding", ["above", "input"])
 
 
 def log_chances(model, source, target):
@@ -63,10 +66,12 @@ def exhaustive(model, source, most, penalty, tokens):
     return best
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_a_beam_as_wide_as_all_answers_finds_the_best_of_them(tied, penalty):
-    model, some, preparation, experiment = made(tied=tied, beams=300, length_penalty=penalty)
+@FEEDING
+@pytest.mark.parametrize(("tied", "penalty"), [(True, 0.0), (False, 1.0)])
+def test_a_beam_as_wide_as_all_answers_finds_the_best_of_them(tied, penalty, feeding):
+    model, some, preparation, experiment = made(
+        tied=tied, beams=300, length_penalty=penalty, feeding=feeding
+    )
     preparation = replace(preparation, stretch=3 / 9)  # three tokens for four of source
     found = search(model, some, preparation, experiment)
     count = len(preparation.vocabularies.get("target", preparation.vocabularies["source"]))
@@ -78,8 +83,9 @@ def test_a_beam_as_wide_as_all_answers_finds_the_best_of_them(tied, penalty):
         assert tuple(one.tokens) == best
 
 
-def test_one_beam_takes_the_likeliest_token_each_time():
-    model, some, preparation, experiment = made(beams=1)
+@FEEDING
+def test_one_beam_takes_the_likeliest_token_each_time(feeding):
+    model, some, preparation, experiment = made(beams=1, feeding=feeding)
     source = some.inputs(np.arange(4), 4)["source"]
     for k, one in enumerate(search(model, some, preparation, experiment)):
         written = np.zeros((1, 20), dtype=np.int32)  # what stands later changes nothing
@@ -111,16 +117,18 @@ def test_attention_is_a_share_for_each_token_of_the_source():
         np.testing.assert_allclose(one.attention.sum(axis=1), 1, atol=1e-4)
 
 
-def test_padding_never_changes_the_answer():
-    model, some, _, _ = made()
+@FEEDING
+def test_padding_never_changes_the_answer(feeding):
+    model, some, _, _ = made(feeding=feeding)
     target = np.array([[BEGIN, 4, 5]])
     short = log_chances(model, some.inputs(np.array([1]), 3)["source"], target)
     long = log_chances(model, some.inputs(np.array([1]), 9)["source"], target)
     np.testing.assert_allclose(short, long, atol=1e-5)
 
 
-def test_what_is_wanted_later_never_changes_what_is_said_before():
-    model, some, _, _ = made()
+@FEEDING
+def test_what_is_wanted_later_never_changes_what_is_said_before(feeding):
+    model, some, _, _ = made(feeding=feeding)
     source = some.inputs(np.array([1]), 3)["source"]
     one = log_chances(model, source, np.array([[BEGIN, 4, 5, 5]]))
     other = log_chances(model, source, np.array([[BEGIN, 4, 6, 4]]))
@@ -170,6 +178,46 @@ def test_sizes_that_do_not_fit_are_refused():
         translator(shapes, NetworkSettings(units=(5, 5)))
     with pytest.raises(ConfigError, match="all the same"):
         translator(shapes, NetworkSettings(units=(4, 6)))
+    with pytest.raises(ConfigError, match="recurrent_dropout goes with"):
+        translator(shapes, NetworkSettings(feeding="input", recurrent_dropout=0.1))
+
+
+def test_a_decoder_that_is_fed_keeps_one_step_of_keras_layers(tmp_path):
+    model, some, preparation, experiment = made(feeding="input", beams=2)
+    kept(model).save(tmp_path / "model.keras")
+    opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for one, other in zip(
+        search(model, some, preparation, experiment),
+        search(opened, some, preparation, experiment),
+        strict=True,
+    ):
+        assert one.tokens.tolist() == other.tokens.tolist() and one.score == other.score
+    # Step by step it says what the whole network says at once.
+    source = some.inputs(np.array([1, 1]), 3)["source"][:1]
+    target = np.array([[BEGIN, 4, 5]], dtype=np.int32)
+    states = {name: np.zeros((1, 6), np.float32) for name in ("h_1", "c_1", "h_2", "c_2", "fed")}
+    begun = opened.predict_on_batch({"source": source, "target": target[:, :1], **states})
+    states = {name: begun[f"start_{name}"] for name in states}
+    said = []
+    for k in range(3):
+        after = opened.predict_on_batch(
+            {"source": source, "target": target[:, k : k + 1], **states}
+        )
+        states = {name: after[name] for name in states}
+        said.append(after["logits"][:, 0])
+    whole = model.predict_on_batch({"source": source, "target": target})
+    np.testing.assert_allclose(np.stack(said, axis=1), whole, atol=1e-5)
+
+
+@FEEDING
+def test_dropout_differs_from_text_to_text_and_only_in_training(feeding):
+    model, some, *_ = made(feeding=feeding, dropout=0.5)
+    source = np.repeat(some.inputs(np.array([1]), 3)["source"], 2, axis=0)
+    given = {"source": source, "target": np.full((2, 3), BEGIN, dtype=np.int32)}
+    still = np.asarray(model(given, training=False))
+    np.testing.assert_allclose(still[0], still[1], atol=1e-6)
+    drawn = np.asarray(model(given, training=True))
+    assert np.isfinite(drawn).all() and abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
 def test_the_saved_network_opens_in_plain_keras(tmp_path):
