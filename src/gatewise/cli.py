@@ -42,7 +42,8 @@ JsonOption = Annotated[
 def train(
     data: DataArgument = None,
     task: Annotated[
-        str, typer.Option(help="forecast, classify, tag, language, translate or transcribe; guessed when safe.")
+        str,
+        typer.Option(help="forecast, classify, tag, language, translate, transcribe; or guessed."),
     ] = "",
     target: Annotated[
         list[str] | None, typer.Option(help="A column to forecast, or the label; repeatable.")
