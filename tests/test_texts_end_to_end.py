@@ -47,6 +47,8 @@ def test_texts_to_a_folder_and_back(tmp_path):
     assert there.equals(here) and there["id"].to_list() == ["0", "1", "2"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "in the end" in page  # mistakes are shown as texts
+    rows = run.metrics["details"]["lengths"]
+    assert sum(row["sequences"] for row in rows) == 24 or not rows
     again = evaluate(tmp_path / "run", (texts, labels))
     assert set(again["baselines"]) == {"majority", "logistic regression on TF-IDF"}
 

@@ -602,6 +602,9 @@ def _classify(run: Record, details: Mapping[str, Any]) -> list[Section]:
         _confusion(classes, details.get("confusion") or []),
         _by_class(details.get("by_class") or {}),
         _reliability(details, run.metrics),
+        _by_length(
+            details.get("lengths") or [], steps="length", ones="sequences", judged="answers"
+        ),
         _mistakes(details.get("examples") or [], run.settings.report.examples),
     ]
 
@@ -834,21 +837,28 @@ def _by_seen(rows: Sequence[Mapping[str, Any]]) -> Section:
     return Section("Words seen and new", lead, tables=[table])
 
 
-def _by_length(rows: Sequence[Mapping[str, Any]]) -> Section:
-    """Share of wrong tokens by the length of the sentence."""
+def _by_length(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    steps: str = "tokens",
+    ones: str = "sentences",
+    judged: str = "tokens",
+) -> Section:
+    """Share of wrong answers by length: in `steps`, of so many `ones`, counting what is judged."""
     names = _union(one.get("wrong") or {} for one in rows)
     if not names:
         return Section("")
     cells = [
         [
             f"{one['from']} to {one['to']}" if one.get("to") else f"{one['from']} and more",
-            _number(one.get("sentences"), 0),
+            _number(one.get(ones), 0),
             *(_percent((one.get("wrong") or {}).get(name), 1) for name in names),
         ]
         for one in rows
     ]
-    table = Table("Wrong tokens by length", ["tokens", "sentences", *names], cells)
-    return Section("Length against error", "Share of the tokens that are wrong.", tables=[table])
+    table = Table(f"Wrong {judged} by length", [steps, ones, *names], cells)
+    lead = f"Share of the {judged} that are wrong."
+    return Section("Length against error", lead, tables=[table])
 
 
 def _sentences(worst: Sequence[Mapping[str, Any]], most: int) -> Section:

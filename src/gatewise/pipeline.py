@@ -368,7 +368,7 @@ def _size(some: Examples) -> dict[str, int]:
     if some.stream is not None:
         return {"texts": len(sequences), "tokens": len(some.stream)}
     steps = int((sequences.stops - sequences.starts).sum())
-    known = {"sequences": len(sequences), "steps": steps}
+    known = {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
     return known if isinstance(of, Sequences) else known | {"windows": len(some)}
 
 

@@ -302,3 +302,19 @@ def test_the_temperature_of_a_blend_is_that_of_the_network_alone():
     alone = replace(preparation, blend="none")
     found = classify.calibrate(preparation, outputs, some)
     assert found.temperature == classify.calibrate(alone, outputs, some).temperature != 1
+
+
+def test_mistakes_are_counted_by_length():
+    sequences = walks(count=40, lengths=(4, 12))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    actual = classify.labels_of(some, preparation)
+    right = np.eye(2)[actual]
+    rows = classify._by_length({"right": right, "wrong": 1 - right}, actual, some)
+    assert sum(row["sequences"] for row in rows) == 40 and len(rows) <= 4
+    assert all(row["wrong"] == {"right": 0.0, "wrong": 1.0} for row in rows)
+    assert rows[0]["from"] == sequences.lengths.min() and rows[-1]["to"] == sequences.lengths.max()
+    for row, after in zip(rows, rows[1:], strict=False):
+        assert row["to"] + 1 == after["from"]
+        within = (sequences.lengths >= row["from"]) & (sequences.lengths <= row["to"])
+        assert row["sequences"] == within.sum()

@@ -643,8 +643,32 @@ def details(
         ],
         "temperature": preparation.temperature,
         "ece_before": metrics.expected_calibration_error(actual, before),
+        "lengths": _by_length(answers, actual, some),
         "examples": _mistakes(given, actual, some, preparation, experiment.report.examples),
     }
+
+
+def _by_length(answers: Mapping[str, Array], actual: Array, some: Examples) -> list[dict[str, Any]]:
+    """Share of wrong answers in each quarter of the sequences, from short to long.
+
+    The length is what the network reads: steps, tokens or frames. Empty where all are equally long.
+    """
+    least, most = some.lengths.min(), some.lengths.max()
+    if least == most:
+        return []
+    inner = np.unique(np.quantile(some.lengths, [0.25, 0.5, 0.75], method="higher"))
+    begins = [int(least), *(int(one) for one in inner if one > least)]
+    part = np.searchsorted(begins, some.lengths, side="right") - 1
+    rows = []
+    for k, begin in enumerate(begins):
+        which = part == k
+        wrong = {
+            name: float((given[which].argmax(axis=1) != actual[which]).mean())
+            for name, given in answers.items()
+        }
+        end = int(begins[k + 1] - 1 if k + 1 < len(begins) else most)
+        rows.append({"from": begin, "to": end, "sequences": int(which.sum()), "wrong": wrong})
+    return rows
 
 
 def _details_of_several(
