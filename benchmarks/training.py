@@ -168,8 +168,8 @@ class Fit:
         self.model = work.network()
         self.model.compile(optimizer=work.optimizer, loss=work.loss)
         self.steps, self.engine = 2, engine
-        if engine == "native":
-            gatewise.accelerate(engine="native")
+        if engine == "gatewise":
+            gatewise.accelerate()
         try:
             self.seconds()  # compiles
         finally:
@@ -235,7 +235,7 @@ def measure(work: Workload, rounds: int, *, torch: bool, predicting: bool = Fals
     how = "predict" if predicting else "fit"
     contestants = {
         name: Contestant(__file__, "--contestant", engine, how, work.name)
-        for name, engine in (("stock", "stock"), ("ours", "native"))
+        for name, engine in (("stock", "stock"), ("ours", "gatewise"))
     }
     if torch and work.torch and not predicting:
         contestants["torch"] = Contestant(str(LOOP), work.torch, str(SECONDS))
@@ -264,6 +264,10 @@ GRID = [
 ]
 
 
+def skipped(name: str, only: list[str]) -> bool:
+    return bool(only) and not any(part in name for part in only)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
@@ -280,6 +284,8 @@ def main() -> None:
     found = []
     if asked.grid:
         for work in GRID:
+            if skipped(work.name, asked.only):
+                continue
             row = {"workload": work.name} | measure(work, asked.rounds, torch=False)
             found.append(row)
             print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}", flush=True)
@@ -289,7 +295,7 @@ def main() -> None:
         jobs += [(one, least, aim, True) for one, least, aim in PREDICT]
         for work, least, aim, predicting in jobs:
             name = f"predict, {work.name}" if predicting else work.name
-            if asked.only and not any(part in name for part in asked.only):
+            if skipped(name, asked.only):
                 continue
             row = measure(work, asked.rounds, torch=not asked.no_torch, predicting=predicting)
             row = {"workload": name, "least": least, "aim": aim} | row
