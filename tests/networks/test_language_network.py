@@ -109,7 +109,9 @@ def test_tied_weights_are_the_vectors_of_the_tokens():
     np.testing.assert_allclose(asked(plain, tokens(1))[0], wanted, atol=1e-5)
 
 
-def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on():
+def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on(monkeypatch):
+    monkeypatch.setattr(language, "FORGOTTEN", 0.0)
+
     def layer():
         keras.utils.set_random_seed(3)
         return keras.layers.LSTM(4, return_sequences=True, return_state=True)
@@ -143,8 +145,9 @@ def test_learning_lowers_the_loss_of_a_text_that_repeats_itself():
     assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
 
 
-def test_training_carries_the_state_from_batch_to_batch():
+def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     """Compiled as it is in training, where Keras's own stateful layers begin at zero each time."""
+    monkeypatch.setattr(language, "FORGOTTEN", 0.0)
     learning = network()
     learning.compile(optimizer=keras.optimizers.SGD(0.0), loss=language.nats_of)
     given, truth = tokens(), tokens()[:, ::-1]
@@ -157,6 +160,19 @@ def test_training_carries_the_state_from_batch_to_batch():
     assert learning.evaluate(
         x, y, batch_size=LANES, verbose=0, callbacks=[_Afresh()]
     ) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkeypatch):
+    monkeypatch.setattr(language, "FORGOTTEN", 0.5)
+    learning, fresh = network(lanes=40), network(lanes=40)
+    learning(tokens(40))
+    known = np.array(learning(tokens(40), training=True))
+    from_zero = np.array(fresh(tokens(40)))
+    going_on = np.array(fresh(tokens(40)))
+    forgotten = np.isclose(known, from_zero, atol=1e-5).all(axis=(1, 2))
+    carried = np.isclose(known, going_on, atol=1e-5).all(axis=(1, 2))
+    assert (forgotten ^ carried).all()
+    assert 8 < forgotten.sum() < 32
 
 
 def test_each_pass_over_a_text_begins_afresh():
