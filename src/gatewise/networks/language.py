@@ -25,9 +25,9 @@ from gatewise.experiment import Experiment, NetworkSettings
 from gatewise.networks.layers import lstm
 from gatewise.tasks.task import Shapes
 
-# How often a lane begins at zero in training, for each batch. Without it a network leans on cells that
-# only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part cost
-# 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
+# How often a lane begins at zero in training, for each batch. Without it a network leans on cells
+# that only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part
+# cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
 FORGOTTEN = 0.02
 TEXTS = 16  # that are read side by side, where there are several
 CHUNK = 1024  # tokens of each that are read in one go, at most
