@@ -169,7 +169,7 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"task": {"name": "tag"}}, "no task 'tag'"),
+        ({"task": {"name": "tagg"}}, "no task 'tagg'"),
         ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of mae"),
         ({"task": {"lookback": 500}}, "too few for one example of 500"),
         ({"task": {"horizon": 200}}, "horizon"),

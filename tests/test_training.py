@@ -29,7 +29,9 @@ def lines(count, seed, slope=2.0):
     x = random.normal(size=(count, 1)).astype(np.float32)
     y = slope * x + 0.5 * random.normal(size=x.shape).astype(np.float32)
     of = from_arrays(list(x))
-    return Examples(of, np.ones(count, dtype=int), lambda w, _: {"steps": x[w]}, lambda w: y[w])
+    return Examples(
+        of, np.ones(count, dtype=int), lambda w, _: {"steps": x[w]}, lambda w, _=0: y[w]
+    )
 
 
 def trained(settings, *, train=None, valid=None, watch=None):

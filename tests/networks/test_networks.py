@@ -16,6 +16,7 @@ from gatewise.experiment import NetworkSettings
 from gatewise.networks import build
 from gatewise.tasks.task import Shapes
 
+TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary=9)
 LABELS = Shapes({"steps": (None, 3)}, (4,), padding=PADDING)
 WINDOW = Shapes({"past": (6, 1)}, (3, 1, 3))
 
@@ -140,7 +141,19 @@ REACHED = {
         WINDOW,
         lambda n: not invariant(n, WINDOW),
     ),
+    "embedding": (
+        {"embedding": 7},
+        TEXT,
+        lambda n: n.get_layer("embedding").embeddings.shape == (9, 7),
+    ),
+    "embedding_dropout": (
+        {"embedding_dropout": 0.25},
+        TEXT,
+        lambda n: n.get_layer("embedding_dropout").rate == 0.25,
+    ),
 }
+# Those of networks that have a test file of their own.
+OWN = {"weight_dropout", "characters", "word_dropout", "tied", "feeding"}
 
 
 def random_inputs(shapes, count=2, seed=0):
@@ -164,7 +177,7 @@ def invariant(network, shapes):
 
 
 def test_no_setting_is_left_out_of_the_test_below():
-    assert set(REACHED) | {"build"} == {field.name for field in fields(NetworkSettings)}
+    assert set(REACHED) | {"build"} | OWN == {field.name for field in fields(NetworkSettings)}
 
 
 @pytest.mark.parametrize("name", REACHED)
