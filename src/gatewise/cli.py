@@ -263,7 +263,7 @@ def run(
     if not script.exists():
         raise ConfigError(f"There is no script {script}.")
     logging.getLogger("gatewise").setLevel(logging.WARNING)  # its output is the script's own
-    accelerate(engine=engine)  # type: ignore[arg-type]
+    accelerate(engine=engine)  # type: ignore[arg-type]  # it refuses others
     ours = sys.argv
     sys.argv = [str(script), *(arguments or [])]
     sys.path.insert(0, str(script.resolve().parent))

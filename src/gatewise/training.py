@@ -178,7 +178,7 @@ def _history(follower: "_Follower", keeper: Any, patience: int, seconds: float) 
     return history
 
 
-class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
+class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
     """Keeps the history, reports progress, and stops at a loss that is not a number."""
 
     # Keras would else wait for the loss of every batch before it deals the next one, which costs
@@ -239,7 +239,7 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
             self.watch(progress, True)
 
 
-class _Afresh(keras.callbacks.Callback):  # type: ignore[misc]
+class _Afresh(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
     """Every pass over a text begins without knowledge of what the layers read before it."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -32,9 +32,8 @@ def by_definition(samples, spectrum):
     """Sums over samples and frequencies, written out, in float64."""
     frame, hop = spectrum.frame, spectrum.hop
     size = 1 << (frame - 1).bit_length()
-    mel = lambda hertz: 2595 * np.log10(1 + hertz / 700)  # noqa: E731
-    hertz = lambda mels: 700 * (10 ** (mels / 2595) - 1)  # noqa: E731
-    edges = hertz(np.linspace(mel(20), mel(spectrum.rate / 2), spectrum.mels + 2))
+    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (20, spectrum.rate / 2))
+    edges = 700 * (10 ** (np.linspace(low, high, spectrum.mels + 2) / 2595) - 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)  # Hann, periodic
     rows = []
     for begin in range(0, len(samples) - frame + 1, hop):

@@ -175,5 +175,6 @@ class _Watch(importlib.abc.MetaPathFinder):
                 execute(module)
                 _apply()
 
+            # Of this one loader, which runs once: the way to act as soon as Keras is there.
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

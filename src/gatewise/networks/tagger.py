@@ -84,7 +84,7 @@ class TokenAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyp
         return super().update_state(hits, sample_weight=real)
 
 
-class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]
+class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
     """Cross entropy in nats a token; neither padding nor a tag unknown in training adds to it."""
 
     def __init__(self, classes: int, smoothing: float) -> None:

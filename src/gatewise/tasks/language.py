@@ -152,7 +152,7 @@ def examples(
         return _lanes(sequences, stream, preparation.lookback, experiment, role)
 
     def nothing(which: Array, _length: int = 0) -> Any:
-        raise NotImplementedError("A text is read from its beginning, not line by line.")
+        raise AssertionError("a text is judged from its beginning, through its stream")
 
     return Examples(sequences, np.diff(stream.lines), nothing, nothing, stream=stream)
 
