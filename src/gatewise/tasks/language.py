@@ -151,7 +151,7 @@ def examples(
     if role in ("train", "validation"):
         return _lanes(sequences, stream, preparation.lookback, experiment, role)
 
-    def nothing(which: Array, _length: int = 0) -> Any:
+    def nothing(_which: Array, _length: int = 0) -> Any:
         raise AssertionError("a text is judged from its beginning, through its stream")
 
     return Examples(sequences, np.diff(stream.lines), nothing, nothing, stream=stream)
