@@ -148,6 +148,8 @@ class NetworkSettings:
     embedding: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
     embedding_dropout: float = 0.0  # on the vectors of tokens
     weight_dropout: float = 0.0  # language: on the recurrent weights
+    # language: while training, tokens that the right one is told from; 0: all 20,000, of more 8,192
+    candidates: int = 0
     characters: int = 32  # tag: units that spell out each word in either direction; 0: none
     # tag: while training, a word that occurs n times is read as unknown with the chance w / (w + n)
     word_dropout: float = 0.25

@@ -20,9 +20,15 @@ from gatewise.training import _Afresh
 VOCABULARY, LANES = 11, 3
 
 
-def network(lanes=LANES, **settings):
+def network(lanes=LANES, candidates=0, **settings):
     keras.utils.set_random_seed(0)
-    shapes = Shapes({"tokens": (5,)}, (VOCABULARY,), vocabulary=VOCABULARY, lanes=lanes)
+    shapes = Shapes(
+        {"tokens": (5,)},
+        (VOCABULARY,),
+        vocabulary=VOCABULARY,
+        lanes=lanes,
+        candidates=candidates,
+    )
     made = language.language(shapes, NetworkSettings(**{"units": (6, 4)} | settings))
     for weight in made.trainable_variables:  # biases begin as zeros, which would hide a mistake
         weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
@@ -173,6 +179,51 @@ def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkey
     carried = np.isclose(known, going_on, atol=1e-5).all(axis=(1, 2))
     assert (forgotten ^ carried).all()
     assert 8 < forgotten.sum() < 32
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
+    sampling, full = network(candidates=4, tied=tied), network(tied=tied)
+    truth = tokens()[:, ::-1]
+    wanted = np.array(language.nats_of(truth, full(tokens())))
+    np.testing.assert_allclose(sampling({"tokens": tokens(), "truth": truth}), wanted, atol=1e-5)
+    logits, _ = asked(language.kept(sampling), tokens())
+    np.testing.assert_allclose(language.nats_of(truth, logits), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
+    layer = network(candidates=4, units=(4,), tied=tied).get_layer("sampled")
+    x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
+    truth = tokens(2, 3)
+    # What one token costs is the logarithm of that sum, divided by e to the token's own logit.
+    sums = np.exp([np.array(layer(x, truth, training=True)) for _ in range(2000)])
+    wanted = np.exp(np.array(layer(x, truth)))
+    error = sums.std(axis=0) / np.sqrt(len(sums))
+    assert (error < 0.1 * wanted).all()
+    assert (abs(sums.mean(axis=0) - wanted) < 5 * error).all()
+
+
+def test_tokens_are_drawn_as_often_as_is_said():
+    layer = network(candidates=20_000, units=(4,)).get_layer("sampled")
+    drawn, often = (np.array(one) for one in layer._drawn())
+    found, counts = np.unique(drawn, return_counts=True)
+    assert found.tolist() == list(range(VOCABULARY))
+    said = {int(token): float(count) for token, count in zip(drawn, often, strict=True)}
+    wanted = np.array([said[token] for token in found.tolist()])
+    assert wanted.sum() == pytest.approx(20_000, rel=1e-4)
+    assert (abs(counts - wanted) < 5 * np.sqrt(wanted)).all()
+
+
+def test_learning_from_a_few_candidates_lowers_what_all_tokens_cost():
+    learning = network(candidates=4)
+    learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
+    text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
+    given = {"tokens": text, "truth": np.roll(text, -1, axis=1)}
+    before = learning.evaluate(given, given["truth"], batch_size=LANES, verbose=0)
+    learning.fit(given, given["truth"], batch_size=LANES, shuffle=False, epochs=12, verbose=0)
+    after = learning.evaluate(given, given["truth"], batch_size=LANES, verbose=0)
+    assert after < 0.5 * before
 
 
 def test_each_pass_over_a_text_begins_afresh():

@@ -148,10 +148,10 @@ def test_keys_of_other_tasks_are_refused(section, key, value):
         settled(**{section: {**PLAIN.get(section, {}), key: value}})
 
 
-def test_a_softmax_too_wide_and_lanes_too_many_are_refused():
+def test_a_vocabulary_too_large_and_lanes_too_many_are_refused():
     assert max(MOST.values()) <= language.WIDEST
-    with pytest.raises(ConfigError, match="60,000, and the softmax is a full one"):
-        settled(preparation={"vocabulary": 60_000})
+    with pytest.raises(ConfigError, match="300,000; it holds 200,000"):
+        settled(preparation={"vocabulary": 300_000})
     with pytest.raises(DataError, match="the train part has 6 tokens, fewer than the 64 lanes"):
         ready(text="a rose", training={"batch_size": 64})
     with pytest.raises(ConfigError, match="split.by = label"):
@@ -184,6 +184,20 @@ def test_the_shipped_text_is_learnt_judged_and_reported(run):
     page = (run.artefact.folder / "report.html").read_text(encoding="utf-8")
     for said in ("What it writes", "Temperature 0.8", "By rarity", "The hardest passages"):
         assert said in page
+
+
+def test_a_sampled_softmax_learns_and_is_judged_over_all_tokens(run, tmp_path):
+    settings = {
+        "network": {"units": [24], "candidates": 12},
+        "training": {"epochs": 3, "learning_rate": 0.02, "batch_size": 16},
+        "evaluation": {"resamples": 100},
+    }
+    sampled = gatewise.train("shakespeare", settings=settings, output=tmp_path / "run")
+    full, own = (one.metrics["metrics"]["nats_per_token"] for one in (run, sampled))
+    assert own == pytest.approx(full, abs=0.4)
+    assert (
+        sampled.metrics["details"]["softmax"] == "sampled, 12 tokens a batch (network.candidates)"
+    )
 
 
 def test_evaluating_the_test_part_again_gives_the_same(run):

@@ -33,6 +33,7 @@ class Examples:
     renew: Callable[[], None] | None = None  # called between two epochs of training
     stream: Stream | None = None  # language: the tokens of all the texts in `of`
     lanes: int = 0  # language: examples of a batch, each a place in the text of its own
+    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -147,8 +147,9 @@ def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
     for key in ("characters", "word_dropout"):
         if task != "tag" and getattr(settings, key) != getattr(NetworkSettings(), key):
             raise ConfigError(f"network.{key} is for tag. Leave it out.")
-    if task != "language" and settings.weight_dropout:
-        raise ConfigError("network.weight_dropout is for language. Leave it out.")
+    for key in ("weight_dropout", "candidates"):
+        if task != "language" and getattr(settings, key):
+            raise ConfigError(f"network.{key} is for language. Leave it out.")
 
 
 def _check_names(settings: NetworkSettings) -> None:

@@ -29,6 +29,8 @@ from gatewise.tasks.task import Shapes
 # that only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part
 # cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
 FORGOTTEN = 0.02
+HEAD = 8.0  # tokens that are drawn almost equally often, the most frequent ones
+NEVER = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
 TEXTS = 16  # that are read side by side, where there are several
 CHUNK = 1024  # tokens of each that are read in one go, at most
 NUMBERS = 1 << 24  # logits in one go, at most: 64 MiB
@@ -101,10 +103,67 @@ class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
             one.assign(ops.zeros_like(one.value))
 
 
+class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
+    """-log P of the token that came; while the network learns, told from a few that are drawn.
+
+    The sum under the softmax is estimated from `count` tokens, drawn once for a whole batch, and
+    each weighed by how seldom it is drawn (importance sampling: Bengio & Senécal 2003; Jean et al.
+    2015). The token that came is always among them, so that the sum is right on average. Where
+    nothing is learnt, every token is weighed, of one lane after the other.
+    """
+
+    def __init__(self, embedding: Any, bias: Any, count: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.embedding, self.bias, self.count = embedding, bias, count
+        self.drawing = keras.random.SeedGenerator()
+
+    def build(self, *_shapes: Any) -> None:
+        """Makes the bias; the vectors are there."""
+        self.bias.build()
+
+    def call(self, x: Any, truth: Any, training: bool = False) -> Any:
+        """Outputs [lanes, steps, size] and tokens [lanes, steps] to nats [lanes, steps]."""
+        if not training:
+            return ops.map(lambda lane: nats_of(lane[1], self._all(lane[0])), (x, truth))
+        drawn, often = self._drawn()
+        scores = x @ ops.transpose(self._vectors(drawn)) + self._offsets(drawn) - ops.log(often)
+        scores = ops.where(drawn == ops.expand_dims(truth, -1), NEVER, scores)
+        own = ops.sum(x * self._vectors(truth), axis=-1) + self._offsets(truth)
+        return ops.logaddexp(own, ops.logsumexp(scores, axis=-1)) - own
+
+    def _drawn(self) -> tuple[Any, Any]:
+        """Tokens, and how often each of them is drawn on average: by Zipf's law, [count].
+
+        The most frequent token comes first in a vocabulary. HEAD flattens the law where it is
+        steepest, so that not every draw falls on the same few.
+        """
+        size = self.embedding.input_dim
+        width = math.log((size + HEAD) / HEAD)
+        uniform = keras.random.uniform((self.count,), seed=self.drawing)
+        drawn = ops.cast(HEAD * ops.exp(uniform * width) - HEAD, "int32")
+        drawn = ops.clip(drawn, 0, size - 1)
+        place = ops.cast(drawn, "float32")
+        return drawn, self.count / width * ops.log1p(1 / (place + HEAD))
+
+    def _all(self, x: Any) -> Any:
+        return self.embedding(x, reverse=True) + self.bias.embeddings[0]
+
+    def _vectors(self, tokens: Any) -> Any:
+        embedding = self.embedding
+        if embedding.tie_weights:
+            return ops.take(embedding.embeddings, tokens, axis=0)
+        return ops.take(ops.transpose(embedding.reverse_embeddings), tokens, axis=0)
+
+    def _offsets(self, tokens: Any) -> Any:
+        return ops.take(self.bias.embeddings[0], tokens, axis=0)
+
+
 def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Tokens [lanes, steps] to logits of the token after each, [lanes, steps, vocabulary].
 
-    The state of every lane is kept from call to call until the layers are reset.
+    With `shapes.candidates` the token after each is an input too, "truth", and the network says
+    what it costs, [lanes, steps] nats: sampled while it learns. The state of every lane is kept
+    from call to call until the layers are reset.
     """
     _refuse(settings)
     tokens = keras.Input(batch_shape=(shapes.lanes, None), dtype="int32", name="tokens")
@@ -127,6 +186,10 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         x = layers.Dense(embedding.output_dim, use_bias=False, name="projection")(x)
     # One row that every token looks up: a bias, in a layer that every Keras knows.
     bias = layers.Embedding(1, shapes.vocabulary, embeddings_initializer="zeros", name="bias")
+    if shapes.candidates:
+        truth = keras.Input(batch_shape=(shapes.lanes, None), dtype="int32", name="truth")
+        said = Sampled(embedding, bias, shapes.candidates, name="sampled")(x, truth)
+        return keras.Model({"tokens": tokens, "truth": truth}, said, name="language")
     return keras.Model(tokens, _logits(x, tokens, embedding, bias), name="language")
 
 
@@ -178,7 +241,7 @@ def kept(network: keras.Model) -> keras.Model:
     Inputs are "tokens" [texts, steps] and, of each LSTM k, "h_k" and "c_k" [texts, units]; outputs
     are "logits" [texts, steps, vocabulary] and the state after the last step. Nothing is dropped.
     """
-    if len(network.inputs) > 1:
+    if "h_1" in {one.name for one in network.inputs}:
         return network
     found = {one.name: one for one in network._flatten_layers()}
     tokens = keras.Input((None,), dtype="int32", name="tokens")
@@ -230,7 +293,12 @@ def of_tokens(experiment: Experiment, _preparation: Preparation) -> tuple[Any, l
 
 
 def nats_of(truth: Any, logits: Any) -> Any:
-    """-log P of each token, [..., steps]; logits are [..., steps, vocabulary]."""
+    """-log P of each token, [..., steps]; logits are [..., steps, vocabulary].
+
+    A network that samples says the nats itself.
+    """
+    if len(logits.shape) == len(truth.shape):
+        return logits
     hot = ops.one_hot(ops.cast(truth, "int32"), logits.shape[-1], dtype=logits.dtype)
     return ops.logsumexp(logits, axis=-1) - ops.sum(hot * logits, axis=-1)
 

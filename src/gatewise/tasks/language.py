@@ -23,7 +23,9 @@ from gatewise.experiment import Experiment
 from gatewise.tasks import ngrams
 from gatewise.tasks.task import Baseline, Measure, Shapes, Task, answer_name
 
-WIDEST = 50_000  # tokens that a full softmax weighs; of more than these none is worth its time
+FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learns from a part
+CANDIDATES = 8192  # that are drawn for each batch then
+WIDEST = 200_000  # tokens of a vocabulary
 SMALL = 5_000_000  # bytes: a text of less is read by characters, where nothing says otherwise
 STEPS = {"characters": 100, "bpe": 70, "words": 35, "spaces": 35}  # read between two updates
 ORDER = {"characters": 7, "bpe": 5, "words": 5, "spaces": 5}  # of the n-grams
@@ -47,8 +49,8 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     vocabulary = preparation.vocabulary
     if vocabulary > WIDEST:
         raise ConfigError(
-            f"preparation.vocabulary is {vocabulary:,}, and the softmax is a full one, of "
-            f"{WIDEST:,} tokens at most. Choose fewer, or preparation.tokens = bpe."
+            f"preparation.vocabulary is {vocabulary:,}; it holds {WIDEST:,} tokens at most. Choose "
+            "fewer, or preparation.tokens = bpe."
         )
     if not task.lookback:
         task = replace(task, lookback=STEPS[kind])
@@ -133,7 +135,26 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         lookback=experiment.task.lookback,
     )
     names = {"characters": "characters", "bpe": "pieces of words"}.get(kind, "words")
-    return preparation, [f"the vocabulary holds {len(vocabulary):,} {names}; the softmax is full"]
+    softmax = _softmax(experiment, len(vocabulary))
+    return preparation, [
+        f"the vocabulary holds {len(vocabulary):,} {names}; the softmax is {softmax}"
+    ]
+
+
+def candidates(asked: int, vocabulary: int) -> int:
+    """Tokens that the right one is told from while the network learns; 0: all there are.
+
+    >>> candidates(0, 10_000), candidates(0, 33_000), candidates(1000, 10_000), candidates(99, 65)
+    (0, 8192, 1000, 0)
+    """
+    if not asked:
+        return CANDIDATES if vocabulary > FULL else 0
+    return asked if asked < vocabulary else 0
+
+
+def _softmax(experiment: Experiment, vocabulary: int) -> str:
+    count = candidates(experiment.network.candidates, vocabulary)
+    return f"sampled, {count:,} tokens a batch (network.candidates)" if count else "full"
 
 
 def vocabulary_of(preparation: Preparation) -> Vocabulary:
@@ -149,7 +170,7 @@ def examples(
     if not len(stream):
         raise DataError(f"{sequences.source}: there is no token in it. Give a longer text.")
     if role in ("train", "validation"):
-        return _lanes(sequences, stream, preparation.lookback, experiment, role)
+        return _lanes(sequences, stream, preparation, experiment, role)
 
     def nothing(_which: Array, _length: int = 0) -> Any:
         raise AssertionError("a text is judged from its beginning, through its stream")
@@ -158,7 +179,11 @@ def examples(
 
 
 def _lanes(
-    sequences: Sequences, stream: Stream, steps: int, experiment: Experiment, role: str
+    sequences: Sequences,
+    stream: Stream,
+    preparation: Preparation,
+    experiment: Experiment,
+    role: str,
 ) -> Examples:
     """The text in lanes side by side: batch b holds chunk b of every lane.
 
@@ -166,6 +191,8 @@ def _lanes(
     every epoch, so that it is something else each time.
     """
     lanes = experiment.training.batch_size
+    size = len(vocabulary_of(preparation))
+    drawn = candidates(experiment.network.candidates, size)
     length = len(stream) // lanes  # tokens of a lane
     if length < 1:
         raise DataError(
@@ -173,6 +200,7 @@ def _lanes(
             f"{lanes} lanes that are read side by side. Give a longer text, or a smaller "
             "training.batch_size."
         )
+    steps = preparation.lookback
     chunks = max(1, length // steps) if role == "train" else math.ceil(length / steps)
     steps = min(steps, length) if role == "train" else length // chunks
     before, tokens = stream.before(), stream.tokens
@@ -189,15 +217,21 @@ def _lanes(
         found: Array = (begins[:, None] + np.arange(steps)) % len(tokens)  # [lanes, steps]
         return found
 
+    def inputs(which: Array, _length: int) -> dict[str, Array]:
+        at = places(which)
+        truth = {"truth": tokens[at]} if drawn else {}  # it is told from others in the network
+        return {"tokens": before[at]} | truth
+
     return Examples(
         of=sequences,
         lengths=np.full(chunks * lanes, steps),
-        inputs=lambda which, _length: {"tokens": before[places(which)]},
+        inputs=inputs,
         targets=lambda which, _length=0: tokens[places(which)],
         ordered=True,
         renew=renew if role == "train" else None,
         lanes=lanes,
         stream=stream,
+        candidates=drawn,
     )
 
 
@@ -205,7 +239,7 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
     """Tokens of a chunk in, a logit for each token of the vocabulary out."""
     size = len(vocabulary_of(preparation))
     inputs = {"tokens": (int(some.lengths[0]),)}
-    return Shapes(inputs, (size,), vocabulary=size, lanes=some.lanes)
+    return Shapes(inputs, (size,), vocabulary=size, lanes=some.lanes, candidates=some.candidates)
 
 
 def answer(
@@ -315,7 +349,7 @@ def details(
     return {
         "tokens": vocabulary.kind,
         "vocabulary": len(vocabulary),
-        "softmax": "full",
+        "softmax": _softmax(experiment, len(vocabulary)),
         "unknown": stream.unknown / len(stream),
         "by_rank": _means(by_rank, answers),
         "by_place": _means(by_place, answers),

@@ -39,6 +39,7 @@ class Shapes:
     vocabulary: int = 0  # different tokens of the input "tokens", or "source"
     shared: bool = False  # translate: the target has the same tokens as the source
     lanes: int = 0  # language: places of the text that are read side by side
+    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
     characters: int = 0  # different letters of the input "characters"
 
 
