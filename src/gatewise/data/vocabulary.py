@@ -51,6 +51,12 @@ class Vocabulary:
         found = _opened(self.text).encode(text, add_special_tokens=False)
         return [text[begin:end] for begin, end in found.offsets]
 
+    def shown(self, position: int) -> str:
+        """One token as people read it: · is the space before a word, a part of a letter is �."""
+        if self.kind != "bpe" or position < len(SPECIAL):
+            return self.tokens[position]
+        return self.decode([position]).replace(" ", "·")
+
     def decode(self, positions: Iterable[int]) -> str:
         """The text of these tokens; special ones are left out, but for the unknown."""
         kept = [int(one) for one in positions if one == UNKNOWN or one >= len(SPECIAL)]

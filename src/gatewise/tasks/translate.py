@@ -27,7 +27,6 @@ COPY, DICTIONARY = "copy of the source", "word for word"
 ORDERS = 4  # BLEU counts runs of one to four words
 SIDES = ("source", "target")
 SHOWN_TOKENS = 40  # of a text whose attention is drawn
-SPACES = ("Ġ", "▁")  # how byte pairs write the space before a word
 
 
 @dataclass(frozen=True)
@@ -289,8 +288,8 @@ def _translation(
     count = found.attention.shape[1]
     begin = max(0, len(read) - count) if from_end else 0
     read = read[begin : begin + count]
-    names = [source.tokens[one] for one in read] or [""]
-    written = [target.tokens[one] for one in found.tokens]
+    names = [source.shown(one) for one in read] or [""]
+    written = [target.shown(one) for one in found.tokens]
     looked = found.attention[:, : len(names)].argmax(axis=1)
     if target.kind == "bpe":
         made = target.decode(found.tokens)
@@ -303,27 +302,10 @@ def _translation(
         made = ("" if target.kind == "characters" else " ").join(written)
     return Translation(
         " ".join(made.split()),
-        tuple(map(shown, written)),
-        tuple(map(shown, names)),
+        tuple(written),
+        tuple(names),
         found.attention[:, : len(names)],
     )
-
-
-def _copies(text: str, vocabulary: Vocabulary, count: int) -> list[str]:
-    """The source as it was written, token by token, so that an unknown one can be copied."""
-    given = vocabulary.pieces(text)
-    return [*given, *[""] * (count - len(given))]
-
-
-def shown(token: str) -> str:
-    """A token as people read it.
-
-    >>> shown("Ġhaus")
-    '·haus'
-    """
-    for mark in SPACES:
-        token = token.replace(mark, "·")
-    return token
 
 
 def references(some: Examples) -> list[str]:
