@@ -87,3 +87,12 @@ def test_what_is_for_numbers_only_is_refused_for_texts():
     with pytest.raises(DataError, match="preparation.longest is 3"):
         settings = {"preparation": {"longest": 3, "overlong": "error"}}
         train(reviews(40), task="classify", settings=settings)
+
+
+def test_data_of_another_kind_and_truth_that_is_absent_are_sentences():
+    settings = {"training": {"epochs": 1}, "network": {"units": [4]}}
+    run = train(reviews(60), task="classify", settings=settings)
+    with pytest.raises(DataError, match="trained on texts, and this holds numbers"):
+        predict(run.artefact, [np.zeros((3, 2)), np.ones((4, 2))])
+    with pytest.raises(DataError, match=r"labels|truth"):
+        evaluate(run.artefact, reviews(60)[0])

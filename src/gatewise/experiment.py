@@ -255,6 +255,76 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+# Keys that not every task, or not every kind of data, has a place for. What else a task has no
+# place for, its own `settle` refuses.
+TASKS_OF: dict[str, tuple[str, ...]] = {
+    "data.separator": ("classify",),
+    "task.quantiles": ("forecast",),
+    "task.stride": ("forecast", "classify"),
+    "task.beams": ("translate", "transcribe"),
+    "task.length_penalty": ("translate",),
+    "task.ngram": ("transcribe",),
+    "task.ngram_weight": ("transcribe",),
+    "task.streaming": ("transcribe",),
+    "preparation.punctuation": ("transcribe",),
+    "preparation.shared": ("translate",),
+    "network.feeding": ("translate",),
+    "network.tied": ("language", "translate"),
+    "evaluation.scaled": ("forecast",),
+    "evaluation.stride": ("forecast",),
+}
+KINDS_OF: dict[str, tuple[str, ...]] = {
+    "data.features": ("numbers",),
+    "data.triads": ("numbers",),
+    "data.rate": ("sound",),
+    "data.pattern": ("sound",),
+    "preparation.scale": ("numbers", "sound"),
+    "preparation.scale_by": ("numbers", "sound"),
+    "preparation.mels": ("sound",),
+    "preparation.frame": ("sound",),
+    "preparation.hop": ("sound",),
+    "preparation.tokens": ("text", "tokens"),
+    "preparation.vocabulary": ("text", "tokens"),
+    "preparation.rarest": ("text", "tokens"),
+    "preparation.longest": ("text", "tokens"),
+    "preparation.overlong": ("text", "tokens"),
+    "network.embedding": ("text", "tokens"),
+    "network.embedding_dropout": ("text", "tokens"),
+    "training.noise": ("sound",),
+    "training.speed": ("sound",),
+    "training.mask_mels": ("sound",),
+    "training.mask_frames": ("sound",),
+}
+HOLDING = {"numbers": "numbers", "text": "texts", "tokens": "tokens", "sound": "recordings"}
+
+
+def refuse_out_of_place(experiment: Experiment, kind: str) -> None:
+    """Settings that nothing here would read are not passed over in silence.
+
+    Raises:
+        ConfigError: one is given that the task, or this kind of data, has no place for.
+    """
+    usual, task = Experiment(), experiment.task.name
+
+    def given(name: str) -> bool:
+        section, key = name.split(".")
+        return bool(
+            getattr(getattr(experiment, section), key) != getattr(getattr(usual, section), key)
+        )
+
+    for name, tasks in TASKS_OF.items():
+        if task not in tasks and given(name):
+            raise ConfigError(
+                f"{name} is for {' and '.join(tasks)}, and this is {task}. Leave it out."
+            )
+    for name, kinds in KINDS_OF.items():
+        if kind not in kinds and given(name):
+            fitting = " and ".join(HOLDING[one] for one in kinds)
+            raise ConfigError(
+                f"{name} is for {fitting}, and these data hold {HOLDING[kind]}. Leave it out."
+            )
+
+
 def from_toml(path: Path) -> Experiment:
     """Read an experiment from a TOML file.
 

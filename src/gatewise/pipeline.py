@@ -24,11 +24,16 @@ from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Parts, told_of_rare
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
-from gatewise.experiment import DataSettings, Experiment, from_mapping, from_toml
+from gatewise.experiment import (
+    DataSettings,
+    Experiment,
+    from_mapping,
+    from_toml,
+    refuse_out_of_place,
+)
 from gatewise.networks import LEARNERS, Builder, build
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
-from gatewise.tasks.sound import refuse_out_of_place
 from gatewise.tasks.task import Baseline, Task, answer_name
 from gatewise.training import History, Progress
 
@@ -173,6 +178,9 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)
     parts = with_own_files(parts, data, task.name, notes)
+    if task.settle_by_train is not None:
+        experiment, said = task.settle_by_train(experiment, parts.train)
+        notes += said
     preparation, said = task.prepare(parts.train, experiment)
     notes += said
 

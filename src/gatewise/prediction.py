@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,11 +20,14 @@ from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import HOLDING
 from gatewise.networks import LEARNERS
 from gatewise.networks.language import continued
 from gatewise.tasks import TASKS
 
 log = logging.getLogger("gatewise")
+
+LABELLED = ("classify", "transcribe", "translate")  # tasks whose truth stands in labels
 
 
 def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
@@ -102,8 +106,9 @@ def generating(
         raise ConfigError(
             f"generate needs a run of the task language; this one is of {made.preparation.task}."
         )
-    for name, value in (("length", length), ("temperature", temperature), ("top_k", top_k)):
-        if value < 0:
+    given = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
+    for name, value in given.items():
+        if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
     vocabulary = made.preparation.vocabularies["text"]
     tokens, strange = streams.prompted(prompt, vocabulary)
@@ -137,6 +142,12 @@ def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
     """A column of numbers stays one, and so does a column of texts or of dates."""
+    if sequences.kind != preparation.kind:
+        wanted, held = HOLDING[preparation.kind], HOLDING[sequences.kind]
+        raise DataError(
+            f"{sequences.source}: the run was trained on {wanted}, and this holds {held}. Give "
+            f"{wanted}."
+        )
     if sequences.times is not None and preparation.step:
         dates, here = preparation.step[-1] not in "i0123456789", sequences.times.dtype.kind == "M"
         if dates != here:
@@ -197,6 +208,11 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
         log.warning("%s", said)
         notes.append(said)
     _refuse_other_kinds(sequences, preparation)
+    if task.name in LABELLED and sequences.labels is None:
+        raise DataError(
+            f"{sequences.source}: there is no truth to score against. Give the labels, transcripts "
+            "or translations as well, or use predict."
+        )
     some = task.examples(sequences, preparation, made.experiment, "test")
     if not len(some):
         raise DataError(

@@ -308,3 +308,48 @@ def test_the_task_is_told_by_what_stands_beside_the_recordings(tmp_path):
 def test_the_task_is_told_by_the_column_beside_the_paths(tmp_path, column, task):
     rows = [{"path": "1.wav", column: "a"}, {"path": "2.wav", column: "b"}]
     assert guess_task(DataSettings(), str(table(tmp_path, rows)))[0] == task
+
+
+def test_paths_in_memory_are_recordings(tmp_path):
+    folder = folder_of(tmp_path, ["a.wav", "b.wav"])
+    paths = [str(folder / "a.wav"), folder / "b.wav"]
+    for task in ("classify", "transcribe"):
+        found, _, _ = read(DataSettings(), paths, task=task, purpose="predict")
+        assert found.kind == "sound" and len(found) == 2
+    found, _, _ = read(DataSettings(), (paths, ["yes", "no"]), task="classify")
+    assert found.labels.tolist() == ["yes", "no"]
+
+
+def test_what_is_said_may_be_null_and_a_label_may_not(tmp_path):
+    folder = folder_of(tmp_path, ["a.wav", "b.wav"])
+    (folder / "t.csv").write_text("path,text\na.wav,null\nb.wav,eins\n")
+    found, _, _ = read_all(folder / "t.csv", task="transcribe")
+    assert found.labels.tolist() == ["null", "eins"]
+    (folder / "t.csv").write_text("path,label\na.wav,null\nb.wav,eins\n")
+    with pytest.raises(DataError, match=r"1 of 2 recordings have no label.*data\.missing_values"):
+        read_all(folder / "t.csv", label="label")
+
+
+def test_a_table_is_judged_where_training_had_a_folder(tmp_path):
+    folder = folder_of(tmp_path, ["a.wav", "b.wav"])
+    (folder / "t.csv").write_text("path,text\na.wav,one\nb.wav,two\n")
+    found, _, _ = read_all(folder / "t.csv", task="transcribe", purpose="evaluate")
+    assert found.labels.tolist() == ["one", "two"]
+
+
+def test_a_damaged_archive_is_a_sentence(tmp_path):
+    folder = folder_of(tmp_path, ["yes/a.wav", "no/b.wav"])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("yes/a.wav", "no/b.wav"):
+            archive.write(folder / name, name)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[200] ^= 255
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip: 'yes/a\.wav' in it cannot be unpacked"):
+        read_all(tmp_path / "a.zip")
+
+
+def test_a_folder_of_texts_is_told_its_task(tmp_path):
+    (tmp_path / "novel.txt").write_text("It was")
+    with pytest.raises(DataError, match="--task language"):
+        read_all(tmp_path)

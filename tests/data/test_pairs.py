@@ -163,3 +163,16 @@ def test_standard_input_is_for_prediction(monkeypatch):
     assert texts_of(pairs("-", "predict")[0]) == ["one", "", "two"]
     with pytest.raises(ConfigError, match="predict"):
         pairs("-")
+
+
+def test_pairs_in_memory_lose_those_with_an_empty_side():
+    found, _, notes = pairs((["ein Text", "", "drei"], ["a text", "two", None]))
+    assert both(found) == [("ein Text", "a text")]
+    assert "2 pairs have an empty side" in notes[0]
+
+
+def test_a_table_of_pairs_in_a_txt_is_a_table_to_predict_too(tmp_path):
+    path = tmp_path / "anki.txt"
+    path.write_text("Go on now.\tGeh jetzt.\nStop.\tHalt.\n")
+    settings = {"names": ("en", "de"), "text": ("en",), "label": "de"}
+    assert texts_of(pairs(path, purpose="predict", **settings)[0]) == ["Go on now.", "Stop."]

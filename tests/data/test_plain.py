@@ -115,3 +115,21 @@ def test_more_than_there_is_cannot_be_held_out():
     with pytest.raises(ConfigError, match="30 bytes"):
         parts_of(["ab\n" * 10], test=40)
     assert np.isfinite(len(parts_of(["ab\n" * 10])[0]))
+
+
+def test_a_text_in_utf_16_is_read_by_its_name_and_a_mark_of_order_is_no_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("ça va\n".encode("utf-16"))
+    assert texts.texts_of(reading(path, encoding="utf-16")) == ["ça va\n"]
+    path.write_bytes("\ufeffa b\n".encode())
+    assert texts.texts_of(reading(path, encoding="UTF-8")) == ["a b\n"]
+
+
+def test_lines_are_counted_from_the_beginning_of_the_file(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\nthird\n\n\n")
+    assert texts.texts_of(reading(tmp_path / "a.txt")) == ["\n\nthird\n"]
+
+
+def test_one_long_line_is_running_text(tmp_path):
+    (tmp_path / "a.txt").write_text("one two three " * 1000)
+    assert plain.is_plain(tmp_path / "a.txt")

@@ -168,3 +168,10 @@ def test_masks_leave_most_of_a_short_word():
     changes = Changes(noise=0, speed=0, mask_mels=0, mask_frames=50)
     spectra.mask(steps, changes, np.random.default_rng(0))
     assert (steps == 1).all(axis=1).sum() >= 6
+
+
+def test_a_rate_in_kilohertz_and_more_bands_than_can_be_heard_are_refused():
+    with pytest.raises(ConfigError, match="16000, not 16"):
+        spectra.spectrum_of(PreparationSettings(), 16)
+    with pytest.raises(ConfigError, match="no room for more than 400"):
+        spectra.spectrum_of(PreparationSettings(mels=4000), 8000)

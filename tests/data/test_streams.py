@@ -3,7 +3,7 @@
 import pytest
 
 from gatewise.data import streams, texts
-from gatewise.data.vocabulary import END, UNKNOWN, fit_vocabulary
+from gatewise.data.vocabulary import END, SPECIAL, UNKNOWN, fit_vocabulary
 
 TEXT = "A rose, she said,\n\nis a rose.\nça va"
 
@@ -32,7 +32,7 @@ def test_characters_and_pieces_hold_the_whole_text(kind):
 def test_a_line_of_words_ends_with_a_token():
     found, vocabulary = stream("a rose\n\nis a\n", "spaces")
     said = [vocabulary.tokens[one] for one in found.tokens]
-    assert said == ["a", "rose", "[end]", "[end]", "is", "a", "[end]"]
+    assert said == ["a", "rose", SPECIAL[END], SPECIAL[END], "is", "a", SPECIAL[END]]
     assert found.lines.tolist() == [0, 3, 4, 7]
     assert found.characters.tolist() == [7, 1, 5]
     assert found.start == END

@@ -1,13 +1,16 @@
 """Texts in tables, files and memory."""
 
 import gzip
+import io
+import sys
+import types
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.data.files import guess_task, read
+from gatewise.data.files import guess_task, holds_texts, read
 from gatewise.data.texts import from_texts, lines, text_of, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
@@ -143,3 +146,86 @@ def test_lines_and_their_encodings(tmp_path):
 def test_the_task_is_guessed(tmp_path, name, content, task):
     path = write(tmp_path, name, content)
     assert guess_task(DataSettings(), path)[0] == task
+
+
+def test_quotation_marks_of_the_texts_never_make_several_rows_one(tmp_path):
+    speech = 'text\tmood\n"I love it so much.\tgood\nThat is bad.\tbad\nAnd so he left."\tgood\n'
+    path = write(tmp_path, "a.tsv", speech)
+    with pytest.raises(DataError, match=r"several rows in one cell.*data\.quotes=false"):
+        of(path)
+    found, _, _ = of(path, quotes=False)
+    assert len(found) == 3 and found.labels.tolist() == ["good", "bad", "good"]
+    path = write(tmp_path, "b.tsv", 'text\tmood\n"A mark that is alone here\tgood\nno more\tbad\n')
+    with pytest.raises(DataError, match=r"b\.tsv cannot be parsed.*data\.quotes=false"):
+        of(path)
+
+
+def test_a_column_of_texts_alone_is_not_cut_at_its_commas(tmp_path):
+    path = write(tmp_path, "new.tsv", "Hello there, my friend\nI said, it works\n")
+    found, _, _ = of(
+        path, purpose="predict", names=("text", "label"), text=("text",), label="label"
+    )
+    assert texts_of(found) == ["Hello there, my friend", "I said, it works"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "UTF-8", "utf-8"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_tables_are_read_in_the_encoding_that_is_named(tmp_path, encoding, kind):
+    rows = "text,mood\nc'était très bien,gut\nça ne va pas du tout,schlecht\n"
+    if kind == "jsonl":
+        rows = "".join(
+            f'{{"text": "{text}", "mood": "{mood}"}}\n'
+            for text, mood in (line.split(",") for line in rows.splitlines()[1:])
+        )
+    path = write(tmp_path, f"a.{kind}", rows.encode(encoding))
+    found, _, _ = of(path, encoding=encoding, label="mood", text=("text",))
+    assert texts_of(found) == ["c'était très bien", "ça ne va pas du tout"]
+
+
+def test_another_encoding_than_the_one_named_is_an_error(tmp_path):
+    path = write(tmp_path, "a.csv", "text,mood\nc'était bien,gut\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"is not UTF-8 text.*data\.encoding"):
+        of(path)
+    with pytest.raises(DataError, match="There is no encoding 'cp0'"):
+        of(path, encoding="cp0")
+
+
+def test_labels_in_lists_are_several_labels(tmp_path):
+    rows = '{"text": "wet and windy", "label": ["rain", "wind"]}\n{"text": "dry", "label": []}\n'
+    path = write(tmp_path, "a.jsonl", rows)
+    found, _, _ = of(path, label="label", text=("text",), separator=";")
+    assert found.labels.tolist() == ["rain;wind", ""]
+    with pytest.raises(DataError, match="holds lists of labels"):
+        of(path, label="label", text=("text",))
+    with pytest.raises(DataError, match="'label' holds lists, and should hold texts"):
+        of(path, label="text", text=("label",))
+
+
+def test_none_is_no_label_and_where_there_may_be_several_na_is_one(tmp_path):
+    with pytest.raises(DataError, match="2 of 3 sequences have no label"):
+        of((["one text", "another", "more"], ["x", None, float("nan")]))
+    path = write(tmp_path, "a.csv", "text,label\nfrom Namibia of old,NA;a\nfrom nowhere at all,\n")
+    found, _, _ = of(path, label="label", separator=";")
+    assert found.labels.tolist() == ["NA;a", ""]
+
+
+def test_a_table_that_ends_in_txt_is_a_table_to_predict_too(tmp_path):
+    path = write(tmp_path, "a.txt", "label\ttext\ngood\tthis is one text\nbad\tthis is two\n")
+    found, _, _ = of(path, purpose="predict", label="label", text=("text",))
+    assert texts_of(found) == ["this is one text", "this is two"]
+
+
+def test_standard_input_is_answered_line_by_line(monkeypatch):
+    given = types.SimpleNamespace(buffer=io.BytesIO(b"a good film\n\nanother\n"))
+    monkeypatch.setattr(sys, "stdin", given)
+    found, _, _ = of("-", purpose="predict", text=("text",))
+    assert texts_of(found) == ["a good film", "", "another"]
+
+
+def test_ratings_beside_reviews_are_labels_and_beside_times_values(tmp_path):
+    rows = "".join(f"a review of some length,{1 + k % 5}\n" for k in range(6))
+    path = write(tmp_path, "a.csv", f"text,rating\n{rows}")
+    assert holds_texts(DataSettings(), path, "rating")
+    rows = "".join(f"2024-01-0{k + 1},a note of some length,{k}\n" for k in range(6))
+    path = write(tmp_path, "b.csv", f"date,note,sold\n{rows}")
+    assert not holds_texts(DataSettings(), path, "sold")

@@ -249,3 +249,13 @@ def test_a_packed_file_finds_packed_tags(tmp_path):
     assert lists_of(read(path)[0], tokens.TAG) == [["X", "Y"]]
     copied = Path(shutil.copy(path, tmp_path / "alone.in.gz"))
     assert lists_of(read(copied, "predict")[0]) == [["a", "b"]]
+
+
+def test_tables_are_refused_and_a_line_of_names_is_no_token(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"tokens": ["a"], "tags": ["DET"]}\n')
+    with pytest.raises(DataError, match="and no tables"):
+        tokens.read(tmp_path / "a.jsonl", DataSettings(), purpose="train")
+    (tmp_path / "a.tsv").write_text("word\ttag\nThe\tDET\ncat\tNOUN\n")
+    found, _, notes = tokens.read(tmp_path / "a.tsv", DataSettings(), purpose="train")
+    assert tokens.tokens_of(found, tokens.TOKEN, 0) == ["The", "cat"]
+    assert any("names the columns and is left out" in note for note in notes)

@@ -66,7 +66,7 @@ BYTES = fit_vocabulary(TEXTS, "bpe", most=300)
 def test_decoding_leaves_special_tokens_out():
     words = fit_vocabulary(TEXTS, "words", rarest=1)
     cat = words.tokens.index("cat")
-    assert words.decode([BEGIN, cat, UNKNOWN, cat, END, PAD]) == "cat [unknown] cat"
+    assert words.decode([BEGIN, cat, UNKNOWN, cat, END, PAD]) == f"cat {SPECIAL[UNKNOWN]} cat"
     letters = fit_vocabulary(["abc"], "characters")
     assert letters.decode(letters.encode(["cab"])[0]) == "cab"
 
@@ -86,4 +86,21 @@ def test_pieces_are_shown_as_people_write_them():
     (positions,) = made.encode(["die Hütte €"])
     shown = [made.shown(int(one)) for one in positions]
     assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are no letters
-    assert made.shown(END) == "[end]"
+    assert made.shown(END) == SPECIAL[END]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_names_of_special_tokens_are_text_as_any_other(kind):
+    text = "a rose is [unknown] here [end] [ end ] [pad]"
+    made = fit_vocabulary([text, text], kind, rarest=1)
+    (positions,) = made.encode([text])
+    assert positions.min() >= len(SPECIAL) and positions.max() < len(made)
+    assert made.decode(positions).replace(" ", "") == text.replace(" ", "")
+
+
+def test_many_texts_are_encoded_as_few_are(monkeypatch):
+    made = fit_vocabulary(TEXTS, "words", rarest=1)
+    wanted = made.encode(TEXTS)
+    monkeypatch.setattr("gatewise.data.vocabulary.BATCH", 2)
+    for one, other in zip(made.encode(TEXTS), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,5 +1,6 @@
 """Labels: classes, masks, probabilities that mean what they say, and what is refused."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ from scipy.spatial.transform import Rotation
 
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays
+from gatewise.data.texts import from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import from_mapping
+from gatewise.experiment import Experiment, from_mapping
 from gatewise.tasks import baselines, classify, metrics
 
 PLAIN = from_mapping({"task": {"name": "classify"}})
@@ -318,3 +320,16 @@ def test_mistakes_are_counted_by_length():
         assert row["to"] + 1 == after["from"]
         within = (sequences.lengths >= row["from"]) & (sequences.lengths <= row["to"])
         assert row["sequences"] == within.sum()
+
+
+def test_texts_that_are_the_same_stay_in_one_part():
+    random = np.random.default_rng(0)
+    texts = [f"text number {k % 60}" for k in range(120)]
+    labels = np.array(["a" if k % 60 < 40 else "b" for k in range(120)], dtype=object)
+    order = random.permutation(120)
+    some = from_texts([texts[k] for k in order], labels=labels[order])
+    parts = classify.split(some, Experiment(), True)
+    seen = [set(texts_of(one)) for one in (parts.train, parts.validation, parts.test)]
+    assert all(not one & other for one, other in itertools.combinations(seen, 2))
+    shares = [np.mean(one.labels == "a") for one in (parts.train, parts.validation, parts.test)]
+    assert np.ptp(shares) < 0.15 and parts.test.groups is None

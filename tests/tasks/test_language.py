@@ -247,6 +247,9 @@ def test_what_a_prompt_holds_that_is_not_known_is_said(run, caplog):
 def test_generating_wants_a_language_model_and_numbers_that_are_not_negative(run, classify_run):
     with pytest.raises(ConfigError, match="this one is of classify"):
         gatewise.generate(classify_run, "a")
+    for name, value in (("seed", -1), ("temperature", float("nan"))):
+        with pytest.raises(ConfigError, match=f"{name} wants a number that is not negative"):
+            gatewise.generate(run.artefact, "a", **{name: value})
     with pytest.raises(ConfigError, match="length wants a number that is not negative"):
         gatewise.generate(run.artefact, "a", length=-1)
 

@@ -13,7 +13,7 @@ from gatewise.data import spectra
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
-from gatewise.experiment import from_mapping
+from gatewise.experiment import from_mapping, refuse_out_of_place
 from gatewise.tasks import sound
 from gatewise.tasks.classify import TASK
 
@@ -145,7 +145,7 @@ def test_settings_of_transcripts_are_refused_elsewhere(section, key):
         {"task": {"name": "classify"}, section: {key: 2 if key == "ngram" else True}}
     )
     with pytest.raises(ConfigError, match=rf"{section}\.{key} is for transcribe"):
-        sound.refuse_out_of_place(settings.having("task", name="classify"), "sound")
+        refuse_out_of_place(settings.having("task", name="classify"), "sound")
 
 
 def test_a_folder_of_own_words_becomes_a_classifier(tmp_path):

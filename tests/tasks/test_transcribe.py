@@ -288,3 +288,21 @@ def test_the_shipped_words_train(tmp_path):
     assert set(run.metrics["metrics"]) == {"wer", "cer", "exact"}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["details"]["examples"]
     assert path_of("spoken-words") == path_of("spoken-digits")
+
+
+def test_strides_are_guessed_from_the_training_part_alone():
+    texts = ["abc", "cab", "bca", "acb"] * 5
+    experiment = from_mapping({"task": {"name": "transcribe"}, "preparation": {"hop": 2.0}})
+    settled, _ = TASK.settle(experiment, recordings(texts))
+    assert settled.network.convolution == ()  # whatever all recordings hold
+    chosen, notes = TASK.settle_by_train(settled, recordings(texts[:4]))
+    assert chosen.network.convolution and "convolutions make" in notes[0]
+
+
+def test_a_weight_without_a_model_is_refused_and_one_that_nothing_chooses_is_said():
+    with pytest.raises(ConfigError, match=r"task\.ngram_weight is of task\.ngram"):
+        settled(task={"name": "transcribe", "ngram_weight": 0.3})
+    given_ = settled(task={"name": "transcribe", "ngram": 2}, split={"validation": 0.0})
+    preparation, notes = TASK.prepare(recordings(["ab", "ba c"]), given_)
+    assert preparation.ngram_weight == 0.5
+    assert any("no validation part to choose task.ngram_weight" in note for note in notes)

@@ -128,6 +128,24 @@ def test_pairs_with_one_source_text_stay_in_one_part():
     assert sorted(labels) == sorted(some.labels)
 
 
+def test_the_test_part_may_be_named_by_ids_and_groups_must_be_there():
+    some = pairs()
+    parts = translate.split(some, settled(split={"test_ids": "^[01]$", "validation": 1}), True)
+    assert parts.test.ids.tolist() == ["0", "1"] and parts.test.labels.tolist() == TARGETS[:2]
+    for given, said in (
+        ({"split": {"by": "time"}}, "split.by = time"),
+        ({"split": {"by": "group"}}, "has no groups"),
+        ({"data": {"group": "speaker"}}, "has no groups"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            translate.split(some, settled(**given), True)
+
+
+def test_where_every_pair_is_too_long_the_key_is_named():
+    with pytest.raises(DataError, match=r"every training pair has more than 1 token.*longest"):
+        prepared(longest=1)
+
+
 @pytest.mark.parametrize(
     "foreign",
     [{"task": {"horizon": 3}}, {"network": {"dense": [3]}}, {"training": {"loss": "mse"}}],

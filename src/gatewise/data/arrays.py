@@ -12,7 +12,7 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.steps import Origin
-from gatewise.data.tables import not_utf8, opened, reading
+from gatewise.data.tables import opened, other_encoding, reading
 from gatewise.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -252,7 +252,7 @@ def ts(path: Path) -> Arrays:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise not_utf8(name) from None
+        raise other_encoding(name) from None
     header, begin = _ts_header(lines, name)
     labelled = header.get("classlabel", "false").split()[:1] == ["true"]
     listed, labels, numbers = [], [], []

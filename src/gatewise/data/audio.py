@@ -9,6 +9,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,14 +53,26 @@ class Place:
         """What soundfile and others read the file of this name from."""
         if not self.packed:
             return self.path / name if self.path.is_dir() else self.path
-        with zipfile.ZipFile(self.path) as archive:
-            return io.BytesIO(archive.read(name))
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return io.BytesIO(archive.read(name))
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            # RuntimeError is what an archive with a password raises.
+            raise DataError(
+                f"{self.path}: {name!r} in it cannot be unpacked: {error}. Fetch or pack the "
+                "archive again, without a password, or name a folder."
+            ) from error
 
     def lines(self, name: str, encoding: str) -> list[str]:
         """The lines of a text file."""
         given = self.opened(name)
         content = given.read_bytes() if isinstance(given, Path) else given.read()
         return texts.decoded(content, f"{self.path}/{name}", encoding).splitlines()
+
+
+def is_recording(path: str | Path) -> bool:
+    """Whether a name is that of a recording."""
+    return str(path).lower().endswith(ENDINGS)
 
 
 def wanted(name: str) -> str:
@@ -96,12 +109,14 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     else:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
-    names = tuple(one for one in seen if one.lower().endswith(ENDINGS))
+    names = tuple(filter(is_recording, seen))
     if not names:
         kind = "an archive" if packed else "a folder"
+        texts_there = any(one.removesuffix(".gz").endswith(".txt") for one in seen)
+        hint = " A folder of texts is for --task language." if texts_there else ""
         raise DataError(
             f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
-            f"{kind} of recordings."
+            f"{kind} of recordings.{hint}"
         )
     others = tuple(one for one in seen if one.lower().endswith(".txt"))
     return Place(path, packed, names, others)
@@ -157,7 +172,7 @@ def column_of(table: Table, settings: DataSettings) -> str:
         if cells.dtype != pl.String:
             continue
         filled = [cell for cell in cells.drop_nulls().to_list() if cell]
-        if filled and all(cell.lower().endswith(ENDINGS) for cell in filled):
+        if filled and all(map(is_recording, filled)):
             return str(name)
     return ""
 
@@ -177,7 +192,7 @@ def from_table(
     if not settings.sound:
         settings = replace(settings, sound=column_of(table, settings))
         notes.append(f"the column {settings.sound!r} is read as paths of recordings")
-    if purpose == "train" and not settings.label:
+    if purpose != "predict" and not settings.label:
         settings = _with_label(table, settings, notes, task=task)
     columns.demand(table, settings, purpose)
     wanted = [one for one in columns.named(settings) if one in table.columns]
@@ -185,7 +200,9 @@ def from_table(
     schema = frame.schema
 
     def cells(name: str) -> list[str]:
-        missing = settings.missing_values
+        # What is said may well be null, or NA.
+        said = task == "transcribe" and name == settings.label
+        missing = ("",) if said else settings.missing_values
         return list(
             frame.select(tables.as_text(name, schema[name], missing))
             .to_series()
@@ -419,7 +436,7 @@ def _require_said(sequences: Sequences) -> None:
         raise DataError(
             f"{sequences.source}: {len(without)} of {len(sequences)} recordings have no label or "
             f"transcript, the first is '{sequences.ids[without[0]]}'. Add what is missing, or take "
-            "them out."
+            "them out. (Which words in a column of labels count as empty: data.missing_values.)"
         )
 
 

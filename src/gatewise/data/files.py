@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from gatewise.data import (
     arrays,
     audio,
@@ -33,8 +35,8 @@ READERS: dict[str, Callable[[Path, DataSettings], Table | Arrays]] = {
     ".tsv": lambda path, settings: _delimited(path, settings, "\t"),
     ".txt": lambda path, settings: _delimited(path, settings),
     ".parquet": lambda path, _: tables.parquet(path),
-    ".jsonl": lambda path, _: tables.json_lines(path),
-    ".ndjson": lambda path, _: tables.json_lines(path),
+    ".jsonl": lambda path, settings: tables.json_lines(path, settings.encoding),
+    ".ndjson": lambda path, settings: tables.json_lines(path, settings.encoding),
     ".ts": lambda path, _: arrays.ts(path),
     ".npz": lambda path, _: arrays.npz(path),
     ".idx": lambda path, settings: arrays.idx(path, _labels_of(path, settings)),
@@ -74,9 +76,8 @@ def read(
     """
     if task in OWN_FORMS:
         return OWN_FORMS[task](settings, source, purpose)
-    given = None if task == "forecast" else _texts_in_memory(source)
-    if given is not None:
-        return given, settings, []
+    if task in ("classify", "translate") and (given := _texts_in_memory(source)):
+        return _of_lists(*given, settings, task=task, purpose=purpose)
     if task == "translate":
         return _pairs(settings, source, purpose)
     place = _recordings(settings, source) if task in audio.TASKS else None
@@ -149,7 +150,10 @@ def _path(settings: DataSettings, source: Any) -> Path | None:
 
 
 def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
-    """Whether this column of a table holds texts, which cannot be forecast."""
+    """Whether this column holds texts, which cannot be forecast, or is to be told from texts.
+
+    Ratings are numbers; beside reviews, and without a column of times, they are labels.
+    """
     if _recordings(settings, source) is not None:
         return True
     path = _path(settings, source)
@@ -158,7 +162,11 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     opened = _open(settings, source, "classify")
     if isinstance(opened, Arrays):
         return False
-    return tables.kinds(opened, settings.missing_values).get(column) == "text"
+    kinds = tables.kinds(opened, settings.missing_values)
+    if kinds.get(column) == "text":
+        return True
+    told = texts.text_columns(opened, replace(settings, label=column), kinds)
+    return bool(told) and not columns.time_of(opened, settings)
 
 
 def _holds_texts(table: Table, settings: DataSettings) -> bool:
@@ -185,14 +193,40 @@ def _pairs(settings: DataSettings, source: Any, purpose: columns.Purpose) -> Rea
     return pairs.read(settings, source, purpose=purpose, found=_found, opened=opened)
 
 
-def _texts_in_memory(source: Any) -> Sequences | None:
-    """A list of texts, or a pair of such a list and labels; None for anything else."""
+def _texts_in_memory(source: Any) -> tuple[list[Any], Any] | None:
+    """A list of texts, with its labels or None; None for anything else."""
     given, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
     if hasattr(given, "dtype") and given.dtype.kind in "UO" and given.ndim == 1:
         given = given.tolist()
-    if isinstance(given, list) and given and isinstance(given[0], str):
-        return texts.of_list(given, labels, "the list of texts")
-    return None
+    texts_given = isinstance(given, list) and given and isinstance(given[0], str)
+    return (given, labels) if texts_given and _paths_in_memory(source) is None else None
+
+
+def _of_lists(
+    given: list[Any], said: Any, settings: DataSettings, *, task: str, purpose: columns.Purpose
+) -> Read:
+    """Texts in memory, with their labels or translations where there are any."""
+    if task == "translate" and said is not None:
+        made, notes = pairs.of_lists(given, said)
+        return made, settings, notes
+    made, notes = texts.of_lists(given, said, settings, purpose=purpose)
+    return made, replace(settings, text=settings.text or ("text",)), notes
+
+
+def _paths_in_memory(source: Any) -> pl.DataFrame | None:
+    """A list of paths of recordings, or a pair of such a list and what they are, as a table."""
+    given, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
+    if not isinstance(given, list) or not given:
+        return None
+    if not all(isinstance(one, str | Path) and audio.is_recording(one) for one in given):
+        return None
+    paths = pl.Series("path", [str(one) for one in given])
+    if labels is None:
+        return paths.to_frame()
+    said = pl.Series("label", ["" if one is None else str(one) for one in labels])
+    if len(said) != len(paths):
+        raise DataError(f"There are {len(paths)} recordings, but {len(said)} labels.")
+    return pl.DataFrame([paths, said])
 
 
 def _recordings(settings: DataSettings, source: Any) -> audio.Place | None:
@@ -201,18 +235,32 @@ def _recordings(settings: DataSettings, source: Any) -> audio.Place | None:
 
 
 def _as_lines(settings: DataSettings, source: Any) -> Sequences | None:
-    """The lines of a plain text file, each a text to be answered; None for anything else."""
-    if not isinstance(source, str | Path) or Path(source).suffix != ".txt":
+    """The lines of plain text, each a text to be answered; None for anything else."""
+    if not isinstance(source, str | Path):
         return None
-    path = _found(Path(source))
-    found = texts.lines(path, settings.encoding)
-    if settings.names and found[0].count("\t") >= len(settings.names) - 1:
-        return None  # a table as the training data were
-    return texts.from_texts(found, source=str(path))
+    if str(source) == plain.STANDARD_INPUT:
+        content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
+        if not content.strip():
+            raise DataError("standard input is empty. It needs a line of text.")
+        found, name = content.removesuffix("\n").split("\n"), "standard input"
+    elif Path(source).name.removesuffix(".gz").endswith(".txt"):
+        path = _found(Path(source))
+        found, name = texts.lines(path, settings.encoding), str(path)
+        if texts.begins_table(found[0], settings):
+            return None
+    else:
+        return None
+    return texts.from_texts(found, source=name)
 
 
 def _delimited(path: Path, settings: DataSettings, separator: str = "") -> Table:
-    return tables.delimited(path, separator, names=settings.names, quotes=settings.quotes)
+    return tables.delimited(
+        path,
+        separator,
+        names=settings.names,
+        quotes=settings.quotes,
+        encoding=settings.encoding,
+    )
 
 
 def _tagged(settings: DataSettings, source: Any, purpose: columns.Purpose) -> Any:
@@ -237,6 +285,8 @@ def _open(settings: DataSettings, source: Any, task: str) -> Table | Arrays:
         # A file without an ending is a table where its columns are named.
         kind = ".txt" if settings.names and not path.suffix else _kind(path)
         return READERS[kind](path, settings)
+    if (paths := _paths_in_memory(source)) is not None:
+        return tables.from_native(paths)
     if isinstance(source, tuple | list) or hasattr(source, "__array_interface__"):
         return arrays.of(source, task)
     return tables.from_native(source)
@@ -276,7 +326,8 @@ def _kind(path: Path) -> str:
     known = ", ".join(one for one in READERS if one != ".idx")
     raise DataError(
         f"{path}: files of this kind ({path.suffix or 'no ending'}) are not known. "
-        f"Known: {known} and IDX (...-ubyte); the text ones also with .gz."
+        f"Known: {known} and IDX (...-ubyte); the text ones also with .gz. For two files of lines, "
+        "a text and its translation, give --task translate; for running text --task language."
     )
 
 

@@ -57,9 +57,11 @@ def read(
     name = path.name.removesuffix(".gz").lower()
     if name.endswith(TABLES):
         return from_table(opened(path, settings), settings, purpose=purpose)
-    if purpose == "predict":
-        return _alone(texts.lines(path, settings.encoding), str(path)), settings, []
     lines = texts.lines(path, settings.encoding)
+    if purpose == "predict":
+        if name.endswith(".txt") and texts.begins_table(lines[0], settings):
+            return from_table(opened(path, settings), settings, purpose=purpose)
+        return _alone(lines, str(path)), settings, []
     if name.endswith(".txt") and "\t" in lines[0]:
         return from_table(opened(path, settings), settings, purpose=purpose)
     return _from_files(path, lines, settings)
@@ -91,6 +93,23 @@ def _paired(
     told = "pair has an empty side and is" if len(missing) == 1 else "pairs have an empty side, are"
     note = f"{len(missing)} {told} left out, the first of them {where(int(missing[0]))}"
     return made.chosen(np.flatnonzero(whole)), [note]
+
+
+def of_lists(given: Sequence[Any], translated: Sequence[Any]) -> tuple[Sequences, list[str]]:
+    """Texts in memory and their translations.
+
+    Raises:
+        DataError: one is no text, or there is not one translation for each.
+    """
+    made = texts.of_list(given, translated, "the list of texts")
+    assert made.labels is not None
+    return _paired(
+        texts.texts_of(made),
+        made.labels.tolist(),
+        lambda place: f"place {place}",
+        ids=made.ids,
+        source=made.source,
+    )
 
 
 # Two files.
@@ -228,10 +247,14 @@ def from_table(
     if settings.id and set(settings.id) <= set(frame.columns):
         rows = zip(*map(cells, settings.id), strict=True)
         known["ids"] = np.array(["/".join(row) for row in rows])
+    given = cells(read_from)
+    tables.refuse_merged(table, read_from, given)
+    notes = [*table.notes, *notes]
     if purpose == "predict":
-        given = [one.strip() for one in cells(read_from)]
-        return texts.from_texts(given, **known), settings, notes
-    made, said = _paired(cells(read_from), cells(label), table.at, **known)
+        return texts.from_texts([one.strip() for one in given], **known), settings, notes
+    translated = cells(label)
+    tables.refuse_merged(table, label, translated)
+    made, said = _paired(given, translated, table.at, **known)
     return made, settings, notes + said
 
 

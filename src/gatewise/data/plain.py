@@ -63,6 +63,8 @@ def is_plain(path: Path) -> bool:
     with tables.reading(str(path)), tables.opened(path) as file:
         begin = file.read(NEAR).decode("utf-8", "replace").splitlines()
     lines = [line for line in begin[:-1] or begin if line.strip()]
+    if len(lines) == 1 and len(begin) == 1:
+        return True  # a table has rows below its header
     counts = [{line.count(sign) for line in lines} for sign in tables.SEPARATORS]
     return bool(lines) and all(len(one) > 1 or one == {0} for one in counts)
 
@@ -75,12 +77,15 @@ def _of_list(source: Any) -> Sequences:
 
 
 def _text(path: Path, settings: DataSettings) -> str:
-    """All of a file; its line ends are line feeds, and white space around it is left out."""
+    """All of a file; its line ends are line feeds, and empty lines at its end are left out."""
     with tables.reading(str(path)), tables.opened(path) as file:
         content = file.read()
-    if 0 in content[:NEAR]:
-        raise DataError(f"{path} is no text: it holds bytes of zero. Give a plain text file.")
-    text = texts.decoded(content, str(path), settings.encoding).strip("\n")
+    text = texts.decoded(content, str(path), settings.encoding).rstrip("\n")
+    if "\0" in text[:NEAR]:
+        raise DataError(
+            f"{path} is no text: it holds bytes of zero. Give a plain text file, or name its "
+            "encoding: --set data.encoding=utf-16."
+        )
     if not text.strip():
         raise DataError(f"{path} is empty. It needs a line of text.")
     return f"{text}\n"

@@ -16,6 +16,8 @@ from gatewise.experiment import PreparationSettings, TrainingSettings
 from gatewise.extras import needed
 
 FULL = 32_768  # the int16 that stands for the loudest sample
+LOWEST_RATE = 1000  # samples a second
+MELS_APART = 20  # Hz of the rate for each band: of more bands, some would hear nothing
 LOWEST = 20.0  # Hz, below which there is nothing to hear
 SILENCE = 1e-6  # energy that is added, so that silence has a logarithm: some three steps of int16
 FRAMES_AT_ONCE = 4096  # bounds the memory of long recordings
@@ -56,6 +58,16 @@ def spectrum_of(settings: PreparationSettings, rate: int) -> Spectrum:
         raise ConfigError(
             f"preparation.hop is {settings.hop:g} ms and preparation.frame {settings.frame:g} ms: "
             "what lies between two frames would not be heard. Take a hop no longer than the frame."
+        )
+    if rate < LOWEST_RATE:
+        raise ConfigError(
+            f"The recordings have a rate of {rate:,} samples a second, and {LOWEST_RATE:,} are the "
+            "least. data.rate is in Hz: 16000, not 16."
+        )
+    if settings.mels > rate // MELS_APART:
+        raise ConfigError(
+            f"preparation.mels is {settings.mels}, and recordings of {rate:,} Hz have no room for "
+            f"more than {rate // MELS_APART}. Take fewer; 40 to 80 are usual."
         )
     frame, hop = (max(1, round(rate * ms / 1000)) for ms in (settings.frame, settings.hop))
     return Spectrum(rate, settings.mels, max(2, frame), hop)

@@ -14,7 +14,6 @@ OPENING, CLOSING = "([{“‘«", ".,;:!?)]}%…”’»"  # signs that stand be
 HELD = 4  # pieces of one character at most: UTF-8 has no longer one
 LONGEST = 4096  # characters of a line; a longer one is told in pieces
 MARK = "<unk>"  # how prepared texts write a word that they do not know
-BATCH = 10_000  # lines tokenised in one go: what a tokenizer returns is far larger than its text
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ def stream_of(sequences: Sequences, vocabulary: Vocabulary) -> Stream:
         lines = lines_of(text_of(sequences, k))
         if lines and not lines[-1].endswith("\n") and vocabulary.kind in ("words", "spaces"):
             lines[-1] += "\n"
-        for begin in range(0, len(lines), BATCH):
-            tokens += encoded(lines[begin : begin + BATCH], vocabulary)
+        tokens += encoded(lines, vocabulary)
         characters += map(len, lines)
         texts.append(len(tokens))
     bounds = np.concatenate([[0], np.cumsum([len(one) for one in tokens], dtype=np.int64)])

@@ -4,6 +4,7 @@ Text is cut into blocks by hand and each block given to Polars: its own scan map
 into memory, which would break the promise to read a file in twice the room of its numbers.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -40,6 +41,7 @@ class Table:
     first: int = 1  # the number of its first row in messages
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
+    separator: str = ""  # of the cells of a text file; "": there is none
 
     @property
     def columns(self) -> list[str]:
@@ -52,7 +54,7 @@ class Table:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     """Turn what Polars, gzip and the file system raise into a DataError that names the file.
 
     Raises:
@@ -67,8 +69,10 @@ def reading(name: str) -> Iterator[None]:
         ) from None
     except (EOFError, zlib.error):
         raise DataError(f"{name} ends too early; it is damaged. Fetch it again.") from None
-    except UnicodeDecodeError:
-        raise not_utf8(name) from None
+    except UnicodeError:
+        raise other_encoding(name, encoding) from None
+    except LookupError:
+        raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except csv.Error as error:
         raise DataError(f"{name} is not separated text: {error}.") from None
     except OSError as error:
@@ -76,38 +80,53 @@ def reading(name: str) -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         if "utf" in reason.lower():
-            raise not_utf8(name) from None
+            raise other_encoding(name, encoding) from None
         raise DataError(f"{name} cannot be read: {reason}. Is it what its name says?") from None
 
 
-def not_utf8(name: str) -> DataError:
+def other_encoding(name: str, encoding: str = "utf-8") -> DataError:
     """The error of a text file in another encoding."""
-    return DataError(f"{name} is not UTF-8 text. Save it as UTF-8 (iconv -t UTF-8), then read it.")
+    kind = "UTF-8" if _is_utf8(encoding) else encoding
+    return DataError(
+        f"{name} is not {kind} text. Save it as UTF-8 (iconv -t UTF-8), or name its encoding: "
+        "--set data.encoding=cp1252."
+    )
 
 
-def opened(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked when its name ends in .gz."""
-    if path.suffix == ".gz":
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return path.open("rb")
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
+
+
+def opened(path: Path, encoding: str = "utf-8") -> IO[bytes]:
+    """The bytes of a file, unpacked when its name ends in .gz; text of any encoding as UTF-8."""
+    open_it = gzip.open if path.suffix == ".gz" else open
+    file = cast("IO[bytes]", open_it(path, "rb"))
+    if _is_utf8(encoding):
+        return file
+    return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
 
 
 def delimited(
-    path: Path, separator: str = "", *, names: Sequence[str] = (), quotes: bool = True
+    path: Path,
+    separator: str = "",
+    *,
+    names: Sequence[str] = (),
+    quotes: bool = True,
+    encoding: str = "utf-8",
 ) -> Table:
     """A table of separated text; without `separator`, the first lines tell it.
 
     `names` are those of the columns of a file without a header; without `quotes`, a quotation mark
-    in a cell is a character as any other.
+    in a cell is a character as any other; `encoding` is the file's.
 
     Raises:
         DataError: the file is empty, has no header or is not text.
     """
     name = str(path)
-    with reading(name):
-        head = next(_blocks(path, quotes), b"")
+    with reading(name, encoding):
+        head = next(_blocks(path, quotes, encoding), b"")
         lines = head.decode("utf-8-sig").lstrip("\r\n")
-        most = _count_lines(path)
+        most = _count_lines(path, encoding)
     if not lines.strip():
         raise DataError(f"{name} is empty. It needs a line of column names and the rows below it.")
     notes = []
@@ -119,14 +138,24 @@ def delimited(
         # A first row of nothing but known names is a header, though the training data had none.
         header = not names or {one.strip() for one in first} <= set(names)
         names = _header(name, lines, told) if header else list(names)
-    batches = partial(_text_batches, path, names, told, header=header, quotes=quotes)
+    batches = partial(
+        _text_batches, path, names, told, header=header, quotes=quotes, encoding=encoding
+    )
     sample = _first_rows(batches, names)
     if sample.height == 0:
         raise DataError(f"{name} holds column names but no rows.")
     if not header:
-        return Table(name, sample, most, batches, notes=tuple(notes))
-    counting = "counting the header as row 1"
-    return Table(name, sample, most, batches, first=2, counting=counting, notes=tuple(notes))
+        return Table(name, sample, most, batches, notes=tuple(notes), separator=told)
+    return Table(
+        name,
+        sample,
+        most,
+        batches,
+        first=2,
+        counting="counting the header as row 1",
+        notes=tuple(notes),
+        separator=told,
+    )
 
 
 def _first_rows(
@@ -143,8 +172,8 @@ def _separator(lines: str, expected: str, width: int = 0) -> str:
     `width` is the number of columns, where it is known: 0 where it is not.
     """
     header = lines.splitlines()[0]
-    if expected and expected in header:
-        return expected
+    if expected and (expected in header or (expected == "\t" and width)):
+        return expected  # of texts whose columns are known, the first may stand alone
     order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
     fitting = [one for one in order if width > 1 and header.count(one) >= width - 1]
     if fitting:  # a text in the last column may hold any of them
@@ -186,10 +215,10 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _blocks(path: Path, quotes: bool = True) -> Iterator[bytes]:
+def _blocks(path: Path, quotes: bool, encoding: str) -> Iterator[bytes]:
     """A text file in blocks that end with a record, blank lines at its end left out."""
     rest = b""
-    with opened(path) as file:
+    with opened(path, encoding) as file:
         while block := file.read(BLOCK):
             rest += block
             end = _last_record(rest) if quotes else rest.rfind(b"\n") + 1
@@ -209,8 +238,8 @@ def _last_record(block: bytes) -> int:
     return end
 
 
-def _count_lines(path: Path) -> int:
-    with opened(path) as file:
+def _count_lines(path: Path, encoding: str) -> int:
+    with opened(path, encoding) as file:
         return sum(block.count(b"\n") for block in iter(partial(file.read, BLOCK), b"")) + 1
 
 
@@ -222,12 +251,13 @@ def _text_batches(
     *,
     header: bool,
     quotes: bool,
+    encoding: str,
 ) -> Iterator[pl.DataFrame]:
     """Every cell as text, so that one bad cell can be shown rather than break the parser."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
-    with reading(str(path)):
-        for number, block in enumerate(_blocks(path, quotes)):
+    with reading(str(path), encoding):
+        for number, block in enumerate(_blocks(path, quotes, encoding)):
             body = block[_header_end(block) :] if number == 0 and header else block
             try:
                 scan = pl.scan_csv(
@@ -244,10 +274,36 @@ def _text_batches(
             except pl.exceptions.PolarsError:
                 first = row + 1 + header
                 _show_ragged(str(path), body, first, names, separator=separator, quotes=quotes)
+                if quotes and b'"' in body:
+                    raise DataError(f"{path} cannot be parsed. {STRAY_QUOTES}") from None
                 raise
             if batch.height:
                 yield batch
             row += batch.height
+
+
+STRAY_QUOTES = (
+    "Quotation marks are read as the marks around a cell; where they belong to the texts: --set "
+    "data.quotes=false."
+)
+
+
+def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
+    """Rows that a text's own quotation marks have made one would else be lost without a word.
+
+    Only tabs tell: a quoted text may well hold commas and line ends.
+
+    Raises:
+        DataError: a cell holds a line end and, as rows do, a tab.
+    """
+    if table.separator != "\t":
+        return
+    for row, cell in enumerate(cells):
+        if "\n" in cell and "\t" in cell:
+            raise DataError(
+                f"{table.name}: the column {name!r} holds several rows in one cell, the "
+                f"{row + 1}. of those read: {cell[:60]!r}. {STRAY_QUOTES}"
+            )
 
 
 def _show_ragged(
@@ -286,14 +342,14 @@ def parquet(path: Path) -> Table:
     return Table(name, sample, most, batches)
 
 
-def json_lines(path: Path) -> Table:
+def json_lines(path: Path, encoding: str = "utf-8") -> Table:
     """A file with one JSON object a line.
 
     Raises:
         DataError: the file is empty, or a line is no JSON object.
     """
     name = str(path)
-    with reading(name), opened(path) as file:
+    with reading(name, encoding), opened(path, encoding) as file:
         content = file.read()
         if not content.strip():
             raise DataError(f"{name} is empty. It needs one JSON object a line.")

@@ -1,6 +1,7 @@
 """Texts -> Sequences and back: a step is a byte of UTF-8, so that any text fits one array."""
 
-from collections.abc import Iterable, Sequence
+import codecs
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
         DataError: a line is not in this encoding; or there is no such encoding.
     """
     try:
-        text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        plain = codecs.lookup(encoding).name == "utf-8"
+        text = content.decode("utf-8-sig" if plain else encoding)
     except LookupError:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except UnicodeDecodeError as error:
@@ -139,14 +141,25 @@ def from_table(
     if purpose == "train" and not settings.label:
         settings = columns.guessed_label(table, settings, notes, task="classify")
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
+    sequences = _of_rows(table, settings)
+    if purpose == "train":
+        sequences = _without_empty(sequences, table.at, notes)
+    if purpose != "predict":
+        columns.require_each_label(sequences, "classify", settings)
+    return sequences, settings, [*table.notes, *notes]
+
+
+def _of_rows(table: Table, settings: DataSettings) -> Sequences:
+    """The texts of a table whose columns are known."""
     wanted = [one for one in columns.named(settings) if one in table.columns]
-    frame = pl.concat(list(table.batches(wanted)))
-    schema, missing = frame.schema, settings.missing_values
+    frame = _without_lists(pl.concat(list(table.batches(wanted))), table.name, settings)
+    # Where a text may have no label at all, none is what is left empty, and nothing else is.
+    schema, missing = frame.schema, ("",) if settings.separator else settings.missing_values
 
     def cells(name: str) -> pl.Series:
         return frame.select(tables.as_text(name, schema[name], missing)).to_series()
 
-    written = [frame[name].cast(pl.String).fill_null("").to_list() for name in chosen]
+    written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
     known: dict[str, Any] = {"source": table.name}
     for role in ("label", "group"):
         name = getattr(settings, role)
@@ -156,24 +169,49 @@ def from_table(
     if settings.id:
         rows = zip(*map(cells, settings.id), strict=True)
         ids = np.array(["/".join(map(str, row)) for row in rows])
+    for name, texts_of_column in zip(settings.text, written, strict=True):
+        tables.refuse_merged(table, name, texts_of_column)
     texts = ["\n".join(parts).strip() for parts in zip(*written, strict=True)]
     if not any(texts):
-        raise DataError(f"{table.name}: the column {chosen[0]!r} holds no text in any row.")
-    sequences = from_texts(texts, ids=ids, **known)
-    if purpose == "train":
-        sequences = _without_empty(sequences, table, notes)
-    if purpose != "predict":
-        columns.require_each_label(sequences, "classify", settings)
-    return sequences, settings, notes
+        column = settings.text[0]
+        raise DataError(f"{table.name}: the column {column!r} holds no text in any row.")
+    return from_texts(texts, ids=ids, **known)
 
 
-def _without_empty(sequences: Sequences, table: Table, notes: list[str]) -> Sequences:
+def begins_table(line: str, settings: DataSettings) -> bool:
+    """Whether a plain file begins as a table such as the one that training read."""
+    cells = [cell.strip() for cell in line.split("\t")]
+    if settings.names:
+        return len(cells) >= len(settings.names)
+    return len(cells) > 1 and set(settings.text) <= set(cells)
+
+
+def _without_lists(frame: pl.DataFrame, name: str, settings: DataSettings) -> pl.DataFrame:
+    """Labels that stand in lists joined as they would be in a cell of text."""
+    for column, dtype in frame.schema.items():
+        if not isinstance(dtype, pl.List | pl.Array):
+            continue
+        if column != settings.label:
+            raise DataError(f"{name}: the column {column!r} holds lists, and should hold texts.")
+        if not settings.separator:
+            raise DataError(
+                f"{name}: the column {column!r} holds lists of labels. Where a text has several, "
+                "name what parts them: --set 'data.separator=;'."
+            )
+        joined = pl.col(column).cast(pl.List(pl.String)).list.join(settings.separator)
+        frame = frame.with_columns(joined)
+    return frame
+
+
+def _without_empty(
+    sequences: Sequences, where: Callable[[int], str], notes: list[str]
+) -> Sequences:
     """There is nothing to learn from a row without text; one that is to be answered stays."""
     empty = np.flatnonzero(sequences.lengths == 0)
     if not len(empty):
         return sequences
     told = "1 row without text is" if len(empty) == 1 else f"{len(empty)} rows without text are"
-    notes.append(f"{told} left out, the first of them {table.at(int(empty[0]))}")
+    notes.append(f"{told} left out, the first of them {where(int(empty[0]))}")
     return sequences.chosen(np.flatnonzero(sequences.lengths > 0))
 
 
@@ -189,7 +227,29 @@ def of_list(source: Iterable[Any], labels: Any, name: str) -> Sequences:
             raise DataError(
                 f"{name}: place {place} holds {type(text).__name__}, and the others hold texts."
             )
-    known = None if labels is None else np.array([str(one) for one in labels], dtype=object)
+    known = None if labels is None else np.array([_label(one) for one in labels], dtype=object)
     if known is not None and len(known) != len(texts):
         raise DataError(f"{name}: there are {len(texts)} texts, but {len(known)} labels.")
     return from_texts(texts, labels=known, source=name)
+
+
+def _label(given: Any) -> str:
+    """A label in memory as text; None and NaN are none."""
+    return "" if given is None or given != given else str(given)
+
+
+def of_lists(
+    source: Iterable[Any], labels: Any, settings: DataSettings, *, purpose: columns.Purpose
+) -> tuple[Sequences, list[str]]:
+    """Texts in memory with their labels, as a table of them would be read.
+
+    Raises:
+        DataError: something in it is no text, or a label is missing.
+    """
+    made = of_list(source, labels, "the list of texts")
+    notes: list[str] = []
+    if purpose == "train":
+        made = _without_empty(made, lambda place: f"place {place}", notes)
+    if purpose != "predict":
+        columns.require_each_label(made, "classify", settings)
+    return made, notes

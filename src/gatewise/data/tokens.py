@@ -21,6 +21,9 @@ CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "dep
 MISSING = "_"  # CoNLL-U's mark of an empty cell
 NEVER_MISSING = ("upos", "xpos", "deprel")  # where that mark is no tag; a word may have no feats
 COLUMNED = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".ner", ".pos", ".conllx", ".tsv")
+TABLES = (".csv", ".jsonl", ".ndjson", ".json", ".parquet")
+HEADER = frozenset(("token", "tokens", "word", "words", "form", "text"))  # and no tag beside it
+TAGS = frozenset(("tag", "tags", "label", "labels", "pos", "upos", "ner", "ner_tag", "ner_tags"))
 DOCUMENT = "-DOCSTART-"  # CoNLL-2003's first line of a document
 FEWEST_GROUPS = 10  # documents; fewer cannot be dealt out in any proportion
 
@@ -101,11 +104,20 @@ def read(
     if not isinstance(source, Path):
         return of_lists(source, purpose), settings, []
     notes: list[str] = []
-    lines = texts.lines(source, settings.encoding)
     name = source.name.removesuffix(".gz").lower()
+    if name.endswith(TABLES):
+        raise DataError(
+            f"{source}: tag reads a token a line with its tag behind it (CoNLL, CoNLL-U), or lines "
+            "of tokens beside lines of tags (seq.in, seq.out), and no tables. From Python, give a "
+            "pair: lists of tokens, and lists of tags."
+        )
+    lines = texts.lines(source, settings.encoding)
     if name.endswith(".in"):
         found = _pairs(source, lines, settings, purpose, notes)
     elif _is_conllu(source) or _has_columns(source, lines, settings, purpose):
+        if not _is_conllu(source) and _is_header(lines[0]):
+            notes.append(f"the first line of {source.name} names the columns and is left out")
+            lines[0] = ""
         columns = _Columns.told(source, lines, settings, purpose)
         settings = replace(settings, label=settings.label or columns.label)
         found = _rows(source, lines, columns)
@@ -290,6 +302,12 @@ def _has_columns(path: Path, lines: list[str], settings: DataSettings, purpose: 
 
 def _is_aside(line: str) -> bool:
     return line.startswith(("# ", "#\xa0", DOCUMENT))
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line names columns, and is no token with its tag."""
+    cells = [cell.lower() for cell in line.split()]
+    return len(cells) > 1 and bool(HEADER & set(cells)) and bool(TAGS & set(cells))
 
 
 def _cells(line: str, tabs: bool) -> list[str]:

@@ -12,8 +12,10 @@ from gatewise.data.sequences import Array
 from gatewise.extras import needed
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
-SPECIAL = ("[pad]", "[unknown]", "[begin]", "[end]")
+# With spaces inside, as no token of a text can be.
+SPECIAL = ("[ pad ]", "[ unknown ]", "[ begin ]", "[ end ]")
 MOST = {"words": 20_000, "spaces": 50_000, "bpe": 8_000, "characters": 5_000}
+BATCH = 10_000  # texts in one go: what a tokenizer returns is far larger than its text
 WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # don't is one word; each other sign is one of its own
 
 
@@ -43,8 +45,12 @@ class Vocabulary:
 
     def encode(self, texts: Sequence[str]) -> list[Array]:
         """The positions of each text's tokens, [tokens] int32; a text without any is empty."""
-        found = _opened(self.text).encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(one.ids, dtype=np.int32) for one in found]
+        opened, found = _opened(self.text), []
+        for begin in range(0, len(texts), BATCH):
+            some = list(texts[begin : begin + BATCH])
+            answers = opened.encode_batch_fast(some, add_special_tokens=False)
+            found += [np.array(one.ids, dtype=np.int32) for one in answers]
+        return found
 
     def pieces(self, text: str) -> list[str]:
         """What stands in the text at each of its tokens, as it was written."""
@@ -132,4 +138,6 @@ def fit_vocabulary(
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
     made.normalizer = normalizers.Sequence(steps)
     made.train_from_iterator(texts, trainer)
-    return Vocabulary(kind, json.loads(made.to_str()))
+    content = json.loads(made.to_str())
+    content["added_tokens"] = []  # they would be looked for in texts, and found
+    return Vocabulary(kind, content)

@@ -30,7 +30,7 @@ class Rules:
     """How wide and how far is searched, and how lengths are compared."""
 
     beams: int
-    longest: int  # tokens at most, the end not counted
+    longest: Array | int  # of each text, tokens at most, the end not counted
     penalty: float  # 0: scores are log probabilities; 1: about the mean of a token
     vocabulary: int
 
@@ -78,11 +78,11 @@ def search(
     found: list[Any] = [None] * len(some)
     for which, length in (batches[b] for b in range(len(batches))):
         source = some.inputs(np.resize(which, sizes[length]), length)["source"]
-        longest = max(1, math.ceil(preparation.stretch * (length + 5)))
+        tokens = (source != PAD).sum(axis=1)
+        longest = np.maximum(1, np.ceil(preparation.stretch * (tokens + 5)))
         rules = Rules(beams, longest, experiment.task.length_penalty, parts.vocabulary)
         best = beam_search(_stepper(parts, source, beams), len(source), rules)
-        for k, one, tokens in zip(which, best, source, strict=False):
-            real = int((tokens != PAD).sum())
+        for k, one, real in zip(which, best, tokens, strict=False):
             found[k] = Hypothesis(one.tokens, one.score, one.attention[:, :real])
     return found
 
@@ -131,6 +131,7 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
         [Hypothesis(np.array([], np.int32), -math.inf, np.zeros((0, 0)))] * batch,
     )
     ended = np.zeros(batch, dtype=np.int64)
+    longest = np.broadcast_to(rules.longest, batch)
 
     def end(text: int, beam: int, chance: float, length: int) -> None:
         ended[text] += 1
@@ -138,12 +139,15 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
         if score > best[text].score:
             best[text] = trail.read(text, beam, score)
 
-    for length in range(1, rules.longest + 2):
+    for length in range(1, int(longest.max()) + 2):
         top, places, ends, looked = step(tokens, scores, parents)
         live, trail.width = ended < beams, looked.shape[-1]
-        if length > rules.longest:
-            for text, beam in np.argwhere(live[:, None] & (ends > NEVER / 2)):
-                end(text, beam, float(ends[text, beam]), length)
+        late = live & (length > longest)
+        for text, beam in np.argwhere(late[:, None] & (ends > NEVER / 2)):
+            end(text, beam, float(ends[text, beam]), length)
+        ended[late] = beams
+        live = live & ~late
+        if not live.any():
             break
         beam_of, token_of = places // rules.vocabulary, places % rules.vocabulary
         over = token_of == END
@@ -152,8 +156,6 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
             over[:, :beams] & live[:, None] & (top[:, :beams] > NEVER / 2)
         ):
             end(text, beam_of[text, rank], float(top[text, rank]), length)
-        if (ended >= beams).all():
-            break
         order = np.argsort(over, axis=1, kind="stable")[:, :beams]
         taken = [np.take_along_axis(one, order, axis=1) for one in (token_of, beam_of, top, over)]
         tokens, parents = taken[0].astype(np.int32), taken[1].astype(np.int32)

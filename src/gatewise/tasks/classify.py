@@ -117,11 +117,33 @@ def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
-    """By group where the data names one, else with the labels in the same proportions."""
+    """By group where the data names one, else with the labels in the same proportions.
+
+    Texts that are the same, word for word, stay in one part: a message sent a hundred times would
+    else be learnt by heart, and asked.
+    """
     settings = experiment.split
     if experiment.data.separator and settings.by == "auto" and sequences.groups is None:
         settings = replace(settings, by="random")  # sets of labels are too many for proportions
-    return split_by_sequence(sequences, settings, test=test)
+    alike = _alike(sequences) if test and settings.by in ("auto", "label") else None
+    if alike is None:
+        return split_by_sequence(sequences, settings, test=test)
+    parts = split_by_sequence(
+        replace(sequences, groups=alike), replace(settings, by="auto"), test=test
+    )
+    return Parts(
+        replace(parts.train, groups=None),
+        parts.validation and replace(parts.validation, groups=None),
+        parts.test and replace(parts.test, groups=None),
+    )
+
+
+def _alike(sequences: Sequences) -> Array | None:
+    """Each text as the group of those that are the same; None where none are, or not to be told."""
+    if sequences.kind != "text" or sequences.groups is not None:
+        return None
+    texts = np.array(texts_of(sequences), dtype=object)
+    return texts if len(np.unique(texts)) < len(texts) else None
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:

@@ -3,7 +3,7 @@
 import base64
 import io
 import wave
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,44 +13,14 @@ from gatewise.data import spectra
 from gatewise.data.batches import PADDING, Examples, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale, fit_scale
-from gatewise.data.sequences import Array, Kind, Sequences
+from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Changes, Spectrum
 from gatewise.data.windows import cut
-from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment
 
 PLAYED = 120_000  # bytes of a recording that the page plays, at most: 7 s at 8,000 Hz
 SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
-OF_RECORDINGS = {
-    "data": ("rate", "pattern"),
-    "preparation": ("mels", "frame", "hop"),
-    "training": ("noise", "speed", "mask_mels", "mask_frames"),
-}
-OF_TRANSCRIPTS = {"task": ("ngram", "ngram_weight", "streaming"), "preparation": ("punctuation",)}
 Inputs = Callable[[Array, int], dict[str, Array]]
-
-
-def refuse_out_of_place(experiment: Experiment, kind: Kind) -> None:
-    """Settings of recordings, where there are none, are not passed over in silence.
-
-    Nor are those of transcripts, where something else is asked.
-
-    Raises:
-        ConfigError: one is given.
-    """
-    if kind != "sound":
-        _refuse(experiment, OF_RECORDINGS, "is for recordings, and these data hold none")
-    if experiment.task.name != "transcribe":
-        _refuse(experiment, OF_TRANSCRIPTS, "is for transcribe. Leave it out")
-
-
-def _refuse(experiment: Experiment, named: Mapping[str, tuple[str, ...]], why: str) -> None:
-    usual = Experiment()
-    for section, keys in named.items():
-        ours, theirs = getattr(experiment, section), getattr(usual, section)
-        for key in keys:
-            if getattr(ours, key) != getattr(theirs, key):
-                raise ConfigError(f"{section}.{key} {why}.")
 
 
 def settle(experiment: Experiment, recordings: Sequences) -> Experiment:

@@ -49,30 +49,32 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     _refuse(experiment)
     notes = []
     training = experiment.training
-    count, lengths = len(sequences), sequences.lengths
+    count = len(sequences)
     if not training.batch_size:
         size = int(np.clip(2 ** round(np.log2(count / 40 + 1)), 8, 32))
         training = replace(training, batch_size=size)
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(200_000 // (count + 1), 10, 60)))
-    longest = experiment.preparation.longest
-    if not longest:
-        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
-    if over := int((lengths > longest).sum()):
-        notes.append(
-            f"{over} of {count} sentences have more than {longest} tokens and are read in pieces "
-            "(preparation.longest)"
-        )
     cut_here = not (experiment.data.validation and experiment.data.test)
     if sequences.groups is not None and experiment.split.by in ("auto", "group") and cut_here:
         documents = len(np.unique(sequences.groups))
         notes.append(f"the sentences of each of {documents} documents stay in one part (split.by)")
-    return (
-        replace(experiment, training=training)
-        .having("preparation", longest=longest)
-        .having("network", bidirectional=True),
-        notes,
-    )
+    experiment = replace(experiment, training=training).having("network", bidirectional=True)
+    return experiment, notes
+
+
+def settle_by_train(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
+    """The longest sentence that is read in one go."""
+    longest, lengths = experiment.preparation.longest, train.lengths
+    if not longest:
+        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
+    over, notes = int((lengths > longest).sum()), []
+    if over:
+        notes = [
+            f"{over} of {len(train)} training sentences have more than {longest} tokens; such ones "
+            "are read in pieces (preparation.longest)"
+        ]
+    return experiment.having("preparation", longest=longest), notes
 
 
 def _refuse(experiment: Experiment) -> None:
@@ -402,6 +404,7 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="tag",
     settle=settle,
+    settle_by_train=settle_by_train,
     split=split,
     prepare=prepare,
     examples=examples,

@@ -124,4 +124,6 @@ class Task:
         [Array, Examples, Preparation, Array], pl.DataFrame
     ]  # rows for people, of these examples
     ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
+    # Guesses that depend on what the data hold, and not on how much they are; from training only.
+    settle_by_train: Callable[[Experiment, Sequences], tuple[Experiment, list[str]]] | None = None
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV

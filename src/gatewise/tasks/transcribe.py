@@ -40,7 +40,8 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     experiment = replace(sound.settle(experiment, sequences), network=experiment.network)
     task, network = experiment.task, experiment.network
     network = replace(network, units=network.units or UNITS, bidirectional=not task.streaming)
-    network, notes = _with_convolutions(network, sequences, experiment)
+    if task.ngram_weight and not task.ngram:
+        raise ConfigError("task.ngram_weight is of task.ngram, which is 0. Give both, or neither.")
     if task.ngram and task.beams == 1:
         raise ConfigError("task.ngram needs task.beams above 1: a greedy answer asks no model.")
     beams = task.beams or (BEAMS if task.ngram else 1)
@@ -48,33 +49,32 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     settings = experiment.preparation
     said = "lowercased, " if settings.lowercase else ""
     said += "with their signs" if settings.punctuation else "without signs but apostrophes"
-    notes.append(f"transcripts are compared {said}, white space as one space (NFC)")
+    notes = [f"transcripts are compared {said}, white space as one space (NFC)"]
     return replace(experiment, network=network, task=task), notes
 
 
-def _with_convolutions(
-    network: NetworkSettings, recordings: Sequences, experiment: Experiment
-) -> tuple[NetworkSettings, list[str]]:
+def settle_by_train(experiment: Experiment, recordings: Sequences) -> tuple[Experiment, list[str]]:
     """As many frames to a step as leave about STEPS for a character.
 
     With many more, a network in both directions learns to say everything at the beginning, by
     heart, before it learns to hear (docs/log.md).
     """
+    network = experiment.network
     usual = network.strides == NetworkSettings().strides
     if network.convolution or not usual or recordings.labels is None:
-        return network, []
+        return experiment, []
     frames = spectrum_of(experiment.preparation, recordings.rate).count(recordings.lengths)
     letters = [max(1, len(str(text))) for text in recordings.labels]
     each = float(np.median(frames / np.array(letters)))
     together = each / STEPS
     if together < LEAST:
-        return network, []
+        return experiment, []
     layers = 1 if together <= MOST_AT_ONCE else 2
     stride = int(np.clip(round(together ** (1 / layers)), 2, MOST_AT_ONCE))
     network = replace(
         network, convolution=(FILTERS,) * layers, strides=stride, kernel_size=2 * stride
     )
-    return network, [
+    return replace(experiment, network=network), [
         f"a character takes {each:.0f} frames: convolutions make {stride**layers} of them a step "
         f"(network.convolution = {list(network.convolution)}, network.strides = {stride}; with "
         "network.strides = 1 and no convolution each frame is one)"
@@ -190,7 +190,13 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         notes.append(_told_of_short(frames, list(said), preparation, short))
     if task.ngram:
         model = decoding.fit_characters(said, task.ngram)
-        preparation = replace(preparation, ngram=model.to_json(), ngram_weight=task.ngram_weight)
+        weight = task.ngram_weight
+        if not weight and not (experiment.split.validation or experiment.data.validation):
+            weight = WEIGHTS[1]
+            notes.append(
+                f"there is no validation part to choose task.ngram_weight by; it is {weight:g}"
+            )
+        preparation = replace(preparation, ngram=model.to_json(), ngram_weight=weight)
     return preparation, notes
 
 
@@ -493,6 +499,7 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="transcribe",
     settle=settle,
+    settle_by_train=settle_by_train,
     split=split,
     prepare=prepare,
     examples=examples,

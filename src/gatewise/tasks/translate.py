@@ -89,19 +89,27 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     """At random; pairs with the same source text, or of one group, stay in one part."""
-    if experiment.split.by == "label":
-        raise ConfigError("split.by = label is for labels; pairs of texts are split by = random.")
+    settings, groups = experiment.split, sequences.groups
+    if settings.by in ("label", "time"):
+        raise ConfigError(
+            f"split.by = {settings.by} has no place in translate; pairs of texts are split by = "
+            "random, or by = group."
+        )
+    if groups is None and (settings.by == "group" or experiment.data.group):
+        raise ConfigError(
+            f"{sequences.source} has no groups. Give a table with a column of them (data.group), "
+            "or leave data.group and split.by out."
+        )
     sources = np.array(texts_of(sequences), dtype=object)
-    groups = sequences.groups
     if groups is None and len(np.unique(sources)) < len(sources):
         groups = sources
-    places = np.arange(len(sequences)).astype(str)
-    bare = replace(sequences, ids=places, labels=None, groups=groups)
-    settings = experiment.split
+    bare = replace(sequences, labels=None, groups=groups)
     parts = split_by_sequence(bare, replace(settings, by="auto"), test=test)
 
     def whole(part: Sequences | None) -> Sequences | None:
-        return None if part is None else sequences.chosen(part.ids.astype(np.int64))
+        if part is None:
+            return None
+        return sequences.chosen(np.searchsorted(sequences.starts, part.starts))
 
     train = whole(parts.train)
     assert train is not None
@@ -160,6 +168,11 @@ def _told_of_long(train: Sequences, lengths: Array, longest: int, overlong: str)
     over = np.flatnonzero(lengths > longest)
     if not len(over):
         return []
+    if len(over) == len(lengths):
+        raise DataError(
+            f"{train.source}: every training pair has more than {longest} tokens on one side, the "
+            f"shortest {lengths.min()}. Raise preparation.longest, or leave it out."
+        )
     if overlong == "error":
         raise DataError(
             f"{train.source}: pair '{train.ids[over[0]]}' has {lengths[over[0]]} tokens on one "
