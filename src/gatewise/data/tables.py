@@ -99,9 +99,10 @@ def _is_utf8(encoding: str) -> bool:
 
 def opened(path: Path, encoding: str = "utf-8") -> IO[bytes]:
     """The bytes of a file, unpacked when its name ends in .gz; text of any encoding as UTF-8."""
+    plain = _is_utf8(encoding)  # an encoding that there is not is told before anything is open
     open_it = gzip.open if path.suffix == ".gz" else open
     file = cast("IO[bytes]", open_it(path, "rb"))
-    if _is_utf8(encoding):
+    if plain:
         return file
     return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
 
