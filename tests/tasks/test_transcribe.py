@@ -186,7 +186,8 @@ def test_convolutions_leave_about_four_steps_for_a_character(seconds, convolutio
     given_ = recordings(["ab" * 20])
     long = np.resize(given_.values, (int(40 * seconds * RATE), 1))
     given_ = transcribe.replace(given_, values=long, stops=np.array([len(long)]))
-    experiment, notes = TASK.settle(from_mapping({"task": {"name": "transcribe"}}), given_)
+    experiment, _ = TASK.settle(from_mapping({"task": {"name": "transcribe"}}), given_)
+    experiment, notes = TASK.settle_by_train(experiment, given_)
     assert experiment.network.convolution == convolution
     assert experiment.network.strides == strides
     assert any("convolutions make" in note for note in notes) == bool(convolution)
