@@ -251,16 +251,17 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
 
 def test_settings_are_guessed_and_said():
     sequences = corpus(400, lengths=(5, 10))
-    found, notes = tag.settle(from_mapping({"task": {"name": "tag"}}), sequences)
+    settled, notes = tag.settle(from_mapping({"task": {"name": "tag"}}), sequences)
+    found, said = tag.settle_by_train(settled, sequences)
     assert found.preparation.longest == tag.SHORTEST_CUT
     assert found.network.bidirectional
     assert found.training.batch_size == 8
     assert found.training.epochs == 60
-    assert notes == []
+    assert notes == said == []
     grouped = Sequences(**{**vars(sequences), "groups": np.arange(400).astype(str)})
     assert "400 documents stay in one part" in tag.settle(PLAIN, grouped)[1][0]
     short = PLAIN.having("preparation", longest=6)
-    assert "have more than 6 tokens" in tag.settle(short, sequences)[1][0]
+    assert "have more than 6 tokens" in tag.settle_by_train(short, sequences)[1][0]
 
 
 @pytest.mark.parametrize(
