@@ -153,7 +153,7 @@ REACHED = {
     ),
 }
 # Those of networks that have a test file of their own.
-OWN = {"weight_dropout", "characters", "word_dropout", "tied", "feeding"}
+OWN = {"weight_dropout", "candidates", "characters", "word_dropout", "tied", "feeding"}
 
 
 def random_inputs(shapes, count=2, seed=0):
