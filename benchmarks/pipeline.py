@@ -2,12 +2,13 @@
 
     python benchmarks/pipeline.py [--rounds 7]
 
-The same network, batch size and data, ours and plain alternating in one process, one epoch each a
-round; the figure is the median over rounds of time per step. Written to
+The same network, batch size and data, on the same kernels, ours and plain alternating in one
+process, one epoch each a round; the figure is the median over rounds of time per step. Written to
 benchmarks/results/pipeline.json.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gatewise import pipeline, training
+from gatewise import engine, pipeline, training
 from gatewise.artefact import environment
 from gatewise.data.batches import Examples
 from gatewise.networks import build
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
+ENGINES = ("stock", "native")  # the faster a step, the more weighs what stands around it
 WORKLOADS = {
     "image rows: T28 I28 LSTM(64) BatchNorm Dense(10), batch 64, SGD": (
         (np.random.default_rng(0).integers(0, 256, (12_800, 28, 28), dtype=np.uint8)),
@@ -94,8 +96,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     found = {}
-    for name, (source, task, settings) in WORKLOADS.items():
-        found[name] = measure(ready_for(source, task, settings), rounds)
+    for (work, (source, task, settings)), kind in itertools.product(WORKLOADS.items(), ENGINES):
+        name = f"{work}; {kind} LSTM"
+        with engine.accelerated(engine=kind):
+            found[name] = measure(ready_for(source, task, settings), rounds)
         one = found[name]
         print(
             f"{name}\n  a step: gatewise {one['gatewise_ms']:.3f} ms, "
