@@ -183,6 +183,19 @@ def test_what_can_be_refused_is_refused_before_training(
         pipeline.make_ready(experiment)
 
 
+def test_a_later_path_stands_over_an_earlier_one(series_file):
+    earlier = {"data": {"path": "earlier.csv"}}
+    later = {"data": {"path": str(series_file)}}
+    experiment, source = pipeline.experiment_for(
+        None, [earlier, later, {"training": {"epochs": 1}}]
+    )
+    assert (experiment.data.path, source) == (str(series_file), None)
+    experiment, _ = pipeline.experiment_for(series_file, [earlier])  # the data given over both
+    assert experiment.data.path == str(series_file)
+    experiment, _ = pipeline.experiment_for(None, [earlier, {"data": {"path": "nyc-taxi"}}])
+    assert experiment.task.name == "forecast"
+
+
 def test_the_default_settings_can_be_saved_and_read_again():
     assert from_mapping(json.loads(json.dumps(pipeline.asdict(from_mapping({}))))) == from_mapping(
         {}

@@ -361,6 +361,7 @@ def of_both(folder, table):
     """What the network and the regression of a run folder say, computed beside gatewise.predict."""
     found, names = gatewise.load(folder), ("x", "y", "z", "heat")
     prepared, state = found.preparation, found.baselines["logistic"]
+    floor = np.array(found.baselines["floor"])
     ours, theirs = [], []
     for one in table.partition_by("id", maintain_order=True):
         steps = one.select(names).to_numpy()
@@ -369,7 +370,8 @@ def of_both(folder, table):
         ours.append(np.exp(logits) / np.exp(logits).sum())
         change = np.abs(np.diff(steps, axis=0)).mean(axis=0)
         summary = [steps.mean(0), steps.std(0), steps.min(0), steps.max(0), steps[0], steps[-1]]
-        features = np.concatenate([*summary, change, [len(steps)]])
+        logarithms = [np.log(steps.std(0) + floor), np.log(change + floor)]
+        features = np.concatenate([*summary, change, [len(steps)], *logarithms])
         logits = features @ np.array(state["coefficients"]) + np.array(state["intercept"])
         theirs.append(np.exp(logits) / np.exp(logits).sum())
     return np.array(ours), np.array(theirs)

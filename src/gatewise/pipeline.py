@@ -430,10 +430,10 @@ def experiment_for(data: Any, layers: Sequence[Mapping[str, Any]]) -> tuple[Expe
     """
     experiment = Experiment()
     named = data if isinstance(data, str | Path) else None
-    for layer in layers:
-        inner = layer.get("data", {})
-        if named is None and data is None and isinstance(inner, Mapping):
-            named = inner.get("path")
+    if data is None:
+        sections = [layer.get("data", {}) for layer in layers]
+        paths = [one["path"] for one in sections if isinstance(one, Mapping) and "path" in one]
+        named = paths[-1] if paths else None  # the later over the earlier, here too
     if isinstance(named, str) and named in DATASETS and not Path(named).exists():
         own = settings_of(named)
         layers = [own, *layers, {"data": {"path": own["data"]["path"]}}]

@@ -113,6 +113,7 @@ def test_a_saved_network_opens_in_plain_keras(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"fine": 0.1}, "network.fine has no place in transcribe"),
         ({"statistics": True}, "network.statistics has no place in transcribe"),
         ({"normalization": "batch"}, "would mix padding in"),
     ],

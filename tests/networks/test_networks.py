@@ -14,6 +14,7 @@ from gatewise.data.batches import PADDING
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
 from gatewise.networks import build
+from gatewise.networks.layers import fine
 from gatewise.tasks.task import Shapes
 
 TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary=9)
@@ -79,10 +80,15 @@ REACHED = {
         LABELS,
         lambda n: layers_of(n, keras.layers.Conv1D)[0].strides == (3,),
     ),
+    "fine": (
+        {"fine": 0.1},
+        LABELS,
+        lambda n: lstms(n)[0].cell.kernel.shape[0] == 2 * 3,
+    ),
     "statistics": (
         {"statistics": True},
         LABELS,
-        lambda n: n.get_layer("statistics").input.shape == (None, 7 * 3 + 1),
+        lambda n: n.get_layer("statistics").input.shape == (None, 9 * 3 + 1),
     ),
     "recurrent_dropout": (
         {"recurrent_dropout": 0.25},
@@ -210,9 +216,11 @@ def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
         (WINDOW, {"dense": (4,)}),
         (WINDOW, {"kind": "stack", "noise": 0.1}),
         (WINDOW, {"kind": "stack", "convolution": (4,)}),
+        (WINDOW, {"kind": "stack", "fine": 0.1}),
         (WINDOW, {"kind": "stack", "statistics": True}),
         (WINDOW, {"noise": 0.1}),
         (WINDOW, {"convolution": (4,)}),
+        (WINDOW, {"fine": 0.1}),
         (WINDOW, {"statistics": True}),
         (LABELS, {"segment": 4}),
         (LABELS, {"subtract": "last"}),
@@ -242,6 +250,7 @@ PADDED += [
 PADDED += [
     {"pooling": "mean-max", "convolution": (4,), "kernel_size": 3, "strides": 2},
     {"statistics": True, "convolution": (4,), "kernel_size": 4, "strides": 3},
+    {"fine": 0.1, "convolution": (4,), "kernel_size": 3, "strides": 2},
 ]
 
 
@@ -258,6 +267,18 @@ def test_padding_never_changes_the_answer(given):
     np.testing.assert_allclose(
         answer(network, {"steps": padded}), answer(network, {"steps": steps}), atol=1e-5
     )
+
+
+def test_fine_columns_are_the_arcsinh_of_the_distance_from_the_mean_of_the_real_steps():
+    steps = np.random.default_rng(0).normal(3, 1, size=(2, 6, 2)).astype("f")
+    mask = np.arange(6) < np.array([[6], [4]])
+    found = keras.ops.convert_to_numpy(fine(steps, mask, 0.1))
+    np.testing.assert_array_equal(found[..., :2], steps)
+    np.testing.assert_array_equal(found[1, 4:, 2:], 0)
+    for one, length in ((0, 6), (1, 4)):
+        real = steps[one, :length].astype(float)
+        expected = np.arcsinh((real - real.mean(axis=0)) / 0.1)
+        np.testing.assert_allclose(found[one, :length, 2:], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_order_of_steps_matters():

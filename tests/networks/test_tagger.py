@@ -154,7 +154,8 @@ def test_the_saved_model_opens_in_plain_keras(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("pooling", "mean"), ("convolution", (3,)), ("statistics", True), ("normalization", "batch")],
+    [("pooling", "mean"), ("convolution", (3,)), ("fine", 0.1), ("statistics", True)]
+    + [("normalization", "batch")],
 )
 def test_what_has_no_place_is_refused(key, value):
     with pytest.raises(ConfigError, match=f"network.{key}"):

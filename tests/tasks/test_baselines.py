@@ -172,6 +172,17 @@ def test_summaries_are_those_of_each_sequence_alone(random, monkeypatch, cells):
     np.testing.assert_allclose(baselines.summaries(some), [summary(one) for one in some])
 
 
+def test_summaries_with_a_floor_end_in_logarithms_that_tell_a_trembling_from_stillness(random):
+    still, trembling = np.full((9, 2), 5.0), 5 + random.normal(0, 0.01, size=(9, 2))
+    some, floor = from_arrays([still, trembling]), np.array([0.001, 0.002])
+    found, plain = baselines.summaries(some, floor), baselines.summaries(some)
+    np.testing.assert_array_equal(found[:, : 7 * 2 + 1], plain)
+    for row, one in zip(found[:, 7 * 2 + 1 :], (still, trembling), strict=True):
+        change = np.abs(np.diff(one, axis=0)).mean(axis=0)
+        expected = [*np.log(one.std(axis=0) + floor), *np.log(change + floor)]
+        np.testing.assert_allclose(row, expected)
+
+
 def test_summaries_of_bytes_do_not_wrap_around():
     images = np.array([[0, 255, 0], [255, 255, 255]], dtype=np.uint8)
     found = baselines.summaries(from_arrays(list(images)))

@@ -294,9 +294,23 @@ def test_a_blend_is_the_mean_of_both():
     np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
     # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
-    logits = baselines.summaries(some.of) @ fitted["coefficients"] + fitted["intercept"]
+    features = baselines.summaries(some.of, np.array(state["floor"]))
+    logits = features @ fitted["coefficients"] + fitted["intercept"]
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(logistic.answer(some), chances)
+
+
+def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
+    preparation, some, state, _ = blended()
+    plain = baselines.summaries(some.of)
+    fitted = baselines.fit_logistic(plain, classify.labels_of(some, preparation), 3, valid=None)
+    logistic = {
+        "coefficients": fitted.coefficients.tolist(),
+        "intercept": fitted.intercept.tolist(),
+    }
+    older = {"majority": state["majority"], "logistic": logistic, "penalty": 1.0}
+    found = classify.make_baselines(older, preparation, None)[1].answer(some)
+    np.testing.assert_allclose(found, baselines.logistic(fitted, plain))
 
 
 def test_the_temperature_of_a_blend_is_that_of_the_network_alone():

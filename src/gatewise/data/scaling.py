@@ -9,6 +9,7 @@ import numpy as np
 from gatewise.data.sequences import Array, Sequences
 
 CHUNK = 1 << 21  # cells looked at in one go, so that fitting needs little memory beside the data
+FINEST = 1e-3  # of a column's deviation: what moves less is taken for still
 ROUNDING = 1e-12  # a column that varies by less than this share of its size does not vary
 
 

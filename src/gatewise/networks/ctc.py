@@ -54,7 +54,7 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
 def _refuse(settings: NetworkSettings) -> None:
     """A setting that this network has no place for is not passed over in silence."""
     plain = NetworkSettings()
-    for key in ("pooling", "statistics", "segment", "subtract"):
+    for key in ("pooling", "fine", "statistics", "segment", "subtract"):
         if getattr(settings, key) != getattr(plain, key):
             raise ConfigError(f"network.{key} has no place in transcribe: each step is answered.")
     if settings.normalization == "batch":

@@ -217,6 +217,7 @@ def _refuse(settings: NetworkSettings) -> None:
         "network.dense": settings.dense,
         "network.noise": settings.noise,
         "network.convolution": settings.convolution,
+        "network.fine": settings.fine,
         "network.statistics": settings.statistics,
         "network.segment": settings.segment,
         "network.normalization": settings.normalization == "batch",

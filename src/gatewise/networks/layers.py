@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gatewise.data.scaling import FINEST
 from gatewise.experiment import NetworkSettings
 
 DEFAULT_UNITS = (64,)
@@ -121,25 +122,38 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
     return x, mask
 
 
+def fine(x: Any, mask: Any, size: float) -> Any:
+    """The columns, and the distances of each from its mean as asinh(distance / size).
+
+    Up to about `size` that is in proportion, beyond it a logarithm: [batch, steps, 2 * columns].
+    """
+    mean = ops.expand_dims(pool(x, "mean", mask), 1)
+    return ops.concatenate([x, only(ops.arcsinh((x - mean) / size), mask, 0.0)], axis=-1)
+
+
 def statistics(x: Any, mask: Any) -> Any:
     """What the logistic regression baseline sees of a sequence, normalised: [batch, features].
 
-    Of each column the mean, deviation, least, greatest, first, last and mean absolute change; and
-    the length, where lengths differ.
+    Of each column the mean, deviation, least, greatest, first, last and mean absolute change, the
+    logarithms of the deviation and of the change; and the length, where lengths differ.
     """
     mean = pool(x, "mean", mask)
     apart = only(ops.square(x - ops.expand_dims(mean, 1)), mask, 0.0)
     change = ops.abs(x[:, 1:] - x[:, :-1])
     both = None if mask is None else ops.logical_and(mask[:, 1:], mask[:, :-1])
     steps = ops.cast(ops.shape(x)[1], x.dtype) if mask is None else _count(mask, x)
+    deviation = ops.sqrt(ops.sum(apart, axis=1) / steps + FINEST**2)
+    changed = ops.sum(only(change, both, 0.0), axis=1) / steps
     found = [
         mean,
-        ops.sqrt(ops.sum(apart, axis=1) / steps + 1e-6),
+        deviation,
         -ops.max(only(-x, mask, -1e9), axis=1),
         ops.max(only(x, mask, -1e9), axis=1),
         x[:, 0],
         _last(x, mask)[:, 0],
-        ops.sum(only(change, both, 0.0), axis=1) / steps,
+        changed,
+        ops.log(deviation),
+        ops.log(changed + FINEST),
     ]
     if mask is not None:
         found.append(steps)

@@ -96,6 +96,7 @@ def _refuse(settings: NetworkSettings) -> None:
         "dense",
         "noise",
         "convolution",
+        "fine",
         "statistics",
     ):
         if getattr(settings, key) != getattr(plain, key):

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
-from gatewise.networks.layers import convolve, dense, embed, only, read, statistics
+from gatewise.networks.layers import convolve, dense, embed, fine, only, read, statistics
 from gatewise.tasks.task import Shapes
 
 
@@ -44,7 +44,7 @@ def _refuse(shapes: Shapes, settings: NetworkSettings) -> None:
         raise ConfigError("network.segment has a place in network.kind = segments only.")
     if settings.subtract == "last" and "past" not in shapes.inputs:
         raise ConfigError("network.subtract is for forecasts.")
-    for key in ("noise", "convolution", "statistics"):
+    for key in ("noise", "convolution", "fine", "statistics"):
         if "past" in shapes.inputs and getattr(settings, key):
             raise ConfigError(f"network.{key} is for classify.")
 
@@ -59,6 +59,8 @@ def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
 
 def _classify(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
     beside = [statistics(x, mask)] if settings.statistics else []
+    if settings.fine:
+        x = fine(x, mask, settings.fine)
     if settings.noise:
         x = layers.GaussianNoise(settings.noise)(x)
     x, mask = convolve(x, settings, mask)

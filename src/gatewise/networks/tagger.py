@@ -59,7 +59,7 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
 def _refuse(settings: NetworkSettings) -> None:
     """A setting that this network has no place for is not passed over in silence."""
     plain = NetworkSettings()
-    for key in ("pooling", "noise", "convolution", "statistics", "segment", "subtract"):
+    for key in ("pooling", "noise", "convolution", "fine", "statistics", "segment", "subtract"):
         if getattr(settings, key) != getattr(plain, key):
             raise ConfigError(f"network.{key} has no place in tag: each token is answered.")
     if settings.normalization == "batch":

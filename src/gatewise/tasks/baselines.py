@@ -155,19 +155,21 @@ def majority(labels: Array, classes: int) -> Array:
 CELLS_AT_ONCE = 4_000_000  # bounds the memory of summaries: some 32 MB an array
 
 
-def summaries(sequences: Sequences) -> Array:
+def summaries(sequences: Sequences, floor: Array | None = None) -> Array:
     """What can be said of a sequence without its order, and a little with it, [n, features].
 
     Of each column the mean, standard deviation, least, greatest, first and last value and the mean
-    absolute step from one value to the next; then the length.
+    absolute step from one value to the next; then the length. With a `floor` [columns] also the
+    logarithms of the deviation and of the mean step, each plus its floor: a linear answer can then
+    tell a trembling from stillness, both of which are nothing beside a jump.
     """
     before = np.cumsum(sequences.lengths) - sequences.lengths
     block = before * sequences.values.shape[1] // CELLS_AT_ONCE  # [n], ascending
     blocks = np.split(np.arange(len(sequences)), np.flatnonzero(np.diff(block)) + 1)
-    return np.concatenate([_summaries(sequences.chosen(which)) for which in blocks])
+    return np.concatenate([_summaries(sequences.chosen(which), floor) for which in blocks])
 
 
-def _summaries(sequences: Sequences) -> Array:
+def _summaries(sequences: Sequences, floor: Array | None) -> Array:
     lengths = sequences.lengths  # [n]
     ends = np.cumsum(lengths)
     begins = ends - lengths
@@ -183,6 +185,8 @@ def _summaries(sequences: Sequences) -> Array:
     spread = np.sqrt(mean(np.square(values - np.repeat(average, lengths, axis=0)), lengths))
     changes = np.abs(np.diff(values, axis=0, prepend=values[:1]))
     changes[begins] = 0  # from the last step of one sequence to the first of the next
+    change = mean(changes, np.maximum(lengths - 1, 1))
+    logarithms = [] if floor is None else [np.log(spread + floor), np.log(change + floor)]
     return np.concatenate(
         [
             average,
@@ -191,8 +195,9 @@ def _summaries(sequences: Sequences) -> Array:
             np.maximum.reduceat(values, begins, axis=0),
             values[begins],
             values[ends - 1],
-            mean(changes, np.maximum(lengths - 1, 1)),
+            change,
             lengths[:, None].astype(np.float64),
+            *logarithms,
         ],
         axis=1,
     )

@@ -17,7 +17,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from gatewise.data.batches import PADDING, Examples, gather
 from gatewise.data.preparation import Preparation
-from gatewise.data.scaling import fit_scale
+from gatewise.data.scaling import FINEST, fit_scale
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.texts import text_of, texts_of
@@ -79,6 +79,7 @@ def _refuse_for_texts(experiment: Experiment) -> None:
     given = {
         "task.window": experiment.task.window,
         "network.noise": experiment.network.noise,
+        "network.fine": experiment.network.fine,
         "network.statistics": experiment.network.statistics,
     }
     for name, value in given.items():
@@ -499,14 +500,16 @@ def _regression(state: Mapping[str, Any], some: Examples) -> Array:
     assert isinstance(some.of, Sequences)
     if some.of.kind == "text":
         return tfidf.probabilities(state["tfidf"], texts_of(some.of))
+    floor = np.array(state["floor"]) if "floor" in state else None  # older folders have none
+    features = baselines.summaries(some.of, floor)
     if isinstance(state["logistic"], list):
-        return several.regressions(state["logistic"], baselines.summaries(some.of))
+        return several.regressions(state["logistic"], features)
     fitted = baselines.Logistic(
         np.array(state["logistic"]["coefficients"]),
         np.array(state["logistic"]["intercept"]),
         state["penalty"],
     )
-    return baselines.logistic(fitted, baselines.summaries(some.of))
+    return baselines.logistic(fitted, features)
 
 
 def fit_baselines(
@@ -526,8 +529,10 @@ def fit_baselines(
     if preparation.kind == "text":
         checks = None if held is None else (texts_of(held[0]), held[1])
         return found | {"tfidf": tfidf.fit(texts_of(train.of), labels, valid=checks)}
-    features = baselines.summaries(train.of)
-    seen = None if held is None else (baselines.summaries(held[0]), held[1])
+    floor = FINEST * fit_scale(train.of, "standard", "column").spread[0]
+    found["floor"] = floor.tolist()
+    features = baselines.summaries(train.of, floor)
+    seen = None if held is None else (baselines.summaries(held[0], floor), held[1])
     if preparation.separator:
         return found | {"logistic": several.fit_regressions(features, labels, seen)}
     logistic = baselines.fit_logistic(features, labels, count, valid=seen)

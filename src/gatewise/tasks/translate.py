@@ -53,8 +53,9 @@ FOREIGN = (
     *("data.target", "data.past", "data.known", "data.static", "data.features", "data.triads"),
     *("data.sound", "data.separator", "task.horizon", "task.lookback", "task.season"),
     *("task.floor", "task.window", "task.stride", "task.blend", "network.segment"),
-    *("network.dense", "network.convolution", "network.statistics", "network.noise"),
-    *("network.normalization", "network.pooling", "training.rotation", "training.class_weight"),
+    *("network.dense", "network.convolution", "network.fine", "network.statistics"),
+    *("network.noise", "network.normalization", "network.pooling"),
+    *("training.rotation", "training.class_weight"),
     *("training.loss", "preparation.scale", "preparation.scale_by", "preparation.calendar"),
 )
 
