@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -61,6 +62,22 @@ def test_the_same_seed_gives_the_same_history_and_weights():
     assert first.columns["val_loss"] == second.columns["val_loss"]
     for left, right in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_examples_in_order_are_learnt_from_in_order_in_every_epoch(ordered):
+    train, asked = lines(64, 0), []
+
+    def inputs(which, length):
+        asked.append(int(which[0]))
+        return train.inputs(which, length)
+
+    trained(settings_of(batch_size=4), train=replace(train, inputs=inputs, ordered=ordered))
+    assert len(asked) % 16 == 1  # Keras looks at the first batch to know its shape
+    in_order = [4 * k for k in range(16)]
+    epochs = [asked[k : k + 16] for k in range(1, len(asked), 16)]
+    assert len(epochs) == 4
+    assert all((epoch == in_order) == ordered for epoch in epochs)
 
 
 def test_another_seed_gives_another_history():

@@ -157,7 +157,12 @@ def fit(
     began = time.perf_counter()
     with one_interrupt(lambda: _stop(follower)):
         network.fit(
-            feed, validation_data=checks, epochs=settings.epochs, callbacks=callbacks, verbose=0
+            feed,
+            validation_data=checks,
+            epochs=settings.epochs,
+            callbacks=callbacks,
+            verbose=0,
+            shuffle=not train.ordered,  # else Keras asks for the batches in an order of its own
         )
     # The last step of all may break what no later loss could tell.
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
