@@ -140,8 +140,7 @@ class NetworkSettings:
     convolution: tuple[int, ...] = ()  # classify: filters of layers between the inputs and the LSTM
     kernel_size: int = 8  # steps that a convolution sees
     strides: int = 4  # steps from one place of a convolution to the next
-    # classify: distances from a sequence's own mean stand beside its columns, on a scale like a
-    # logarithm, on which those of this share of a column's deviation still show; 0: they do not
+    # classify: movements down to this share of a column's deviation are shown beside it; 0: none
     fine: float = 0.0
     statistics: bool = False  # classify: what the logistic baseline sees, beside what the LSTM says
     segment: int = 0  # forecast: steps of the window that one LSTM step reads
