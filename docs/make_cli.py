@@ -79,8 +79,11 @@ MEANINGS = {
     "training.clip_norm": "The greatest norm of each weight's gradient. 0: no limit.",
     "training.clip_value": "A limit on each number of the gradient; taken instead of clip_norm. "
     "0: none.",
-    "training.patience": "Epochs without a better validation loss before training ends. -1: a "
-    "sixth of the epochs, at least 3; 0: never.",
+    "training.monitor": "The validation metric that chooses the epoch whose weights are kept: a "
+    "metric of the task, or `loss`; of equal epochs, the one with the lower validation loss. "
+    "`auto`: the metric of the verdict.",
+    "training.patience": "Epochs without a better `monitor` before training ends. -1: a sixth of "
+    "the epochs, at least 3; 0: never.",
     "training.seed": "The same seed gives the same numbers on one machine.",
     "evaluation.metric": "The measure of the verdict. `auto`: mae for forecast, accuracy for "
     "classify; see [tasks](tasks.md).",

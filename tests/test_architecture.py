@@ -12,7 +12,18 @@ import gatewise
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "experiment", "data", "tasks", "engine", "networks", "training"),
+    *(
+        "errors",
+        "extras",
+        "interrupts",
+        "phases",
+        "experiment",
+        "data",
+        "tasks",
+        "engine",
+        "networks",
+        "training",
+    ),
     *("evaluation", "page", "artefact", "prediction", "pipeline", "estimators", "cli", "__main__"),
 ]
 # What reads settings and data, and says what is asked, needs no framework.

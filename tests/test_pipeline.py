@@ -1,6 +1,10 @@
 """The whole way: nothing of the test part is learnt, and the same seed gives the same numbers."""
 
 import json
+import resource
+import shutil
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +12,7 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import pipeline
+from gatewise import artefact, pipeline
 from gatewise.errors import ConfigError
 from gatewise.experiment import from_mapping
 
@@ -66,9 +70,9 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     ready = pipeline.make_ready(experiment)
     test = ready.parts.test
     test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
-    _, _, best = pipeline.judge_simple(ready)
+    simple = pipeline.judge_simple(ready)
     with gatewise.accelerated():
-        history = pipeline.learn(ready, best, None)
+        history = pipeline.learn(ready, simple.monitor, None)
         pipeline.calibrate(ready)
     assert np.isfinite(history.columns["loss"]).all()
     assert_same(ready.network.get_weights(), weights_of(again))
@@ -170,7 +174,8 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
     ("settings", "said"),
     [
         ({"task": {"name": "tagg"}}, "no task 'tagg'"),
-        ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of mae"),
+        ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of auto, mae"),
+        ({"training": {"monitor": "rmsle"}}, "training.monitor wants one of auto, loss, mae"),
         ({"task": {"lookback": 500}}, "too few for one example of 500"),
         ({"task": {"horizon": 200}}, "horizon"),
     ],
@@ -202,9 +207,78 @@ def test_the_default_settings_can_be_saved_and_read_again():
     )
 
 
-def test_the_page_can_be_written_again(forecast_run, tmp_path):
-    import shutil
+def train_until_nothing_can_be_written(data, settings, folder, cause):
+    """Training whose place to write goes away after the first epoch."""
 
+    def watch(now, epoch_over):
+        if epoch_over and now.epoch == 1:
+            cause()
+
+    with pytest.raises(gatewise.ArtefactError) as raised:
+        gatewise.train(data, settings=settings, output=folder, watch=watch)
+    return str(raised.value)
+
+
+def test_a_run_whose_place_has_gone_is_saved_elsewhere_and_named(
+    series_file, forecast_settings, tmp_path, monkeypatch
+):
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    folder = tmp_path / "place" / "run"
+
+    def replace_by_a_file():
+        shutil.rmtree(folder.parent)
+        folder.parent.touch()
+
+    said = train_until_nothing_can_be_written(
+        series_file, forecast_settings, folder, replace_by_a_file
+    )
+    (refuge,) = (tmp_path / "other").glob("*/run")
+    assert said.startswith(f"{folder} cannot be written: ")
+    assert str(refuge) in said
+    assert gatewise.load(refuge).metrics["run"] == str(refuge)
+
+
+def test_a_run_that_no_place_takes_is_told_to_be_lost_and_leaves_nothing(
+    series_file, forecast_settings, tmp_path, monkeypatch
+):
+    for name in ("place", "other", "home", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        said = train_until_nothing_can_be_written(
+            series_file,
+            forecast_settings,
+            tmp_path / "place" / "run",
+            lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1])),
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in said
+    assert "the trained network is lost" in said
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(
+    series_file, forecast_settings, tmp_path, monkeypatch
+):
+    def never(*_):
+        raise AssertionError("training began")
+
+    with pytest.raises(ConfigError, match="cannot be"):
+        gatewise.train(
+            series_file, settings=forecast_settings, output="/proc/nowhere/run", watch=never
+        )
+    with pytest.raises(ConfigError, match="cannot be written to"):
+        gatewise.train(series_file, settings=forecast_settings, output="/proc/run", watch=never)
+    with pytest.raises(ConfigError, match=r"has room for .* MB, and the run takes about 10"):
+        artefact.check_room(Path("/proc/run"), 10**17)
+
+
+def test_the_page_can_be_written_again(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
     (copy / "report.html").unlink()
     with pytest.raises(gatewise.ArtefactError, match=r"report\.html is missing"):

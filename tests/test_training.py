@@ -19,9 +19,10 @@ from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.experiment import Experiment, TrainingSettings
+from gatewise.interrupts import SKIP, STOP, Interrupts
 from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
 from gatewise.tasks import classify
-from gatewise.training import Feed, Progress, _until_diverged, fit, optimizer
+from gatewise.training import Feed, Monitor, Progress, _until_diverged, fit, optimizer
 
 
 def lines(count, seed, slope=2.0):
@@ -35,18 +36,21 @@ def lines(count, seed, slope=2.0):
     )
 
 
-def trained(settings, *, train=None, valid=None, watch=None):
+LOSS = Monitor("loss")
+
+
+def trained(settings, *, train=None, valid=None, watch=None, monitor=LOSS, interrupts=None):
     keras.utils.set_random_seed(settings.seed)
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     network.compile(optimizer=optimizer(settings, 100), loss="mse", metrics=["mae"])
-    progress = Progress(settings.epochs, 0, "mae", False)
     history = fit(
         network,
         train or lines(64, 0),
         valid or lines(32, 1),
         settings,
         padded=False,
-        progress=progress,
+        monitor=monitor,
+        interrupts=interrupts,
         watch=watch,
     )
     return network, history
@@ -99,6 +103,58 @@ def test_the_best_weights_by_validation_loss_are_the_ones_it_ends_with():
     assert kept == pytest.approx(min(losses), rel=1e-4)
 
 
+def scripted(values, *, higher):
+    """A monitor that says these values, one an epoch, whatever the network does."""
+    left = iter(values)
+    return Monitor("f1", higher, lambda: next(left))
+
+
+@pytest.mark.parametrize(
+    ("values", "higher", "best"),
+    [
+        ([0.1, 0.7, 0.3, 0.2], True, 2),
+        ([0.4, 0.7, 0.1, 0.2], False, 3),
+        ([float("nan"), 0.1, 0.2, float("nan")], True, 3),
+    ],
+)
+def test_the_best_epoch_is_the_one_that_the_monitored_metric_says(values, higher, best):
+    weights = []
+
+    def watch(now, epoch_over):
+        if epoch_over:
+            weights.append(network_of(now).get_weights())
+
+    networks = []
+    network_of = lambda _now: networks[0]  # noqa: E731
+    settings = settings_of(epochs=4, patience=0)
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.compile(optimizer=optimizer(settings, 100), loss="mse")
+    networks.append(network)
+    monitor = scripted(values, higher=higher)
+    history = fit(
+        network, lines(64, 0), lines(32, 1), settings, padded=False, monitor=monitor, watch=watch
+    )
+    assert history.best_epoch == best
+    np.testing.assert_array_equal(history.columns["val_f1"], values)
+    for kept, then in zip(network.get_weights(), weights[best - 1], strict=True):
+        np.testing.assert_array_equal(kept, then)
+
+
+def test_of_equal_metrics_the_lower_validation_loss_decides():
+    settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clip_norm=0.0, patience=0)
+    _, history = trained(settings, monitor=scripted([0.5] * 6, higher=True))
+    losses = history.columns["val_loss"]
+    assert history.best_epoch == int(np.argmin(losses)) + 1 < 6
+
+
+def test_patience_counts_by_the_monitored_metric():
+    monitor = scripted([0.5, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8], higher=True)
+    _, history = trained(settings_of(epochs=8, patience=3), monitor=monitor)
+    assert len(history.columns["loss"]) == 5
+    assert history.stopped == "no better validation f1 for 3 epochs"
+
+
 def test_patience_ends_training_and_says_so():
     # Validation points the other way, so that every epoch makes it worse.
     _, history = trained(settings_of(epochs=30, patience=2), valid=lines(32, 1, slope=-9.0))
@@ -119,9 +175,8 @@ def test_a_loss_that_is_not_a_number_stops_with_likely_causes(held_out):
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     network.compile(optimizer=optimizer(settings, 100), loss="mse")
     valid = lines(32, 1) if held_out else None
-    progress = Progress(4, 0, "mae", False)
     with pytest.raises(TrainingError) as raised:
-        fit(network, lines(64, 0), valid, settings, padded=False, progress=progress)
+        fit(network, lines(64, 0), valid, settings, padded=False, monitor=LOSS)
     for cause in ("learning_rate", "clip_norm", "preparation.scale"):
         assert cause in str(raised.value)
 
@@ -141,7 +196,7 @@ def test_a_loss_that_diverges_stops_before_it_is_no_number(held_out):
             valid,
             settings,
             padded=False,
-            progress=Progress(9, 0, "mae", False),
+            monitor=LOSS,
             watch=lambda now, over: seen.append(now.loss) if over else None,
         )
     assert np.isfinite(seen).all() and seen[-1] > 1e6 * seen[0]
@@ -178,13 +233,17 @@ def test_progress_is_told_after_each_step_and_each_epoch():
     ]
 
 
-def test_the_epoch_line_says_loss_metric_best_distance_and_time():
-    line = Progress(
-        9, 1, "mae", False, "repeat last", 0.5, epoch=3, loss=1.0, value=0.4, best=0.3
-    ).line()
-    assert line == (
-        "epoch 3/9  loss 1.0000  val mae 0.4000  best 0.3000  -0.1000 to repeat last  ? left"
+def test_the_epoch_line_says_loss_metric_best_epoch_distance_and_time():
+    monitor = Monitor("mae", baseline="repeat last", baseline_value=0.5)
+    now = Progress(9, 1, monitor, 3, loss=1.0, value=0.4, best=0.3, best_epoch=2, seconds_left=70)
+    assert now.line() == (
+        "epoch 3/9  loss 1.0000  val mae 0.4000  best 0.3000 (epoch 2)  "
+        "-0.1000 to repeat last  at most 1:10 left"
     )
+
+
+def test_the_epoch_line_says_no_time_before_a_step_was_timed():
+    assert Progress(9, 1, LOSS, 1, loss=1.0).line() == "epoch 1/9  loss 1.0000"
 
 
 def interrupted(folder, source, after):
@@ -267,13 +326,13 @@ def test_ctrl_c_while_the_test_part_is_judged_keeps_the_network(
     pressing("Nearest neighbour")
     run = gatewise.train(sequences_file, settings=classify_settings, output=tmp_path / "run")
     assert run.evaluation is None
-    assert "Ctrl-C broke the judgement off" in repr(run)
+    assert "The evaluation was skipped on request" in repr(run)
     saved = gatewise.load(tmp_path / "run")
     for left, right in zip(
         saved.model.get_weights(), gatewise.load(classify_run).model.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(left, right)
-    assert "Ctrl-C broke the judgement off" in (tmp_path / "run" / "report.html").read_text()
+    assert "The evaluation was skipped on request" in (tmp_path / "run/report.html").read_text()
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
     assert gatewise.evaluate(saved, sequences_file)["verdict"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -476,3 +535,31 @@ def test_cross_entropy_is_its_definition_however_it_is_named(name, smoothing):
 def test_a_loss_that_keras_does_not_have_is_refused_by_name(make):
     with pytest.raises(ConfigError, match="'maee'"):
         make(TrainingSettings(loss="maee"))
+
+
+def test_a_request_to_skip_cuts_validation_short_and_that_epoch_is_not_the_best():
+    asked = Interrupts()
+
+    def watch(now, epoch_over):
+        if now.epoch == 2 and now.step == 4 and not epoch_over:
+            asked.level, asked.by = SKIP, "Ctrl-C"
+
+    monitor = scripted([0.5, 0.9], higher=True)
+    _, history = trained(settings_of(), watch=watch, monitor=monitor, interrupts=asked)
+    assert len(history.columns["loss"]) == 2
+    assert history.best_epoch == 1
+    assert np.isnan(history.columns["val_loss"][1])
+    assert np.isnan(history.columns["val_f1"][1])
+
+
+def test_a_request_to_stop_ends_training_after_the_next_step():
+    asked, steps = Interrupts(), []
+
+    def watch(now, epoch_over):
+        if not epoch_over:
+            steps.append(now.epoch)
+            asked.level, asked.by = STOP, "SIGTERM"
+
+    _, history = trained(settings_of(batch_size=1), watch=watch, interrupts=asked)
+    assert len(steps) <= 4, "steps that were dealt already may still come"
+    assert history.stopped == "stopped by SIGTERM in epoch 1"

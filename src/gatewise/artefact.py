@@ -76,8 +76,26 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder.parent} cannot be made: {error.strerror}.") from None
-    if not os.access(folder.parent, os.W_OK):
-        raise ConfigError(f"{folder.parent} cannot be written to. Choose another -o.")
+    try:
+        Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)).rmdir()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder.parent} cannot be written to: {error.strerror}. Choose another -o."
+        ) from None
+
+
+def check_room(folder: Path, size: int) -> None:
+    """There is room for about `size` bytes beside the folder: refuse before the training.
+
+    Raises:
+        ConfigError: there is less.
+    """
+    free = shutil.disk_usage(folder.parent).free
+    if free < size:
+        raise ConfigError(
+            f"{folder.parent} has room for {free / 1e6:.1f} MB, and the run takes about "
+            f"{size / 1e6:.1f} MB. Free some room, or choose another -o."
+        )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130  # how Typer ends at Ctrl-C
+NOTHING = "nothing was saved."
+TERMINATED = 143  # how a shell reports a SIGTERM
 
 DataArgument = Annotated[
     str | None, typer.Argument(help="A file, or a name of `gatewise datasets`.", show_default=False)
@@ -93,9 +96,16 @@ def train(
         _show_plan(pipeline.make_ready(experiment), as_json=as_json)
         return
     folder = output or pipeline.free_folder(experiment)
+    signal.signal(signal.SIGTERM, _terminated)
     console = _console(as_json)
-    with _Screen(console) as screen:
-        finished = pipeline.run(experiment, folder=folder, watch=screen.watch, overwrite=overwrite)
+    try:
+        with _Screen(console) as screen:
+            finished = pipeline.run(
+                experiment, folder=folder, watch=screen.watch, overwrite=overwrite
+            )
+    except KeyboardInterrupt as request:
+        typer.echo(f"gatewise: stopped; {str(request) or NOTHING}", err=True)
+        raise typer.Exit(1) from None
     _show(finished.metrics, as_json=as_json)
     if not as_json:
         stopped = finished.metrics["stopped"]
@@ -282,6 +292,11 @@ def run(
         sys.argv = ours
 
 
+def _terminated(*_: object) -> None:
+    """SIGTERM before the training: nothing to save, but a word about it, and nothing left."""
+    raise SystemExit(TERMINATED)
+
+
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -308,10 +323,11 @@ def _console(as_json: bool) -> "Console":
     return console
 
 
-class _Screen:
-    """Notes and epoch lines; on a terminal, a live bar below them."""
+class _Screen(logging.Handler):
+    """Notes and epoch lines; on a terminal, a live bar below them that names the phase, too."""
 
     def __init__(self, console: "Console") -> None:
+        super().__init__()
         self.console = console
         self.bar: Any = None
         self.task: Any = None
@@ -328,11 +344,20 @@ class _Screen:
                 transient=True,
             )
             self.bar.start()
-            self.task = self.bar.add_task("preparing", total=None)
+            self.task = self.bar.add_task("", total=None)
+            log = logging.getLogger("gatewise.phases")
+            log.setLevel(logging.DEBUG)
+            log.addHandler(self)
         return self
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A phase has begun."""
+        if record.levelno == logging.DEBUG:
+            self.bar.update(self.task, description=record.getMessage(), completed=0, total=None)
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
+            logging.getLogger("gatewise.phases").removeHandler(self)
             self.bar.stop()
 
     def watch(self, progress: Any, epoch_over: bool) -> None:
@@ -414,16 +439,16 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
-    log.addHandler(_Notes())
+    log.addHandler(_Notes(logging.INFO))
     try:
         app()
     except GatewiseError as error:
         typer.echo(f"gatewise: {error}", err=True)
         sys.exit(1)
     except SystemExit as error:
-        if error.code == INTERRUPTED and sys.argv[1:2] != ["run"]:
-            typer.echo("gatewise: stopped; nothing was saved.", err=True)
-            sys.exit(1)
+        if error.code in (INTERRUPTED, TERMINATED) and sys.argv[1:2] != ["run"]:
+            typer.echo(f"gatewise: stopped; {NOTHING}", err=True)
+            sys.exit(1 if error.code == INTERRUPTED else TERMINATED)
         raise
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain again at its own end.

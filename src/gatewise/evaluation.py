@@ -18,6 +18,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import EvaluationSettings, Experiment
+from gatewise.interrupts import checkpoint
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, answer_name
 
 FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
@@ -55,7 +56,9 @@ def evaluate(
     """
     name = answer_name(preparation)
     answers = {name: answer} | ({} if alone is None else {NETWORK: alone})
-    answers |= {one.name: one.answer(some) for one in baselines}
+    for one in baselines:
+        checkpoint()
+        answers[one.name] = one.answer(some)
     scores = {
         who: task.metrics(given, some, preparation, experiment) for who, given in answers.items()
     }
@@ -93,14 +96,23 @@ def _thinned(count: int, size: int) -> Array:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def chosen_measure(measures: list[Measure], metric: str) -> Measure:
-    """The measure that the settings name, or the task's first."""
+def chosen_measure(
+    measures: list[Measure],
+    metric: str,
+    *,
+    key: str = "evaluation.metric",
+    more: tuple[str, ...] = (),
+) -> Measure:
+    """The measure that the settings name under `key`, or the task's first.
+
+    `more` are names that are allowed there and mean no measure.
+    """
     named = {measure.name: measure for measure in measures}
     if metric == "auto":
         return measures[0]
     if metric not in named:
         raise ConfigError(
-            f"evaluation.metric wants one of {', '.join(named)}. Received: {metric!r}."
+            f"{key} wants one of {', '.join(['auto', *more, *named])}. Received: {metric!r}."
         )
     return named[metric]
 
@@ -127,6 +139,7 @@ def compare(
     Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
     with whole clusters drawn with replacement.
     """
+    checkpoint()
     left, right = (_by_cluster(measure, given) for given in (ours, theirs))
     clusters = len(left)
     difference = float(measure.value(left.sum(axis=0)) - measure.value(right.sum(axis=0)))

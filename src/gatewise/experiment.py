@@ -183,7 +183,9 @@ class TrainingSettings:
     rotation: float = 0.0  # classify: deviation of random turns of data.triads, in radians an axis
     clip_norm: float = 1.0  # 0: no clipping
     clip_value: float = 0.0
-    patience: int = -1  # epochs without a better loss; -1: a sixth of them; 0: never stop
+    # What chooses the best epoch: a metric of the task, or loss; auto: the metric of the verdict.
+    monitor: str = "auto"
+    patience: int = -1  # epochs without a better `monitor`; -1: a sixth of them; 0: never stop
     seed: int = 0
 
 

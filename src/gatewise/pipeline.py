@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,8 +23,8 @@ from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Parts, told_of_rare
-from gatewise.errors import ConfigError, DataError, EngineError
-from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
+from gatewise.errors import ArtefactError, ConfigError, DataError, EngineError
+from gatewise.evaluation import ROWS, Evaluation, answer_alone, chosen_measure, evaluate
 from gatewise.experiment import (
     DataSettings,
     Experiment,
@@ -31,16 +32,19 @@ from gatewise.experiment import (
     from_toml,
     refuse_out_of_place,
 )
+from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import LEARNERS, Builder, build
 from gatewise.page import Record, draw
+from gatewise.phases import Phase
 from gatewise.tasks import TASKS
-from gatewise.tasks.task import Baseline, Task, answer_name
-from gatewise.training import History, Progress
+from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.training import History, Monitor, Progress, column_of
 
 log = logging.getLogger("gatewise")
 
 Watch = Callable[[Progress, bool], None]
-Simple = tuple[Mapping[str, Any], list[Baseline]]  # the fitted baselines: state, and answers
+
+PAGE_BYTES, ROW_BYTES = 2_000_000, 80  # about what the report, and a row of predictions, take
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,16 @@ class Ready:
     test: Examples | None
     network: keras.Model
     notes: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Simple:
+    """The fitted baselines, and the best of them on the validation part."""
+
+    state: Mapping[str, Any]  # as baselines.json holds it
+    rules: list[Baseline]
+    monitor: Monitor  # with the best baseline's name and value
     seconds: float
 
 
@@ -80,14 +94,6 @@ class Run:
         return self.artefact.network
 
 
-@dataclass
-class Haste:
-    """Whether somebody has pressed Ctrl-C since training ended, and waits."""
-
-    pressed: bool = False
-    judging: bool = False
-
-
 def run(
     experiment: Experiment,
     source: Any = None,
@@ -99,61 +105,85 @@ def run(
 ) -> Run:
     """Carry one experiment from its files to a trained, judged and saved model.
 
-    `folder=None` saves nothing. The first Ctrl-C ends the training, the next one the judgement;
-    what was learned is kept.
+    `folder=None` saves nothing. The first Ctrl-C ends the training, the next one the evaluation;
+    what was learned is kept. SIGTERM is a Ctrl-C, and a second one five seconds later.
 
     Raises:
-        GatewiseError: the data, the settings or the training went wrong; nothing is left behind.
-        KeyboardInterrupt: a Ctrl-C before training, or one more than those; nothing is left behind.
+        GatewiseError: the data, the settings or the training went wrong, and nothing is left
+            behind; or the folder cannot be written, and the message names the place of the run.
+        KeyboardInterrupt: a Ctrl-C before training, or one more than those. Nothing is left
+            behind, or its text says what was saved already.
     """
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
-    ready = make_ready(experiment, source, network)
-    began = time.perf_counter()
-    state, rules, best = judge_simple(ready)
-    haste = Haste()
-    kind = experiment.engine.kind
-    with engine.accelerated(engine=kind), training.one_interrupt(lambda: _hurry(haste)):
-        history = learn(ready, best, watch)
-        preparation = calibrate(ready)
-        trained = time.perf_counter()
-        judged = _judge_unless_pressed(ready, preparation, (state, rules), haste)
-        seconds = {
-            "read": ready.seconds,
-            "train": history.seconds,
-            "evaluate": time.perf_counter() - trained,
-        }
-        seconds["total"] = ready.seconds + time.perf_counter() - began
-        plain = artefacts.plain(LEARNERS[ready.task.name].kept(ready.network))
-        metrics = _metrics(ready, history, judged, seconds, best)
-        metrics |= {"run": str(folder or ""), "parameters": plain.count_params()}
-        splits = _splits(ready.parts)
-        made = Artefact(folder, ready.experiment, preparation, plain, state, metrics, splits)
-        if folder is not None:
-            _save(made, history, judged, overwrite=overwrite)
-    return Run(made, history, judged, metrics)
-
-
-def _hurry(haste: Haste) -> None:
-    """A judgement can be broken off without loss, a calibration or a saving only waited for."""
-    haste.pressed = True
-    log.info("What was learned is kept; Ctrl-C again gives up at once, and nothing is.")
-    if haste.judging:
-        raise KeyboardInterrupt
-
-
-def _judge_unless_pressed(
-    ready: Ready, preparation: Preparation, simple: Simple, haste: Haste
-) -> Evaluation | None:
-    haste.judging = True
-    try:
-        return None if haste.pressed else judge(ready, preparation, simple)
-    except KeyboardInterrupt:
-        if not haste.pressed:
+    with Phase("Reading the data"):
+        ready = make_ready(experiment, source, network)
+    if folder is not None:
+        artefacts.check_room(folder, _bytes(ready))
+    simple = judge_simple(ready)
+    with engine.accelerated(engine=experiment.engine.kind), Interrupts() as interrupts:
+        history = learn(ready, simple.monitor, watch, interrupts)
+        interrupts.trained = True
+        early = bool(interrupts.level) and folder is not None
+        if early and folder is not None:
+            # Whoever asked may not wait for the evaluation: what was learned is safe before it.
+            _save(_finished(ready, simple, history, folder), folder, overwrite=overwrite)
+        try:
+            judged = _judge_unless_skipped(ready, simple, interrupts)
+            finished = _finished(ready, simple, history, folder, *judged)
+            if folder is not None:
+                _save(finished, folder, overwrite=overwrite or early)
+        except KeyboardInterrupt:
+            if early:
+                raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
             raise
-        return None
-    finally:
-        haste.judging = False
+    return finished
+
+
+def _judge_unless_skipped(
+    ready: Ready, simple: Simple, interrupts: Interrupts
+) -> tuple[Preparation, Evaluation | None, float]:
+    """The calibrated preparation, the evaluation, and the seconds that both took."""
+    began, preparation, judged = time.perf_counter(), ready.preparation, None
+    try:
+        with Phase("Evaluating"):
+            preparation = calibrate(ready)
+            judged = judge(ready, preparation, simple)
+    except Skipped:
+        interrupts.announce()
+    return preparation, judged, time.perf_counter() - began
+
+
+def _finished(
+    ready: Ready,
+    simple: Simple,
+    history: History,
+    folder: Path | None,
+    preparation: Preparation | None = None,
+    judged: Evaluation | None = None,
+    seconds: float = 0.0,
+) -> Run:
+    """All that is saved of a run; without an evaluation where it was skipped."""
+    metrics = _metrics(ready, simple, history, judged, seconds)
+    plain = artefacts.plain(LEARNERS[ready.task.name].kept(ready.network))
+    metrics |= {"run": str(folder or ""), "parameters": plain.count_params()}
+    artefact = Artefact(
+        folder,
+        ready.experiment,
+        preparation or ready.preparation,
+        plain,
+        simple.state,
+        metrics,
+        _splits(ready.parts),
+    )
+    return Run(artefact, history, judged, metrics)
+
+
+def _bytes(ready: Ready) -> int:
+    """About what the run folder will take."""
+    shape = ready.task.shapes(ready.train, ready.preparation).output
+    rows = 0 if ready.test is None else min(ROWS, len(ready.test) * math.prod(shape))
+    return 4 * int(ready.network.count_params()) + ROW_BYTES * rows + PAGE_BYTES
 
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
@@ -196,10 +226,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
             "forecast. Give more data, a smaller --lookback or --horizon, or smaller "
             "split.validation and split.test."
         )
-    test = examples(parts.test, "test")
-    if test is not None and experiment.evaluation.metric != "auto":
-        # A name that is wrong is better known now than after the training.
-        chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
+    validation, test = examples(parts.validation, "validation"), examples(parts.test, "test")
+    _check_metrics(task, preparation, experiment, validation=validation, test=test)
     keras.utils.set_random_seed(experiment.training.seed)
     network = build(task.shapes(train, preparation), experiment.network, own, task=task.name)
     if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
@@ -213,12 +241,27 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         parts,
         preparation,
         train,
-        examples(parts.validation, "validation"),
+        validation,
         test,
         network,
         notes,
         time.perf_counter() - began,
     )
+
+
+def _check_metrics(
+    task: Task,
+    preparation: Preparation,
+    experiment: Experiment,
+    *,
+    validation: Examples | None,
+    test: Examples | None,
+) -> None:
+    """A wrong name of a metric is better known now than after the training."""
+    if test is not None and experiment.evaluation.metric != "auto":
+        chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
+    if validation is not None and experiment.training.monitor not in ("auto", "loss"):
+        monitored(task.measures(validation, preparation, experiment), experiment)
 
 
 def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]) -> Parts:
@@ -231,45 +274,75 @@ def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]
     return parts
 
 
-def judge_simple(ready: Ready) -> tuple[dict[str, Any], list[Baseline], tuple[str, float]]:
+def judge_simple(ready: Ready) -> Simple:
     """Fit the baselines, and find which does best on the validation part, and how well."""
-    task, preparation = ready.task, ready.preparation
-    state = task.fit_baselines(ready.train, ready.validation, preparation)
-    rules = task.baselines(state, preparation, ready.train)
-    if ready.validation is None:
-        return state, rules, ("", float("nan"))
-    some = ready.validation
-    scores = [
-        (rule.name, task.watched(rule.answer(some), some, preparation))
-        for rule in rules
-        if not rule.costly
-    ]
-    # A baseline may have nothing to say in terms of what is watched in training.
-    scores = [one for one in scores if not math.isnan(one[1])] or [("", math.nan)]
-    order = -1 if task.watched_higher else 1
-    return state, rules, min(scores, key=lambda one: order * one[1])
+    began = time.perf_counter()
+    with Phase("Fitting the baselines"):
+        state = ready.task.fit_baselines(ready.train, ready.validation, ready.preparation)
+        rules = ready.task.baselines(state, ready.preparation, ready.train)
+        monitor = monitor_of(ready, rules)
+    return Simple(state, rules, monitor, time.perf_counter() - began)
 
 
-def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History:
+def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
+    """What chooses the best epoch: by default the metric of the verdict, on the validation part.
+
+    The network is asked in the quick way: without a beam search, a language model or a blend.
+    """
+    some, experiment = ready.validation, ready.experiment
+    if some is None or experiment.training.monitor == "loss":
+        return Monitor("loss")
+    measure = monitored(ready.task.measures(some, ready.preparation, experiment), experiment)
+    quick = replace(ready.preparation, blend="none", beams=1, ngram={})
+    greedy = experiment.having("task", beams=1)
+
+    def value(answer: Any) -> float:
+        return float(measure.value(measure.statistics(answer).sum(axis=0)))
+
+    def ask() -> float:
+        given = LEARNERS[ready.task.name].outputs(ready.network, some, quick, greedy)
+        return value(ready.task.answer(given, some, quick, {}))
+
+    scores = {rule.name: value(rule.answer(some)) for rule in rules if not rule.costly}
+    scores = {name: score for name, score in scores.items() if not math.isnan(score)}
+    sign = -1 if measure.higher_is_better else 1
+    best = min(scores, key=lambda name: sign * scores[name], default="")
+    return Monitor(
+        measure.name,
+        measure.higher_is_better,
+        None if measure.from_loss else ask,
+        measure.from_loss or float,
+        best,
+        scores.get(best, math.nan),
+    )
+
+
+def monitored(measures: list[Measure], experiment: Experiment) -> Measure:
+    """The measure that training.monitor names: of itself, or the verdict's.
+
+    Raises:
+        ConfigError: it names no measure of the task, and is not "loss".
+    """
+    name = experiment.training.monitor
+    if name == "auto":
+        return chosen_measure(measures, experiment.evaluation.metric)
+    return chosen_measure(measures, name, key="training.monitor", more=("loss",))
+
+
+def learn(
+    ready: Ready, monitor: Monitor, watch: Watch | None, interrupts: Interrupts | None = None
+) -> History:
     """Compile and fit the network; one that came compiled keeps its own loss and optimizer."""
     if not ready.network.compiled:
         compile_network(ready.network, ready)
-    task, settings = ready.task, ready.experiment.training
-    progress = Progress(
-        settings.epochs,
-        0,
-        task.watched_name,
-        task.watched_higher,
-        baseline=best[0],
-        baseline_value=best[1],
-    )
     return training.fit(
         ready.network,
         ready.train,
         ready.validation,
-        settings,
+        ready.experiment.training,
         padded=ready.preparation.padded,
-        progress=progress,
+        monitor=monitor,
+        interrupts=interrupts,
         watch=watch,
     )
 
@@ -295,12 +368,12 @@ def judge(ready: Ready, preparation: Preparation, simple: Simple) -> Evaluation 
     if ready.test is None:
         log.info("There is no test part, so the model is not judged.")
         return None
-    (state, rules), task, some = simple, ready.task, ready.test
+    task, some = ready.task, ready.test
     given = outputs(ready, some, preparation)
-    answer = task.answer(given, some, preparation, state)
+    answer = task.answer(given, some, preparation, simple.state)
     alone = answer_alone(given, some, task, preparation)
     judged = evaluate(
-        answer, some, task, preparation, ready.experiment, baselines=rules, alone=alone
+        answer, some, task, preparation, ready.experiment, baselines=simple.rules, alone=alone
     )
     shown = LEARNERS[task.name].shown(ready.network, preparation, ready.experiment)
     return replace(judged, details=judged.details | shown)
@@ -313,13 +386,18 @@ def outputs(ready: Ready, some: Examples, preparation: Preparation) -> Any:
 
 
 def _metrics(
-    ready: Ready,
-    history: History,
-    judged: Evaluation | None,
-    seconds: dict[str, float],
-    best: tuple[str, float],
+    ready: Ready, simple: Simple, history: History, judged: Evaluation | None, evaluating: float
 ) -> dict[str, Any]:
-    """The content of metrics.json: what `--json` prints and the report shows."""
+    """The content of metrics.json: what `--json` prints and the report shows.
+
+    `evaluating` is the seconds that the evaluation took.
+    """
+    seconds = {
+        "read": ready.seconds,
+        "baselines": simple.seconds,
+        "train": history.seconds,
+        "evaluate": evaluating,
+    }
     found: dict[str, Any] = {
         "task": ready.task.name,
         "data": _data_name(ready.experiment.data.path),
@@ -329,7 +407,7 @@ def _metrics(
         "baselines": judged.baselines if judged else {},
         "verdict": judged.verdict if judged else None,
         "comparisons": judged.comparisons if judged else [],
-        "seconds": seconds,
+        "seconds": seconds | {"total": sum(seconds.values())},
         "engine": engine.used_by(ready.network),
         "epochs": len(history.columns.get("epoch", [])),
         "best_epoch": history.best_epoch,
@@ -342,13 +420,13 @@ def _metrics(
         found["unjudged"] = (
             "There was no test part, so there is no verdict."
             if ready.test is None
-            else "Ctrl-C broke the judgement off, so there is no verdict."
+            else "The evaluation was skipped on request, so there is no verdict."
         )
     if ready.validation is not None:
         found["validation"] = {
-            "metric": f"val_{ready.task.watched_name}",
-            "baseline": best[0],
-            "value": best[1],
+            "metric": f"val_{column_of(simple.monitor.name)}",
+            "baseline": simple.monitor.baseline,
+            "value": simple.monitor.baseline_value,
         }
     if ready.task.name == "forecast":
         scaled = ready.experiment.evaluation.scaled
@@ -380,15 +458,51 @@ def _size(some: Examples) -> dict[str, int]:
     return known if isinstance(of, Sequences) else known | {"windows": len(some)}
 
 
-def _save(made: Artefact, history: History, judged: Evaluation | None, *, overwrite: bool) -> None:
-    assert made.folder is not None
-    with artefacts.writing(made.folder, overwrite=overwrite) as draft:
+def _save(finished: Run, folder: Path, *, overwrite: bool) -> None:
+    """Write the run folder, or where that fails, write it elsewhere and say where.
+
+    Raises:
+        ArtefactError: the folder cannot be written.
+    """
+    try:
+        _write(finished, folder, overwrite=overwrite)
+    except (OSError, ConfigError) as error:  # ConfigError: the folder is not free any more
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ArtefactError(_rescued(finished, folder, reason.rstrip("."))) from error
+
+
+def _rescued(finished: Run, folder: Path, reason: str) -> str:
+    """Save the run in the first other place that takes it; the sentence that says where."""
+    for place in (tempfile.gettempdir(), Path.home(), Path.cwd()):
+        try:
+            refuge = Path(tempfile.mkdtemp(prefix="gatewise-", dir=place))
+        except OSError:
+            continue
+        try:
+            _write(finished, refuge / folder.name, overwrite=False)
+        except (OSError, ConfigError):
+            refuge.rmdir()
+            continue
+        return (
+            f"{folder} cannot be written: {reason}. The run was saved in {refuge / folder.name} "
+            "instead; move it to where it can stay."
+        )
+    return (
+        f"{folder} cannot be written: {reason}. No other place could be written either, so the "
+        "trained network is lost. Free some room, or choose another -o, and train again."
+    )
+
+
+def _write(finished: Run, folder: Path, *, overwrite: bool) -> None:
+    made, judged = finished.artefact, finished.evaluation
+    metrics = {**made.metrics, "run": str(folder)}
+    with artefacts.writing(folder, overwrite=overwrite) as draft:
         artefacts.save_parts(draft, made.experiment, made.preparation, made.network)
         artefacts.write_json(draft / artefacts.BASELINES, made.baselines)
-        artefacts.write_json(draft / artefacts.METRICS, made.metrics)
+        artefacts.write_json(draft / artefacts.METRICS, metrics)
         artefacts.write_json(draft / artefacts.ENVIRONMENT, artefacts.environment())
         artefacts.write_json(draft / artefacts.SPLITS, made.splits)
-        pl.DataFrame(history.columns).write_csv(draft / artefacts.HISTORY)
+        pl.DataFrame(finished.history.columns).write_csv(draft / artefacts.HISTORY)
         if judged is not None:
             (draft / artefacts.PREDICTIONS).write_text(as_csv(judged.table), encoding="utf-8")
         (draft / artefacts.REPORT).write_text(draw(read_record(draft)), encoding="utf-8")

@@ -1,13 +1,10 @@
 """fit(): one network, one History; interrupted or not, what was learned is kept."""
 
-import contextlib
 import functools
-import logging
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +15,26 @@ from keras import ops
 from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.experiment import TrainingSettings
+from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.outputs import as_keras
-
-log = logging.getLogger("gatewise")
+from gatewise.phases import Phase
 
 # Times the first epoch's loss. Scaled values keep a loss near 1, and clipping keeps a spike short:
 # this is no spike, and more epochs would be lost on it.
 DIVERGED = 1e6
 
-PERPLEXITY = "perplexity"  # e to the loss, where a task watches it
-MOST_NATS = 700.0  # of more, e to it is no number
+
+@dataclass(frozen=True)
+class Monitor:
+    """The validation metric that the epoch line shows and the best epoch is chosen by."""
+
+    name: str
+    higher_is_better: bool = False
+    # Asks the network as it is about the validation part; None: the metric follows from the loss.
+    ask: Callable[[], float] | None = None
+    from_loss: Callable[[float], float] = float
+    baseline: str = ""  # the best of the baselines by this metric
+    baseline_value: float = math.nan
 
 
 @dataclass
@@ -36,26 +43,34 @@ class Progress:
 
     epochs: int
     steps: int
-    metric: str
-    higher_is_better: bool
-    baseline: str = ""
-    baseline_value: float = math.nan
+    monitor: Monitor
     epoch: int = 0
     step: int = 0
     loss: float = math.nan
     value: float = math.nan
     best: float = math.nan
-    seconds_left: float = math.nan
+    best_epoch: int = 0
+    seconds_left: float = math.nan  # at most: training may end before the last epoch
 
     def line(self) -> str:
-        """Loss, validation metric, best so far, distance to the baseline, time left."""
+        """Loss, validation metric, best so far and its epoch, distance to the baseline, time."""
+        monitor = self.monitor
         said = [f"epoch {self.epoch}/{self.epochs}", f"loss {self.loss:.4f}"]
         if not math.isnan(self.value):
-            said += [f"val {self.metric} {self.value:.4f}", f"best {self.best:.4f}"]
-        if self.baseline and not math.isnan(self.value):
-            ahead = self.value - self.baseline_value
-            said.append(f"{ahead:+.4f} to {self.baseline}")
-        return "  ".join([*said, f"{_clock(self.seconds_left)} left"])
+            said.append(f"val {monitor.name} {_digits(self.value)}")
+            if self.best_epoch:
+                said.append(f"best {_digits(self.best)} (epoch {self.best_epoch})")
+            if monitor.baseline:
+                ahead = self.value - monitor.baseline_value
+                said.append(f"{_digits(ahead, '+')} to {monitor.baseline}")
+        if not math.isnan(self.seconds_left):
+            said.append(f"at most {_clock(self.seconds_left)} left")
+        return "  ".join(said)
+
+
+def _digits(value: float, sign: str = "") -> str:
+    """Four decimals of a number below 1000, six digits of a larger one."""
+    return f"{value:{sign}.4f}" if abs(value) < 1000 else f"{value:{sign}.6g}"
 
 
 @dataclass
@@ -120,13 +135,15 @@ def fit(
     settings: TrainingSettings,
     *,
     padded: bool,
-    progress: Progress,
+    monitor: Monitor,
+    interrupts: Interrupts | None = None,
     watch: Callable[[Progress, bool], None] | None = None,
 ) -> History:
-    """Train a compiled network; the best weights by validation loss are the ones it ends with.
+    """Train a compiled network; it ends with the weights of its best epoch by `monitor`.
 
-    `watch(progress, epoch_over)` is called after every step and every epoch. The first Ctrl-C ends
-    training after the step at hand, as if it had run out of patience.
+    Of epochs with the same metric, the one with the lower validation loss is the better one.
+    `watch(progress, epoch_over)` is called after every step and every epoch. A request to stop ends
+    training after the next step, as if patience had run out.
 
     Raises:
         TrainingError: the loss is not a number, or a million times that of the first epoch.
@@ -137,25 +154,24 @@ def fit(
     checks = None
     if valid is not None:
         checks = Feed(valid, size, padded=padded, random=None, steps=most)
-    progress.steps, progress.epochs = len(feed), settings.epochs
-    follower = _Follower(progress, watch)
+    patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
+    follower = _Follower(
+        network,
+        Progress(settings.epochs, len(feed), monitor),
+        _Best(monitor, patience) if checks is not None else None,
+        interrupts or Interrupts(),
+        watch,
+    )
     watcher = keras.callbacks.LambdaCallback(on_epoch_end=_until_diverged())
     callbacks: list[Any] = [follower, watcher]
-    patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
     if train.ordered:
         callbacks.append(_Afresh())
-    keeper = None
-    if checks is not None:
-        keeper = keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=patience or settings.epochs, restore_best_weights=True
+    if checks is not None and settings.schedule == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, patience // 3))
         )
-        callbacks.append(keeper)
-        if settings.schedule == "plateau":
-            callbacks.append(
-                keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, patience // 3))
-            )
     began = time.perf_counter()
-    with one_interrupt(lambda: _stop(follower)):
+    try:
         network.fit(
             feed,
             validation_data=checks,
@@ -164,84 +180,177 @@ def fit(
             verbose=0,
             shuffle=not train.ordered,  # else Keras asks for the batches in an order of its own
         )
+    finally:
+        follower.compiling.end()
     # The last step of all may break what no later loss could tell.
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise TrainingError(_not_a_number(settings.epochs))
-    return _history(follower, keeper, patience, time.perf_counter() - began)
+    return follower.history(time.perf_counter() - began)
 
 
-def _history(follower: "_Follower", keeper: Any, patience: int, seconds: float) -> History:
-    done = len(follower.columns.get("epoch", []))
-    history = History(dict(follower.columns), best_epoch=done, seconds=seconds)
-    values = follower.columns.get("val_loss", [])
-    if values:
-        history.best_epoch = int(np.argmin(values)) + 1
-    if follower.interrupted:
-        history.stopped = f"stopped by Ctrl-C in epoch {done}"
-    elif keeper is not None and keeper.stopped_epoch:
-        history.stopped = f"no better validation loss for {patience} epochs"
-    return history
+@dataclass
+class _Best:
+    """The best epoch so far, its weights, and how many epochs have passed since."""
+
+    monitor: Monitor
+    patience: int  # 0: without end
+    epoch: int = 0
+    rank: tuple[float, float] = (-math.inf, -math.inf)
+    weights: list[Any] = field(default_factory=list)  # NumPy's: JAX's would be given away
+    waited: int = 0
+
+    def offer(self, epoch: int, value: float, loss: float, network: keras.Model) -> None:
+        """Keep the weights of this epoch if it is the best one."""
+        if math.isnan(value):
+            signed = -math.inf  # the loss decides
+        else:
+            signed = value if self.monitor.higher_is_better else -value
+        self.waited += 1
+        if not self.epoch or (signed, -loss) > self.rank:
+            self.epoch, self.rank, self.waited = epoch, (signed, -loss), 0
+            self.weights = network.get_weights()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return 0 < self.patience <= self.waited
 
 
 class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
-    """Keeps the history, reports progress, and stops at a loss that is not a number."""
+    """Keeps the history and the best weights, reports progress, and ends training early.
+
+    On JAX, Keras takes the weights back from the step whenever a callback reads `self.model`, which
+    breaks a step that is under way in another thread or below a signal handler. Therefore the
+    network is kept here, and what needs its weights happens at an epoch's end.
+    """
 
     # Keras would else wait for the loss of every batch before it deals the next one, which costs
     # small networks a tenth of their time (docs/log.md). What happens at a batch's end needs no
     # loss, and may come late, in any order and from several threads: so steps are counted.
     async_safe = True
 
-    def __init__(self, progress: Progress, watch: Callable[[Progress, bool], None] | None) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        progress: Progress,
+        best: _Best | None,
+        interrupts: Interrupts,
+        watch: Callable[[Progress, bool], None] | None,
+    ) -> None:
         super().__init__()
-        self.progress, self.watch = progress, watch
+        self.network, self.progress, self.best = network, progress, best
+        self.interrupts, self.watch = interrupts, watch
         self.columns: dict[str, list[float]] = {}
-        self.interrupted = False
+        self.validated = True  # False when a request cut the validation of this epoch short
         self.counting = threading.Lock()
-        self.began = self.epoch_began = time.perf_counter()
+        self.compiling = Phase("Compiling")
+        self.first_epoch_over = self.epoch_began = time.perf_counter()
+        self.steps_over: list[float] = []  # when each step of the first epoch was over
+        self.checks = 0  # batches of the validation part
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.progress.epoch, self.progress.step = epoch + 1, 0
-        self.epoch_began = time.perf_counter()
+        self.epoch_began, self.validated = time.perf_counter(), True
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.interrupts.level >= STOP:
+            self.interrupts.announce()
+            self.network.stop_training = True
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.interrupted:
-            self.model.stop_training = True
+        self.compiling.end()
         with self.counting:
             self.progress.step += 1
+            if self.progress.epoch == 1:
+                self.steps_over.append(time.perf_counter())
             if self.watch is not None:
                 self.watch(self.progress, False)
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.checks = 0
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.checks += 1
+        if self.interrupts.level >= SKIP:
+            self.interrupts.announce()
+            self.network.stop_evaluating = True
+            self.validated = False
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.interrupted:
-            self.model.stop_training = True
         logs = {name: float(value) for name, value in (logs or {}).items()}
-        if self.progress.metric == PERPLEXITY:
-            # What the loss says already is not computed a second time, over a whole vocabulary.
-            losses = {name: logs[name] for name in ("loss", "val_loss") if name in logs}
-            logs |= {
-                name.replace("loss", PERPLEXITY): math.exp(min(value, MOST_NATS))
-                for name, value in losses.items()
-            }
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0.0))):
             raise TrainingError(_not_a_number(epoch + 1))
+        value = self._value(logs)
         now = time.perf_counter()
         row = {"epoch": epoch + 1.0} | logs
-        row["learning_rate"] = _rate(self.model.optimizer)
+        row["learning_rate"] = _rate(self.network.optimizer)
         row["seconds"] = now - self.epoch_began
-        for name, value in row.items():
-            self.columns.setdefault(name, []).append(value)
-        self._advance(logs, (now - self.began) / (epoch + 1))
+        for name, number in row.items():
+            self.columns.setdefault(name, []).append(number)
+        if self.best is not None and self.validated:
+            self.best.offer(epoch + 1, value, logs["val_loss"], self.network)
+        self._advance(logs["loss"], value, now)
+        if self.interrupts.level >= STOP or (self.best is not None and self.best.exhausted):
+            self.interrupts.announce()
+            self.network.stop_training = True
 
-    def _advance(self, logs: dict[str, float], seconds_an_epoch: float) -> None:
+    def _value(self, logs: dict[str, float]) -> float:
+        """The monitored metric, which joins the logs; NaN where there is no validation."""
+        monitor, column = self.progress.monitor, column_of(self.progress.monitor.name)
+        if monitor.ask is None:
+            logs[column] = monitor.from_loss(logs["loss"])
+        if "val_loss" not in logs:
+            return math.nan
+        try:
+            value = monitor.ask() if monitor.ask else monitor.from_loss(logs["val_loss"])
+        except Skipped:
+            self.validated, value = False, math.nan
+        logs[f"val_{column}"] = value
+        if not self.validated:
+            # Scores of a part of the validation part cannot be compared with those of all of it.
+            logs |= {name: math.nan for name in logs if name.startswith("val_")}
+        return logs[f"val_{column}"]
+
+    def _advance(self, loss: float, value: float, now: float) -> None:
         progress = self.progress
-        progress.loss = logs["loss"]
-        progress.value = logs.get(f"val_{progress.metric}", math.nan)
-        better = max if progress.higher_is_better else min
-        known = [one for one in (progress.best, progress.value) if not math.isnan(one)]
-        progress.best = better(known) if known else math.nan
-        progress.seconds_left = seconds_an_epoch * (progress.epochs - progress.epoch)
+        progress.loss, progress.value = loss, value
+        if self.best is not None and self.best.epoch == progress.epoch:
+            progress.best, progress.best_epoch = value, progress.epoch
+        if progress.epoch > 1:
+            seconds = (now - self.first_epoch_over) / (progress.epoch - 1)
+        else:
+            # The first epoch compiles a step for each shape of a batch; the median step does not.
+            # Validation goes over its part twice, for the loss and for the metric, and a step of
+            # it takes no longer than one of training.
+            self.first_epoch_over = now
+            between = np.diff(np.sort(self.steps_over))
+            step = float(np.median(between)) if len(between) else math.nan
+            seconds = step * (progress.steps + 2 * self.checks)
+        progress.seconds_left = seconds * (progress.epochs - progress.epoch)
         if self.watch is not None:
             self.watch(progress, True)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.best is not None and self.best.weights:
+            self.network.set_weights(self.best.weights)
+
+    def history(self, seconds: float) -> History:
+        """What each epoch brought, and why training ended."""
+        done = len(self.columns.get("epoch", []))
+        history = History(dict(self.columns), best_epoch=done, seconds=seconds)
+        if self.best is not None and self.best.epoch:
+            history.best_epoch = self.best.epoch
+        if self.interrupts.level:
+            history.stopped = f"stopped by {self.interrupts.by} in epoch {done}"
+        elif self.best is not None and self.best.exhausted and done < self.progress.epochs:
+            metric, waited = self.best.monitor.name, self.best.patience
+            history.stopped = f"no better validation {metric} for {waited} epochs"
+        return history
+
+
+def column_of(metric: str) -> str:
+    """The metric's column in history.csv; with `val_` before it, on the validation part."""
+    return metric.replace(" ", "_")
 
 
 class _Afresh(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
@@ -287,32 +396,6 @@ def _until_diverged() -> Callable[[int, dict[str, float]], None]:
             )
 
     return look
-
-
-def _stop(follower: _Follower) -> None:
-    follower.interrupted = True
-    if follower.model is not None:
-        follower.model.stop_training = True
-    log.info("Stopping after this step; what was learned is judged and kept.")
-
-
-@contextlib.contextmanager
-def one_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls `act`; the next one does what it would have done without this."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(*_: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        act()
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:

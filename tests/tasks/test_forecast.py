@@ -194,13 +194,6 @@ def test_a_loss_of_ones_own_means_one_forecast_and_says_so():
     assert any("no quantiles" in note for note in notes)
 
 
-def test_the_watched_metric_is_the_scaled_absolute_error():
-    preparation, some = prepared(series(), experiment())
-    zeros = forecast.answer(np.zeros((len(some), 4, 1, 3)), some, preparation, {})
-    wanted = np.abs(some.targets(np.arange(len(some)))).mean()
-    assert forecast.watched(zeros, some, preparation) == pytest.approx(wanted, rel=1e-5)
-
-
 def test_overlapping_horizons_share_a_cluster():
     chosen = experiment()
     preparation, some = prepared(series(waves(40)), chosen)

@@ -15,6 +15,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.interrupts import checkpoint
 from gatewise.networks.layers import DEFAULT_UNITS, convolve, dense, lstm, only
 from gatewise.networks.losses import Objective
 from gatewise.networks.outputs import as_keras
@@ -120,6 +121,7 @@ def log_chances(
         full[length] = max(full.get(length, 0), len(which))
     found = np.empty(len(some), dtype=object)
     for b in range(len(batches)):
+        checkpoint()
         which, length = batches[b]
         filled = np.resize(which, full[length])
         given = network.predict_on_batch(as_keras(some.inputs(filled, length)))

@@ -22,6 +22,7 @@ from gatewise.data.sequences import Array
 from gatewise.data.streams import never_written, start_of, written
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.interrupts import checkpoint
 from gatewise.networks.layers import lstm
 from gatewise.tasks.task import Shapes
 
@@ -325,6 +326,7 @@ def nats(
         state = _no_state(asked, rows)
         chunk = _chunk(int(lengths.max()), rows, asked)
         for at in range(0, int(lengths[which].max()), chunk):
+            checkpoint()
             places = starts[:, None] + at + np.arange(chunk)  # [texts, chunk]
             real = places < stops[:, None]
             places = np.where(real, places, starts[:, None])
@@ -382,6 +384,7 @@ def continued(
     state = _no_state(network, 1)
     waiting = [int(one) for one in tokens]
     while True:
+        checkpoint()
         for token in waiting:
             given = {"tokens": np.array([[token]], dtype=np.int32)} | state
             answered = network.predict_on_batch(given)

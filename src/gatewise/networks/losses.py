@@ -48,13 +48,13 @@ def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> A
 
 
 def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
-    """Mean absolute error of the median (or the only forecast)."""
+    """Mean absolute error of the median (or the only forecast), of scaled values."""
     middle = min(range(len(quantiles)), key=lambda q: abs(quantiles[q] - 0.5)) if quantiles else 0
 
-    def mae(truth: Any, forecasts: Any) -> Any:
+    def scaled_mae(truth: Any, forecasts: Any) -> Any:
         return ops.mean(ops.abs(truth[..., 0] - forecasts[..., middle]), axis=(1, 2))
 
-    return mae
+    return scaled_mae
 
 
 def classify_loss(settings: TrainingSettings, classes: int) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from gatewise.data.batches import Examples, plan
 from gatewise.data.sequences import Array
+from gatewise.interrupts import checkpoint
 
 
 def as_keras(inputs: Any) -> Any:
@@ -27,6 +28,7 @@ def outputs(
         full[length] = max(full[length], len(which))
     found: Array | None = None
     for b in range(len(batches)):
+        checkpoint()
         which, length = batches[b]
         filled = np.resize(which, batch_size if not steps else full[length])
         given = np.asarray(network.predict_on_batch(as_keras(examples.inputs(filled, length))))

@@ -14,6 +14,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.experiment import Experiment
+from gatewise.interrupts import checkpoint
 from gatewise.networks.translate import NEVER, Asked, asked
 from gatewise.tasks.translate import Hypothesis
 
@@ -77,6 +78,7 @@ def search(
         sizes[length] = max(sizes.get(length, 0), len(which))
     found: list[Any] = [None] * len(some)
     for which, length in (batches[b] for b in range(len(batches))):
+        checkpoint()
         source = some.inputs(np.resize(which, sizes[length]), length)["source"]
         tokens = (source != PAD).sum(axis=1)
         longest = np.maximum(1, np.ceil(preparation.stretch * (tokens + 5)))

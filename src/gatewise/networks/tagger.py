@@ -15,6 +15,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.interrupts import checkpoint
 from gatewise.networks.layers import dense, embed, lstm
 from gatewise.networks.losses import Objective
 from gatewise.networks.outputs import as_keras
@@ -120,6 +121,7 @@ def flat_outputs(
     ends = np.cumsum(some.lengths)
     found = np.empty((int(ends[-1]), len(preparation.classes)), np.float32)
     for b in range(len(batches)):
+        checkpoint()
         which, length = batches[b]
         filled = np.resize(which, full[length])
         given = np.asarray(network.predict_on_batch(as_keras(some.inputs(filled, length))))

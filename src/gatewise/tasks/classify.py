@@ -577,13 +577,6 @@ def make_baselines(
     return [*known, Baseline("nearest neighbour", neighbour, costly=True)]
 
 
-def watched(given: Array, some: Examples, preparation: Preparation) -> float:
-    """Accuracy: what Keras reports in training."""
-    if preparation.separator:
-        return several.accuracy(labels_of(some, preparation), given)
-    return metrics.accuracy(labels_of(some, preparation), given.argmax(axis=1))
-
-
 def score(
     given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
@@ -784,9 +777,6 @@ TASK = Task(
     answer=answer,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
-    watched=watched,
-    watched_name="accuracy",
-    watched_higher=True,
     metrics=score,
     measures=measures,
     details=details,

@@ -470,12 +470,6 @@ def make_baselines(
     return [baseline(name, rule) for name, rule in _rules(state, preparation).items()]
 
 
-def watched(given: Array, some: Examples, preparation: Preparation) -> float:
-    """Mean absolute error of the scaled point forecast: what Keras reports as `mae` in training."""
-    _, spread = _rows(some.of, preparation)
-    return float(np.mean(np.abs(truth(some, preparation) - point(given, preparation)) / spread))
-
-
 def _mase_scale(some: Examples, preparation: Preparation) -> Array:
     """In-sample error of the seasonal naive before the first origin, [windows, 1, targets]."""
     of = some.of
@@ -737,9 +731,6 @@ TASK = Task(
     answer=answer,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
-    watched=watched,
-    watched_name="mae",
-    watched_higher=False,
     metrics=score,
     measures=measures,
     details=details,

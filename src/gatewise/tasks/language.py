@@ -29,6 +29,7 @@ WIDEST = 200_000  # tokens of a vocabulary
 SMALL = 5_000_000  # bytes: a text of less is read by characters, where nothing says otherwise
 STEPS = {"characters": 100, "bpe": 70, "words": 35, "spaces": 35}  # read between two updates
 ORDER = {"characters": 7, "bpe": 5, "words": 5, "spaces": 5}  # of the n-grams
+MOST_NATS = 700.0  # e to more than this overflows
 STRETCH = 200  # tokens that count as one in the verdict: what stands together is alike
 SHORTEST = 5  # tokens that a hard passage has at least
 SHOWN = 160  # characters of a line that tables and the report show
@@ -287,11 +288,6 @@ def make_baselines(
     ]
 
 
-def watched(given: Array, _some: Examples, _preparation: Preparation) -> float:
-    """Perplexity: what Keras reports in training."""
-    return float(np.exp(given.mean()))
-
-
 def score(
     given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
@@ -302,6 +298,11 @@ def score(
         "nats_per_token": float(given.mean()),
         "bits_per_character": float(given.sum() / math.log(2) / characters),
     }
+
+
+def perplexity(nats: float) -> float:
+    """The exponential of the mean nats a token, without an overflow."""
+    return math.exp(min(nats, MOST_NATS))
 
 
 def measures(some: Examples, _preparation: Preparation, _experiment: Experiment) -> list[Measure]:
@@ -315,12 +316,21 @@ def measures(some: Examples, _preparation: Preparation, _experiment: Experiment)
     def counted(given: Array) -> Array:
         return np.stack([given, np.ones_like(given), each], axis=1)
 
-    values: dict[str, Callable[[Array], Array]] = {
-        "perplexity": lambda sums: np.exp(sums[..., 0] / sums[..., 1]),
-        "nats_per_token": lambda sums: sums[..., 0] / sums[..., 1],
-        "bits_per_character": lambda sums: sums[..., 0] / math.log(2) / sums[..., 2],
+    tokens_a_character = len(stream) / max(1.0, float(each.sum()))
+
+    def bits(nats: float) -> float:
+        return nats * tokens_a_character / math.log(2)
+
+    # The loss in training is the nats a token, so that the network need not be asked again.
+    values: dict[str, tuple[Callable[[Array], Array], Callable[[float], float]]] = {
+        "perplexity": (lambda sums: np.exp(sums[..., 0] / sums[..., 1]), perplexity),
+        "nats_per_token": (lambda sums: sums[..., 0] / sums[..., 1], float),
+        "bits_per_character": (lambda sums: sums[..., 0] / math.log(2) / sums[..., 2], bits),
     }
-    return [Measure(name, counted, value, clusters) for name, value in values.items()]
+    return [
+        Measure(name, counted, value, clusters, from_loss=from_loss)
+        for name, (value, from_loss) in values.items()
+    ]
 
 
 def details(
@@ -438,9 +448,6 @@ TASK = Task(
     answer=answer,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
-    watched=watched,
-    watched_name="perplexity",
-    watched_higher=False,
     metrics=score,
     measures=measures,
     details=details,

@@ -324,11 +324,6 @@ def make_baselines(
 BASELINE = "most frequent tag of the word"
 
 
-def watched(given: Array, some: Examples, preparation: Preparation) -> float:
-    """Share of the tokens with the right tag: what Keras reports in training."""
-    return float((given.argmax(axis=1) == tagged.actual_of(some, preparation)).mean())
-
-
 def score(
     given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
@@ -413,9 +408,6 @@ TASK = Task(
     answer=answer,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
-    watched=watched,
-    watched_name="accuracy",
-    watched_higher=True,
     metrics=score,
     measures=measures,
     details=tagged.details,

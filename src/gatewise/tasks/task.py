@@ -67,6 +67,8 @@ class Measure:
     clusters: Array  # [units] int
     higher_is_better: bool = False
     full: float = 1.0  # the best there is, where higher is better: 100 for one counted in points
+    # From the loss on the same part, where the one follows from the other; None: it does not.
+    from_loss: Callable[[float], float] | None = None
 
 
 def mean_measure(
@@ -110,11 +112,6 @@ class Task:
     baselines: Callable[
         [Mapping[str, Any], Preparation, Examples | None], list[Baseline]
     ]  # and train, if at hand
-    watched: Callable[
-        [Array, Examples, Preparation], float
-    ]  # the epoch line's metric, of an answer
-    watched_name: str
-    watched_higher: bool
     metrics: Callable[[Array, Examples, Preparation, Experiment], dict[str, float]]
     measures: Callable[
         [Examples, Preparation, Experiment], list[Measure]

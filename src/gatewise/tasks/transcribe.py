@@ -384,12 +384,6 @@ def _edits(chunk: Any) -> int:
     return int(max(said, written))
 
 
-def watched(given: Array, some: Examples, _preparation: Preparation) -> float:
-    """The character error rate: what each epoch reports, of greedy answers."""
-    wrong, count = character_errors(_truths(some), given).sum(axis=0)
-    return float(wrong / count)
-
-
 def score(
     given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
@@ -508,9 +502,6 @@ TASK = Task(
     answer=answer,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
-    watched=watched,
-    watched_name="cer",
-    watched_higher=False,
     metrics=score,
     measures=measures,
     details=details,

@@ -364,11 +364,6 @@ def make_baselines(
     ]
 
 
-def watched(_given: Array, _some: Examples, _preparation: Preparation) -> float:
-    """Perplexity is of chances; a baseline here says none."""
-    return float("nan")
-
-
 def _metrics() -> Any:
     return needed("sacrebleu.metrics", "translation", "Scoring translations")
 
@@ -534,9 +529,6 @@ TASK = Task(
     answer=answer,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
-    watched=watched,
-    watched_name="perplexity",
-    watched_higher=False,
     metrics=score,
     measures=measures,
     details=details,

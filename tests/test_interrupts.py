@@ -1,0 +1,114 @@
+"""Signals to a real run: whenever they come, what was learned is whole and kept."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise import interrupts
+from gatewise.interrupts import ABANDON, SKIP, STOP, Interrupts, Skipped, checkpoint
+
+
+@pytest.fixture(autouse=True)
+def at_a_terminal():
+    """Ctrl-C interrupts, also where the tests run in the background, which is told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+    time.sleep(0.001)  # Python runs a handler between two bytecodes
+
+
+def test_each_ctrl_c_asks_for_more():
+    with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
+        assert asked.level == 0
+        send(signal.SIGINT)
+        assert (asked.level, asked.by) == (STOP, "Ctrl-C")
+        checkpoint()
+        send(signal.SIGINT)
+        assert asked.level == SKIP
+        with pytest.raises(Skipped):
+            checkpoint()
+        send(signal.SIGINT)
+    assert asked.level == ABANDON
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    checkpoint()  # nothing is asked for outside
+
+
+def test_the_first_ctrl_c_after_training_skips_the_evaluation():
+    with Interrupts() as asked:
+        asked.trained = True
+        send(signal.SIGINT)
+        assert asked.level == SKIP
+
+
+def test_sigterm_is_a_ctrl_c_however_often_it_comes_and_a_second_one_after_the_grace(monkeypatch):
+    monkeypatch.setattr(interrupts, "GRACE", 0.2)
+    with Interrupts() as asked:
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        assert (asked.level, asked.by) == (STOP, "SIGTERM")
+        deadline = time.monotonic() + 20
+        while asked.level < SKIP and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert asked.level == SKIP
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_error_on_the_way_out_of_a_broken_step_is_still_a_ctrl_c():
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        try:
+            for _ in range(ABANDON):
+                send(signal.SIGINT)
+        finally:
+            raise ValueError("Buffer has been deleted or donated.")
+
+
+def test_a_thread_that_receives_no_signals_trains_all_the_same():
+    entered = []
+
+    def enter():
+        with Interrupts() as asked:
+            entered.append(asked.level)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [0]
+
+
+@pytest.mark.parametrize("kind", ["native", "stock"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_of_training_keeps_a_whole_network(
+    kind, number, series_file, forecast_settings, tmp_path
+):
+    settings = forecast_settings | {
+        "training": {"epochs": 5000, "batch_size": 8, "patience": 0},
+        "engine": {"kind": kind},
+    }
+    moments = random.Random(f"{kind} {number}")  # of a second after the first epoch, so any step
+    sent = []
+
+    def watch(now, epoch_over):
+        if epoch_over and not sent:
+            sent.append(threading.Timer(moments.random(), os.kill, [os.getpid(), number]))
+            sent[0].start()
+
+    run = gatewise.train(series_file, settings=settings, output=tmp_path / "run", watch=watch)
+    assert run.metrics["stopped"].startswith(f"stopped by {interrupts.SIGNALS[number]} in epoch")
+    assert run.metrics["verdict"]
+    saved = gatewise.load(tmp_path / "run")
+    for kept, weights in zip(saved.model.get_weights(), run.model.get_weights(), strict=True):
+        assert np.isfinite(kept).all()
+        np.testing.assert_array_equal(kept, weights)
+    values = run.history.columns["val_mae"]
+    assert run.history.best_epoch == int(np.argmin(values)) + 1
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
