@@ -1,10 +1,14 @@
-# demo · test · check · bench; each makes what it needs. Nothing is wanted but Python 3.11+, a C++ compiler and make.
+# demo · test · quick · check · bench; each makes what it needs. Nothing is wanted but Python 3.11+, a C++ compiler and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export GATEWISE_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test quick check bench docs clean
+
+# Each worker takes a stretch of the tests, so that those of a file share its fixtures, and then the rest
+# of another's.
+WORKERS := --numprocesses auto --dist worksteal
 
 NATIVE := CMakeLists.txt $(wildcard native/*)
 CPP := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp)
@@ -23,7 +27,11 @@ demo: $(VENV)/installed
 	$(BIN)/gatewise train nyc-taxi --output runs/demo --overwrite
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
+
+# The inner loop: all tests but the slow ones.
+quick: $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -8,11 +8,31 @@ import numpy as np
 import polars as pl
 import pytest
 
-import gatewise
+# Most of the time of these tests goes into compiling small programs that run a few times: what is
+# compiled once is kept, for all processes and for the next run, and not optimised. Both are read
+# when JAX is imported, here and in the processes that tests start. Tests that judge the rounding of
+# optimised programs switch the optimisations on again (`optimised`).
+CACHE = Path(__file__).parents[1] / "build" / "jax-cache"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+import gatewise  # noqa: E402
 
 # No deadline for one example: a busy machine is no failure.
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
+
+
+@pytest.fixture
+def optimised():
+    """Programs are compiled as users have them compiled."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

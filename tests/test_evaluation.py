@@ -119,7 +119,7 @@ def test_a_baseline_without_any_error_does_not_break_the_sentence():
 
 
 def test_a_metric_that_the_task_does_not_have_is_refused_by_name():
-    with pytest.raises(ConfigError, match="one of mae. Received: 'rmsle'"):
+    with pytest.raises(ConfigError, match="one of auto, mae. Received: 'rmsle'"):
         chosen_measure([errors(np.arange(3))], "rmsle")
 
 

@@ -30,16 +30,6 @@ LSTM = partial(layers.LSTM, UNITS, use_cudnn=False)
 CELL = layers.LSTMCell
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_fast():
-    """Hundreds of programs are compiled here, each for one call."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.values[name]
-    jax.config.update(name, True)
-    yield
-    jax.config.update(name, before)
-
-
 def bidirectional(merge_mode="concat", *, back=None, **options):
     return layers.Bidirectional(LSTM(**options), merge_mode=merge_mode, backward_layer=back)
 

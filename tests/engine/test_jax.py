@@ -302,7 +302,7 @@ def test_extreme_numbers(scale):
 
 
 @pytest.mark.parametrize("kinds", [{}, {"activation": "softsign"}], ids=["tanh", "softsign"])
-def test_errors_are_not_above_those_of_plain_jax(kinds, x64):
+def test_errors_are_not_above_those_of_plain_jax(kinds, x64, optimised):
     """Each array's error in float32, as a whole; 1.5 times that of a scan in float32 at most."""
     wide = layer(7, dtype="float64", batch=16, steps=60, features=20, units=48, scale=0.3)
     narrow = jax.tree.map(
