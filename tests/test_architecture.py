@@ -13,7 +13,17 @@ import gatewise
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
     *("errors", "extras", "experiment", "data", "tasks", "engine", "networks", "training"),
-    *("evaluation", "page", "artefact", "prediction", "pipeline", "estimators", "cli", "__main__"),
+    *(
+        "evaluation",
+        "page",
+        "output",
+        "artefact",
+        "prediction",
+        "pipeline",
+        "estimators",
+        "cli",
+        "__main__",
+    ),
 ]
 # What reads settings and data, and says what is asked, needs no framework.
 WITHOUT_FRAMEWORK = ("errors", "extras", "experiment", "data", "tasks")

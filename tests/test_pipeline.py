@@ -1,6 +1,7 @@
 """The whole way: nothing of the test part is learnt, and the same seed gives the same numbers."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import pipeline
+from gatewise import artefact, pipeline
 from gatewise.errors import ConfigError
 from gatewise.experiment import from_mapping
 
@@ -202,17 +203,33 @@ def test_the_default_settings_can_be_saved_and_read_again():
     )
 
 
-def test_the_page_can_be_written_again(forecast_run, tmp_path):
-    import shutil
-
+def test_a_page_that_an_older_version_drew_is_replaced_without_asking(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
+    page = copy / "report.html"
+    saved = page.read_bytes()
+    page.write_text("as another version drew it")
+    artefact.seal(copy)
+    assert gatewise.report(copy).read_bytes() == saved
+    artefact.verify(copy, ["report.html"])
+
+
+def test_a_page_is_not_drawn_from_what_was_edited(forecast_run, tmp_path):
+    copy = shutil.copytree(forecast_run, tmp_path / "run")
+    (copy / "history.csv").write_text("epoch,loss\n1,0.0\n")
+    with pytest.raises(gatewise.ArtefactError, match=r"history\.csv is not the file that was"):
+        gatewise.report(copy)
+    (copy / "history.csv").unlink()
+    with pytest.raises(gatewise.ArtefactError, match=r"history\.csv is missing"):
+        gatewise.report(copy, overwrite=True)
+
+
+def test_the_page_written_again_vouches_for_no_other_file(forecast_run, tmp_path):
+    copy = shutil.copytree(forecast_run, tmp_path / "run")
+    (copy / "predictions.csv").write_text("edited")
     (copy / "report.html").unlink()
-    with pytest.raises(gatewise.ArtefactError, match=r"report\.html is missing"):
-        gatewise.load(copy)
-    shutil.copy(forecast_run / "report.html", copy)
-    page = gatewise.report(copy)
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html")
-    gatewise.load(copy)
+    gatewise.report(copy)
+    with pytest.raises(gatewise.ArtefactError, match=r"predictions\.csv is not the file"):
+        artefact.verify(copy, ["predictions.csv"])
 
 
 def sequential(shapes, settings):

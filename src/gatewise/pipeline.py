@@ -32,6 +32,7 @@ from gatewise.experiment import (
     refuse_out_of_place,
 )
 from gatewise.networks import LEARNERS, Builder, build
+from gatewise.output import inputs, writing_file
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Task, answer_name
@@ -479,17 +480,34 @@ def free_folder(experiment: Experiment) -> Path:
     return next(folder for folder in names if not folder.exists())
 
 
-def report(run: str | Path) -> Path:
+def report(run: str | Path, *, overwrite: bool = False) -> Path:
     """Write the page of a run folder again, and return where it is.
 
+    A page that is not the one saved with the run was edited: it is replaced with `overwrite` only.
+
     Raises:
-        ArtefactError: the folder is damaged or incomplete.
+        ArtefactError: what the page is made of is damaged or missing.
+        ConfigError: the page was edited, or cannot be written.
     """
     folder = Path(run)
-    artefacts.verify(folder)
+    files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
+    artefacts.verify(folder, files)
     page = folder / artefacts.REPORT
-    page.write_text(draw(read_record(folder)), encoding="utf-8")
-    artefacts.seal(folder)
+    drawn = draw(read_record(folder))
+    kept = page.read_bytes() if page.is_file() else None
+    if kept == drawn.encode():
+        return page
+    if kept is not None and not (overwrite or artefacts.as_saved(page)):
+        raise ConfigError(
+            f"{page} is not the page that was saved with the run: it was edited, so it is kept. "
+            "Give --overwrite (overwrite=True) to write it anew, or move it away first."
+        )
+    try:
+        with writing_file(page, overwrite=True) as draft:
+            draft.write_text(drawn, encoding="utf-8")
+        artefacts.seal_again(page)
+    except OSError as error:
+        raise ConfigError(f"{page} cannot be written: {error.strerror or error}.") from None
     return page
 
 
@@ -523,4 +541,7 @@ def train(
         layers.append({"data": target_setting(names, layers, data)})
     experiment, source = experiment_for(data, layers)
     folder = None if output is None else Path(output)
+    if folder is not None and overwrite:
+        own = [Path(settings)] if isinstance(settings, str | Path) else []
+        artefacts.check_replaceable(folder, [*inputs(experiment), *own])
     return run(experiment, source, folder=folder, network=network, watch=watch, overwrite=overwrite)
