@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -213,6 +214,9 @@ def test_evaluate_shows_the_table_and_the_verdict(gatewise, forecast_run, series
     assert status == 0
     for word in ("LSTM", "repeat last", "ridge on the window", "mae", "coverage", "The LSTM is"):
         assert word in out
+    assert re.search(
+        r"The band from 0\.1 to 0\.9 holds \d+\.\d % of the truth and should hold 80 %", out
+    )
 
 
 def plan(gatewise, *given):

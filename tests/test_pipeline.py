@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import keras
 import numpy as np
@@ -230,6 +231,33 @@ def test_the_page_written_again_vouches_for_no_other_file(forecast_run, tmp_path
     gatewise.report(copy)
     with pytest.raises(gatewise.ArtefactError, match=r"predictions\.csv is not the file"):
         artefact.verify(copy, ["predictions.csv"])
+
+
+def test_what_limits_the_verdict_is_said_beside_it(series_file, forecast_settings, tmp_path):
+    table = pl.read_csv(series_file).with_columns(
+        load=pl.when(pl.int_range(pl.len()).is_in([20, 135, 136])).then(None).otherwise("load")
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings = forecast_settings | {"data": {"missing": "linear"}}
+    try:
+        run = gatewise.train(
+            table,
+            settings=settings,
+            output=tmp_path / "run",
+            watch=lambda now, over: over and now.epoch == 1 and signal.raise_signal(signal.SIGINT),
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    interrupted, *others = run.metrics["caveats"]
+    assert interrupted.startswith("Training was interrupted: stopped by Ctrl-C in epoch 1")
+    assert "2 cells of the target were empty and filled in" in others[-1]
+    header = (tmp_path / "run" / "report.html").read_text().split("</header>")[0]
+    for sentence in run.metrics["caveats"]:
+        assert sentence in header
+    truth = pl.read_csv(tmp_path / "run" / "predictions.csv")["truth"]
+    assert truth.null_count() > 0
+    assert run.metrics["predictions"] == {"rows": 108, "answers": 27, "of": 27}
+    assert pipeline.interruption("no better validation loss for 5 epochs", 3) == []
 
 
 def sequential(shapes, settings):

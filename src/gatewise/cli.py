@@ -102,9 +102,8 @@ def train(
         finished = pipeline.run(experiment, folder=folder, watch=screen.watch, overwrite=overwrite)
     _show(finished.metrics, as_json=as_json)
     if not as_json:
-        stopped = finished.metrics["stopped"]
-        if stopped:
-            best = finished.metrics["best_epoch"]
+        stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
+        if stopped and not pipeline.interruption(stopped, best):  # said beside the verdict
             console.print(
                 f"Training ended early: {stopped}. The weights are those of epoch {best}.",
                 soft_wrap=True,
@@ -372,6 +371,8 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
         return
     if not metrics["verdict"]:
         typer.echo(metrics.get("unjudged") or "There was no test part, so there is no verdict.")
+        for sentence in metrics["caveats"]:
+            typer.echo(sentence)
         return
     from rich.table import Table
 
@@ -389,6 +390,8 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(table)
     console.print()
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
+    for sentence in metrics["caveats"]:
+        console.print(sentence, soft_wrap=True)
 
 
 def _cell(value: float | None) -> str:

@@ -330,6 +330,10 @@ def _metrics(
         "baselines": judged.baselines if judged else {},
         "verdict": judged.verdict if judged else None,
         "comparisons": judged.comparisons if judged else [],
+        "caveats": [
+            *interruption(history.stopped, history.best_epoch),
+            *(judged.caveats if judged else []),
+        ],
         "seconds": seconds,
         "engine": engine.used_by(ready.network),
         "epochs": len(history.columns.get("epoch", [])),
@@ -339,7 +343,10 @@ def _metrics(
         "notes": ready.notes,
         "details": judged.details if judged else {},
     }
-    if judged is None:
+    if judged is not None:
+        rows = {"rows": judged.table.height, "answers": judged.shown, "of": judged.answers}
+        found["predictions"] = rows
+    else:
         found["unjudged"] = (
             "There was no test part, so there is no verdict."
             if ready.test is None
@@ -357,6 +364,13 @@ def _metrics(
             "errors of scaled values" if scaled else "errors in the target's own units"
         )
     return found
+
+
+def interruption(stopped: str, best_epoch: int) -> list[str]:
+    """A sentence that belongs beside the verdict, when training was ended from outside."""
+    if not stopped.startswith("stopped by"):
+        return []
+    return [f"Training was interrupted: {stopped}. The weights are those of epoch {best_epoch}."]
 
 
 def _data_name(path: str) -> str:
