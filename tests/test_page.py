@@ -330,6 +330,9 @@ def test_a_wide_table_names_every_number_for_narrow_screens():
     assert "attr(data-name)" in html
     sizes = html.split('aria-label="Coverage of the bands"')[1].split("</table>")[0]
     assert "data-name" not in sizes, "a narrow table stays a table"
+    language = draw(RUNS["language"])
+    for table in ("Scores on the test part", "By rarity"):  # few columns, and long names
+        assert "data-name" in language.split(f'aria-label="{table}"')[1].split("</table>")[0]
 
 
 def test_a_worse_verdict_has_its_own_colour():

@@ -70,7 +70,10 @@ class Table:
     @property
     def wide(self) -> bool:
         """Whether a phone is too narrow for it, so that it becomes a list there."""
-        return not self.heat and (len(self.columns) > WIDEST or self.texts > 1)
+        columns = zip(self.columns, *self.rows, strict=True)
+        longest = [max(len(getattr(one, "text", one)) for one in column) for column in columns]
+        longest[: self.texts] = [int(np.clip(one, *WORDS_TAKE)) for one in longest[: self.texts]]
+        return not self.heat and sum(length + 2 for length in longest) > WIDEST
 
 
 @dataclass(frozen=True)
@@ -1144,7 +1147,8 @@ def _command(run: Record) -> str:
 
 MOST_CLASSES = 30  # in a confusion matrix
 MOST_ROWS = 100  # in a table of series
-WIDEST = 4  # columns of a table on a phone
+WIDEST = 50  # characters of a table's row on a phone, with two for the space between columns
+WORDS_TAKE = (13, 18)  # characters of a column of words there: it is no narrower, and wraps
 MOST_LINES = 6  # in one small chart; beyond that, an image
 MOST_POINTS = 400  # in one line
 
