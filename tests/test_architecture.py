@@ -12,19 +12,9 @@ import gatewise
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *(
-        "errors",
-        "extras",
-        "interrupts",
-        "phases",
-        "experiment",
-        "data",
-        "tasks",
-        "engine",
-        "networks",
-        "training",
-    ),
-    *("evaluation", "page", "artefact", "prediction", "pipeline", "estimators", "cli", "__main__"),
+    *("errors", "extras", "interrupts", "phases", "experiment", "data", "tasks", "engine"),
+    *("networks", "training", "evaluation", "page", "output", "artefact", "prediction"),
+    *("pipeline", "estimators", "cli", "__main__"),
 ]
 # What reads settings and data, and says what is asked, needs no framework.
 WITHOUT_FRAMEWORK = ("errors", "extras", "experiment", "data", "tasks")

@@ -29,6 +29,8 @@ FILES = [
     "settings.toml",
     "splits.json",
 ]
+FOR_PEOPLE = ["environment.json", "history.csv", "predictions.csv", "report.html"]
+LOADED = [name for name in FILES if name not in FOR_PEOPLE]
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_the_folder_holds_these_files_and_no_others(classify_run, forecast_run):
         assert sorted(listed) == FILES
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", LOADED)
 def test_one_changed_byte_is_refused(copy, name):
     path = copy / name
     content = bytearray(path.read_bytes())
@@ -53,11 +55,20 @@ def test_one_changed_byte_is_refused(copy, name):
         gatewise.load(copy)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", LOADED)
 def test_a_missing_file_is_refused(copy, name):
     (copy / name).unlink()
     with pytest.raises(ArtefactError, match=f"{name} is missing"):
         gatewise.load(copy)
+
+
+def test_what_people_may_edit_or_delete_is_not_among_what_loading_depends_on(copy):
+    for name in FOR_PEOPLE:
+        (copy / name).write_text("edited")
+    gatewise.load(copy)
+    for name in FOR_PEOPLE:
+        (copy / name).unlink()
+    gatewise.load(copy)
 
 
 def changed_manifest(folder, **values):
@@ -112,6 +123,20 @@ def test_overwriting_replaces_run_folders_only(tmp_path):
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="is not a run folder, so it is not replaced"):
         artefact.check_free(tmp_path / "thesis", overwrite=True)
+
+
+def test_overwriting_never_takes_what_is_read_or_is_not_of_the_run(copy, tmp_path):
+    data = tmp_path / "way" / "predictions.csv"
+    data.parent.symlink_to(copy)
+    for read in (copy / "settings.toml", data):
+        with pytest.raises(ConfigError, match="which is read, so it is not replaced"):
+            artefact.check_replaceable(copy, [read])
+    with pytest.raises(ConfigError, match="is a link. Give the folder itself"):
+        artefact.check_replaceable(data.parent, [])
+    artefact.check_replaceable(copy, [tmp_path / "nowhere.csv", tmp_path])
+    (copy / "thoughts.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"holds thoughts\.txt, which does not belong to the run"):
+        artefact.check_replaceable(copy, [])
 
 
 def test_overwriting_leaves_the_new_run_and_nothing_else(copy, tmp_path):

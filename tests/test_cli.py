@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -213,6 +214,9 @@ def test_evaluate_shows_the_table_and_the_verdict(gatewise, forecast_run, series
     assert status == 0
     for word in ("LSTM", "repeat last", "ridge on the window", "mae", "coverage", "The LSTM is"):
         assert word in out
+    assert re.search(
+        r"The band from 0\.1 to 0\.9 holds \d+\.\d % of the truth and should hold 80 %", out
+    )
 
 
 def plan(gatewise, *given):
@@ -281,17 +285,69 @@ def test_predict_writes_the_kind_of_file_that_is_named(
     assert set(reader(path)["label"]) <= {"größer", "日本"}
 
 
+def test_predict_never_writes_over_what_it_reads(gatewise, forecast_run, series_file, tmp_path):
+    data = tmp_path / "copy.csv"
+    shutil.copy(series_file, data)
+    before = data.read_bytes()
+    (tmp_path / "link.csv").symlink_to(data)
+    for output in (data, tmp_path / "link.csv", forecast_run / "answers.csv"):
+        for more in ([], ["--overwrite"]):
+            status, out, err = gatewise("predict", forecast_run, data, "-o", output, *more)
+            assert (status, out) == (1, "")
+            assert "which is read. Choose another -o." in err
+    assert data.read_bytes() == before
+    assert not (forecast_run / "answers.csv").exists()
+
+
+def test_predict_replaces_a_file_only_when_that_is_asked_for(
+    gatewise, classify_run, sequences_file, tmp_path
+):
+    path = tmp_path / "answers.csv"
+    path.write_text("years of work")
+    status, _, err = gatewise("predict", classify_run, sequences_file, "-o", path)
+    assert status == 1
+    assert "answers.csv exists. Choose another -o, or give --overwrite" in err
+    assert path.read_text() == "years of work"
+    status, *_ = gatewise("predict", classify_run, sequences_file, "-o", path, "--overwrite")
+    assert status == 0
+    assert pl.read_csv(path).height == 40
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_train_never_replaces_the_run_that_it_reads_from(gatewise, forecast_run, tmp_path):
+    copy = shutil.copytree(forecast_run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    for given in (["--config", copy / "settings.toml"], [copy / "predictions.csv"]):
+        status, _, err = gatewise("train", *given, "-o", copy, "--overwrite")
+        assert status == 1
+        assert "which is read, so it is not replaced" in err
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
 def test_an_existing_run_is_not_replaced(gatewise, classify_run, sequences_file):
     status, _, err = gatewise("train", sequences_file, "-o", classify_run)
     assert status == 1
     assert "--overwrite" in err
 
 
-def test_report_writes_the_page_again(gatewise, classify_run, tmp_path):
+def test_report_writes_the_page_again_and_keeps_one_that_was_edited(
+    gatewise, classify_run, tmp_path
+):
     copy = shutil.copytree(classify_run, tmp_path / "run")
-    status, out, _ = gatewise("report", copy)
-    assert status == 0
-    assert str(copy / "report.html") in out
+    page = copy / "report.html"
+    saved = page.read_bytes()
+    page.unlink()
+    assert gatewise("report", copy)[:2] == (0, f"Report: {page}\n"), "a missing page is written"
+    assert page.read_bytes() == saved
+    page.write_text("my own words")
+    status, out, err = gatewise("report", copy)
+    assert (status, out) == (1, "")
+    assert "is not the page that was saved with the run" in err
+    assert "--overwrite" in err
+    assert page.read_text() == "my own words"
+    assert gatewise("report", copy, "--overwrite")[0] == 0
+    assert page.read_bytes() == saved
+    assert gatewise("report", copy)[0] == 0
 
 
 def test_datasets_and_info_speak_json_too(gatewise):

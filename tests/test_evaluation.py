@@ -1,15 +1,25 @@
 """The verdict: intervals that hold what they promise, and words that say what was found."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
 
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
-from gatewise.evaluation import NETWORK, chosen_measure, compare, evaluate
+from gatewise.evaluation import (
+    NETWORK,
+    ROWS,
+    chosen_measure,
+    compare,
+    evaluate,
+    thinned,
+    told_of_promise,
+)
 from gatewise.experiment import EvaluationSettings, Experiment
 from gatewise.tasks import classify
-from gatewise.tasks.task import Baseline, mean_measure
+from gatewise.tasks.task import Baseline, Promise, mean_measure
 
 SETTINGS = EvaluationSettings(resamples=400)
 
@@ -99,13 +109,81 @@ def test_too_few_stretches_are_too_little_to_tell():
     assert "only 4 independent stretches" in found["sentence"]
 
 
+def test_fewer_than_five_stretches_have_no_interval():
+    for clusters, words in ((1, "1 independent stretch of"), (4, "4 independent stretches of")):
+        found = against(np.full(40, 3.0), np.full(40, 4.0), np.arange(40) % clusters)
+        assert f"mae 3 against 4, -25.0 %, from only {words} test data." in found["sentence"]
+        assert np.isnan([found["low"], found["high"], found["relative_low"]]).all()
+        higher = against(np.full(40, 0.5), np.full(40, 0.75), np.arange(40) % clusters, higher=True)
+        assert f"-25.0 points, from only {words} test data." in higher["sentence"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_error_never_falls_by_more_than_all_of_it(seed):
+    """Word error rates of recordings most of which are without any mistake."""
+    random = np.random.default_rng(seed)
+    theirs = np.append(random.integers(1, 3, size=2), np.where(random.random(38) < 0.7, 0, 1.0))
+    ours = np.where(np.arange(40) == 0, 0.05, 0.0)
+    found = against(ours, theirs)
+    assert -1 <= found["relative_low"] <= found["relative"] <= found["relative_high"] < 0
+    assert found["better"] is True
+    for number in re.findall(r"([-+][\d.]+) %", found["sentence"]):
+        assert float(number) >= -100
+
+
+def test_the_relative_interval_holds_the_true_ratio_about_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    inside = []
+    for _ in range(300):
+        theirs = random.gamma(2, 1, size=60)
+        found = against(0.7 * theirs * random.uniform(0.5, 1.5, size=60), theirs)
+        inside.append(found["relative_low"] <= -0.3 <= found["relative_high"])
+    assert 0.91 <= np.mean(inside) <= 0.98
+
+
+def test_where_a_ratio_may_have_no_denominator_the_difference_has_the_metrics_own_units():
+    theirs = np.append(np.full(2, 4.0), np.zeros(38))  # some rounds draw no mistake at all
+    found = against(np.full(40, 0.1), theirs)
+    assert np.isnan(found["relative_low"])
+    assert "%" not in found["sentence"].replace("95% interval", "")
+    assert f"{found['difference']:+.4g} (95% interval {found['low']:+.4g} to" in found["sentence"]
+
+
+def promised(hits, clusters, share=0.8, settings=SETTINGS):
+    measure = mean_measure("coverage", lambda answer: answer, clusters)
+    return told_of_promise(Promise("band", share, measure), hits, settings)
+
+
+def test_a_share_that_is_kept_is_flagged_about_as_seldom_as_the_confidence_says():
+    random = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(60), 5)
+    flagged = 0
+    for _ in range(300):
+        each = random.beta(8, 2, size=60)  # the hits of one stretch resemble each other
+        hits = (random.random(300) < np.repeat(each, 5)).astype(float)
+        flagged += bool(promised(hits, clusters))
+    assert 0.02 <= flagged / 300 <= 0.10
+
+
+def test_a_share_that_is_not_kept_is_said():
+    clusters = np.arange(200)
+    low = promised((clusters % 8 < 5).astype(float), clusters)
+    assert low.startswith("The band holds 62.5 % of the truth and should hold 80 % (95% interval")
+    assert low.endswith("the forecasts are surer of themselves than they should be.")
+    high = promised((clusters % 50 > 0).astype(float), clusters)
+    assert high.endswith("the forecasts are less sure than they should be.")
+    few = promised((clusters % 8 < 5).astype(float), clusters // 100)
+    assert few == (
+        "The band holds 62.5 % of the truth and should hold 80 %; from only 2 independent "
+        "stretches of test data, too little to tell whether that is chance."
+    )
+
+
 def test_the_sentence_gives_errors_in_percent_and_scores_in_points():
     random = np.random.default_rng(0)
     theirs = random.normal(10, 1, size=40)
     found = against(theirs / 2, theirs)
-    shares = [100 * found[key] / found["theirs"] for key in ("low", "high")]
-    interval = "95% interval {:+.1f} % to {:+.1f} %".format(*shares)
-    assert f"-50.0 % ({interval})" in found["sentence"]
+    assert "-50.0 % (95% interval -50.0 % to -50.0 %)" in found["sentence"]
     ours = np.full(40, 0.75)
     said = against(ours, ours - 0.25, higher=True)["sentence"]
     assert "score 0.750 against 0.500, +25.0 points (95% interval +25.0 to +25.0)" in said
@@ -166,3 +244,17 @@ def test_predictions_hold_a_row_for_each_sequence_with_its_truth(judged):
     assert judged.table.height == 60
     assert (judged.table["label"] == judged.table["truth"]).sum() == 50
     assert NETWORK == "LSTM"
+
+
+def test_predictions_are_thinned_by_their_rows_and_nothing_else():
+    whole = pl.DataFrame({"q0.1": [0.0] * 100, "q0.5": [0.0] * 100, "q0.9": [0.0] * 100})
+    assert len(thinned(ROWS, whole)) == ROWS, "three quantiles of a step share a row"
+    many = thinned(50_000, pl.concat([whole] * 48))  # 48 rows an answer
+    assert len(many) * 48 <= ROWS < (len(many) + 1) * 48
+    assert (many[0], many[-1]) == (0, 49_999)
+    assert len(thinned(3, whole[:3])) == 3
+
+
+def test_how_many_answers_the_table_shows_is_known(judged):
+    assert (judged.shown, judged.answers) == (60, 60)
+    assert judged.caveats == []

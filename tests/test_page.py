@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from gatewise.experiment import Experiment
 from gatewise.page import Record, draw
@@ -291,6 +292,47 @@ def test_the_verdict_stands_before_everything_else(pages):
     assert "--tone:var(--better)" in html
     assert "--tone:var(--even)" in pages["classify"]
     assert "not distinguishable from majority" in pages["classify"]
+
+
+def test_what_must_be_known_beside_the_verdict_stands_beside_it(pages):
+    said = f"Training was interrupted: {NASTY}"
+    html = draw(replace(FORECAST, metrics=forecast_metrics() | {"caveats": [said]}))
+    place = html.index("Training was interrupted: &lt;script&gt;")
+    assert html.index("mae lower by 6.5 %") < place < html.index("</header>")
+    assert 'class="caveat"' not in pages["forecast"]
+
+
+def test_a_calibration_error_is_defined_and_never_bold():
+    metrics = classify_metrics()
+    metrics["metrics"]["ece"], metrics["baselines"]["majority"]["ece"] = 0.05, 0.0001
+    html = draw(replace(CLASSIFY, metrics=metrics))
+    accurate, majority = rows(html, "Scores on the test part")
+    assert accurate[3].startswith("0.05")
+    assert majority[3].startswith("0.0001")
+    assert "an answer that always gives the shares of the classes has next to none" in html
+
+
+def test_thinned_predictions_are_said_to_be_thinned():
+    for answers, said in ((694, True), (2017, False)):
+        counts = {"answers": answers, "of": 2017, "rows": 48 * answers}
+        html = draw(replace(FORECAST, metrics=forecast_metrics() | {"predictions": counts}))
+        sentence = "predictions.csv holds 694 of the 2,017 answers, evenly spread."
+        assert (sentence in html) is said
+
+
+def test_a_wide_table_names_every_number_for_narrow_screens():
+    metrics = forecast_metrics()
+    metrics["metrics"] |= {"rmse": 2.0, NASTY: 1.0}
+    html = draw(replace(FORECAST, metrics=metrics))
+    body = html.split('aria-label="Scores on the test part"')[1].split("</table>")[0]
+    names = ["mae ↓", "mase ↓", "coverage", "rmse ↓", NASTY]
+    assert re.findall('data-name="([^"]*)"', body)[:5] == [*names[:4], escape(NASTY)]
+    assert "attr(data-name)" in html
+    sizes = html.split('aria-label="Coverage of the bands"')[1].split("</table>")[0]
+    assert "data-name" not in sizes, "a narrow table stays a table"
+    language = draw(RUNS["language"])
+    for table in ("Scores on the test part", "By rarity"):  # few columns, and long names
+        assert "data-name" in language.split(f'aria-label="{table}"')[1].split("</table>")[0]
 
 
 def test_a_worse_verdict_has_its_own_colour():

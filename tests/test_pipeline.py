@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -278,15 +279,60 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(
         artefact.check_room(Path("/proc/run"), 10**17)
 
 
-def test_the_page_can_be_written_again(forecast_run, tmp_path):
+def test_a_page_that_an_older_version_drew_is_replaced_without_asking(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
+    page = copy / "report.html"
+    saved = page.read_bytes()
+    page.write_text("as another version drew it")
+    artefact.seal(copy)
+    assert gatewise.report(copy).read_bytes() == saved
+    artefact.verify(copy, ["report.html"])
+
+
+def test_a_page_is_not_drawn_from_what_was_edited(forecast_run, tmp_path):
+    copy = shutil.copytree(forecast_run, tmp_path / "run")
+    (copy / "history.csv").write_text("epoch,loss\n1,0.0\n")
+    with pytest.raises(gatewise.ArtefactError, match=r"history\.csv is not the file that was"):
+        gatewise.report(copy)
+    (copy / "history.csv").unlink()
+    with pytest.raises(gatewise.ArtefactError, match=r"history\.csv is missing"):
+        gatewise.report(copy, overwrite=True)
+
+
+def test_the_page_written_again_vouches_for_no_other_file(forecast_run, tmp_path):
+    copy = shutil.copytree(forecast_run, tmp_path / "run")
+    (copy / "predictions.csv").write_text("edited")
     (copy / "report.html").unlink()
-    with pytest.raises(gatewise.ArtefactError, match=r"report\.html is missing"):
-        gatewise.load(copy)
-    shutil.copy(forecast_run / "report.html", copy)
-    page = gatewise.report(copy)
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html")
-    gatewise.load(copy)
+    gatewise.report(copy)
+    with pytest.raises(gatewise.ArtefactError, match=r"predictions\.csv is not the file"):
+        artefact.verify(copy, ["predictions.csv"])
+
+
+def test_what_limits_the_verdict_is_said_beside_it(series_file, forecast_settings, tmp_path):
+    table = pl.read_csv(series_file).with_columns(
+        load=pl.when(pl.int_range(pl.len()).is_in([20, 135, 136])).then(None).otherwise("load")
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings = forecast_settings | {"data": {"missing": "linear"}}
+    try:
+        run = gatewise.train(
+            table,
+            settings=settings,
+            output=tmp_path / "run",
+            watch=lambda now, over: over and now.epoch == 1 and signal.raise_signal(signal.SIGINT),
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    interrupted, *others = run.metrics["caveats"]
+    assert interrupted.startswith("Training was interrupted: stopped by Ctrl-C in epoch 1")
+    assert "2 cells of the target were empty and filled in" in others[-1]
+    header = (tmp_path / "run" / "report.html").read_text().split("</header>")[0]
+    for sentence in run.metrics["caveats"]:
+        assert sentence in header
+    truth = pl.read_csv(tmp_path / "run" / "predictions.csv")["truth"]
+    assert truth.null_count() > 0
+    assert run.metrics["predictions"] == {"rows": 108, "answers": 27, "of": 27}
+    assert pipeline.interruption("no better validation loss for 5 epochs", 3) == []
 
 
 def sequential(shapes, settings):

@@ -1,8 +1,9 @@
 """save(), load(): one folder, nothing pickled.
 
 A run is written under a temporary name beside its place and moved there when it is whole, so a
-folder with a run's name is always a whole run. Loading checks every byte against the manifest and
-runs nothing.
+folder with a run's name is always a whole run. Loading checks every byte that it reads against the
+manifest and runs nothing. The page, the predictions and the like are for people, who may edit or
+delete them.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import platform
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,14 @@ import polars as pl
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.experiment import Experiment, from_mapping, to_toml
+from gatewise.output import lies_in, writing_file
 
 FORMAT = 1
 MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml"
 BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
 REPORT, ENVIRONMENT = "report.html", "environment.json"
+LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS, in newer folders
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,30 @@ def check_room(folder: Path, size: int) -> None:
         )
 
 
+def check_replaceable(folder: Path, reads: Iterable[Path]) -> None:
+    """Refuse to replace a run folder when something else would be lost with it.
+
+    Raises:
+        ConfigError: it is a link, or holds what `reads` names or files that are not the run's.
+    """
+    if not (folder / MANIFEST).is_file():
+        return
+    if folder.is_symlink():
+        raise ConfigError(f"{folder} is a link. Give the folder itself: -o {folder.resolve()}.")
+    for read in reads:
+        if read.exists() and lies_in(read, folder):
+            raise ConfigError(
+                f"{folder} holds {read}, which is read, so it is not replaced. Choose another -o."
+            )
+    listed = {*_manifest(folder)["files"], MANIFEST}
+    names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if strange := sorted(set(names) - listed):
+        raise ConfigError(
+            f"{folder} holds {', '.join(strange)}, which does not belong to the run and would be "
+            "lost. Move it away, or choose another -o."
+        )
+
+
 @contextmanager
 def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder to write a run into: whole, it is moved to its place, else removed."""
@@ -160,7 +187,8 @@ def load(folder: str | Path) -> Artefact:
         ArtefactError: no run folder, a missing or changed file, or a newer format.
     """
     folder = Path(folder)
-    verify(folder)
+    listed = SPLITS in _manifest(folder)["files"]  # older versions did not write them
+    verify(folder, (*LOADED, SPLITS) if listed else LOADED)
     experiment = from_mapping(tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8")))
     try:
         network = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
@@ -177,46 +205,65 @@ def load(folder: str | Path) -> Artefact:
         network=network,
         baselines=read_json(folder / BASELINES),
         metrics=read_json(folder / METRICS),
-        splits=read_json(folder / SPLITS) if (folder / SPLITS).is_file() else {},
+        splits=read_json(folder / SPLITS) if listed else {},
     )
 
 
-def verify(folder: Path) -> None:
-    """Every file is there, and is what the manifest says.
+def verify(folder: Path, names: Sequence[str] = LOADED) -> None:
+    """These files of a run folder are there, and are what the manifest says.
 
     Raises:
-        ArtefactError: it is not.
+        ArtefactError: they are not.
     """
-    if not (folder / MANIFEST).is_file():
-        raise ArtefactError(f"{folder} is not a run folder: it has no {MANIFEST}.")
-    try:
-        manifest = read_json(folder / MANIFEST)
-        number, files = int(manifest["format"]), dict(manifest["files"])
-    except (ValueError, KeyError, TypeError):
-        raise ArtefactError(
-            f"{folder / MANIFEST} is damaged. Restore the folder from a copy."
-        ) from None
-    if number > FORMAT:
-        raise ArtefactError(
-            f"{folder} has format {number}, and this version of gatewise reads up to {FORMAT}. "
-            f"Install gatewise {manifest.get('gatewise', 'of a newer version')} or newer."
-        )
-    for name in (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS):
+    files = _manifest(folder)["files"]
+    for name in names:
         if name not in files:
             raise ArtefactError(
                 f"{folder / MANIFEST} does not list {name}. Restore the folder from a copy."
             )
-    for name, digest in files.items():
         path = folder / name
         if not path.is_file():
             raise ArtefactError(
                 f"{folder} is incomplete: {name} is missing. Restore it from a copy."
             )
-        if _digest(path) != digest:
+        if not as_saved(path):
             raise ArtefactError(
                 f"{path} is not the file that was saved (its SHA-256 differs). Restore it "
                 "from a copy."
             )
+
+
+def as_saved(path: Path) -> bool:
+    """Whether a file of a run folder is, byte for byte, the one that the manifest lists."""
+    return bool(_digest(path) == _manifest(path.parent)["files"].get(path.name))
+
+
+def seal_again(path: Path) -> None:
+    """List one file of a run folder as it is now; what is known of the others stays."""
+    manifest = _manifest(path.parent)
+    manifest["files"][path.name] = _digest(path)
+    with writing_file(path.parent / MANIFEST, overwrite=True) as draft:
+        write_json(draft, manifest)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder of a format that this version reads."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtefactError(f"{folder} is not a run folder: it has no {MANIFEST}.")
+    try:
+        manifest = read_json(path)
+        number, files = int(manifest["format"]), dict(manifest["files"])
+        if any(Path(name).name != name for name in files):
+            raise ValueError("A run folder holds no folders.")
+    except (ValueError, KeyError, TypeError):
+        raise ArtefactError(f"{path} is damaged. Restore the folder from a copy.") from None
+    if number > FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {number}, and this version of gatewise reads up to {FORMAT}. "
+            f"Install gatewise {manifest.get('gatewise', 'of a newer version')} or newer."
+        )
+    return dict(manifest)
 
 
 def _digest(path: Path) -> str:

@@ -75,6 +75,8 @@ def train(
 ) -> None:
     """Train a network on DATA, judge it beside baselines, save it and write the report."""
     from gatewise import pipeline
+    from gatewise.artefact import check_replaceable
+    from gatewise.output import inputs
 
     flags: dict[str, dict[str, Any]] = {
         "task": {"name": task} if task else {},
@@ -97,6 +99,8 @@ def train(
         return
     folder = output or pipeline.free_folder(experiment)
     signal.signal(signal.SIGTERM, _terminated)
+    if overwrite:
+        check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
     console = _console(as_json)
     try:
         with _Screen(console) as screen:
@@ -108,9 +112,8 @@ def train(
         raise typer.Exit(1) from None
     _show(finished.metrics, as_json=as_json)
     if not as_json:
-        stopped = finished.metrics["stopped"]
-        if stopped:
-            best = finished.metrics["best_epoch"]
+        stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
+        if stopped and not pipeline.interruption(stopped, best):  # said beside the verdict
             console.print(
                 f"Training ended early: {stopped}. The weights are those of epoch {best}.",
                 soft_wrap=True,
@@ -146,24 +149,30 @@ def predict(
             "--output", "-o", help="A .csv, .parquet, .jsonl or .txt file; else standard output."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+    ] = False,
 ) -> None:
     """Answer DATA with a trained model: rows in the same order, ids kept; texts a line each."""
     from gatewise import prediction
     from gatewise.artefact import as_csv, load
+    from gatewise.output import check_free_file, places, writing_file
     from gatewise.tasks import TASKS
 
     endings = (".csv", ".parquet", ".jsonl", ".txt")
     if output and output.suffix not in endings:
         raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
+    if output:
+        check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
     made = load(run)
-    found = prediction.predict(made, data)
     column = TASKS[made.preparation.task].lines
+    if output and output.suffix == ".txt" and not column:
+        raise ConfigError(f"{made.preparation.task} answers with a table. Name a .csv file.")
+    found = prediction.predict(made, data)
     lines = "".join(" ".join(text.split()) + "\n" for text in found[column]) if column else ""
     if output is None:
         typer.echo(lines or as_csv(found), nl=False)
         return
-    if output.suffix == ".txt" and not column:
-        raise ConfigError(f"{made.preparation.task} answers with a table. Name a .csv file.")
     writers: dict[str, Callable[[Path], Any]] = {
         ".txt": lambda path: path.write_text(lines, encoding="utf-8"),
         ".csv": lambda path: path.write_text(as_csv(found), encoding="utf-8"),
@@ -171,8 +180,8 @@ def predict(
         ".jsonl": found.write_ndjson,
     }
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        writers[output.suffix](output)
+        with writing_file(output, overwrite=overwrite) as draft:
+            writers[output.suffix](draft)
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}.") from None
     typer.echo(f"{len(found)} rows in {output}", err=True)
@@ -208,11 +217,16 @@ def generate(
 
 
 @app.command()
-def report(run: RunArgument) -> None:
-    """Write the page of a run again."""
+def report(
+    run: RunArgument,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a page that was edited.")
+    ] = False,
+) -> None:
+    """Write the page of a run again; one that was edited is kept."""
     from gatewise import pipeline
 
-    typer.echo(f"Report: {pipeline.report(run)}")
+    typer.echo(f"Report: {pipeline.report(run, overwrite=overwrite)}")
 
 
 @app.command()
@@ -382,6 +396,8 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
         return
     if not metrics["verdict"]:
         typer.echo(metrics.get("unjudged") or "There was no test part, so there is no verdict.")
+        for sentence in metrics["caveats"]:
+            typer.echo(sentence)
         return
     from rich.table import Table
 
@@ -399,6 +415,8 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(table)
     console.print()
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
+    for sentence in metrics["caveats"]:
+        console.print(sentence, soft_wrap=True)
 
 
 def _cell(value: float | None) -> str:

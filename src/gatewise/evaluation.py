@@ -19,10 +19,11 @@ from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import EvaluationSettings, Experiment
 from gatewise.interrupts import checkpoint
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, answer_name
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Promise, Task, answer_name
 
 FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
 ROWS = 100_000  # of predictions.csv at most; a long test part would else be gigabytes
+SOME = 100  # answers, whose rows are counted to know how many rows all would have
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class Evaluation:
     baselines: dict[str, dict[str, float]]
     verdict: dict[str, Any]
     comparisons: list[dict[str, Any]]  # against every baseline, by every measure of the task
+    caveats: list[str]  # sentences that belong beside the verdict
     details: dict[str, Any]
     table: pl.DataFrame
+    shown: int  # answers in the table
+    answers: int  # answers in all
 
 
 def evaluate(
@@ -69,6 +73,10 @@ def evaluate(
         for measure in measures
         for one in baselines
     ]
+    details = task.details(answers, some, preparation, experiment)
+    shown = thinned(
+        len(some), task.table(answer, some, preparation, np.arange(min(SOME, len(some))))
+    )
     return Evaluation(
         answer=name,
         metrics=scores[name],
@@ -76,8 +84,16 @@ def evaluate(
         baselines={one.name: scores[one.name] for one in baselines},
         verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
         comparisons=comparisons,
-        details=task.details(answers, some, preparation, experiment),
-        table=task.table(answer, some, preparation, _thinned(len(some), np.size(answer[0]))),
+        caveats=_caveats(
+            details,
+            [] if task.promises is None else task.promises(some, preparation),
+            answer,
+            experiment.evaluation,
+        ),
+        details=details,
+        table=task.table(answer, some, preparation, shown),
+        shown=len(shown),
+        answers=len(some),
     )
 
 
@@ -90,9 +106,9 @@ def answer_alone(
     return task.answer(outputs, some, replace(preparation, blend="none"), {})
 
 
-def _thinned(count: int, size: int) -> Array:
-    """Evenly spread positions, so many that their rows stay readable."""
-    most = max(1, ROWS // max(1, size))
+def thinned(count: int, first: pl.DataFrame) -> Array:
+    """Evenly spread positions, so many that their rows stay readable, by the rows of the first."""
+    most = max(1, ROWS * min(SOME, count) // max(1, first.height))
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
@@ -142,34 +158,53 @@ def compare(
     checkpoint()
     left, right = (_by_cluster(measure, given) for given in (ours, theirs))
     clusters = len(left)
-    difference = float(measure.value(left.sum(axis=0)) - measure.value(right.sum(axis=0)))
-    random = np.random.default_rng(0)  # the same data, the same interval
-    drawn = []
-    rounds = max(1, 4_000_000 // clusters)  # bounds the memory of the counts
-    for begin in range(0, settings.resamples, rounds):
-        size = min(rounds, settings.resamples - begin)
-        counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
-        drawn.append(measure.value(counts @ left) - measure.value(counts @ right))
-    tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail]).tolist()
-    better: bool | None = None
-    if clusters >= FEWEST and (low > 0 or high < 0):
-        better = (difference > 0) == measure.higher_is_better
-    found = {
+    one, other = float(measure.value(left.sum(axis=0))), float(measure.value(right.sum(axis=0)))
+    found: dict[str, Any] = {
         "metric": measure.name,
         "answer": answer,
         "against": name,
-        "ours": float(measure.value(left.sum(axis=0))),
-        "theirs": float(measure.value(right.sum(axis=0))),
-        "difference": difference,
-        "low": low,
-        "high": high,
+        "ours": one,
+        "theirs": other,
+        "difference": one - other,
+        "low": math.nan,
+        "high": math.nan,
         "confidence": settings.confidence,
-        "better": better,
+        "better": None,
         "clusters": clusters,
+        "relative": one / other - 1 if other > 0 else math.nan,
+        "relative_low": math.nan,
+        "relative_high": math.nan,
     }
-    found["relative"] = difference / found["theirs"] if found["theirs"] else math.nan
+    if clusters >= FEWEST:
+        mine, yours = _resampled(measure, [left, right], settings.resamples)
+        found["low"], found["high"] = _interval(mine - yours, settings)
+        if other > 0 and (yours > 0).all():
+            # The ratio of each round: a lower-is-better metric then cannot fall by over 100 %.
+            shares = mine / yours - 1
+            found["relative_low"], found["relative_high"] = _interval(shares, settings)
+        if found["low"] > 0 or found["high"] < 0:
+            found["better"] = (one > other) == measure.higher_is_better
     return found | {"sentence": _sentence(found, measure)}
+
+
+def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Array]:
+    """The measure of each answer on the same clusters, drawn with replacement, [resamples]."""
+    clusters = len(sums[0])
+    random = np.random.default_rng(0)  # the same data, the same interval
+    drawn = []
+    rounds = max(1, 4_000_000 // clusters)  # bounds the memory of the counts
+    for begin in range(0, resamples, rounds):
+        size = min(rounds, resamples - begin)
+        counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
+        drawn.append([measure.value(counts @ one) for one in sums])
+    return [np.concatenate(one) for one in zip(*drawn, strict=True)]
+
+
+def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float]:
+    """The percentile interval of resampled values."""
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail]).tolist()
+    return low, high
 
 
 def _by_cluster(measure: Measure, answer: Array) -> Array:
@@ -181,27 +216,11 @@ def _by_cluster(measure: Measure, answer: Array) -> Array:
 
 
 def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
-    interval = f"{found['confidence']:.0%} interval"
-    if measure.higher_is_better:
-        points = (100 / measure.full * found[key] for key in ("difference", "low", "high"))
-        size = "{:+.1f} points ({} {:+.1f} to {:+.1f})".format(*_insert(points, interval))
-        digits = 3 if measure.full == 1 else 1
-        sides = f"{found['ours']:.{digits}f} against {found['theirs']:.{digits}f}"
-        amount = f"{found['metric']} {sides}, {size}"
-    elif not found["theirs"]:  # nothing to take a share of
-        sizes = [found[key] for key in ("difference", "low", "high")]
-        size = "{:+.4g} ({} {:+.4g} to {:+.4g})".format(*_insert(sizes, interval))
-        amount = f"{found['metric']} {found['ours']:.4g} against 0, {size}"
-    else:
-        shares = [100 * found[key] / found["theirs"] for key in ("difference", "low", "high")]
-        size = "{:+.1f} % ({} {:+.1f} % to {:+.1f} %)".format(*_insert(shares, interval))
-        amount = f"{found['metric']} {found['ours']:.4g} against {found['theirs']:.4g}, {size}"
-    ours, against = f"The {found['answer']}", found["against"]
+    ours, against, amount = f"The {found['answer']}", found["against"], _amount(found, measure)
     if found["clusters"] < FEWEST:
         return (
             f"Too little to tell the {found['answer']} from {against}: {amount}, from only "
-            f"{found['clusters']} "
-            "independent stretches of test data."
+            f"{_stretches(found['clusters'])}."
         )
     if found["better"] is None:
         return f"{ours} is not distinguishable from {against}: {amount}."
@@ -209,6 +228,60 @@ def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
     return f"{ours} is {word} than {against}: {amount}."
 
 
-def _insert(numbers: Any, interval: str) -> list[Any]:
-    first, low, high = numbers
-    return [first, interval, low, high]
+def _amount(found: Mapping[str, Any], measure: Measure) -> str:
+    """Both scores and their difference: in points, in percent or in the metric's own units."""
+    keys, scale, unit, digits = ("difference", "low", "high"), 1.0, "", "+.4g"
+    sides = f"{found['ours']:.4g} against {found['theirs']:.4g}"
+    if measure.higher_is_better:
+        places = 3 if measure.full == 1 else 1
+        sides = f"{found['ours']:.{places}f} against {found['theirs']:.{places}f}"
+        scale, digits = 100 / measure.full, "+.1f"
+    elif math.isfinite(found["relative"]) and (
+        found["clusters"] < FEWEST or math.isfinite(found["relative_low"])
+    ):
+        keys, scale, unit = ("relative", "relative_low", "relative_high"), 100.0, " %"
+        digits = "+.1f"
+    size, low, high = (f"{scale * found[key]:{digits}}{unit}" for key in keys)
+    if measure.higher_is_better:
+        size += " points"
+    if found["clusters"] >= FEWEST:
+        size += f" ({found['confidence']:.0%} interval {low} to {high})"
+    return f"{found['metric']} {sides}, {size}"
+
+
+def _stretches(count: int) -> str:
+    return f"{count} independent {'stretch' if count == 1 else 'stretches'} of test data"
+
+
+def _caveats(
+    details: Mapping[str, Any],
+    promises: list[Promise],
+    answer: Array,
+    settings: EvaluationSettings,
+) -> list[str]:
+    """What must be known beside the verdict: broken promises, and truth that was left out."""
+    said = [told_of_promise(one, answer, settings) for one in promises]
+    if count := details.get("filled"):
+        cells = "1 cell of the target was" if count == 1 else f"{count:,} cells of the target were"
+        said.append(f"{cells} empty and filled in (data.missing), and not scored as truth.")
+    return [one for one in said if one]
+
+
+def told_of_promise(promise: Promise, answer: Array, settings: EvaluationSettings) -> str:
+    """A sentence where the share that came true is not the one that was stated, else ""."""
+    sums = _by_cluster(promise.measure, answer)
+    measured = float(promise.measure.value(sums.sum(axis=0)))
+    holds = (
+        f"The {promise.name} holds {100 * measured:.1f} % of the truth and should hold "
+        f"{100 * promise.share:.3g} %"
+    )
+    if len(sums) < FEWEST:
+        few = _stretches(len(sums))
+        return f"{holds}; from only {few}, too little to tell whether that is chance."
+    drawn = _resampled(promise.measure, [sums], settings.resamples)[0]
+    low, high = _interval(drawn, settings)
+    if low <= promise.share <= high:
+        return ""
+    interval = f"{settings.confidence:.0%} interval {100 * low:.1f} % to {100 * high:.1f} %"
+    sure = "surer of themselves than they" if measured < promise.share else "less sure than they"
+    return f"{holds} ({interval}): the forecasts are {sure} should be."

@@ -67,6 +67,14 @@ class Table:
     folded: str = ""  # shown only when this line is opened
     heat: bool = False
 
+    @property
+    def wide(self) -> bool:
+        """Whether a phone is too narrow for it, so that it becomes a list there."""
+        columns = zip(self.columns, *self.rows, strict=True)
+        longest = [max(len(getattr(one, "text", one)) for one in column) for column in columns]
+        longest[: self.texts] = [int(np.clip(one, *WORDS_TAKE)) for one in longest[: self.texts]]
+        return not self.heat and sum(length + 2 for length in longest) > WIDEST
+
 
 @dataclass(frozen=True)
 class Key:
@@ -118,6 +126,7 @@ def draw(run: Record) -> str:
         title=_title(run),
         kicker=run.metrics.get("run") or "",
         verdict=verdict,
+        caveats=run.metrics.get("caveats") or [],
         asked=_asked(run),
         parts=_parts(run.metrics.get("parts") or {}),
         notes=run.metrics.get("notes") or [],
@@ -125,6 +134,7 @@ def draw(run: Record) -> str:
         first=_first(run.metrics),
         meanings=_meanings(run.metrics),
         units=run.metrics.get("units_note") or "",
+        thinned=_thinned(run.metrics.get("predictions") or {}),
         sections=sections,
         changed=_changed(run.settings),
         settings=to_toml(run.settings),
@@ -155,7 +165,11 @@ METRICS = {
     "smape": (-1, "error as a share of the mean of truth and forecast, on average"),
     "wql": (-1, "weighted quantile loss: how well all the quantiles fit together"),
     "log_loss": (-1, "surprise at the true label; certain mistakes cost most"),
-    "ece": (-1, "expected calibration error: how far confidence is from accuracy"),
+    "ece": (
+        0,
+        "expected calibration error: how far confidence is from accuracy, best 0; none is bold, "
+        "because an answer that always gives the shares of the classes has next to none of it",
+    ),
     "accuracy": (1, "share of the answers that are right"),
     "accuracy_new": (1, "accuracy on words that training never held in this spelling"),
     "span_f1": (1, "f1 of spans: both ends and the type must be right, as seqeval counts"),
@@ -170,9 +184,12 @@ METRICS = {
     "wer": (-1, "words that are wrong, missing or too many, by the words that were said"),
     "cer": (-1, "characters that are wrong, missing or too many, by those of the truth"),
     "exact": (1, "share of the recordings without any mistake"),
-    "coverage": (0, "share of the truth inside the outer band of quantiles"),
+    "coverage": (
+        0,
+        "share of the truth inside the outer band of quantiles; closest to nominal is best",
+    ),
 }
-WORDS = {-1: "lower is better", 1: "higher is better", 0: "closest to nominal is best"}
+WORDS = {-1: "; lower is better", 1: "; higher is better", 0: ""}
 
 
 def _meaning(metric: str) -> tuple[int, str]:
@@ -275,7 +292,15 @@ def _meanings(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each metric of the table with its direction and definition, where they are known."""
     names = _union([metrics.get("metrics") or {}, *(metrics.get("baselines") or {}).values()])
     known = [(name, *_meaning(name)) for name in names]
-    return [(name, f"{text}; {WORDS[direction]}") for name, direction, text in known if text]
+    return [(name, text + WORDS[direction]) for name, direction, text in known if text]
+
+
+def _thinned(predictions: Mapping[str, int]) -> str:
+    """A sentence when predictions.csv holds only some of the answers."""
+    answers, of = predictions.get("answers", 0), predictions.get("of", 0)
+    if answers >= of:
+        return ""
+    return f"predictions.csv holds {answers:,} of the {of:,} answers, evenly spread."
 
 
 def _asked(run: Record) -> list[tuple[str, str]]:
@@ -1122,6 +1147,8 @@ def _command(run: Record) -> str:
 
 MOST_CLASSES = 30  # in a confusion matrix
 MOST_ROWS = 100  # in a table of series
+WIDEST = 50  # characters of a table's row on a phone, with two for the space between columns
+WORDS_TAKE = (13, 18)  # characters of a column of words there: it is no narrower, and wraps
 MOST_LINES = 6  # in one small chart; beyond that, an image
 MOST_POINTS = 400  # in one line
 

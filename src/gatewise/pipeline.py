@@ -34,6 +34,7 @@ from gatewise.experiment import (
 )
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import LEARNERS, Builder, build
+from gatewise.output import inputs, writing_file
 from gatewise.page import Record, draw
 from gatewise.phases import Phase
 from gatewise.tasks import TASKS
@@ -407,6 +408,10 @@ def _metrics(
         "baselines": judged.baselines if judged else {},
         "verdict": judged.verdict if judged else None,
         "comparisons": judged.comparisons if judged else [],
+        "caveats": [
+            *interruption(history.stopped, history.best_epoch),
+            *(judged.caveats if judged else []),
+        ],
         "seconds": seconds | {"total": sum(seconds.values())},
         "engine": engine.used_by(ready.network),
         "epochs": len(history.columns.get("epoch", [])),
@@ -416,7 +421,10 @@ def _metrics(
         "notes": ready.notes,
         "details": judged.details if judged else {},
     }
-    if judged is None:
+    if judged is not None:
+        rows = {"rows": judged.table.height, "answers": judged.shown, "of": judged.answers}
+        found["predictions"] = rows
+    else:
         found["unjudged"] = (
             "There was no test part, so there is no verdict."
             if ready.test is None
@@ -434,6 +442,13 @@ def _metrics(
             "errors of scaled values" if scaled else "errors in the target's own units"
         )
     return found
+
+
+def interruption(stopped: str, best_epoch: int) -> list[str]:
+    """A sentence that belongs beside the verdict, when training was ended from outside."""
+    if not stopped.startswith("stopped by"):
+        return []
+    return [f"Training was interrupted: {stopped}. The weights are those of epoch {best_epoch}."]
 
 
 def _data_name(path: str) -> str:
@@ -593,17 +608,34 @@ def free_folder(experiment: Experiment) -> Path:
     return next(folder for folder in names if not folder.exists())
 
 
-def report(run: str | Path) -> Path:
+def report(run: str | Path, *, overwrite: bool = False) -> Path:
     """Write the page of a run folder again, and return where it is.
 
+    A page that is not the one saved with the run was edited: it is replaced with `overwrite` only.
+
     Raises:
-        ArtefactError: the folder is damaged or incomplete.
+        ArtefactError: what the page is made of is damaged or missing.
+        ConfigError: the page was edited, or cannot be written.
     """
     folder = Path(run)
-    artefacts.verify(folder)
+    files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
+    artefacts.verify(folder, files)
     page = folder / artefacts.REPORT
-    page.write_text(draw(read_record(folder)), encoding="utf-8")
-    artefacts.seal(folder)
+    drawn = draw(read_record(folder))
+    kept = page.read_bytes() if page.is_file() else None
+    if kept == drawn.encode():
+        return page
+    if kept is not None and not (overwrite or artefacts.as_saved(page)):
+        raise ConfigError(
+            f"{page} is not the page that was saved with the run: it was edited, so it is kept. "
+            "Give --overwrite (overwrite=True) to write it anew, or move it away first."
+        )
+    try:
+        with writing_file(page, overwrite=True) as draft:
+            draft.write_text(drawn, encoding="utf-8")
+        artefacts.seal_again(page)
+    except OSError as error:
+        raise ConfigError(f"{page} cannot be written: {error.strerror or error}.") from None
     return page
 
 
@@ -637,4 +669,7 @@ def train(
         layers.append({"data": target_setting(names, layers, data)})
     experiment, source = experiment_for(data, layers)
     folder = None if output is None else Path(output)
+    if folder is not None and overwrite:
+        own = [Path(settings)] if isinstance(settings, str | Path) else []
+        artefacts.check_replaceable(folder, [*inputs(experiment), *own])
     return run(experiment, source, folder=folder, network=network, watch=watch, overwrite=overwrite)

@@ -237,6 +237,7 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
         "baselines": judged.baselines,
         "verdict": judged.verdict,
         "comparisons": judged.comparisons,
+        "caveats": judged.caveats,
         "seconds": {"evaluate": time.perf_counter() - began},
         "engine": made.metrics["engine"],
         "notes": [sentence(note) for note in notes],

@@ -484,6 +484,7 @@ def test_missing_policies_stay_within_a_sequence(tmp_path):
     linear, _, notes = forecast(path, missing="linear")
     assert column(linear, "y") == [1, 2, 3, 5, 6, 7, 8]
     assert "3 empty cells filled (linear)" in notes
+    assert linear.filled.ravel().tolist() == [False, True, False, False, True, True, False]
     assert column(forecast(path, missing="zero")[0], "y") == [1, 0, 3, 5, 0, 0, 8]
     leading = csv(tmp_path, "id,y", "a,1", "a,2", "b,", "b,3")
     for policy in ("previous", "linear"):
@@ -605,6 +606,7 @@ def test_gaps_between_seconds_follow_their_policy(tmp_path):
     whole = np.tile(np.arange(7) * 0.02, 2)
     np.testing.assert_allclose(filled.times, whole, atol=1e-12)
     np.testing.assert_allclose(column(filled, "y"), whole, atol=1e-12)
+    assert np.flatnonzero(filled.filled).tolist() == [3, 4, 10, 11]
     assert filled.lengths.tolist() == [7, 7]
     path = csv(tmp_path, "time,y", "0.00,1", "0.02,2", "0.04,3", "0.0401,4", "0.0601,5")
     with pytest.raises(DataError, match=r"irregular.*0.02 apart, but not 0.04 and 0.0401"):

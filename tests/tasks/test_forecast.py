@@ -298,3 +298,86 @@ def test_no_quantiles_means_the_usual_ones_and_a_missing_median_is_told():
     assert found.task.quantiles == (0.1, 0.5, 0.9)
     _, notes = forecast.settle(experiment(task={"quantiles": [0.2, 0.9]}), series())
     assert any("judge the 0.2 one" in note for note in notes)
+
+
+@pytest.fixture
+def with_gaps():
+    """Windows of two series with filled cells, and an answer; what stands there is absurd."""
+    values, holes = [waves(60), 100 * waves(50, seed=1)], np.random.default_rng(0)
+    whole = series(values)
+    filled = holes.random(whole.values.shape) < 0.2
+    filled[70:85] = True  # whole windows, and whole stretches
+    chosen = experiment(task={"season": 7})
+    preparation, _ = prepared(whole, chosen)
+    absurd = replace(whole, values=np.where(filled, 1e9, whole.values), filled=filled)
+    some = forecast.examples(absurd, preparation, chosen, "test")
+    noise = np.random.default_rng(1).normal(size=(len(some), 4, 1, 3))
+    answer = forecast._unscaled(np.sort(noise, axis=-1), some.of, preparation)
+    return some, preparation, chosen, answer, forecast.examples(whole, preparation, chosen, "test")
+
+
+def test_filled_cells_are_not_scored_as_truth(with_gaps):
+    some, preparation, chosen, answer, whole = with_gaps
+    steps = some.of.steps(np.arange(len(some)), 0, 4)
+    measured = ~some.of.sequences.filled[steps]  # [windows, horizon, 1]
+    truth = forecast.truth(whole, preparation)
+    scores = forecast.score(answer, some, preparation, chosen)
+    errors = np.abs(truth - answer[..., 1])[measured]
+    assert scores["mae"] == pytest.approx(errors.mean())
+    assert scores["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
+    inside = (answer[..., 0] <= truth) & (truth <= answer[..., 2])
+    assert scores["coverage"] == pytest.approx(inside[measured].mean())
+    assert max(scores.values()) < 1e6, "nothing was measured from the absurd values"
+
+
+def test_the_verdict_and_the_page_leave_filled_cells_out_as_well(with_gaps):
+    some, preparation, chosen, answer, _ = with_gaps
+    scaled = from_mapping({"evaluation": {"scaled": True}}, chosen)
+    scores = forecast.score(answer, some, preparation, scaled)
+    for measure in forecast.measures(some, preparation, scaled)[:2]:
+        statistics = measure.statistics(answer)
+        assert len(statistics) == len(measure.clusters)
+        assert (statistics[:, 1] > 0).all(), "no stretch of the test part is empty"
+        value = measure.value(statistics.sum(axis=0))
+        assert value == pytest.approx(scores[measure.name])
+    (promise,) = forecast.promises(some, preparation)
+    held = promise.measure.value(promise.measure.statistics(answer).sum(axis=0))
+    assert held == pytest.approx(scores["coverage"])
+    details = forecast.details({"LSTM": answer}, some, preparation, chosen)
+    numbers = [*details["by_horizon"]["LSTM"], details["coverage"][0]["measured"]]
+    numbers += [one["LSTM"] for one in details["by_series"].values()]
+    numbers += [one["error"] for one in details["examples"]]
+    assert min(numbers) >= 0
+    assert max(numbers) < 1e6
+    scored = [*range(8, 60), *range(68, 110)]  # what windows of 8 steps back can have as truth
+    assert details["filled"] == some.of.sequences.filled[scored].sum()
+    shown = forecast.table(answer, some, preparation, np.arange(len(some)))["truth"]
+    assert shown.null_count() > 0
+    assert shown.max() < 1e6
+
+
+def test_new_data_with_filled_cells_can_be_forecast_from(with_gaps):
+    some, preparation, *_ = with_gaps
+    ahead = forecast.ahead(some.of.sequences, preparation)
+    assert ahead.filled is None
+    assert forecast.truth(
+        forecast.window_examples(forecast.windows(ahead, 8, 4), preparation), preparation
+    ).shape == (2, 4, 1)
+
+
+def test_filled_cells_neither_widen_nor_narrow_the_bands(with_gaps):
+    some, preparation, chosen, *_ = with_gaps
+    outputs = np.zeros((len(some), 4, 1, 3))
+    margins = np.array(forecast.calibrate(preparation, outputs, some).margins)
+    assert np.abs(margins).max() < 10
+    state = forecast.fit_baselines(some, some, preparation)
+    assert np.isfinite(state["offsets"]["repeat last"]).all()
+
+
+def test_a_test_part_that_was_filled_throughout_is_refused(with_gaps):
+    some, preparation, chosen, *_ = with_gaps
+    sequences = some.of.sequences
+    nothing = replace(sequences, filled=np.ones(sequences.values.shape, dtype=bool))
+    with pytest.raises(DataError, match="no target of the part to be scored was measured"):
+        forecast.examples(nothing, preparation, chosen, "test")
+    forecast.examples(nothing, preparation, chosen, "train")

@@ -283,11 +283,14 @@ def _filled(
 ) -> Sequences:
     """The sequences with the empty cells of numbers filled; the array is changed in place."""
     total = 0
+    filled = None
     for column, name in _floats(sequences):
         empty = _empty(sequences, ends, settings, column)
         if not empty.any():
             continue
         total += int(empty.sum())
+        filled = np.zeros(sequences.values.shape, dtype=bool) if filled is None else filled
+        filled[:, column] = empty
         cells = sequences.values[:, column]
         if settings.missing == "zero":
             cells[empty] = 0.0
@@ -307,7 +310,7 @@ def _filled(
             cells[at] = cells[left] + (cells[right] - cells[left]) * share
     if total:
         notes.append(f"{_amount(total, 'empty cell')} filled ({settings.missing})")
-    return sequences
+    return replace(sequences, filled=filled)
 
 
 def _neighbours(empty: Array, sequences: Sequences) -> tuple[Array, Array]:

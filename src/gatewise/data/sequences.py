@@ -38,6 +38,8 @@ class Sequences:
     step: str = ""
     # Column of texts -> its texts. Values then holds positions in that tuple, NaN where empty.
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # [all steps, columns] bool: cells that a policy filled in; None: there are none
+    filled: Array | None = None
     static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
     labels: Array | None = None  # [sequences] str, "" where unknown
     groups: Array | None = None  # [sequences] str
@@ -60,6 +62,13 @@ class Sequences:
     def lengths(self) -> Array:
         """Steps of each sequence, [sequences]."""
         return self.stops - self.starts
+
+    def measured(self, steps: Array, columns: Array | int) -> Array:
+        """These cells as float64, NaN where nothing was measured: never scored as truth."""
+        cells: Array = self.values[steps, columns].astype(np.float64)
+        return (
+            cells if self.filled is None else np.where(self.filled[steps, columns], np.nan, cells)
+        )
 
     def chosen(self, which: Array) -> "Sequences":
         """The sequences at these positions, in this order, over the same values."""

@@ -110,9 +110,10 @@ def residual_quantiles(truth: Array, answer: Array, quantiles: Sequence[float]) 
 
     The empirical quantiles of truth - answer at each step of the horizon, over windows before the
     test part; add the result to `answer[..., None]` of the test part. Windows that the forecast was
-    fitted on give too narrow a spread: take the validation part where there is one.
+    fitted on give too narrow a spread: take the validation part where there is one. NaN in truth
+    is left out.
     """
-    return np.moveaxis(np.quantile(truth - answer, quantiles, axis=0), 0, -1)
+    return np.moveaxis(np.nanquantile(truth - answer, quantiles, axis=0), 0, -1)
 
 
 def _ridge_inputs(past: Array, known: Array | None) -> tuple[Array, Array]:

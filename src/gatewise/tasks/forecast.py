@@ -28,7 +28,7 @@ from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, TaskSettings
 from gatewise.tasks import baselines, metrics
-from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
+from gatewise.tasks.task import Baseline, Measure, Promise, Shapes, Task
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
 ROWS = 20_000  # windows that the ridge baseline is fitted on
@@ -221,7 +221,15 @@ def examples(
         cut = windows(
             sequences, preparation.lookback, preparation.horizon, -(-len(cut) * stride // ORIGINS)
         )
-    return window_examples(cut, preparation)
+    some = window_examples(cut, preparation)
+    if role == "test" and sequences.filled is not None and len(cut):
+        actual = truth(some, preparation)
+        if np.isnan(actual).all():
+            raise DataError(
+                f"{sequences.source}: no target of the part to be scored was measured, all were "
+                "filled in (data.missing). Give rows that hold the truth."
+            )
+    return some
 
 
 def window_examples(cut: Windows, preparation: Preparation) -> Examples:
@@ -309,13 +317,13 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     if len(levels) < 2 or len(some) < FEWEST_TO_CALIBRATE:
         return preparation
     given = np.sort(outputs.astype(np.float64), axis=-1)
-    actual = some.targets(np.arange(len(some)))[..., 0]  # [windows, horizon, targets]
+    actual = _measured(some, np.arange(len(some)), preparation)
     moved = np.zeros((preparation.horizon, len(levels)))
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
         outside = np.maximum(given[..., low] - actual, actual - given[..., high])
         share = levels[high] - levels[low]
-        margin = np.quantile(outside, share, axis=(0, 2))  # [horizon]
+        margin = np.nanquantile(outside, share, axis=(0, 2))  # [horizon]
         moved[:, low], moved[:, high] = -margin, margin
     return replace(preparation, margins=tuple(map(tuple, moved.tolist())))
 
@@ -357,12 +365,43 @@ def point(given: Array, preparation: Preparation) -> Array:
 
 
 def truth(some: Examples, preparation: Preparation) -> Array:
-    """What happened, in the data's own units, [windows, horizon, targets]."""
+    """What happened, in the data's own units, [windows, horizon, targets]; NaN: not measured."""
     of = some.of
     assert isinstance(of, Windows)
     steps = of.steps(np.arange(len(of)), 0, of.horizon)
     targets = preparation.positions(preparation.targets)
-    return of.sequences.values[steps[..., None], targets].astype(np.float64)
+    return of.sequences.measured(steps[..., None], targets)
+
+
+def _measured(some: Examples, which: Array, preparation: Preparation) -> Array:
+    """Scaled truth of some windows, [windows, horizon, targets], NaN where it was filled in.
+
+    A step of the horizon that was measured in no window keeps what was filled in.
+    """
+    of, actual = some.of, np.asarray(some.targets(which)[..., 0])
+    assert isinstance(of, Windows)
+    if of.sequences.filled is None:
+        return actual
+    steps, targets = of.steps(which, 0, of.horizon), preparation.positions(preparation.targets)
+    filled = of.sequences.filled[steps[..., None], targets]
+    return np.where(filled & ~filled.all(axis=0), np.nan, actual)
+
+
+def _filled(of: Windows, preparation: Preparation) -> int:
+    """How many cells of the truth a policy filled in."""
+    if of.sequences.filled is None:
+        return 0
+    steps = np.unique(of.steps(np.arange(len(of)), 0, of.horizon))
+    targets = preparation.positions(preparation.targets)
+    return int(of.sequences.filled[steps[:, None], targets].sum())
+
+
+def _mean(cells: Array, axis: tuple[int, ...] | None = None) -> Array:
+    """The mean over the cells that are known; NaN where none is."""
+    known = ~np.isnan(cells)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, cells, 0.0).sum(axis=axis)
+    return np.where(counts == 0, np.nan, sums / np.maximum(counts, 1))
 
 
 def _history(some: Examples, preparation: Preparation, which: Array) -> Array:
@@ -415,7 +454,7 @@ def fit_baselines(
         "offsets": {},
     }
     levels = preparation.quantiles or (0.5,)
-    actual = held.targets(checks)[..., 0]
+    actual = _measured(held, checks, preparation)
     for name, rule in _rules(state, preparation).items():
         offsets = baselines.residual_quantiles(actual, rule(held, checks), levels)
         if 0.5 in levels:  # the median stays the rule's own
@@ -478,7 +517,9 @@ def _mase_scale(some: Examples, preparation: Preparation) -> Array:
     scales = np.array(
         [
             [
-                metrics.seasonal_scale(sequences.values[first:start, column], preparation.season)
+                metrics.seasonal_scale(
+                    sequences.measured(np.arange(first, start), column), preparation.season
+                )
                 for column in targets
             ]
             for first, start in zip(sequences.first, of.origins, strict=True)
@@ -499,6 +540,9 @@ def score(
         actual = (actual - centre) / spread
         given = (given - centre[..., None]) / spread[..., None]
         scale = scale / spread
+    known = ~np.isnan(actual)
+    scale = np.broadcast_to(scale, actual.shape)[known]
+    actual, given = actual[known], given[known]  # [cells], [cells, quantiles]
     middle = point(given, preparation)
     found = {
         "mae": metrics.mae(actual, middle),
@@ -529,27 +573,63 @@ def measures(some: Examples, preparation: Preparation, experiment: Experiment) -
     prefix = "scaled " if scaled and not experiment.evaluation.scaled else ""
 
     def absolute(given: Array) -> Array:
-        errors: Array = np.abs((actual - point(given, preparation)) / size)
-        return np.asarray(errors.mean(axis=(1, 2)))
+        return np.asarray(np.abs((actual - point(given, preparation)) / size))
 
     def squared(given: Array) -> Array:
-        errors: Array = np.square((actual - point(given, preparation)) / size)
-        return np.asarray(errors.mean(axis=(1, 2)))
+        return np.asarray(np.square((actual - point(given, preparation)) / size))
 
     def quantile(given: Array) -> Array:
         losses = metrics.pinball(actual / size, given / size[..., None], preparation.quantiles)
-        return np.asarray(2 * losses.mean(axis=(1, 2, 3)))
+        return np.asarray(2 * losses.mean(axis=-1))
 
-    sequence, origins = of.places(np.arange(len(of)))
+    cells = {"mae": absolute, "mse": squared}
+    if preparation.quantiles:
+        cells["quantile loss"] = quantile
+    return [_measure(f"{prefix}{name}", each, some, actual) for name, each in cells.items()]
+
+
+def _measure(name: str, each: Callable[[Array], Array], some: Examples, actual: Array) -> Measure:
+    """The mean of `each(answer)` [windows, horizon, targets] over the cells whose truth is known.
+
+    Windows without any are left out, so that no stretch of the test part is empty.
+    """
+    of = some.of
+    assert isinstance(of, Windows)
+    known = ~np.isnan(actual)
+    counts = known.sum(axis=(1, 2))
+    scored = np.flatnonzero(counts)
+
+    def statistics(given: Array) -> Array:
+        sums = np.where(known, each(given), 0.0).sum(axis=(1, 2))
+        return np.stack([sums, counts], axis=1)[scored]
+
+    sequence, origins = of.places(scored)
     stretch = (origins - of.origins[sequence]) // of.horizon
     _, clusters = np.unique(np.stack([sequence, stretch]), axis=1, return_inverse=True)
-    found = [
-        mean_measure(f"{prefix}mae", absolute, clusters),
-        mean_measure(f"{prefix}mse", squared, clusters),
+    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+
+
+def _bands(levels: tuple[float, ...]) -> list[tuple[int, int]]:
+    """Positions of the quantiles in pairs, from the outermost inwards."""
+    return [(low, len(levels) - 1 - low) for low in range(len(levels) // 2)]
+
+
+def promises(some: Examples, preparation: Preparation) -> list[Promise]:
+    """How much of the truth the outermost band of quantiles should hold, and holds."""
+    levels = preparation.quantiles
+    actual = truth(some, preparation)
+
+    def inside(given: Array) -> Array:
+        return np.asarray((given[..., 0] <= actual) & (actual <= given[..., -1]))
+
+    return [
+        Promise(
+            f"band from {levels[low]:.3g} to {levels[high]:.3g}",
+            levels[high] - levels[low],
+            _measure("coverage", inside, some, actual),
+        )
+        for low, high in _bands(levels)[:1]
     ]
-    if preparation.quantiles:
-        found.append(mean_measure(f"{prefix}quantile loss", quantile, clusters))
-    return found
 
 
 def details(
@@ -563,7 +643,9 @@ def details(
     errors = {name: np.abs(actual - point(given, preparation)) for name, given in answers.items()}
     given = answers["LSTM"]
     levels = preparation.quantiles
-    pairs = [(low, len(levels) - 1 - low) for low in range(len(levels) // 2)]
+    known = ~np.isnan(actual)
+    of = some.of
+    assert isinstance(of, Windows)
     return {
         "season": preparation.season,
         "horizon": preparation.horizon,
@@ -571,17 +653,20 @@ def details(
         "quantiles": list(levels),
         "targets": list(preparation.targets),
         "origins": len(some),
+        "filled": _filled(of, preparation),
         "by_horizon": {"step": list(range(1, preparation.horizon + 1))}
-        | {name: error.mean(axis=(0, 2)).tolist() for name, error in errors.items()},
+        | {name: _mean(error, axis=(0, 2)).tolist() for name, error in errors.items()},
         "by_series": _by_series(errors, some, preparation),
         "coverage": [
             {
                 "low": levels[low],
                 "high": levels[high],
                 "nominal": levels[high] - levels[low],
-                "measured": metrics.coverage(actual, given[..., low], given[..., high]),
+                "measured": metrics.coverage(
+                    actual[known], given[..., low][known], given[..., high][known]
+                ),
             }
-            for low, high in pairs
+            for low, high in _bands(levels)
         ],
         "examples": _shown(given, errors["LSTM"], some, preparation, experiment.report.examples),
     }
@@ -600,7 +685,7 @@ def _by_series(
             one, several = str(of.sequences.ids[k]), len(preparation.targets) > 1
             label = target if len(of.sequences) == 1 else f"{one} {target}" if several else one
             found[label] = {
-                name: float(error[sequence == k][..., column].mean())
+                name: float(_mean(error[sequence == k][..., column]))
                 for name, error in errors.items()
             }
     worst_first = sorted(found.items(), key=lambda item: -item[1]["LSTM"])
@@ -614,8 +699,8 @@ def _shown(
     of = some.of
     assert isinstance(of, Windows)
     _, spread = _rows(of, preparation)
-    flat = (error / spread).mean(axis=1)  # [windows, targets]
-    order = np.argsort(flat, axis=None)
+    flat = _mean(error / spread, axis=(1,))  # [windows, targets]
+    order = np.argsort(flat, axis=None)[: np.isfinite(flat).sum()]  # NaN come last
     ranks = np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)
     sequences, shown = of.sequences, []
     for rank in ranks:
@@ -630,7 +715,7 @@ def _shown(
             dated = times.dtype.kind == "M"
             texts: Any = np.datetime_as_string(times, unit="auto") if dated else times
             times = texts.tolist()
-        values = sequences.values[start:stop, column].astype(float).tolist()
+        values = sequences.measured(np.arange(start, stop), column).tolist()
         back = int(origins[0]) - start
         shown.append(
             {
@@ -644,7 +729,7 @@ def _shown(
                     str(level): given[window, :, target, q].tolist()
                     for q, level in enumerate(preparation.quantiles or (0.5,))
                 },
-                "error": float(error[window, :, target].mean()),
+                "error": float(_mean(error[window, :, target])),
                 "kind": "best" if rank == 0 else "worst" if rank == len(order) - 1 else "typical",
             }
         )
@@ -659,7 +744,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     sequence, origins = of.places(which)
     steps = of.steps(which, 0, of.horizon)  # [windows, horizon]
     targets = preparation.positions(preparation.targets)
-    actual = sequences.values[steps[..., None], targets]  # [windows, horizon, targets]
+    actual = sequences.measured(steps[..., None], targets)  # [windows, horizon, targets]
     first = sequences.first[sequence]
     columns: dict[str, Array] = {"id": sequences.ids[sequence][:, None, None]}
     if sequences.times is not None:
@@ -674,7 +759,8 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     if np.isfinite(actual).any():
         columns["truth"] = actual
     flat = {name: np.broadcast_to(column, actual.shape).ravel() for name, column in columns.items()}
-    return pl.DataFrame(flat)
+    found = pl.DataFrame(flat)
+    return found.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else found
 
 
 def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
@@ -713,6 +799,7 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
     return replace(
         sequences,
         values=np.concatenate(tables),
+        filled=None,
         times=np.concatenate(times) if times else None,
         first=np.concatenate([[0], stops[:-1]]),
         starts=stops - horizon,
@@ -736,4 +823,5 @@ TASK = Task(
     details=details,
     table=table,
     ahead=ahead,
+    promises=promises,
 )

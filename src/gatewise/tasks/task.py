@@ -84,6 +84,15 @@ def mean_measure(
 
 
 @dataclass(frozen=True)
+class Promise:
+    """A share that an answer states of itself, such as how much of the truth a band holds."""
+
+    name: str  # "band from 0.1 to 0.9"
+    share: float  # what is stated
+    measure: Measure  # what came true
+
+
+@dataclass(frozen=True)
 class Task:
     """The steps in which tasks differ. Answers are arrays; what they hold is the task's affair."""
 
@@ -123,4 +132,6 @@ class Task:
     ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
     # Guesses that depend on what the data hold, and not on how much they are; from training only.
     settle_by_train: Callable[[Experiment, Sequences], tuple[Experiment, list[str]]] | None = None
+    # What the answer states of itself, to be checked against the test part.
+    promises: Callable[[Examples, Preparation], list[Promise]] | None = None
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV
