@@ -16,7 +16,7 @@ from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.experiment import TrainingSettings
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
-from gatewise.networks.outputs import as_keras
+from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
 
 # Times the first epoch's loss. Scaled values keep a loss near 1, and clipping keeps a spike short:

@@ -350,7 +350,7 @@ def test_a_network_of_ones_own_must_fit_the_data():
         build(LABELS, settings(), lambda *_: "a model")
 
 
-def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path):
+def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path, optimised):
     """In a process where importing gatewise fails."""
     built = {
         "labels": (LABELS, settings(pooling="attention", bidirectional=True, units=(3, 2))),

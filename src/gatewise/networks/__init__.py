@@ -16,7 +16,7 @@ from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
 from gatewise.networks import language, losses, translate
 from gatewise.networks.ctc import ctc, log_chances, of_transcripts
-from gatewise.networks.outputs import outputs
+from gatewise.networks.predicting import outputs
 from gatewise.networks.search import search
 from gatewise.networks.segments import segments
 from gatewise.networks.stack import stack

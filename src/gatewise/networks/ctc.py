@@ -10,15 +10,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from gatewise.data.batches import Examples, plan
+from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.interrupts import checkpoint
 from gatewise.networks.layers import DEFAULT_UNITS, convolve, dense, lstm, only
 from gatewise.networks.losses import Objective
-from gatewise.networks.outputs import as_keras
+from gatewise.networks.predicting import predict
 from gatewise.tasks.decoding import BLANK
 from gatewise.tasks.task import Shapes
 
@@ -115,17 +114,8 @@ def log_chances(
 
     Without the steps behind a recording's end.
     """
-    batches = plan(some.lengths, BATCH, padded=preparation.padded, steps=STEPS)
-    full: dict[int, int] = {}  # so that each length is compiled once
-    for which, length in (batches[b] for b in range(len(batches))):
-        full[length] = max(full.get(length, 0), len(which))
     found = np.empty(len(some), dtype=object)
-    for b in range(len(batches)):
-        checkpoint()
-        which, length = batches[b]
-        filled = np.resize(which, full[length])
-        given = network.predict_on_batch(as_keras(some.inputs(filled, length)))
-        logits = np.asarray(given, dtype=np.float32)
+    for which, logits in predict(network, some, BATCH, padded=preparation.padded, steps=STEPS):
         for row, k in enumerate(which.tolist()):
             steps = some.lengths[k]
             for stride in preparation.strides:

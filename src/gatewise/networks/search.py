@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from gatewise.data.batches import Examples, plan
+from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.experiment import Experiment
-from gatewise.interrupts import checkpoint
+from gatewise.networks.predicting import batches_of
 from gatewise.networks.translate import NEVER, Asked, asked
 from gatewise.tasks.translate import Hypothesis
 
@@ -72,14 +72,9 @@ def search(
     """
     beams = experiment.task.beams or BEAMS
     parts = _asked(network, preparation, experiment, beams)
-    batches = plan(some.lengths, BATCH, padded=True, steps=STEPS)
-    sizes: dict[int, int] = {}
-    for which, length in (batches[b] for b in range(len(batches))):
-        sizes[length] = max(sizes.get(length, 0), len(which))
     found: list[Any] = [None] * len(some)
-    for which, length in (batches[b] for b in range(len(batches))):
-        checkpoint()
-        source = some.inputs(np.resize(which, sizes[length]), length)["source"]
+    for which, inputs in batches_of(some, BATCH, padded=True, steps=STEPS):
+        source = inputs["source"]
         tokens = (source != PAD).sum(axis=1)
         longest = np.maximum(1, np.ceil(preparation.stretch * (tokens + 5)))
         rules = Rules(beams, longest, experiment.task.length_penalty, parts.vocabulary)

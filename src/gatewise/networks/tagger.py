@@ -10,15 +10,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from gatewise.data.batches import Examples, plan
+from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.interrupts import checkpoint
 from gatewise.networks.layers import dense, embed, lstm
 from gatewise.networks.losses import Objective
-from gatewise.networks.outputs import as_keras
+from gatewise.networks.predicting import predict
 from gatewise.tasks.task import Shapes
 
 DEFAULT_UNITS = (128,)
@@ -114,18 +113,10 @@ def flat_outputs(
     network: keras.Model, some: Examples, preparation: Preparation, _experiment: Experiment
 ) -> Array:
     """The logits of every token of all sentences, end to end: [tokens, tags]."""
-    batches = plan(some.lengths, BATCH, padded=preparation.padded, steps=STEPS)
-    full: dict[int, int] = {}  # so that each length is compiled once
-    for which, length in (batches[b] for b in range(len(batches))):
-        full[length] = max(full.get(length, 0), len(which))
     ends = np.cumsum(some.lengths)
     found = np.empty((int(ends[-1]), len(preparation.classes)), np.float32)
-    for b in range(len(batches)):
-        checkpoint()
-        which, length = batches[b]
-        filled = np.resize(which, full[length])
-        given = np.asarray(network.predict_on_batch(as_keras(some.inputs(filled, length))))
-        for k, logits in zip(which.tolist(), given, strict=False):
+    for which, given in predict(network, some, BATCH, padded=preparation.padded, steps=STEPS):
+        for k, logits in zip(which.tolist(), given, strict=True):
             size = int(some.lengths[k])
             found[ends[k] - size : ends[k]] = logits[:size]
     return found
