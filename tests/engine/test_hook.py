@@ -403,7 +403,9 @@ def test_other_backends_are_left_alone(python):
         "print(layer(keras.ops.ones((1, 3, 2))).shape, gatewise.why_not(layer))"
     )
     said = python(code=code, KERAS_BACKEND="numpy")
-    assert "(1, 2) Keras runs on numpy, and the kernels run under jax." in said
+    assert (
+        "(1, 2) Keras runs on numpy, and the kernels are for JAX so far. KERAS_BACKEND=jax" in said
+    )
 
 
 # On and off.
@@ -425,11 +427,20 @@ def test_an_unknown_engine_is_refused():
 
 
 def test_accelerate_before_keras_is_there(python):
+    """Whoever looks for Keras before, or fails to import it, takes nothing away."""
     code = """
-import sys, gatewise
+import importlib.util, sys, gatewise
 gatewise.accelerate()
 assert "keras" not in sys.modules and "jax" not in sys.modules
+assert importlib.util.find_spec("keras").loader.get_filename().endswith("__init__.py")
+sys.modules["absl"] = None
+try:
+    import keras
+except ImportError:
+    del sys.modules["absl"]
+assert "keras" not in sys.modules
 import keras
+assert "_Watch" not in {type(one).__name__ for one in sys.meta_path}
 keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
 assert gatewise.info()["calls"] == {"native": 1, "stock": 0}, gatewise.info()
 gatewise.accelerate(False)
@@ -614,17 +625,3 @@ def test_gatewise_run_is_python_with_the_engine_on(tmp_path):
     fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
     assert fast.returncode == plain.returncode == 7
     assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout
-
-
-def test_gatewise_run_shows_the_scripts_own_errors(tmp_path):
-    (tmp_path / "script.py").write_text("def f():\n    1 / 0\n\nf()\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "gatewise", "run", "script.py"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr and "cli.py" not in done.stderr
