@@ -23,7 +23,7 @@ from jax import numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.extend.core import Primitive
-from jax.interpreters import mlir
+from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gatewise.engine import library
@@ -127,7 +127,7 @@ def lstm(
         one._replace(**{name: jax.lax.stop_gradient(getattr(one, name)) for name in masks})
         for one in layers
     ]
-    return _lstm(Plan(tuple(directions), outputs), tuple(constant))
+    return _lstm(Plan(tuple(directions), outputs), tuple(_backward_only(one) for one in constant))
 
 
 def _check(arrays: Arrays, first: Arrays) -> None:
@@ -283,6 +283,48 @@ def _gradient_backward(plan: Plan, wanted: _Wanted, kept: Any, gradients: Any) -
 
 
 _gradient.defvjp(_gradient_forward, _gradient_backward)
+
+
+# Forward mode. JAX says of itself only that some custom_vjp function stands in the way.
+
+FORWARD_MODE = (
+    "The LSTM kernels have gradients and no forward-mode derivatives (jax.jvp, jax.jacfwd, "
+    "jax.linearize, jax.hessian). Take those with stock Keras, in a function that was not compiled "
+    "before: with gatewise.accelerated(False): ... Or use jax.grad, jax.vjp or jax.jacrev."
+)
+
+
+def _backward_only(layer: Arrays) -> Arrays:
+    """The same arrays, whose tangents can be transposed and not computed."""
+    return layer._replace(
+        **{
+            name: _marked(getattr(layer, name))
+            for name in DIFFERENTIABLE
+            if getattr(layer, name) is not None
+        }
+    )
+
+
+@jax.custom_jvp
+def _marked(x: Array) -> Array:
+    return x
+
+
+@_marked.defjvp
+def _marked_jvp(primals: Any, tangents: Any) -> Any:
+    return _marked(*primals), tangent_p.bind(*tangents)
+
+
+def _refuse_forward_mode(*_: Any, **__: Any) -> Any:
+    raise EngineError(FORWARD_MODE)
+
+
+tangent_p = Primitive("gatewise_tangent")
+tangent_p.def_abstract_eval(lambda x: x)
+tangent_p.def_impl(_refuse_forward_mode)
+mlir.register_lowering(tangent_p, _refuse_forward_mode)
+ad.deflinear2(tangent_p, lambda gradient, _: [gradient])
+batching.defvectorized(tangent_p)
 
 
 # What XLA is given.
@@ -637,6 +679,16 @@ def _primitive(name: str, shapes: Any, native: Any, plain: Any) -> Any:
         run = mlir.lower_fun(plain if exported else native, multiple_results=True)
         return run(ctx, *values, **static)
 
+    @functools.cache
+    def compiled(**static: Any) -> Any:
+        return jax.jit(functools.partial(made.bind, **static))
+
+    def alone(*leaves: Any, **static: Any) -> Any:
+        """Met with numbers, which is under jax.disable_jit: one operation, compiled like others."""
+        with jax.disable_jit(False):
+            return compiled(**static)(*leaves)
+
+    made.def_impl(alone)
     made.def_abstract_eval(abstract)
     mlir.register_lowering(made, mlir.lower_fun(plain, multiple_results=True))
     mlir.register_lowering(made, lower, platform="cpu")
