@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, LSTMCell, StackedRNNCells
 
@@ -176,7 +177,7 @@ def _why_not_dtype(layer: Any, cell: Any) -> str | None:
 
 def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None) -> str | None:
     """What only the arrays of a call can tell; the shapes are known, see `_is_symbolic`."""
-    if not keras.src.backend.is_tensor(x) or len(x.shape) != 3:
+    if not (keras.src.backend.is_tensor(x) or isinstance(x, np.ndarray)) or len(x.shape) != 3:
         return "Its input is not one dense array of [batch, steps, features]."
     if 0 in x.shape:
         return f"Its input of shape {tuple(x.shape)} is empty."
