@@ -395,7 +395,8 @@ class _Notes(logging.Handler):
 
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit status 1."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if sys.argv[1:2] != ["run"]:  # a script finds the environment as it was
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
     log.addHandler(_Notes())

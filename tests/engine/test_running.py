@@ -15,6 +15,8 @@ os.chdir("/")
 print(__name__, __file__, sys.argv, sys.path, __spec__, sys.orig_argv[1:], sys.flags)
 print(open(os.path.join(os.path.dirname(__file__), "beside.txt")).read())
 print(sorted(vars(sys.modules["__main__"])), sys.stdin.read())
+ours = {"PYTHONPATH", "GATEWISE_RUN"}
+print(sorted((name, value) for name, value in os.environ.items() if name not in ours))
 """,
     "status": "import sys; sys.exit(3)",
     "status in words": "import sys; sys.exit('no more of this')",
