@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -108,6 +109,30 @@ def test_a_sitecustomize_of_the_users_own_is_run_once(tmp_path):
     assert plain.stdout.startswith("own") and plain.returncode == ours.returncode == 0
     # It is run in the process of `gatewise run` first.
     assert ours.stdout == "own sitecustomize\n" + plain.stdout
+
+
+TAPE = """
+import keras
+import tensorflow as tf
+
+layer = keras.layers.LSTM(3)
+x = tf.ones((9, 5, 2))
+with tf.GradientTape() as tape:
+    y = tf.reduce_sum(layer(x))
+print([one.shape for one in tape.gradient(y, layer.trainable_variables)])
+"""
+
+
+@pytest.mark.skipif(not find_spec("tensorflow"), reason="TensorFlow is not installed")
+@pytest.mark.parametrize("name", ["keras", "tf.keras"])
+def test_a_tensorflow_script_runs_on_tensorflow(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    own = TAPE if name == "keras" else TAPE.replace("import keras\n", "").replace("keras", name)
+    (tmp_path / "script.py").write_text(own)
+    plain, ours = both(tmp_path, "script.py", KERAS_HOME=str(tmp_path))
+    assert plain.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == plain.stdout
+    assert "Keras runs on tensorflow, and the kernels are for JAX so far." in ours.stderr
 
 
 CHILD = """
