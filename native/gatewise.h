@@ -100,7 +100,7 @@ int32_t gatewise_lstm_backward(const gatewise_lstm* layers, const gatewise_gradi
                                int32_t count);
 
 // Threads a call may use, its own included. At first: OMP_NUM_THREADS where set, else the cores of
-// the affinity mask. A number below 1 goes back to that.
+// the affinity mask. A number below 1 goes back to that; 1024 are the most that are heard of.
 int32_t gatewise_threads(void);
 void gatewise_set_threads(int32_t threads);
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
@@ -54,8 +55,10 @@ int cores() {
 int threads_at_first() {
   // OMP_NUM_THREADS may be a list, one number for each level of nesting; ours is the first.
   const char* asked = std::getenv("OMP_NUM_THREADS");
-  const int count = asked ? std::atoi(asked) : 0;
-  return count > 0 ? count : cores();
+  char* end = nullptr;
+  const long count = asked ? std::strtol(asked, &end, 10) : 0;
+  const bool is_number = end != asked && (!end || !*end || *end == ',' || *end == ' ');
+  return is_number && 0 < count && count <= kMostThreads ? static_cast<int>(count) : cores();
 }
 
 std::atomic<int> threads_asked{0};  // 0: not asked
@@ -173,7 +176,7 @@ int threads() {
   return asked > 0 ? asked : at_first;
 }
 
-void set_threads(int count) { threads_asked.store(count > 0 ? count : 0); }
+void set_threads(int count) { threads_asked.store(std::clamp(count, 0, kMostThreads)); }
 
 Team::Team(int wanted) {
   const int size = pool().lend(wanted > 0 ? wanted : 1);

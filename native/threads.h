@@ -10,6 +10,9 @@
 
 namespace gatewise {
 
+// More than any machine has cores; a greater number is a slip, and would take all memory.
+constexpr int kMostThreads = 1024;
+
 int threads();
 void set_threads(int count);
 

@@ -12,12 +12,12 @@ import gatewise
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "interrupts", "phases", "experiment", "data", "tasks", "engine"),
-    *("networks", "training", "evaluation", "page", "output", "artefact", "prediction"),
-    *("pipeline", "estimators", "cli", "__main__"),
+    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "data", "tasks"),
+    *("engine", "networks", "training", "evaluation", "page", "output", "artefact", "prediction"),
+    *("pipeline", "estimators", "startup", "cli", "__main__"),
 ]
 # What reads settings and data, and says what is asked, needs no framework.
-WITHOUT_FRAMEWORK = ("errors", "extras", "experiment", "data", "tasks")
+WITHOUT_FRAMEWORK = ("errors", "extras", "backend", "experiment", "data", "tasks")
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 

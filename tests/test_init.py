@@ -18,25 +18,36 @@ BY_ITSELF = {
 
 @pytest.fixture
 def backend(tmp_path):
-    """KERAS_BACKEND after `import gatewise` in a fresh process, with the given keras.json."""
+    """KERAS_BACKEND as Keras finds it, with the given keras.json, in a fresh process.
 
-    def ask(config=None, *, chosen=None, before=""):
+    Keras and the frameworks are stand-ins: which one is chosen does not depend on what they do.
+    """
+    for name in ("keras", "tensorflow", "torch", "jax"):
+        (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
+
+    def ask(config=None, *, chosen=None, before="", after="", script=""):
         environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-        environment["KERAS_HOME"] = str(tmp_path)
+        environment |= {"KERAS_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
         if chosen is not None:
             environment["KERAS_BACKEND"] = chosen
         if config is not None:
             text = config if isinstance(config, str) else json.dumps(config)
             (tmp_path / "keras.json").write_text(text, encoding="utf-8")
-        code = f"import os\n{before}\nimport gatewise\nprint(os.environ.get('KERAS_BACKEND'))"
+        code = f"{before}\nimport gatewise\n{after}\nimport keras\n"
+        (tmp_path / "script.py").write_text(
+            (script or code) + "\nimport os\nprint(os.environ.get('KERAS_BACKEND'))",
+            encoding="utf-8",
+        )
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, *(["-m", "gatewise", "run"] if script else []), "script.py"],
             capture_output=True,
             text=True,
-            check=True,
             env=environment,
+            cwd=tmp_path,
             timeout=120,
+            check=False,
         )
+        assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     return ask
@@ -48,9 +59,15 @@ def test_without_a_choice_it_is_jax(backend):
 
 
 def test_the_file_that_keras_writes_by_itself_is_nobodys_choice(backend, tmp_path):
-    assert backend(before="os.environ['KERAS_BACKEND'] = 'jax'; import keras") == "jax"
-    assert json.loads((tmp_path / "keras.json").read_text(encoding="utf-8")) == BY_ITSELF
-    assert backend() == "jax"
+    subprocess.run(
+        [sys.executable, "-c", "import keras"],
+        check=True,
+        timeout=120,
+        env=os.environ | {"KERAS_BACKEND": "jax", "KERAS_HOME": str(tmp_path / "written")},
+    )
+    written = (tmp_path / "written" / "keras.json").read_text(encoding="utf-8")
+    assert json.loads(written) == BY_ITSELF
+    assert backend(written) == "jax"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +80,7 @@ def test_the_file_that_keras_writes_by_itself_is_nobodys_choice(backend, tmp_pat
 )
 def test_a_file_that_someone_changed_is_a_choice(backend, config):
     assert backend(config) == "None"
+    assert backend(config, before="import torch") == "None"
 
 
 @pytest.mark.parametrize("config", ["", "{not json", "[]", "{}", '{"floatx": "float32"}'])
@@ -73,8 +91,29 @@ def test_a_file_that_names_no_backend_is_no_choice(backend, config):
 def test_the_environment_is_a_choice(backend):
     assert backend(chosen="torch") == "torch"
     assert backend(BY_ITSELF, chosen="tensorflow") == "tensorflow"
+    assert backend(chosen="torch", before="import tensorflow") == "torch"
+    assert backend(after="import os; os.environ['KERAS_BACKEND'] = 'numpy'") == "numpy"
+
+
+def test_the_framework_that_is_imported_first_is_a_choice(backend):
+    assert backend(before="import tensorflow") == "tensorflow"
+    assert backend(after="import torch") == "torch"
+    assert backend(before="import torch", after="import tensorflow") == "torch"
+    assert backend(after="import jax, tensorflow") == "jax"
+    assert backend(BY_ITSELF, after="import tensorflow as tf") == "tensorflow"
+    assert backend(after="import keras, tensorflow") == "jax"  # too late
+
+
+def test_under_gatewise_run_a_later_import_of_the_script_is_a_choice(backend, tmp_path):
+    """As Keras is imported before TensorFlow wherever imports are sorted."""
+    assert backend(script="import keras\nimport tensorflow as tf") == "tensorflow"
+    assert backend(script="import keras\nfrom torch import __name__\nimport tensorflow") == "torch"
+    assert backend(script="import os\nimport keras\n") == "jax"
+    assert (
+        backend(script="import keras\nif False:\n    import missing.one, tensorflow")
+        == "tensorflow"
+    )
 
 
 def test_it_is_too_late_to_choose_once_keras_is_there(backend):
-    # A stand-in: the real one would choose, and import, a backend of its own.
-    assert backend(before="import sys; sys.modules['keras'] = object()") == "None"
+    assert backend(before="import keras") == "None"

@@ -1,13 +1,16 @@
 """The library that is installed answers as native/tests/naive.cpp, on every instruction set."""
 
 import ctypes
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
 
+import numpy
 import pytest
 
 from gatewise.engine import library
@@ -112,6 +115,92 @@ def test_an_instruction_set_is_chosen_by_name():
     code = "from gatewise.engine import library; print(library.isa())"
     done = run(sys.executable, "-c", code, GATEWISE_ISA="portable")
     assert done.stdout.strip() == "portable", done.stderr
+
+
+OPENED = """
+import sys
+from pathlib import Path
+from gatewise.engine import library
+from gatewise.errors import EngineError
+whole, here, other = map(Path, sys.argv[1:])
+content = whole.read_bytes()
+here.write_bytes(content)
+assert library._opened(here).gatewise_version() == library.VERSION
+for size in (0, 10, 64, 1000, 5000, len(content) // 2, len(content) - len(content) // 4):
+    cut = here.with_name(f"cut{size}")
+    cut.write_bytes(content[:size])
+    try:
+        library._opened(cut)
+    except EngineError as error:
+        assert "pip install --force-reinstall --no-cache-dir" in str(error)
+    else:
+        raise AssertionError(f"{size} bytes are a library")
+for size, wrong in enumerate((b"", b"no library", bytes(5000), b"\x7fELF" + bytes(5000))):
+    here.with_name(f"wrong{size}").write_bytes(wrong)
+    try:
+        library._opened(here.with_name(f"wrong{size}"))
+    except EngineError as error:
+        continue
+    raise AssertionError(wrong[:9])
+try:
+    library._opened(other)
+except EngineError as error:
+    print(error)
+"""
+
+
+@needs_compiler
+def test_a_library_that_is_cut_off_or_another_is_one_sentence(tmp_path):
+    """In a process of its own, which the system would end."""
+    installed = resources.files("gatewise.engine") / library.NAME
+    other = Path(numpy.linalg._umath_linalg.__file__)
+    done = run(sys.executable, "-c", OPENED, installed, tmp_path / "whole", other)
+    assert done.returncode == 0, done.stderr
+    assert "is not the core of gatewise" in done.stdout and "gatewise_version" in done.stdout
+
+
+ENVIRONMENTS = {
+    "an unknown instruction set": ({"GATEWISE_ISA": "typo"}, "portable, .* Received: typo."),
+    "no instruction set": ({"GATEWISE_ISA": ""}, r"^\d+$"),
+    "too many threads": (
+        {"OMP_NUM_THREADS": "99999999999"},
+        r"from 1 to 1024. Received: 99999999999. The LSTM kernels use \d+ threads",
+    ),
+    "threads for each level": ({"OMP_NUM_THREADS": "3,1"}, "^3$"),
+    "threads in words": ({"OMP_NUM_THREADS": "two"}, "Received: two"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_what_the_environment_asks_is_done_or_a_sentence_says_why_not(name):
+    environment, said = ENVIRONMENTS[name]
+    code = "from gatewise.engine import library; print(library.why_not() or library.threads())"
+    done = run(sys.executable, "-c", code, **environment)
+    assert done.returncode == 0, done.stderr
+    assert re.search(said, (done.stderr + done.stdout).strip())
+
+
+INSTALLED = {
+    "gatewise": None,
+    "--editable '/a b/c'": {"url": "file:///a%20b/c", "dir_info": {"editable": True}},
+    "/a/c": {"url": "file:///a/c", "dir_info": {}},
+    "/a/gatewise-1.tar.gz": {"url": "file:///a/gatewise-1.tar.gz", "archive_info": {}},
+    "git+https://a/c": {"url": "https://a/c", "vcs_info": {"vcs": "git", "commit_id": "1"}},
+}
+
+
+@pytest.mark.parametrize("source", INSTALLED)
+def test_the_remedy_names_what_gatewise_was_installed_from(source, tmp_path):
+    """Told by the metadata that pip leaves beside a package."""
+    folder = tmp_path / "gatewise-0.1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: gatewise\nVersion: 0.1.0\n")
+    if INSTALLED[source]:
+        (folder / "direct_url.json").write_text(json.dumps(INSTALLED[source]))
+    code = "from gatewise.engine import library; print(library._remedy())"
+    done = run(sys.executable, "-c", code, PYTHONPATH=str(tmp_path))
+    assert done.stdout.strip().endswith(f"--no-cache-dir --no-deps {source}"), done.stderr
 
 
 def test_a_missing_library_is_one_sentence_with_its_remedy(monkeypatch):

@@ -1,16 +1,14 @@
 """gatewise: long short-term memory networks in Keras, from a data file to a trusted, running model.
 
 Importing gatewise imports no framework; the names below bring what they need when they are first
-used. Without KERAS_BACKEND and without a Keras config file, Keras runs on JAX.
+used. Keras runs on JAX where nothing else has been chosen: no KERAS_BACKEND, no Keras config file,
+and no framework imported before Keras.
 """
 
 import importlib
-import json
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
+from gatewise.backend import wait_for_keras
 from gatewise.errors import (
     ArtefactError,
     ConfigError,
@@ -21,40 +19,7 @@ from gatewise.errors import (
 )
 from gatewise.experiment import Experiment
 
-# What Keras writes into its config file by itself, whatever backend runs.
-_UNTOUCHED = {
-    "floatx": "float32",
-    "epsilon": 1e-07,
-    "backend": "tensorflow",
-    "image_data_format": "channels_last",
-}
-
-
-def _backend_is_chosen() -> bool:
-    """Whether the user has named a backend, by KERAS_BACKEND or in Keras's config file.
-
-    Keras writes that file on its first import; one with nothing but its defaults is nobody's
-    choice.
-    """
-    if os.environ.get("KERAS_BACKEND"):
-        return True
-    try:
-        config = json.loads((_keras_folder() / "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: this user has no home
-        return False
-    return isinstance(config, dict) and "backend" in config and config != _UNTOUCHED
-
-
-def _keras_folder() -> Path:
-    """Where Keras looks for its config file."""
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"]).expanduser()
-    home = Path.home()
-    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
-
-
-if "keras" not in sys.modules and not _backend_is_chosen():
-    os.environ["KERAS_BACKEND"] = "jax"
+wait_for_keras()
 
 _WHERE = {
     "Artefact": "gatewise.artefact",

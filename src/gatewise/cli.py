@@ -271,39 +271,23 @@ def info(as_json: JsonOption = False) -> None:
 
 @app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def run(
-    script: Annotated[Path, typer.Argument(help="A Python script.", show_default=False)],
+    script: Annotated[
+        str, typer.Argument(help="A Python script, or with -m a module.", show_default=False)
+    ],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="What the script is given.", show_default=False)
     ] = None,
     engine: Annotated[
         str, typer.Option(help="auto, or native: end where an LSTM layer cannot run natively.")
     ] = "auto",
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as for python -m.")
+    ] = False,
 ) -> None:
     """Run any Keras SCRIPT with its LSTM layers on the native kernels."""
-    import runpy
+    from gatewise.engine.running import run_script
 
-    from gatewise.engine import accelerate
-
-    if not script.exists():
-        raise ConfigError(f"There is no script {script}.")
-    logging.getLogger("gatewise").setLevel(logging.WARNING)  # its output is the script's own
-    accelerate(engine=engine)  # type: ignore[arg-type]  # it refuses others
-    ours = sys.argv
-    sys.argv = [str(script), *(arguments or [])]
-    sys.path.insert(0, str(script.resolve().parent))
-    try:
-        runpy.run_path(str(script), run_name="__main__")
-    except GatewiseError:
-        raise
-    except Exception as error:
-        trace = error.__traceback__
-        while trace and trace.tb_frame.f_code.co_filename != str(script):
-            trace = trace.tb_next
-        error = error.with_traceback(trace or error.__traceback__)
-        sys.excepthook(type(error), error, error.__traceback__)
-        raise typer.Exit(1) from None
-    finally:
-        sys.argv = ours
+    run_script(script, arguments or [], engine=engine, module=module)
 
 
 def _terminated(*_: object) -> None:
@@ -454,7 +438,8 @@ class _Notes(logging.Handler):
 
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit status 1."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if sys.argv[1:2] != ["run"]:  # a script finds the environment as it was
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
     log.addHandler(_Notes(logging.INFO))

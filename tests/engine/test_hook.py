@@ -345,10 +345,64 @@ def test_why_not_of_what_can_run_and_of_what_is_no_lstm():
     assert gatewise.why_not(bidirectional()) is None
     assert gatewise.why_not(stack(3, 4)) is None
     assert gatewise.why_not(layers.LSTM(3, activation=jnp.tanh, recurrent_activation=None)) is None
+    assert gatewise.why_not(layers.TimeDistributed(LSTM())) is None
+    assert "'gelu'" in gatewise.why_not(layers.TimeDistributed(LSTM(activation="gelu")))
+    assert "is no LSTM layer" in gatewise.why_not(layers.TimeDistributed(layers.Dense(3)))
     assert "is no LSTM layer" in gatewise.why_not(layers.GRU(3))
     assert "is no LSTM layer" in gatewise.why_not(layers.Dense(3))
     model = keras.Sequential([layers.Input((5, 2)), LSTM(**SEQ), LSTM(activation="gelu", name="b")])
     assert "Layer 'b': Activation 'gelu'" in gatewise.why_not(model)
+
+
+PATCHES = {
+    "_compute_carry_and_output_fused": lambda z, c: (c + 1, c * 0 + 1),
+    "call": lambda x, states, training=False: (states[0] + 1, states),
+    "get_dropout_mask": lambda x: x * 0,
+}
+
+
+@pytest.mark.parametrize("build", [LSTM, bidirectional, lambda **_: stack(5, 3, dropout=0.5)])
+@pytest.mark.parametrize("where", ["instance", "class"])
+@pytest.mark.parametrize("method", PATCHES)
+def test_a_method_that_is_not_keras_own_is_run_by_keras(method, where, build, monkeypatch, caplog):
+    def patched():
+        layer = made(partial(build, dropout=0.5, seed=1, **SEQ))
+        cell = (layer.forward_layer if build is bidirectional else layer).cell
+        cell = getattr(cell, "cells", [cell])[0]
+        if where == "instance":
+            setattr(cell, method, PATCHES[method])
+        return layer
+
+    if where == "class":
+        monkeypatch.setattr(CELL, method, lambda _, *some, **named: PATCHES[method](*some, **named))
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    with gatewise.accelerated(False):
+        expected = patched()(x, training=True)
+    hook._said.clear()
+    with gatewise.accelerated(), caplog.at_level(logging.WARNING, "gatewise"):
+        np.testing.assert_allclose(patched()(x, training=True), expected, rtol=1e-5, atol=1e-6)
+    assert f"The method {method} of its LSTMCell was replaced." in caplog.text
+    assert f"The method {method}" in gatewise.why_not(patched())
+
+
+def test_a_loop_or_half_that_is_not_keras_own_is_run_by_keras(monkeypatch):
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    layer = made(partial(bidirectional, **SEQ))
+    with gatewise.accelerated(False):
+        expected = layer(x)
+    half = layer.backward_layer
+    half.get_initial_state = lambda batch_size: [one + 1 for one in state()]
+    with gatewise.accelerated():
+        assert np.abs(layer(x) - expected).max() > 1e-3
+    del half.get_initial_state
+    half.inner_loop = lambda *a, **k: (x, jnp.zeros((BATCH, STEPS, UNITS)), [])
+    with gatewise.accelerated():
+        assert (np.asarray(layer(x))[..., UNITS:] == 0).all()
+        assert "inner_loop of its own" in gatewise.why_not(layer)
+    own = lambda self, sequences, *a, **k: sequences  # noqa: E731
+    monkeypatch.setattr(layers.Bidirectional, "call", own)
+    with gatewise.accelerated():
+        assert layers.Bidirectional.call is own
 
 
 def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
@@ -393,7 +447,9 @@ def test_other_backends_are_left_alone(python):
         "print(layer(keras.ops.ones((1, 3, 2))).shape, gatewise.why_not(layer))"
     )
     said = python(code=code, KERAS_BACKEND="numpy")
-    assert "(1, 2) Keras runs on numpy, and the kernels run under jax." in said
+    assert (
+        "(1, 2) Keras runs on numpy, and the kernels are for JAX so far. KERAS_BACKEND=jax" in said
+    )
 
 
 # On and off.
@@ -412,14 +468,38 @@ def test_keras_is_as_it_was_when_switched_off():
 def test_an_unknown_engine_is_refused():
     with pytest.raises(gatewise.ConfigError, match="auto, native, stock"):
         gatewise.accelerate(engine="fast")
+    for wrong in ("off", "native", 0, None):
+        with pytest.raises(gatewise.ConfigError, match="True or False. Received: "):
+            gatewise.accelerate(wrong)
+    assert gatewise.info()["chosen"] == "stock"
+
+
+@pytest.mark.parametrize("wrong", [2**40, 1025, -1, "2", 2.0, None, True])
+def test_a_number_of_threads_that_is_none_is_refused(wrong):
+    before = gatewise.info()["threads"]
+    with pytest.raises(gatewise.ConfigError, match="a whole number from 0 to 1024"):
+        gatewise.set_threads(wrong)
+    assert gatewise.info()["threads"] == before
+    gatewise.set_threads(np.int64(3))
+    assert gatewise.info()["threads"] == 3
+    gatewise.set_threads(0)
 
 
 def test_accelerate_before_keras_is_there(python):
+    """Whoever looks for Keras before, or fails to import it, takes nothing away."""
     code = """
-import sys, gatewise
+import importlib.util, sys, gatewise
 gatewise.accelerate()
 assert "keras" not in sys.modules and "jax" not in sys.modules
+assert importlib.util.find_spec("keras").loader.get_filename().endswith("__init__.py")
+sys.modules["absl"] = None
+try:
+    import keras
+except ImportError:
+    del sys.modules["absl"]
+assert "keras" not in sys.modules
 import keras
+assert "_Watch" not in {type(one).__name__ for one in sys.meta_path}
 keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
 assert gatewise.info()["calls"] == {"native": 1, "stock": 0}, gatewise.info()
 gatewise.accelerate(False)
@@ -604,17 +684,3 @@ def test_gatewise_run_is_python_with_the_engine_on(tmp_path):
     fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
     assert fast.returncode == plain.returncode == 7
     assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout
-
-
-def test_gatewise_run_shows_the_scripts_own_errors(tmp_path):
-    (tmp_path / "script.py").write_text("def f():\n    1 / 0\n\nf()\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "gatewise", "run", "script.py"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr and "cli.py" not in done.stderr

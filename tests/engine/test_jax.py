@@ -167,7 +167,27 @@ TRANSFORMS = {
         jax.grad(lambda x: jnp.sum(jax.vmap(f)(jnp.stack([x, 2 * x]))))
     ),
     "jacobian": lambda f: jax.jit(jax.jacrev(lambda x: jnp.stack([f(x), 2 * f(x)]))),
+    "forward mode": lambda f: lambda x: jax.jvp(f, (x,), (jnp.cos(x),)),
+    "forward mode of jit": lambda f: jax.jacfwd(jax.jit(f)),
+    "linear map": lambda f: lambda x: jax.linearize(jax.jit(f), x)[1](jnp.cos(x)),
+    "forward over reverse": lambda f: jax.jit(jax.hessian(f)),
+    "forward over forward": lambda f: jax.jit(
+        lambda x: jax.jvp(lambda y: jax.jvp(f, (y,), (jnp.cos(x),))[1], (x,), (jnp.sin(x),))
+    ),
+    "forward mode of vmap": lambda f: jax.jit(
+        lambda x: jax.jvp(jax.vmap(f), (jnp.stack([x, 2 * x]),), (jnp.stack([x, jnp.cos(x)]),))
+    ),
+    "not compiled": lambda f: without_jit(jax.grad(f)),
+    "not compiled, of jit": lambda f: without_jit(jax.jit(jax.grad(jax.checkpoint(f)))),
 }
+
+
+def without_jit(function):
+    def run(x):
+        with jax.disable_jit():
+            return function(x)
+
+    return run
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -242,10 +262,25 @@ assert "all-gather" not in text and "all-reduce" in text
 for one, two in zip(jax.tree.leaves(run(shared)), jax.tree.leaves(run(layers)), strict=True):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 print("shared by", len(jax.devices()))
+
+specs = engine.Arrays(*[
+    PartitionSpec(*["batch" if one == "b" else None for one in letters.split()])
+    for letters in engine.LETTERS
+])
+def loss(arrays):
+    (y,), [(h, c)] = engine.lstm([arrays], [directions[0]])
+    return jax.lax.psum((y**2).sum() + (h * c).sum(), "batch")
+apart = jax.shard_map(loss, mesh=mesh, in_specs=(specs,), out_specs=PartitionSpec())
+alone = lambda arrays: jax.vmap(loss, axis_name="batch")(jax.tree.map(lambda x: x[None], arrays))[0]
+floats = lambda f, arrays: jax.jit(jax.grad(f, allow_int=True))(arrays)
+for one, two in zip(*[jax.tree.leaves(floats(f, layers[0])) for f in (apart, alone)], strict=True):
+    if one.dtype == np.float32:
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 """
 
 
 def test_devices_share_the_batch_without_gathering_it(python):
+    """By sharding, and by hand in a `shard_map`, where gradients of weights are summed."""
     said = python(
         Path(__file__).parent, code=SHARES, XLA_FLAGS="--xla_force_host_platform_device_count=2"
     )

@@ -8,15 +8,15 @@ somebody imports it, so that the choice of a backend stays open until then.
 """
 
 import importlib
-import importlib.abc
 import importlib.metadata
-import importlib.util
 import logging
+import operator
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from gatewise.backend import wait_for_keras
 from gatewise.engine import library
 from gatewise.errors import ConfigError, EngineError
 
@@ -33,11 +33,18 @@ def accelerate(on: bool = True, *, engine: Engine = "auto") -> None:
 
     With `engine="auto"`, stock Keras runs what the kernels cannot, and a logged sentence says why,
     once for each reason; with `engine="native"` that sentence is raised. What is compiled stays as
-    it is: a model that has been fitted or asked before keeps its loops until `compile()` is called.
+    it is: a step that `fit`, `evaluate` or `predict` has run before keeps its loops for batches of
+    the shapes that it has met, until `compile()` is called.
 
     Raises:
-        EngineError: `engine="native"`, and no layer can run natively here.
+        EngineError: `engine="native"`, and no layer can run natively here. Where Keras is not
+            imported yet, its import raises it.
     """
+    if not isinstance(on, bool):
+        raise ConfigError(
+            f"accelerate wants True or False. Received: {on!r}. "
+            'An engine is named by accelerate(engine="native").'
+        )
     if engine not in ENGINES:
         raise ConfigError(f"engine wants one of {', '.join(ENGINES)}. Received: {engine!r}.")
     _choose(engine if on else "stock")
@@ -89,9 +96,21 @@ def set_threads(count: int) -> None:
     """Let the kernels use so many threads; 0 goes back to OMP_NUM_THREADS, or all cores there are.
 
     Without the kernels there is nothing to set, and a logged sentence says so.
+
+    Raises:
+        ConfigError: `count` is no whole number from 0 to 1024.
     """
     try:
-        library.set_threads(count)
+        whole = -1 if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        whole = -1
+    if not 0 <= whole <= library.MOST_THREADS:
+        raise ConfigError(
+            f"set_threads wants a whole number from 0 to {library.MOST_THREADS}; 0 leaves it to "
+            f"OMP_NUM_THREADS, or to the cores there are. Received: {count!r}."
+        )
+    try:
+        library.set_threads(whole)
     except EngineError as error:
         log.warning("%s", error)
 
@@ -103,6 +122,8 @@ def info() -> dict[str, Any]:
     """
     hook = _hook()
     reason = hook.why_not_here()
+    if reason is None:
+        _apply()
     found: dict[str, Any] = {
         "kind": "stock" if reason else "native",
         "reason": reason or _description(),
@@ -133,13 +154,14 @@ def _description() -> str:
 
 def _choose(engine: Engine) -> None:
     global _chosen
+    if "keras" not in sys.modules:
+        _chosen = engine
+        wait_for_keras(_apply)
+        return
     if engine == "native" and (reason := _hook().why_not_here()):
         raise EngineError(reason)
     _chosen = engine
-    if "keras" in sys.modules:
-        _apply()
-    elif engine != "stock" and not any(isinstance(one, _Watch) for one in sys.meta_path):
-        sys.meta_path.insert(0, _Watch())
+    _apply()
 
 
 def _apply() -> None:
@@ -148,33 +170,26 @@ def _apply() -> None:
         if "gatewise.engine.hook" in sys.modules:
             _hook().remove()
         return
-    hook = _hook()
-    if reason := hook.why_not_here():
-        hook.say(reason)
-    else:
+    try:
+        hook = _hook()
+    except EngineError as error:
+        if _chosen == "native":
+            raise
+        log.warning("%s", error)
+        return
+    reason = hook.why_not_here()
+    if reason is None:
         hook.install(strict=_chosen == "native")
+    elif _chosen == "native":
+        raise EngineError(reason)
+    else:
+        hook.say(reason)
 
 
 def _hook() -> Any:
-    importlib.import_module("keras")  # before it, as what waits for Keras comes here in its turn
-    return importlib.import_module("gatewise.engine.hook")
-
-
-class _Watch(importlib.abc.MetaPathFinder):
-    """Waits for the first `import keras`, and applies what was chosen when it is done."""
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name != "keras":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                execute(module)
-                _apply()
-
-            # Of this one loader, which runs once: the way to act as soon as Keras is there.
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+    keras = importlib.import_module("keras")  # first, as what waits for it comes here in its turn
+    try:
+        return importlib.import_module("gatewise.engine.hook")
+    except ImportError as error:
+        place = getattr(keras, "__file__", "keras")
+        raise EngineError(f"{place} is no Keras that gatewise knows: {error}.") from None

@@ -7,13 +7,15 @@ directions at once). What the kernels cannot run goes to the method that was the
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, LSTMCell, StackedRNNCells
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from gatewise.engine import library
 from gatewise.errors import EngineError
@@ -25,11 +27,23 @@ KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15")
 BROTHERS = {"jax": "gatewise.engine.jax"}  # the backends that the kernels are bound to
 DTYPES = ("float32", "float64")
 
-_CELL_CALL = LSTMCell.call
-_ORIGINAL = {
-    (LSTM, "inner_loop"): LSTM.inner_loop,
-    (RNN, "inner_loop"): RNN.inner_loop,
-    (Bidirectional, "call"): Bidirectional.call,
+# What the kernels do in the place of Keras, method by method; each must be Keras's own.
+_CELL = (
+    *("__call__", "call", "_compute_carry_and_output", "_compute_carry_and_output_fused"),
+    *("get_dropout_mask", "get_recurrent_dropout_mask", "_create_dropout_mask"),
+    *("reset_dropout_mask", "reset_recurrent_dropout_mask"),
+)
+_STACK = ("__call__", "call")
+_LOOP = ("inner_loop",)
+_HALF = (  # of a bidirectional layer
+    *("__call__", "call", "inner_loop", "get_initial_state"),
+    *("_maybe_config_dropout_masks", "_maybe_reset_dropout_masks"),
+)
+_KERAS = str(Path(keras.__file__).parent) + os.sep
+
+_ORIGINAL: dict[tuple[Any, str], Any] = {
+    (owner, name): getattr(owner, name, None)
+    for owner, name in ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
 }
 _strict = False  # raise where `auto` would step aside
 _said: set[str] = set()
@@ -45,7 +59,9 @@ def install(*, strict: bool) -> None:
     if library.why_not() is None:
         library.keep_memory()
     for (owner, name), replacement in _REPLACEMENTS.items():
-        setattr(owner, name, replacement)
+        # What somebody else has put there stays, before us or over ours.
+        if getattr(owner, name) is _ORIGINAL[owner, name] and _is_of_keras(getattr(owner, name)):
+            setattr(owner, name, replacement)
 
 
 def remove() -> None:
@@ -68,7 +84,10 @@ def why_not_here() -> str | None:
         )
     backend = keras.backend.backend()
     if backend not in BROTHERS:
-        return f"Keras runs on {backend}, and the kernels run under {', '.join(BROTHERS)}."
+        return (
+            f"Keras runs on {backend}, and the kernels are for JAX so far. KERAS_BACKEND=jax, set "
+            "before Keras is imported, chooses it."
+        )
     reason: str | None = _brother().missing()
     return reason
 
@@ -78,18 +97,19 @@ def why_not(layer: Any) -> str | None:
     reason = why_not_here()
     if reason:
         return reason
-    if isinstance(layer, keras.Model):
-        reasons = [(one.name, why_not(one)) for one in recurrent_layers(layer)]
-        return " ".join(f"Layer '{name}': {why}" for name, why in reasons if why) or None
+    if isinstance(layer, RNN) and _is_lstm(layer):
+        return _why_not_layer(layer)
     if isinstance(layer, Bidirectional):
         return why_not(layer.forward_layer) or why_not(layer.backward_layer)
-    if not isinstance(layer, RNN) or not _is_lstm(layer):
+    inner = recurrent_layers(layer) if isinstance(layer, keras.Layer) else []
+    if not inner and not isinstance(layer, keras.Model):
         return f"A {type(layer).__name__} is no LSTM layer, and there are no kernels for others."
-    return _why_not_layer(layer)
+    reasons = [(one.name, why_not(one)) for one in inner]
+    return " ".join(f"Layer '{name}': {why}" for name, why in reasons if why) or None
 
 
 def recurrent_layers(model: Any) -> list[Any]:
-    """The LSTM layers of a model, with the halves of a bidirectional one as layers of their own."""
+    """The LSTM layers within a model or layer; of a bidirectional one, its halves."""
     return [one for one in model._flatten_layers() if isinstance(one, RNN) and _is_lstm(one)]
 
 
@@ -101,14 +121,15 @@ def _is_lstm(layer: Any) -> bool:
 
 
 def _why_not_layer(layer: Any) -> str | None:
-    ours = (LSTM, "inner_loop") if isinstance(layer, LSTM) else (RNN, "inner_loop")
-    if type(layer).inner_loop not in (_ORIGINAL[ours], _REPLACEMENTS[ours]):
+    if _replaced(layer, _LOOP):
         return f"{type(layer).__name__} has an inner_loop of its own."
     if getattr(layer, "use_cudnn", None) is True:
         return "The layer was told use_cudnn=True, and cuDNN is what that asks for."
     stacked = isinstance(layer.cell, StackedRNNCells)
     if stacked and (type(layer.cell) is not StackedRNNCells or len(layer.cell.cells) < 2):
         return "The stack of cells is of a class of its own, or has one cell alone."
+    if stacked and (name := _replaced(layer.cell, _STACK)):
+        return f"The method {name} of its stack of cells was replaced."
     for cell in layer.cell.cells if stacked else [layer.cell]:
         reason = _why_not_cell(cell) or _why_not_dtype(layer, cell)
         if reason:
@@ -120,14 +141,30 @@ def _why_not_layer(layer: Any) -> str | None:
 def _why_not_cell(cell: Any) -> str | None:
     if type(cell) is not LSTMCell:
         return f"Its cell is a {type(cell).__name__}, and the kernels compute an LSTMCell."
-    if "call" in vars(cell) or LSTMCell.call is not _CELL_CALL:
-        return "The call of its LSTMCell was replaced."
+    if name := _replaced(cell, _CELL):
+        return f"The method {name} of its LSTMCell was replaced."
     for function in (cell.activation, cell.recurrent_activation):
         if _activation(function) is None:
             name = getattr(function, "__name__", type(function).__name__)
             known = ", ".join(_brother().ACTIVATIONS)
             return f"Activation '{name}' has no kernel; known: {known}."
     return None
+
+
+def _replaced(thing: Any, names: Sequence[str]) -> str | None:
+    """The first of these methods that is not Keras's own, on the instance or on its class."""
+    for name in names:
+        if name in vars(thing) or not _is_of_keras(getattr(type(thing), name)):
+            return name
+    return None
+
+
+def _is_of_keras(method: Any) -> bool:
+    """Whether a method is Keras's own, by the file of its code, or ours that replaces one."""
+    code = getattr(method, "__code__", None)
+    return method in _REPLACEMENTS.values() or (
+        code is not None and code.co_filename.startswith(_KERAS)
+    )
 
 
 def _why_not_dtype(layer: Any, cell: Any) -> str | None:
@@ -140,7 +177,7 @@ def _why_not_dtype(layer: Any, cell: Any) -> str | None:
 
 def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None) -> str | None:
     """What only the arrays of a call can tell; the shapes are known, see `_is_symbolic`."""
-    if not keras.src.backend.is_tensor(x) or len(x.shape) != 3:
+    if not (keras.src.backend.is_tensor(x) or isinstance(x, np.ndarray)) or len(x.shape) != 3:
         return "Its input is not one dense array of [batch, steps, features]."
     if 0 in x.shape:
         return f"Its input of shape {tuple(x.shape)} is empty."
@@ -192,6 +229,9 @@ def _brother() -> Any:
 
 def _is_symbolic(x: Any) -> bool:
     """Whether this call only asks for shapes, or is traced for an export of any batch size."""
+    # Private to Keras, so not before its version is known.
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
     shape = getattr(x, "shape", (None,))
     return in_symbolic_scope() or not all(isinstance(size, int) for size in shape)
 
@@ -215,7 +255,7 @@ def _steps_aside(layer: Any, reason: str | None, better: str | None) -> bool:
     return True
 
 
-def say(reason: str, before: str = "Stock Keras runs.") -> None:
+def say(reason: str, before: str = "Stock Keras runs every LSTM layer.") -> None:
     """Log a reason the first time that it is met."""
     if reason not in _said:
         _said.add(reason)
@@ -352,6 +392,7 @@ def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
             or not layer.built
             or layer.compute_dtype != self.compute_dtype
             or expected not in (None, x.shape[0])
+            or _replaced(layer, _HALF)
             or _why_not_layer(layer)
         ):
             return False

@@ -1,6 +1,6 @@
 """The kernels inside JAX: `lstm`, which jit, grad, vmap, scan and sharding treat as any function.
 
-    custom_vjp              which gradients are wanted, and which come
+    custom_jvp              how outputs move with their inputs; transposed, which gradients come
       custom_vmap           into the batch where that is the same, else one after the other
         custom_partitioning over devices: rows of the batch apart, gradients of weights summed
           primitive         native/xla.cpp by ffi_call, or plain JAX
@@ -21,9 +21,10 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.extend.core import Primitive
-from jax.interpreters import mlir
+from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gatewise.engine import library
@@ -127,7 +128,35 @@ def lstm(
         one._replace(**{name: jax.lax.stop_gradient(getattr(one, name)) for name in masks})
         for one in layers
     ]
-    return _lstm(Plan(tuple(directions), outputs), tuple(constant))
+    return _lstm(Plan(tuple(directions), outputs), _alike(constant))
+
+
+def _alike(layers: Sequence[Arrays]) -> tuple[Arrays, ...]:
+    """The same arrays, each varying over the devices of a `shard_map` that any varies over.
+
+    JAX sees to that for its own functions; without it a gradient would not be summed over devices.
+    """
+    leaves, tree = jax.tree.flatten(tuple(layers))
+    axes = [_varying(one) for one in leaves]
+    every = frozenset().union(*axes)
+    missing = [tuple(sorted(every - some)) for some in axes]
+    return jax.tree.unflatten(tree, [_vary(*pair) for pair in zip(leaves, missing, strict=True)])
+
+
+def _varying(one: Array) -> frozenset[str]:
+    """The axes of a mesh over which an array varies; JAX had other names for it before 0.10."""
+    known = jax.typeof(one)
+    mat = getattr(known, "mat", None)
+    found: frozenset[str] = mat.varying if mat is not None else getattr(known, "vma", frozenset())
+    return found
+
+
+def _vary(one: Array, axes: tuple[str, ...]) -> Array:
+    if not axes:
+        return one
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(one, axes, to="varying")
+    return getattr(jax.lax, "pvary")(one, axes)  # noqa: B009  # gone from newer types
 
 
 def _check(arrays: Arrays, first: Arrays) -> None:
@@ -208,62 +237,56 @@ def _dotted(version: int | None) -> str:
     return "an unknown one" if version is None else f"{version // 1000}.{version % 1000}"
 
 
-# The derivative.
+# The derivative. Its rule says what moves when the arrays do: a linear function of their tangents,
+# which reverse mode transposes, and so gets the gradients of the kernels. Forward mode computes it,
+# in plain JAX.
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _lstm(plan: Plan, layers: tuple[Arrays, ...]) -> Any:
     outputs, states, _ = _forward(plan, layers, training=False)
     return outputs, states
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _trained(plan: Plan, layers: tuple[Arrays, ...]) -> Any:
     """As `_lstm`, and the reserves that a gradient needs."""
     return _forward(plan, layers, training=True)
 
 
-def _trained_forward(plan: Plan, layers: Any) -> Any:
-    wanted = tuple(
-        tuple(
-            name
-            for name in DIFFERENTIABLE
-            if getattr(one, name) is not None and getattr(one, name).perturbed
-        )
-        for one in layers
-    )
-    layers = jax.tree.map(lambda one: one.value, layers, is_leaf=lambda one: hasattr(one, "value"))
+def _lstm_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
+    (outputs, states, _), moved = _moved(plan, *primals, *tangents)
+    return (outputs, states), moved
+
+
+def _trained_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
+    found, moved = _moved(plan, *primals, *tangents)
+    return found, (*moved, jax.tree.map(jnp.zeros_like, found[2]))  # the reserves: told by layers
+
+
+def _moved(plan: Plan, layers: tuple[Arrays, ...], tangents: tuple[Arrays, ...]) -> Any:
+    """What `_trained` returns, and how its outputs and states move."""
     found = _trained(plan, layers)
-    return found, (layers, found[2], _Wanted(wanted))
+    given = [
+        {
+            name: getattr(one, name)
+            for name in DIFFERENTIABLE
+            if not isinstance(getattr(one, name), SymbolicZero | None)
+        }
+        for one in tangents
+    ]
+    wanted = _Wanted(tuple(tuple(one) for one in given))
+    dots = [list(one.values()) for one in given]
+    leaves, tree = jax.tree.flatten((layers, found[2], dots))
+    moved = tangent_p.bind(*leaves, plan=plan, tree=tree, wanted=wanted)
+    return found, _outputs_and_states(plan, moved)
 
 
-def _trained_backward(plan: Plan, kept: Any, gradients: Any) -> Any:
-    layers, reserves, wanted = kept
-
-    def is_zero(one: Any) -> bool:
-        return isinstance(one, jax.custom_derivatives.SymbolicZero)
-
-    given = jax.tree.map(lambda one: None if is_zero(one) else one, gradients[:2], is_leaf=is_zero)
-    found = _gradient(plan, wanted, layers, reserves, given)
-    absent = Arrays(*[None] * len(Arrays._fields))
-    return (
-        tuple(
-            absent._replace(**dict(zip(names, values, strict=True)))
-            for names, values in zip(wanted.names, found, strict=True)
-        ),
-    )
+_lstm.defjvp(_lstm_jvp, symbolic_zeros=True)
+_trained.defjvp(_trained_jvp, symbolic_zeros=True)
 
 
-def _lstm_forward(plan: Plan, layers: Any) -> Any:
-    found, kept = _trained_forward(plan, layers)
-    return found[:2], kept
-
-
-_lstm.defvjp(_lstm_forward, _trained_backward, symbolic_zeros=True)
-_trained.defvjp(_trained_forward, _trained_backward, symbolic_zeros=True)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _gradient(plan: Plan, wanted: _Wanted, layers: Any, reserves: Any, given: Any) -> Any:
     """The wanted gradients of each layer; differentiable in its turn, by plain JAX."""
     leaves, tree = jax.tree.flatten((layers, reserves, given))
@@ -271,18 +294,14 @@ def _gradient(plan: Plan, wanted: _Wanted, layers: Any, reserves: Any, given: An
     return [[found.pop(0) for _ in names] for names in wanted.names]
 
 
-def _gradient_forward(plan: Plan, wanted: _Wanted, layers: Any, reserves: Any, given: Any) -> Any:
-    return _gradient(plan, wanted, layers, reserves, given), (layers, reserves, given)
-
-
-def _gradient_backward(plan: Plan, wanted: _Wanted, kept: Any, gradients: Any) -> Any:
-    layers, reserves, given = kept
-    _, pull = jax.vjp(lambda *some: _plain_gradient(plan, wanted, *some), layers, given)
-    dlayers, dgiven = pull(gradients)
-    return dlayers, jax.tree.map(jnp.zeros_like, reserves), dgiven
-
-
-_gradient.defvjp(_gradient_forward, _gradient_backward)
+@_gradient.defjvp
+def _gradient_jvp(plan: Plan, wanted: _Wanted, primals: Any, tangents: Any) -> Any:
+    found = _gradient(plan, wanted, *primals)
+    (layers, _, given), (dlayers, _, dgiven) = primals, tangents
+    _, moved = jax.jvp(
+        functools.partial(_plain_gradient, plan, wanted), (layers, given), (dlayers, dgiven)
+    )
+    return found, moved
 
 
 # What XLA is given.
@@ -290,10 +309,15 @@ _gradient.defvjp(_gradient_forward, _gradient_backward)
 
 def _forward(plan: Plan, layers: tuple[Arrays, ...], *, training: bool) -> Any:
     leaves, tree = jax.tree.flatten(layers)
-    found = list(_native_forward(plan, tree, training)(*leaves))
-    outputs = tuple(found.pop(0) for _ in range(_count_outputs(plan)))
-    states = [(found.pop(0), found.pop(0)) for _ in layers]
-    return outputs, states, tuple(found)
+    found = _native_forward(plan, tree, training)(*leaves)
+    count = _count_outputs(plan) + 2 * len(layers)
+    return *_outputs_and_states(plan, found[:count]), tuple(found[count:])
+
+
+def _outputs_and_states(plan: Plan, found: Sequence[Array]) -> Any:
+    count = _count_outputs(plan)
+    outputs, states = tuple(found[:count]), found[count:]
+    return outputs, list(zip(states[::2], states[1::2], strict=True))
 
 
 def _count_outputs(plan: Plan) -> int:
@@ -312,6 +336,13 @@ def _shapes_forward(leaves: Sequence[Any], plan: Plan, tree: Any, training: bool
     if training:
         shapes += [(batch, library.reserve_size(steps, size)) for size in units]
     return [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+
+
+def _shapes_tangent(leaves: Sequence[Any], *, plan: Plan, tree: Any, **_: Any) -> list[Any]:
+    """The shapes of outputs and states."""
+    layers, _, _ = jax.tree.unflatten(tree, leaves)
+    some, inner = jax.tree.flatten(layers)
+    return _shapes_forward(some, plan, inner, False)
 
 
 def _shapes_backward(leaves: Sequence[Any], *, tree: Any, wanted: _Wanted, **_: Any) -> list[Any]:
@@ -585,18 +616,23 @@ def _scan(way: Direction, arrays: Arrays) -> tuple[Array, tuple[Array, Array]]:
     return y.swapaxes(0, 1), (h, c)
 
 
-def _plain_gradient(plan: Plan, wanted: _Wanted, layers: Any, given: Any) -> Any:
-    """What `_gradient` returns."""
-    chosen = [
+def _plain_of(plan: Plan, layers: Any, chosen: Any) -> Any:
+    """What `_plain` returns, as a function of some of its arrays."""
+    some = zip(layers, chosen, strict=True)
+    return _plain(plan, tuple(one._replace(**values) for one, values in some))
+
+
+def _chosen(layers: Any, wanted: _Wanted) -> list[dict[str, Array]]:
+    return [
         {name: getattr(one, name) for name in names}
         for one, names in zip(layers, wanted.names, strict=True)
     ]
 
-    def run(chosen: Any) -> Any:
-        some = zip(layers, chosen, strict=True)
-        return _plain(plan, tuple(one._replace(**values) for one, values in some))
 
-    found, pull = jax.vjp(run, chosen)
+def _plain_gradient(plan: Plan, wanted: _Wanted, layers: Any, given: Any) -> Any:
+    """What `_gradient` returns."""
+    run = functools.partial(_plain_of, plan, layers)
+    found, pull = jax.vjp(run, _chosen(layers, wanted))
     whole = jax.tree.map(
         lambda like, one: jnp.zeros_like(like) if one is None else one,
         found,
@@ -621,6 +657,18 @@ def _plain_backward(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> l
     return [one for some in _plain_gradient(plan, wanted, layers, given) for one in some]
 
 
+def _plain_tangent(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> list[Array]:
+    """How outputs and states move with what is `wanted`."""
+    layers, _, dots = jax.tree.unflatten(tree, leaves)
+    chosen = _chosen(layers, wanted)
+    moving = [
+        dict(zip(names, values, strict=True))
+        for names, values in zip(wanted.names, dots, strict=True)
+    ]
+    _, moved = jax.jvp(functools.partial(_plain_of, plan, layers), (chosen,), (moving,))
+    return jax.tree.leaves(moved)
+
+
 # What JAX has to know of a primitive.
 
 
@@ -629,19 +677,80 @@ def _primitive(name: str, shapes: Any, native: Any, plain: Any) -> Any:
     made.multiple_results = True
 
     def abstract(*leaves: Any, **static: Any) -> Any:
-        kind = type(leaves[0])
-        return [kind(one.shape, one.dtype) for one in shapes(leaves, **static)]
+        return [_like(leaves[0], one) for one in shapes(leaves, **static)]
 
     def lower(ctx: Any, *values: Any, **static: Any) -> Any:
         exported = getattr(ctx.module_context.lowering_parameters, "for_export", False)
         run = mlir.lower_fun(plain if exported else native, multiple_results=True)
         return run(ctx, *values, **static)
 
+    @functools.cache
+    def compiled(**static: Any) -> Any:
+        return jax.jit(functools.partial(made.bind, **static))
+
+    def alone(*leaves: Any, **static: Any) -> Any:
+        """Met with numbers, which is under jax.disable_jit: one operation, compiled like others."""
+        with jax.disable_jit(False):
+            return compiled(**static)(*leaves)
+
+    made.def_impl(alone)
     made.def_abstract_eval(abstract)
     mlir.register_lowering(made, mlir.lower_fun(plain, multiple_results=True))
     mlir.register_lowering(made, lower, platform="cpu")
     return made
 
 
+def _like(known: Any, one: Any) -> Any:
+    """What is known of an array beside its shape, such as the devices over which it varies."""
+    nowhere = PartitionSpec(*[None] * len(one.shape))
+    sharding = known.sharding.update(spec=nowhere)
+    return known.update(shape=one.shape, dtype=one.dtype, weak_type=False, sharding=sharding)
+
+
 forward_p = _primitive("gatewise_forward", _shapes_forward, _call_forward, _plain_forward)
 backward_p = _primitive("gatewise_backward", _shapes_backward, _call_backward, _plain_backward)
+tangent_p = _primitive("gatewise_tangent", _shapes_tangent, _plain_tangent, _plain_tangent)
+
+
+def _transpose_tangent(
+    gradients: Any, *leaves: Any, plan: Plan, tree: Any, wanted: _Wanted
+) -> list[Array | None]:
+    """Of a linear function of tangents: the gradients of the kernels."""
+    layers, reserves, _ = jax.tree.unflatten(tree, leaves)
+    given = [None if isinstance(one, ad.Zero) else one for one in gradients]
+    found = _gradient(plan, wanted, layers, reserves, _outputs_and_states(plan, given))
+    gradients = [one for some in found for one in some]
+    return [None] * (len(leaves) - len(gradients)) + gradients
+
+
+def _tangent_jvp(primals: Any, tangents: Any, **static: Any) -> Any:
+    """Forward mode of forward mode."""
+    moving = [place for place, one in enumerate(tangents) if not isinstance(one, ad.Zero)]
+
+    def run(*some: Array) -> list[Array]:
+        leaves = list(primals)
+        for place, one in zip(moving, some, strict=True):
+            leaves[place] = one
+        return _plain_tangent(*leaves, **static)
+
+    return jax.jvp(run, [primals[n] for n in moving], [tangents[n] for n in moving])
+
+
+def _tangent_batched(leaves: Any, places: Any, *, tree: Any, **static: Any) -> Any:
+    call = functools.partial(tangent_p.bind, tree=tree, **static)
+    mapped = [place is not None for place in places]
+    leaves = [
+        jnp.moveaxis(one, place, 0) if place is not None else one
+        for one, place in zip(leaves, places, strict=True)
+    ]
+    if any(jax.tree.leaves(jax.tree.unflatten(tree, mapped)[:2])):
+        found, _ = _one_by_one(call, mapped, leaves)
+    else:  # one point, many directions
+        plain = functools.partial(_plain_tangent, tree=tree, **static)
+        found = jax.vmap(plain, [0 if one else None for one in mapped])(*leaves)
+    return found, [0] * len(found)
+
+
+ad.primitive_transposes[tangent_p] = _transpose_tangent
+ad.primitive_jvps[tangent_p] = _tangent_jvp
+batching.primitive_batchers[tangent_p] = _tangent_batched

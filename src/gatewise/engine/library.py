@@ -1,19 +1,27 @@
 """The shared library of `native/`: found, loaded and described to ctypes."""
 
 import ctypes
+import importlib.metadata
+import json
+import logging
+import os
+import shlex
+import struct
 import sys
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 from gatewise.errors import EngineError
 
 VERSION = 1  # GATEWISE_VERSION of native/gatewise.h, which explains every field and function
 NAME = "libgatewise.dylib" if sys.platform == "darwin" else f"libgatewise.so.{VERSION}"
 
-_REMEDY = (
-    "Install a C++ compiler, such as g++, and reinstall: "
-    "pip install --force-reinstall --no-deps gatewise, or make in a checkout."
-)
+log = logging.getLogger("gatewise")
+
+MOST_THREADS = 1024  # GATEWISE_MOST_THREADS there
 
 
 class Layer(ctypes.Structure):
@@ -72,20 +80,97 @@ def load() -> ctypes.CDLL:
     # Not beside __file__: in an editable install the library lies in another folder of the package.
     place = resources.files("gatewise.engine") / NAME
     if not place.is_file():
-        raise EngineError(f"gatewise was installed without its C++ core ({NAME}). {_REMEDY}")
+        raise EngineError(f"gatewise was installed without its C++ core ({NAME}). {_remedy()}")
+    with resources.as_file(place) as path:
+        library = _opened(path)
+    _heed_environment(library)
+    return library
+
+
+def _opened(place: Path) -> ctypes.CDLL:
+    if not _is_whole(place):
+        raise EngineError(f"{place} is cut off. {_remedy()}")
     try:
         library = ctypes.CDLL(str(place))
     except OSError as error:
         raise EngineError(
-            f"The C++ core of gatewise does not load on this machine: {error}. {_REMEDY}"
+            f"The C++ core of gatewise does not load on this machine: {error}. {_remedy()}"
         ) from error
-    _declare(library)
-    found = library.gatewise_version()
+    try:
+        found = library.gatewise_version()
+        if found == VERSION:
+            _declare(library)
+    except AttributeError as error:
+        raise EngineError(f"{place} is not the core of gatewise: {error}. {_remedy()}") from None
     if found != VERSION:
         raise EngineError(
-            f"{place} is of version {found}, and this gatewise needs version {VERSION}. {_REMEDY}"
+            f"{place} is of version {found}, and this gatewise needs version {VERSION}. {_remedy()}"
         )
     return library
+
+
+def _remedy() -> str:
+    """How this very installation is made anew; without --no-cache-dir pip takes what it built."""
+    source = _source()
+    if source.endswith(".whl"):
+        return f"Build {source} anew where there is a C++ compiler, such as g++, and install it."
+    again = f"-m pip install --force-reinstall --no-cache-dir --no-deps {source}"
+    return f"Install a C++ compiler, such as g++, and then: {shlex.quote(sys.executable)} {again}"
+
+
+def _source() -> str:
+    """What pip installed gatewise from: a folder, a file or an address, or an index by its name."""
+    try:
+        text = importlib.metadata.distribution("gatewise").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        text = None
+    if not text:
+        return "gatewise"
+    found: dict[str, Any] = json.loads(text)
+    address = str(found["url"])
+    if address.startswith("file://"):
+        address = shlex.quote(unquote(address.removeprefix("file://")))
+    if "vcs_info" in found:
+        return f"{found['vcs_info']['vcs']}+{address}"
+    editable = found.get("dir_info", {}).get("editable")
+    return f"--editable {address}" if editable else address
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a library is as long as it says; the loader would kill the process otherwise."""
+    with path.open("rb") as file:
+        head = file.read(64)
+        if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+            return True  # not of this kind: the loader says so
+        (start,) = struct.unpack_from("<Q", head, 32)  # of the table of segments
+        size, count = struct.unpack_from("<HH", head, 54)
+        file.seek(start)
+        table = file.read(size * count)
+    if len(table) < size * count:
+        return False
+    ends = []
+    for place in range(0, len(table), size):
+        (offset,) = struct.unpack_from("<Q", table, place + 8)
+        (length,) = struct.unpack_from("<Q", table, place + 32)
+        ends.append(offset + length)
+    return max(ends, default=0) <= path.stat().st_size
+
+
+def _heed_environment(library: ctypes.CDLL) -> None:
+    """What the environment asks of the kernels is what they do, or a sentence says why not."""
+    asked, used = os.environ.get("GATEWISE_ISA", ""), bytes(library.gatewise_isa()).decode()
+    if asked not in ("", used):
+        raise EngineError(
+            f"GATEWISE_ISA wants avx512, avx2 or portable, as far as the processor has it. "
+            f"Received: {asked}. Without GATEWISE_ISA, this machine uses {used}."
+        )
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if first and not (first.isascii() and first.isdigit() and 1 <= int(first) <= MOST_THREADS):
+        log.warning(
+            "OMP_NUM_THREADS wants a whole number from 1 to %d. Received: %s. The LSTM kernels use "
+            "%d threads, a core each.",
+            *(MOST_THREADS, first, library.gatewise_threads()),
+        )
 
 
 def _declare(library: ctypes.CDLL) -> None:

@@ -1,0 +1,173 @@
+"""`gatewise run X` is `python X`: the same words, the same status, in all that a script can see."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from gatewise import cli
+
+SCRIPTS = {
+    "names and places": """
+import os, sys
+os.chdir("/")
+print(__name__, __file__, sys.argv, sys.path, __spec__, sys.orig_argv[1:], sys.flags)
+print(open(os.path.join(os.path.dirname(__file__), "beside.txt")).read())
+print(sorted(vars(sys.modules["__main__"])), sys.stdin.read())
+ours = {"PYTHONPATH", "GATEWISE_RUN"}
+print(sorted((name, value) for name, value in os.environ.items() if name not in ours))
+""",
+    "status": "import sys; sys.exit(3)",
+    "status in words": "import sys; sys.exit('no more of this')",
+    "no status": "raise SystemExit",
+    "an error": "def f():\n    1 / 0\n\nf()\n",
+    "an error of gatewise": "import gatewise\nraise gatewise.DataError('of the script')",
+    "no Python": "def f(:\n    pass\n",
+    "Ctrl-C": "def f():\n    raise KeyboardInterrupt\n\nf()",
+    "a hook for errors": "import sys\nsys.excepthook = lambda *a: print(a[:2])\n1 / 0",
+    "at exit": """
+import atexit, sys
+@atexit.register
+def last():
+    print(sys.argv, __name__, sys.modules["__main__"].last is last)
+""",
+    "logging": """
+import logging
+logging.basicConfig(level="INFO")
+logging.getLogger("gatewise").warning("once")
+logging.getLogger("another").info("once")
+print(logging.getLogger("gatewise").handlers)
+""",
+    "logging untouched": "import logging; logging.getLogger('gatewise').info('not heard')",
+    "processes": """
+import multiprocessing, sys
+def child(n):
+    print(__name__, sys.argv, n, flush=True)
+if __name__ == "__main__":
+    for method in ("fork", "spawn"):
+        one = multiprocessing.get_context(method).Process(target=child, args=(method,))
+        one.start()
+        one.join()
+""",
+    "pickles": """
+import pickle
+class Own:
+    pass
+print(pickle.loads(pickle.dumps(Own)) is Own)
+""",
+}
+
+
+def both(folder, *command, **environment):
+    """What Python says, and what `gatewise run` says, with status."""
+    return [
+        subprocess.run(
+            [sys.executable, *before, *command],
+            capture_output=True,
+            text=True,
+            input="what is read",
+            cwd=folder,
+            env=os.environ | environment,
+            timeout=120,
+            check=False,
+        )
+        for before in ([], ["-m", "gatewise", "run"])
+    ]
+
+
+def assert_same(plain, ours):
+    assert ours.stderr == plain.stderr
+    assert ours.stdout == plain.stdout
+    assert ours.returncode == plain.returncode
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_cannot_tell(name, tmp_path):
+    (tmp_path / "beside.txt").write_text("it lies beside")
+    (tmp_path / "script.py").write_text(SCRIPTS[name])
+    assert_same(*both(tmp_path, "script.py", "--some", "-x", "--engine", "7"))
+
+
+def test_modules_folders_and_standard_input_are_run_too(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "other.py").write_text("word = 'relative'")
+    (package / "__main__.py").write_text("import sys; print(__name__, sys.argv, __spec__.name)")
+    (package / "inner.py").write_text("from .other import word; import sys; print(word, sys.argv)")
+    assert_same(*both(tmp_path, "-m", "package.inner", "-m", "--some"))
+    assert_same(*both(tmp_path, "package", "-v"))
+    assert_same(*both(tmp_path, "-"))
+
+
+def test_a_sitecustomize_of_the_users_own_is_run_once(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("print('own', __name__)")
+    (tmp_path / "script.py").write_text("import sitecustomize; print(sitecustomize.__file__)")
+    plain, ours = both(tmp_path, "script.py", PYTHONPATH=str(tmp_path))
+    assert plain.stdout.startswith("own") and plain.returncode == ours.returncode == 0
+    # It is run in the process of `gatewise run` first.
+    assert ours.stdout == "own sitecustomize\n" + plain.stdout
+
+
+TAPE = """
+import keras
+import tensorflow as tf
+
+layer = keras.layers.LSTM(3)
+x = tf.ones((9, 5, 2))
+with tf.GradientTape() as tape:
+    y = tf.reduce_sum(layer(x))
+print([one.shape for one in tape.gradient(y, layer.trainable_variables)])
+"""
+
+
+@pytest.mark.skipif(not find_spec("tensorflow"), reason="TensorFlow is not installed")
+@pytest.mark.parametrize("name", ["keras", "tf.keras"])
+def test_a_tensorflow_script_runs_on_tensorflow(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    own = TAPE if name == "keras" else TAPE.replace("import keras\n", "").replace("keras", name)
+    (tmp_path / "script.py").write_text(own)
+    plain, ours = both(tmp_path, "script.py", KERAS_HOME=str(tmp_path))
+    assert plain.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == plain.stdout
+    assert "Keras runs on tensorflow, and the kernels are for JAX so far." in ours.stderr
+
+
+CHILD = """
+import multiprocessing
+
+def child():
+    import keras
+    import gatewise
+    keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
+    print(gatewise.info()["calls"], flush=True)
+
+if __name__ == "__main__":
+    one = multiprocessing.get_context("spawn").Process(target=child)
+    one.start()
+    one.join()
+"""
+
+
+def test_spawned_children_have_the_engine_too(tmp_path):
+    (tmp_path / "script.py").write_text(CHILD)
+    _, ours = both(tmp_path, "script.py", KERAS_BACKEND="jax")
+    assert ours.stdout == "{'native': 1, 'stock': 0}\n", ours.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["nowhere.py"], "There is no script nowhere.py."),
+        (["json"], "There is no script json. A module is run by: gatewise run -m json."),
+        (["notes.ipynb"], "jupyter nbconvert --to script notes.ipynb"),
+        (["--engine", "fast", "script.py"], "auto, native, stock. Received: fast."),
+    ],
+)
+def test_what_is_no_script_is_one_sentence(given, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gatewise", "run", *given])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert said in capsys.readouterr().err
