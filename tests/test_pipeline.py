@@ -183,6 +183,17 @@ def test_what_can_be_refused_is_refused_before_training(
         pipeline.make_ready(experiment)
 
 
+def test_a_test_part_with_steps_of_another_size_is_refused(
+    series_file, forecast_settings, tmp_path
+):
+    pl.read_csv(series_file)[::7].write_csv(tmp_path / "weekly.csv")
+    experiment, _ = pipeline.experiment_for(
+        series_file, [forecast_settings, {"data": {"test": str(tmp_path / "weekly.csv")}}]
+    )
+    with pytest.raises(gatewise.DataError, match="are 1w apart, and the run was trained on .* 1d"):
+        pipeline.make_ready(experiment)
+
+
 def test_a_later_path_stands_over_an_earlier_one(series_file):
     earlier = {"data": {"path": "earlier.csv"}}
     later = {"data": {"path": str(series_file)}}

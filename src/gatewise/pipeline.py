@@ -21,6 +21,7 @@ from gatewise.data.datasets import DATASETS, path_of, settings_of
 from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
+from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Parts, told_of_rare
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
@@ -226,6 +227,7 @@ def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]
     for name, path in (("validation", data.validation), ("test", data.test)):
         if path:
             held, _, said = read(replace(data, path=path, labels=""), task=task)
+            refuse_other_spacing(held, parts.train.step)
             notes += [f"{name.capitalize()} part: {note}" for note in said]
             parts = replace(parts, **{name: held})
     return parts

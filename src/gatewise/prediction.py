@@ -19,6 +19,7 @@ from gatewise.data.datasets import located
 from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
+from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import HOLDING
 from gatewise.networks import LEARNERS
@@ -156,6 +157,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
                 f"{sequences.source}: the times were {kinds[0]} in training, and here are "
                 f"{kinds[1]}. Give {kinds[0]}."
             )
+        refuse_other_spacing(sequences, preparation.step)
     texts = {name: levels[0] for name, levels in sequences.levels.items() if levels}
     for name, column in sequences.static.items():
         if column.dtype.kind not in "fiu":

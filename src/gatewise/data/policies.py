@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gatewise.data import times
+from gatewise.data import spacing, times
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.steps import Origin
 from gatewise.errors import DataError
@@ -170,6 +170,17 @@ def _without_gaps(
     gaps, steps, off = _gaps(grid, sequences)
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
+    # Who asks for gaps to be filled may have whole series of them; off the grid nothing fills them.
+    parted = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
+    if others := spacing.others(sequences, grid) if parted else {}:
+        told = _told_of_others(sequences, grid, others)
+        if settings.gaps != "ignore":
+            raise DataError(
+                f"{origin.name}: {told}. Resample all to one spacing, train a run for each, or "
+                "train with data.gaps=ignore to take the rows as they are."
+            )
+        notes.append(f"{told}; the rows are taken as they are, whatever their spacing")
+        return replace(sequences, step=""), origin
     if settings.gaps == "ignore":
         notes.append(f"{_told(grid, gaps, off)}; they are ignored")
         regular = grid.share >= 0.5
@@ -188,6 +199,15 @@ def _without_gaps(
             "missing steps in, or with data.gaps=ignore to take the rows as they are."
         )
     return _inserted(sequences, grid, origin, notes, steps=steps)
+
+
+def _told_of_others(sequences: Sequences, grid: times.Grid, others: dict[int, str]) -> str:
+    first = min(others)
+    more = f", and of {len(others) - 1} more too" if len(others) > 1 else ""
+    return (
+        f"most steps are {spacing.said(grid.step)} apart, but those of sequence "
+        f"{str(sequences.ids[first])!r} are {spacing.said(others[first])} apart{more}"
+    )
 
 
 Gap = tuple[int, ...]  # (the step before the first gap, its missing steps, number of gaps), or ()

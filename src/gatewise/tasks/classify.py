@@ -200,6 +200,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         window=task.window,
         stride=task.stride or task.window,
         padded=len(np.unique(pieces.lengths)) > 1,
+        step=train.step,
     ), notes
 
 

@@ -23,6 +23,7 @@ from gatewise.data.preparation import (
 from gatewise.data.scaling import fit_scale
 from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
+from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
@@ -714,7 +715,8 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
         tables.append(np.concatenate([steps[:now].astype(np.float64), future]))
         if sequences.times is not None:
             past = sequences.times[sequences.starts[k] : sequences.starts[k] + now]
-            times.append(np.concatenate([past, following(past, preparation.step, horizon)]))
+            step = preparation.step or clear_step(past)
+            times.append(np.concatenate([past, following(past, step, horizon)]))
     stops = np.cumsum([len(steps) for steps in tables])
     return replace(
         sequences,
