@@ -108,7 +108,8 @@ def chosen_measure(measures: list[Measure], metric: str) -> Measure:
 def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
     """The verdict is against the baseline that did best on the same part: the hardest to beat."""
     sign = -1 if measure.higher_is_better else 1
-    return min(comparisons, key=lambda one: sign * one["theirs"])
+    known = [one for one in comparisons if math.isfinite(one["theirs"])]
+    return min(known or comparisons, key=lambda one: sign * one["theirs"])
 
 
 def compare(
@@ -125,11 +126,17 @@ def compare(
     `answer` and `name` are what the two are called.
 
     Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
-    with whole clusters drawn with replacement.
+    with whole clusters drawn with replacement. Where either number cannot be told, there is no
+    verdict, and the sentence says why.
     """
     left, right = (_by_cluster(measure, given) for given in (ours, theirs))
     clusters = len(left)
-    difference = float(measure.value(left.sum(axis=0)) - measure.value(right.sum(axis=0)))
+    sides = {answer: (ours, left), name: (theirs, right)}
+    wrong = {who: _not_numbers(given) for who, (given, _) in sides.items()}
+    mine, other = (
+        math.nan if wrong[who] else float(measure.value(sums.sum(axis=0)))
+        for who, (_, sums) in sides.items()
+    )
     random = np.random.default_rng(0)  # the same data, the same interval
     drawn = []
     rounds = max(1, 4_000_000 // clusters)  # bounds the memory of the counts
@@ -137,17 +144,17 @@ def compare(
         size = min(rounds, settings.resamples - begin)
         counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
         drawn.append(measure.value(counts @ left) - measure.value(counts @ right))
-    tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail]).tolist()
+    difference = mine - other
+    low, high = _interval(np.concatenate(drawn), difference, settings.confidence)
     better: bool | None = None
     if clusters >= FEWEST and (low > 0 or high < 0):
         better = (difference > 0) == measure.higher_is_better
-    found = {
+    found: dict[str, Any] = {
         "metric": measure.name,
         "answer": answer,
         "against": name,
-        "ours": float(measure.value(left.sum(axis=0))),
-        "theirs": float(measure.value(right.sum(axis=0))),
+        "ours": mine,
+        "theirs": other,
         "difference": difference,
         "low": low,
         "high": high,
@@ -156,7 +163,39 @@ def compare(
         "clusters": clusters,
     }
     found["relative"] = difference / found["theirs"] if found["theirs"] else math.nan
-    return found | {"sentence": _sentence(found, measure)}
+    if math.isfinite(low):
+        return found | {"sentence": _sentence(found, measure)}
+    return found | {"sentence": f"No verdict against {name}: {_why_none(found, wrong, len(ours))}."}
+
+
+def _not_numbers(answer: Array) -> int:
+    """How many of the answers hold something that is not a number; 0 for answers in words."""
+    given = np.asarray(answer)
+    if given.dtype.kind != "f":
+        return 0
+    return int(np.isnan(given.reshape(len(given), -1)).any(axis=1).sum())
+
+
+def _interval(drawn: Array, difference: float, confidence: float) -> tuple[float, float]:
+    """The percentile interval; NaN where the difference itself is no number."""
+    known = drawn[np.isfinite(drawn)]  # a draw may hold no unit that the measure counts
+    if not math.isfinite(difference) or not len(known):
+        return math.nan, math.nan
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail]).tolist()
+    return low, high
+
+
+def _why_none(found: Mapping[str, Any], wrong: Mapping[str, int], count: int) -> str:
+    for who, answers in wrong.items():
+        if answers:
+            return f"{answers} of {count} answers of {who} are not numbers"
+    sides = ((found["answer"], found["ours"]), (found["against"], found["theirs"]))
+    who = next((who for who, value in sides if not math.isfinite(value)), found["answer"])
+    return (
+        f"the {found['metric']} of {who} is not a number, as where the truth is not known. Look "
+        "for empty cells in the test part"
+    )
 
 
 def _by_cluster(measure: Measure, answer: Array) -> Array:

@@ -204,12 +204,15 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
     sequences, _, notes = read(
         made.experiment.data, located(data), task=task.name, purpose="evaluate"
     )
+    _refuse_other_kinds(sequences, preparation)
+    if task.with_truth is not None:
+        sequences, told = task.with_truth(sequences, preparation)
+        notes += told
     for note in notes:
         log.info("%s", sentence(note))
     if said := _told_of_seen(sequences, made.splits):
         log.warning("%s", said)
         notes.append(said)
-    _refuse_other_kinds(sequences, preparation)
     if task.name in LABELLED and sequences.labels is None:
         raise DataError(
             f"{sequences.source}: there is no truth to score against. Give the labels, transcripts "
@@ -230,6 +233,8 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
     judged = evaluation.evaluate(
         answer, some, task, preparation, made.experiment, baselines=rules, alone=alone
     )
+    if not math.isfinite(judged.verdict["difference"]):
+        raise DataError(f"{sequences.source}: {judged.verdict['sentence']}")
     return {
         "task": task.name,
         "run": str(made.folder or ""),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data import spacing, times
+from gatewise.data.columns import Purpose
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.steps import Origin
 from gatewise.errors import DataError
@@ -14,9 +15,12 @@ FILL_LIMIT = 50  # a filled series this many times longer than it was comes from
 
 
 def apply(
-    sequences: Sequences, origin: Origin, settings: DataSettings
+    sequences: Sequences, origin: Origin, settings: DataSettings, *, purpose: Purpose
 ) -> tuple[Sequences, list[str]]:
     """The sequences with one row for each step and no empty cell, and what was done for it.
+
+    The targets behind the last known one stay empty: nobody knows them yet, so no policy fills
+    them. To train, where data.known says that there may be such rows, they are left out.
 
     Raises:
         DataError: the data need a policy that is "error", or one that cannot mend them.
@@ -25,14 +29,21 @@ def apply(
     _refuse_infinite(sequences, origin)
     if sequences.times is not None:
         sequences, origin = _without_doubles(sequences, origin, settings, notes)
-    ends = _ends(sequences, settings, origin)
+    ends = _ends(sequences, settings, origin, purpose)
     if settings.missing == "error":
         _refuse_missing(sequences, ends, settings, origin)
     if sequences.times is not None:
         sequences, origin = _without_gaps(sequences, origin, settings, notes)
-        ends = _ends(sequences, settings, origin)
+        ends = _ends(sequences, settings, origin, purpose)
     policy = "previous" if settings.missing == "error" else settings.missing
-    return _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes), notes
+    sequences = _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes)
+    if purpose == "train" and (left := int((sequences.stops - ends).sum())):
+        notes.append(
+            f"{_amount(left, 'row')} behind the last value of {settings.target[0]!r} "
+            f"{'is' if left == 1 else 'are'} left out: what is known ahead teaches nothing there"
+        )
+        sequences = sequences.between(sequences.starts, ends)
+    return sequences, notes
 
 
 def _sequence_of(sequences: Sequences, step: int) -> int:
@@ -116,11 +127,14 @@ def _merged(cells: Array, begins: Array, how: str) -> Array:
     return sums if how == "sum" else sums / np.maximum(counts, 1)
 
 
-def _ends(sequences: Sequences, settings: DataSettings, origin: Origin) -> Array:
-    """Where the past of each sequence ends: what follows is known ahead, its targets are empty."""
-    if not settings.known or not settings.target:
+def _ends(sequences: Sequences, settings: DataSettings, origin: Origin, purpose: Purpose) -> Array:
+    """Where the past of each sequence ends: what follows is not known yet, its targets are empty.
+
+    In training an empty target at the end is a flaw as any other, unless data.known explains it.
+    """
+    targets = [k for k, name in enumerate(sequences.columns) if name in settings.target]
+    if not targets or (purpose == "train" and not settings.known):
         return sequences.stops
-    targets = [sequences.columns.index(one) for one in settings.target]
     observed = ~np.isnan(sequences.values[:, targets]).all(axis=1)
     steps = np.where(observed, np.arange(1, len(sequences.values) + 1), 0)
     ends = np.maximum.reduceat(steps, sequences.starts)

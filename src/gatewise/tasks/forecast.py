@@ -728,6 +728,35 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
     )
 
 
+def with_truth(sequences: Sequences, preparation: Preparation) -> tuple[Sequences, list[str]]:
+    """Each series up to its last known target, and how many windows are not judged for it.
+
+    Raises:
+        DataError: every window reaches behind the last known target.
+    """
+    targets = preparation.positions(preparation.targets)
+    ends = [
+        start + int(np.flatnonzero(np.isfinite(steps[:, targets]).all(axis=1)).max(initial=-1)) + 1
+        for start, steps in zip(sequences.starts, sequences, strict=True)
+    ]
+    known = sequences.between(sequences.starts, np.array(ends, dtype=np.int64))
+    size = (preparation.lookback, preparation.horizon)
+    whole, left = len(windows(sequences, *size)), len(windows(known, *size))
+    if whole and not left:
+        raise DataError(
+            f"{sequences.source}: no forecast can be judged, because each of {whole} windows "
+            f"reaches behind the last known '{preparation.targets[0]}'. Give at least "
+            f"{sum(size)} steps of which it is known (the lookback and the horizon), or use "
+            "predict."
+        )
+    if whole == left:
+        return known, []
+    return known, [
+        f"{whole - left} of {whole} windows reach behind the last known "
+        f"'{preparation.targets[0]}' and are not judged"
+    ]
+
+
 TASK = Task(
     name="forecast",
     settle=settle,
@@ -747,4 +776,5 @@ TASK = Task(
     details=details,
     table=table,
     ahead=ahead,
+    with_truth=with_truth,
 )
