@@ -22,7 +22,7 @@ from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
-from gatewise.data.splits import Parts, told_of_rare
+from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.evaluation import Evaluation, answer_alone, chosen_measure, evaluate
 from gatewise.experiment import (
@@ -179,6 +179,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)
     parts = with_own_files(parts, data, task.name, notes)
+    notes += told_of_few_groups(parts)
     if task.settle_by_train is not None:
         experiment, said = task.settle_by_train(experiment, parts.train)
         notes += said

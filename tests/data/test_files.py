@@ -465,6 +465,50 @@ def test_wide_errors_name_the_row(tmp_path):
         classify(csv(tmp_path, "a,b,label", "1,2,u", "1,x,v"))
 
 
+# --- several series whose times are not understood
+
+QUARTERS = [f"{q}-{year}" for year in (2010, 2011, 2012) for q in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one below the other", "interleaved"])
+@pytest.mark.parametrize("names", [("E0", "E1", "E2"), ("7", "8", "9")], ids=["texts", "numbers"])
+def test_series_are_not_joined_where_their_times_are_not_understood(tmp_path, names, together):
+    pairs = [(name, quarter) for name in names for quarter in QUARTERS]
+    pairs = pairs if together else sorted(pairs, key=lambda pair: QUARTERS.index(pair[1]))
+    rows = [f"{name},{quarter},{k}" for k, (name, quarter) in enumerate(pairs)]
+    path = csv(tmp_path, "employee,quarter,sales", *rows)
+    said = (
+        r"'employee' tells 3 series apart .* and 'quarter' \('1-2010' ...\) is not known to hold "
+        r"their times, so they would be read as one.*--set data.id=employee"
+    )
+    with pytest.raises(DataError, match=said):
+        forecast(path, target=("sales",))
+    found, _, _ = forecast(path, target=("sales",), id=("employee",))
+    assert found.lengths.tolist() == [12, 12, 12]
+    if together:
+        assert len(forecast(path, target=("sales",), past=("employee",))[0]) == 1
+
+
+def test_blocks_of_rows_without_any_time_are_not_joined(tmp_path):
+    path = csv(tmp_path, "shop,sales", *[f"{shop},{k}" for shop in "ab" for k in range(9)])
+    with pytest.raises(
+        DataError, match=r"'shop' tells 2 series apart \('a', 'b' ...\), and no col"
+    ):
+        forecast(path)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [["sun", "rain", "sun"] * 6, QUARTERS[:9] * 2, ["same"] * 18, [f"day {k}" for k in range(18)]],
+    ids=["comes back", "a cycle", "constant", "each its own"],
+)
+def test_one_series_beside_texts_is_one_series(tmp_path, column):
+    path = csv(tmp_path, "note,y", *[f"{text},{k}" for k, text in enumerate(column)])
+    found, _, notes = forecast(path)
+    assert len(found) == 1
+    assert "not read: 'note'" in notes
+
+
 # --- cells
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.steps import Origin
-from gatewise.data.tables import opened, other_encoding, reading
+from gatewise.data.tables import opened, other_encoding, reading, whole_label
 from gatewise.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -140,7 +140,8 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
         texts = texts.astype(np.int64)  # "1", not "1.0", as from a table
     empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
-    return replace(sequences, labels=np.where(empty, "", texts.astype(str)))
+    names, codes = np.unique(np.where(empty, "", texts.astype(str)), return_inverse=True)
+    return replace(sequences, labels=np.array([whole_label(one) for one in names])[codes])
 
 
 def npz(path: Path) -> Arrays:
