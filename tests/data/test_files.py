@@ -2,6 +2,7 @@ import gzip
 import json
 import re
 import struct
+import zipfile
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -258,6 +259,33 @@ def test_idx_images_are_sequences_of_rows_and_stay_bytes(tmp_path):
     assert classify(path, labels=str(moved))[0].labels.tolist() == ["7", "3"]
 
 
+def test_an_archive_that_announces_more_than_any_memory_is_a_sentence(tmp_path):
+    path = tmp_path / "huge.npz"
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 2), }" % 2**61
+    header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        head = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+        archive.writestr("x.npy", head)
+    with pytest.raises(DataError, match="announces more values than the memory can hold"):
+        classify(path)
+
+
+@pytest.mark.parametrize("purpose", ["train", "predict"])
+def test_numbers_of_extreme_size_are_refused(tmp_path, purpose):
+    path = csv(tmp_path, "y,z", "1,0", "2,0", "-1e200,1e-200")
+
+    def forecasts(target):
+        return read(DataSettings(target=(target,)), path, task="forecast", purpose=purpose)
+
+    with pytest.raises(DataError, match="'y' holds numbers of the size of 1e.200, too large"):
+        forecasts("y")
+    if purpose == "train":
+        with pytest.raises(DataError, match="'z' holds numbers of the size of 1e-200, too small"):
+            forecasts("z")
+    else:
+        assert len(forecasts("z")[0].values) == 3  # a scale is known by then
+
+
 def test_damaged_idx_files_are_refused(tmp_path):
     path = tmp_path / "toy-images-idx3-ubyte"
     whole = idx(8, np.zeros((2, 3, 4), np.uint8))
@@ -266,6 +294,10 @@ def test_damaged_idx_files_are_refused(tmp_path):
         b"": "is not an IDX file",
         whole[:-1]: "is cut off: it announces 2x3x4 values but holds 23 of 24 bytes",
         whole[:7]: "is cut off",
+        # 2 ** 61 cells, and 2 ** 66: more than any memory, and more than a number of bytes can be
+        whole[:4] + struct.pack(">III", 2**31, 2**15, 2**15) + b"abc": "is cut off.* 3 of 2305",
+        whole[:4] + struct.pack(">III", 2**31, 2**31, 16) + b"abc": "is cut off.* holds 3 of",
+        b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"a": "is not an IDX file",
         idx(8, np.zeros(3, np.uint8)): "Name the file of images instead",
     }.items():
         path.write_bytes(content)

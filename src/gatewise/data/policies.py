@@ -11,6 +11,7 @@ from gatewise.data.steps import Origin
 from gatewise.errors import DataError
 from gatewise.experiment import DataSettings
 
+LARGEST, SMALLEST = 1e100, 1e-100  # numbers beyond cannot be squared and summed
 FILL_LIMIT = 50  # a filled series this many times longer than it was comes from a mistaken time
 
 
@@ -27,6 +28,7 @@ def apply(
     """
     notes: list[str] = []
     _refuse_infinite(sequences, origin)
+    _refuse_extreme(sequences, origin, purpose)
     if sequences.times is not None:
         sequences, origin = _without_doubles(sequences, origin, settings, notes)
     ends = _ends(sequences, settings, origin, purpose)
@@ -72,6 +74,20 @@ def _refuse_infinite(sequences: Sequences, origin: Origin) -> None:
             raise DataError(
                 f"{origin.name}: column {name!r} has an infinite value in {where}. Replace it by a "
                 "number, or name it in data.missing_values if it means that nothing was measured."
+            )
+
+
+def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> None:
+    """Numbers whose squares would be none, or in training a whole column of them nothing."""
+    for column, name in _floats(sequences):
+        cells = sequences.values[:, column]
+        most = float(max(np.fmax.reduce(cells), -np.fmin.reduce(cells)))
+        small = purpose == "train" and 0 < most < SMALLEST
+        if most > LARGEST or small:
+            verb, what = ("Multiply", "small") if small else ("Divide", "large")
+            raise DataError(
+                f"{origin.name}: column {name!r} holds numbers of the size of {most:.0e}, too "
+                f"{what} to be squared. {verb} the column by a power of ten first."
             )
 
 
