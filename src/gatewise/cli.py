@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -25,6 +26,12 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130  # how Typer ends at Ctrl-C
+HEAVY = ("train", "evaluate", "predict", "generate", "run")
+ROOM = 2_400_000_000  # bytes of addresses; measured with 2 cores, more of which need more
+LESS = (
+    "Give it more memory, or ask for less: fewer rows, or a smaller training.batch_size, "
+    "task.lookback or network.units."
+)
 
 DataArgument = Annotated[
     str | None, typer.Argument(help="A file, or a name of `gatewise datasets`.", show_default=False)
@@ -72,6 +79,7 @@ def train(
 ) -> None:
     """Train a network on DATA, judge it beside baselines, save it and write the report."""
     from gatewise import pipeline
+    from gatewise.experiment import layer_of
 
     flags: dict[str, dict[str, Any]] = {
         "task": {"name": task} if task else {},
@@ -84,7 +92,7 @@ def train(
     flags["training"] |= {
         key: n for key, n in (("epochs", epochs), ("seed", seed)) if n is not None
     }
-    layers: list[Mapping[str, Any]] = [_toml(config)] if config else []
+    layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
     layers += [_assignment(text) for text in assignments or []]
     if target:
         flags["data"] |= pipeline.target_setting(target, [*layers, flags], data)
@@ -282,15 +290,6 @@ def run(
         sys.argv = ours
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no settings file {path}.") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}.") from None
-
-
 def _assignment(text: str) -> dict[str, dict[str, Any]]:
     from gatewise.experiment import assignment
 
@@ -409,6 +408,18 @@ class _Notes(logging.Handler):
         typer.echo(record.getMessage(), err=err)
 
 
+def _refuse_little_room() -> None:
+    """With less address space the libraries end the process on their own, without a sentence."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limited = most != resource.RLIM_INFINITY and most < ROOM
+    if limited and sys.argv[1:2] and sys.argv[1] in HEAVY:
+        raise ConfigError(
+            f"The memory of this process is limited to {most / 1e9:.1f} GB (ulimit -v), and JAX "
+            f"alone asks for {ROOM / 1e9:.1f} GB of addresses. Raise the limit, or lift it "
+            "(ulimit -v unlimited)."
+        )
+
+
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit status 1."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -416,9 +427,16 @@ def main() -> None:
     log.setLevel(logging.INFO)
     log.addHandler(_Notes())
     try:
+        _refuse_little_room()
         app()
     except GatewiseError as error:
         typer.echo(f"gatewise: {error}", err=True)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        typer.echo(f"gatewise: There is not enough memory for this{said}. {LESS}", err=True)
         sys.exit(1)
     except SystemExit as error:
         if error.code == INTERRUPTED and sys.argv[1:2] != ["run"]:

@@ -5,12 +5,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import polars as pl
 
 from gatewise import artefact as artefacts
@@ -30,9 +31,10 @@ from gatewise.experiment import (
     Experiment,
     from_mapping,
     from_toml,
+    layer_of,
     refuse_out_of_place,
 )
-from gatewise.networks import LEARNERS, Builder, build
+from gatewise.networks import LEARNERS, Builder, build, losses
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Task, answer_name
@@ -40,6 +42,7 @@ from gatewise.training import History, Progress
 
 log = logging.getLogger("gatewise")
 
+Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss and metrics
 Watch = Callable[[Progress, bool], None]
 Simple = tuple[Mapping[str, Any], list[Baseline]]  # the fitted baselines: state, and answers
 
@@ -204,8 +207,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
     keras.utils.set_random_seed(experiment.training.seed)
     network = build(task.shapes(train, preparation), experiment.network, own, task=task.name)
-    if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
-        raise EngineError(reason)
+    _refuse_untrainable(network, experiment, preparation, train)
     notes = [sentence(note) for note in notes]
     for note in notes:
         log.info("%s", note)
@@ -221,6 +223,20 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         notes,
         time.perf_counter() - began,
     )
+
+
+def _refuse_untrainable(
+    network: keras.Model, experiment: Experiment, preparation: Preparation, train: Examples
+) -> None:
+    """Whatever training would refuse of optimizer, loss and engine is refused before it."""
+    if not network.compiled:
+        _, loss, _ = objective(experiment, preparation, train)
+        if experiment.training.loss != "auto":
+            truth = train.targets(np.arange(min(2, len(train))))
+            outputs = np.zeros((len(truth), *network.output_shape[1:]), dtype=np.float32)
+            losses.refuse_unfit(loss, truth, outputs)
+    if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
+        raise EngineError(reason)
 
 
 def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]) -> Parts:
@@ -279,10 +295,16 @@ def learn(ready: Ready, best: tuple[str, float], watch: Watch | None) -> History
 
 def compile_network(network: keras.Model, ready: Ready) -> None:
     """Give a network the optimizer, the loss and the metric that the settings ask for."""
-    settings, preparation = ready.experiment.training, ready.preparation
-    steps = settings.epochs * training.steps_of(ready.train, settings, padded=preparation.padded)
-    loss, metrics = LEARNERS[ready.task.name].objective(ready.experiment, preparation)
-    network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=metrics)
+    optimizer, loss, metrics = objective(ready.experiment, ready.preparation, ready.train)
+    network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+
+
+def objective(experiment: Experiment, preparation: Preparation, train: Examples) -> Objective:
+    """The optimizer, the loss and the metrics that the settings ask for."""
+    settings = experiment.training
+    steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
+    loss, metrics = LEARNERS[preparation.task].objective(experiment, preparation)
+    return training.optimizer(settings, steps), loss, metrics
 
 
 def calibrate(ready: Ready) -> Preparation:
@@ -514,15 +536,11 @@ def train(
 
     >>> run = train("airline.csv", target="passengers", output="runs/airline")  # doctest: +SKIP
     """
-    layers: list[Mapping[str, Any]] = []
-    if isinstance(settings, Mapping):
-        layers.append(settings)
-    elif settings is not None:
-        layers.append(asdict(from_toml(Path(settings))))
+    layers = [] if settings is None else [layer_of(settings)]
     if task:
         layers.append({"task": {"name": task}})
     if target:
-        names = [target] if isinstance(target, str) else list(target)
+        names = list(target) if isinstance(target, list | tuple) else [str(target)]
         layers.append({"data": target_setting(names, layers, data)})
     experiment, source = experiment_for(data, layers)
     folder = None if output is None else Path(output)

@@ -1,6 +1,7 @@
 """Keras models, built from plain Keras layers, so that a saved one opens without gatewise."""
 
 import importlib.util
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
+BYTES = 16  # of a weight in training: itself, its gradient, and the two means of Adam
 BATCH = 256  # sequences that are asked about at once, where the steps of one are few
 STEPS = 65_536  # in such a batch at most, so that long texts need no more memory than short ones
 
@@ -93,6 +95,7 @@ def build(
         ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
     """
     _check_names(settings)
+    _refuse_too_large(settings)
     _refuse_for_others(settings, task)
     task = task or ("forecast" if "past" in shapes.inputs else "classify")
     own = own or (_from_file(settings.build) if settings.build else None)
@@ -150,6 +153,19 @@ def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
     for key in ("weight_dropout", "candidates"):
         if task != "language" and getattr(settings, key):
             raise ConfigError(f"network.{key} is for language. Leave it out.")
+
+
+def _refuse_too_large(settings: NetworkSettings) -> None:
+    """Layers whose weights alone, trained by Adam, are more than the memory of the machine."""
+    between = zip((*settings.units[-1:], *settings.dense), settings.dense, strict=False)
+    count = 4 * sum(units**2 for units in settings.units) + sum(one * two for one, two in between)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if (needed := count * BYTES) > memory:
+        raise ConfigError(
+            f"network.units = {list(settings.units)} and network.dense = {list(settings.dense)} "
+            f"make at least {count:,} weights. Training them takes {needed / 1e9:,.0f} GB, and "
+            f"this machine has {memory / 1e9:,.0f}. Give smaller numbers."
+        )
 
 
 def _check_names(settings: NetworkSettings) -> None:
