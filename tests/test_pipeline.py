@@ -1,6 +1,7 @@
 """The whole way: nothing of the test part is learnt, and the same seed gives the same numbers."""
 
 import json
+from dataclasses import asdict
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import gatewise
 from gatewise import pipeline
 from gatewise.errors import ConfigError
-from gatewise.experiment import from_mapping
+from gatewise.experiment import from_mapping, layer_of
 
 
 def weights_of(run):
@@ -173,6 +174,12 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
         ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of mae"),
         ({"task": {"lookback": 500}}, "too few for one example of 500"),
         ({"task": {"horizon": 200}}, "horizon"),
+        ({"training": {"loss": "foo"}}, "Keras has no loss 'foo'"),
+        ({"training": {"loss": "ctc"}}, "cannot judge outputs of shape"),
+        ({"training": {"optimizer": "foo"}}, "cannot make the optimizer 'foo'"),
+        ({"training": {"optimizer_options": {"momentum": 3}}}, "cannot make .*'adam'"),
+        ({"training": {"warmup": 0.5, "schedule": "plateau"}}, "training.warmup goes with"),
+        ({"network": {"units": [10**6]}}, "Training them takes 64,000 GB, and this machine has"),
     ],
 )
 def test_what_can_be_refused_is_refused_before_training(
@@ -194,6 +201,49 @@ def test_a_test_part_with_steps_of_another_size_is_refused(
         pipeline.make_ready(experiment)
 
 
+def test_what_training_returned_answers_as_the_folder_does(again, forecast_run, series_file):
+    assert gatewise.predict(again, series_file).equals(gatewise.predict(forecast_run, series_file))
+    table = pl.read_csv(series_file).tail(40)
+    one, other = (gatewise.evaluate(run, table) for run in (again, forecast_run))
+    assert one["metrics"] == other["metrics"]
+    with pytest.raises(ConfigError, match="generate needs a run of the task language"):
+        gatewise.generate(again)
+
+
+def test_what_is_no_run_and_no_data_is_refused(again, series_file):
+    for wrong in (None, 7, again.model):
+        with pytest.raises(ConfigError, match="A run is a run folder, what gatewise.load gives"):
+            gatewise.predict(wrong, series_file)
+    for verb in (gatewise.predict, gatewise.evaluate):
+        with pytest.raises(gatewise.DataError, match=r"There are no data \(None\)"):
+            verb(again, None)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte-order mark"])
+def test_a_settings_file_lays_over_a_shipped_data_set_what_it_gives_and_no_more(tmp_path, mark):
+    path = tmp_path / "epochs.toml"
+    path.write_bytes(mark + b"[training]\nepochs = 3\n")
+    layer = layer_of(path)  # what the shell and gatewise.train lay over the data set's own settings
+    assert layer == layer_of(str(path)) == {"training": {"epochs": 3}}
+    experiment, _ = pipeline.experiment_for("seattle-weather", [layer])
+    own, _ = pipeline.experiment_for("seattle-weather", [])
+    assert experiment == own.having("training", epochs=3)
+    assert (experiment.data.target, experiment.task.horizon) == (("temp_max",), 7)
+
+
+def test_settings_that_are_no_settings_are_refused(series_file, tmp_path):
+    (tmp_path / "utf16.toml").write_bytes("[training]".encode("utf-16"))
+    for wrong, said in (
+        (3, "Settings are a mapping"),
+        ([{}], "Settings are a mapping"),
+        (tmp_path / "none.toml", "no settings file"),
+        (tmp_path / "utf16.toml", "Save it as UTF-8"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            gatewise.train(series_file, settings=wrong)
+
+
 def test_a_later_path_stands_over_an_earlier_one(series_file):
     earlier = {"data": {"path": "earlier.csv"}}
     later = {"data": {"path": str(series_file)}}
@@ -208,9 +258,7 @@ def test_a_later_path_stands_over_an_earlier_one(series_file):
 
 
 def test_the_default_settings_can_be_saved_and_read_again():
-    assert from_mapping(json.loads(json.dumps(pipeline.asdict(from_mapping({}))))) == from_mapping(
-        {}
-    )
+    assert from_mapping(json.loads(json.dumps(asdict(from_mapping({}))))) == from_mapping({})
 
 
 def test_the_page_can_be_written_again(forecast_run, tmp_path):
