@@ -179,7 +179,7 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
         ({"training": {"optimizer": "foo"}}, "cannot make the optimizer 'foo'"),
         ({"training": {"optimizer_options": {"momentum": 3}}}, "cannot make .*'adam'"),
         ({"training": {"warmup": 0.5, "schedule": "plateau"}}, "training.warmup goes with"),
-        ({"network": {"units": [10**6]}}, "Training them takes 64,000 GB, and this machine has"),
+        ({"network": {"units": [10**6]}}, "take 32,000 GB, and this machine has"),
     ],
 )
 def test_what_can_be_refused_is_refused_before_training(
@@ -198,6 +198,15 @@ def test_a_test_part_with_steps_of_another_size_is_refused(
         series_file, [forecast_settings, {"data": {"test": str(tmp_path / "weekly.csv")}}]
     )
     with pytest.raises(gatewise.DataError, match="are 1w apart, and the run was trained on .* 1d"):
+        pipeline.make_ready(experiment)
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_training(
+    sequences_file, classify_settings
+):
+    large = {"network": {"convolution": [4], "kernel_size": 10**15}}
+    experiment, _ = pipeline.experiment_for(sequences_file, [classify_settings, large])
+    with pytest.raises(ConfigError, match="The network has at least 8,000,000,0.* weights"):
         pipeline.make_ready(experiment)
 
 

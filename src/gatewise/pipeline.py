@@ -34,7 +34,7 @@ from gatewise.experiment import (
     layer_of,
     refuse_out_of_place,
 )
-from gatewise.networks import LEARNERS, Builder, build, losses
+from gatewise.networks import LEARNERS, Builder, build, losses, refuse_too_large
 from gatewise.page import Record, draw
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Task, answer_name
@@ -228,7 +228,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
 def _refuse_untrainable(
     network: keras.Model, experiment: Experiment, preparation: Preparation, train: Examples
 ) -> None:
-    """Whatever training would refuse of optimizer, loss and engine is refused before it."""
+    """Whatever training would refuse of size, optimizer, loss and engine is refused before it."""
+    refuse_too_large(network.count_params())
     if not network.compiled:
         _, loss, _ = objective(experiment, preparation, train)
         if experiment.training.loss != "auto":

@@ -26,7 +26,7 @@ from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
-BYTES = 16  # of a weight in training: itself, its gradient, and the two means of Adam
+BYTES = 8  # of a weight in training, at least: itself and its gradient
 BATCH = 256  # sequences that are asked about at once, where the steps of one are few
 STEPS = 65_536  # in such a batch at most, so that long texts need no more memory than short ones
 
@@ -95,7 +95,7 @@ def build(
         ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
     """
     _check_names(settings)
-    _refuse_too_large(settings)
+    refuse_too_large(_least_weights(settings))
     _refuse_for_others(settings, task)
     task = task or ("forecast" if "past" in shapes.inputs else "classify")
     own = own or (_from_file(settings.build) if settings.build else None)
@@ -155,16 +155,24 @@ def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
             raise ConfigError(f"network.{key} is for language. Leave it out.")
 
 
-def _refuse_too_large(settings: NetworkSettings) -> None:
-    """Layers whose weights alone, trained by Adam, are more than the memory of the machine."""
+def _least_weights(settings: NetworkSettings) -> int:
+    """Weights that these layers have at least, whatever they read: known before any is made."""
     between = zip((*settings.units[-1:], *settings.dense), settings.dense, strict=False)
-    count = 4 * sum(units**2 for units in settings.units) + sum(one * two for one, two in between)
+    return 4 * sum(units**2 for units in settings.units) + sum(one * two for one, two in between)
+
+
+def refuse_too_large(weights: int) -> None:
+    """A network whose weights do not fit into the memory of the machine is not trained.
+
+    Raises:
+        ConfigError: weights and gradients alone are larger.
+    """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if (needed := count * BYTES) > memory:
+    if (needed := weights * BYTES) > memory:
         raise ConfigError(
-            f"network.units = {list(settings.units)} and network.dense = {list(settings.dense)} "
-            f"make at least {count:,} weights. Training them takes {needed / 1e9:,.0f} GB, and "
-            f"this machine has {memory / 1e9:,.0f}. Give smaller numbers."
+            f"The network has at least {weights:,} weights. They and their gradients take "
+            f"{needed / 1e9:,.0f} GB, and this machine has {memory / 1e9:,.0f}. Give smaller "
+            "numbers to network.units, and to network.dense, convolution or kernel_size."
         )
 
 
