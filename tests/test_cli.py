@@ -12,7 +12,8 @@ import tomllib
 import polars as pl
 import pytest
 
-from gatewise import cli
+from gatewise import cli, pipeline
+from gatewise.experiment import layer_of, to_toml
 
 VERBS = ["train", "evaluate", "predict", "generate", "report", "datasets", "info", "run"]
 SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.resamples=100"]
@@ -118,6 +119,31 @@ def test_what_the_user_can_mend_is_one_sentence_and_status_1(
     last = err.strip().splitlines()[-1]
     assert last.startswith("gatewise: ")
     assert said in last
+    assert "Traceback" not in err
+
+
+def test_little_room_for_addresses_is_a_sentence(series_file):
+    """Below it XLA and Polars abort, which no handler can put into words."""
+    command = 'ulimit -v 2000000; exec "$0" -m gatewise train "$1"'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, str(series_file)],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("gatewise: The memory of this process is limited to 2.0 GB")
+    assert done.stderr.count("\n") == 1
+
+
+def test_too_little_memory_is_a_sentence(gatewise, sequences_file):
+    status, out, err = gatewise(
+        *("train", sequences_file, "--task", "classify", "--dry-run"),
+        *("--set", f"network.convolution={10**13}"),  # filters, of 32 bytes each
+    )
+    assert status == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("gatewise: There is not enough memory for this (")
     assert "Traceback" not in err
 
 
@@ -371,3 +397,14 @@ def test_the_resolved_settings_of_a_run_are_a_settings_file(classify_run):
     settings = tomllib.loads((classify_run / "settings.toml").read_text(encoding="utf-8"))
     assert settings["data"]["label"] == "label"
     assert settings["training"]["epochs"] == 2
+
+
+def test_the_shell_and_python_read_one_settings_file_alike(gatewise, tmp_path):
+    path = tmp_path / "epochs.toml"
+    path.write_bytes(b"\xef\xbb\xbf[training]\nepochs = 0\n[network]\nunits = [2]\n")
+    status, out, _ = gatewise("train", "digits", "--config", path, "--dry-run", "--json")
+    assert status == 0
+    shell = json.loads(out)["settings"]
+    experiment, _ = pipeline.experiment_for("digits", [layer_of(path)])
+    python = tomllib.loads(to_toml(pipeline.make_ready(experiment).experiment))
+    assert shell == python

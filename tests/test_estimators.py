@@ -95,6 +95,51 @@ def test_labels_and_sequences_must_be_as_many():
         Classifier().fit(np.zeros((3, 4)), ["a", "b"])
 
 
+@pytest.mark.parametrize("units", [8, np.int64(8), (8,), np.array([8])])
+def test_one_number_of_units_is_one_layer(units):
+    assert Classifier(units=units)._experiment("classify").network.units == (8,)
+
+
+X = np.zeros((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        (None, None, "y must hold a label for each sequence. Received: None"),
+        (X, None, "y must hold a label"),
+        (None, list("abab"), "X must hold a sequence in each row. Received: None"),
+        (3, 3, "y must hold a label"),
+        (X, ["a", None, "b", "a"], "y has no label for 1 of 4 sequences, the first is number 1"),
+        (X, [1.0, float("nan"), 2.0, float("nan")], "no label for 2 of 4 sequences"),
+        (X, np.eye(4), "one label for each sequence .for one-hot labels"),
+        (X, [["a"], ["b", "c"], ["a"], ["b"]], "one label for each sequence"),
+        (X, ["1", "1.0", "1", "1.0"], "writes the label '1' in several ways"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_a_sentence(x, y, said):
+    with pytest.raises(gatewise.DataError, match=said):
+        Classifier(**SMALL).fit(x, y)
+
+
+def test_a_forecaster_of_nothing_is_a_sentence():
+    with pytest.raises(gatewise.DataError, match="X must hold one series.* Received: None"):
+        Forecaster(**SMALL).fit(None)
+
+
+def test_labels_that_are_floats_come_back_as_floats(waves):
+    x, y = waves
+    made = Classifier(**SMALL).fit(x, y.astype(float)[:, None])
+    assert made.predict(x).dtype == float
+    assert set(made.predict(x)) <= {9.0, 10.0}
+
+
+@pytest.mark.parametrize(("size", "said"), [(1e300, "too large .* Divide"), (1e-300, "too small")])
+def test_numbers_that_cannot_be_squared_are_refused(tide, size, said):
+    with pytest.raises(gatewise.DataError, match=said):
+        Forecaster(**SMALL, settings=FEW).fit(tide * size)
+
+
 def test_an_unknown_setting_is_refused():
     with pytest.raises(gatewise.ConfigError, match="Did you mean 'epochs'"):
         Classifier(settings={"training": {"epoch": 3}}).fit(np.zeros((3, 4)), list("aba"))

@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gatewise.data.preparation import Preparation
+from gatewise.data.scaling import Scale
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
 from gatewise.evaluation import (
@@ -18,8 +20,8 @@ from gatewise.evaluation import (
     told_of_promise,
 )
 from gatewise.experiment import EvaluationSettings, Experiment
-from gatewise.tasks import classify
-from gatewise.tasks.task import Baseline, Promise, mean_measure
+from gatewise.tasks import classify, forecast, several
+from gatewise.tasks.task import Baseline, Measure, Promise, mean_measure
 
 SETTINGS = EvaluationSettings(resamples=400)
 
@@ -194,6 +196,77 @@ def test_a_baseline_without_any_error_does_not_break_the_sentence():
     assert found["better"] is False
     assert found["sentence"].startswith("The LSTM is worse")
     assert "nan" not in found["sentence"]
+
+
+def of_windows(truth, quantiles=(0.1, 0.5, 0.9)):
+    """30 windows of a series with this truth, and the measures of forecasts of them."""
+    preparation = Preparation(
+        *("forecast", ("load",), ("load",)),
+        scale=Scale("none", "all", (), np.zeros((1, 1)), np.ones((1, 1))),
+        targets=("load",),
+        quantiles=quantiles,
+        lookback=4,
+        horizon=2,
+    )
+    some = forecast.examples(from_arrays([truth], columns=("load",)), preparation, EXPERIMENT, "t")
+    return forecast.measures(some, preparation, EXPERIMENT), len(some)
+
+
+EXPERIMENT = Experiment().having("evaluation", resamples=50)
+UNKNOWN = np.where(np.arange(36) < 30, np.arange(36.0), np.nan)
+CHANCES = np.stack([np.linspace(0, 1, 12), np.linspace(1, 0, 12)], axis=1)
+WITHOUT = np.where(np.arange(12)[:, None] == 3, np.nan, CHANCES)
+
+
+def no_verdicts():
+    """Whatever could make a number that is none: (id, measure, ours, theirs)."""
+    measures, count = of_windows(UNKNOWN)
+    zeros = np.zeros((count, 2, 1, 3))
+    yield from ((f"truth {one.name}", one, zeros, zeros + 1) for one in measures)
+    measures, count = of_windows(np.arange(36.0))
+    spoilt = np.where(np.arange(count)[:, None, None, None] == 3, np.nan, zeros)
+    for one in measures:
+        yield f"ours {one.name}", one, spoilt, zeros
+        yield f"theirs {one.name}", one, zeros, spoilt
+    sequences = from_arrays([np.ones(2)] * 12, labels=np.array(["a", "b"] * 6))
+    preparation = Preparation(
+        "classify",
+        ("x0",),
+        ("x0",),
+        Scale("none", "all", (), np.zeros((1, 1)), np.ones((1, 1))),
+        classes=("a", "b"),
+    )
+    some = classify.examples(sequences, preparation, EXPERIMENT, "test")
+    for one in classify.measures(some, preparation, EXPERIMENT):
+        yield f"ours {one.name}", one, WITHOUT, CHANCES
+        yield f"theirs {one.name}", one, CHANCES, WITHOUT
+    for one in several.measures(np.array([[True, False]] * 12), np.arange(12)):
+        yield f"several {one.name}", one, WITHOUT, CHANCES
+    nothing = np.zeros((12, 2))  # no word in any transcript, no token in any text
+    rate = Measure("wer", lambda a: a, lambda s: s[..., 0] / s[..., 1], np.arange(12))
+    yield "nothing to count", rate, nothing, nothing
+
+
+@pytest.mark.parametrize(
+    ("measure", "ours", "theirs"),
+    [pytest.param(*given, id=name) for name, *given in no_verdicts()],
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_there_is_no_verdict_over_what_is_no_number(measure, ours, theirs):
+    found = compare(measure, ours, theirs, "repeat last", EXPERIMENT.evaluation)
+    assert found["better"] is None
+    assert np.isnan([found["difference"], found["low"], found["high"]]).all()
+    assert found["sentence"].startswith("No verdict against repeat last: ")
+    assert "nan" not in found["sentence"]
+
+
+def test_a_resample_without_anything_to_count_does_not_spoil_the_interval():
+    counted = np.zeros((6, 2))
+    counted[0] = [1, 2]  # all words are in one recording of six
+    rate = Measure("wer", lambda a: a, lambda s: s[..., 0] / s[..., 1], np.arange(6))
+    with np.errstate(invalid="ignore"):
+        found = compare(rate, counted, counted, "repeat last", SETTINGS)
+    assert found["low"] == found["high"] == 0
 
 
 def test_a_metric_that_the_task_does_not_have_is_refused_by_name():

@@ -102,7 +102,7 @@ def test_a_file_that_is_no_settings_says_why(tmp_path):
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML: .*line 1"):
         from_toml(broken)
     broken.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text, as TOML must be"):
         from_toml(broken)
 
 

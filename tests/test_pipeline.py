@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -15,7 +16,7 @@ import pytest
 import gatewise
 from gatewise import artefact, pipeline
 from gatewise.errors import ConfigError
-from gatewise.experiment import from_mapping
+from gatewise.experiment import from_mapping, layer_of
 
 
 def weights_of(run):
@@ -179,6 +180,12 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
         ({"training": {"monitor": "rmsle"}}, "training.monitor wants one of auto, loss, mae"),
         ({"task": {"lookback": 500}}, "too few for one example of 500"),
         ({"task": {"horizon": 200}}, "horizon"),
+        ({"training": {"loss": "foo"}}, "Keras has no loss 'foo'"),
+        ({"training": {"loss": "ctc"}}, "cannot judge outputs of shape"),
+        ({"training": {"optimizer": "foo"}}, "cannot make the optimizer 'foo'"),
+        ({"training": {"optimizer_options": {"momentum": 3}}}, "cannot make .*'adam'"),
+        ({"training": {"warmup": 0.5, "schedule": "plateau"}}, "training.warmup goes with"),
+        ({"network": {"units": [10**6]}}, "take 32,000 GB, and this machine has"),
     ],
 )
 def test_what_can_be_refused_is_refused_before_training(
@@ -187,6 +194,69 @@ def test_what_can_be_refused_is_refused_before_training(
     experiment, _ = pipeline.experiment_for(series_file, [forecast_settings, settings])
     with pytest.raises(gatewise.GatewiseError, match=said):
         pipeline.make_ready(experiment)
+
+
+def test_a_test_part_with_steps_of_another_size_is_refused(
+    series_file, forecast_settings, tmp_path
+):
+    pl.read_csv(series_file)[::7].write_csv(tmp_path / "weekly.csv")
+    experiment, _ = pipeline.experiment_for(
+        series_file, [forecast_settings, {"data": {"test": str(tmp_path / "weekly.csv")}}]
+    )
+    with pytest.raises(gatewise.DataError, match="are 1w apart, and the run was trained on .* 1d"):
+        pipeline.make_ready(experiment)
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_training(
+    sequences_file, classify_settings
+):
+    large = {"network": {"convolution": [4], "kernel_size": 10**15}}
+    experiment, _ = pipeline.experiment_for(sequences_file, [classify_settings, large])
+    with pytest.raises(ConfigError, match="The network has at least 8,000,000,0.* weights"):
+        pipeline.make_ready(experiment)
+
+
+def test_what_training_returned_answers_as_the_folder_does(again, forecast_run, series_file):
+    assert gatewise.predict(again, series_file).equals(gatewise.predict(forecast_run, series_file))
+    table = pl.read_csv(series_file).tail(40)
+    one, other = (gatewise.evaluate(run, table) for run in (again, forecast_run))
+    assert one["metrics"] == other["metrics"]
+    with pytest.raises(ConfigError, match="generate needs a run of the task language"):
+        gatewise.generate(again)
+
+
+def test_what_is_no_run_and_no_data_is_refused(again, series_file):
+    for wrong in (None, 7, again.model):
+        with pytest.raises(ConfigError, match="A run is a run folder, what gatewise.load gives"):
+            gatewise.predict(wrong, series_file)
+    for verb in (gatewise.predict, gatewise.evaluate):
+        with pytest.raises(gatewise.DataError, match=r"There are no data \(None\)"):
+            verb(again, None)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte-order mark"])
+def test_a_settings_file_lays_over_a_shipped_data_set_what_it_gives_and_no_more(tmp_path, mark):
+    path = tmp_path / "epochs.toml"
+    path.write_bytes(mark + b"[training]\nepochs = 3\n")
+    layer = layer_of(path)  # what the shell and gatewise.train lay over the data set's own settings
+    assert layer == layer_of(str(path)) == {"training": {"epochs": 3}}
+    experiment, _ = pipeline.experiment_for("seattle-weather", [layer])
+    own, _ = pipeline.experiment_for("seattle-weather", [])
+    assert experiment == own.having("training", epochs=3)
+    assert (experiment.data.target, experiment.task.horizon) == (("temp_max",), 7)
+
+
+def test_settings_that_are_no_settings_are_refused(series_file, tmp_path):
+    (tmp_path / "utf16.toml").write_bytes("[training]".encode("utf-16"))
+    for wrong, said in (
+        (3, "Settings are a mapping"),
+        ([{}], "Settings are a mapping"),
+        (tmp_path / "none.toml", "no settings file"),
+        (tmp_path / "utf16.toml", "Save it as UTF-8"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            gatewise.train(series_file, settings=wrong)
 
 
 def test_a_later_path_stands_over_an_earlier_one(series_file):
@@ -203,9 +273,7 @@ def test_a_later_path_stands_over_an_earlier_one(series_file):
 
 
 def test_the_default_settings_can_be_saved_and_read_again():
-    assert from_mapping(json.loads(json.dumps(pipeline.asdict(from_mapping({}))))) == from_mapping(
-        {}
-    )
+    assert from_mapping(json.loads(json.dumps(asdict(from_mapping({}))))) == from_mapping({})
 
 
 def train_until_nothing_can_be_written(data, settings, folder, cause):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import gatewise
-from gatewise import artefact
+from gatewise import artefact, pipeline
 from gatewise.errors import DataError
 
 
@@ -154,9 +155,26 @@ def test_seconds_go_on_behind_the_last_of_them(forecast_settings, tmp_path):
     found = gatewise.predict(tmp_path / "run", tmp_path / "sensor.csv")
     assert found["origin"].unique().to_list() == [2.98]
     assert found["time"].to_list() == [3.0, 3.02, 3.04, 3.06]
-    whole = table.with_columns(seconds=pl.int_range(pl.len()))
-    assert gatewise.predict(tmp_path / "run", whole)["time"].to_list() == pytest.approx(
-        [149.02, 149.04, 149.06, 149.08]
+    with pytest.raises(DataError, match=r"are 1 apart, and the run was trained on steps of 0\.02"):
+        gatewise.predict(tmp_path / "run", table.with_columns(seconds=pl.int_range(pl.len())))
+
+
+def test_steps_of_another_size_are_refused_with_the_remedy(forecast_run, series_file):
+    table = pl.read_csv(series_file, try_parse_dates=True)
+    hourly = table.with_columns(day=pl.datetime(2023, 1, 1) + pl.duration(hours=pl.int_range(150)))
+    for verb in (gatewise.predict, gatewise.evaluate):
+        with pytest.raises(DataError, match="are 1h apart, and the run was trained on steps of 1d"):
+            verb(forecast_run, hourly)
+
+
+def test_a_run_of_an_older_version_knows_no_spacing(forecast_run, series_file, tmp_path):
+    older = shutil.copytree(forecast_run, tmp_path / "run")
+    prepared = json.loads((older / "preparation.json").read_text(encoding="utf-8"))
+    del prepared["step"]
+    artefact.write_json(older / "preparation.json", prepared)
+    artefact.seal(older)
+    assert_frame_equal(
+        gatewise.predict(older, series_file), gatewise.predict(forecast_run, series_file)
     )
 
 
@@ -249,6 +267,60 @@ def test_evaluating_scores_every_metric_and_compares(forecast_run, series_file):
     assert all(np.isfinite(value) for value in found["metrics"].values()), found["metrics"]
     assert "repeat last" in found["baselines"]
     assert found["verdict"]["metric"] == "mae"
+
+
+def test_what_nobody_knows_yet_is_not_judged_and_counted(panel_run, panel):
+    known = gatewise.evaluate(panel_run, panel)
+    later = gatewise.evaluate(panel_run, with_days_ahead(panel))
+    assert later["metrics"] == known["metrics"]
+    assert later["verdict"] == known["verdict"]
+    windows = 60 - 8 - 4 + 1
+    said = f"{3 * 4} of {3 * (windows + 4)} windows reach behind the last known 'sales' and are not"
+    assert any(said in note for note in later["notes"])
+    assert not any("reach behind" in note for note in known["notes"])
+
+
+@pytest.mark.parametrize("missing", ["error", "previous", "linear", "zero"])
+def test_no_policy_fills_what_nobody_knows_yet(forecast_run, series_file, missing):
+    run = gatewise.load(forecast_run)
+    run = replace(run, experiment=run.experiment.having("data", missing=missing))
+    table = pl.read_csv(series_file).tail(60)
+    later = table.with_columns(load=pl.when(pl.int_range(60) < 50).then("load"))
+    assert_frame_equal(gatewise.predict(run, later), gatewise.predict(run, table[:50]))
+    found = gatewise.evaluate(run, later)
+    assert found["metrics"] == gatewise.evaluate(run, table[:50])["metrics"]
+    assert any("10 of 49 windows reach behind" in note for note in found["notes"])
+
+
+def test_where_nothing_is_known_nothing_is_judged(forecast_run, series_file):
+    table = pl.read_csv(series_file).tail(20)
+    later = table.with_columns(load=pl.when(pl.int_range(20) < 10).then("load"))
+    with pytest.raises(DataError, match="each of 9 windows reaches behind .* at least 12 steps"):
+        gatewise.evaluate(forecast_run, later)
+    nothing = table.with_columns(load=pl.lit(None, dtype=pl.Float64))
+    with pytest.raises(DataError, match="has no value of 'load' at all"):
+        gatewise.evaluate(forecast_run, nothing)
+
+
+def test_sequences_without_a_label_are_not_judged(classify_run, sequences_file):
+    table = pl.read_csv(sequences_file)
+    for known, count in ((["walk 3"], 39), ([], 40)):
+        some = table.with_columns(label=pl.when(pl.col("id").is_in(known)).then("label"))
+        with pytest.raises(DataError, match=f"{count} of 40 sequences have no label"):
+            gatewise.evaluate(classify_run, some)
+
+
+def test_rows_that_hold_only_what_is_known_ahead_are_not_trained_on(
+    panel, panel_run, forecast_settings
+):
+    experiment = panel_run.experiment.having("data", path="")
+    ready = pipeline.make_ready(experiment, with_days_ahead(panel))
+    whole = pipeline.make_ready(experiment, panel)
+    for part in ("train", "validation", "test"):
+        one, other = getattr(ready.parts, part), getattr(whole.parts, part)
+        for left, right in zip(one, other, strict=True):
+            np.testing.assert_array_equal(left, right)
+    assert any("12 rows behind the last value of 'sales' are left out" in n for n in ready.notes)
 
 
 def test_evaluating_on_the_data_of_the_training_is_told(

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import tomllib
@@ -28,6 +29,12 @@ app = typer.Typer(
 INTERRUPTED = 130  # how Typer ends at Ctrl-C
 NOTHING = "nothing was saved."
 TERMINATED = 143  # how a shell reports a SIGTERM
+HEAVY = ("train", "evaluate", "predict", "generate", "run")
+ROOM = 2_400_000_000  # bytes of addresses; measured with 2 cores, more of which need more
+LESS = (
+    "Give it more memory, or ask for less: fewer rows, or a smaller training.batch_size, "
+    "task.lookback or network.units."
+)
 
 DataArgument = Annotated[
     str | None, typer.Argument(help="A file, or a name of `gatewise datasets`.", show_default=False)
@@ -76,6 +83,7 @@ def train(
     """Train a network on DATA, judge it beside baselines, save it and write the report."""
     from gatewise import pipeline
     from gatewise.artefact import check_replaceable
+    from gatewise.experiment import layer_of
     from gatewise.output import inputs
 
     flags: dict[str, dict[str, Any]] = {
@@ -89,7 +97,7 @@ def train(
     flags["training"] |= {
         key: n for key, n in (("epochs", epochs), ("seed", seed)) if n is not None
     }
-    layers: list[Mapping[str, Any]] = [_toml(config)] if config else []
+    layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
     layers += [_assignment(text) for text in assignments or []]
     if target:
         flags["data"] |= pipeline.target_setting(target, [*layers, flags], data)
@@ -295,15 +303,6 @@ def _terminated(*_: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no settings file {path}.") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}.") from None
-
-
 def _assignment(text: str) -> dict[str, dict[str, Any]]:
     from gatewise.experiment import assignment
 
@@ -436,6 +435,18 @@ class _Notes(logging.Handler):
         typer.echo(record.getMessage(), err=err)
 
 
+def _refuse_little_room() -> None:
+    """With less address space the libraries end the process on their own, without a sentence."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limited = most != resource.RLIM_INFINITY and most < ROOM
+    if limited and sys.argv[1:2] and sys.argv[1] in HEAVY:
+        raise ConfigError(
+            f"The memory of this process is limited to {most / 1e9:.1f} GB (ulimit -v), and JAX "
+            f"alone asks for {ROOM / 1e9:.1f} GB of addresses. Raise the limit, or lift it "
+            "(ulimit -v unlimited)."
+        )
+
+
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit status 1."""
     if sys.argv[1:2] != ["run"]:  # a script finds the environment as it was
@@ -444,9 +455,16 @@ def main() -> None:
     log.setLevel(logging.INFO)
     log.addHandler(_Notes(logging.INFO))
     try:
+        _refuse_little_room()
         app()
     except GatewiseError as error:
         typer.echo(f"gatewise: {error}", err=True)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        typer.echo(f"gatewise: There is not enough memory for this{said}. {LESS}", err=True)
         sys.exit(1)
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED) and sys.argv[1:2] != ["run"]:

@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from gatewise import pipeline
 from gatewise.data.sequences import Array
+from gatewise.data.tables import whole_label
 from gatewise.errors import DataError
-from gatewise.experiment import Experiment, from_mapping
+from gatewise.experiment import Experiment, from_mapping, layer_of
 from gatewise.prediction import predict
 
 
@@ -23,14 +24,14 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
     def __init__(
         self,
         *,
-        units: Sequence[int] = (),
+        units: int | Sequence[int] = (),
         epochs: int = 0,
         batch_size: int = 0,
         learning_rate: float = 0.0,
         dropout: float = 0.0,
         validation: float = 0.1,
         seed: int = 0,
-        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | str | None = None,
     ) -> None:
         self.units = units
         self.epochs = epochs
@@ -45,7 +46,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         own = {
             "task": {"name": task},
             "split": {"validation": self.validation, "test": 0.0},
-            "network": {"units": list(self.units), "dropout": self.dropout},
+            "network": {"units": _listed(self.units), "dropout": self.dropout},
             "training": {
                 "epochs": self.epochs,
                 "batch_size": self.batch_size,
@@ -53,7 +54,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
                 "seed": self.seed,
             },
         }
-        return from_mapping(self.settings or {}, from_mapping(own))
+        layer = {} if self.settings is None else layer_of(self.settings)
+        return from_mapping(layer, from_mapping(own))
 
     @property
     def model(self) -> Any:
@@ -77,15 +79,17 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """Train on labelled sequences.
 
         Raises:
-            DataError: X and y differ in length, or there is only one label.
+            DataError: X and y differ in length, a label is missing, or there is only one.
         """
-        labels = np.asarray(y)
-        if len(labels) != len(X):
+        labels = _labels(y)
+        count = _length(X, "X", "a sequence in each row")
+        if len(labels) != count:
             raise DataError(
-                f"X has {len(X)} sequences and y {len(labels)} labels; there must be one each."
+                f"X has {count} sequences and y {len(labels)} labels; there must be one each."
             )
-        self.classes_ = np.unique(labels)
-        self.run_ = pipeline.run(self._experiment("classify"), (X, labels.astype(str)), folder=None)
+        self.classes_, places = np.unique(labels, return_inverse=True)
+        names = np.array(_names(self.classes_))
+        self.run_ = pipeline.run(self._experiment("classify"), (X, names[places]), folder=None)
         return self
 
     def predict(self, X: Any) -> Array:  # noqa: N803
@@ -97,7 +101,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
         check_is_fitted(self, "run_")
         found = predict(self.run_.artefact, X)
-        return found.select([f"p({name})" for name in self.classes_.astype(str)]).to_numpy()
+        return found.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
 
 
 class Forecaster(_Estimator):
@@ -111,7 +115,12 @@ class Forecaster(_Estimator):
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Train on the past of one or many series; y is not needed."""
+        """Train on the past of one or many series; y is not needed.
+
+        Raises:
+            DataError: X is none of these, or too short.
+        """
+        _length(X, "X", "one series, or a list of series")
         experiment = self._experiment("forecast")
         self.run_ = pipeline.run(_all_columns(experiment, X), X, folder=None)
         self.horizon_ = self.run_.artefact.preparation.horizon
@@ -140,6 +149,7 @@ class Forecaster(_Estimator):
 
         if hasattr(X, "columns"):
             raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")
+        _length(X, "X", "one series, or a list of series")
         many = X if isinstance(X, list) else [X]
         series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
         horizon, season = self.horizon_, self.run_.artefact.preparation.season
@@ -165,6 +175,62 @@ class Forecaster(_Estimator):
         names = [name for name in rows.columns if name == "forecast" or name.startswith("q")]
         shape = (-1, preparation.horizon, len(preparation.targets), len(names))
         return rows.select(names).to_numpy().reshape(shape)
+
+
+def _listed(units: Any) -> list[Any]:
+    """One number for one layer, or one for each."""
+    if units is None:
+        return []
+    return list(units) if np.iterable(units) and not isinstance(units, str) else [units]
+
+
+def _length(given: Any, name: str, wanted: str) -> int:
+    """How many things are given."""
+    try:
+        return len(given)
+    except TypeError:
+        raise DataError(f"{name} must hold {wanted}. Received: {given!r}.") from None
+
+
+def _labels(y: Any) -> Array:
+    """The labels, [sequences].
+
+    Raises:
+        DataError: they are none, or one is missing.
+    """
+    _length(y, "y", "a label for each sequence")
+    try:
+        labels = np.asarray(y)
+    except ValueError:
+        labels = np.empty((0, 0))
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1:
+        raise DataError(
+            "y must hold one label for each sequence (for one-hot labels: y.argmax(axis=1)). "
+            f"Received shape: {labels.shape}."
+        )
+    missing = np.array([one is None or one != one for one in labels.tolist()], dtype=bool)
+    if missing.any():
+        raise DataError(
+            f"y has no label for {missing.sum()} of {len(labels)} sequences, the first is number "
+            f"{missing.argmax()} (counted from 0). Label them or take them out."
+        )
+    if labels.dtype.kind == "O" and len({type(one) for one in labels.tolist()}) > 1:
+        return labels.astype(str)  # labels of several types have no order
+    return labels
+
+
+def _names(classes: Array) -> list[str]:
+    """The classes as the pipeline calls them; equal numbers are one label there.
+
+    Raises:
+        DataError: two of them have one name.
+    """
+    names = [whole_label(str(one)) for one in classes.tolist()]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        raise DataError(f"y writes the label {twice!r} in several ways. Write it in one.")
+    return names
 
 
 def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803

@@ -136,7 +136,8 @@ def chosen_measure(
 def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
     """The verdict is against the baseline that did best on the same part: the hardest to beat."""
     sign = -1 if measure.higher_is_better else 1
-    return min(comparisons, key=lambda one: sign * one["theirs"])
+    known = [one for one in comparisons if math.isfinite(one["theirs"])]
+    return min(known or comparisons, key=lambda one: sign * one["theirs"])
 
 
 def compare(
@@ -153,12 +154,18 @@ def compare(
     `answer` and `name` are what the two are called.
 
     Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
-    with whole clusters drawn with replacement.
+    with whole clusters drawn with replacement. Where either number cannot be told, there is no
+    verdict, and the sentence says why.
     """
     checkpoint()
     left, right = (_by_cluster(measure, given) for given in (ours, theirs))
     clusters = len(left)
-    one, other = float(measure.value(left.sum(axis=0))), float(measure.value(right.sum(axis=0)))
+    sides = {answer: (ours, left), name: (theirs, right)}
+    wrong = {who: _not_numbers(given) for who, (given, _) in sides.items()}
+    one, other = (
+        math.nan if wrong[who] else float(measure.value(sums.sum(axis=0)))
+        for who, (_, sums) in sides.items()
+    )
     found: dict[str, Any] = {
         "metric": measure.name,
         "answer": answer,
@@ -175,6 +182,9 @@ def compare(
         "relative_low": math.nan,
         "relative_high": math.nan,
     }
+    if not math.isfinite(one - other):
+        reason = _why_none(found, wrong, len(ours))
+        return found | {"sentence": f"No verdict against {name}: {reason}."}
     if clusters >= FEWEST:
         mine, yours = _resampled(measure, [left, right], settings.resamples)
         found["low"], found["high"] = _interval(mine - yours, settings)
@@ -185,6 +195,26 @@ def compare(
         if found["low"] > 0 or found["high"] < 0:
             found["better"] = (one > other) == measure.higher_is_better
     return found | {"sentence": _sentence(found, measure)}
+
+
+def _not_numbers(answer: Array) -> int:
+    """How many of the answers hold something that is not a number; 0 for answers in words."""
+    given = np.asarray(answer)
+    if given.dtype.kind != "f":
+        return 0
+    return int(np.isnan(given.reshape(len(given), -1)).any(axis=1).sum())
+
+
+def _why_none(found: Mapping[str, Any], wrong: Mapping[str, int], count: int) -> str:
+    for who, answers in wrong.items():
+        if answers:
+            return f"{answers} of {count} answers of {who} are not numbers"
+    sides = ((found["answer"], found["ours"]), (found["against"], found["theirs"]))
+    who = next((who for who, value in sides if not math.isfinite(value)), found["answer"])
+    return (
+        f"the {found['metric']} of {who} is not a number, as where the truth is not known. Look "
+        "for empty cells in the test part"
+    )
 
 
 def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Array]:
@@ -202,8 +232,11 @@ def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Arra
 
 def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float]:
     """The percentile interval of resampled values."""
+    known = values[np.isfinite(values)]  # a round may hold no unit that the measure counts
+    if not len(known):
+        return math.nan, math.nan
     tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail]).tolist()
+    low, high = np.quantile(known, [tail, 1 - tail]).tolist()
     return low, high
 
 

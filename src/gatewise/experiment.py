@@ -330,20 +330,38 @@ def refuse_out_of_place(experiment: Experiment, kind: str) -> None:
 
 
 def from_toml(path: Path) -> Experiment:
-    """Read an experiment from a TOML file.
+    """Read an experiment from a TOML file; what it leaves out has its default.
 
     Raises:
         ConfigError: the file is missing or no TOML, or a section, a key or a value is not known.
     """
+    return from_mapping(layer_of(path))
+
+
+def layer_of(settings: Any) -> Mapping[str, Any]:
+    """The sections and keys that a mapping or a TOML file gives, and no others.
+
+    Raises:
+        ConfigError: it is neither, or the file is missing or no TOML.
+    """
+    if isinstance(settings, Mapping):
+        return settings
+    if not isinstance(settings, str | os.PathLike):
+        raise ConfigError(
+            "Settings are a mapping of sections, such as {'training': {'epochs': 3}}, or the path "
+            f"of a TOML file. Received: {settings!r}."
+        )
+    path = Path(settings)
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"There is no settings file {path}.") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text, as TOML must be. Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
-    return from_mapping(given)
 
 
 def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:

@@ -6,12 +6,13 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import polars as pl
 
 from gatewise import artefact as artefacts
@@ -22,7 +23,8 @@ from gatewise.data.datasets import DATASETS, path_of, settings_of
 from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
-from gatewise.data.splits import Parts, told_of_rare
+from gatewise.data.spacing import refuse_other_spacing
+from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
 from gatewise.errors import ArtefactError, ConfigError, DataError, EngineError
 from gatewise.evaluation import ROWS, Evaluation, answer_alone, chosen_measure, evaluate
 from gatewise.experiment import (
@@ -30,10 +32,11 @@ from gatewise.experiment import (
     Experiment,
     from_mapping,
     from_toml,
+    layer_of,
     refuse_out_of_place,
 )
 from gatewise.interrupts import Interrupts, Skipped
-from gatewise.networks import LEARNERS, Builder, build
+from gatewise.networks import LEARNERS, Builder, build, losses, refuse_too_large
 from gatewise.output import inputs, writing_file
 from gatewise.page import Record, draw
 from gatewise.phases import Phase
@@ -43,6 +46,7 @@ from gatewise.training import History, Monitor, Progress, column_of
 
 log = logging.getLogger("gatewise")
 
+Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss and metrics
 Watch = Callable[[Progress, bool], None]
 
 PAGE_BYTES, ROW_BYTES = 2_000_000, 80  # about what the report, and a row of predictions, take
@@ -209,6 +213,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)
     parts = with_own_files(parts, data, task.name, notes)
+    notes += told_of_few_groups(parts)
     if task.settle_by_train is not None:
         experiment, said = task.settle_by_train(experiment, parts.train)
         notes += said
@@ -231,8 +236,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     keras.utils.set_random_seed(experiment.training.seed)
     network = build(task.shapes(train, preparation), experiment.network, own, task=task.name)
-    if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
-        raise EngineError(reason)
+    _refuse_untrainable(network, experiment, preparation, train)
     notes = [sentence(note) for note in notes]
     for note in notes:
         log.info("%s", note)
@@ -265,11 +269,27 @@ def _check_metrics(
         monitored(task.measures(validation, preparation, experiment), experiment)
 
 
+def _refuse_untrainable(
+    network: keras.Model, experiment: Experiment, preparation: Preparation, train: Examples
+) -> None:
+    """Whatever training would refuse of size, optimizer, loss and engine is refused before it."""
+    refuse_too_large(network.count_params())
+    if not network.compiled:
+        _, loss, _ = objective(experiment, preparation, train)
+        if experiment.training.loss != "auto":
+            truth = train.targets(np.arange(min(2, len(train))))
+            outputs = np.zeros((len(truth), *network.output_shape[1:]), dtype=np.float32)
+            losses.refuse_unfit(loss, truth, outputs)
+    if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
+        raise EngineError(reason)
+
+
 def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]) -> Parts:
     """The parts that are kept in files of their own put beside those that were cut."""
     for name, path in (("validation", data.validation), ("test", data.test)):
         if path:
             held, _, said = read(replace(data, path=path, labels=""), task=task)
+            refuse_other_spacing(held, parts.train.step)
             notes += [f"{name.capitalize()} part: {note}" for note in said]
             parts = replace(parts, **{name: held})
     return parts
@@ -350,10 +370,16 @@ def learn(
 
 def compile_network(network: keras.Model, ready: Ready) -> None:
     """Give a network the optimizer, the loss and the metric that the settings ask for."""
-    settings, preparation = ready.experiment.training, ready.preparation
-    steps = settings.epochs * training.steps_of(ready.train, settings, padded=preparation.padded)
-    loss, metrics = LEARNERS[ready.task.name].objective(ready.experiment, preparation)
-    network.compile(optimizer=training.optimizer(settings, steps), loss=loss, metrics=metrics)
+    optimizer, loss, metrics = objective(ready.experiment, ready.preparation, ready.train)
+    network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+
+
+def objective(experiment: Experiment, preparation: Preparation, train: Examples) -> Objective:
+    """The optimizer, the loss and the metrics that the settings ask for."""
+    settings = experiment.training
+    steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
+    loss, metrics = LEARNERS[preparation.task].objective(experiment, preparation)
+    return training.optimizer(settings, steps), loss, metrics
 
 
 def calibrate(ready: Ready) -> Preparation:
@@ -657,15 +683,11 @@ def train(
 
     >>> run = train("airline.csv", target="passengers", output="runs/airline")  # doctest: +SKIP
     """
-    layers: list[Mapping[str, Any]] = []
-    if isinstance(settings, Mapping):
-        layers.append(settings)
-    elif settings is not None:
-        layers.append(asdict(from_toml(Path(settings))))
+    layers = [] if settings is None else [layer_of(settings)]
     if task:
         layers.append({"task": {"name": task}})
     if target:
-        names = [target] if isinstance(target, str) else list(target)
+        names = list(target) if isinstance(target, list | tuple) else [str(target)]
         layers.append({"data": target_setting(names, layers, data)})
     experiment, source = experiment_for(data, layers)
     folder = None if output is None else Path(output)

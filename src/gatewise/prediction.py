@@ -3,10 +3,11 @@
 import itertools
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from gatewise.data.datasets import located
 from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
+from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import HOLDING
 from gatewise.networks import LEARNERS
@@ -27,21 +29,33 @@ from gatewise.tasks import TASKS
 
 log = logging.getLogger("gatewise")
 
+
+class Finished(Protocol):
+    """What `gatewise.train` returns."""
+
+    @property
+    def artefact(self) -> Artefact:
+        """What has been learnt."""
+
+
+Trained = Artefact | Finished | str | Path  # a loaded artefact, a finished run or a run folder
+
 LABELLED = ("classify", "transcribe", "translate")  # tasks whose truth stands in labels
 
 
-def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
+def predict(run: Trained, data: Any) -> pl.DataFrame:
     """A row for each answer: forecasts behind the last row of each series, or labels.
 
-    `run` is a loaded artefact or a run folder, `data` whatever training could read.
+    `run` is what training returned, a loaded artefact or a run folder; `data` is whatever training
+    could read.
 
     Raises:
         DataError: the data is not as the training data was; the message says which column.
     """
-    made = run if isinstance(run, Artefact) else load(run)
+    made = _made(run)
     task, preparation = TASKS[made.preparation.task], made.preparation
     sequences, _, notes = read(
-        made.experiment.data, located(data), task=task.name, purpose="predict"
+        made.experiment.data, _given(data), task=task.name, purpose="predict"
     )
     for note in notes:
         log.info("%s", sentence(note))
@@ -55,6 +69,26 @@ def predict(run: Artefact | str | Path, data: Any) -> pl.DataFrame:
     return task.table(answer, some, preparation, np.arange(len(some)))
 
 
+def _made(run: Any) -> Artefact:
+    """The artefact of a run, however it is given."""
+    found = getattr(run, "artefact", run)
+    if isinstance(found, Artefact):
+        return found
+    if isinstance(found, str | os.PathLike):
+        return load(Path(found))
+    raise ConfigError(
+        "A run is a run folder, what gatewise.load gives, or what gatewise.train returned. "
+        f"Received: {type(run).__name__}."
+    )
+
+
+def _given(data: Any) -> Any:
+    """The data as they can be read; None would else mean those of the training."""
+    if data is None:
+        raise DataError("There are no data (None). Give a path, a table or arrays.")
+    return located(data)
+
+
 def _outputs(made: Artefact, some: Examples) -> Any:
     """The network's raw outputs; where training demanded the native kernels, stock ones will do."""
     with engine.accelerated(made.experiment.engine.kind != "stock"):
@@ -63,7 +97,7 @@ def _outputs(made: Artefact, some: Examples) -> Any:
 
 
 def generate(
-    run: Artefact | str | Path,
+    run: Trained,
     prompt: str = "",
     *,
     length: int = 200,
@@ -77,7 +111,7 @@ def generate(
 
 
 def generating(
-    run: Artefact | str | Path,
+    run: Trained,
     prompt: str = "",
     *,
     length: int = 200,
@@ -91,7 +125,7 @@ def generating(
     are left out; both are said.
 
     Args:
-        run: a loaded artefact or a run folder, of the task language.
+        run: what training returned, a loaded artefact or a run folder, of the task language.
         prompt: what stands before; empty: the beginning of a line.
         length: tokens to write (characters, words or pieces of words, as the run reads them).
         temperature: below 1 the likely gets likelier; 0 always takes the likeliest.
@@ -101,7 +135,7 @@ def generating(
     Raises:
         ConfigError: the run is of another task, or a number is out of its range.
     """
-    made = run if isinstance(run, Artefact) else load(run)
+    made = _made(run)
     if made.preparation.task != "language":
         raise ConfigError(
             f"generate needs a run of the task language; this one is of {made.preparation.task}."
@@ -156,6 +190,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
                 f"{sequences.source}: the times were {kinds[0]} in training, and here are "
                 f"{kinds[1]}. Give {kinds[0]}."
             )
+        refuse_other_spacing(sequences, preparation.step)
     texts = {name: levels[0] for name, levels in sequences.levels.items() if levels}
     for name, column in sequences.static.items():
         if column.dtype.kind not in "fiu":
@@ -190,24 +225,27 @@ def _refuse_other_lengths(some: Examples, made: Artefact) -> None:
         )
 
 
-def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
+def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     """Score a trained model on new data that holds the truth, beside the baselines saved with it.
 
     Returns the same keys as `metrics.json`; among its notes, whether the run was trained on these
     data. The nearest neighbour, which would need the training data, is not asked again.
     """
     began = time.perf_counter()
-    made = run if isinstance(run, Artefact) else load(run)
+    made = _made(run)
     task, preparation = TASKS[made.preparation.task], made.preparation
     sequences, _, notes = read(
-        made.experiment.data, located(data), task=task.name, purpose="evaluate"
+        made.experiment.data, _given(data), task=task.name, purpose="evaluate"
     )
+    _refuse_other_kinds(sequences, preparation)
+    if task.with_truth is not None:
+        sequences, told = task.with_truth(sequences, preparation)
+        notes += told
     for note in notes:
         log.info("%s", sentence(note))
     if said := _told_of_seen(sequences, made.splits):
         log.warning("%s", said)
         notes.append(said)
-    _refuse_other_kinds(sequences, preparation)
     if task.name in LABELLED and sequences.labels is None:
         raise DataError(
             f"{sequences.source}: there is no truth to score against. Give the labels, transcripts "
@@ -228,6 +266,8 @@ def evaluate(run: Artefact | str | Path, data: Any) -> dict[str, Any]:
     judged = evaluation.evaluate(
         answer, some, task, preparation, made.experiment, baselines=rules, alone=alone
     )
+    if not math.isfinite(judged.verdict["difference"]):
+        raise DataError(f"{sequences.source}: {judged.verdict['sentence']}")
     return {
         "task": task.name,
         "run": str(made.folder or ""),

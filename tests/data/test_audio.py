@@ -1,6 +1,8 @@
 """Recordings come as they were said: any kind of file, rate or channels, and what names them."""
 
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -170,6 +172,25 @@ def test_archives_are_read_as_folders_are(tmp_path):
 # Transcripts
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_one_folder_around_everything_is_no_label(tmp_path, packed):
+    """As in most archives of the web: digits/yes_1.wav, digits/no_1.wav ..."""
+    place = folder_of(
+        tmp_path, [f"digits/{label}_{k}.wav" for label in ("no", "yes") for k in "12"]
+    )
+    if packed:
+        place = Path(shutil.make_archive(tmp_path / "packed", "zip", place))
+    found, _, notes = read_all(place)
+    assert found.labels.tolist() == ["no", "no", "yes", "yes"]
+    assert any("names of files are read as {label}_{rest}" in note for note in notes)
+
+
+def test_where_one_folder_holds_names_that_say_nothing_the_labels_are_asked_for(tmp_path):
+    place = folder_of(tmp_path, ["all/a.wav", "all/b.wav"])
+    with pytest.raises(ConfigError, match="it cannot be told what the labels are"):
+        read_all(place)
+
+
 def test_a_name_can_be_the_transcript(tmp_path):
     folder = folder_of(tmp_path, ["0_1_1.wav", "1_0.wav"])
     found, _, _ = read_all(folder, "transcribe", pattern="{label}")
@@ -283,7 +304,8 @@ def test_silence_is_answered_with_a_note(tmp_path):
 
 
 def test_nothing_but_silence_is_an_error(tmp_path):
-    write(tmp_path / "a" / "1.wav", np.zeros(10, np.int16))
+    for label in "ab":
+        write(tmp_path / label / "1.wav", np.zeros(10, np.int16))
     with pytest.raises(DataError, match="no recording holds any sound"):
         read_all(tmp_path)
 

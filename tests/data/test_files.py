@@ -2,6 +2,7 @@ import gzip
 import json
 import re
 import struct
+import zipfile
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -258,6 +259,33 @@ def test_idx_images_are_sequences_of_rows_and_stay_bytes(tmp_path):
     assert classify(path, labels=str(moved))[0].labels.tolist() == ["7", "3"]
 
 
+def test_an_archive_that_announces_more_than_any_memory_is_a_sentence(tmp_path):
+    path = tmp_path / "huge.npz"
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 2), }" % 2**61
+    header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        head = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+        archive.writestr("x.npy", head)
+    with pytest.raises(DataError, match="announces more values than the memory can hold"):
+        classify(path)
+
+
+@pytest.mark.parametrize("purpose", ["train", "predict"])
+def test_numbers_of_extreme_size_are_refused(tmp_path, purpose):
+    path = csv(tmp_path, "y,z", "1,0", "2,0", "-1e200,1e-200")
+
+    def forecasts(target):
+        return read(DataSettings(target=(target,)), path, task="forecast", purpose=purpose)
+
+    with pytest.raises(DataError, match="'y' holds numbers of the size of 1e.200, too large"):
+        forecasts("y")
+    if purpose == "train":
+        with pytest.raises(DataError, match="'z' holds numbers of the size of 1e-200, too small"):
+            forecasts("z")
+    else:
+        assert len(forecasts("z")[0].values) == 3  # a scale is known by then
+
+
 def test_damaged_idx_files_are_refused(tmp_path):
     path = tmp_path / "toy-images-idx3-ubyte"
     whole = idx(8, np.zeros((2, 3, 4), np.uint8))
@@ -266,6 +294,10 @@ def test_damaged_idx_files_are_refused(tmp_path):
         b"": "is not an IDX file",
         whole[:-1]: "is cut off: it announces 2x3x4 values but holds 23 of 24 bytes",
         whole[:7]: "is cut off",
+        # 2 ** 61 cells, and 2 ** 66: more than any memory, and more than a number of bytes can be
+        whole[:4] + struct.pack(">III", 2**31, 2**15, 2**15) + b"abc": "is cut off.* 3 of 2305",
+        whole[:4] + struct.pack(">III", 2**31, 2**31, 16) + b"abc": "is cut off.* holds 3 of",
+        b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"a": "is not an IDX file",
         idx(8, np.zeros(3, np.uint8)): "Name the file of images instead",
     }.items():
         path.write_bytes(content)
@@ -463,6 +495,50 @@ def test_wide_errors_name_the_row(tmp_path):
         classify(csv(tmp_path, "n,a,label", "p,2,u", "p,3,v"), layout="wide")
     with pytest.raises(DataError, match=r"column 'b' must hold numbers, but row 3 .* has 'x'"):
         classify(csv(tmp_path, "a,b,label", "1,2,u", "1,x,v"))
+
+
+# --- several series whose times are not understood
+
+QUARTERS = [f"{q}-{year}" for year in (2010, 2011, 2012) for q in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one below the other", "interleaved"])
+@pytest.mark.parametrize("names", [("E0", "E1", "E2"), ("7", "8", "9")], ids=["texts", "numbers"])
+def test_series_are_not_joined_where_their_times_are_not_understood(tmp_path, names, together):
+    pairs = [(name, quarter) for name in names for quarter in QUARTERS]
+    pairs = pairs if together else sorted(pairs, key=lambda pair: QUARTERS.index(pair[1]))
+    rows = [f"{name},{quarter},{k}" for k, (name, quarter) in enumerate(pairs)]
+    path = csv(tmp_path, "employee,quarter,sales", *rows)
+    said = (
+        r"'employee' tells 3 series apart .* and 'quarter' \('1-2010' ...\) is not known to hold "
+        r"their times, so they would be read as one.*--set data.id=employee"
+    )
+    with pytest.raises(DataError, match=said):
+        forecast(path, target=("sales",))
+    found, _, _ = forecast(path, target=("sales",), id=("employee",))
+    assert found.lengths.tolist() == [12, 12, 12]
+    if together:
+        assert len(forecast(path, target=("sales",), past=("employee",))[0]) == 1
+
+
+def test_blocks_of_rows_without_any_time_are_not_joined(tmp_path):
+    path = csv(tmp_path, "shop,sales", *[f"{shop},{k}" for shop in "ab" for k in range(9)])
+    with pytest.raises(
+        DataError, match=r"'shop' tells 2 series apart \('a', 'b' ...\), and no col"
+    ):
+        forecast(path)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [["sun", "rain", "sun"] * 6, QUARTERS[:9] * 2, ["same"] * 18, [f"day {k}" for k in range(18)]],
+    ids=["comes back", "a cycle", "constant", "each its own"],
+)
+def test_one_series_beside_texts_is_one_series(tmp_path, column):
+    path = csv(tmp_path, "note,y", *[f"{text},{k}" for k, text in enumerate(column)])
+    found, _, notes = forecast(path)
+    assert len(found) == 1
+    assert "not read: 'note'" in notes
 
 
 # --- cells

@@ -130,7 +130,7 @@ def test_columns_that_are_named_are_taken(tmp_path):
     pl.DataFrame(TABLE | {"note": ["x", "y"]}).write_csv(tmp_path / "t.csv")
     found, _, notes = pairs(tmp_path / "t.csv", text=("german",), label="english", id=("nr",))
     assert both(found)[0] == ("ein Hund", "a dog") and found.ids.tolist() == ["1", "2"]
-    assert not notes
+    assert notes == ["not read: 'note'"]
     with pytest.raises(ConfigError, match="english, german, note"):
         pairs(tmp_path / "t.csv")
     with pytest.raises(DataError, match="Did you mean 'german'"):

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gatewise.data.sequences import from_arrays
-from gatewise.data.splits import split_by_sequence, split_by_time
+from gatewise.data.splits import Parts, split_by_sequence, split_by_time, told_of_few_groups
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import SplitSettings
 
@@ -375,3 +375,17 @@ def test_an_expression_that_parts_nothing_is_refused(expression, said):
 def test_an_expression_and_a_file_cannot_both_be_the_test_part():
     with pytest.raises(ConfigError, match="both say what the test part is"):
         split_by_sequence(named("a", "b"), SplitSettings(test_ids="a"), test=False)
+
+
+def test_few_groups_are_said_to_be_few():
+    sequences = labelled(["a", "b"] * 15, np.repeat(["x", "y", "z"], 10))
+    told = told_of_few_groups(split_by_sequence(sequences, SplitSettings(), test=True))
+    assert len(told) == 1
+    assert "The verdict rests on 1 group ('" in told[0]
+    assert "trained on 1 group." in told[0]
+    many = labelled(["a", "b"] * 60, np.arange(120) // 2 % 40)
+    parts = split_by_sequence(many, SplitSettings(), test=True)
+    assert told_of_few_groups(parts) == []
+    assert told_of_few_groups(Parts(parts.train, None, None)) == []
+    ungrouped = split_by_sequence(labelled(["a", "b"] * 15), SplitSettings(), test=True)
+    assert told_of_few_groups(ungrouped) == []

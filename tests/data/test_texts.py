@@ -6,6 +6,7 @@ import sys
 import types
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,3 +230,38 @@ def test_ratings_beside_reviews_are_labels_and_beside_times_values(tmp_path):
     rows = "".join(f"2024-01-0{k + 1},a note of some length,{k}\n" for k in range(6))
     path = write(tmp_path, "b.csv", f"date,note,sold\n{rows}")
     assert not holds_texts(DataSettings(), path, "sold")
+
+
+def test_a_second_column_of_texts_is_not_dropped_in_silence(tmp_path):
+    rows = "".join(f"Title {k},a text of five words {k},{'ab'[k % 2]},{k}\n" for k in range(6))
+    path = write(tmp_path, "reviews.csv", "title,text,label,stars\n" + rows)
+    _, settings, notes = read(DataSettings(), path, task="classify")
+    assert settings.text == ("text",)
+    assert any(
+        note.startswith("not read: 'title', 'stars'; ")
+        and """'data.text=["title", "text"]'""" in note
+        for note in notes
+    )
+    found, _, notes = read(DataSettings(text=("title", "text")), path, task="classify")
+    assert texts_of(found)[0] == "Title 0\na text of five words 0"
+    assert "not read: 'stars'" in notes
+
+
+@pytest.mark.parametrize("written", [("0.0", "1.0"), ("0", "1"), (0.0, 1.0), (0, 1)])
+def test_equal_numbers_are_one_label(tmp_path, written):
+    texts = [f"a text of five words {k}" for k in range(6)]
+    labels = list(written) * 3
+    pl.DataFrame({"text": texts, "label": labels}).write_csv(tmp_path / "a.csv")
+    for source in (tmp_path / "a.csv", (texts, labels), (texts, np.array(labels))):
+        found, _, _ = read(DataSettings(), source, task="classify")
+        assert found.labels.tolist() == ["0", "1"] * 3
+    arrays = [np.zeros(3)] * 6
+    found, _, _ = read(DataSettings(), (arrays, labels), task="classify")
+    assert found.labels.tolist() == ["0", "1"] * 3
+
+
+def test_what_only_looks_like_a_number_stays_a_label_of_its_own(tmp_path):
+    labels = ["1.10", "1.1", "v1.0", "1.0.0", "007", "1e0"]
+    texts = [f"a text of five words {k}" for k in range(6)]
+    found, _, _ = read(DataSettings(), (texts, labels), task="classify")
+    assert found.labels.tolist() == labels

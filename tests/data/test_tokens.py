@@ -34,6 +34,20 @@ CONLLU = """\
 """
 
 
+COMMENTED = """\
+#doc1
+# one
+Der DET
+Hund NOUN
+bellt VERB
+. PUNCT
+
+# two
+Oh INTJ
+! PUNCT
+"""
+
+
 def two_columns(gap=" "):
     parts = [
         "\n".join(f"{word}{gap}{tag}" for word, tag in zip(words, tags, strict=True))
@@ -259,3 +273,41 @@ def test_tables_are_refused_and_a_line_of_names_is_no_token(tmp_path):
     found, _, notes = tokens.read(tmp_path / "a.tsv", DataSettings(), purpose="train")
     assert tokens.tokens_of(found, tokens.TOKEN, 0) == ["The", "cat"]
     assert any("names the columns and is left out" in note for note in notes)
+
+
+def read_conll(tmp_path, content):
+    path = tmp_path / "a.conll"
+    path.write_text(content)
+    found, _, _ = files.read(DataSettings(), path, task="tag")
+    return [
+        [tokens.tokens_of(found, name, k) for k in range(len(found))]
+        for name in (tokens.TOKEN, tokens.TAG)
+    ]
+
+
+def test_a_comment_as_wide_as_a_token_is_none(tmp_path):
+    assert read_conll(tmp_path, COMMENTED) == [WORDS, TAGS]
+    wide = COMMENTED.replace("# two", "# id 2\tdomain=train").replace(" ", "\t_\t_\t")
+    four = wide.replace("#\t_\t_\t", "# ").replace("#doc1\n# one", "# id 1\tdomain=train")
+    assert read_conll(tmp_path, four.replace("id\t_\t_\t", "id ")) == [WORDS, TAGS]
+
+
+@pytest.mark.parametrize(
+    ("line", "tag"),
+    [("# PUNCT", "PUNCT"), ("# #", "#")],  # a tag of other tokens; the Penn Treebank's own
+)
+def test_a_sign_that_begins_a_sentence_is_a_token(tmp_path, line, tag):
+    words, tags = read_conll(tmp_path, f"{two_columns()}\n{line}\n5 NUM\n")
+    assert words == [*WORDS, ["#", "5"]]
+    assert tags == [*TAGS, [tag, "NUM"]]
+
+
+def test_a_sign_within_a_sentence_is_a_token_whatever_its_tag(tmp_path):
+    words, tags = read_conll(tmp_path, f"{two_columns()}# SYM\n\n# SYM\n5 NUM\n")
+    assert words == [WORDS[0], [*WORDS[1], "#"], ["#", "5"]]
+    assert tags[2] == ["SYM", "NUM"]
+
+
+def test_a_hashtag_is_a_token(tmp_path):
+    words, _ = read_conll(tmp_path, f"{two_columns()}\n#love HT\nis VERB\n")
+    assert words == [*WORDS, ["#love", "is"]]

@@ -12,9 +12,10 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.steps import Origin
-from gatewise.data.tables import opened, other_encoding, reading
+from gatewise.data.tables import opened, other_encoding, reading, whole_label
 from gatewise.errors import DataError
 
+MOST_DIMENSIONS = 16  # an IDX file that says more is none
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -140,7 +141,8 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
         texts = texts.astype(np.int64)  # "1", not "1.0", as from a table
     empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
-    return replace(sequences, labels=np.where(empty, "", texts.astype(str)))
+    names, codes = np.unique(np.where(empty, "", texts.astype(str)), return_inverse=True)
+    return replace(sequences, labels=np.array([whole_label(one) for one in names])[codes])
 
 
 def npz(path: Path) -> Arrays:
@@ -172,6 +174,11 @@ def _archive(path: Path, name: str) -> dict[str, Array]:
                 return {key.lower(): archive[key] for key in archive.files}
         except zipfile.BadZipFile:
             raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
+        except (MemoryError, OverflowError):
+            raise DataError(
+                f"{name} announces more values than the memory can hold. If it is not that large, "
+                "it is damaged: fetch it again."
+            ) from None
         except ValueError as error:
             if "Object arrays" not in str(error):
                 raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
@@ -223,20 +230,25 @@ def _idx(path: Path) -> Array:
 
 def _idx_array(file: IO[bytes], name: str) -> Array:
     magic = file.read(4)
-    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES or not magic[3]:
+    if (
+        len(magic) < 4
+        or magic[:2] != b"\0\0"
+        or magic[2] not in IDX_TYPES
+        or not 0 < magic[3] < MOST_DIMENSIONS
+    ):
         raise DataError(f"{name} is not an IDX file: it begins with {magic.hex() or 'nothing'}.")
     sizes = file.read(4 * magic[3])
     shape = tuple(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist())
     kind = np.dtype(IDX_TYPES[magic[2]])
     wanted = math.prod(shape) * kind.itemsize
-    # Never more than the file holds: a damaged header may ask for any amount.
-    content = file.read(wanted) if len(shape) == magic[3] else b""
+    # As much as the file holds: a damaged header may ask for any amount.
+    content = file.read() if len(shape) == magic[3] else b""
     if len(shape) < magic[3] or len(content) < wanted:
         raise DataError(
             f"{name} is cut off: it announces {'x'.join(map(str, shape))} values but holds "
             f"{len(content)} of {wanted} bytes. Fetch it again."
         )
-    array = np.frombuffer(content, kind).reshape(shape)
+    array = np.frombuffer(content, kind, count=math.prod(shape)).reshape(shape)
     return array.astype(kind.newbyteorder("="), copy=False)
 
 

@@ -195,6 +195,7 @@ def from_table(
     if purpose != "predict" and not settings.label:
         settings = _with_label(table, settings, notes, task=task)
     columns.demand(table, settings, purpose)
+    notes += columns.unread(table, settings)
     wanted = [one for one in columns.named(settings) if one in table.columns]
     frame = pl.concat(list(table.batches(wanted)))
     schema = frame.schema
@@ -203,11 +204,10 @@ def from_table(
         # What is said may well be null, or NA.
         said = task == "transcribe" and name == settings.label
         missing = ("",) if said else settings.missing_values
+        label = task == "classify" and name == settings.label
+        read = tables.as_label if label else tables.as_text
         return list(
-            frame.select(tables.as_text(name, schema[name], missing))
-            .to_series()
-            .fill_null("")
-            .to_list()
+            frame.select(read(name, schema[name], missing)).to_series().fill_null("").to_list()
         )
 
     known: dict[str, Any] = {}
@@ -276,7 +276,9 @@ def _with_pattern(
     if settings.pattern:
         return settings
     if task == "classify":
-        if all("/" in name for name in place.names):
+        folders = {name.rpartition("/")[0] for name in place.names}
+        # One folder around everything, as archives often have it, tells no labels apart.
+        if len(folders) > 1 and "" not in folders:
             notes.append("the folder that a recording lies in is taken as its label")
             return replace(settings, pattern=CLASS_FOLDERS)
         for pattern in GUESSES:

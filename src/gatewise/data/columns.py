@@ -59,12 +59,68 @@ def resolve(
             f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
         )
     if settings.layout == "wide":
-        return _resolve_wide(table, settings, kinds, notes, task=task), kinds, notes
+        settings = _resolve_wide(table, settings, kinds, notes, task=task)
+        read = [] if in_lists(settings, kinds) else wide_steps(settings, kinds)
+        return settings, kinds, [*notes, *unread(table, settings, read)]
     fill = _with_features if task == "classify" else _with_target
     settings = fill(table, settings, kinds, notes)
-    if unread := _free(table, settings):
-        notes.append(f"not read: {_listed(unread)}")
-    return settings, kinds, notes
+    if task == "forecast" and purpose == "train":
+        _refuse_joined(table, settings, kinds)
+    return settings, kinds, [*notes, *unread(table, settings)]
+
+
+def unread(table: Table, settings: DataSettings, read: Sequence[str] = ()) -> list[str]:
+    """A note that names the columns which the settings do not name and nobody reads, or none."""
+    left = [one for one in _free(table, settings) if one not in read]
+    return [f"not read: {_listed(left)}"] if left else []
+
+
+def _refuse_joined(table: Table, settings: DataSettings, kinds: Kinds) -> None:
+    """Several series, whose times cannot be read and whose names nobody gave, are not one series.
+
+    Raises:
+        DataError: a column that is not read tells series apart.
+    """
+    if settings.id or settings.time:
+        return
+    column, times_of = _parting(table, _free(table, settings), kinds)
+    if not column:
+        return
+    names = table.sample[column].cast(pl.String).unique(maintain_order=True)
+    untold = "no column is known to hold their times"
+    if times_of:
+        first = table.sample[times_of][0]
+        untold = f"{times_of!r} ({str(first)!r} ...) is not known to hold their times"
+    raise DataError(
+        f"{table.name}: {column!r} tells {names.len()} series apart ({_listed(names[:3].to_list())}"
+        f" ...), and {untold}, so they would be read as one. Name the series with --set "
+        f"data.id={column}, and write times as 2024-01-31 or set data.time and data.time_format "
+        "(without times the rows of each series keep their order). If all rows are one series, "
+        f"name {column!r} in data.past, or take it out of the file."
+    )
+
+
+def _parting(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[str, str]:
+    """The column that tells series apart, and one whose texts order the steps of each; "" for none.
+
+    Either the rows of each series stand together, or each pair of series and time occurs once.
+    """
+    sample, height = table.sample, table.sample.height
+    counts = {one: sample[one].n_unique() for one in free if kinds[one] in ("text", "number")}
+    repeated = sorted(
+        (one for one, count in counts.items() if 2 <= count <= height / 2), key=counts.__getitem__
+    )
+    for column in repeated:
+        for other in repeated:
+            crossed = counts[column] * counts[other] == height  # each series at each time
+            likely = kinds[other] == "text" and (kinds[column] == "text" or crossed)
+            fewer = other != column and counts[column] <= counts[other]
+            if likely and fewer and _distinct(table, [column, other]):
+                return column, other
+    for column in repeated:
+        if kinds[column] == "text" and sample[column].rle_id().n_unique() == counts[column]:
+            return column, next((one for one in free if counts.get(one) == height), "")
+    return "", ""
 
 
 def named(settings: DataSettings) -> list[str]:

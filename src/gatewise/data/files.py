@@ -356,7 +356,7 @@ def _from_table(
     sequences, origin, notes = shape(table, present, kinds)
     if purpose != "predict":
         columns.require_each_label(sequences, task, settings)
-    sequences, repairs = policies.apply(sequences, origin, settings)
+    sequences, repairs = policies.apply(sequences, origin, settings, purpose=purpose)
     return sequences, settings, [*table.notes, *guesses, *notes, *repairs]
 
 
@@ -377,5 +377,5 @@ def _from_arrays(
     if places != list(range(len(sequences.columns))):
         names = tuple(sequences.columns[one] for one in places)
         sequences = replace(sequences, values=sequences.values[:, places], columns=names)
-    sequences, repairs = policies.apply(sequences, arrays.origin(given), settings)
+    sequences, repairs = policies.apply(sequences, arrays.origin(given), settings, purpose=purpose)
     return sequences, settings, [*notes, *repairs]

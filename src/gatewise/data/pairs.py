@@ -234,6 +234,7 @@ def from_table(
         ConfigError: it cannot be told which columns hold the texts.
     """
     settings, notes = _with_columns(table, settings, purpose)
+    notes += columns.unread(table, settings)
     read_from, label = settings.text[0], settings.label
     wanted = {read_from, label, settings.group, *settings.id} & set(table.columns)
     frame = pl.concat(list(table.batches(sorted(wanted))))

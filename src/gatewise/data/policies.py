@@ -4,35 +4,48 @@ from dataclasses import replace
 
 import numpy as np
 
-from gatewise.data import times
+from gatewise.data import spacing, times
+from gatewise.data.columns import Purpose
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.steps import Origin
 from gatewise.errors import DataError
 from gatewise.experiment import DataSettings
 
+LARGEST, SMALLEST = 1e100, 1e-100  # numbers beyond cannot be squared and summed
 FILL_LIMIT = 50  # a filled series this many times longer than it was comes from a mistaken time
 
 
 def apply(
-    sequences: Sequences, origin: Origin, settings: DataSettings
+    sequences: Sequences, origin: Origin, settings: DataSettings, *, purpose: Purpose
 ) -> tuple[Sequences, list[str]]:
     """The sequences with one row for each step and no empty cell, and what was done for it.
+
+    The targets behind the last known one stay empty: nobody knows them yet, so no policy fills
+    them. To train, where data.known says that there may be such rows, they are left out.
 
     Raises:
         DataError: the data need a policy that is "error", or one that cannot mend them.
     """
     notes: list[str] = []
     _refuse_infinite(sequences, origin)
+    _refuse_extreme(sequences, origin, purpose)
     if sequences.times is not None:
         sequences, origin = _without_doubles(sequences, origin, settings, notes)
-    ends = _ends(sequences, settings, origin)
+    ends = _ends(sequences, settings, origin, purpose)
     if settings.missing == "error":
         _refuse_missing(sequences, ends, settings, origin)
     if sequences.times is not None:
         sequences, origin = _without_gaps(sequences, origin, settings, notes)
-        ends = _ends(sequences, settings, origin)
+        ends = _ends(sequences, settings, origin, purpose)
     policy = "previous" if settings.missing == "error" else settings.missing
-    return _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes), notes
+    sequences = _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes)
+    if purpose == "train" and (left := int((sequences.stops - ends).sum())):
+        notes.append(
+            f"{_amount(left, 'row')} behind the last value of {settings.target[0]!r} "
+            f"{'is' if left == 1 else 'are'} left out: what is known ahead teaches nothing there"
+        )
+        sequences = sequences.between(sequences.starts, ends)
+    return sequences, notes
 
 
 def _sequence_of(sequences: Sequences, step: int) -> int:
@@ -61,6 +74,20 @@ def _refuse_infinite(sequences: Sequences, origin: Origin) -> None:
             raise DataError(
                 f"{origin.name}: column {name!r} has an infinite value in {where}. Replace it by a "
                 "number, or name it in data.missing_values if it means that nothing was measured."
+            )
+
+
+def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> None:
+    """Numbers whose squares would be none, or in training a whole column of them nothing."""
+    for column, name in _floats(sequences):
+        cells = sequences.values[:, column]
+        most = float(max(np.fmax.reduce(cells), -np.fmin.reduce(cells)))
+        small = purpose == "train" and 0 < most < SMALLEST
+        if most > LARGEST or small:
+            verb, what = ("Multiply", "small") if small else ("Divide", "large")
+            raise DataError(
+                f"{origin.name}: column {name!r} holds numbers of the size of {most:.0e}, too "
+                f"{what} to be squared. {verb} the column by a power of ten first."
             )
 
 
@@ -116,11 +143,14 @@ def _merged(cells: Array, begins: Array, how: str) -> Array:
     return sums if how == "sum" else sums / np.maximum(counts, 1)
 
 
-def _ends(sequences: Sequences, settings: DataSettings, origin: Origin) -> Array:
-    """Where the past of each sequence ends: what follows is known ahead, its targets are empty."""
-    if not settings.known or not settings.target:
+def _ends(sequences: Sequences, settings: DataSettings, origin: Origin, purpose: Purpose) -> Array:
+    """Where the past of each sequence ends: what follows is not known yet, its targets are empty.
+
+    In training an empty target at the end is a flaw as any other, unless data.known explains it.
+    """
+    targets = [k for k, name in enumerate(sequences.columns) if name in settings.target]
+    if not targets or (purpose == "train" and not settings.known):
         return sequences.stops
-    targets = [sequences.columns.index(one) for one in settings.target]
     observed = ~np.isnan(sequences.values[:, targets]).all(axis=1)
     steps = np.where(observed, np.arange(1, len(sequences.values) + 1), 0)
     ends = np.maximum.reduceat(steps, sequences.starts)
@@ -170,6 +200,17 @@ def _without_gaps(
     gaps, steps, off = _gaps(grid, sequences)
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
+    # Who asks for gaps to be filled may have whole series of them; off the grid nothing fills them.
+    parted = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
+    if others := spacing.others(sequences, grid) if parted else {}:
+        told = _told_of_others(sequences, grid, others)
+        if settings.gaps != "ignore":
+            raise DataError(
+                f"{origin.name}: {told}. Resample all to one spacing, train a run for each, or "
+                "train with data.gaps=ignore to take the rows as they are."
+            )
+        notes.append(f"{told}; the rows are taken as they are, whatever their spacing")
+        return replace(sequences, step=""), origin
     if settings.gaps == "ignore":
         notes.append(f"{_told(grid, gaps, off)}; they are ignored")
         regular = grid.share >= 0.5
@@ -188,6 +229,15 @@ def _without_gaps(
             "missing steps in, or with data.gaps=ignore to take the rows as they are."
         )
     return _inserted(sequences, grid, origin, notes, steps=steps)
+
+
+def _told_of_others(sequences: Sequences, grid: times.Grid, others: dict[int, str]) -> str:
+    first = min(others)
+    more = f", and of {len(others) - 1} more too" if len(others) > 1 else ""
+    return (
+        f"most steps are {spacing.said(grid.step)} apart, but those of sequence "
+        f"{str(sequences.ids[first])!r} are {spacing.said(others[first])} apart{more}"
+    )
 
 
 Gap = tuple[int, ...]  # (the step before the first gap, its missing steps, number of gaps), or ()

@@ -13,6 +13,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import SplitSettings
 
 DEALS = 200  # ways of dealing out groups that are compared
+FEWEST_GROUPS = 5  # of fewer, one odd group decides what is said of all
 DEALT = 20_000_000  # counts that may be looked at in comparing them
 
 
@@ -144,6 +145,27 @@ def told_of_rare(sequences: Sequences, parts: Parts, settings: SplitSettings) ->
         count = int(np.isin(sequences.labels, found).sum())
         return [f"Left out, for labels too rare for every part: {names} ({count} in all)."]
     return [f"Learned but not judged, for labels too rare for every part: {names}."]
+
+
+def told_of_few_groups(parts: Parts) -> list[str]:
+    """On how few groups a verdict would rest, as a note; [] where there are enough, or none."""
+    held = [part for part in (parts.train, parts.validation, parts.test) if part is not None]
+    named = [np.unique(part.groups).tolist() for part in held if part.groups is not None]
+    if parts.test is None or len(named) < len(held) or not named:
+        return []
+    train, test = named[0], named[-1]
+    if min(len(train), len(test)) >= FEWEST_GROUPS:
+        return []
+    shown = ", ".join(f"'{name}'" for name in test[:FEWEST_GROUPS])
+    return [
+        f"The verdict rests on {_counted(test)} ({shown}), which the network has not seen; it was "
+        f"trained on {_counted(train)}. What holds for them need not hold for others: give more "
+        "groups, or set split.by = label where groups need not be kept apart."
+    ]
+
+
+def _counted(groups: list[str]) -> str:
+    return f"{len(groups)} group{'s' if len(groups) > 1 else ''}"
 
 
 def _check(size: float) -> None:

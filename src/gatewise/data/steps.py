@@ -149,7 +149,8 @@ def _queries(
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in schema:
-            queries[role] = tables.as_text(name, schema[name], missing)
+            read = tables.as_label if role == "label" else tables.as_text
+            queries[role] = read(name, schema[name], missing)
     for name in settings.static:
         queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
     for name in wanted:

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -445,6 +446,24 @@ def as_text(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
         return number.otherwise(cell.fill_nan(None).cast(pl.String)).alias(column)
     text = cell.cast(pl.String).str.strip_chars()
     return pl.when(~text.is_in(list(missing))).then(text).alias(column)
+
+
+# Equal numbers are one label, whether or not a column of floats has written them.
+WHOLE_LABEL = r"^([+-]?\d+)\.0+$"
+
+
+def as_label(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
+    """As `as_text`; of whole numbers, what stands behind the point is left out."""
+    return as_text(column, dtype, missing).str.replace(WHOLE_LABEL, "${1}")
+
+
+def whole_label(text: str) -> str:
+    """The label that `as_label` makes of a text.
+
+    >>> whole_label("3.0"), whole_label("3.10"), whole_label("3.0a")
+    ('3', '3.10', '3.0a')
+    """
+    return re.sub(WHOLE_LABEL, r"\1", text)
 
 
 def as_number(

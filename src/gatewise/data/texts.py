@@ -1,6 +1,7 @@
 """Texts -> Sequences and back: a step is a byte of UTF-8, so that any text fits one array."""
 
 import codecs
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,12 +142,24 @@ def from_table(
     if purpose == "train" and not settings.label:
         settings = columns.guessed_label(table, settings, notes, task="classify")
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
+    notes += _told_of_unread(table, settings, kinds)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
     if purpose != "predict":
         columns.require_each_label(sequences, "classify", settings)
     return sequences, settings, [*table.notes, *notes]
+
+
+def _told_of_unread(table: Table, settings: DataSettings, kinds: columns.Kinds) -> list[str]:
+    """The columns that are not read, as a note; of texts, how they would be."""
+    told = columns.unread(table, settings)
+    taken = columns.named(settings)
+    more = [name for name in table.columns if kinds[name] == "text" and name not in taken]
+    if not more:
+        return told
+    wanted = json.dumps([more[0], *settings.text], ensure_ascii=False)
+    return [f"{told[0]}; several columns of texts are read with --set 'data.text={wanted}'"]
 
 
 def _of_rows(table: Table, settings: DataSettings) -> Sequences:
@@ -157,7 +170,8 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
     schema, missing = frame.schema, ("",) if settings.separator else settings.missing_values
 
     def cells(name: str) -> pl.Series:
-        return frame.select(tables.as_text(name, schema[name], missing)).to_series()
+        read = tables.as_label if name == settings.label else tables.as_text
+        return frame.select(read(name, schema[name], missing)).to_series()
 
     written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
     known: dict[str, Any] = {"source": table.name}
@@ -247,6 +261,9 @@ def of_lists(
         DataError: something in it is no text, or a label is missing.
     """
     made = of_list(source, labels, "the list of texts")
+    if made.labels is not None:
+        whole = [tables.whole_label(one) for one in made.labels.tolist()]
+        made = replace(made, labels=np.array(whole, dtype=object))
     notes: list[str] = []
     if purpose == "train":
         made = _without_empty(made, lambda place: f"place {place}", notes)

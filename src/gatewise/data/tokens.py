@@ -255,7 +255,8 @@ class _Columns:
     def told(path: Path, lines: list[str], settings: DataSettings, purpose: Purpose) -> "_Columns":
         """By the first line that holds a token."""
         conllu = _is_conllu(path)
-        first = next((one for one in lines if one.strip() and not _is_aside(one)), "")
+        filled = [one for one in lines if one.strip() and not _is_aside(one)]
+        first = next((one for one in filled if not one.startswith("#")), next(iter(filled), ""))
         tabs = conllu or "\t" in first
         width = len(CONLLU) if conllu else len(_cells(first, tabs))
         names = CONLLU if conllu else settings.names
@@ -321,6 +322,39 @@ def _place(name: str, names: Sequence[str], width: int) -> int | None:
     return int(name) - 1 if name.isdigit() and 1 <= int(name) <= width else None
 
 
+def _comments(lines: list[str], columns: _Columns) -> set[int]:
+    """The lines, counted from 1, that begin with # and are no tokens.
+
+    A line of another width is none. One as wide as those of tokens ("# doc 3") is none where it
+    stands before the first token of its sentence, and its last cell is no tag that a token has.
+    """
+    found: set[int] = set()
+    doubtful: dict[int, str] = {}
+    tags: set[str] = set()
+    inside = False
+    for number, line in enumerate(lines, 1):
+        cells = _cells(line, columns.tabs)
+        fits = len(cells) == columns.width and not line.startswith(DOCUMENT)
+        if not line.strip():
+            inside = False
+        elif columns.conllu:  # there a token's line begins with its number
+            found |= {number} if line.startswith("#") else set()
+        elif not fits and (_is_aside(line) or (line.startswith("#") and not inside)):
+            found |= {number}
+        elif fits and columns.tag is not None:
+            if _is_aside(line) and not inside and not _is_sign(cells, columns):
+                doubtful[number] = cells[columns.tag].strip()
+            else:
+                inside = True
+                tags.add(cells[columns.tag].strip())
+    return found | {number for number, tag in doubtful.items() if tag not in tags}
+
+
+def _is_sign(cells: list[str], columns: _Columns) -> bool:
+    """Whether the line is that of a # in a text: in the Penn Treebank its tag is # too."""
+    return len(cells) == columns.width and "#" in cells[1:]
+
+
 def _rows(path: Path, lines: list[str], columns: _Columns) -> Sentences:
     found = Sentences()
     words: list[str] = []
@@ -350,12 +384,13 @@ _ID = "sent_id = "
 
 def _told(path: Path, lines: list[str], columns: _Columns) -> Iterator[tuple[str, str] | str]:
     """Token and tag of each line; DOCUMENT where one begins, a sentence's id, "" at its end."""
+    comments = _comments(lines, columns)
     for number, line in enumerate([*lines, ""], 1):
         if not line.strip():
             yield ""
         elif line.startswith(DOCUMENT):
             yield DOCUMENT
-        elif _is_comment(line, columns):
+        elif number in comments:
             said = line.lstrip("#").strip()
             if said.startswith("newdoc"):
                 yield DOCUMENT
@@ -363,12 +398,6 @@ def _told(path: Path, lines: list[str], columns: _Columns) -> Iterator[tuple[str
                 yield said
         elif cells := _checked(line, columns, f"{path}: line {number}"):
             yield cells
-
-
-def _is_comment(line: str, columns: _Columns) -> bool:
-    if columns.conllu:
-        return line.startswith("#")  # a token's line begins with its number
-    return _is_aside(line) and len(_cells(line, columns.tabs)) != columns.width
 
 
 def _checked(line: str, columns: _Columns, place: str) -> tuple[str, str] | None:

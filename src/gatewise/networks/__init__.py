@@ -1,6 +1,7 @@
 """Keras models, built from plain Keras layers, so that a saved one opens without gatewise."""
 
 import importlib.util
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
+BYTES = 8  # of a weight in training, at least: itself and its gradient
 BATCH = 256  # sequences that are asked about at once, where the steps of one are few
 STEPS = 65_536  # in such a batch at most, so that long texts need no more memory than short ones
 
@@ -93,6 +95,7 @@ def build(
         ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
     """
     _check_names(settings)
+    refuse_too_large(_least_weights(settings))
     _refuse_for_others(settings, task)
     task = task or ("forecast" if "past" in shapes.inputs else "classify")
     own = own or (_from_file(settings.build) if settings.build else None)
@@ -150,6 +153,27 @@ def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
     for key in ("weight_dropout", "candidates"):
         if task != "language" and getattr(settings, key):
             raise ConfigError(f"network.{key} is for language. Leave it out.")
+
+
+def _least_weights(settings: NetworkSettings) -> int:
+    """Weights that these layers have at least, whatever they read: known before any is made."""
+    between = zip((*settings.units[-1:], *settings.dense), settings.dense, strict=False)
+    return 4 * sum(units**2 for units in settings.units) + sum(one * two for one, two in between)
+
+
+def refuse_too_large(weights: int) -> None:
+    """A network whose weights do not fit into the memory of the machine is not trained.
+
+    Raises:
+        ConfigError: weights and gradients alone are larger.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if (needed := weights * BYTES) > memory:
+        raise ConfigError(
+            f"The network has at least {weights:,} weights. They and their gradients take "
+            f"{needed / 1e9:,.0f} GB, and this machine has {memory / 1e9:,.0f}. Give smaller "
+            "numbers to network.units, and to network.dense, convolution or kernel_size."
+        )
 
 
 def _check_names(settings: NetworkSettings) -> None:

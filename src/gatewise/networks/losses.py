@@ -81,6 +81,22 @@ def classify_loss(settings: TrainingSettings, classes: int) -> Any:
     return loss
 
 
+def refuse_unfit(loss: Loss, truth: Any, outputs: Any) -> None:
+    """A loss that cannot judge outputs of this shape is known before training.
+
+    Raises:
+        ConfigError: what Keras says of it.
+    """
+    try:
+        loss(ops.convert_to_tensor(truth), ops.convert_to_tensor(outputs))
+    except Exception as error:  # a loss may raise whatever it likes
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"training.loss cannot judge outputs of shape {outputs.shape} by a truth of shape "
+            f"{truth.shape}: {type(error).__name__}: {reason} Choose another, or leave it at auto."
+        ) from error
+
+
 def _named(name: str) -> Any:
     """Keras's loss of this name ("mae", "CategoricalHinge"), unreduced, of logits if it can."""
     try:

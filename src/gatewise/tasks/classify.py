@@ -20,6 +20,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FINEST, fit_scale
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.tables import whole_label
 from gatewise.data.texts import text_of, texts_of
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary
 from gatewise.data.windows import cut
@@ -200,6 +201,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         window=task.window,
         stride=task.stride or task.window,
         padded=len(np.unique(pieces.lengths)) > 1,
+        step=train.step,
     ), notes
 
 
@@ -222,8 +224,8 @@ def _names(label: str, separator: str) -> list[str]:
     ['rain', 'wind']
     """
     if not separator:
-        return [label]
-    return [name.strip() for name in label.split(separator) if name.strip()]
+        return [whole_label(label)]
+    return [whole_label(name.strip()) for name in label.split(separator) if name.strip()]
 
 
 def _prepare_sound(
@@ -409,9 +411,11 @@ def _positions(sequences: Sequences, preparation: Preparation) -> Array:
     assert sequences.labels is not None
     if preparation.separator:
         return _truths(sequences, preparation)
-    classes = np.array(preparation.classes)
-    found = np.searchsorted(classes, sequences.labels).clip(0, len(classes) - 1)
-    strange = np.flatnonzero(classes[found] != sequences.labels)
+    # Runs of before may know a whole number as "1.0".
+    places = {whole_label(name): k for k, name in enumerate(preparation.classes)}
+    names, codes = np.unique(sequences.labels, return_inverse=True)
+    found = np.array([places.get(whole_label(str(name)), -1) for name in names])[codes]
+    strange = np.flatnonzero(found < 0)
     if len(strange):
         name = sequences.labels[strange[0]]
         raise DataError(
@@ -425,7 +429,7 @@ def _positions(sequences: Sequences, preparation: Preparation) -> Array:
 
 def _truths(sequences: Sequences, preparation: Preparation) -> Array:
     assert sequences.labels is not None
-    places = {name: k for k, name in enumerate(preparation.classes)}
+    places = {whole_label(name): k for k, name in enumerate(preparation.classes)}
     truths = np.zeros((len(sequences), len(places)), dtype=bool)
     for k, label in enumerate(sequences.labels.tolist()):
         for name in _names(str(label), preparation.separator):

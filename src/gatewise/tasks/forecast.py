@@ -23,6 +23,7 @@ from gatewise.data.preparation import (
 from gatewise.data.scaling import fit_scale
 from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
+from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
@@ -794,7 +795,8 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
         tables.append(np.concatenate([steps[:now].astype(np.float64), future]))
         if sequences.times is not None:
             past = sequences.times[sequences.starts[k] : sequences.starts[k] + now]
-            times.append(np.concatenate([past, following(past, preparation.step, horizon)]))
+            step = preparation.step or clear_step(past)
+            times.append(np.concatenate([past, following(past, step, horizon)]))
     stops = np.cumsum([len(steps) for steps in tables])
     return replace(
         sequences,
@@ -805,6 +807,35 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
         starts=stops - horizon,
         stops=stops,
     )
+
+
+def with_truth(sequences: Sequences, preparation: Preparation) -> tuple[Sequences, list[str]]:
+    """Each series up to its last known target, and how many windows are not judged for it.
+
+    Raises:
+        DataError: every window reaches behind the last known target.
+    """
+    targets = preparation.positions(preparation.targets)
+    ends = [
+        start + int(np.flatnonzero(np.isfinite(steps[:, targets]).all(axis=1)).max(initial=-1)) + 1
+        for start, steps in zip(sequences.starts, sequences, strict=True)
+    ]
+    known = sequences.between(sequences.starts, np.array(ends, dtype=np.int64))
+    size = (preparation.lookback, preparation.horizon)
+    whole, left = len(windows(sequences, *size)), len(windows(known, *size))
+    if whole and not left:
+        raise DataError(
+            f"{sequences.source}: no forecast can be judged, because each of {whole} windows "
+            f"reaches behind the last known '{preparation.targets[0]}'. Give at least "
+            f"{sum(size)} steps of which it is known (the lookback and the horizon), or use "
+            "predict."
+        )
+    if whole == left:
+        return known, []
+    return known, [
+        f"{whole - left} of {whole} windows reach behind the last known "
+        f"'{preparation.targets[0]}' and are not judged"
+    ]
 
 
 TASK = Task(
@@ -824,4 +855,5 @@ TASK = Task(
     table=table,
     ahead=ahead,
     promises=promises,
+    with_truth=with_truth,
 )

@@ -130,6 +130,8 @@ class Task:
         [Array, Examples, Preparation, Array], pl.DataFrame
     ]  # rows for people, of these examples
     ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
+    # New data -> the steps whose truth is known, and what is left out; None: all is known.
+    with_truth: Callable[[Sequences, Preparation], tuple[Sequences, list[str]]] | None = None
     # Guesses that depend on what the data hold, and not on how much they are; from training only.
     settle_by_train: Callable[[Experiment, Sequences], tuple[Experiment, list[str]]] | None = None
     # What the answer states of itself, to be checked against the test part.

@@ -1,0 +1,96 @@
+"""Steps of another size are told from gaps, months and changes of the clock."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gatewise.data.files import read
+from gatewise.data.spacing import refuse_other_spacing
+from gatewise.errors import DataError
+from gatewise.experiment import DataSettings
+
+
+def sequences(times, ids=None, **settings):
+    table = pl.DataFrame({"time": times, "load": np.arange(len(times)) % 5.0})
+    if ids is not None:
+        table = table.with_columns(id=pl.Series(ids))
+    found, _, notes = read(DataSettings(time="time", **settings), table, task="forecast")
+    return found, notes
+
+
+def dates(begin, unit, count=30):
+    return (np.datetime64(begin, unit) + np.arange(count)).astype("M8[us]")
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [
+        ("1d", dates("2024-01-01", "h")),
+        ("1h", dates("2024-01-01", "D")),
+        ("1d", dates("2024-01-01", "W")),
+        ("1d", dates("2024-01", "M")),
+        ("1mo", dates("2020-01-01", "D")),
+        ("1mo", dates("2000", "Y")),
+        ("1w", dates("2020-01", "M")),
+        ("1i", np.arange(0, 300, 10)),
+        ("0.02", np.arange(30) / 100),
+    ],
+)
+def test_another_spacing_is_refused(step, times):
+    found, _ = sequences(times)
+    with pytest.raises(DataError, match=r"Resample the data to steps of .* or train a run on"):
+        refuse_other_spacing(found, step)
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [
+        ("1mo", dates("2023-02", "M", 2)),  # 28 days apart
+        ("1mo", np.array(["2023-01-31", "2023-02-28", "2023-03-31"], dtype="M8[us]")),
+        ("1y", dates("2020", "Y", 2)),  # 366 days apart
+        ("3mo", dates("2023-01", "M", 12)[::3]),
+        ("1w", dates("2024-01-01", "D")[::7]),
+        ("0.0166667", np.round(np.arange(30) / 60, 3)),  # 60 Hz, written with three digits
+        ("1", np.arange(30)),
+        ("", dates("2024-01-01", "h")),  # unknown in training
+        ("1d", dates("2024-01-01", "h", 1)),
+    ],
+)
+def test_the_same_spacing_in_another_shape_is_none(step, times):
+    refuse_other_spacing(sequences(times)[0], step)
+
+
+def test_weekends_and_changes_of_the_clock_are_no_other_spacing():
+    days = dates("2024-01-05", "D", 11)
+    weekdays = days[np.is_busday(days.astype("M8[D]"))]
+    refuse_other_spacing(sequences(weekdays, gaps="ignore")[0], "1d")
+    refuse_other_spacing(sequences(weekdays[:3], gaps="ignore")[0], "1d")
+    midnights = np.array(["2024-03-30T23", "2024-03-31T22", "2024-04-01T22"], dtype="M8[us]")
+    refuse_other_spacing(sequences(midnights, gaps="ignore")[0], "1d")
+
+
+MIXED = np.concatenate([dates("2024-01-01", "D"), dates("2024-01", "M", 9)])
+IDS = ["a"] * 30 + ["b"] * 9
+
+
+@pytest.mark.parametrize("gaps", ["error", "fill"])
+def test_series_with_spacings_of_their_own_are_not_joined(gaps):
+    hourly = np.concatenate([dates("2024-01-01", "D"), dates("2024-01-01", "h", 9)])
+    with pytest.raises(DataError, match="most steps are 1d apart, but those of sequence 'b' are"):
+        sequences(hourly if gaps == "fill" else MIXED, IDS, gaps=gaps)
+
+
+def test_each_series_of_its_own_spacing_can_be_taken_as_it_is():
+    found, notes = sequences(MIXED, IDS, gaps="ignore")
+    assert found.step == ""
+    assert any("of sequence 'b' are 1mo apart" in note for note in notes)
+    with pytest.raises(DataError, match="the steps in sequence 'b' are 1mo apart"):
+        refuse_other_spacing(found, "1d")
+
+
+def test_days_without_sales_are_gaps_and_no_spacing():
+    sparse = dates("2024-01-01", "D")[[0, 3, 6, 7, 12, 15, 29]]
+    times, ids = np.concatenate([dates("2024-01-01", "D"), sparse]), ["a"] * 30 + ["b"] * 7
+    found, _ = sequences(times, ids, gaps="fill", missing="zero")
+    assert found.lengths.tolist() == [30, 30]
+    assert found.step == "1d"
