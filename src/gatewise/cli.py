@@ -1,5 +1,6 @@
 """The verbs: the only place that prints. What is heavy is imported inside the verb."""
 
+import contextlib
 import json
 import logging
 import os
@@ -7,7 +8,7 @@ import resource
 import signal
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,12 +107,11 @@ def train(
         _show_plan(pipeline.make_ready(experiment), as_json=as_json)
         return
     folder = output or pipeline.free_folder(experiment)
-    signal.signal(signal.SIGTERM, _terminated)
     if overwrite:
         check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
     console = _console(as_json)
     try:
-        with _Screen(console) as screen:
+        with _terminable(), _Screen(console) as screen:
             finished = pipeline.run(
                 experiment, folder=folder, watch=screen.watch, overwrite=overwrite
             )
@@ -298,9 +298,18 @@ def run(
     run_script(script, arguments or [], engine=engine, module=module)
 
 
-def _terminated(*_: object) -> None:
-    """SIGTERM before the training: nothing to save, but a word about it, and nothing left."""
-    raise SystemExit(TERMINATED)
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """A SIGTERM before the training ends with a sentence and removes what was begun."""
+
+    def terminated(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _assignment(text: str) -> dict[str, dict[str, Any]]:

@@ -243,7 +243,7 @@ def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float
 def _by_cluster(measure: Measure, answer: Array) -> Array:
     """Sums of the measure's statistics, [clusters, statistics]."""
     statistics = measure.statistics(answer)
-    sums = np.zeros((int(measure.clusters.max()) + 1, statistics.shape[1]))
+    sums = np.zeros((int(measure.clusters.max(initial=-1)) + 1, statistics.shape[1]))
     np.add.at(sums, measure.clusters, statistics)
     return sums
 
