@@ -12,12 +12,28 @@ import gatewise
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "data", "tasks"),
-    *("engine", "networks", "training", "evaluation", "page", "output", "artefact", "prediction"),
+    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "metrics"),
+    *(
+        "data",
+        "readers",
+        "baselines",
+        "tasks",
+        "engine",
+        "networks",
+        "training",
+        "evaluation",
+        "page",
+        "output",
+        "artefact",
+        "prediction",
+    ),
     *("pipeline", "estimators", "startup", "cli", "__main__"),
 ]
 # What reads settings and data, and says what is asked, needs no framework.
-WITHOUT_FRAMEWORK = ("errors", "extras", "backend", "experiment", "data", "tasks")
+WITHOUT_FRAMEWORK = (
+    *("errors", "extras", "backend", "experiment", "metrics"),
+    *("data", "readers", "baselines", "tasks"),
+)
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from gatewise.data.tokens import from_sentences
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings, from_mapping
 from gatewise.networks import build
 from gatewise.networks.tagger import TokenAccuracy, TokenEntropy, flat_outputs, tagger
+from gatewise.readers.conll import from_sentences
 from gatewise.tasks import tag
 from gatewise.tasks.task import Shapes
 

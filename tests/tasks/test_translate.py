@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from gatewise.data.texts import from_texts, texts_of
+from gatewise.baselines.dictionary import by_words, fit_dictionary
+from gatewise.data.sequences import from_texts, texts_of
 from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import from_mapping
 from gatewise.tasks import translate
-from gatewise.tasks.alignment import by_words, fit_dictionary
 from gatewise.tasks.translate import Hypothesis, Translation
 
 SOURCES = ["the house", "the book", "a book", "a house is a house", "the big book"]

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from gatewise import metrics
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.tokens import TAG, TOKEN, tokens_of
 from gatewise.experiment import Experiment
-from gatewise.tasks import metrics, spans
+from gatewise.readers.conll import TAG, TOKEN, tokens_of
+from gatewise.tasks import spans
 from gatewise.tasks.task import NETWORK
 
 LENGTHS = (1, 6, 11, 21, 41)  # tokens from which a class of the report's lengths begins
