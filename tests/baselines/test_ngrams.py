@@ -128,7 +128,7 @@ def test_penn_treebank_has_the_perplexity_that_others_found(data_folder):
     from gatewise.readers import tables
 
     def read(name):
-        with tables.opened(data_folder / "ptb" / name) as file:
+        with tables.File(data_folder / "ptb" / name).opened() as file:
             return from_texts([file.read().decode()])
 
     train, test = read("ptb.train.txt.gz"), read("ptb.test.txt")

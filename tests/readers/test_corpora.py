@@ -12,6 +12,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import corpora
 from gatewise.readers.files import read
+from gatewise.readers.tables import File
 
 
 def reading(source, **settings):
@@ -76,4 +77,4 @@ def test_lines_are_counted_from_the_beginning_of_the_file(tmp_path):
 
 def test_one_long_line_is_running_text(tmp_path):
     (tmp_path / "a.txt").write_text("one two three " * 1000)
-    assert corpora.is_plain(tmp_path / "a.txt")
+    assert corpora.is_plain(File(tmp_path / "a.txt"))

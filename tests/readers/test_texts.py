@@ -15,6 +15,7 @@ from gatewise.data.sequences import from_texts, text_of, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers.files import guess_task, holds_texts, read
+from gatewise.readers.tables import File
 from gatewise.readers.texts import lines
 
 ROWS = (
@@ -123,17 +124,17 @@ def test_a_list_that_holds_something_else_is_refused():
 
 
 def test_lines_and_their_encodings(tmp_path):
-    assert lines(write(tmp_path, "a.txt", "a\r\nb\n\nc")) == ["a", "b", "", "c"]
+    assert lines(File(write(tmp_path, "a.txt", "a\r\nb\n\nc"))) == ["a", "b", "", "c"]
     packed = write(tmp_path, "a.txt.gz", gzip.compress("ü\n".encode()))
-    assert lines(packed) == ["ü"]
+    assert lines(File(packed)) == ["ü"]
     latin = write(tmp_path, "latin.txt", "eins\nfünf\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"latin.txt: line 2 is not utf-8 text \(byte 0xfc\)"):
-        lines(latin)
-    assert lines(latin, "latin-1") == ["eins", "fünf"]
+        lines(File(latin))
+    assert lines(File(latin), "latin-1") == ["eins", "fünf"]
     with pytest.raises(DataError, match="no encoding 'klingon'"):
-        lines(latin, "klingon")
+        lines(File(latin), "klingon")
     with pytest.raises(DataError, match="is empty"):
-        lines(write(tmp_path, "none.txt", " \n"))
+        lines(File(write(tmp_path, "none.txt", " \n")))
 
 
 @pytest.mark.parametrize(

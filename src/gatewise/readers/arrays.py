@@ -13,7 +13,7 @@ import numpy as np
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
 from gatewise.readers.long import Origin
-from gatewise.readers.tables import opened, other_encoding, reading, whole_label
+from gatewise.readers.tables import File, other_encoding, reading, whole_label
 
 MOST_DIMENSIONS = 16  # an IDX file that says more is none
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -224,7 +224,7 @@ def idx(path: Path, labels: Path | None) -> Arrays:
 
 def _idx(path: Path) -> Array:
     name = str(path)
-    with reading(name), opened(path) as file:
+    with reading(name), File(path).opened() as file:
         return _idx_array(file, name)
 
 
@@ -259,7 +259,7 @@ def ts(path: Path) -> Arrays:
         DataError: it is none, has time stamps or numbers for labels, or a line is ragged.
     """
     name = str(path)
-    with reading(name), opened(path) as file:
+    with reading(name), File(path).opened() as file:
         content = file.read()
     try:
         lines = content.decode("utf-8-sig").splitlines()

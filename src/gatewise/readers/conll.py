@@ -15,6 +15,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import texts
 from gatewise.readers.columns import Purpose
+from gatewise.readers.tables import File
 
 TOKEN, TAG = "token", "tag"
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -111,7 +112,7 @@ def read(
             "of tokens beside lines of tags (seq.in, seq.out), and no tables. From Python, give a "
             "pair: lists of tokens, and lists of tags."
         )
-    lines = texts.lines(source, settings.encoding)
+    lines = texts.lines(File(source), settings.encoding)
     if name.endswith(".in"):
         found = _pairs(source, lines, settings, purpose, notes)
     elif _is_conllu(source) or _has_columns(source, lines, settings, purpose):
@@ -196,7 +197,7 @@ def _pairs(
         raise DataError(
             f"{path}: there is no {wanted} with the tags. Put it there, or name it (data.labels)."
         )
-    told = texts.lines(beside, settings.encoding)
+    told = texts.lines(File(beside), settings.encoding)
     notes.append(f"the tags of {path.name} are those of {beside.name} beside it")
     if len(told) != len(lines):
         raise DataError(

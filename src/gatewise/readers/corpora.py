@@ -11,6 +11,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import tables, texts
 from gatewise.readers.sources import Opened
+from gatewise.readers.tables import File
 
 BEGIN = 4096  # bytes of a file that tell what it is
 
@@ -39,26 +40,23 @@ def read(given: Opened, settings: DataSettings) -> tuple[Sequences, DataSettings
         return _of_list([content]), settings, []
     path = Path(source)
     if not path.is_dir():
-        return from_texts([_text(given.file, settings)], source=str(given.file)), settings, []
+        name = str(given.file.path)
+        return from_texts([_text(given.file, settings)], source=name), settings, []
     files = sorted(one for one in path.iterdir() if one.name.removesuffix(".gz").endswith(".txt"))
     if not files:
         raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of them.")
     ids = np.array([one.name for one in files])
-    read = [_text(one, settings) for one in files]
+    read = [_text(File(one), settings) for one in files]
     notes = [f"{len(files)} texts, in the order of their names"]
     return from_texts(read, ids=ids, source=str(path)), settings, notes
 
 
-def is_plain(path: Path) -> bool:
-    """Whether a .txt file holds running text: no separator parts its lines into as many cells.
-
-    A pipe gives its bytes only once, so that it is not looked into.
-    """
-    named = path.name.removesuffix(".gz").lower().endswith(".txt")
-    if not named or path.is_dir() or path.is_fifo():
+def is_plain(file: File) -> bool:
+    """Whether a .txt file holds running text: no separator parts its lines into as many cells."""
+    if not file.name.endswith(".txt") or file.path.is_dir():
         return False
-    with tables.reading(str(path)), tables.opened(path) as file:
-        begin = file.read(BEGIN).decode("utf-8", "replace").splitlines()
+    with tables.reading(str(file.path)), file.opened() as content:
+        begin = content.read(BEGIN).decode("utf-8", "replace").splitlines()
     lines = [line for line in begin[:-1] or begin if line.strip()]
     if len(lines) == 1 and len(begin) == 1:
         return True  # a table has rows below its header
@@ -73,11 +71,12 @@ def _of_list(source: Any) -> Sequences:
     return given
 
 
-def _text(path: Path, settings: DataSettings) -> str:
+def _text(file: File, settings: DataSettings) -> str:
     """All of a file; its line ends are line feeds, and empty lines at its end are left out."""
-    with tables.reading(str(path)), tables.opened(path) as file:
-        content = file.read()
-    text = texts.decoded(content, str(path), settings.encoding).rstrip("\n")
+    path = str(file.path)
+    with tables.reading(path), file.opened() as held:
+        content = held.read()
+    text = texts.decoded(content, path, settings.encoding).rstrip("\n")
     if "\0" in text[:BEGIN]:
         raise DataError(
             f"{path} is no text: it holds bytes of zero. Give a plain text file, or name its "

@@ -143,7 +143,7 @@ def _tokens(given: Opened, settings: DataSettings, _task: str, purpose: Purpose)
         content = sys.stdin.buffer.read()
         lines = texts.decoded(content, "standard input", settings.encoding).split("\n")
         return conll.read(lines, settings, purpose=purpose)
-    source = given.given if given.named is None else given.file
+    source = given.given if given.named is None else given.file.path
     return conll.read(source, settings, purpose=purpose)
 
 
@@ -203,7 +203,7 @@ def _lines(given: Opened, settings: DataSettings, _task: str, purpose: Purpose) 
             raise DataError("standard input is empty. It needs a line of text.")
         found, name = content.removesuffix("\n").split("\n"), "standard input"
     elif given.named.name.removesuffix(".gz").endswith(".txt"):
-        found, name = texts.lines(given.file, settings.encoding), str(given.file)
+        found, name = texts.lines(given.file, settings.encoding), str(given.file.path)
         if texts.begins_table(found[0], settings):
             return None
     else:

@@ -18,7 +18,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import columns, tables, texts
 from gatewise.readers.sources import Opened, nothing
-from gatewise.readers.tables import Table
+from gatewise.readers.tables import File, Table
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends as a sentence does, or is four words long
@@ -48,11 +48,12 @@ def read(
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         lines = content.removesuffix("\n").split("\n") if content else []
         return _alone(lines, "standard input"), settings, []
-    path = given.file
-    name = path.name.removesuffix(".gz").lower()
-    if name.endswith(TABLES):
+    path, name = given.file.path, given.file.name
+    # What a pipe brings stands in no file beside others: pairs are a table, as in training.
+    piped = given.file.content is not None and (purpose != "predict" or settings.text)
+    if name.endswith(TABLES) or piped:
         return from_table(given.table(), settings, purpose=purpose)
-    lines = texts.lines(path, settings.encoding)
+    lines = texts.lines(given.file, settings.encoding)
     if purpose == "predict":
         if name.endswith(".txt") and texts.begins_table(lines[0], settings):
             return from_table(given.table(), settings, purpose=purpose)
@@ -123,7 +124,7 @@ def _from_files(
             f"the translations are taken from {other.name}, which has as many lines as {path.name} "
             f"({len(lines):,})"
         )
-    translated = texts.lines(other, settings.encoding)
+    translated = texts.lines(File(other), settings.encoding)
     if len(translated) != len(lines):
         raise DataError(
             f"{path} has {len(lines):,} lines and {other} has {len(translated):,}. Line k of one "
@@ -206,7 +207,7 @@ def _parts(path: Path) -> list[str]:
 def _lines(path: Path) -> int:
     """How many lines a file has; -1 where it cannot be read as one of lines."""
     try:
-        with tables.reading(str(path)), tables.opened(path) as file:
+        with tables.reading(str(path)), File(path).opened() as file:
             blocks: Iterator[bytes] = iter(lambda: file.read(1 << 20), b"")
             count, last = 0, b"\n"
             for block in blocks:

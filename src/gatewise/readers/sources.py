@@ -16,21 +16,21 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import arrays, recordings, tables
 from gatewise.readers.arrays import Arrays
-from gatewise.readers.tables import Table
+from gatewise.readers.tables import File, Table
 
 FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data sets
 STANDARD_INPUT = "-"
 
-READERS: dict[str, Callable[[Path, DataSettings], Table | Arrays]] = {
-    ".csv": lambda path, settings: _delimited(path, settings, ","),
-    ".tsv": lambda path, settings: _delimited(path, settings, "\t"),
-    ".txt": lambda path, settings: _delimited(path, settings),
-    ".parquet": lambda path, _: tables.parquet(path),
-    ".jsonl": lambda path, settings: tables.json_lines(path, settings.encoding),
-    ".ndjson": lambda path, settings: tables.json_lines(path, settings.encoding),
-    ".ts": lambda path, _: arrays.ts(path),
-    ".npz": lambda path, _: arrays.npz(path),
-    ".idx": lambda path, settings: arrays.idx(path, _labels_of(path, settings)),
+READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
+    ".csv": lambda file, settings: _delimited(file, settings, ","),
+    ".tsv": lambda file, settings: _delimited(file, settings, "\t"),
+    ".txt": lambda file, settings: _delimited(file, settings),
+    ".parquet": lambda file, _: tables.parquet(file.path),
+    ".jsonl": lambda file, settings: tables.json_lines(file, settings.encoding),
+    ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
+    ".ts": lambda file, _: arrays.ts(file.path),
+    ".npz": lambda file, _: arrays.npz(file.path),
+    ".idx": lambda file, settings: arrays.idx(file.path, _labels_of(file.path, settings)),
 }
 
 
@@ -52,8 +52,8 @@ class Opened:
         return self.named is not None and str(self.given) == STANDARD_INPUT
 
     @cached_property
-    def file(self) -> Path:
-        """The path as given, or in the folder of data sets.
+    def file(self) -> File:
+        """The file at the path as given, or in the folder of data sets.
 
         Raises:
             ConfigError: no path was given.
@@ -61,7 +61,7 @@ class Opened:
         """
         if self.named is None:
             raise nothing()
-        return _found(self.named)
+        return tables.file_of(_found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
@@ -105,14 +105,14 @@ class Opened:
     def _content(self) -> Table | Arrays:
         if self.named is None:
             return tables.from_native(self.given)
-        # A file without an ending is a table where its columns are named, or bytes come in a pipe.
-        bare = not self.file.suffix and (self.settings.names or self.file.is_fifo())
-        kind = ".txt" if bare else _kind(self.file)
-        return READERS[kind](self.file, self.settings)
+        # A file without an ending is a table where its columns are named.
+        bare = self.settings.names and not self.file.path.suffix
+        return READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
 
     def let_go(self) -> None:
         """Forget what was opened; to look again is to open again."""
-        self.__dict__.pop("_content", None)
+        for held in ("file", "_content"):
+            self.__dict__.pop(held, None)
 
 
 def opened(settings: DataSettings, source: Any = None) -> Opened:
@@ -151,9 +151,9 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     return pl.DataFrame([paths, said])
 
 
-def _delimited(path: Path, settings: DataSettings, separator: str = "") -> Table:
+def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table:
     return tables.delimited(
-        path,
+        file,
         separator,
         names=settings.names,
         quotes=settings.quotes,
@@ -174,9 +174,9 @@ def _found(path: Path) -> Path:
     raise DataError(f"There is no file {path}{hint}. Check the path.")
 
 
-def _kind(path: Path) -> str:
+def _kind(file: File) -> str:
     """The suffix by which a reader is chosen."""
-    name = path.name.removesuffix(".gz").lower()
+    path, name = file.path, file.name
     if name.endswith("ubyte") or arrays.is_idx(name):
         return ".idx"
     suffix = Path(name).suffix

@@ -65,6 +65,44 @@ class Table:
         return self._kinds[missing]
 
 
+@dataclass(frozen=True)
+class File:
+    """A file that can be opened again; a pipe gives its bytes only once, so they are kept."""
+
+    path: Path
+    content: bytes | None = None  # of a pipe, unpacked
+
+    @property
+    def name(self) -> str:
+        """Its name in small letters, without .gz; a pipe without an ending holds text."""
+        name = self.path.name.removesuffix(".gz").lower()
+        return name if self.content is None or self.path.suffix else f"{name}.txt"
+
+    def opened(self, encoding: str = "utf-8") -> IO[bytes]:
+        """Its bytes, unpacked when its name ends in .gz; text of any encoding as UTF-8."""
+        plain = _is_utf8(encoding)  # an encoding that there is not is told before all is open
+        if self.content is not None:
+            file: IO[bytes] = io.BytesIO(self.content)
+        else:
+            open_it = gzip.open if self.path.suffix == ".gz" else open
+            file = cast("IO[bytes]", open_it(self.path, "rb"))
+        if plain:
+            return file
+        return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
+
+
+def file_of(path: Path) -> File:
+    """The file of this path.
+
+    Raises:
+        DataError: it is a pipe, and cannot be read.
+    """
+    if not path.is_fifo():
+        return File(path)
+    with reading(str(path)), File(path).opened() as file:
+        return File(path, file.read())
+
+
 @contextmanager
 def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     """Turn what Polars, gzip and the file system raise into a DataError that names the file.
@@ -109,18 +147,8 @@ def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name == "utf-8"
 
 
-def opened(path: Path, encoding: str = "utf-8") -> IO[bytes]:
-    """The bytes of a file, unpacked when its name ends in .gz; text of any encoding as UTF-8."""
-    plain = _is_utf8(encoding)  # an encoding that there is not is told before anything is open
-    open_it = gzip.open if path.suffix == ".gz" else open
-    file = cast("IO[bytes]", open_it(path, "rb"))
-    if plain:
-        return file
-    return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
-
-
 def delimited(
-    path: Path,
+    file: File,
     separator: str = "",
     *,
     names: Sequence[str] = (),
@@ -135,9 +163,8 @@ def delimited(
     Raises:
         DataError: the file is empty, has no header or is not text.
     """
-    name = str(path)
+    name, again = str(file.path), partial(file.opened, encoding)
     with reading(name, encoding):
-        again = _opener(path, encoding)
         head = next(_blocks(again, quotes), b"")
         lines = head.decode("utf-8-sig").lstrip("\r\n")
         most = _count_lines(again)
@@ -230,15 +257,6 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _opener(path: Path, encoding: str) -> Callable[[], IO[bytes]]:
-    """What opens a text file as often as wanted; a pipe gives its bytes once, so they are kept."""
-    if not path.is_fifo():
-        return partial(opened, path, encoding)
-    with opened(path, encoding) as file:
-        content = file.read()
-    return lambda: io.BytesIO(content)
 
 
 def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Iterator[bytes]:
@@ -367,14 +385,14 @@ def parquet(path: Path) -> Table:
     return Table(name, sample, most, batches)
 
 
-def json_lines(path: Path, encoding: str = "utf-8") -> Table:
+def json_lines(source: File, encoding: str = "utf-8") -> Table:
     """A file with one JSON object a line.
 
     Raises:
         DataError: the file is empty, or a line is no JSON object.
     """
-    name = str(path)
-    with reading(name, encoding), opened(path, encoding) as file:
+    name = str(source.path)
+    with reading(name, encoding), source.opened(encoding) as file:
         content = file.read()
         if not content.strip():
             raise DataError(f"{name} is empty. It needs one JSON object a line.")

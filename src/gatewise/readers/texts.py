@@ -4,7 +4,6 @@ import codecs
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,20 @@ from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import columns, tables
-from gatewise.readers.tables import Table
+from gatewise.readers.tables import File, Table
 
 WORDY = 3  # words that the texts of a column hold on average, at least, to be taken as texts
 
 
-def lines(path: Path, encoding: str = "utf-8") -> list[str]:
+def lines(file: File, encoding: str = "utf-8") -> list[str]:
     """The lines of a text file, without their ends.
 
     Raises:
         DataError: the file is empty, or a line is not in this encoding.
     """
-    name = str(path)
-    with tables.reading(name), tables.opened(path) as file:
-        content = file.read()
+    name = str(file.path)
+    with tables.reading(name), file.opened() as held:
+        content = held.read()
     if not content.strip():
         raise DataError(f"{name} is empty. It needs a line of text.")
     return decoded(content, name, encoding).removesuffix("\n").split("\n")

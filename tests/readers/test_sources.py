@@ -1,0 +1,171 @@
+"""A source is opened once for all who look at it; a pipe, which gives its bytes once, tells so."""
+
+import gzip
+import os
+import threading
+import weakref
+from contextlib import closing
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from gatewise import pipeline
+from gatewise.data.sequences import texts_of
+from gatewise.errors import DataError
+from gatewise.experiment import DataSettings
+from gatewise.prediction import predict
+from gatewise.readers import sources
+from gatewise.readers.files import FORMS, guess_task, holds_texts, read
+from gatewise.readers.sources import opened
+from gatewise.tasks import TASKS
+
+SERIES = b"date,load,city\n" + b"".join(b"2020-01-%02d,%d,Ulm\n" % (k, k % 7) for k in range(1, 31))
+PAIRS = b"".join(b"the cat number %d sleeps\tdie Katze Nummer %d ruht\n" % (k, k) for k in range(9))
+RUNNING = b"It was a dark night.\nAnd so, it went on, and on.\nThe end of it came.\n"
+
+
+@pytest.fixture
+def piped():
+    """The path of a pipe that brings these bytes, once."""
+    ends = []
+
+    def path_of(content):
+        reading, writing = os.pipe()
+        ends.append(reading)
+        with closing(os.fdopen(writing, "wb")) as file:
+            file.write(content)
+        return f"/dev/fd/{reading}"
+
+    yield path_of
+    for end in ends:
+        os.close(end)
+
+
+@pytest.fixture
+def given_to_readers(monkeypatch):
+    """The files that readers were given so far."""
+    seen = []
+    for ending, reader in sources.READERS.items():
+
+        def counted(file, settings, reader=reader):
+            seen.append(file.path)
+            return reader(file, settings)
+
+        monkeypatch.setitem(sources.READERS, ending, counted)
+    return seen
+
+
+def sequences_of(source, task, **settings):
+    return read(DataSettings(**settings), source, task=task)[0]
+
+
+@pytest.mark.parametrize("target", [[], ["load"]])
+def test_guessing_the_task_the_target_and_reading_give_a_file_to_its_reader_once(
+    tmp_path, given_to_readers, target
+):
+    path = tmp_path / "data.csv"
+    path.write_bytes(SERIES)
+    experiment, source = pipeline.experiment_for(path, [{"network": {"units": [2]}}], target)
+    ready = pipeline.make_ready(experiment, source)
+    assert (ready.task.name, ready.experiment.data.target) == ("forecast", ("load",))
+    assert given_to_readers == [path]
+
+
+def test_a_label_is_told_from_texts_without_opening_the_file_again(tmp_path, given_to_readers):
+    path = tmp_path / "data.csv"
+    path.write_text("review,stars\n" + "it was all very good,5\nit broke on day one,1\n" * 9)
+    source = opened(DataSettings(), path)
+    assert holds_texts(DataSettings(), source, "stars")
+    told = DataSettings(label="stars")
+    assert guess_task(told, source)[0] == "classify"
+    assert len(read(told, source, task="classify")[0]) == 18
+    assert given_to_readers == [path]
+
+
+def test_the_kinds_of_columns_are_found_once_for_the_same_empty_cells(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n?,x\n?,y\n")
+    table = opened(DataSettings(), path).table()
+    assert table.kinds(("?",)) is table.kinds(("?",))
+    assert table.kinds(("?",)) == {"a": "empty", "b": "text"}
+    assert table.kinds(("",)) == {"a": "text", "b": "text"}
+
+
+def test_what_was_read_is_let_go_so_that_training_does_not_hold_it_twice(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
+    source = opened(DataSettings(), tmp_path / "a.npz")
+    held = weakref.ref(source.content("classify"))
+    assert held() is not None
+    read(DataSettings(), source, task="classify")
+    assert held() is None
+
+
+def test_a_pipe_without_an_ending_is_told_by_what_it_brings(piped):
+    for content, task, length in (
+        (SERIES, "forecast", 30),
+        (SERIES.replace(b",", b";"), "forecast", 30),
+        (b"en\tde\n" + PAIRS, "translate", None),
+        (RUNNING, "language", len(RUNNING)),
+    ):
+        source = opened(DataSettings(), piped(content))
+        assert guess_task(DataSettings(), source)[0] == task
+        found = sequences_of(source, task)
+        assert length is None or found.lengths.tolist() == [length]
+        assert found.source == source.given
+
+
+def test_a_pipe_holds_what_its_file_would_hold(piped, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes(SERIES)
+    through, direct = (sequences_of(one, "forecast") for one in (piped(SERIES), path))
+    np.testing.assert_array_equal(through.values, direct.values)
+    np.testing.assert_array_equal(through.times, direct.times)
+
+
+def test_pairs_from_a_pipe_are_a_table_and_no_file_beside_others(piped):
+    made = sequences_of(piped(b"en\tde\n" + PAIRS), "translate")
+    assert texts_of(made)[8] == "the cat number 8 sleeps"
+    assert made.labels[8] == "die Katze Nummer 8 ruht"
+    asked = DataSettings(text=("en",), label="de")
+    new = read(asked, piped(b"id,en\n1,a cat\n2,a dog\n"), task="translate", purpose="predict")[0]
+    assert texts_of(new) == ["a cat", "a dog"]
+
+
+def test_a_named_pipe_is_read_by_its_ending_packed_or_not(tmp_path):
+    for name, content in (("a.csv", SERIES), ("a.csv.gz", gzip.compress(SERIES))):
+        path = tmp_path / name
+        os.mkfifo(path)
+        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer.start()
+        source = opened(DataSettings(), path)
+        assert guess_task(DataSettings(), source)[0] == "forecast"
+        assert sequences_of(source, "forecast").lengths.tolist() == [30]
+        writer.join()
+
+
+def test_an_empty_pipe_and_one_of_other_bytes_are_refused(piped):
+    with pytest.raises(DataError, match="/dev/fd/.* is empty"):
+        guess_task(DataSettings(), piped(b""))
+    source = opened(DataSettings(), piped(b"PK\x03\x04\xff\xfe\n\x80,\x81\n"))
+    with pytest.raises(DataError, match="/dev/fd/.*: line 1 is not utf-8 text"):
+        sequences_of(source, guess_task(DataSettings(), source)[0])
+
+
+def test_training_and_prediction_read_pipes(piped, series_file, forecast_run):
+    content = series_file.read_bytes()
+    layer = {"task": {"horizon": 2, "lookback": 4}, "network": {"units": [2]}}
+    experiment, source = pipeline.experiment_for(piped(content), [layer], ["load"])
+    assert pipeline.make_ready(experiment, source).task.name == "forecast"
+    assert predict(forecast_run, piped(content)).equals(predict(forecast_run, series_file))
+
+
+@pytest.mark.parametrize("frame", [pl.DataFrame, pd.DataFrame])
+def test_a_frame_is_taken_as_a_table_once(frame):
+    source = opened(DataSettings(), frame({"a": [1.0, 2.0], "b": [3.0, 4.0]}))
+    assert source.content("forecast") is source.content("classify") is source.table()
+
+
+def test_every_task_says_what_it_reads():
+    assert set(FORMS) == set(TASKS)
