@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 
 import gatewise
+from gatewise.networks import Network
+from gatewise.tasks import TASKS
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "data", "tasks"),
-    *("engine", "networks", "training", "evaluation", "page", "output", "artefact", "prediction"),
-    *("pipeline", "estimators", "startup", "cli", "__main__"),
+    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "data"),
+    *("engine", "networks", "tasks", "training", "evaluation", "page", "output", "artefact"),
+    *("prediction", "pipeline", "estimators", "startup", "cli", "__main__"),
 ]
-# What reads settings and data, and says what is asked, needs no framework.
+# What reads settings and data, and says what is asked, needs no framework; of a task, its network.
 WITHOUT_FRAMEWORK = ("errors", "extras", "backend", "experiment", "data", "tasks")
+FILES_OF_A_TASK = {"__init__", "task", "network"}
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 
@@ -75,7 +78,9 @@ def test_modules_do_not_import_each_other_in_a_circle():
 
 
 @pytest.mark.parametrize(
-    "module", [one for one in INSIDE if one.parts[0] in WITHOUT_FRAMEWORK], ids=name_of
+    "module",
+    [one for one in INSIDE if one.parts[0] in WITHOUT_FRAMEWORK and one.name != "network"],
+    ids=name_of,
 )
 def test_data_and_tasks_need_no_framework(module):
     assert not FRAMEWORKS & {name.split(".")[0] for name in imports(module)}
@@ -87,8 +92,24 @@ def test_modules_are_named_for_what_they_hold(module):
     assert not forbidden & set(module.parts)
 
 
-def test_folders_are_never_three_levels_deep():
-    assert max(len(module.parts) for module in MODULES) <= 2
+def test_only_the_folders_of_tasks_are_three_levels_deep():
+    deep = [module for module in MODULES if len(module.parts) > 2]
+    assert {(module.parts[0], len(module.parts)) for module in deep} == {("tasks", 3)}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_folder_of_a_task_holds_the_same_files(task):
+    files = {module.name for module in MODULES if module.parts[:2] == ("tasks", task)}
+    assert files >= FILES_OF_A_TASK
+    assert isinstance(TASKS[task].network, Network)
+
+
+def test_the_list_of_tasks_imports_no_framework():
+    code = "import sys, gatewise.tasks; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not FRAMEWORKS & set(done.stdout.split())
 
 
 def test_importing_gatewise_imports_nothing_heavy():

@@ -20,7 +20,9 @@ from gatewise.evaluation import (
     told_of_promise,
 )
 from gatewise.experiment import EvaluationSettings, Experiment
-from gatewise.tasks import classify, forecast, several
+from gatewise.tasks.classify import multilabel
+from gatewise.tasks.classify import task as classify
+from gatewise.tasks.forecast import task as forecast
 from gatewise.tasks.task import Baseline, Measure, Promise, mean_measure
 
 SETTINGS = EvaluationSettings(resamples=400)
@@ -240,7 +242,7 @@ def no_verdicts():
     for one in classify.measures(some, preparation, EXPERIMENT):
         yield f"ours {one.name}", one, WITHOUT, CHANCES
         yield f"theirs {one.name}", one, CHANCES, WITHOUT
-    for one in several.measures(np.array([[True, False]] * 12), np.arange(12)):
+    for one in multilabel.measures(np.array([[True, False]] * 12), np.arange(12)):
         yield f"several {one.name}", one, WITHOUT, CHANCES
     nothing = np.zeros((12, 2))  # no word in any transcript, no token in any text
     rate = Measure("wer", lambda a: a, lambda s: s[..., 0] / s[..., 1], np.arange(12))

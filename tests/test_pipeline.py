@@ -108,7 +108,10 @@ def test_making_ready_trains_nothing(series_file, forecast_settings):
     ready = pipeline.make_ready(experiment)
     keras.utils.set_random_seed(experiment.training.seed)
     fresh = pipeline.build(
-        ready.task.shapes(ready.train, ready.preparation), ready.experiment.network
+        ready.task.shapes(ready.train, ready.preparation),
+        ready.experiment.network,
+        network=ready.task.network,
+        task=ready.task.name,
     )
     assert_same(ready.network.get_weights(), fresh.get_weights())
     assert not ready.network.compiled

@@ -8,7 +8,7 @@ import pytest
 import gatewise
 from gatewise import pipeline
 from gatewise.data.datasets import path_of
-from gatewise.tasks.tag import BASELINE
+from gatewise.tasks.tag.task import BASELINE
 
 SMALL = {
     "network": {"units": [16], "characters": 8, "embedding": 16},

@@ -36,7 +36,7 @@ from gatewise.experiment import (
     refuse_out_of_place,
 )
 from gatewise.interrupts import Interrupts, Skipped
-from gatewise.networks import LEARNERS, Builder, build, losses, refuse_too_large
+from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.output import inputs, writing_file
 from gatewise.page import Record, draw
 from gatewise.phases import Phase
@@ -170,7 +170,7 @@ def _finished(
 ) -> Run:
     """All that is saved of a run; without an evaluation where it was skipped."""
     metrics = _metrics(ready, simple, history, judged, seconds)
-    plain = artefacts.plain(LEARNERS[ready.task.name].kept(ready.network))
+    plain = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": plain.count_params()}
     artefact = Artefact(
         folder,
@@ -235,7 +235,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     validation, test = examples(parts.validation, "validation"), examples(parts.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     keras.utils.set_random_seed(experiment.training.seed)
-    network = build(task.shapes(train, preparation), experiment.network, own, task=task.name)
+    shapes = task.shapes(train, preparation)
+    network = build(shapes, experiment.network, own, network=task.network, task=task.name)
     _refuse_untrainable(network, experiment, preparation, train)
     notes = [sentence(note) for note in notes]
     for note in notes:
@@ -321,7 +322,7 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
         return float(measure.value(measure.statistics(answer).sum(axis=0)))
 
     def ask() -> float:
-        given = LEARNERS[ready.task.name].outputs(ready.network, some, quick, greedy)
+        given = ready.task.network.predict(ready.network, some, quick, greedy)
         return value(ready.task.answer(given, some, quick, {}))
 
     scores = {rule.name: value(rule.answer(some)) for rule in rules if not rule.costly}
@@ -378,7 +379,7 @@ def objective(experiment: Experiment, preparation: Preparation, train: Examples)
     """The optimizer, the loss and the metrics that the settings ask for."""
     settings = experiment.training
     steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
-    loss, metrics = LEARNERS[preparation.task].objective(experiment, preparation)
+    loss, metrics = TASKS[preparation.task].network.loss(experiment, preparation)
     return training.optimizer(settings, steps), loss, metrics
 
 
@@ -402,14 +403,13 @@ def judge(ready: Ready, preparation: Preparation, simple: Simple) -> Evaluation 
     judged = evaluate(
         answer, some, task, preparation, ready.experiment, baselines=simple.rules, alone=alone
     )
-    shown = LEARNERS[task.name].shown(ready.network, preparation, ready.experiment)
+    shown = task.network.report_extras(ready.network, preparation, ready.experiment)
     return replace(judged, details=judged.details | shown)
 
 
 def outputs(ready: Ready, some: Examples, preparation: Preparation) -> Any:
     """What the network says of all examples, as the task's `answer` reads it."""
-    ask = LEARNERS[ready.task.name].outputs
-    return ask(ready.network, some, preparation, ready.experiment)
+    return ready.task.network.predict(ready.network, some, preparation, ready.experiment)
 
 
 def _metrics(

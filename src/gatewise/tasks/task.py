@@ -1,17 +1,21 @@
 """What a task says for itself: one file with one `Task`, and one entry in `TASKS`."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from gatewise.data.batches import Examples
+from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
 from gatewise.experiment import Experiment
+
+if TYPE_CHECKING:
+    from gatewise.networks import Network
 
 NETWORK = "LSTM"
 # What a logistic regression reads of a sequence, by what its steps are.
@@ -27,20 +31,6 @@ def answer_name(preparation: Preparation) -> str:
     if preparation.blend == "none":
         return NETWORK
     return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """What goes into a network and what must come out, without the batch dimension."""
-
-    inputs: Mapping[str, tuple[int | None, ...]]
-    output: tuple[int, ...]
-    padding: float | None = None  # steps whose every value is this are padding; None: there is none
-    vocabulary: int = 0  # different tokens of the input "tokens", or "source"
-    shared: bool = False  # translate: the target has the same tokens as the source
-    lanes: int = 0  # language: places of the text that are read side by side
-    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
-    characters: int = 0  # different letters of the input "characters"
 
 
 @dataclass(frozen=True)
@@ -137,3 +127,11 @@ class Task:
     # What the answer states of itself, to be checked against the test part.
     promises: Callable[[Examples, Preparation], list[Promise]] | None = None
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV
+    labelled: bool = False  # the truth stands in the labels of the sequences
+
+    @property
+    def network(self) -> "Network":
+        """The part that needs the framework, which is imported on first use."""
+        module = importlib.import_module(f"gatewise.tasks.{self.name}.network")
+        network: Network = module.NETWORK
+        return network
