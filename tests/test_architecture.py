@@ -14,12 +14,15 @@ from gatewise.tasks import TASKS
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "data"),
-    *("engine", "networks", "tasks", "training", "evaluation", "page", "output", "artefact"),
-    *("prediction", "pipeline", "estimators", "startup", "cli", "__main__"),
+    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "metrics", "data"),
+    *("readers", "baselines", "engine", "networks", "tasks", "training", "evaluation", "page"),
+    *("output", "artefact", "prediction", "pipeline", "estimators", "startup", "cli", "__main__"),
 ]
 # What reads settings and data, and says what is asked, needs no framework; of a task, its network.
-WITHOUT_FRAMEWORK = ("errors", "extras", "backend", "experiment", "data", "tasks")
+WITHOUT_FRAMEWORK = (
+    *("errors", "extras", "backend", "experiment", "metrics"),
+    *("data", "readers", "baselines", "tasks"),
+)
 FILES_OF_A_TASK = {"__init__", "task", "network"}
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -7,7 +7,7 @@ import pytest
 
 import gatewise
 from gatewise import pipeline
-from gatewise.data.datasets import path_of
+from gatewise.readers.datasets import path_of
 from gatewise.tasks.tag.task import BASELINE
 
 SMALL = {

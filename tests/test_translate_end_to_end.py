@@ -11,7 +11,7 @@ import pytest
 
 import gatewise
 from gatewise import cli
-from gatewise.data.datasets import path_of
+from gatewise.readers.datasets import path_of
 
 SMALL = {
     "task": {"name": "translate", "beams": 3},

@@ -30,7 +30,7 @@ _WHERE = {
     "Sequences": "gatewise.data.sequences",
     "accelerate": "gatewise.engine",
     "accelerated": "gatewise.engine",
-    "datasets": "gatewise.data.datasets",
+    "datasets": "gatewise.readers.datasets",
     "evaluate": "gatewise.prediction",
     "generate": "gatewise.prediction",
     "info": "gatewise.engine",

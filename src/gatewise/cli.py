@@ -240,7 +240,7 @@ def report(
 @app.command()
 def datasets(as_json: JsonOption = False) -> None:
     """List the data sets that ship with gatewise, with source and licence."""
-    from gatewise.data.datasets import DATASETS
+    from gatewise.readers.datasets import DATASETS
 
     if as_json:
         typer.echo(json.dumps({name: _described(one) for name, one in DATASETS.items()}, indent=1))

@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from gatewise import pipeline
 from gatewise.data.sequences import Array
-from gatewise.data.tables import whole_label
 from gatewise.errors import DataError
 from gatewise.experiment import Experiment, from_mapping, layer_of
 from gatewise.prediction import predict
+from gatewise.readers.tables import whole_label
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -145,7 +145,7 @@ class Forecaster(_Estimator):
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
         """Minus the MASE of forecasting the last horizon of each series from what precedes it."""
-        from gatewise.tasks import metrics
+        from gatewise import metrics
 
         if hasattr(X, "columns"):
             raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gatewise.data import datasets, files, plain
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment
+from gatewise.readers import corpora, datasets, files
 
 
 def places(data: str) -> list[Path]:
     """Where the file that `data` names may be: standard input, as given, or among the data sets."""
-    if data == plain.STANDARD_INPUT:
+    if data == corpora.STANDARD_INPUT:
         return [Path("/dev/stdin")]
     folder = os.environ.get(files.FOLDER, "")
     return [Path(datasets.located(data)), *([Path(folder) / data] if folder else [])]

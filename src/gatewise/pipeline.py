@@ -19,8 +19,6 @@ from gatewise import artefact as artefacts
 from gatewise import engine, training
 from gatewise.artefact import Artefact, as_csv
 from gatewise.data.batches import Examples
-from gatewise.data.datasets import DATASETS, path_of, settings_of
-from gatewise.data.files import guess_task, holds_texts, read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
@@ -40,6 +38,8 @@ from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.output import inputs, writing_file
 from gatewise.page import Record, draw
 from gatewise.phases import Phase
+from gatewise.readers.datasets import DATASETS, path_of, settings_of
+from gatewise.readers.files import guess_task, holds_texts, read, sentence
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.training import History, Monitor, Progress, column_of

@@ -16,13 +16,13 @@ from gatewise import engine, evaluation
 from gatewise.artefact import Artefact, load
 from gatewise.data import streams
 from gatewise.data.batches import Examples
-from gatewise.data.datasets import located
-from gatewise.data.files import read, sentence
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import HOLDING
+from gatewise.readers.datasets import located
+from gatewise.readers.files import read, sentence
 from gatewise.tasks import TASKS
 from gatewise.tasks.language.network import continued
 

@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.data.calendar import calendar_features
-from gatewise.data.preparation import (
-    Preparation,
-    level_texts,
-    one_hot,
-    seen_categories,
-)
+from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import DataError

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gatewise.data.files import read
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import DataError
 from gatewise.experiment import DataSettings
+from gatewise.readers.files import read
 
 
 def sequences(times, ids=None, **settings):

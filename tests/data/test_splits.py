@@ -5,8 +5,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gatewise.data.sequences import from_arrays
-from gatewise.data.splits import Parts, split_by_sequence, split_by_time, told_of_few_groups
+from gatewise.data.sequences import from_arrays, from_texts, texts_of
+from gatewise.data.splits import (
+    Parts,
+    split_by_place,
+    split_by_sequence,
+    split_by_time,
+    told_of_few_groups,
+)
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import SplitSettings
 
@@ -389,3 +395,59 @@ def test_few_groups_are_said_to_be_few():
     assert told_of_few_groups(Parts(parts.train, None, None)) == []
     ungrouped = split_by_sequence(labelled(["a", "b"] * 15), SplitSettings(), test=True)
     assert told_of_few_groups(ungrouped) == []
+
+
+def parts_of(given, **settings):
+    parts = split_by_place(from_texts(given), SplitSettings(**settings), test=True)
+    return [
+        None if one is None else texts_of(one)
+        for one in (parts.train, parts.validation, parts.test)
+    ]
+
+
+def test_parts_follow_each_other_and_hold_all_of_the_text():
+    text = "".join(f"line number {k}\n" for k in range(100))
+    train, validation, test = parts_of([text])
+    assert train + validation + test == [
+        text[: len(train[0])],
+        validation[0],
+        text[-len(test[0]) :],
+    ]
+    assert "".join(train + validation + test) == text
+    assert len(train[0]) == pytest.approx(0.7 * len(text), abs=20)
+    for part in (train, validation):
+        assert part[0].endswith("\n")
+
+
+def test_without_line_ends_a_cut_goes_between_words_and_without_words_between_characters():
+    train, _, _ = parts_of(["word " * 100])
+    assert train[0].endswith("word ")
+    train, validation, test = parts_of(["日本語" * 50])
+    assert "".join(train + validation + test) == "日本語" * 50
+
+
+def test_a_cut_may_go_through_one_of_several_texts():
+    texts_ = [f"{'a' * 30}\n" * 4, f"{'b' * 30}\n" * 4]
+    train, validation, test = parts_of(texts_, validation=0.0, test=0.25)
+    assert train == [texts_[0], f"{'b' * 30}\n" * 2]
+    assert validation is None
+    assert test == [f"{'b' * 30}\n" * 2]
+
+
+def test_a_test_part_of_its_own_leaves_none_to_cut():
+    parts = split_by_place(from_texts(["ab\n" * 50]), SplitSettings(), test=False)
+    assert parts.test is None
+    assert parts.train.lengths.sum() + parts.validation.lengths.sum() == 150
+
+
+def test_train_says_how_much_before_the_validation_part_is_learnt_from():
+    text = "".join(f"{k:04}\n" for k in range(200))
+    train, validation, _ = parts_of([text], train=100, validation=100, test=100)
+    assert validation[0].startswith("0160")
+    assert train[0] == "".join(f"{k:04}\n" for k in range(140, 160))
+
+
+def test_more_than_there_is_cannot_be_held_out():
+    with pytest.raises(ConfigError, match="30 bytes"):
+        parts_of(["ab\n" * 10], test=40)
+    assert np.isfinite(len(parts_of(["ab\n" * 10])[0]))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gatewise.data import streams, texts
+from gatewise.data import streams
+from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import END, SPECIAL, UNKNOWN, fit_vocabulary
 
 TEXT = "A rose, she said,\n\nis a rose.\nça va"
@@ -11,7 +12,7 @@ TEXT = "A rose, she said,\n\nis a rose.\nça va"
 def stream(text, kind, learnt="", **options):
     vocabulary = fit_vocabulary(streams.lines_of(learnt or text), kind, **options)
     given = [text] if isinstance(text, str) else text
-    return streams.stream_of(texts.from_texts(given), vocabulary), vocabulary
+    return streams.stream_of(from_texts(given), vocabulary), vocabulary
 
 
 def test_lines_put_together_are_the_text():

@@ -5,7 +5,7 @@ copies nothing and windows are cut only when a batch asks for them.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -130,3 +130,34 @@ def from_arrays(
         columns=columns or tuple(f"x{number}" for number in range(values.shape[1])),
         **known,
     )
+
+
+def from_texts(texts: Sequence[str], *, ids: Array | None = None, **known: Any) -> Sequences:
+    """Sequences of these texts.
+
+    >>> texts_of(from_texts(["ça va", ""]))
+    ['ça va', '']
+    """
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    stops = np.cumsum([len(one) for one in encoded], dtype=np.int64)
+    starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
+    return Sequences(
+        values=np.frombuffer(b"".join(encoded), np.uint8)[:, None],
+        starts=starts,
+        stops=stops,
+        first=starts,
+        ids=np.arange(len(texts)).astype(str) if ids is None else ids,
+        columns=("text",),
+        kind="text",
+        **known,
+    )
+
+
+def text_of(sequences: Sequences, k: int) -> str:
+    """The text of sequence `k`."""
+    return sequences[k].tobytes().decode("utf-8", "replace")
+
+
+def texts_of(sequences: Sequences) -> list[str]:
+    """The text of every sequence."""
+    return [text_of(sequences, k) for k in range(len(sequences))]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gatewise.data import times
+from gatewise.data import grids
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 
@@ -36,11 +36,11 @@ def refuse_other_spacing(sequences: Sequences, step: str) -> None:
             )
 
 
-def others(sequences: Sequences, grid: times.Grid) -> dict[int, str]:
+def others(sequences: Sequences, grid: grids.Grid) -> dict[int, str]:
     """The sequences that are regular, but at steps of another size than the grid's: that size."""
     counts = sequences.lengths - 1
     hits = np.zeros(len(sequences), dtype=np.int64)
-    for at, ahead in times.differences(grid.positions, sequences.starts):
+    for at, ahead in grids.differences(grid.positions, sequences.starts):
         which = np.searchsorted(sequences.starts, at, side="right") - 1
         np.add.at(hits, which, ahead == grid.unit)
     found = {}
@@ -53,15 +53,15 @@ def others(sequences: Sequences, grid: times.Grid) -> dict[int, str]:
 
 def clear_step(moments: Array) -> str:
     """The step between most of the times of one sequence; "" where they have none."""
-    grid = times.grid(moments, np.zeros(1, dtype=np.int64))
+    grid = grids.grid(moments, np.zeros(1, dtype=np.int64))
     return grid.step if grid is not None and grid.share >= CLEAR else ""
 
 
-def own_grid(sequences: Sequences, k: int) -> times.Grid | None:
+def own_grid(sequences: Sequences, k: int) -> grids.Grid | None:
     """The grid of one sequence alone; None where it has a single step."""
     assert sequences.times is not None
     moments = sequences.times[sequences.starts[k] : sequences.stops[k]]
-    return times.grid(moments, np.zeros(1, dtype=np.int64))
+    return grids.grid(moments, np.zeros(1, dtype=np.int64))
 
 
 def same(one: str, other: str) -> bool:
@@ -76,7 +76,7 @@ def same(one: str, other: str) -> bool:
         sizes = sorted(float(step.removesuffix("i")) for step in (one, other))
     except ValueError:
         return False
-    return sizes[1] - sizes[0] <= times.SLACK * sizes[0]
+    return sizes[1] - sizes[0] <= grids.SLACK * sizes[0]
 
 
 def _share(moments: Array, step: str) -> float:
@@ -89,7 +89,7 @@ def _share(moments: Array, step: str) -> float:
         ahead = np.diff(moments.astype("M8[M]").astype(np.int64))
         return float((ahead == count * MONTHS[unit]).mean())
     ahead = np.diff(moments.astype("M8[us]").astype(np.int64))
-    return float((ahead == count * (times.UNITS | {"us": 1})[unit]).mean())
+    return float((ahead == count * (grids.UNITS | {"us": 1})[unit]).mean())
 
 
 def said(step: str) -> str:

@@ -15,6 +15,8 @@ from gatewise.experiment import SplitSettings
 DEALS = 200  # ways of dealing out groups that are compared
 FEWEST_GROUPS = 5  # of fewer, one odd group decides what is said of all
 DEALT = 20_000_000  # counts that may be looked at in comparing them
+NEAR = 4096  # bytes before a cut that are searched for the end of a line
+LINE, SPACE = ord("\n"), ord(" ")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,70 @@ def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) 
     rest = sequences.chosen(np.flatnonzero(~held))
     parts = split_by_sequence(rest, replace(settings, test_ids=""), test=False)
     return replace(parts, test=sequences.chosen(np.flatnonzero(held)))
+
+
+def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Parts:
+    """The beginning to learn from, then validation, then test; a cut goes where a line ends.
+
+    Sizes are shares of all bytes, or counts of bytes. Several texts stand one behind the other.
+    `test=False` leaves the test part out, for data whose test part comes from a file of its own.
+
+    Raises:
+        ConfigError: nothing is left to learn from.
+    """
+    total = int(sequences.lengths.sum())
+    held = settings.test if test else 0.0
+    sizes = [one if one >= 1 else one * total for one in (settings.validation, held)]
+    begin = total - sum(map(int, sizes))
+    if begin < 1 or settings.train > begin:
+        raise ConfigError(
+            f"{sequences.source} has {total:,} bytes of text, and split.train, split.validation "
+            "and split.test together ask for more. Give smaller ones."
+        )
+    begin = _cut_of_text(sequences, begin)
+    middle = _cut_of_text(sequences, begin + int(sizes[0])) if sizes[0] else begin
+    first = max(0, begin - int(settings.train if settings.train >= 1 else settings.train * total))
+    first = _cut_of_text(sequences, first) if settings.train else 0
+    parts = [
+        _between(sequences, *bounds)
+        for bounds in ((first, begin), (begin, middle), (middle, total if held else middle))
+    ]
+    if parts[0] is None:
+        raise ConfigError(f"{sequences.source}: the split leaves nothing to learn from.")
+    return Parts(train=parts[0], validation=parts[1], test=parts[2])
+
+
+def _between(sequences: Sequences, begin: int, end: int) -> Sequences | None:
+    """What lies between two places, counted over all texts; None where that is nothing."""
+    before = np.cumsum(sequences.lengths) - sequences.lengths
+    starts = sequences.starts + np.clip(begin - before, 0, sequences.lengths)
+    stops = sequences.starts + np.clip(end - before, 0, sequences.lengths)
+    some = np.flatnonzero(stops > starts)
+    return sequences.between(starts, stops).chosen(some) if len(some) else None
+
+
+def _cut_of_text(sequences: Sequences, place: int) -> int:
+    """The place behind the last line before it, else behind the last space, else a letter."""
+    ends = np.cumsum(sequences.lengths)
+    if place <= 0 or place >= ends[-1]:
+        return max(0, min(place, int(ends[-1])))
+    k = int(np.searchsorted(ends, place, side="right"))
+    before = int(ends[k] - sequences.lengths[k])
+    steps = sequences[k][:, 0]
+    inside = place - before
+    near = steps[max(0, inside - NEAR) : inside]
+    for sign in (LINE, SPACE):
+        found = np.flatnonzero(near == sign)
+        if len(found):
+            return before + inside - len(near) + int(found[-1]) + 1
+    return before + _letter(steps, inside)
+
+
+def _letter(steps: Array, place: int) -> int:
+    """The first place from here on at which a character begins: UTF-8 goes on with 10xxxxxx."""
+    while place < len(steps) and steps[place] >> 6 == 0b10:
+        place += 1
+    return place
 
 
 def told_of_rare(sequences: Sequences, parts: Parts, settings: SplitSettings) -> list[str]:

@@ -6,8 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from gatewise.data.sequences import Array, Sequences
-from gatewise.data.texts import text_of
+from gatewise.data.sequences import Array, Sequences, text_of
 from gatewise.data.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary
 
 OPENING, CLOSING = "([{“‘«", ".,;:!?)]}%…”’»"  # signs that stand before or behind no space

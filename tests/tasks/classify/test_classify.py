@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from gatewise import metrics
+from gatewise.baselines.logistic import fit_logistic, summaries
+from gatewise.baselines.logistic import logistic as by_regression
 from gatewise.data.batches import PADDING
-from gatewise.data.sequences import from_arrays
-from gatewise.data.texts import from_texts, texts_of
+from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, from_mapping
-from gatewise.tasks import baselines, metrics
 from gatewise.tasks.classify import task as classify
 
 PLAIN = from_mapping({"task": {"name": "classify"}})
@@ -295,7 +296,7 @@ def test_a_blend_is_the_mean_of_both():
     np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
     # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
-    features = baselines.summaries(some.of, np.array(state["floor"]))
+    features = summaries(some.of, np.array(state["floor"]))
     logits = features @ fitted["coefficients"] + fitted["intercept"]
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(logistic.answer(some), chances)
@@ -303,15 +304,15 @@ def test_a_blend_is_the_mean_of_both():
 
 def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
     preparation, some, state, _ = blended()
-    plain = baselines.summaries(some.of)
-    fitted = baselines.fit_logistic(plain, classify.labels_of(some, preparation), 3, valid=None)
+    plain = summaries(some.of)
+    fitted = fit_logistic(plain, classify.labels_of(some, preparation), 3, valid=None)
     logistic = {
         "coefficients": fitted.coefficients.tolist(),
         "intercept": fitted.intercept.tolist(),
     }
     older = {"majority": state["majority"], "logistic": logistic, "penalty": 1.0}
     found = classify.make_baselines(older, preparation, None)[1].answer(some)
-    np.testing.assert_allclose(found, baselines.logistic(fitted, plain))
+    np.testing.assert_allclose(found, by_regression(fitted, plain))
 
 
 def test_the_temperature_of_a_blend_is_that_of_the_network_alone():

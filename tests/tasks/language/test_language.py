@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise.data import texts
 from gatewise.data.batches import plan
+from gatewise.data.sequences import from_texts, texts_of
 from gatewise.data.vocabulary import MOST
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import from_mapping
@@ -20,7 +20,7 @@ PLAIN = {"task": {"name": "language"}, "training": {"batch_size": 3}}
 
 def settled(text=TEXT, **sections):
     given = {**PLAIN, **sections}
-    sequences = texts.from_texts([text] if isinstance(text, str) else text)
+    sequences = from_texts([text] if isinstance(text, str) else text)
     experiment, notes = language.settle(from_mapping(given), sequences)
     return sequences, experiment, notes
 
@@ -204,7 +204,7 @@ def test_evaluating_the_test_part_again_gives_the_same(run):
     held = gatewise.load(run.artefact.folder)
     splits = json.loads((held.folder / "splits.json").read_text())
     _, begin, end = splits["test"][0]
-    whole = texts.texts_of(language_source())[0].encode()
+    whole = texts_of(language_source())[0].encode()
     again = gatewise.evaluate(held, [whole[begin:end].decode()])
     assert again["metrics"] == pytest.approx(run.metrics["metrics"], rel=1e-4)
     assert again["baselines"]["unigram"] == pytest.approx(run.metrics["baselines"]["unigram"])
@@ -213,9 +213,9 @@ def test_evaluating_the_test_part_again_gives_the_same(run):
 
 
 def language_source():
-    from gatewise.data.datasets import path_of
-    from gatewise.data.files import read
     from gatewise.experiment import DataSettings
+    from gatewise.readers.datasets import path_of
+    from gatewise.readers.files import read
 
     return read(DataSettings(), path_of("shakespeare"), task="language")[0]
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from gatewise.data import streams, texts
+from gatewise.data import streams
 from gatewise.data.batches import Shapes
+from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import fit_vocabulary
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings, refuse_out_of_place
@@ -81,7 +82,7 @@ def test_what_learns_batch_after_batch_says_what_is_kept_in_one_pass(settings):
 def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
     assert len(vocabulary) == VOCABULARY
-    given = texts.from_texts(["abcabcgfed", "b", "gg"])
+    given = from_texts(["abcabcgfed", "b", "gg"])
     stream = streams.stream_of(given, vocabulary)
     learning = network()
     found = language.nats(learning, SimpleNamespace(stream=stream), None, None)
@@ -97,7 +98,7 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
 
 def test_a_text_longer_than_a_chunk_is_read_as_one(monkeypatch):
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
-    stream = streams.stream_of(texts.from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
+    stream = streams.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
     whole = language.nats(network(), SimpleNamespace(stream=stream), None, None)
     monkeypatch.setattr(language, "CHUNK", 8)
     parts = language.nats(network(), SimpleNamespace(stream=stream), None, None)

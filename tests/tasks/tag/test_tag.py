@@ -7,10 +7,10 @@ import pytest
 from seqeval.metrics import f1_score
 
 from gatewise.data.sequences import Sequences
-from gatewise.data.tokens import TAG, TOKEN, from_sentences, tokens_of
 from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import from_mapping
+from gatewise.readers.conll import TAG, TOKEN, from_sentences, tokens_of
 from gatewise.tasks.tag import details
 from gatewise.tasks.tag import task as tag
 
@@ -287,7 +287,7 @@ def test_one_tag_is_no_question():
 
 
 def test_other_kinds_of_data_are_refused():
-    from gatewise.data.texts import from_texts
+    from gatewise.data.sequences import from_texts
 
     with pytest.raises(DataError, match="holds text; tag reads tokens"):
         tag.examples(from_texts(["a b"]), made(corpus())[0], PLAIN, "predict")

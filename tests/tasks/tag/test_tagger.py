@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from gatewise.data.tokens import from_sentences
 from gatewise.errors import ConfigError
 from gatewise.experiment import (
     Experiment,
@@ -18,6 +17,7 @@ from gatewise.experiment import (
     refuse_out_of_place,
 )
 from gatewise.networks import build
+from gatewise.readers.conll import from_sentences
 from gatewise.tasks.tag import task as tag
 from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger, token_logits
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gatewise
-from gatewise.data.datasets import path_of
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, from_mapping
+from gatewise.readers.datasets import path_of
 from gatewise.tasks.transcribe import task as transcribe
 from gatewise.tasks.transcribe.task import (
     TASK,

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from gatewise.data.texts import from_texts, texts_of
+from gatewise.baselines.dictionary import by_words, fit_dictionary
+from gatewise.data.sequences import from_texts, texts_of
 from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import from_mapping
-from gatewise.tasks.alignment import by_words, fit_dictionary
 from gatewise.tasks.translate import task as translate
 from gatewise.tasks.translate.task import Hypothesis, Translation
 

@@ -12,7 +12,7 @@ import pytest
 
 from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.texts import from_texts
+from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings, from_mapping

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
+from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
 from gatewise.data.sequences import Array
-from gatewise.tasks import baselines
 from gatewise.tasks.task import Measure, mean_measure
 
 HALF = 0.5
@@ -93,7 +93,7 @@ def fit_regressions(features: Array, truths: Array, valid: tuple[Array, Array] |
         if len(np.unique(labels)) < 2:
             found.append({"always": bool(labels[0])})
             continue
-        fitted = baselines.fit_logistic(features, labels, 2, valid=held)
+        fitted = fit_logistic(features, labels, 2, valid=held)
         found.append(
             {
                 "coefficients": fitted.coefficients.tolist(),
@@ -111,10 +111,8 @@ def regressions(state: Sequence[Mapping[str, Any]], features: Array) -> Array:
         if "always" in one:
             columns.append(np.full(len(features), float(one["always"])))
             continue
-        fitted = baselines.Logistic(
-            np.array(one["coefficients"]), np.array(one["intercept"]), one["penalty"]
-        )
-        columns.append(baselines.logistic(fitted, features)[:, 1])
+        fitted = Logistic(np.array(one["coefficients"]), np.array(one["intercept"]), one["penalty"])
+        columns.append(logistic(fitted, features)[:, 1])
     return np.stack(columns, axis=1)
 
 

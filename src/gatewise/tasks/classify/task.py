@@ -15,19 +15,22 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 from scipy.special import expit, log_softmax, softmax
 
+from gatewise import metrics
+from gatewise.baselines import tfidf
+from gatewise.baselines.logistic import Logistic, fit_logistic, logistic, summaries
+from gatewise.baselines.naive import majority
+from gatewise.baselines.neighbours import nearest_neighbour
 from gatewise.data import sound
 from gatewise.data.batches import PADDING, Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FINEST, fit_scale
-from gatewise.data.sequences import Array, Sequences, from_arrays
+from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.tables import whole_label
-from gatewise.data.texts import text_of, texts_of
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.tasks import baselines, metrics, tfidf
+from gatewise.readers.tables import whole_label
 from gatewise.tasks.classify import multilabel
 from gatewise.tasks.task import (
     LOGISTIC,
@@ -506,15 +509,15 @@ def _regression(state: Mapping[str, Any], some: Examples) -> Array:
     if some.of.kind == "text":
         return tfidf.probabilities(state["tfidf"], texts_of(some.of))
     floor = np.array(state["floor"]) if "floor" in state else None  # older folders have none
-    features = baselines.summaries(some.of, floor)
+    features = summaries(some.of, floor)
     if isinstance(state["logistic"], list):
         return multilabel.regressions(state["logistic"], features)
-    fitted = baselines.Logistic(
+    fitted = Logistic(
         np.array(state["logistic"]["coefficients"]),
         np.array(state["logistic"]["intercept"]),
         state["penalty"],
     )
-    return baselines.logistic(fitted, features)
+    return logistic(fitted, features)
 
 
 def fit_baselines(
@@ -529,24 +532,24 @@ def fit_baselines(
     held = None
     if valid is not None and isinstance(valid.of, Sequences):
         held = (valid.of, labels_of(valid, preparation))
-    often = labels.mean(axis=0) if preparation.separator else baselines.majority(labels, count)
+    often = labels.mean(axis=0) if preparation.separator else majority(labels, count)
     found: dict[str, Any] = {"majority": often.tolist()}
     if preparation.kind == "text":
         checks = None if held is None else (texts_of(held[0]), held[1])
         return found | {"tfidf": tfidf.fit(texts_of(train.of), labels, valid=checks)}
     floor = FINEST * fit_scale(train.of, "standard", "column").spread[0]
     found["floor"] = floor.tolist()
-    features = baselines.summaries(train.of, floor)
-    seen = None if held is None else (baselines.summaries(held[0], floor), held[1])
+    features = summaries(train.of, floor)
+    seen = None if held is None else (summaries(held[0], floor), held[1])
     if preparation.separator:
         return found | {"logistic": multilabel.fit_regressions(features, labels, seen)}
-    logistic = baselines.fit_logistic(features, labels, count, valid=seen)
+    fitted = fit_logistic(features, labels, count, valid=seen)
     return found | {
         "logistic": {
-            "coefficients": logistic.coefficients.tolist(),
-            "intercept": logistic.intercept.tolist(),
+            "coefficients": fitted.coefficients.tolist(),
+            "intercept": fitted.intercept.tolist(),
         },
-        "penalty": logistic.inverse_penalty,
+        "penalty": fitted.inverse_penalty,
     }
 
 
@@ -573,7 +576,7 @@ def make_baselines(
         assert isinstance(some.of, Sequences)
         places = np.arange(len(sequences))
         given = places if preparation.separator else labels
-        nearest, method = baselines.nearest_neighbour(sequences, given, some.of, spread=spread)
+        nearest, method = nearest_neighbour(sequences, given, some.of, spread=spread)
         log.info("Nearest neighbour: %s", method)
         if preparation.separator:
             return labels[nearest].astype(np.float64)

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gatewise import metrics
+from gatewise.baselines import naive
+from gatewise.baselines.ridge import Ridge, fit_ridge, ridge
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.calendar import calendar_features, chosen_calendar, following
-from gatewise.data.preparation import (
-    Preparation,
-    level_texts,
-    one_hot,
-    seen_categories,
-)
+from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
 from gatewise.data.scaling import fit_scale
 from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
@@ -28,7 +26,6 @@ from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, TaskSettings
-from gatewise.tasks import baselines, metrics
 from gatewise.tasks.task import Baseline, Measure, Promise, Task
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
@@ -436,7 +433,7 @@ def fit_baselines(
     """
     held = valid if valid is not None and len(valid) >= 20 else train
     rows, checks = _sample(train, ROWS), _sample(held, 2000)
-    fitted = baselines.fit_ridge(
+    fitted = fit_ridge(
         _history(train, preparation, rows)[:, -preparation.lookback :],
         train.targets(rows)[..., 0],
         train.inputs(rows, 0).get("future"),
@@ -457,7 +454,7 @@ def fit_baselines(
     levels = preparation.quantiles or (0.5,)
     actual = _measured(held, checks, preparation)
     for name, rule in _rules(state, preparation).items():
-        offsets = baselines.residual_quantiles(actual, rule(held, checks), levels)
+        offsets = naive.residual_quantiles(actual, rule(held, checks), levels)
         if 0.5 in levels:  # the median stays the rule's own
             offsets = offsets - offsets[..., [levels.index(0.5)]]
         state["offsets"][name] = offsets.tolist()
@@ -467,7 +464,7 @@ def fit_baselines(
 def _rules(state: Mapping[str, Any], preparation: Preparation) -> dict[str, Rule]:
     """Point forecasts on the network's own scale, [windows, horizon, targets]."""
     horizon, season, lookback = preparation.horizon, preparation.season, preparation.lookback
-    fitted = baselines.Ridge(
+    fitted = Ridge(
         np.array(state["ridge"]["coefficients"]),
         np.array(state["ridge"]["intercept"]),
         state["penalty"],
@@ -477,14 +474,14 @@ def _rules(state: Mapping[str, Any], preparation: Preparation) -> dict[str, Rule
         return _history(some, preparation, which)
 
     rules: dict[str, Rule] = {
-        "repeat last": lambda some, which: baselines.repeat_last(past(some, which), horizon),
-        "drift": lambda some, which: baselines.drift(past(some, which)[:, -lookback:], horizon),
-        "ridge on the window": lambda some, which: baselines.ridge(
+        "repeat last": lambda some, which: naive.repeat_last(past(some, which), horizon),
+        "drift": lambda some, which: naive.drift(past(some, which)[:, -lookback:], horizon),
+        "ridge on the window": lambda some, which: ridge(
             fitted, past(some, which)[:, -lookback:], some.inputs(which, 0).get("future")
         ),
     }
     if season > 1:
-        rules[f"seasonal naive ({season})"] = lambda some, which: baselines.seasonal_naive(
+        rules[f"seasonal naive ({season})"] = lambda some, which: naive.seasonal_naive(
             past(some, which), horizon, season
         )
     return rules

@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gatewise.baselines import ngrams
 from gatewise.data.batches import Examples, Shapes
-from gatewise.data.plain import split_by_place
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
-from gatewise.data.sequences import Array, Sequences
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.sequences import Array, Sequences, text_of
+from gatewise.data.splits import Parts, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
-from gatewise.data.texts import text_of
 from gatewise.data.vocabulary import MOST, UNKNOWN, Vocabulary, fit_vocabulary
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.tasks import ngrams
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 
 FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learns from a part

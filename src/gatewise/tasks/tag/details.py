@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gatewise import metrics
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.tokens import TAG, TOKEN, tokens_of
 from gatewise.experiment import Experiment
-from gatewise.tasks import metrics
+from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.tasks.tag import spans
 from gatewise.tasks.task import NETWORK
 

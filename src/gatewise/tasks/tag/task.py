@@ -14,16 +14,16 @@ import polars as pl
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from gatewise import metrics
 from gatewise.data.batches import Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.tokens import TAG, TOKEN, tokens_of
 from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.tasks import metrics
+from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.tasks.tag import details, spans
 from gatewise.tasks.task import Baseline, Measure, Task, mean_measure
 

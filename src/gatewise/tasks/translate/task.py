@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gatewise.baselines.dictionary import by_words, fit_dictionary
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.texts import texts_of
 from gatewise.data.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary, fit_vocabulary
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.extras import needed
-from gatewise.tasks.alignment import by_words, fit_dictionary
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 log = logging.getLogger("gatewise")

@@ -1,0 +1,87 @@
+"""Ridge regression of the horizon on the window.
+
+Forecasts take `past` [windows, back, targets] and return [windows, horizon, targets].
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.preprocessing import StandardScaler
+
+from gatewise import metrics
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A linear map of the window to the horizon, one for all series and targets."""
+
+    coefficients: Array  # [inputs, horizon]; inputs: the window's steps, then the known covariates
+    intercept: Array  # [horizon]
+    penalty: float
+
+
+PENALTIES = tuple(10.0**power for power in range(-2, 5))
+RIDGE_ROWS = 20_000  # more do not move a few hundred coefficients, and cost memory
+
+
+def fit_ridge(
+    past: Array,
+    future: Array,
+    known: Array | None,
+    *,
+    valid: tuple[Array, Array, Array | None] | None,
+) -> Ridge:
+    """Ridge regression of the horizon on the window, its penalty chosen by MAE on `valid`.
+
+    What is forecast is the distance from the last value, so a level never seen is no trouble. Each
+    target channel is a row of its own with the same weights (as in DLinear: Zeng et al. 2023).
+    `known` are covariates of the horizon [windows, horizon, K], or None; `valid` is the same triple
+    of the validation part. Without validation windows the penalty is 1.
+    """
+    count = max(RIDGE_ROWS // past.shape[2], 1)
+    if count < len(past):  # evenly over the training part, at a step that meets no season each time
+        thin = np.linspace(0, len(past) - 1, count).astype(np.int64)
+        past, future, known = past[thin], future[thin], None if known is None else known[thin]
+    inputs, last = _ridge_inputs(past, known)
+    scaler = StandardScaler().fit(inputs)  # so that a penalty means the same for every series
+    inputs, outputs = scaler.transform(inputs), _channels(future) - last
+    if valid is None or not len(valid[0]):
+        return _ridge_of(inputs, outputs, scaler, 1.0)
+    before, after, ahead = valid
+    models = (_ridge_of(inputs, outputs, scaler, penalty) for penalty in PENALTIES)
+    return min(models, key=lambda model: metrics.mae(after, ridge(model, before, ahead)))
+
+
+def ridge(model: Ridge, past: Array, known: Array | None) -> Array:
+    """The forecast of a fitted ridge, [windows, horizon, targets]."""
+    inputs, last = _ridge_inputs(past, known)
+    rows = inputs @ model.coefficients + model.intercept + last  # [windows * targets, horizon]
+    return rows.reshape(len(past), past.shape[2], -1).swapaxes(1, 2)
+
+
+def _ridge_inputs(past: Array, known: Array | None) -> tuple[Array, Array]:
+    """Rows [windows * targets, inputs] and the last value of each [windows * targets, 1]."""
+    window = _channels(past)  # [windows * targets, back]
+    last = window[:, -1:]
+    inputs = window - last
+    if known is not None:
+        ahead = known.reshape(len(known), -1)  # [windows, horizon * K]
+        inputs = np.concatenate([inputs, np.repeat(ahead, past.shape[2], axis=0)], axis=1)
+    return inputs, last
+
+
+def _channels(windows: Array) -> Array:
+    """[windows, steps, targets] -> [windows * targets, steps]."""
+    return windows.swapaxes(1, 2).reshape(-1, windows.shape[1])
+
+
+def _ridge_of(inputs: Array, outputs: Array, scaler: StandardScaler, penalty: float) -> Ridge:
+    """Fitted on standardised inputs, its coefficients those of the inputs as they came."""
+    fitted = SklearnRidge(alpha=penalty, solver="cholesky").fit(inputs, outputs)
+    coefficients = fitted.coef_.reshape(outputs.shape[1], -1).T / scaler.scale_[:, None]
+    return Ridge(coefficients, fitted.intercept_ - scaler.mean_ @ coefficients, penalty)

@@ -1,0 +1,117 @@
+"""The simplest answer to texts: how often each word occurs, weighed by how rare it is, and a line.
+
+TF-IDF with a logistic regression, as scikit-learn defines both, over single words.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from gatewise import metrics
+from gatewise.data.sequences import Array
+
+MOST = 30_000  # words, the most frequent first
+CHARACTERS = r"(?u)\w"  # where no text has a word of two letters
+INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
+DIGITS = 5  # of a saved weight; more would only make the file longer
+
+
+def fit(
+    texts: Sequence[str], wanted: Array, *, valid: tuple[Sequence[str], Array] | None
+) -> dict[str, Any]:
+    """Words, their weights and the regression, as JSON holds them.
+
+    `wanted` are class positions [n], or for several labels a sequence which classes are true
+    [n, classes]. The penalty is chosen by log loss on `valid`; without one it is scikit-learn's.
+    """
+    vectors, table = _fit_words(texts)
+    if valid is None or not len(valid[1]):
+        return {**_words(vectors), **_regression(table, wanted, 1.0)}
+    held, truth = vectors.transform(valid[0]), valid[1]
+    fitted = (_regression(table, wanted, choice) for choice in INVERSE_PENALTIES)
+    best = min(fitted, key=lambda one: _surprise(truth, _probabilities(one, held)))
+    return {**_words(vectors), **best}
+
+
+def probabilities(state: Mapping[str, Any], texts: Sequence[str]) -> Array:
+    """What the fitted regression says, [n, classes]."""
+    words = state["words"]
+    vectors = TfidfVectorizer(vocabulary=words, token_pattern=state["pattern"], sublinear_tf=True)
+    vectors.idf_ = np.array(state["idf"])
+    return _probabilities(state, vectors.transform(texts))
+
+
+def _fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
+    options: dict[str, Any] = {"max_features": MOST, "sublinear_tf": True}
+    pattern = TfidfVectorizer().token_pattern
+    for least, chosen in ((2, pattern), (1, pattern), (1, CHARACTERS), (1, r"(?s).")):
+        vectors = TfidfVectorizer(min_df=least, token_pattern=chosen, **options)
+        try:
+            return vectors, vectors.fit_transform(texts)
+        except ValueError:  # no word is left; a few short texts may have none in common
+            continue
+    raise AssertionError("a text of the training part holds a character")
+
+
+def _words(vectors: TfidfVectorizer) -> dict[str, Any]:
+    return {
+        "words": vectors.get_feature_names_out().tolist(),
+        "idf": vectors.idf_.round(DIGITS).tolist(),
+        "pattern": vectors.token_pattern,
+    }
+
+
+def _regression(table: Any, wanted: Array, inverse_penalty: float) -> dict[str, Any]:
+    several = wanted.ndim == 2
+    columns = list(wanted.T.astype(int)) if several else [wanted]
+    fitted = [_line(table, column, inverse_penalty) for column in columns]
+    if several:
+        coefficients = np.stack([weights[:, 1] - weights[:, 0] for weights, _ in fitted], axis=1)
+        intercept = np.array([offsets[1] - offsets[0] for _, offsets in fitted])
+    else:
+        ((coefficients, intercept),) = fitted
+    return {
+        "several": several,
+        "coefficients": coefficients.round(DIGITS).tolist(),
+        "intercept": intercept.round(DIGITS).tolist(),
+        "penalty": inverse_penalty,
+    }
+
+
+def _line(table: Any, labels: Array, inverse_penalty: float) -> tuple[Array, Array]:
+    """Weights [words, classes] and offsets [classes] of the softmax over classes 0, 1, 2 ..."""
+    count = int(labels.max()) + 1 if labels.max() > 1 else 2
+    if len(np.unique(labels)) < 2:  # one label of several that every text has, or none
+        offsets = np.where(np.arange(2) == labels[0], 10.0, -10.0)
+        return np.zeros((table.shape[1], 2)), offsets
+    regression = LogisticRegression(C=inverse_penalty, max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regression.fit(table, labels)
+    weights, offsets = regression.coef_.T, regression.intercept_
+    if len(regression.classes_) == 2:  # scikit-learn keeps one logit for two classes
+        weights, offsets = weights * [-0.5, 0.5], offsets * [-0.5, 0.5]
+    coefficients = np.zeros((table.shape[1], count))
+    intercept = np.full(count, -1000.0)
+    coefficients[:, regression.classes_] = weights
+    intercept[regression.classes_] = offsets
+    return coefficients, intercept
+
+
+def _probabilities(state: Mapping[str, Any], table: Any) -> Array:
+    logits = table @ np.array(state["coefficients"]) + np.array(state["intercept"])
+    found: Array = expit(logits) if state["several"] else softmax(logits, axis=1)
+    return found
+
+
+def _surprise(truth: Array, given: Array) -> float:
+    if truth.ndim == 1:
+        return metrics.log_loss(truth, given)
+    right = np.where(truth, given, 1 - given)
+    return float(-np.log(np.maximum(right, 1e-15)).mean())

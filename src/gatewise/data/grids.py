@@ -1,0 +1,146 @@
+"""The regular grid on which the times of a series lie."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatewise.data.sequences import Array
+
+DAY = 86_400_000_000  # microseconds
+ONE_DAY = np.timedelta64(1, "D")
+UNITS = {"w": 7 * DAY, "d": DAY, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1000}
+BLOCK = 1 << 20  # differences looked at together, so that no second array of times is needed
+
+# Numbers with a fraction are rounded (60 Hz is written 0.017, 0.033, 0.050) and clocks tremble: a
+# difference counts as so many steps when it is that many but for this share of a step.
+SLACK = 0.1
+FINE = 1000  # positions of such numbers are thousandths of a step, to show what lies off the grid
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where times lie on a regular grid: one step is `unit` in `positions`."""
+
+    positions: Array  # [steps] int64
+    unit: int
+    step: str  # as in Sequences.step
+    share: float  # of the differences that are one step
+
+
+def as_numbers(times: Array) -> Array:
+    """Times as numbers that can be subtracted: dates as microseconds, numbers as they are."""
+    return times if times.dtype.kind == "f" else times.view(np.int64)
+
+
+def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]]:
+    """Block by block: where a step is followed by one of its sequence, and how far away that is."""
+    for begin in range(0, len(positions) - 1, BLOCK):
+        ahead = np.diff(positions[begin : begin + BLOCK + 1])
+        inner = np.ones(len(ahead), dtype=bool)
+        edges = starts[(starts > begin) & (starts <= begin + len(ahead))] - 1 - begin
+        inner[edges] = False
+        at = np.flatnonzero(inner)
+        yield at + begin, ahead[at]
+
+
+def grid(times: Array, starts: Array) -> Grid | None:
+    """The grid on which most of the times lie; None when no sequence has two steps."""
+    if times.dtype.kind == "f":
+        return _fine_grid(times, starts)
+    positions = times.view(np.int64)
+    unit, share = _commonest(positions, starts)
+    if not unit:
+        return None
+    if times.dtype.kind == "i":
+        return Grid(positions, unit, f"{unit}i", share)
+    if unit >= 28 * DAY and unit % DAY == 0 and _on_calendar(times, starts):
+        months = times.astype("M8[M]").astype(np.int64)
+        unit, share = _commonest(months, starts)
+        step = f"{unit // 12}y" if unit % 12 == 0 else f"{unit}mo"
+        return Grid(months, unit, step, share)
+    return Grid(positions, unit, _written(unit), share)
+
+
+def _fine_grid(times: Array, starts: Array) -> Grid | None:
+    """The grid of numbers with a fraction, about whose steps only the mean is known exactly."""
+    inner = np.ones(len(times), dtype=bool)
+    inner[starts] = False
+    ahead = np.diff(times, prepend=times[:1])[inner]
+    if not len(ahead):
+        return None
+    usual = np.median(ahead)
+    # The mean of what is nearly the usual step: rounded times would drift away from a rounded one.
+    unit = float(f"{ahead[np.abs(ahead - usual) <= SLACK * usual].mean():.9g}")
+    counts = ahead / unit
+    whole = np.maximum(np.rint(counts), 1)
+    on_grid = np.abs(counts - whole) <= SLACK
+    fine = np.where(on_grid, FINE * whole, np.maximum(np.rint(FINE * counts), 1))
+    steps = np.zeros(len(times), dtype=np.int64)
+    steps[inner] = fine
+    return Grid(np.cumsum(steps), FINE, f"{unit:.9g}", float((on_grid & (whole == 1)).mean()))
+
+
+def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array, Array]:
+    """The times with every missing step put in, and where in them the old ones are.
+
+    Every difference must be a whole number of steps.
+    """
+    spans = grid.positions[stops - 1] - grid.positions[starts]
+    lengths = spans // grid.unit + 1
+    begins = np.cumsum(lengths) - lengths
+    shift = np.repeat(begins, stops - starts)
+    from_start = grid.positions - np.repeat(grid.positions[starts], stops - starts)
+    where = shift + from_start // grid.unit
+    counted = np.arange(lengths.sum()) - np.repeat(begins, lengths)
+    if times.dtype.kind == "f":
+        return np.interp(np.arange(lengths.sum()), where, times), where
+    every = np.repeat(grid.positions[starts], lengths) + counted * grid.unit
+    if not grid.step.endswith(("mo", "y")):
+        return every.view(times.dtype), where
+    anchors = np.repeat(np.maximum.reduceat(_monthday(times), starts), lengths)
+    months = every.astype("M8[M]")
+    days = months.astype("M8[D]") + (np.minimum(anchors, _days_in(months)) - 1) * ONE_DAY
+    hours = times[starts] - times[starts].astype("M8[D]")
+    return (days + np.repeat(hours, lengths)).astype(times.dtype), where
+
+
+def _commonest(positions: Array, starts: Array) -> tuple[int, float]:
+    counts: Counter[int] = Counter()
+    for _, ahead in differences(positions, starts):
+        values, times = np.unique(ahead, return_counts=True)
+        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    if not counts:
+        return 0, 0.0
+    # Of equally common differences the smallest: the others may be multiples of it.
+    unit = min(counts, key=lambda one: (-counts[one], one))
+    return unit, counts[unit] / counts.total()
+
+
+def _on_calendar(times: Array, starts: Array) -> bool:
+    """Whether each sequence keeps its day of the month (or the month's last) and its hour."""
+    lengths = np.diff(np.append(starts, len(times)))
+    days = _monthday(times)
+    anchors = np.repeat(np.maximum.reduceat(days, starts), lengths)
+    hours = times - times.astype("M8[D]")
+    steady = days == np.minimum(anchors, _days_in(times.astype("M8[M]")))
+    return bool(steady.all() and (hours == np.repeat(hours[starts], lengths)).all())
+
+
+def _monthday(times: Array) -> Array:
+    day: Array = (times.astype("M8[D]") - times.astype("M8[M]").astype("M8[D]")).astype(np.int64)
+    return day + 1
+
+
+def _days_in(months: Array) -> Array:
+    after = months + np.timedelta64(1, "M")
+    days: Array = (after.astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
+    return days
+
+
+def _written(unit: int) -> str:
+    for letter, size in UNITS.items():
+        if unit % size == 0:
+            return f"{unit // size}{letter}"
+    return f"{unit}us"

@@ -1,0 +1,333 @@
+"""Numbers without column names -> Sequences: arrays in memory, .npz, IDX and .ts files."""
+
+import math
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from gatewise.data.sequences import Array, Sequences, from_arrays
+from gatewise.errors import DataError
+from gatewise.readers.long import Origin
+from gatewise.readers.tables import opened, other_encoding, reading, whole_label
+
+MOST_DIMENSIONS = 16  # an IDX file that says more is none
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Sequences of all columns that were given."""
+
+    name: str
+    kind: str  # "the file is IDX images", for the reason of a guess
+    sequences: Sequences
+    lines: Array | None = None  # [sequences] the line of each in its file
+
+
+def origin(given: Arrays) -> Origin:
+    """How messages name a step of these: by its sequence."""
+    sequences = given.sequences
+
+    def at(step: int) -> str:
+        sequence = int(np.searchsorted(sequences.starts, step, side="right")) - 1
+        place = f"step {step - sequences.starts[sequence] + 1}"
+        if given.lines is None:
+            return place
+        return f"line {given.lines[sequence]}, {place}"
+
+    return Origin(given.name, at)
+
+
+def of(source: Any, task: str) -> Arrays:
+    """An array, a list of arrays of unequal lengths, or a pair (X, y).
+
+    Raises:
+        DataError: the shape is none of those the task knows, or X and y differ in length.
+    """
+    labels = None
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise DataError(f"A tuple must be a pair (X, y). Received: {len(source)} things.")
+        source, labels = source
+    name = "the list of arrays" if isinstance(source, list) else "the array"
+    if isinstance(source, list) and not _is_one_array(source):
+        listed = [_numeric(one, f"{name}, sequence {k}") for k, one in enumerate(source)]
+        sequences = _joined(listed, name)
+    else:
+        whole = _numeric(source, name)
+        one_series = task == "forecast" and whole.ndim < 3 and labels is None
+        sequences = _stacked(whole[None] if one_series else whole, name)
+    return Arrays(name, f"{name} comes", _labelled(sequences, labels, name))
+
+
+def _is_one_array(source: Sequence[Any]) -> bool:
+    return bool(source) and all(isinstance(one, int | float | np.number) for one in source)
+
+
+def _numeric(given: Any, name: str) -> Array:
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"{name} must hold numbers in rows of equal length. Received: {array.dtype}. "
+            "Give a list of arrays for sequences of unequal lengths."
+        )
+    # Integers stay as they are: images then need an eighth of the memory.
+    return array if array.dtype.kind in "iu" else array.astype(np.float64)
+
+
+def _joined(listed: list[Array], name: str) -> Sequences:
+    """Sequences of a list of arrays [steps] or [steps, columns]."""
+    if not listed:
+        raise DataError(f"{name} is empty. It needs one array for each sequence.")
+    shapes = [one.shape for one in listed]
+    widths = {shape[1:] for shape in shapes}
+    if len(widths) > 1 or len(shapes[0]) not in (1, 2):
+        raise DataError(
+            f"{name}: each array must be [steps] or [steps, columns], with the same columns. "
+            f"Received shapes: {', '.join(map(str, shapes[:4]))}."
+        )
+    short = next((k for k, shape in enumerate(shapes) if 0 in shape), None)
+    if short is not None:
+        raise DataError(f"{name}: sequence {short} is empty. Take it out.")
+    return from_arrays(listed, columns=_columns(math.prod(shapes[0][1:])), source=name)
+
+
+def _columns(width: int) -> tuple[str, ...]:
+    return ("value",) if width == 1 else tuple(f"x{k}" for k in range(width))
+
+
+def _stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences:
+    """Sequences of an array [sequences, steps] or [sequences, steps, columns], not copied."""
+    if array.ndim not in (2, 3):
+        raise DataError(
+            f"{name} must be [sequences, steps] or [sequences, steps, columns]. "
+            f"Received shape: {array.shape}."
+        )
+    if 0 in array.shape:
+        raise DataError(f"{name} is empty: its shape is {array.shape}.")
+    count, longest = array.shape[:2]
+    values = array.reshape(count * longest, -1)
+    starts = np.arange(count, dtype=np.int64) * longest
+    stops = starts + (longest if lengths is None else lengths)
+    if lengths is not None:
+        values = values[(np.arange(longest) < lengths[:, None]).ravel()]
+        stops = np.cumsum(lengths).astype(np.int64)
+        starts = stops - lengths
+    ids = np.arange(count).astype(str)
+    return Sequences(values, starts, stops, starts, ids, _columns(values.shape[1]), source=name)
+
+
+def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
+    if labels is None:
+        return sequences
+    texts = np.asarray(labels)
+    if texts.dtype.kind == "O":
+        texts = np.array(["" if one is None or one != one else str(one) for one in texts.flat])
+    if texts.ndim == 2 and texts.shape[1] == 1:
+        texts = texts[:, 0]
+    if texts.ndim != 1 or len(texts) != len(sequences):
+        raise DataError(
+            f"{name}: there are {len(sequences)} sequences, but labels of shape {texts.shape}. "
+            "Give one label for each sequence (for one-hot labels: y.argmax(axis=1))."
+        )
+    if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
+        texts = texts.astype(np.int64)  # "1", not "1.0", as from a table
+    empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
+    names, codes = np.unique(np.where(empty, "", texts.astype(str)), return_inverse=True)
+    return replace(sequences, labels=np.array([whole_label(one) for one in names])[codes])
+
+
+def npz(path: Path) -> Arrays:
+    """A NumPy archive with x, and maybe y and lengths.
+
+    Raises:
+        DataError: it is none, lacks x, or holds objects.
+    """
+    name = str(path)
+    held = _archive(path, name)
+    if "x" not in held:
+        found = ", ".join(held) or "nothing"
+        raise DataError(f"{name} must hold an array 'x' (and 'y' with labels). It holds: {found}.")
+    x = _numeric(held["x"], f"{name}: x")
+    x = x[None] if x.ndim == 1 else x
+    lengths = held.get("lengths")
+    if lengths is not None:
+        lengths = _lengths(lengths, x, name)
+    sequences = _stacked(x, name, lengths)
+    return Arrays(name, "the file is .npz", _labelled(sequences, held.get("y"), name))
+
+
+def _archive(path: Path, name: str) -> dict[str, Array]:
+    with reading(name):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise DataError(f"{name} holds one array, not an archive. Use np.savez(x=...).")
+                return {key.lower(): archive[key] for key in archive.files}
+        except zipfile.BadZipFile:
+            raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
+        except (MemoryError, OverflowError):
+            raise DataError(
+                f"{name} announces more values than the memory can hold. If it is not that large, "
+                "it is damaged: fetch it again."
+            ) from None
+        except ValueError as error:
+            if "Object arrays" not in str(error):
+                raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
+            raise DataError(
+                f"{name} holds arrays of Python objects, which could run code when loaded. Pad the "
+                "sequences to one length, and give the true ones as a further array 'lengths'."
+            ) from None
+
+
+def _lengths(lengths: Array, x: Array, name: str) -> Array:
+    whole = lengths.dtype.kind in "iu" and lengths.shape == x.shape[:1]
+    if not whole or lengths.min(initial=1) < 1 or lengths.max(initial=1) > x.shape[1]:
+        raise DataError(
+            f"{name}: 'lengths' must hold a whole number from 1 to {x.shape[1]} for each of the "
+            f"{len(x)} sequences."
+        )
+    return lengths.astype(np.int64)
+
+
+def is_idx(name: str) -> bool:
+    """Whether a file name, without .gz, is that of an IDX file."""
+    return re.search(r"[.-]idx\d?$|idx\d-ubyte$", name) is not None
+
+
+def idx(path: Path, labels: Path | None) -> Arrays:
+    """IDX images, each one a sequence of its rows, in their own type; labels where there are any.
+
+    Raises:
+        DataError: a file is no IDX file, is cut off, or has the wrong number of dimensions.
+    """
+    name = str(path)
+    images = _idx(path)
+    if images.ndim == 1:
+        raise DataError(
+            f"{name} holds one number for each sequence: labels. Name the file of images instead."
+        )
+    sequences = _stacked(images, name)
+    if sequences.values.dtype.kind == "f":
+        sequences = _stacked(images.astype(np.float64), name)
+    known = None if labels is None else _idx(labels)
+    return Arrays(name, "the file is IDX images", _labelled(sequences, known, name))
+
+
+def _idx(path: Path) -> Array:
+    name = str(path)
+    with reading(name), opened(path) as file:
+        return _idx_array(file, name)
+
+
+def _idx_array(file: IO[bytes], name: str) -> Array:
+    magic = file.read(4)
+    if (
+        len(magic) < 4
+        or magic[:2] != b"\0\0"
+        or magic[2] not in IDX_TYPES
+        or not 0 < magic[3] < MOST_DIMENSIONS
+    ):
+        raise DataError(f"{name} is not an IDX file: it begins with {magic.hex() or 'nothing'}.")
+    sizes = file.read(4 * magic[3])
+    shape = tuple(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist())
+    kind = np.dtype(IDX_TYPES[magic[2]])
+    wanted = math.prod(shape) * kind.itemsize
+    # As much as the file holds: a damaged header may ask for any amount.
+    content = file.read() if len(shape) == magic[3] else b""
+    if len(shape) < magic[3] or len(content) < wanted:
+        raise DataError(
+            f"{name} is cut off: it announces {'x'.join(map(str, shape))} values but holds "
+            f"{len(content)} of {wanted} bytes. Fetch it again."
+        )
+    array = np.frombuffer(content, kind, count=math.prod(shape)).reshape(shape)
+    return array.astype(kind.newbyteorder("="), copy=False)
+
+
+def ts(path: Path) -> Arrays:
+    """A file of the UEA and UCR archives, "?" read as an empty cell.
+
+    Raises:
+        DataError: it is none, has time stamps or numbers for labels, or a line is ragged.
+    """
+    name = str(path)
+    with reading(name), opened(path) as file:
+        content = file.read()
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise other_encoding(name) from None
+    header, begin = _ts_header(lines, name)
+    labelled = header.get("classlabel", "false").split()[:1] == ["true"]
+    listed, labels, numbers = [], [], []
+    for number, line in enumerate(lines[begin:], start=begin + 1):
+        if line.strip() and not line.startswith("#"):
+            parts = line.strip().split(":")
+            labels.append(parts.pop().strip() if labelled and len(parts) > 1 else "")
+            listed.append(_ts_case(parts, f"{name}: line {number}"))
+            numbers.append(number)
+            _check_dimensions(listed, header, f"{name}: line {number}")
+    if not listed:
+        raise DataError(f"{name} holds no sequences below @data.")
+    sequences = _joined(listed, name)
+    known = ["" if one == "?" else one for one in labels] if labelled else None
+    return Arrays(name, "the file is .ts", _labelled(sequences, known, name), np.array(numbers))
+
+
+def _ts_header(lines: list[str], name: str) -> tuple[dict[str, str], int]:
+    header: dict[str, str] = {}
+    begin = 0
+    for line in lines:
+        begin += 1
+        key, _, value = line.strip().partition(" ")
+        if key.lower() == "@data":
+            break
+        if key.startswith("@"):
+            header[key[1:].lower()] = value.strip()
+    else:
+        raise DataError(f"{name} has no line @data, which begins the sequences of a .ts file.")
+    if header.get("timestamps", "false").lower() == "true":
+        raise DataError(
+            f"{name} has time stamps (@timeStamps true), which are not read. Write its values "
+            "without them, or as a CSV table with a column of times."
+        )
+    if header.get("targetlabel", "false").lower() == "true":
+        raise DataError(f"{name} has numbers to predict (@targetLabel), not classes.")
+    return header, begin
+
+
+def _ts_case(parts: list[str], where: str) -> Array:
+    """One sequence, [steps, columns]."""
+    lengths = [part.count(",") + 1 for part in parts]
+    for dimension, length in enumerate(lengths):
+        if length != lengths[0]:
+            raise DataError(
+                f"{where} is ragged: its dimension {dimension + 1} has {length} values, the first "
+                f"has {lengths[0]}."
+            )
+    cells = [[cell.strip() for cell in part.split(",")] for part in parts]
+    try:
+        rows = [[math.nan if one == "?" else float(one) for one in column] for column in cells]
+    except ValueError as error:
+        raise DataError(
+            f"{where} holds something else than numbers ({str(error).partition(': ')[2]})."
+        ) from None
+    return np.array(rows).T
+
+
+def _check_dimensions(listed: list[Array], header: dict[str, str], where: str) -> None:
+    told = header.get("dimensions", "") or header.get("dimension", "")
+    wanted = int(told) if told.isdigit() else listed[0].shape[1]
+    if listed[-1].shape[1] != wanted:
+        raise DataError(
+            f"{where} has {listed[-1].shape[1]} dimensions, but "
+            f"{'@dimensions says' if told.isdigit() else 'the first line has'} {wanted}."
+        )

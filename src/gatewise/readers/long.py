@@ -1,0 +1,354 @@
+"""The rows of a table -> Sequences: steps laid end to end, by sequence and time.
+
+The numbers go batch by batch into one array that is allocated once; where the rows are in order
+already, that array is the result.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
+from gatewise.experiment import DataSettings
+from gatewise.readers import columns, tables, times
+from gatewise.readers.columns import Kinds
+from gatewise.readers.tables import Table
+
+BLOCK = 1 << 20
+HELD = {"time": "times", "list": "lists", "other": "something else"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where steps came from, for messages."""
+
+    name: str
+    at: Callable[[int], str]  # a row, counted from 0 -> "row 7 (counting the header as row 1)"
+    rows: Array | None = None  # [steps] the row of each step, -1 where none; None: in order
+
+    def place(self, step: int) -> str:
+        """How a message names the row of a step."""
+        return self.at(int(step if self.rows is None else self.rows[step]))
+
+
+@dataclass
+class Loaded:
+    """What the batches are poured into; the arrays have room for `Table.most` rows."""
+
+    values: Array  # [rows, columns] float64
+    times: Array | None  # [rows] int64 or float64
+    codes: dict[str, Array]  # role -> [rows] int32 position in texts[role], -1 where empty
+    texts: dict[str, dict[str, int]] = field(default_factory=dict)
+    dated: bool = False
+    height: int = 0
+
+
+def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences, Origin, list[str]]:
+    """The sequences of a table with one row a step, where they came from, and notes.
+
+    Raises:
+        DataError: a cell is not what its column needs.
+    """
+    wanted = value_columns(settings)
+    for name in wanted:
+        if kinds[name] in HELD:
+            raise DataError(
+                f"{table.name}: column {name!r} must hold numbers. It holds {HELD[kinds[name]]}."
+            )
+    levels = [one for one in wanted if kinds[one] == "text" and one not in _numeric_only(settings)]
+    loaded, notes = load(table, settings, kinds, wanted, levels=levels)
+    order = _order(loaded, settings, notes)
+    starts = _starts(loaded)
+    stops = np.append(starts[1:], loaded.height).astype(np.int64)
+    origin = Origin(table.name, table.at, order)
+    given = {role: list(known) for role, known in loaded.texts.items()}
+    one = np.array(["0"])
+    sequences = Sequences(
+        values=loaded.values,
+        starts=starts,
+        stops=stops,
+        first=starts,
+        ids=picked(given["id"], loaded.codes["id"][starts]) if "id" in given else one,
+        columns=tuple(wanted),
+        times=_as_times(loaded),
+        levels={name: tuple(given[f"level {name}"]) for name in levels},
+        source=table.name,
+    )
+    return with_sides(sequences, loaded, settings, kinds, origin=origin), origin, notes
+
+
+def value_columns(settings: DataSettings) -> list[str]:
+    """The columns of `Sequences.values`: target, past and known; or the features."""
+    return [*settings.target, *settings.past, *settings.known] or list(settings.features)
+
+
+def _numeric_only(settings: DataSettings) -> set[str]:
+    return {*settings.target, *settings.features}
+
+
+def load(
+    table: Table, settings: DataSettings, kinds: Kinds, wanted: list[str], *, levels: list[str]
+) -> tuple[Loaded, list[str]]:
+    """The cells of these columns and of those that name, order and describe sequences.
+
+    Raises:
+        DataError: a cell is not what its column needs.
+    """
+    queries = _queries(table, settings, kinds, wanted, levels=levels)
+    notes: list[str] = []
+    clock, kind = None, "int64"
+    if settings.time:
+        sample = table.sample.select(queries["time"]).to_series()
+        label = f"{table.name}: column {settings.time!r}"
+        clock, notes = times.clock(sample, label, settings.time_format)
+        kind = "float64" if clock(sample).dtype.is_float() else "int64"
+    loaded = Loaded(
+        values=np.empty((table.most, len(wanted))),
+        times=np.empty(table.most, dtype=kind) if clock else None,
+        codes={one: np.empty(table.most, np.int32) for one in _coded(queries)},
+        texts={one: {} for one in _coded(queries)},
+    )
+    needed = list(dict.fromkeys(one for one in columns.named(settings) if one in kinds))
+    for batch in table.batches(needed) if needed else ():
+        cells = batch.select(**queries)
+        for name in wanted:
+            if f"value {name}" in queries and cells[f"value {name}"].null_count():
+                here = cells[f"value {name}"]
+                _refuse_wrong(batch[name], here, loaded.height, table, settings.missing_values)
+        _pour(cells, loaded, table, wanted, clock=clock)
+    _crop(loaded)
+    for place, name in enumerate(wanted):
+        if name in levels:
+            codes = loaded.codes.pop(f"level {name}").astype(np.float64)
+            codes[codes < 0] = np.nan
+            loaded.values[:, place] = codes
+    return loaded, notes
+
+
+def _coded(queries: Mapping[str, pl.Expr]) -> list[str]:
+    return [one for one in queries if one.split()[0] in ("id", "label", "group", "static", "level")]
+
+
+def _queries(
+    table: Table, settings: DataSettings, kinds: Kinds, wanted: list[str], *, levels: list[str]
+) -> dict[str, pl.Expr]:
+    """What is asked of each batch, by role."""
+    schema, missing = table.sample.schema, settings.missing_values
+    queries: dict[str, pl.Expr] = {}
+    if settings.id:
+        texts = [tables.as_text(one, schema[one], missing) for one in settings.id]
+        queries["id"] = pl.concat_str(texts, separator="/")
+    if settings.time:
+        cell = pl.col(settings.time)
+        plain = schema[settings.time] != pl.String
+        queries["time"] = cell if plain else tables.as_text(settings.time, pl.String(), missing)
+    for role in ("label", "group"):
+        name = getattr(settings, role)
+        if name in schema:
+            read = tables.as_label if role == "label" else tables.as_text
+            queries[role] = read(name, schema[name], missing)
+    for name in settings.static:
+        queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
+    for name in wanted:
+        if name in levels:
+            queries[f"level {name}"] = tables.as_text(name, schema[name], missing)
+        else:
+            truth = kinds[name] == "truth"
+            number = tables.as_number(name, schema[name], missing, truth=truth)
+            queries[f"value {name}"] = number
+    return queries
+
+
+def _pour(
+    batch: pl.DataFrame,
+    loaded: Loaded,
+    table: Table,
+    wanted: list[str],
+    *,
+    clock: times.Clock | None,
+) -> None:
+    begin, end = loaded.height, loaded.height + batch.height
+    for place, name in enumerate(wanted):
+        if f"value {name}" in batch.columns:
+            loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
+    if clock and loaded.times is not None:
+        moments = moments_of(batch["time"], clock, table, begin)
+        loaded.dated = moments.dtype == pl.Datetime
+        loaded.times[begin:end] = moments.to_physical().to_numpy()
+    for role, known in loaded.texts.items():
+        loaded.codes[role][begin:end] = _codes(batch[role], known)
+    if "id" in batch.columns and batch["id"].null_count():
+        where = table.at(begin + int(batch["id"].is_null().arg_max() or 0))
+        raise DataError(f"{table.name}: {where} has no sequence id. Fill it in.")
+    loaded.height = end
+
+
+def _refuse_wrong(
+    cells: pl.Series, numbers: pl.Series, begin: int, table: Table, missing: tuple[str, ...]
+) -> None:
+    """Tell the cells that are empty from those that hold something else than a number."""
+    texts = cells.to_frame().select(tables.as_text(cells.name, cells.dtype, missing)).to_series()
+    wrong = texts.is_not_null() & numbers.is_null()
+    if not wrong.any():
+        return
+    row = int(wrong.arg_max() or 0)
+    remedy = (
+        "Write decimal points instead of decimal commas."
+        if re.fullmatch(r"[+-]?\d+,\d+", texts[row])
+        else "Mend it, or name it in data.missing_values if it means that nothing was measured."
+    )
+    raise DataError(
+        f"{table.name}: column {cells.name!r} must hold numbers, but {table.at(begin + row)} has "
+        f"{texts[row]!r}. {remedy}"
+    )
+
+
+def moments_of(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -> pl.Series:
+    """The cells of a time column as times; `begin` is the row of the table that they start at.
+
+    Raises:
+        DataError: a cell is empty or is no time.
+    """
+    moments = clock(cells)
+    if moments.null_count():
+        row = int(moments.is_null().arg_max() or 0)
+        where = f"{table.name}: {table.at(begin + row)}"
+        if cells[row] is None:
+            raise DataError(f"{where} has no time. Fill it in or take the row out.")
+        raise DataError(
+            f"{where} has the time {str(cells[row])!r}, which cannot be read. Times must be dates, "
+            "datetimes, whole numbers or numbers with a fraction, all written alike; set "
+            "data.time_format for another way of writing them."
+        )
+    return moments
+
+
+def _codes(cells: pl.Series, known: dict[str, int]) -> Array:
+    """Positions of these texts in `known`, which grows as new ones come."""
+    fresh = cells.drop_nulls().unique(maintain_order=True).to_list()
+    for text in fresh:
+        known.setdefault(text, len(known))
+    positions = [known[text] for text in fresh]
+    codes = cells.replace_strict(fresh, positions, default=-1, return_dtype=pl.Int32)
+    return codes.to_numpy()
+
+
+def _crop(loaded: Loaded) -> None:
+    loaded.values = loaded.values[: loaded.height]
+    loaded.codes = {role: codes[: loaded.height] for role, codes in loaded.codes.items()}
+    if loaded.times is not None:
+        loaded.times = loaded.times[: loaded.height]
+
+
+def _order(loaded: Loaded, settings: DataSettings, notes: list[str]) -> Array | None:
+    """Group by sequence and sort by time, in place; the former row of each step, or None."""
+    ids, moments = loaded.codes.get("id"), loaded.times
+    grouped = ids is None or not _any_backward(ids, None)
+    ascending = moments is None or not _any_backward(moments, ids)
+    if grouped and ascending:
+        return None
+    keys = [one for one in (moments, ids) if one is not None]
+    order = np.lexsort(keys)  # stable
+    # One column at a time: a second array of all values would double the memory.
+    for place in range(loaded.values.shape[1]):
+        loaded.values[:, place] = loaded.values[order, place]
+    loaded.codes = {role: codes[order] for role, codes in loaded.codes.items()}
+    if moments is not None:
+        loaded.times = moments[order]
+        if _any_backward(order, loaded.codes.get("id")):
+            notes.append(f"times were not in order; sorted by {settings.time!r}")
+    return order
+
+
+def _any_backward(keys: Array, ids: Array | None) -> bool:
+    """Whether a step lies before the one above it; block by block, to copy little."""
+    for k in range(0, len(keys) - 1, BLOCK):
+        here, after = slice(k, min(k + BLOCK, len(keys) - 1)), slice(k + 1, k + 1 + BLOCK)
+        back = keys[after] < keys[here]
+        if (back if ids is None else back & (ids[after] == ids[here])).any():
+            return True
+    return False
+
+
+def _starts(loaded: Loaded) -> Array:
+    if "id" not in loaded.codes:
+        return np.zeros(1, dtype=np.int64)
+    return np.flatnonzero(np.diff(loaded.codes["id"], prepend=-1)).astype(np.int64)
+
+
+def _as_times(loaded: Loaded) -> Array | None:
+    if loaded.times is None or not loaded.dated:
+        return loaded.times
+    return loaded.times.view("M8[us]")
+
+
+def picked(texts: list[str], codes: Array) -> Array:
+    """The texts at these positions, "" at -1."""
+    return np.array([*texts, ""])[codes]
+
+
+def with_sides(
+    sequences: Sequences,
+    loaded: Loaded,
+    settings: DataSettings,
+    kinds: Kinds,
+    *,
+    origin: Origin,
+) -> Sequences:
+    """The same sequences with label, group and static values, which must not change within one."""
+    found: dict[str, Array] = {}
+    for role, codes in loaded.codes.items():
+        if role != "id":
+            column = role.partition(" ")[2] or getattr(settings, role)
+            constant = _constant(sequences, codes, column, list(loaded.texts[role]), origin=origin)
+            found[role] = picked(list(loaded.texts[role]), constant)
+    static = {
+        name: _numbers(found[f"static {name}"], name, sequences)
+        if kinds[name] == "number"
+        else found[f"static {name}"]
+        for name in settings.static
+    }
+    labels, groups = found.get("label"), found.get("group")
+    return replace(sequences, labels=labels, groups=groups, static=static)
+
+
+def _constant(
+    sequences: Sequences, codes: Array, column: str, texts: list[str], *, origin: Origin
+) -> Array:
+    """The one code of each sequence, -1 where all its cells are empty."""
+    ones = np.maximum.reduceat(codes, sequences.starts)
+    wrong = (codes >= 0) & (codes != np.repeat(ones, sequences.lengths))
+    if wrong.any():
+        sequence = int(np.searchsorted(sequences.starts, int(wrong.argmax()), side="right")) - 1
+        start, stop = sequences.starts[sequence], sequences.stops[sequence]
+        filled = start + np.flatnonzero(codes[start:stop] >= 0)
+        step = int(filled[(codes[filled] != codes[filled[0]]).argmax()])
+        raise DataError(
+            f"{origin.name}: column {column!r} must not change within a sequence, but in "
+            f"{_named(sequences, sequence)} it goes from {texts[codes[filled[0]]]!r} to "
+            f"{texts[codes[step]]!r} in {origin.place(step)}. Name more columns in data.id, "
+            "so that a sequence ends where it changes; a covariate that changes belongs in "
+            "data.past or data.known."
+        )
+    return ones
+
+
+def _named(sequences: Sequences, sequence: int) -> str:
+    return f"sequence {str(sequences.ids[sequence])!r}"
+
+
+def _numbers(texts: Array, name: str, sequences: Sequences) -> Array:
+    numbers = np.empty(len(texts))
+    for sequence, text in enumerate(texts):
+        try:
+            numbers[sequence] = float(text)
+        except ValueError:
+            raise DataError(
+                f"{sequences.source}: the static column {name!r} must hold a number for "
+                f"{_named(sequences, sequence)}. Received: {str(text)!r}."
+            ) from None
+    return numbers

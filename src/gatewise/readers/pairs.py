@@ -1,0 +1,304 @@
+"""Pairs of texts -> Sequences: two files of as many lines, or two columns of a table.
+
+The text that is read makes the steps; its translation stands in `labels`.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.sequences import Sequences, from_texts, texts_of
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import DataSettings
+from gatewise.readers import columns, tables, texts
+from gatewise.readers.tables import Table
+
+STANDARD_INPUT = "-"
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends as a sentence does, or is four words long
+
+Opened = Callable[[Path, DataSettings], Table]
+
+
+def read(
+    settings: DataSettings,
+    source: str | Path,
+    *,
+    purpose: columns.Purpose,
+    found: Callable[[Path], Path],
+    opened: Opened,
+) -> tuple[Sequences, DataSettings, list[str]]:
+    """The pairs of a file and its sibling, or of a table; to predict, the lines of any text file.
+
+    Args:
+        settings: `[data]`.
+        source: a path; `-` is standard input, to predict.
+        purpose: to predict, nothing but the texts that are read is needed.
+        found: a path -> where it is.
+        opened: a path -> the table that it holds.
+
+    Raises:
+        DataError: a file cannot be read, or its sibling is missing or has other lines.
+        ConfigError: the columns or the sibling cannot be told.
+    """
+    if str(source) == STANDARD_INPUT:
+        if purpose != "predict":
+            raise ConfigError("Standard input (-) is for gatewise predict. Name a file.")
+        content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
+        lines = content.removesuffix("\n").split("\n") if content else []
+        return _alone(lines, "standard input"), settings, []
+    path = found(Path(source))
+    name = path.name.removesuffix(".gz").lower()
+    if name.endswith(TABLES):
+        return from_table(opened(path, settings), settings, purpose=purpose)
+    lines = texts.lines(path, settings.encoding)
+    if purpose == "predict":
+        if name.endswith(".txt") and texts.begins_table(lines[0], settings):
+            return from_table(opened(path, settings), settings, purpose=purpose)
+        return _alone(lines, str(path)), settings, []
+    if name.endswith(".txt") and "\t" in lines[0]:
+        return from_table(opened(path, settings), settings, purpose=purpose)
+    return _from_files(path, lines, settings)
+
+
+def _alone(lines: Sequence[str], name: str) -> Sequences:
+    """Texts without translations; an empty line is a text as any other."""
+    if not lines:
+        raise DataError(f"{name} is empty. It needs a line of text.")
+    return from_texts([one.strip() for one in lines], ids=_numbered(len(lines)), source=name)
+
+
+def _numbered(count: int) -> Any:
+    return np.arange(1, count + 1).astype(str)
+
+
+def _paired(
+    left: Sequence[str], right: Sequence[str], where: Callable[[int], str], **known: Any
+) -> tuple[Sequences, list[str]]:
+    """Pairs as sequences; those with a side that is empty are left out, and told of."""
+    left, right = ([text.strip() for text in side] for side in (left, right))
+    made = from_texts(left, labels=np.array(right, dtype=object), **known)
+    whole = np.array([bool(one and other) for one, other in zip(left, right, strict=True)])
+    if not whole.any():
+        raise DataError(f"{made.source}: there is no pair of which both sides hold text.")
+    missing = np.flatnonzero(~whole)
+    if not len(missing):
+        return made, []
+    told = "pair has an empty side and is" if len(missing) == 1 else "pairs have an empty side, are"
+    note = f"{len(missing)} {told} left out, the first of them {where(int(missing[0]))}"
+    return made.chosen(np.flatnonzero(whole)), [note]
+
+
+def of_lists(given: Sequence[Any], translated: Sequence[Any]) -> tuple[Sequences, list[str]]:
+    """Texts in memory and their translations.
+
+    Raises:
+        DataError: one is no text, or there is not one translation for each.
+    """
+    made = texts.of_list(given, translated, "the list of texts")
+    assert made.labels is not None
+    return _paired(
+        texts_of(made),
+        made.labels.tolist(),
+        lambda place: f"place {place}",
+        ids=made.ids,
+        source=made.source,
+    )
+
+
+# Two files.
+
+
+def _from_files(
+    path: Path, lines: list[str], settings: DataSettings
+) -> tuple[Sequences, DataSettings, list[str]]:
+    notes = []
+    if settings.label:
+        other = sibling(path, settings.label)
+    else:
+        other, ending = guessed_sibling(path, len(lines))
+        settings = replace(settings, label=ending)
+        notes.append(
+            f"the translations are taken from {other.name}, which has as many lines as {path.name} "
+            f"({len(lines):,})"
+        )
+    translated = texts.lines(other, settings.encoding)
+    if len(translated) != len(lines):
+        raise DataError(
+            f"{path} has {len(lines):,} lines and {other} has {len(translated):,}. Line k of one "
+            "must be the translation of line k of the other: mend the file where they part."
+        )
+    made, said = _paired(
+        lines,
+        translated,
+        lambda place: f"line {place + 1}",
+        ids=_numbered(len(lines)),
+        source=str(path),
+    )
+    return made, settings, notes + said
+
+
+def sibling(path: Path, label: str) -> Path:
+    """The file beside this one that holds its translations: `corpus.en` and `de` -> `corpus.de`.
+
+    `label` takes the place of a part of the name, the last that makes a name that is there; or it
+    is the path of a file.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    parts, bare = _parts(path), path.name.removesuffix(".gz")
+    changed = [
+        "".join([*parts[:k], label, *parts[k + 1 :]]) for k in reversed(range(0, len(parts), 2))
+    ]
+    named = [] if Path(label).name != label else [*changed, f"{bare}.{label}", label]
+    for name in named:
+        for packed in (f"{name}.gz", name) if path.suffix == ".gz" else (name, f"{name}.gz"):
+            place = path.with_name(packed)
+            if place.is_file() and place != path:
+                return place
+    if Path(label).is_file():
+        return Path(label)
+    wanted = path.with_name(changed[0]) if named else label
+    raise DataError(
+        f"{path}: there is no {wanted} that holds its translations. Give the ending of that file, "
+        f"or its path: --target (now {label!r})."
+    )
+
+
+def guessed_sibling(path: Path, count: int) -> tuple[Path, str]:
+    """The only file beside this one that differs in one part of its name and has as many lines.
+
+    Returns it and that part. Endings are looked at before other parts of the name.
+
+    Raises:
+        ConfigError: there is no such file, or there are several.
+    """
+    own = _parts(path)
+    by_place: dict[int, list[tuple[Path, str]]] = {}
+    for other in sorted(path.parent.iterdir()):
+        parts = _parts(other)
+        apart = [k for k, (one, two) in enumerate(zip(own, parts, strict=False)) if one != two]
+        if len(parts) == len(own) and len(apart) == 1 and other.is_file():
+            by_place.setdefault(apart[0], []).append((other, parts[apart[0]]))
+    for place in sorted(by_place, reverse=True):
+        fitting = [(other, part) for other, part in by_place[place] if _lines(other) == count]
+        if len(fitting) > 1:
+            named = ", ".join(f"{part} ({other.name})" for other, part in fitting)
+            raise ConfigError(
+                f"{path}: several files beside it have {count:,} lines, as it has. Say which one "
+                f"holds the translations: --target {fitting[0][1]}. There are: {named}."
+            )
+        if fitting:
+            return fitting[0]
+    raise ConfigError(
+        f"{path}: no file beside it has a name like it and {count:,} lines, as it has. Name the "
+        "one that holds the translations: --target de for a file that ends in .de, or its path."
+    )
+
+
+def _parts(path: Path) -> list[str]:
+    """The name without .gz, cut at dots, dashes and underscores, which stand at odd places."""
+    return re.split(r"([._-])", path.name.removesuffix(".gz"))
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has; -1 where it cannot be read as one of lines."""
+    try:
+        with tables.reading(str(path)), tables.opened(path) as file:
+            blocks: Iterator[bytes] = iter(lambda: file.read(1 << 20), b"")
+            count, last = 0, b"\n"
+            for block in blocks:
+                count, last = count + block.count(b"\n"), block
+    except DataError:
+        return -1
+    return count + (not last.endswith(b"\n"))
+
+
+# A table.
+
+
+def from_table(
+    table: Table, settings: DataSettings, *, purpose: columns.Purpose
+) -> tuple[Sequences, DataSettings, list[str]]:
+    """A pair for each row.
+
+    Raises:
+        DataError: a column is not there, or no row holds a pair.
+        ConfigError: it cannot be told which columns hold the texts.
+    """
+    settings, notes = _with_columns(table, settings, purpose)
+    notes += columns.unread(table, settings)
+    read_from, label = settings.text[0], settings.label
+    wanted = {read_from, label, settings.group, *settings.id} & set(table.columns)
+    frame = pl.concat(list(table.batches(sorted(wanted))))
+
+    def cells(name: str) -> list[str]:
+        return frame[name].cast(pl.String).fill_null("").to_list()
+
+    known: dict[str, Any] = {"source": table.name, "ids": _numbered(frame.height)}
+    if settings.group in frame.columns and settings.group:
+        known["groups"] = np.array(cells(settings.group), dtype=object)
+    if settings.id and set(settings.id) <= set(frame.columns):
+        rows = zip(*map(cells, settings.id), strict=True)
+        known["ids"] = np.array(["/".join(row) for row in rows])
+    given = cells(read_from)
+    tables.refuse_merged(table, read_from, given)
+    notes = [*table.notes, *notes]
+    if purpose == "predict":
+        return from_texts([one.strip() for one in given], **known), settings, notes
+    translated = cells(label)
+    tables.refuse_merged(table, label, translated)
+    made, said = _paired(given, translated, table.at, **known)
+    return made, settings, notes + said
+
+
+def _with_columns(
+    table: Table, settings: DataSettings, purpose: columns.Purpose
+) -> tuple[DataSettings, list[str]]:
+    """The settings with the columns of both texts in them, and what was guessed."""
+    if len(settings.text) > 1:
+        raise ConfigError(
+            f"translate reads one column of texts. Received: {', '.join(settings.text)}."
+        )
+    needed = [*settings.text, *settings.id, *([settings.label] if purpose != "predict" else [])]
+    for name in filter(None, needed):
+        if name not in table.columns:
+            raise columns.absent(table.name, name, table.columns)
+    if settings.text and (settings.label or purpose == "predict"):
+        return settings, []
+    kinds = tables.kinds(table, settings.missing_values)
+    taken = {*settings.text, settings.label, settings.group, *settings.id}
+    free = [name for name in table.columns if kinds[name] == "text" and name not in taken]
+    missing = (not settings.text) + (not settings.label)
+    if len(free) != missing:
+        listed = ", ".join(free) or "none"
+        raise ConfigError(
+            f"{table.name}: it cannot be told which columns hold the texts and their translations "
+            f"(columns of texts that have no other use: {listed}). Name them: "
+            "--set data.text=SOURCE --target TRANSLATION."
+        )
+    _refuse_pairs(table, settings)
+    if not settings.text:
+        settings = replace(settings, text=(free.pop(0),))
+    if not settings.label:
+        settings = replace(settings, label=free.pop(0))
+    return settings, [
+        f"the column {settings.text[0]!r} is read, and {settings.label!r} taken as its translation"
+    ]
+
+
+def _refuse_pairs(table: Table, settings: DataSettings) -> None:
+    """A first line that is a pair itself would else be lost as the names of columns."""
+    if not settings.names and sum(bool(SENTENCE.search(name)) for name in table.columns) > 1:
+        raise DataError(
+            f"{table.name}: the first line ({', '.join(table.columns)[:80]}) looks like a pair of "
+            "texts, and should name the columns. Add a line of names at the top, or give them: "
+            f"--set 'data.names={['source', 'target', *['more'] * (len(table.columns) - 2)]}'."
+        )

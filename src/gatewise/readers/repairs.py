@@ -1,0 +1,393 @@
+"""What the settings say of doubled times, gaps and empty cells, carried out on Sequences."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gatewise.data import grids, spacing
+from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
+from gatewise.experiment import DataSettings
+from gatewise.readers.columns import Purpose
+from gatewise.readers.long import Origin
+
+LARGEST, SMALLEST = 1e100, 1e-100  # numbers beyond cannot be squared and summed
+FILL_LIMIT = 50  # a filled series this many times longer than it was comes from a mistaken time
+
+
+def apply(
+    sequences: Sequences, origin: Origin, settings: DataSettings, *, purpose: Purpose
+) -> tuple[Sequences, list[str]]:
+    """The sequences with one row for each step and no empty cell, and what was done for it.
+
+    The targets behind the last known one stay empty: nobody knows them yet, so no policy fills
+    them. To train, where data.known says that there may be such rows, they are left out.
+
+    Raises:
+        DataError: the data need a policy that is "error", or one that cannot mend them.
+    """
+    notes: list[str] = []
+    _refuse_infinite(sequences, origin)
+    _refuse_extreme(sequences, origin, purpose)
+    if sequences.times is not None:
+        sequences, origin = _without_doubles(sequences, origin, settings, notes)
+    ends = _ends(sequences, settings, origin, purpose)
+    if settings.missing == "error":
+        _refuse_missing(sequences, ends, settings, origin)
+    if sequences.times is not None:
+        sequences, origin = _without_gaps(sequences, origin, settings, notes)
+        ends = _ends(sequences, settings, origin, purpose)
+    policy = "previous" if settings.missing == "error" else settings.missing
+    sequences = _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes)
+    if purpose == "train" and (left := int((sequences.stops - ends).sum())):
+        notes.append(
+            f"{_amount(left, 'row')} behind the last value of {settings.target[0]!r} "
+            f"{'is' if left == 1 else 'are'} left out: what is known ahead teaches nothing there"
+        )
+        sequences = sequences.between(sequences.starts, ends)
+    return sequences, notes
+
+
+def _sequence_of(sequences: Sequences, step: int) -> int:
+    return int(np.searchsorted(sequences.starts, step, side="right")) - 1
+
+
+def _place(sequences: Sequences, origin: Origin, step: int) -> str:
+    """The row of a step, with its sequence where there are several."""
+    if len(sequences) == 1:
+        return origin.place(step)
+    return f"{origin.place(step)}, sequence {str(sequences.ids[_sequence_of(sequences, step)])!r}"
+
+
+def _floats(sequences: Sequences) -> list[tuple[int, str]]:
+    """The columns whose cells can be empty or infinite: numbers, not levels."""
+    if sequences.values.dtype.kind != "f":
+        return []
+    return [(j, name) for j, name in enumerate(sequences.columns) if name not in sequences.levels]
+
+
+def _refuse_infinite(sequences: Sequences, origin: Origin) -> None:
+    for column, name in _floats(sequences):
+        wrong = np.isinf(sequences.values[:, column])
+        if wrong.any():
+            where = _place(sequences, origin, int(wrong.argmax()))
+            raise DataError(
+                f"{origin.name}: column {name!r} has an infinite value in {where}. Replace it by a "
+                "number, or name it in data.missing_values if it means that nothing was measured."
+            )
+
+
+def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> None:
+    """Numbers whose squares would be none, or in training a whole column of them nothing."""
+    for column, name in _floats(sequences):
+        cells = sequences.values[:, column]
+        most = float(max(np.fmax.reduce(cells), -np.fmin.reduce(cells)))
+        small = purpose == "train" and 0 < most < SMALLEST
+        if most > LARGEST or small:
+            verb, what = ("Multiply", "small") if small else ("Divide", "large")
+            raise DataError(
+                f"{origin.name}: column {name!r} holds numbers of the size of {most:.0e}, too "
+                f"{what} to be squared. {verb} the column by a power of ten first."
+            )
+
+
+def _without_doubles(
+    sequences: Sequences, origin: Origin, settings: DataSettings, notes: list[str]
+) -> tuple[Sequences, Origin]:
+    """One step for each time of a sequence."""
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
+    found = grids.differences(grids.as_numbers(sequences.times), sequences.starts)
+    doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in found)])[1:].astype(int) + 1
+    if len(doubled) == 0:
+        return sequences, origin
+    if settings.duplicates == "error":
+        where = _place(sequences, origin, int(doubled[0]))
+        raise DataError(
+            f"{origin.name}: the time {_shown(sequences.times[doubled[0]])} comes twice, the "
+            f"second time in {where}. Name the column that tells series apart in data.id, or train "
+            "with data.duplicates=first (or last, mean, sum)."
+        )
+    notes.append(
+        f"{len(doubled)} rows repeat a time; of such rows the {settings.duplicates} is taken"
+    )
+    keep = np.ones(len(sequences.times), dtype=bool)
+    keep[doubled] = False
+    begins = np.flatnonzero(keep)
+    taken = begins
+    if settings.duplicates == "last":
+        taken = np.append(begins[1:], len(keep)) - 1
+    values = sequences.values[taken]
+    if settings.duplicates in ("mean", "sum"):
+        for column, _ in _floats(sequences):
+            values[:, column] = _merged(sequences.values[:, column], begins, settings.duplicates)
+    before = np.concatenate([[0], np.cumsum(keep)])
+    starts, stops = before[sequences.starts], before[sequences.stops]
+    rows = taken if origin.rows is None else origin.rows[taken]
+    kept = replace(
+        sequences,
+        values=values,
+        times=sequences.times[begins],
+        starts=starts,
+        stops=stops,
+        first=starts,
+    )
+    return kept, replace(origin, rows=rows)
+
+
+def _merged(cells: Array, begins: Array, how: str) -> Array:
+    """Sum or mean of the cells from each begin to the next, over those that are not empty."""
+    known = ~np.isnan(cells)
+    sums = np.add.reduceat(np.where(known, cells, 0), begins)
+    counts = np.add.reduceat(known.astype(float), begins)
+    sums[counts == 0] = np.nan
+    return sums if how == "sum" else sums / np.maximum(counts, 1)
+
+
+def _ends(sequences: Sequences, settings: DataSettings, origin: Origin, purpose: Purpose) -> Array:
+    """Where the past of each sequence ends: what follows is not known yet, its targets are empty.
+
+    In training an empty target at the end is a flaw as any other, unless data.known explains it.
+    """
+    targets = [k for k, name in enumerate(sequences.columns) if name in settings.target]
+    if not targets or (purpose == "train" and not settings.known):
+        return sequences.stops
+    observed = ~np.isnan(sequences.values[:, targets]).all(axis=1)
+    steps = np.where(observed, np.arange(1, len(sequences.values) + 1), 0)
+    ends = np.maximum.reduceat(steps, sequences.starts)
+    empty = ends <= sequences.starts
+    if empty.any():
+        sequence = str(sequences.ids[int(empty.argmax())])
+        raise DataError(
+            f"{origin.name}: sequence {sequence!r} has no value of {settings.target[0]!r} at all. "
+            "Fill in its past, or take it out."
+        )
+    return ends
+
+
+def _empty(sequences: Sequences, ends: Array, settings: DataSettings, column: int) -> Array:
+    """Which steps of a column are empty and should not be."""
+    empty = np.isnan(sequences.values[:, column])
+    if ends is not sequences.stops and sequences.columns[column] not in settings.known:
+        for end, stop in zip(ends, sequences.stops, strict=True):
+            empty[end:stop] = False
+    return empty
+
+
+def _refuse_missing(
+    sequences: Sequences, ends: Array, settings: DataSettings, origin: Origin
+) -> None:
+    for column, name in _floats(sequences):
+        empty = _empty(sequences, ends, settings, column)
+        if empty.any():
+            count = int(empty.sum())
+            where = _place(sequences, origin, int(empty.argmax()))
+            cells = "1 empty cell, in" if count == 1 else f"{count} empty cells, the first in"
+            raise DataError(
+                f"{origin.name}: column {name!r} has {cells} {where}. An LSTM cannot skip steps. "
+                "Fill them, or train with data.missing=previous (or linear, zero): the run then "
+                "fills them in training and in prediction alike."
+            )
+
+
+def _without_gaps(
+    sequences: Sequences, origin: Origin, settings: DataSettings, notes: list[str]
+) -> tuple[Sequences, Origin]:
+    """The sequences on one regular grid of times, or as they are where gaps are to be ignored."""
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
+    grid = grids.grid(sequences.times, sequences.starts)
+    if grid is None:
+        return sequences, origin
+    gaps, steps, off = _gaps(grid, sequences)
+    if not gaps and off is None:
+        return replace(sequences, step=grid.step), origin
+    # Who asks for gaps to be filled may have whole series of them; off the grid nothing fills them.
+    parted = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
+    if others := spacing.others(sequences, grid) if parted else {}:
+        told = _told_of_others(sequences, grid, others)
+        if settings.gaps != "ignore":
+            raise DataError(
+                f"{origin.name}: {told}. Resample all to one spacing, train a run for each, or "
+                "train with data.gaps=ignore to take the rows as they are."
+            )
+        notes.append(f"{told}; the rows are taken as they are, whatever their spacing")
+        return replace(sequences, step=""), origin
+    if settings.gaps == "ignore":
+        notes.append(f"{_told(grid, gaps, off)}; they are ignored")
+        regular = grid.share >= 0.5
+        return replace(sequences, step=grid.step if regular else ""), origin
+    if off is not None:
+        raise DataError(
+            f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
+            f"{grid.step} apart, but not {_between(sequences, origin, off)}. Resample the file to "
+            "regular times, or train with data.gaps=ignore to take the rows as they are."
+        )
+    if settings.gaps == "error":
+        raise DataError(
+            f"{origin.name}: {_told(grid, gaps, off)}, the first between "
+            f"{_between(sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
+            f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to put the "
+            "missing steps in, or with data.gaps=ignore to take the rows as they are."
+        )
+    return _inserted(sequences, grid, origin, notes, steps=steps)
+
+
+def _told_of_others(sequences: Sequences, grid: grids.Grid, others: dict[int, str]) -> str:
+    first = min(others)
+    more = f", and of {len(others) - 1} more too" if len(others) > 1 else ""
+    return (
+        f"most steps are {spacing.said(grid.step)} apart, but those of sequence "
+        f"{str(sequences.ids[first])!r} are {spacing.said(others[first])} apart{more}"
+    )
+
+
+Gap = tuple[int, ...]  # (the step before the first gap, its missing steps, number of gaps), or ()
+
+
+def _gaps(grid: grids.Grid, sequences: Sequences) -> tuple[Gap, int, int | None]:
+    """The gaps, the steps missing in all of them, and the first step that is off the grid."""
+    first: tuple[int, int] | None = None
+    count = steps = 0
+    off = None
+    for at, ahead in grids.differences(grid.positions, sequences.starts):
+        wrong = np.flatnonzero(ahead != grid.unit)
+        if len(wrong) == 0:
+            continue
+        odd = wrong[ahead[wrong] % grid.unit != 0]
+        off = int(at[odd[0]]) if off is None and len(odd) else off
+        wide = wrong[ahead[wrong] % grid.unit == 0]
+        missing = ahead[wide] // grid.unit - 1
+        count, steps = count + len(wide), steps + int(missing.sum())
+        if first is None and len(wide):
+            first = int(at[wide[0]]), int(missing[0])
+    return ((*first, count) if first else ()), steps, off
+
+
+def _told(grid: grids.Grid, gaps: Gap, off: int | None) -> str:
+    if off is not None:
+        return f"times are not regular, though most are {grid.step} apart"
+    return f"steps are {grid.step} apart, with {_amount(gaps[2], 'gap')}"
+
+
+def _amount(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _between(sequences: Sequences, origin: Origin, step: int) -> str:
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
+    here, then = (_shown(sequences.times[one]) for one in (step, step + 1))
+    return f"{here} and {then}, {_place(sequences, origin, step + 1)}"
+
+
+def _shown(time: Array) -> str:
+    text = str(time)
+    return text.removesuffix(".000000").removesuffix("T00:00:00").replace("T", " ")
+
+
+def _inserted(
+    sequences: Sequences, grid: grids.Grid, origin: Origin, notes: list[str], *, steps: int
+) -> tuple[Sequences, Origin]:
+    """The sequences with every missing step put in, its cells empty."""
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
+    height = len(sequences.times)
+    if steps > FILL_LIMIT * height:
+        raise DataError(
+            f"{origin.name}: filling the gaps would make {steps + height} steps of {height}. Look "
+            "for a mistaken time, or train with data.gaps=ignore."
+        )
+    every, where = grids.spread(grid, sequences.times, sequences.starts, sequences.stops)
+    values = np.full((len(every), sequences.values.shape[1]), np.nan)
+    values[where] = sequences.values
+    for name in sequences.levels:
+        column = sequences.columns.index(name)
+        values[:, column] = _carried_levels(sequences.values[:, column], where, len(every))
+    rows = np.full(len(every), -1)
+    rows[where] = np.arange(height) if origin.rows is None else origin.rows
+    starts = where[sequences.starts]
+    stops = where[sequences.stops - 1] + 1
+    notes.append(f"{_amount(steps, 'missing step')} of {grid.step} put in")
+    filled = replace(
+        sequences,
+        values=values,
+        times=every,
+        starts=starts,
+        stops=stops,
+        first=starts,
+        step=grid.step,
+    )
+    return filled, replace(origin, rows=rows)
+
+
+def _carried_levels(cells: Array, where: Array, height: int) -> Array:
+    """Each inserted step takes the level of the step before it, be that empty."""
+    counts = np.diff(np.append(where, height))
+    return np.repeat(cells, counts)
+
+
+def _filled(
+    sequences: Sequences,
+    ends: Array,
+    settings: DataSettings,
+    origin: Origin,
+    *,
+    notes: list[str],
+) -> Sequences:
+    """The sequences with the empty cells of numbers filled; the array is changed in place."""
+    total = 0
+    filled = None
+    for column, name in _floats(sequences):
+        empty = _empty(sequences, ends, settings, column)
+        if not empty.any():
+            continue
+        total += int(empty.sum())
+        filled = np.zeros(sequences.values.shape, dtype=bool) if filled is None else filled
+        filled[:, column] = empty
+        cells = sequences.values[:, column]
+        if settings.missing == "zero":
+            cells[empty] = 0.0
+            continue
+        before, after = _neighbours(np.isnan(cells), sequences)
+        stuck = empty & (
+            (before < 0) if settings.missing == "previous" else (before < 0) | (after < 0)
+        )
+        if stuck.any():
+            raise _stuck(sequences, origin, name, int(stuck.argmax()), missing=settings.missing)
+        at = np.flatnonzero(empty)
+        left, right = before[at], after[at]
+        if settings.missing == "previous":
+            cells[at] = cells[left]
+        else:
+            share = (at - left) / (right - left)
+            cells[at] = cells[left] + (cells[right] - cells[left]) * share
+    if total:
+        notes.append(f"{_amount(total, 'empty cell')} filled ({settings.missing})")
+    return replace(sequences, filled=filled)
+
+
+def _neighbours(empty: Array, sequences: Sequences) -> tuple[Array, Array]:
+    """The nearest filled steps before and after each step in its sequence, -1 for none."""
+    steps = np.arange(len(empty))
+    before = np.maximum.accumulate(np.where(empty, -1, steps))
+    before[before < np.repeat(sequences.starts, sequences.lengths)] = -1
+    last = len(empty)
+    after = np.minimum.accumulate(np.where(empty, last, steps)[::-1])[::-1].copy()
+    after[after >= np.repeat(sequences.stops, sequences.lengths)] = -1
+    return before, after
+
+
+def _stuck(
+    sequences: Sequences, origin: Origin, name: str, step: int, *, missing: str
+) -> DataError:
+    sequence = _sequence_of(sequences, step)
+    end = (
+        "begins"
+        if np.isnan(
+            sequences.values[sequences.starts[sequence] : step + 1, sequences.columns.index(name)]
+        ).all()
+        else "ends"
+    )
+    side = "before" if end == "begins" else "after"
+    return DataError(
+        f"{origin.name}: column {name!r} {end} with an empty cell in "
+        f"{_place(sequences, origin, step)}; data.missing={missing} has no value {side} it. "
+        "Cut these rows off, or train with data.missing=zero."
+    )

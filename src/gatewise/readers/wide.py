@@ -1,0 +1,151 @@
+"""Tables with one row a sequence -> Sequences: its steps are the cells of the row, or lists."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
+from gatewise.experiment import DataSettings
+from gatewise.readers import times
+from gatewise.readers.columns import VALUE, Kinds, wide_steps
+from gatewise.readers.long import Origin, load, moments_of, picked, value_columns, with_sides
+from gatewise.readers.tables import Table
+
+
+def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences, Origin, list[str]]:
+    """The sequences of a table with one row a sequence, empty cells at its end left out.
+
+    Raises:
+        DataError: a cell is no number, or a row has none at all.
+    """
+    steps = wide_steps(settings, kinds)
+    # The rows are read as steps of many columns; there each cell becomes a step of one.
+    as_rows = DataSettings(features=tuple(steps), missing_values=settings.missing_values)
+    loaded, notes = load(table, as_rows, kinds, steps, levels=[])
+    matrix = loaded.values
+    filled = ~np.isnan(matrix[:, ::-1])
+    lengths = np.where(filled.any(axis=1), len(steps) - filled.argmax(axis=1), 0)
+    _refuse_empty(lengths, table)
+    if lengths.min() == len(steps):
+        values = matrix.reshape(-1, 1)
+    else:
+        values = matrix[np.arange(len(steps)) < lengths[:, None]][:, None]
+    sequences = _laid(values, lengths, (VALUE,), table)
+    return *_with_row_sides(sequences, table, settings, kinds, lengths=lengths), notes
+
+
+def _refuse_empty(lengths: Array, table: Table) -> None:
+    if not lengths.all():
+        row = int((lengths == 0).argmax())
+        raise DataError(f"{table.name}: {table.at(row)} holds no step. Take it out.")
+
+
+def _laid(values: Array, lengths: Array, names: tuple[str, ...], table: Table) -> Sequences:
+    stops = np.cumsum(lengths).astype(np.int64)
+    starts = stops - lengths
+    ids = np.arange(len(lengths)).astype(str)
+    return Sequences(values, starts, stops, starts, ids, names, source=table.name)
+
+
+def _with_row_sides(
+    sequences: Sequences, table: Table, settings: DataSettings, kinds: Kinds, *, lengths: Array
+) -> tuple[Sequences, Origin]:
+    """Ids, labels, groups and static values, of which each row holds one."""
+    sides = replace(settings, target=(), past=(), known=(), features=(), time="")
+    loaded, _ = load(table, sides, kinds, [], levels=[])
+    origin = Origin(table.name, table.at, np.repeat(np.arange(len(sequences)), lengths))
+    if "id" in loaded.codes:
+        ids = picked(list(loaded.texts["id"]), loaded.codes["id"])
+        if len(loaded.texts["id"]) < len(ids):
+            _, first = np.unique(loaded.codes["id"], return_index=True)
+            row = int(np.setdiff1d(np.arange(len(ids)), first)[0])
+            raise DataError(
+                f"{table.name}: {table.at(row)} has the id {str(ids[row])!r} once more. In a wide "
+                "table each row is a sequence with its own id; set data.layout=long otherwise."
+            )
+        sequences = replace(sequences, ids=ids)
+    by_row = replace(
+        sequences, starts=np.arange(len(sequences)), stops=np.arange(len(sequences)) + 1
+    )
+    rows = Origin(table.name, table.at)
+    found = with_sides(by_row, loaded, settings, kinds, origin=rows)
+    return replace(sequences, labels=found.labels, groups=found.groups, static=found.static), origin
+
+
+def lists(
+    table: Table, settings: DataSettings, kinds: Kinds
+) -> tuple[Sequences, Origin, list[str]]:
+    """The sequences of a table that holds each in one row, as lists.
+
+    Raises:
+        DataError: the lists of a row differ in length, or hold something else than numbers.
+    """
+    named = value_columns(settings)
+    needed = [*named, settings.time] if settings.time else named
+    frame = pl.concat(list(table.batches(needed)))
+    lengths = _list_lengths(frame, needed, table)
+    _refuse_empty(lengths, table)
+    parts = [_list_values(frame[name], table) for name in named]
+    wide_names = [
+        (name,) if part.shape[1] == 1 else tuple(f"{name}{k}" for k in range(part.shape[1]))
+        for name, part in zip(named, parts, strict=True)
+    ]
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    names = tuple(one for several in wide_names for one in several)
+    sequences = _laid(values, lengths, names, table)
+    sequences, origin = _with_row_sides(sequences, table, settings, kinds, lengths=lengths)
+    if not settings.time:
+        return sequences, origin, []
+    cells = frame[settings.time].explode()
+    label = f"{table.name}: column {settings.time!r}"
+    clock, notes = times.clock(cells, label, settings.time_format)
+    read = moments_of(cells, clock, table, 0)
+    moments = read.to_physical().to_numpy().copy()
+    dated = read.dtype == pl.Datetime
+    sequences = replace(sequences, times=moments.view("M8[us]") if dated else moments)
+    return sequences, origin, notes
+
+
+def _list_lengths(frame: pl.DataFrame, needed: list[str], table: Table) -> Array:
+    """The steps of each row, in which every list must be as long as the first."""
+
+    def length(name: str) -> Array:
+        cells = frame[name]
+        if not cells.dtype.is_nested():
+            raise DataError(
+                f"{table.name}: column {name!r} must hold lists, as {needed[0]!r} does."
+            )
+        counted = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
+        return counted.list.len().fill_null(0).to_numpy().astype(np.int64)
+
+    lengths = length(needed[0])
+    for name in needed[1:]:
+        wrong = length(name) != lengths
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"{table.name}: in {table.at(row)} the list {name!r} has {length(name)[row]} "
+                f"steps, but {needed[0]!r} has {lengths[row]}. They must be equally long."
+            )
+    return lengths
+
+
+def _list_values(cells: pl.Series, table: Table) -> Array:
+    """All steps of a column of lists, [steps, columns]."""
+    flat = cells.explode(empty_as_null=False, keep_nulls=False)
+    width = 1
+    if flat.dtype.is_nested():
+        inner = flat.arr.to_list() if isinstance(flat.dtype, pl.Array) else flat
+        widths = inner.list.len()
+        if widths.null_count() or widths.n_unique() != 1:
+            raise DataError(
+                f"{table.name}: the lists within {cells.name!r} differ in length; each step needs "
+                "the same number of values."
+            )
+        width = int(widths[0])
+        flat = inner.explode()
+    if not (flat.dtype.is_numeric() or flat.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(f"{table.name}: the lists of {cells.name!r} must hold numbers only.")
+    return flat.cast(pl.Float64).to_numpy().reshape(-1, width)
