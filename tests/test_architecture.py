@@ -13,7 +13,7 @@ import gatewise
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
     *("errors", "extras", "interrupts", "phases", "experiment", "data", "tasks", "engine"),
-    *("networks", "training", "evaluation", "page", "output", "artefact", "prediction"),
+    *("networks", "training", "evaluation", "reporting", "output", "artefact", "prediction"),
     *("pipeline", "estimators", "cli", "__main__"),
 ]
 # What reads settings and data, and says what is asked, needs no framework.

@@ -35,8 +35,8 @@ from gatewise.experiment import (
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import LEARNERS, Builder, build
 from gatewise.output import inputs, writing_file
-from gatewise.page import Record, draw
 from gatewise.phases import Phase
+from gatewise.reporting.page import Record, draw
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.training import History, Monitor, Progress, column_of

@@ -121,7 +121,7 @@ def draw(run: Record) -> str:
         verdict = _verdict(run.metrics)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
-    template = resources.files("gatewise").joinpath("page.html.j2").read_text(encoding="utf-8")
+    template = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         title=_title(run),
         kicker=run.metrics.get("run") or "",

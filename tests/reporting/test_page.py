@@ -12,7 +12,7 @@ import pytest
 from markupsafe import escape
 
 from gatewise.experiment import Experiment
-from gatewise.page import Record, draw
+from gatewise.reporting.page import Record, draw
 
 NASTY = "<script>alert('x')</script> & $x_1$"
 EMPTY = {"br", "meta", "path", "use", "image", "rect"}

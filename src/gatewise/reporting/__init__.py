@@ -1,0 +1,1 @@
+"""The report on a run: one self-contained HTML page."""
