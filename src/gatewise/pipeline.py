@@ -36,7 +36,8 @@ from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import LEARNERS, Builder, build
 from gatewise.output import inputs, writing_file
 from gatewise.phases import Phase
-from gatewise.reporting.page import Record, draw
+from gatewise.reporting.report import draw
+from gatewise.reporting.sections import Record
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.training import History, Monitor, Progress, column_of

@@ -199,3 +199,45 @@ def _same_shape(truth: Array, answer: Array) -> Array:
             f"Truth and answer differ in shape: {np.shape(truth)} and {np.shape(answer)}."
         )
     return truth
+
+
+# Which way a metric is better (-1 lower, 1 higher, 0 neither), and what it is.
+METRICS = {
+    "mae": (-1, "mean absolute error: how far the forecast is off, on average"),
+    "mse": (-1, "mean squared error: large misses weigh most"),
+    "rmse": (-1, "root mean squared error: as mse, in the units of the target"),
+    "mase": (-1, "mae, divided by that of the seasonal naive forecast on the training part"),
+    "smape": (-1, "error as a share of the mean of truth and forecast, on average"),
+    "wql": (-1, "weighted quantile loss: how well all the quantiles fit together"),
+    "log_loss": (-1, "surprise at the true label; certain mistakes cost most"),
+    "ece": (
+        0,
+        "expected calibration error: how far confidence is from accuracy, best 0; none is bold, "
+        "because an answer that always gives the shares of the classes has next to none of it",
+    ),
+    "accuracy": (1, "share of the answers that are right"),
+    "accuracy_new": (1, "accuracy on words that training never held in this spelling"),
+    "span_f1": (1, "f1 of spans: both ends and the type must be right, as seqeval counts"),
+    "sentences": (1, "share of the sentences without any mistake"),
+    "f1_macro": (1, "f1 of each class, averaged: every class counts the same"),
+    "roc_auc": (1, "chance that a random member of a class scores above a random other"),
+    "bleu": (1, "runs of one to four words that the reference holds as well, 0 to 100"),
+    "chrf": (1, "runs of one to six letters shared with the reference, 0 to 100"),
+    "perplexity": (-1, "how many equally likely tokens the choice of each token is like"),
+    "nats_per_token": (-1, "surprise at each token; e to it is the perplexity"),
+    "bits_per_character": (-1, "the same surprise in bits, a character of the text"),
+    "wer": (-1, "words that are wrong, missing or too many, by the words that were said"),
+    "cer": (-1, "characters that are wrong, missing or too many, by those of the truth"),
+    "exact": (1, "share of the recordings without any mistake"),
+    "coverage": (
+        0,
+        "share of the truth inside the outer band of quantiles; closest to nominal is best",
+    ),
+}
+WORDS = {-1: "; lower is better", 1: "; higher is better", 0: ""}
+
+
+def meaning(metric: str) -> tuple[int, str]:
+    """The direction of a metric and its one line; 0 and nothing for one that is not known."""
+    bare = metric.removeprefix("val_")
+    return METRICS.get("coverage" if bare.startswith("coverage") else bare, (0, ""))

@@ -1,4 +1,4 @@
-"""The page: one file that says the verdict first, shows data as data and loads nothing."""
+"""The report: one file that says the verdict first, shows data as data and loads nothing."""
 
 import math
 import re
@@ -12,7 +12,8 @@ import pytest
 from markupsafe import escape
 
 from gatewise.experiment import Experiment
-from gatewise.reporting.page import Record, draw
+from gatewise.reporting.report import draw
+from gatewise.reporting.sections import Record
 
 NASTY = "<script>alert('x')</script> & $x_1$"
 EMPTY = {"br", "meta", "path", "use", "image", "rect"}
