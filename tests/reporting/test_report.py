@@ -156,6 +156,73 @@ def classify_metrics(classes: int = 3, shape: tuple[int, int] = (30, 2)) -> dict
     }
 
 
+def several_metrics() -> dict[str, Any]:
+    """Sequences with any number of labels."""
+    shares = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 4}
+    one = {"id": "3", "truth": f"rain; {NASTY}", "answer": "", "columns": ["x"], "values": [[1.0]]}
+    return {
+        "task": "classify",
+        "metrics": {"f1_micro": 0.8, "exact": 0.6, "accuracy": 0.9},
+        "baselines": {"majority": {"f1_micro": 0.3, "exact": 0.5, "accuracy": 0.7}},
+        "verdict": {"metric": "f1_micro", "against": "majority", "difference": 0.5},
+        "details": {
+            "classes": ["rain", NASTY],
+            "by_class": dict.fromkeys(("rain", NASTY), shares),
+            "examples": [one],
+        },
+    }
+
+
+def tag_metrics() -> dict[str, Any]:
+    shares = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "support": 4}
+    rule = "most frequent tag of the word"
+    worst = {
+        "id": "3",
+        "tokens": ["a", NASTY],
+        "truth": ["O", "B-x"],
+        "answer": ["O", "O"],
+        "probability": [0.5, 0.9],
+    }
+    return {
+        "task": "tag",
+        "metrics": {"span_f1": 0.9, "accuracy": 0.95, "sentences": 0.5},
+        "baselines": {rule: {"span_f1": 0.5, "accuracy": 0.9, "sentences": 0.25}},
+        "details": {
+            "classes": ["B-x", "O"],
+            "confusion": [[3, 1], [0, 5]],
+            "by_class": {"O": shares, "B-x": shares},
+            "by_span": {"x": shares},
+            "seen": [{"words": "seen", "tokens": 5, "accuracy": {"LSTM": 0.5, rule: 0.25}}],
+            "lengths": [{"from": 6, "to": None, "sentences": 3, "wrong": {"LSTM": 0.25}}],
+            "sentences": [worst],
+        },
+    }
+
+
+def translate_metrics() -> dict[str, Any]:
+    one = {
+        "id": "1",
+        "source": "a b",
+        "reference": "c d",
+        "answer": NASTY,
+        "chrf": 33.25,
+        "kind": "typical",
+        "tokens": ["c", "d"],
+        "source_tokens": ["a", "b"],
+        "attention": [[0.9, 0.1], [0.05, 0.95]],
+    }
+    return {
+        "task": "translate",
+        "metrics": {"bleu": 30.0, "chrf": 40.0},
+        "baselines": {"copy of the source": {"bleu": 3.0, "chrf": 20.0}},
+        "details": {
+            "signatures": {"bleu": "tok:13a"},
+            "by_length": [{"from": 1, "to": 4, "count": 3, "bleu": {"LSTM": 30.0}}],
+            "examples": [one, {**one, "kind": "worst"}],
+        },
+    }
+
+
 def transcribe_metrics() -> dict[str, Any]:
     one = {
         "id": "17.wav",
@@ -215,6 +282,9 @@ RUNS = {
     "empty history": replace(FORECAST, history={"epoch": [], "loss": []}),
     "transcribe": replace(CLASSIFY, metrics=transcribe_metrics(), history=columns(4, "cer")),
     "language": replace(CLASSIFY, metrics=language_metrics(), history=columns(4, "perplexity")),
+    "several labels": replace(CLASSIFY, metrics=several_metrics()),
+    "tag": replace(CLASSIFY, metrics=tag_metrics()),
+    "translate": replace(CLASSIFY, metrics=translate_metrics()),
     "a task not drawn yet": UNKNOWN,
 }
 
@@ -263,7 +333,7 @@ def test_headings_come_in_order_and_every_figure_says_what_it_shows(html):
 
 
 def test_what_comes_from_the_data_is_shown_as_text(pages):
-    for name in ("forecast", "classify", "many classes", "language"):
+    for name in ("forecast", "classify", "many classes", "language", "tag", "translate"):
         assert "&lt;script&gt;" in pages[name]
         assert "<b>x" not in pages[name]
 
@@ -356,6 +426,38 @@ def test_every_metric_is_defined_with_its_direction(pages):
     assert "mean absolute error" in pages["forecast"]
     assert "closest to nominal is best" in pages["forecast"]
     assert re.search(r"<dt>accuracy</dt><dd>[^<]*higher is better", pages["classify"])
+
+
+def test_the_verdicts_metric_of_several_labels_is_shown_as_any_other(pages):
+    html = pages["several labels"]
+    assert rows(html, "Scores on the test part")[0][1] == "<strong>0.8000</strong>"
+    assert "f1_micro ↑" in html and "better →" in html
+    assert re.search(r"<dt>f1_micro</dt><dd>[^<]*higher is better", html)
+    (exact,) = re.findall(r"<dt>exact</dt><dd>([^<]*)", html)
+    assert "label" in exact and "recordings" not in exact
+
+
+@pytest.mark.parametrize("metric", ["scaled mae", "quantile loss", "scaled quantile loss"])
+def test_the_interval_of_every_verdict_says_which_side_is_better(metric):
+    metrics = forecast_metrics()
+    metrics["verdict"]["metric"] = metric
+    assert "← better" in draw(replace(FORECAST, metrics=metrics))
+
+
+def test_a_translation_stands_beside_its_reference_and_its_attention(pages):
+    html = pages["translate"]
+    assert rows(html, "Its worst translations")[0][3] == "33.2"
+    assert rows(html, "Attention, 1") == [
+        ["<span>c</span>", "90", "10"],
+        ["<span>d</span>", "", "95"],
+    ]
+
+
+def test_wrong_tags_stand_beside_their_sentence(pages):
+    html = pages["tag"]
+    assert "B-x, taken for O (90 % sure)" in html
+    assert rows(html, "Scores by span") == [["<span>x</span>", "0.500", "0.750", "0.600", "4"]]
+    assert rows(html, "Wrong tokens by length")[0][0] == "<span>6 and more</span>"
 
 
 def test_the_same_run_gives_the_same_bytes(pages):

@@ -16,7 +16,8 @@ from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, from_mapping
 from gatewise.tasks import transcribe
-from gatewise.tasks.transcribe import TASK, character_errors, frames_needed, normalised, word_errors
+from gatewise.tasks.metrics import character_errors, word_errors
+from gatewise.tasks.transcribe import TASK, frames_needed, normalised
 
 RATE = 8000
 HERTZ = {"a": 500, "b": 1500, "c": 2800}  # a language of three tones

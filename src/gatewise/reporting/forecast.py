@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from gatewise.reporting import charts, formats
 from gatewise.reporting.formats import Numbers
 from gatewise.reporting.sections import Cell, Key, Picture, Record, Section, Table
-from gatewise.tasks.metrics import METRICS, meaning
+from gatewise.tasks.metrics import find, sign_of
 
 DATES: Any = matplotlib.dates  # not typed
 MOST_ROWS = 100  # in a table of series
@@ -186,7 +186,7 @@ def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, An
         name: formats.floats([one.get(column) for column in columns])
         for name, one in series.items()
     }
-    own = meaning(columns[0])[0] * -1 or 1  # by the metric's direction; errors when not known
+    own = -sign_of(columns[0]) or 1  # what is not known is taken for an error
 
     def weakness(name: str) -> float:
         first, last = values[name][0], values[name][-1]
@@ -203,7 +203,7 @@ def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, An
             for v in values[name]
         ]
         rows.append([name, *cells])
-    headings = [f"LSTM {name}" if name in METRICS else name for name in columns]
+    headings = [f"LSTM {name}" if find(name) else name for name in columns]
     left = len(series) - len(rows)
     note = f"{left:,} more are not shown." if left else ""
     folded = f"All {len(series):,}, the weakest first" if len(series) > 12 else ""

@@ -28,7 +28,7 @@ from gatewise.reporting import (
 )
 from gatewise.reporting.formats import Numbers
 from gatewise.reporting.sections import Cell, Key, Picture, Record, Section, Table
-from gatewise.tasks.metrics import WORDS, meaning
+from gatewise.tasks.metrics import find, sign_of
 from gatewise.tasks.task import NETWORK
 
 # A new task is one module with its sections, and one entry.
@@ -125,7 +125,7 @@ def _interval(verdict: Mapping[str, Any], tone: str) -> Picture | None:
     axes.set(xlim=(-reach, reach), ylim=(-1, 1.9), yticks=[])
     axes.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
     metric, against = str(verdict.get("metric", "")), str(verdict.get("against", "baseline"))
-    direction = meaning(metric)[0]
+    direction = sign_of(metric)
     if direction:
         better, worse = ("left", "right") if direction < 0 else ("right", "left")
         for side, word in ((better, "better"), (worse, "worse")):
@@ -150,7 +150,7 @@ def _scores(metrics: Mapping[str, Any]) -> Table:
     columns = [_score_column(name, [one.get(name) for one in everyone.values()]) for name in names]
     rows = [[who, *cells] for who, *cells in zip(everyone, *columns, strict=True)]
     arrows = {-1: " ↓", 1: " ↑", 0: ""}
-    headings = ["", *(name + arrows[meaning(name)[0]] for name in names)]
+    headings = ["", *(name + arrows[sign_of(name)] for name in names)]
     return Table("Scores on the test part", headings, rows)
 
 
@@ -169,7 +169,7 @@ def _first(metrics: Mapping[str, Any]) -> str:
 
 
 def _score_column(metric: str, values: Sequence[Any]) -> list[Cell]:
-    digits, direction = formats.decimals(values), meaning(metric)[0]
+    digits, direction = formats.decimals(values), sign_of(metric)
     texts = [formats.number(value, digits) for value in values]
     known = [value for value in formats.floats(values) if np.isfinite(value)]
     best = (
@@ -185,8 +185,9 @@ def _meanings(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = formats.union(
         [metrics.get("metrics") or {}, *(metrics.get("baselines") or {}).values()]
     )
-    known = [(name, *meaning(name)) for name in names]
-    return [(name, text + WORDS[direction]) for name, direction, text in known if text]
+    words = {"lower": "; lower is better", "higher": "; higher is better", "neither": ""}
+    known = [(name, find(name)) for name in names]
+    return [(name, one.meaning + words[one.better]) for name, one in known if one]
 
 
 def _thinned(predictions: Mapping[str, int]) -> str:

@@ -616,13 +616,12 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
     def f1_macro(sums: Array) -> Array:
         hits, answered, occurring = np.split(sums, 3, axis=-1)
         met = answered + occurring > 0
-        f1 = 2 * hits / np.where(met, answered + occurring, 1)
-        mean: Array = f1.sum(axis=-1) / met.sum(axis=-1)
+        mean: Array = metrics.f1(hits, answered, occurring).sum(axis=-1) / met.sum(axis=-1)
         return mean
 
     return [
-        mean_measure("accuracy", right, clusters, higher=True),
-        Measure("f1_macro", by_class, f1_macro, clusters, higher_is_better=True),
+        mean_measure("accuracy", right, clusters),
+        Measure("f1_macro", by_class, f1_macro, clusters),
     ]
 
 
@@ -635,10 +634,6 @@ def details(
         return _details_of_several(given, some, preparation, experiment.report.examples)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
     matrix = metrics.confusion(actual, chosen, len(classes))
-    right = np.diag(matrix).astype(float)
-    precision = right / np.maximum(matrix.sum(axis=0), 1)
-    recall = right / np.maximum(matrix.sum(axis=1), 1)
-    f1 = 2 * right / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
     curve = metrics.reliability(actual, given)
     # Undoing the temperature gives the probabilities as the network first said them.
     own = np.log(np.maximum(answers[NETWORK], LEAST))
@@ -648,15 +643,7 @@ def details(
     return {
         "classes": classes,
         "confusion": matrix.tolist(),
-        "by_class": {
-            name: {
-                "precision": precision[k],
-                "recall": recall[k],
-                "f1": f1[k],
-                "support": int(matrix[k].sum()),
-            }
-            for k, name in enumerate(classes)
-        },
+        "by_class": metrics.by_class(classes, *metrics.counts_by_class(matrix)),
         "reliability": [
             {"confidence": confidence, "accuracy": accurate, "count": count}
             for confidence, accurate, count in curve

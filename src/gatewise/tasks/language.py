@@ -20,7 +20,7 @@ from gatewise.data.texts import text_of
 from gatewise.data.vocabulary import MOST, UNKNOWN, Vocabulary, fit_vocabulary
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.tasks import ngrams
+from gatewise.tasks import metrics, ngrams
 from gatewise.tasks.task import Baseline, Measure, Shapes, Task, answer_name
 
 FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learns from a part
@@ -292,11 +292,12 @@ def score(
     given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
     """Perplexity and nats a token, and bits a character, over all tokens."""
-    characters = tokens_of(some).characters.sum()
     return {
-        "perplexity": float(np.exp(given.mean())),
-        "nats_per_token": float(given.mean()),
-        "bits_per_character": float(given.sum() / math.log(2) / characters),
+        "perplexity": metrics.perplexity(given),
+        "nats_per_token": metrics.nats_per_token(given),
+        "bits_per_character": metrics.bits_per_character(
+            given, int(tokens_of(some).characters.sum())
+        ),
     }
 
 

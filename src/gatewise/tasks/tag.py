@@ -329,19 +329,20 @@ def score(
 ) -> dict[str, float]:
     """Span F1 where tags mark spans, accuracy, that of new words, macro F1 and whole sentences."""
     actual, chosen = tagged.actual_of(some, preparation), given.argmax(axis=1)
-    right, new = chosen == actual, tagged.new_words(some, preparation)
-    whole = np.array([all(one) for one in tagged.by_sentence(tagged.sentences_of(some), right)])
+    new = tagged.new_words(some, preparation)
     found = {}
     if spans.mark_spans(preparation.classes):
-        sums = spans.counts(
+        counts = spans.counts(
             tagged.truth_of(tagged.sentences_of(some)), tagged.told_of(given, some, preparation)
         )
-        found["span_f1"] = float(spans.f1(sums.sum(axis=0)))
+        found["span_f1"] = metrics.span_f1(counts)
     return found | {
-        "accuracy": float(right.mean()),
-        "accuracy_new": float(right[new].mean()) if new.any() else float("nan"),
+        "accuracy": metrics.accuracy(actual, chosen),
+        "accuracy_new": metrics.accuracy(actual[new], chosen[new]) if new.any() else float("nan"),
         "f1_macro": metrics.f1_macro(actual, chosen),
-        "sentences": float(whole.mean()),
+        "sentences": metrics.whole_sentences(
+            tagged.by_sentence(tagged.sentences_of(some), chosen == actual)
+        ),
     }
 
 
@@ -355,16 +356,15 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
         hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
         return hits
 
-    accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths), higher=True)
+    accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths))
     if not spans.mark_spans(preparation.classes):
         return [accuracy]
     truth = tagged.truth_of(sentences)
     span_f1 = Measure(
         "span_f1",
         lambda given: spans.counts(truth, tagged.told_of(given, some, preparation)),
-        spans.f1,
+        lambda sums: metrics.f1(*np.moveaxis(sums, -1, 0)),
         clusters,
-        higher_is_better=True,
     )
     return [span_f1, accuracy]
 

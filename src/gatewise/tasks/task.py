@@ -12,6 +12,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
 from gatewise.experiment import Experiment
+from gatewise.tasks.metrics import METRICS, SCALED, Metric
 
 NETWORK = "LSTM"
 # What a logistic regression reads of a sequence, by what its steps are.
@@ -65,22 +66,28 @@ class Measure:
     statistics: Callable[[Array], Array]  # answer -> [units, statistics]
     value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
     clusters: Array  # [units] int
-    higher_is_better: bool = False
-    full: float = 1.0  # the best there is, where higher is better: 100 for one counted in points
     # From the loss on the same part, where the one follows from the other; None: it does not.
     from_loss: Callable[[float], float] | None = None
 
+    @property
+    def metric(self) -> Metric:
+        """What is known of it: its direction, its meaning and its source."""
+        return METRICS[self.name.removeprefix(SCALED)]
 
-def mean_measure(
-    name: str, each: Callable[[Array], Array], clusters: Array, *, higher: bool = False
-) -> Measure:
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the greater of two answers is the better one."""
+        return self.metric.better == "higher"
+
+
+def mean_measure(name: str, each: Callable[[Array], Array], clusters: Array) -> Measure:
     """The mean over units of `each(answer)` [units]."""
 
     def statistics(answer: Array) -> Array:
         values = each(answer)
         return np.stack([values, np.ones_like(values)], axis=1)
 
-    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters, higher)
+    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
 
 
 @dataclass(frozen=True)
