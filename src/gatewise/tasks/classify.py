@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, softmax
 
 from gatewise.data.batches import PADDING, Examples, gather
 from gatewise.data.preparation import Preparation
@@ -26,6 +25,7 @@ from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.tasks import baselines, metrics, several, sound, tfidf
+from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.task import (
     LOGISTIC,
     NETWORK,
@@ -466,18 +466,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     if preparation.separator:
         return preparation  # single chances; one temperature for all of them says little
     labels = labels_of(some, preparation)
-    logits = outputs.astype(np.float64)
-
-    def surprise(log_temperature: float) -> float:
-        chosen = log_softmax(logits / np.exp(log_temperature), axis=1)[
-            np.arange(len(labels)), labels
-        ]
-        return float(-chosen.mean())
-
-    if (logits.argmax(axis=1) == labels).all():
-        return preparation  # without a mistake any sharpening looks good, without end
-    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
-    return replace(preparation, temperature=float(np.exp(best.x)))
+    return replace(preparation, temperature=fit_temperature(outputs, labels))
 
 
 def answer(

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from gatewise.data.batches import Examples, gather
 from gatewise.data.preparation import Preparation
@@ -24,6 +23,7 @@ from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.tasks import metrics, spans, tagged
+from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.task import Baseline, Measure, Shapes, Task, mean_measure
 
 log = logging.getLogger("gatewise")
@@ -267,16 +267,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     """The temperature that makes the tags of the validation part most likely (Guo et al. 2017)."""
     labels = tagged.actual_of(some, preparation)
     known = labels < len(preparation.classes)
-    logits, labels = outputs[known].astype(np.float64), labels[known]
-
-    def surprise(log_temperature: float) -> float:
-        chances = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-chances[np.arange(len(labels)), labels].mean())
-
-    if (logits.argmax(axis=1) == labels).all():  # also where there is none
-        return preparation  # without a mistake any sharpening looks good, without end
-    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
-    return replace(preparation, temperature=float(np.exp(best.x)))
+    return replace(preparation, temperature=fit_temperature(outputs[known], labels[known]))
 
 
 def answer(
