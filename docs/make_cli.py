@@ -93,7 +93,7 @@ MEANINGS = {
     "evaluation.confidence": "Of the interval.",
     "engine.kind": "`auto`: our own kernels where they can run, see [the engine](engine.md); "
     "`native`: they run, or training ends with the reason; `stock`: Keras's own.",
-    "report.title": "Of the page; empty: task and file.",
+    "report.title": "Of the report; empty: task and file.",
     "report.examples": "Forecasts or mistakes that are drawn.",
 }
 

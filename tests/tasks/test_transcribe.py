@@ -258,9 +258,9 @@ def test_a_model_learns_the_language_of_tones(tones, tmp_path):
     assert scores["cer"] < run.metrics["baselines"]["most frequent transcript"]["cer"]
     assert run.metrics["verdict"]["metric"] == "wer"
     assert run.artefact.preparation.ngram_weight in transcribe.WEIGHTS
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "The hardest recordings" in page
-    assert "<audio controls" in page
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "The hardest recordings" in report
+    assert "<audio controls" in report
     # What was saved answers as what was trained did, also a single new recording.
     kept = pl.read_csv(tmp_path / "run" / "predictions.csv")
     again = gatewise.predict(tmp_path / "run", str(tones))
