@@ -209,7 +209,7 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """`[report]`: the page."""
+    """`[report]`: the report on a run."""
 
     title: str = ""
     examples: int = 6

@@ -106,7 +106,7 @@ def test_long_recordings_are_cut_into_windows_of_frames():
     assert TASK.measures(some, preparation, experiment)[0].clusters.max() == 1
 
 
-def test_what_the_page_plays_is_what_was_recorded():
+def test_what_the_report_plays_is_what_was_recorded():
     given = recordings(900, 2000)
     experiment, preparation = prepared(given)
     some = TASK.examples(given, preparation, experiment, "test")

@@ -1,4 +1,4 @@
-"""What tasks on recordings share: frames fitted on train, batches of them, what the page plays."""
+"""What tasks on recordings share: frames fitted on train, batches, what the report plays."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from gatewise.data.spectra import Changes, Spectrum
 from gatewise.data.windows import cut
 from gatewise.experiment import Experiment
 
-PLAYED = 120_000  # bytes of a recording that the page plays, at most: 7 s at 8,000 Hz
+PLAYED = 120_000  # bytes of a recording that the report plays, at most: 7 s at 8,000 Hz
 SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
 Inputs = Callable[[Array, int], dict[str, Array]]
 
@@ -161,7 +161,7 @@ def shown(some: Examples, k: int) -> dict[str, Any]:
 
 
 def as_uri(samples: Array, rate: int) -> str:
-    """A recording as a text that a page can play: a WAV file as a data URI."""
+    """A recording as a text that the report can play: a WAV file as a data URI."""
     file = io.BytesIO()
     with wave.open(file, "wb") as made:
         made.setnchannels(1)

@@ -13,9 +13,11 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
 from gatewise.experiment import Experiment
+from gatewise.metrics import METRICS, SCALED, Metric
 
 if TYPE_CHECKING:
     from gatewise.networks import Network
+    from gatewise.reporting.sections import Record, Section
 
 NETWORK = "LSTM"
 # What a logistic regression reads of a sequence, by what its steps are.
@@ -55,22 +57,28 @@ class Measure:
     statistics: Callable[[Array], Array]  # answer -> [units, statistics]
     value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
     clusters: Array  # [units] int
-    higher_is_better: bool = False
-    full: float = 1.0  # the best there is, where higher is better: 100 for one counted in points
     # From the loss on the same part, where the one follows from the other; None: it does not.
     from_loss: Callable[[float], float] | None = None
 
+    @property
+    def metric(self) -> Metric:
+        """What is known of it: its direction, its meaning and its source."""
+        return METRICS[self.name.removeprefix(SCALED)]
 
-def mean_measure(
-    name: str, each: Callable[[Array], Array], clusters: Array, *, higher: bool = False
-) -> Measure:
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the greater of two answers is the better one."""
+        return self.metric.better == "higher"
+
+
+def mean_measure(name: str, each: Callable[[Array], Array], clusters: Array) -> Measure:
     """The mean over units of `each(answer)` [units]."""
 
     def statistics(answer: Array) -> Array:
         values = each(answer)
         return np.stack([values, np.ones_like(values)], axis=1)
 
-    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters, higher)
+    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
 
 
 @dataclass(frozen=True)
@@ -135,3 +143,9 @@ class Task:
         module = importlib.import_module(f"gatewise.tasks.{self.name}.network")
         network: Network = module.NETWORK
         return network
+
+    def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
+        """The task's own sections of the report; what draws them is imported on first use."""
+        module = importlib.import_module(f"gatewise.tasks.{self.name}.report")
+        sections: list[Section] = module.sections(run, details)
+        return sections

@@ -330,7 +330,7 @@ def test_filled_cells_are_not_scored_as_truth(with_gaps):
     assert max(scores.values()) < 1e6, "nothing was measured from the absurd values"
 
 
-def test_the_verdict_and_the_page_leave_filled_cells_out_as_well(with_gaps):
+def test_the_verdict_and_the_report_leave_filled_cells_out_as_well(with_gaps):
     some, preparation, chosen, answer, _ = with_gaps
     scaled = from_mapping({"evaluation": {"scaled": True}}, chosen)
     scores = forecast.score(answer, some, preparation, scaled)

@@ -181,9 +181,9 @@ def test_the_shipped_text_is_learnt_judged_and_reported(run):
     assert run.history.columns["val_perplexity"] == pytest.approx(
         np.exp(run.history.columns["val_loss"])
     )
-    page = (run.artefact.folder / "report.html").read_text(encoding="utf-8")
+    report = (run.artefact.folder / "report.html").read_text(encoding="utf-8")
     for said in ("What it writes", "Temperature 0.8", "By rarity", "The hardest passages"):
-        assert said in page
+        assert said in report
 
 
 def test_a_sampled_softmax_learns_and_is_judged_over_all_tokens(run, tmp_path):

@@ -14,15 +14,10 @@ import gatewise
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, from_mapping
+from gatewise.metrics import character_errors, word_errors
 from gatewise.readers.datasets import path_of
 from gatewise.tasks.transcribe import task as transcribe
-from gatewise.tasks.transcribe.task import (
-    TASK,
-    character_errors,
-    frames_needed,
-    normalised,
-    word_errors,
-)
+from gatewise.tasks.transcribe.task import TASK, frames_needed, normalised
 
 RATE = 8000
 HERTZ = {"a": 500, "b": 1500, "c": 2800}  # a language of three tones
@@ -263,9 +258,9 @@ def test_a_model_learns_the_language_of_tones(tones, tmp_path):
     assert scores["cer"] < run.metrics["baselines"]["most frequent transcript"]["cer"]
     assert run.metrics["verdict"]["metric"] == "wer"
     assert run.artefact.preparation.ngram_weight in transcribe.WEIGHTS
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "The hardest recordings" in page
-    assert "<audio controls" in page
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "The hardest recordings" in report
+    assert "<audio controls" in report
     # What was saved answers as what was trained did, also a single new recording.
     kept = pl.read_csv(tmp_path / "run" / "predictions.csv")
     again = gatewise.predict(tmp_path / "run", str(tones))

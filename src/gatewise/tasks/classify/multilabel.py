@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import f1_score, log_loss, roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
+from gatewise import metrics
 from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
 from gatewise.data.sequences import Array
 from gatewise.tasks.task import Measure, mean_measure
@@ -26,7 +27,7 @@ def chosen(given: Array) -> Array:
 
 def accuracy(truths: Array, given: Array) -> float:
     """The share of all single yes-or-no answers that are right."""
-    return float((chosen(given) == truths).mean())
+    return metrics.accuracy(truths, chosen(given))
 
 
 def score(truths: Array, given: Array) -> dict[str, float]:
@@ -39,9 +40,9 @@ def score(truths: Array, given: Array) -> dict[str, float]:
     auc = roc_auc_score(truths[:, mixed], given[:, mixed]) if mixed.any() else float("nan")
     return {
         "accuracy": accuracy(truths, given),
-        "exact": float((answers == truths).all(axis=1).mean()),
-        "f1_micro": float(f1_score(truths, answers, average="micro", zero_division=0)),
-        "f1_macro": float(f1_score(truths, answers, average="macro", zero_division=0)),
+        "exact": metrics.exact(truths, answers),
+        "f1_micro": metrics.f1_micro(truths, answers),
+        "f1_macro": metrics.f1_macro(truths, answers),
         "roc_auc": float(auc),
         "log_loss": _surprise(truths, given),
     }
@@ -63,24 +64,20 @@ def measures(truths: Array, clusters: Array) -> list[Measure]:
         return np.concatenate([part.astype(np.float64) for part in parts], axis=1)
 
     def micro(sums: Array) -> Array:
-        hits, answered, occurring = np.split(sums, 3, axis=-1)
-        whole = answered.sum(axis=-1) + occurring.sum(axis=-1)
-        f1: Array = 2 * hits.sum(axis=-1) / np.maximum(whole, 1)
-        return f1
+        return metrics.f1(*(part.sum(axis=-1) for part in np.split(sums, 3, axis=-1)))
 
     def macro(sums: Array) -> Array:
-        hits, answered, occurring = np.split(sums, 3, axis=-1)
-        f1: Array = (2 * hits / np.maximum(answered + occurring, 1)).mean(axis=-1)
-        return f1
+        mean: Array = metrics.f1(*np.split(sums, 3, axis=-1)).mean(axis=-1)
+        return mean
 
     def exact(given: Array) -> Array:
         whole: Array = (chosen(given) == truths).all(axis=1).astype(np.float64)
         return whole
 
     return [
-        Measure("f1_micro", counts, micro, clusters, higher_is_better=True),
-        Measure("f1_macro", counts, macro, clusters, higher_is_better=True),
-        mean_measure("exact", exact, clusters, higher=True),
+        Measure("f1_micro", counts, micro, clusters),
+        Measure("f1_macro", counts, macro, clusters),
+        mean_measure("exact", exact, clusters),
     ]
 
 
@@ -120,15 +117,7 @@ def by_class(truths: Array, given: Array, classes: Sequence[str]) -> dict[str, A
     """Precision, recall, F1 and support of each class."""
     answers = chosen(given)
     hits, answered, occurring = (part.sum(axis=0) for part in (truths & answers, answers, truths))
-    return {
-        name: {
-            "precision": float(hits[k] / max(answered[k], 1)),
-            "recall": float(hits[k] / max(occurring[k], 1)),
-            "f1": float(2 * hits[k] / max(answered[k] + occurring[k], 1)),
-            "support": int(occurring[k]),
-        }
-        for k, name in enumerate(classes)
-    }
+    return metrics.by_class(classes, hits, answered, occurring)
 
 
 def names(labels: Array, classes: Sequence[str], separator: str) -> list[str]:

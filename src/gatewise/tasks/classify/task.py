@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, softmax
 
 from gatewise import metrics
 from gatewise.baselines import tfidf
@@ -31,6 +30,7 @@ from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.readers.tables import whole_label
+from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel
 from gatewise.tasks.task import (
     LOGISTIC,
@@ -474,18 +474,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     if preparation.separator:
         return preparation  # single chances; one temperature for all of them says little
     labels = labels_of(some, preparation)
-    logits = outputs.astype(np.float64)
-
-    def surprise(log_temperature: float) -> float:
-        chosen = log_softmax(logits / np.exp(log_temperature), axis=1)[
-            np.arange(len(labels)), labels
-        ]
-        return float(-chosen.mean())
-
-    if (logits.argmax(axis=1) == labels).all():
-        return preparation  # without a mistake any sharpening looks good, without end
-    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
-    return replace(preparation, temperature=float(np.exp(best.x)))
+    return replace(preparation, temperature=fit_temperature(outputs, labels))
 
 
 def answer(
@@ -624,13 +613,12 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
     def f1_macro(sums: Array) -> Array:
         hits, answered, occurring = np.split(sums, 3, axis=-1)
         met = answered + occurring > 0
-        f1 = 2 * hits / np.where(met, answered + occurring, 1)
-        mean: Array = f1.sum(axis=-1) / met.sum(axis=-1)
+        mean: Array = metrics.f1(hits, answered, occurring).sum(axis=-1) / met.sum(axis=-1)
         return mean
 
     return [
-        mean_measure("accuracy", right, clusters, higher=True),
-        Measure("f1_macro", by_class, f1_macro, clusters, higher_is_better=True),
+        mean_measure("accuracy", right, clusters),
+        Measure("f1_macro", by_class, f1_macro, clusters),
     ]
 
 
@@ -643,10 +631,6 @@ def details(
         return _details_of_several(given, some, preparation, experiment.report.examples)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
     matrix = metrics.confusion(actual, chosen, len(classes))
-    right = np.diag(matrix).astype(float)
-    precision = right / np.maximum(matrix.sum(axis=0), 1)
-    recall = right / np.maximum(matrix.sum(axis=1), 1)
-    f1 = 2 * right / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
     curve = metrics.reliability(actual, given)
     # Undoing the temperature gives the probabilities as the network first said them.
     own = np.log(np.maximum(answers[NETWORK], LEAST))
@@ -656,15 +640,7 @@ def details(
     return {
         "classes": classes,
         "confusion": matrix.tolist(),
-        "by_class": {
-            name: {
-                "precision": precision[k],
-                "recall": recall[k],
-                "f1": f1[k],
-                "support": int(matrix[k].sum()),
-            }
-            for k, name in enumerate(classes)
-        },
+        "by_class": metrics.by_class(classes, *metrics.counts_by_class(matrix)),
         "reliability": [
             {"confidence": confidence, "accuracy": accurate, "count": count}
             for confidence, accurate, count in curve

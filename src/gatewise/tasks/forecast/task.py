@@ -568,7 +568,7 @@ def measures(some: Examples, preparation: Preparation, experiment: Experiment) -
     _, spread = _rows(of, preparation)
     scaled = experiment.evaluation.scaled or len(of.sequences) > 1 or len(preparation.targets) > 1
     size = spread if scaled else np.ones_like(spread)
-    prefix = "scaled " if scaled and not experiment.evaluation.scaled else ""
+    prefix = metrics.SCALED if scaled and not experiment.evaluation.scaled else ""
 
     def absolute(given: Array) -> Array:
         return np.asarray(np.abs((actual - point(given, preparation)) / size))
@@ -577,8 +577,8 @@ def measures(some: Examples, preparation: Preparation, experiment: Experiment) -
         return np.asarray(np.square((actual - point(given, preparation)) / size))
 
     def quantile(given: Array) -> Array:
-        losses = metrics.pinball(actual / size, given / size[..., None], preparation.quantiles)
-        return np.asarray(2 * losses.mean(axis=-1))
+        scaled_truth, scaled_answer = actual / size, given / size[..., None]
+        return metrics.quantile_loss(scaled_truth, scaled_answer, preparation.quantiles)
 
     cells = {"mae": absolute, "mse": squared}
     if preparation.quantiles:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gatewise import metrics
 from gatewise.baselines import ngrams
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
@@ -290,11 +291,12 @@ def score(
     given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
     """Perplexity and nats a token, and bits a character, over all tokens."""
-    characters = tokens_of(some).characters.sum()
     return {
-        "perplexity": float(np.exp(given.mean())),
-        "nats_per_token": float(given.mean()),
-        "bits_per_character": float(given.sum() / math.log(2) / characters),
+        "perplexity": metrics.perplexity(given),
+        "nats_per_token": metrics.nats_per_token(given),
+        "bits_per_character": metrics.bits_per_character(
+            given, int(tokens_of(some).characters.sum())
+        ),
     }
 
 

@@ -83,21 +83,12 @@ def details(
     actual, chosen = actual_of(some, preparation), given.argmax(axis=1)
     known = actual < len(classes)
     matrix = metrics.confusion(actual[known], chosen[known], len(classes))
-    hits = np.diag(matrix).astype(float)
-    told, there = matrix.sum(axis=0), matrix.sum(axis=1)
+    counts = metrics.counts_by_class(matrix)
+    met = np.flatnonzero(counts[1] + counts[2])  # tags that occur, or were answered
     found: dict[str, Any] = {
         "classes": classes,
         "confusion": matrix.tolist(),
-        "by_class": {
-            name: {
-                "precision": hits[k] / max(1, told[k]),
-                "recall": hits[k] / max(1, there[k]),
-                "f1": 2 * hits[k] / max(1, told[k] + there[k]),
-                "support": int(there[k]),
-            }
-            for k, name in enumerate(classes)
-            if there[k] or told[k]
-        },
+        "by_class": metrics.by_class([classes[k] for k in met], *(one[met] for one in counts)),
         "seen": _by_seen(answers, some, preparation),
         "lengths": _by_length(answers, some, preparation),
         "temperature": preparation.temperature,

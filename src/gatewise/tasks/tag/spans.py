@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from gatewise import metrics
 from gatewise.data.sequences import Array
 
 Span = tuple[str, int, int]  # type, first token, last token
@@ -64,17 +65,6 @@ def counts(truth: Sequence[Sequence[str]], answer: Sequence[Sequence[str]]) -> A
     ).reshape(-1, 3)
 
 
-def f1(sums: Array) -> Array:
-    """2 found / (answered + there), over all types together; 0 where there are no spans at all.
-
-    >>> float(f1(np.array([1.0, 2.0, 2.0])))
-    0.5
-    """
-    both = sums[..., 1] + sums[..., 2]
-    value: Array = 2 * sums[..., 0] / np.where(both == 0, 1, both)
-    return value
-
-
 def by_type(
     truth: Sequence[Sequence[str]], answer: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
@@ -87,12 +77,8 @@ def by_type(
         right.update(span[0] for span in wanted & given)
         told.update(span[0] for span in given)
         there.update(span[0] for span in wanted)
-    return {
-        name: {
-            "precision": right[name] / max(1, told[name]),
-            "recall": right[name] / max(1, there[name]),
-            "f1": 2 * right[name] / (told[name] + there[name]),
-            "support": there[name],
-        }
-        for name in sorted(told | there)
-    }
+    names = sorted(told | there)
+    hits, answered, occurring = (
+        np.array([count[name] for name in names]) for count in (right, told, there)
+    )
+    return metrics.by_class(names, hits, answered, occurring)

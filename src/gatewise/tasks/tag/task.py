@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from gatewise import metrics
 from gatewise.data.batches import Examples, Shapes, gather
@@ -24,6 +23,7 @@ from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
+from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.tag import details, spans
 from gatewise.tasks.task import Baseline, Measure, Task, mean_measure
 
@@ -268,16 +268,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     """The temperature that makes the tags of the validation part most likely (Guo et al. 2017)."""
     labels = details.actual_of(some, preparation)
     known = labels < len(preparation.classes)
-    logits, labels = outputs[known].astype(np.float64), labels[known]
-
-    def surprise(log_temperature: float) -> float:
-        chances = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-chances[np.arange(len(labels)), labels].mean())
-
-    if (logits.argmax(axis=1) == labels).all():  # also where there is none
-        return preparation  # without a mistake any sharpening looks good, without end
-    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
-    return replace(preparation, temperature=float(np.exp(best.x)))
+    return replace(preparation, temperature=fit_temperature(outputs[known], labels[known]))
 
 
 def answer(
@@ -330,19 +321,20 @@ def score(
 ) -> dict[str, float]:
     """Span F1 where tags mark spans, accuracy, that of new words, macro F1 and whole sentences."""
     actual, chosen = details.actual_of(some, preparation), given.argmax(axis=1)
-    right, new = chosen == actual, details.new_words(some, preparation)
-    whole = np.array([all(one) for one in details.by_sentence(details.sentences_of(some), right)])
+    new = details.new_words(some, preparation)
     found = {}
     if spans.mark_spans(preparation.classes):
-        sums = spans.counts(
+        counts = spans.counts(
             details.truth_of(details.sentences_of(some)), details.told_of(given, some, preparation)
         )
-        found["span_f1"] = float(spans.f1(sums.sum(axis=0)))
+        found["span_f1"] = metrics.span_f1(counts)
     return found | {
-        "accuracy": float(right.mean()),
-        "accuracy_new": float(right[new].mean()) if new.any() else float("nan"),
+        "accuracy": metrics.accuracy(actual, chosen),
+        "accuracy_new": metrics.accuracy(actual[new], chosen[new]) if new.any() else float("nan"),
         "f1_macro": metrics.f1_macro(actual, chosen),
-        "sentences": float(whole.mean()),
+        "sentences": metrics.whole_sentences(
+            details.by_sentence(details.sentences_of(some), chosen == actual)
+        ),
     }
 
 
@@ -356,16 +348,15 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
         hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
         return hits
 
-    accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths), higher=True)
+    accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths))
     if not spans.mark_spans(preparation.classes):
         return [accuracy]
     truth = details.truth_of(sentences)
     span_f1 = Measure(
         "span_f1",
         lambda given: spans.counts(truth, details.told_of(given, some, preparation)),
-        spans.f1,
+        lambda sums: metrics.f1(*np.moveaxis(sums, -1, 0)),
         clusters,
-        higher_is_better=True,
     )
     return [span_f1, accuracy]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gatewise import metrics
 from gatewise.data import sound
 from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
@@ -18,7 +19,6 @@ from gatewise.data.spectra import Spectrum, spectrum_of
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.extras import needed
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.tasks.transcribe import decoding
 from gatewise.tasks.transcribe.decoding import Characters
@@ -299,7 +299,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
 
     def wrong(weight: float) -> int:
         tried = replace(preparation, ngram_weight=weight)
-        return int(word_errors(truths, _decoded(outputs[:CHOSEN_ON], tried))[:, 0].sum())
+        return int(metrics.word_errors(truths, _decoded(outputs[:CHOSEN_ON], tried))[:, 0].sum())
 
     return replace(preparation, ngram_weight=min(WEIGHTS, key=wrong))
 
@@ -350,51 +350,15 @@ def _truths(some: Examples) -> Array:
     return some.of.labels
 
 
-# Errors
-
-
-def word_errors(truths: Array, answers: Array) -> Array:
-    """Wrong, missing and added words of each recording, and its words: [recordings, 2] int."""
-    return _errors(_aligned(truths, answers, "process_words"))
-
-
-def character_errors(truths: Array, answers: Array) -> Array:
-    """As `word_errors`, of characters, spaces among them."""
-    return _errors(_aligned(truths, answers, "process_characters"))
-
-
-def _aligned(truths: Array, answers: Array, how: str) -> Any:
-    """What jiwer makes of them: the fewest edits (Levenshtein), and where they are."""
-    package = needed("jiwer", "sound", "Judging transcripts")
-    return getattr(package, how)([str(one) for one in truths], [str(one) for one in answers])
-
-
-def _errors(found: Any) -> Array:
-    rows = [
-        (sum(map(_edits, chunks)), len(reference))
-        for chunks, reference in zip(found.alignments, found.references, strict=True)
-    ]
-    return np.array(rows, dtype=np.int64).reshape(len(rows), 2)
-
-
-def _edits(chunk: Any) -> int:
-    """Words or characters that are wrong, missing or too many in a stretch of an alignment."""
-    if chunk.type == "equal":
-        return 0
-    said, written = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
-    return int(max(said, written))
-
-
 def score(
     given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
     """Word and character error rate over all recordings, and the share without an error."""
     truths = _truths(some)
-    rates = [counts(truths, given).sum(axis=0) for counts in (word_errors, character_errors)]
     return {
-        "wer": float(rates[0][0] / rates[0][1]),
-        "cer": float(rates[1][0] / rates[1][1]),
-        "exact": float(np.mean(truths.astype(str) == given)),
+        "wer": metrics.wer(truths, given),
+        "cer": metrics.cer(truths, given),
+        "exact": metrics.exact(truths.astype(str), given),
     }
 
 
@@ -410,8 +374,15 @@ def measures(some: Examples, _preparation: Preparation, _experiment: Experiment)
         return found
 
     return [
-        Measure("wer", lambda given: word_errors(truths, given).astype(float), rate, clusters),
-        Measure("cer", lambda given: character_errors(truths, given).astype(float), rate, clusters),
+        Measure(
+            "wer", lambda given: metrics.word_errors(truths, given).astype(float), rate, clusters
+        ),
+        Measure(
+            "cer",
+            lambda given: metrics.character_errors(truths, given).astype(float),
+            rate,
+            clusters,
+        ),
     ]
 
 
@@ -423,8 +394,8 @@ def details(
 ) -> dict[str, Any]:
     """What was taken for what, errors by duration, and the worst recordings to look at and hear."""
     truths, given = _truths(some), answers[answer_name(preparation)]
-    wrong = word_errors(truths, given)
-    letters = character_errors(truths, given)[:, 0]
+    wrong = metrics.word_errors(truths, given)
+    letters = metrics.character_errors(truths, given)[:, 0]
     order = np.lexsort((-letters, -wrong[:, 0] / wrong[:, 1]))
     worst = [int(k) for k in order[: experiment.report.examples]]
     shown = [
@@ -443,7 +414,7 @@ def details(
 
 def _confusions(truths: Array, given: Array, how: str) -> list[dict[str, Any]]:
     """Pairs of what was said and what was written, "" for nothing, the most frequent first."""
-    found = _aligned(truths, given, how)
+    found = metrics.aligned(truths, given, how)
     pairs: Counter[tuple[str, str]] = Counter()
     each = zip(found.alignments, found.references, found.hypotheses, strict=True)
     for chunks, reference, answered in each:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gatewise import metrics
 from gatewise.baselines.dictionary import by_words, fit_dictionary
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
@@ -17,7 +18,6 @@ from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary, fit_vocabulary
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
-from gatewise.extras import needed
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 log = logging.getLogger("gatewise")
@@ -269,7 +269,7 @@ def shapes(_some: Examples, preparation: Preparation) -> Shapes:
 
 def calibrate(preparation: Preparation, outputs: Any, some: Examples) -> Preparation:
     """Nothing is to be calibrated; how well the search does on the validation part is told."""
-    said = bleu(_texts(answer(outputs, some, preparation, {})), references(some))
+    said = metrics.bleu(references(some), _texts(answer(outputs, some, preparation, {})))
     log.info("Validation: BLEU %.1f.", said)
     return preparation
 
@@ -363,22 +363,12 @@ def make_baselines(
     ]
 
 
-def _metrics() -> Any:
-    return needed("sacrebleu.metrics", "translation", "Scoring translations")
-
-
-def bleu(texts: list[str], wanted: list[str]) -> float:
-    """Corpus BLEU from 0 to 100, as sacrebleu defines it (Papineni et al. 2002, Post 2018)."""
-    return float(_metrics().BLEU().corpus_score(texts, [wanted]).score)
-
-
 def score(
     given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, float]:
     """BLEU and chrF of the whole part, from 0 to 100."""
     texts, wanted = _texts(given), references(some)
-    chrf = _metrics().CHRF().corpus_score(texts, [wanted]).score
-    return {"bleu": bleu(texts, wanted), "chrf": float(chrf)}
+    return {"bleu": metrics.bleu(wanted, texts), "chrf": metrics.chrf(wanted, texts)}
 
 
 def counts_of(texts: list[str], wanted: list[str]) -> Array:
@@ -387,7 +377,7 @@ def counts_of(texts: list[str], wanted: list[str]) -> Array:
     Lengths of answer and reference, then for runs of one to four words how many are right and how
     many there are.
     """
-    judge = _metrics().BLEU(effective_order=True)
+    judge = metrics.sacrebleu().BLEU(effective_order=True)
     found = [judge.sentence_score(*pair[:1], [pair[1]]) for pair in zip(texts, wanted, strict=True)]
     rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in found]
     return np.array(rows, dtype=np.float64)
@@ -423,7 +413,7 @@ def measures(some: Examples, _preparation: Preparation, _experiment: Experiment)
     def statistics(given: Array) -> Array:
         return counts_of(_texts(given), wanted)
 
-    return [Measure("bleu", statistics, bleu_of, clusters, higher_is_better=True, full=100.0)]
+    return [Measure("bleu", statistics, bleu_of, clusters)]
 
 
 def details(
@@ -432,7 +422,7 @@ def details(
     """BLEU by length, and examples with where the network looked: typical ones and the worst."""
     assert isinstance(some.of, Sequences)
     given, wanted, sources = answers[NETWORK], references(some), texts_of(some.of)
-    judge = _metrics()
+    judge = metrics.sacrebleu()
     signatures = {}
     for name, metric in (("bleu", judge.BLEU()), ("chrf", judge.CHRF())):
         metric.corpus_score(_texts(given), [wanted])
@@ -490,7 +480,7 @@ def _by_length(
     for one in np.unique(place):
         which = np.flatnonzero(place == one)
         found = {
-            name: bleu([given[k].text for k in which], [wanted[k] for k in which])
+            name: metrics.bleu([wanted[k] for k in which], [given[k].text for k in which])
             for name, given in answers.items()
         }
         least, most = int(lengths[which].min()), int(lengths[which].max())

@@ -1,4 +1,4 @@
-"""The page: one file that says the verdict first, shows data as data and loads nothing."""
+"""The report: one file that says the verdict first, shows data as data and loads nothing."""
 
 import math
 import re
@@ -12,7 +12,8 @@ import pytest
 from markupsafe import escape
 
 from gatewise.experiment import Experiment
-from gatewise.page import Record, draw
+from gatewise.reporting.report import draw
+from gatewise.reporting.sections import Record
 
 NASTY = "<script>alert('x')</script> & $x_1$"
 EMPTY = {"br", "meta", "path", "use", "image", "rect"}
@@ -155,6 +156,73 @@ def classify_metrics(classes: int = 3, shape: tuple[int, int] = (30, 2)) -> dict
     }
 
 
+def several_metrics() -> dict[str, Any]:
+    """Sequences with any number of labels."""
+    shares = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 4}
+    one = {"id": "3", "truth": f"rain; {NASTY}", "answer": "", "columns": ["x"], "values": [[1.0]]}
+    return {
+        "task": "classify",
+        "metrics": {"f1_micro": 0.8, "exact": 0.6, "accuracy": 0.9},
+        "baselines": {"majority": {"f1_micro": 0.3, "exact": 0.5, "accuracy": 0.7}},
+        "verdict": {"metric": "f1_micro", "against": "majority", "difference": 0.5},
+        "details": {
+            "classes": ["rain", NASTY],
+            "by_class": dict.fromkeys(("rain", NASTY), shares),
+            "examples": [one],
+        },
+    }
+
+
+def tag_metrics() -> dict[str, Any]:
+    shares = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "support": 4}
+    rule = "most frequent tag of the word"
+    worst = {
+        "id": "3",
+        "tokens": ["a", NASTY],
+        "truth": ["O", "B-x"],
+        "answer": ["O", "O"],
+        "probability": [0.5, 0.9],
+    }
+    return {
+        "task": "tag",
+        "metrics": {"span_f1": 0.9, "accuracy": 0.95, "sentences": 0.5},
+        "baselines": {rule: {"span_f1": 0.5, "accuracy": 0.9, "sentences": 0.25}},
+        "details": {
+            "classes": ["B-x", "O"],
+            "confusion": [[3, 1], [0, 5]],
+            "by_class": {"O": shares, "B-x": shares},
+            "by_span": {"x": shares},
+            "seen": [{"words": "seen", "tokens": 5, "accuracy": {"LSTM": 0.5, rule: 0.25}}],
+            "lengths": [{"from": 6, "to": None, "sentences": 3, "wrong": {"LSTM": 0.25}}],
+            "sentences": [worst],
+        },
+    }
+
+
+def translate_metrics() -> dict[str, Any]:
+    one = {
+        "id": "1",
+        "source": "a b",
+        "reference": "c d",
+        "answer": NASTY,
+        "chrf": 33.25,
+        "kind": "typical",
+        "tokens": ["c", "d"],
+        "source_tokens": ["a", "b"],
+        "attention": [[0.9, 0.1], [0.05, 0.95]],
+    }
+    return {
+        "task": "translate",
+        "metrics": {"bleu": 30.0, "chrf": 40.0},
+        "baselines": {"copy of the source": {"bleu": 3.0, "chrf": 20.0}},
+        "details": {
+            "signatures": {"bleu": "tok:13a"},
+            "by_length": [{"from": 1, "to": 4, "count": 3, "bleu": {"LSTM": 30.0}}],
+            "examples": [one, {**one, "kind": "worst"}],
+        },
+    }
+
+
 def transcribe_metrics() -> dict[str, Any]:
     one = {
         "id": "17.wav",
@@ -214,18 +282,21 @@ RUNS = {
     "empty history": replace(FORECAST, history={"epoch": [], "loss": []}),
     "transcribe": replace(CLASSIFY, metrics=transcribe_metrics(), history=columns(4, "cer")),
     "language": replace(CLASSIFY, metrics=language_metrics(), history=columns(4, "perplexity")),
+    "several labels": replace(CLASSIFY, metrics=several_metrics()),
+    "tag": replace(CLASSIFY, metrics=tag_metrics()),
+    "translate": replace(CLASSIFY, metrics=translate_metrics()),
     "a task not drawn yet": UNKNOWN,
 }
 
 
 @pytest.fixture(scope="module")
-def pages() -> dict[str, str]:
+def reports() -> dict[str, str]:
     return {name: draw(run) for name, run in RUNS.items()}
 
 
 @pytest.fixture(params=RUNS)
-def html(request, pages) -> str:
-    return pages[request.param]
+def html(request, reports) -> str:
+    return reports[request.param]
 
 
 def rows(html: str, table: str) -> list[list[str]]:
@@ -235,7 +306,7 @@ def rows(html: str, table: str) -> list[list[str]]:
     return [re.findall(cell, row, re.DOTALL) for row in body.split("</tr>")[:-1]]
 
 
-def test_the_page_loads_and_runs_nothing(html):
+def test_the_report_loads_and_runs_nothing(html):
     assert not re.search(r"https?:|//[a-z]|<script|<link|<iframe|@import|\bon\w+=", html)
     assert all(
         url.startswith(("#", "data:")) for url in re.findall(r'(?:href|src)="([^"]*)"', html)
@@ -261,14 +332,14 @@ def test_headings_come_in_order_and_every_figure_says_what_it_shows(html):
     assert all(image["role"] == "img" and image["aria-label"] for image in outline.images)
 
 
-def test_what_comes_from_the_data_is_shown_as_text(pages):
-    for name in ("forecast", "classify", "many classes", "language"):
-        assert "&lt;script&gt;" in pages[name]
-        assert "<b>x" not in pages[name]
+def test_what_comes_from_the_data_is_shown_as_text(reports):
+    for name in ("forecast", "classify", "many classes", "language", "tag", "translate"):
+        assert "&lt;script&gt;" in reports[name]
+        assert "<b>x" not in reports[name]
 
 
-def test_recordings_can_be_heard_and_edits_read(pages):
-    html = pages["transcribe"]
+def test_recordings_can_be_heard_and_edits_read(reports):
+    html = reports["transcribe"]
     assert html.count("<audio controls") == 1
     assert 'src="data:audio/wav;base64,UklGRg=="' in html
     assert rows(html, "Confused characters") == [["<span>–</span>", "(space)", "2"]]
@@ -276,8 +347,8 @@ def test_recordings_can_be_heard_and_edits_read(pages):
     assert "heard right" in html
 
 
-def test_what_a_language_model_writes_and_finds_hard_can_be_read(pages):
-    html = pages["language"]
+def test_what_a_language_model_writes_and_finds_hard_can_be_read(reports):
+    html = reports["language"]
     assert "line two</pre>" in html
     assert "5.0 % of the tokens are unknown words" in html
     assert rows(html, "By rarity")[0][1:] == ["100.0 %", "<strong>1.50</strong>", "2.25"]
@@ -285,21 +356,21 @@ def test_what_a_language_model_writes_and_finds_hard_can_be_read(pages):
     assert rows(html, "Hardest lines")[0][0] == "<span>7</span>"
 
 
-def test_the_verdict_stands_before_everything_else(pages):
-    html = pages["forecast"]
+def test_the_verdict_stands_before_everything_else(reports):
+    html = reports["forecast"]
     assert html.index("mae lower by 6.5 %") < html.index("<h2>")
     assert html.index("<h2>What was asked") < html.index("<h2>Scores")
     assert "--tone:var(--better)" in html
-    assert "--tone:var(--even)" in pages["classify"]
-    assert "not distinguishable from majority" in pages["classify"]
+    assert "--tone:var(--even)" in reports["classify"]
+    assert "not distinguishable from majority" in reports["classify"]
 
 
-def test_what_must_be_known_beside_the_verdict_stands_beside_it(pages):
+def test_what_must_be_known_beside_the_verdict_stands_beside_it(reports):
     said = f"Training was interrupted: {NASTY}"
     html = draw(replace(FORECAST, metrics=forecast_metrics() | {"caveats": [said]}))
     place = html.index("Training was interrupted: &lt;script&gt;")
     assert html.index("mae lower by 6.5 %") < place < html.index("</header>")
-    assert 'class="caveat"' not in pages["forecast"]
+    assert 'class="caveat"' not in reports["forecast"]
 
 
 def test_a_calibration_error_is_defined_and_never_bold():
@@ -341,67 +412,99 @@ def test_a_worse_verdict_has_its_own_colour():
     assert "--tone:var(--worse)" in draw(replace(FORECAST, metrics=metrics))
 
 
-def test_the_lstm_comes_first_and_the_best_of_each_metric_is_bold(pages):
-    lstm, naive, nasty = rows(pages["forecast"], "Scores on the test part")
+def test_the_lstm_comes_first_and_the_best_of_each_metric_is_bold(reports):
+    lstm, naive, nasty = rows(reports["forecast"], "Scores on the test part")
     assert lstm[1:] == ["<strong>1.250</strong>", "–", "0.7700"]
     assert naive[1:] == ["3.500", "1.000", "0.8000"]  # alone in its column; coverage has no best
     assert nasty[1:] == ["1.500", "–", "–"]
-    accurate, majority = rows(pages["classify"], "Scores on the test part")
+    accurate, majority = rows(reports["classify"], "Scores on the test part")
     assert accurate[1:] == ["<strong>0.9000</strong>", "<strong>0.4000</strong>"]
     assert majority[1:] == ["0.5000", "<strong>0.4000</strong>"]  # as good as the other
 
 
-def test_every_metric_is_defined_with_its_direction(pages):
-    assert "mean absolute error" in pages["forecast"]
-    assert "closest to nominal is best" in pages["forecast"]
-    assert re.search(r"<dt>accuracy</dt><dd>[^<]*higher is better", pages["classify"])
+def test_every_metric_is_defined_with_its_direction(reports):
+    assert "mean absolute error" in reports["forecast"]
+    assert "closest to nominal is best" in reports["forecast"]
+    assert re.search(r"<dt>accuracy</dt><dd>[^<]*higher is better", reports["classify"])
 
 
-def test_the_same_run_gives_the_same_bytes(pages):
-    assert draw(FORECAST) == pages["forecast"]
-    assert draw(RUNS["classify images"]) == pages["classify images"]
+def test_the_verdicts_metric_of_several_labels_is_shown_as_any_other(reports):
+    html = reports["several labels"]
+    assert rows(html, "Scores on the test part")[0][1] == "<strong>0.8000</strong>"
+    assert "f1_micro ↑" in html and "better →" in html
+    assert re.search(r"<dt>f1_micro</dt><dd>[^<]*higher is better", html)
+    (exact,) = re.findall(r"<dt>exact</dt><dd>([^<]*)", html)
+    assert "label" in exact and "recordings" not in exact
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_alone(pages):
+@pytest.mark.parametrize("metric", ["scaled mae", "quantile loss", "scaled quantile loss"])
+def test_the_interval_of_every_verdict_says_which_side_is_better(metric):
+    metrics = forecast_metrics()
+    metrics["verdict"]["metric"] = metric
+    assert "← better" in draw(replace(FORECAST, metrics=metrics))
+
+
+def test_a_translation_stands_beside_its_reference_and_its_attention(reports):
+    html = reports["translate"]
+    assert rows(html, "Its worst translations")[0][3] == "33.2"
+    assert rows(html, "Attention, 1") == [
+        ["<span>c</span>", "90", "10"],
+        ["<span>d</span>", "", "95"],
+    ]
+
+
+def test_wrong_tags_stand_beside_their_sentence(reports):
+    html = reports["tag"]
+    assert "B-x, taken for O (90 % sure)" in html
+    assert rows(html, "Scores by span") == [["<span>x</span>", "0.500", "0.750", "0.600", "4"]]
+    assert rows(html, "Wrong tokens by length")[0][0] == "<span>6 and more</span>"
+
+
+def test_the_same_run_gives_the_same_bytes(reports):
+    assert draw(FORECAST) == reports["forecast"]
+    assert draw(RUNS["classify images"]) == reports["classify images"]
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(reports):
     with matplotlib.rc_context({"font.size": 31, "lines.linewidth": 9}):
         before = dict(matplotlib.rcParams)
-        assert draw(FORECAST) == pages["forecast"]
+        assert draw(FORECAST) == reports["forecast"]
         assert dict(matplotlib.rcParams) == before
 
 
-def test_a_forecast_shows_its_bands_its_horizon_and_its_coverage(pages):
-    titles = [text for _, text in Outline(pages["forecast"]).headings]
+def test_a_forecast_shows_its_bands_its_horizon_and_its_coverage(reports):
+    titles = [text for _, text in Outline(reports["forecast"]).headings]
     assert "Forecasts beside the truth" in titles
     assert "Error by step of the horizon" in titles
-    assert "10 % to 90 %" in pages["forecast"]
-    assert "drift: off the top" in pages["forecast"]
-    assert rows(pages["forecast"], "Coverage of the bands")[0][1:] == [
+    assert "10 % to 90 %" in reports["forecast"]
+    assert "drift: off the top" in reports["forecast"]
+    assert rows(reports["forecast"], "Coverage of the bands")[0][1:] == [
         "80.0 %",
         "77.0 %",
         "−3.0 points",
     ]
 
 
-def test_series_stand_with_the_weakest_first(pages):
-    weakest, strongest = rows(pages["forecast"], "Error by series")
+def test_series_stand_with_the_weakest_first(reports):
+    weakest, strongest = rows(reports["forecast"], "Error by series")
     assert "&lt;script&gt;" in weakest[0]
     assert weakest[1:] == ["3.000", "<strong>2.000</strong>"]
     assert strongest[1:] == ["<strong>1.000</strong>", "2.000"]
 
 
-def test_a_confusion_matrix_holds_every_count(pages):
-    matrix = rows(pages["classify"], "Confusion matrix")
+def test_a_confusion_matrix_holds_every_count(reports):
+    matrix = rows(reports["classify"], "Confusion matrix")
     assert [row[1:] for row in matrix] == [["8", "1", "1"], ["1", "8", "1"], ["1", "1", "8"]]
 
 
-def test_too_many_classes_become_the_pairs_confused_most(pages):
-    assert "Confusion matrix" not in pages["many classes"]
-    assert len(rows(pages["many classes"], "Most confused pairs")) == 15
+def test_too_many_classes_become_the_pairs_confused_most(reports):
+    assert "Confusion matrix" not in reports["many classes"]
+    assert len(rows(reports["many classes"], "Most confused pairs")) == 15
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_table_scrolls_in_a_box_of_its_own(pages, name):
-    html = pages[name]
+def test_every_table_scrolls_in_a_box_of_its_own(reports, name):
+    html = reports[name]
     assert html.count("<table") == len(re.findall(r'<div class="scroll"[^>]*>\s*<table', html))
     assert re.search(r"\.scroll \{ overflow-x: auto", html)
 
@@ -419,21 +522,21 @@ def test_a_column_of_large_numbers_leaves_the_grey_of_the_others_as_it_is():
     assert pictures(1.0) and pictures(1.0) == pictures(1e6)
 
 
-def test_only_wrong_answers_are_shown_as_mistakes(pages):
-    assert pages["classify"].count(", taken for class 1</h3>") == 1
-    assert "98.0 % sure" in pages["classify"]
+def test_only_wrong_answers_are_shown_as_mistakes(reports):
+    assert reports["classify"].count(", taken for class 1</h3>") == 1
+    assert "98.0 % sure" in reports["classify"]
 
 
-def test_rows_of_an_image_are_drawn_as_an_image(pages):
-    assert "data:image/png;base64" in pages["classify images"]
-    assert "data:image/png;base64" not in pages["classify"]
+def test_rows_of_an_image_are_drawn_as_an_image(reports):
+    assert "data:image/png;base64" in reports["classify images"]
+    assert "data:image/png;base64" not in reports["classify"]
 
 
-def test_a_task_that_is_not_drawn_yet_and_a_run_without_training_still_make_a_page(pages):
-    assert "no verdict" in pages["a task not drawn yet"]
-    assert "How it learnt" not in pages["a task not drawn yet"]
-    assert "How it learnt" not in pages["empty history"]
-    assert "Forecasts beside the truth" in pages["empty history"]
+def test_a_task_that_is_not_drawn_yet_and_a_run_without_training_still_make_a_report(reports):
+    assert "no verdict" in reports["a task not drawn yet"]
+    assert "How it learnt" not in reports["a task not drawn yet"]
+    assert "How it learnt" not in reports["empty history"]
+    assert "Forecasts beside the truth" in reports["empty history"]
 
 
 def test_settings_that_differ_from_the_defaults_stand_in_front():
@@ -486,6 +589,6 @@ def test_a_detail_that_is_missing_is_left_out(make, gone):
     assert "<h1>" in draw(replace(FORECAST, metrics=metrics))
 
 
-def test_a_run_of_before_answers_had_names_is_the_lstms(pages):
-    assert "The LSTM, then the simplest answers" in pages["classify"]
-    assert "LSTM minus majority" in pages["classify"]
+def test_a_run_of_before_answers_had_names_is_the_lstms(reports):
+    assert "The LSTM, then the simplest answers" in reports["classify"]
+    assert "LSTM minus majority" in reports["classify"]
