@@ -63,7 +63,12 @@ def all_arrays(some: Examples) -> tuple[np.ndarray, np.ndarray]:
 
 def measure(ready: pipeline.Ready, rounds: int) -> dict[str, float]:
     """Seconds per step, ours and plain, alternating."""
-    plain = build(ready.task.shapes(ready.train, ready.preparation), ready.experiment.network)
+    plain = build(
+        ready.task.shapes(ready.train, ready.preparation),
+        ready.experiment.network,
+        network=ready.task.network,
+        task=ready.task.name,
+    )
     pipeline.compile_network(plain, ready)
     x, y = all_arrays(ready.train)
     size = ready.experiment.training.batch_size

@@ -1,4 +1,4 @@
-"""Write the pages that can be derived: cli.md, settings.md and the tables of benchmarks.md.
+"""Write what can be derived: cli.md, settings.md, tables of benchmarks.md, tasks.md and README.md.
 
     python docs/make_cli.py
 
@@ -17,10 +17,12 @@ import typer
 
 from gatewise import cli, experiment
 from gatewise.experiment import LIMITS, Experiment
+from gatewise.metrics import METRICS
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
+METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
 
 # What the comments of experiment.py leave unsaid.
 MEANINGS = {
@@ -91,7 +93,7 @@ MEANINGS = {
     "evaluation.confidence": "Of the interval.",
     "engine.kind": "`auto`: our own kernels where they can run, see [the engine](engine.md); "
     "`native`: they run, or training ends with the reason; `stock`: Keras's own.",
-    "report.title": "Of the page; empty: task and file.",
+    "report.title": "Of the report; empty: task and file.",
     "report.examples": "Forecasts or mistakes that are drawn.",
 }
 
@@ -103,6 +105,7 @@ def pages() -> dict[Path, str]:
         DOCS / "cli.md": cli_page(),
         DOCS / "settings.md": settings_page(),
         benchmarks: with_tables(benchmarks, experiments_table(), results_table()),
+        DOCS / "tasks.md": with_metrics(DOCS / "tasks.md"),
         readme: with_tables(readme, speed_table()),
     }
 
@@ -213,6 +216,25 @@ def with_tables(page: Path, *tables: str) -> str:
     between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     return between.sub(lambda _: f"{BEGIN}\n\n{next(left)}\n\n{END}", text)
+
+
+def with_metrics(page: Path) -> str:
+    """The page with each table of metrics written anew, from the names in the mark above it."""
+    text = page.read_text(encoding="utf-8")
+    for mark, names in METRICS_MARK.findall(text):
+        between = re.compile(f"{re.escape(mark)}.*?{re.escape(END)}", re.DOTALL)
+        table = metrics_table(names.split(", "))
+        text = between.sub(lambda _, new=f"{mark}\n\n{table}\n\n{END}": new, text)
+    return text
+
+
+def metrics_table(names: list[str]) -> str:
+    """One row for each metric: its direction, meaning and source."""
+    rows = ["| metric | better | what it says | definition |", "|---|---|---|---|"]
+    for one in (METRICS[name] for name in names):
+        cells = [f"`{one.name}`", one.better, one.meaning, one.source]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
 
 
 def speed_table() -> str:

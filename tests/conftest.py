@@ -1,6 +1,8 @@
 """What several tests share."""
 
+import gzip
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +21,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import gatewise  # noqa: E402
+from gatewise.data.sequences import from_arrays  # noqa: E402
+from gatewise.readers.datasets import settings_of  # noqa: E402
+
+# The tests of the tasks make small data that others judge as well.
+sys.path += [
+    str(folder) for folder in (Path(__file__).parent / "tasks").iterdir() if folder.is_dir()
+]
 
 # No deadline for one example: a busy machine is no failure.
 hypothesis.settings.register_profile("shared", deadline=None)
@@ -106,3 +115,22 @@ def classify_run(sequences_file, classify_settings, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "classify"
     gatewise.train(sequences_file, settings=classify_settings, output=folder)
     return folder
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(11)
+
+
+@pytest.fixture(scope="session")
+def vowels():
+    """Train and test of Japanese Vowels: sequences and class positions."""
+    data = settings_of("japanese-vowels")["data"]
+    return [read_ts(Path(data[key])) for key in ("path", "test")]
+
+
+def read_ts(path):
+    lines = gzip.decompress(path.read_bytes()).decode().strip().splitlines()
+    cases = [line.split(":") for line in lines[lines.index("@data") + 1 :]]
+    arrays = [np.array([row.split(",") for row in case[:-1]], dtype=float).T for case in cases]
+    return from_arrays(arrays), np.array([int(case[-1]) - 1 for case in cases])

@@ -356,23 +356,23 @@ def test_an_existing_run_is_not_replaced(gatewise, classify_run, sequences_file)
     assert "--overwrite" in err
 
 
-def test_report_writes_the_page_again_and_keeps_one_that_was_edited(
+def test_report_writes_the_file_again_and_keeps_one_that_was_edited(
     gatewise, classify_run, tmp_path
 ):
     copy = shutil.copytree(classify_run, tmp_path / "run")
-    page = copy / "report.html"
-    saved = page.read_bytes()
-    page.unlink()
-    assert gatewise("report", copy)[:2] == (0, f"Report: {page}\n"), "a missing page is written"
-    assert page.read_bytes() == saved
-    page.write_text("my own words")
+    report = copy / "report.html"
+    saved = report.read_bytes()
+    report.unlink()
+    assert gatewise("report", copy)[:2] == (0, f"Report: {report}\n"), "a missing report is written"
+    assert report.read_bytes() == saved
+    report.write_text("my own words")
     status, out, err = gatewise("report", copy)
     assert (status, out) == (1, "")
-    assert "is not the page that was saved with the run" in err
+    assert "is not the report that was saved with the run" in err
     assert "--overwrite" in err
-    assert page.read_text() == "my own words"
+    assert report.read_text() == "my own words"
     assert gatewise("report", copy, "--overwrite")[0] == 0
-    assert page.read_bytes() == saved
+    assert report.read_bytes() == saved
     assert gatewise("report", copy)[0] == 0
 
 

@@ -29,7 +29,7 @@ def script(name: str):
 make_cli = script("make_cli")
 
 
-@pytest.mark.parametrize("page", ["cli.md", "settings.md", "benchmarks.md"])
+@pytest.mark.parametrize("page", ["cli.md", "settings.md", "benchmarks.md", "tasks.md"])
 def test_derived_page_is_what_the_code_says(page):
     wanted = make_cli.pages()[DOCS / page]
     found = (DOCS / page).read_text(encoding="utf-8")

@@ -20,7 +20,9 @@ from gatewise.evaluation import (
     told_of_promise,
 )
 from gatewise.experiment import EvaluationSettings, Experiment
-from gatewise.tasks import classify, forecast, several
+from gatewise.tasks.classify import multilabel
+from gatewise.tasks.classify import task as classify
+from gatewise.tasks.forecast import task as forecast
 from gatewise.tasks.task import Baseline, Measure, Promise, mean_measure
 
 SETTINGS = EvaluationSettings(resamples=400)
@@ -28,7 +30,7 @@ SETTINGS = EvaluationSettings(resamples=400)
 
 def errors(clusters, *, higher=False):
     """A measure of answers that are the errors themselves."""
-    return mean_measure("score" if higher else "mae", lambda a: a, clusters, higher=higher)
+    return mean_measure("accuracy" if higher else "mae", lambda a: a, clusters)
 
 
 def against(ours, theirs, clusters=None, *, higher=False, settings=SETTINGS):
@@ -188,7 +190,7 @@ def test_the_sentence_gives_errors_in_percent_and_scores_in_points():
     assert "-50.0 % (95% interval -50.0 % to -50.0 %)" in found["sentence"]
     ours = np.full(40, 0.75)
     said = against(ours, ours - 0.25, higher=True)["sentence"]
-    assert "score 0.750 against 0.500, +25.0 points (95% interval +25.0 to +25.0)" in said
+    assert "accuracy 0.750 against 0.500, +25.0 points (95% interval +25.0 to +25.0)" in said
 
 
 def test_a_baseline_without_any_error_does_not_break_the_sentence():
@@ -240,7 +242,7 @@ def no_verdicts():
     for one in classify.measures(some, preparation, EXPERIMENT):
         yield f"ours {one.name}", one, WITHOUT, CHANCES
         yield f"theirs {one.name}", one, CHANCES, WITHOUT
-    for one in several.measures(np.array([[True, False]] * 12), np.arange(12)):
+    for one in multilabel.measures(np.array([[True, False]] * 12), np.arange(12)):
         yield f"several {one.name}", one, WITHOUT, CHANCES
     nothing = np.zeros((12, 2))  # no word in any transcript, no token in any text
     rate = Measure("wer", lambda a: a, lambda s: s[..., 0] / s[..., 1], np.arange(12))

@@ -1,12 +1,26 @@
 """Each metric against its definition, a known small answer, or an independent library."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 import sklearn.metrics
+import test_classify
+import test_forecast
+import test_language
+import test_tag
+import test_transcribe
+import test_translate
 from utilsforecast import losses
 
 from gatewise import metrics
+from gatewise.tasks import TASKS
+from gatewise.tasks.classify import task as classify
+from gatewise.tasks.forecast import task as forecast
+from gatewise.tasks.transcribe import task as transcribe
+from gatewise.tasks.translate.task import Translation
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -253,3 +267,146 @@ def test_reliability_counts_every_sequence_once(labelled):
     assert sum(count for _, _, count in curve) == len(truth)
     right = sum(right * count for _, right, count in curve) / len(truth)
     assert right == pytest.approx(metrics.accuracy(truth, probabilities.argmax(axis=1)))
+
+
+# Every metric that a task can return, on a few examples of each kind of answer.
+
+
+def forecasts_of(values=None, **settings):
+    plain = {"task": {"season": 7}}
+    chosen = test_forecast.experiment(**plain | settings)
+    preparation, some = test_forecast.prepared(test_forecast.series(values), chosen)
+    shape = forecast.truth(some, preparation).shape
+    given = np.sort(np.random.default_rng(0).normal(size=(*shape, len(preparation.quantiles) or 1)))
+    return given, some, preparation, chosen
+
+
+def labels_of(classes, **data):
+    chosen = test_classify.from_mapping({"task": {"name": "classify"}, "data": data})
+    sequences = test_classify.walks(classes=classes)
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, "test")
+    given = np.random.default_rng(0).dirichlet(np.ones(len(preparation.classes)), size=len(some))
+    return given, some, preparation, chosen
+
+
+def tags_of(tags):
+    sequences = test_tag.corpus(tags=tags)
+    preparation, some = test_tag.made(sequences, role="test")
+    given = np.random.default_rng(0).dirichlet(np.ones(len(tags)), size=sequences.lengths.sum())
+    return given, some, preparation, test_tag.PLAIN
+
+
+def tokens_of():
+    some, preparation, experiment = test_language.ready("test")
+    return np.ones(len(some.stream)), some, preparation, experiment
+
+
+def translations_of():
+    (preparation, _), experiment = test_translate.prepared()
+    some = test_translate.translate.examples(
+        test_translate.pairs(), preparation, experiment, "test"
+    )
+    given = [Translation(text) for text in test_translate.TARGETS]
+    return np.array(given, dtype=object), some, preparation, experiment
+
+
+def transcripts_of():
+    sequences, experiment = test_transcribe.recordings(["ab", "ca b"]), test_transcribe.settled()
+    preparation, _ = transcribe.prepare(sequences, experiment)
+    some = transcribe.examples(sequences, preparation, experiment, "test")
+    return np.array(["ab", "c"]), some, preparation, experiment
+
+
+# By the heading of docs/tasks.md that lists the metrics, then by what can be different there.
+ANSWERS = {
+    "forecast": [
+        lambda: forecasts_of(),
+        lambda: forecasts_of([test_forecast.waves(), test_forecast.waves(seed=1)]),  # scaled errors
+        lambda: forecasts_of(evaluation={"scaled": True}),
+        lambda: forecasts_of(training={"loss": "mse"}),
+    ],
+    "classify": [lambda: labels_of(("a", "b")), lambda: labels_of(("a", "b", "c"))],
+    "classify with several labels": [lambda: labels_of(("a", "b", "a; b"), separator=";")],
+    "tag": [lambda: tags_of(("O", "B-x", "I-x")), lambda: tags_of(("NOUN", "VERB"))],
+    "transcribe": [transcripts_of],
+    "translate": [translations_of],
+    "language": [tokens_of],
+}
+
+
+def returned(heading):
+    """The names of all metrics and measures of the task, under any of its settings."""
+    task, names = TASKS[heading.split()[0]], set()
+    for make in ANSWERS[heading]:
+        given, some, preparation, experiment = make()
+        names |= set(task.metrics(given, some, preparation, experiment))
+        judged = task.measures(some, preparation, experiment)
+        if task.promises is not None and len(preparation.quantiles) > 1:
+            judged = judged + [one.measure for one in task.promises(some, preparation)]
+        for measure in judged:
+            assert np.isfinite(measure.value(measure.statistics(given).sum(axis=0)))
+            names.add(measure.metric.name)
+    return names
+
+
+def documented():
+    text = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    return {
+        heading: set(names.split(", "))
+        for heading, names in re.findall(r"<!-- metrics of (.*?): (.*?) -->", text)
+    }
+
+
+@pytest.mark.parametrize("heading", ANSWERS)
+def test_every_metric_of_a_task_has_an_entry_and_stands_in_the_docs(heading):
+    names = returned(heading)
+    for name in names:
+        entry = metrics.find(name)
+        assert entry is not None, f"{name} has no entry in METRICS"
+        assert entry.better in ("higher", "lower", "neither")
+        assert entry.meaning and entry.source and callable(entry.function)
+    assert names == documented()[heading]
+
+
+def test_every_task_is_asked_for_its_metrics_and_no_entry_is_left_over():
+    assert {heading.split()[0] for heading in ANSWERS} == set(TASKS)
+    assert set.union(*documented().values()) == set(metrics.METRICS)
+
+
+def test_every_entry_has_the_name_it_stands_under():
+    assert all(name == one.name for name, one in metrics.METRICS.items())
+
+
+def test_scores_by_class_are_those_of_scikit_learn(labelled):
+    truth, probabilities = labelled
+    answer = probabilities.argmax(axis=1)
+    found = metrics.by_class("abcd", *metrics.counts_by_class(metrics.confusion(truth, answer, 4)))
+    known = sklearn.metrics.precision_recall_fscore_support(truth, answer)
+    keys = ("precision", "recall", "f1", "support")
+    for k, name in enumerate("abcd"):
+        assert [found[name][key] for key in keys] == pytest.approx([one[k] for one in known])
+
+
+def test_a_class_that_is_never_met_scores_zero():
+    nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert metrics.by_class(["a"], *np.zeros((3, 1), dtype=int)) == {"a": nothing}
+
+
+def test_f1_of_several_labels_is_that_of_scikit_learn():
+    truth, answer = np.random.default_rng(0).random((2, 60, 5)) < 0.3
+    wanted = sklearn.metrics.f1_score(truth, answer, average="micro")
+    assert metrics.f1_micro(truth, answer) == pytest.approx(wanted)
+    wanted = sklearn.metrics.accuracy_score(truth, answer)
+    assert metrics.exact(truth, answer) == pytest.approx(wanted)
+
+
+def test_the_quantile_loss_is_twice_that_of_scikit_learn(forecasts):
+    truth, answer = forecasts
+    given = np.stack([answer - 1, answer, answer + 1], axis=-1)
+    each = [
+        sklearn.metrics.mean_pinball_loss(truth.ravel(), given[..., k].ravel(), alpha=q)
+        for k, q in enumerate(QUANTILES)
+    ]
+    found = metrics.quantile_loss(truth, given, QUANTILES).mean()
+    assert found == pytest.approx(2 * np.mean(each))

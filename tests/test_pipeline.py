@@ -108,7 +108,10 @@ def test_making_ready_trains_nothing(series_file, forecast_settings):
     ready = pipeline.make_ready(experiment)
     keras.utils.set_random_seed(experiment.training.seed)
     fresh = pipeline.build(
-        ready.task.shapes(ready.train, ready.preparation), ready.experiment.network
+        ready.task.shapes(ready.train, ready.preparation),
+        ready.experiment.network,
+        network=ready.task.network,
+        task=ready.task.name,
     )
     assert_same(ready.network.get_weights(), fresh.get_weights())
     assert not ready.network.compiled
@@ -347,17 +350,17 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(
         artefact.check_room(Path("/proc/run"), 10**17)
 
 
-def test_a_page_that_an_older_version_drew_is_replaced_without_asking(forecast_run, tmp_path):
+def test_a_report_that_an_older_version_drew_is_replaced_without_asking(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
-    page = copy / "report.html"
-    saved = page.read_bytes()
-    page.write_text("as another version drew it")
+    report = copy / "report.html"
+    saved = report.read_bytes()
+    report.write_text("as another version drew it")
     artefact.seal(copy)
     assert gatewise.report(copy).read_bytes() == saved
     artefact.verify(copy, ["report.html"])
 
 
-def test_a_page_is_not_drawn_from_what_was_edited(forecast_run, tmp_path):
+def test_a_report_is_not_drawn_from_what_was_edited(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
     (copy / "history.csv").write_text("epoch,loss\n1,0.0\n")
     with pytest.raises(gatewise.ArtefactError, match=r"history\.csv is not the file that was"):
@@ -367,7 +370,7 @@ def test_a_page_is_not_drawn_from_what_was_edited(forecast_run, tmp_path):
         gatewise.report(copy, overwrite=True)
 
 
-def test_the_page_written_again_vouches_for_no_other_file(forecast_run, tmp_path):
+def test_the_report_written_again_vouches_for_no_other_file(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
     (copy / "predictions.csv").write_text("edited")
     (copy / "report.html").unlink()

@@ -474,9 +474,11 @@ def test_a_blend_is_judged_as_it_answers_and_called_by_what_it_is(blend_run):
     assert "LSTM" not in found["baselines"], "a part of the answer is no simpler answer to beat"
     assert all(f"The {name} is " in one["sentence"] for one in found["comparisons"])
     assert found["answer"] == name
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert f">{name}</" in page and ">LSTM alone</" in page
-    assert f"The {name} is " in page and "averaged with logistic regression on summaries" in page
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert f">{name}</" in report and ">LSTM alone</" in report
+    assert (
+        f"The {name} is " in report and "averaged with logistic regression on summaries" in report
+    )
 
 
 def test_a_blend_reads_the_columns_of_training_where_there_are_more(blend_run):

@@ -67,3 +67,8 @@ def test_public_methods_of_dataclasses_have_docstrings(name):
             bare = thing.fget if isinstance(thing, property) else getattr(thing, "__func__", thing)
             if not method.startswith("_") and inspect.isfunction(bare):
                 assert bare.__doc__, f"{name}.{own}.{method} has no docstring"
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    """As `gatewise.report` would be the module, once anything imports it."""
+    assert not {name.removeprefix("gatewise.") for name in MODULES} & set(gatewise.__all__)

@@ -1,4 +1,4 @@
-"""Tags from a file to a judged, saved model, its page and its answers to new text."""
+"""Tags from a file to a judged, saved model, its report and its answers to new text."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 import gatewise
 from gatewise import pipeline
 from gatewise.readers.datasets import path_of
-from gatewise.tasks.tag import BASELINE
+from gatewise.tasks.tag.task import BASELINE
 
 SMALL = {
     "network": {"units": [16], "characters": 8, "embedding": 16},
@@ -39,12 +39,12 @@ def test_it_learns_more_than_the_most_frequent_tag(told):
     assert seen["accuracy"]["LSTM"] > new["accuracy"]["LSTM"] > new["accuracy"][BASELINE]
 
 
-def test_the_page_shows_what_people_look_at(run):
-    page = (run / "report.html").read_text(encoding="utf-8")
-    headings = re.findall(r"<h2>(.*?)</h2>", page)
+def test_the_report_shows_what_people_look_at(run):
+    report = (run / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h2>(.*?)</h2>", report)
     wanted = ["What is taken for what", "Tag by tag", "Words seen and new", "Length against error"]
     assert [one for one in headings if one in wanted] == wanted
-    worst = page[page.index("Its worst sentences") :]
+    worst = report[report.index("Its worst sentences") :]
     assert re.search(r": [A-Z]+, taken for [A-Z]+ \(\d+ % sure\)", worst)
 
 

@@ -45,8 +45,8 @@ def test_texts_to_a_folder_and_back(tmp_path):
     new = ["so fine in the end", "", "zzz"]
     there, here = predict(tmp_path / "run", new), predict(run.artefact, new)
     assert there.equals(here) and there["id"].to_list() == ["0", "1", "2"]
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert "in the end" in page  # mistakes are shown as texts
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "in the end" in report  # mistakes are shown as texts
     rows = run.metrics["details"]["lengths"]
     assert sum(row["sequences"] for row in rows) == 24 or not rows
     again = evaluate(tmp_path / "run", (texts, labels))

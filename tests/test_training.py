@@ -19,9 +19,10 @@ from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.experiment import Experiment, TrainingSettings
-from gatewise.interrupts import SKIP, STOP, Interrupts
-from gatewise.networks.losses import classify_loss, forecast_loss, forecast_metric
-from gatewise.tasks import classify
+from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
+from gatewise.tasks.classify import task as classify
+from gatewise.tasks.classify.network import classify_loss
+from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
 from gatewise.training import Feed, Monitor, Progress, _until_diverged, fit, optimizer
 
 
@@ -538,17 +539,42 @@ def test_a_loss_that_keras_does_not_have_is_refused_by_name(make):
 
 
 def test_a_request_to_skip_cuts_validation_short_and_that_epoch_is_not_the_best():
-    asked = Interrupts()
+    asked, valid, epochs = Interrupts(), lines(32, 1), []
 
-    def watch(now, epoch_over):
-        if now.epoch == 2 and now.step == 4 and not epoch_over:
+    def ask():
+        epochs.append(len(epochs) + 1)
+        return float(epochs[-1])
+
+    def inputs(which, length):
+        if epochs:  # a batch of the validation in epoch 2, with others behind it
             asked.level, asked.by = SKIP, "Ctrl-C"
+        return valid.inputs(which, length)
 
-    monitor = scripted([0.5, 0.9], higher=True)
-    _, history = trained(settings_of(), watch=watch, monitor=monitor, interrupts=asked)
+    _, history = trained(
+        settings_of(batch_size=4),
+        valid=replace(valid, inputs=inputs),
+        monitor=Monitor("f1", True, ask),
+        interrupts=asked,
+    )
     assert len(history.columns["loss"]) == 2
     assert history.best_epoch == 1
     assert np.isnan(history.columns["val_loss"][1])
+    assert np.isnan(history.columns["val_f1"][1])
+
+
+def test_a_request_to_skip_cuts_the_metric_short_and_that_epoch_is_not_the_best():
+    asked, values = Interrupts(), iter([0.5])
+
+    def ask():
+        value = next(values, None)
+        if value is None:
+            asked.level, asked.by = SKIP, "Ctrl-C"
+            raise Skipped  # as `checkpoint` does between two batches
+        return value
+
+    _, history = trained(settings_of(), monitor=Monitor("f1", True, ask), interrupts=asked)
+    assert len(history.columns["loss"]) == 2
+    assert history.best_epoch == 1
     assert np.isnan(history.columns["val_f1"][1])
 
 

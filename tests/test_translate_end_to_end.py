@@ -1,4 +1,4 @@
-"""Translations from pairs of texts to a judged, saved model, its page and new answers."""
+"""Translations from pairs of texts to a judged, saved model, its report and new answers."""
 
 import io
 import json
@@ -57,13 +57,13 @@ def test_it_learns_more_than_a_dictionary(told):
     assert told["details"]["signatures"]["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
 
 
-def test_the_page_shows_what_people_look_at(run):
-    page = (run / "report.html").read_text(encoding="utf-8")
-    headings = re.findall(r"<h2>(.*?)</h2>", page)
+def test_the_report_shows_what_people_look_at(run):
+    report = (run / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h2>(.*?)</h2>", report)
     wanted = ["BLEU by length", "Translations beside the reference", "Its worst translations"]
     assert [one for one in headings if one in wanted] == wanted
-    attention = page[page.index("What it looked at") :]
-    assert "·hundred" in attention and "tok:13a" in page
+    attention = report[report.index("What it looked at") :]
+    assert "·hundred" in attention and "tok:13a" in report
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 A run is written under a temporary name beside its place and moved there when it is whole, so a
 folder with a run's name is always a whole run. Loading checks every byte that it reads against the
-manifest and runs nothing. The page, the predictions and the like are for people, who may edit or
+manifest and runs nothing. The report, the predictions and the like are for people, who may edit or
 delete them.
 """
 

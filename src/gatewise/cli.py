@@ -225,10 +225,10 @@ def generate(
 def report(
     run: RunArgument,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a page that was edited.")
+        bool, typer.Option("--overwrite", help="Replace a report that was edited.")
     ] = False,
 ) -> None:
-    """Write the page of a run again; one that was edited is kept."""
+    """Write the report of a run again; one that was edited is kept."""
     from gatewise import pipeline
 
     typer.echo(f"Report: {pipeline.report(run, overwrite=overwrite)}")

@@ -266,9 +266,9 @@ def _amount(found: Mapping[str, Any], measure: Measure) -> str:
     keys, scale, unit, digits = ("difference", "low", "high"), 1.0, "", "+.4g"
     sides = f"{found['ours']:.4g} against {found['theirs']:.4g}"
     if measure.higher_is_better:
-        places = 3 if measure.full == 1 else 1
+        places = 3 if measure.metric.full == 1 else 1
         sides = f"{found['ours']:.{places}f} against {found['theirs']:.{places}f}"
-        scale, digits = 100 / measure.full, "+.1f"
+        scale, digits = 100 / measure.metric.full, "+.1f"
     elif math.isfinite(found["relative"]) and (
         found["clusters"] < FEWEST or math.isfinite(found["relative_low"])
     ):

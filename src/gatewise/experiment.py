@@ -209,7 +209,7 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """`[report]`: the page."""
+    """`[report]`: the report on a run."""
 
     title: str = ""
     examples: int = 6
@@ -274,6 +274,10 @@ TASKS_OF: dict[str, tuple[str, ...]] = {
     "preparation.shared": ("translate",),
     "network.feeding": ("translate",),
     "network.tied": ("language", "translate"),
+    "network.characters": ("tag",),
+    "network.word_dropout": ("tag",),
+    "network.weight_dropout": ("language",),
+    "network.candidates": ("language",),
     "evaluation.scaled": ("forecast",),
     "evaluation.stride": ("forecast",),
 }

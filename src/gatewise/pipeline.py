@@ -34,13 +34,14 @@ from gatewise.experiment import (
     refuse_out_of_place,
 )
 from gatewise.interrupts import Interrupts, Skipped
-from gatewise.networks import LEARNERS, Builder, build, losses, refuse_too_large
+from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.output import inputs, writing_file
-from gatewise.page import Record, draw
 from gatewise.phases import Phase
 from gatewise.readers.datasets import DATASETS, path_of, settings_of
 from gatewise.readers.files import guess_task, holds_texts, read, sentence
 from gatewise.readers.sources import Opened, opened
+from gatewise.reporting.report import draw
+from gatewise.reporting.sections import Record
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.training import History, Monitor, Progress, column_of
@@ -50,7 +51,7 @@ log = logging.getLogger("gatewise")
 Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss and metrics
 Watch = Callable[[Progress, bool], None]
 
-PAGE_BYTES, ROW_BYTES = 2_000_000, 80  # about what the report, and a row of predictions, take
+REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # about what the report, and a row of predictions, take
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _finished(
 ) -> Run:
     """All that is saved of a run; without an evaluation where it was skipped."""
     metrics = _metrics(ready, simple, history, judged, seconds)
-    plain = artefacts.plain(LEARNERS[ready.task.name].kept(ready.network))
+    plain = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": plain.count_params()}
     artefact = Artefact(
         folder,
@@ -189,7 +190,7 @@ def _bytes(ready: Ready) -> int:
     """About what the run folder will take."""
     shape = ready.task.shapes(ready.train, ready.preparation).output
     rows = 0 if ready.test is None else min(ROWS, len(ready.test) * math.prod(shape))
-    return 4 * int(ready.network.count_params()) + ROW_BYTES * rows + PAGE_BYTES
+    return 4 * int(ready.network.count_params()) + ROW_BYTES * rows + REPORT_BYTES
 
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
@@ -237,7 +238,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     validation, test = examples(parts.validation, "validation"), examples(parts.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     keras.utils.set_random_seed(experiment.training.seed)
-    network = build(task.shapes(train, preparation), experiment.network, own, task=task.name)
+    shapes = task.shapes(train, preparation)
+    network = build(shapes, experiment.network, own, network=task.network, task=task.name)
     _refuse_untrainable(network, experiment, preparation, train)
     notes = [sentence(note) for note in notes]
     for note in notes:
@@ -323,7 +325,7 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
         return float(measure.value(measure.statistics(answer).sum(axis=0)))
 
     def ask() -> float:
-        given = LEARNERS[ready.task.name].outputs(ready.network, some, quick, greedy)
+        given = ready.task.network.predict(ready.network, some, quick, greedy)
         return value(ready.task.answer(given, some, quick, {}))
 
     scores = {rule.name: value(rule.answer(some)) for rule in rules if not rule.costly}
@@ -380,7 +382,7 @@ def objective(experiment: Experiment, preparation: Preparation, train: Examples)
     """The optimizer, the loss and the metrics that the settings ask for."""
     settings = experiment.training
     steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
-    loss, metrics = LEARNERS[preparation.task].objective(experiment, preparation)
+    loss, metrics = TASKS[preparation.task].network.loss(experiment, preparation)
     return training.optimizer(settings, steps), loss, metrics
 
 
@@ -404,14 +406,13 @@ def judge(ready: Ready, preparation: Preparation, simple: Simple) -> Evaluation 
     judged = evaluate(
         answer, some, task, preparation, ready.experiment, baselines=simple.rules, alone=alone
     )
-    shown = LEARNERS[task.name].shown(ready.network, preparation, ready.experiment)
+    shown = task.network.report_extras(ready.network, preparation, ready.experiment)
     return replace(judged, details=judged.details | shown)
 
 
 def outputs(ready: Ready, some: Examples, preparation: Preparation) -> Any:
     """What the network says of all examples, as the task's `answer` reads it."""
-    ask = LEARNERS[ready.task.name].outputs
-    return ask(ready.network, some, preparation, ready.experiment)
+    return ready.task.network.predict(ready.network, some, preparation, ready.experiment)
 
 
 def _metrics(
@@ -552,7 +553,7 @@ def _write(finished: Run, folder: Path, *, overwrite: bool) -> None:
 
 
 def read_record(folder: Path) -> Record:
-    """What the page is made of, from a run folder."""
+    """What the report is made of, from a run folder."""
     history = pl.read_csv(folder / artefacts.HISTORY).to_dict(as_series=False)
     return Record(
         settings=from_toml(folder / artefacts.SETTINGS),
@@ -641,34 +642,34 @@ def free_folder(experiment: Experiment) -> Path:
 
 
 def report(run: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the page of a run folder again, and return where it is.
+    """Write the report of a run folder again, and return where it is.
 
-    A page that is not the one saved with the run was edited: it is replaced with `overwrite` only.
+    A report that is not the one saved with the run was edited: only `overwrite` replaces it.
 
     Raises:
-        ArtefactError: what the page is made of is damaged or missing.
-        ConfigError: the page was edited, or cannot be written.
+        ArtefactError: what the report is made of is damaged or missing.
+        ConfigError: the report was edited, or cannot be written.
     """
     folder = Path(run)
     files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
     artefacts.verify(folder, files)
-    page = folder / artefacts.REPORT
+    path = folder / artefacts.REPORT
     drawn = draw(read_record(folder))
-    kept = page.read_bytes() if page.is_file() else None
+    kept = path.read_bytes() if path.is_file() else None
     if kept == drawn.encode():
-        return page
-    if kept is not None and not (overwrite or artefacts.as_saved(page)):
+        return path
+    if kept is not None and not (overwrite or artefacts.as_saved(path)):
         raise ConfigError(
-            f"{page} is not the page that was saved with the run: it was edited, so it is kept. "
+            f"{path} is not the report that was saved with the run: it was edited, so it is kept. "
             "Give --overwrite (overwrite=True) to write it anew, or move it away first."
         )
     try:
-        with writing_file(page, overwrite=True) as draft:
+        with writing_file(path, overwrite=True) as draft:
             draft.write_text(drawn, encoding="utf-8")
-        artefacts.seal_again(page)
+        artefacts.seal_again(path)
     except OSError as error:
-        raise ConfigError(f"{page} cannot be written: {error.strerror or error}.") from None
-    return page
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return path
 
 
 def train(

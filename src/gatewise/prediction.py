@@ -21,11 +21,10 @@ from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import HOLDING
-from gatewise.networks import LEARNERS
-from gatewise.networks.language import continued
 from gatewise.readers.datasets import located
 from gatewise.readers.files import read, sentence
 from gatewise.tasks import TASKS
+from gatewise.tasks.language.network import continued
 
 log = logging.getLogger("gatewise")
 
@@ -39,8 +38,6 @@ class Finished(Protocol):
 
 
 Trained = Artefact | Finished | str | Path  # a loaded artefact, a finished run or a run folder
-
-LABELLED = ("classify", "transcribe", "translate")  # tasks whose truth stands in labels
 
 
 def predict(run: Trained, data: Any) -> pl.DataFrame:
@@ -92,7 +89,7 @@ def _given(data: Any) -> Any:
 def _outputs(made: Artefact, some: Examples) -> Any:
     """The network's raw outputs; where training demanded the native kernels, stock ones will do."""
     with engine.accelerated(made.experiment.engine.kind != "stock"):
-        ask = LEARNERS[made.preparation.task].outputs
+        ask = TASKS[made.preparation.task].network.predict
         return ask(made.network, some, made.preparation, made.experiment)
 
 
@@ -246,7 +243,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     if said := _told_of_seen(sequences, made.splits):
         log.warning("%s", said)
         notes.append(said)
-    if task.name in LABELLED and sequences.labels is None:
+    if task.labelled and sequences.labels is None:
         raise DataError(
             f"{sequences.source}: there is no truth to score against. Give the labels, transcripts "
             "or translations as well, or use predict."

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from gatewise.data.batches import PADDING
+from gatewise import networks
+from gatewise.data.batches import PADDING, Shapes
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
-from gatewise.networks import build
 from gatewise.networks.layers import fine
-from gatewise.tasks.task import Shapes
+from gatewise.tasks import TASKS
 
 TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary=9)
 LABELS = Shapes({"steps": (None, 3)}, (4,), padding=PADDING)
@@ -24,6 +24,11 @@ WINDOW = Shapes({"past": (6, 1)}, (3, 1, 3))
 
 def settings(**given):
     return NetworkSettings(**({"units": (3,)} | given))
+
+
+def build(shapes, settings, own=None):
+    task = TASKS["forecast" if "past" in shapes.inputs else "classify"]
+    return networks.build(shapes, settings, own, network=task.network, task=task.name)
 
 
 def layers_of(network, kind):

@@ -40,6 +40,20 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Shapes:
+    """What goes into a network and what must come out, without the batch dimension."""
+
+    inputs: Mapping[str, tuple[int | None, ...]]
+    output: tuple[int, ...]
+    padding: float | None = None  # steps whose every value is this are padding; None: there is none
+    vocabulary: int = 0  # different tokens of the input "tokens", or "source"
+    shared: bool = False  # translate: the target has the same tokens as the source
+    lanes: int = 0  # language: places of the text that are read side by side
+    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
+    characters: int = 0  # different letters of the input "characters"
+
+
+@dataclass(frozen=True)
 class Plan:
     """One epoch: batch b holds `order[starts[b]:stops[b]]`, padded to `lengths[b]` steps."""
 

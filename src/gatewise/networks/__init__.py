@@ -1,9 +1,9 @@
-"""Keras models, built from plain Keras layers, so that a saved one opens without gatewise."""
+"""What the networks of all tasks share: the record `Network`, layers, building and checking."""
 
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,18 +11,11 @@ from typing import Any
 
 import keras
 
-from gatewise.data.batches import Examples
+from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.networks import language, losses, translate
-from gatewise.networks.ctc import ctc, log_chances, of_transcripts
 from gatewise.networks.predicting import outputs
-from gatewise.networks.search import search
-from gatewise.networks.segments import segments
-from gatewise.networks.stack import stack
-from gatewise.networks.tagger import flat_outputs, of_tags, tagger
-from gatewise.tasks.task import Shapes
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
@@ -39,120 +32,94 @@ def plain_outputs(
     return outputs(network, some, BATCH, padded=preparation.padded, steps=steps)
 
 
-def itself(network: keras.Model) -> keras.Model:
-    """What has learnt is what is kept."""
+def same_model(network: keras.Model) -> keras.Model:
+    """The trained model is the one that is saved and asked."""
     return network
 
 
-def nothing_more(
+def no_extras(
     _network: keras.Model, _preparation: Preparation, _experiment: Experiment
 ) -> dict[str, Any]:
-    """The task's own details say all."""
+    """The task's own details are enough for the report."""
     return {}
 
 
 @dataclass(frozen=True)
-class Learner:
-    """How the network of a task is built, what it minimises and shows, and how it is asked."""
+class Network:
+    """The part of a task that needs the framework: `NETWORK` in `tasks/<name>/network.py`."""
 
-    build: Builder  # where network.kind = auto
+    builders: Mapping[str, Builder]  # by network.kind; the first is also "auto"
     # Loss and metrics, as keras.Model.compile takes them.
-    objective: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
-    # (network, examples, preparation, experiment) -> what the task's `answer` reads
-    outputs: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
-    # What is saved of the network that has learnt: layers of Keras's own, with the same weights.
-    kept: Callable[[keras.Model], keras.Model] = itself
+    loss: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
+    # (model, examples, preparation, experiment) -> what the task's `answer` reads
+    predict: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
+    # The model that is saved: Keras's own layers, with the weights of the trained one.
+    inference_model: Callable[[keras.Model], keras.Model] = same_model
     # What the report shows that only the network can say, beside the task's details.
-    shown: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = nothing_more
-
-
-LEARNERS: dict[str, Learner] = {
-    "forecast": Learner(segments, losses.of_forecasts),
-    "classify": Learner(stack, losses.of_labels),
-    "transcribe": Learner(ctc, of_transcripts, log_chances),
-    "language": Learner(
-        language.language, language.of_tokens, language.nats, language.kept, language.samples
-    ),
-    "tag": Learner(tagger, of_tags, flat_outputs),
-    "translate": Learner(translate.translator, translate.objective, search, translate.kept),
-}
-NETWORKS: dict[str, Builder] = {"stack": stack, "segments": segments}
-# Tasks that ask the layers of their own network by name, and why.
-OWN_ONLY = {
-    "language": "its state goes on from batch to batch",
-    "translate": "its search asks the layers of its own one step by step",
-}
+    report_extras: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = no_extras
+    own_refused: str = ""  # why the user's own network cannot be used; "": it can
+    per_step: bool = False  # an output for each step, and not one for the sequence
 
 
 def build(
-    shapes: Shapes, settings: NetworkSettings, own: Builder | None = None, *, task: str = ""
+    shapes: Shapes,
+    settings: NetworkSettings,
+    own: Builder | None = None,
+    *,
+    network: Network,
+    task: str,
 ) -> keras.Model:
-    """The network for these shapes: the user's own, the one named, or the task's default.
-
-    Without `task` it is forecast where the inputs hold a past, else classify.
+    """The user's own network for these shapes, the kind that is named, or the task's default.
 
     Raises:
-        ConfigError: the user's own function cannot be used, or its model does not fit the shapes.
+        ConfigError: the settings name no network of the task, or the user's own function cannot
+            be used, or its model does not fit the shapes.
     """
     _check_names(settings)
     refuse_too_large(_least_weights(settings))
-    _refuse_for_others(settings, task)
-    task = task or ("forecast" if "past" in shapes.inputs else "classify")
     own = own or (_from_file(settings.build) if settings.build else None)
     if own is None:
         if settings.kind == "auto":
-            return LEARNERS[task].build(shapes, settings)
-        if task not in ("forecast", "classify"):
-            raise ConfigError(f"{task} has a network of its own; leave network.kind at auto.")
-        if settings.kind == "segments" and task != "forecast":
-            raise ConfigError("network.kind = segments is for forecasts; use kind = stack.")
-        return NETWORKS[settings.kind](shapes, settings)
-    if task in OWN_ONLY:
+            return next(iter(network.builders.values()))(shapes, settings)
+        if settings.kind not in network.builders:
+            known = ", ".join(["auto", *(name for name in network.builders if name)])
+            raise ConfigError(
+                f"network.kind = {settings.kind} is no network of {task}. Known: {known}."
+            )
+        return network.builders[settings.kind](shapes, settings)
+    if network.own_refused:
         raise ConfigError(
-            f"{task} takes no network of your own, for {OWN_ONLY[task]}. Leave network.build and "
-            "network= out."
+            f"{task} takes no network of your own, because {network.own_refused}. Leave "
+            "network.build and network= out."
         )
-    network = _built(own, shapes, settings)
-    if not isinstance(network, keras.Model):
-        raise ConfigError(
-            f"Your network function must return a keras.Model. Received: {network!r}."
-        )
-    given = _output_shape(network, task)
+    model = _built(own, shapes, settings)
+    _check_own(model, shapes, first=2 if network.per_step else 1)
+    return model
+
+
+def _check_own(model: Any, shapes: Shapes, *, first: int) -> None:
+    """Refuse a model that could not be trained or loaded; `first` is the first axis to compare."""
+    if not isinstance(model, keras.Model):
+        raise ConfigError(f"Your network function must return a keras.Model. Received: {model!r}.")
+    shape = model.output_shape
+    given = tuple(shape[first:]) if isinstance(shape, tuple) else ()
     if given != tuple(shapes.output):
         raise ConfigError(
             f"Your network's output has shape {given}; this data needs {tuple(shapes.output)} "
             "(without the batch dimension)."
         )
-    if any(isinstance(layer, keras.layers.Lambda) for layer in network._flatten_layers()):
+    if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
         raise ConfigError(
             "Your network has a Lambda layer, which cannot be loaded safely again. Write it with "
             "keras.ops or a layer of your own."
         )
-    last = network.layers[-1]
+    last = model.layers[-1]
     softmax = getattr(last, "activation", None) is keras.activations.softmax
     if len(shapes.output) == 1 and (softmax or isinstance(last, keras.layers.Softmax)):
         raise ConfigError(
             "Your network ends in a softmax, but it must return logits: leave the activation of "
             "the last layer out. gatewise takes the softmax itself."
         )
-    return network
-
-
-def _output_shape(network: keras.Model, task: str) -> tuple[Any, ...]:
-    """What a network says of a sequence, or where each step is answered, of a step."""
-    shape = network.output_shape
-    first = 2 if task in ("tag", "transcribe") else 1
-    return tuple(shape[first:]) if isinstance(shape, tuple) else ()
-
-
-def _refuse_for_others(settings: NetworkSettings, task: str) -> None:
-    """A setting that only the network of another task has a place for."""
-    for key in ("characters", "word_dropout"):
-        if task != "tag" and getattr(settings, key) != getattr(NetworkSettings(), key):
-            raise ConfigError(f"network.{key} is for tag. Leave it out.")
-    for key in ("weight_dropout", "candidates"):
-        if task != "language" and getattr(settings, key):
-            raise ConfigError(f"network.{key} is for language. Leave it out.")
 
 
 def _least_weights(settings: NetworkSettings) -> int:

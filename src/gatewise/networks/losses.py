@@ -1,4 +1,4 @@
-"""What is minimised, and the one metric that the epoch line shows."""
+"""Losses that the settings name, for the networks of several tasks."""
 
 import functools
 import inspect
@@ -8,77 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, TrainingSettings
 
 Loss = Callable[[Any, Any], Any]
 Objective = tuple[Any, list[Any]]  # loss and metrics, as keras.Model.compile takes them
-
-
-def of_forecasts(experiment: Experiment, preparation: Preparation) -> Objective:
-    """The quantile loss, and the absolute error of the median."""
-    quantiles = preparation.quantiles
-    return forecast_loss(experiment.training, quantiles), [forecast_metric(quantiles)]
-
-
-def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:
-    """Cross entropy, and accuracy; with several labels, of each label by itself."""
-    if preparation.separator:
-        if experiment.training.loss != "auto":
-            raise ConfigError("training.loss is for one label a sequence; leave it at auto.")
-        smoothing = experiment.training.label_smoothing
-        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
-        return loss, [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
-    return classify_loss(experiment.training, len(preparation.classes)), ["accuracy"]
-
-
-def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> Any:
-    """The pinball loss over the quantiles, or the Keras loss named; truth has a last axis of 1."""
-    if settings.loss != "auto":
-        return _named(settings.loss)
-    levels = ops.convert_to_tensor(quantiles, dtype="float32")
-
-    def pinball(truth: Any, forecasts: Any) -> Any:
-        """Koenker & Bassett 1978, doubled, so that the median alone gives the absolute error."""
-        under = truth - forecasts  # [batch, horizon, targets, quantiles]
-        return ops.mean(2 * ops.maximum(levels * under, (levels - 1) * under), axis=(1, 2, 3))
-
-    return pinball
-
-
-def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
-    """Mean absolute error of the median (or the only forecast), of scaled values."""
-    middle = min(range(len(quantiles)), key=lambda q: abs(quantiles[q] - 0.5)) if quantiles else 0
-
-    def scaled_mae(truth: Any, forecasts: Any) -> Any:
-        return ops.mean(ops.abs(truth[..., 0] - forecasts[..., middle]), axis=(1, 2))
-
-    return scaled_mae
-
-
-def classify_loss(settings: TrainingSettings, classes: int) -> Any:
-    """Cross entropy of logits, or the Keras loss named; labels are positions, [batch]."""
-    name = settings.loss.lower().replace("_", "")
-    usual = name in ("auto", "sparsecategoricalcrossentropy", "categoricalcrossentropy")
-    if usual and not settings.label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if usual:
-        inner: Any = functools.partial(
-            keras.losses.categorical_crossentropy,
-            from_logits=True,
-            label_smoothing=settings.label_smoothing,
-        )
-        reads_logits = True
-    else:
-        inner = _named(settings.loss)
-        reads_logits = "crossentropy" in name
-
-    def loss(truth: Any, logits: Any) -> Any:
-        hot = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), classes)
-        return inner(hot, logits if reads_logits else ops.softmax(logits))
-
-    return loss
 
 
 def refuse_unfit(loss: Loss, truth: Any, outputs: Any) -> None:
@@ -97,7 +30,7 @@ def refuse_unfit(loss: Loss, truth: Any, outputs: Any) -> None:
         ) from error
 
 
-def _named(name: str) -> Any:
+def named(name: str) -> Any:
     """Keras's loss of this name ("mae", "CategoricalHinge"), unreduced, of logits if it can."""
     try:
         found = keras.losses.get(name)

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gatewise.data.batches import Shapes
 from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
 from gatewise.networks.layers import convolve, dense, embed, fine, only, read, statistics
-from gatewise.tasks.task import Shapes
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:

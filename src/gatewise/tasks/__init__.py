@@ -1,13 +1,13 @@
-"""What is asked. A new task is one file with one `Task`, and one entry here."""
+"""What is asked: one folder a task, and one entry here."""
 
-from gatewise.tasks import classify, forecast, language, tag, transcribe, translate
+from gatewise.tasks.classify.task import TASK as CLASSIFY
+from gatewise.tasks.forecast.task import TASK as FORECAST
+from gatewise.tasks.language.task import TASK as LANGUAGE
+from gatewise.tasks.tag.task import TASK as TAG
 from gatewise.tasks.task import Task
+from gatewise.tasks.transcribe.task import TASK as TRANSCRIBE
+from gatewise.tasks.translate.task import TASK as TRANSLATE
 
 TASKS: dict[str, Task] = {
-    "forecast": forecast.TASK,
-    "classify": classify.TASK,
-    "tag": tag.TASK,
-    "language": language.TASK,
-    "translate": translate.TASK,
-    "transcribe": transcribe.TASK,
+    task.name: task for task in (FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }

@@ -1,17 +1,23 @@
 """What a task says for itself: one file with one `Task`, and one entry in `TASKS`."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from gatewise.data.batches import Examples
+from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
 from gatewise.experiment import Experiment
+from gatewise.metrics import METRICS, SCALED, Metric
+
+if TYPE_CHECKING:
+    from gatewise.networks import Network
+    from gatewise.reporting.sections import Record, Section
 
 NETWORK = "LSTM"
 # What a logistic regression reads of a sequence, by what its steps are.
@@ -27,20 +33,6 @@ def answer_name(preparation: Preparation) -> str:
     if preparation.blend == "none":
         return NETWORK
     return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """What goes into a network and what must come out, without the batch dimension."""
-
-    inputs: Mapping[str, tuple[int | None, ...]]
-    output: tuple[int, ...]
-    padding: float | None = None  # steps whose every value is this are padding; None: there is none
-    vocabulary: int = 0  # different tokens of the input "tokens", or "source"
-    shared: bool = False  # translate: the target has the same tokens as the source
-    lanes: int = 0  # language: places of the text that are read side by side
-    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
-    characters: int = 0  # different letters of the input "characters"
 
 
 @dataclass(frozen=True)
@@ -65,22 +57,28 @@ class Measure:
     statistics: Callable[[Array], Array]  # answer -> [units, statistics]
     value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
     clusters: Array  # [units] int
-    higher_is_better: bool = False
-    full: float = 1.0  # the best there is, where higher is better: 100 for one counted in points
     # From the loss on the same part, where the one follows from the other; None: it does not.
     from_loss: Callable[[float], float] | None = None
 
+    @property
+    def metric(self) -> Metric:
+        """What is known of it: its direction, its meaning and its source."""
+        return METRICS[self.name.removeprefix(SCALED)]
 
-def mean_measure(
-    name: str, each: Callable[[Array], Array], clusters: Array, *, higher: bool = False
-) -> Measure:
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the greater of two answers is the better one."""
+        return self.metric.better == "higher"
+
+
+def mean_measure(name: str, each: Callable[[Array], Array], clusters: Array) -> Measure:
     """The mean over units of `each(answer)` [units]."""
 
     def statistics(answer: Array) -> Array:
         values = each(answer)
         return np.stack([values, np.ones_like(values)], axis=1)
 
-    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters, higher)
+    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
 
 
 @dataclass(frozen=True)
@@ -137,3 +135,17 @@ class Task:
     # What the answer states of itself, to be checked against the test part.
     promises: Callable[[Examples, Preparation], list[Promise]] | None = None
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV
+    labelled: bool = False  # the truth stands in the labels of the sequences
+
+    @property
+    def network(self) -> "Network":
+        """The part that needs the framework, which is imported on first use."""
+        module = importlib.import_module(f"gatewise.tasks.{self.name}.network")
+        network: Network = module.NETWORK
+        return network
+
+    def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
+        """The task's own sections of the report; what draws them is imported on first use."""
+        module = importlib.import_module(f"gatewise.tasks.{self.name}.report")
+        sections: list[Section] = module.sections(run, details)
+        return sections

@@ -1,0 +1,52 @@
+"""The network of `classify`: the stack of the tutorials, and cross entropy."""
+
+import functools
+from typing import Any
+
+import keras
+from keras import ops
+
+from gatewise.data.preparation import Preparation
+from gatewise.errors import ConfigError
+from gatewise.experiment import Experiment, TrainingSettings
+from gatewise.networks import Network, losses
+from gatewise.networks.losses import Objective
+from gatewise.networks.stack import stack
+
+
+def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:
+    """Cross entropy, and accuracy; with several labels, of each label by itself."""
+    if preparation.separator:
+        if experiment.training.loss != "auto":
+            raise ConfigError("training.loss is for one label a sequence; leave it at auto.")
+        smoothing = experiment.training.label_smoothing
+        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return loss, [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+    return classify_loss(experiment.training, len(preparation.classes)), ["accuracy"]
+
+
+def classify_loss(settings: TrainingSettings, classes: int) -> Any:
+    """Cross entropy of logits, or the Keras loss named; labels are positions, [batch]."""
+    name = settings.loss.lower().replace("_", "")
+    usual = name in ("auto", "sparsecategoricalcrossentropy", "categoricalcrossentropy")
+    if usual and not settings.label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if usual:
+        inner: Any = functools.partial(
+            keras.losses.categorical_crossentropy,
+            from_logits=True,
+            label_smoothing=settings.label_smoothing,
+        )
+        reads_logits = True
+    else:
+        inner = losses.named(settings.loss)
+        reads_logits = "crossentropy" in name
+
+    def loss(truth: Any, logits: Any) -> Any:
+        hot = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), classes)
+        return inner(hot, logits if reads_logits else ops.softmax(logits))
+
+    return loss
+
+
+NETWORK = Network({"stack": stack}, of_labels)

@@ -1,0 +1,1 @@
+"""forecast: the next values of one or many series."""

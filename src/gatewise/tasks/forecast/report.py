@@ -1,0 +1,219 @@
+"""The report's sections of forecast: fans, errors by step and by series, coverage."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import matplotlib.dates
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from gatewise.metrics import find, sign_of
+from gatewise.reporting import charts, formats
+from gatewise.reporting.formats import Numbers
+from gatewise.reporting.sections import Cell, Key, Picture, Record, Section, Table
+
+DATES: Any = matplotlib.dates  # not typed
+MOST_ROWS = 100  # in a table of series
+
+
+def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
+    """The sections of this task, from `details` of metrics.json; an empty one is left out."""
+    return [
+        _fans(run, details),
+        _by_step(details, run.metrics),
+        _coverage(details.get("coverage") or []),
+        _by_series(details.get("by_series") or {}, run.metrics),
+    ]
+
+
+def _fans(run: Record, details: Mapping[str, Any]) -> Section:
+    chosen = (details.get("examples") or [])[: run.settings.report.examples]
+    pairs = _bands(next((one.get("quantiles") or {} for one in chosen), {}))
+    keys = [Key("muted", "past"), Key("ink", "truth"), Key("accent", "forecast")]
+    for (low, high), depth in zip(pairs, ("band", "band2", "band2"), strict=False):
+        keys.append(
+            Key(depth, f"{formats.percent(float(low))} to {formats.percent(float(high))}", "band")
+        )
+    names = [
+        formats.listed([one[key] for key in ("id", "target") if one.get(key) not in (None, "")])
+        for one in chosen
+    ]
+    pictures = [
+        _fan(one, name if len(set(names)) > 1 else "")
+        for one, name in zip(chosen, names, strict=True)
+    ]
+    return Section("Forecasts beside the truth", keys=keys if chosen else (), pictures=pictures)
+
+
+def _bands(quantiles: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Quantiles in pairs from the outermost inwards; the middle one stands alone."""
+    ordered = sorted(quantiles, key=float)
+    return [(ordered[k], ordered[-1 - k]) for k in range(len(ordered) // 2)][:3]
+
+
+def _fan(one: Mapping[str, Any], name: str) -> Picture:
+    truth, quantiles = formats.floats(one.get("truth") or []), one.get("quantiles") or {}
+    length = max([len(truth), *(len(values) for values in quantiles.values())])
+    past = formats.floats(one.get("past") or [])[-max(24, 4 * length) :]
+    before, after = _moments(one, len(past), length)
+    figure, axes = charts.axes(height=190)
+    alone = length == 1  # a single step makes no line: mark it, and let its band have some width
+    edges = after if not alone else after[0] + np.array([-0.4, 0.4]) * _spacing(before)
+    for low, high in _bands(quantiles):
+        bounds = [np.repeat(formats.floats(quantiles[q]), 1 + alone) for q in (low, high)]
+        keep = charts.spread(len(edges))
+        axes.fill_between(
+            edges[keep],
+            *(b[keep] for b in bounds),
+            color=charts.COLOURS["accent"],
+            alpha=0.2,
+            linewidth=0,
+        )
+    charts.line(axes, before, past, "muted", width=1.1)
+    joined = np.concatenate([past[-1:], truth]), np.concatenate([before[-1:], after[: len(truth)]])
+    charts.line(axes, joined[1], joined[0], "ink", width=1.3)
+    ordered = sorted(quantiles, key=float)
+    if ordered:
+        middle = "0.5" if "0.5" in quantiles else ordered[len(ordered) // 2]
+        charts.line(axes, after, formats.floats(quantiles[middle]), "accent", width=1.8)
+    if alone:
+        axes.plot(after[: len(truth)], truth, "o", color=charts.COLOURS["ink"], markersize=4)
+    if one.get("times") and _dates([*one["times"][:1]]) is not None:
+        locator = DATES.AutoDateLocator(minticks=3, maxticks=6)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(DATES.ConciseDateFormatter(locator))
+    else:
+        axes.set_xlabel("time" if one.get("times") else "steps from now")
+    title = " · ".join(formats.known([name, one.get("kind")])) or "Forecast"
+    moment, error = (one.get("times") or [""])[0], one.get("error")
+    words = [f"from {str(moment).replace('T', ' ').removesuffix(':00')}" if moment != "" else ""]
+    words.append("" if error is None else f"error {formats.number(error)}")
+    said = f"{title}: past, truth, forecast and its bands, {formats.count(length, 'step')} ahead"
+    return Picture(
+        charts.svg(figure, said), title[:1].upper() + title[1:], ", ".join(formats.known(words))
+    )
+
+
+def _moments(one: Mapping[str, Any], past: int, length: int) -> tuple[Numbers, Numbers]:
+    """Where past and future steps stand on the time axis: dates or numbers given, else steps."""
+    given = [(one.get("past_times") or [])[-past:] if past else [], one.get("times") or []]
+    if len(given[0]) == past and len(given[1]) >= length:
+        dated = _dates([*given[0], *given[1]])
+        if dated is not None:
+            return dated[:past], dated[past : past + length]
+        if not any(isinstance(moment, str) for moment in given[1]):
+            return formats.floats(given[0]), formats.floats(given[1][:length])
+    return np.arange(1.0 - past, 1.0), np.arange(1.0, length + 1)
+
+
+def _dates(moments: Sequence[Any]) -> Numbers | None:
+    try:
+        parsed = [datetime.fromisoformat(moment).replace(tzinfo=None) for moment in moments]
+    except (TypeError, ValueError):
+        return None
+    return np.asarray(DATES.date2num(parsed), dtype=np.float64)
+
+
+def _spacing(before: Numbers) -> float:
+    return float(before[-1] - before[-2]) if len(before) > 1 else 1.0
+
+
+def _by_step(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
+    given = details.get("by_horizon") or {}
+    lines = {name: formats.floats(values) for name, values in given.items() if name != "step"}
+    lines = {name: values for name, values in lines.items() if np.isfinite(values).any()}
+    if not lines or max(map(len, lines.values())) < 2:  # a single step is the table's own number
+        return Section("")
+    figure, axes = charts.axes(height=230)
+    keys = []
+    for (name, values), colour, dash in zip(
+        lines.items(), charts.SERIES, charts.DASHES, strict=False
+    ):
+        steps = formats.floats(given.get("step") or range(1, len(values) + 1))[: len(values)]
+        own = name == "LSTM"
+        charts.line(axes, steps, values, colour, width=2.2 if own else 1.2, dash=dash)
+        keys.append(Key(colour, name, "line" if dash == "-" else "dash"))
+    top, caption = _ceiling(lines), ""
+    if top:
+        axes.set_ylim(0, top)
+        out = [name for name, values in lines.items() if np.nanmax(values) > top]
+        caption = f"{formats.listed(out)}: off the top, so that the others can be told apart."
+    axes.set_xlabel("steps ahead")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    metric = str(details.get("by_horizon_metric") or "mae")
+    said = f"{metric} by step of the horizon for " + ", ".join(lines)
+    if "LSTM" in lines:
+        ends = lines["LSTM"][[0, -1]]
+        said += f"; the LSTM goes from {formats.number(ends[0])} to {formats.number(ends[1])}"
+    picture = Picture(charts.svg(figure, said), metric, caption, keys)
+    units = metrics.get("units_note") or ""
+    return Section("Error by step of the horizon", lead=formats.sentence(units), pictures=[picture])
+
+
+def _ceiling(lines: Mapping[str, Numbers]) -> float:
+    """Where to cut the axis because one line would flatten the others; 0: nowhere."""
+    tops = sorted(float(np.nanmax(values)) for values in lines.values())
+    judged = max(float(np.nanmax(lines.get("LSTM", np.zeros(1)))), tops[min(1, len(tops) - 1)])
+    shown = max(top for top in tops if top <= max(4 * judged, tops[0]))
+    return 1.08 * shown if shown < tops[-1] else 0.0
+
+
+def _coverage(bands: Sequence[Mapping[str, Any]]) -> Section:
+    rows = []
+    for band in bands:
+        nominal, measured = formats.floats([band.get("nominal"), band.get("measured")])
+        gap = 100 * (measured - nominal)
+        name = f"{formats.percent(band.get('low'))} to {formats.percent(band.get('high'))}"
+        gap_text = f"{formats.number(gap, 1)} points" if np.isfinite(gap) else "–"
+        rows.append([name, formats.percent(nominal, 1), formats.percent(measured, 1), gap_text])
+    if not rows:
+        return Section("")
+    lead = "A band is honest when it holds the truth as often as it says."
+    columns = ["band", "should hold", "holds", "difference"]
+    return Section(
+        "Coverage of the bands", lead, tables=[Table("Coverage of the bands", columns, rows)]
+    )
+
+
+def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) -> Section:
+    """One row a series, those first where the LSTM does worst beside the baseline."""
+    if len(series) < 2:
+        return Section("")
+    columns = formats.union(series.values())
+    values = {
+        name: formats.floats([one.get(column) for column in columns])
+        for name, one in series.items()
+    }
+    own = -sign_of(columns[0]) or 1  # what is not known is taken for an error
+
+    def weakness(name: str) -> float:
+        first, last = values[name][0], values[name][-1]
+        ratio = first / last if len(columns) > 1 and last else first
+        return float(own * ratio) if np.isfinite(ratio) else -math.inf
+
+    ordered = sorted(series, key=weakness, reverse=True)[:MOST_ROWS]
+    rows: list[list[str | Cell]] = []
+    for name in ordered:
+        best = np.nanmin(own * values[name]) if np.isfinite(values[name]).any() else math.nan
+        digits = formats.decimals(values[name])
+        cells = [
+            Cell(formats.number(v, digits), best=bool(len(columns) > 1 and own * v == best))
+            for v in values[name]
+        ]
+        rows.append([name, *cells])
+    headings = [f"LSTM {name}" if find(name) else name for name in columns]
+    left = len(series) - len(rows)
+    note = f"{left:,} more are not shown." if left else ""
+    folded = f"All {len(series):,}, the weakest first" if len(series) > 12 else ""
+    lead = "" if len(columns) < 2 else _won(values.values(), own)
+    word = "target" if len((metrics.get("details") or {}).get("targets") or []) > 1 else "series"
+    table = Table("Error by series", [word, *headings], rows, note=note, folded=folded)
+    return Section(f"Error by {word}", lead, tables=[table])
+
+
+def _won(values: Iterable[Numbers], own: int) -> str:
+    pairs = [(one[0], one[-1]) for one in values]
+    won = sum(own * first < own * last for first, last in pairs)
+    return f"The LSTM is ahead in {won:,} of {len(pairs):,}."

@@ -1,0 +1,1 @@
+"""language: plain text -> the next symbol, and what a text costs in nats, token by token."""

@@ -1,0 +1,1 @@
+"""tag: a label for each token of a sentence."""

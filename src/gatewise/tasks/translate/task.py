@@ -1,0 +1,528 @@
+"""translate: a text in another language, by an encoder, attention and a decoder."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise import metrics
+from gatewise.baselines.dictionary import by_words, fit_dictionary
+from gatewise.data.batches import Examples, Shapes
+from gatewise.data.preparation import Preparation
+from gatewise.data.scaling import fit_scale
+from gatewise.data.sequences import Array, Sequences, texts_of
+from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary, fit_vocabulary
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import Experiment
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
+
+log = logging.getLogger("gatewise")
+
+COPY, DICTIONARY = "copy of the source", "word for word"
+ORDERS = 4  # BLEU counts runs of one to four words
+SIDES = ("source", "target")
+SHOWN_TOKENS = 40  # of a text whose attention is drawn
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What the search found for one text."""
+
+    tokens: Array  # [tokens] positions in the target vocabulary, without the end
+    score: float  # log probability over the length penalty
+    attention: Array  # [tokens, source tokens] where it looked when it wrote each
+
+
+@dataclass(frozen=True)
+class Translation:
+    """An answer; a baseline's has its text alone."""
+
+    text: str
+    tokens: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    attention: Array | None = None  # [tokens, source]
+
+
+# Keys of other tasks: what is set there is not passed over in silence.
+FOREIGN = (
+    *("data.target", "data.past", "data.known", "data.static", "data.features", "data.triads"),
+    *("data.sound", "data.separator", "task.horizon", "task.lookback", "task.season"),
+    *("task.floor", "task.window", "task.stride", "task.blend", "network.segment"),
+    *("network.dense", "network.convolution", "network.fine", "network.statistics"),
+    *("network.noise", "network.normalization", "network.pooling"),
+    *("training.rotation", "training.class_weight"),
+    *("training.loss", "preparation.scale", "preparation.scale_by", "preparation.calendar"),
+)
+
+
+def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
+    """Sizes of the network, batches and epochs by the number of pairs to learn from."""
+    default = Experiment()
+    for name in FOREIGN:
+        section, key = name.split(".")
+        if getattr(getattr(experiment, section), key) != getattr(getattr(default, section), key):
+            raise ConfigError(f"translate has no place for {name}. Leave it out.")
+    if sequences.labels is None:
+        raise ConfigError(
+            f"{sequences.source}: no translations are known. Give pairs of texts: a table of two "
+            "columns, or two files (--target names the second by its ending)."
+        )
+    count, network, training = len(sequences), experiment.network, experiment.training
+    if not network.units:
+        size = 64 if count < 2_000 else 128 if count < 10_000 else 256 if count < 50_000 else 512
+        network = replace(network, units=(size, size))
+    network = replace(network, bidirectional=True)  # the encoder always reads in both directions
+    if not training.epochs:
+        training = replace(training, epochs=int(np.clip(600_000 // (count + 1), 8, 60)))
+    if not training.batch_size:
+        training = replace(
+            training, batch_size=int(np.clip(2 ** round(np.log2(count / 60)), 8, 64))
+        )
+    if not training.tokens:
+        training = replace(training, tokens=2_048)
+    return replace(experiment, network=network, training=training), []
+
+
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+    """At random; pairs with the same source text, or of one group, stay in one part."""
+    settings, groups = experiment.split, sequences.groups
+    if settings.by in ("label", "time"):
+        raise ConfigError(
+            f"split.by = {settings.by} has no place in translate; pairs of texts are split by = "
+            "random, or by = group."
+        )
+    if groups is None and (settings.by == "group" or experiment.data.group):
+        raise ConfigError(
+            f"{sequences.source} has no groups. Give a table with a column of them (data.group), "
+            "or leave data.group and split.by out."
+        )
+    sources = np.array(texts_of(sequences), dtype=object)
+    if groups is None and len(np.unique(sources)) < len(sources):
+        groups = sources
+    bare = replace(sequences, labels=None, groups=groups)
+    parts = split_by_sequence(bare, replace(settings, by="auto"), test=test)
+
+    def whole(part: Sequences | None) -> Sequences | None:
+        if part is None:
+            return None
+        return sequences.chosen(np.searchsorted(sequences.starts, part.starts))
+
+    train = whole(parts.train)
+    assert train is not None
+    return Parts(train, whole(parts.validation), whole(parts.test))
+
+
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+    """The vocabularies, and how long a text and its answer may be; fitted on train only."""
+    assert train.labels is not None
+    settings = experiment.preparation
+    kind = "bpe" if settings.tokens == "auto" else settings.tokens
+    sides = {"source": texts_of(train), "target": [str(one) for one in train.labels]}
+
+    def fitted(texts: list[str]) -> Vocabulary:
+        return fit_vocabulary(texts, kind, most=settings.vocabulary, rarest=settings.rarest)
+
+    if settings.shared:
+        vocabularies = {"source": fitted([*sides["source"], *sides["target"]])}
+    else:
+        vocabularies = {name: fitted(texts) for name, texts in sides.items()}
+    target = vocabularies.get("target", vocabularies["source"])
+    lengths = [
+        np.array([len(one) for one in vocabulary.encode(sides[name])])
+        for name, vocabulary in zip(SIDES, (vocabularies["source"], target), strict=True)
+    ]
+    longest = settings.longest
+    if not longest:
+        # Outliers would cost padding and memory, and teach little.
+        usual = 2 * int(np.quantile(np.concatenate(lengths), 0.995)) + 10
+        longest = int(min(max(one.max() for one in lengths), usual))
+    stretch = float(np.quantile(lengths[1] / (lengths[0] + 5), 0.999)) * 1.5
+    sizes = " and ".join(f"{len(one):,}" for one in vocabularies.values())
+    shared = "shared by both languages" if settings.shared else "source and target"
+    notes = [f"{sizes} {_kind_in_words(kind)}, {shared}, known from the training part"]
+    notes += _told_of_long(train, np.maximum(*lengths), longest, settings.overlong)
+    return Preparation(
+        task="translate",
+        kind="text",
+        columns=train.columns,
+        used=train.columns,
+        scale=fit_scale(train, "none", "all"),
+        vocabularies=vocabularies,
+        longest=longest,
+        stretch=stretch,
+        overlong=settings.overlong,
+        padded=True,
+    ), notes
+
+
+def _kind_in_words(kind: str) -> str:
+    return {"bpe": "pieces of words (byte pairs)", "spaces": "words"}.get(kind, kind)
+
+
+def _told_of_long(train: Sequences, lengths: Array, longest: int, overlong: str) -> list[str]:
+    """Pairs that are left out for their length, as a note; an error where the settings say so."""
+    over = np.flatnonzero(lengths > longest)
+    if not len(over):
+        return []
+    if len(over) == len(lengths):
+        raise DataError(
+            f"{train.source}: every training pair has more than {longest} tokens on one side, the "
+            f"shortest {lengths.min()}. Raise preparation.longest, or leave it out."
+        )
+    if overlong == "error":
+        raise DataError(
+            f"{train.source}: pair '{train.ids[over[0]]}' has {lengths[over[0]]} tokens on one "
+            f"side, and preparation.longest is {longest}. Raise it, or set preparation.overlong = "
+            "begin, which leaves such pairs out of training."
+        )
+    return [
+        f"{len(over):,} of {len(lengths):,} training pairs have more than {longest} tokens on one "
+        "side and are left out (preparation.longest)"
+    ]
+
+
+def vocabulary_of(preparation: Preparation, side: str) -> Vocabulary:
+    """The vocabulary of the source or the target; a shared one stands at the source."""
+    return preparation.vocabularies.get(side, preparation.vocabularies["source"])
+
+
+def examples(
+    sequences: Sequences, preparation: Preparation, _experiment: Experiment, role: str
+) -> Examples:
+    """Tokens of both sides; the target begins with [begin] where it is read, ends with [end].
+
+    Inputs are `source` and, where the network is taught or checked, `target`, [batch, length]
+    int32, 0 behind the end; targets are [batch, length] int32.
+    """
+    source = vocabulary_of(preparation, "source").encode(texts_of(sequences))
+    taught = role in ("train", "validation") and sequences.labels is not None
+    target = [np.array([], np.int32)] * len(source)
+    if taught:
+        assert sequences.labels is not None
+        target = vocabulary_of(preparation, "target").encode([str(one) for one in sequences.labels])
+    if role == "train":
+        lengths = np.maximum([len(one) for one in source], [len(one) for one in target])
+        kept = np.flatnonzero((lengths <= preparation.longest) & (lengths > 0))
+        sequences = sequences.chosen(kept)
+        source, target = ([side[k] for k in kept] for side in (source, target))
+    source = _cut(source, preparation, sequences)
+    most = preparation.longest
+    read = [np.concatenate([[BEGIN], one[:most]]).astype(np.int32) for one in target]
+    wanted = [np.concatenate([one[:most], [END]]).astype(np.int32) for one in target]
+    # Attention to one place alone is none, and Keras warns of it.
+    lengths = np.array([max(2, len(one)) for one in source], dtype=np.int64)
+    if taught:
+        lengths = np.maximum(lengths, [len(one) for one in wanted])
+
+    def inputs(which: Array, length: int) -> dict[str, Array]:
+        given = {"source": padded(source, which, length)}
+        return given | ({"target": padded(read, which, length)} if taught else {})
+
+    def targets(which: Array, length: int) -> Array:
+        return padded(wanted, which, length)
+
+    return Examples(sequences, lengths, inputs, targets)
+
+
+def _cut(tokens: list[Array], preparation: Preparation, of: Sequences) -> list[Array]:
+    """No text longer than the longest that is read, and none without any token."""
+    most = preparation.longest
+    over = [k for k, one in enumerate(tokens) if len(one) > most]
+    if over:
+        if preparation.overlong == "error":
+            raise DataError(
+                f"{of.source}: text '{of.ids[over[0]]}' has {len(tokens[over[0]])} tokens, and at "
+                f"most {most} are read (preparation.longest). Cut it into sentences."
+            )
+        which = f"{len(over):,} of {len(tokens):,} texts have"
+        log.info(
+            "%s: %s more than %d tokens; only their %s is translated. Give a sentence a line.",
+            *(of.source, which, most, preparation.overlong),
+        )
+    nothing = np.array([UNKNOWN], dtype=np.int32)
+    begin = preparation.overlong != "end"
+    kept = [one[:most] if begin else one[-most:] for one in tokens]
+    return [one if len(one) else nothing for one in kept]
+
+
+def padded(rows: list[Array], which: Array, length: int) -> Array:
+    """The chosen rows as [chosen, length] int32, with zeros behind the end of each."""
+    made = np.full((len(which), length), PAD, dtype=np.int32)
+    for place, k in enumerate(which):
+        made[place, : len(rows[k])] = rows[k]
+    return made
+
+
+def shapes(_some: Examples, preparation: Preparation) -> Shapes:
+    """Positions of source and target tokens in, a logit for each target token at each step out."""
+    return Shapes(
+        inputs={side: (None,) for side in SIDES},
+        output=(len(vocabulary_of(preparation, "target")),),
+        vocabulary=len(vocabulary_of(preparation, "source")),
+        shared="target" not in preparation.vocabularies,
+    )
+
+
+def calibrate(preparation: Preparation, outputs: Any, some: Examples) -> Preparation:
+    """Nothing is to be calibrated; how well the search does on the validation part is told."""
+    said = metrics.bleu(references(some), _texts(answer(outputs, some, preparation, {})))
+    log.info("Validation: BLEU %.1f.", said)
+    return preparation
+
+
+def answer(
+    outputs: Any, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
+) -> Array:
+    """The translations, [sequences] of `Translation`; of an empty text, an empty one."""
+    assert isinstance(some.of, Sequences)
+    vocabularies = [vocabulary_of(preparation, side) for side in SIDES]
+    answers = np.empty(len(some), dtype=object)
+    from_end = preparation.overlong == "end"
+    for k, text in enumerate(texts_of(some.of)):
+        answers[k] = Translation("")
+        if text:
+            answers[k] = _translation(outputs[k], text, vocabularies, from_end=from_end)
+    return answers
+
+
+def _translation(
+    found: Hypothesis, text: str, vocabularies: list[Vocabulary], *, from_end: bool
+) -> Translation:
+    """Tokens as text; an unknown one is what it was translated from (Luong et al. 2015b).
+
+    `from_end` says that only the end of a long text was read.
+    """
+    source, target = vocabularies
+    read = source.encode([text])[0]
+    count = found.attention.shape[1]
+    begin = max(0, len(read) - count) if from_end else 0
+    read = read[begin : begin + count]
+    names = [source.shown(one) for one in read] or [""]
+    written = [target.shown(one) for one in found.tokens]
+    looked = found.attention[:, : len(names)].argmax(axis=1)
+    if target.kind == "bpe":
+        made = target.decode(found.tokens)
+    else:
+        copied = source.pieces(text)[begin : begin + count] or [text]
+        written = [
+            copied[at] if one == UNKNOWN else name
+            for one, name, at in zip(found.tokens, written, looked, strict=True)
+        ]
+        made = ("" if target.kind == "characters" else " ").join(written)
+    return Translation(
+        " ".join(made.split()),
+        tuple(written),
+        tuple(names),
+        found.attention[:, : len(names)],
+    )
+
+
+def references(some: Examples) -> list[str]:
+    """The translations as they were given."""
+    assert isinstance(some.of, Sequences) and some.of.labels is not None
+    return [str(one) for one in some.of.labels]
+
+
+def _texts(given: Array) -> list[str]:
+    return [one.text for one in given]
+
+
+def _as_answers(texts: list[str]) -> Array:
+    answers = np.empty(len(texts), dtype=object)
+    answers[:] = [Translation(text) for text in texts]
+    return answers
+
+
+def fit_baselines(
+    train: Examples, _valid: Examples | None, _preparation: Preparation
+) -> dict[str, Any]:
+    """A dictionary of words, by IBM model 1."""
+    assert isinstance(train.of, Sequences)
+    return {"dictionary": fit_dictionary(texts_of(train.of), references(train))}
+
+
+def make_baselines(
+    state: Mapping[str, Any], _preparation: Preparation, _train: Examples | None
+) -> list[Baseline]:
+    """The source as it stands, and the most likely translation of each of its words."""
+
+    def by_source(change: Callable[[str], str]) -> Callable[[Examples], Array]:
+        def made(some: Examples) -> Array:
+            assert isinstance(some.of, Sequences)
+            return _as_answers([change(text) for text in texts_of(some.of)])
+
+        return made
+
+    return [
+        Baseline(COPY, by_source(lambda text: text)),
+        Baseline(DICTIONARY, by_source(lambda text: by_words(text, state["dictionary"]))),
+    ]
+
+
+def score(
+    given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
+) -> dict[str, float]:
+    """BLEU and chrF of the whole part, from 0 to 100."""
+    texts, wanted = _texts(given), references(some)
+    return {"bleu": metrics.bleu(wanted, texts), "chrf": metrics.chrf(wanted, texts)}
+
+
+def counts_of(texts: list[str], wanted: list[str]) -> Array:
+    """What BLEU is made of, a row a text: [texts, 2 + 2 * ORDERS].
+
+    Lengths of answer and reference, then for runs of one to four words how many are right and how
+    many there are.
+    """
+    judge = metrics.sacrebleu().BLEU(effective_order=True)
+    found = [judge.sentence_score(*pair[:1], [pair[1]]) for pair in zip(texts, wanted, strict=True)]
+    rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in found]
+    return np.array(rows, dtype=np.float64)
+
+
+def bleu_of(sums: Array) -> Array:
+    """BLEU of sums of `counts_of`, [..., 2 + 2 * ORDERS] -> [...], as sacrebleu's corpus BLEU.
+
+    An order of which nothing is right counts as half a hit, the next as a quarter ("exp").
+    """
+    sums = np.asarray(sums, dtype=np.float64)
+    length, reference = sums[..., 0], sums[..., 1]
+    right, total = sums[..., 2 : 2 + ORDERS], sums[..., 2 + ORDERS :]
+    none = (right == 0) & (total > 0)
+    right = np.where(none, 0.5 ** np.cumsum(none, axis=-1), right)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.log(right / total).mean(axis=-1)
+        brevity = np.where(length < reference, 1 - reference / length, 0.0)
+        value = 100 * np.exp(precision + brevity)
+    ended = (total > 0).all(axis=-1) & (sums[..., 2] > 0)
+    result: Array = np.where(ended, value, 0.0)
+    return result
+
+
+def measures(some: Examples, _preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+    """BLEU; texts of one group are a cluster (paired bootstrap, Koehn 2004)."""
+    of = some.of
+    assert isinstance(of, Sequences)
+    whole = of.groups if of.groups is not None else np.arange(len(of))
+    _, clusters = np.unique(whole, return_inverse=True)
+    wanted = references(some)
+
+    def statistics(given: Array) -> Array:
+        return counts_of(_texts(given), wanted)
+
+    return [Measure("bleu", statistics, bleu_of, clusters)]
+
+
+def details(
+    answers: dict[str, Array], some: Examples, _preparation: Preparation, experiment: Experiment
+) -> dict[str, Any]:
+    """BLEU by length, and examples with where the network looked: typical ones and the worst."""
+    assert isinstance(some.of, Sequences)
+    given, wanted, sources = answers[NETWORK], references(some), texts_of(some.of)
+    judge = metrics.sacrebleu()
+    signatures = {}
+    for name, metric in (("bleu", judge.BLEU()), ("chrf", judge.CHRF())):
+        metric.corpus_score(_texts(given), [wanted])
+        signatures[name] = str(metric.get_signature())
+    log.info("sacrebleu: BLEU %(bleu)s, chrF %(chrf)s", signatures)
+    chrf = judge.CHRF()
+    each = [
+        chrf.sentence_score(one.text, [other]).score
+        for one, other in zip(given, wanted, strict=True)
+    ]
+    order = np.argsort(each, kind="stable")
+    count = min(experiment.report.examples, len(order))
+    middle = order[len(order) // 4 : max(len(order) // 4 + 1, len(order) - len(order) // 4)]
+    typical = np.random.default_rng(0).permutation(middle)[:count]
+    chosen = [*((k, "typical") for k in typical), *((k, "worst") for k in order[:count])]
+    return {
+        "signatures": signatures,
+        "by_length": _by_length(answers, sources, wanted),
+        "examples": [
+            {
+                "kind": kind,
+                "id": str(some.of.ids[k]),
+                "source": sources[k],
+                "reference": wanted[k],
+                "answer": given[k].text,
+                "word_for_word": answers[DICTIONARY][k].text if DICTIONARY in answers else "",
+                "chrf": float(each[k]),
+                **_looks(given[k]),
+            }
+            for k, kind in chosen
+        ],
+    }
+
+
+def _looks(one: Translation) -> dict[str, Any]:
+    """The attention of one answer, as lists."""
+    if one.attention is None:
+        return {}
+    most = SHOWN_TOKENS
+    return {
+        "tokens": list(one.tokens[:most]),
+        "source_tokens": list(one.source[:most]),
+        "attention": np.round(one.attention[:most, :most], 3).tolist(),
+    }
+
+
+def _by_length(
+    answers: dict[str, Array], sources: list[str], wanted: list[str]
+) -> list[dict[str, Any]]:
+    """BLEU of every answer in stretches of like length of the source, in words."""
+    lengths = np.array([len(text.split()) for text in sources])
+    edges = np.unique(np.quantile(lengths, [0, 0.2, 0.4, 0.6, 0.8, 1.0], method="nearest"))
+    place = np.searchsorted(edges[1:-1], lengths, side="left")
+    rows = []
+    for one in np.unique(place):
+        which = np.flatnonzero(place == one)
+        found = {
+            name: metrics.bleu([wanted[k] for k in which], [given[k].text for k in which])
+            for name, given in answers.items()
+        }
+        least, most = int(lengths[which].min()), int(lengths[which].max())
+        rows.append({"from": least, "to": most, "count": len(which), "bleu": found})
+    return rows
+
+
+def table(given: Array, some: Examples, _preparation: Preparation, which: Array) -> pl.DataFrame:
+    """One row a text: id, source, translation, and the reference where it is known."""
+    assert isinstance(some.of, Sequences)
+    of = some.of.chosen(which)
+    columns: dict[str, Any] = {
+        "id": of.ids.astype(str),
+        "source": texts_of(of),
+        "translation": _texts(given[which]),
+    }
+    if of.labels is not None:
+        columns["reference"] = [str(one) for one in of.labels]
+    return pl.DataFrame(columns)
+
+
+def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+    """New texts are translated as they are."""
+    return sequences
+
+
+TASK = Task(
+    name="translate",
+    settle=settle,
+    split=split,
+    prepare=prepare,
+    examples=examples,
+    shapes=shapes,
+    calibrate=calibrate,
+    answer=answer,
+    fit_baselines=fit_baselines,
+    baselines=make_baselines,
+    metrics=score,
+    measures=measures,
+    details=details,
+    table=table,
+    ahead=ahead,
+    labelled=True,
+    lines="translation",
+)

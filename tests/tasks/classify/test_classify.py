@@ -1,0 +1,351 @@
+"""Labels: classes, masks, probabilities that mean what they say, and what is refused."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from gatewise import metrics
+from gatewise.baselines.logistic import fit_logistic, summaries
+from gatewise.baselines.logistic import logistic as by_regression
+from gatewise.data.batches import PADDING
+from gatewise.data.sequences import from_arrays, from_texts, texts_of
+from gatewise.errors import ConfigError, DataError
+from gatewise.experiment import Experiment, from_mapping
+from gatewise.tasks.classify import task as classify
+
+PLAIN = from_mapping({"task": {"name": "classify"}})
+
+
+def walks(count=12, classes=("a", "b"), *, lengths=(4, 9), columns=2, seed=0):
+    random = np.random.default_rng(seed)
+    arrays = [
+        random.normal(size=(random.integers(*lengths), columns)) + k % len(classes)
+        for k in range(count)
+    ]
+    return from_arrays(arrays, labels=np.array([classes[k % len(classes)] for k in range(count)]))
+
+
+def test_classes_are_the_labels_of_training_in_order():
+    preparation, _ = classify.prepare(walks(classes=("b", "日本", "a")), PLAIN)
+    assert preparation.classes == ("a", "b", "日本")
+
+
+def test_steps_are_scaled_columns_and_padding_is_told_apart():
+    sequences = walks()
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    assert preparation.padded
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    given = some.inputs(np.arange(12), 10)["steps"]
+    mean, spread = sequences.values.mean(axis=0), sequences.values.std(axis=0)
+    for k, steps in enumerate(sequences):
+        np.testing.assert_allclose(given[k, : len(steps)], (steps - mean) / spread, atol=1e-5)
+        assert (given[k, len(steps) :] == PADDING).all()
+    assert classify.shapes(some, preparation).padding == PADDING
+
+
+def test_equal_lengths_need_no_mask():
+    sequences = walks(lengths=(5, 6))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    assert classify.shapes(some, preparation).padding is None
+    assert classify.shapes(some, preparation).inputs == {"steps": (5, 2)}
+
+
+def test_image_rows_are_scaled_together_and_keep_their_dark_columns():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, size=(10, 4, 3)).astype(np.uint8)
+    images[..., 0] = 0
+    images[0, 0, 1] = 255
+    sequences = from_arrays(list(images), labels=np.array(["0", "1"] * 5))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    given = some.inputs(np.arange(10), 4)["steps"]
+    np.testing.assert_allclose(given, images / 255, atol=1e-6)
+
+
+def test_a_column_that_never_changes_is_dropped_and_said():
+    sequences = walks(columns=3)
+    sequences.values[:, 1] = 7.0
+    preparation, notes = classify.prepare(sequences, PLAIN)
+    assert preparation.used == ("x0", "x2")
+    assert any("x1" in note for note in notes)
+    some = classify.examples(sequences, preparation, PLAIN, "train")
+    assert some.inputs(np.arange(3), 9)["steps"].shape == (3, 9, 2)
+    kept, _ = classify.prepare(sequences, PLAIN.having("preparation", constant="keep"))
+    assert kept.used == ("x0", "x1", "x2")
+    with pytest.raises(DataError, match="'x1' never changes"):
+        classify.prepare(sequences, PLAIN.having("preparation", constant="error"))
+
+
+def test_columns_that_all_never_change_are_refused():
+    sequences = walks()
+    sequences.values[:] = 1.0
+    with pytest.raises(DataError, match="no column ever changes"):
+        classify.prepare(sequences, PLAIN)
+
+
+def test_one_label_is_no_question():
+    with pytest.raises(DataError, match="every training sequence has the label 'a'"):
+        classify.prepare(walks(classes=("a",)), PLAIN)
+
+
+def test_a_label_that_training_did_not_know_is_refused_by_name():
+    preparation, _ = classify.prepare(walks(), PLAIN)
+    with pytest.raises(DataError, match="sequence '2' has the label 'c'"):
+        classify.examples(walks(classes=("a", "b", "c")), preparation, PLAIN, "test")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("task", "horizon", 3),
+        ("task", "lookback", 3),
+        ("task", "season", 3),
+        ("data", "static", ("x",)),
+    ],
+)
+def test_settings_of_forecast_are_not_passed_over_in_silence(section, key, value):
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} is for forecast"):
+        classify.settle(PLAIN.having(section, **{key: value}), walks())
+
+
+def test_long_sequences_are_cut_into_windows_that_stay_in_one_cluster():
+    chosen = PLAIN.having("task", window=4, stride=2)
+    sequences = from_arrays(
+        [np.random.default_rng(k).normal(size=(10, 1)) for k in range(4)],
+        labels=np.array(["a", "b"] * 2),
+    )
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, "test")
+    assert len(some) == 4 * 4
+    assert some.of.ids[:4].tolist() == ["0@0", "0@2", "0@4", "0@6"]
+    clusters = classify.measures(some, preparation, chosen)[0].clusters
+    assert clusters.tolist() == np.repeat(np.arange(4), 4).tolist()
+
+
+def test_sequences_of_one_group_are_a_cluster():
+    sequences = replace(walks(), groups=np.array(["anna", "ben", "anna", "ben"] * 3))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    clusters = classify.measures(some, preparation, PLAIN)[0].clusters
+    assert clusters.tolist() == [0, 1, 0, 1] * 3
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_makes_the_probabilities_true(true_temperature):
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(3000, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
+    sequences = from_arrays(list(random.normal(size=(3000, 2, 1))), labels=labels.astype(str))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "validation")
+    overconfident = (logits * true_temperature).astype(np.float32)
+    found = classify.calibrate(preparation, overconfident, some)
+    assert found.temperature == pytest.approx(true_temperature, rel=0.1)
+    answer = classify.answer(overconfident, some, found, {})
+    np.testing.assert_allclose(answer.sum(axis=1), 1)
+    assert metrics.expected_calibration_error(labels, answer) < 0.04
+
+
+def test_a_bare_label_has_no_probability_to_judge():
+    sequences = walks()
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    scores = classify.score(np.eye(2)[[0, 1] * 6], some, preparation, PLAIN)
+    assert scores["accuracy"] == 1.0
+    assert np.isnan([scores["roc_auc"], scores["log_loss"], scores["ece"]]).all()
+
+
+def test_the_resampled_macro_f1_is_the_metric():
+    sequences = walks(30, classes=("a", "b", "c"))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    given = np.random.default_rng(0).dirichlet(np.ones(3), size=30)
+    _, measure = classify.measures(some, preparation, PLAIN)
+    value = measure.value(measure.statistics(given).sum(axis=0))
+    truth = classify.labels_of(some, preparation)
+    assert value == pytest.approx(metrics.f1_macro(truth, given.argmax(axis=1)))
+
+
+def test_the_table_keeps_ids_and_gives_each_class_a_probability():
+    sequences = walks(4, classes=("größer", "日本"))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    given = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    table = classify.table(given, some, preparation, np.array([2, 0]))
+    assert table["id"].to_list() == ["2", "0"]
+    assert table["label"].to_list() == ["日本", "größer"]
+    assert table["truth"].to_list() == ["größer", "größer"]
+    assert table["p(größer)"].to_list() == [0.3, 0.9]
+
+
+TRIADS = (("x0", "x1", "x2"), ("x6", "x4", "x5"))
+
+
+def turned(sequences, *, rotation=0.2, seed=0, role="train", epochs=1):
+    """The steps of all sequences in their own units, [sequences, longest, columns], and as fed."""
+    chosen = PLAIN.having("data", triads=TRIADS).having("training", rotation=rotation, seed=seed)
+    chosen, _ = classify.settle(chosen, sequences)
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, role)
+    for _ in range(epochs):
+        given = some.inputs(np.arange(len(sequences)), int(sequences.lengths.max()))["steps"]
+    scale = preparation.scale
+    return given * scale.spread[0] + scale.centre[0], given
+
+
+def sensors(count=12, **given):
+    """Two sensors of three columns and one column between them, each in units of its own."""
+    sequences = walks(count, columns=7, **given)
+    sequences.values[:] *= [1, 2, 3, 50, 0.1, 0.2, 0.3]
+    sequences.values[:] += [0, 0, 9.8, 0, 0, 0, 0]
+    return sequences
+
+
+def test_a_rotation_keeps_the_length_of_every_vector_and_every_other_column():
+    sequences = sensors()
+    found, fed = turned(sequences)
+    for k, steps in enumerate(sequences):
+        real = found[k, : len(steps)]
+        for triad in ([0, 1, 2], [6, 4, 5]):
+            before, after = steps[:, triad], real[:, triad]
+            lengths = (np.linalg.norm(one, axis=1) for one in (before, after))
+            np.testing.assert_allclose(*lengths, rtol=1e-4)
+            assert not np.allclose(before, after, rtol=1e-2)
+        np.testing.assert_allclose(real[:, 3], steps[:, 3], rtol=1e-4)
+        assert (fed[k, len(steps) :] == PADDING).all()
+
+
+def turns(sequences, found):
+    """The rotation of each triad of each sequence, [sequences, triads, 3] in radians."""
+    pairs = [(steps, found[k, : len(steps)]) for k, steps in enumerate(sequences)]
+    fitted = [
+        [Rotation.align_vectors(after[:, t], before[:, t]) for t in ([0, 1, 2], [6, 4, 5])]
+        for before, after in pairs
+    ]
+    assert max(left for row in fitted for _, left in row) < 1e-2, "it is a rotation"
+    return np.array([[one.as_rotvec() for one, _ in row] for row in fitted])
+
+
+def test_all_triads_turn_alike_and_every_sequence_by_an_angle_of_its_own():
+    sequences = sensors(400, lengths=(6, 9))
+    found = turns(sequences, turned(sequences, rotation=0.2)[0])
+    np.testing.assert_allclose(found[:, 0], found[:, 1], atol=2e-3)
+    # Of 400 numbers the deviation is known to a tenth, the mean to a twentieth of it.
+    np.testing.assert_allclose(found[:, 0].std(axis=0), 0.2, rtol=0.15)
+    np.testing.assert_allclose(found[:, 0].mean(axis=0), 0, atol=0.04)
+
+
+def test_every_epoch_turns_anew_and_the_same_seed_turns_alike():
+    first, again, later, other = (
+        turned(sensors(), **given)[0] for given in ({}, {}, {"epochs": 2}, {"seed": 1})
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, later)
+    assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("role", ["validation", "test", "predict"])
+def test_only_the_training_part_is_turned(role):
+    sequences = sensors()
+    found, _ = turned(sequences, role=role)
+    for k, steps in enumerate(sequences):
+        np.testing.assert_allclose(found[k, : len(steps)], steps, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("triads", "wanted"),
+    [
+        ((), r"rotation is 0\.2, and no columns are named that it turns.*data\.triads = \[\["),
+        ((("x0", "x1"),), r"three different columns.*Received: \['x0', 'x1'\]"),
+        ((("x0", "x1", "x1"),), r"three different columns.*Received: \['x0', 'x1', 'x1'\]"),
+        ((("x0",), ("x1",), ("x2",)), r"in a list of its own.*Received: \['x0'\]"),
+        ((("x0", "x1", "up"),), r"'up', which is not read\. Read are: x0, x1.*data\.features"),
+        ((("x0", "x1", "x2"), ("x2", "x3", "x4")), r"'x2' in two triads"),
+    ],
+)
+def test_a_rotation_without_three_columns_each_says_what_to_do(triads, wanted):
+    chosen = PLAIN.having("data", triads=triads).having("training", rotation=0.2)
+    with pytest.raises(ConfigError, match=wanted):
+        classify.settle(chosen, sensors())
+
+
+def blended(count=600, seed=0):
+    """A fitted logistic regression, examples, and outputs of a network that is too cautious."""
+    random = np.random.default_rng(seed)
+    sequences = walks(count, classes=("a", "b", "c"), seed=seed)
+    chosen = PLAIN.having("task", blend="logistic")
+    preparation, _ = classify.prepare(sequences, chosen)
+    some = classify.examples(sequences, preparation, chosen, "validation")
+    state = classify.fit_baselines(some, None, preparation)
+    outputs = random.normal(size=(count, 3)) + np.eye(3)[classify.labels_of(some, preparation)]
+    return preparation, some, state, 0.3 * outputs
+
+
+def test_a_blend_is_the_mean_of_both():
+    preparation, some, state, outputs = blended()
+    found = classify.answer(outputs, some, replace(preparation, temperature=0.5), state)
+    ours = np.exp(outputs / 0.5) / np.exp(outputs / 0.5).sum(axis=1, keepdims=True)
+    logistic = next(
+        one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name
+    )
+    np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
+    # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
+    fitted = {name: np.array(value) for name, value in state["logistic"].items()}
+    features = summaries(some.of, np.array(state["floor"]))
+    logits = features @ fitted["coefficients"] + fitted["intercept"]
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(logistic.answer(some), chances)
+
+
+def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
+    preparation, some, state, _ = blended()
+    plain = summaries(some.of)
+    fitted = fit_logistic(plain, classify.labels_of(some, preparation), 3, valid=None)
+    logistic = {
+        "coefficients": fitted.coefficients.tolist(),
+        "intercept": fitted.intercept.tolist(),
+    }
+    older = {"majority": state["majority"], "logistic": logistic, "penalty": 1.0}
+    found = classify.make_baselines(older, preparation, None)[1].answer(some)
+    np.testing.assert_allclose(found, by_regression(fitted, plain))
+
+
+def test_the_temperature_of_a_blend_is_that_of_the_network_alone():
+    preparation, some, _, outputs = blended()
+    alone = replace(preparation, blend="none")
+    found = classify.calibrate(preparation, outputs, some)
+    assert found.temperature == classify.calibrate(alone, outputs, some).temperature != 1
+
+
+def test_mistakes_are_counted_by_length():
+    sequences = walks(count=40, lengths=(4, 12))
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "test")
+    actual = classify.labels_of(some, preparation)
+    right = np.eye(2)[actual]
+    rows = classify._by_length({"right": right, "wrong": 1 - right}, actual, some)
+    assert sum(row["sequences"] for row in rows) == 40 and len(rows) <= 4
+    assert all(row["wrong"] == {"right": 0.0, "wrong": 1.0} for row in rows)
+    assert rows[0]["from"] == sequences.lengths.min() and rows[-1]["to"] == sequences.lengths.max()
+    for row, after in zip(rows, rows[1:], strict=False):
+        assert row["to"] + 1 == after["from"]
+        within = (sequences.lengths >= row["from"]) & (sequences.lengths <= row["to"])
+        assert row["sequences"] == within.sum()
+
+
+def test_texts_that_are_the_same_stay_in_one_part():
+    random = np.random.default_rng(0)
+    texts = [f"text number {k % 60}" for k in range(120)]
+    labels = np.array(["a" if k % 60 < 40 else "b" for k in range(120)], dtype=object)
+    order = random.permutation(120)
+    some = from_texts([texts[k] for k in order], labels=labels[order])
+    parts = classify.split(some, Experiment(), True)
+    seen = [set(texts_of(one)) for one in (parts.train, parts.validation, parts.test)]
+    assert all(not one & other for one, other in itertools.combinations(seen, 2))
+    shares = [np.mean(one.labels == "a") for one in (parts.train, parts.validation, parts.test)]
+    assert np.ptp(shares) < 0.15 and parts.test.groups is None

@@ -1,0 +1,323 @@
+"""The language network: state carried is state kept, tied weights are one, draws are as asked."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from gatewise.data import streams
+from gatewise.data.batches import Shapes
+from gatewise.data.sequences import from_texts
+from gatewise.data.vocabulary import fit_vocabulary
+from gatewise.errors import ConfigError
+from gatewise.experiment import Experiment, NetworkSettings, refuse_out_of_place
+from gatewise.networks import build
+from gatewise.tasks.language import network as language
+from gatewise.training import _Afresh
+
+VOCABULARY, LANES = 11, 3
+
+
+def network(lanes=LANES, candidates=0, **settings):
+    keras.utils.set_random_seed(0)
+    shapes = Shapes(
+        {"tokens": (5,)},
+        (VOCABULARY,),
+        vocabulary=VOCABULARY,
+        lanes=lanes,
+        candidates=candidates,
+    )
+    made = language.language(shapes, NetworkSettings(**{"units": (6, 4)} | settings))
+    for weight in made.trainable_variables:  # biases begin as zeros, which would hide a mistake
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
+    return made
+
+
+def tokens(rows=LANES, steps=12):
+    return np.random.default_rng(2).integers(0, VOCABULARY, size=(rows, steps)).astype(np.int32)
+
+
+def asked(plain, given, state=None):
+    state = language._no_state(plain, len(given)) if state is None else state
+    found = plain({"tokens": given} | state)
+    return np.array(found["logits"]), {name: np.array(found[name]) for name in state}
+
+
+VARIANTS = [
+    {},
+    {"tied": False},
+    {"embedding": 5},
+    {"normalization": "layer", "weight_dropout": 0.4, "dropout": 0.2, "recurrent_dropout": 0.1},
+    {"units": (6,), "embedding_dropout": 0.3, "dense_dropout": 0.2},
+]
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_chunks_with_the_state_carried_equal_one_long_pass(settings):
+    given = tokens()
+    plain = language.kept(network(**settings))
+    whole, last = asked(plain, given)
+    parts, state = [], None
+    for begin, end in ((0, 5), (5, 6), (6, 12)):
+        logits, state = asked(plain, given[:, begin:end], state)
+        parts.append(logits)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
+    for name, value in state.items():
+        np.testing.assert_allclose(value, last[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_what_learns_batch_after_batch_says_what_is_kept_in_one_pass(settings):
+    given = tokens()
+    learning = network(**settings)
+    batches = [learning(given[:, k : k + 4], training=False) for k in (0, 4, 8)]
+    whole, _ = asked(language.kept(learning), given)
+    np.testing.assert_allclose(np.concatenate(batches, axis=1), whole, atol=1e-5)
+
+
+def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
+    vocabulary = fit_vocabulary(["abcdefg"], "characters")
+    assert len(vocabulary) == VOCABULARY
+    given = from_texts(["abcabcgfed", "b", "gg"])
+    stream = streams.stream_of(given, vocabulary)
+    learning = network()
+    found = language.nats(learning, SimpleNamespace(stream=stream), None, None)
+    plain, before = language.kept(learning), stream.before()
+    for begin, end in zip(stream.texts[:-1], stream.texts[1:], strict=True):
+        logits, _ = asked(plain, before[None, begin:end])
+        wanted = -log_softmax(logits[0].astype(np.float64), axis=-1)
+        truth = stream.tokens[begin:end]
+        np.testing.assert_allclose(
+            found[begin:end], wanted[np.arange(end - begin), truth], atol=1e-5
+        )
+
+
+def test_a_text_longer_than_a_chunk_is_read_as_one(monkeypatch):
+    vocabulary = fit_vocabulary(["abcdefg"], "characters")
+    stream = streams.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
+    whole = language.nats(network(), SimpleNamespace(stream=stream), None, None)
+    monkeypatch.setattr(language, "CHUNK", 8)
+    parts = language.nats(network(), SimpleNamespace(stream=stream), None, None)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_tied_weights_are_the_vectors_of_the_tokens():
+    tied, untied = network(units=(4,)), network(units=(4,), tied=False)
+    assert untied.count_params() - tied.count_params() == VOCABULARY * 4
+    plain = language.kept(tied)
+    vectors = plain.get_layer("embedding").get_weights()[0]
+    bias = plain.get_layer("bias").get_weights()[0][0]
+    hidden = keras.Model(plain.input, plain.get_layer("lstm_1").output)
+    given = {"tokens": tokens(1)} | language._no_state(plain, 1)
+    wanted = np.array(hidden(given)[0]) @ vectors.T + bias
+    np.testing.assert_allclose(asked(plain, tokens(1))[0], wanted, atol=1e-5)
+
+
+def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on(monkeypatch):
+    monkeypatch.setattr(language, "FORGOTTEN", 0.0)
+
+    def layer():
+        keras.utils.set_random_seed(3)
+        return keras.layers.LSTM(4, return_sequences=True, return_state=True)
+
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    dropped, reference = language.Carried(layer(), 0.5), layer()
+    for one in (dropped, reference):
+        one.build((2, 6, 3))
+    wanted, *state = reference(x)
+    np.testing.assert_allclose(dropped(x), wanted, atol=1e-6)  # none is missing when it is asked
+    kernel, recurrent, bias = reference.get_weights()
+    seed = np.array(dropped.drawing.state)
+    drawn = keras.random.SeedGenerator(0)
+    drawn.state.assign(seed)
+    missing = keras.random.dropout(recurrent, 0.5, seed=drawn)
+    assert 0 < (np.array(missing) == 0).sum() < recurrent.size
+    reference.set_weights([kernel, missing, bias])
+    wanted, *state = reference(x, initial_state=state)
+    np.testing.assert_allclose(dropped(x, training=True), wanted, atol=1e-6)
+    for one, other in zip(dropped.state, state, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_learning_lowers_the_loss_of_a_text_that_repeats_itself():
+    learning = network(weight_dropout=0.1)
+    learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
+    text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
+    history = learning.fit(
+        text, np.roll(text, -1, axis=1), batch_size=LANES, shuffle=False, epochs=12, verbose=0
+    )
+    assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
+
+
+def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
+    """Compiled as it is in training, where Keras's own stateful layers begin at zero each time."""
+    monkeypatch.setattr(language, "FORGOTTEN", 0.0)
+    learning = network()
+    learning.compile(optimizer=keras.optimizers.SGD(0.0), loss=language.nats_of)
+    given, truth = tokens(), tokens()[:, ::-1]
+    order = [given[:, k : k + 4] for k in (0, 4, 8)], [truth[:, k : k + 4] for k in (0, 4, 8)]
+    x, y = (np.concatenate(parts) for parts in order)
+    found = learning.fit(x, y, batch_size=LANES, shuffle=False, verbose=0, callbacks=[_Afresh()])
+    logits, _ = asked(language.kept(learning), given)
+    wanted = -np.take_along_axis(log_softmax(logits, axis=-1), truth[..., None], axis=-1).mean()
+    assert found.history["loss"][0] == pytest.approx(wanted, rel=1e-5)
+    assert learning.evaluate(
+        x, y, batch_size=LANES, verbose=0, callbacks=[_Afresh()]
+    ) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkeypatch):
+    monkeypatch.setattr(language, "FORGOTTEN", 0.5)
+    learning, fresh = network(lanes=40), network(lanes=40)
+    learning(tokens(40))
+    known = np.array(learning(tokens(40), training=True))
+    from_zero = np.array(fresh(tokens(40)))
+    going_on = np.array(fresh(tokens(40)))
+    forgotten = np.isclose(known, from_zero, atol=1e-5).all(axis=(1, 2))
+    carried = np.isclose(known, going_on, atol=1e-5).all(axis=(1, 2))
+    assert (forgotten ^ carried).all()
+    assert 8 < forgotten.sum() < 32
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
+    sampling, full = network(candidates=4, tied=tied), network(tied=tied)
+    truth = tokens()[:, ::-1]
+    wanted = np.array(language.nats_of(truth, full(tokens())))
+    np.testing.assert_allclose(sampling({"tokens": tokens(), "truth": truth}), wanted, atol=1e-5)
+    logits, _ = asked(language.kept(sampling), tokens())
+    np.testing.assert_allclose(language.nats_of(truth, logits), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
+    layer = network(candidates=4, units=(4,), tied=tied).get_layer("sampled")
+    x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
+    truth = tokens(2, 3)
+    # What one token costs is the logarithm of that sum, divided by e to the token's own logit.
+    sums = np.exp([np.array(layer(x, truth, training=True)) for _ in range(2000)])
+    wanted = np.exp(np.array(layer(x, truth)))
+    error = sums.std(axis=0) / np.sqrt(len(sums))
+    assert (error < 0.1 * wanted).all()
+    assert (abs(sums.mean(axis=0) - wanted) < 5 * error).all()
+
+
+def test_tokens_are_drawn_as_often_as_is_said():
+    layer = network(candidates=20_000, units=(4,)).get_layer("sampled")
+    drawn, often = (np.array(one) for one in layer._drawn())
+    found, counts = np.unique(drawn, return_counts=True)
+    assert found.tolist() == list(range(VOCABULARY))
+    said = {int(token): float(count) for token, count in zip(drawn, often, strict=True)}
+    wanted = np.array([said[token] for token in found.tolist()])
+    assert wanted.sum() == pytest.approx(20_000, rel=1e-4)
+    assert (abs(counts - wanted) < 5 * np.sqrt(wanted)).all()
+
+
+def test_learning_from_a_few_candidates_lowers_what_all_tokens_cost():
+    learning = network(candidates=4)
+    learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
+    text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
+    given = {"tokens": text, "truth": np.roll(text, -1, axis=1)}
+    before = learning.evaluate(given, given["truth"], batch_size=LANES, verbose=0)
+    learning.fit(given, given["truth"], batch_size=LANES, shuffle=False, epochs=12, verbose=0)
+    after = learning.evaluate(given, given["truth"], batch_size=LANES, verbose=0)
+    assert after < 0.5 * before
+
+
+def test_each_pass_over_a_text_begins_afresh():
+    learning = network()
+    learning.compile(optimizer="sgd", loss=language.nats_of)
+    x, y = tokens(LANES * 2, 5), tokens(LANES * 2, 5)[:, ::-1]
+    plain = {"batch_size": LANES, "verbose": 0}
+    first, second = (learning.evaluate(x, y, callbacks=[_Afresh()], **plain) for _ in range(2))
+    assert first == second
+    assert learning.evaluate(x, y, **plain) != first
+
+
+@pytest.mark.parametrize("settings", VARIANTS[1:4], ids=str)
+def test_what_is_kept_opens_in_plain_keras(settings, tmp_path):
+    plain = language.kept(network(**settings))
+    path = tmp_path / "model.keras"
+    plain.save(path)
+    code = (
+        "import sys, keras, numpy as np; model = keras.saving.load_model(sys.argv[1]);"
+        "given = {name: np.zeros((1, one.shape[-1] or 3), one.dtype)"
+        " for name, one in model.input.items()};"
+        "assert 'gatewise' not in sys.modules;"
+        "print(repr(np.array(model(given)['logits']).tolist()))"
+    )
+    if settings is not VARIANTS[3]:  # one process is enough; the others are opened here
+        opened = keras.saving.load_model(path)
+        np.testing.assert_allclose(asked(opened, tokens())[0], asked(plain, tokens())[0], atol=1e-6)
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", code, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"KERAS_BACKEND": "jax", "PATH": "", "HOME": str(tmp_path)},
+    )
+    wanted = asked(plain, np.zeros((1, 3), np.int32))[0]
+    np.testing.assert_allclose(eval(done.stdout), wanted, atol=1e-5)
+
+
+def test_draws_follow_the_softmax_at_the_temperature():
+    logits, random = np.log([0.5, 0.3, 0.2]), np.random.default_rng(0)
+    for temperature in (1.0, 0.5):
+        drawn = [language._drawn(logits, temperature, 0, random) for _ in range(20_000)]
+        wanted = np.array([0.5, 0.3, 0.2]) ** (1 / temperature)
+        np.testing.assert_allclose(np.bincount(drawn) / 20_000, wanted / wanted.sum(), atol=0.015)
+    assert {language._drawn(logits, 1.0, 2, random) for _ in range(200)} == {0, 1}
+    assert {language._drawn(logits, 0, 0, random) for _ in range(20)} == {0}
+
+
+def test_what_is_written_is_what_the_network_says_step_by_step():
+    plain = language.kept(network())
+    forbidden = np.array([0, 1, 2])
+    drawn = language.continued(plain, np.array([4, 5]), forbidden=forbidden, temperature=0)
+    found = [next(drawn) for _ in range(6)]
+    read = [4, 5]
+    for token in found:
+        logits = asked(plain, np.array([read], dtype=np.int32))[0][0, -1]
+        logits[forbidden] = -np.inf
+        assert token == logits.argmax()
+        read.append(token)
+
+
+def test_the_same_seed_writes_the_same():
+    plain = language.kept(network())
+
+    def draw(seed):
+        drawn = language.continued(plain, np.array([4]), forbidden=np.array([0]), seed=seed)
+        return [next(drawn) for _ in range(30)]
+
+    assert draw(1) == draw(1) != draw(2)
+    assert 0 not in draw(1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"bidirectional": True}, {"pooling": "mean"}, {"dense": (3,)}, {"l2": 0.1}, {"noise": 0.1}],
+    ids=str,
+)
+def test_what_has_no_place_is_refused(settings):
+    with pytest.raises(ConfigError, match=f"network.{next(iter(settings))} has no place"):
+        network(**settings)
+
+
+def test_weight_dropout_and_networks_of_ones_own_have_no_place_where_they_do_nothing():
+    elsewhere = Experiment().having("task", name="classify")
+    with pytest.raises(ConfigError, match="weight_dropout is for language"):
+        refuse_out_of_place(elsewhere.having("network", weight_dropout=0.1), "text")
+    shapes, own = Shapes({"steps": (4, 2)}, (3,)), lambda *_: None
+    with pytest.raises(ConfigError, match="language takes no network of your own"):
+        build(shapes, NetworkSettings(), own, network=language.NETWORK, task="language")
+
+
+def test_untied_vectors_are_as_wide_as_the_last_layer():
+    with pytest.raises(ConfigError, match=r"network\.embedding is 9"):
+        network(tied=False, embedding=9)
