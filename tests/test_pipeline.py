@@ -268,7 +268,7 @@ def test_a_later_path_stands_over_an_earlier_one(series_file):
     experiment, source = pipeline.experiment_for(
         None, [earlier, later, {"training": {"epochs": 1}}]
     )
-    assert (experiment.data.path, source) == (str(series_file), None)
+    assert (experiment.data.path, source.file) == (str(series_file), series_file)
     experiment, _ = pipeline.experiment_for(series_file, [earlier])  # the data given over both
     assert experiment.data.path == str(series_file)
     experiment, _ = pipeline.experiment_for(None, [earlier, {"data": {"path": "nyc-taxi"}}])

@@ -77,6 +77,5 @@ def test_predictions_are_those_of_the_network_saved(run):
 
 
 def test_the_column_of_tags_is_named_by_target():
-    target = pipeline.target_setting(["xpos"], [], "ewt-sample")
-    experiment, _ = pipeline.experiment_for("ewt-sample", [{"data": target}])
+    experiment, _ = pipeline.experiment_for("ewt-sample", [], ["xpos"])
     assert "NNP" in pipeline.make_ready(experiment).preparation.classes

@@ -90,7 +90,6 @@ def train(
     flags: dict[str, dict[str, Any]] = {
         "task": {"name": task} if task else {},
         "training": {},
-        "data": {},
     }
     flags["task"] |= {
         key: n for key, n in (("horizon", horizon), ("lookback", lookback)) if n is not None
@@ -100,11 +99,9 @@ def train(
     }
     layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
     layers += [_assignment(text) for text in assignments or []]
-    if target:
-        flags["data"] |= pipeline.target_setting(target, [*layers, flags], data)
-    experiment, _ = pipeline.experiment_for(data, [*layers, flags])
+    experiment, source = pipeline.experiment_for(data, [*layers, flags], target or ())
     if dry_run:
-        _show_plan(pipeline.make_ready(experiment), as_json=as_json)
+        _show_plan(pipeline.make_ready(experiment, source), as_json=as_json)
         return
     folder = output or pipeline.free_folder(experiment)
     if overwrite:
@@ -113,7 +110,7 @@ def train(
     try:
         with _terminable(), _Screen(console) as screen:
             finished = pipeline.run(
-                experiment, folder=folder, watch=screen.watch, overwrite=overwrite
+                experiment, source, folder=folder, watch=screen.watch, overwrite=overwrite
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING}", err=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment
-from gatewise.readers import corpora, datasets, files
+from gatewise.readers import datasets, sources
 
 
 def places(data: str) -> list[Path]:
     """Where the file that `data` names may be: standard input, as given, or among the data sets."""
-    if data == corpora.STANDARD_INPUT:
+    if data == sources.STANDARD_INPUT:
         return [Path("/dev/stdin")]
-    folder = os.environ.get(files.FOLDER, "")
+    folder = os.environ.get(sources.FOLDER, "")
     return [Path(datasets.located(data)), *([Path(folder) / data] if folder else [])]
 
 

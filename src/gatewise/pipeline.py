@@ -39,6 +39,7 @@ from gatewise.output import inputs, writing_file
 from gatewise.phases import Phase
 from gatewise.readers.datasets import DATASETS, path_of, settings_of
 from gatewise.readers.files import guess_task, holds_texts, read, sentence
+from gatewise.readers.sources import Opened, opened
 from gatewise.reporting.report import draw
 from gatewise.reporting.sections import Record
 from gatewise.tasks import TASKS
@@ -195,6 +196,7 @@ def _bytes(ready: Ready) -> int:
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
     """Read, split, prepare and build; what can be refused is refused here, before training."""
     began = time.perf_counter()
+    source = opened(experiment.data, source)
     notes: list[str] = []
     if not experiment.task.name:
         name, why = guess_task(experiment.data, source)
@@ -579,10 +581,13 @@ def _splits(parts: Parts) -> dict[str, Any]:
     return {"columns": ["id", "first step", "step after the last"]} | found
 
 
-def experiment_for(data: Any, layers: Sequence[Mapping[str, Any]]) -> tuple[Experiment, Any]:
+def experiment_for(
+    data: Any, layers: Sequence[Mapping[str, Any]], target: Sequence[str] = ()
+) -> tuple[Experiment, Opened]:
     """Settings from several layers, the later over the earlier, over those of a shipped data set.
 
-    Returns the experiment and the data in memory, or None where the experiment names a file.
+    `target` is what to forecast, or the label, tag or text to tell: a key of `[data]`, above all
+    layers. Returns the experiment and its data, which are opened when they are first looked at.
     """
     experiment = Experiment()
     named = data if isinstance(data, str | Path) else None
@@ -600,7 +605,11 @@ def experiment_for(data: Any, layers: Sequence[Mapping[str, Any]]) -> tuple[Expe
         experiment = from_mapping(layer, experiment)
     if named is None and data is None:
         raise ConfigError("No data: name a file, or a data set of `gatewise datasets`.")
-    return experiment, (None if named is not None else data)
+    source = opened(experiment.data, None if named is not None else data)
+    if target:
+        told = {"data": target_setting(target, experiment, source)}
+        experiment = from_mapping(told, experiment)
+    return experiment, source
 
 
 def _refuse_misspelt(named: str) -> None:
@@ -609,11 +618,8 @@ def _refuse_misspelt(named: str) -> None:
         raise DataError(f"There is no file {named}. Did you mean the data set '{near[0]}'?")
 
 
-def target_setting(
-    target: Sequence[str], layers: Sequence[Mapping[str, Any]], data: Any
-) -> dict[str, Any]:
-    """`--target` is what to forecast, or the label, tag or text to tell: a key of `[data]`."""
-    experiment, source = experiment_for(data, layers)
+def target_setting(target: Sequence[str], experiment: Experiment, source: Opened) -> dict[str, Any]:
+    """The key of `[data]` that `--target` stands for, by the task or by what the column holds."""
     name = experiment.task.name
     if not name:
         texts = holds_texts(experiment.data, source, target[0])
@@ -687,10 +693,8 @@ def train(
     layers = [] if settings is None else [layer_of(settings)]
     if task:
         layers.append({"task": {"name": task}})
-    if target:
-        names = list(target) if isinstance(target, list | tuple) else [str(target)]
-        layers.append({"data": target_setting(names, layers, data)})
-    experiment, source = experiment_for(data, layers)
+    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
+    experiment, source = experiment_for(data, layers, names)
     folder = None if output is None else Path(output)
     if folder is not None and overwrite:
         own = [Path(settings)] if isinstance(settings, str | Path) else []

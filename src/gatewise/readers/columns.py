@@ -16,7 +16,6 @@ from gatewise.data import grids
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
-from gatewise.readers import tables
 from gatewise.readers.tables import Table
 
 Kinds = Mapping[str, str]
@@ -50,7 +49,7 @@ def resolve(
     """
     demand(table, settings, purpose)
     _refuse_two_roles(settings)
-    kinds = tables.kinds(table, settings.missing_values)
+    kinds = table.kinds(settings.missing_values)
     notes: list[str] = []
     if purpose == "train" or settings.layout == "auto":
         settings = _guess_names(table, settings, kinds, notes, task=task)
@@ -509,7 +508,7 @@ def label_of(table: Table, settings: DataSettings) -> str:
 
 def time_of(table: Table, settings: DataSettings) -> str:
     """The column that surely holds times, or ""."""
-    return settings.time or _time(table, settings, tables.kinds(table, settings.missing_values))
+    return settings.time or _time(table, settings, table.kinds(settings.missing_values))
 
 
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:

@@ -1,7 +1,6 @@
 """Plain text -> Sequences: one text a file."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,23 @@ from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import tables, texts
+from gatewise.readers.sources import Opened
 
-STANDARD_INPUT = "-"
 BEGIN = 4096  # bytes of a file that tell what it is
 
 
-def read(
-    settings: DataSettings, source: Any, *, found: Callable[[Path], Path]
-) -> tuple[Sequences, DataSettings, list[str]]:
+def read(given: Opened, settings: DataSettings) -> tuple[Sequences, DataSettings, list[str]]:
     """A text file, a folder of them, or texts in memory (a list).
 
     Args:
+        given: a path, a list of texts, or - for standard input.
         settings: `[data]`; its encoding is that of the files.
-        source: a path, a list of texts, or - for standard input; None: settings.path.
-        found: a path -> where it is.
 
     Raises:
         DataError: a file is empty, cannot be read, or holds a line in another encoding.
         ConfigError: nothing was given.
     """
-    source = settings.path if source is None else source
+    source = given.given
     if isinstance(source, list | tuple) or hasattr(source, "tolist"):
         return _of_list(source), settings, []
     if not isinstance(source, str | Path) or not str(source):
@@ -38,13 +34,12 @@ def read(
             "language reads plain text: a text file, a folder of text files, or a list of texts. "
             f"Received: {type(source).__name__ if source else 'nothing'}."
         )
-    if str(source) == STANDARD_INPUT:
+    if given.is_standard_input:
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         return _of_list([content]), settings, []
     path = Path(source)
     if not path.is_dir():
-        path = found(path)
-        return from_texts([_text(path, settings)], source=str(path)), settings, []
+        return from_texts([_text(given.file, settings)], source=str(given.file)), settings, []
     files = sorted(one for one in path.iterdir() if one.name.removesuffix(".gz").endswith(".txt"))
     if not files:
         raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of them.")
@@ -55,8 +50,12 @@ def read(
 
 
 def is_plain(path: Path) -> bool:
-    """Whether a .txt file holds running text: no separator parts its lines into as many cells."""
-    if path.is_dir() or not path.name.removesuffix(".gz").lower().endswith(".txt"):
+    """Whether a .txt file holds running text: no separator parts its lines into as many cells.
+
+    A pipe gives its bytes only once, so that it is not looked into.
+    """
+    named = path.name.removesuffix(".gz").lower().endswith(".txt")
+    if not named or path.is_dir() or path.is_fifo():
         return False
     with tables.reading(str(path)), tables.opened(path) as file:
         begin = file.read(BEGIN).decode("utf-8", "replace").splitlines()

@@ -17,53 +17,48 @@ from gatewise.data.sequences import Sequences, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import DataSettings
 from gatewise.readers import columns, tables, texts
+from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import Table
 
-STANDARD_INPUT = "-"
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends as a sentence does, or is four words long
 
-Opened = Callable[[Path, DataSettings], Table]
-
 
 def read(
-    settings: DataSettings,
-    source: str | Path,
-    *,
-    purpose: columns.Purpose,
-    found: Callable[[Path], Path],
-    opened: Opened,
+    given: Opened, settings: DataSettings, *, purpose: columns.Purpose
 ) -> tuple[Sequences, DataSettings, list[str]]:
     """The pairs of a file and its sibling, or of a table; to predict, the lines of any text file.
 
     Args:
+        given: a path or a data frame; `-` is standard input, to predict.
         settings: `[data]`.
-        source: a path; `-` is standard input, to predict.
         purpose: to predict, nothing but the texts that are read is needed.
-        found: a path -> where it is.
-        opened: a path -> the table that it holds.
 
     Raises:
         DataError: a file cannot be read, or its sibling is missing or has other lines.
         ConfigError: the columns or the sibling cannot be told.
     """
-    if str(source) == STANDARD_INPUT:
+    if given.given is None:
+        raise nothing()
+    if given.named is None:
+        return from_table(given.table(), settings, purpose=purpose)
+    if given.is_standard_input:
         if purpose != "predict":
             raise ConfigError("Standard input (-) is for gatewise predict. Name a file.")
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         lines = content.removesuffix("\n").split("\n") if content else []
         return _alone(lines, "standard input"), settings, []
-    path = found(Path(source))
+    path = given.file
     name = path.name.removesuffix(".gz").lower()
     if name.endswith(TABLES):
-        return from_table(opened(path, settings), settings, purpose=purpose)
+        return from_table(given.table(), settings, purpose=purpose)
     lines = texts.lines(path, settings.encoding)
     if purpose == "predict":
         if name.endswith(".txt") and texts.begins_table(lines[0], settings):
-            return from_table(opened(path, settings), settings, purpose=purpose)
+            return from_table(given.table(), settings, purpose=purpose)
         return _alone(lines, str(path)), settings, []
     if name.endswith(".txt") and "\t" in lines[0]:
-        return from_table(opened(path, settings), settings, purpose=purpose)
+        return from_table(given.table(), settings, purpose=purpose)
     return _from_files(path, lines, settings)
 
 
@@ -273,7 +268,7 @@ def _with_columns(
             raise columns.absent(table.name, name, table.columns)
     if settings.text and (settings.label or purpose == "predict"):
         return settings, []
-    kinds = tables.kinds(table, settings.missing_values)
+    kinds = table.kinds(settings.missing_values)
     taken = {*settings.text, settings.label, settings.group, *settings.id}
     free = [name for name in table.columns if kinds[name] == "text" and name not in taken]
     missing = (not settings.text) + (not settings.label)

@@ -12,9 +12,9 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -43,6 +43,7 @@ class Table:
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
     separator: str = ""  # of the cells of a text file; "": there is none
+    _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
     def columns(self) -> list[str]:
@@ -52,6 +53,16 @@ class Table:
     def at(self, row: int) -> str:
         """How a message names a row that is counted from 0."""
         return f"row {row + self.first} ({self.counting})"
+
+    def kinds(self, missing: tuple[str, ...]) -> Mapping[str, str]:
+        """What each column holds: number, truth, time, text, list, other, or empty.
+
+        The first rows tell; a column that is empty there is looked up in the rest of the table.
+        What was found is kept, because many ask.
+        """
+        if missing not in self._kinds:
+            self._kinds[missing] = _kinds_of(self, missing)
+        return self._kinds[missing]
 
 
 @contextmanager
@@ -126,9 +137,10 @@ def delimited(
     """
     name = str(path)
     with reading(name, encoding):
-        head = next(_blocks(path, quotes, encoding), b"")
+        again = _opener(path, encoding)
+        head = next(_blocks(again, quotes), b"")
         lines = head.decode("utf-8-sig").lstrip("\r\n")
-        most = _count_lines(path, encoding)
+        most = _count_lines(again)
     if not lines.strip():
         raise DataError(f"{name} is empty. It needs a line of column names and the rows below it.")
     notes = []
@@ -140,9 +152,12 @@ def delimited(
         # A first row of nothing but known names is a header, though the training data had none.
         header = not names or {one.strip() for one in first} <= set(names)
         names = _header(name, lines, told) if header else list(names)
-    batches = partial(
-        _text_batches, path, names, told, header=header, quotes=quotes, encoding=encoding
-    )
+    parsed = partial(_text_batches, again, name, names, told, header=header, quotes=quotes)
+
+    def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        with reading(name, encoding):
+            yield from parsed(columns)
+
     sample = _first_rows(batches, names)
     if sample.height == 0:
         raise DataError(f"{name} holds column names but no rows.")
@@ -217,10 +232,19 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _blocks(path: Path, quotes: bool, encoding: str) -> Iterator[bytes]:
+def _opener(path: Path, encoding: str) -> Callable[[], IO[bytes]]:
+    """What opens a text file as often as wanted; a pipe gives its bytes once, so they are kept."""
+    if not path.is_fifo():
+        return partial(opened, path, encoding)
+    with opened(path, encoding) as file:
+        content = file.read()
+    return lambda: io.BytesIO(content)
+
+
+def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Iterator[bytes]:
     """A text file in blocks that end with a record, blank lines at its end left out."""
     rest = b""
-    with opened(path, encoding) as file:
+    with again() as file:
         while block := file.read(BLOCK):
             rest += block
             end = _last_record(rest) if quotes else rest.rfind(b"\n") + 1
@@ -240,48 +264,47 @@ def _last_record(block: bytes) -> int:
     return end
 
 
-def _count_lines(path: Path, encoding: str) -> int:
-    with opened(path, encoding) as file:
+def _count_lines(again: Callable[[], IO[bytes]]) -> int:
+    with again() as file:
         return sum(block.count(b"\n") for block in iter(partial(file.read, BLOCK), b"")) + 1
 
 
 def _text_batches(
-    path: Path,
+    again: Callable[[], IO[bytes]],
+    name: str,
     names: list[str],
     separator: str,
     columns: Sequence[str],
     *,
     header: bool,
     quotes: bool,
-    encoding: str,
 ) -> Iterator[pl.DataFrame]:
     """Every cell as text, so that one bad cell can be shown rather than break the parser."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
-    with reading(str(path), encoding):
-        for number, block in enumerate(_blocks(path, quotes, encoding)):
-            body = block[_header_end(block) :] if number == 0 and header else block
-            try:
-                scan = pl.scan_csv(
-                    body,
-                    has_header=False,
-                    separator=separator,
-                    schema=schema,
-                    quote_char='"' if quotes else None,
-                    missing_columns="insert",  # short rows end with empty cells
-                )
-                batch = scan.select(columns).collect()
-            except pl.exceptions.NoDataError:
-                continue
-            except pl.exceptions.PolarsError:
-                first = row + 1 + header
-                _show_ragged(str(path), body, first, names, separator=separator, quotes=quotes)
-                if quotes and b'"' in body:
-                    raise DataError(f"{path} cannot be parsed. {STRAY_QUOTES}") from None
-                raise
-            if batch.height:
-                yield batch
-            row += batch.height
+    for number, block in enumerate(_blocks(again, quotes)):
+        body = block[_header_end(block) :] if number == 0 and header else block
+        try:
+            scan = pl.scan_csv(
+                body,
+                has_header=False,
+                separator=separator,
+                schema=schema,
+                quote_char='"' if quotes else None,
+                missing_columns="insert",  # short rows end with empty cells
+            )
+            batch = scan.select(columns).collect()
+        except pl.exceptions.NoDataError:
+            continue
+        except pl.exceptions.PolarsError:
+            first = row + 1 + header
+            _show_ragged(name, body, first, names, separator=separator, quotes=quotes)
+            if quotes and b'"' in body:
+                raise DataError(f"{name} cannot be parsed. {STRAY_QUOTES}") from None
+            raise
+        if batch.height:
+            yield batch
+        row += batch.height
 
 
 STRAY_QUOTES = (
@@ -482,11 +505,7 @@ def as_number(
     return known.alias(column)
 
 
-def kinds(table: Table, missing: Sequence[str]) -> dict[str, str]:
-    """What each column holds: number, truth, time, text, list, other, or empty.
-
-    The first rows tell; a column that is empty there is looked up in the rest of the table.
-    """
+def _kinds_of(table: Table, missing: Sequence[str]) -> dict[str, str]:
     found = {name: _kind(table.sample[name], missing) for name in table.columns}
     unknown = [name for name in found if found[name] == "empty"]
     if unknown:

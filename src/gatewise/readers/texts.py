@@ -53,7 +53,7 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def text_columns(table: Table, settings: DataSettings, kinds: columns.Kinds) -> tuple[str, ...]:
+def text_columns(table: Table, settings: DataSettings) -> tuple[str, ...]:
     """The columns that hold running text: those named, else the one of the longest texts, or none.
 
     A column of single words is a name or a label, no text.
@@ -62,7 +62,7 @@ def text_columns(table: Table, settings: DataSettings, kinds: columns.Kinds) -> 
         return settings.text
     if settings.features or settings.layout == "long" or settings.time:
         return ()
-    found = _worded(table, settings, kinds, least=WORDY)
+    found = _worded(table, settings, least=WORDY)
     found.pop(settings.label, None)
     best = max(found, key=lambda name: found[name], default="")
     return (best,) if best else ()
@@ -70,14 +70,12 @@ def text_columns(table: Table, settings: DataSettings, kinds: columns.Kinds) -> 
 
 def written(table: Table, settings: DataSettings) -> tuple[str, ...]:
     """The columns whose cells hold more than a word."""
-    return tuple(_worded(table, settings, tables.kinds(table, settings.missing_values), least=1.5))
+    return tuple(_worded(table, settings, least=1.5))
 
 
-def _worded(
-    table: Table, settings: DataSettings, kinds: columns.Kinds, *, least: float
-) -> dict[str, float]:
+def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, float]:
     """Words in a cell of each column of texts that is free, where they are so many on average."""
-    taken = set(columns.named(settings))
+    kinds, taken = table.kinds(settings.missing_values), set(columns.named(settings))
     sizes = {
         name: _words(table.sample[name])
         for name in table.columns
@@ -102,8 +100,7 @@ def from_table(
         ConfigError: no column is known to hold the labels.
     """
     columns.demand(table, settings, purpose)
-    kinds = tables.kinds(table, settings.missing_values)
-    chosen = text_columns(table, settings, kinds)
+    chosen = text_columns(table, settings)
     notes: list[str] = []
     if not settings.text:
         notes.append(f"the column {chosen[0]!r} is read as text")
@@ -111,7 +108,7 @@ def from_table(
     if purpose == "train" and not settings.label:
         settings = columns.guessed_label(table, settings, notes, task="classify")
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
-    notes += _told_of_unread(table, settings, kinds)
+    notes += _told_of_unread(table, settings)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
@@ -120,8 +117,9 @@ def from_table(
     return sequences, settings, [*table.notes, *notes]
 
 
-def _told_of_unread(table: Table, settings: DataSettings, kinds: columns.Kinds) -> list[str]:
+def _told_of_unread(table: Table, settings: DataSettings) -> list[str]:
     """The columns that are not read, as a note; of texts, how they would be."""
+    kinds = table.kinds(settings.missing_values)
     told = columns.unread(table, settings)
     taken = columns.named(settings)
     more = [name for name in table.columns if kinds[name] == "text" and name not in taken]
