@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from gatewise import engine, pipeline, training
+from gatewise.arguments import experiment_for
 from gatewise.artefact import environment
 from gatewise.data.batches import Examples
 from gatewise.networks import build
+from gatewise.ready import Ready, compile_network, make_ready
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
 ENGINES = ("stock", "native")  # the faster a step, the more weighs what stands around it
@@ -45,15 +47,15 @@ WORKLOADS = {
 }
 
 
-def ready_for(source: np.ndarray, task: str, settings: dict) -> pipeline.Ready:
+def ready_for(source: np.ndarray, task: str, settings: dict) -> Ready:
     data = source
     if task == "classify":
         data = (source, np.arange(len(source)) % 10)
     sections = {"task": {"name": task}, "split": {"validation": 0.0, "test": 0.0}}
     for name, keys in settings.items():
         sections[name] = sections.get(name, {}) | keys
-    experiment, held = pipeline.experiment_for(data, [sections])
-    return pipeline.make_ready(experiment, held)
+    experiment, held = experiment_for(data, [sections])
+    return make_ready(experiment, held)
 
 
 def all_arrays(some: Examples) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +63,7 @@ def all_arrays(some: Examples) -> tuple[np.ndarray, np.ndarray]:
     return training.as_keras(some.inputs(which, int(some.lengths[0]))), some.targets(which)
 
 
-def measure(ready: pipeline.Ready, rounds: int) -> dict[str, float]:
+def measure(ready: Ready, rounds: int) -> dict[str, float]:
     """Seconds per step, ours and plain, alternating."""
     plain = build(
         ready.task.shapes(ready.train, ready.preparation),
@@ -69,7 +71,7 @@ def measure(ready: pipeline.Ready, rounds: int) -> dict[str, float]:
         network=ready.task.network,
         task=ready.task.name,
     )
-    pipeline.compile_network(plain, ready)
+    compile_network(plain, ready)
     x, y = all_arrays(ready.train)
     size = ready.experiment.training.batch_size
     steps = -(-len(y) // size)

@@ -17,8 +17,18 @@ FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "experiment", "metrics", "data"),
     *("readers", "baselines", "engine", "networks"),
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # what a task draws with
-    *("tasks", "training", "evaluation", "reporting", "output", "artefact", "prediction"),
-    *("pipeline", "estimators", "startup", "cli", "__main__"),
+    *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
+    *(
+        "record",
+        "output",
+        "artefact",
+        "prediction",
+        "pipeline",
+        "estimators",
+        "startup",
+        "cli",
+        "__main__",
+    ),
 ]
 # What reads settings and data, says what is asked and draws the report needs no framework; of a
 # task, only its network does.

@@ -12,8 +12,10 @@ import tomllib
 import polars as pl
 import pytest
 
-from gatewise import cli, pipeline
+from gatewise import cli
+from gatewise.arguments import experiment_for
 from gatewise.experiment import layer_of, to_toml
+from gatewise.ready import make_ready
 
 VERBS = ["train", "evaluate", "predict", "generate", "report", "datasets", "info", "run"]
 SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.resamples=100"]
@@ -405,6 +407,6 @@ def test_the_shell_and_python_read_one_settings_file_alike(gatewise, tmp_path):
     status, out, _ = gatewise("train", "digits", "--config", path, "--dry-run", "--json")
     assert status == 0
     shell = json.loads(out)["settings"]
-    experiment, _ = pipeline.experiment_for("digits", [layer_of(path)])
-    python = tomllib.loads(to_toml(pipeline.make_ready(experiment).experiment))
+    experiment, _ = experiment_for("digits", [layer_of(path)])
+    python = tomllib.loads(to_toml(make_ready(experiment).experiment))
     assert shell == python

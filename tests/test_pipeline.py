@@ -15,8 +15,13 @@ import pytest
 
 import gatewise
 from gatewise import artefact, pipeline
+from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
 from gatewise.experiment import from_mapping, layer_of
+from gatewise.networks import build
+from gatewise.ready import make_ready
+from gatewise.record import interruption
+from gatewise.validation import calibrate, score_baselines
 
 
 def weights_of(run):
@@ -68,14 +73,14 @@ def test_values_of_the_test_part_change_nothing_that_is_learnt(
 
 
 def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecast_settings):
-    experiment, _ = pipeline.experiment_for(series_file, [forecast_settings])
-    ready = pipeline.make_ready(experiment)
+    experiment, _ = experiment_for(series_file, [forecast_settings])
+    ready = make_ready(experiment)
     test = ready.parts.test
     test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
-    simple = pipeline.judge_simple(ready)
+    simple = score_baselines(ready)
     with gatewise.accelerated():
         history = pipeline.learn(ready, simple.monitor, None)
-        pipeline.calibrate(ready)
+        calibrate(ready)
     assert np.isfinite(history.columns["loss"]).all()
     assert_same(ready.network.get_weights(), weights_of(again))
 
@@ -85,7 +90,7 @@ def test_labelled_sequences_of_the_test_part_change_nothing_that_is_learnt(class
     arrays = [random.normal(size=(5, 2)) + k % 2 for k in range(40)]
     labels = np.array(["a", "b"] * 20)
     experiment = from_mapping(classify_settings)
-    held_out = pipeline.make_ready(experiment, (arrays, labels)).parts.test.ids.astype(int)
+    held_out = make_ready(experiment, (arrays, labels)).parts.test.ids.astype(int)
     other = [100 * array if k in held_out else array for k, array in enumerate(arrays)]
     first, second = (
         gatewise.train((given, labels), settings=classify_settings) for given in (arrays, other)
@@ -104,10 +109,10 @@ def test_the_parts_follow_each_other_and_leave_nothing_out(forecast_run):
 
 
 def test_making_ready_trains_nothing(series_file, forecast_settings):
-    experiment, _ = pipeline.experiment_for(series_file, [forecast_settings])
-    ready = pipeline.make_ready(experiment)
+    experiment, _ = experiment_for(series_file, [forecast_settings])
+    ready = make_ready(experiment)
     keras.utils.set_random_seed(experiment.training.seed)
-    fresh = pipeline.build(
+    fresh = build(
         ready.task.shapes(ready.train, ready.preparation),
         ready.experiment.network,
         network=ready.task.network,
@@ -118,8 +123,8 @@ def test_making_ready_trains_nothing(series_file, forecast_settings):
 
 
 def test_every_guess_is_said(series_file):
-    experiment, _ = pipeline.experiment_for(series_file, [])
-    said = " ".join(pipeline.make_ready(experiment).notes)
+    experiment, _ = experiment_for(series_file, [])
+    said = " ".join(make_ready(experiment).notes)
     for word in ("task", "horizon", "lookback", "Season", "'load'", "'day'"):
         assert word in said
 
@@ -154,8 +159,8 @@ def test_a_network_may_come_from_a_file(classify_settings, tmp_path, sequences_f
         " keras.layers.Dense(shapes.output[0])])\n"
     )
     place = {"build": f"{tmp_path / 'mine.py'}:network"}
-    experiment, _ = pipeline.experiment_for(sequences_file, [classify_settings, {"network": place}])
-    ready = pipeline.make_ready(experiment)
+    experiment, _ = experiment_for(sequences_file, [classify_settings, {"network": place}])
+    ready = make_ready(experiment)
     assert ready.network.layers[0].units == 5
 
 
@@ -168,11 +173,11 @@ def test_a_network_may_come_from_a_file(classify_settings, tmp_path, sequences_f
     ],
 )
 def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_file, place, said):
-    experiment, _ = pipeline.experiment_for(
+    experiment, _ = experiment_for(
         sequences_file, [classify_settings, {"network": {"build": place}}]
     )
     with pytest.raises(ConfigError, match=said):
-        pipeline.make_ready(experiment)
+        make_ready(experiment)
 
 
 @pytest.mark.parametrize(
@@ -194,29 +199,29 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
 def test_what_can_be_refused_is_refused_before_training(
     series_file, forecast_settings, settings, said
 ):
-    experiment, _ = pipeline.experiment_for(series_file, [forecast_settings, settings])
+    experiment, _ = experiment_for(series_file, [forecast_settings, settings])
     with pytest.raises(gatewise.GatewiseError, match=said):
-        pipeline.make_ready(experiment)
+        make_ready(experiment)
 
 
 def test_a_test_part_with_steps_of_another_size_is_refused(
     series_file, forecast_settings, tmp_path
 ):
     pl.read_csv(series_file)[::7].write_csv(tmp_path / "weekly.csv")
-    experiment, _ = pipeline.experiment_for(
+    experiment, _ = experiment_for(
         series_file, [forecast_settings, {"data": {"test": str(tmp_path / "weekly.csv")}}]
     )
     with pytest.raises(gatewise.DataError, match="are 1w apart, and the run was trained on .* 1d"):
-        pipeline.make_ready(experiment)
+        make_ready(experiment)
 
 
 def test_a_network_that_no_memory_holds_is_refused_before_training(
     sequences_file, classify_settings
 ):
     large = {"network": {"convolution": [4], "kernel_size": 10**15}}
-    experiment, _ = pipeline.experiment_for(sequences_file, [classify_settings, large])
+    experiment, _ = experiment_for(sequences_file, [classify_settings, large])
     with pytest.raises(ConfigError, match="The network has at least 8,000,000,0.* weights"):
-        pipeline.make_ready(experiment)
+        make_ready(experiment)
 
 
 def test_what_training_returned_answers_as_the_folder_does(again, forecast_run, series_file):
@@ -243,8 +248,8 @@ def test_a_settings_file_lays_over_a_shipped_data_set_what_it_gives_and_no_more(
     path.write_bytes(mark + b"[training]\nepochs = 3\n")
     layer = layer_of(path)  # what the shell and gatewise.train lay over the data set's own settings
     assert layer == layer_of(str(path)) == {"training": {"epochs": 3}}
-    experiment, _ = pipeline.experiment_for("seattle-weather", [layer])
-    own, _ = pipeline.experiment_for("seattle-weather", [])
+    experiment, _ = experiment_for("seattle-weather", [layer])
+    own, _ = experiment_for("seattle-weather", [])
     assert experiment == own.having("training", epochs=3)
     assert (experiment.data.target, experiment.task.horizon) == (("temp_max",), 7)
 
@@ -265,13 +270,11 @@ def test_settings_that_are_no_settings_are_refused(series_file, tmp_path):
 def test_a_later_path_stands_over_an_earlier_one(series_file):
     earlier = {"data": {"path": "earlier.csv"}}
     later = {"data": {"path": str(series_file)}}
-    experiment, source = pipeline.experiment_for(
-        None, [earlier, later, {"training": {"epochs": 1}}]
-    )
+    experiment, source = experiment_for(None, [earlier, later, {"training": {"epochs": 1}}])
     assert (experiment.data.path, source.file.path) == (str(series_file), series_file)
-    experiment, _ = pipeline.experiment_for(series_file, [earlier])  # the data given over both
+    experiment, _ = experiment_for(series_file, [earlier])  # the data given over both
     assert experiment.data.path == str(series_file)
-    experiment, _ = pipeline.experiment_for(None, [earlier, {"data": {"path": "nyc-taxi"}}])
+    experiment, _ = experiment_for(None, [earlier, {"data": {"path": "nyc-taxi"}}])
     assert experiment.task.name == "forecast"
 
 
@@ -403,7 +406,7 @@ def test_what_limits_the_verdict_is_said_beside_it(series_file, forecast_setting
     truth = pl.read_csv(tmp_path / "run" / "predictions.csv")["truth"]
     assert truth.null_count() > 0
     assert run.metrics["predictions"] == {"rows": 108, "answers": 27, "of": 27}
-    assert pipeline.interruption("no better validation loss for 5 epochs", 3) == []
+    assert interruption("no better validation loss for 5 epochs", 3) == []
 
 
 def sequential(shapes, settings):

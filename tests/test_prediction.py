@@ -14,8 +14,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import gatewise
-from gatewise import artefact, pipeline
+from gatewise import artefact
 from gatewise.errors import DataError
+from gatewise.ready import make_ready
 
 
 @pytest.fixture(scope="module")
@@ -314,8 +315,8 @@ def test_rows_that_hold_only_what_is_known_ahead_are_not_trained_on(
     panel, panel_run, forecast_settings
 ):
     experiment = panel_run.experiment.having("data", path="")
-    ready = pipeline.make_ready(experiment, with_days_ahead(panel))
-    whole = pipeline.make_ready(experiment, panel)
+    ready = make_ready(experiment, with_days_ahead(panel))
+    whole = make_ready(experiment, panel)
     for part in ("train", "validation", "test"):
         one, other = getattr(ready.parts, part), getattr(whole.parts, part)
         for left, right in zip(one, other, strict=True):

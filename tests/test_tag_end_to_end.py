@@ -6,8 +6,9 @@ import re
 import pytest
 
 import gatewise
-from gatewise import pipeline
+from gatewise.arguments import experiment_for
 from gatewise.readers.datasets import path_of
+from gatewise.ready import make_ready
 from gatewise.tasks.tag.task import BASELINE
 
 SMALL = {
@@ -77,5 +78,5 @@ def test_predictions_are_those_of_the_network_saved(run):
 
 
 def test_the_column_of_tags_is_named_by_target():
-    experiment, _ = pipeline.experiment_for("ewt-sample", [], ["xpos"])
-    assert "NNP" in pipeline.make_ready(experiment).preparation.classes
+    experiment, _ = experiment_for("ewt-sample", [], ["xpos"])
+    assert "NNP" in make_ready(experiment).preparation.classes

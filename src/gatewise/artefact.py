@@ -26,8 +26,12 @@ import polars as pl
 
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.experiment import Experiment, from_mapping, to_toml
+from gatewise.evaluation import Evaluation
+from gatewise.experiment import Experiment, from_mapping, from_toml, to_toml
 from gatewise.output import lies_in, writing_file
+from gatewise.reporting.report import draw
+from gatewise.reporting.sections import Record
+from gatewise.training import History
 
 FORMAT = 1
 MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml"
@@ -144,6 +148,80 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         for rest in (old, draft):
             if rest.exists():
                 shutil.rmtree(rest)
+
+
+def save(
+    made: Artefact, history: History, evaluation: Evaluation | None, *, overwrite: bool
+) -> None:
+    """Write the run folder, or where that fails, write it elsewhere and say where.
+
+    Raises:
+        ArtefactError: the folder cannot be written.
+    """
+    assert made.folder is not None
+    try:
+        _write(made, history, evaluation, folder=made.folder, overwrite=overwrite)
+    except (OSError, ConfigError) as error:  # ConfigError: the folder is not free any more
+        reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+        refuge = _rescue(made, history, evaluation, made.folder)
+        if refuge is None:
+            raise ArtefactError(
+                f"{made.folder} cannot be written: {reason}. No other place could be written "
+                "either, so the trained network is lost. Free some room, or choose another -o, "
+                "and train again."
+            ) from error
+        raise ArtefactError(
+            f"{made.folder} cannot be written: {reason}. The run was saved in {refuge} instead; "
+            "move it to where it can stay."
+        ) from error
+
+
+def _rescue(
+    made: Artefact, history: History, evaluation: Evaluation | None, folder: Path
+) -> Path | None:
+    """The run saved in the first other place that takes it; None where there is none."""
+    for place in (tempfile.gettempdir(), Path.home(), Path.cwd()):
+        try:
+            refuge = Path(tempfile.mkdtemp(prefix="gatewise-", dir=place))
+        except OSError:
+            continue
+        try:
+            _write(made, history, evaluation, folder=refuge / folder.name, overwrite=False)
+        except (OSError, ConfigError):
+            refuge.rmdir()
+            continue
+        return refuge / folder.name
+    return None
+
+
+def _write(
+    made: Artefact,
+    history: History,
+    evaluation: Evaluation | None,
+    *,
+    folder: Path,
+    overwrite: bool,
+) -> None:
+    with writing(folder, overwrite=overwrite) as draft:
+        save_parts(draft, made.experiment, made.preparation, made.network)
+        write_json(draft / BASELINES, made.baselines)
+        write_json(draft / METRICS, {**made.metrics, "run": str(folder)})
+        write_json(draft / ENVIRONMENT, environment())
+        write_json(draft / SPLITS, made.splits)
+        pl.DataFrame(history.columns).write_csv(draft / HISTORY)
+        if evaluation is not None:
+            (draft / PREDICTIONS).write_text(as_csv(evaluation.table), encoding="utf-8")
+        (draft / REPORT).write_text(draw(read_record(draft)), encoding="utf-8")
+
+
+def read_record(folder: Path) -> Record:
+    """What the report is made of, from a run folder."""
+    return Record(
+        settings=from_toml(folder / SETTINGS),
+        metrics=read_json(folder / METRICS),
+        history=pl.read_csv(folder / HISTORY).to_dict(as_series=False),
+        environment=read_json(folder / ENVIRONMENT),
+    )
 
 
 def seal(folder: Path) -> None:

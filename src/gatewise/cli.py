@@ -83,9 +83,12 @@ def train(
 ) -> None:
     """Train a network on DATA, judge it beside baselines, save it and write the report."""
     from gatewise import pipeline
+    from gatewise.arguments import experiment_for, free_folder
     from gatewise.artefact import check_replaceable
     from gatewise.experiment import layer_of
     from gatewise.output import inputs
+    from gatewise.ready import make_ready
+    from gatewise.record import interruption
 
     flags: dict[str, dict[str, Any]] = {
         "task": {"name": task} if task else {},
@@ -99,11 +102,11 @@ def train(
     }
     layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
     layers += [_assignment(text) for text in assignments or []]
-    experiment, source = pipeline.experiment_for(data, [*layers, flags], target or ())
+    experiment, source = experiment_for(data, [*layers, flags], target or ())
     if dry_run:
-        _show_plan(pipeline.make_ready(experiment, source), as_json=as_json)
+        _show_plan(make_ready(experiment, source), as_json=as_json)
         return
-    folder = output or pipeline.free_folder(experiment)
+    folder = output or free_folder(experiment)
     if overwrite:
         check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
     console = _console(as_json)
@@ -118,7 +121,7 @@ def train(
     _show(finished.metrics, as_json=as_json)
     if not as_json:
         stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
-        if stopped and not pipeline.interruption(stopped, best):  # said beside the verdict
+        if stopped and not interruption(stopped, best):  # said beside the verdict
             console.print(
                 f"Training ended early: {stopped}. The weights are those of epoch {best}.",
                 soft_wrap=True,
@@ -414,7 +417,7 @@ def _cell(value: float | None) -> str:
 
 def _show_plan(ready: Any, *, as_json: bool) -> None:
     from gatewise.experiment import to_toml
-    from gatewise.pipeline import part_sizes
+    from gatewise.ready import part_sizes
 
     plan = {
         "task": ready.task.name,

@@ -16,10 +16,17 @@ import polars as pl
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.errors import ConfigError
 from gatewise.experiment import EvaluationSettings, Experiment
 from gatewise.interrupts import checkpoint
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Promise, Task, answer_name
+from gatewise.tasks.task import (
+    NETWORK,
+    Baseline,
+    Measure,
+    Promise,
+    Task,
+    answer_name,
+    chosen_measure,
+)
 
 FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
 ROWS = 100_000  # of predictions.csv at most; a long test part would else be gigabytes
@@ -110,27 +117,6 @@ def thinned(count: int, first: pl.DataFrame) -> Array:
     """Evenly spread positions, so many that their rows stay readable, by the rows of the first."""
     most = max(1, ROWS * min(SOME, count) // max(1, first.height))
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
-
-
-def chosen_measure(
-    measures: list[Measure],
-    metric: str,
-    *,
-    key: str = "evaluation.metric",
-    more: tuple[str, ...] = (),
-) -> Measure:
-    """The measure that the settings name under `key`, or the task's first.
-
-    `more` are names that are allowed there and mean no measure.
-    """
-    named = {measure.name: measure for measure in measures}
-    if metric == "auto":
-        return measures[0]
-    if metric not in named:
-        raise ConfigError(
-            f"{key} wants one of {', '.join(['auto', *more, *named])}. Received: {metric!r}."
-        )
-    return named[metric]
 
 
 def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from gatewise import pipeline
+from gatewise.arguments import experiment_for
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
 from gatewise.experiment import DataSettings
@@ -19,6 +19,7 @@ from gatewise.prediction import predict
 from gatewise.readers import sources
 from gatewise.readers.files import FORMS, guess_task, holds_texts, read
 from gatewise.readers.sources import opened
+from gatewise.ready import make_ready
 from gatewise.tasks import TASKS
 
 SERIES = b"date,load,city\n" + b"".join(b"2020-01-%02d,%d,Ulm\n" % (k, k % 7) for k in range(1, 31))
@@ -67,8 +68,8 @@ def test_guessing_the_task_the_target_and_reading_give_a_file_to_its_reader_once
 ):
     path = tmp_path / "data.csv"
     path.write_bytes(SERIES)
-    experiment, source = pipeline.experiment_for(path, [{"network": {"units": [2]}}], target)
-    ready = pipeline.make_ready(experiment, source)
+    experiment, source = experiment_for(path, [{"network": {"units": [2]}}], target)
+    ready = make_ready(experiment, source)
     assert (ready.task.name, ready.experiment.data.target) == ("forecast", ("load",))
     assert given_to_readers == [path]
 
@@ -156,8 +157,8 @@ def test_an_empty_pipe_and_one_of_other_bytes_are_refused(piped):
 def test_training_and_prediction_read_pipes(piped, series_file, forecast_run):
     content = series_file.read_bytes()
     layer = {"task": {"horizon": 2, "lookback": 4}, "network": {"units": [2]}}
-    experiment, source = pipeline.experiment_for(piped(content), [layer], ["load"])
-    assert pipeline.make_ready(experiment, source).task.name == "forecast"
+    experiment, source = experiment_for(piped(content), [layer], ["load"])
+    assert make_ready(experiment, source).task.name == "forecast"
     assert predict(forecast_run, piped(content)).equals(predict(forecast_run, series_file))
 
 

@@ -12,6 +12,7 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
+from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment
 from gatewise.metrics import METRICS, SCALED, Metric
 
@@ -79,6 +80,39 @@ def mean_measure(name: str, each: Callable[[Array], Array], clusters: Array) -> 
         return np.stack([values, np.ones_like(values)], axis=1)
 
     return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+
+
+def chosen_measure(
+    measures: list[Measure],
+    metric: str,
+    *,
+    key: str = "evaluation.metric",
+    more: tuple[str, ...] = (),
+) -> Measure:
+    """The measure that the settings name under `key`, or the task's first.
+
+    `more` are names that are allowed there and mean no measure.
+    """
+    named = {measure.name: measure for measure in measures}
+    if metric == "auto":
+        return measures[0]
+    if metric not in named:
+        raise ConfigError(
+            f"{key} wants one of {', '.join(['auto', *more, *named])}. Received: {metric!r}."
+        )
+    return named[metric]
+
+
+def monitored_measure(measures: list[Measure], experiment: Experiment) -> Measure:
+    """The measure that training.monitor names: of itself, or the verdict's.
+
+    Raises:
+        ConfigError: it names no measure of the task, and is not "loss".
+    """
+    name = experiment.training.monitor
+    if name == "auto":
+        return chosen_measure(measures, experiment.evaluation.metric)
+    return chosen_measure(measures, name, key="training.monitor", more=("loss",))
 
 
 @dataclass(frozen=True)
