@@ -10,20 +10,23 @@ export GATEWISE_DATA ?= $(wildcard $(abspath ../shared/data))
 # of another's.
 WORKERS := --numprocesses auto --dist worksteal
 
+# The installation maps the names of modules to files, so another list of modules is another installation.
+INSTALLED := $(VENV)/installed-$(shell find src -name '*.py' | sort | cksum | cut -d' ' -f1)
+
 NATIVE := CMakeLists.txt $(wildcard native/*)
 CPP := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp)
 
-$(VENV)/installed: pyproject.toml $(NATIVE)
+$(INSTALLED): pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-dev: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
-demo: $(VENV)/installed
+demo: $(INSTALLED)
 	$(BIN)/gatewise train nyc-taxi --output runs/demo --overwrite
 
 test: $(VENV)/installed-dev
