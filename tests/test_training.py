@@ -23,7 +23,7 @@ from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
-from gatewise.training import Feed, Monitor, Progress, _until_diverged, fit, optimizer
+from gatewise.training import Feed, Monitor, Progress, _until_diverged, fit, optimizer, resolved
 
 
 def lines(count, seed, slope=2.0):
@@ -58,7 +58,7 @@ def trained(settings, *, train=None, valid=None, watch=None, monitor=LOSS, inter
 
 
 def settings_of(**given):
-    return TrainingSettings(**({"epochs": 4, "batch_size": 16} | given))
+    return resolved(TrainingSettings(**({"epochs": 4, "batch_size": 16} | given)))
 
 
 def test_the_same_seed_gives_the_same_history_and_weights():

@@ -60,18 +60,20 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     notes += said
     if data.validation:
         experiment = experiment.having("split", validation=0.0)
+    if data.test:
+        experiment = experiment.having("split", test=0.0)
     refuse_out_of_place(experiment, sequences.kind)
-    experiment, said = task.settle(replace(experiment, data=data), sequences)
-    notes += said
+    experiment = replace(experiment, data=data)
     parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)
     parts = with_own_files(parts, data, task.name, notes)
     notes += told_of_few_groups(parts)
-    if task.settle_by_train is not None:
-        experiment, said = task.settle_by_train(experiment, parts.train)
-        notes += said
+    experiment, said = task.resolve(experiment, sequences, parts.train)
+    notes += said
+    experiment = replace(experiment, training=training.resolved(experiment.training))
     preparation, said = task.prepare(parts.train, experiment)
     notes += said
+    experiment = task.resolve_fitted(experiment, preparation)
 
     def examples(part: Sequences | None, role: str) -> Examples | None:
         made = None if part is None else task.examples(part, preparation, experiment, role)

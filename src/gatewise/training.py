@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -122,6 +122,22 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
             self.plan = self.deal()
 
 
+def resolved(settings: TrainingSettings) -> TrainingSettings:
+    """The settings with the patience and the learning rate filled in where they are not given.
+
+    Raises:
+        ConfigError: Keras has no such optimizer, or it takes no such option.
+    """
+    if settings.patience < 0:
+        settings = replace(settings, patience=max(3, settings.epochs // 6))
+    if not settings.learning_rate:
+        usual = _made(settings.optimizer, dict(settings.optimizer_options))
+        # Keras holds float32: 0.001 is written as 0.001, and is the same number there.
+        rate = float(str(np.float32(_rate(usual))))
+        settings = replace(settings, learning_rate=rate)
+    return settings
+
+
 def steps_of(train: Examples, settings: TrainingSettings, *, padded: bool) -> int:
     """Steps of the optimizer in an epoch."""
     size, most = settings.batch_size, settings.tokens
@@ -154,11 +170,10 @@ def fit(
     checks = None
     if valid is not None:
         checks = Feed(valid, size, padded=padded, random=None, steps=most)
-    patience = settings.patience if settings.patience >= 0 else max(3, settings.epochs // 6)
     follower = _Follower(
         network,
         Progress(settings.epochs, len(feed), monitor),
-        _Best(monitor, patience) if checks is not None else None,
+        _Best(monitor, settings.patience) if checks is not None else None,
         interrupts or Interrupts(),
         watch,
     )
@@ -168,7 +183,7 @@ def fit(
         callbacks.append(_Afresh())
     if checks is not None and settings.schedule == "plateau":
         callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, patience // 3))
+            keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, settings.patience // 3))
         )
     began = time.perf_counter()
     try:
@@ -411,18 +426,20 @@ def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimi
             options["clipvalue"] = settings.clip_value
         elif settings.clip_norm:
             options["clipnorm"] = settings.clip_norm
-    config = {"class_name": settings.optimizer, "config": options}
+    options["learning_rate"] = _schedule(settings, settings.learning_rate, steps)
+    return _made(settings.optimizer, options)
+
+
+def _made(name: str, options: dict[str, Any]) -> keras.optimizers.Optimizer:
     try:
-        plain = keras.optimizers.deserialize(config)
-        if not isinstance(plain, keras.optimizers.Optimizer):
+        plain = {key: value for key, value in options.items() if key != "learning_rate"}
+        kind = type(keras.optimizers.deserialize({"class_name": name, "config": plain}))
+        if not issubclass(kind, keras.optimizers.Optimizer):
             raise ValueError("there is none of that name in keras.optimizers.")
-        rate = settings.learning_rate or _rate(plain)
-        options["learning_rate"] = _schedule(settings, rate, steps)
-        return type(plain)(**options)
+        return kind(**options)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
-            f"Keras cannot make the optimizer '{settings.optimizer}' with {options}: "
-            f"{str(error).splitlines()[0]}"
+            f"Keras cannot make the optimizer '{name}' with {options}: {str(error).splitlines()[0]}"
         ) from error
 
 

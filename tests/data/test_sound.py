@@ -40,7 +40,7 @@ def recordings(*lengths):
 
 def prepared(given, **sections):
     experiment = from_mapping({"task": {"name": "classify"}, **sections})
-    experiment, _ = TASK.settle(experiment, given)
+    experiment, _ = TASK.resolve(experiment, given, given)
     preparation, _ = TASK.prepare(given, experiment)
     return experiment, preparation
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import keras
@@ -16,6 +16,7 @@ from gatewise.errors import ConfigError
 from gatewise.experiment import NetworkSettings
 from gatewise.networks.layers import fine
 from gatewise.tasks import TASKS
+from gatewise.tasks.forecast.task import usual_segment
 
 TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary=9)
 LABELS = Shapes({"steps": (None, 3)}, (4,), padding=PADDING)
@@ -23,11 +24,16 @@ WINDOW = Shapes({"past": (6, 1)}, (3, 1, 3))
 
 
 def settings(**given):
-    return NetworkSettings(**({"units": (3,)} | given))
+    return NetworkSettings(**({"units": (3,), "embedding": 5, "dense_dropout": 0.0} | given))
 
 
 def build(shapes, settings, own=None):
     task = TASKS["forecast" if "past" in shapes.inputs else "classify"]
+    if "past" in shapes.inputs and settings.kind != "stack":
+        usual = usual_segment(shapes.inputs["past"][0], shapes.output[0])
+        settings = replace(settings, segment=settings.segment or usual)
+    elif settings.pooling == "auto":
+        settings = replace(settings, pooling="last")
     return networks.build(shapes, settings, own, network=task.network, task=task.name)
 
 

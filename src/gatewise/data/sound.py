@@ -23,8 +23,8 @@ SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every
 Inputs = Callable[[Array, int], dict[str, Array]]
 
 
-def settle(experiment: Experiment, recordings: Sequences) -> Experiment:
-    """Batch size, epochs and steps of a batch by the recordings to learn from."""
+def resolved(experiment: Experiment, recordings: Sequences) -> Experiment:
+    """The settings with batch size and epochs filled in, by the number of recordings."""
     training, task = experiment.training, experiment.task
     spectrum = spectra.spectrum_of(experiment.preparation, recordings.rate)
     frames = spectrum.count(recordings.lengths)
@@ -37,10 +37,7 @@ def settle(experiment: Experiment, recordings: Sequences) -> Experiment:
         training = replace(training, batch_size=size)
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(60_000 // (count + 1), 15, 100)))
-    network = experiment.network
-    if network.pooling == "auto":  # a word may be said anywhere in a recording
-        network = replace(network, pooling="mean-max")
-    return replace(experiment, network=network, training=training)
+    return replace(experiment, training=training)
 
 
 def fit_frames(train: Sequences, experiment: Experiment) -> tuple[Spectrum, Sequences, Scale]:

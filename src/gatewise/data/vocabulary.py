@@ -2,18 +2,22 @@
 
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gatewise.data.sequences import Array
+from gatewise.experiment import PreparationSettings
 from gatewise.extras import needed
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
 # With spaces inside, as no token of a text can be.
 SPECIAL = ("[ pad ]", "[ unknown ]", "[ begin ]", "[ end ]")
+# A token that occurs less often is unknown.
+RAREST = {"words": 2, "spaces": 1, "bpe": 1, "characters": 1}
 MOST = {"words": 20_000, "spaces": 50_000, "bpe": 8_000, "characters": 5_000}
 BATCH = 10_000  # texts in one go: what a tokenizer returns is far larger than its text
 WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # don't is one word; each other sign is one of its own
@@ -80,6 +84,21 @@ class Vocabulary:
         return Vocabulary(given["kind"], given["content"])
 
 
+def resolved(settings: PreparationSettings, kind: Any) -> PreparationSettings:
+    """The settings with the kind of token, and what is usual for it where nothing is given."""
+    most, rarest = settings.vocabulary or MOST[kind], settings.rarest or RAREST[kind]
+    return replace(settings, tokens=kind, vocabulary=most, rarest=rarest)
+
+
+def usual_embedding(tokens: int) -> int:
+    """Numbers for each of so many tokens: the fourth root of their number times 12, in sixteens.
+
+    >>> usual_embedding(20_000)
+    144
+    """
+    return max(16, 16 * round(12 * math.sqrt(math.sqrt(tokens)) / 16))
+
+
 @functools.lru_cache(maxsize=8)
 def _opened(text: str) -> Any:
     return _tokenizers().Tokenizer.from_str(text)
@@ -112,7 +131,7 @@ def fit_vocabulary(
         package.trainers,
     )
     most = most or MOST[kind]
-    rarest = rarest or (2 if kind == "words" else 1)
+    rarest = rarest or RAREST[kind]
     special = list(SPECIAL)
     if kind == "bpe":
         made = package.Tokenizer(package.models.BPE())

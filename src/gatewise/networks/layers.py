@@ -9,8 +9,6 @@ from keras import layers, ops
 from gatewise.data.scaling import FINEST
 from gatewise.experiment import NetworkSettings
 
-DEFAULT_UNITS = (64,)
-
 
 def regularizer(settings: NetworkSettings) -> Any:
     """L1 and L2 as the settings ask, or None."""
@@ -38,33 +36,23 @@ def lstm(
 
 
 def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any, Any]:
-    """Tokens [batch, steps] as vectors [batch, steps, embedding], and which of them are no padding.
-
-    Where the settings do not say, a vector has as many numbers as the fourth root of the vocabulary
-    times 12, in steps of 16: 128 for 20,000 words.
-    """
-    size = settings.embedding or max(16, 16 * round(12 * vocabulary**0.25 / 16))
-    x = layers.Embedding(vocabulary, size, name="embedding")(tokens)
+    """Tokens [batch, steps] as vectors [batch, steps, embedding], and which are no padding."""
+    x = layers.Embedding(vocabulary, settings.embedding, name="embedding")(tokens)
     if settings.embedding_dropout:
         # Whole places of the vectors, the same at every step (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
     return x, ops.not_equal(tokens, 0)
 
 
-def read(x: Any, settings: NetworkSettings, *, mask: Any = None, pooling: str = "last") -> Any:
-    """Stacked LSTMs over x [batch, steps, features], pooled to [batch, features].
-
-    `pooling` is what the settings' "auto" stands for.
-    """
-    pooling = pooling if settings.pooling == "auto" else settings.pooling
-    units = settings.units or DEFAULT_UNITS
-    for number, size in enumerate(units, 1):
-        sequences = number < len(units) or pooling != "last"
+def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:
+    """Stacked LSTMs over x [batch, steps, features], pooled to [batch, features]."""
+    for number, size in enumerate(settings.units, 1):
+        sequences = number < len(settings.units) or settings.pooling != "last"
         x = lstm(size, settings, sequences=sequences, name=f"lstm_{number}")(x, mask=mask)
         if settings.normalization != "none":
             kind = {"batch": layers.BatchNormalization, "layer": layers.LayerNormalization}
             x = kind[settings.normalization](name=f"normalization_{number}")(x)
-    return pool(x, pooling, mask)
+    return pool(x, settings.pooling, mask)
 
 
 def pool(x: Any, how: str, mask: Any) -> Any:

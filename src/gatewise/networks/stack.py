@@ -64,8 +64,7 @@ def _classify(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> A
     if settings.noise:
         x = layers.GaussianNoise(settings.noise)(x)
     x, mask = convolve(x, settings, mask)
-    # What a text says may stand anywhere in it.
-    x = read(x, settings, mask=mask, pooling="mean-max" if shapes.vocabulary else "last")
+    x = read(x, settings, mask=mask)
     x = dense(ops.concatenate([x, *beside], axis=-1) if beside else x, settings.dense, settings)
     return layers.Dense(shapes.output[0], name="logits")(x)
 

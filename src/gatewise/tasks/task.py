@@ -124,17 +124,22 @@ class Promise:
     measure: Measure  # what came true
 
 
+def nothing_fitted(experiment: Experiment, _preparation: Preparation) -> Experiment:
+    """The same settings: no default of the task depends on what was fitted."""
+    return experiment
+
+
 @dataclass(frozen=True)
 class Task:
     """The steps in which tasks differ. Answers are arrays; what they hold is the task's affair."""
 
     name: str
-    settle: Callable[
-        [Experiment, Sequences], tuple[Experiment, list[str]]
-    ]  # guess what was not given
     split: Callable[
         [Sequences, Experiment, bool], Parts
     ]  # the last says whether to make a test part
+    # (settings, all that was read, its training part) -> the settings with every default filled in,
+    # and notes. Of what was read, only the amount may count: the test part is a part of it.
+    resolve: Callable[[Experiment, Sequences, Sequences], tuple[Experiment, list[str]]]
     prepare: Callable[
         [Sequences, Experiment], tuple[Preparation, list[str]]
     ]  # fitted on train only
@@ -164,8 +169,8 @@ class Task:
     ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
     # New data -> the steps whose truth is known, and what is left out; None: all is known.
     with_truth: Callable[[Sequences, Preparation], tuple[Sequences, list[str]]] | None = None
-    # Guesses that depend on what the data hold, and not on how much they are; from training only.
-    settle_by_train: Callable[[Experiment, Sequences], tuple[Experiment, list[str]]] | None = None
+    # The defaults that depend on the size of a fitted vocabulary or on its tokens.
+    resolve_fitted: Callable[[Experiment, Preparation], Experiment] = nothing_fitted
     # What the answer states of itself, to be checked against the test part.
     promises: Callable[[Examples, Preparation], list[Promise]] | None = None
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV

@@ -109,7 +109,7 @@ def test_a_label_that_training_did_not_know_is_refused_by_name():
 )
 def test_settings_of_forecast_are_not_passed_over_in_silence(section, key, value):
     with pytest.raises(ConfigError, match=rf"{section}\.{key} is for forecast"):
-        classify.settle(PLAIN.having(section, **{key: value}), walks())
+        classify.resolve(PLAIN.having(section, **{key: value}), walks(), walks())
 
 
 def test_long_sequences_are_cut_into_windows_that_stay_in_one_cluster():
@@ -189,7 +189,7 @@ TRIADS = (("x0", "x1", "x2"), ("x6", "x4", "x5"))
 def turned(sequences, *, rotation=0.2, seed=0, role="train", epochs=1):
     """The steps of all sequences in their own units, [sequences, longest, columns], and as fed."""
     chosen = PLAIN.having("data", triads=TRIADS).having("training", rotation=rotation, seed=seed)
-    chosen, _ = classify.settle(chosen, sequences)
+    chosen, _ = classify.resolve(chosen, sequences, sequences)
     preparation, _ = classify.prepare(sequences, chosen)
     some = classify.examples(sequences, preparation, chosen, role)
     for _ in range(epochs):
@@ -271,7 +271,7 @@ def test_only_the_training_part_is_turned(role):
 def test_a_rotation_without_three_columns_each_says_what_to_do(triads, wanted):
     chosen = PLAIN.having("data", triads=triads).having("training", rotation=0.2)
     with pytest.raises(ConfigError, match=wanted):
-        classify.settle(chosen, sensors())
+        classify.resolve(chosen, sensors(), sensors())
 
 
 def blended(count=600, seed=0):

@@ -41,6 +41,11 @@ def prepared(sequences, chosen):
     return preparation, forecast.examples(sequences, preparation, chosen, "train")
 
 
+def resolved(chosen, sequences):
+    train = forecast.split(sequences, chosen, True).train
+    return forecast.resolve(chosen, sequences, train)
+
+
 def inputs_of(some):
     return some.inputs(np.arange(len(some)), 0)
 
@@ -49,7 +54,7 @@ def inputs_of(some):
     ("step", "horizon"), [("1h", 48), ("1d", 14), ("1w", 13), ("1mo", 18), ("3mo", 8), ("1y", 6)]
 )
 def test_the_horizon_is_the_custom_of_the_spacing(step, horizon):
-    found, notes = forecast.settle(
+    found, notes = resolved(
         experiment(task={"horizon": 0, "lookback": 0}), series(waves(600), step=step)
     )
     assert found.task.horizon == horizon
@@ -58,7 +63,7 @@ def test_the_horizon_is_the_custom_of_the_spacing(step, horizon):
 
 @pytest.mark.parametrize(("step", "period"), [("1d", 7), ("1h", 24), ("1mo", 12), ("", 12)])
 def test_the_season_is_found_where_there_is_one(step, period):
-    found, notes = forecast.settle(experiment(), series(waves(period=period), step=step))
+    found, notes = resolved(experiment(), series(waves(period=period), step=step))
     assert found.task.season == period
     assert f"{period} steps" in notes[0]
 
@@ -67,7 +72,7 @@ def test_the_season_is_found_where_there_is_one(step, period):
 def test_noise_and_trends_have_no_season(step):
     random = np.random.default_rng(0)
     for values in (random.normal(size=(400, 1)), np.cumsum(random.normal(size=(400, 1)), axis=0)):
-        found, _ = forecast.settle(experiment(), series(values, step=step))
+        found, _ = resolved(experiment(), series(values, step=step))
         assert found.task.season == 1
 
 
@@ -75,9 +80,11 @@ def test_what_is_given_is_not_guessed():
     given = experiment(
         task={"horizon": 3, "lookback": 5, "season": 1}, training={"epochs": 7, "batch_size": 9}
     )
-    found, notes = forecast.settle(given, series())
-    assert found == given
+    found, notes = resolved(given, series())
+    assert (found.task.horizon, found.task.lookback, found.task.season) == (3, 5, 1)
+    assert (found.training.epochs, found.training.batch_size) == (7, 9)
     assert notes == []
+    assert resolved(found, series())[0] == found
 
 
 def test_guesses_do_not_look_at_the_test_part():
@@ -85,13 +92,13 @@ def test_guesses_do_not_look_at_the_test_part():
     other = values.copy()
     other[-80:] = np.random.default_rng(1).normal(size=(80, 1))
     open_ended = experiment(task={"horizon": 0, "lookback": 0})
-    assert forecast.settle(open_ended, series(values)) == forecast.settle(open_ended, series(other))
+    assert resolved(open_ended, series(values)) == resolved(open_ended, series(other))
 
 
 @pytest.mark.parametrize("levels", [[0.9, 0.1], [0.1, 0.1], [0.0, 0.5], [0.5, 1.0]])
 def test_quantiles_rise_between_0_and_1(levels):
     with pytest.raises(ConfigError, match=r"task\.quantiles wants rising numbers"):
-        forecast.settle(experiment(task={"quantiles": levels}), series())
+        resolved(experiment(task={"quantiles": levels}), series())
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_quantiles_rise_between_0_and_1(levels):
 )
 def test_settings_of_classify_are_not_passed_over_in_silence(section):
     with pytest.raises(ConfigError, match="is for classify"):
-        forecast.settle(experiment(**section), series())
+        resolved(experiment(**section), series())
 
 
 def test_only_a_split_by_time_is_taken():
@@ -189,7 +196,9 @@ def test_a_constant_target_is_refused():
 
 
 def test_a_loss_of_ones_own_means_one_forecast_and_says_so():
-    preparation, notes = forecast.prepare(series(), experiment(training={"loss": "mae"}))
+    chosen, notes = resolved(experiment(training={"loss": "mae"}), series())
+    preparation, _ = forecast.prepare(series(), chosen)
+    assert chosen.task.quantiles == ()  # settings.toml says none, as there are none
     assert preparation.quantiles == ()
     assert any("no quantiles" in note for note in notes)
 
@@ -294,9 +303,9 @@ def test_the_table_has_a_row_for_each_series_step_and_target():
 
 
 def test_no_quantiles_means_the_usual_ones_and_a_missing_median_is_told():
-    found, _ = forecast.settle(experiment(task={"quantiles": []}), series())
+    found, _ = resolved(experiment(task={"quantiles": []}), series())
     assert found.task.quantiles == (0.1, 0.5, 0.9)
-    _, notes = forecast.settle(experiment(task={"quantiles": [0.2, 0.9]}), series())
+    _, notes = resolved(experiment(task={"quantiles": [0.2, 0.9]}), series())
     assert any("judge the 0.2 one" in note for note in notes)
 
 

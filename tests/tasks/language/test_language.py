@@ -21,7 +21,7 @@ PLAIN = {"task": {"name": "language"}, "training": {"batch_size": 3}}
 def settled(text=TEXT, **sections):
     given = {**PLAIN, **sections}
     sequences = from_texts([text] if isinstance(text, str) else text)
-    experiment, notes = language.settle(from_mapping(given), sequences)
+    experiment, notes = language.resolve(from_mapping(given), sequences, sequences)
     return sequences, experiment, notes
 
 

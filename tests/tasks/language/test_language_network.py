@@ -31,7 +31,9 @@ def network(lanes=LANES, candidates=0, **settings):
         lanes=lanes,
         candidates=candidates,
     )
-    made = language.language(shapes, NetworkSettings(**{"units": (6, 4)} | settings))
+    settings = {"units": (6, 4)} | settings
+    settings = {"embedding": settings["units"][-1]} | settings
+    made = language.language(shapes, NetworkSettings(**settings))
     for weight in made.trainable_variables:  # biases begin as zeros, which would hide a mistake
         weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
     return made

@@ -14,7 +14,7 @@ from gatewise.readers.conll import TAG, TOKEN, from_sentences, tokens_of
 from gatewise.tasks.tag import details
 from gatewise.tasks.tag import task as tag
 
-PLAIN = from_mapping({"task": {"name": "tag"}, "preparation": {"longest": 64}})
+PLAIN = from_mapping({"task": {"name": "tag"}, "preparation": {"longest": 64, "vocabulary": 99}})
 WORDS = ("The", "the", "Dog", "dogs", "bark", "at", "Extraordinarily-long-words", "trees", ".")
 TAGS = ("O", "B-x", "I-x", "B-y")
 
@@ -252,17 +252,16 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
 
 def test_settings_are_guessed_and_said():
     sequences = corpus(400, lengths=(5, 10))
-    settled, notes = tag.settle(from_mapping({"task": {"name": "tag"}}), sequences)
-    found, said = tag.settle_by_train(settled, sequences)
+    found, notes = tag.resolve(from_mapping({"task": {"name": "tag"}}), sequences, sequences)
     assert found.preparation.longest == tag.SHORTEST_CUT
     assert found.network.bidirectional
     assert found.training.batch_size == 8
     assert found.training.epochs == 60
-    assert notes == said == []
+    assert notes == []
     grouped = Sequences(**{**vars(sequences), "groups": np.arange(400).astype(str)})
-    assert "400 documents stay in one part" in tag.settle(PLAIN, grouped)[1][0]
+    assert "400 documents stay in one part" in tag.resolve(PLAIN, grouped, grouped)[1][0]
     short = PLAIN.having("preparation", longest=6)
-    assert "have more than 6 tokens" in tag.settle_by_train(short, sequences)[1][0]
+    assert "have more than 6 tokens" in tag.resolve(short, sequences, sequences)[1][0]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +277,7 @@ def test_settings_are_guessed_and_said():
 )
 def test_settings_of_other_tasks_are_not_passed_over_in_silence(section, key, value):
     with pytest.raises(ConfigError, match=rf"{section}\.{key} has no place in tag"):
-        tag.settle(PLAIN.having(section, **{key: value}), corpus())
+        tag.resolve(PLAIN.having(section, **{key: value}), corpus(), corpus())
 
 
 def test_one_tag_is_no_question():

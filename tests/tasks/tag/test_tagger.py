@@ -22,7 +22,7 @@ from gatewise.tasks.tag import task as tag
 from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger, token_logits
 
 SMALL = {"units": [6, 5], "characters": 4, "embedding": 7, "bidirectional": True}
-PLAIN = from_mapping({"preparation": {"longest": 64}, "network": SMALL})
+PLAIN = from_mapping({"preparation": {"longest": 64, "vocabulary": 99}, "network": SMALL})
 WORDS = ("red", "green", "blue", "Yellow", "infrared")
 
 

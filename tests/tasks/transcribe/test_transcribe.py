@@ -57,7 +57,7 @@ def recordings(texts, **known):
 def settled(**sections):
     plain = {"task": {"name": "transcribe"}, "network": {"strides": 1}}
     experiment = from_mapping(plain | sections)
-    return TASK.settle(experiment, recordings(["ab"]))[0]
+    return TASK.resolve(experiment, recordings(["ab"]), recordings(["ab"]))[0]
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +187,8 @@ def test_convolutions_leave_about_four_steps_for_a_character(seconds, convolutio
     given_ = recordings(["ab" * 20])
     long = np.resize(given_.values, (int(40 * seconds * RATE), 1))
     given_ = transcribe.replace(given_, values=long, stops=np.array([len(long)]))
-    experiment, _ = TASK.settle(from_mapping({"task": {"name": "transcribe"}}), given_)
-    experiment, notes = TASK.settle_by_train(experiment, given_)
+    experiment = from_mapping({"task": {"name": "transcribe"}})
+    experiment, notes = TASK.resolve(experiment, given_, given_)
     assert experiment.network.convolution == convolution
     assert experiment.network.strides == strides
     assert any("convolutions make" in note for note in notes) == bool(convolution)
@@ -232,13 +232,18 @@ def test_recordings_are_split_whatever_is_said_and_groups_stay_whole():
     [
         ({"task": {"horizon": 3}}, "task.horizon has no place"),
         ({"training": {"loss": "mae"}}, "transcribe minimises the CTC loss"),
-        ({"split": {"by": "label"}}, "recordings are split by group or at random"),
         ({"task": {"ngram": 3, "beams": 1}}, "a greedy answer asks no model"),
     ],
 )
 def test_what_has_no_place_is_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         settled(**settings)
+
+
+def test_recordings_are_not_split_by_label():
+    by_label = Experiment().having("split", by="label")
+    with pytest.raises(ConfigError, match="recordings are split by group or at random"):
+        TASK.split(recordings(["ab", "ca"]), by_label, True)
 
 
 # From recordings to a model and back
@@ -295,10 +300,13 @@ def test_the_shipped_words_train(tmp_path):
 def test_strides_are_guessed_from_the_training_part_alone():
     texts = ["abc", "cab", "bca", "acb"] * 5
     experiment = from_mapping({"task": {"name": "transcribe"}, "preparation": {"hop": 2.0}})
-    settled, _ = TASK.settle(experiment, recordings(texts))
-    assert settled.network.convolution == ()  # whatever all recordings hold
-    chosen, notes = TASK.settle_by_train(settled, recordings(texts[:4]))
-    assert chosen.network.convolution and "convolutions make" in notes[0]
+    train = recordings(["aaaaaaaaaaaa"] * 4)
+    long, short = (
+        TASK.resolve(experiment, recordings(whole), train)[0].network for whole in (texts, ["a"])
+    )
+    assert long == short
+    chosen, notes = TASK.resolve(experiment, recordings(texts), recordings(texts[:4]))
+    assert chosen.network.convolution and "convolutions make" in notes[1]
 
 
 def test_a_weight_without_a_model_is_refused_and_one_that_nothing_chooses_is_said():

@@ -24,7 +24,8 @@ def pairs(sources=SOURCES, targets=TARGETS, **known):
 
 
 def settled(**settings):
-    return translate.settle(from_mapping({"task": {"name": "translate"}} | settings), pairs())[0]
+    experiment = from_mapping({"task": {"name": "translate"}} | settings)
+    return translate.resolve(experiment, pairs(), pairs())[0]
 
 
 def prepared(some=None, **preparation):
@@ -157,7 +158,7 @@ def test_a_key_of_another_task_is_refused(foreign):
 
 def test_texts_without_translations_cannot_be_learnt():
     with pytest.raises(ConfigError, match="no translations are known"):
-        translate.settle(from_mapping({}), from_texts(["a"]))
+        translate.split(from_texts(["a"]), from_mapping({}), True)
 
 
 # Answers.

@@ -19,16 +19,16 @@ from gatewise.baselines import tfidf
 from gatewise.baselines.logistic import Logistic, fit_logistic, logistic, summaries
 from gatewise.baselines.naive import majority
 from gatewise.baselines.neighbours import nearest_neighbour
-from gatewise.data import sound
+from gatewise.data import sound, vocabulary
 from gatewise.data.batches import PADDING, Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FINEST, fit_scale
 from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary
+from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment
+from gatewise.experiment import Experiment, NetworkSettings
 from gatewise.readers.tables import whole_label
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel
@@ -44,14 +44,17 @@ from gatewise.tasks.task import (
 
 log = logging.getLogger("gatewise")
 
+UNITS = (64,)  # of the LSTM layers, where the settings do not say
 LONGEST_TEXT = 400  # tokens that are read of a text, where the settings do not say
 SHOWN_LETTERS = 600  # of a text
 SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
 LEAST = 1e-300  # a chance of less has no logarithm
 
 
-def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
-    """Batch size and epochs by the number of sequences to learn from."""
+def resolve(
+    experiment: Experiment, sequences: Sequences, _train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in the network's size, and batch size and epochs by the number of sequences."""
     given = {
         "data.static": experiment.data.static,
         "task.horizon": experiment.task.horizon,
@@ -65,8 +68,15 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     _refuse_triads(experiment, sequences)
     if sequences.kind == "text":
         _refuse_for_texts(experiment)
+    experiment = replace(experiment, network=_network(experiment.network, sequences.kind))
+    if experiment.task.window and not experiment.task.stride:
+        experiment = experiment.having("task", stride=experiment.task.window)
     if sequences.kind == "sound":
-        return sound.settle(experiment, sequences), []
+        return sound.resolved(experiment, sequences), []
+    if sequences.kind == "text":
+        settings = experiment.preparation
+        kind = "words" if settings.tokens == "auto" else settings.tokens
+        experiment = replace(experiment, preparation=vocabulary.resolved(settings, kind))
     training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
     if sequences.kind == "text" and not training.epochs:
@@ -77,6 +87,27 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
     return replace(experiment, training=training), []
+
+
+def _network(settings: NetworkSettings, kind: str) -> NetworkSettings:
+    if settings.pooling == "auto":
+        # What a text or a recording says may stand anywhere in it.
+        settings = replace(settings, pooling="last" if kind == "numbers" else "mean-max")
+    return replace(
+        settings,
+        kind="stack" if settings.kind == "auto" else settings.kind,
+        units=settings.units or UNITS,
+        dense_dropout=max(0.0, settings.dense_dropout),
+    )
+
+
+def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+    """Fill in how much is read of a text, and the size of the vectors of its tokens."""
+    if preparation.kind != "text":
+        return experiment
+    size = usual_embedding(len(preparation.vocabularies["tokens"]))
+    experiment = experiment.having("preparation", longest=preparation.longest)
+    return experiment.having("network", embedding=experiment.network.embedding or size)
 
 
 def _refuse_for_texts(experiment: Experiment) -> None:
@@ -260,16 +291,16 @@ def _prepare_texts(
     """The vocabulary of the training part, and how much of a long text is read."""
     settings, written = experiment.preparation, texts_of(train)
     kind = "words" if settings.tokens == "auto" else settings.tokens
-    vocabulary = fit_vocabulary(
+    known = fit_vocabulary(
         written,
         kind,
         most=settings.vocabulary,
         rarest=settings.rarest,
         lowercase=settings.lowercase,
     )
-    lengths = np.array([len(one) for one in vocabulary.encode(written)])
+    lengths = np.array([len(one) for one in known.encode(written)])
     longest = settings.longest or int(min(LONGEST_TEXT, lengths.max()))
-    notes = [f"{len(vocabulary):,} different tokens ({kind}) are known from the training part"]
+    notes = [f"{len(known):,} different tokens ({kind}) are known from the training part"]
     if over := int((lengths > longest).sum()):
         if settings.overlong == "error":
             where = str(train.ids[int((lengths > longest).argmax())])
@@ -290,7 +321,7 @@ def _prepare_texts(
         classes=classes,
         separator=experiment.data.separator,
         blend=experiment.task.blend,
-        vocabularies={"tokens": vocabulary},
+        vocabularies={"tokens": known},
         longest=longest,
         overlong=settings.overlong,
         padded=True,
@@ -752,8 +783,9 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="classify",
-    settle=settle,
     split=split,
+    resolve=resolve,
+    resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
     shapes=shapes,

@@ -20,10 +20,6 @@ from gatewise.networks.layers import lstm, regularizer
 from gatewise.networks.losses import Loss, Objective
 from gatewise.networks.stack import stack
 
-DEFAULT_UNITS = (128,)
-DEFAULT_DROPOUT = 0.3
-LONGEST_SEGMENT = 48
-
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Window [batch, lookback, targets] in, [batch, horizon, targets, quantiles] out."""
@@ -32,8 +28,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     lookback, targets = shapes.inputs["past"]
     horizon, _, quantiles = shapes.output
     assert lookback is not None and targets is not None
-    width = settings.segment or max(1, min(lookback, horizon, 2 * LONGEST_SEGMENT) // 2)
-    units = settings.units or DEFAULT_UNITS
+    width, units = settings.segment, settings.units
     last = inputs["past"][:, -1:, :]
     past = inputs["past"] - last if settings.subtract != "none" else inputs["past"]
     # From here on each target is a sequence of its own: [batch * targets, ...].
@@ -59,9 +54,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     ]
     decoder = recurrent if len(units) == 1 else _with_state(units[-1], settings, "decoder")
     decoded, _, _ = decoder(ops.reshape(places, (-1, 1, units[-1])), initial_state=start)
-    decoded = layers.Dropout(
-        DEFAULT_DROPOUT if settings.dense_dropout < 0 else settings.dense_dropout
-    )(decoded)
+    decoded = layers.Dropout(settings.dense_dropout)(decoded)
     ahead = layers.Dense(width * quantiles, name="steps_ahead")(decoded)
     ahead = ops.reshape(ahead, (-1, targets, count * width, quantiles))[:, :, :horizon]
     if settings.linear:

@@ -25,43 +25,34 @@ from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, TaskSettings
+from gatewise.experiment import Experiment, NetworkSettings, TaskSettings, TrainingSettings
 from gatewise.tasks.task import Baseline, Measure, Promise, Task
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
 ROWS = 20_000  # windows that the ridge baseline is fitted on
-
+STACK_UNITS, SEGMENTS_UNITS = (64,), (128,)
+SEGMENTS_DROPOUT = 0.3  # before the answer of `segments`
+LONGEST_SEGMENT = 48
 FEWEST_TO_CALIBRATE = 20  # windows; a share of fewer is no share
 
 Rule = Callable[[Examples, Array], Array]  # examples, positions -> forecasts
 
 
-def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
-    """Guess horizon, season, lookback and training settings that were not given; say each guess."""
+def resolve(
+    experiment: Experiment, sequences: Sequences, train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in horizon, season, lookback, network and training, and say each guess."""
     _refuse(experiment)
     notes = []
-    task = experiment.task
-    if not task.horizon:
-        task = replace(task, horizon=usual_horizon(sequences))
+    task = replace(experiment.task, horizon=_horizon(experiment, sequences))
+    if task != experiment.task:
         notes.append(
             f"The horizon was not given: {task.horizon} steps (the custom for this spacing, at "
             "most a tenth of the median series)."
         )
-    if not task.quantiles:
-        task = replace(task, quantiles=TaskSettings().quantiles)
-    if list(task.quantiles) != sorted(set(task.quantiles)) or any(
-        not 0 < q < 1 for q in task.quantiles
-    ):
-        raise ConfigError(
-            f"task.quantiles wants rising numbers between 0 and 1. "
-            f"Received: {list(task.quantiles)}."
-        )
-    if experiment.training.loss == "auto" and 0.5 not in task.quantiles:
-        nearest = min(task.quantiles, key=lambda q: abs(q - 0.5))
-        notes.append(
-            f"The quantile 0.5 is not asked for, so mae and its like judge the {nearest:g} one."
-        )
-    train = split_by_time(sequences, experiment.split, horizon=task.horizon).train
+    quantiles, said = _quantiles(experiment)
+    notes += said
+    task = replace(task, quantiles=quantiles, stride=task.stride or 1)
     shortest = int(np.median(train.lengths))
     if not task.season:
         task = replace(task, season=season_of(train, experiment.data.target[0], shortest))
@@ -76,7 +67,31 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
             "horizons, at least 16, as far as the series allow)."
         )
     experiment = replace(experiment, task=task)
-    return _settle_training(experiment, train), notes
+    network = _network(experiment)
+    return replace(experiment, network=network, training=_training(experiment, train)), notes
+
+
+def _horizon(experiment: Experiment, sequences: Sequences) -> int:
+    """Steps to forecast; the split leaves as many for each part."""
+    return experiment.task.horizon or usual_horizon(sequences)
+
+
+def _quantiles(experiment: Experiment) -> tuple[tuple[float, ...], list[str]]:
+    """The quantiles to forecast, and what is to be said of them; none where the loss has none."""
+    levels = experiment.task.quantiles or TaskSettings().quantiles
+    if list(levels) != sorted(set(levels)) or any(not 0 < q < 1 for q in levels):
+        raise ConfigError(
+            f"task.quantiles wants rising numbers between 0 and 1. Received: {list(levels)}."
+        )
+    loss = experiment.training.loss
+    if loss != "auto":
+        return (), [f"With training.loss = {loss} one value is forecast, no quantiles."]
+    if 0.5 in levels:
+        return levels, []
+    nearest = min(levels, key=lambda q: abs(q - 0.5))
+    return levels, [
+        f"The quantile 0.5 is not asked for, so mae and its like judge the {nearest:g} one."
+    ]
 
 
 def _refuse(experiment: Experiment) -> None:
@@ -97,17 +112,40 @@ def _refuse(experiment: Experiment) -> None:
             raise ConfigError(f"{name} is for classify; a forecast has no place for it.")
 
 
-def _settle_training(experiment: Experiment, train: Sequences) -> Experiment:
-    """Batch size, epochs and network size by the number of windows to learn from."""
+def usual_segment(lookback: int, horizon: int) -> int:
+    """Steps that one LSTM step of `segments` reads: half of what is looked back or ahead."""
+    return max(1, min(lookback, horizon, 2 * LONGEST_SEGMENT) // 2)
+
+
+def _network(experiment: Experiment) -> NetworkSettings:
+    """The kind of network, its size, and its dropout before the answer."""
+    task, network = experiment.task, experiment.network
+    kind = "segments" if network.kind == "auto" else network.kind
+    segmented = kind == "segments"
+    if network.pooling == "auto" and not segmented:
+        network = replace(network, pooling="last")
+    dropout = network.dense_dropout
+    return replace(
+        network,
+        kind=kind,
+        subtract="last" if network.subtract == "auto" else network.subtract,
+        units=network.units or (SEGMENTS_UNITS if segmented else STACK_UNITS),
+        segment=network.segment or (usual_segment(task.lookback, task.horizon) if segmented else 0),
+        dense_dropout=dropout if dropout >= 0 else SEGMENTS_DROPOUT if segmented else 0.0,
+    )
+
+
+def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
+    """Batch size and epochs by the number of windows to learn from."""
     count = len(windows(train, experiment.task.lookback, experiment.task.horizon))
-    network, training = experiment.network, experiment.training
+    training = experiment.training
     if not training.batch_size:
         training = replace(
             training, batch_size=int(np.clip(2 ** round(np.log2(count / 60 + 1)), 8, 128))
         )
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
-    return replace(experiment, network=network, training=training)
+    return training
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -115,7 +153,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     if experiment.split.by not in ("auto", "time"):
         raise ConfigError("A forecast is split by time; leave split.by at auto.")
     settings = experiment.split if test else replace(experiment.split, test=0.0)
-    return split_by_time(sequences, settings, horizon=experiment.task.horizon)
+    return split_by_time(sequences, settings, horizon=_horizon(experiment, sequences))
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
@@ -137,10 +175,6 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
             "there is nothing to learn. Choose another --target, or give more data."
         )
     notes = []
-    if experiment.training.loss != "auto":
-        notes.append(
-            f"With training.loss = {experiment.training.loss} one value is forecast, no quantiles."
-        )
     if constant and settings.constant == "error":
         raise DataError(
             f"{train.source}: column '{constant[0]}' never changes in the training part. "
@@ -170,7 +204,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         static=tuple(train.static),
         static_centre=statics,
         calendar=chosen_calendar(train, settings.calendar),
-        quantiles=task.quantiles if experiment.training.loss == "auto" else (),
+        quantiles=task.quantiles,
         never_negative=never_negative,
         floor=task.floor,
         lookback=task.lookback,
@@ -837,8 +871,8 @@ def with_truth(sequences: Sequences, preparation: Preparation) -> tuple[Sequence
 
 TASK = Task(
     name="forecast",
-    settle=settle,
     split=split,
+    resolve=resolve,
     prepare=prepare,
     examples=examples,
     shapes=shapes,

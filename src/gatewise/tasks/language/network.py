@@ -179,10 +179,9 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         x = Carried(layer, settings.weight_dropout, name=f"carried_{number}")(x)
         if settings.normalization == "layer":
             x = layers.LayerNormalization(name=f"normalization_{number}")(x)
-    dropped = settings.dense_dropout if settings.dense_dropout >= 0 else settings.dropout
-    if dropped:
+    if settings.dense_dropout > 0:
         # The same places at every step, as between the layers (Gal & Ghahramani 2016).
-        x = layers.SpatialDropout1D(dropped, name="output_dropout")(x)
+        x = layers.SpatialDropout1D(settings.dense_dropout, name="output_dropout")(x)
     if settings.tied and units[-1] != embedding.output_dim:
         x = layers.Dense(embedding.output_dim, use_bias=False, name="projection")(x)
     # One row that every token looks up: a bias, in a layer that every Keras knows.
@@ -196,10 +195,9 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
 
 def _embedding(vocabulary: int, settings: NetworkSettings) -> Any:
     """The vectors of the tokens; tied, they also weigh the answer (Press & Wolf 2017)."""
-    size = settings.embedding or settings.units[-1]
     return layers.ReversibleEmbedding(
         vocabulary,
-        size if settings.tied else settings.units[-1],
+        settings.embedding,
         tie_weights=settings.tied,
         embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
         name="embedding",

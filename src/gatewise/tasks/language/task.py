@@ -17,11 +17,12 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences, text_of
 from gatewise.data.splits import Parts, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
-from gatewise.data.vocabulary import MOST, UNKNOWN, Vocabulary, fit_vocabulary
+from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 
+UNITS = (200, 200)  # of the LSTM layers, where the settings do not say
 FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learns from a part
 CANDIDATES = 8192  # that are drawn for each batch then
 WIDEST = 200_000  # tokens of a vocabulary
@@ -36,8 +37,10 @@ RANKS = (10, 100, 1000, 10_000)  # places in the vocabulary, the most frequent t
 PLACES = (1, 2, 3, 5, 9, 17, 33, 65)  # places in a line
 
 
-def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
-    """The kind of token, lanes, steps, units and epochs, by the size of the text."""
+def resolve(
+    experiment: Experiment, sequences: Sequences, train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in the kind of token, lanes, steps, network and epochs, by the size of the text."""
     _refuse(experiment)
     size, notes = int(sequences.lengths.sum()), []
     preparation, task = experiment.preparation, experiment.task
@@ -52,11 +55,21 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
             f"preparation.vocabulary is {vocabulary:,}; it holds {WIDEST:,} tokens at most. Choose "
             "fewer, or preparation.tokens = bpe."
         )
+    if not preparation.rarest and kind == "spaces":
+        # Where rare words are not marked, the network learns from words met once what unknown is.
+        rarest = 1 if any(MARK in line for line in all_lines(train)) else 2
+        preparation = replace(preparation, rarest=rarest)
+    preparation = resolved(preparation, kind)
     if not task.lookback:
         task = replace(task, lookback=STEPS[kind])
     network, training = experiment.network, experiment.training
-    if not network.units:
-        network = replace(network, units=(200, 200))
+    units = network.units or UNITS
+    network = replace(
+        network,
+        units=units,
+        embedding=network.embedding or units[-1],
+        dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else network.dropout,
+    )
     tokens = size / (1 if kind == "characters" else 5)
     if not training.batch_size:
         # An epoch should be some 200 updates; so each lane is that many chunks long.
@@ -115,14 +128,11 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
-    """The vocabulary of the training part; of words met once the network learns what unknown is."""
+    """The vocabulary of the training part."""
     settings = experiment.preparation
     kind = settings.tokens
-    rarest = settings.rarest
-    if not rarest and kind == "spaces":
-        rarest = 1 if any(MARK in line for line in all_lines(train)) else 2
     vocabulary = fit_vocabulary(
-        all_lines(train), kind, most=min(settings.vocabulary or MOST[kind], WIDEST), rarest=rarest
+        all_lines(train), kind, most=settings.vocabulary, rarest=settings.rarest
     )
     none = np.empty((1, 0))
     preparation = Preparation(
@@ -139,6 +149,13 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     return preparation, [
         f"the vocabulary holds {len(vocabulary):,} {names}; the softmax is {softmax}"
     ]
+
+
+def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+    """Fill in how many tokens the softmax is sampled from; 0 are all of the vocabulary."""
+    size = len(vocabulary_of(preparation))
+    count = candidates(experiment.network.candidates, size)
+    return experiment.having("network", candidates=count)
 
 
 def candidates(asked: int, vocabulary: int) -> int:
@@ -439,8 +456,9 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="language",
-    settle=settle,
     split=split,
+    resolve=resolve,
+    resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
     shapes=shapes,

@@ -20,9 +20,7 @@ from gatewise.networks.layers import dense, embed, lstm
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 
-DEFAULT_UNITS = (128,)
 LETTER = 32  # numbers for each letter
-DROPOUT = 0.3  # before the answer, where the settings do not say
 BATCH, STEPS = 256, 8_192  # sentences and tokens that are asked about at once, at most
 
 
@@ -44,13 +42,11 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         spelled = reader(spelled, mask=ops.not_equal(letters, 0))  # [distinct, 2 * characters]
         beside = ops.take(spelled, inputs["places"], axis=0)  # [batch, length, 2 * characters]
         x = ops.concatenate([x, beside], axis=-1)
-    for number, size in enumerate(settings.units or DEFAULT_UNITS, 1):
+    for number, size in enumerate(settings.units, 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x, mask=mask)
         if settings.normalization == "layer":
             x = layers.LayerNormalization(name=f"normalization_{number}")(x)
     x = dense(x, settings.dense, settings)
-    if settings.dense_dropout < 0:
-        x = layers.Dropout(DROPOUT)(x)
     logits = layers.Dense(shapes.output[0], name="logits")(x)
     given = inputs if len(inputs) > 1 else inputs["words"]
     return keras.Model(given, logits, name="tagger")

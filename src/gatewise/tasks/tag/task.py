@@ -19,7 +19,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.vocabulary import PAD, UNKNOWN
+from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
@@ -31,6 +31,8 @@ log = logging.getLogger("gatewise")
 
 SYMBOLS = 2  # positions before the first word or character: PAD and UNKNOWN
 MOST_WORDS = 50_000
+UNITS = (128,)  # of the LSTM layers, where the settings do not say
+DROPOUT = 0.3  # before the answer, where the settings do not say
 LETTERS = 16  # of a word; of a longer one the first half and the last of them
 SHORTEST_CUT = 64  # tokens; no sentence shorter than this is cut, whatever training held
 NO_TAG = -1  # the target of padding
@@ -45,8 +47,10 @@ OTHERS = (
 DISTINCT = 64  # words that are spelled in a batch at least; more come in steps of half as many more
 
 
-def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
-    """Batch size, epochs and the longest sentence that is read in one go."""
+def resolve(
+    experiment: Experiment, sequences: Sequences, train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in network, batch size, epochs, and the longest sentence that is read in one go."""
     _refuse(experiment)
     notes = []
     training = experiment.training
@@ -60,22 +64,37 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     if sequences.groups is not None and experiment.split.by in ("auto", "group") and cut_here:
         documents = len(np.unique(sequences.groups))
         notes.append(f"the sentences of each of {documents} documents stay in one part (split.by)")
-    experiment = replace(experiment, training=training).having("network", bidirectional=True)
+    preparation, lengths = experiment.preparation, train.lengths
+    longest = preparation.longest
+    if not longest:
+        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
+    over = int((lengths > longest).sum())
+    if over:
+        notes.append(
+            f"{over} of {len(train)} training sentences have more than {longest} tokens; such ones "
+            "are read in pieces (preparation.longest)"
+        )
+    preparation = replace(
+        preparation,
+        longest=longest,
+        vocabulary=preparation.vocabulary or MOST_WORDS,
+        rarest=preparation.rarest or 1,
+    )
+    network = experiment.network
+    network = replace(
+        network,
+        bidirectional=True,
+        units=network.units or UNITS,
+        dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
+    )
+    experiment = replace(experiment, preparation=preparation, network=network, training=training)
     return experiment, notes
 
 
-def settle_by_train(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
-    """The longest sentence that is read in one go."""
-    longest, lengths = experiment.preparation.longest, train.lengths
-    if not longest:
-        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
-    over, notes = int((lengths > longest).sum()), []
-    if over:
-        notes = [
-            f"{over} of {len(train)} training sentences have more than {longest} tokens; such ones "
-            "are read in pieces (preparation.longest)"
-        ]
-    return experiment.having("preparation", longest=longest), notes
+def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+    """Fill in the size of the vectors of the words."""
+    size = usual_embedding(len(preparation.symbols["word"]) + SYMBOLS)
+    return experiment.having("network", embedding=experiment.network.embedding or size)
 
 
 def _refuse(experiment: Experiment) -> None:
@@ -105,8 +124,8 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     words: Counter[str] = Counter()
     for word, count in counts.items():
         words[word.lower() if settings.lowercase else word] += count
-    most = settings.vocabulary or MOST_WORDS
-    known = [word for word, count in words.most_common(most) if count >= settings.rarest]
+    most = words.most_common(settings.vocabulary)
+    known = [word for word, count in most if count >= settings.rarest]
     letters = Counter(letter for word in counts for letter in word)
     spelled = experiment.network.characters > 0
     symbols = {
@@ -390,9 +409,9 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="tag",
-    settle=settle,
-    settle_by_train=settle_by_train,
     split=split,
+    resolve=resolve,
+    resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
     shapes=shapes,

@@ -16,7 +16,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, NetworkSettings
 from gatewise.networks import Network
-from gatewise.networks.layers import DEFAULT_UNITS, convolve, dense, lstm, only
+from gatewise.networks.layers import convolve, dense, lstm, only
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 from gatewise.tasks.transcribe.decoding import BLANK
@@ -38,7 +38,7 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if settings.noise:
         x = layers.GaussianNoise(settings.noise)(x)
     x, mask = convolve(x, settings, mask)
-    for number, size in enumerate(settings.units or DEFAULT_UNITS, 1):
+    for number, size in enumerate(settings.units, 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x, mask=mask)
         if settings.normalization == "layer":
             x = layers.LayerNormalization(name=f"normalization_{number}")(x)

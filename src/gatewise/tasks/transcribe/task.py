@@ -35,12 +35,19 @@ BINS = 6  # of durations, in the report
 APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "‘": "'"})
 
 
-def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
-    """Network, batch size and epochs by the recordings to learn from."""
+def resolve(
+    experiment: Experiment, sequences: Sequences, train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in beams, network, and batch size and epochs by the number of recordings."""
     _refuse(experiment)
-    experiment = replace(sound.settle(experiment, sequences), network=experiment.network)
+    experiment = sound.resolved(experiment, sequences)
     task, network = experiment.task, experiment.network
-    network = replace(network, units=network.units or UNITS, bidirectional=not task.streaming)
+    network = replace(
+        network,
+        units=network.units or UNITS,
+        bidirectional=not task.streaming,
+        dense_dropout=max(0.0, network.dense_dropout),
+    )
     if task.ngram_weight and not task.ngram:
         raise ConfigError("task.ngram_weight is of task.ngram, which is 0. Give both, or neither.")
     if task.ngram and task.beams == 1:
@@ -48,13 +55,16 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
     beams = task.beams or (BEAMS if task.ngram else 1)
     task = replace(task, beams=beams)
     settings = experiment.preparation
-    said = "lowercased, " if settings.lowercase else ""
-    said += "with their signs" if settings.punctuation else "without signs but apostrophes"
-    notes = [f"transcripts are compared {said}, white space as one space (NFC)"]
-    return replace(experiment, network=network, task=task), notes
+    compared = "lowercased, " if settings.lowercase else ""
+    compared += "with their signs" if settings.punctuation else "without signs but apostrophes"
+    notes = [f"transcripts are compared {compared}, white space as one space (NFC)"]
+    experiment, said = _with_convolutions(replace(experiment, network=network, task=task), train)
+    return experiment, notes + said
 
 
-def settle_by_train(experiment: Experiment, recordings: Sequences) -> tuple[Experiment, list[str]]:
+def _with_convolutions(
+    experiment: Experiment, recordings: Sequences
+) -> tuple[Experiment, list[str]]:
     """As many frames to a step as leave about STEPS for a character.
 
     With many more, a network in both directions learns to say everything at the beginning, by
@@ -106,13 +116,13 @@ def _refuse(experiment: Experiment) -> None:
             raise ConfigError(f"{name} has no place in transcribe. Leave it out.")
     if training.loss != "auto":
         raise ConfigError("transcribe minimises the CTC loss; leave training.loss at auto.")
-    if experiment.split.by in ("label", "time"):
-        raise ConfigError("split.by: recordings are split by group or at random.")
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     """By group where the data names one, else at random: transcripts are too many to be evened."""
     settings = experiment.split
+    if settings.by in ("label", "time"):
+        raise ConfigError("split.by: recordings are split by group or at random.")
     if settings.by == "auto":
         settings = replace(settings, by="random" if sequences.groups is None else "group")
     bare = replace(sequences, labels=None)
@@ -464,9 +474,8 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="transcribe",
-    settle=settle,
-    settle_by_train=settle_by_train,
     split=split,
+    resolve=resolve,
     prepare=prepare,
     examples=examples,
     shapes=shapes,

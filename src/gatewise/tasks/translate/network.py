@@ -25,10 +25,7 @@ from gatewise.networks import Network
 from gatewise.networks.layers import regularizer
 from gatewise.networks.predicting import batches_of
 from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
-from gatewise.tasks.translate.task import Hypothesis
-
-DROPOUT = 0.3  # before the answer, where the settings do not say
-
+from gatewise.tasks.translate.task import BEAMS, Hypothesis
 
 Look = Callable[[Any], tuple[Any, Any]]  # x -> what was seen, and the weights
 Run = Callable[[Any, Any, list[Any]], tuple[Any, list[Any]]]  # layer, x, state -> x, state
@@ -45,7 +42,7 @@ class Pieces:
     @property
     def units(self) -> tuple[int, ...]:
         """Sizes of the encoder's layers."""
-        return self.settings.units or (256, 256)
+        return self.settings.units
 
     @property
     def above(self) -> tuple[int, ...]:
@@ -55,7 +52,7 @@ class Pieces:
     @property
     def embedding(self) -> int:
         """Numbers for each token."""
-        return self.settings.embedding or min(256, self.units[-1])
+        return self.settings.embedding
 
 
 def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -186,8 +183,7 @@ def decode(
 def _written(pieces: Pieces, x: Any) -> Any:
     """What the answer is read off, [batch, steps, embedding]."""
     x = _dense(pieces, "output", pieces.embedding, "tanh")(x)
-    share = pieces.settings.dense_dropout
-    return _dropped(pieces, x, "output_dropout", DROPOUT if share < 0 else share)
+    return _dropped(pieces, x, "output_dropout", pieces.settings.dense_dropout)
 
 
 def _fed_step(
@@ -455,7 +451,6 @@ class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untype
 
 BATCH = 64  # texts that are searched for side by side
 STEPS = 4_096  # of source in such a batch at most
-BEAMS = 5  # where the settings do not say
 
 
 def search(
@@ -466,6 +461,7 @@ def search(
     Texts of like length are searched for together; the last batch of a length is filled up with
     copies, so that each length is compiled once.
     """
+    # Settings of a run that was saved before beams were filled in have none.
     beams = experiment.task.beams or BEAMS
     parts = _asked(network, preparation, experiment, beams)
     found: list[Any] = [None] * len(some)

@@ -15,7 +15,15 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary, fit_vocabulary
+from gatewise.data.vocabulary import (
+    BEGIN,
+    END,
+    PAD,
+    UNKNOWN,
+    Vocabulary,
+    fit_vocabulary,
+    resolved,
+)
 from gatewise.errors import ConfigError, DataError
 from gatewise.experiment import Experiment
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
@@ -23,6 +31,8 @@ from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 log = logging.getLogger("gatewise")
 
 COPY, DICTIONARY = "copy of the source", "word for word"
+BEAMS = 5  # where the settings do not say
+DROPOUT = 0.3  # before the answer, where the settings do not say
 ORDERS = 4  # BLEU counts runs of one to four words
 SIDES = ("source", "target")
 SHOWN_TOKENS = 40  # of a text whose attention is drawn
@@ -59,23 +69,25 @@ FOREIGN = (
 )
 
 
-def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
-    """Sizes of the network, batches and epochs by the number of pairs to learn from."""
+def resolve(
+    experiment: Experiment, sequences: Sequences, _train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in beams, tokens, and sizes of network and batches and epochs by the number of pairs."""
     default = Experiment()
     for name in FOREIGN:
         section, key = name.split(".")
         if getattr(getattr(experiment, section), key) != getattr(getattr(default, section), key):
             raise ConfigError(f"translate has no place for {name}. Leave it out.")
-    if sequences.labels is None:
-        raise ConfigError(
-            f"{sequences.source}: no translations are known. Give pairs of texts: a table of two "
-            "columns, or two files (--target names the second by its ending)."
-        )
     count, network, training = len(sequences), experiment.network, experiment.training
-    if not network.units:
-        size = 64 if count < 2_000 else 128 if count < 10_000 else 256 if count < 50_000 else 512
-        network = replace(network, units=(size, size))
-    network = replace(network, bidirectional=True)  # the encoder always reads in both directions
+    size = 64 if count < 2_000 else 128 if count < 10_000 else 256 if count < 50_000 else 512
+    units = network.units or (size, size)
+    network = replace(
+        network,
+        units=units,
+        embedding=network.embedding or min(256, units[-1]),
+        bidirectional=True,  # the encoder always reads in both directions
+        dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
+    )
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(600_000 // (count + 1), 8, 60)))
     if not training.batch_size:
@@ -84,12 +96,28 @@ def settle(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, li
         )
     if not training.tokens:
         training = replace(training, tokens=2_048)
-    return replace(experiment, network=network, training=training), []
+    settings, task = experiment.preparation, experiment.task
+    kind = "bpe" if settings.tokens == "auto" else settings.tokens
+    settings = resolved(settings, kind)
+    task = replace(task, beams=task.beams or BEAMS)
+    return replace(
+        experiment, preparation=settings, task=task, network=network, training=training
+    ), []
+
+
+def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+    """Fill in how many tokens of a text are read."""
+    return experiment.having("preparation", longest=preparation.longest)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     """At random; pairs with the same source text, or of one group, stay in one part."""
     settings, groups = experiment.split, sequences.groups
+    if sequences.labels is None:
+        raise ConfigError(
+            f"{sequences.source}: no translations are known. Give pairs of texts: a table of two "
+            "columns, or two files (--target names the second by its ending)."
+        )
     if settings.by in ("label", "time"):
         raise ConfigError(
             f"split.by = {settings.by} has no place in translate; pairs of texts are split by = "
@@ -120,7 +148,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     """The vocabularies, and how long a text and its answer may be; fitted on train only."""
     assert train.labels is not None
     settings = experiment.preparation
-    kind = "bpe" if settings.tokens == "auto" else settings.tokens
+    kind = settings.tokens
     sides = {"source": texts_of(train), "target": [str(one) for one in train.labels]}
 
     def fitted(texts: list[str]) -> Vocabulary:
@@ -509,8 +537,9 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="translate",
-    settle=settle,
     split=split,
+    resolve=resolve,
+    resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
     shapes=shapes,
