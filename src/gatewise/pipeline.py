@@ -31,7 +31,6 @@ from gatewise.experiment import (
     from_mapping,
     from_toml,
     layer_of,
-    refuse_out_of_place,
 )
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder, build, losses, refuse_too_large
@@ -43,6 +42,7 @@ from gatewise.readers.sources import Opened, opened
 from gatewise.reporting.report import draw
 from gatewise.reporting.sections import Record
 from gatewise.tasks import TASKS
+from gatewise.tasks.owned import refuse_foreign
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.training import History, Monitor, Progress, column_of
 
@@ -212,7 +212,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         experiment = experiment.having("split", validation=0.0)
     if data.test:
         experiment = experiment.having("split", test=0.0)
-    refuse_out_of_place(experiment, sequences.kind)
+    owns = own is not None or bool(experiment.network.build)
+    refuse_foreign(experiment, sequences.kind, TASKS, own_network=owns)
     experiment = replace(experiment, data=data)
     parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)
