@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 
 from gatewise.errors import ConfigError
 from gatewise.experiment import (
-    KINDS_OF,
     LIMITS,
-    TASKS_OF,
     Experiment,
     assignment,
     from_mapping,
     from_toml,
-    refuse_out_of_place,
     to_toml,
 )
 
@@ -200,29 +197,3 @@ def test_changing_a_key_leaves_the_others():
 
 def test_limits_name_keys_that_exist():
     assert set(LIMITS) <= {f"{section}.{key}" for section, key, _ in KEYS}
-
-
-@pytest.mark.parametrize(
-    ("task", "kind", "settings"),
-    [
-        ("classify", "text", {"task": {"beams": 3}}),
-        ("language", "text", {"data": {"separator": ";"}}),
-        ("tag", "tokens", {"preparation": {"shared": False}}),
-        ("classify", "sound", {"network": {"embedding_dropout": 0.2}}),
-        ("transcribe", "sound", {"preparation": {"vocabulary": 30}}),
-        ("translate", "text", {"evaluation": {"scaled": True}}),
-        ("classify", "numbers", {"training": {"mask_mels": 3}}),
-        ("classify", "text", {"data": {"features": ["a"]}}),
-    ],
-)
-def test_what_nothing_here_would_read_is_refused(task, kind, settings):
-    experiment = from_mapping({"task": {"name": task}}, from_mapping(settings))
-    ((section, keys),) = settings.items()
-    with pytest.raises(ConfigError, match=rf"{section}\.{next(iter(keys))} is for .* Leave it out"):
-        refuse_out_of_place(experiment, kind)
-
-
-def test_places_are_those_of_keys_that_exist():
-    for name in (*TASKS_OF, *KINDS_OF):
-        section, key = name.split(".")
-        assert hasattr(getattr(Experiment(), section), key), name

@@ -1,5 +1,7 @@
 """Settings of a run: every default is filled in, and the saved file gives the same run again."""
 
+import json
+import re
 import tomllib
 
 import keras
@@ -10,7 +12,10 @@ import soundfile
 
 from gatewise import pipeline
 from gatewise.arguments import experiment_for
+from gatewise.data.batches import plan
+from gatewise.errors import ConfigError
 from gatewise.experiment import from_mapping, to_toml
+from gatewise.networks import build
 from gatewise.ready import make_ready
 
 WORDS = ("red", "green", "blue", "yellow", "a", "the")
@@ -32,7 +37,10 @@ def small(tmp_path_factory, series_file, sequences_file):
     pl.DataFrame({"en": texts, "de": [one.upper() for one in texts]}).write_csv(
         folder / "pairs.csv"
     )
-    (folder / "plain.txt").write_text("\n".join(texts), encoding="utf-8")
+    (folder / "plain").mkdir()
+    for k in range(6):
+        text = "\n".join(texts[10 * k : 10 * k + 10])
+        (folder / "plain" / f"{k}.txt").write_text(text, encoding="utf-8")
     rows = [
         "\n".join(f"{word}\t{TAGS[WORDS.index(word)]}" for word in one)
         for one in sentences(60, random)
@@ -51,7 +59,7 @@ def small(tmp_path_factory, series_file, sequences_file):
         "classify texts": ("classify", folder / "texts.csv", {}),
         "classify sound": ("classify", folder / "sounds", SOUND),
         "tag": ("tag", folder / "tags.conll", {}),
-        "language": ("language", folder / "plain.txt", {}),
+        "language": ("language", folder / "plain", {}),
         "translate": ("translate", folder / "pairs.csv", {"data": {"label": "de"}}),
         "transcribe": ("transcribe", folder / "sounds", SOUND),
     }
@@ -118,3 +126,196 @@ def test_every_default_is_filled_in_and_the_saved_settings_give_the_same_run(sma
         pipeline.compile_network(one.network, one)
         rates.append(keras.ops.convert_to_numpy(one.network.optimizer.learning_rate))
     assert rates[0] == rates[1] > 0
+
+
+# A value other than the default of each setting that not every run has; and what must be with it.
+# Settings of [data] name columns and repairs: the tests of the readers ask for them.
+OTHER = {
+    "split.by": "random",
+    "split.rare_labels": "drop",
+    "split.seed": 1,
+    "split.test_ids": "[05]",
+    "preparation.scale": "minmax",
+    "preparation.scale_by": "all",
+    "preparation.constant": "keep",
+    "preparation.unseen": "error",
+    "preparation.calendar": ["none"],
+    "preparation.tokens": "spaces",
+    "preparation.vocabulary": 7,
+    "preparation.rarest": 60,
+    "preparation.lowercase": False,
+    "preparation.longest": 5,
+    "preparation.overlong": "end",
+    "preparation.shared": False,
+    "preparation.mels": 5,
+    "preparation.frame": 40.0,
+    "preparation.hop": 25.0,
+    "preparation.punctuation": True,
+    "task.horizon": 3,
+    "task.lookback": 5,
+    "task.season": 5,
+    "task.quantiles": [0.2, 0.5],
+    "task.floor": "zero",
+    "task.window": 3,
+    "task.stride": 2,
+    "task.blend": "logistic",
+    "task.ngram": 2,
+    "task.ngram_weight": 0.3,
+    "task.streaming": True,
+    "network.units": [6],
+    "network.bidirectional": True,
+    "network.activation": "relu",
+    "network.recurrent_activation": "hard_sigmoid",
+    "network.dropout": 0.2,
+    "network.recurrent_dropout": 0.2,
+    "network.l1": 0.1,
+    "network.l2": 0.1,
+    "network.normalization": "layer",
+    "network.pooling": "max",
+    "network.dense": [5],
+    "network.dense_activation": "tanh",
+    "network.dense_dropout": 0.2,
+    "network.noise": 0.2,
+    "network.convolution": [4],
+    "network.kernel_size": 3,
+    "network.strides": 2,
+    "network.fine": 0.2,
+    "network.statistics": True,
+    "network.segment": 2,
+    "network.linear": False,
+    "network.subtract": "none",
+    "network.embedding": 6,
+    "network.embedding_dropout": 0.2,
+    "network.weight_dropout": 0.2,
+    "network.candidates": 5,
+    "network.characters": 5,
+    "network.word_dropout": 0.9,
+    "network.tied": False,
+    "network.feeding": "input",
+    "training.loss": "mse",
+    "training.label_smoothing": 0.2,
+    "training.class_weight": "balanced",
+    "training.noise": 0.2,
+    "training.speed": 0.2,
+    "training.mask_mels": 3,
+    "training.mask_frames": 3,
+    "training.tokens": 9,
+    "evaluation.scaled": True,
+    "evaluation.stride": 2,
+}
+# What must be given with some, so that there is anything to change.
+WITH = {
+    "task.ngram_weight": "task.ngram",
+    "preparation.overlong": "preparation.longest",
+}
+# Asked for by tests of their own: the search of translations, and columns that turn together.
+ELSEWHERE = {"task.beams", "task.length_penalty", "training.rotation"}
+# Fixed by what the task is: the value that resolve fills in is the only one.
+FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
+FIXED["transcribe"] = {"network.bidirectional"}
+# What the small data do not hold: rare labels, unseen texts, constant columns, capitals, signs.
+UNSEEN = {"split.rare_labels", "preparation.unseen", "preparation.constant"}
+UNSEEN |= {"preparation.lowercase", "preparation.punctuation", "task.season"}
+
+
+def as_given(*names):
+    """These settings at their other values, as a layer each."""
+    return [{name.split(".")[0]: {name.split(".")[1]: OTHER[name]}} for name in names]
+
+
+def ready_with(small, case, layers):
+    task, path, own = small[case]
+    few = {"training": {"epochs": 2, "batch_size": 8}, "network": {"units": [4]}}
+    layers = [few, own, *layers, {"task": {"name": task}}]
+    return make_ready(*experiment_for(str(path), layers))
+
+
+def consequences(ready):
+    """All that the settings lead to before the first step of training, and what judges it."""
+    train, preparation, settings = ready.train, ready.preparation, ready.experiment.training
+    padded = preparation.padded
+    dealt = plan(train.lengths, settings.batch_size, padded=padded, steps=settings.tokens)
+    measures = ready.task.measures(ready.test, preparation, ready.experiment)
+    truth = np.asarray(train.targets(*dealt[0]))
+    return repr(
+        {
+            "parts": [(part.ids, part.starts) for part in vars(ready.parts).values() if part],
+            "preparation": preparation.to_json(),
+            "batch": [dealt[0], train.inputs(*dealt[0]), truth, train.weights],
+            "test": [len(ready.test), [one.name for one in measures]],
+            "network": layers_of(ready.network),
+            "weights": [one.shape for one in ready.network.get_weights()],
+        }
+    )
+
+
+def layers_of(network):
+    """Each layer and its settings, without the numbers that Keras puts behind names."""
+    found = [settings_of(one) for one in network._flatten_layers() if one is not network]
+    return re.sub(r"_\d+'|0x\w+", "'", json.dumps(found, default=repr))
+
+
+def settings_of(layer):
+    numbers = {key: one for key, one in vars(layer).items() if isinstance(one, int | float)}
+    try:
+        return layer.get_config() | numbers
+    except NotImplementedError:  # a layer that only learns, and is never saved
+        return numbers
+
+
+def cost(ready):
+    """What an answer of random numbers costs."""
+    truth = np.asarray(ready.train.targets(np.arange(4), int(ready.train.lengths[:4].max())))
+    shape = ready.task.shapes(ready.train, ready.preparation).output
+    axes = truth.shape if len(shape) == 1 else truth.shape[:1]
+    answer = np.random.default_rng(0).random((*axes, *shape)).astype(np.float32)
+    _, loss, _ = pipeline.objective(ready.experiment, ready.preparation, ready.train)
+    return float(
+        np.mean(loss(keras.ops.convert_to_tensor(truth), keras.ops.convert_to_tensor(answer)))
+    )
+
+
+def rebuilt(ready, layers):
+    """The layers of the same network with other settings of `[network]`."""
+    experiment = ready.experiment
+    for layer in layers:
+        experiment = from_mapping(layer, experiment)
+    task, shapes = ready.task, ready.task.shapes(ready.train, ready.preparation)
+    keras.utils.set_random_seed(0)
+    network = build(shapes, experiment.network, network=task.network, task=task.name)
+    return layers_of(network), [one.shape for one in network.get_weights()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_setting_of_a_run_changes_what_is_built_or_is_refused(small, case):
+    plain = ready_with(small, case, [])
+    task, kind = plain.task, plain.preparation.kind
+    builder = plain.experiment.network.kind if len(task.network.builders) > 1 else ""
+    names = task.settings[kind] | task.network.settings(builder, kind)
+    names = {name for name in names if not name.startswith("data.")}
+    names -= ELSEWHERE | UNSEEN | FIXED.get(task.name, set())
+    needs = WITH | task.needs | task.network.needs
+    if case == "language":  # whole texts are dealt out only then
+        needs |= dict.fromkeys(("split.seed", "split.test_ids"), "split.by")
+    usual, network = consequences(plain), rebuilt(plain, [])
+    unchanged, refused = [], set()
+    for name in sorted(names):
+        needed = as_given(needs[name]) if name in needs else []
+        try:
+            if name.startswith("network."):
+                before = rebuilt(plain, needed) if needed else network
+                if rebuilt(plain, needed + as_given(name)) != before:
+                    continue
+            changed = ready_with(small, case, needed + as_given(name))
+        except ConfigError:
+            refused.add(name)
+            continue
+        before = ready_with(small, case, needed) if needed else plain
+        if name in ("training.loss", "training.label_smoothing"):
+            same = cost(changed) == cost(before)
+        else:
+            same = consequences(changed) == (consequences(before) if needed else usual)
+        if same:
+            unchanged.append(name)
+    assert unchanged == []
+    assert refused == set()

@@ -259,78 +259,19 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
-# Keys that not every task, or not every kind of data, has a place for. What else a task has no
-# place for, its own `settle` refuses.
-TASKS_OF: dict[str, tuple[str, ...]] = {
-    "data.separator": ("classify",),
-    "task.quantiles": ("forecast",),
-    "task.stride": ("forecast", "classify"),
-    "task.beams": ("translate", "transcribe"),
-    "task.length_penalty": ("translate",),
-    "task.ngram": ("transcribe",),
-    "task.ngram_weight": ("transcribe",),
-    "task.streaming": ("transcribe",),
-    "preparation.punctuation": ("transcribe",),
-    "preparation.shared": ("translate",),
-    "network.feeding": ("translate",),
-    "network.tied": ("language", "translate"),
-    "network.characters": ("tag",),
-    "network.word_dropout": ("tag",),
-    "network.weight_dropout": ("language",),
-    "network.candidates": ("language",),
-    "evaluation.scaled": ("forecast",),
-    "evaluation.stride": ("forecast",),
-}
-KINDS_OF: dict[str, tuple[str, ...]] = {
-    "data.features": ("numbers",),
-    "data.triads": ("numbers",),
-    "data.rate": ("sound",),
-    "data.pattern": ("sound",),
-    "preparation.scale": ("numbers", "sound"),
-    "preparation.scale_by": ("numbers", "sound"),
-    "preparation.mels": ("sound",),
-    "preparation.frame": ("sound",),
-    "preparation.hop": ("sound",),
-    "preparation.tokens": ("text", "tokens"),
-    "preparation.vocabulary": ("text", "tokens"),
-    "preparation.rarest": ("text", "tokens"),
-    "preparation.longest": ("text", "tokens"),
-    "preparation.overlong": ("text", "tokens"),
-    "network.embedding": ("text", "tokens"),
-    "network.embedding_dropout": ("text", "tokens"),
-    "training.noise": ("sound",),
-    "training.speed": ("sound",),
-    "training.mask_mels": ("sound",),
-    "training.mask_frames": ("sound",),
-}
 HOLDING = {"numbers": "numbers", "text": "texts", "tokens": "tokens", "sound": "recordings"}
 
 
-def refuse_out_of_place(experiment: Experiment, kind: str) -> None:
-    """Settings that nothing here would read are not passed over in silence.
+def names(**sections: str) -> frozenset[str]:
+    """Names of settings, from the keys of each section.
 
-    Raises:
-        ConfigError: one is given that the task, or this kind of data, has no place for.
+    >>> sorted(names(task="horizon season", data="target"))
+    ['data.target', 'task.horizon', 'task.season']
     """
-    usual, task = Experiment(), experiment.task.name
-
-    def given(name: str) -> bool:
-        section, key = name.split(".")
-        return bool(
-            getattr(getattr(experiment, section), key) != getattr(getattr(usual, section), key)
-        )
-
-    for name, tasks in TASKS_OF.items():
-        if task not in tasks and given(name):
-            raise ConfigError(
-                f"{name} is for {' and '.join(tasks)}, and this is {task}. Leave it out."
-            )
-    for name, kinds in KINDS_OF.items():
-        if kind not in kinds and given(name):
-            fitting = " and ".join(HOLDING[one] for one in kinds)
-            raise ConfigError(
-                f"{name} is for {fitting}, and these data hold {HOLDING[kind]}. Leave it out."
-            )
+    found = {f"{section}.{key}" for section, keys in sections.items() for key in keys.split()}
+    known = {f"{section}.{key}" for section, keys in asdict(Experiment()).items() for key in keys}
+    assert found <= known, found - known
+    return frozenset(found)
 
 
 def from_toml(path: Path) -> Experiment:

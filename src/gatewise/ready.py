@@ -15,11 +15,12 @@ from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
 from gatewise.errors import ConfigError, EngineError
-from gatewise.experiment import DataSettings, Experiment, refuse_out_of_place
+from gatewise.experiment import DataSettings, Experiment
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.files import guess_task, read, sentence
 from gatewise.readers.sources import opened
 from gatewise.tasks import TASKS
+from gatewise.tasks.owned import refuse_foreign
 from gatewise.tasks.task import Task, chosen_measure, monitored_measure
 
 log = logging.getLogger("gatewise")
@@ -62,7 +63,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         experiment = experiment.having("split", validation=0.0)
     if data.test:
         experiment = experiment.having("split", test=0.0)
-    refuse_out_of_place(experiment, sequences.kind)
+    owns = own is not None or bool(experiment.network.build)
+    refuse_foreign(experiment, sequences.kind, TASKS, own_network=owns)
     experiment = replace(experiment, data=data)
     parts = task.split(sequences, experiment, not data.test)
     notes += told_of_rare(sequences, parts, experiment.split)

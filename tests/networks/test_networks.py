@@ -218,31 +218,6 @@ def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
         assert value == given[name], layer.name
 
 
-@pytest.mark.parametrize(
-    ("shapes", "given"),
-    [
-        (WINDOW, {"bidirectional": True}),
-        (WINDOW, {"normalization": "batch"}),
-        (WINDOW, {"pooling": "mean"}),
-        (WINDOW, {"dense": (4,)}),
-        (WINDOW, {"kind": "stack", "noise": 0.1}),
-        (WINDOW, {"kind": "stack", "convolution": (4,)}),
-        (WINDOW, {"kind": "stack", "fine": 0.1}),
-        (WINDOW, {"kind": "stack", "statistics": True}),
-        (WINDOW, {"noise": 0.1}),
-        (WINDOW, {"convolution": (4,)}),
-        (WINDOW, {"fine": 0.1}),
-        (WINDOW, {"statistics": True}),
-        (LABELS, {"segment": 4}),
-        (LABELS, {"subtract": "last"}),
-        (LABELS, {"kind": "segments"}),
-    ],
-)
-def test_a_setting_without_a_place_is_refused(shapes, given):
-    with pytest.raises(ConfigError, match="network"):
-        build(shapes, settings(**given))
-
-
 @pytest.mark.parametrize("key", ["activation", "recurrent_activation", "dense_activation"])
 def test_an_activation_that_keras_does_not_have_is_refused_by_name(key):
     with pytest.raises(ConfigError, match=rf"network\.{key}.*'sigmoyd'.*Did you mean 'sigmoid'"):

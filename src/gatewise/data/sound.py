@@ -16,10 +16,16 @@ from gatewise.data.scaling import Scale, fit_scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Changes, Spectrum
 from gatewise.data.windows import cut
-from gatewise.experiment import Experiment
+from gatewise.experiment import Experiment, names
 
 PLAYED = 120_000  # bytes of a recording that the report plays, at most: 7 s at 8,000 Hz
 SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
+# The settings of whatever hears recordings.
+SETTINGS = names(
+    data="sound pattern rate group",
+    preparation="scale scale_by mels frame hop",
+    training="noise speed mask_mels mask_frames tokens",
+)
 Inputs = Callable[[Array, int], dict[str, Array]]
 
 

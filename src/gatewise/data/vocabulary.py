@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array
-from gatewise.experiment import PreparationSettings
+from gatewise.experiment import PreparationSettings, names
 from gatewise.extras import needed
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
@@ -19,6 +19,7 @@ SPECIAL = ("[ pad ]", "[ unknown ]", "[ begin ]", "[ end ]")
 # A token that occurs less often is unknown.
 RAREST = {"words": 2, "spaces": 1, "bpe": 1, "characters": 1}
 MOST = {"words": 20_000, "spaces": 50_000, "bpe": 8_000, "characters": 5_000}
+SETTINGS = names(preparation="tokens vocabulary rarest")  # of whatever fits a vocabulary
 BATCH = 10_000  # texts in one go: what a tokenizer returns is far larger than its text
 WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # don't is one word; each other sign is one of its own
 

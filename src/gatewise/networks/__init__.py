@@ -4,7 +4,7 @@ import importlib.util
 import os
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,11 @@ from gatewise.networks.predicting import outputs
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
+NEEDS = {
+    "network.kernel_size": "network.convolution",
+    "network.strides": "network.convolution",
+    "network.dense_activation": "network.dense",
+}
 BYTES = 8  # of a weight in training, at least: itself and its gradient
 BATCH = 256  # sequences that are asked about at once, where the steps of one are few
 STEPS = 65_536  # in such a batch at most, so that long texts need no more memory than short ones
@@ -51,12 +56,16 @@ class Network:
     builders: Mapping[str, Builder]  # by network.kind; the first is also "auto"
     # Loss and metrics, as keras.Model.compile takes them.
     loss: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
+    # (network.kind, kind of data) -> the settings of `[network]` that the builder reads
+    settings: Callable[[str, str], frozenset[str]]
     # (model, examples, preparation, experiment) -> what the task's `answer` reads
     predict: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
     # The model that is saved: Keras's own layers, with the weights of the trained one.
     inference_model: Callable[[keras.Model], keras.Model] = same_model
     # What the report shows that only the network can say, beside the task's details.
     report_extras: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = no_extras
+    # Settings that only say how another one is used -> that one.
+    needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     own_refused: str = ""  # why the user's own network cannot be used; "": it can
     per_step: bool = False  # an output for each step, and not one for the sequence
 

@@ -7,7 +7,13 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.scaling import FINEST
-from gatewise.experiment import NetworkSettings
+from gatewise.experiment import NetworkSettings, names
+
+# The settings that these layers read.
+LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
+DENSE = names(network="dense dense_activation dense_dropout")
+EMBEDDING = names(network="embedding embedding_dropout")
+CONVOLUTION = names(network="convolution kernel_size strides")
 
 
 def regularizer(settings: NetworkSettings) -> Any:

@@ -10,14 +10,29 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.batches import Shapes
-from gatewise.errors import ConfigError
-from gatewise.experiment import NetworkSettings
-from gatewise.networks.layers import convolve, dense, embed, fine, only, read, statistics
+from gatewise.experiment import NetworkSettings, names
+from gatewise.networks.layers import (
+    CONVOLUTION,
+    DENSE,
+    EMBEDDING,
+    LSTM,
+    convolve,
+    dense,
+    embed,
+    fine,
+    only,
+    read,
+    statistics,
+)
+
+# The settings that every stack reads, and those of one over texts and over other sequences.
+SETTINGS = LSTM | DENSE | names(network="bidirectional normalization pooling")
+OF_TEXTS = SETTINGS | EMBEDDING | CONVOLUTION
+OF_STEPS = SETTINGS | CONVOLUTION | names(network="noise fine statistics")
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Stacked LSTMs over the steps, pooled, then dense layers to the answer."""
-    _refuse(shapes, settings)
     # An LSTM reads sequences of any length, also where all those of training are equally long.
     wanted = {
         name: (None, *shape[1:]) if name == "steps" else shape
@@ -36,17 +51,6 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     # One input is given as a plain array, as in the tutorials; several by name.
     given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     return keras.Model(given, outputs, name="stack")
-
-
-def _refuse(shapes: Shapes, settings: NetworkSettings) -> None:
-    """A setting that this network has no place for is not passed over in silence."""
-    if settings.segment:
-        raise ConfigError("network.segment has a place in network.kind = segments only.")
-    if settings.subtract == "last" and "past" not in shapes.inputs:
-        raise ConfigError("network.subtract is for forecasts.")
-    for key in ("noise", "convolution", "fine", "statistics"):
-        if "past" in shapes.inputs and getattr(settings, key):
-            raise ConfigError(f"network.{key} is for classify.")
 
 
 def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,6 +134,8 @@ class Task:
     """The steps in which tasks differ. Answers are arrays; what they hold is the task's affair."""
 
     name: str
+    # The settings of the task itself, by the kind of data that it reads.
+    settings: Mapping[str, frozenset[str]]
     split: Callable[
         [Sequences, Experiment, bool], Parts
     ]  # the last says whether to make a test part
@@ -173,6 +175,8 @@ class Task:
     resolve_fitted: Callable[[Experiment, Preparation], Experiment] = nothing_fitted
     # What the answer states of itself, to be checked against the test part.
     promises: Callable[[Examples, Preparation], list[Promise]] | None = None
+    # Settings that only say how another one is used -> that one.
+    needs: dict[str, str] = field(default_factory=dict)
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV
     labelled: bool = False  # the truth stands in the labels of the sequences
 

@@ -98,20 +98,6 @@ def test_a_label_that_training_did_not_know_is_refused_by_name():
         classify.examples(walks(classes=("a", "b", "c")), preparation, PLAIN, "test")
 
 
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [
-        ("task", "horizon", 3),
-        ("task", "lookback", 3),
-        ("task", "season", 3),
-        ("data", "static", ("x",)),
-    ],
-)
-def test_settings_of_forecast_are_not_passed_over_in_silence(section, key, value):
-    with pytest.raises(ConfigError, match=rf"{section}\.{key} is for forecast"):
-        classify.resolve(PLAIN.having(section, **{key: value}), walks(), walks())
-
-
 def test_long_sequences_are_cut_into_windows_that_stay_in_one_cluster():
     chosen = PLAIN.having("task", window=4, stride=2)
     sequences = from_arrays(

@@ -101,22 +101,6 @@ def test_quantiles_rise_between_0_and_1(levels):
         resolved(experiment(task={"quantiles": levels}), series())
 
 
-@pytest.mark.parametrize(
-    "section",
-    [
-        {"task": {"window": 3}},
-        {"training": {"class_weight": "balanced"}},
-        {"training": {"label_smoothing": 0.1}},
-        {"training": {"rotation": 0.2}},
-        {"data": {"triads": [["x", "y", "z"]]}},
-        {"task": {"blend": "logistic"}},
-    ],
-)
-def test_settings_of_classify_are_not_passed_over_in_silence(section):
-    with pytest.raises(ConfigError, match="is for classify"):
-        resolved(experiment(**section), series())
-
-
 def test_only_a_split_by_time_is_taken():
     with pytest.raises(ConfigError, match="split by time"):
         forecast.split(series(), experiment(split={"by": "random"}), True)

@@ -133,21 +133,6 @@ def test_words_met_once_teach_what_unknown_is_unless_the_text_has_a_mark_of_its_
     assert "daisy" in preparation.vocabularies["text"].tokens
 
 
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [
-        ("task", "horizon", 3),
-        ("task", "window", 3),
-        ("training", "class_weight", "balanced"),
-        ("training", "tokens", 100),
-        ("data", "label", "x"),
-    ],
-)
-def test_keys_of_other_tasks_are_refused(section, key, value):
-    with pytest.raises(ConfigError, match=rf"{section}\.{key} has no place in language"):
-        settled(**{section: {**PLAIN.get(section, {}), key: value}})
-
-
 def test_a_vocabulary_too_large_and_lanes_too_many_are_refused():
     assert max(MOST.values()) <= language.WIDEST
     with pytest.raises(ConfigError, match="300,000; it holds 200,000"):

@@ -14,7 +14,7 @@ from gatewise.data.batches import Shapes
 from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import fit_vocabulary
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings, refuse_out_of_place
+from gatewise.experiment import NetworkSettings
 from gatewise.networks import build
 from gatewise.tasks.language import network as language
 from gatewise.training import _Afresh
@@ -301,20 +301,7 @@ def test_the_same_seed_writes_the_same():
     assert 0 not in draw(1)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"bidirectional": True}, {"pooling": "mean"}, {"dense": (3,)}, {"l2": 0.1}, {"noise": 0.1}],
-    ids=str,
-)
-def test_what_has_no_place_is_refused(settings):
-    with pytest.raises(ConfigError, match=f"network.{next(iter(settings))} has no place"):
-        network(**settings)
-
-
-def test_weight_dropout_and_networks_of_ones_own_have_no_place_where_they_do_nothing():
-    elsewhere = Experiment().having("task", name="classify")
-    with pytest.raises(ConfigError, match="weight_dropout is for language"):
-        refuse_out_of_place(elsewhere.having("network", weight_dropout=0.1), "text")
+def test_a_network_of_ones_own_has_no_place_where_it_cannot_be_asked():
     shapes, own = Shapes({"steps": (4, 2)}, (3,)), lambda *_: None
     with pytest.raises(ConfigError, match="language takes no network of your own"):
         build(shapes, NetworkSettings(), own, network=language.NETWORK, task="language")

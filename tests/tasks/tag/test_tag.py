@@ -8,7 +8,7 @@ from seqeval.metrics import f1_score
 
 from gatewise.data.sequences import Sequences
 from gatewise.data.vocabulary import PAD, UNKNOWN
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import DataError
 from gatewise.experiment import from_mapping
 from gatewise.readers.conll import TAG, TOKEN, from_sentences, tokens_of
 from gatewise.tasks.tag import details
@@ -262,22 +262,6 @@ def test_settings_are_guessed_and_said():
     assert "400 documents stay in one part" in tag.resolve(PLAIN, grouped, grouped)[1][0]
     short = PLAIN.having("preparation", longest=6)
     assert "have more than 6 tokens" in tag.resolve(short, sequences, sequences)[1][0]
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [
-        ("task", "horizon", 3),
-        ("task", "window", 3),
-        ("data", "static", ("x",)),
-        ("training", "class_weight", "balanced"),
-        ("training", "loss", "mae"),
-        ("preparation", "tokens", "bpe"),
-    ],
-)
-def test_settings_of_other_tasks_are_not_passed_over_in_silence(section, key, value):
-    with pytest.raises(ConfigError, match=rf"{section}\.{key} has no place in tag"):
-        tag.resolve(PLAIN.having(section, **{key: value}), corpus(), corpus())
 
 
 def test_one_tag_is_no_question():

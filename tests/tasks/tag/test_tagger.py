@@ -11,10 +11,8 @@ from scipy.special import log_softmax
 
 from gatewise.errors import ConfigError
 from gatewise.experiment import (
-    Experiment,
     NetworkSettings,
     from_mapping,
-    refuse_out_of_place,
 )
 from gatewise.networks import build
 from gatewise.readers.conll import from_sentences
@@ -157,21 +155,9 @@ def test_the_saved_model_opens_in_plain_keras(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=100)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("pooling", "mean"), ("convolution", (3,)), ("fine", 0.1), ("statistics", True)]
-    + [("normalization", "batch")],
-)
-def test_what_has_no_place_is_refused(key, value):
-    with pytest.raises(ConfigError, match=f"network.{key}"):
-        made(experiment=PLAIN.having("network", **{key: value}))
-
-
-@pytest.mark.parametrize("given", [{"characters": 8}, {"word_dropout": 0.0}])
-def test_its_settings_have_no_place_elsewhere(given):
-    elsewhere = Experiment().having("task", name="classify").having("network", **given)
-    with pytest.raises(ConfigError, match="is for tag"):
-        refuse_out_of_place(elsewhere, "text")
+def test_normalisation_over_padding_is_refused():
+    with pytest.raises(ConfigError, match=r"network\.normalization = batch"):
+        made(experiment=PLAIN.having("network", normalization="batch"))
 
 
 def test_a_network_of_ones_own_answers_each_token():

@@ -147,15 +147,6 @@ def test_where_every_pair_is_too_long_the_key_is_named():
         prepared(longest=1)
 
 
-@pytest.mark.parametrize(
-    "foreign",
-    [{"task": {"horizon": 3}}, {"network": {"dense": [3]}}, {"training": {"loss": "mse"}}],
-)
-def test_a_key_of_another_task_is_refused(foreign):
-    with pytest.raises(ConfigError, match="translate has no place for"):
-        settled(**foreign)
-
-
 def test_texts_without_translations_cannot_be_learnt():
     with pytest.raises(ConfigError, match="no translations are known"):
         translate.split(from_texts(["a"]), from_mapping({}), True)

@@ -11,7 +11,7 @@ from gatewise.errors import ConfigError
 from gatewise.experiment import Experiment, TrainingSettings
 from gatewise.networks import Network, losses
 from gatewise.networks.losses import Objective
-from gatewise.networks.stack import stack
+from gatewise.networks.stack import OF_STEPS, OF_TEXTS, stack
 
 
 def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:
@@ -38,6 +38,11 @@ def classify_loss(settings: TrainingSettings, classes: int) -> Any:
             label_smoothing=settings.label_smoothing,
         )
         reads_logits = True
+    elif settings.label_smoothing:
+        raise ConfigError(
+            f"training.label_smoothing is for cross entropy, and training.loss is {settings.loss}. "
+            "Leave one of them out."
+        )
     else:
         inner = losses.named(settings.loss)
         reads_logits = "crossentropy" in name
@@ -49,4 +54,9 @@ def classify_loss(settings: TrainingSettings, classes: int) -> Any:
     return loss
 
 
-NETWORK = Network({"stack": stack}, of_labels)
+def settings(_network: str, data: str) -> frozenset[str]:
+    """The settings that the network reads."""
+    return OF_TEXTS if data == "text" else OF_STEPS
+
+
+NETWORK = Network({"stack": stack}, of_labels, settings)

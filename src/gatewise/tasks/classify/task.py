@@ -28,7 +28,7 @@ from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.readers.tables import whole_label
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel
@@ -44,6 +44,20 @@ from gatewise.tasks.task import (
 
 log = logging.getLogger("gatewise")
 
+SETTINGS = names(
+    data="label separator group",
+    split="rare_labels seed test_ids",
+    task="blend",
+    training="loss label_smoothing class_weight tokens",
+)
+OF_NUMBERS = names(
+    data="labels time time_format features triads missing duplicates gaps",
+    preparation="scale scale_by constant",
+    task="window stride",
+    training="rotation",
+)
+OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase longest overlong")
+OF_SOUND = sound.SETTINGS | names(task="window stride")
 UNITS = (64,)  # of the LSTM layers, where the settings do not say
 LONGEST_TEXT = 400  # tokens that are read of a text, where the settings do not say
 SHOWN_LETTERS = 600  # of a text
@@ -55,19 +69,7 @@ def resolve(
     experiment: Experiment, sequences: Sequences, _train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in the network's size, and batch size and epochs by the number of sequences."""
-    given = {
-        "data.static": experiment.data.static,
-        "task.horizon": experiment.task.horizon,
-        "task.lookback": experiment.task.lookback,
-        "task.season": experiment.task.season,
-        "task.floor": experiment.task.floor != "none",
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} is for forecast; classify has no place for it.")
     _refuse_triads(experiment, sequences)
-    if sequences.kind == "text":
-        _refuse_for_texts(experiment)
     experiment = replace(experiment, network=_network(experiment.network, sequences.kind))
     if experiment.task.window and not experiment.task.stride:
         experiment = experiment.having("task", stride=experiment.task.window)
@@ -108,19 +110,6 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     size = usual_embedding(len(preparation.vocabularies["tokens"]))
     experiment = experiment.having("preparation", longest=preparation.longest)
     return experiment.having("network", embedding=experiment.network.embedding or size)
-
-
-def _refuse_for_texts(experiment: Experiment) -> None:
-    """What says something of numbers only."""
-    given = {
-        "task.window": experiment.task.window,
-        "network.noise": experiment.network.noise,
-        "network.fine": experiment.network.fine,
-        "network.statistics": experiment.network.statistics,
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} is for numbers; a text has no place for it.")
 
 
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
@@ -783,6 +772,11 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="classify",
+    settings={
+        "numbers": SETTINGS | OF_NUMBERS,
+        "text": SETTINGS | OF_TEXTS,
+        "sound": SETTINGS | OF_SOUND,
+    },
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
@@ -799,4 +793,5 @@ TASK = Task(
     table=table,
     ahead=ahead,
     labelled=True,
+    needs={"task.stride": "task.window"},
 )

@@ -13,17 +13,15 @@ from keras import layers, ops
 
 from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings, TrainingSettings
+from gatewise.experiment import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.networks import Network, losses
-from gatewise.networks.layers import lstm, regularizer
+from gatewise.networks import stack as stacked
+from gatewise.networks.layers import LSTM, lstm, regularizer
 from gatewise.networks.losses import Loss, Objective
-from gatewise.networks.stack import stack
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Window [batch, lookback, targets] in, [batch, horizon, targets, quantiles] out."""
-    _refuse(settings)
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
     lookback, targets = shapes.inputs["past"]
     horizon, _, quantiles = shapes.output
@@ -81,25 +79,6 @@ def _with_state(units: int, settings: NetworkSettings, name: str) -> keras.layer
         return_state=True,
         name=name,
     )
-
-
-def _refuse(settings: NetworkSettings) -> None:
-    """A setting that this network has no place for is not passed over in silence."""
-    plain = NetworkSettings()
-    for key in (
-        "bidirectional",
-        "normalization",
-        "pooling",
-        "dense",
-        "noise",
-        "convolution",
-        "fine",
-        "statistics",
-    ):
-        if getattr(settings, key) != getattr(plain, key):
-            raise ConfigError(
-                f"network.{key} has no place in network.kind = segments; use kind = stack."
-            )
 
 
 def _apart(x: Any) -> Any:
@@ -190,4 +169,15 @@ def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
     return scaled_mae
 
 
-NETWORK = Network({"segments": segments, "stack": stack}, of_forecasts)
+SETTINGS = {
+    "segments": LSTM | names(network="dense_dropout segment linear subtract"),
+    "stack": stacked.SETTINGS | names(network="subtract"),
+}
+
+
+def settings_of(network: str, _data: str) -> frozenset[str]:
+    """The settings that the network reads."""
+    return SETTINGS[network]
+
+
+NETWORK = Network({"segments": segments, "stack": stacked.stack}, of_forecasts, settings_of)

@@ -25,7 +25,7 @@ from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, NetworkSettings, TaskSettings, TrainingSettings
+from gatewise.experiment import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
 from gatewise.tasks.task import Baseline, Measure, Promise, Task
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
@@ -35,6 +35,14 @@ SEGMENTS_DROPOUT = 0.3  # before the answer of `segments`
 LONGEST_SEGMENT = 48
 FEWEST_TO_CALIBRATE = 20  # windows; a share of fewer is no share
 
+SETTINGS = names(
+    data="time time_format target past known static features group missing duplicates gaps",
+    preparation="scale scale_by constant unseen calendar",
+    task="horizon lookback season quantiles floor stride",
+    training="loss tokens",
+    evaluation="scaled stride",
+)
+
 Rule = Callable[[Examples, Array], Array]  # examples, positions -> forecasts
 
 
@@ -42,7 +50,6 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in horizon, season, lookback, network and training, and say each guess."""
-    _refuse(experiment)
     notes = []
     task = replace(experiment.task, horizon=_horizon(experiment, sequences))
     if task != experiment.task:
@@ -92,24 +99,6 @@ def _quantiles(experiment: Experiment) -> tuple[tuple[float, ...], list[str]]:
     return levels, [
         f"The quantile 0.5 is not asked for, so mae and its like judge the {nearest:g} one."
     ]
-
-
-def _refuse(experiment: Experiment) -> None:
-    """A setting that a forecast has no place for is not passed over in silence."""
-    training = experiment.training
-    given = {
-        "data.label": experiment.data.label,
-        "split.test_ids": experiment.split.test_ids,
-        "task.window": experiment.task.window,
-        "training.class_weight": training.class_weight != "none",
-        "training.label_smoothing": training.label_smoothing,
-        "training.rotation": training.rotation,
-        "data.triads": experiment.data.triads,
-        "task.blend": experiment.task.blend != "none",
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} is for classify; a forecast has no place for it.")
 
 
 def usual_segment(lookback: int, horizon: int) -> int:
@@ -871,6 +860,7 @@ def with_truth(sequences: Sequences, preparation: Preparation) -> tuple[Sequence
 
 TASK = Task(
     name="forecast",
+    settings={"numbers": SETTINGS},
     split=split,
     resolve=resolve,
     prepare=prepare,

@@ -21,10 +21,10 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.streams import never_written, start_of, written
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
-from gatewise.networks.layers import lstm
+from gatewise.networks.layers import EMBEDDING, LSTM, lstm
 
 # How often a lane begins at zero in training, for each batch. Without it a network leans on cells
 # that only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part
@@ -209,25 +209,11 @@ def _logits(x: Any, tokens: Any, embedding: Any, bias: Any) -> Any:
 
 
 def _refuse(settings: NetworkSettings) -> None:
-    """A setting that this network has no place for is not passed over in silence."""
-    given = {
-        "network.bidirectional": settings.bidirectional,
-        "network.pooling": settings.pooling not in ("auto", "last"),
-        "network.dense": settings.dense,
-        "network.noise": settings.noise,
-        "network.convolution": settings.convolution,
-        "network.fine": settings.fine,
-        "network.statistics": settings.statistics,
-        "network.segment": settings.segment,
-        "network.normalization": settings.normalization == "batch",
-        "network.subtract": settings.subtract == "last",
-        "network.l1": settings.l1,  # the loss is what the perplexity is told from
-        "network.l2": settings.l2,
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} has no place in language. Leave it out.")
-    if settings.embedding and not settings.tied and settings.embedding != settings.units[-1]:
+    if settings.normalization == "batch":
+        raise ConfigError(
+            "network.normalization = batch has no place in language: it takes layer or none."
+        )
+    if not settings.tied and settings.embedding != settings.units[-1]:
         raise ConfigError(
             f"network.embedding is {settings.embedding} and the last LSTM has "
             f"{settings.units[-1]} units; with network.tied = false they are the same. Leave "
@@ -426,9 +412,17 @@ def samples(
     return {"samples": found}
 
 
+def settings_of(_network: str, _data: str) -> frozenset[str]:
+    """The settings that the network reads; a penalty would be part of the loss."""
+    penalties = names(network="l1 l2")  # the perplexity follows from the loss
+    own = names(network="normalization dense_dropout weight_dropout candidates tied")
+    return (LSTM - penalties) | EMBEDDING | own
+
+
 NETWORK = Network(
     {"": language},
     of_tokens,
+    settings_of,
     nats,
     inference_model=kept,
     report_extras=samples,

@@ -11,6 +11,7 @@ import polars as pl
 
 from gatewise import metrics
 from gatewise.baselines import ngrams
+from gatewise.data import vocabulary as vocabularies
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
@@ -19,9 +20,10 @@ from gatewise.data.splits import Parts, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment
+from gatewise.experiment import Experiment, names
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 
+SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
 UNITS = (200, 200)  # of the LSTM layers, where the settings do not say
 FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learns from a part
 CANDIDATES = 8192  # that are drawn for each batch then
@@ -41,7 +43,6 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in the kind of token, lanes, steps, network and epochs, by the size of the text."""
-    _refuse(experiment)
     size, notes = int(sequences.lengths.sum()), []
     preparation, task = experiment.preparation, experiment.task
     if preparation.tokens == "auto":
@@ -93,27 +94,6 @@ def _kind(sequences: Sequences, size: int) -> tuple[Any, str]:
     return "bpe", f"it has {SMALL:,} bytes or more"
 
 
-def _refuse(experiment: Experiment) -> None:
-    task, training = experiment.task, experiment.training
-    given = {
-        "data.label": experiment.data.label,
-        "data.static": experiment.data.static,
-        "task.horizon": task.horizon,
-        "task.season": task.season,
-        "task.floor": task.floor != "none",
-        "task.window": task.window,
-        "task.blend": task.blend != "none",
-        "training.rotation": training.rotation,
-        "training.class_weight": training.class_weight != "none",
-        "training.label_smoothing": training.label_smoothing,
-        "training.tokens": training.tokens,
-        "preparation.longest": experiment.preparation.longest,
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} has no place in language. Leave it out.")
-
-
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     """By place: the beginning is learnt from. With split.by = random, whole texts are dealt out."""
     by = experiment.split.by
@@ -123,6 +103,11 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
         raise ConfigError(
             f"split.by = {by} has no place in language. Texts are cut by place (auto or time), or "
             "whole ones dealt out (random)."
+        )
+    settings = experiment.split
+    if settings.test_ids or settings.seed:
+        raise ConfigError(
+            "split.test_ids and split.seed deal out whole texts; give split.by = random with them."
         )
     return split_by_place(sequences, experiment.split, test=test)
 
@@ -456,6 +441,7 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="language",
+    settings={"text": SETTINGS},
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,

@@ -14,9 +14,9 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.networks import Network
-from gatewise.networks.layers import dense, embed, lstm
+from gatewise.networks.layers import DENSE, EMBEDDING, LSTM, dense, embed, lstm
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 
@@ -29,7 +29,10 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
 
     Each word that a batch holds is spelled once, wherever and how often it stands.
     """
-    _refuse(settings)
+    if settings.normalization == "batch":
+        raise ConfigError(
+            "network.normalization = batch would mix padding in; tag takes layer or none."
+        )
     inputs = {
         name: keras.Input(shape, name=name, dtype="int32") for name, shape in shapes.inputs.items()
     }
@@ -50,18 +53,6 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     logits = layers.Dense(shapes.output[0], name="logits")(x)
     given = inputs if len(inputs) > 1 else inputs["words"]
     return keras.Model(given, logits, name="tagger")
-
-
-def _refuse(settings: NetworkSettings) -> None:
-    """A setting that this network has no place for is not passed over in silence."""
-    plain = NetworkSettings()
-    for key in ("pooling", "noise", "convolution", "fine", "statistics", "segment", "subtract"):
-        if getattr(settings, key) != getattr(plain, key):
-            raise ConfigError(f"network.{key} has no place in tag: each token is answered.")
-    if settings.normalization == "batch":
-        raise ConfigError(
-            "network.normalization = batch would mix padding in; tag takes layer or none."
-        )
 
 
 class TokenAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
@@ -118,4 +109,14 @@ def token_logits(
     return found
 
 
-NETWORK = Network({"": tagger}, of_tags, token_logits, per_step=True)
+SETTINGS = (
+    LSTM | DENSE | EMBEDDING | names(network="bidirectional normalization characters word_dropout")
+)
+
+
+def settings_of(_network: str, _data: str) -> frozenset[str]:
+    """The settings that the network reads."""
+    return SETTINGS
+
+
+NETWORK = Network({"": tagger}, of_tags, settings_of, token_logits, per_step=True)

@@ -20,8 +20,8 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
-from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment
+from gatewise.errors import DataError
+from gatewise.experiment import Experiment, names
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.tag import details, spans
@@ -36,13 +36,11 @@ DROPOUT = 0.3  # before the answer, where the settings do not say
 LETTERS = 16  # of a word; of a longer one the first half and the last of them
 SHORTEST_CUT = 64  # tokens; no sentence shorter than this is cut, whatever training held
 NO_TAG = -1  # the target of padding
-# Settings of other tasks, or of other kinds of data.
-OTHERS = (
-    *("data.features", "data.static", "data.target", "data.past", "data.known"),
-    *("data.triads", "data.separator", "data.sound", "data.pattern", "data.rate", "data.group"),
-    *("preparation.tokens", "preparation.overlong", "preparation.scale", "preparation.scale_by"),
-    *("task.horizon", "task.lookback", "task.season", "task.floor", "task.window", "task.stride"),
-    *("task.blend", "training.class_weight", "training.rotation", "training.loss"),
+SETTINGS = names(
+    data="label labels text",
+    split="seed test_ids",
+    preparation="vocabulary rarest lowercase longest",
+    training="tokens label_smoothing",
 )
 DISTINCT = 64  # words that are spelled in a batch at least; more come in steps of half as many more
 
@@ -51,7 +49,6 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in network, batch size, epochs, and the longest sentence that is read in one go."""
-    _refuse(experiment)
     notes = []
     training = experiment.training
     count = len(sequences)
@@ -95,15 +92,6 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     """Fill in the size of the vectors of the words."""
     size = usual_embedding(len(preparation.symbols["word"]) + SYMBOLS)
     return experiment.having("network", embedding=experiment.network.embedding or size)
-
-
-def _refuse(experiment: Experiment) -> None:
-    """What has no place here is not passed over in silence."""
-    plain = Experiment()
-    for name in OTHERS:
-        section, key = name.split(".")
-        if getattr(getattr(experiment, section), key) != getattr(getattr(plain, section), key):
-            raise ConfigError(f"{name} has no place in tag. Leave it out.")
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -409,6 +397,7 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="tag",
+    settings={"tokens": SETTINGS},
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,

@@ -14,9 +14,9 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings
-from gatewise.networks import Network
-from gatewise.networks.layers import convolve, dense, lstm, only
+from gatewise.experiment import Experiment, NetworkSettings, names
+from gatewise.networks import NEEDS, Network
+from gatewise.networks.layers import CONVOLUTION, DENSE, LSTM, convolve, dense, lstm, only
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 from gatewise.tasks.transcribe.decoding import BLANK
@@ -31,7 +31,10 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     Where a recording is over, the blank is certain. The chance of a transcript is then that of the
     recording's own steps, and neither loss nor decoding needs to be told how long it was.
     """
-    _refuse(settings)
+    if settings.normalization == "batch":
+        raise ConfigError(
+            "network.normalization = batch would mix padding in; transcribe takes layer or none."
+        )
     steps = keras.Input(shapes.inputs["steps"], name="steps")
     mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
     x = only(steps, mask, 0.0)
@@ -49,18 +52,6 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     silence[..., BLANK] = 0.0
     logits = ops.where(ops.expand_dims(mask, -1), logits, silence)
     return keras.Model(steps, logits, name="ctc")
-
-
-def _refuse(settings: NetworkSettings) -> None:
-    """A setting that this network has no place for is not passed over in silence."""
-    plain = NetworkSettings()
-    for key in ("pooling", "fine", "statistics", "segment", "subtract"):
-        if getattr(settings, key) != getattr(plain, key):
-            raise ConfigError(f"network.{key} has no place in transcribe: each step is answered.")
-    if settings.normalization == "batch":
-        raise ConfigError(
-            "network.normalization = batch would mix padding in; transcribe takes layer or none."
-        )
 
 
 class CharacterErrorRate(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
@@ -126,4 +117,13 @@ def log_probs(
     return found
 
 
-NETWORK = Network({"": ctc}, of_transcripts, log_probs, per_step=True)
+# Without convolutions, strides = 1 says that there are to be none.
+ALONE = {name: needed for name, needed in NEEDS.items() if name != "network.strides"}
+
+
+def settings_of(_network: str, _data: str) -> frozenset[str]:
+    """The settings that the network reads."""
+    return LSTM | DENSE | CONVOLUTION | names(network="bidirectional normalization noise")
+
+
+NETWORK = Network({"": ctc}, of_transcripts, settings_of, log_probs, per_step=True, needs=ALONE)

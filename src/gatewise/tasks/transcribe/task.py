@@ -18,11 +18,17 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Spectrum, spectrum_of
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.tasks.transcribe import decoding
 from gatewise.tasks.transcribe.decoding import Characters
 
+SETTINGS = sound.SETTINGS | names(
+    data="label",
+    split="seed test_ids",
+    preparation="lowercase punctuation",
+    task="beams ngram ngram_weight streaming",
+)
 STEPS = 4  # of the network for a character, about
 LEAST = 1.5  # frames a step from which convolutions are worth it
 MOST_AT_ONCE = 4  # frames to a step of one convolution
@@ -39,7 +45,6 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in beams, network, and batch size and epochs by the number of recordings."""
-    _refuse(experiment)
     experiment = sound.resolved(experiment, sequences)
     task, network = experiment.task, experiment.network
     network = replace(
@@ -48,6 +53,11 @@ def resolve(
         bidirectional=not task.streaming,
         dense_dropout=max(0.0, network.dense_dropout),
     )
+    if task.streaming and experiment.network.bidirectional:
+        raise ConfigError(
+            "task.streaming reads forwards only, and network.bidirectional in both directions. "
+            "Leave one of them out."
+        )
     if task.ngram_weight and not task.ngram:
         raise ConfigError("task.ngram_weight is of task.ngram, which is 0. Give both, or neither.")
     if task.ngram and task.beams == 1:
@@ -90,32 +100,6 @@ def _with_convolutions(
         f"(network.convolution = {list(network.convolution)}, network.strides = {stride}; with "
         "network.strides = 1 and no convolution each frame is one)"
     ]
-
-
-def _refuse(experiment: Experiment) -> None:
-    """What has no place here is not passed over in silence."""
-    data, task, training = experiment.data, experiment.task, experiment.training
-    given = {
-        "data.static": data.static,
-        "task.horizon": task.horizon,
-        "task.lookback": task.lookback,
-        "task.season": task.season,
-        "task.floor": task.floor != "none",
-        "task.window": task.window,
-        "task.stride": task.stride,
-        "task.blend": task.blend != "none",
-        "data.triads": data.triads,
-        "data.separator": data.separator,
-        "training.rotation": training.rotation,
-        "training.class_weight": training.class_weight != "none",
-        "training.label_smoothing": training.label_smoothing,
-        "network.statistics": experiment.network.statistics,
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} has no place in transcribe. Leave it out.")
-    if training.loss != "auto":
-        raise ConfigError("transcribe minimises the CTC loss; leave training.loss at auto.")
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -474,6 +458,7 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="transcribe",
+    settings={"sound": SETTINGS},
     split=split,
     resolve=resolve,
     prepare=prepare,

@@ -20,9 +20,9 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings
+from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.networks import Network
-from gatewise.networks.layers import regularizer
+from gatewise.networks.layers import EMBEDDING, LSTM, regularizer
 from gatewise.networks.predicting import batches_of
 from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
 from gatewise.tasks.translate.task import BEAMS, Hypothesis
@@ -504,9 +504,15 @@ def _stepper(parts: Asked, source: Array, beams: int) -> Step:
     return step
 
 
+def settings_of(_network: str, _data: str) -> frozenset[str]:
+    """The settings that the network reads."""
+    return LSTM | EMBEDDING | names(network="bidirectional dense_dropout tied feeding")
+
+
 NETWORK = Network(
     {"": translator},
     objective,
+    settings_of,
     search,
     inference_model=kept,
     own_refused="its search asks the layers of its own one step by step",

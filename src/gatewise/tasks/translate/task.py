@@ -10,6 +10,7 @@ import polars as pl
 
 from gatewise import metrics
 from gatewise.baselines.dictionary import by_words, fit_dictionary
+from gatewise.data import vocabulary
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
@@ -25,7 +26,7 @@ from gatewise.data.vocabulary import (
     resolved,
 )
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment
+from gatewise.experiment import Experiment, names
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 log = logging.getLogger("gatewise")
@@ -57,15 +58,12 @@ class Translation:
     attention: Array | None = None  # [tokens, source]
 
 
-# Keys of other tasks: what is set there is not passed over in silence.
-FOREIGN = (
-    *("data.target", "data.past", "data.known", "data.static", "data.features", "data.triads"),
-    *("data.sound", "data.separator", "task.horizon", "task.lookback", "task.season"),
-    *("task.floor", "task.window", "task.stride", "task.blend", "network.segment"),
-    *("network.dense", "network.convolution", "network.fine", "network.statistics"),
-    *("network.noise", "network.normalization", "network.pooling"),
-    *("training.rotation", "training.class_weight"),
-    *("training.loss", "preparation.scale", "preparation.scale_by", "preparation.calendar"),
+SETTINGS = vocabulary.SETTINGS | names(
+    data="label text group",
+    split="seed test_ids",
+    preparation="longest overlong shared",
+    task="beams length_penalty",
+    training="tokens label_smoothing",
 )
 
 
@@ -73,11 +71,6 @@ def resolve(
     experiment: Experiment, sequences: Sequences, _train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in beams, tokens, and sizes of network and batches and epochs by the number of pairs."""
-    default = Experiment()
-    for name in FOREIGN:
-        section, key = name.split(".")
-        if getattr(getattr(experiment, section), key) != getattr(getattr(default, section), key):
-            raise ConfigError(f"translate has no place for {name}. Leave it out.")
     count, network, training = len(sequences), experiment.network, experiment.training
     size = 64 if count < 2_000 else 128 if count < 10_000 else 256 if count < 50_000 else 512
     units = network.units or (size, size)
@@ -537,6 +530,7 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 
 TASK = Task(
     name="translate",
+    settings={"text": SETTINGS},
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
