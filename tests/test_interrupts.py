@@ -29,6 +29,7 @@ def send(number):
 
 def test_each_ctrl_c_asks_for_more():
     with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
+        asked.training = True
         assert asked.level == 0
         send(signal.SIGINT)
         assert (asked.level, asked.by) == (STOP, "Ctrl-C")
@@ -45,14 +46,33 @@ def test_each_ctrl_c_asks_for_more():
 
 def test_the_first_ctrl_c_after_training_skips_the_evaluation():
     with Interrupts() as asked:
-        asked.trained = True
+        asked.training = asked.trained = True
         send(signal.SIGINT)
         assert asked.level == SKIP
+
+
+class Swallowing:
+    """Is collected while a signal arrives: Python discards what is raised then."""
+
+    def __del__(self):
+        send(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("training", [False, True])
+def test_a_request_that_python_discarded_is_raised_at_the_next_look(training):
+    with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
+        asked.training = training
+        asked.level = SKIP if training else 0
+        Swallowing()
+        assert asked.level == ABANDON
+        checkpoint()
 
 
 def test_sigterm_is_a_ctrl_c_however_often_it_comes_and_a_second_one_after_the_grace(monkeypatch):
     monkeypatch.setattr(interrupts, "GRACE", 0.2)
     with Interrupts() as asked:
+        asked.training = True
         send(signal.SIGTERM)
         send(signal.SIGTERM)
         assert (asked.level, asked.by) == (STOP, "SIGTERM")
@@ -64,7 +84,8 @@ def test_sigterm_is_a_ctrl_c_however_often_it_comes_and_a_second_one_after_the_g
 
 
 def test_an_error_on_the_way_out_of_a_broken_step_is_still_a_ctrl_c():
-    with pytest.raises(KeyboardInterrupt), Interrupts():
+    with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
+        asked.training = True
         try:
             for _ in range(ABANDON):
                 send(signal.SIGINT)

@@ -1,12 +1,15 @@
 """The verbs: the only place that prints. What is heavy is imported inside the verb."""
 
+import atexit
 import contextlib
+import errno
 import json
 import logging
 import os
 import resource
 import signal
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -111,7 +114,7 @@ def train(
         check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
     console = _console(as_json)
     try:
-        with _terminable(), _Screen(console) as screen:
+        with _Screen(console) as screen:
             finished = pipeline.run(
                 experiment, source, folder=folder, watch=screen.watch, overwrite=overwrite
             )
@@ -299,17 +302,45 @@ def run(
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """A SIGTERM before the training ends with a sentence and removes what was begun."""
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the command with a sentence; once it is done, they change nothing.
 
-    def terminated(*_: object) -> None:
-        raise SystemExit(TERMINATED)
+    Python discards what a handler raises during a callback of the garbage collector, as while JAX
+    is imported. So the process ends two seconds later in any case. A training that has begun has
+    handlers of its own.
+    """
+    timers: list[threading.Timer] = []
 
-    before = signal.signal(signal.SIGTERM, terminated)
+    def stop(number: int, _frame: object) -> None:
+        status = TERMINATED if number == signal.SIGTERM else 1
+        timers.append(threading.Timer(2.0, _stop_hard, [status]))
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise SystemExit(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+        atexit.register(_ignore_signals)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _stop_hard(status: int) -> None:
+    os.write(2, f"gatewise: {_stopped()}\n".encode())
+    os._exit(status)
+
+
+def _stopped() -> str:
+    return f"stopped; {NOTHING}" if sys.argv[1:2] == ["train"] else "stopped."
 
 
 def _assignment(text: str) -> dict[str, dict[str, Any]]:
@@ -463,9 +494,11 @@ def main() -> None:
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
     log.addHandler(_Notes(logging.INFO))
+    ours = sys.argv[1:2] != ["run"]
     try:
         _refuse_little_room()
-        app()
+        with _stoppable() if ours else contextlib.nullcontext():
+            app()
     except GatewiseError as error:
         typer.echo(f"gatewise: {error}", err=True)
         sys.exit(1)
@@ -476,10 +509,21 @@ def main() -> None:
         typer.echo(f"gatewise: There is not enough memory for this{said}. {LESS}", err=True)
         sys.exit(1)
     except SystemExit as error:
-        if error.code in (INTERRUPTED, TERMINATED) and sys.argv[1:2] != ["run"]:
-            typer.echo(f"gatewise: stopped; {NOTHING}", err=True)
+        if error.code in (INTERRUPTED, TERMINATED) and ours:
+            typer.echo(f"gatewise: {_stopped()}", err=True)
             sys.exit(1 if error.code == INTERRUPTED else TERMINATED)
         raise
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain again at its own end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG) or error.filename:
+            raise
+        _drop_output()
+        typer.echo(f"gatewise: standard output cannot be written: {error.strerror}.", err=True)
+        sys.exit(1)
+
+
+def _drop_output() -> None:
+    """What is still in the buffer of standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

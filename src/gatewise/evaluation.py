@@ -210,6 +210,7 @@ def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Arra
     drawn = []
     rounds = max(1, 4_000_000 // clusters)  # bounds the memory of the counts
     for begin in range(0, resamples, rounds):
+        checkpoint()
         size = min(rounds, resamples - begin)
         counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
         drawn.append([measure.value(counts @ one) for one in sums])

@@ -254,6 +254,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "preparation.frame": (1, math.inf),
     "preparation.hop": (1, math.inf),
     "training.patience": (-1, math.inf),
+    "training.seed": (0, 2**32 - 1),
+    "split.seed": (0, 2**32 - 1),
     "evaluation.resamples": (1, math.inf),
     "evaluation.confidence": (0, 1),
 }

@@ -18,7 +18,7 @@ GRACE = 5.0  # seconds from a SIGTERM until the evaluation is skipped; docker ki
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 SAID = {
     STOP: "Stopping after this step; what was learned is evaluated and kept.",
-    SKIP: "What was learned is kept without an evaluation; Ctrl-C again gives up.",
+    SKIP: "What was learned is kept without an evaluation; another Ctrl-C gives up.",
 }
 
 
@@ -29,16 +29,20 @@ class Skipped(Exception):  # noqa: N818 - a request, not an error
 class Interrupts:
     """What was asked for by signals while the context lasts.
 
-    The first Ctrl-C asks to end training, the next one to skip the evaluation, one more raises
-    KeyboardInterrupt. Once `trained` is set, the first one skips the evaluation. SIGTERM is the
-    first Ctrl-C, and after `GRACE` seconds the second one. Outside the main thread, which alone
-    receives signals, nothing is ever asked for.
+    Before `training` is set, a signal raises KeyboardInterrupt. Then the first Ctrl-C asks to end
+    training, the next one to skip the evaluation, one more raises KeyboardInterrupt. Once `trained`
+    is set, the first one skips the evaluation. SIGTERM is the first Ctrl-C, and after `GRACE`
+    seconds the second one. Outside the main thread, which alone receives signals, nothing is ever
+    asked for.
+
+    Python discards what a handler raises during a callback of the garbage collector, so `check`
+    raises it again.
     """
 
     def __init__(self) -> None:
         self.level = 0
         self.by = ""  # the first request: Ctrl-C or SIGTERM
-        self.trained = False
+        self.training = self.trained = False
         self._said = 0
         self._before: dict[signal.Signals, Any] = {}
         self._timer: threading.Timer | None = None
@@ -69,6 +73,9 @@ class Interrupts:
 
     def _request(self, number: int, _frame: FrameType | None) -> None:
         self.by = self.by or SIGNALS[signal.Signals(number)]
+        if not self.training:
+            self.level = ABANDON
+            raise KeyboardInterrupt
         least = SKIP if self.trained else STOP
         if number == signal.SIGTERM:
             self.level = max(self.level, least)
@@ -84,6 +91,11 @@ class Interrupts:
     def _expire(self) -> None:
         self.level = max(self.level, SKIP)
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt when everything is to be given up."""
+        if self.level >= ABANDON:
+            raise KeyboardInterrupt
+
     def announce(self) -> None:
         """Say once what happens next; called where a print cannot meet another one."""
         if self._said < self.level < ABANDON:
@@ -96,5 +108,7 @@ _current: Interrupts | None = None
 
 def checkpoint() -> None:
     """Raise `Skipped` when a signal asked for it; called between batches, never within a step."""
-    if _current is not None and _current.level >= SKIP:
-        raise Skipped
+    if _current is not None:
+        _current.check()
+        if _current.level >= SKIP:
+            raise Skipped

@@ -78,18 +78,21 @@ def run(
     """
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
-    with Phase("Reading the data"):
-        ready = make_ready(experiment, source, network)
-    if folder is not None:
-        artefacts.check_room(folder, _bytes(ready))
-    baselines = score_baselines(ready)
-    with engine.accelerated(engine=experiment.engine.kind), Interrupts() as interrupts:
+    with Interrupts() as interrupts, engine.accelerated(engine=experiment.engine.kind):
+        with Phase("Reading the data"):
+            ready = make_ready(experiment, source, network)
+        if folder is not None:
+            artefacts.check_room(folder, _bytes(ready))
+        baselines = score_baselines(ready)
+        interrupts.check()
+        interrupts.training = True
         history = learn(ready, baselines.monitor, watch, interrupts)
         interrupts.trained = True
         if not interrupts.level or folder is None:
             return _evaluate_and_save(ready, baselines, history, folder, interrupts, overwrite)
         # Whoever asked may not wait for the evaluation: what was learned is safe before it.
         unjudged = _finished(ready, baselines, history, folder)
+        interrupts.check()
         artefacts.save(unjudged.artefact, history, None, overwrite=overwrite)
         try:
             return _evaluate_and_save(ready, baselines, history, folder, interrupts, True)
@@ -133,6 +136,7 @@ def _evaluate_and_save(
         interrupts.announce()
     seconds = time.perf_counter() - began
     finished = _finished(ready, baselines, history, folder, preparation, judged, seconds)
+    interrupts.check()
     if folder is not None:
         artefacts.save(finished.artefact, history, judged, overwrite=overwrite)
     return finished

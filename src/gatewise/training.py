@@ -51,6 +51,7 @@ class Progress:
     best: float = math.nan
     best_epoch: int = 0
     seconds_left: float = math.nan  # at most: training may end before the last epoch
+    stopping: bool = False  # on request, after this epoch
 
     def line(self) -> str:
         """Loss, validation metric, best so far and its epoch, distance to the baseline, time."""
@@ -63,7 +64,7 @@ class Progress:
             if monitor.baseline:
                 ahead = self.value - monitor.baseline_value
                 said.append(f"{_digits(ahead, '+')} to {monitor.baseline}")
-        if not math.isnan(self.seconds_left):
+        if not math.isnan(self.seconds_left) and not self.stopping:
             said.append(f"at most {_clock(self.seconds_left)} left")
         return "  ".join(said)
 
@@ -268,6 +269,7 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
         self.epoch_began, self.validated = time.perf_counter(), True
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.interrupts.check()
         if self.interrupts.level >= STOP:
             self.interrupts.announce()
             self.network.stop_training = True
@@ -329,6 +331,7 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
     def _advance(self, loss: float, value: float, now: float) -> None:
         progress = self.progress
         progress.loss, progress.value = loss, value
+        progress.stopping = self.interrupts.level >= STOP
         if self.best is not None and self.best.epoch == progress.epoch:
             progress.best, progress.best_epoch = value, progress.epoch
         if progress.epoch > 1:
