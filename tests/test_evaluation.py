@@ -188,9 +188,11 @@ def test_the_sentence_gives_errors_in_percent_and_scores_in_points():
     theirs = random.normal(10, 1, size=40)
     found = against(theirs / 2, theirs)
     assert "-50.0 % (95% interval -50.0 % to -50.0 %)" in found["sentence"]
-    ours = np.full(40, 0.75)
-    said = against(ours, ours - 0.25, higher=True)["sentence"]
-    assert "accuracy 0.750 against 0.500, +25.0 points (95% interval +25.0 to +25.0)" in said
+    ours = 0.75 + np.array([0.01, -0.01] * 20)
+    found = against(ours, np.full(40, 0.5), higher=True)
+    low, high = (100 * found[key] for key in ("low", "high"))
+    wanted = f"accuracy 0.750 against 0.500, +25.0 points (95% interval {low:+.1f} to {high:+.1f})"
+    assert wanted in found["sentence"] and low < 25 < high
 
 
 def test_a_baseline_without_any_error_does_not_break_the_sentence():
@@ -333,3 +335,11 @@ def test_predictions_are_thinned_by_their_rows_and_nothing_else():
 def test_how_many_answers_the_table_shows_is_known(judged):
     assert (judged.shown, judged.answers) == (60, 60)
     assert judged.caveats == []
+
+
+def test_an_interval_of_no_width_is_not_printed():
+    perfect = np.ones(12)
+    right = mean_measure("accuracy", lambda answer: answer, np.arange(12))
+    sentence = compare(right, perfect, perfect, "majority", SETTINGS)["sentence"]
+    assert "the same in every resample" in sentence
+    assert "interval" not in sentence

@@ -264,7 +264,9 @@ def _amount(found: Mapping[str, Any], measure: Measure) -> str:
     size, low, high = (f"{scale * found[key]:{digits}}{unit}" for key in keys)
     if measure.higher_is_better:
         size += " points"
-    if found["clusters"] >= FEWEST:
+    if found["low"] == found["high"]:
+        size += ", the same in every resample"  # an interval of no width would claim certainty
+    elif found["clusters"] >= FEWEST:
         size += f" ({found['confidence']:.0%} interval {low} to {high})"
     return f"{found['metric']} {sides}, {size}"
 
