@@ -293,7 +293,7 @@ def test_damaged_idx_files_are_refused(tmp_path):
         b"\1\2\3\4": "is not an IDX file",
         b"": "is not an IDX file",
         whole[:-1]: "is cut off: it announces 2x3x4 values but holds 23 of 24 bytes",
-        whole[:7]: "is cut off",
+        whole[:7]: r"is cut off in its header\. Fetch",
         # 2 ** 61 cells, and 2 ** 66: more than any memory, and more than a number of bytes can be
         whole[:4] + struct.pack(">III", 2**31, 2**15, 2**15) + b"abc": "is cut off.* 3 of 2305",
         whole[:4] + struct.pack(">III", 2**31, 2**31, 16) + b"abc": "is cut off.* holds 3 of",
