@@ -140,6 +140,16 @@ def test_numbers_that_cannot_be_squared_are_refused(tide, size, said):
         Forecaster(**SMALL, settings=FEW).fit(tide * size)
 
 
+def test_new_numbers_that_float32_cannot_hold_are_refused(tide, fitted, waves):
+    made = Forecaster(**SMALL, settings=FEW).fit(tide)
+    with pytest.raises(
+        gatewise.DataError, match=r"column '.+' holds .* 6e\+38 .* seen in training"
+    ):
+        made.predict(tide * 1e38)
+    with pytest.raises(gatewise.DataError, match=r"column '.+' holds .* seen in training"):
+        fitted.predict(waves[0] * 1e39)
+
+
 def test_an_unknown_setting_is_refused():
     with pytest.raises(gatewise.ConfigError, match="Did you mean 'epochs'"):
         Classifier(settings={"training": {"epoch": 3}}).fit(np.zeros((3, 4)), list("aba"))

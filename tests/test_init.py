@@ -115,5 +115,26 @@ def test_under_gatewise_run_a_later_import_of_the_script_is_a_choice(backend, tm
     )
 
 
+def test_under_gatewise_run_the_modules_beside_the_script_are_read_too(backend, tmp_path):
+    package = tmp_path / "own" / "deep"
+    package.mkdir(parents=True)
+    files = {
+        "helper.py": "if False:\n    import script, helper\nimport tensorflow as tf\ngrad = 1",
+        "own/__init__.py": "",
+        "own/deep/__init__.py": "from .. import first",
+        "own/deep/last.py": "value = 1",
+        "own/first.py": "if False:\n    from torch import nn",
+        "broken.py": "def f(:",
+        "unused.py": "import tensorflow",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert backend(script="import keras\nfrom helper import grad") == "tensorflow"
+    assert backend(script="import keras\nimport own.deep.last\nimport helper") == "torch"
+    assert backend(script="import keras\nfrom own.deep import last") == "torch"
+    assert backend(script="import keras\nfrom own import first") == "torch"
+    assert backend(script="import keras\nif False:\n    import broken, own") == "jax"
+
+
 def test_it_is_too_late_to_choose_once_keras_is_there(backend):
     assert backend(before="import keras") == "None"

@@ -136,6 +136,13 @@ def test_an_empty_cell_asks_for_another_training_and_not_for_a_setting(panel_run
     assert "--set" not in str(raised.value)
 
 
+@pytest.mark.parametrize("ask", [gatewise.predict, gatewise.evaluate])
+def test_numbers_of_another_size_than_float32_holds_are_refused(forecast_run, series_file, ask):
+    table = pl.read_csv(series_file).with_columns(pl.selectors.float() * 1e39)
+    with pytest.raises(DataError, match=r"column '\w+' holds a value of about .* Give values"):
+        ask(forecast_run, table)
+
+
 def test_dates_where_training_had_numbers_are_refused(forecast_run, series_file):
     table = pl.read_csv(series_file).with_columns(day=pl.int_range(pl.len()))
     with pytest.raises(DataError, match="the times were dates in training, and here are numbers"):

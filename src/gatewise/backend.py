@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +87,59 @@ def _named_by_script() -> str | None:
     """The first framework that a script under `gatewise run` imports anywhere, if it is there.
 
     Such a script was written for the backend that Keras has without us, and may import that
-    framework after Keras.
+    framework after Keras, itself or by a module that lies beside it.
     """
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     if not os.environ.get(RUN) or not path:
         return None
-    named = (name.partition(".")[0] for name in _imports(Path(path)))
-    return next((one for one in named if one in FRAMEWORKS and importlib.util.find_spec(one)), None)
+    named = _frameworks(Path(path), Path(path).parent, set())
+    return next((one for one in named if importlib.util.find_spec(one)), None)
 
 
-def _imports(script: Path) -> list[str]:
-    """The names of the modules that a script imports, from its first line to its last."""
+def _frameworks(file: Path, root: Path, seen: set[Path]) -> Iterator[str]:
+    """The frameworks that a file imports, or a module under `root` that it imports, in order.
+
+    Nothing is run: the files are only read, each of them once.
+    """
+    if file in seen:
+        return
+    seen.add(file)
+    for name in _imports(file, root):
+        if name.partition(".")[0] in FRAMEWORKS:
+            yield name.partition(".")[0]
+            continue
+        for one in _files(name, root):
+            yield from _frameworks(one, root, seen)
+
+
+def _files(name: str, root: Path) -> Iterator[Path]:
+    """The files under `root` that an import of this module runs: its packages, then itself.
+
+    None where it is Keras, or where what lies beside it is all that is installed.
+    """
+    if name.partition(".")[0] == "keras" or root.name in ("site-packages", "dist-packages"):
+        return
+    place = root
+    for part in name.split("."):
+        place /= part
+        candidates = (place / "__init__.py", place.with_name(f"{part}.py"))
+        if found := next((one for one in candidates if one.is_file()), None):
+            yield found
+        elif not place.is_dir():
+            return
+
+
+def _imports(file: Path, root: Path) -> list[str]:
+    """The full names of what a file under `root` imports, from its first line to its last.
+
+    Of `from a import b`, both `a.b` and what it begins with: b may be a module.
+    """
     import ast
+    import warnings
 
     try:
-        tree = ast.parse(script.read_bytes())
+        with warnings.catch_warnings(action="ignore"):  # Python says them when it runs the file
+            tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):  # not a file of source text
         return []
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -109,8 +147,10 @@ def _imports(script: Path) -> list[str]:
     for node in sorted(nodes, key=lambda node: node.lineno):
         if isinstance(node, ast.Import):
             names += [one.name for one in node.names]
-        elif node.module and not node.level:
-            names.append(node.module)
+        else:
+            inside = file.relative_to(root).parts[: -node.level] if node.level else ()
+            module = ".".join((*inside, *([node.module] if node.module else [])))
+            names += [f"{module}.{one.name}".lstrip(".") for one in node.names]
     return names
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gatewise.data import scaling
-from gatewise.data.scaling import Scale, fit_scale
+from gatewise.data.scaling import Scale, fit_scale, refuse_far
 from gatewise.data.sequences import Sequences, from_arrays
+from gatewise.errors import DataError
 
 KINDS = ["standard", "minmax", "none"]
 WAYS = ["series", "column", "all"]
@@ -182,3 +183,11 @@ def test_fitting_does_not_copy_the_data(by):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100e6
+
+
+def test_what_float32_cannot_hold_once_scaled_is_refused_by_column():
+    scale = fit_scale(from_arrays([np.array([[9.0, 1], [11, 2]])]), "standard", "column")
+    new = from_arrays([np.ones((3, 2)), np.array([[10, np.nan], [1e39, 1]])])
+    refuse_far(new, *scale.rows(new), np.array([1]))
+    with pytest.raises(DataError, match=r"'x0' holds a value of about 1e\+39 .* around 10. Give"):
+        refuse_far(new, *scale.rows(new), np.array([0, 1]))

@@ -80,6 +80,13 @@ def test_series_with_spacings_of_their_own_are_not_joined(gaps):
         sequences(hourly if gaps == "fill" else MIXED, IDS, gaps=gaps)
 
 
+@pytest.mark.filterwarnings("error")
+def test_two_spacings_of_fractions_that_are_as_common_are_both_named():
+    times = np.concatenate([np.arange(9) * step for step in [0.02] * 3 + [0.04] * 3])
+    with pytest.raises(DataError, match=r"most steps are 0.02 apart, but .* 'd' are 0.04 apart"):
+        sequences(times, np.repeat(list("abcdef"), 9).tolist())
+
+
 def test_each_series_of_its_own_spacing_can_be_taken_as_it_is():
     found, notes = sequences(MIXED, IDS, gaps="ignore")
     assert found.step == ""

@@ -347,9 +347,10 @@ def test_why_not_of_what_can_run_and_of_what_is_no_lstm():
     assert gatewise.why_not(layers.LSTM(3, activation=jnp.tanh, recurrent_activation=None)) is None
     assert gatewise.why_not(layers.TimeDistributed(LSTM())) is None
     assert "'gelu'" in gatewise.why_not(layers.TimeDistributed(LSTM(activation="gelu")))
-    assert "is no LSTM layer" in gatewise.why_not(layers.TimeDistributed(layers.Dense(3)))
-    assert "is no LSTM layer" in gatewise.why_not(layers.GRU(3))
-    assert "is no LSTM layer" in gatewise.why_not(layers.Dense(3))
+    assert "is not an LSTM layer" in gatewise.why_not(layers.TimeDistributed(layers.Dense(3)))
+    assert gatewise.why_not(3).startswith("int is not an LSTM layer")
+    assert "is not an LSTM layer" in gatewise.why_not(layers.GRU(3))
+    assert "is not an LSTM layer" in gatewise.why_not(layers.Dense(3))
     model = keras.Sequential([layers.Input((5, 2)), LSTM(**SEQ), LSTM(activation="gelu", name="b")])
     assert "Layer 'b': Activation 'gelu'" in gatewise.why_not(model)
 

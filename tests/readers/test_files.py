@@ -174,7 +174,7 @@ def test_ts_errors_name_the_line(tmp_path):
         "7,8:down": "line 8 has 1 dimensions, but @dimensions says 2",
         "7,x:1,2:down": "line 8 holds something else than numbers .'x'.",
         "7,?:1,2:down": r"column 'x0' has 1 empty cell, in line 8, step 2",
-        "7,8:1,2:?": "1 of 2 sequences have no label",
+        "7,8:1,2:?": "1 of 2 sequences has no label",
     }
     for line, sentence in cases.items():
         with pytest.raises(DataError, match=sentence):
@@ -293,7 +293,7 @@ def test_damaged_idx_files_are_refused(tmp_path):
         b"\1\2\3\4": "is not an IDX file",
         b"": "is not an IDX file",
         whole[:-1]: "is cut off: it announces 2x3x4 values but holds 23 of 24 bytes",
-        whole[:7]: "is cut off",
+        whole[:7]: r"is cut off in its header\. Fetch",
         # 2 ** 61 cells, and 2 ** 66: more than any memory, and more than a number of bytes can be
         whole[:4] + struct.pack(">III", 2**31, 2**15, 2**15) + b"abc": "is cut off.* 3 of 2305",
         whole[:4] + struct.pack(">III", 2**31, 2**31, 16) + b"abc": "is cut off.* holds 3 of",
@@ -439,7 +439,7 @@ def test_labels_are_needed_to_train_only(tmp_path):
     with pytest.raises(ConfigError, match="no column is known to hold the labels.*data.label"):
         classify(path)
     path = csv(tmp_path, "id,x,label", "a,1,u", "a,2,u", "b,2,")
-    with pytest.raises(DataError, match="1 of 2 sequences have no label, the first is 'b'"):
+    with pytest.raises(DataError, match="1 of 2 sequences has no label, the first is 'b'"):
         classify(path)
     assert classify(path, purpose="predict")[0].labels.tolist() == ["u", ""]
 
@@ -984,7 +984,7 @@ def test_labels_that_are_absent_are_empty_and_refused_to_train():
     for labels in (["a", None], [1.0, float("nan")], np.array([1.0, np.nan])):
         sequences, _, _ = classify((np.zeros((2, 3)), labels), purpose="predict")
         assert sequences.labels[1] == ""
-        with pytest.raises(DataError, match="1 of 2 sequences have no label, the first is '1'"):
+        with pytest.raises(DataError, match="1 of 2 sequences has no label, the first is '1'"):
             classify((np.zeros((2, 3)), labels))
 
 

@@ -267,7 +267,7 @@ def test_a_missing_recording_is_named_with_its_row(tmp_path):
 
 def test_an_empty_label_is_named(tmp_path):
     rows = [{"path": "1.wav", "label": "a"}, {"path": "2.wav", "label": ""}]
-    with pytest.raises(DataError, match=r"1 of 2 recordings have no label.*'2.wav'"):
+    with pytest.raises(DataError, match=r"1 of 2 recordings has no label.*'2.wav'"):
         read_all(table(tmp_path, rows))
 
 
@@ -348,7 +348,7 @@ def test_what_is_said_may_be_null_and_a_label_may_not(tmp_path):
     found, _, _ = read_all(folder / "t.csv", task="transcribe")
     assert found.labels.tolist() == ["null", "eins"]
     (folder / "t.csv").write_text("path,label\na.wav,null\nb.wav,eins\n")
-    with pytest.raises(DataError, match=r"1 of 2 recordings have no label.*data\.missing_values"):
+    with pytest.raises(DataError, match=r"1 of 2 recordings has no label.*data\.missing_values"):
         read_all(folder / "t.csv", label="label")
 
 

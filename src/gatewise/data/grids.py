@@ -70,7 +70,7 @@ def _fine_grid(times: Array, starts: Array) -> Grid | None:
     ahead = np.diff(times, prepend=times[:1])[inner]
     if not len(ahead):
         return None
-    usual = np.median(ahead)
+    usual = np.quantile(ahead, 0.5, method="lower")  # one that there is
     # The mean of what is nearly the usual step: rounded times would drift away from a rounded one.
     unit = float(f"{ahead[np.abs(ahead - usual) <= SLACK * usual].mean():.9g}")
     counts = ahead / unit

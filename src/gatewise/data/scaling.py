@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
 
 CHUNK = 1 << 21  # cells looked at in one go, so that fitting needs little memory beside the data
 FINEST = 1e-3  # of a column's deviation: what moves less is taken for still
+FARTHEST = 1e18  # spreads; what lies farther off, a network of float32 cannot reckon with
 ROUNDING = 1e-12  # a column that varies by less than this share of its size does not vary
 
 
@@ -71,6 +73,29 @@ def fit_scale(train: Sequences, kind: str, by: str) -> Scale:
         return Scale(kind, by, tuple(train.ids.tolist()), centre, spread)
     one_row = np.zeros(len(train), dtype=np.int64)
     return Scale(kind, by, (), *_fit(train, one_row, kind, together=by == "all"))
+
+
+def refuse_far(sequences: Sequences, centre: Array, spread: Array, columns: Array) -> None:
+    """No scaled value is too large for float32; `centre` and `spread` are what `rows` gave.
+
+    Raises:
+        DataError: one is; the message names its column.
+    """
+    if sequences.values.dtype.kind != "f":
+        return
+    for which, begins, steps in _chunks(sequences.between(sequences.first, sequences.stops)):
+        away = np.abs(steps - _of_each_step(centre[which], begins, len(steps)))
+        most = np.fmax.reduceat(away, begins)[:, columns]
+        far = np.argwhere(most > FARTHEST * spread[which][:, columns])
+        if len(far):
+            piece, place = far[0]
+            k, column = which[piece], columns[place]
+            raise DataError(
+                f"{sequences.source}: column '{sequences.columns[column]}' holds a value of about "
+                f"{most[piece, place]:.1g} in sequence '{sequences.ids[k]}', and the training had "
+                f"values around {centre[k, column]:.3g}. Give values of the size seen in training, "
+                "in the same unit."
+            )
 
 
 def _fit(

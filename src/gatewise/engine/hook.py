@@ -103,7 +103,7 @@ def why_not(layer: Any) -> str | None:
         return why_not(layer.forward_layer) or why_not(layer.backward_layer)
     inner = recurrent_layers(layer) if isinstance(layer, keras.Layer) else []
     if not inner and not isinstance(layer, keras.Model):
-        return f"A {type(layer).__name__} is no LSTM layer, and there are no kernels for others."
+        return f"{type(layer).__name__} is not an LSTM layer, and there are no kernels for others."
     reasons = [(one.name, why_not(one)) for one in inner]
     return " ".join(f"Layer '{name}': {why}" for name, why in reasons if why) or None
 

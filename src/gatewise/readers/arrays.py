@@ -239,11 +239,13 @@ def _idx_array(file: IO[bytes], name: str) -> Array:
         raise DataError(f"{name} is not an IDX file: it begins with {magic.hex() or 'nothing'}.")
     sizes = file.read(4 * magic[3])
     shape = tuple(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist())
+    if len(shape) < magic[3]:
+        raise DataError(f"{name} is cut off in its header. Fetch it again.")
     kind = np.dtype(IDX_TYPES[magic[2]])
     wanted = math.prod(shape) * kind.itemsize
     # As much as the file holds: a damaged header may ask for any amount.
-    content = file.read() if len(shape) == magic[3] else b""
-    if len(shape) < magic[3] or len(content) < wanted:
+    content = file.read()
+    if len(content) < wanted:
         raise DataError(
             f"{name} is cut off: it announces {'x'.join(map(str, shape))} values but holds "
             f"{len(content)} of {wanted} bytes. Fetch it again."

@@ -496,8 +496,9 @@ def require_each_label(sequences: Sequences, task: str, settings: DataSettings) 
     if empty.any() and not settings.separator:
         sequence = str(sequences.ids[int(empty.argmax())])
         raise DataError(
-            f"{sequences.source}: {int(empty.sum())} of {len(sequences)} sequences have no label, "
-            f"the first is {sequence!r}. Label them or take them out."
+            f"{sequences.source}: {empty.sum()} of {len(sequences)} sequences "
+            f"{'has' if empty.sum() == 1 else 'have'} no label, the first is "
+            f"{sequence!r}. Label them or take them out."
         )
 
 

@@ -436,9 +436,10 @@ def _require_said(sequences: Sequences) -> None:
     without = np.flatnonzero(said == 0)
     if len(without):
         raise DataError(
-            f"{sequences.source}: {len(without)} of {len(sequences)} recordings have no label or "
-            f"transcript, the first is '{sequences.ids[without[0]]}'. Add what is missing, or take "
-            "them out. (Which words in a column of labels count as empty: data.missing_values.)"
+            f"{sequences.source}: {len(without)} of {len(sequences)} recordings "
+            f"{'has' if len(without) == 1 else 'have'} no label or transcript, the first is "
+            f"'{sequences.ids[without[0]]}'. Add what is missing, or take them out. (Which words "
+            "in a column of labels count as empty: data.missing_values.)"
         )
 
 

@@ -22,7 +22,7 @@ from gatewise.baselines.neighbours import nearest_neighbour
 from gatewise.data import sound, vocabulary
 from gatewise.data.batches import PADDING, Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
-from gatewise.data.scaling import FINEST, fit_scale
+from gatewise.data.scaling import FARTHEST, FINEST, fit_scale, refuse_far
 from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
@@ -345,8 +345,11 @@ def examples(
     if pieces.kind == "text":
         tokens = tokens_of(pieces, preparation)
         return Examples(pieces, tokens.lengths, _padded_tokens(tokens), _wanted(labels), weights)
-    centre, spread = (rows.astype(np.float32) for rows in preparation.scale.rows(pieces))
     columns = preparation.positions(preparation.used)
+    refuse_far(sequences, *preparation.scale.rows(sequences), columns)
+    centre, spread = preparation.scale.rows(pieces)
+    exact = _exact(centre, spread)
+    centre, spread = centre.astype(exact), spread.astype(exact)
     everything = len(columns) == len(preparation.columns)
     turn = _turning(preparation, experiment) if role == "train" else None
 
@@ -356,14 +359,21 @@ def examples(
             values = turn(values)  # before the scaling: what is stretched has no angles
         if not everything:
             values = values[..., columns]
-        scaled = values.astype(np.float32)
+        scaled = values.astype(exact)
         scaled -= centre[which][:, None, columns]
         scaled /= spread[which][:, None, columns]
         if real is not None:
             scaled[~real] = PADDING
-        return {"steps": scaled}
+        return {"steps": scaled.astype(np.float32, copy=False)}
 
     return Examples(pieces, pieces.lengths, inputs, _wanted(labels), weights)
+
+
+def _exact(centre: Array, spread: Array) -> type[np.floating[Any]]:
+    """The type that values are scaled in: float32 where it surely holds them before that."""
+    usual = np.abs(centre).max(initial=0.0) <= FARTHEST and spread.max(initial=1.0) <= FARTHEST
+    fine = spread.min(initial=1.0) >= 1 / FARTHEST
+    return np.float32 if usual and fine else np.float64
 
 
 def _balanced(labels: Array, preparation: Preparation) -> Array:

@@ -18,7 +18,7 @@ from gatewise.baselines.ridge import Ridge, fit_ridge, ridge
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.calendar import calendar_features, chosen_calendar, following
 from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
-from gatewise.data.scaling import fit_scale
+from gatewise.data.scaling import FARTHEST, fit_scale, refuse_far
 from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import clear_step
@@ -262,6 +262,7 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
     sequences = cut.sequences
     centre, spread = preparation.scale.rows(sequences, cut.origins)  # [sequences, columns]
     targets = preparation.positions(preparation.targets)
+    refuse_far(sequences, centre, spread, preparation.positions(preparation.used))
     static = _static(sequences, preparation)
 
     def scaled(which: Array, start: int, stop: int, columns: Array) -> Array:
@@ -309,7 +310,15 @@ def _static(sequences: Sequences, preparation: Preparation) -> Array | None:
         column = sequences.static[name]
         if name in preparation.static_centre:
             centre, spread = preparation.static_centre[name]
-            parts.append(((column[:, None] - centre) / spread).astype(np.float32))
+            scaled = (column[:, None] - centre) / spread
+            if (np.abs(scaled) > FARTHEST).any():
+                most = column[np.abs(scaled).argmax()]
+                raise DataError(
+                    f"{sequences.source}: column '{name}' holds {most:g}, and the training "
+                    f"had values around {centre:.3g}. Give values of the size seen in training, in "
+                    "the same unit."
+                )
+            parts.append(scaled.astype(np.float32))
         else:
             known = preparation.categories[name]
             parts.append(
