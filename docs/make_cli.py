@@ -207,7 +207,9 @@ def values(kind: str, name: str) -> str:
     plain = words.get(bare[1] if bare else kind, "table")
     text = f"list of {words[listed[1]]}s" if listed else plain
     least, most = LIMITS.get(name, (0, 0))
-    return f"{text}, {least:g} to {most:g}" if most and most != float("inf") else text
+    if not most or most == float("inf"):
+        return text
+    return f"{text}, {least:.10g} to {most:.10g}"
 
 
 def with_tables(page: Path, *tables: str) -> str:

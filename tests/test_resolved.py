@@ -16,7 +16,7 @@ from gatewise.data.batches import plan
 from gatewise.errors import ConfigError
 from gatewise.experiment import from_mapping, to_toml
 from gatewise.networks import build
-from gatewise.ready import make_ready
+from gatewise.ready import make_ready, objective
 
 WORDS = ("red", "green", "blue", "yellow", "a", "the")
 TAGS = ("A", "A", "A", "A", "D", "D")
@@ -269,7 +269,7 @@ def cost(ready):
     shape = ready.task.shapes(ready.train, ready.preparation).output
     axes = truth.shape if len(shape) == 1 else truth.shape[:1]
     answer = np.random.default_rng(0).random((*axes, *shape)).astype(np.float32)
-    _, loss, _ = pipeline.objective(ready.experiment, ready.preparation, ready.train)
+    _, loss, _ = objective(ready.experiment, ready.preparation, ready.train)
     return float(
         np.mean(loss(keras.ops.convert_to_tensor(truth), keras.ops.convert_to_tensor(answer)))
     )
