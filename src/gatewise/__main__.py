@@ -1,5 +1,5 @@
 """`python -m gatewise` is `gatewise`."""
 
-from gatewise.cli import main
+from gatewise.cli import entry
 
-main()
+entry()

@@ -1,6 +1,5 @@
 """The verbs: the only place that prints. What is heavy is imported inside the verb."""
 
-import atexit
 import contextlib
 import errno
 import json
@@ -303,7 +302,7 @@ def run(
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the command with a sentence; once it is done, they change nothing.
+    """Ctrl-C and SIGTERM end the command with a sentence.
 
     Python discards what a handler raises during a callback of the garbage collector, as while JAX
     is imported. So the process ends two seconds later in any case. A training that has begun has
@@ -321,17 +320,11 @@ def _stoppable() -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-        atexit.register(_ignore_signals)
     finally:
         for timer in timers:
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop_hard(status: int) -> None:
@@ -485,6 +478,15 @@ def _refuse_little_room() -> None:
             f"alone asks for {ROOM / 1e9:.1f} GB of addresses. Raise the limit, or lift it "
             "(ulimit -v unlimited)."
         )
+
+
+def entry() -> None:
+    """Run the command line as a process of its own: once it is done, signals change nothing."""
+    try:
+        main()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def main() -> None:
