@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+import gatewise
+from gatewise.data.sequences import from_arrays
+from gatewise.readers.datasets import settings_of
+
 # Most of the time of these tests goes into compiling small programs that run a few times: what is
 # compiled once is kept, for all processes and for the next run, and not optimised. Both are read
-# when JAX is imported, here and in the processes that tests start. Tests that judge the rounding of
+# when JAX is imported (nothing above imports it), here and in processes that tests start.
 # optimised programs switch the optimisations on again (`optimised`).
 CACHE = Path(__file__).parents[1] / "build" / "jax-cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-
-import gatewise  # noqa: E402
-from gatewise.data.sequences import from_arrays  # noqa: E402
-from gatewise.readers.datasets import settings_of  # noqa: E402
 
 # The tests of the tasks make small data that others judge as well.
 sys.path += [

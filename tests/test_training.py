@@ -119,19 +119,16 @@ def scripted(values, *, higher):
     ],
 )
 def test_the_best_epoch_is_the_one_that_the_monitored_metric_says(values, higher, best):
-    weights = []
-
-    def watch(now, epoch_over):
-        if epoch_over:
-            weights.append(network_of(now).get_weights())
-
-    networks = []
-    network_of = lambda _now: networks[0]  # noqa: E731
     settings = settings_of(epochs=4, patience=0)
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     network.compile(optimizer=optimizer(settings, 100), loss="mse")
-    networks.append(network)
+    weights = []
+
+    def watch(now, epoch_over):
+        if epoch_over:
+            weights.append(network.get_weights())
+
     monitor = scripted(values, higher=higher)
     history = fit(
         network, lines(64, 0), lines(32, 1), settings, padded=False, monitor=monitor, watch=watch

@@ -400,7 +400,10 @@ def test_a_loop_or_half_that_is_not_keras_own_is_run_by_keras(monkeypatch):
     with gatewise.accelerated():
         assert (np.asarray(layer(x))[..., UNITS:] == 0).all()
         assert "inner_loop of its own" in gatewise.why_not(layer)
-    own = lambda self, sequences, *a, **k: sequences  # noqa: E731
+
+    def own(self, sequences, *given, **named):
+        return sequences
+
     monkeypatch.setattr(layers.Bidirectional, "call", own)
     with gatewise.accelerated():
         assert layers.Bidirectional.call is own
