@@ -16,8 +16,8 @@ from gatewise.readers.datasets import settings_of
 
 # Most of the time of these tests goes into compiling small programs that run a few times: what is
 # compiled once is kept, for all processes and for the next run, and not optimised. Both are read
-# when JAX is imported (nothing above imports it), here and in processes that tests start.
-# optimised programs switch the optimisations on again (`optimised`).
+# when JAX is imported (nothing above imports it), here and in the processes that tests start. Tests
+# that judge the rounding of optimised programs switch the optimisations on again (`optimised`).
 CACHE = Path(__file__).parents[1] / "build" / "jax-cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
