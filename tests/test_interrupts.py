@@ -51,6 +51,20 @@ def test_the_first_ctrl_c_after_training_skips_the_evaluation():
         assert asked.level == SKIP
 
 
+def test_before_training_a_signal_does_what_it_did_outside():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
+    try:
+        with Interrupts() as asked:
+            send(signal.SIGTERM)
+            asked.check()  # a handler that returns has decided to go on
+            assert (heard, asked.level) == ([signal.SIGTERM], 0)
+        with pytest.raises(KeyboardInterrupt), Interrupts():
+            send(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Swallowing:
     """Is collected while a signal arrives: Python discards what is raised then."""
 

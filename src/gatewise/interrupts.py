@@ -6,6 +6,7 @@ the handler only counts requests. `training.fit` looks at the count before each 
 """
 
 import logging
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -29,7 +30,7 @@ class Skipped(Exception):  # noqa: N818 - a request, not an error
 class Interrupts:
     """What was asked for by signals while the context lasts.
 
-    Before `training` is set, a signal raises KeyboardInterrupt. Then the first Ctrl-C asks to end
+    Before `training` is set, a signal does what it did outside. Then the first Ctrl-C asks to end
     training, the next one to skip the evaluation, one more raises KeyboardInterrupt. Once `trained`
     is set, the first one skips the evaluation. SIGTERM is the first Ctrl-C, and after `GRACE`
     seconds the second one. Outside the main thread, which alone receives signals, nothing is ever
@@ -68,14 +69,14 @@ class Interrupts:
             _current = self._outer
             for number, before in self._before.items():
                 signal.signal(number, before)
-        if self.level >= ABANDON and kind is not None and not issubclass(kind, KeyboardInterrupt):
+        if self.level >= ABANDON and kind is not None and issubclass(kind, Exception):
             raise KeyboardInterrupt from error  # a step that was broken off failed on its way out
 
-    def _request(self, number: int, _frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         self.by = self.by or SIGNALS[signal.Signals(number)]
         if not self.training:
-            self.level = ABANDON
-            raise KeyboardInterrupt
+            self._pass_on(number, frame)
+            return
         least = SKIP if self.trained else STOP
         if number == signal.SIGTERM:
             self.level = max(self.level, least)
@@ -87,6 +88,17 @@ class Interrupts:
         self.level = max(self.level + 1, least)
         if self.level >= ABANDON:
             raise KeyboardInterrupt
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        """Do what the handler outside does, which usually raises."""
+        before, level = self._before[signal.Signals(number)], self.level
+        if callable(before):
+            self.level = ABANDON  # until it has returned: Python may discard what it raises
+            before(number, frame)
+            self.level = level
+        elif before == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def _expire(self) -> None:
         self.level = max(self.level, SKIP)
