@@ -64,7 +64,12 @@ def test_what_nothing_here_reads_is_refused_with_what_it_is_for(task, kind, netw
     [
         ("classify", "text", {"task": {"beams": 3}}, "it is for translate and transcribe"),
         ("forecast", "numbers", {"task": {"window": 3}}, "classify of numbers and classify of rec"),
-        ("forecast", "numbers", {"split": {"test_ids": "a"}}, "classify and tag and language and"),
+        (
+            "forecast",
+            "numbers",
+            {"split": {"test_ids": "a"}},
+            "classify, tag, language, translate and transcribe",
+        ),
         ("forecast", "numbers", {"network": {"pooling": "max"}}, "forecast with network.kind = st"),
         ("classify", "numbers", {"training": {"noise": 0.1}}, "Did you mean network.noise?"),
         ("classify", "numbers", {"network": {"linear": False}}, "network.kind = segments. Leave"),

@@ -79,7 +79,8 @@ def _sentence(
     here = f"{task} of {HOLDING[kind]}"
     if len(tasks[task].network.builders) > 1:
         here += f" with network.kind = {_kind_of(tasks[task], experiment.network.kind)}"
-    return f"{name} has no place in {here}; it is for {' and '.join(owners)}. Leave it out.{hint}"
+    all_of_them = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
+    return f"{name} has no place in {here}; it is for {all_of_them}. Leave it out.{hint}"
 
 
 def _kind_of(task: Task, network: str) -> str:
