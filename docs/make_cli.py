@@ -15,16 +15,16 @@ from typing import Any, get_args
 
 import typer
 
-from gatewise import cli, experiment
-from gatewise.experiment import LIMITS, Experiment
+from gatewise import cli, settings
 from gatewise.metrics import METRICS
+from gatewise.settings import LIMITS, Experiment
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
 METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
 
-# What the comments of experiment.py leave unsaid.
+# What the comments of settings.py leave unsaid.
 MEANINGS = {
     "data.path": "The file to read, or the name of a shipped data set.",
     "data.time": "The column that orders the steps. Guessed when one column holds times.",
@@ -78,8 +78,8 @@ MEANINGS = {
     "training.class_weight": "classify: `balanced` makes every label weigh the same in the loss.",
     "training.rotation": "classify: deviation of the random turns of `data.triads` while training, "
     "in radians about each axis. 0: none. See [tasks](tasks.md#classify).",
-    "training.clip_norm": "The greatest norm of each weight's gradient. 0: no limit.",
-    "training.clip_value": "A limit on each number of the gradient; taken instead of clip_norm. "
+    "training.clipnorm": "The greatest norm of each weight's gradient. 0: no limit.",
+    "training.clipvalue": "A limit on each number of the gradient; taken instead of clipnorm. "
     "0: none.",
     "training.monitor": "The validation metric that chooses the epoch whose weights are kept: a "
     "metric of the task, or `loss`; of equal epochs, the one with the lower validation loss. "
@@ -89,8 +89,8 @@ MEANINGS = {
     "training.seed": "The same seed gives the same numbers on one machine.",
     "evaluation.metric": "The measure of the verdict. `auto`: mae for forecast, accuracy for "
     "classify; see [tasks](tasks.md).",
-    "evaluation.resamples": "Rounds of the bootstrap.",
-    "evaluation.confidence": "Of the interval.",
+    "evaluation.n_resamples": "Rounds of the bootstrap.",
+    "evaluation.confidence_level": "Of the interval.",
     "engine.kind": "`auto`: our own kernels where they can run, see [the engine](engine.md); "
     "`native`: they run, or training ends with the reason; `stock`: Keras's own.",
     "report.title": "Of the report; empty: task and file.",
@@ -145,7 +145,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written by `docs/make_cli.py` from the dataclasses of `src/gatewise/experiment.py`.",
+        "Written by `docs/make_cli.py` from the dataclasses of `src/gatewise/settings.py`.",
         "",
         "A settings file is TOML; every section and every key is optional. Give it with",
         "`--config run.toml`, or set one key with `--set section.key=value`. An unknown key stops",
@@ -172,8 +172,8 @@ def meaning(name: str, said: dict[str, str]) -> str:
 
 
 def comments() -> dict[str, str]:
-    """The comment behind or above each key in experiment.py, by section.key."""
-    path = Path(experiment.__file__)
+    """The comment behind or above each key in settings.py, by section.key."""
+    path = Path(settings.__file__)
     source = path.read_text(encoding="utf-8")
     lines, found = source.splitlines(), {}
     classes = {str(one.type).strip('"'): one.name for one in fields(Experiment)}
@@ -196,7 +196,7 @@ def comments() -> dict[str, str]:
 def values(kind: str, name: str) -> str:
     """What may stand there, in words."""
     if "Calendar" in kind:
-        return "list of " + ", ".join(f"`{one}`" for one in get_args(experiment.Calendar))
+        return "list of " + ", ".join(f"`{one}`" for one in get_args(settings.Calendar))
     if chosen := re.search(r"Literal\[(.*)\]", kind):
         return ", ".join(f"`{one}`" for one in re.findall(r"[\"'](.+?)[\"']", chosen[1]))
     if "tuple[tuple" in kind:

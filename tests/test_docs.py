@@ -12,7 +12,7 @@ from test_readme import assert_shown, run_bash, run_python
 
 import gatewise
 from gatewise.cli import app
-from gatewise.experiment import Experiment
+from gatewise.settings import Experiment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -47,7 +47,7 @@ def test_every_setting_has_a_meaning():
     said = make_cli.comments()
     names = {f"{one.name}.{key.name}" for one in fields(Experiment) for key in keys(one.name)}
     without = [name for name in sorted(names) if not make_cli.meaning(name, said)]
-    assert not without, "give these a comment in experiment.py, or a line in docs/make_cli.py"
+    assert not without, "give these a comment in settings.py, or a line in docs/make_cli.py"
     assert not set(make_cli.MEANINGS) - names, "docs/make_cli.py speaks of settings that are gone"
 
 

@@ -27,10 +27,10 @@ import polars as pl
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.evaluation import Evaluation
-from gatewise.experiment import Experiment, from_mapping, from_toml, to_toml
 from gatewise.output import lies_in, writing_file
 from gatewise.reporting.report import draw
 from gatewise.reporting.sections import Record
+from gatewise.settings import Experiment, from_mapping, from_toml, to_toml
 from gatewise.training import History
 
 FORMAT = 1

@@ -7,13 +7,13 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.scaling import FINEST
-from gatewise.experiment import NetworkSettings, names
+from gatewise.settings import NetworkSettings, names
 
 # The settings that these layers read.
 LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
 DENSE = names(network="dense dense_activation dense_dropout")
-EMBEDDING = names(network="embedding embedding_dropout")
-CONVOLUTION = names(network="convolution kernel_size strides")
+EMBEDDING = names(network="embedding_dim embedding_dropout")
+CONVOLUTION = names(network="filters kernel_size strides")
 
 
 def regularizer(settings: NetworkSettings) -> Any:
@@ -43,7 +43,7 @@ def lstm(
 
 def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any, Any]:
     """Tokens [batch, steps] as vectors [batch, steps, embedding], and which are no padding."""
-    x = layers.Embedding(vocabulary, settings.embedding, name="embedding")(tokens)
+    x = layers.Embedding(vocabulary, settings.embedding_dim, name="embedding")(tokens)
     if settings.embedding_dropout:
         # Whole places of the vectors, the same at every step (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
@@ -97,7 +97,7 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
     The padding does not depend on the length, so that what is masked never moves what is not.
     """
     size = settings.kernel_size
-    for number, filters in enumerate(settings.convolution, 1):
+    for number, filters in enumerate(settings.filters, 1):
         x = layers.ZeroPadding1D((size // 2, size - 1 - size // 2))(x)
         x = layers.Conv1D(
             filters,

@@ -13,11 +13,11 @@ from keras import layers, ops
 
 from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.experiment import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.networks import Network, losses
 from gatewise.networks import stack as stacked
 from gatewise.networks.layers import LSTM, lstm, regularizer
 from gatewise.networks.losses import Loss, Objective
+from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -26,7 +26,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     lookback, targets = shapes.inputs["past"]
     horizon, _, quantiles = shapes.output
     assert lookback is not None and targets is not None
-    width, units = settings.segment, settings.units
+    width, units = settings.segment_length, settings.units
     last = inputs["past"][:, -1:, :]
     past = inputs["past"] - last if settings.subtract != "none" else inputs["past"]
     # From here on each target is a sequence of its own: [batch * targets, ...].
@@ -170,7 +170,7 @@ def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
 
 
 SETTINGS = {
-    "segments": LSTM | names(network="dense_dropout segment linear subtract"),
+    "segments": LSTM | names(network="dense_dropout segment_length linear subtract"),
     "stack": stacked.SETTINGS | names(network="subtract"),
 }
 

@@ -31,7 +31,7 @@ class DataSettings:
     validation: str = ""  # the validation part, when it is kept in a file of its own
     test: str = ""  # the test part, when it is kept in a file of its own
     labels: str = ""  # the labels of an IDX file, when they cannot be found by its name
-    names: tuple[str, ...] = ()  # of the columns, for a file without a line of names
+    column_names: tuple[str, ...] = ()  # of the columns, for a file without a line of names
     quotes: bool = True  # whether cells are quoted, as CSV has them
     encoding: str = "utf-8"  # of texts
     layout: Literal["auto", "long", "wide"] = "auto"  # one row a step, or one row a sequence
@@ -48,7 +48,9 @@ class DataSettings:
     sound: str = ""  # the column of paths of recordings
     # What the names of files say, such as "{label}_{speaker}_{take}.wav".
     pattern: str = ""
-    rate: int = 0  # sound: samples a second that recordings are brought to; 0: the most frequent
+    sample_rate: int = (
+        0  # sound: samples a second that recordings are brought to; 0: the most frequent
+    )
     # classify: what stands between the labels of a sequence that has several, such as ";"
     separator: str = ""
     # classify: three columns each that are x, y and z of one vector, such as an acceleration
@@ -79,20 +81,24 @@ class PreparationSettings:
 
     scale: Literal["auto", "standard", "minmax", "none"] = "auto"
     scale_by: Literal["auto", "series", "column", "all"] = "auto"
-    constant: Literal["drop", "keep", "error"] = "drop"  # columns that never change in training
-    unseen: Literal["unknown", "error"] = "unknown"  # categories met only after training
+    constant_columns: Literal["drop", "keep", "error"] = (
+        "drop"  # columns that never change in training
+    )
+    handle_unknown: Literal["ignore", "error"] = "ignore"  # categories that training did not have
     calendar: tuple[Calendar, ...] = ("auto",)
-    # What a step of a text is; spaces: whatever stands between white space, as it was prepared.
-    tokens: Literal["auto", "words", "spaces", "characters", "bpe"] = "auto"
-    vocabulary: int = 0  # different tokens at most; 0: 20,000 words, 8,000 pieces, all characters
-    rarest: int = 0  # a token that occurs less often is unknown; 0: by the kind of token
+    # What a step of a text is; whitespace: what stands between white space, already tokenised.
+    tokenizer: Literal["auto", "words", "whitespace", "characters", "bpe"] = "auto"
+    vocabulary_size: int = (
+        0  # different tokens at most; 0: 20,000 words, 8,000 pieces, all characters
+    )
+    min_frequency: int = 0  # a token that occurs less often is unknown; 0: by the kind of token
     lowercase: bool = True
-    longest: int = 0  # tokens of a text at most; 0: by the lengths in training
-    overlong: Literal["begin", "end", "error"] = "begin"  # what is kept of a text that is longer
-    shared: bool = True  # translate: one vocabulary for both languages
-    mels: int = 40  # sound: bands of pitch that a frame tells of
-    frame: float = 25.0  # sound: milliseconds that a frame hears
-    hop: float = 10.0  # sound: milliseconds from one frame to the next
+    max_length: int = 0  # tokens of a text at most; 0: by the lengths in training
+    truncation: Literal["end", "start", "error"] = "end"  # where a text that is longer is cut off
+    shared_vocabulary: bool = True  # translate: one vocabulary for both languages
+    n_mels: int = 40  # sound: bands of pitch that a frame tells of
+    frame_length: float = 25.0  # sound: milliseconds that a frame hears
+    hop_length: float = 10.0  # sound: milliseconds from one frame to the next
     punctuation: bool = False  # transcribe: whether signs are part of a transcript
 
 
@@ -110,11 +116,11 @@ class TaskSettings:
     stride: int = 0  # steps from one window to the next; 0: 1 for forecast, the window for classify
     blend: Literal["none", "logistic"] = "none"  # classify: what is averaged with the network
     # translate, transcribe: answers that are followed side by side; 1: greedy; 0: by the task
-    beams: int = 0
+    beam_size: int = 0
     # translate: 0 compares answers by their chance, which is for short ones; 1 about by the token
     length_penalty: float = 1.0
-    ngram: int = 0  # transcribe: characters that a language model of transcripts sees; 0: none
-    ngram_weight: float = 0.0  # transcribe: what it counts; 0: chosen on the validation part
+    lm_order: int = 0  # transcribe: characters that a language model of transcripts sees; 0: none
+    lm_weight: float = 0.0  # transcribe: what it counts; 0: chosen on the validation part
     streaming: bool = False  # transcribe: read forwards only, as words are heard
 
 
@@ -136,28 +142,32 @@ class NetworkSettings:
     dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
     dense_activation: str = "relu"
     dense_dropout: float = -1.0  # before each dense layer; -1: none in stack, 0.3 in segments
-    noise: float = 0.0  # classify: deviation of noise on the scaled inputs while training
-    convolution: tuple[int, ...] = ()  # classify: filters of layers between the inputs and the LSTM
+    gaussian_noise: float = 0.0  # classify: deviation of noise on the scaled inputs while training
+    filters: tuple[int, ...] = ()  # classify: filters of layers between the inputs and the LSTM
     kernel_size: int = 8  # steps that a convolution sees
     strides: int = 4  # steps from one place of a convolution to the next
     # classify: movements down to this share of a column's deviation are shown beside it; 0: none
-    fine: float = 0.0
-    statistics: bool = False  # classify: what the logistic baseline sees, beside what the LSTM says
-    segment: int = 0  # forecast: steps of the window that one LSTM step reads
+    asinh_features: float = 0.0
+    summary_features: bool = (
+        False  # classify: what the logistic baseline sees, beside what the LSTM says
+    )
+    segment_length: int = 0  # forecast: steps of the window that one LSTM step reads
     linear: bool = True  # segments: a linear map of the window beside the LSTM
     # forecast: what each window is measured from
     subtract: Literal["auto", "last", "none"] = "auto"
-    embedding: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
+    embedding_dim: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
     embedding_dropout: float = 0.0  # on the vectors of tokens
     weight_dropout: float = 0.0  # language: on the recurrent weights
     # language: while training, tokens that the right one is told from; 0: all 20,000, of more 8,192
-    candidates: int = 0
-    characters: int = 32  # tag: units that spell out each word in either direction; 0: none
+    sampled_softmax: int = 0
+    character_units: int = 32  # tag: units that spell out each word in either direction; 0: none
     # tag: while training, a word that occurs n times is read as unknown with the chance w / (w + n)
     word_dropout: float = 0.25
-    tied: bool = True  # language, translate: the answer is read off the vectors of the tokens
-    # translate: where what attention saw is read; input: a step later, beside the next token
-    feeding: Literal["above", "input"] = "above"
+    tied_embeddings: bool = (
+        True  # language, translate: the answer is read off the vectors of the tokens
+    )
+    # translate: the attention vector is an input of the next step (Luong et al. 2015)
+    input_feeding: bool = False
     build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
 
 
@@ -167,7 +177,9 @@ class TrainingSettings:
 
     epochs: int = 0
     batch_size: int = 0
-    tokens: int = 0  # steps in a batch at most, so that long sequences make smaller batches; 0: any
+    max_tokens: int = (
+        0  # steps in a batch at most, so that long sequences make smaller batches; 0: any
+    )
     optimizer: str = "adam"
     learning_rate: float = 0.0  # 0: the optimizer's own
     optimizer_options: dict[str, Any] = field(default_factory=dict)
@@ -177,12 +189,14 @@ class TrainingSettings:
     label_smoothing: float = 0.0
     class_weight: Literal["none", "balanced"] = "none"
     noise: float = 0.0  # sound: noise of up to so much of the recording's own loudness
-    speed: float = 0.0  # sound: recordings are played up to this share faster or slower
-    mask_mels: int = 0  # sound: bands side by side that are blanked, at most, twice in a recording
-    mask_frames: int = 0  # sound: frames in a row that are blanked, at most, twice in a recording
+    speed_perturbation: float = (
+        0.0  # sound: recordings are played up to this share faster or slower
+    )
+    freq_mask: int = 0  # sound: bands side by side that are blanked, at most, twice in a recording
+    time_mask: int = 0  # sound: frames in a row that are blanked, at most, twice in a recording
     rotation: float = 0.0  # classify: deviation of random turns of data.triads, in radians an axis
-    clip_norm: float = 1.0  # 0: no clipping
-    clip_value: float = 0.0
+    clipnorm: float = 1.0  # 0: no clipping
+    clipvalue: float = 0.0
     # What chooses the best epoch: a metric of the task, or loss; auto: the metric of the verdict.
     monitor: str = "auto"
     patience: int = -1  # epochs without a better `monitor`; -1: a sixth of them; 0: never stop
@@ -196,8 +210,8 @@ class EvaluationSettings:
     metric: str = "auto"  # the one the verdict speaks of
     scaled: bool = False  # forecast: errors on the scaled values, as papers report them
     stride: int = 0  # forecast: steps between origins; 0: 1, or so many that 10,000 origins remain
-    resamples: int = 2000
-    confidence: float = 0.95
+    n_resamples: int = 2000
+    confidence_level: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -243,21 +257,21 @@ LIMITS: dict[str, tuple[float, float]] = {
     "network.dense_dropout": (-1, 1),
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),
-    "network.convolution": (1, math.inf),
+    "network.filters": (1, math.inf),
     "network.kernel_size": (1, math.inf),
     "network.strides": (1, math.inf),
     "training.warmup": (0, 1),
     "training.label_smoothing": (0, 1),
     "training.rotation": (0, math.pi),
-    "training.speed": (0, 0.5),
-    "preparation.mels": (1, math.inf),
-    "preparation.frame": (1, math.inf),
-    "preparation.hop": (1, math.inf),
+    "training.speed_perturbation": (0, 0.5),
+    "preparation.n_mels": (1, math.inf),
+    "preparation.frame_length": (1, math.inf),
+    "preparation.hop_length": (1, math.inf),
     "training.patience": (-1, math.inf),
     "training.seed": (0, 2**32 - 1),
     "split.seed": (0, 2**32 - 1),
-    "evaluation.resamples": (1, math.inf),
-    "evaluation.confidence": (0, 1),
+    "evaluation.n_resamples": (1, math.inf),
+    "evaluation.confidence_level": (0, 1),
 }
 
 
