@@ -1,8 +1,9 @@
 """The settings of a run: dataclasses, read from and written to TOML.
 
 Every key is optional. A number that is 0, a text or a list that is empty means "not given":
-gatewise then guesses from the training part and says what it guessed. The resolved settings are
-saved with the run.
+gatewise then chooses from the training part and reports its choice. The resolved settings are
+saved with the run. The text behind each type is the meaning of the key, from which the
+documentation is made.
 """
 
 import math
@@ -14,219 +15,404 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 
 from gatewise.errors import ConfigError
 
 Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yearday", "month"]
+Columns = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class DataSettings:
     """`[data]`: where the sequences are and what their columns mean."""
 
-    path: str = ""
-    validation: str = ""  # the validation part, when it is kept in a file of its own
-    test: str = ""  # the test part, when it is kept in a file of its own
-    labels: str = ""  # the labels of an IDX file, when they cannot be found by its name
-    column_names: tuple[str, ...] = ()  # of the columns, for a file without a line of names
-    quotes: bool = True  # whether cells are quoted, as CSV has them
-    encoding: str = "utf-8"  # of texts
-    layout: Literal["auto", "long", "wide"] = "auto"  # one row a step, or one row a sequence
-    id: tuple[str, ...] = ()  # the columns whose values together name a sequence
-    time: str = ""
-    time_format: str = ""  # as in strptime, when the times are not ISO 8601
-    target: tuple[str, ...] = ()  # forecast: the columns to forecast
-    past: tuple[str, ...] = ()  # forecast: covariates known only up to now
-    known: tuple[str, ...] = ()  # forecast: covariates known ahead (holidays, prices)
-    static: tuple[str, ...] = ()  # one value a sequence
-    features: tuple[str, ...] = ()  # classify: the columns to read; empty: every column of numbers
-    label: str = ""  # the column of labels, of tags, of translations or of transcripts
-    text: tuple[str, ...] = ()  # the columns of texts; several are read one below the other
-    sound: str = ""  # the column of paths of recordings
-    # What the names of files say, such as "{label}_{speaker}_{take}.wav".
-    pattern: str = ""
-    sample_rate: int = (
-        0  # sound: samples a second that recordings are brought to; 0: the most frequent
+    path: Annotated[
+        str, "The file to read, or the name of a data set that ships with gatewise."
+    ] = ""
+    validation: Annotated[str, "The file of the validation part, if it has a file of its own."] = ""
+    test: Annotated[str, "The file of the test part, if it has a file of its own."] = ""
+    labels: Annotated[str, "The file of labels, if its name does not follow from the data's."] = ""
+    column_names: Annotated[Columns, "The names of the columns, for a file without a header."] = ()
+    quotes: Annotated[bool, "Whether cells may be quoted, as CSV allows."] = True
+    encoding: Annotated[str, "The encoding of text files."] = "utf-8"
+    layout: Annotated[
+        Literal["auto", "long", "wide"], "`long`: a row is a step; `wide`: a row is a sequence."
+    ] = "auto"
+    id: Annotated[Columns, "The columns that together identify a sequence."] = ()
+    time: Annotated[str, "The column that orders the steps. Guessed if one column holds times."] = (
+        ""
     )
-    # classify: what stands between the labels of a sequence that has several, such as ";"
-    separator: str = ""
-    # classify: three columns each that are x, y and z of one vector, such as an acceleration
-    triads: tuple[tuple[str, ...], ...] = ()
-    group: str = ""  # sequences of one group (a person, a machine) stay in one part
-    missing: Literal["error", "previous", "linear", "zero"] = "error"
-    missing_values: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
-    duplicates: Literal["error", "first", "last", "mean", "sum"] = "error"
-    gaps: Literal["error", "fill", "ignore"] = "error"  # steps missing from a regular series
+    time_format: Annotated[str, "The `strptime` format of times that are not ISO 8601."] = ""
+    target: Annotated[Columns, "The columns to forecast."] = ()
+    past: Annotated[Columns, "Covariates that are known up to the present only."] = ()
+    known: Annotated[Columns, "Covariates that are known in advance, such as holidays."] = ()
+    static: Annotated[Columns, "Columns with one value for each sequence."] = ()
+    features: Annotated[Columns, "The columns to read. Empty: every numeric column."] = ()
+    label: Annotated[str, "The column of labels, tags, translations or transcripts."] = ""
+    text: Annotated[Columns, "The columns of texts. Several are joined, a line each."] = ()
+    sound: Annotated[str, "The column with the paths of recordings."] = ""
+    pattern: Annotated[str, 'What file names mean, such as "{label}_{speaker}_{take}.wav".'] = ""
+    sample_rate: Annotated[
+        int, "Recordings are resampled to this rate in Hz. 0: the most frequent rate."
+    ] = 0
+    separator: Annotated[
+        str, 'Separates the labels of a sequence that has several, such as ";".'
+    ] = ""
+    triads: Annotated[
+        tuple[tuple[str, ...], ...],
+        "Groups of three columns that are x, y and z of one vector, such as an acceleration.",
+    ] = ()
+    group: Annotated[
+        str, "Sequences with the same value (a person, a machine) stay in the same part."
+    ] = ""
+    missing: Annotated[
+        Literal["error", "previous", "linear", "zero"],
+        "How to treat missing values: stop, repeat the previous value, interpolate, or put zero.",
+    ] = "error"
+    missing_values: Annotated[Columns, "The texts that mean a missing value."] = (
+        *("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"),
+    )
+    duplicates: Annotated[
+        Literal["error", "first", "last", "mean", "sum"],
+        "How to treat rows of one sequence that have the same time.",
+    ] = "error"
+    gaps: Annotated[
+        Literal["error", "fill", "ignore"], "How to treat steps that a regular series lacks."
+    ] = "error"
 
 
 @dataclass(frozen=True)
 class SplitSettings:
     """`[split]`: below 1 a share, from 1 on a count (steps of a series, or sequences)."""
 
-    train: float = 0.0  # 0: all that is left
-    validation: float = 0.1
-    test: float = 0.2
-    by: Literal["auto", "time", "label", "group", "random"] = "auto"
-    rare_labels: Literal["error", "drop", "train"] = "error"  # labels too few for every part
-    test_ids: str = ""  # a regular expression: sequences whose ids hold it are the test part
-    seed: int = 0
+    train: Annotated[
+        float,
+        "The size of the training part. Here and below: under 1 a share, from 1 on a count of "
+        "steps (split by time) or of sequences. 0: all that is left.",
+    ] = 0.0
+    validation: Annotated[
+        float, "The size of the part on which the best epoch and the calibration are chosen."
+    ] = 0.1
+    test: Annotated[
+        float, "The size of the part that is evaluated once, at the end. 0: no test, no verdict."
+    ] = 0.2
+    by: Annotated[
+        Literal["auto", "time", "label", "group", "random"],
+        "`auto`: by time for targets over time; else by group if there is one, else by label.",
+    ] = "auto"
+    rare_labels: Annotated[
+        Literal["error", "drop", "train"],
+        "How to treat labels with too few sequences for every part: stop, drop the sequences, or "
+        "keep all of them for training.",
+    ] = "error"
+    test_ids: Annotated[
+        str, "A regular expression. Sequences whose id matches it are the test part."
+    ] = ""
+    seed: Annotated[int, "The seed of the random assignment to parts."] = 0
 
 
 @dataclass(frozen=True)
 class PreparationSettings:
     """`[preparation]`: the steps fitted on the training part."""
 
-    scale: Literal["auto", "standard", "minmax", "none"] = "auto"
-    scale_by: Literal["auto", "series", "column", "all"] = "auto"
-    constant_columns: Literal["drop", "keep", "error"] = (
-        "drop"  # columns that never change in training
-    )
-    handle_unknown: Literal["ignore", "error"] = "ignore"  # categories that training did not have
-    calendar: tuple[Calendar, ...] = ("auto",)
-    # What a step of a text is; whitespace: what stands between white space, already tokenised.
-    tokenizer: Literal["auto", "words", "whitespace", "characters", "bpe"] = "auto"
-    vocabulary_size: int = (
-        0  # different tokens at most; 0: 20,000 words, 8,000 pieces, all characters
-    )
-    min_frequency: int = 0  # a token that occurs less often is unknown; 0: by the kind of token
-    lowercase: bool = True
-    max_length: int = 0  # tokens of a text at most; 0: by the lengths in training
-    truncation: Literal["end", "start", "error"] = "end"  # where a text that is longer is cut off
-    shared_vocabulary: bool = True  # translate: one vocabulary for both languages
-    n_mels: int = 40  # sound: bands of pitch that a frame tells of
-    frame_length: float = 25.0  # sound: milliseconds that a frame hears
-    hop_length: float = 10.0  # sound: milliseconds from one frame to the next
-    punctuation: bool = False  # transcribe: whether signs are part of a transcript
+    scale: Annotated[
+        Literal["auto", "standard", "minmax", "none"],
+        "`standard`: mean 0, deviation 1; `minmax`: 0 to 1. `auto`: `minmax` for images, else "
+        "`standard`.",
+    ] = "auto"
+    scale_by: Annotated[
+        Literal["auto", "series", "column", "all"],
+        "One scale for each series, for each column, or for all values. `auto`: by series where "
+        "several series are forecast, all values for images, else by column.",
+    ] = "auto"
+    constant_columns: Annotated[
+        Literal["drop", "keep", "error"], "How to treat columns that never change in training."
+    ] = "drop"
+    handle_unknown: Annotated[
+        Literal["ignore", "error"],
+        "How to treat categories that did not occur in training; `ignore` encodes them as zeros.",
+    ] = "ignore"
+    calendar: Annotated[
+        tuple[Calendar, ...],
+        "Parts of the date that are given to the network as sine and cosine. `auto`: by the "
+        "spacing of the steps.",
+    ] = ("auto",)
+    tokenizer: Annotated[
+        Literal["auto", "words", "whitespace", "characters", "bpe"],
+        "What a token is. `words`: words and punctuation marks; `whitespace`: what stands between "
+        "white space, for texts that are already tokenised; `bpe`: byte pairs.",
+    ] = "auto"
+    vocabulary_size: Annotated[
+        int,
+        "The most tokens that the vocabulary holds. 0: 20,000 words, 50,000 by white space, 8,000 "
+        "byte pairs, 5,000 characters.",
+    ] = 0
+    min_frequency: Annotated[
+        int, "A token that occurs less often in training is unknown. 0: by the tokenizer."
+    ] = 0
+    lowercase: Annotated[bool, "Whether texts are converted to lower case."] = True
+    max_length: Annotated[
+        int, "The most tokens that are read of a text. 0: by the lengths in training."
+    ] = 0
+    truncation: Annotated[
+        Literal["end", "start", "error"], "Where a longer text is cut off; `error` stops the run."
+    ] = "end"
+    shared_vocabulary: Annotated[bool, "Whether both languages share one vocabulary."] = True
+    n_mels: Annotated[int, "The number of mel bands of a frame."] = 40
+    frame_length: Annotated[float, "The length of a frame in milliseconds."] = 25.0
+    hop_length: Annotated[float, "Milliseconds from the start of a frame to the next."] = 10.0
+    punctuation: Annotated[bool, "Whether transcripts keep their punctuation marks."] = False
 
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """`[task]`: what is asked."""
+    """`[task]`: what is predicted."""
 
-    name: str = ""
-    horizon: int = 0
-    lookback: int = 0
-    season: int = 0  # steps; 1 says that there is none
-    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
-    floor: Literal["none", "zero"] = "none"  # forecast: where answers are cut off
-    window: int = 0  # classify: cut long sequences into windows of so many steps
-    stride: int = 0  # steps from one window to the next; 0: 1 for forecast, the window for classify
-    blend: Literal["none", "logistic"] = "none"  # classify: what is averaged with the network
-    # translate, transcribe: answers that are followed side by side; 1: greedy; 0: by the task
-    beam_size: int = 0
-    # translate: 0 compares answers by their chance, which is for short ones; 1 about by the token
-    length_penalty: float = 1.0
-    lm_order: int = 0  # transcribe: characters that a language model of transcripts sees; 0: none
-    lm_weight: float = 0.0  # transcribe: what it counts; 0: chosen on the validation part
-    streaming: bool = False  # transcribe: read forwards only, as words are heard
+    name: Annotated[str, "The task. Guessed if the data leave no doubt; the guess is reported."] = (
+        ""
+    )
+    horizon: Annotated[
+        int, "The number of steps to forecast. 0: the usual one for the spacing."
+    ] = 0
+    lookback: Annotated[
+        int,
+        "The number of past steps that the network reads. 0: two seasons or two horizons. For a "
+        "running text: the tokens through which gradients flow; 0: 100 characters, 35 words, 70 "
+        "byte pairs.",
+    ] = 0
+    season: Annotated[
+        int,
+        "The length of the seasonal cycle in steps. 0: estimated on the training part; 1: none.",
+    ] = 0
+    quantiles: Annotated[
+        tuple[float, ...], "The quantiles to forecast, in rising order, between 0 and 1."
+    ] = (0.1, 0.5, 0.9)
+    floor: Annotated[
+        Literal["none", "zero"],
+        "`zero`: a target that was never negative in training is never forecast below 0.",
+    ] = "none"
+    window: Annotated[int, "Long sequences are cut into windows of this many steps. 0: whole."] = 0
+    stride: Annotated[
+        int, "Steps from one window to the next. 0: 1 for a forecast, else the window."
+    ] = 0
+    blend: Annotated[
+        Literal["none", "logistic"],
+        "`logistic`: predict the mean of the network's probabilities and those of the logistic "
+        "regression on summaries.",
+    ] = "none"
+    beam_size: Annotated[
+        int, "The hypotheses that the beam search keeps. 1: greedy; 0: by the task."
+    ] = 0
+    length_penalty: Annotated[
+        float,
+        "The exponent of the length normalisation (Wu et al. 2016). 0 compares hypotheses by "
+        "probability, which favours short ones; 1 about by the probability a token.",
+    ] = 1.0
+    lm_order: Annotated[
+        int, "The order of the character language model of transcripts. 0: no language model."
+    ] = 0
+    lm_weight: Annotated[
+        float, "The weight of the language model. 0: chosen on the validation part."
+    ] = 0.0
+    streaming: Annotated[
+        bool, "Read forwards only, so that words can be recognised while they are spoken."
+    ] = False
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
     """`[network]`: the Keras model."""
 
-    kind: Literal["auto", "stack", "segments"] = "auto"
-    units: tuple[int, ...] = ()  # one number a layer
-    bidirectional: bool = False
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
-    dropout: float = 0.0  # on the inputs of each LSTM
-    recurrent_dropout: float = 0.0
-    l1: float = 0.0
-    l2: float = 0.0
-    normalization: Literal["none", "batch", "layer"] = "none"
-    pooling: Literal["auto", "last", "mean", "max", "mean-max", "all", "attention"] = "auto"
-    dense: tuple[int, ...] = ()  # dense layers between the LSTM and the answer
-    dense_activation: str = "relu"
-    dense_dropout: float = -1.0  # before each dense layer; -1: none in stack, 0.3 in segments
-    gaussian_noise: float = 0.0  # classify: deviation of noise on the scaled inputs while training
-    filters: tuple[int, ...] = ()  # classify: filters of layers between the inputs and the LSTM
-    kernel_size: int = 8  # steps that a convolution sees
-    strides: int = 4  # steps from one place of a convolution to the next
-    # classify: movements down to this share of a column's deviation are shown beside it; 0: none
-    asinh_features: float = 0.0
-    summary_features: bool = (
-        False  # classify: what the logistic baseline sees, beside what the LSTM says
-    )
-    segment_length: int = 0  # forecast: steps of the window that one LSTM step reads
-    linear: bool = True  # segments: a linear map of the window beside the LSTM
-    # forecast: what each window is measured from
-    subtract: Literal["auto", "last", "none"] = "auto"
-    embedding_dim: int = 0  # numbers for each token of a text; 0: by the size of the vocabulary
-    embedding_dropout: float = 0.0  # on the vectors of tokens
-    weight_dropout: float = 0.0  # language: on the recurrent weights
-    # language: while training, tokens that the right one is told from; 0: all 20,000, of more 8,192
-    sampled_softmax: int = 0
-    character_units: int = 32  # tag: units that spell out each word in either direction; 0: none
-    # tag: while training, a word that occurs n times is read as unknown with the chance w / (w + n)
-    word_dropout: float = 0.25
-    tied_embeddings: bool = (
-        True  # language, translate: the answer is read off the vectors of the tokens
-    )
-    # translate: the attention vector is an input of the next step (Luong et al. 2015)
-    input_feeding: bool = False
-    build: str = ""  # "file.py:function" of your own: (shapes, settings) -> keras.Model
+    kind: Annotated[
+        Literal["auto", "stack", "segments"],
+        "`stack`: LSTM layers over the steps; `segments`: an LSTM over segments of the window. "
+        "`auto`: the first that the task has.",
+    ] = "auto"
+    units: Annotated[tuple[int, ...], "The units of each LSTM layer. Empty: by the task."] = ()
+    bidirectional: Annotated[bool, "Whether LSTM layers read in both directions."] = False
+    activation: Annotated[str, "The LSTM's activation: a name of `keras.activations`."] = "tanh"
+    recurrent_activation: Annotated[
+        str, "The activation of the gates: a name of `keras.activations`."
+    ] = "sigmoid"
+    dropout: Annotated[float, "Dropout on the inputs of each LSTM layer."] = 0.0
+    recurrent_dropout: Annotated[float, "Dropout on the state of each LSTM layer."] = 0.0
+    l1: Annotated[float, "The L1 penalty on the weights of LSTM layers."] = 0.0
+    l2: Annotated[float, "The L2 penalty on the weights of LSTM layers."] = 0.0
+    normalization: Annotated[
+        Literal["none", "batch", "layer"], "The normalization after each LSTM layer."
+    ] = "none"
+    pooling: Annotated[
+        Literal["auto", "last", "mean", "max", "mean-max", "all", "attention"],
+        "How the outputs of all steps become one vector.",
+    ] = "auto"
+    dense: Annotated[tuple[int, ...], "The units of dense layers behind the LSTM."] = ()
+    dense_activation: Annotated[
+        str, "The activation of the dense layers: a name of `keras.activations`."
+    ] = "relu"
+    dense_dropout: Annotated[
+        float, "Dropout before each dense layer. -1: 0.3 with segments, else by the task."
+    ] = -1.0
+    gaussian_noise: Annotated[
+        float, "The deviation of noise that training adds to the scaled inputs."
+    ] = 0.0
+    filters: Annotated[
+        tuple[int, ...], "The filters of convolutional layers before the LSTM. Empty: by the task."
+    ] = ()
+    kernel_size: Annotated[int, "The steps that a convolution sees."] = 8
+    strides: Annotated[int, "The steps from one position of a convolution to the next."] = 4
+    asinh_features: Annotated[
+        float,
+        "Adds to each column the inverse hyperbolic sine of its distance from the sequence's mean, "
+        "which resolves movements down to this share of the column's deviation. 0: not added.",
+    ] = 0.0
+    summary_features: Annotated[
+        bool, "Adds the summaries that the logistic baseline reads to what the LSTM puts out."
+    ] = False
+    segment_length: Annotated[
+        int, "The steps of the window that one LSTM step reads. 0: by lookback and horizon."
+    ] = 0
+    linear: Annotated[bool, "Adds a linear map of the window to the LSTM's forecast."] = True
+    subtract: Annotated[
+        Literal["auto", "last", "none"], "`last`: each window is read relative to its last value."
+    ] = "auto"
+    embedding_dim: Annotated[
+        int, "The size of a token's embedding. 0: by the vocabulary or the units."
+    ] = 0
+    embedding_dropout: Annotated[float, "Dropout on the embeddings."] = 0.0
+    weight_dropout: Annotated[
+        float, "DropConnect on the recurrent weights (Merity et al. 2017)."
+    ] = 0.0
+    sampled_softmax: Annotated[
+        int,
+        "The negative samples of the sampled softmax in training. 0: the full softmax up to 20,000 "
+        "tokens, else 8,192 samples.",
+    ] = 0
+    character_units: Annotated[
+        int, "The units, in each direction, of the LSTM that spells each word. 0: no such LSTM."
+    ] = 32
+    word_dropout: Annotated[
+        float,
+        "A word that occurs n times in training is read as unknown with probability w / (w + n), "
+        "where w is this number.",
+    ] = 0.25
+    tied_embeddings: Annotated[
+        bool, "Whether the output layer shares the weights of the embedding (Press & Wolf 2017)."
+    ] = True
+    input_feeding: Annotated[
+        bool, "Whether the decoder reads the last attention vector (Luong et al. 2015)."
+    ] = False
+    build: Annotated[
+        str, 'Your own network, as "file.py:function": (shapes, settings) -> keras.Model.'
+    ] = ""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """`[training]`: how the network is fitted."""
 
-    epochs: int = 0
-    batch_size: int = 0
-    max_tokens: int = (
-        0  # steps in a batch at most, so that long sequences make smaller batches; 0: any
+    epochs: Annotated[
+        int, "The most passes over the training part. 0: by the number of examples."
+    ] = 0
+    batch_size: Annotated[
+        int,
+        "The examples of a batch; for a running text, the streams read side by side. 0: by the "
+        "number of examples.",
+    ] = 0
+    max_tokens: Annotated[
+        int,
+        "The most steps of a batch, so that batches of long sequences are smaller. 0: no limit.",
+    ] = 0
+    optimizer: Annotated[str, "A name of `keras.optimizers`."] = "adam"
+    learning_rate: Annotated[float, "The learning rate. 0: the optimizer's default."] = 0.0
+    optimizer_options: Annotated[dict[str, Any], "Further arguments of the optimizer."] = field(
+        default_factory=dict
     )
-    optimizer: str = "adam"
-    learning_rate: float = 0.0  # 0: the optimizer's own
-    optimizer_options: dict[str, Any] = field(default_factory=dict)
-    schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
-    warmup: float = 0.0  # share of all steps over which the learning rate rises from zero
-    loss: str = "auto"
-    label_smoothing: float = 0.0
-    class_weight: Literal["none", "balanced"] = "none"
-    noise: float = 0.0  # sound: noise of up to so much of the recording's own loudness
-    speed_perturbation: float = (
-        0.0  # sound: recordings are played up to this share faster or slower
-    )
-    freq_mask: int = 0  # sound: bands side by side that are blanked, at most, twice in a recording
-    time_mask: int = 0  # sound: frames in a row that are blanked, at most, twice in a recording
-    rotation: float = 0.0  # classify: deviation of random turns of data.triads, in radians an axis
-    clipnorm: float = 1.0  # 0: no clipping
-    clipvalue: float = 0.0
-    # What chooses the best epoch: a metric of the task, or loss; auto: the metric of the verdict.
-    monitor: str = "auto"
-    patience: int = -1  # epochs without a better `monitor`; -1: a sixth of them; 0: never stop
-    seed: int = 0
+    schedule: Annotated[
+        Literal["constant", "cosine", "exponential", "plateau"],
+        "The learning rate schedule. `exponential` ends at a hundredth; `plateau` multiplies the "
+        "rate by 0.3 whenever the validation loss stops improving.",
+    ] = "constant"
+    warmup: Annotated[
+        float, "The share of all steps over which the learning rate rises from zero."
+    ] = 0.0
+    loss: Annotated[str, "`auto`: the loss of the task; else a name of `keras.losses`."] = "auto"
+    label_smoothing: Annotated[
+        float, "The share of probability that is spread evenly over all labels."
+    ] = 0.0
+    class_weight: Annotated[
+        Literal["none", "balanced"], "`balanced`: every label has the same weight in the loss."
+    ] = "none"
+    noise: Annotated[
+        float, "Training adds noise of up to this share of a recording's own loudness."
+    ] = 0.0
+    speed_perturbation: Annotated[
+        float, "Training plays recordings up to this share faster or slower."
+    ] = 0.0
+    freq_mask: Annotated[
+        int, "Training masks two runs of up to this many mel bands (SpecAugment)."
+    ] = 0
+    time_mask: Annotated[
+        int, "Training masks two runs of up to this many frames (SpecAugment)."
+    ] = 0
+    rotation: Annotated[
+        float,
+        "Training turns the vectors of `data.triads` at random; the deviation of the angle about "
+        "each axis, in radians.",
+    ] = 0.0
+    clipnorm: Annotated[float, "The largest norm of each weight's gradient. 0: no limit."] = 1.0
+    clipvalue: Annotated[
+        float, "The largest absolute value in a gradient; replaces `clipnorm`. 0: no limit."
+    ] = 0.0
+    monitor: Annotated[
+        str,
+        "The validation metric that chooses the best epoch: a metric of the task, or `loss`. Equal "
+        "epochs are compared by validation loss. `auto`: the metric of the verdict.",
+    ] = "auto"
+    patience: Annotated[
+        int,
+        "Training stops after this many epochs without a better `monitor`. -1: a sixth of the "
+        "epochs, at least 3; 0: never.",
+    ] = -1
+    seed: Annotated[int, "The same seed gives the same numbers on one machine."] = 0
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """`[evaluation]`: how the answer is judged."""
+    """`[evaluation]`: how predictions are scored."""
 
-    metric: str = "auto"  # the one the verdict speaks of
-    scaled: bool = False  # forecast: errors on the scaled values, as papers report them
-    stride: int = 0  # forecast: steps between origins; 0: 1, or so many that 10,000 origins remain
-    n_resamples: int = 2000
-    confidence_level: float = 0.95
+    metric: Annotated[str, "The metric of the verdict. `auto`: the first metric of the task."] = (
+        "auto"
+    )
+    scaled: Annotated[
+        bool, "Whether errors are measured on the scaled values, as papers report them."
+    ] = False
+    stride: Annotated[
+        int, "The steps from one forecast origin to the next. 0: 1, or more, for 10,000 origins."
+    ] = 0
+    n_resamples: Annotated[int, "The number of bootstrap resamples."] = 2000
+    confidence_level: Annotated[float, "The confidence level of intervals."] = 0.95
 
 
 @dataclass(frozen=True)
 class EngineSettings:
     """`[engine]`: which LSTM kernels run."""
 
-    kind: Literal["auto", "native", "stock"] = "auto"
+    kind: Annotated[
+        Literal["auto", "native", "stock"],
+        "`auto`: the kernels of [the engine](engine.md) where they can run; `native`: stop with "
+        "the reason where they cannot; `stock`: Keras's own.",
+    ] = "auto"
 
 
 @dataclass(frozen=True)
 class ReportSettings:
     """`[report]`: the report on a run."""
 
-    title: str = ""
-    examples: int = 6
+    title: Annotated[str, "The title of the report. Empty: task and file."] = ""
+    examples: Annotated[int, "The number of forecasts or mistakes to show."] = 6
 
 
 @dataclass(frozen=True)

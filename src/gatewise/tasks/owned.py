@@ -72,7 +72,7 @@ def _sentence(
     name: str, experiment: Experiment, kind: str, tasks: Mapping[str, Task], known: frozenset[str]
 ) -> str:
     task = experiment.task.name
-    owners = list(dict.fromkeys(_owners(name, tasks)))
+    owners = list(dict.fromkeys(owners_of(name, tasks)))
     keys = {one.partition(".")[2]: one for one in sorted(known)}
     key = name.partition(".")[2]
     near = get_close_matches(key, keys, n=1, cutoff=0.9) or [k for k in keys if key in k.split("_")]
@@ -88,7 +88,7 @@ def _kind_of(task: Task, network: str) -> str:
     return next(iter(task.network.builders)) if network == "auto" else network
 
 
-def _owners(name: str, tasks: Mapping[str, Task]) -> Iterator[str]:
+def owners_of(name: str, tasks: Mapping[str, Task]) -> Iterator[str]:
     """The tasks that have the setting, with the kind of data or network where not all have it."""
     for task in tasks.values():
         networks = list(task.network.builders)
