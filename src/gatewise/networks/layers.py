@@ -24,21 +24,56 @@ def regularizer(settings: NetworkSettings) -> Any:
 
 
 def lstm(
-    units: int, settings: NetworkSettings, *, sequences: bool, name: str
+    units: int,
+    settings: NetworkSettings,
+    *,
+    name: str,
+    sequences: bool = False,
+    state: bool = False,
 ) -> keras.layers.Layer:
-    """One LSTM layer, in both directions if asked for."""
+    """One LSTM layer, in both directions where the settings say so."""
+    layer = one_way(units, settings, name=name, sequences=sequences, state=state)
+    return both_ways(layer, f"both_{name}") if settings.bidirectional else layer
+
+
+def one_way(
+    units: int,
+    settings: NetworkSettings,
+    *,
+    name: str,
+    sequences: bool = False,
+    state: bool = False,
+) -> keras.layers.Layer:
+    """One LSTM layer; `sequences` returns every step's output, `state` the final state as well."""
     layer = layers.LSTM(
         units,
         activation=settings.activation,
         recurrent_activation=settings.recurrent_activation,
         return_sequences=sequences,
+        return_state=state,
         dropout=settings.dropout,
         recurrent_dropout=settings.recurrent_dropout,
         kernel_regularizer=regularizer(settings),
         recurrent_regularizer=regularizer(settings),
         name=name,
     )
-    return layers.Bidirectional(layer, name=f"both_{name}") if settings.bidirectional else layer
+    return masking(layer)
+
+
+def both_ways(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
+    """The layer in both directions, side by side."""
+    return masking(layers.Bidirectional(layer, name=name))
+
+
+def masking(layer: Any) -> Any:
+    """A layer or model whose recurrent layers do not warn that they keep their mask to themselves.
+
+    Keras 3.16 warns of that. Our networks give each layer its mask, so none depends on it.
+    """
+    for one in layer._flatten_layers():
+        if isinstance(one, layers.RNN | layers.Bidirectional):
+            one.supports_masking = True
+    return layer
 
 
 def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any, Any]:

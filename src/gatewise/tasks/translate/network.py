@@ -21,7 +21,7 @@ from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
-from gatewise.networks.layers import EMBEDDING, LSTM, regularizer
+from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
 from gatewise.networks.predicting import batches_of
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
@@ -102,23 +102,11 @@ def _dropped(pieces: Pieces, x: Any, name: str, share: float) -> Any:
 
 
 def _lstm(pieces: Pieces, units: int, name: str) -> Any:
-    settings = pieces.settings
-    return layers.LSTM(
-        units,
-        activation=settings.activation,
-        recurrent_activation=settings.recurrent_activation,
-        return_sequences=True,
-        return_state=True,
-        dropout=settings.dropout,
-        recurrent_dropout=settings.recurrent_dropout,
-        kernel_regularizer=regularizer(settings),
-        recurrent_regularizer=regularizer(settings),
-        name=name,
-    )
+    return one_way(units, pieces.settings, name=name, sequences=True, state=True)
 
 
 def _both_ways(pieces: Pieces, units: int, name: str) -> Any:
-    return layers.Bidirectional(_lstm(pieces, units // 2, f"{name}_one_way"), name=name)
+    return both_ways(_lstm(pieces, units // 2, f"{name}_one_way"), name)
 
 
 def _embedded(pieces: Pieces, tokens: Any, side: str) -> Any:
