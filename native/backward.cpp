@@ -1,7 +1,7 @@
-// The gradient of a whole sequence. A scan from the last step to the first turns the activated
-// gates of the reserve into the gradients of the gates, in place; what does not have to wait for it
-// - the gradients of the weights, the bias and the inputs - follows as large products over all
-// steps.
+// The backward pass over whole sequences. A scan from the last step to the first replaces the
+// activated gates of the reserve by their gradients, in place. The gradients of the weights, the
+// bias and the inputs do not depend on the order of the steps; they follow as large products over
+// all steps.
 
 #include <memory>
 #include <vector>
@@ -11,11 +11,11 @@
 namespace gatewise::GATEWISE_ISA {
 namespace {
 
-// Places summed in one go by a tile of a weight's gradient. Sums of sums: one float after another
-// over all places would lose a digit that XLA, which sums step by step, keeps. And the gates' part
-// of one panel, 256 bytes a place, stays in a first-level cache.
+// Places per partial sum of a weight gradient. Partial sums are more accurate: a single running sum
+// of floats over all places would lose a digit that XLA, which sums step by step, keeps. Also, the
+// gates of one panel, 256 bytes per place, stay in a first-level cache.
 constexpr int64_t kDepth = 64;
-constexpr int64_t kBlock = 96;  // places of one task of the input's gradient
+constexpr int64_t kBlock = 96;  // places per task of the input gradient
 
 template <class T>
 class Backward {
@@ -35,7 +35,7 @@ class Backward {
         copies_(layer.recurrent_masks ? 4 : 1),
         input_copies_(layer.input_masks ? 4 : 1) {}
 
-  void place(Arena& arena, int team) {
+  void lay_out(Arena& arena, int team) {
     team_ = team;
     recurrent_ = arena.take<T>(n_.panels * gate_depth() * V);
     if (gradient_.dx) kernel_ = arena.take<T>(n_.feature_panels * gate_depth() * V);
@@ -44,7 +44,7 @@ class Backward {
     lefts_ = arena.take<T>(team * kPanels * copies * kDepth * V);
   }
 
-  // Before the scan: the weights, transposed, one task for each panel of units and of features.
+  // Before the scan: transposes the weights, one task per panel of units and of features.
   int64_t pack_tasks() const { return n_.panels + (gradient_.dx ? n_.feature_panels : 0); }
   void pack(int64_t task) {
     if (task < n_.panels) {
@@ -57,7 +57,7 @@ class Backward {
     }
   }
 
-  // One for each member that the layer is dealt to.
+  // One share per member.
   int64_t shares() const { return deal_.members; }
   void scan(int64_t number) {
     Share share{};
@@ -72,7 +72,8 @@ class Backward {
     finish(share);
   }
 
-  // After the scan, in any order: the gradients of blocks of weights, of bias and of inputs.
+  // After the scan, in any order: the gradients of blocks of weights, of the bias and of the
+  // inputs.
   int64_t tasks() const { return weight_tasks() + bias_tasks() + input_tasks(); }
   void task(int64_t task, int member) {
     if (task < weight_tasks()) return weights(task, member);
@@ -82,7 +83,7 @@ class Backward {
   }
 
  private:
-  static constexpr int64_t kPanels = 4;  // of a left factor in one task of the weights' gradients
+  static constexpr int64_t kPanels = 4;  // of a left factor per task of the weight gradients
 
   struct Share {
     int lane;
@@ -105,7 +106,8 @@ class Backward {
     return reserve_.gates + (panel * n_.places + place) * 4 * V;
   }
 
-  // to[panels of units][4][V units][V] from rows panel V ... of weights [rows, 4H]
+  // Packs the V rows of weights [rows, 4H] from row panel V on into to[panels of units][4][V
+  // units][V].
   void pack_transposed(T* to, const T* weights, int64_t panel, int columns) {
     for (int64_t j = 0; j < n_.panels; ++j) {
       for (int64_t g = 0; g < 4; ++g) {
@@ -119,9 +121,9 @@ class Backward {
     }
   }
 
-  // tile[R][N][V] += (gradients of the gates at `left`, a row every `stride` of them) (weights
-  // transposed, from `right`), of `count` units of one gate or of all gates of one panel, for N
-  // panels of the result; times scale_of(r, n).
+  // tile[R][N][V] += scale_of(r, n, left right). `left`: the gradients of the gates, with one row
+  // every `stride` places; `right`: the transposed weights. The sum runs over `count` units of one
+  // gate, or over all gates of one panel. N is the number of panels of the result.
   template <int R, int N, class ScaleOf>
   GATEWISE_INLINE void add_gates(T (&tile)[R][N][V], const T* left, int64_t stride, const T* right,
                                  int64_t count, ScaleOf scale_of) const {
@@ -139,9 +141,9 @@ class Backward {
     }
   }
 
-  // tile[R][N][V]: the sum of that over all panels of gates, a sum of sums for the same reason as
-  // kDepth; each gate's part multiplied by its dropout mask where there is one. mask_of(r): the
-  // first gate's mask of that row; `gate_stride`: how much further on the next lies.
+  // tile[R][N][V]: the sum of these over all panels of gates, in partial sums for the same reason
+  // as kDepth. With dropout, each gate's part is multiplied by its mask. mask_of(r) is the mask of
+  // the first gate for that row; `gate_stride` is the offset from one gate's mask to the next.
   template <int R, int N, class MaskOf, class Columns>
   GATEWISE_INLINE void gradient_tile(T (&tile)[R][N][V], int64_t place, int64_t stride,
                                      const T* right, int64_t copies, MaskOf mask_of,
@@ -159,8 +161,8 @@ class Backward {
                         [](int, int, Vector<T> part) { return part; });
         continue;
       }
-      // Units that only fill up the last panel must not be summed: their gradients are zeros, but
-      // times zero an infinite weight's neighbour is not.
+      // The sum must exclude the padding units of the last panel: their gradients are zero, but
+      // zero times a value that is not finite would be NaN.
       for (int64_t g = 0; g < 4; ++g) {
         add_gates<R, N>(tile, left + g * V, stride, right + g * V * V, units,
                         [&](int r, int n, Vector<T> part) {
@@ -171,7 +173,7 @@ class Backward {
     }
   }
 
-  // Calls tile<N>(panel) for panels from .. to in groups of N.
+  // Calls tile(N, panel) for the panels [from, to) in groups of N = 4, 2 or 1.
   template <class Tile>
   GATEWISE_INLINE static void by_panels(int64_t from, int64_t to, Tile tile) {
     for (; from + 4 <= to; from += 4) tile(std::integral_constant<int, 4>{}, from);
@@ -206,7 +208,7 @@ class Backward {
     }
   }
 
-  // The part of the gradient of h_{t-1} that comes through the gates of step t.
+  // The part of the gradient of h_{t-1} that flows through the gates of step t.
   template <int R, int N>
   GATEWISE_INLINE void hidden_tile(T (&tile)[R][N][V], const Share& share, int64_t t, int64_t panel,
                                    int64_t from) const {
@@ -224,7 +226,8 @@ class Backward {
     pass_gates<false>(share, t, panel, row, through);
   }
 
-  // From the gradient of h that comes `through` the step after, and of c: those of the gates.
+  // Computes the gradients of the gates from that of c and from that of h. `through` is the part of
+  // the latter that flows through the next step.
   template <bool kUsual>
   void pass_gates(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
     const int64_t s = sorted(share, row), b = of_batch(share, row), place = first(t) + s;
@@ -245,7 +248,7 @@ class Backward {
     const Vector<T> zi = load(gates), zf = load(gates + V), zg = load(gates + 2 * V);
     const Vector<T> zo = load(gates + 3 * V);
     const Vector<T> past = load(reserve_.cell + (panel * n_.places + place) * V);
-    // The usual gates are kept activated; their derivatives need no more.
+    // The usual gates are stored activated, which is all that their derivatives need.
     const Vector<T> i = kUsual ? zi : gate_.gate<kUsual, T>(zi);
     const Vector<T> f = kUsual ? zf : gate_.gate<kUsual, T>(zf);
     const Vector<T> g = kUsual ? zg : gate_.cell<kUsual, T>(zg);
@@ -259,7 +262,7 @@ class Backward {
     store(running(share, panel, row), dc * f);
   }
 
-  // Of the output at a position, and of the masked positions after it that repeated it.
+  // The gradient of the output at a position and of the masked positions after it that repeat it.
   Vector<T> output_gradient(int64_t b, int64_t position, int64_t panel) const {
     const T* dy = as(gradient_.dy) + b * gradient_.dy_batch_stride +
                   position * gradient_.dy_step_stride + panel * V;
@@ -334,9 +337,9 @@ class Backward {
     store_some(as(gradient_.dh0) + b * n_.units + panel * V, dh, n_.columns(panel));
   }
 
-  // The gradients of recurrent kernel and kernel. A task is a block of kPanels panels of their
-  // rows, so that the gates are not read too often, by a part of their columns, so that there are
-  // enough tasks for all members.
+  // The gradients of the recurrent kernel and the kernel. A task covers kPanels panels of rows, so
+  // that the gates are not read too often, and a part of the columns, so that there are enough
+  // tasks for all members.
   int64_t unit_blocks() const {
     return gradient_.drecurrent_kernel ? (n_.panels + kPanels - 1) / kPanels : 0;
   }
@@ -380,7 +383,8 @@ class Backward {
     }
   }
 
-  // to[copies][kDepth][V]: panel p of the inputs, or of h_{t-1} where masks make copies of it
+  // Packs one panel of the inputs, or of h_{t-1} if masks need copies of it, into
+  // to[copies][kDepth][V].
   void pack_left(T* to, bool of_kernel, int64_t panel, int64_t place, int64_t depth) {
     const int64_t copies = of_kernel ? input_copies_ : copies_;
     if (!of_kernel && copies == 1) return;
@@ -450,7 +454,7 @@ class Backward {
     }
   }
 
-  // Whole blocks of places, and at the end the masked steps, whose gradient is zero.
+  // One task per block of places, and a last one for the masked steps, whose gradient is zero.
   int64_t input_blocks() const {
     return gradient_.dx ? (ragged_.places() + kBlock - 1) / kBlock : 0;
   }
@@ -516,11 +520,11 @@ int32_t run(const gatewise_lstm* layers, const gatewise_gradient* gradients, int
     passes.push_back(std::make_unique<Backward<T>>(layers[n], gradients[n], deal));
   }
   Arena counter;
-  for (auto& pass : passes) pass->place(counter, team.size());
+  for (auto& pass : passes) pass->lay_out(counter, team.size());
   void* block = team.scratch(counter.used());
   if (!block) return GATEWISE_NO_MEMORY;
   Arena arena(block);
-  for (auto& pass : passes) pass->place(arena, team.size());
+  for (auto& pass : passes) pass->lay_out(arena, team.size());
 
   const auto packs = [](const auto& pass) { return pass->pack_tasks(); };
   const auto shares = [](const auto& pass) { return pass->shares(); };

@@ -1,5 +1,5 @@
-// A whole sequence: every step of every row, in chunks of time. Within a chunk the inputs of all
-// its steps are multiplied first, many rows to a tile; then the steps run one by one.
+// The forward pass over whole sequences, in chunks of time. Each chunk first multiplies the inputs
+// of all its steps, many rows per tile, and then runs its steps one by one.
 
 #include <memory>
 #include <vector>
@@ -9,9 +9,9 @@
 namespace gatewise::GATEWISE_ISA {
 namespace {
 
-constexpr int64_t kBlock = 48;               // rows of x multiplied at a time
-constexpr int64_t kChunkBytes = 512 * 1024;  // of gates in one chunk: half of a second-level cache
-constexpr int64_t kChunkPlaces = 96;         // and no fewer rows than make the kernel worth reading
+constexpr int64_t kBlock = 48;               // rows of x per multiplication
+constexpr int64_t kChunkBytes = 512 * 1024;  // gates per chunk: half of a second-level cache
+constexpr int64_t kChunkPlaces = 96;         // at least as many rows as justify reading the kernel
 
 template <class T>
 class Forward {
@@ -34,7 +34,7 @@ class Forward {
     chunk_ = std::max<int64_t>(1, std::min(chunk_, ragged_.longest));
   }
 
-  void place(Arena& arena) {
+  void lay_out(Arena& arena) {
     kernel_ = arena.take<T>(n_.panels * n_.features * 4 * V);
     recurrent_ = arena.take<T>(n_.panels * n_.units * 4 * V);
     bias_ = arena.take<T>(n_.panels * 4 * V);
@@ -70,7 +70,7 @@ class Forward {
     }
   }
 
-  // Of the whole sequence, one for each member that the layer is dealt to.
+  // Shares of the whole sequence, one per member.
   int64_t shares() const { return deal_.members; }
   void run(int64_t number) {
     Share share{};
@@ -94,12 +94,12 @@ class Forward {
   }
 
  private:
-  // What one member works on: rows of one lane, panels [from, to).
+  // The work of one member: the rows of one lane, panels [from, to).
   struct Share {
     int lane;
     int64_t from, to, rows;
     T* inputs;
-    T** outputs;  // [rows] where the step at hand writes y
+    T** outputs;  // [rows] where the current step writes y
   };
 
   static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
@@ -109,7 +109,7 @@ class Forward {
   int64_t of_batch(const Share& share, int64_t row) const {
     return ragged_.row[static_cast<size_t>(sorted(share, row))];
   }
-  // Of the running arrays: a lane's panels lie together.
+  // Offset into the running arrays, in which the panels of a lane are contiguous.
   int64_t running(const Share& share, int64_t panel, int64_t row) const {
     return ((share.lane * n_.panels + panel) * lane_rows_ + row) * V;
   }
@@ -142,8 +142,8 @@ class Forward {
   T* gates_at(int64_t panel, int64_t place) const {
     return gates_ + (panel * gates_places_ + place) * 4 * V;
   }
-  // Without a reserve only the chunk's gates are kept, each row's in places of its own: lanes do
-  // not wait for each other.
+  // Without a reserve only the gates of the chunk are kept. Each row has its own places, because
+  // lanes do not wait for each other.
   int64_t gates_place(int64_t t, int64_t sorted_row, int64_t chunk_start) const {
     return layer_.reserve ? ragged_.first[static_cast<size_t>(t)] + sorted_row
                           : (t - chunk_start) * n_.batch + sorted_row;
@@ -210,8 +210,8 @@ class Forward {
     }
   }
 
-  // acc += left right: left lies in panels of V columns, `copies` of them one after another (one
-  // for each gate, or one for all).
+  // acc += left right. The left factor is stored in panels of V columns, in `copies` consecutive
+  // copies: one per gate, or one for all gates.
   template <int R, int N>
   GATEWISE_INLINE void sum_panels(Vector<T> (&acc)[R][N], const T* left, int64_t panel_stride,
                                   int64_t copies, int64_t depth, int64_t depth_panels,
@@ -227,14 +227,14 @@ class Forward {
     }
   }
 
-  // One step of a lane: its rows, and where those lie at this step.
+  // One step of a lane: its rows and their places.
   struct Step {
     int64_t rows, place, gates_place;
     int now;  // which of the two hidden states is h_{t-1}
   };
 
-  // With one or two rows a tile of one panel has too few sums to hide how long one takes: several
-  // panels go together.
+  // With one or two rows a tile of one panel has too few sums to hide the latency of each, so
+  // several panels form one tile.
   void take_step(const Share& share, int64_t t, int64_t chunk_start) {
     const Step step{rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes()),
                     ragged_.first[static_cast<size_t>(t)] + share.lane,
@@ -262,11 +262,11 @@ class Forward {
     }
   }
 
-  // A tile of a step's gates, and what becomes of them.
+  // Computes a tile of a step's gates and activates it.
   template <int R, int P>
   void step_tile(const Share& share, const Step& step, int64_t panel, int64_t from) {
     const int64_t lanes = deal_.lanes(), gates_place = step.gates_place + from * lanes;
-    // The sum over h is added to that over x, not continued from it: two short sums round less.
+    // The sum over h starts at zero and is then added to the sum over x: two short sums round less.
     Vector<T> acc[R][4 * P];
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
@@ -380,11 +380,11 @@ int32_t run(const gatewise_lstm* layers, int32_t count, Team& team) {
     passes.push_back(std::make_unique<Forward<T>>(layers[n], deal));
   }
   Arena counter;
-  for (auto& pass : passes) pass->place(counter);
+  for (auto& pass : passes) pass->lay_out(counter);
   void* block = team.scratch(counter.used());
   if (!block) return GATEWISE_NO_MEMORY;
   Arena arena(block);
-  for (auto& pass : passes) pass->place(arena);
+  for (auto& pass : passes) pass->lay_out(arena);
 
   const auto packs = [](const auto& pass) { return pass->pack_tasks(); };
   const auto shares = [](const auto& pass) { return pass->shares(); };

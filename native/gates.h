@@ -28,7 +28,7 @@ Vector<T> activate(int32_t activation, Vector<T> x) {
   }
 }
 
-// Of an activation at x, where it is y: by y where that loses nothing.
+// The derivative of an activation at x, whose value is y; computed from y if that is exact.
 template <class T>
 Vector<T> derivative(int32_t activation, Vector<T> x, Vector<T> y) {
   const Vector<T> one = all(T(1)), zero = Vector<T>{};
@@ -52,8 +52,8 @@ Vector<T> derivative(int32_t activation, Vector<T> x, Vector<T> y) {
   }
 }
 
-// The two activations of a layer. The pair that every LSTM has unless its user says otherwise is
-// compiled in (kUsual); any other is looked up.
+// The two activations of a layer. Keras's default pair, tanh and sigmoid, is compiled in (kUsual);
+// other pairs are selected at run time.
 struct Gates {
   int32_t activation, recurrent_activation;
 

@@ -1,4 +1,4 @@
-// The C interface: checks what it is given, chooses the instruction set, deals the work to a team.
+// The C interface: checks the arguments, chooses the instruction set, distributes the work.
 
 #include "gatewise.h"
 
@@ -79,7 +79,7 @@ double work(const gatewise_lstm& layer) {
          static_cast<double>(layer.steps);
 }
 
-// Waking another thread costs a few microseconds; so does this much arithmetic on one core.
+// Waking another thread costs a few microseconds, as much as this many operations on one core.
 constexpr double kWorthATeam = 1e6;
 
 int wanted(const gatewise_lstm* layers, int32_t count) {
@@ -94,9 +94,9 @@ Deal deal_team(const gatewise_lstm& layer, int index, int count, int members) {
   Deal deal{};
   deal.members = std::max(1, members * (index + 1) / count - members * index / count);
 
-  // Rows of one's own need no waiting. Units of one's own pay where there are fewer rows than
-  // threads, or where the recurrent weights are too large for a second-level cache and too few rows
-  // share each reading of them; and only if a step's work is long beside the waiting.
+  // Sharing by rows needs no waiting. Sharing by units pays off with too few rows for the threads,
+  // or if the recurrent weights exceed a second-level cache and too few rows share each read of
+  // them; and only if the work of a step is long compared with the waiting.
   const double step = work(layer) / std::max<double>(1.0, static_cast<double>(layer.steps));
   const bool few = layer.batch < 2 * deal.members;
   const bool large = layer.units > 256 && layer.batch < 32 * deal.members;
@@ -112,8 +112,8 @@ extern "C" {
 int32_t gatewise_version(void) { return GATEWISE_VERSION; }
 
 int64_t gatewise_reserve_size(int64_t steps, int64_t units) {
-  // Four gates, h and c, units filled up to the widest panel; one step more than there are, because
-  // panels are set apart by an odd number of places.
+  // Four gates, h and c, with units padded to the widest panel; one extra step, because panels are
+  // an odd number of places apart.
   return 6 * ((units + 15) / 16 * 16) * (steps + 1);
 }
 
@@ -157,7 +157,7 @@ void gatewise_keep_memory(void) {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  // As large as the heap of one thread, which is else given back whenever it is empty.
+  // As large as the heap of one thread, which is otherwise returned whenever it is empty.
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
 }

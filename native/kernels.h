@@ -1,4 +1,4 @@
-// What one instruction set offers to gatewise.cpp, and how the work of a layer is dealt to a team.
+// The functions of each instruction set, and the distribution of a layer's work over a team.
 
 #ifndef GATEWISE_KERNELS_H_
 #define GATEWISE_KERNELS_H_
@@ -11,19 +11,19 @@
 
 namespace gatewise {
 
-// How many of a team work on one layer, and in which way.
+// How many members of a team work on one layer, and how they divide it.
 struct Deal {
   int members;
-  // Each share of the work is rows of its own through all steps, and waits for nobody; or, where
-  // rows are few or the weights too large for one core's cache, units of its own, all shares at the
-  // same time, waiting for each other after every step.
+  // False: each share is a set of rows for all steps and runs without waiting. True, for few rows
+  // or for weights larger than the cache of a core: each share is a range of units; all shares run
+  // at the same time and wait for each other after every step.
   bool by_units;
 
   int lanes() const { return by_units ? 1 : members; }   // groups of rows
   int shares() const { return by_units ? members : 1; }  // groups of units
 };
 
-// For layer `index` of `count`.
+// The deal for layer `index` of `count`.
 Deal deal_team(const gatewise_lstm& layer, int index, int count, int members);
 
 struct Kernels {

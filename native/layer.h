@@ -1,15 +1,15 @@
-// What the forward and the backward pass of a layer share: sizes, panels, and where things lie.
+// Definitions shared by the forward and the backward pass of a layer: sizes, panels, memory layout.
 //
-// Units are dealt into panels of one vector each: panel j holds units j V .. j V + V - 1, V =
-// kWidth<T>, the last one filled up with zeros. Everything a tile touches is stored by panels:
+// Units are split into panels of one vector each: panel j holds units j V .. j V + V - 1, with V =
+// kWidth<T>; the last panel is padded with zeros. All data of a tile is stored by panels:
 //
-//   weights    [panels][k][4][V]       the four gates of V units side by side
-//   gates      [panels][places][4][V]  reserve: activated gates, or where the activations are not
-//                                      the usual ones what goes into them; then their gradients
+//   weights    [panels][k][4][V]       the four gates of V units next to each other
+//   gates      [panels][places][4][V]  reserve: activated gates, or the inputs of activations other
+//                                      than tanh and sigmoid; then their gradients
 //   states     [panels][places][V]     reserve: h_{t-1} and c_{t-1} of each place
-//   running    [panels][rows][V]       h and c of the step at hand
+//   running    [panels][rows][V]       h and c of the current step
 //
-// so that one tile's left factor, right factor and result are each read or written in a row.
+// Each tile therefore reads its left and right factors and writes its result contiguously.
 
 #ifndef GATEWISE_LAYER_H_
 #define GATEWISE_LAYER_H_
@@ -27,7 +27,7 @@
 
 namespace gatewise::GATEWISE_ISA {
 
-// Hands out pieces of one block of memory; without a block it counts how large it must be.
+// Allocates pieces of one block of memory; without a block it only counts the required size.
 class Arena {
  public:
   explicit Arena(void* block = nullptr) : block_(static_cast<char*>(block)) {}
@@ -45,7 +45,7 @@ class Arena {
   size_t used_ = 0;
 };
 
-// Numbers below the normal range are taken as zero, as XLA does, for the life of this object.
+// Treats denormal numbers as zero, like XLA, during the lifetime of this object.
 class FlushDenormals {
  public:
 #if defined(__SSE2__)
@@ -62,7 +62,7 @@ struct Sizes {
   static constexpr int64_t V = kWidth<T>;
   int64_t batch, steps, features, units;
   int64_t panels, feature_panels;
-  // Odd, so that the same place of different panels does not fall on the same lines of a cache.
+  // Odd, so that the same place of different panels does not map to the same cache lines.
   int64_t places;
 
   explicit Sizes(const gatewise_lstm& layer)
@@ -80,7 +80,7 @@ struct Sizes {
   }
 };
 
-// The reserve of a layer, see gatewise_reserve_size().
+// The reserve of a layer; see gatewise_reserve_size().
 template <class T>
 struct Reserve {
   T *gates, *hidden, *cell;
@@ -91,7 +91,7 @@ struct Reserve {
         cell(hidden + n.panels * n.places * n.V) {}
 };
 
-// to[k][4][V] of one panel of units from weights [rows, 4H].
+// Packs one panel of units of weights [rows, 4H] into to[k][4][V].
 template <class T>
 void pack_gates(T* to, const T* weights, int64_t rows, int64_t panel, const Sizes<T>& n) {
   const int columns = n.columns(panel);
@@ -102,7 +102,7 @@ void pack_gates(T* to, const T* weights, int64_t rows, int64_t panel, const Size
   }
 }
 
-// The tasks of several passes as one line of them: how many, and the n-th.
+// The tasks of several passes as one sequence: count_tasks counts them, do_task runs the n-th.
 template <class Passes, class Count>
 int64_t count_tasks(const Passes& passes, Count count) {
   int64_t sum = 0;
@@ -117,7 +117,7 @@ void do_task(Passes& passes, int64_t n, Count count, Act act) {
   }
 }
 
-// The number of this thread's rows at a step: of sorted rows lane, lane + lanes, ...
+// The number of rows of a lane at a step: the sorted rows lane, lane + lanes, ...
 inline int64_t rows_of_lane(int64_t rows, int lane, int lanes) {
   return rows > lane ? (rows - lane + lanes - 1) / lanes : 0;
 }

@@ -1,4 +1,4 @@
-// The one product all passes are made of: a tile of sums that stays in registers.
+// The one matrix product that all passes use: a tile of sums that stays in registers.
 
 #ifndef GATEWISE_MATMUL_H_
 #define GATEWISE_MATMUL_H_
@@ -7,16 +7,16 @@
 
 namespace gatewise::GATEWISE_ISA {
 
-// Rows of a tile whose every row takes `kVectors` sums, so that the sums, one broadcast for each
-// row and one vector of the right factor fill the registers and nothing is spilled.
+// Maximum rows of a tile with four vectors of sums per row: the sums, one broadcast per row and one
+// vector of the right factor then fit into the registers without spilling.
 constexpr int kRows = kRegisters == 32 ? 6 : 3;
 
-// Loops over a tile are unrolled by pragma, here and where a tile is filled or stored: GCC 12 keeps
-// the sums in memory if a single one of them is not, at half the speed (docs/log.md).
+// A pragma unrolls every loop over a tile, here and where a tile is filled or stored: if a single
+// loop is not unrolled, GCC 12 keeps the sums in memory, at half the speed (docs/log.md).
 
 // acc[r][n] += sum over k < count of a[r a_row + k a_step] * b[k b_step + b_of(n)], in this order,
-// where vector n of b lies at (n / kGroup) b_group + (n % kGroup) kWidth. With kPerGate the left
-// factor of vector n lies (n % kGroup) a_gate further on: each gate has a row of its own.
+// with b_of(n) = (n / kGroup) b_group + (n % kGroup) kWidth. With kPerGate the left factor of
+// vector n is at an additional offset of (n % kGroup) a_gate, because each gate has its own rows.
 template <class T, int R, int N, int kGroup, bool kPerGate = false>
 GATEWISE_INLINE void multiply(Vector<T> (&acc)[R][N], const T* a, int64_t a_row, int64_t a_step,
                               const T* b, int64_t b_step, int64_t b_group, int64_t count,
@@ -47,7 +47,7 @@ GATEWISE_INLINE void multiply(Vector<T> (&acc)[R][N], const T* a, int64_t a_row,
   }
 }
 
-// Deals `rows` into tiles of nearly equal height, none above kRows: tile(first row, height).
+// Splits `rows` into tiles of nearly equal height, at most kRows: calls tile(first row, height).
 template <class Tile>
 GATEWISE_INLINE void deal(int64_t rows, Tile tile) {
   const int64_t tiles = (rows + kRows - 1) / kRows;
@@ -57,7 +57,7 @@ GATEWISE_INLINE void deal(int64_t rows, Tile tile) {
   }
 }
 
-// Calls tile.template run<height>() with the height as a constant.
+// Executes `call` with `height`, a value from 1 to kRows, as the compile-time constant R.
 #define GATEWISE_WITH_HEIGHT(height, call) \
   switch (height) {                        \
     case 1: {                              \

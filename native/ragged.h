@@ -1,5 +1,5 @@
-// Which steps of which rows are processed, and in which order: masked steps leave the state as it
-// is, so that they are left out, whatever the mask's pattern, and cost nothing.
+// The processing order of the steps of all rows. Masked steps leave the state unchanged, so they
+// are skipped, whatever the pattern of the mask, and cost nothing.
 
 #ifndef GATEWISE_RAGGED_H_
 #define GATEWISE_RAGGED_H_
@@ -12,14 +12,14 @@
 
 namespace gatewise {
 
-// Rows are sorted by their number of true steps, longest first (stable): the rows that have a t-th
-// step are the first rows_at(t). Place q = first[t] + s holds step t of sorted row s.
+// Rows are sorted by their number of unmasked steps, longest first (stable), so the rows that have
+// a t-th step are the first rows_at(t). Place q = first[t] + s holds step t of sorted row s.
 struct Ragged {
   int64_t longest = 0;          // steps of the longest row
   std::vector<int32_t> row;     // [B] sorted row s -> row of the batch
-  std::vector<int32_t> length;  // [B] of sorted row s
+  std::vector<int32_t> length;  // [B] unmasked steps of sorted row s
   std::vector<int64_t> first;   // [longest + 1]
-  std::vector<int64_t> source;  // [places] -> row of x as [B T, I], and by `position` of y
+  std::vector<int64_t> source;  // [places] -> row of x as [B T, I]; `position` gives that of y
 
   explicit Ragged(const gatewise_lstm& layer);
 
@@ -30,7 +30,7 @@ struct Ragged {
   }
 };
 
-// The position in the order of processing of a step of the sequence, and the other way round.
+// Converts a step of the sequence to its position in the processing order, and vice versa.
 inline int64_t position(const gatewise_lstm& layer, int64_t step) {
   return layer.go_backwards ? layer.steps - 1 - step : step;
 }

@@ -1,7 +1,7 @@
-// Vectors of the width of one instruction set, and the three functions of them that an LSTM needs.
+// Vectors of one instruction set, and the functions on them that an LSTM needs.
 //
-// Every file that includes this is compiled once for each instruction set, with GATEWISE_ISA as the
-// namespace: nothing here may be shared between them by the linker.
+// Every file that includes this header is compiled once per instruction set, with GATEWISE_ISA as
+// the namespace, because the linker must not merge functions of different instruction sets.
 
 #ifndef GATEWISE_SIMD_H_
 #define GATEWISE_SIMD_H_
@@ -62,7 +62,7 @@ GATEWISE_INLINE Vector<T> all(T value) {
   return value - Vector<T>{};
 }
 
-// The first `count` elements (1 to the width), zeros after them; nothing beyond them is touched.
+// Loads the first `count` elements (1 to the width), then zeros; reads nothing beyond them.
 template <class T>
 GATEWISE_INLINE Vector<T> load_some(const T* from, int count) {
   if (count >= kWidth<T>) return load(from);
@@ -95,8 +95,8 @@ GATEWISE_INLINE void store_some(T* to, Vector<T> v, int count) {
 #endif
 }
 
-// x y + z, rounded once where the instruction set has that: said outright, and the compiler told
-// not to do it anywhere else, so that every copy of a piece of code gives the same bits.
+// x y + z, rounded once if the instruction set supports it. It is explicit, and the compiler may
+// not fuse anywhere else, so that every copy of the same code gives the same bits.
 template <class T>
 GATEWISE_INLINE Vector<T> fused(Vector<T> x, Vector<T> y, Vector<T> z) {
 #if defined(__AVX512F__)
@@ -124,8 +124,8 @@ GATEWISE_INLINE Vector<T> fused(Vector<T> x, Vector<T> y, T z) {
   return fused<T>(x, y, all(z));
 }
 
-// The larger and the smaller of two, and x where x is NaN: the second operand of the instructions.
-// (Under a mask of ones, because GCC 12 warns of its own header's undefined operand otherwise.)
+// Maximum and minimum. NaN in x is kept, because x is the second operand of the instructions. (The
+// mask of ones avoids a warning of GCC 12 about an undefined operand in its own header.)
 template <class T>
 GATEWISE_INLINE Vector<T> at_least(Vector<T> x, T low) {
 #if defined(__AVX512F__)
@@ -155,8 +155,9 @@ GATEWISE_INLINE Vector<T> at_most(Vector<T> x, T high) {
 #endif
 }
 
-// 1 / x to about half an ulp more than division, which costs three times as much where there is an
-// estimate of 14 bits. For 1 <= x < 2^126 only: the estimate of a larger number is flushed to zero.
+// 1 / x, with an error of about half an ulp more than division, which costs three times as much if
+// the instruction set has a 14-bit estimate. Only for 1 <= x < 2^126: the estimate of a larger
+// number is flushed to zero.
 template <class T>
 GATEWISE_INLINE Vector<T> reciprocal(Vector<T> x) {
 #if defined(__AVX512F__)
@@ -168,15 +169,16 @@ GATEWISE_INLINE Vector<T> reciprocal(Vector<T> x) {
   return T(1) / x;
 }
 
-// e^x = scale + scale tail, scale a power of two: 1 + tail = e^r with |r| <= ln(2) / 2, tail by its
-// Taylor series cut where the next term is below half an ulp. x must lie within the normal range.
+// e^x = scale + scale tail. scale is a power of two, and 1 + tail = e^r with |r| <= ln(2) / 2. tail
+// is a Taylor series, truncated where the next term is below half an ulp. e^x must be a normal
+// number.
 template <class T>
 struct Exponential {
   Vector<T> scale, tail;
 };
 
 GATEWISE_INLINE Exponential<float> exponential(Vector<float> x) {
-  // Adding 1.5 * 2^23 rounds to an integer, which is then found in the lowest bits.
+  // Adding 1.5 * 2^23 rounds to an integer, which is then in the lowest bits.
   const Vector<float> shifted = fused<float>(x, all(1.44269504f), 12582912.0f);
   const Vector<float> n = shifted - 12582912.0f;
   const Vector<float> r = fused<float>(n, -1.42860677e-6f, fused<float>(n, -0.693145752f, x));
@@ -224,7 +226,7 @@ GATEWISE_INLINE Vector<T> sigmoid(Vector<T> x) {
   return reciprocal<T>(fused<T>(e.scale, e.tail, e.scale) + T(1));
 }
 
-// e^x - 1, right to the last digits near zero too
+// e^x - 1, accurate near zero as well
 template <class T>
 GATEWISE_INLINE Vector<T> exponential_minus_1(Vector<T> x) {
   const Exponential<T> e = exponential(x);

@@ -20,10 +20,10 @@
 namespace gatewise {
 namespace {
 
-// Looks for work before a thread sleeps: some tens of microseconds, which is longer than the gap
-// between the passes of two layers and much shorter than a training step.
+// How often a thread polls for work before it sleeps: some tens of microseconds, longer than the
+// gap between the passes of two layers and much shorter than a training step.
 constexpr int kLooks = 4000;
-// Looks while a thread waits for another in the middle of a call, before it lets others run.
+// How often a thread polls for another one within a call before it yields.
 constexpr int kPatience = 2000;
 
 void look_again() {
@@ -53,7 +53,7 @@ int cores() {
 }
 
 int threads_at_first() {
-  // OMP_NUM_THREADS may be a list, one number for each level of nesting; ours is the first.
+  // OMP_NUM_THREADS may be a list with one number per nesting level; the first one applies.
   const char* asked = std::getenv("OMP_NUM_THREADS");
   char* end = nullptr;
   const long count = asked ? std::strtol(asked, &end, 10) : 0;
@@ -65,7 +65,7 @@ std::atomic<int> threads_asked{0};  // 0: not asked
 
 class Pool {
  public:
-  // Lends the pool with at least `wanted` - 1 workers; how many members the team has, 0: lent out.
+  // Lends the pool with up to `wanted` - 1 workers. Returns the size of the team; 0: already lent.
   int lend(int wanted) {
     if (!lent_.try_lock()) return 0;
     while (static_cast<int>(workers_) < wanted - 1 && start_worker()) {
@@ -78,7 +78,7 @@ class Pool {
     work_ = &work;
     left_.store(0, std::memory_order_relaxed);
     {
-      // A worker that is about to sleep holds the lock until it does, so none misses the call.
+      // A worker holds the lock until it sleeps, so none misses the call.
       const std::lock_guard<std::mutex> guard(sleep_);
       const uint64_t number = call_.load(std::memory_order_relaxed) / kCall + 1;
       call_.store(number * kCall + static_cast<uint64_t>(members) * kMembers,
@@ -86,7 +86,7 @@ class Pool {
     }
     wake_.notify_all();
     work(0);
-    // From here on nobody joins: the call wants no members.
+    // From here on no worker joins, because the call wants no members.
     uint64_t now = call_.load(std::memory_order_acquire);
     while (!call_.compare_exchange_weak(now, now / kCall * kCall + now % kMembers,
                                         std::memory_order_acq_rel)) {
@@ -112,7 +112,7 @@ class Pool {
     try {
       std::thread([this, member, seen] { serve(member, seen); }).detach();
     } catch (...) {
-      return false;  // no more threads to be had: the team is smaller
+      return false;  // the system has no more threads: the team is smaller
     }
     ++workers_;
     return true;
@@ -132,7 +132,7 @@ class Pool {
       while (!joins && now / kCall == seen && member < static_cast<int>(now % kCall / kMembers)) {
         joins = call_.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel);
       }
-      if (!joins) continue;  // too late, or a team smaller than the pool
+      if (!joins) continue;  // too late, or the team is smaller than the pool
       (*work_)(member);
       left_.fetch_add(1, std::memory_order_release);
     }
@@ -141,8 +141,8 @@ class Pool {
   std::mutex lent_;
   std::mutex sleep_;
   std::condition_variable wake_;
-  // Of the call at hand, in one word: its number, the members it wants, and how many workers have
-  // joined. So a worker that comes late finds either a call that still wants it or none.
+  // The current call in one word: its number, the members that it wants, and the workers that have
+  // joined. A late worker therefore finds either a call that still wants it or none.
   static constexpr uint64_t kMembers = 1 << 16, kCall = kMembers << 16;
   std::atomic<uint64_t> call_{0};
   std::atomic<int> left_{0};  // workers that have joined and returned
@@ -152,8 +152,8 @@ class Pool {
   size_t scratch_bytes_ = 0;
 };
 
-// Never destroyed: its threads may outlive every destructor of the process. A forked child has none
-// of those threads and begins anew.
+// Never destroyed, because its threads may outlive every destructor of the process. A forked child
+// has none of these threads and creates its own pool.
 std::atomic<Pool*> the_pool{nullptr};
 
 Pool& pool() {

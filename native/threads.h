@@ -1,4 +1,4 @@
-// Work over cores: one team of threads for the whole process, lent to one call at a time.
+// Multithreading: one pool of threads for the whole process, lent to one call at a time.
 
 #ifndef GATEWISE_THREADS_H_
 #define GATEWISE_THREADS_H_
@@ -10,14 +10,14 @@
 
 namespace gatewise {
 
-// More than any machine has cores; a greater number is a slip, and would take all memory.
+// More cores than any machine has; a larger number is a mistake and would exhaust the memory.
 constexpr int kMostThreads = 1024;
 
 int threads();
 void set_threads(int count);
 
-// The calling thread and up to `wanted` - 1 others. A call that finds the others lent out works
-// alone, with the same result.
+// The calling thread and up to `wanted` - 1 others. If the pool is lent to another call, the caller
+// works alone, with the same result.
 class Team {
  public:
   explicit Team(int wanted);
@@ -26,21 +26,21 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
-  // work(member) for member 0, the caller, and for every other member that comes before the caller
-  // has returned from it: on a busy machine that may be none. Returns when all that came have
-  // returned. Work that cannot be done without a member waits for it by Barrier.
+  // Calls work(member) for member 0, the caller, and for every other member that joins before the
+  // caller's work returns; on a busy machine that may be none. Returns when all joined members have
+  // returned. Work that needs every member waits for them with a Barrier.
   void run(const std::function<void(int)>& work);
-  // Memory that lives as long as the team, on a cache line's edge; nullptr when there is none left.
+  // Memory with the lifetime of the team, aligned to a cache line; nullptr if out of memory.
   void* scratch(size_t bytes);
 
  private:
   int size_ = 1;
-  bool lent_ = false;    // this call holds the pool
-  void* own_ = nullptr;  // scratch of a call that works without it
+  bool lent_ = false;    // this call has the pool
+  void* own_ = nullptr;  // scratch of a call without the pool
 };
 
-// A number of tasks that members take one by one; a member that finds none left waits until those
-// of the others are done too. Nobody waits for a member that has not come.
+// A number of tasks that members take one by one. A member that finds no task left waits until the
+// others have finished theirs. No member waits for one that has not joined.
 class Tasks {
  public:
   explicit Tasks(int64_t count) : count_(count) {}
@@ -61,7 +61,7 @@ class Tasks {
   std::atomic<int64_t> next_{0}, done_{0};
 };
 
-// Where members wait for each other, all of them.
+// All members wait here until every one has arrived.
 class Barrier {
  public:
   explicit Barrier(int members) : members_(members) {}

@@ -1,8 +1,9 @@
-// The engine behind XLA's foreign function interface: what JAX calls.
+// The engine behind XLA's foreign function interface: the handlers that JAX calls.
 //
-// One handler runs a forward pass, one its gradient, of one layer or of the two directions of a
-// bidirectional one. Which arrays come, and what is wanted, is told by attributes of whole numbers,
-// so that an array that is absent takes no place. Python's side of this contract is engine/jax.py.
+// One handler runs the forward pass, the other one the backward pass, of one layer or of the two
+// directions of a bidirectional layer. Integer attributes say which arrays are present and which
+// results are wanted, so absent arrays need no operand. The Python side of this contract is
+// engine/jax.py.
 
 #include <cstdint>
 #include <optional>
@@ -16,25 +17,25 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-// The numbers that describe a layer, in the order in which they come.
+// The numbers that describe a layer, in this order.
 enum Field {
   kActivation,
   kRecurrentActivation,
   kGoBackwards,
   kZeroOutput,
   kStartOutput,
-  kFlip,       // y lies in the order of time reversed, which is that of the other direction
-  kArrays,     // a bit for each array that is there: those of `take_arrays`, in their order
-  kGradients,  // a bit for each gradient that is wanted: those of `take_gradients`
+  kFlip,       // y is stored in reversed time order, which is that of the other direction
+  kArrays,     // one bit per array that is present, in the order of `take_arrays`
+  kGradients,  // one bit per gradient that is wanted, in the order of `backward`
   kFields,
 };
 
-// What is said of y by the attribute `outputs`.
-enum Outputs { kNone, kApart, kJoined };  // joined: side by side on the last axis of one array
+// The attribute `outputs`: no y, one array per layer, or one joined array.
+enum Outputs { kNone, kApart, kJoined };  // joined: concatenated on the last axis
 
 using Numbers = ffi::Span<const int64_t>;
 
-// Hands out operands or results one after the other; null where one is missing.
+// Returns operands or results one after the other; null if one is missing.
 template <class Buffers>
 class Line {
  public:
@@ -71,7 +72,7 @@ ffi::Error wrong(const std::string& what) {
   return ffi::Error(ffi::ErrorCode::kInvalidArgument, "gatewise: " + what);
 }
 
-ffi::Error told(int32_t status) {
+ffi::Error as_error(int32_t status) {
   switch (status) {
     case GATEWISE_DONE:
       return ffi::Error::Success();
@@ -84,7 +85,7 @@ ffi::Error told(int32_t status) {
   }
 }
 
-// Reads of one layer the arrays that are there. False: they do not fit each other.
+// Reads the arrays of one layer that are present. False: they do not fit each other.
 bool take_arrays(gatewise_lstm& layer, Operands& operands, const int64_t* fields) {
   const int64_t present = fields[kArrays];
   const auto x = operands.next();
@@ -114,7 +115,7 @@ bool take_arrays(gatewise_lstm& layer, Operands& operands, const int64_t* fields
   return true;
 }
 
-// All layers of a call. Empty: the operands do not fit the description.
+// Reads all layers of a call. Empty: the operands do not fit the description.
 std::vector<gatewise_lstm> take_layers(Operands& operands, Numbers numbers) {
   std::vector<gatewise_lstm> layers(numbers.size() / kFields);
   for (size_t n = 0; n < layers.size(); ++n) {
@@ -124,13 +125,13 @@ std::vector<gatewise_lstm> take_layers(Operands& operands, Numbers numbers) {
   return layers;
 }
 
-// Where the outputs of one layer lie, or their gradients.
+// The location of the outputs of one layer, or of their gradients.
 struct Place {
   char* start = nullptr;
   int64_t batch_stride = 0, step_stride = 0;
 };
 
-// `next` gives an array for every layer, or one for all; null where there is none.
+// `next` returns one array per layer, or one for all layers; null if there is none.
 template <class Next>
 std::vector<Place> places(const std::vector<gatewise_lstm>& layers, Numbers numbers,
                           int64_t outputs, Next next) {
@@ -157,7 +158,8 @@ std::vector<Place> places(const std::vector<gatewise_lstm>& layers, Numbers numb
   return found;
 }
 
-// Results: y as `outputs` says; h and c of each layer; with `training`, the reserve of each layer.
+// Results: y according to `outputs`; h and c of each layer; with `training`, the reserve of each
+// layer.
 ffi::Error forward(ffi::RemainingArgs args, ffi::RemainingRets rets, Numbers numbers,
                    int64_t outputs, bool training) {
   Operands operands(args);
@@ -176,11 +178,11 @@ ffi::Error forward(ffi::RemainingArgs args, ffi::RemainingRets rets, Numbers num
   if (!operands.at_end() || !results.at_end()) {
     return wrong("the forward pass was given more arrays than its attributes tell.");
   }
-  return told(gatewise_lstm_forward(layers.data(), static_cast<int32_t>(layers.size())));
+  return as_error(gatewise_lstm_forward(layers.data(), static_cast<int32_t>(layers.size())));
 }
 
-// Operands: those of the forward pass; the reserve of each layer; and of the gradients of y, then
-// of h and c of each layer, those for which `given` has a bit. Results: the reserves, which share
+// Operands: those of the forward pass; the reserve of each layer; then the gradients of y, and of h
+// and c of each layer, as far as their bit in `given` is set. Results: the reserves, which share
 // their memory with the operands; then the wanted gradients of each layer.
 ffi::Error backward(ffi::RemainingArgs args, ffi::RemainingRets rets, Numbers numbers,
                     int64_t outputs, int64_t given) {
@@ -219,7 +221,7 @@ ffi::Error backward(ffi::RemainingArgs args, ffi::RemainingRets rets, Numbers nu
   if (!operands.at_end() || !results.at_end()) {
     return wrong("the backward pass was given more arrays than its attributes tell.");
   }
-  return told(
+  return as_error(
       gatewise_lstm_backward(layers.data(), gradients.data(), static_cast<int32_t>(layers.size())));
 }
 
@@ -241,6 +243,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gatewise_xla_backward, backward,
                                   .Attr<int64_t>("outputs")
                                   .Attr<int64_t>("given"));
 
-// The version of the interface that these handlers were compiled for. A runtime that is older
-// refuses them, and its CPU backend with them: look before they are registered.
+// The version of the interface that these handlers were compiled for. An older runtime refuses them
+// together with its CPU backend, so compare the versions before registering them.
 extern "C" int32_t gatewise_xla_version() { return XLA_FFI_API_MAJOR * 1000 + XLA_FFI_API_MINOR; }

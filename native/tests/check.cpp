@@ -1,8 +1,8 @@
-// Holds the library to naive.cpp: check [ISA] [CASES]
+// Compares the library with naive.cpp: check [ISA] [CASES]
 //
-// Runs layers of odd shapes and all options, and ends at the first answer that is wrong with a
-// sentence that says which. Ends with 77 where this machine does not run ISA. Without
-// arguments: the best that it runs, and 400 cases.
+// Runs layers of odd shapes with all options, and stops at the first wrong result with a sentence
+// that names it. Exits with 77 if this machine does not support ISA. Defaults: the best instruction
+// set, and 400 cases.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@
 #include "../gatewise.h"
 #include "naive.h"
 
-#if defined(__has_feature)  // Clang's way to say what GCC says by a macro
+#if defined(__has_feature)  // Clang's equivalent of GCC's macros
 #if __has_feature(address_sanitizer)
 #define __SANITIZE_ADDRESS__ 1
 #endif
@@ -44,7 +44,7 @@ std::string text(double number) {
   return digits;
 }
 
-// The same numbers everywhere; the distributions of the standard library are not.
+// The same numbers on every platform, unlike the distributions of the standard library.
 class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
@@ -58,9 +58,9 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-// An array between two guards, odd in length so that it lies as badly as it can. Filled with one
-// particular NaN, which no arithmetic makes, to tell what was never written. The address sanitizer
-// is the better guard.
+// An array between two guards of odd length, which give it the worst alignment. It is filled with a
+// particular NaN that no arithmetic produces, to detect elements that were never written. The
+// address sanitizer replaces the guards.
 template <class T>
 class Array {
  public:
@@ -115,17 +115,17 @@ enum Mask { kNone, kAllRead, kRight, kLeft, kHoles, kMasks };
 enum Layout { kCompact, kStepsFirst, kWide, kReversed, kLayouts };
 enum Contents { kUsual, kSaturated, kNaN, kInfinite, kNaNGradient };
 
-// What one call is given, but for the numbers.
+// The arguments of one call, except the arrays.
 struct Case {
   int64_t batch, steps, features, units;
-  int32_t count = 1;  // layers; the second one writes beside the first
+  int32_t count = 1;  // layers; the second one writes next to the first
   int64_t second_units = 0;
   bool bias = true, h0 = true, c0 = true, input_masks = false, recurrent_masks = false;
   bool go_backwards = false, zero_output = false, start_output = false;
   bool dy = true, dh = true, dc = true;
   int mask = kNone, layout = kCompact, contents = kUsual;
   int32_t activation = GATEWISE_TANH, recurrent_activation = GATEWISE_SIGMOID;
-  unsigned unwanted = 0;  // outputs that are not wanted, a bit for each
+  unsigned unwanted = 0;  // outputs that are not wanted, one bit each
   uint64_t seed = 0;
 
   std::string describe(bool double_precision) const {
@@ -145,7 +145,7 @@ struct Case {
   }
 };
 
-// The numbers one layer reads.
+// The input arrays of one layer.
 template <class T>
 struct Inputs {
   int64_t units;
@@ -190,7 +190,7 @@ struct Inputs {
     for (int64_t n = 0; n < masks.size(); ++n) masks[n] = random.one_in(3) ? T(0) : T(1.5);
   }
 
-  // One row in five is masked from end to end.
+  // One row in five is masked completely.
   void mask_row(const Case& given, int64_t b, Random& random) {
     const int64_t length = random.one_in(5) ? 0 : 1 + random.below(given.steps);
     for (int64_t t = 0; t < given.steps; ++t) {
@@ -198,23 +198,23 @@ struct Inputs {
       if (given.mask == kRight) read = t < length;
       if (given.mask == kLeft) read = t >= given.steps - length;
       if (given.mask == kHoles) read = length > 0 && !random.one_in(3);
-      // Any byte but 0 is a step that is read.
+      // Any byte except 0 marks a step as unmasked.
       mask[b * given.steps + t] = read ? static_cast<uint8_t>(1 + random.below(255)) : 0;
     }
   }
 
-  // An odd number of these sums to 1e4 at least, so that every gate is far beyond its bend.
+  // An odd number of these adds up to at least 1e4, so every gate is far into saturation.
   void saturate(Random& random) {
     for (int64_t n = 0; n < x.size(); ++n) x[n] = random.one_in(2) ? T(1e4) : T(-1e4);
     for (int64_t n = 0; n < kernel.size(); ++n) kernel[n] = random.one_in(2) ? T(1) : T(-1);
   }
 };
 
-// Everything a call writes, by name.
+// All outputs of a call, by name.
 template <class T>
 using Written = std::vector<std::pair<std::string, Array<T>>>;
 
-// All that one call is given.
+// All inputs of one call.
 template <class T>
 struct Call {
   Case given;
@@ -224,7 +224,7 @@ struct Call {
 
   explicit Call(const Case& a_case) : Call(a_case, Random(a_case.seed)) {}
 
-  // Where y of a layer begins, and its strides.
+  // The start of y of a layer, and its strides.
   struct Place {
     int64_t first, batch_stride, step_stride;
   };
@@ -279,7 +279,7 @@ template <class T>
 Written<T> run(Call<T>& call, Engine engine) {
   const Case& given = call.given;
   Written<T> written;
-  written.reserve(1 + 8 * call.inputs.size());  // pointers into it must last
+  written.reserve(1 + 8 * call.inputs.size());  // pointers into it must stay valid
   unsigned output = 0;
   const auto must = [&](const char* name, size_t layer, int64_t size) -> T* {
     written.emplace_back(name + std::string(layer ? " of the second layer" : ""), Array<T>(size));
@@ -344,7 +344,7 @@ Written<T> run(Call<T>& call, Engine engine) {
   const std::string description = given.describe(sizeof(T) == 8);
   engine == kNaive ? naive_forward(layers.data(), count)
                    : expect_done(gatewise_lstm_forward(layers.data(), count), description);
-  // NaN and infinity are followed through the forward pass alone.
+  // NaN and infinity are tested in the forward pass only.
   if (given.contents != kNaN && given.contents != kInfinite) {
     for (gatewise_lstm& layer : layers) layer.y = layer.h = layer.c = nullptr;
     engine == kNaive
@@ -443,7 +443,7 @@ Case random_case(uint64_t seed) {
   if (random.one_in(2)) {
     given.activation = static_cast<int32_t>(random.below(7));
     given.recurrent_activation = static_cast<int32_t>(random.below(7));
-    // States that no activation bounds grow beyond all numbers within a few more steps.
+    // States without a bounded activation overflow within a few more steps.
     if (!bounded(given.activation) || !bounded(given.recurrent_activation)) {
       given.steps = std::min<int64_t>(given.steps, 7);
     }
@@ -452,7 +452,7 @@ Case random_case(uint64_t seed) {
   return given;
 }
 
-// Each size beside small ones: where loops over blocks end is where they go wrong.
+// Each size combined with small ones, because loops over blocks fail at their ends.
 void check_every_size() {
   for (const int64_t size : kOdd) {
     for (int place = 0; place < 4; ++place) {
@@ -468,7 +468,7 @@ void check_every_size() {
   }
 }
 
-// Few rows or many units, where threads share the units of one layer and wait for each other.
+// Few rows or many units: threads share the units of one layer and wait for each other.
 void check_wide_layers() {
   for (const int64_t batch : {1, 2, 5, 40}) {
     Case given{batch, 5, 33, 300};
@@ -502,14 +502,14 @@ void check_strange_numbers() {
       given.dy = true;
       given.activation = GATEWISE_TANH;
       given.recurrent_activation = seed % 2 ? GATEWISE_SIGMOID : GATEWISE_HARD_SIGMOID;
-      // No number times nothing is not nothing: what dropout does to it is not for us to say.
+      // NaN times zero is NaN, so dropout has no defined result here.
       given.input_masks = given.recurrent_masks = false;
       check_both(given);
     }
   }
 }
 
-// The gradients of naive.cpp against differences of its own outputs.
+// Compares the gradients of naive.cpp with finite differences of its own outputs.
 void check_the_truth_itself() {
   for (uint64_t seed = 0; seed < 30; ++seed) {
     Case given = random_case(seed);
@@ -589,7 +589,7 @@ void check_threads() {
   const int32_t at_first = gatewise_threads();
   if (at_first < 1) fail("at first there are " + std::to_string(at_first) + " threads");
   gatewise_set_threads(3);
-  if (gatewise_threads() != 3) fail("3 threads were asked for, and are not what is said");
+  if (gatewise_threads() != 3) fail("3 threads were set, but gatewise_threads() does not return 3");
   gatewise_set_threads(-1);
   if (gatewise_threads() != at_first) fail("-1 does not go back to the first number of threads");
 }
@@ -621,7 +621,7 @@ void check_calls_at_once() {
   other.join();
 }
 
-// The thread sanitizer does not follow threads that begin after a fork.
+// The thread sanitizer does not support threads that start after a fork.
 #ifdef __SANITIZE_THREAD__
 constexpr bool kRacesAreWatched = true;
 #else
@@ -634,7 +634,7 @@ void check_fork() {
   const Written<float> before = run(call, kLibrary);
   const pid_t child = fork();
   if (child == 0) {
-    alarm(20);  // a child that waits for its parent's threads waits for ever
+    alarm(20);  // a child that waits for its parent's threads waits forever
     expect_same(run(call, kLibrary), before, "a process and its forked child");
     std::_Exit(0);
   }
@@ -648,7 +648,7 @@ void check_fork() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (gatewise_version() != GATEWISE_VERSION) fail("the library is of another version");
+  if (gatewise_version() != GATEWISE_VERSION) fail("the library has another version");
   if (argc > 1 && std::strcmp(argv[1], gatewise_isa()) != 0) {
     std::printf("check: this machine runs %s, not %s\n", gatewise_isa(), argv[1]);
     return 77;
@@ -664,5 +664,5 @@ int main(int argc, char** argv) {
   for (uint64_t seed = 0; seed < cases; ++seed) check_both(random_case(seed));
   check_calls_at_once();
   if (!kRacesAreWatched) check_fork();
-  std::printf("check: all is well with %s\n", gatewise_isa());
+  std::printf("check: all tests passed with %s\n", gatewise_isa());
 }

@@ -6,7 +6,7 @@
 
 namespace {
 
-// What numbers of type T are computed in.
+// The type in which numbers of type T are computed.
 template <class T>
 struct Wider {
   using type = double;
@@ -16,7 +16,7 @@ struct Wider<double> {
   using type = long double;
 };
 
-// NaN passes through every branch.
+// NaN propagates through every branch.
 template <class W>
 W activate(int32_t activation, W x) {
   switch (activation) {
@@ -58,7 +58,7 @@ W slope(int32_t activation, W x) {
   }
 }
 
-// One sequence of a layer. Steps are counted in the order of processing.
+// One sequence of a layer. Steps are numbered in the processing order.
 template <class T>
 class Sequence {
  public:
@@ -181,7 +181,7 @@ class Sequence {
     }
   }
 
-  // Takes dh and dc from after step s to before it.
+  // Propagates dh and dc from after step s to before it.
   void step_back(int64_t s, std::vector<W>& dh, std::vector<W>& dc, std::vector<W>& dx,
                  std::vector<W>& dkernel, std::vector<W>& drecurrent_kernel,
                  std::vector<W>& dbias) const {
@@ -221,7 +221,7 @@ class Sequence {
 
   const gatewise_lstm& layer_;
   const int64_t row_, units_;
-  std::vector<W> h_, c_;  // [T + 1, H] before each step, and after the last
+  std::vector<W> h_, c_;  // [T + 1, H] the state before each step, and after the last
   std::vector<W> z_;      // [T, 4H]
 };
 
