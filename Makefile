@@ -1,4 +1,4 @@
-# demo · test · quick · check · bench; each makes what it needs. Nothing is wanted but Python 3.11+, a C++ compiler and make.
+# demo · test · quick · check · bench; each builds what it needs. Requires Python 3.11+, a C++ compiler and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,11 +6,11 @@ export GATEWISE_DATA ?= $(wildcard $(abspath ../shared/data))
 
 .PHONY: demo test quick check bench docs clean
 
-# Each worker takes a stretch of the tests, so that those of a file share its fixtures, and then the rest
-# of another's.
+# Each worker takes a block of consecutive tests, so that tests of one file share its fixtures, and then
+# remaining tests of other workers.
 WORKERS := --numprocesses auto --dist worksteal
 
-# The installation maps the names of modules to files, so another list of modules is another installation.
+# The installation maps module names to files, so a changed list of modules needs a new installation.
 INSTALLED := $(VENV)/installed-$(shell find src -name '*.py' | sort | cksum | cut -d' ' -f1)
 
 NATIVE := CMakeLists.txt $(wildcard native/*)
@@ -43,8 +43,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(MAKE) build/address/tests/checked build/thread/tests/checked
 
-# The native tests under sanitizers: of addresses on the narrowest and the widest vectors, of threads
-# on one kind, as they do not depend on it.
+# The native tests under sanitizers: addresses on the narrowest and the widest vectors, threads on one
+# kind only, because they do not depend on the vectors.
 build/address/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=address,undefined "-DGATEWISE_ISAS=portable;avx512"
 build/thread/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=thread -DGATEWISE_ISAS=portable
 build/%/tests/checked: $(NATIVE) $(wildcard native/tests/*) | $(VENV)/installed-dev

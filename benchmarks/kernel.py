@@ -1,11 +1,11 @@
-"""How close do the kernels come to the fastest matrix product of the machine?
+"""How close are the kernels to the fastest matrix product on this machine?
 
     python benchmarks/kernel.py [--rounds 7]
 
-Forward (with the reserve, as in training) and backward (all gradients) of one layer, called outside
-any framework, beside sgemm of 1536 x 1536 by NumPy, by XLA and, where installed, by PyTorch,
-whichever is fastest, on as many threads, alternating. Only the products' own operations are
-counted: 8 H (I + H) B T forward and twice as many backward. Written to
+Times the forward pass (with the reserve, as in training) and the backward pass (all gradients) of
+one layer, called outside any framework. Compares them with sgemm of 1536 x 1536 by NumPy, XLA and,
+if installed, PyTorch, whichever is fastest, on the same number of threads, in alternation. Counts
+only the operations of the products: 8 H (I + H) B T forward and twice as many backward. Writes
 benchmarks/results/kernel.json.
 """
 
@@ -36,12 +36,12 @@ SHAPES = [  # steps, features, units, batch
     (50, 1024, 1024, 64),
 ]
 SIDE = 1536
-PAUSE, LONG = 0.3, 0.15  # seconds before a measurement, and of one
+PAUSE, LONG = 0.3, 0.15  # seconds before a measurement, and per measurement
 random = np.random.default_rng(0)
 
 
 def empty(*shape: int) -> np.ndarray:
-    """An array that begins where a cache line does, as XLA's do."""
+    """An array aligned to a cache line, like those of XLA."""
     size = int(np.prod(shape))
     room = np.empty(size + 16, "float32")
     start = -room.ctypes.data % 64 // 4
@@ -59,7 +59,7 @@ def pointer(array: np.ndarray) -> int:
 
 
 class Passes:
-    """One layer's arrays, and calls of its two passes."""
+    """The arrays of one layer, and calls of its two passes."""
 
     def __init__(self, steps: int, features: int, units: int, batch: int) -> None:
         self.native = library.load()
@@ -133,9 +133,9 @@ def products() -> list[Callable[[], object]]:
 
 
 def seconds(*calls: Callable[[], object]) -> list[float]:
-    """The median seconds of each of these calls, made one behind the other again and again.
+    """The median seconds of each of these calls, made repeatedly, one after the other.
 
-    Before that a pause: the threads of whatever ran last go on looking for work for a while.
+    It pauses first, because the threads of the previous measurement still poll for work for a while.
     """
     time.sleep(PAUSE)
     taken: list[list[float]] = [[] for _ in calls]
@@ -152,7 +152,7 @@ def measure(shape: tuple[int, int, int, int], rounds: int) -> dict[str, object]:
     passes, sgemms = Passes(*shape), products()
     kept: list[list[float]] = [[], [], []]
     for _ in range(rounds):
-        # The backward pass spends what the forward pass kept, so that each needs one before it.
+        # The backward pass overwrites the reserve, so each needs a forward pass before it.
         forward, backward = seconds(passes.forward, passes.backward)
         best = min(seconds(call)[0] for call in sgemms)
         rates = (passes.products / forward, 2 * passes.products / backward, 2 * SIDE**3 / best)

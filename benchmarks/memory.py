@@ -1,11 +1,10 @@
-"""How much memory does training from a CSV of 1 GB take, beside the columns parsed from it?
+"""How much memory does training from a CSV of 1 GB take, compared with its parsed columns?
 
     python benchmarks/memory.py [--gigabytes 1.0]
 
-A table of ten columns is written to a temporary folder, `gatewise train` forecasts one of them from
-all in a process of its own, and that process's peak resident memory is held against the bytes of
-the parsed columns (8 for each cell). At most 3 times as much is the promise. Written to
-benchmarks/results/memory.json.
+Writes a table of ten columns to a temporary folder. `gatewise train` forecasts one column from all
+of them in a separate process, whose peak resident memory is compared with the bytes of the parsed
+columns (8 per cell). The promise is at most 3 times as much. Writes benchmarks/results/memory.json.
 """
 
 import argparse
@@ -21,11 +20,11 @@ import polars as pl
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 COLUMNS = 10
-CHUNK = 500_000  # rows written in one go
+CHUNK = 500_000  # rows per write
 
 
 def write(path: Path, size: float) -> int:
-    """Write about `size` bytes and return how many rows they are."""
+    """Write about `size` bytes and return the number of rows."""
     random, rows = np.random.default_rng(0), 0
     level = np.zeros(COLUMNS)
     with path.open("wb") as file:
@@ -50,7 +49,7 @@ def main() -> None:
         command = [sys.executable, "-m", "gatewise", "train", str(table), "--task", "forecast"]
         command += ["--target", "s0", "--set", "data.time=step", "--set", f"data.past={covariates}"]
         command += ["--horizon", "24", "--lookback", "96", "--epochs", "1", "-o", f"{folder}/run"]
-        # Windows a thousand steps apart: the memory is that of all windows, the time is not.
+        # A stride of a thousand steps takes the memory of all windows, but not their time.
         command += ["--set", "task.stride=1000", "--set", "network.units=[16]"]
         subprocess.run(command, check=True)
         size = table.stat().st_size

@@ -1,10 +1,10 @@
-"""What does training through gatewise cost beside a plain `model.fit` on arrays in memory?
+"""How much slower is training through gatewise than a plain `model.fit` on arrays in memory?
 
     python benchmarks/pipeline.py [--rounds 7]
 
-The same network, batch size and data, on the same kernels, ours and plain alternating in one
-process, one epoch each a round; the figure is the median over rounds of time per step. Written to
-benchmarks/results/pipeline.json.
+Uses the same network, batch size, data and kernels. gatewise and the plain script alternate in one
+process, with one epoch each per round; the result is the median time per step over the rounds.
+Writes benchmarks/results/pipeline.json.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from gatewise.networks import build
 from gatewise.ready import Ready, compile_network, make_ready
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
-ENGINES = ("stock", "native")  # the faster a step, the more weighs what stands around it
+ENGINES = ("stock", "native")  # the faster a step, the larger the share of the overhead
 WORKLOADS = {
     "image rows: T28 I28 LSTM(64) BatchNorm Dense(10), batch 64, SGD": (
         (np.random.default_rng(0).integers(0, 256, (12_800, 28, 28), dtype=np.uint8)),
@@ -64,7 +64,7 @@ def all_arrays(some: Examples) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(ready: Ready, rounds: int) -> dict[str, float]:
-    """Seconds per step, ours and plain, alternating."""
+    """Seconds per step of gatewise and of the plain script, in alternation."""
     plain = build(
         ready.task.shapes(ready.train, ready.preparation),
         ready.experiment.network,

@@ -1,4 +1,4 @@
-"""A training loop written by hand around PyTorch's nn.LSTM: one timing for each line of input.
+"""A hand-written training loop around PyTorch's nn.LSTM: one timing per line of input.
 
 Run by training.py: `python torch_loop.py NAME SECONDS`.
 """
@@ -12,7 +12,7 @@ from torch import nn
 
 
 class Last(nn.Module):
-    """An LSTM and what follows its last output."""
+    """An LSTM, and a head on its last output."""
 
     def __init__(self, lstm: nn.LSTM, head: nn.Module, embedding: nn.Module | None = None) -> None:
         super().__init__()

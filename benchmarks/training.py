@@ -1,11 +1,11 @@
-"""How much faster does a step of `model.fit` become?
+"""How much faster is a step of `model.fit` with the engine?
 
     python benchmarks/training.py [--rounds 9] [--only NAME ...] [--no-torch] [--grid]
 
-Stock Keras on JAX and the same network on the engine, alternating, each in a process of its own
-that waits while the other is timed; where PyTorch is installed also a training loop written by hand
-around its own nn.LSTM. The figures are medians over rounds; a ratio is the median of the rounds'
-own. Written to benchmarks/results/training.json, with --grid to training-grid.json.
+Compares stock Keras on JAX with the same network on the engine, in alternation, each in a separate
+process that waits while the other is timed; if PyTorch is installed, also with a hand-written
+training loop around its own nn.LSTM. Results are medians over rounds; a ratio is the median of the
+ratios of the rounds. Writes benchmarks/results/training.json, or training-grid.json with --grid.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-import gatewise  # chooses JAX, and so comes before Keras
+import gatewise  # chooses JAX, so it must come before Keras
 from gatewise.artefact import environment
 
 import keras  # isort: skip
 
 RESULTS = Path(__file__).parent / "results"
 LOOP = Path(__file__).parent / "torch_loop.py"
-SECONDS = 0.7  # of one round of one contestant
+SECONDS = 0.7  # per round of one contestant
 random = np.random.default_rng(0)
 
 
@@ -39,9 +39,9 @@ class Workload:
 
     name: str
     network: Callable[[], keras.Model]
-    arrays: Callable[[int], tuple[Any, Any]]  # of that many sequences
+    arrays: Callable[[int], tuple[Any, Any]]  # number of sequences -> arrays
     batch: int
-    least: float  # the ratio to stock Keras that was set as the bar
+    least: float  # the required ratio to stock Keras
     aim: float
     optimizer: str = "adam"
     loss: str = "mse"
@@ -60,7 +60,7 @@ def rows(count: int) -> tuple[Any, Any]:
 
 
 def words(shortest: int) -> Callable[[int], tuple[Any, Any]]:
-    """Sequences of up to 200 words, zeros after their end."""
+    """Sequences of up to 200 words, padded with zeros."""
 
     def make(count: int) -> tuple[Any, Any]:
         x = random.integers(1, 20_000, (count, 200))
@@ -160,7 +160,7 @@ PREDICT = [(one, 2.0, 2.4) for one in WORKLOADS[:3]]
 
 
 class Fit:
-    """Seconds a step of `fit`, or of `predict`, of a network traced with or without the engine."""
+    """Seconds per step of `fit` or `predict`, for a network traced with or without the engine."""
 
     def __init__(self, work: Workload, *, engine: str, predicting: bool = False) -> None:
         self.work, self.predicting = work, predicting
@@ -189,7 +189,7 @@ class Fit:
 
 
 class Contestant:
-    """Seconds a step, from a process of its own that is asked one round at a time."""
+    """Seconds per step, from a separate process that runs one round per request."""
 
     def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(
@@ -208,14 +208,14 @@ class Contestant:
 
 
 def answer(engine: str, work: Workload, *, predicting: bool) -> None:
-    """What the process of a contestant does."""
+    """The main loop of a contestant's process."""
     contestant = Fit(work, engine=engine, predicting=predicting)
     for _ in sys.stdin:
         print(contestant.seconds(), flush=True)
 
 
 def compare(contestants: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Medians of seconds, and of the ratio of each contestant to ours."""
+    """Median seconds, and the median ratio of each contestant to the engine."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, one in contestants.items():
@@ -256,7 +256,7 @@ def sized(units: int, batch: int, steps: int) -> Workload:
     return Workload(name, network, numbers(steps, 8), batch, 1.0, 1.0, "sgd")
 
 
-# LSTM(H) and Dense(1) over all sizes that one machine trains in reasonable time.
+# LSTM(H) and Dense(1) in all sizes that one machine trains in reasonable time.
 GRID = [
     sized(units, batch, steps)
     for units, batch, steps in itertools.product((1, 16, 64, 256, 1024), (1, 32, 256), (1, 50, 500))

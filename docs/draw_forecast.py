@@ -1,8 +1,8 @@
-"""Draw the forecasts of a run folder over what happened, as one SVG.
+"""Draw the forecasts of a run folder over the true values, as one SVG.
 
     python docs/draw_forecast.py RUN docs/images/nyc-taxi.svg [DAYS]
 
-Forecasts are taken from predictions.csv, one behind the other, from the end of the test part.
+The forecasts come from predictions.csv, consecutive ones at the end of the test part.
 """
 
 import sys
@@ -17,7 +17,7 @@ STYLE = {"truth": "#1a1e24", "forecast": "#1463ad", "grid": "#e3e7eb", "text": "
 
 
 def forecasts(run: Path, days: int) -> list[pl.DataFrame]:
-    """The last forecasts, no two over the same time, oldest first."""
+    """The last forecasts that do not overlap, oldest first."""
     rows = pl.read_csv(run / "predictions.csv", try_parse_dates=True)
     first = rows["target"][0]
     parts = rows.filter(pl.col("target") == first).partition_by("origin", maintain_order=True)
@@ -30,7 +30,7 @@ def forecasts(run: Path, days: int) -> list[pl.DataFrame]:
 
 
 def draw(parts: list[pl.DataFrame], path: Path) -> None:
-    """One picture: the truth as a line, each forecast with the band of its outermost quantiles."""
+    """Draw the true values as a line, and each forecast with the band of its outermost quantiles."""
     figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
     axes = figure.subplots()
     names = [name for name in parts[0].columns if name.startswith("q0.")]

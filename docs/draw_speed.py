@@ -1,4 +1,4 @@
-"""Draw how much faster steps become, as one SVG, from benchmarks/results/training.json.
+"""Draw the speed-up of steps, as one SVG, from benchmarks/results/training.json.
 
 Run: python docs/draw_speed.py docs/images/speed.svg
 """
@@ -15,7 +15,7 @@ STYLE = {"stock": "#c3cad2", "ours": "#1463ad", "text": "#4a5460"}
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """A pair of bars for each workload, as long as a step takes beside that of stock Keras."""
+    """Draw two bars per workload, with lengths relative to a step of stock Keras."""
     figure = Figure(figsize=(9, 0.5 * len(rows) + 0.6), layout="constrained", facecolor="white")
     axes = figure.subplots()
     for place, row in enumerate(rows):

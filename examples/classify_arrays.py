@@ -1,4 +1,4 @@
-"""Tell rising from falling sequences of unequal lengths, from NumPy arrays."""
+"""Classify rising and falling sequences of different lengths, from NumPy arrays."""
 
 import numpy as np
 

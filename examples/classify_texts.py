@@ -1,4 +1,4 @@
-"""Tell spam from other short messages, on the data that ships, and ask about new ones."""
+"""Classify short messages as spam or not, on shipped data, and predict for new messages."""
 
 import gatewise
 

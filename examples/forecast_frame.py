@@ -1,4 +1,4 @@
-"""Forecast a column of a Polars frame (a pandas one will do as well), and continue it."""
+"""Forecast a column of a Polars frame (pandas works as well)."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Choose the size of a network by scikit-learn's cross-validation."""
+"""Choose the size of a network with scikit-learn's cross-validation."""
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV

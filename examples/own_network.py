@@ -1,4 +1,4 @@
-"""Train a keras.Model of one's own; reading, splitting, judging and saving stay the same."""
+"""Train your own keras.Model; reading, splitting, evaluation and saving stay the same."""
 
 import keras
 
@@ -6,7 +6,7 @@ import gatewise
 
 
 def network(shapes, _settings):
-    """A convolution before the LSTM; one logit for each label."""
+    """A convolution, an LSTM, and one logit per label."""
     steps = keras.Input(shapes.inputs["steps"])
     x = keras.layers.Conv1D(16, 3, padding="same", activation="relu")(steps)
     x = keras.layers.LSTM(32)(x)

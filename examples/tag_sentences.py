@@ -1,4 +1,4 @@
-"""Find cities and times in requests, from lists of tokens and tags."""
+"""Find cities in flight requests, from lists of tokens and tags."""
 
 import random
 
@@ -9,7 +9,7 @@ draw = random.Random(0)
 
 
 def request() -> list[tuple[str, str]]:
-    """Tokens of a made-up request, each with its tag."""
+    """Tokens of a random request, each with its tag."""
     said = [(word, "O") for word in draw.choice(["a flight", "show me flights", "fly"]).split()]
     for before, kind in draw.sample([("from", "origin"), ("to", "goal")], k=draw.randint(1, 2)):
         first, *rest = draw.choice(cities).split()

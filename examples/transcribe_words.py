@@ -1,4 +1,4 @@
-"""Write down what is said, in the recordings that ship with gatewise, and look at a few answers."""
+"""Transcribe the recordings that ship with gatewise, and print a few transcripts."""
 
 import gatewise
 

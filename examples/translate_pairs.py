@@ -9,7 +9,7 @@ quarters = {"00": "{0} o'clock", "15": "quarter past {0}", "30": "half past {0}"
 
 
 def pair() -> tuple[str, str]:
-    """A time in figures, and in words."""
+    """A time in figures and in words."""
     hour, minutes = draw.randrange(len(hours)), draw.choice(list(quarters))
     before = draw.choice(["at", "from", "until"])
     words = quarters[minutes].format(hours[hour])

@@ -1,4 +1,4 @@
-"""Learn to write from the beginning of a play, letter by letter."""
+"""Train a character language model on the beginning of a play, and generate text."""
 
 import gatewise
 

@@ -1,11 +1,11 @@
-"""Join spoken digits at random into utterances of three to seven, as recordings with transcripts.
+"""Join spoken digits at random into utterances of three to seven digits, with transcripts.
 
-    python experiments/join_digits.py ../shared/data/fsdd/recordings digit-strings --seed 0
+    python experiments/join_digits.py $GATEWISE_DATA/fsdd/recordings digit-strings --seed 0
 
-The folder named last then holds train.csv, validation.csv and test.csv (path, text, speaker) and
-the recordings that they name. An utterance has one speaker and pauses of up to a fifth of a second.
-Test utterances are made of the official test recordings alone (takes 0 to 4), those of the
-validation part of takes 5 to 9, and the others of takes 10 to 49.
+Writes train.csv, validation.csv and test.csv (path, text, speaker) and the recordings that they
+name into the second folder. An utterance has one speaker and pauses of up to a fifth of a second.
+Test utterances contain only official test recordings (takes 0 to 4), validation utterances only
+takes 5 to 9, and training utterances takes 10 to 49.
 """
 
 import argparse
@@ -20,7 +20,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 PARTS = {"train": (range(10, 50), 2000), "validation": (range(5, 10), 200), "test": (range(5), 300)}
 RATE = 8000
 PAUSE = 0.2  # seconds, at most
-FEWEST, MOST = 3, 7  # digits of an utterance
+FEWEST, MOST = 3, 7  # digits per utterance
 
 
 def samples_of(path):
@@ -31,14 +31,14 @@ def samples_of(path):
 
 
 def write(path, samples):
-    """A recording of these samples."""
+    """Write a recording of these samples."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(samples.astype("<i2").tobytes())
 
 
 def utterance(recordings, random):
-    """Samples and words of a few recordings, one behind the other."""
+    """Samples and words of a few recordings, one after the other."""
     pieces, words = [], []
     for k in random.integers(len(recordings), size=random.integers(FEWEST, MOST + 1)):
         pause = np.zeros(int(random.uniform(0, PAUSE) * RATE), np.int16)
