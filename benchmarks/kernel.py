@@ -135,7 +135,7 @@ def products() -> list[Callable[[], object]]:
 def seconds(*calls: Callable[[], object]) -> list[float]:
     """The median seconds of each of these calls, made repeatedly, one after the other.
 
-    It pauses first, because the threads of the previous measurement still poll for work for a while.
+    It pauses first, because the threads of the previous measurement still poll for a while.
     """
     time.sleep(PAUSE)
     taken: list[list[float]] = [[] for _ in calls]

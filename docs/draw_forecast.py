@@ -30,7 +30,7 @@ def forecasts(run: Path, days: int) -> list[pl.DataFrame]:
 
 
 def draw(parts: list[pl.DataFrame], path: Path) -> None:
-    """Draw the true values as a line, and each forecast with the band of its outermost quantiles."""
+    """Draw the true values as a line, and each forecast with the band of its outer quantiles."""
     figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
     axes = figure.subplots()
     names = [name for name in parts[0].columns if name.startswith("q0.")]
