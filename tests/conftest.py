@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Shared fixtures."""
 
 import gzip
 import os
@@ -14,29 +14,30 @@ import gatewise
 from gatewise.data.sequences import from_arrays
 from gatewise.readers.datasets import settings_of
 
-# Most of the time of these tests goes into compiling small programs that run a few times: what is
-# compiled once is kept, for all processes and for the next run, and not optimised. Both are read
-# when JAX is imported (nothing above imports it), here and in the processes that tests start. Tests
-# that judge the rounding of optimised programs switch the optimisations on again (`optimised`).
+# These tests spend most of their time compiling small programs that run only a few times. Compiled
+# programs are therefore cached, for all processes and for the next run, and not optimised. JAX
+# reads these variables when it is imported (nothing above imports it), here and in the processes
+# that tests start. Tests of the rounding of optimised programs switch the optimisations on
+# (`optimised`).
 CACHE = Path(__file__).parents[1] / "build" / "jax-cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
-# The tests of the tasks make small data that others judge as well.
+# The tests of the tasks make small data that other tests use as well.
 sys.path += [
     str(folder) for folder in (Path(__file__).parent / "tasks").iterdir() if folder.is_dir()
 ]
 
-# No deadline for one example: a busy machine is no failure.
+# No deadline per example, because a busy machine is not a failure.
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture
 def optimised():
-    """Programs are compiled as users have them compiled."""
+    """Compile programs with all optimisations, as for users."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", False)
@@ -46,7 +47,7 @@ def optimised():
 
 @pytest.fixture
 def data_folder() -> Path:
-    """The folder of larger public data sets; tests over them are skipped where there is none."""
+    """The folder of larger public data sets; skips the test if there is none."""
     folder = os.environ.get("GATEWISE_DATA", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("GATEWISE_DATA does not name a folder of data sets")
@@ -55,7 +56,7 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def series_file(tmp_path_factory) -> Path:
-    """150 days of one series with a weekly cycle, which ends on the last day of a month."""
+    """150 days of one series with a weekly cycle, ending on the last day of a month."""
     random = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "load.csv"
     days = np.datetime64("2023-05-31") - np.arange(149, -1, -1) * np.timedelta64(1, "D")
@@ -81,7 +82,7 @@ def sequences_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def forecast_settings() -> dict:
-    """As little training as will do."""
+    """Settings of a minimal training."""
     return {
         "task": {"name": "forecast", "horizon": 4, "lookback": 8, "season": 7},
         "network": {"units": [3]},
@@ -92,7 +93,7 @@ def forecast_settings() -> dict:
 
 @pytest.fixture(scope="session")
 def classify_settings() -> dict:
-    """As little training as will do."""
+    """Settings of a minimal training."""
     return {
         "task": {"name": "classify"},
         "network": {"units": [3]},
@@ -103,7 +104,7 @@ def classify_settings() -> dict:
 
 @pytest.fixture(scope="session")
 def forecast_run(series_file, forecast_settings, tmp_path_factory) -> Path:
-    """A saved run that forecasts; not to be written into."""
+    """A saved run that forecasts; do not write into it."""
     folder = tmp_path_factory.mktemp("runs") / "forecast"
     gatewise.train(series_file, settings=forecast_settings, output=folder)
     return folder
@@ -111,7 +112,7 @@ def forecast_run(series_file, forecast_settings, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def classify_run(sequences_file, classify_settings, tmp_path_factory) -> Path:
-    """A saved run that tells labels; not to be written into."""
+    """A saved run that classifies; do not write into it."""
     folder = tmp_path_factory.mktemp("runs") / "classify"
     gatewise.train(sequences_file, settings=classify_settings, output=folder)
     return folder

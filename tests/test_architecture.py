@@ -1,4 +1,4 @@
-"""Data flows one way: a module imports only what stands before it."""
+"""Data flows one way: a module imports only modules before it."""
 
 import ast
 import subprocess
@@ -16,7 +16,7 @@ ROOT = Path(gatewise.__file__).parent
 FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
     *("readers", "baselines", "engine", "networks"),
-    *("reporting.formats", "reporting.charts", "reporting.sections"),  # what a task draws with
+    *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
     *(
         "record",
@@ -30,8 +30,7 @@ FLOW = [
         "__main__",
     ),
 ]
-# What reads settings and data, says what is asked and draws the report needs no framework; of a
-# task, only its network does.
+# Settings, data, tasks and reports need no framework, except the network of a task.
 WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
@@ -50,12 +49,12 @@ NAMES = {name_of(module) for module in MODULES}
 
 
 def known(name):
-    """The module of gatewise that `gatewise.` + `name` is, or lies in."""
+    """The module of gatewise that `gatewise.` + `name` names, or that defines it."""
     return name if name in NAMES else name.rpartition(".")[0]
 
 
 def imports(module):
-    """Full names of all that a module imports anywhere in it."""
+    """Full names of everything that a module imports anywhere."""
     tree = ast.parse((ROOT / module).with_suffix(".py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -66,7 +65,7 @@ def imports(module):
 
 
 def imports_within(module):
-    """Modules of gatewise that a module imports, without `gatewise.`."""
+    """Names of the gatewise modules that a module imports, without `gatewise.`."""
     for name in imports(module):
         package, _, inner = name.partition(".")
         if package == "gatewise":
@@ -74,7 +73,7 @@ def imports_within(module):
 
 
 def place_of(name):
-    """Where a module stands in the flow: by its own name, else by its package's."""
+    """The position of a module in the flow: by its own name, else by that of its package."""
     top = name.split(".")[0]
     assert name in FLOW or top in FLOW, f"{top} has no place in the flow: give it one here"
     return FLOW.index(name if name in FLOW else top)
@@ -108,7 +107,7 @@ def test_data_tasks_and_reports_need_no_framework(module):
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
-def test_modules_are_named_for_what_they_hold(module):
+def test_no_module_has_a_catch_all_name(module):
     forbidden = {"utils", "util", "helpers", "helper", "common", "core", "base", "misc"}
     assert not forbidden & set(module.parts)
 

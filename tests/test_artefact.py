@@ -1,4 +1,4 @@
-"""The run folder: whole or not there, checked byte by byte, and nothing in it runs."""
+"""The run folder: complete or absent, checked byte by byte, and never executed."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_a_missing_file_is_refused(copy, name):
         gatewise.load(copy)
 
 
-def test_what_people_may_edit_or_delete_is_not_among_what_loading_depends_on(copy):
+def test_loading_does_not_depend_on_files_that_people_may_edit_or_delete(copy):
     for name in FOR_PEOPLE:
         (copy / name).write_text("edited")
     gatewise.load(copy)
@@ -104,7 +104,7 @@ def test_a_manifest_cannot_point_out_of_the_folder(copy, tmp_path):
         gatewise.load(copy)
 
 
-def test_what_is_no_run_folder_is_refused(tmp_path):
+def test_another_folder_than_a_run_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "file", tmp_path / "nowhere"):
         with pytest.raises(ArtefactError, match="is not a run folder"):
@@ -125,7 +125,7 @@ def test_overwriting_replaces_run_folders_only(tmp_path):
         artefact.check_free(tmp_path / "thesis", overwrite=True)
 
 
-def test_overwriting_never_takes_what_is_read_or_is_not_of_the_run(copy, tmp_path):
+def test_overwriting_never_removes_inputs_or_foreign_files(copy, tmp_path):
     data = tmp_path / "way" / "predictions.csv"
     data.parent.symlink_to(copy)
     for read in (copy / "settings.toml", data):
@@ -204,7 +204,7 @@ def test_the_saved_model_opens_in_keras_with_its_default_options(forecast_run, c
             np.testing.assert_array_equal(left, right)
 
 
-def test_the_settings_saved_are_all_of_them_resolved(forecast_run):
+def test_all_saved_settings_are_resolved(forecast_run):
     settings = gatewise.load(forecast_run).experiment
     assert settings.data.target == ("load",)
     assert settings.data.time == "day"

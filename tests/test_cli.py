@@ -1,4 +1,4 @@
-"""The command line: what it prints where, what it returns, and what it says to mistakes."""
+"""The command line: output, exit status, and messages for mistakes."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.n_res
 
 @pytest.fixture
 def gatewise(monkeypatch, capsys):
-    """Run a command in this process: its status, standard output and standard error."""
+    """Run a command in this process; returns its status, standard output and standard error."""
 
     def command(*given):
         monkeypatch.setattr(sys, "argv", ["gatewise", *map(str, given)])
@@ -111,7 +111,7 @@ def test_wrong_usage_is_status_2(gatewise, wrong):
         (["predict", "RUN", "DATA", "-o", "/proc/nowhere/a.csv"], "cannot be written"),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence_and_status_1(
+def test_a_mistake_of_the_user_is_one_sentence_and_status_1(
     gatewise, wrong, said, series_file, forecast_run
 ):
     places = {"DATA": series_file, "RUN": forecast_run}
@@ -124,8 +124,8 @@ def test_what_the_user_can_mend_is_one_sentence_and_status_1(
     assert "Traceback" not in err
 
 
-def test_little_room_for_addresses_is_a_sentence(series_file):
-    """Below it XLA and Polars abort, which no handler can put into words."""
+def test_too_little_address_space_is_a_sentence(series_file):
+    """With less, XLA and Polars abort, and no handler can turn that into a message."""
     command = 'ulimit -v 2000000; exec "$0" -m gatewise train "$1"'
     done = subprocess.run(
         ["bash", "-c", command, sys.executable, str(series_file)],
@@ -178,7 +178,7 @@ FLAWS = {
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_each_flaw_of_a_file_is_said_with_the_files_name(gatewise, tmp_path, flaw):
+def test_each_flaw_of_a_file_is_reported_with_the_name_of_the_file(gatewise, tmp_path, flaw):
     content, said = FLAWS[flaw]
     path = tmp_path / "flawed.csv"
     path.write_text(content)
@@ -190,7 +190,7 @@ def test_each_flaw_of_a_file_is_said_with_the_files_name(gatewise, tmp_path, fla
 
 
 @pytest.mark.parametrize("content", [bytes(range(256)) * 4, b"\x1f\x8b\x08\x00\x00\x00"])
-def test_a_file_that_is_no_text_is_refused(gatewise, tmp_path, content):
+def test_a_file_that_is_not_text_is_refused(gatewise, tmp_path, content):
     (tmp_path / "binary.csv").write_bytes(content)
     status, _, err = gatewise("train", tmp_path / "binary.csv", "--dry-run")
     assert status == 1
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_text_is_refused(gatewise, tmp_path, content):
     assert "Traceback" not in err
 
 
-def test_a_folder_is_no_data(gatewise, tmp_path):
+def test_a_folder_is_not_data(gatewise, tmp_path):
     (tmp_path / "x.csv").mkdir()
     status, _, err = gatewise("train", tmp_path / "x.csv")
     assert status == 1
@@ -221,8 +221,8 @@ def assert_contract(printed, task):
     return found
 
 
-def test_train_prints_one_json_object_and_nothing_else_there(sequences_file, tmp_path):
-    """In a process of its own, where every note and warning goes where it goes for users."""
+def test_train_prints_one_json_object_and_nothing_else_on_standard_output(sequences_file, tmp_path):
+    """In a separate process, in which notes and warnings go where users see them."""
     done = new_process("train", sequences_file, *SMALL, "--json", "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     found = assert_contract(done.stdout, "classify")
@@ -265,13 +265,13 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(gatewise, series_file, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_settings_are_laid_over_each_other_in_order(gatewise, tmp_path):
+def test_later_layers_of_settings_override_earlier_ones(gatewise, tmp_path):
     (tmp_path / "run.toml").write_text(
         "[task]\nhorizon = 5\nlookback = 20\n[training]\nepochs = 3\nseed = 1\nbatch_size = 64\n"
     )
     found = plan(
         gatewise,
-        "seattle-weather",  # horizon 7 and lookback 28 of its own
+        "seattle-weather",  # its own horizon is 7, its lookback 28
         *("--config", tmp_path / "run.toml"),
         *("--set", "training.epochs=4", "--set", "training.seed=2"),
         *("--seed", "3"),
@@ -290,7 +290,9 @@ def test_a_target_of_labels_is_the_label(gatewise, sequences_file):
     assert found["settings"]["data"]["label"] == "label"
 
 
-def test_predict_prints_a_table_and_nothing_else_there(gatewise, classify_run, sequences_file):
+def test_predict_prints_a_table_and_nothing_else_on_standard_output(
+    gatewise, classify_run, sequences_file
+):
     status, out, _ = gatewise("predict", classify_run, sequences_file)
     assert status == 0
     found = pl.read_csv(out.encode())
@@ -302,7 +304,7 @@ def test_predict_prints_a_table_and_nothing_else_there(gatewise, classify_run, s
     ("ending", "reader"),
     [("csv", pl.read_csv), ("parquet", pl.read_parquet), ("jsonl", pl.read_ndjson)],
 )
-def test_predict_writes_the_kind_of_file_that_is_named(
+def test_predict_writes_the_format_of_the_named_file(
     gatewise, classify_run, sequences_file, tmp_path, ending, reader
 ):
     path = tmp_path / "new folder" / f"answers.{ending}"
@@ -313,7 +315,7 @@ def test_predict_writes_the_kind_of_file_that_is_named(
     assert set(reader(path)["label"]) <= {"größer", "日本"}
 
 
-def test_predict_never_writes_over_what_it_reads(gatewise, forecast_run, series_file, tmp_path):
+def test_predict_never_overwrites_its_input(gatewise, forecast_run, series_file, tmp_path):
     data = tmp_path / "copy.csv"
     shutil.copy(series_file, data)
     before = data.read_bytes()
@@ -327,9 +329,7 @@ def test_predict_never_writes_over_what_it_reads(gatewise, forecast_run, series_
     assert not (forecast_run / "answers.csv").exists()
 
 
-def test_predict_replaces_a_file_only_when_that_is_asked_for(
-    gatewise, classify_run, sequences_file, tmp_path
-):
+def test_predict_replaces_a_file_only_on_request(gatewise, classify_run, sequences_file, tmp_path):
     path = tmp_path / "answers.csv"
     path.write_text("years of work")
     status, _, err = gatewise("predict", classify_run, sequences_file, "-o", path)
@@ -378,7 +378,7 @@ def test_report_writes_the_file_again_and_keeps_one_that_was_edited(
     assert gatewise("report", copy)[0] == 0
 
 
-def test_datasets_and_info_speak_json_too(gatewise):
+def test_datasets_and_info_print_json_on_request(gatewise):
     for verb, word in (("datasets", "japanese-vowels"), ("info", "keras")):
         status, out, _ = gatewise(verb)
         assert status == 0
@@ -387,7 +387,7 @@ def test_datasets_and_info_speak_json_too(gatewise):
         assert word in json.loads(out)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(forecast_run, series_file):
+def test_a_closed_output_pipe_is_not_an_error(forecast_run, series_file):
     command = f"{sys.executable} -m gatewise predict {forecast_run} {series_file}"
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -n 0"], capture_output=True, text=True, env=os.environ
@@ -401,7 +401,7 @@ def test_the_resolved_settings_of_a_run_are_a_settings_file(classify_run):
     assert settings["training"]["epochs"] == 2
 
 
-def test_the_shell_and_python_read_one_settings_file_alike(gatewise, tmp_path):
+def test_the_shell_and_python_read_a_settings_file_the_same_way(gatewise, tmp_path):
     path = tmp_path / "epochs.toml"
     path.write_bytes(b"\xef\xbb\xbf[training]\nepochs = 0\n[network]\nunits = [2]\n")
     status, out, _ = gatewise("train", "digits", "--config", path, "--dry-run", "--json")

@@ -1,4 +1,4 @@
-"""The docs are whole: no stale page, no dead link, no verb or setting without its words."""
+"""The docs are complete: no stale page, no dead link, no undocumented command or setting."""
 
 import importlib.util
 import json
@@ -31,7 +31,7 @@ make_cli = script("make_cli")
 
 
 @pytest.mark.parametrize("page", ["cli.md", "settings.md", "benchmarks.md", "tasks.md"])
-def test_derived_page_is_what_the_code_says(page):
+def test_a_derived_page_is_up_to_date(page):
     wanted = make_cli.pages()[DOCS / page]
     found = (DOCS / page).read_text(encoding="utf-8")
     assert found == wanted, f"docs/{page} is stale: run python docs/make_cli.py"
@@ -67,7 +67,7 @@ def test_no_link_is_dead(page):
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
+    """The anchors that GitHub generates for the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
 
@@ -88,7 +88,7 @@ def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
             assert_shown(block, output)
 
 
-def test_every_public_name_has_its_place_in_the_api_page():
+def test_every_public_name_is_on_the_api_page():
     text = (DOCS / "api.md").read_text(encoding="utf-8")
     missing = [name for name in gatewise.__all__ if name not in text]
     assert not missing

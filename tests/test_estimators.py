@@ -1,4 +1,4 @@
-"""The estimators behave as scikit-learn's own."""
+"""The estimators behave like those of scikit-learn."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ FEW = {"task": {"horizon": 3, "lookback": 6, "season": 1}}
 
 @pytest.fixture(scope="module")
 def waves():
-    """40 sequences of 8 steps; those with the label 10 lie higher than those with 9."""
+    """40 sequences of 8 steps; those with the label 10 are higher than those with 9."""
     random = np.random.default_rng(0)
     y = np.array([9, 10] * 20)
     return random.normal(size=(40, 8)) + 3.0 * (y == 10)[:, None], y
@@ -29,7 +29,7 @@ def fitted(waves):
     return Classifier(units=(4,), epochs=12, batch_size=8, learning_rate=0.05).fit(*waves)
 
 
-def test_labels_come_back_as_they_were_given(fitted, waves):
+def test_labels_are_returned_as_they_were_given(fitted, waves):
     x, y = waves
     assert fitted.classes_.tolist() == [9, 10]
     assert fitted.predict(x).dtype == y.dtype
@@ -44,19 +44,19 @@ def test_probabilities_are_in_the_order_of_the_classes(fitted, waves):
     np.testing.assert_array_equal(fitted.classes_[chances.argmax(axis=1)], fitted.predict(x))
 
 
-def test_a_list_of_arrays_of_unequal_lengths_is_taken(fitted):
+def test_a_list_of_arrays_of_different_lengths_is_accepted(fitted):
     found = fitted.predict([np.zeros(3), np.full(12, 3.0)])
     assert found.tolist() == [9, 10]
 
 
-def test_training_on_a_list_of_arrays_of_unequal_lengths():
+def test_a_list_of_arrays_of_different_lengths_can_be_trained_on():
     random = np.random.default_rng(0)
     x = [random.normal(size=(random.integers(3, 9), 2)) for _ in range(30)]
     made = Classifier(**SMALL).fit(x, ["no", "yes"] * 15)
     assert set(made.predict(x)) <= {"no", "yes"}
 
 
-def test_parameters_are_told_cloned_and_set():
+def test_parameters_can_be_read_cloned_and_set():
     made = Classifier(units=(5, 4), epochs=3, settings={"network": {"pooling": "mean"}})
     assert made.get_params()["units"] == (5, 4)
     copy = clone(made)
@@ -85,12 +85,12 @@ def test_a_grid_search_tries_the_settings(waves):
 
 
 @pytest.mark.parametrize("estimator", [Classifier(), Forecaster()])
-def test_what_was_not_fitted_says_so(estimator):
+def test_an_unfitted_estimator_says_so(estimator):
     with pytest.raises(NotFittedError):
         estimator.predict(np.zeros((3, 4)))
 
 
-def test_labels_and_sequences_must_be_as_many():
+def test_there_must_be_as_many_labels_as_sequences():
     with pytest.raises(gatewise.DataError, match="X has 3 sequences and y 2 labels"):
         Classifier().fit(np.zeros((3, 4)), ["a", "b"])
 
@@ -117,17 +117,17 @@ X = np.zeros((4, 3))
         (X, ["1", "1.0", "1", "1.0"], "writes the label '1' in several ways"),
     ],
 )
-def test_what_cannot_be_learnt_from_is_a_sentence(x, y, said):
+def test_unusable_training_data_is_a_sentence(x, y, said):
     with pytest.raises(gatewise.DataError, match=said):
         Classifier(**SMALL).fit(x, y)
 
 
-def test_a_forecaster_of_nothing_is_a_sentence():
+def test_a_forecaster_without_data_is_a_sentence():
     with pytest.raises(gatewise.DataError, match="X must hold one series.* Received: None"):
         Forecaster(**SMALL).fit(None)
 
 
-def test_labels_that_are_floats_come_back_as_floats(waves):
+def test_float_labels_are_returned_as_floats(waves):
     x, y = waves
     made = Classifier(**SMALL).fit(x, y.astype(float)[:, None])
     assert made.predict(x).dtype == float
@@ -196,7 +196,7 @@ def test_a_blend_reaches_the_probabilities(waves):
     ours = np.exp(ours / prepared.temperature)
     ours /= ours.sum(axis=1, keepdims=True)
     in_order = [prepared.classes.index(one) for one in ("9", "10")]
-    # What is left of the mean is the regression's: probabilities, and these labels are easy for it.
+    # The rest of the mean are the probabilities of the regression, which finds these labels easy.
     theirs = 2 * both.predict_proba(x) - ours[:, in_order]
     assert ((theirs > -1e-5) & (theirs < 1 + 1e-5)).all()
     assert roc_auc_score(y == 10, theirs[:, 1]) > 0.99

@@ -1,4 +1,4 @@
-"""The verdict: intervals that hold what they promise, and words that say what was found."""
+"""The verdict: intervals with their stated coverage, and sentences that state the result."""
 
 import re
 
@@ -38,11 +38,11 @@ def against(ours, theirs, clusters=None, *, higher=False, settings=SETTINGS):
     return compare(errors(clusters, higher=higher), ours, theirs, "repeat last", settings)
 
 
-def test_the_interval_holds_the_true_difference_about_as_often_as_it_says():
+def test_the_interval_holds_the_true_difference_about_as_often_as_stated():
     random = np.random.default_rng(0)
     inside = []
     for _ in range(300):
-        shared = random.normal(5, 3, size=60)  # what makes both answers err alike
+        shared = random.normal(5, 3, size=60)  # an error that both answers share
         found = against(shared + random.normal(0.5, 1, size=60), shared)
         inside.append(found["low"] <= 0.5 <= found["high"])
     assert 0.91 <= np.mean(inside) <= 0.98
@@ -124,7 +124,7 @@ def test_fewer_than_five_stretches_have_no_interval():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_error_never_falls_by_more_than_all_of_it(seed):
-    """Word error rates of recordings most of which are without any mistake."""
+    """Word error rates of recordings, most without any mistake."""
     random = np.random.default_rng(seed)
     theirs = np.append(random.integers(1, 3, size=2), np.where(random.random(38) < 0.7, 0, 1.0))
     ours = np.where(np.arange(40) == 0, 0.05, 0.0)
@@ -135,7 +135,7 @@ def test_an_error_never_falls_by_more_than_all_of_it(seed):
         assert float(number) >= -100
 
 
-def test_the_relative_interval_holds_the_true_ratio_about_as_often_as_it_says():
+def test_the_relative_interval_holds_the_true_ratio_about_as_often_as_stated():
     random = np.random.default_rng(0)
     inside = []
     for _ in range(300):
@@ -145,8 +145,8 @@ def test_the_relative_interval_holds_the_true_ratio_about_as_often_as_it_says():
     assert 0.91 <= np.mean(inside) <= 0.98
 
 
-def test_where_a_ratio_may_have_no_denominator_the_difference_has_the_metrics_own_units():
-    theirs = np.append(np.full(2, 4.0), np.zeros(38))  # some rounds draw no mistake at all
+def test_with_a_possible_zero_denominator_the_difference_is_in_the_units_of_the_metric():
+    theirs = np.append(np.full(2, 4.0), np.zeros(38))  # some resamples contain no mistake
     found = against(np.full(40, 0.1), theirs)
     assert np.isnan(found["relative_low"])
     assert "%" not in found["sentence"].replace("95% interval", "")
@@ -158,7 +158,7 @@ def promised(hits, clusters, share=0.8, settings=SETTINGS):
     return told_of_promise(Promise("band", share, measure), hits, settings)
 
 
-def test_a_share_that_is_kept_is_flagged_about_as_seldom_as_the_confidence_says():
+def test_a_correct_share_is_flagged_about_as_seldom_as_the_confidence_level_implies():
     random = np.random.default_rng(0)
     clusters = np.repeat(np.arange(60), 5)
     flagged = 0
@@ -169,7 +169,7 @@ def test_a_share_that_is_kept_is_flagged_about_as_seldom_as_the_confidence_says(
     assert 0.02 <= flagged / 300 <= 0.10
 
 
-def test_a_share_that_is_not_kept_is_said():
+def test_a_wrong_share_is_stated():
     clusters = np.arange(200)
     low = promised((clusters % 8 < 5).astype(float), clusters)
     assert low.startswith("The band holds 62.5 % of the truth and should hold 80 % (95% interval")
@@ -203,7 +203,7 @@ def test_a_baseline_without_any_error_does_not_break_the_sentence():
 
 
 def of_windows(truth, quantiles=(0.1, 0.5, 0.9)):
-    """30 windows of a series with this truth, and the measures of forecasts of them."""
+    """30 windows of a series with this truth, and measures of their forecasts."""
     preparation = Preparation(
         *("forecast", ("load",), ("load",)),
         scale=Scale("none", "all", (), np.zeros((1, 1)), np.ones((1, 1))),
@@ -223,7 +223,7 @@ WITHOUT = np.where(np.arange(12)[:, None] == 3, np.nan, CHANCES)
 
 
 def no_verdicts():
-    """Whatever could make a number that is none: (id, measure, ours, theirs)."""
+    """Cases in which a score is not a number: (id, measure, ours, theirs)."""
     measures, count = of_windows(UNKNOWN)
     zeros = np.zeros((count, 2, 1, 3))
     yield from ((f"truth {one.name}", one, zeros, zeros + 1) for one in measures)
@@ -256,7 +256,7 @@ def no_verdicts():
     [pytest.param(*given, id=name) for name, *given in no_verdicts()],
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-def test_there_is_no_verdict_over_what_is_no_number(measure, ours, theirs):
+def test_there_is_no_verdict_on_a_score_that_is_not_a_number(measure, ours, theirs):
     found = compare(measure, ours, theirs, "repeat last", EXPERIMENT.evaluation)
     assert found["better"] is None
     assert np.isnan([found["difference"], found["low"], found["high"]]).all()
@@ -273,14 +273,14 @@ def test_a_resample_without_anything_to_count_does_not_spoil_the_interval():
     assert found["low"] == found["high"] == 0
 
 
-def test_a_metric_that_the_task_does_not_have_is_refused_by_name():
+def test_an_unknown_metric_is_refused_by_name():
     with pytest.raises(ConfigError, match="one of auto, mae. Received: 'rmsle'"):
         chosen_measure([errors(np.arange(3))], "rmsle")
 
 
 @pytest.fixture
 def judged():
-    """60 sequences of three classes, an answer that is right on 50, baselines on 40 and on 20."""
+    """60 sequences of three classes, an answer with 50 right, baselines with 40 and 20."""
     labels = np.array(["a", "b", "c"] * 20)
     sequences = from_arrays([np.arange(4.0) + k for k in range(60)], labels=labels)
     experiment = Experiment().having("evaluation", n_resamples=200)
@@ -326,13 +326,13 @@ def test_predictions_hold_a_row_for_each_sequence_with_its_truth(judged):
 def test_predictions_are_thinned_by_their_rows_and_nothing_else():
     whole = pl.DataFrame({"q0.1": [0.0] * 100, "q0.5": [0.0] * 100, "q0.9": [0.0] * 100})
     assert len(thinned(ROWS, whole)) == ROWS, "three quantiles of a step share a row"
-    many = thinned(50_000, pl.concat([whole] * 48))  # 48 rows an answer
+    many = thinned(50_000, pl.concat([whole] * 48))  # 48 rows per answer
     assert len(many) * 48 <= ROWS < (len(many) + 1) * 48
     assert (many[0], many[-1]) == (0, 49_999)
     assert len(thinned(3, whole[:3])) == 3
 
 
-def test_how_many_answers_the_table_shows_is_known(judged):
+def test_the_number_of_answers_in_the_table_is_known(judged):
     assert (judged.shown, judged.answers) == (60, 60)
     assert judged.caveats == []
 

@@ -1,4 +1,4 @@
-"""Without a choice of the user's, Keras runs on JAX; a choice is never overruled."""
+"""Without a choice by the user, Keras runs on JAX; a choice is never overridden."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BY_ITSELF = {
 
 @pytest.fixture
 def backend(tmp_path):
-    """KERAS_BACKEND as Keras finds it, with the given keras.json, in a fresh process.
+    """KERAS_BACKEND as seen by Keras, with the given keras.json, in a new process.
 
     Keras and the frameworks are stand-ins: which one is chosen does not depend on what they do.
     """
@@ -53,12 +53,12 @@ def backend(tmp_path):
     return ask
 
 
-def test_without_a_choice_it_is_jax(backend):
+def test_without_a_choice_the_backend_is_jax(backend):
     assert backend() == "jax"
     assert backend(chosen="") == "jax"
 
 
-def test_the_file_that_keras_writes_by_itself_is_nobodys_choice(backend, tmp_path):
+def test_the_config_file_that_keras_writes_by_itself_is_not_a_choice(backend, tmp_path):
     subprocess.run(
         [sys.executable, "-c", "import keras"],
         check=True,
@@ -78,13 +78,13 @@ def test_the_file_that_keras_writes_by_itself_is_nobodys_choice(backend, tmp_pat
         {"backend": "tensorflow"},
     ],
 )
-def test_a_file_that_someone_changed_is_a_choice(backend, config):
+def test_a_changed_config_file_is_a_choice(backend, config):
     assert backend(config) == "None"
     assert backend(config, before="import torch") == "None"
 
 
 @pytest.mark.parametrize("config", ["", "{not json", "[]", "{}", '{"floatx": "float32"}'])
-def test_a_file_that_names_no_backend_is_no_choice(backend, config):
+def test_a_config_file_without_a_backend_is_not_a_choice(backend, config):
     assert backend(config) == "jax"
 
 
@@ -105,7 +105,7 @@ def test_the_framework_that_is_imported_first_is_a_choice(backend):
 
 
 def test_under_gatewise_run_a_later_import_of_the_script_is_a_choice(backend, tmp_path):
-    """As Keras is imported before TensorFlow wherever imports are sorted."""
+    """With sorted imports, Keras comes before TensorFlow."""
     assert backend(script="import keras\nimport tensorflow as tf") == "tensorflow"
     assert backend(script="import keras\nfrom torch import __name__\nimport tensorflow") == "torch"
     assert backend(script="import os\nimport keras\n") == "jax"
@@ -115,7 +115,7 @@ def test_under_gatewise_run_a_later_import_of_the_script_is_a_choice(backend, tm
     )
 
 
-def test_under_gatewise_run_the_modules_beside_the_script_are_read_too(backend, tmp_path):
+def test_under_gatewise_run_the_modules_next_to_the_script_are_also_read(backend, tmp_path):
     package = tmp_path / "own" / "deep"
     package.mkdir(parents=True)
     files = {
@@ -136,5 +136,5 @@ def test_under_gatewise_run_the_modules_beside_the_script_are_read_too(backend, 
     assert backend(script="import keras\nif False:\n    import broken, own") == "jax"
 
 
-def test_it_is_too_late_to_choose_once_keras_is_there(backend):
+def test_there_is_no_choice_once_keras_is_imported(backend):
     assert backend(before="import keras") == "None"

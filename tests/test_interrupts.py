@@ -1,4 +1,4 @@
-"""Signals to a real run: whenever they come, what was learned is whole and kept."""
+"""Signals to a real run: whenever they come, the trained network is complete and kept."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from gatewise.interrupts import ABANDON, SKIP, STOP, Interrupts, Skipped, checkp
 
 @pytest.fixture(autouse=True)
 def at_a_terminal():
-    """Ctrl-C interrupts, also where the tests run in the background, which is told to ignore it."""
+    """Ctrl-C interrupts, even if the tests run in the background, where it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -27,7 +27,7 @@ def send(number):
     time.sleep(0.001)  # Python runs a handler between two bytecodes
 
 
-def test_each_ctrl_c_asks_for_more():
+def test_each_ctrl_c_requests_more():
     with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
         asked.training = True
         assert asked.level == 0
@@ -41,7 +41,7 @@ def test_each_ctrl_c_asks_for_more():
         send(signal.SIGINT)
     assert asked.level == ABANDON
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    checkpoint()  # nothing is asked for outside
+    checkpoint()  # no request outside the context
 
 
 def test_the_first_ctrl_c_after_training_skips_the_evaluation():
@@ -51,13 +51,13 @@ def test_the_first_ctrl_c_after_training_skips_the_evaluation():
         assert asked.level == SKIP
 
 
-def test_before_training_a_signal_does_what_it_did_outside():
+def test_before_training_a_signal_has_its_usual_effect():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
     try:
         with Interrupts() as asked:
             send(signal.SIGTERM)
-            asked.check()  # a handler that returns has decided to go on
+            asked.check()  # a handler that returns lets the run continue
             assert (heard, asked.level) == ([signal.SIGTERM], 0)
         with pytest.raises(KeyboardInterrupt), Interrupts():
             send(signal.SIGINT)
@@ -66,7 +66,7 @@ def test_before_training_a_signal_does_what_it_did_outside():
 
 
 class Swallowing:
-    """Is collected while a signal arrives: Python discards what is raised then."""
+    """An object collected while a signal arrives, so that Python discards the exception."""
 
     def __del__(self):
         send(signal.SIGINT)
@@ -74,7 +74,7 @@ class Swallowing:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("training", [False, True])
-def test_a_request_that_python_discarded_is_raised_at_the_next_look(training):
+def test_a_request_that_python_discarded_is_raised_at_the_next_check(training):
     with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
         asked.training = training
         asked.level = SKIP if training else 0
@@ -97,7 +97,7 @@ def test_sigterm_is_a_ctrl_c_however_often_it_comes_and_a_second_one_after_the_g
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_an_error_on_the_way_out_of_a_broken_step_is_still_a_ctrl_c():
+def test_an_error_while_leaving_an_interrupted_step_is_still_a_ctrl_c():
     with pytest.raises(KeyboardInterrupt), Interrupts() as asked:
         asked.training = True
         try:
@@ -107,7 +107,7 @@ def test_an_error_on_the_way_out_of_a_broken_step_is_still_a_ctrl_c():
             raise ValueError("Buffer has been deleted or donated.")
 
 
-def test_a_thread_that_receives_no_signals_trains_all_the_same():
+def test_a_thread_that_receives_no_signals_still_trains():
     entered = []
 
     def enter():
@@ -129,7 +129,7 @@ def test_a_signal_at_any_moment_of_training_keeps_a_whole_network(
         "training": {"epochs": 5000, "batch_size": 8, "patience": 0},
         "engine": {"kind": kind},
     }
-    moments = random.Random(f"{kind} {number}")  # of a second after the first epoch, so any step
+    moments = random.Random(f"{kind} {number}")  # of a second after the first epoch, so at any step
     sent = []
 
     def watch(now, epoch_over):

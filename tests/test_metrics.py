@@ -44,7 +44,7 @@ def labelled():
 
 
 def frame(truth, **answers):
-    """As utilsforecast wants it: a series is a window."""
+    """In the format of utilsforecast, with one series per window."""
     windows, horizon, _ = truth.shape
     return pl.DataFrame(
         {
@@ -74,7 +74,7 @@ def test_smape_is_utilsforecasts_share_in_percent_of_the_mean(forecasts):
     theirs = losses.smape(frame(truth, f=answer), models=["f"])["f"].mean()
     assert metrics.smape(truth, answer) == pytest.approx(
         200 * theirs
-    )  # theirs ends at 1, ours at 200
+    )  # theirs has the maximum 1, ours 200
 
 
 def test_smape_counts_zero_against_zero_as_exact():
@@ -190,14 +190,14 @@ def test_f1_macro_counts_a_class_never_found_as_zero():
 
 
 def ordered_pairs(positive, negative):
-    """Share of pairs in which the positive scores higher, a tie being half: the area."""
+    """Share of pairs in which the positive scores higher, with ties as half: the area."""
     difference = positive[:, None] - negative
     return ((difference > 0) + 0.5 * (difference == 0)).mean()
 
 
 def test_roc_auc_is_the_share_of_ordered_pairs_for_each_class(labelled):
     truth, probabilities = labelled
-    probabilities = probabilities.round(1)  # so that there are ties
+    probabilities = probabilities.round(1)  # to produce ties
     areas = [
         ordered_pairs(probabilities[truth == k, k], probabilities[truth != k, k]) for k in range(4)
     ]
@@ -318,7 +318,7 @@ def transcripts_of():
     return np.array(["ab", "c"]), some, preparation, experiment
 
 
-# By the heading of docs/tasks.md that lists the metrics, then by what can be different there.
+# By the heading of docs/tasks.md that lists the metrics, then by variant.
 ANSWERS = {
     "forecast": [
         lambda: forecasts_of(),
@@ -359,7 +359,7 @@ def documented():
 
 
 @pytest.mark.parametrize("heading", ANSWERS)
-def test_every_metric_of_a_task_has_an_entry_and_stands_in_the_docs(heading):
+def test_every_metric_of_a_task_has_an_entry_and_is_in_the_docs(heading):
     names = returned(heading)
     for name in names:
         entry = metrics.find(name)
@@ -369,12 +369,12 @@ def test_every_metric_of_a_task_has_an_entry_and_stands_in_the_docs(heading):
     assert names == documented()[heading]
 
 
-def test_every_task_is_asked_for_its_metrics_and_no_entry_is_left_over():
+def test_every_task_returns_its_metrics_and_no_entry_is_unused():
     assert {heading.split()[0] for heading in ANSWERS} == set(TASKS)
     assert set.union(*documented().values()) == set(metrics.METRICS)
 
 
-def test_every_entry_has_the_name_it_stands_under():
+def test_every_entry_has_the_name_of_its_key():
     assert all(name == one.name for name, one in metrics.METRICS.items())
 
 
@@ -388,7 +388,7 @@ def test_scores_by_class_are_those_of_scikit_learn(labelled):
         assert [found[name][key] for key in keys] == pytest.approx([one[k] for one in known])
 
 
-def test_a_class_that_is_never_met_scores_zero():
+def test_a_class_that_never_occurs_scores_zero():
     nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
     assert metrics.by_class(["a"], *np.zeros((3, 1), dtype=int)) == {"a": nothing}
 

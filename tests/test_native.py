@@ -1,4 +1,4 @@
-"""The library that is installed answers as native/tests/naive.cpp, on every instruction set."""
+"""The installed library agrees with native/tests/naive.cpp, on every instruction set."""
 
 import ctypes
 import json
@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(
 
 
 def cmake() -> str:
-    """The one of this environment, else the machine's."""
+    """The cmake of this environment, else that of the machine."""
     found = shutil.which("cmake", path=Path(sys.executable).parent) or shutil.which("cmake")
     assert found, "cmake is missing: pip install cmake"
     return found
@@ -61,7 +61,7 @@ def check() -> Path:
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "portable"])
-def test_the_library_answers_as_its_definition(check, isa):
+def test_the_library_agrees_with_its_definition(check, isa):
     done = run(check, isa, GATEWISE_ISA=isa)
     if done.returncode == 77:
         pytest.skip(done.stdout.strip())
@@ -69,7 +69,7 @@ def test_the_library_answers_as_its_definition(check, isa):
 
 
 @needs_compiler
-def test_the_library_needs_no_other_than_the_c_library():
+def test_the_library_needs_only_the_c_library():
     if sys.platform != "linux" or not shutil.which("ldd"):
         pytest.skip("there is no ldd")
     library.load()
@@ -81,7 +81,7 @@ def test_the_library_needs_no_other_than_the_c_library():
 
 @needs_compiler
 def test_ctypes_and_the_header_agree_on_the_structures(tmp_path):
-    """Both sizes and every offset, as the compiler of this machine lays them out."""
+    """Compares sizes and offsets with those of the compiler of this machine."""
     header = ROOT / "native" / "gatewise.h"
     lines, wanted = [], []
     for name, structure in (("lstm", library.Layer), ("gradient", library.Gradient)):
@@ -102,7 +102,7 @@ def test_ctypes_and_the_header_agree_on_the_structures(tmp_path):
 
 
 @needs_compiler
-def test_threads_are_set_and_go_back():
+def test_threads_can_be_set_and_reset():
     at_first = library.threads()
     library.set_threads(3)
     assert library.threads() == 3
@@ -150,8 +150,8 @@ except EngineError as error:
 
 
 @needs_compiler
-def test_a_library_that_is_cut_off_or_another_is_one_sentence(tmp_path):
-    """In a process of its own, which the system would end."""
+def test_a_truncated_or_foreign_library_is_one_sentence(tmp_path):
+    """In a separate process, because the system may kill it."""
     installed = resources.files("gatewise.engine") / library.NAME
     other = Path(numpy.linalg._umath_linalg.__file__)
     done = run(sys.executable, "-c", OPENED, installed, tmp_path / "whole", other)
@@ -173,7 +173,7 @@ ENVIRONMENTS = {
 
 @needs_compiler
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_what_the_environment_asks_is_done_or_a_sentence_says_why_not(name):
+def test_a_request_of_the_environment_is_met_or_a_sentence_says_why_not(name):
     environment, said = ENVIRONMENTS[name]
     code = "from gatewise.engine import library; print(library.why_not() or library.threads())"
     done = run(sys.executable, "-c", code, **environment)
@@ -192,7 +192,7 @@ INSTALLED = {
 
 @pytest.mark.parametrize("source", INSTALLED)
 def test_the_remedy_names_what_gatewise_was_installed_from(source, tmp_path):
-    """Told by the metadata that pip leaves beside a package."""
+    """The metadata that pip stores with a package says so."""
     folder = tmp_path / "gatewise-0.1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: gatewise\nVersion: 0.1.0\n")

@@ -1,4 +1,4 @@
-"""Output files: nothing that exists or is read is destroyed, and no file is there by half."""
+"""Output files: existing files and inputs are never destroyed, and no file is incomplete."""
 
 import os
 from pathlib import Path
@@ -34,7 +34,7 @@ def spellings(table: Path) -> list[Path]:
     ]
 
 
-def test_what_is_read_is_never_replaced_under_any_spelling(table):
+def test_an_input_is_never_replaced_under_any_spelling(table):
     for path in spellings(table):
         with pytest.raises(ConfigError, match=r"would write over .*table\.csv, which is read"):
             check_free_file(path, reads=[table], overwrite=True)
@@ -51,7 +51,7 @@ def test_nothing_is_written_into_a_folder_that_is_read(table):
             check_free_file(path, reads=[run], overwrite=True)
 
 
-def test_a_file_that_exists_is_replaced_only_when_that_is_asked_for(table):
+def test_an_existing_file_is_replaced_only_on_request(table):
     with pytest.raises(ConfigError, match=r"table\.csv exists\. Choose another -o, or give --over"):
         check_free_file(table, reads=[], overwrite=False)
     check_free_file(table, reads=[], overwrite=True)
@@ -72,7 +72,7 @@ def test_a_file_is_written_whole_or_not_at_all(table):
     assert list(table.parent.iterdir()) == [table]
 
 
-def test_what_somebody_else_wrote_meanwhile_is_kept(tmp_path):
+def test_a_file_written_meanwhile_by_someone_else_is_kept(tmp_path):
     path = tmp_path / "answers.csv"
     with pytest.raises(ConfigError, match="exists"), writing_file(path, overwrite=False) as draft:
         draft.write_text("ours")

@@ -1,4 +1,4 @@
-"""What takes long is named while it does; what is short is not."""
+"""Slow phases are named while they run, short ones are not."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ def said(caplog):
     return said
 
 
-def test_a_phase_that_lasts_is_named_before_it_is_over(said, monkeypatch):
+def test_a_long_phase_is_named_before_it_ends(said, monkeypatch):
     monkeypatch.setattr(phases, "SILENCE", 0.01)
     with Phase("Reading the data"):
         deadline = time.monotonic() + 20
@@ -28,7 +28,7 @@ def test_a_phase_that_lasts_is_named_before_it_is_over(said, monkeypatch):
         assert said() == [("DEBUG", "Reading the data"), ("INFO", "Reading the data ...")]
 
 
-def test_a_short_phase_is_known_to_a_bar_and_not_said(said, monkeypatch):
+def test_a_short_phase_reaches_a_progress_bar_but_is_not_logged(said, monkeypatch):
     monkeypatch.setattr(phases, "SILENCE", 0.1)
     with Phase("Reading the data"):
         pass

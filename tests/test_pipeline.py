@@ -1,4 +1,4 @@
-"""The whole way: nothing of the test part is learnt, and the same seed gives the same numbers."""
+"""The pipeline: training never sees the test part, and the same seed gives the same numbers."""
 
 import json
 import resource
@@ -35,7 +35,7 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def again(series_file, forecast_settings):
-    """The session's forecast run once more, in memory."""
+    """The forecast run of the session again, in memory."""
     return gatewise.train(series_file, settings=forecast_settings)
 
 
@@ -46,21 +46,19 @@ def test_the_same_seed_gives_the_same_metrics_and_weights(again, forecast_run):
     assert_same(weights_of(again), saved.model.get_weights())
 
 
-def test_the_saved_settings_train_again_to_the_same_numbers(forecast_run, again):
+def test_training_from_the_saved_settings_gives_the_same_numbers(forecast_run, again):
     run = gatewise.train(settings=forecast_run / "settings.toml")
     assert run.evaluation.metrics == again.evaluation.metrics
 
 
-def test_the_saved_settings_of_a_classifier_train_again_to_the_same_numbers(classify_run):
+def test_training_a_classifier_from_the_saved_settings_gives_the_same_numbers(classify_run):
     run = gatewise.train(settings=classify_run / "settings.toml")
     saved = gatewise.load(classify_run)
     assert run.evaluation.metrics == saved.metrics["metrics"]
     assert_same(weights_of(run), saved.model.get_weights())
 
 
-def test_values_of_the_test_part_change_nothing_that_is_learnt(
-    again, series_file, forecast_settings
-):
+def test_values_of_the_test_part_do_not_affect_training(again, series_file, forecast_settings):
     table = pl.read_csv(series_file)
     count = again.metrics["parts"]["test"]["steps"]
     keep = pl.int_range(pl.len()) < table.height - count
@@ -76,7 +74,7 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     experiment, _ = experiment_for(series_file, [forecast_settings])
     ready = make_ready(experiment)
     test = ready.parts.test
-    test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
+    test.values[test.starts[0] : test.stops[0]] = np.nan  # any use of them would show
     simple = score_baselines(ready)
     with gatewise.accelerated():
         history = pipeline.learn(ready, simple.monitor, None)
@@ -85,7 +83,7 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     assert_same(ready.network.get_weights(), weights_of(again))
 
 
-def test_labelled_sequences_of_the_test_part_change_nothing_that_is_learnt(classify_settings):
+def test_labelled_sequences_of_the_test_part_do_not_affect_training(classify_settings):
     random = np.random.default_rng(0)
     arrays = [random.normal(size=(5, 2)) + k % 2 for k in range(40)]
     labels = np.array(["a", "b"] * 20)
@@ -122,7 +120,7 @@ def test_making_ready_trains_nothing(series_file, forecast_settings):
     assert not ready.network.compiled
 
 
-def test_every_guess_is_said(series_file):
+def test_every_guess_is_stated(series_file):
     experiment, _ = experiment_for(series_file, [])
     said = " ".join(make_ready(experiment).notes)
     for word in ("task", "horizon", "lookback", "Season", "'load'", "'day'"):
@@ -135,7 +133,7 @@ def own_network(shapes, settings):
     return keras.Model(steps, keras.layers.Dense(shapes.output[0])(x))
 
 
-def test_a_network_of_ones_own_is_trained_judged_saved_and_used(classify_settings, tmp_path):
+def test_a_users_network_is_trained_evaluated_saved_and_used(classify_settings, tmp_path):
     random = np.random.default_rng(0)
     x = random.normal(size=(40, 5, 2)) + (np.arange(40) % 2)[:, None, None]
     y = np.array(["a", "b"] * 20)
@@ -196,9 +194,7 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
         ({"network": {"units": [10**6]}}, "take 32,000 GB, and this machine has"),
     ],
 )
-def test_what_can_be_refused_is_refused_before_training(
-    series_file, forecast_settings, settings, said
-):
+def test_refusals_come_before_training(series_file, forecast_settings, settings, said):
     experiment, _ = experiment_for(series_file, [forecast_settings, settings])
     with pytest.raises(gatewise.GatewiseError, match=said):
         make_ready(experiment)
@@ -224,7 +220,7 @@ def test_a_network_that_no_memory_holds_is_refused_before_training(
         make_ready(experiment)
 
 
-def test_what_training_returned_answers_as_the_folder_does(again, forecast_run, series_file):
+def test_a_run_in_memory_predicts_like_its_folder(again, forecast_run, series_file):
     assert gatewise.predict(again, series_file).equals(gatewise.predict(forecast_run, series_file))
     table = pl.read_csv(series_file).tail(40)
     one, other = (gatewise.evaluate(run, table) for run in (again, forecast_run))
@@ -233,7 +229,7 @@ def test_what_training_returned_answers_as_the_folder_does(again, forecast_run, 
         gatewise.generate(again)
 
 
-def test_what_is_no_run_and_no_data_is_refused(again, series_file):
+def test_anything_but_a_run_and_data_is_refused(again, series_file):
     for wrong in (None, 7, again.model):
         with pytest.raises(ConfigError, match="A run is a run folder, what gatewise.load gives"):
             gatewise.predict(wrong, series_file)
@@ -243,10 +239,10 @@ def test_what_is_no_run_and_no_data_is_refused(again, series_file):
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte-order mark"])
-def test_a_settings_file_lays_over_a_shipped_data_set_what_it_gives_and_no_more(tmp_path, mark):
+def test_a_settings_file_overrides_only_its_own_keys_of_a_shipped_data_set(tmp_path, mark):
     path = tmp_path / "epochs.toml"
     path.write_bytes(mark + b"[training]\nepochs = 3\n")
-    layer = layer_of(path)  # what the shell and gatewise.train lay over the data set's own settings
+    layer = layer_of(path)  # the layer that the shell and gatewise.train put over the data set's
     assert layer == layer_of(str(path)) == {"training": {"epochs": 3}}
     experiment, _ = experiment_for("seattle-weather", [layer])
     own, _ = experiment_for("seattle-weather", [])
@@ -254,7 +250,7 @@ def test_a_settings_file_lays_over_a_shipped_data_set_what_it_gives_and_no_more(
     assert (experiment.data.target, experiment.task.horizon) == (("temp_max",), 7)
 
 
-def test_settings_that_are_no_settings_are_refused(series_file, tmp_path):
+def test_invalid_settings_are_refused(series_file, tmp_path):
     (tmp_path / "utf16.toml").write_bytes("[training]".encode("utf-16"))
     for wrong, said in (
         (3, "Settings are a mapping"),
@@ -267,12 +263,12 @@ def test_settings_that_are_no_settings_are_refused(series_file, tmp_path):
             gatewise.train(series_file, settings=wrong)
 
 
-def test_a_later_path_stands_over_an_earlier_one(series_file):
+def test_a_later_path_overrides_an_earlier_one(series_file):
     earlier = {"data": {"path": "earlier.csv"}}
     later = {"data": {"path": str(series_file)}}
     experiment, source = experiment_for(None, [earlier, later, {"training": {"epochs": 1}}])
     assert (experiment.data.path, source.file.path) == (str(series_file), series_file)
-    experiment, _ = experiment_for(series_file, [earlier])  # the data given over both
+    experiment, _ = experiment_for(series_file, [earlier])  # the given data override both
     assert experiment.data.path == str(series_file)
     experiment, _ = experiment_for(None, [earlier, {"data": {"path": "nyc-taxi"}}])
     assert experiment.task.name == "forecast"
@@ -283,7 +279,7 @@ def test_the_default_settings_can_be_saved_and_read_again():
 
 
 def train_until_nothing_can_be_written(data, settings, folder, cause):
-    """Training whose place to write goes away after the first epoch."""
+    """Train while the output folder disappears after the first epoch."""
 
     def watch(now, epoch_over):
         if epoch_over and now.epoch == 1:
@@ -294,7 +290,7 @@ def train_until_nothing_can_be_written(data, settings, folder, cause):
     return str(raised.value)
 
 
-def test_a_run_whose_place_has_gone_is_saved_elsewhere_and_named(
+def test_a_run_whose_folder_is_gone_is_saved_elsewhere_with_a_message(
     series_file, forecast_settings, tmp_path, monkeypatch
 ):
     (tmp_path / "other").mkdir()
@@ -314,7 +310,7 @@ def test_a_run_whose_place_has_gone_is_saved_elsewhere_and_named(
     assert gatewise.load(refuge).metrics["run"] == str(refuge)
 
 
-def test_a_run_that_no_place_takes_is_told_to_be_lost_and_leaves_nothing(
+def test_a_run_that_cannot_be_saved_anywhere_is_reported_as_lost(
     series_file, forecast_settings, tmp_path, monkeypatch
 ):
     for name in ("place", "other", "home", "here"):
@@ -373,7 +369,7 @@ def test_a_report_is_not_drawn_from_what_was_edited(forecast_run, tmp_path):
         gatewise.report(copy, overwrite=True)
 
 
-def test_the_report_written_again_vouches_for_no_other_file(forecast_run, tmp_path):
+def test_rewriting_the_report_does_not_reseal_other_files(forecast_run, tmp_path):
     copy = shutil.copytree(forecast_run, tmp_path / "run")
     (copy / "predictions.csv").write_text("edited")
     (copy / "report.html").unlink()
@@ -382,7 +378,7 @@ def test_the_report_written_again_vouches_for_no_other_file(forecast_run, tmp_pa
         artefact.verify(copy, ["predictions.csv"])
 
 
-def test_what_limits_the_verdict_is_said_beside_it(series_file, forecast_settings, tmp_path):
+def test_limits_of_the_verdict_are_shown_next_to_it(series_file, forecast_settings, tmp_path):
     table = pl.read_csv(series_file).with_columns(
         load=pl.when(pl.int_range(pl.len()).is_in([20, 135, 136])).then(None).otherwise("load")
     )
@@ -419,7 +415,7 @@ def sequential(shapes, settings):
     )
 
 
-def test_a_sequential_network_of_ones_own_is_saved(classify_settings, tmp_path):
+def test_a_users_sequential_network_is_saved(classify_settings, tmp_path):
     x, y = [np.full((4, 2), float(k % 2)) for k in range(40)], np.arange(40) % 2
     run = gatewise.train(
         (x, y), settings=classify_settings, network=sequential, output=tmp_path / "run"
@@ -457,7 +453,7 @@ def test_a_network_with_a_lambda_layer_is_refused(classify_settings):
 
 
 @pytest.mark.parametrize(("policy", "said"), [("drop", "Left out"), ("train", "not judged")])
-def test_a_label_kept_from_a_part_is_told(classify_settings, policy, said):
+def test_a_label_missing_from_a_part_is_noted(classify_settings, policy, said):
     x = np.random.default_rng(0).normal(size=(60, 4, 2))
     y = np.arange(60) % 2
     y[7] = 9

@@ -1,4 +1,4 @@
-"""Prediction: raw data in, answers out, with ids and order kept, wherever the run lies."""
+"""Prediction: raw data in, answers out, with ids and order, wherever the run is."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from gatewise.ready import make_ready
 
 @pytest.fixture(scope="module")
 def panel():
-    """Three shops of 60 days: sales, a promotion known ahead, rain known afterwards, a place."""
+    """Three shops, 60 days each: sales, a promotion known ahead, rain known afterwards, a place."""
     random = np.random.default_rng(0)
     days = np.datetime64("2023-01-01") + np.arange(60) * np.timedelta64(1, "D")
     return pl.concat(
@@ -49,7 +49,7 @@ def panel_run(panel, tmp_path_factory, forecast_settings):
 
 
 def with_days_ahead(panel, days=4):
-    """Four more days of each shop, of which only the promotion is known."""
+    """Four more days of each shop with only the promotion known."""
     rows = []
     for (shop,), one in panel.group_by(["shop"], maintain_order=True):
         last = one["day"][-1]
@@ -149,7 +149,7 @@ def test_dates_where_training_had_numbers_are_refused(forecast_run, series_file)
         gatewise.predict(forecast_run, table)
 
 
-def test_seconds_go_on_behind_the_last_of_them(forecast_settings, tmp_path):
+def test_seconds_continue_after_the_last_one(forecast_settings, tmp_path):
     seconds = [f"{k / 50:.2f}" for k in range(150)]
     waves = np.sin(np.arange(150) / 5) + 0.1 * np.random.default_rng(0).normal(size=150)
     table = pl.DataFrame({"seconds": seconds, "volts": waves.round(4)})
@@ -175,7 +175,7 @@ def test_steps_of_another_size_are_refused_with_the_remedy(forecast_run, series_
             verb(forecast_run, hourly)
 
 
-def test_a_run_of_an_older_version_knows_no_spacing(forecast_run, series_file, tmp_path):
+def test_a_run_of_an_older_version_has_no_spacing(forecast_run, series_file, tmp_path):
     older = shutil.copytree(forecast_run, tmp_path / "run")
     prepared = json.loads((older / "preparation.json").read_text(encoding="utf-8"))
     del prepared["step"]
@@ -188,15 +188,13 @@ def test_a_run_of_an_older_version_knows_no_spacing(forecast_run, series_file, t
 
 @pytest.fixture(scope="module")
 def counts():
-    """Twelve weeks of sales that are mostly none, and now and then five."""
+    """Twelve weeks of sales, mostly zero and sometimes five."""
     sold = np.where(np.arange(84) % 7 == 3, 5.0, 0.0)
     days = np.datetime64("2023-01-01") + np.arange(84) * np.timedelta64(1, "D")
     return pl.DataFrame({"day": days, "sold": sold, "balance": sold - 1})
 
 
-def test_the_floor_cuts_off_what_was_never_negative_and_nothing_else(
-    counts, forecast_settings, caplog
-):
+def test_the_floor_clips_only_targets_that_were_never_negative(counts, forecast_settings, caplog):
     caplog.set_level("INFO", logger="gatewise")
     targets = ["sold", "balance"]
     free = gatewise.train(counts, target=targets, settings=forecast_settings)
@@ -211,27 +209,27 @@ def test_the_floor_cuts_off_what_was_never_negative_and_nothing_else(
         pl.when(pl.col("target") == "sold").then(pl.col(columns).clip(0)).otherwise(pl.col(columns))
     )
     assert_frame_equal(gatewise.predict(cut.artefact, counts), wanted)
-    # What is shown as the truth's error is that of the answers as given, the baselines' as well.
+    # The errors are those of the clipped forecasts, also for the baselines.
     actual = cut.evaluation.table.filter(pl.col("target") == "sold")
     assert actual["q0.1"].min() >= 0
     for name, scores in cut.evaluation.baselines.items():
         assert scores["mae"] <= free.evaluation.baselines[name]["mae"] + 1e-9
 
 
-def test_a_floor_for_what_was_negative_in_training_is_refused(counts, forecast_settings):
+def test_a_floor_for_a_target_that_was_negative_in_training_is_refused(counts, forecast_settings):
     floor = forecast_settings | {"task": forecast_settings["task"] | {"floor": "zero"}}
     with pytest.raises(gatewise.ConfigError, match="'balance' is below 0 in the training part"):
         gatewise.train(counts, target="balance", settings=floor)
 
 
-def test_what_is_known_ahead_must_be_given(panel_run, panel):
+def test_known_covariates_must_be_given(panel_run, panel):
     with pytest.raises(DataError, match="needs 4 rows after its last target with promotion"):
         gatewise.predict(panel_run, panel)
     with pytest.raises(DataError, match=r"shop|'b'.*and has 2"):
         gatewise.predict(panel_run, with_days_ahead(panel, days=2))
 
 
-def test_what_is_known_ahead_changes_the_forecast(panel_run, panel):
+def test_known_covariates_change_the_forecast(panel_run, panel):
     full = with_days_ahead(panel)
     other = full.with_columns(
         promotion=pl.when(pl.col("sales").is_null()).then(0.0).otherwise("promotion")
@@ -252,7 +250,7 @@ def test_a_column_of_the_wrong_type_is_named(panel_run, panel, column):
         gatewise.predict(panel_run, full)
 
 
-def test_columns_in_another_order_and_columns_nobody_asked_for_change_nothing(panel_run, panel):
+def test_the_order_of_columns_and_extra_columns_change_nothing(panel_run, panel):
     full = with_days_ahead(panel)
     other = full.with_columns(note=pl.lit("x")).select(["note", *reversed(full.columns)])
     assert_frame_equal(gatewise.predict(panel_run, other), gatewise.predict(panel_run, full))
@@ -277,7 +275,7 @@ def test_evaluating_scores_every_metric_and_compares(forecast_run, series_file):
     assert found["verdict"]["metric"] == "mae"
 
 
-def test_what_nobody_knows_yet_is_not_judged_and_counted(panel_run, panel):
+def test_targets_not_known_yet_are_counted_and_not_scored(panel_run, panel):
     known = gatewise.evaluate(panel_run, panel)
     later = gatewise.evaluate(panel_run, with_days_ahead(panel))
     assert later["metrics"] == known["metrics"]
@@ -289,7 +287,7 @@ def test_what_nobody_knows_yet_is_not_judged_and_counted(panel_run, panel):
 
 
 @pytest.mark.parametrize("missing", ["error", "previous", "linear", "zero"])
-def test_no_policy_fills_what_nobody_knows_yet(forecast_run, series_file, missing):
+def test_no_policy_fills_targets_not_known_yet(forecast_run, series_file, missing):
     run = gatewise.load(forecast_run)
     run = replace(run, experiment=run.experiment.having("data", missing=missing))
     table = pl.read_csv(series_file).tail(60)
@@ -300,7 +298,7 @@ def test_no_policy_fills_what_nobody_knows_yet(forecast_run, series_file, missin
     assert any("10 of 49 windows reach behind" in note for note in found["notes"])
 
 
-def test_where_nothing_is_known_nothing_is_judged(forecast_run, series_file):
+def test_without_known_targets_there_is_no_evaluation(forecast_run, series_file):
     table = pl.read_csv(series_file).tail(20)
     later = table.with_columns(load=pl.when(pl.int_range(20) < 10).then("load"))
     with pytest.raises(DataError, match="each of 9 windows reaches behind .* at least 12 steps"):
@@ -310,7 +308,7 @@ def test_where_nothing_is_known_nothing_is_judged(forecast_run, series_file):
         gatewise.evaluate(forecast_run, nothing)
 
 
-def test_sequences_without_a_label_are_not_judged(classify_run, sequences_file):
+def test_sequences_without_a_label_are_not_scored(classify_run, sequences_file):
     table = pl.read_csv(sequences_file)
     for known, count in ((["walk 3"], 39), ([], 40)):
         some = table.with_columns(label=pl.when(pl.col("id").is_in(known)).then("label"))
@@ -318,9 +316,7 @@ def test_sequences_without_a_label_are_not_judged(classify_run, sequences_file):
             gatewise.evaluate(classify_run, some)
 
 
-def test_rows_that_hold_only_what_is_known_ahead_are_not_trained_on(
-    panel, panel_run, forecast_settings
-):
+def test_rows_with_known_covariates_only_are_not_trained_on(panel, panel_run, forecast_settings):
     experiment = panel_run.experiment.having("data", path="")
     ready = make_ready(experiment, with_days_ahead(panel))
     whole = make_ready(experiment, panel)
@@ -331,7 +327,7 @@ def test_rows_that_hold_only_what_is_known_ahead_are_not_trained_on(
     assert any("12 rows behind the last value of 'sales' are left out" in n for n in ready.notes)
 
 
-def test_evaluating_on_the_data_of_the_training_is_told(
+def test_evaluating_on_training_data_is_noted(
     forecast_run, series_file, classify_run, sequences_file, tmp_path
 ):
     said = gatewise.evaluate(forecast_run, series_file)["notes"]
@@ -349,7 +345,7 @@ def test_evaluating_on_the_data_of_the_training_is_told(
     assert not any("trained on" in note for note in gatewise.evaluate(forecast_run, tail)["notes"])
 
 
-def test_a_run_of_an_older_version_is_judged_without_knowing_its_data(
+def test_a_run_of_an_older_version_is_evaluated_without_recognising_its_data(
     forecast_run, series_file, tmp_path
 ):
     older = shutil.copytree(forecast_run, tmp_path / "run")
@@ -361,12 +357,12 @@ def test_a_run_of_an_older_version_is_judged_without_knowing_its_data(
     assert not any("trained on" in note for note in found["notes"])
 
 
-def test_evaluating_on_too_little_says_how_much_it_takes(forecast_run, series_file):
+def test_evaluating_on_too_little_data_says_how_much_is_needed(forecast_run, series_file):
     with pytest.raises(DataError, match=r"has 11 steps, and one forecast .* needs 8 \+ 4"):
         gatewise.evaluate(forecast_run, pl.read_csv(series_file).head(11))
 
 
-def test_labels_come_with_ids_and_probabilities(classify_run, sequences_file):
+def test_labels_are_returned_with_ids_and_probabilities(classify_run, sequences_file):
     table = pl.read_csv(sequences_file)
     found = gatewise.predict(classify_run, table)
     assert found["id"].to_list() == table["id"].unique(maintain_order=True).to_list()
@@ -410,7 +406,7 @@ def test_a_missing_column_of_a_sequence_is_named(classify_run, sequences_file, c
         gatewise.predict(classify_run, pl.read_csv(sequences_file).drop(column))
 
 
-def test_a_label_that_training_did_not_know_cannot_be_judged(classify_run, sequences_file):
+def test_a_label_not_seen_in_training_cannot_be_scored(classify_run, sequences_file):
     table = pl.read_csv(sequences_file).with_columns(label=pl.lit("other"))
     with pytest.raises(DataError, match="has the label 'other', which does not occur in training"):
         gatewise.evaluate(classify_run, table)
@@ -418,7 +414,7 @@ def test_a_label_that_training_did_not_know_cannot_be_judged(classify_run, seque
 
 @pytest.fixture(scope="module")
 def blend_run(tmp_path_factory, classify_settings):
-    """A saved run that answers with the network and the logistic regression, and its data."""
+    """A saved run with a blend of the network and the logistic regression, and its data."""
     random = np.random.default_rng(0)
     rows = [
         {"id": k, "label": "ab"[k % 2]}
@@ -438,7 +434,7 @@ def blend_run(tmp_path_factory, classify_settings):
 
 
 def of_both(folder, table):
-    """What the network and the regression of a run folder say, computed beside gatewise.predict."""
+    """The outputs of the network and the regression of a run, computed without gatewise.predict."""
     found, names = gatewise.load(folder), ("x", "y", "z", "heat")
     prepared, state = found.preparation, found.baselines["logistic"]
     floor = np.array(found.baselines["floor"])
@@ -457,7 +453,7 @@ def of_both(folder, table):
     return np.array(ours), np.array(theirs)
 
 
-def test_a_reloaded_blend_answers_with_the_mean_of_both(blend_run):
+def test_a_reloaded_blend_predicts_the_mean_of_both(blend_run):
     folder, table = blend_run
     ours, theirs = of_both(folder, table)
     found = gatewise.predict(folder, table.drop("label"))
@@ -465,7 +461,7 @@ def test_a_reloaded_blend_answers_with_the_mean_of_both(blend_run):
     assert np.abs(ours - theirs).max() > 0.05, "else the mean would show nothing"
 
 
-def test_a_blend_is_judged_as_it_answers_and_called_by_what_it_is(blend_run):
+def test_a_blend_is_scored_and_named_as_a_blend(blend_run):
     folder, table = blend_run
     ours, theirs = of_both(folder, table)
     truth = np.arange(60) % 2
@@ -489,7 +485,7 @@ def test_a_blend_is_judged_as_it_answers_and_called_by_what_it_is(blend_run):
     )
 
 
-def test_a_blend_reads_the_columns_of_training_where_there_are_more(blend_run):
+def test_a_blend_reads_only_the_columns_of_training(blend_run):
     folder, table = blend_run
     wider = table.select("id", "heat", pl.lit(9.0).alias("other"), "z", "y", "x")
     assert_frame_equal(
@@ -519,7 +515,9 @@ def test_a_rotation_changes_the_training_and_the_same_seed_does_not(blend_run, c
     assert not np.allclose(first, weights(0.0), atol=1e-3)
 
 
-def test_a_run_of_before_blends_answers_with_the_network(classify_run, sequences_file, tmp_path):
+def test_a_run_saved_before_blends_predicts_with_the_network(
+    classify_run, sequences_file, tmp_path
+):
     older = shutil.copytree(classify_run, tmp_path / "older")
     prepared = json.loads((older / "preparation.json").read_text(encoding="utf-8"))
     del prepared["blend"]

@@ -1,4 +1,4 @@
-"""Every public name is there and says what it is."""
+"""Every public name exists and has a docstring."""
 
 import importlib
 import inspect
@@ -28,7 +28,7 @@ def own_names(module):
 
 
 def is_described(thing):
-    """A dataclass without a docstring gets its signature for one."""
+    """True for a real docstring; a dataclass without one has its signature instead."""
     text = inspect.getdoc(thing) or ""
     return bool(text) and not text.startswith(f"{thing.__name__}(")
 
@@ -70,5 +70,5 @@ def test_public_methods_of_dataclasses_have_docstrings(name):
 
 
 def test_no_module_has_the_name_of_a_public_function():
-    """As `gatewise.report` would be the module, once anything imports it."""
+    """Otherwise `gatewise.report` would be the module, once anything imports it."""
     assert not {name.removeprefix("gatewise.") for name in MODULES} & set(gatewise.__all__)

@@ -1,4 +1,4 @@
-"""Everything shown in the README happens as it says."""
+"""Everything shown in the README works as shown."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
 def run_bash(block: str, folder: Path) -> str:
-    """Its output; a block whose expected output is an error must end with 1."""
+    """The output of a block; it must exit with 1 if the output is an error of gatewise."""
     lines = re.sub(r"^(gatewise train (?!.*--epochs).*)$", r"\1 --epochs 1", block, flags=re.M)
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
@@ -39,14 +39,14 @@ def run_python(block: str, names: dict) -> str:
 
 
 def bare(line: str) -> str:
-    """A line without what differs from run to run: numbers, spaces and the verdict's word."""
+    """A line without the parts that differ between runs: numbers, spaces, the verdict's word."""
     line = re.sub(r"\b(better than|worse than|not distinguishable from) .*: mae", "V: mae", line)
     line = re.sub(r"to (seasonal|ridge|repeat|drift)\b.*  ", "to B  ", line)
     return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|\s+", "", line)
 
 
 def assert_shown(expected: str, output: str) -> None:
-    """Every line shown was said; messages to the letter, results in their form."""
+    """Check that every line shown was printed: messages exactly, results without their numbers."""
     exactly = expected.startswith(("gatewise: ", "[", "("))
     said = [line.strip() if exactly else bare(line) for line in output.splitlines()]
     for line in filter(None, map(str.strip, expected.splitlines())):
@@ -59,7 +59,7 @@ def assert_shown(expected: str, output: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the README is written for bash")
-def test_every_block_of_the_readme_runs_and_says_what_is_shown(tmp_path, monkeypatch):
+def test_every_block_of_the_readme_runs_and_prints_what_is_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     output = ""
@@ -72,7 +72,7 @@ def test_every_block_of_the_readme_runs_and_says_what_is_shown(tmp_path, monkeyp
             assert_shown(block, output)
 
 
-def test_every_expected_output_follows_what_gives_it():
+def test_every_expected_output_follows_its_command():
     for (before, _), (language, _) in pairwise(BLOCKS):
         assert language != "text" or before in ("bash", "python")
 
@@ -86,7 +86,7 @@ def test_the_set_up_commands_are_those_of_the_makefile():
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_every_verb_is_described_in_the_readme():
+def test_every_command_is_described_in_the_readme():
     from gatewise.cli import app
 
     for command in app.registered_commands:

@@ -32,7 +32,7 @@ def sentences(count, random):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, series_file, sequences_file):
-    """Of each task, and each kind of data that it reads: a file and the settings that it needs."""
+    """For each task and each kind of data that it reads: a file and the settings that it needs."""
     folder, random = tmp_path_factory.mktemp("small"), np.random.default_rng(0)
     texts = [" ".join(one) for one in sentences(60, random)]
     labels = ["even", "odd"] * 30
@@ -80,7 +80,7 @@ def ready_for(small, case):
     return make_ready(experiment, source)
 
 
-# What "not given" looks like, wherever these are used.
+# The values that mean "not given", wherever these settings are used.
 NOT_GIVEN = {
     "network.units": (),
     "network.dense_dropout": -1.0,
@@ -145,8 +145,8 @@ def test_every_default_is_filled_in_and_the_saved_settings_give_the_same_run(sma
     assert rates[0] == rates[1] > 0
 
 
-# A value other than the default of each setting that not every run has; and what must be with it.
-# Settings of [data] name columns and repairs: the tests of the readers ask for them.
+# For each setting that not every run has: another value than the default, and what it requires.
+# Settings of [data] name columns and repairs; the tests of the readers cover them.
 OTHER = {
     "split.by": "random",
     "split.rare_labels": "drop",
@@ -220,23 +220,23 @@ OTHER = {
     "evaluation.scaled": True,
     "evaluation.stride": 2,
 }
-# What must be given with some, so that there is anything to change.
+# Settings that some others need to have an effect.
 WITH = {
     "task.lm_weight": "task.lm_order",
     "preparation.truncation": "preparation.max_length",
 }
-# Asked for by tests of their own: the search of translations, and columns that turn together.
+# Covered by other tests: the search of translations, and the columns of a rotation.
 ELSEWHERE = {"task.beam_size", "task.length_penalty", "training.rotation"}
-# Fixed by what the task is: the value that resolve fills in is the only one.
+# Fixed by the task: resolve fills in the only possible value.
 FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
 FIXED["transcribe"] = {"network.bidirectional"}
-# What the small data do not hold: rare labels, unseen texts, constant columns, capitals, signs.
+# Missing in the small data: rare labels, unseen texts, constant columns, capitals, punctuation.
 UNSEEN = {"split.rare_labels", "preparation.handle_unknown", "preparation.constant_columns"}
 UNSEEN |= {"preparation.lowercase", "preparation.punctuation", "task.season"}
 
 
 def as_given(*names):
-    """These settings at their other values, as a layer each."""
+    """These settings at their other values, one layer each."""
     return [{name.split(".")[0]: {name.split(".")[1]: OTHER[name]}} for name in names]
 
 
@@ -248,7 +248,7 @@ def ready_with(small, case, layers):
 
 
 def consequences(ready):
-    """All that the settings lead to before the first step of training, and what judges it."""
+    """Everything that the settings determine before the first training step, and the loss."""
     train, preparation, settings = ready.train, ready.preparation, ready.experiment.training
     padded = preparation.padded
     dealt = plan(train.lengths, settings.batch_size, padded=padded, steps=settings.max_tokens)
@@ -267,7 +267,7 @@ def consequences(ready):
 
 
 def layers_of(network):
-    """Each layer and its settings, without the numbers that Keras puts behind names."""
+    """Each layer and its settings, without the numbers that Keras appends to names."""
     found = [settings_of(one) for one in network._flatten_layers() if one is not network]
     return re.sub(r"_\d+'|0x\w+", "'", json.dumps(found, default=repr))
 
@@ -276,12 +276,12 @@ def settings_of(layer):
     numbers = {key: one for key, one in vars(layer).items() if isinstance(one, int | float)}
     try:
         return layer.get_config() | numbers
-    except NotImplementedError:  # a layer that only learns, and is never saved
+    except NotImplementedError:  # a layer for training only, which is never saved
         return numbers
 
 
 def cost(ready):
-    """What an answer of random numbers costs."""
+    """The loss of random outputs."""
     truth = np.asarray(ready.train.targets(np.arange(4), int(ready.train.lengths[:4].max())))
     shape = ready.task.shapes(ready.train, ready.preparation).output
     axes = truth.shape if len(shape) == 1 else truth.shape[:1]
@@ -293,7 +293,7 @@ def cost(ready):
 
 
 def rebuilt(ready, layers):
-    """The layers of the same network with other settings of `[network]`."""
+    """The layers of the network with other settings of `[network]`."""
     experiment = ready.experiment
     for layer in layers:
         experiment = from_mapping(layer, experiment)
@@ -312,7 +312,7 @@ def test_every_setting_of_a_run_changes_what_is_built_or_is_refused(small, case)
     names = {name for name in names if not name.startswith("data.")}
     names -= ELSEWHERE | UNSEEN | FIXED.get(task.name, set())
     needs = WITH | task.needs | task.network.needs
-    if case == "language":  # whole texts are dealt out only then
+    if case == "language":  # only then are whole texts distributed
         needs |= dict.fromkeys(("split.seed", "split.test_ids"), "split.by")
     usual, network = consequences(plain), rebuilt(plain, [])
     unchanged, refused = [], set()

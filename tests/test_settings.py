@@ -1,4 +1,4 @@
-"""Settings go to TOML and back unchanged, and a wrong one stops the run with a sentence."""
+"""Settings survive TOML unchanged, and a wrong one stops the run with a sentence."""
 
 import math
 import tomllib
@@ -32,7 +32,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
 def values(name, kind):
-    """What a key of this kind may hold."""
+    """The values that a key of this kind may have."""
     least, most = LIMITS.get(name, (0, math.inf))
     top = None if most == math.inf else most
     if typing.get_origin(kind) is Literal:
@@ -66,7 +66,7 @@ def test_toml_holds_an_experiment_exactly(mapping):
 
 
 @given(mappings(), mappings())
-def test_later_settings_lie_over_earlier_ones(first, second):
+def test_later_settings_override_earlier_ones(first, second):
     both = asdict(from_mapping(second, from_mapping(first)))
     for section, keys in second.items():
         for key, value in keys.items():
@@ -77,7 +77,7 @@ def test_later_settings_lie_over_earlier_ones(first, second):
                 assert both[section][key] == value
 
 
-def test_nothing_given_is_the_defaults():
+def test_an_empty_mapping_gives_the_defaults():
     assert from_mapping({}) == Experiment()
     assert from_mapping(asdict(Experiment())) == Experiment()
 
@@ -89,7 +89,7 @@ def test_a_file_of_settings_is_read(tmp_path):
     assert from_toml(path).data.target == ("läuft",)
 
 
-def test_a_file_that_is_no_settings_says_why(tmp_path):
+def test_an_invalid_settings_file_says_why(tmp_path):
     with pytest.raises(ConfigError, match=r"There is no settings file .*gone\.toml"):
         from_toml(tmp_path / "gone.toml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
@@ -139,12 +139,12 @@ def test_a_file_that_is_no_settings_says_why(tmp_path):
         ({"data": {"target": [None]}}, r"data\.target wants a text\. Received: None"),
     ],
 )
-def test_a_wrong_setting_says_what_came_and_what_was_wanted(mapping, wanted):
+def test_a_wrong_setting_says_what_came_and_what_is_expected(mapping, wanted):
     with pytest.raises(ConfigError, match=wanted):
         from_mapping(mapping)
 
 
-def test_values_come_in_the_types_that_python_users_have():
+def test_values_may_have_the_types_of_python_users():
     made = from_mapping(
         {
             "data": {"path": Path("a") / "b.csv", "target": "load"},

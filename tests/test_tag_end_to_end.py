@@ -1,4 +1,4 @@
-"""Tags from a file to a judged, saved model, its report and its answers to new text."""
+"""Tags, from a file to an evaluated, saved model, its report and predictions for new text."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def told(run):
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
-def test_it_learns_more_than_the_most_frequent_tag(told):
+def test_it_beats_the_most_frequent_tag(told):
     ours, theirs = told["metrics"]["accuracy"], told["baselines"][BASELINE]["accuracy"]
     assert ours > theirs > 0.6
     assert told["verdict"]["better"] is True
@@ -40,7 +40,7 @@ def test_it_learns_more_than_the_most_frequent_tag(told):
     assert seen["accuracy"]["LSTM"] > new["accuracy"]["LSTM"] > new["accuracy"][BASELINE]
 
 
-def test_the_report_shows_what_people_look_at(run):
+def test_the_report_shows_its_sections(run):
     report = (run / "report.html").read_text(encoding="utf-8")
     headings = re.findall(r"<h2>(.*?)</h2>", report)
     wanted = ["What is taken for what", "Tag by tag", "Words seen and new", "Length against error"]
@@ -59,7 +59,7 @@ def test_new_text_gets_a_row_for_each_token(run, tmp_path):
     assert gatewise.predict(run, ["The dog barks .", "I agree !"])["tag"].equals(table["tag"])
 
 
-def test_it_can_be_judged_again_and_knows_what_it_was_trained_on(run, told):
+def test_it_can_be_evaluated_again_and_recognises_its_training_data(run, told):
     again = gatewise.evaluate(run, "ewt-sample")
     assert again["metrics"]["accuracy"] > told["metrics"]["accuracy"]
     learnt = len(gatewise.load(run).splits["fingerprints"])
@@ -67,7 +67,7 @@ def test_it_can_be_judged_again_and_knows_what_it_was_trained_on(run, told):
     assert learnt <= int(re.search(r"(\d+) of these 614", said)[1]) < 614
 
 
-def test_predictions_are_those_of_the_network_saved(run):
+def test_predictions_are_those_of_the_saved_network(run):
     saved = (run / "predictions.csv").read_text(encoding="utf-8").splitlines()
     assert saved[0] == "id,position,token,tag,probability,truth"
     loaded = gatewise.load(run)
@@ -77,6 +77,6 @@ def test_predictions_are_those_of_the_network_saved(run):
     assert all(tags[row[0], int(row[1])] == row[3] for row in rows)
 
 
-def test_the_column_of_tags_is_named_by_target():
+def test_target_names_the_column_of_tags():
     experiment, _ = experiment_for("ewt-sample", [], ["xpos"])
     assert "NNP" in make_ready(experiment).preparation.classes

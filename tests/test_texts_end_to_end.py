@@ -1,4 +1,4 @@
-"""classify on texts, end to end: from lists in memory to a saved, judged run."""
+"""classify on texts, end to end: from lists in memory to an evaluated, saved run."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ GOOD, BAD = ("fine", "lovely", "great", "superb"), ("poor", "awful", "dull", "we
 
 
 def reviews(count, seed=0):
-    """Texts whose label hangs on which comes last: a word of praise, or one of blame."""
+    """Texts whose label depends on their last judgement: a word of praise or of blame."""
     random = np.random.default_rng(seed)
     texts, labels = [], []
     for _ in range(count):
@@ -25,7 +25,7 @@ def reviews(count, seed=0):
     return texts, labels
 
 
-def test_a_network_tells_texts_apart_that_a_bag_of_words_cannot():
+def test_a_network_separates_texts_that_a_bag_of_words_cannot():
     settings = {
         "training": {"epochs": 12, "batch_size": 16, "learning_rate": 0.01},
         "network": {"units": [16], "bidirectional": True, "embedding_dim": 8},
@@ -80,7 +80,7 @@ def test_several_labels_of_texts_and_of_numbers(tmp_path):
     assert run.metrics["baselines"]["logistic regression on summaries"]["f1_micro"] > 0.8
 
 
-def test_what_is_for_numbers_only_is_refused_for_texts():
+def test_settings_for_numbers_are_refused_for_texts():
     for section, key, value in (("task", "window", 5), ("network", "gaussian_noise", 0.1)):
         with pytest.raises(ConfigError, match=f"{section}.{key} .* for classify of numbers"):
             train(reviews(40), task="classify", settings={section: {key: value}})
@@ -89,7 +89,7 @@ def test_what_is_for_numbers_only_is_refused_for_texts():
         train(reviews(40), task="classify", settings=settings)
 
 
-def test_data_of_another_kind_and_truth_that_is_absent_are_sentences():
+def test_data_of_another_kind_and_missing_truth_are_sentences():
     settings = {"training": {"epochs": 1}, "network": {"units": [4]}}
     run = train(reviews(60), task="classify", settings=settings)
     with pytest.raises(DataError, match="trained on texts, and this holds numbers"):

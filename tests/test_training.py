@@ -1,4 +1,4 @@
-"""Training: what is minimised, how the rate moves, how it ends, and what is kept."""
+"""Training: losses, learning rates, stopping, and the weights that are kept."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ from gatewise.training import Feed, Monitor, Progress, _until_diverged, fit, opt
 
 
 def lines(count, seed, slope=2.0):
-    """Examples of a number and its multiple, to be learnt by a single weight."""
+    """Examples of a number and its multiple, which a single weight can learn."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, 1)).astype(np.float32)
     y = slope * x + 0.5 * random.normal(size=x.shape).astype(np.float32)
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_history_and_weights():
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_examples_in_order_are_learnt_from_in_order_in_every_epoch(ordered):
+def test_ordered_examples_stay_in_order_in_every_epoch(ordered):
     train, asked = lines(64, 0), []
 
     def inputs(which, length):
@@ -78,7 +78,7 @@ def test_examples_in_order_are_learnt_from_in_order_in_every_epoch(ordered):
         return train.inputs(which, length)
 
     trained(settings_of(batch_size=4), train=replace(train, inputs=inputs, ordered=ordered))
-    assert len(asked) % 16 == 1  # Keras looks at the first batch to know its shape
+    assert len(asked) % 16 == 1  # Keras reads the first batch to get its shape
     in_order = [4 * k for k in range(16)]
     epochs = [asked[k : k + 16] for k in range(1, len(asked), 16)]
     assert len(epochs) == 4
@@ -91,8 +91,8 @@ def test_another_seed_gives_another_history():
     assert first.columns["loss"] != second.columns["loss"]
 
 
-def test_the_best_weights_by_validation_loss_are_the_ones_it_ends_with():
-    # A step this long jumps to and fro over the best slope.
+def test_training_ends_with_the_weights_of_the_best_validation_loss():
+    # So large a step oscillates around the best slope.
     settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clipnorm=0.0, patience=0)
     network, history = trained(settings)
     losses = history.columns["val_loss"]
@@ -105,7 +105,7 @@ def test_the_best_weights_by_validation_loss_are_the_ones_it_ends_with():
 
 
 def scripted(values, *, higher):
-    """A monitor that says these values, one an epoch, whatever the network does."""
+    """A monitor that returns these values, one per epoch, whatever the network does."""
     left = iter(values)
     return Monitor("f1", higher, lambda: next(left))
 
@@ -118,7 +118,7 @@ def scripted(values, *, higher):
         ([float("nan"), 0.1, 0.2, float("nan")], True, 3),
     ],
 )
-def test_the_best_epoch_is_the_one_that_the_monitored_metric_says(values, higher, best):
+def test_the_monitored_metric_determines_the_best_epoch(values, higher, best):
     settings = settings_of(epochs=4, patience=0)
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -154,7 +154,7 @@ def test_patience_counts_by_the_monitored_metric():
 
 
 def test_patience_ends_training_and_says_so():
-    # Validation points the other way, so that every epoch makes it worse.
+    # Validation has the opposite slope, so every epoch makes it worse.
     _, history = trained(settings_of(epochs=30, patience=2), valid=lines(32, 1, slope=-9.0))
     assert len(history.columns["loss"]) < 30
     assert history.stopped == "no better validation loss for 2 epochs"
@@ -180,7 +180,7 @@ def test_a_loss_that_is_not_a_number_stops_with_likely_causes(held_out):
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_a_loss_that_diverges_stops_before_it_is_no_number(held_out):
+def test_a_diverging_loss_stops_before_it_is_nan(held_out):
     seen = []
     settings = settings_of(epochs=9, optimizer="sgd", learning_rate=10.0, clipnorm=0.0, patience=0)
     keras.utils.set_random_seed(0)
@@ -220,7 +220,7 @@ def test_a_training_that_failed_leaves_nothing_behind(series_file, forecast_sett
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_is_told_after_each_step_and_each_epoch():
+def test_progress_is_reported_after_each_step_and_each_epoch():
     seen = []
     settings = settings_of(epochs=2)
     trained(settings, watch=lambda now, over: seen.append((now.epoch, now.step, over)))
@@ -231,7 +231,7 @@ def test_progress_is_told_after_each_step_and_each_epoch():
     ]
 
 
-def test_the_epoch_line_says_loss_metric_best_epoch_distance_and_time():
+def test_the_epoch_line_shows_loss_metric_best_epoch_distance_and_time():
     monitor = Monitor("mae", baseline="repeat last", baseline_value=0.5)
     now = Progress(9, 1, monitor, 3, loss=1.0, value=0.4, best=0.3, best_epoch=2, seconds_left=70)
     assert now.line() == (
@@ -240,13 +240,13 @@ def test_the_epoch_line_says_loss_metric_best_epoch_distance_and_time():
     )
 
 
-def test_the_epoch_line_says_no_time_before_a_step_was_timed():
+def test_the_epoch_line_shows_no_time_before_a_step_was_timed():
     assert Progress(9, 1, LOSS, 1, loss=1.0).line() == "epoch 1/9  loss 1.0000"
 
 
 def interrupted(folder, source, after):
-    """Train by the command line for long, and press Ctrl-C when this text has been seen."""
-    # A test run in the background hands down that Ctrl-C is to be ignored; a terminal does not.
+    """Start a long training from the command line, and press Ctrl-C when this text appears."""
+    # Processes of a test run in the background ignore Ctrl-C; those of a terminal do not.
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     start += "from gatewise.cli import main; main()"
     command = [sys.executable, "-c", start, "train", str(source), "-o", str(folder)]
@@ -283,14 +283,14 @@ def test_ctrl_c_saves_what_was_learned_and_says_so(series_file, tmp_path):
 
 @pytest.fixture
 def at_a_terminal():
-    """Ctrl-C interrupts, also where the tests run in the background, which is told to ignore it."""
+    """Ctrl-C interrupts, even if the tests run in the background, where it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 class Pressing(logging.Handler):
-    """Somebody who presses Ctrl-C on hearing a word in what the library says."""
+    """A log handler that presses Ctrl-C when a word appears."""
 
     def __init__(self, word, times=1):
         super().__init__()
@@ -318,7 +318,7 @@ def pressing(at_a_terminal):
         log.removeHandler(one)
 
 
-def test_ctrl_c_while_the_test_part_is_judged_keeps_the_network(
+def test_ctrl_c_during_the_evaluation_keeps_the_network(
     pressing, sequences_file, classify_settings, classify_run, tmp_path
 ):
     pressing("Nearest neighbour")
@@ -337,7 +337,7 @@ def test_ctrl_c_while_the_test_part_is_judged_keeps_the_network(
 
 
 def pressed(times, series_file, settings, folder, **options):
-    """Train, and press Ctrl-C so many times at the end of the first epoch."""
+    """Train, and press Ctrl-C this many times at the end of the first epoch."""
 
     def watch(now, epoch_over):
         if epoch_over and now.epoch == 1:
@@ -347,7 +347,7 @@ def pressed(times, series_file, settings, folder, **options):
     return gatewise.train(series_file, settings=settings, output=folder, watch=watch, **options)
 
 
-def test_a_second_ctrl_c_in_training_leaves_out_the_judgement_and_keeps_the_rest(
+def test_a_second_ctrl_c_in_training_skips_the_evaluation_and_keeps_the_rest(
     at_a_terminal, series_file, forecast_settings, tmp_path
 ):
     once = pressed(1, series_file, forecast_settings, tmp_path / "once")
@@ -361,7 +361,7 @@ def test_a_second_ctrl_c_in_training_leaves_out_the_judgement_and_keeps_the_rest
     )
 
 
-def test_a_third_ctrl_c_gives_up_and_leaves_what_was_there_before(
+def test_a_third_ctrl_c_aborts_and_keeps_the_previous_run(
     at_a_terminal, series_file, forecast_settings, forecast_run, tmp_path
 ):
     with pytest.raises(KeyboardInterrupt):
@@ -396,7 +396,7 @@ def test_a_constant_rate_is_the_one_given():
     assert rates(settings_of(learning_rate=0.1)) == pytest.approx([0.1] * 3)
 
 
-def test_rate_0_is_the_optimizers_own():
+def test_rate_0_is_the_default_of_the_optimizer():
     assert rates(settings_of(optimizer="sgd")) == pytest.approx([0.01] * 3)
 
 
@@ -442,22 +442,22 @@ def test_clipping_and_options_reach_the_optimizer():
     assert optimizer(settings_of(clipvalue=0.3), 10).clipvalue == 0.3
 
 
-def test_clipping_given_as_an_option_takes_the_place_of_the_default():
+def test_clipping_given_as_an_option_replaces_the_default():
     made = optimizer(settings_of(optimizer_options={"global_clipnorm": 2.0}), 10)
     assert (made.global_clipnorm, made.clipnorm) == (2.0, None)
 
 
-def test_an_optimizer_that_keras_does_not_have_is_refused_by_name():
+def test_an_unknown_optimizer_is_refused_by_name():
     with pytest.raises(ConfigError, match="'adamant'"):
         optimizer(settings_of(optimizer="adamant"), 10)
 
 
-def test_an_option_that_the_optimizer_does_not_take_is_refused_by_name():
+def test_an_unknown_optimizer_option_is_refused_by_name():
     with pytest.raises(ConfigError, match="momentun"):
         optimizer(settings_of(optimizer="sgd", optimizer_options={"momentun": 0.9}), 10)
 
 
-def test_balanced_class_weights_give_each_class_the_same_say():
+def test_balanced_class_weights_give_each_class_the_same_weight():
     labels = np.array(["a"] * 9 + ["b"] * 3)
     sequences = from_arrays([np.arange(5.0) + k for k in range(12)], labels=labels)
     experiment = Experiment().having("training", class_weight="balanced")
@@ -503,7 +503,7 @@ def test_the_median_alone_gives_the_absolute_error():
         ("huber", lambda e: np.where(np.abs(e) <= 1, e**2 / 2, np.abs(e) - 0.5)),
     ],
 )
-def test_a_forecast_loss_named_is_keras_own(name, definition):
+def test_a_named_forecast_loss_is_that_of_keras(name, definition):
     random = np.random.default_rng(0)
     truth, given = 2 * random.normal(size=(2, 5, 4, 2, 1)).astype(np.float32)
     loss = forecast_loss(TrainingSettings(loss=name), ())(truth, given)
@@ -530,7 +530,7 @@ def test_cross_entropy_is_its_definition_however_it_is_named(name, smoothing):
 
 
 @pytest.mark.parametrize("make", [lambda s: forecast_loss(s, ()), lambda s: classify_loss(s, 3)])
-def test_a_loss_that_keras_does_not_have_is_refused_by_name(make):
+def test_an_unknown_loss_is_refused_by_name(make):
     with pytest.raises(ConfigError, match="'maee'"):
         make(TrainingSettings(loss="maee"))
 
@@ -543,7 +543,7 @@ def test_a_request_to_skip_cuts_validation_short_and_that_epoch_is_not_the_best(
         return float(epochs[-1])
 
     def inputs(which, length):
-        if epochs:  # a batch of the validation in epoch 2, with others behind it
+        if epochs:  # a validation batch in epoch 2, followed by others
             asked.level, asked.by = SKIP, "Ctrl-C"
         return valid.inputs(which, length)
 
@@ -566,7 +566,7 @@ def test_a_request_to_skip_cuts_the_metric_short_and_that_epoch_is_not_the_best(
         value = next(values, None)
         if value is None:
             asked.level, asked.by = SKIP, "Ctrl-C"
-            raise Skipped  # as `checkpoint` does between two batches
+            raise Skipped  # like `checkpoint` between two batches
         return value
 
     _, history = trained(settings_of(), monitor=Monitor("f1", True, ask), interrupts=asked)

@@ -1,4 +1,4 @@
-"""Translations from pairs of texts to a judged, saved model, its report and new answers."""
+"""Translation, from pairs of texts to an evaluated, saved model, its report and predictions."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def told(run):
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
-def test_it_learns_more_than_a_dictionary(told):
+def test_it_beats_the_dictionary(told):
     ours, theirs = told["metrics"], told["baselines"]
     assert ours["bleu"] > max(one["bleu"] for one in theirs.values())
     assert ours["chrf"] > 1.5 * max(one["chrf"] for one in theirs.values())
@@ -57,7 +57,7 @@ def test_it_learns_more_than_a_dictionary(told):
     assert told["details"]["signatures"]["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
 
 
-def test_the_report_shows_what_people_look_at(run):
+def test_the_report_shows_its_sections(run):
     report = (run / "report.html").read_text(encoding="utf-8")
     headings = re.findall(r"<h2>(.*?)</h2>", report)
     wanted = ["BLEU by length", "Translations beside the reference", "Its worst translations"]
@@ -68,7 +68,7 @@ def test_the_report_shows_what_people_look_at(run):
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Run the command line in this process, with this on standard input: what it prints."""
+    """Run the command line in this process with this standard input; returns what it prints."""
 
     def command(*given, text=""):
         monkeypatch.setattr(sys, "argv", ["gatewise", *map(str, given)])
@@ -86,7 +86,7 @@ def command(monkeypatch, capsys):
     return command
 
 
-def test_lines_come_back_in_their_order_and_empty_ones_stay(run, command, tmp_path):
+def test_lines_keep_their_order_and_empty_ones_stay(run, command, tmp_path):
     lines = ["zweihundert", "", "dreiundvierzig", "zweihundert"]
     said = command("predict", run, "-", text="\n".join(lines) + "\n").split("\n")
     assert len(said) == 5 and said[1] == "" and said[4] == ""
@@ -102,7 +102,7 @@ def test_lines_come_back_in_their_order_and_empty_ones_stay(run, command, tmp_pa
     assert gatewise.predict(run, lines)["translation"].to_list() == said[:4]
 
 
-def test_new_pairs_are_judged_as_the_test_part_was(run, files, told):
+def test_new_pairs_are_evaluated_like_the_test_part(run, files, told):
     found = gatewise.evaluate(run, files / "numbers.de")
     assert found["metrics"].keys() == told["metrics"].keys()
     assert found["metrics"]["chrf"] > 90 and found["verdict"]["better"] is True

@@ -15,7 +15,7 @@ from gatewise.errors import DataError
 
 
 def summary(sequence):
-    """Of one sequence, in plain words."""
+    """The summaries of one sequence, by definition."""
     steps = np.abs(np.diff(sequence, axis=0))
     return np.concatenate(
         [
@@ -35,12 +35,12 @@ def summary(sequence):
 def test_summaries_are_those_of_each_sequence_alone(random, monkeypatch, cells):
     monkeypatch.setattr(logistic, "CELLS_AT_ONCE", cells)
     whole = from_arrays([random.normal(50, 3, size=(length, 3)) for length in (4, 1, 9, 6)])
-    some = whole.chosen(np.array([2, 0, 1]))  # neither in order nor without gaps
+    some = whole.chosen(np.array([2, 0, 1]))  # out of order and with gaps
     some = some.between(some.starts, some.stops - np.array([2, 0, 0]))
     np.testing.assert_allclose(logistic.summaries(some), [summary(one) for one in some])
 
 
-def test_summaries_with_a_floor_end_in_logarithms_that_tell_a_trembling_from_stillness(random):
+def test_summaries_with_a_floor_end_in_logarithms_that_separate_a_tremor_from_stillness(random):
     still, trembling = np.full((9, 2), 5.0), 5 + random.normal(0, 0.01, size=(9, 2))
     some, floor = from_arrays([still, trembling]), np.array([0.001, 0.002])
     found, plain = logistic.summaries(some, floor), logistic.summaries(some)
@@ -57,7 +57,7 @@ def test_summaries_of_bytes_do_not_wrap_around():
     np.testing.assert_allclose(found, [summary(image[:, None].astype(float)) for image in images])
 
 
-def test_logistic_regression_tells_speakers_apart_without_a_warning(vowels):
+def test_logistic_regression_classifies_speakers_without_a_warning(vowels):
     (train, labels), (test, truth) = vowels
     fitting, held = np.arange(len(labels)) % 5 > 0, np.arange(len(labels)) % 5 == 0
     features = logistic.summaries(train)
@@ -90,6 +90,6 @@ def test_logistic_regression_gives_zero_to_a_class_it_never_saw(random):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_logistic_regression_wants_two_labels():
+def test_logistic_regression_requires_two_labels():
     with pytest.raises(DataError, match="one label only"):
         logistic.fit_logistic(np.zeros((3, 1)), np.zeros(3, dtype=int), 2, valid=None)

@@ -1,4 +1,4 @@
-"""Answers without a fit, each against its definition."""
+"""Baselines without a fit, each against its definition."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_drift_from_one_step_repeats_it():
     assert (naive.drift(np.full((1, 1, 1), 7.0), horizon=3) == 7).all()
 
 
-def test_residual_quantiles_cover_what_they_say(random):
+def test_residual_quantiles_have_their_nominal_coverage(random):
     truth = random.normal(size=(1000, 3, 2)) * np.array([1.0, 5.0])
     answer = np.zeros_like(truth)
     offsets = naive.residual_quantiles(truth, answer, (0.1, 0.5, 0.9))

@@ -48,7 +48,7 @@ def test_warping_reaches_the_published_accuracy_on_japanese_vowels(vowels):
     assert round(metrics.accuracy(truth, answer), 3) == 0.949
 
 
-def test_dear_warping_gives_way_to_the_euclidean_distance(random, monkeypatch):
+def test_slow_warping_is_replaced_by_the_euclidean_distance(random, monkeypatch):
     monkeypatch.setattr(neighbours, "DTW_BUDGET", 0)
     near, far = random.normal(size=(20, 28, 2)), random.normal(size=(5, 28, 2))
     spread = np.array([1.0, 3.0])
@@ -69,7 +69,7 @@ def test_unequal_lengths_are_resampled_to_the_median(random, monkeypatch, vowels
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 28, 101])
-def test_resampling_reads_a_line_where_numpy_does(random, steps):
+def test_resampling_interpolates_like_numpy(random, steps):
     some = from_arrays([random.normal(size=(length, 2)) for length in (1, 2, 28, 28, 40)])
     found = neighbours._resampled(some, steps, np.ones(2, dtype=np.float32))
     for row, one in zip(found.reshape(5, steps, 2), some, strict=True):
@@ -98,7 +98,7 @@ def test_too_many_sequences_are_thinned_label_by_label(random, monkeypatch):
     np.testing.assert_allclose(np.bincount(labels[kept]), [20, 12, 8], atol=1)
 
 
-def test_a_column_that_never_changes_divides_by_one():
+def test_a_constant_column_divides_by_one():
     near = from_arrays([np.array([[1.0, 5.0]]), np.array([[2.0, 5.0]])])
     answer, _ = neighbours.nearest_neighbour(near, np.array([0, 1]), near, spread=np.array([1, 0]))
     np.testing.assert_array_equal(answer, [0, 1])

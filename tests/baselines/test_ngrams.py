@@ -1,4 +1,4 @@
-"""Kneser-Ney: against numbers worked out by hand, the formula written again, and sums of one."""
+"""Kneser-Ney, against hand-computed numbers, a second implementation, and sums of one."""
 
 from collections import Counter
 from fractions import Fraction
@@ -15,8 +15,8 @@ def chances(model, tokens):
 
 
 def test_bigrams_of_four_tokens_worked_out_by_hand():
-    # 0 1 0 1 behind a start of 0: the bigrams 00 once, 01 twice, 10 once; no four kinds of counts,
-    # so that the usual discounts hold: 1/2 from one, 1 from two.
+    # 0 1 0 1 after a start of 0: the bigrams 00 once, 01 twice, 10 once; no four kinds of counts,
+    # so the usual discounts apply: 1/2 from one, 1 from two.
     # 0 follows two different tokens and 1 one: P(0) = (2 - 1)/3 + 1/2 * 1/2 = 7/12, P(1) = 5/12.
     # P(1 | 0) = (2 - 1)/3 + (1/2 + 1)/3 * 5/12 = 13/24; P(1 | 1) = 0 + (1/2)/1 * 5/12 = 5/24.
     model = ngrams.fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
@@ -30,15 +30,15 @@ def test_discounts_are_those_of_the_formula():
     assert ngrams.discounts_of(counts) == (0.5, 1.25, 1.0)
 
 
-def test_discounts_that_no_counts_tell_are_the_usual_ones():
+def test_discounts_without_counts_are_the_usual_ones():
     assert ngrams.discounts_of(np.array([1, 1, 2, 3])) == ngrams.USUAL
-    # Far more twos than ones would take less than nothing from a count of one.
+    # With far more twos than ones, the discount of a count of one would be negative.
     odd = np.repeat([1, 2, 3, 4], [3, 2, 30, 1])
     assert ngrams.discounts_of(odd) == ngrams.USUAL
 
 
 class Slow:
-    """Chen & Goodman's formula written down again, with dictionaries and exact fractions."""
+    """Chen & Goodman's formula with dictionaries and exact fractions."""
 
     def __init__(self, tokens, vocabulary, start, order):
         text = [start] * (order - 1) + list(tokens)
@@ -51,7 +51,7 @@ class Slow:
         ]
         self.counts = {order: dict(grams[order])}
         for n in range(order - 1, 0, -1):
-            # The n-grams one longer that occur anywhere where they fit into the text.
+            # The n-grams with one more token that occur anywhere in the text.
             longer = {tuple(text[k - n : k + 1]) for k in range(n, len(text))}
             self.counts[n] = dict(Counter(gram[1:] for gram in longer))
         self.discounts = {
@@ -88,7 +88,7 @@ class Slow:
 def test_sorted_tables_agree_with_the_formula(order):
     random = np.random.default_rng(order)
     text = random.choice(5, size=160, p=[0.4, 0.3, 0.15, 0.1, 0.05])
-    asked = random.integers(0, 7, size=40)  # tokens 5 and 6 were never met
+    asked = random.integers(0, 7, size=40)  # tokens 5 and 6 never occurred
     model = ngrams.fit(text, 7, start=0, order=order)
     np.testing.assert_allclose(
         chances(model, asked), Slow(text, 7, 0, order).chances(asked.tolist()), rtol=1e-12
@@ -96,7 +96,7 @@ def test_sorted_tables_agree_with_the_formula(order):
 
 
 @pytest.mark.parametrize("context", [[], [1], [1, 2, 3], [5, 5, 5], [0, 0, 1, 2, 1, 0]])
-def test_the_chances_of_all_tokens_sum_to_one(context):
+def test_the_probabilities_of_all_tokens_sum_to_one(context):
     random = np.random.default_rng(0)
     model = ngrams.fit(random.choice(5, size=300), 6, start=0, order=4)
     together = sum(chances(model, [*context, token])[-1] for token in range(6))
@@ -108,7 +108,7 @@ def test_unigram_counts_every_token_once_more():
 
 
 @pytest.mark.parametrize("vocabulary", [10, 70_000])
-def test_packed_tokens_come_back(vocabulary):
+def test_packing_tokens_round_trips(vocabulary):
     tokens = np.random.default_rng(0).integers(0, vocabulary, size=1000)
     np.testing.assert_array_equal(ngrams.unpacked(ngrams.packed(tokens, vocabulary)), tokens)
 
@@ -120,9 +120,9 @@ def test_what_is_kept_is_bounded(monkeypatch):
 
 
 @pytest.mark.slow
-def test_penn_treebank_has_the_perplexity_that_others_found(data_folder):
+def test_penn_treebank_has_the_published_perplexity(data_folder):
     # SRILM's modified Kneser-Ney of order 5 has 141.2 (Mikolov 2012), where a context
-    # ends with its sentence; ours goes on over it.
+    # ends with its sentence; ours continues over it.
     from gatewise.data import streams
     from gatewise.data.vocabulary import fit_vocabulary
     from gatewise.readers import tables

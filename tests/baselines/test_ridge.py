@@ -27,7 +27,7 @@ def test_ridge_learns_a_sum_of_sines_at_any_level(random):
 
 def test_ridge_on_noise_takes_a_large_penalty(random):
     past, future = random.normal(size=(200, 20, 1)), random.normal(size=(200, 3, 1))
-    past[:, -1] = 0  # else the last value, which is taken away, would tell of the future
+    past[:, -1] = 0  # otherwise the subtracted last value would reveal the future
     half = slice(100), slice(100, 200)
     model = ridge.fit_ridge(
         past[half[0]], future[half[0]], None, valid=(past[half[1]], future[half[1]], None)
@@ -35,7 +35,7 @@ def test_ridge_on_noise_takes_a_large_penalty(random):
     assert model.penalty >= 100
 
 
-def test_ridge_reads_what_is_known_ahead(random):
+def test_ridge_uses_known_covariates(random):
     past, known = random.normal(size=(300, 4, 2)), random.normal(size=(300, 3, 2))
     future = past[:, -1:] + known @ np.array([[2.0], [-1.0]])
     model = ridge.fit_ridge(

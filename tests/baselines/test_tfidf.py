@@ -18,7 +18,7 @@ def saved(state):
     return json.loads(json.dumps(state))
 
 
-def test_it_is_what_scikit_learn_says():
+def test_it_equals_the_scikit_learn_pipeline():
     state = saved(tfidf.fit(TEXTS, LABELS, valid=None))
     words = TfidfVectorizer(min_df=2, sublinear_tf=True)
     peer = make_pipeline(words, LogisticRegression()).fit(TEXTS, LABELS)
@@ -29,7 +29,7 @@ def test_it_is_what_scikit_learn_says():
 
 def test_the_penalty_is_chosen_on_the_validation_part():
     state = tfidf.fit(TEXTS, LABELS, valid=(TEXTS, LABELS))
-    assert state["penalty"] == max(tfidf.INVERSE_PENALTIES)  # nothing speaks against it here
+    assert state["penalty"] == max(tfidf.INVERSE_PENALTIES)  # the best choice here
 
 
 def test_three_classes_and_several_labels():

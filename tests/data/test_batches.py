@@ -1,4 +1,4 @@
-"""Every example once, few lengths, one smaller batch, and padding that is marked."""
+"""Every example once, few lengths, one smaller batch, and marked padding."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def dealt(lengths, batch_size, padded, seed):
 
 
 @given(lengths, sizes, st.booleans(), randoms)
-def test_a_plan_deals_every_example_exactly_once(lengths, batch_size, padded, seed):
+def test_a_plan_holds_every_example_exactly_once(lengths, batch_size, padded, seed):
     made = dealt(lengths, batch_size, padded, seed)
     which = [k for batch, _ in made for k in batch.tolist()]
     assert sorted(which) == list(range(len(lengths)))
@@ -83,13 +83,13 @@ def test_a_shuffled_epoch_mixes_long_and_short_batches():
     assert (np.diff(made.lengths) < 0).any()
 
 
-def test_many_lengths_without_a_mask_are_dealt_out_quickly():
+def test_many_lengths_without_a_mask_are_planned_quickly():
     lengths = np.random.default_rng(0).integers(1, 20_000, 200_000)
     assert plan(lengths, 32, padded=False).order.shape == lengths.shape
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(0, 5))
-def test_gathering_gives_each_sequence_and_says_what_is_padding(lengths, more):
+def test_gathering_returns_each_sequence_and_marks_padding(lengths, more):
     sequences = from_arrays([np.arange(length) + 100 * k for k, length in enumerate(lengths)])
     which = np.arange(len(lengths))[::-1]
     length = max(lengths) + more

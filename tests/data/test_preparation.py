@@ -1,4 +1,4 @@
-"""The fitted steps: the same after saving, and the same for categories and dates everywhere."""
+"""The fitted steps survive saving; categories and calendar features follow their definitions."""
 
 import json
 from dataclasses import fields
@@ -43,7 +43,7 @@ def preparations(draw):
 
 
 @given(preparations())
-def test_what_was_saved_is_what_is_loaded(preparation):
+def test_a_preparation_survives_saving_and_loading(preparation):
     again = Preparation.from_json(json.loads(json.dumps(preparation.to_json())))
     for one in fields(Preparation):
         if one.name != "scale":
@@ -61,7 +61,7 @@ def weather():
     )
 
 
-def test_categories_are_those_of_the_training_part_alone():
+def test_categories_come_from_the_training_part_only():
     whole = weather()
     names = ("rain", "sky", "station", "height")
     assert seen_categories(whole, names) == {
@@ -74,23 +74,23 @@ def test_categories_are_those_of_the_training_part_alone():
     assert seen_categories(cut_short, ("sky",)) == {"sky": ("clear", "cloud")}
 
 
-def test_codes_become_their_texts_and_an_empty_cell_none():
+def test_codes_become_their_texts_and_an_empty_cell_becomes_an_empty_text():
     assert level_texts(weather(), "sky", np.array([[0, np.nan, 2]])).tolist() == [
         ["clear", "", "cloud"]
     ]
 
 
-def test_one_hot_marks_the_known_text_and_nothing_for_a_stranger():
+def test_one_hot_is_all_zeros_for_an_unknown_text():
     hot = one_hot(np.array([["fog", "hail"]]), ("clear", "fog"), "unknown", "sky", "the file")
     assert hot.tolist() == [[[0, 1], [0, 0]]]
     assert hot.dtype == np.float32
 
 
-def test_a_column_without_any_text_in_training_says_nothing():
+def test_a_column_without_any_text_in_training_has_no_categories():
     assert one_hot(np.array(["fog", ""]), (), "unknown", "sky", "the file").shape == (2, 0)
 
 
-def test_a_category_met_only_after_training_is_refused_when_asked():
+def test_a_category_first_seen_after_training_is_refused_on_request():
     with pytest.raises(DataError, match=r"days.csv: column 'sky' holds 'hail'.*known: clear, fog"):
         one_hot(np.array(["fog", "hail"]), ("clear", "fog"), "error", "sky", "days.csv")
 
@@ -121,4 +121,4 @@ def test_every_calendar_feature_takes_two_columns_and_keeps_the_shape():
     names = ("minute", "hour", "weekday", "monthday", "yearday", "month")
     made = calendar_features(times, names)
     assert made.shape == (2, 3, 12)
-    assert made[0, 0, :2] == pytest.approx([0, -1], abs=1e-6)  # half an hour: half a turn
+    assert made[0, 0, :2] == pytest.approx([0, -1], abs=1e-6)  # half an hour is half a turn

@@ -1,4 +1,4 @@
-"""Scaling against its definition, there and back, on training alone, in little memory."""
+"""Scaling against its definition, there and back, on the training part only, in little memory."""
 
 import json
 import tracemalloc
@@ -27,7 +27,7 @@ kinds, ways = st.sampled_from(KINDS), st.sampled_from(WAYS)
 
 @pytest.fixture(params=[1, 6, scaling.CHUNK])
 def chunk(request, monkeypatch):
-    """Chunks so small that sequences are cut by them, or so large that one holds everything."""
+    """Chunks so small that they cut sequences, or so large that one holds everything."""
     monkeypatch.setattr(scaling, "CHUNK", request.param)
 
 
@@ -70,7 +70,7 @@ def test_each_way_is_its_definition_however_the_steps_are_chunked(kind, chunk):
 
 
 @given(tables, kinds, ways)
-def test_no_spread_is_zero_and_nothing_is_lost_to_empty_cells(some, kind, by):
+def test_no_spread_is_zero_and_empty_cells_are_ignored(some, kind, by):
     scale = fit_scale(from_arrays(some), kind, by)
     assert np.isfinite(scale.centre).all()
     assert (scale.spread > 0).all()
@@ -95,8 +95,8 @@ def test_steps_outside_the_part_do_not_count(by):
 
 
 @pytest.mark.parametrize("steps", [7, 100_000])
-def test_a_column_that_never_changes_has_a_spread_of_one(steps):
-    # Summed as it stands, 0.1 a hundred thousand times leaves a deviation of 1e-13.
+def test_a_constant_column_has_a_spread_of_one(steps):
+    # A plain sum of 0.1 a hundred thousand times leaves a deviation of 1e-13.
     constant = from_arrays([np.full((steps, 3), 0.1)])
     for kind in ("standard", "minmax"):
         scale = fit_scale(constant, kind, "column")
@@ -140,7 +140,7 @@ def test_a_sequence_unknown_to_training_is_scaled_by_its_own_steps():
     assert spread.ravel().tolist() == [4, 4]
 
 
-def test_an_unknown_sequence_is_not_scaled_by_what_is_still_to_come():
+def test_an_unknown_sequence_is_not_scaled_by_its_future():
     scale = fit_scale(from_arrays([np.arange(5.0)], ids=np.array(["a"])), "minmax", "series")
     new = from_arrays([np.r_[0.0, 1, 2, 1000]], ids=np.array(["b"]))
     centre, spread = scale.rows(new, until=np.array([3]))
@@ -169,7 +169,7 @@ def test_a_panel_of_many_series_is_fitted_without_a_loop_over_them(monkeypatch):
 
 @pytest.mark.parametrize("by", WAYS)
 def test_fitting_does_not_copy_the_data(by):
-    values = np.broadcast_to(np.arange(8.0), (4_000_000, 8))  # 256 MB if it were written out
+    values = np.broadcast_to(np.arange(8.0), (4_000_000, 8))  # 256 MB if materialised
     whole = Sequences(
         values=values,
         starts=np.array([0, 2_000_000]),
@@ -185,7 +185,7 @@ def test_fitting_does_not_copy_the_data(by):
     assert peak < 100e6
 
 
-def test_what_float32_cannot_hold_once_scaled_is_refused_by_column():
+def test_scaled_values_beyond_float32_are_refused_by_column():
     scale = fit_scale(from_arrays([np.array([[9.0, 1], [11, 2]])]), "standard", "column")
     new = from_arrays([np.ones((3, 2)), np.array([[10, np.nan], [1e39, 1]])])
     refuse_far(new, *scale.rows(new), np.array([1]))

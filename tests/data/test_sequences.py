@@ -19,7 +19,7 @@ def test_sequences_hold_the_arrays_they_were_made_from(lengths):
         np.testing.assert_array_equal(mine, given_array)
 
 
-def test_an_array_of_steps_alone_has_one_column():
+def test_a_one_dimensional_array_has_one_column():
     made = from_arrays([np.zeros(3), np.ones(5)])
     assert made.values.shape == (8, 1)
     assert made.columns == ("x0",)
@@ -31,7 +31,7 @@ def test_bytes_stay_bytes():
 
 
 @given(lengths, st.data())
-def test_choosing_keeps_what_is_known_of_each_sequence_beside_it(lengths, data):
+def test_choosing_keeps_the_attributes_of_each_sequence(lengths, data):
     count = len(lengths)
     made = from_arrays(
         [np.full(length, k) for k, length in enumerate(lengths)],
@@ -54,4 +54,4 @@ def test_parts_share_the_values_of_the_whole():
     part = made.between(made.starts + 2, made.stops - 1).chosen(np.array([1]))
     assert part.values is made.values
     assert part[0].ravel().tolist() == [2, 3, 4]
-    assert part.first.tolist() == [10]  # a window may look back to the beginning of the whole
+    assert part.first.tolist() == [10]  # a window may look back to the start of the whole sequence

@@ -1,4 +1,4 @@
-"""Recordings are classified as sequences of frames; what is heard stays what was recorded."""
+"""Recordings are classified as sequences of frames; the report plays what was recorded."""
 
 import base64
 import io
@@ -136,7 +136,7 @@ def test_a_long_recording_is_drawn_and_not_played():
         ("data", "pattern", "{label}"),
     ],
 )
-def test_settings_of_recordings_are_refused_without_them(section, key, value):
+def test_settings_of_recordings_are_refused_for_other_data(section, key, value):
     numbers = ([np.arange(3.0 + k) for k in range(40)], np.array(["a", "b"] * 20))
     with pytest.raises(
         ConfigError, match=rf"{section}\.{key} has no place .* classify of recordings"
@@ -144,8 +144,8 @@ def test_settings_of_recordings_are_refused_without_them(section, key, value):
         gatewise.train(numbers, task="classify", settings={section: {key: value}})
 
 
-def test_a_folder_of_own_words_becomes_a_classifier(tmp_path):
-    """Own folder of recordings named by word -> classifier -> a new recording."""
+def test_a_users_folder_of_words_becomes_a_classifier(tmp_path):
+    """A folder of recordings named by word -> classifier -> a new recording."""
     random = np.random.default_rng(0)
     folder = tmp_path / "words"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Steps of another size are told from gaps, months and changes of the clock."""
+"""Other step sizes are distinguished from gaps, months and daylight saving."""
 
 import numpy as np
 import polars as pl
@@ -56,11 +56,11 @@ def test_another_spacing_is_refused(step, times):
         ("1d", dates("2024-01-01", "h", 1)),
     ],
 )
-def test_the_same_spacing_in_another_shape_is_none(step, times):
+def test_the_same_spacing_in_another_notation_is_accepted(step, times):
     refuse_other_spacing(sequences(times)[0], step)
 
 
-def test_weekends_and_changes_of_the_clock_are_no_other_spacing():
+def test_weekends_and_daylight_saving_do_not_change_the_spacing():
     days = dates("2024-01-05", "D", 11)
     weekdays = days[np.is_busday(days.astype("M8[D]"))]
     refuse_other_spacing(sequences(weekdays, gaps="ignore")[0], "1d")
@@ -74,20 +74,20 @@ IDS = ["a"] * 30 + ["b"] * 9
 
 
 @pytest.mark.parametrize("gaps", ["error", "fill"])
-def test_series_with_spacings_of_their_own_are_not_joined(gaps):
+def test_series_with_different_spacings_are_refused(gaps):
     hourly = np.concatenate([dates("2024-01-01", "D"), dates("2024-01-01", "h", 9)])
     with pytest.raises(DataError, match="most steps are 1d apart, but those of sequence 'b' are"):
         sequences(hourly if gaps == "fill" else MIXED, IDS, gaps=gaps)
 
 
 @pytest.mark.filterwarnings("error")
-def test_two_spacings_of_fractions_that_are_as_common_are_both_named():
+def test_two_equally_common_fractional_spacings_are_both_named():
     times = np.concatenate([np.arange(9) * step for step in [0.02] * 3 + [0.04] * 3])
     with pytest.raises(DataError, match=r"most steps are 0.02 apart, but .* 'd' are 0.04 apart"):
         sequences(times, np.repeat(list("abcdef"), 9).tolist())
 
 
-def test_each_series_of_its_own_spacing_can_be_taken_as_it_is():
+def test_series_with_different_spacings_can_be_read_as_they_are():
     found, notes = sequences(MIXED, IDS, gaps="ignore")
     assert found.step == ""
     assert any("of sequence 'b' are 1mo apart" in note for note in notes)
@@ -95,7 +95,7 @@ def test_each_series_of_its_own_spacing_can_be_taken_as_it_is():
         refuse_other_spacing(found, "1d")
 
 
-def test_days_without_sales_are_gaps_and_no_spacing():
+def test_days_without_sales_are_gaps_not_a_spacing():
     sparse = dates("2024-01-01", "D")[[0, 3, 6, 7, 12, 15, 29]]
     times, ids = np.concatenate([dates("2024-01-01", "D"), sparse]), ["a"] * 30 + ["b"] * 7
     found, _ = sequences(times, ids, gaps="fill", missing="zero")

@@ -1,4 +1,4 @@
-"""Log-mel frames are what their definition says; changes stay within their bounds."""
+"""Log-mel frames agree with their definition; augmentation stays within its bounds."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def recordings(*arrays):
 
 
 def by_definition(samples, spectrum):
-    """Sums over samples and frequencies, written out, in float64."""
+    """The definition: sums over samples and frequencies in float64."""
     frame, hop = spectrum.frame_length, spectrum.hop_length
     size = 1 << (frame - 1).bit_length()
     low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (20, spectrum.rate / 2))
@@ -76,17 +76,17 @@ def test_no_band_is_without_a_frequency(mels):
 
 
 @given(st.integers(0, 2000))
-def test_count_is_that_of_the_frames(count):
+def test_count_equals_the_number_of_frames(count):
     found = spectra.frames(noise(count), SPECTRUM)
     assert len(found) == SPECTRUM.count(count) >= 1
 
 
-def test_silence_has_frames_without_infinities():
+def test_frames_of_silence_are_finite():
     found = spectra.frames(np.zeros(1000, np.int16), SPECTRUM)
     np.testing.assert_allclose(found, np.log(1e-6), rtol=1e-6)
 
 
-def test_long_recordings_are_framed_as_short_ones_are(monkeypatch):
+def test_long_recordings_have_the_same_frames_as_short_ones(monkeypatch):
     whole = spectra.frames(noise(4000), SPECTRUM)
     monkeypatch.setattr(spectra, "FRAMES_AT_ONCE", 7)
     np.testing.assert_allclose(spectra.frames(noise(4000), SPECTRUM), whole, atol=1e-5)
@@ -101,7 +101,7 @@ def test_framed_keeps_recordings_apart():
     np.testing.assert_array_equal(frames[1], spectra.frames(long, SPECTRUM))
 
 
-def test_heard_are_the_samples_that_windows_of_frames_are_made_of():
+def test_the_samples_of_a_window_are_those_of_its_frames():
     given_ = recordings(noise(300, 1), noise(2000, 2), noise(1500, 3))
     part = given_.chosen(np.array([2, 1]))
     pieces = cut(spectra.framed(part, SPECTRUM), 5, 5)
@@ -118,7 +118,7 @@ def test_a_hop_longer_than_its_frame_is_refused():
 
 
 @given(st.integers(1, 3000), st.floats(0, 0.5), st.integers(0, 100))
-def test_speed_never_makes_more_frames_than_were_counted_with(count, speed, seed):
+def test_speed_never_makes_more_frames_than_expected(count, speed, seed):
     changes = Changes(noise=0.1, speed_perturbation=speed, freq_mask=0, time_mask=0)
     found = spectra.changed(noise(count), changes, np.random.default_rng(seed))
     assert SPECTRUM.count(len(found)) <= changes.longest(np.array([count]), SPECTRUM)[0]
@@ -142,7 +142,7 @@ def test_speed_leaves_a_recording_as_many_samples_as_it_needs():
         assert len(found) >= 990
 
 
-def test_noise_is_no_louder_than_asked_for():
+def test_noise_is_no_louder_than_requested():
     changes = Changes(noise=0.1, speed_perturbation=0, freq_mask=0, time_mask=0)
     for seed in range(20):
         away = spectra.changed(tone(500), changes, np.random.default_rng(seed)) - tone(500)
@@ -170,7 +170,7 @@ def test_masks_leave_most_of_a_short_word():
     assert (steps == 1).all(axis=1).sum() >= 6
 
 
-def test_a_rate_in_kilohertz_and_more_bands_than_can_be_heard_are_refused():
+def test_a_rate_in_kilohertz_and_too_many_bands_are_refused():
     with pytest.raises(ConfigError, match="16000, not 16"):
         spectra.spectrum_of(PreparationSettings(), 16)
     with pytest.raises(ConfigError, match="room for 400 at most"):

@@ -1,4 +1,4 @@
-"""Parts that share nothing, of the sizes asked for, with labels in proportion and groups whole."""
+"""Disjoint parts of the requested sizes, with labels in proportion and groups whole."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def series(*lengths):
 
 
 def labelled(labels, groups=None):
-    """One sequence a label."""
+    """One sequence per label."""
     return from_arrays(
         [np.array([k]) for k in range(len(labels))],
         labels=np.array(labels),
@@ -35,7 +35,7 @@ def labelled(labels, groups=None):
 
 
 def numbers(part):
-    """Which sequences of `labelled` a part holds."""
+    """The sequences of `labelled` in a part."""
     return [] if part is None else part.ids.astype(int).tolist()
 
 
@@ -61,7 +61,7 @@ def test_parts_of_a_series_follow_each_other_without_overlap(lengths, validation
         for part in (parts.train, parts.validation, parts.test):
             mine = [] if part is None else np.flatnonzero(part.ids == name)
             steps += [part[place].ravel().tolist() for place in mine]
-        # Together they are the series: in order, each step once.
+        # Together they are the whole series: in order, each step once.
         assert sum(steps, []) == list(range(lengths[k]))
         # A horizon fits into each part, and into training with a step before it.
         if len(steps) > 1:
@@ -84,7 +84,7 @@ def test_a_share_is_not_lost_to_rounding():
     assert parts.test.lengths.tolist() == [29]
 
 
-def test_counts_are_steps_and_what_is_left_over_stays_unused():
+def test_counts_are_steps_and_the_rest_stays_unused():
     parts = split_by_time(series(100), SplitSettings(train=50, validation=20, test=10), horizon=5)
     assert parts.train[0].ravel().tolist() == list(range(50))
     assert parts.validation[0].ravel().tolist() == list(range(50, 70))
@@ -98,14 +98,14 @@ def test_a_part_is_never_smaller_than_a_horizon():
     assert parts.train.lengths.tolist() == [52]
 
 
-def test_a_part_of_nothing_is_none():
+def test_a_part_of_size_zero_is_none():
     parts = split_by_time(series(30), SplitSettings(validation=0, test=0), horizon=3)
     assert parts.validation is None
     assert parts.test is None
     assert parts.train.lengths.tolist() == [30]
 
 
-def test_series_too_short_to_be_split_take_part_in_training_only():
+def test_series_too_short_to_split_are_used_for_training_only():
     parts = split_by_time(series(100, 6, 1), SplitSettings(), horizon=5)
     assert parts.train.lengths.tolist() == [70, 6, 1]
     assert parts.validation.ids.tolist() == parts.test.ids.tolist() == ["0"]
@@ -153,7 +153,7 @@ def test_parts_are_disjoint_and_stratified(counts, validation, test, seed):
     assert set(labels[parts[0]]) == set(labels)
 
 
-def test_counts_are_as_asked():
+def test_parts_have_the_requested_counts():
     labels = ["a"] * 60 + ["b"] * 40
     train, validation, test = by_sequence(labelled(labels), validation=10, test=20)
     assert (len(train), len(validation), len(test)) == (70, 10, 20)
@@ -161,7 +161,7 @@ def test_counts_are_as_asked():
     assert sum(k >= 60 for k in validation) == 4
 
 
-def test_counts_are_as_asked_where_rare_labels_are_left_out():
+def test_parts_have_the_requested_counts_when_rare_labels_are_left_out():
     labels = ["a"] * 50 + ["b"] * 48 + ["c", "d"]
     for policy in ("drop", "train"):
         _, validation, test = by_sequence(
@@ -220,12 +220,12 @@ def test_a_rare_label_can_be_learnt_without_being_tested():
     assert sorted(train + validation + test) == list(range(22))
 
 
-def test_nothing_is_left_where_every_label_is_rare():
+def test_dropping_is_refused_when_every_label_is_rare():
     with pytest.raises(DataError, match=r"0 sequence\(s\) are too few to be split"):
         by_sequence(labelled(["a", "b", "c", "d"]), rare_labels="drop")
 
 
-def test_labels_may_be_rare_where_nothing_is_held_out():
+def test_labels_may_be_rare_when_nothing_is_held_out():
     assert by_sequence(labelled(["a", "b"]), validation=0, test=0) == [[0, 1], [], []]
 
 
@@ -235,7 +235,7 @@ def test_at_random_labels_do_not_matter():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_too_few_sequences_say_so(count):
+def test_too_few_sequences_are_refused(count):
     with pytest.raises(
         ConfigError, match=rf"1 sequences to validate, 1 to test.*there are {count}"
     ):
@@ -251,7 +251,7 @@ def test_too_few_sequences_say_so(count):
         {"train": 0.7, "validation": 0.3, "test": 0.3},
     ],
 )
-def test_a_split_of_more_than_there_is_is_refused(sizes):
+def test_parts_larger_than_the_data_are_refused(sizes):
     with pytest.raises(ConfigError, match=r"there are 10\. Give more data"):
         by_sequence(labelled(["a"] * 10), **sizes)
 
@@ -285,11 +285,11 @@ def test_a_group_is_never_divided(made, validation, test, seed):
     assert not people[0] & people[1]
     assert not people[0] & people[2]
     assert not people[1] & people[2]
-    assert {labels[k] for k in parts[0]} == set(labels)  # nothing is tested that was not learnt
+    assert {labels[k] for k in parts[0]} == set(labels)  # every tested label occurs in training
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.6])
-def test_parts_of_many_groups_are_near_the_share_asked_for(share):
+def test_parts_of_many_groups_are_near_the_requested_share(share):
     random = np.random.default_rng(0)
     groups = random.integers(0, 80, 1000).astype(str)
     labels = random.choice(["a", "b", "c"], 1000, p=[0.6, 0.3, 0.1])
@@ -321,7 +321,7 @@ def test_one_group_cannot_be_divided():
         by_sequence(mine)
 
 
-def test_groups_do_not_matter_where_labels_are_asked_for():
+def test_groups_do_not_matter_in_a_split_by_label():
     labels, groups = ["a", "b"] * 10, ["me"] * 20
     assert len(by_sequence(labelled(labels, groups), by="label")[2]) == 4
 
@@ -330,12 +330,12 @@ def test_groups_do_not_matter_where_labels_are_asked_for():
     ("by", "wanted"),
     [("group", "needs data.group"), ("label", "needs data.label"), ("time", "is for forecasts")],
 )
-def test_a_split_by_what_the_data_does_not_have_is_refused(by, wanted):
+def test_a_split_by_missing_labels_or_groups_is_refused(by, wanted):
     with pytest.raises(ConfigError, match=wanted):
         by_sequence(from_arrays([np.zeros(1)] * 10), by=by)
 
 
-def test_many_groups_are_dealt_out_quickly():
+def test_many_groups_are_split_quickly():
     random = np.random.default_rng(0)
     labels = random.integers(0, 20, 50_000).astype(str)
     groups = random.integers(0, 5000, 50_000).astype(str)
@@ -349,7 +349,7 @@ def named(*ids, **known):
     )
 
 
-def test_an_expression_on_ids_is_the_test_part():
+def test_sequences_whose_ids_match_are_the_test_part():
     ids = [f"{word}_{take}.wav" for word in ("no", "yes") for take in range(10)]
     labels = np.array([name.split("_")[0] for name in ids])
     settings = SplitSettings(test_ids=r"_[0-4]\.wav$", validation=2)
@@ -360,7 +360,7 @@ def test_an_expression_on_ids_is_the_test_part():
     assert sorted(everything) == sorted(ids)
 
 
-def test_an_expression_keeps_groups_together_in_what_is_left():
+def test_an_expression_keeps_groups_together_in_the_other_parts():
     ids = [f"{who}{take}" for who in "abcd" for take in range(5)]
     groups = np.array([name[0] for name in ids])
     settings = SplitSettings(test_ids="^a", validation=5)
@@ -373,7 +373,7 @@ def test_an_expression_keeps_groups_together_in_what_is_left():
     ("expression", "said"),
     [("(", "no regular expression"), ("xyz", "found in no id"), (".", "found in every id")],
 )
-def test_an_expression_that_parts_nothing_is_refused(expression, said):
+def test_an_expression_that_matches_none_or_all_is_refused(expression, said):
     with pytest.raises(ConfigError, match=said):
         split_by_sequence(named("a", "b"), SplitSettings(test_ids=expression), test=True)
 
@@ -383,7 +383,7 @@ def test_an_expression_and_a_file_cannot_both_be_the_test_part():
         split_by_sequence(named("a", "b"), SplitSettings(test_ids="a"), test=False)
 
 
-def test_few_groups_are_said_to_be_few():
+def test_a_note_says_that_there_are_few_groups():
     sequences = labelled(["a", "b"] * 15, np.repeat(["x", "y", "z"], 10))
     told = told_of_few_groups(split_by_sequence(sequences, SplitSettings(), test=True))
     assert len(told) == 1
@@ -434,20 +434,20 @@ def test_a_cut_may_go_through_one_of_several_texts():
     assert test == [f"{'b' * 30}\n" * 2]
 
 
-def test_a_test_part_of_its_own_leaves_none_to_cut():
+def test_a_test_part_in_a_file_of_its_own_leaves_none_to_cut():
     parts = split_by_place(from_texts(["ab\n" * 50]), SplitSettings(), test=False)
     assert parts.test is None
     assert parts.train.lengths.sum() + parts.validation.lengths.sum() == 150
 
 
-def test_train_says_how_much_before_the_validation_part_is_learnt_from():
+def test_train_sets_how_much_before_the_validation_part_is_used():
     text = "".join(f"{k:04}\n" for k in range(200))
     train, validation, _ = parts_of([text], train=100, validation=100, test=100)
     assert validation[0].startswith("0160")
     assert train[0] == "".join(f"{k:04}\n" for k in range(140, 160))
 
 
-def test_more_than_there_is_cannot_be_held_out():
+def test_more_than_the_whole_text_cannot_be_held_out():
     with pytest.raises(ConfigError, match="30 bytes"):
         parts_of(["ab\n" * 10], test=40)
     assert np.isfinite(len(parts_of(["ab\n" * 10])[0]))

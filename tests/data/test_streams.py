@@ -1,4 +1,4 @@
-"""Running text as tokens: nothing lost, every line told apart, what is unknown said."""
+"""Running text as tokens: nothing is lost, lines are separate, unknown tokens are noted."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_lines_put_together_are_the_text():
 
 
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
-def test_characters_and_pieces_hold_the_whole_text(kind):
+def test_characters_and_subwords_hold_the_whole_text(kind):
     found, vocabulary = stream(TEXT, kind)
     assert "".join(streams.written(found.tokens, vocabulary)) == TEXT
     assert found.characters.sum() == len(TEXT)
@@ -43,14 +43,14 @@ def test_the_last_line_of_words_ends_too():
     assert stream("a rose", "whitespace")[0].tokens[-1] == END
 
 
-def test_each_token_is_read_behind_the_one_before_it_and_a_text_behind_a_line_end():
+def test_each_token_follows_its_predecessor_and_a_text_follows_a_line_end():
     found, _ = stream(["ab\n", "c\n"], "characters", learnt="abc\n")
     first = found.tokens.tolist()
     assert found.before().tolist() == [found.start, *first[:2], found.start, first[3]]
     assert found.start == first[2]  # the line feed
 
 
-def test_what_is_not_known_is_counted_and_read_as_the_texts_own_mark():
+def test_unknown_tokens_are_counted_and_read_as_the_mark_of_the_text():
     found, vocabulary = stream("a daisy\n", "whitespace", learnt="a <unk> rose\n")
     assert found.unknown == 1
     assert vocabulary.tokens[found.tokens[1]] == "<unk>"
@@ -58,7 +58,7 @@ def test_what_is_not_known_is_counted_and_read_as_the_texts_own_mark():
     assert found.tokens[1] == UNKNOWN
 
 
-def test_a_prompt_is_read_behind_a_line_end_and_says_what_is_strange():
+def test_a_prompt_follows_a_line_end_and_unknown_tokens_are_reported():
     _, characters = stream("abc\n", "characters")
     tokens, strange = streams.prompted("aœb", characters)
     assert strange == ["œ"]
@@ -70,7 +70,7 @@ def test_a_prompt_is_read_behind_a_line_end_and_says_what_is_strange():
     assert tokens[-1] == UNKNOWN
 
 
-def test_words_are_written_as_one_writes():
+def test_words_are_joined_with_usual_spacing():
     _, vocabulary = stream("She said: (no), don't!\nShe\n", "words", min_frequency=1)
     tokens = vocabulary.encode(["She said: (no), don't!"])[0].tolist()
     written = "".join(streams.written([*tokens, END, tokens[0]], vocabulary))
@@ -79,7 +79,7 @@ def test_words_are_written_as_one_writes():
     assert begun == " She said"
 
 
-def test_a_character_of_several_pieces_is_written_when_it_is_whole():
+def test_a_character_of_several_subwords_is_written_when_it_is_complete():
     vocabulary = fit_vocabulary(["abc"], "bpe")
     tokens = vocabulary.encode(["a日b"])[0]
     assert len(tokens) == 5

@@ -20,7 +20,7 @@ def tokens(kind, text, **options):
     return [found.tokens[one] for one in found.encode([text])[0]]
 
 
-def test_words_signs_and_contractions():
+def test_words_punctuation_and_contractions():
     assert tokens("words", "The cat, don't!") == ["The", "cat", ",", "don't", "!"]
     assert tokens("words", "THE cat", lowercase=True) == ["the", "cat"]
     assert tokens("whitespace", "dog, the cat!") == ["dog,", "the", "cat!"]
@@ -43,13 +43,13 @@ def test_rare_and_many_tokens_are_unknown():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_saved_as_json_it_reads_the_same(kind):
+def test_a_vocabulary_survives_json(kind):
     found = fit_vocabulary(TEXTS, kind, min_frequency=1)
     again = Vocabulary.from_json(json.loads(json.dumps(found.to_json())))
     assert again.tokens == found.tokens
     for left, right in zip(again.encode(TEXTS), found.encode(TEXTS), strict=True):
         np.testing.assert_array_equal(left, right)
-    tokenizers.Tokenizer.from_str(found.text)  # the package opens it by itself
+    tokenizers.Tokenizer.from_str(found.text)  # readable by the package itself
 
 
 @given(st.text(max_size=40))
@@ -71,7 +71,7 @@ def test_decoding_leaves_special_tokens_out():
     assert letters.decode(letters.encode(["cab"])[0]) == "cab"
 
 
-def test_a_text_of_nothing_has_no_tokens():
+def test_an_empty_text_has_no_tokens():
     assert [len(one) for one in BYTES.encode(["", "a"])] == [0, 1]
 
 
@@ -81,16 +81,16 @@ def test_without_the_package_a_sentence_says_what_to_install(monkeypatch):
         fit_vocabulary(TEXTS, "words")
 
 
-def test_pieces_are_shown_as_people_write_them():
+def test_subwords_are_shown_as_plain_text():
     made = fit_vocabulary(["eine Hütte", "die Hütte"], "bpe", most=300)
     (positions,) = made.encode(["die Hütte €"])
     shown = [made.shown(int(one)) for one in positions]
-    assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are no letters
+    assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are not letters
     assert made.shown(END) == SPECIAL[END]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_names_of_special_tokens_are_text_as_any_other(kind):
+def test_the_names_of_special_tokens_in_a_text_are_ordinary_text(kind):
     text = "a rose is [unknown] here [end] [ end ] [pad]"
     made = fit_vocabulary([text, text], kind, min_frequency=1)
     (positions,) = made.encode([text])
@@ -98,7 +98,7 @@ def test_the_names_of_special_tokens_are_text_as_any_other(kind):
     assert made.decode(positions).replace(" ", "") == text.replace(" ", "")
 
 
-def test_many_texts_are_encoded_as_few_are(monkeypatch):
+def test_many_texts_are_encoded_like_few(monkeypatch):
     made = fit_vocabulary(TEXTS, "words", min_frequency=1)
     wanted = made.encode(TEXTS)
     monkeypatch.setattr("gatewise.data.vocabulary.BATCH", 2)

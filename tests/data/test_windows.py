@@ -1,4 +1,4 @@
-"""Windows lie within one series and one part, and all of them are there."""
+"""Every window lies within one series and one part, and none is missing."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_futures_of_the_parts_never_meet(lengths, lookback, horizon):
 
 
 @given(lengths, small, small)
-def test_nothing_that_training_sees_lies_behind_its_part(lengths, lookback, horizon):
+def test_training_windows_end_within_the_training_part(lengths, lookback, horizon):
     sequences = numbered([length + 3 * horizon + 1 for length in lengths])
     train = split_by_time(sequences, SplitSettings(), horizon=horizon).train
     made = windows(train, lookback, horizon)
@@ -98,7 +98,7 @@ def test_a_series_no_longer_than_the_lookback_gives_no_window():
     assert len(windows(from_arrays([np.zeros(1)]), lookback=50, horizon=10)) == 0
 
 
-def test_series_too_short_for_a_window_are_passed_over():
+def test_series_too_short_for_a_window_are_skipped():
     made = windows(numbered([2, 9, 1, 1, 8]), lookback=4, horizon=3)
     sequence, origins = made.places(np.arange(len(made)))
     assert sequence.tolist() == [1, 1, 1, 4, 4]
@@ -119,7 +119,7 @@ def test_pieces_are_full_and_lie_within_their_sequence(lengths, window, stride):
         assert got == expected
 
 
-def test_pieces_keep_label_and_group_and_say_where_they_begin():
+def test_pieces_keep_label_group_and_position():
     whole = from_arrays(
         [np.zeros(5), np.zeros(2)],
         ids=np.array(["ann", "bob"]),
@@ -133,7 +133,7 @@ def test_pieces_keep_label_and_group_and_say_where_they_begin():
 
 
 @pytest.mark.parametrize("count", [1, 50_000])
-def test_windows_of_a_panel_take_no_memory_of_their_own(count):
+def test_windows_of_a_panel_take_no_extra_memory(count):
     panel = from_arrays([np.zeros(200)] * count)
     made = windows(panel, 24, 12)
     assert len(made) == count * (200 - 36 + 1)

@@ -38,7 +38,7 @@ def build(shapes, settings, own=None):
 
 
 def layers_of(network, kind):
-    """All layers of this kind, also those inside Bidirectional."""
+    """All layers of this kind, including those inside Bidirectional."""
     found = [layer for layer in network._flatten_layers() if isinstance(layer, kind)]
     return list({id(layer): layer for layer in found}.values())
 
@@ -169,7 +169,7 @@ REACHED = {
         lambda n: n.get_layer("embedding_dropout").rate == 0.25,
     ),
 }
-# Those of networks that have a test file of their own.
+# Settings of networks with their own test file.
 OWN = {"weight_dropout", "sampled_softmax", "character_units", "word_dropout"}
 OWN |= {"tied_embeddings", "input_feeding"}
 
@@ -188,13 +188,13 @@ def answer(network, inputs):
 
 
 def invariant(network, shapes):
-    """Whether windows that lie higher are forecast higher by as much."""
+    """True if a constant added to the window is added to the forecast."""
     inputs = random_inputs(shapes)
     raised = inputs | {"past": inputs["past"] + 5}
     return np.allclose(answer(network, raised), answer(network, inputs) + 5, atol=1e-4)
 
 
-def test_no_setting_is_left_out_of_the_test_below():
+def test_the_test_below_covers_every_setting():
     assert set(REACHED) | {"build"} | OWN == {field.name for field in fields(NetworkSettings)}
 
 
@@ -220,7 +220,7 @@ def test_settings_of_the_lstm_reach_every_lstm_of_segments(name, units):
 
 
 @pytest.mark.parametrize("key", ["activation", "recurrent_activation", "dense_activation"])
-def test_an_activation_that_keras_does_not_have_is_refused_by_name(key):
+def test_an_unknown_activation_is_refused_by_name(key):
     with pytest.raises(ConfigError, match=rf"network\.{key}.*'sigmoyd'.*Did you mean 'sigmoid'"):
         build(LABELS, settings(**{key: "sigmoyd"}))
 
@@ -245,7 +245,7 @@ PADDED += [
 def test_padding_never_changes_the_answer(given):
     keras.utils.set_random_seed(0)
     network = build(LABELS, settings(**given))
-    # Normalisation that has learnt something must not turn the padding into something.
+    # Trained normalisation must not turn the padding into other values.
     for layer in layers_of(network, keras.layers.BatchNormalization):
         layer.moving_mean.assign(layer.moving_mean + 0.3)
         layer.beta.assign(layer.beta + 0.5)
@@ -276,7 +276,7 @@ def test_the_order_of_steps_matters():
     )
 
 
-def test_sequences_without_padding_may_have_other_lengths_than_those_of_training():
+def test_sequences_without_padding_may_have_lengths_unseen_in_training():
     network = build(Shapes({"steps": (5, 3)}, (4,)), settings())
     for length in (1, 5, 9):
         assert answer(network, {"steps": np.zeros((2, length, 3), "f")}).shape == (2, 4)
@@ -298,7 +298,7 @@ SHAPES = {
     [*((name, {}) for name in SHAPES), ("static only", {"segment_length": 3})]
     + [("odd lookback and horizon", {"segment_length": 50}), ("known ahead", {"units": (4, 3)})],
 )
-def test_segments_answer_every_step_target_and_quantile(name, given):
+def test_segments_output_every_step_target_and_quantile(name, given):
     shapes = SHAPES[name]
     network = build(shapes, settings(**given))
     inputs = random_inputs(shapes)
@@ -307,7 +307,7 @@ def test_segments_answer_every_step_target_and_quantile(name, given):
 
 
 @pytest.mark.parametrize("kind", ["stack", "segments"])
-def test_everything_that_is_known_changes_the_forecast(kind):
+def test_every_input_changes_the_forecast(kind):
     shapes = SHAPES["everything known"]
     network = build(shapes, settings(kind=kind))
     inputs = random_inputs(shapes)
@@ -318,7 +318,7 @@ def test_everything_that_is_known_changes_the_forecast(kind):
 
 
 @pytest.mark.parametrize("kind", ["stack", "segments"])
-def test_examples_of_a_batch_do_not_touch_each_other(kind):
+def test_examples_of_a_batch_do_not_affect_each_other(kind):
     shapes = SHAPES["everything known"]
     network = build(shapes, settings(kind=kind))
     inputs = random_inputs(shapes, count=3)
@@ -326,7 +326,7 @@ def test_examples_of_a_batch_do_not_touch_each_other(kind):
     np.testing.assert_allclose(answer(network, alone)[0], answer(network, inputs)[1], atol=1e-5)
 
 
-def test_a_network_of_ones_own_must_fit_the_data():
+def test_a_users_network_must_fit_the_data():
     def too_small(shapes, _settings):
         steps = keras.Input(shapes.inputs["steps"])
         return keras.Model(steps, keras.layers.Dense(1)(keras.layers.LSTM(2)(steps)))
@@ -366,7 +366,7 @@ for name in sys.argv[3:]:
 assert not [name for name in sys.modules if name.startswith("gatewise.")]
 print("opened", *sys.argv[3:])
 """
-    installed = str(Path(keras.__file__).parents[1])  # -S leaves out what .pth files add
+    installed = str(Path(keras.__file__).parents[1])  # -S ignores .pth files
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program, json.dumps([installed]), tmp_path, *built],
         capture_output=True,

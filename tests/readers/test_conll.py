@@ -1,4 +1,4 @@
-"""Tokens and tags: every form gives the same sentences, and what is wrong is named by its line."""
+"""Tokens and tags: every form gives the same sentences, and errors name the line."""
 
 import gzip
 import io
@@ -92,7 +92,7 @@ def test_every_form_gives_the_same_sentences(tmp_path, name, text):
     assert sequences.lengths.tolist() == [4, 2]
 
 
-def test_lines_of_tokens_find_the_lines_of_tags_beside_them(tmp_path):
+def test_lines_of_tokens_find_the_matching_file_of_tags(tmp_path):
     path = written(tmp_path, "seq.in", "\n".join(map(" ".join, WORDS)) + "\n\n")
     written(tmp_path, "seq.out", "\n".join(map(" ".join, TAGS)) + "\n\n")
     sequences, _, notes = read(path)
@@ -110,7 +110,7 @@ def test_lists_in_memory_are_sentences():
     assert gap.ids.tolist() == ["0", "2"]
 
 
-def test_standard_input_holds_lines_to_be_tagged(monkeypatch):
+def test_standard_input_holds_lines_to_tag(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Der Hund\n\nÄh !\n".encode())))
     sequences, _, _ = files.read(DataSettings(), "-", task="tag", purpose="predict")
     assert lists_of(sequences) == [["Der", "Hund"], ["Äh", "!"]]
@@ -122,13 +122,13 @@ def test_standard_input_holds_lines_to_be_tagged(monkeypatch):
 @pytest.mark.parametrize(
     ("label", "wanted"), [("", "DET"), ("XPOS", "ART"), ("deprel", "det"), ("5", "ART")]
 )
-def test_conllu_gives_the_column_that_is_asked_for_and_says_which(tmp_path, label, wanted):
+def test_conllu_reads_the_requested_column_and_states_it(tmp_path, label, wanted):
     sequences, _, notes = read(written(tmp_path, "a.conllu", CONLLU), label=label)
     assert lists_of(sequences, conll.TAG)[0][0] == wanted
     assert any((label or "upos").lower() in note for note in notes)
 
 
-def test_conll_has_its_tags_in_the_last_column_unless_another_is_named(tmp_path):
+def test_conll_tags_are_in_the_last_column_unless_another_is_named(tmp_path):
     path = written(tmp_path, "a.conll", "EU NNP I-NP B-ORG\nrejects VBZ I-VP O\n")
     assert lists_of(read(path)[0], conll.TAG) == [["B-ORG", "O"]]
     assert lists_of(read(path, label="2")[0], conll.TAG) == [["NNP", "VBZ"]]
@@ -143,14 +143,14 @@ def test_conll_has_its_tags_in_the_last_column_unless_another_is_named(tmp_path)
         read(path, label="7")
 
 
-def test_ids_are_those_of_the_file_and_else_count_the_sentences(tmp_path):
+def test_ids_are_those_of_the_file_or_count_the_sentences(tmp_path):
     assert read(written(tmp_path, "a.conllu", CONLLU))[0].ids.tolist() == ["first", "second"]
     assert read(written(tmp_path, "a.conll", two_columns()))[0].ids.tolist() == ["0", "1"]
     path = written(tmp_path, "new.txt", "Oh !\n\nDer Hund\n")
-    assert read(path, "predict")[0].ids.tolist() == ["0", "2"]  # the empty line has a number too
+    assert read(path, "predict")[0].ids.tolist() == ["0", "2"]  # the empty line is numbered as well
 
 
-def test_documents_are_groups_where_there_are_enough_of_them(tmp_path):
+def test_documents_are_groups_if_there_are_enough(tmp_path):
     document = (
         "# newdoc id = {}\n1\tOh\t_\tX\t_\t_\t_\t_\t_\t_\n\n1\tAh\t_\tY\t_\t_\t_\t_\t_\t_\n\n"
     )
@@ -194,12 +194,12 @@ def test_new_text_needs_no_tags(tmp_path, name, text, settings, wanted):
         ("a.conll", "\n \n", "is empty"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_line(tmp_path, name, text, message):
+def test_an_error_names_its_line(tmp_path, name, text, message):
     with pytest.raises(DataError, match=message):
         read(written(tmp_path, name, text))
 
 
-def test_text_that_is_not_utf8_is_named_by_its_line_and_read_by_its_name(tmp_path):
+def test_text_in_another_encoding_is_refused_by_line_and_read_when_named(tmp_path):
     path = tmp_path / "a.conll"
     path.write_bytes("ja X\nschön Y\n".encode("latin-1"))
     with pytest.raises(DataError, match="line 2 is not utf-8 text"):
@@ -207,7 +207,7 @@ def test_text_that_is_not_utf8_is_named_by_its_line_and_read_by_its_name(tmp_pat
     assert lists_of(read(path, encoding="latin-1")[0]) == [["ja", "schön"]]
 
 
-def test_pairs_that_do_not_belong_together_are_refused(tmp_path):
+def test_mismatched_pairs_of_files_are_refused(tmp_path):
     path = written(tmp_path, "seq.in", "a b\nc d\n")
     with pytest.raises(DataError, match=r"there is no .*seq\.out with the tags"):
         read(path)
@@ -238,12 +238,12 @@ def test_lists_that_do_not_fit_are_refused(given, message):
 
 
 @pytest.mark.parametrize("name", ["a.conllu", "b.conllu.gz", "train.conll", "x/seq.in", "ner.bio"])
-def test_the_task_is_told_by_the_name_of_the_file(name):
+def test_the_name_of_the_file_determines_the_task(name):
     assert files.guess_task(DataSettings(path=name))[0] == "tag"
     assert files.guess_task(DataSettings(path=name, label="xpos"))[0] == "tag"
 
 
-def test_the_same_sentence_is_known_again_in_another_file():
+def test_the_same_sentence_is_recognised_in_another_file():
     first = conll.from_sentences([["a", "b"], ["c"]], [["X", "Y"], ["X"]])
     later = conll.from_sentences([["c"], ["a", "b"]])
     marks = [[fingerprint(steps) for steps in comparable(one)] for one in (first, later)]
@@ -251,7 +251,7 @@ def test_the_same_sentence_is_known_again_in_another_file():
     assert len(set(marks[0])) == 2
 
 
-def test_the_shipped_sample_holds_what_is_said_of_it():
+def test_the_shipped_sample_has_its_documented_content():
     sequences, _, _ = files.read(DataSettings(path=str(path_of("ewt-sample"))), task="tag")
     assert len(sequences) == 614
     assert len(np.unique(sequences.groups)) == 70
@@ -259,7 +259,7 @@ def test_the_shipped_sample_holds_what_is_said_of_it():
     assert len(sequences.levels[conll.TAG]) == 17
 
 
-def test_a_packed_file_finds_packed_tags(tmp_path):
+def test_a_compressed_file_finds_compressed_tags(tmp_path):
     path = written(tmp_path, "seq.in.gz", "a b\n")
     written(tmp_path, "seq.out.gz", "X Y\n")
     assert lists_of(read(path)[0], conll.TAG) == [["X", "Y"]]
@@ -267,7 +267,7 @@ def test_a_packed_file_finds_packed_tags(tmp_path):
     assert lists_of(read(copied, "predict")[0]) == [["a", "b"]]
 
 
-def test_tables_are_refused_and_a_line_of_names_is_no_token(tmp_path):
+def test_tables_are_refused_and_a_header_is_not_a_token(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"tokens": ["a"], "tags": ["DET"]}\n')
     with pytest.raises(DataError, match="and no tables"):
         conll.read(tmp_path / "a.jsonl", DataSettings(), purpose="train")
@@ -287,7 +287,7 @@ def read_conll(tmp_path, content):
     ]
 
 
-def test_a_comment_as_wide_as_a_token_is_none(tmp_path):
+def test_a_comment_as_wide_as_a_token_is_still_a_comment(tmp_path):
     assert read_conll(tmp_path, COMMENTED) == [WORDS, TAGS]
     wide = COMMENTED.replace("# two", "# id 2\tdomain=train").replace(" ", "\t_\t_\t")
     four = wide.replace("#\t_\t_\t", "# ").replace("#doc1\n# one", "# id 1\tdomain=train")
@@ -296,15 +296,15 @@ def test_a_comment_as_wide_as_a_token_is_none(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "tag"),
-    [("# PUNCT", "PUNCT"), ("# #", "#")],  # a tag of other tokens; the Penn Treebank's own
+    [("# PUNCT", "PUNCT"), ("# #", "#")],  # a tag that other tokens have, from the Penn Treebank
 )
-def test_a_sign_that_begins_a_sentence_is_a_token(tmp_path, line, tag):
+def test_a_number_sign_at_the_beginning_of_a_sentence_is_a_token(tmp_path, line, tag):
     words, tags = read_conll(tmp_path, f"{two_columns()}\n{line}\n5 NUM\n")
     assert words == [*WORDS, ["#", "5"]]
     assert tags == [*TAGS, [tag, "NUM"]]
 
 
-def test_a_sign_within_a_sentence_is_a_token_whatever_its_tag(tmp_path):
+def test_a_number_sign_within_a_sentence_is_a_token_whatever_its_tag(tmp_path):
     words, tags = read_conll(tmp_path, f"{two_columns()}# SYM\n\n# SYM\n5 NUM\n")
     assert words == [WORDS[0], [*WORDS[1], "#"], ["#", "5"]]
     assert tags[2] == ["SYM", "NUM"]

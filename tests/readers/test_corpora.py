@@ -19,7 +19,7 @@ def reading(source, **settings):
     return read(DataSettings(**settings), source, task="language")[0]
 
 
-def test_files_packed_or_not_with_any_line_ends_are_one_text(tmp_path):
+def test_compressed_and_plain_files_with_any_line_ends_give_the_same_text(tmp_path):
     (tmp_path / "a.txt").write_bytes("\ufeffça va\r\nbien\r".encode())
     (tmp_path / "b.md.gz").write_bytes(gzip.compress("ça va\nbien".encode()))
     for name in ("a.txt", "b.md.gz"):
@@ -41,7 +41,7 @@ def test_texts_in_memory_and_on_standard_input(monkeypatch):
     assert texts_of(reading("-")) == ["three\n"]
 
 
-def test_what_is_no_text_is_refused_with_file_and_line(tmp_path):
+def test_other_data_than_text_is_refused_with_file_and_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"fine\nna\xefve\n")
     with pytest.raises(DataError, match=r"a\.txt: line 2 is not utf-8 text.*data\.encoding"):
@@ -62,7 +62,7 @@ def test_what_is_no_text_is_refused_with_file_and_line(tmp_path):
         reading({"text": "a"})
 
 
-def test_a_text_in_utf_16_is_read_by_its_name_and_a_mark_of_order_is_no_text(tmp_path):
+def test_a_text_in_utf_16_is_read_when_named_and_a_byte_order_mark_is_not_text(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("ça va\n".encode("utf-16"))
     assert texts_of(reading(path, encoding="utf-16")) == ["ça va\n"]

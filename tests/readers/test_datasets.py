@@ -1,4 +1,4 @@
-"""What ships is there, is licensed, opens, and comes with settings that the code knows."""
+"""Shipped data sets exist, are licensed, open, and have valid settings."""
 
 import gzip
 import hashlib
@@ -57,7 +57,7 @@ def test_taxi_is_a_regular_half_hourly_series():
     assert table["timestamp"].diff().drop_nulls().unique().dt.total_minutes().to_list() == [30]
 
 
-def test_messages_are_all_there():
+def test_all_messages_are_present():
     content = gzip.decompress(path_of("sms-spam").read_bytes()).decode()
     labels = [line.split("\t")[0] for line in content.splitlines()[1:]]
     assert (labels.count("ham"), labels.count("spam")) == (4827, 747)
@@ -88,7 +88,7 @@ def test_digits_are_rows_of_pixels():
         assert np.bincount(digits["y"]).min() > 170
 
 
-def test_a_misspelt_name_gets_a_hint():
+def test_a_misspelled_name_gets_a_hint():
     with pytest.raises(DataError, match="Did you mean 'nyc-taxi'"):
         path_of("nyc-taxis")
     with pytest.raises(DataError, match=r"Known: nyc-taxi, .*digits"):

@@ -44,7 +44,7 @@ DAYS = ("date,load", "2020-01-01,1", "2020-01-02,2", "2020-01-03,3", "2020-01-04
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv", "tsv.gz", "txt", "txt.gz"])
-def test_delimited_text_reads_alike_plain_and_packed(tmp_path, ending):
+def test_delimited_text_reads_the_same_plain_and_compressed(tmp_path, ending):
     text = "\n".join(DAYS).replace(",", "," if ending.startswith("csv") else "\t")
     path = tmp_path / f"data.{ending}"
     path.write_bytes(gzip.compress(text.encode()) if ending.endswith("gz") else text.encode())
@@ -58,24 +58,24 @@ def test_delimited_text_reads_alike_plain_and_packed(tmp_path, ending):
 
 
 @pytest.mark.parametrize("separator", ["\t", ";", ",", "|", " "])
-def test_the_separator_of_a_text_file_is_told_from_its_header(tmp_path, separator):
+def test_the_header_determines_the_separator_of_a_text_file(tmp_path, separator):
     path = written(tmp_path / "data.txt", f"a{separator}b\n1{separator}2\n3{separator}4\n")
     assert forecast(path, target=("b",))[0].values.tolist() == [[2], [4]]
 
 
-def test_a_csv_with_semicolons_is_read_and_said(tmp_path):
+def test_a_csv_with_semicolons_is_read_with_a_note(tmp_path):
     sequences, _, notes = forecast(csv(tmp_path, "a;b", "1;2", "3;4"), target=("a",))
     assert sequences.values.tolist() == [[1], [3]]
     assert "the columns are separated by semicolons" in notes
 
 
-def test_quoted_line_ends_marks_and_blank_lines_at_the_end_are_no_rows(tmp_path):
+def test_quoted_line_ends_and_blank_lines_at_the_end_are_not_rows(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(b'\xef\xbb\xbf"text","y"\r\n"one\r\nrow",1\r\n"say ""hi"", all",2\r\n\r\n\r\n')
     assert forecast(path)[0].values.tolist() == [[1], [2]]
 
 
-def test_parquet_jsonl_and_frames_read_as_the_csv_does(tmp_path):
+def test_parquet_jsonl_and_frames_read_like_csv(tmp_path):
     frame = pl.DataFrame({"date": [date(2020, 1, day) for day in (1, 2, 3)], "load": [1, 2, 3]})
     frame.write_parquet(tmp_path / "data.parquet")
     frame.write_ndjson(tmp_path / "data.jsonl")
@@ -200,7 +200,7 @@ def test_npz_reads_x_y_and_lengths(tmp_path):
         classify(path)
 
 
-def test_arrays_of_another_width_than_in_training_are_told_by_their_counts(tmp_path):
+def test_arrays_of_another_width_than_in_training_are_reported_with_both_counts(tmp_path):
     path, x = tmp_path / "data.npz", np.arange(24.0).reshape(2, 4, 3)
     np.savez(path, x=x, y=[0, 1])
     _, settings, _ = classify(path)
@@ -259,7 +259,7 @@ def test_idx_images_are_sequences_of_rows_and_stay_bytes(tmp_path):
     assert classify(path, labels=str(moved))[0].labels.tolist() == ["7", "3"]
 
 
-def test_an_archive_that_announces_more_than_any_memory_is_a_sentence(tmp_path):
+def test_an_archive_that_declares_more_than_any_memory_is_a_sentence(tmp_path):
     path = tmp_path / "huge.npz"
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 2), }" % 2**61
     header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
@@ -283,7 +283,7 @@ def test_numbers_of_extreme_size_are_refused(tmp_path, purpose):
         with pytest.raises(DataError, match="'z' holds numbers of the size of 1e-200, too small"):
             forecasts("z")
     else:
-        assert len(forecasts("z")[0].values) == 3  # a scale is known by then
+        assert len(forecasts("z")[0].values) == 3  # the scale is known by then
 
 
 def test_damaged_idx_files_are_refused(tmp_path):
@@ -294,7 +294,7 @@ def test_damaged_idx_files_are_refused(tmp_path):
         b"": "is not an IDX file",
         whole[:-1]: "is cut off: it announces 2x3x4 values but holds 23 of 24 bytes",
         whole[:7]: r"is cut off in its header\. Fetch",
-        # 2 ** 61 cells, and 2 ** 66: more than any memory, and more than a number of bytes can be
+        # 2 ** 61 cells, and 2 ** 66: more than any memory, and more than a size in bytes can be
         whole[:4] + struct.pack(">III", 2**31, 2**15, 2**15) + b"abc": "is cut off.* 3 of 2305",
         whole[:4] + struct.pack(">III", 2**31, 2**31, 16) + b"abc": "is cut off.* holds 3 of",
         b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"a": "is not an IDX file",
@@ -361,7 +361,7 @@ def test_reading_again_with_the_resolved_settings_gives_the_same(tmp_path):
         assert first.ids.tolist() == again.ids.tolist() == ["a", "b"]
 
 
-def test_predicting_demands_the_columns_of_training_but_not_the_label(tmp_path):
+def test_predicting_requires_the_columns_of_training_but_not_the_label(tmp_path):
     rows = ["id,x,z,label", "a,1,2,u", "a,3,4,u", "b,5,6,v"]
     _, settings, _ = classify(csv(tmp_path, *rows))
     assert settings.features == ("x", "z")
@@ -374,7 +374,7 @@ def test_predicting_demands_the_columns_of_training_but_not_the_label(tmp_path):
         read(settings, csv(tmp_path, "id,x", "a,1"), task="classify", purpose="predict")
 
 
-def test_an_absent_column_is_named_with_its_neighbours(tmp_path):
+def test_a_missing_column_is_named_with_similar_ones(tmp_path):
     with pytest.raises(DataError, match=r"data.csv has no column 'Laod'. Did you mean 'load'\?"):
         forecast(csv(tmp_path, *DAYS), target=("Laod",))
 
@@ -401,7 +401,7 @@ def test_ids_of_several_columns_are_joined_and_keep_their_first_order(tmp_path):
     assert [one.ravel().tolist() for one in sequences] == [[1, 3], [2, 5], [4]]
 
 
-def test_texts_become_levels_truths_numbers_and_statics_one_value(tmp_path):
+def test_texts_become_levels_booleans_numbers_and_statics_one_value(tmp_path):
     path = csv(
         tmp_path,
         "id,y,open,weather,size,town",
@@ -422,7 +422,7 @@ def test_texts_become_levels_truths_numbers_and_statics_one_value(tmp_path):
 
 
 @pytest.mark.parametrize("role", ["static", "label"])
-def test_what_must_be_constant_names_sequence_and_row(tmp_path, role):
+def test_a_changing_label_or_static_value_names_sequence_and_row(tmp_path, role):
     path = csv(tmp_path, "id,x,c", "a,1,u", "b,1,v", "a,2,w")
     settings = {"static": ("c",), "label": "c"}
     given = {role: settings[role], "id": ("id",)}
@@ -444,14 +444,14 @@ def test_labels_are_needed_to_train_only(tmp_path):
     assert classify(path, purpose="predict")[0].labels.tolist() == ["u", ""]
 
 
-def test_groups_go_with_their_sequences(tmp_path):
+def test_groups_stay_with_their_sequences(tmp_path):
     path = csv(tmp_path, "id,x,person,label", "a,1,p,0", "a,2,p,0", "b,3,q,1")
     sequences, settings, _ = classify(path, group="person")
     assert sequences.groups.tolist() == ["p", "q"]
     assert settings.features == ("x",)
 
 
-def test_a_nameless_row_count_is_no_target(tmp_path):
+def test_an_unnamed_row_number_is_not_a_target(tmp_path):
     sequences, settings, _ = forecast(csv(tmp_path, ",y", "0,5", "1,6", "2,9"))
     assert settings.target == ("y",)
     assert sequences.values.tolist() == [[5], [6], [9]]
@@ -497,14 +497,14 @@ def test_wide_errors_name_the_row(tmp_path):
         classify(csv(tmp_path, "a,b,label", "1,2,u", "1,x,v"))
 
 
-# --- several series whose times are not understood
+# --- several series with unreadable times
 
 QUARTERS = [f"{q}-{year}" for year in (2010, 2011, 2012) for q in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one below the other", "interleaved"])
 @pytest.mark.parametrize("names", [("E0", "E1", "E2"), ("7", "8", "9")], ids=["texts", "numbers"])
-def test_series_are_not_joined_where_their_times_are_not_understood(tmp_path, names, together):
+def test_series_with_unreadable_times_are_not_joined(tmp_path, names, together):
     pairs = [(name, quarter) for name in names for quarter in QUARTERS]
     pairs = pairs if together else sorted(pairs, key=lambda pair: QUARTERS.index(pair[1]))
     rows = [f"{name},{quarter},{k}" for k, (name, quarter) in enumerate(pairs)]
@@ -534,7 +534,7 @@ def test_blocks_of_rows_without_any_time_are_not_joined(tmp_path):
     [["sun", "rain", "sun"] * 6, QUARTERS[:9] * 2, ["same"] * 18, [f"day {k}" for k in range(18)]],
     ids=["comes back", "a cycle", "constant", "each its own"],
 )
-def test_one_series_beside_texts_is_one_series(tmp_path, column):
+def test_one_series_with_a_text_column_is_one_series(tmp_path, column):
     path = csv(tmp_path, "note,y", *[f"{text},{k}" for k, text in enumerate(column)])
     found, _, notes = forecast(path)
     assert len(found) == 1
@@ -607,7 +607,7 @@ def test_infinite_values_are_refused(tmp_path):
 # --- times
 
 
-def test_unsorted_times_are_sorted_and_said(tmp_path):
+def test_unsorted_times_are_sorted_with_a_note(tmp_path):
     path = csv(tmp_path, "id,date,y", "a,2020-01-02,2", "b,2020-01-01,3", "a,2020-01-01,1")
     sequences, _, notes = forecast(path)
     assert column(sequences, "y") == [1, 2, 3]
@@ -653,7 +653,7 @@ def test_whole_numbers_stay_whole_times(tmp_path):
     assert (sequences.step, settings.time) == ("300i", "timestamp")
 
 
-def test_seconds_with_a_fraction_order_the_steps_and_tell_their_spacing(tmp_path):
+def test_fractional_seconds_order_the_steps_and_give_their_spacing(tmp_path):
     rows = [f"{second},{value}" for value, second in enumerate(("0.04", "0.00", "0.02", "0.06"))]
     sequences, settings, notes = forecast(csv(tmp_path, "s,y", *rows), time="s", target=("y",))
     assert sequences.times.tolist() == [0.0, 0.02, 0.04, 0.06]
@@ -690,13 +690,13 @@ def test_gaps_between_seconds_follow_their_policy(tmp_path):
     assert forecast(path, gaps="ignore")[0].lengths.tolist() == [5]
 
 
-def test_one_second_of_a_sequence_twice_is_a_double(tmp_path):
+def test_a_repeated_second_in_a_sequence_is_a_duplicate(tmp_path):
     with pytest.raises(DataError, match="the time 0.5 comes twice"):
         forecast(csv(tmp_path, "time,y", "0.0,1", "0.5,2", "0.5,3", "1.0,4"), time="time")
 
 
 @pytest.mark.parametrize("name", ["t", "Time Step", "frame", "seconds"])
-def test_a_column_that_only_counts_the_steps_is_their_time_and_no_feature(tmp_path, name):
+def test_a_column_that_only_counts_the_steps_is_their_time_not_a_feature(tmp_path, name):
     rate = 0.02 if name == "seconds" else 1
     rows = [f"{one},{k * rate},{k * k},{one}" for one in "ab" for k in (0, 1, 2, 3)]
     path = csv(tmp_path, f"id,{name},x,label", *rows)
@@ -760,7 +760,7 @@ def test_time_zones_of_frames_become_utc():
     ("policy", "kept"),
     [("first", [1, 2, 7]), ("last", [1, 4, 7]), ("mean", [1, 3, 7]), ("sum", [1, 6, 7])],
 )
-def test_doubled_times_follow_their_policy(tmp_path, policy, kept):
+def test_duplicate_times_follow_their_policy(tmp_path, policy, kept):
     rows = ("2020-01-01,1", "2020-01-02,2", "2020-01-02,4", "2020-01-03,7")
     path = csv(tmp_path, "date,y", *rows)
     with pytest.raises(DataError, match=r"2020-01-02 comes twice, .* row 4 .*data.duplicates"):
@@ -771,7 +771,7 @@ def test_doubled_times_follow_their_policy(tmp_path, policy, kept):
     assert any("1 rows repeat a time" in note for note in notes)
 
 
-def test_one_time_in_two_sequences_is_no_double(tmp_path):
+def test_the_same_time_in_two_sequences_is_not_a_duplicate(tmp_path):
     path = csv(tmp_path, "id,date,y", *[f"{k},2020-01-0{d},{d}" for k in "ab" for d in "12"])
     assert len(forecast(path)[0]) == 2
 
@@ -803,7 +803,7 @@ def test_gaps_in_months_are_filled_on_the_calendar(tmp_path):
     assert sequences.step == "1mo"
 
 
-def test_gaps_are_filled_in_each_sequence_alone(tmp_path):
+def test_gaps_are_filled_in_each_sequence_separately(tmp_path):
     rows = ["a,1,1", "a,2,2", "a,4,4", "b,7,7", "b,8,8", "b,9,9"]
     path = csv(tmp_path, "id,time,y", *rows)
     with pytest.raises(DataError, match=r"between 2 and 4, row 4 .*, sequence 'a'"):
@@ -814,7 +814,7 @@ def test_gaps_are_filled_in_each_sequence_alone(tmp_path):
     assert sequences.step == "1i"
 
 
-def test_times_off_the_grid_are_refused_even_to_fill(tmp_path):
+def test_times_off_the_grid_are_refused_even_with_fill(tmp_path):
     hours = ("00:00", "01:00", "02:00", "02:30", "03:30")
     path = csv(tmp_path, "date,y", *[f"2020-01-01 {hour},1" for hour in hours])
     for policy in ("error", "fill"):
@@ -854,7 +854,7 @@ def test_classify_without_a_time_keeps_the_order_of_the_file(tmp_path):
     assert (sequences.times, sequences.step) == (None, "")
 
 
-# --- files that are not what they should be
+# --- invalid files
 
 
 def test_files_that_cannot_be_read_are_sentences(tmp_path):
@@ -980,7 +980,7 @@ def test_times_of_a_year_of_minutes_are_found_regular(tmp_path):
     assert forecast(csv(tmp_path, "date,y", *rows))[0].step == "1m"
 
 
-def test_labels_that_are_absent_are_empty_and_refused_to_train():
+def test_missing_labels_are_empty_and_refused_in_training():
     for labels in (["a", None], [1.0, float("nan")], np.array([1.0, np.nan])):
         sequences, _, _ = classify((np.zeros((2, 3)), labels), purpose="predict")
         assert sequences.labels[1] == ""
@@ -988,21 +988,21 @@ def test_labels_that_are_absent_are_empty_and_refused_to_train():
             classify((np.zeros((2, 3)), labels))
 
 
-def test_frames_of_mixed_objects_and_doubled_names_are_sentences():
+def test_frames_of_mixed_objects_and_duplicate_names_are_sentences():
     with pytest.raises(DataError, match=r"column of mixed Python objects \(among \['y'\]\)"):
         forecast(pd.DataFrame({"y": [1, None, "x"]}))
     with pytest.raises(DataError, match="Expected unique column names"):
         forecast(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 
-def test_one_bad_time_does_not_make_a_column_of_times_another_kind(tmp_path):
+def test_one_bad_time_does_not_change_the_kind_of_a_time_column(tmp_path):
     with pytest.raises(DataError, match=r"row 3 .* has the time 'soon'"):
         forecast(csv(tmp_path, "date,y", "2020-01-01,1", "soon,2", "2020-01-03,3"))
     with pytest.raises(DataError, match=r"row 3 .* has the time '2020-01-02 00:00:00'"):
         forecast(csv(tmp_path, "date,y", "2020-01-01T00:00:00Z,1", "2020-01-02 00:00:00,2"))
 
 
-def test_what_is_left_out_is_said(tmp_path):
+def test_a_note_names_what_is_left_out(tmp_path):
     path = csv(tmp_path, "month,time,y", "1-01,1.0,1", "1-02,0.5,3")
     sequences, _, notes = forecast(path)
     assert sequences.times is None
@@ -1021,7 +1021,7 @@ def test_whole_times_may_be_written_with_a_point(tmp_path):
     assert sequences.times.tolist() == [1, 2]
 
 
-def test_columns_of_dates_are_no_values():
+def test_columns_of_dates_are_not_values():
     frame = pl.DataFrame({"d": [date(2020, 1, 1), date(2020, 1, 2)], "y": [1, 2]})
     with pytest.raises(DataError, match="column 'd' must hold numbers. It holds times"):
         forecast(frame, target=("d",))

@@ -1,4 +1,4 @@
-"""Pairs of texts: which file or column holds the translations is told, stated or refused."""
+"""Pairs of texts: the source of the translations is given, guessed with a note, or refused."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ def pairs(source, purpose="train", **settings):
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Write files of lines by name; .gz ones are packed."""
+    """Write files of lines by name; .gz files are compressed."""
 
     def write(**files):
         for name, lines in files.items():
@@ -63,8 +63,8 @@ def test_the_only_sibling_with_as_many_lines_is_guessed_and_stated(corpus):
     assert "c.de" in notes[0] and "2" in notes[0]
 
 
-def test_a_validation_file_beside_does_not_hide_the_sibling(corpus):
-    # Another part of as many lines in the same language differs before the ending.
+def test_a_validation_file_in_the_folder_does_not_hide_the_sibling(corpus):
+    # A different part with the same number of lines in the same language differs before the ending.
     folder = corpus(test_2016__en=["a"], test_2016__de=["b"], test_2017__en=["c"])
     assert pairs(folder / "test_2016.en")[1].label == "de"
 
@@ -89,7 +89,7 @@ def test_unequal_files_are_refused_with_both_counts(corpus):
         pairs(folder / "c.en", label="de")
 
 
-def test_pairs_with_an_empty_side_are_left_out_and_told_of(corpus):
+def test_pairs_with_an_empty_side_are_left_out_with_a_note(corpus):
     folder = corpus(c__en=["a", "b", " ", "d"], c__de=["e", "", "g", "h"])
     found, _, notes = pairs(folder / "c.en", label="de")
     assert both(found) == [("a", "e"), ("d", "h")]
@@ -126,7 +126,7 @@ def test_two_columns_of_texts_are_guessed_in_their_order(tmp_path, kind):
     assert "'english'" in notes[0] and "'german'" in notes[0]
 
 
-def test_columns_that_are_named_are_taken(tmp_path):
+def test_named_columns_are_used(tmp_path):
     pl.DataFrame(TABLE | {"note": ["x", "y"]}).write_csv(tmp_path / "t.csv")
     found, _, notes = pairs(tmp_path / "t.csv", text=("german",), label="english", id=("nr",))
     assert both(found)[0] == ("ein Hund", "a dog") and found.ids.tolist() == ["1", "2"]
@@ -137,7 +137,7 @@ def test_columns_that_are_named_are_taken(tmp_path):
         pairs(tmp_path / "t.csv", label="germen")
 
 
-def test_a_first_line_that_is_a_pair_is_not_lost_as_names(tmp_path):
+def test_a_first_line_that_is_a_pair_is_not_read_as_a_header(tmp_path):
     path = tmp_path / "deu.txt"
     path.write_text("Go.\tGeh.\nHi there!\tHallo!\n", encoding="utf-8")
     with pytest.raises(DataError, match="data.column_names"):
@@ -165,13 +165,13 @@ def test_standard_input_is_for_prediction(monkeypatch):
         pairs("-")
 
 
-def test_pairs_in_memory_lose_those_with_an_empty_side():
+def test_pairs_in_memory_with_an_empty_side_are_left_out():
     found, _, notes = pairs((["ein Text", "", "drei"], ["a text", "two", None]))
     assert both(found) == [("ein Text", "a text")]
     assert "2 pairs have an empty side" in notes[0]
 
 
-def test_a_table_of_pairs_in_a_txt_is_a_table_to_predict_too(tmp_path):
+def test_a_table_of_pairs_in_a_txt_is_also_a_table_in_prediction(tmp_path):
     path = tmp_path / "anki.txt"
     path.write_text("Go on now.\tGeh jetzt.\nStop.\tHalt.\n")
     settings = {"column_names": ("en", "de"), "text": ("en",), "label": "de"}

@@ -1,4 +1,4 @@
-"""Recordings come as they were said: any kind of file, rate or channels, and what names them."""
+"""Recordings of any format, rate or number of channels, and their labels."""
 
 import shutil
 import zipfile
@@ -44,7 +44,7 @@ def folder_of(tmp_path, names):
 @pytest.mark.parametrize(
     ("ending", "subtype"), [("wav", "PCM_16"), ("wav", "FLOAT"), ("wav", "PCM_24"), ("flac", None)]
 )
-def test_samples_come_back_as_they_were_written(tmp_path, ending, subtype):
+def test_samples_are_read_as_they_were_written(tmp_path, ending, subtype):
     samples = tone()
     given = samples if subtype != "FLOAT" else samples / 32768
     write(tmp_path / f"one.{ending}", given, subtype=subtype)
@@ -54,7 +54,7 @@ def test_samples_come_back_as_they_were_written(tmp_path, ending, subtype):
     assert found.ids.tolist() == [f"one.{ending}"]
 
 
-def test_ogg_sounds_as_it_did(tmp_path):
+def test_ogg_is_close_to_the_original(tmp_path):
     samples = tone(seconds=0.5)
     write(tmp_path / "one.ogg", samples)
     found, _, _ = read_all(tmp_path / "one.ogg", purpose="predict")
@@ -68,7 +68,7 @@ def test_channels_are_averaged(tmp_path):
     assert np.abs(found[0][:, 0] - mean).max() <= 1
 
 
-def test_other_rates_become_the_most_frequent_one_and_it_is_said(tmp_path):
+def test_other_rates_become_the_most_frequent_one_with_a_note(tmp_path):
     for name in ("a/1.wav", "a/2.wav", "b/1.wav"):
         write(tmp_path / name)
     other = tone(seconds=1, rate=22_050)
@@ -82,7 +82,7 @@ def test_other_rates_become_the_most_frequent_one_and_it_is_said(tmp_path):
     assert np.abs(found[3][:size, 0] - wanted[:size]).max() < 50
 
 
-def test_the_rate_can_be_asked_for(tmp_path):
+def test_the_rate_can_be_set(tmp_path):
     write(tmp_path / "a" / "1.wav", tone(seconds=1))
     found, _, _ = read_all(tmp_path / "a" / "1.wav", purpose="predict", sample_rate=4000)
     assert found.rate == 4000
@@ -97,7 +97,7 @@ def test_long_recordings_are_read_block_by_block(tmp_path, monkeypatch):
     np.testing.assert_array_equal(found[0][:, 0], samples)
 
 
-# What names say
+# Labels in names
 
 
 def test_folders_are_labels(tmp_path):
@@ -117,7 +117,7 @@ def test_folders_are_labels(tmp_path):
         (["yes1", "yes12", "no1", "no02"], "{label}{number}"),
     ],
 )
-def test_names_of_files_tell_the_label_and_it_is_said(tmp_path, names, pattern):
+def test_labels_are_read_from_the_names_of_files_with_a_note(tmp_path, names, pattern):
     folder = folder_of(tmp_path, [f"{name}.wav" for name in names])
     found, settings, notes = read_all(folder)
     wanted = {name: name[: 3 if name.startswith("yes") else 2] for name in names}
@@ -157,7 +157,7 @@ def test_new_recordings_need_no_label(tmp_path):
     assert len(found) == 2
 
 
-def test_archives_are_read_as_folders_are(tmp_path):
+def test_archives_are_read_like_folders(tmp_path):
     folder = folder_of(tmp_path, ["yes/1.wav", "no/1.wav"])
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for path in sorted(folder.rglob("*.wav")):
@@ -173,8 +173,8 @@ def test_archives_are_read_as_folders_are(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_one_folder_around_everything_is_no_label(tmp_path, packed):
-    """As in most archives of the web: digits/yes_1.wav, digits/no_1.wav ..."""
+def test_a_single_top_folder_is_not_a_label(tmp_path, packed):
+    """As in most archives on the web: digits/yes_1.wav, digits/no_1.wav ..."""
     place = folder_of(
         tmp_path, [f"digits/{label}_{k}.wav" for label in ("no", "yes") for k in "12"]
     )
@@ -185,7 +185,7 @@ def test_one_folder_around_everything_is_no_label(tmp_path, packed):
     assert any("names of files are read as {label}_{rest}" in note for note in notes)
 
 
-def test_where_one_folder_holds_names_that_say_nothing_the_labels_are_asked_for(tmp_path):
+def test_a_folder_whose_names_hold_no_labels_is_refused(tmp_path):
     place = folder_of(tmp_path, ["all/a.wav", "all/b.wav"])
     with pytest.raises(ConfigError, match="it cannot be told what the labels are"):
         read_all(place)
@@ -197,7 +197,7 @@ def test_a_name_can_be_the_transcript(tmp_path):
     assert found.labels.tolist() == ["0 1 1", "1 0"]
 
 
-def test_texts_beside_recordings_are_transcripts(tmp_path):
+def test_texts_next_to_recordings_are_transcripts(tmp_path):
     folder = folder_of(tmp_path, ["a/1.wav", "a/2.wav"])
     (folder / "a" / "1.txt").write_text("good\nmorning\n")
     (folder / "a" / "2.txt").write_text("evening")
@@ -206,7 +206,7 @@ def test_texts_beside_recordings_are_transcripts(tmp_path):
     assert found.labels.tolist() == ["good morning", "evening"]
 
 
-def test_transcripts_of_a_folder_can_stand_in_one_file(tmp_path):
+def test_transcripts_of_a_folder_can_be_in_one_file(tmp_path):
     folder = folder_of(tmp_path, ["84/12/84-12-0.flac", "84/12/84-12-1.flac"])
     lines = "84-12-0 GO ON\n84-12-1 STOP\n"
     (folder / "84" / "12" / "84-12.trans.txt").write_text(lines)
@@ -277,7 +277,7 @@ def test_a_table_without_recordings_cannot_be_transcribed(tmp_path):
         read_all(tmp_path / "data.csv", "transcribe")
 
 
-# Recordings that are none
+# Invalid recordings
 
 
 def test_an_unreadable_recording_is_named(tmp_path):
@@ -287,7 +287,7 @@ def test_an_unreadable_recording_is_named(tmp_path):
         read_all(folder)
 
 
-def test_silence_and_nothing_are_left_out_of_training_with_a_note(tmp_path):
+def test_silent_and_empty_recordings_are_left_out_of_training_with_a_note(tmp_path):
     folder = folder_of(tmp_path, ["yes/1.wav", "no/1.wav"])
     write(folder / "no" / "2.wav", np.zeros(100, np.int16))
     write(folder / "no" / "3.wav", np.zeros(0, np.int16))
@@ -319,7 +319,7 @@ def test_a_folder_without_recordings_is_an_error(tmp_path):
 # The task
 
 
-def test_the_task_is_told_by_what_stands_beside_the_recordings(tmp_path):
+def test_files_next_to_the_recordings_determine_the_task(tmp_path):
     folder = folder_of(tmp_path, ["yes/1.wav", "no/1.wav"])
     assert guess_task(DataSettings(), str(folder))[0] == "classify"
     (folder / "yes" / "1.txt").write_text("yes, please")
@@ -327,7 +327,7 @@ def test_the_task_is_told_by_what_stands_beside_the_recordings(tmp_path):
 
 
 @pytest.mark.parametrize(("column", "task"), [("label", "classify"), ("text", "transcribe")])
-def test_the_task_is_told_by_the_column_beside_the_paths(tmp_path, column, task):
+def test_the_column_next_to_the_paths_determines_the_task(tmp_path, column, task):
     rows = [{"path": "1.wav", column: "a"}, {"path": "2.wav", column: "b"}]
     assert guess_task(DataSettings(), str(table(tmp_path, rows)))[0] == task
 
@@ -342,7 +342,7 @@ def test_paths_in_memory_are_recordings(tmp_path):
     assert found.labels.tolist() == ["yes", "no"]
 
 
-def test_what_is_said_may_be_null_and_a_label_may_not(tmp_path):
+def test_a_transcript_may_be_null_but_a_label_may_not(tmp_path):
     folder = folder_of(tmp_path, ["a.wav", "b.wav"])
     (folder / "t.csv").write_text("path,text\na.wav,null\nb.wav,eins\n")
     found, _, _ = read_all(folder / "t.csv", task="transcribe")
@@ -352,7 +352,7 @@ def test_what_is_said_may_be_null_and_a_label_may_not(tmp_path):
         read_all(folder / "t.csv", label="label")
 
 
-def test_a_table_is_judged_where_training_had_a_folder(tmp_path):
+def test_a_table_can_be_evaluated_after_training_on_a_folder(tmp_path):
     folder = folder_of(tmp_path, ["a.wav", "b.wav"])
     (folder / "t.csv").write_text("path,text\na.wav,one\nb.wav,two\n")
     found, _, _ = read_all(folder / "t.csv", task="transcribe", purpose="evaluate")
@@ -371,7 +371,7 @@ def test_a_damaged_archive_is_a_sentence(tmp_path):
         read_all(tmp_path / "a.zip")
 
 
-def test_a_folder_of_texts_is_told_its_task(tmp_path):
+def test_an_error_names_the_task_for_a_folder_of_texts(tmp_path):
     (tmp_path / "novel.txt").write_text("It was")
     with pytest.raises(DataError, match="--task language"):
         read_all(tmp_path)

@@ -1,4 +1,4 @@
-"""A source is opened once for all who look at it; a pipe, which gives its bytes once, tells so."""
+"""A source is opened only once; a pipe, which can be read only once, proves it."""
 
 import gzip
 import os
@@ -29,7 +29,7 @@ RUNNING = b"It was a dark night.\nAnd so, it went on, and on.\nThe end of it cam
 
 @pytest.fixture
 def piped():
-    """The path of a pipe that brings these bytes, once."""
+    """The path of a pipe that delivers these bytes once."""
     ends = []
 
     def path_of(content):
@@ -46,7 +46,7 @@ def piped():
 
 @pytest.fixture
 def given_to_readers(monkeypatch):
-    """The files that readers were given so far."""
+    """The files that readers have received so far."""
     seen = []
     for ending, reader in sources.READERS.items():
 
@@ -63,7 +63,7 @@ def sequences_of(source, task, **settings):
 
 
 @pytest.mark.parametrize("target", [[], ["load"]])
-def test_guessing_the_task_the_target_and_reading_give_a_file_to_its_reader_once(
+def test_guessing_the_task_and_target_and_reading_open_a_file_once(
     tmp_path, given_to_readers, target
 ):
     path = tmp_path / "data.csv"
@@ -74,7 +74,9 @@ def test_guessing_the_task_the_target_and_reading_give_a_file_to_its_reader_once
     assert given_to_readers == [path]
 
 
-def test_a_label_is_told_from_texts_without_opening_the_file_again(tmp_path, given_to_readers):
+def test_labels_and_texts_are_distinguished_without_opening_the_file_again(
+    tmp_path, given_to_readers
+):
     path = tmp_path / "data.csv"
     path.write_text("review,stars\n" + "it was all very good,5\nit broke on day one,1\n" * 9)
     source = opened(DataSettings(), path)
@@ -94,7 +96,7 @@ def test_the_kinds_of_columns_are_found_once_for_the_same_empty_cells(tmp_path):
     assert table.kinds(("",)) == {"a": "text", "b": "text"}
 
 
-def test_what_was_read_is_let_go_so_that_training_does_not_hold_it_twice(tmp_path):
+def test_the_source_is_released_so_that_training_does_not_hold_it_twice(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
     source = opened(DataSettings(), tmp_path / "a.npz")
     held = weakref.ref(source.content("classify"))
@@ -103,7 +105,7 @@ def test_what_was_read_is_let_go_so_that_training_does_not_hold_it_twice(tmp_pat
     assert held() is None
 
 
-def test_a_pipe_without_an_ending_is_told_by_what_it_brings(piped):
+def test_the_content_determines_the_format_of_a_pipe_without_an_ending(piped):
     for content, task, length in (
         (SERIES, "forecast", 30),
         (SERIES.replace(b",", b";"), "forecast", 30),
@@ -117,7 +119,7 @@ def test_a_pipe_without_an_ending_is_told_by_what_it_brings(piped):
         assert found.source == source.given
 
 
-def test_a_pipe_holds_what_its_file_would_hold(piped, tmp_path):
+def test_a_pipe_reads_like_its_file(piped, tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(SERIES)
     through, direct = (sequences_of(one, "forecast") for one in (piped(SERIES), path))
@@ -125,7 +127,7 @@ def test_a_pipe_holds_what_its_file_would_hold(piped, tmp_path):
     np.testing.assert_array_equal(through.times, direct.times)
 
 
-def test_pairs_from_a_pipe_are_a_table_and_no_file_beside_others(piped):
+def test_pairs_from_a_pipe_are_a_table(piped):
     made = sequences_of(piped(b"en\tde\n" + PAIRS), "translate")
     assert texts_of(made)[8] == "the cat number 8 sleeps"
     assert made.labels[8] == "die Katze Nummer 8 ruht"
@@ -134,7 +136,7 @@ def test_pairs_from_a_pipe_are_a_table_and_no_file_beside_others(piped):
     assert texts_of(new) == ["a cat", "a dog"]
 
 
-def test_a_named_pipe_is_read_by_its_ending_packed_or_not(tmp_path):
+def test_a_named_pipe_is_read_by_its_ending_compressed_or_not(tmp_path):
     for name, content in (("a.csv", SERIES), ("a.csv.gz", gzip.compress(SERIES))):
         path = tmp_path / name
         os.mkfifo(path)
@@ -163,10 +165,10 @@ def test_training_and_prediction_read_pipes(piped, series_file, forecast_run):
 
 
 @pytest.mark.parametrize("frame", [pl.DataFrame, pd.DataFrame])
-def test_a_frame_is_taken_as_a_table_once(frame):
+def test_a_frame_is_converted_to_a_table_once(frame):
     source = opened(DataSettings(), frame({"a": [1.0, 2.0], "b": [3.0, 4.0]}))
     assert source.content("forecast") is source.content("classify") is source.table()
 
 
-def test_every_task_says_what_it_reads():
+def test_every_task_lists_its_forms_of_data():
     assert set(FORMS) == set(TASKS)

@@ -35,7 +35,7 @@ def of(path, *, purpose="train", task="classify", **settings):
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5))
-def test_texts_come_back(texts):
+def test_texts_survive_the_container(texts):
     sequences = from_texts(texts)
     assert texts_of(sequences) == texts and text_of(sequences, len(texts) - 1) == texts[-1]
     assert sequences.kind == "text" and sequences.values.dtype == np.uint8
@@ -55,7 +55,7 @@ def test_a_table_of_texts(tmp_path):
     assert "1 row without text is left out" in left_out and "row 4" in left_out
 
 
-def test_to_predict_every_row_is_answered_and_labels_may_be_absent(tmp_path):
+def test_prediction_answers_every_row_and_needs_no_labels(tmp_path):
     path = write(tmp_path, "new.csv", "text\nwell\n\n")
     path.write_text('text,note\nwell,a\n"",b\n')
     sequences, _, _ = of(path, purpose="predict", text=("text",), label="mood")
@@ -68,7 +68,7 @@ def test_lines_of_a_plain_file_are_predicted(tmp_path):
     assert texts_of(sequences) == ["first one", "second, with a comma", ""]
 
 
-def test_several_columns_are_read_one_below_the_other(tmp_path):
+def test_several_columns_are_joined_by_line_breaks(tmp_path):
     path = write(tmp_path, "a.csv", "title,body,label\nbig news,it rained today,x\na,b,y\n")
     sequences, _, _ = of(path, text=("title", "body"))
     assert texts_of(sequences) == ["big news\nit rained today", "a\nb"]
@@ -111,7 +111,7 @@ def test_lists_and_arrays_in_memory():
         ("a.csv", "one,two,three\na b c d,e,f\n", {}, "no column is known to hold what classify"),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(tmp_path, name, content, settings, sentence):
+def test_unreadable_data_is_a_sentence(tmp_path, name, content, settings, sentence):
     with pytest.raises((DataError, ConfigError), match=sentence):
         of(write(tmp_path, name, content), **settings)
 
@@ -193,7 +193,7 @@ def test_another_encoding_than_the_one_named_is_an_error(tmp_path):
         of(path, encoding="cp0")
 
 
-def test_labels_in_lists_are_several_labels(tmp_path):
+def test_lists_of_labels_are_several_labels(tmp_path):
     rows = '{"text": "wet and windy", "label": ["rain", "wind"]}\n{"text": "dry", "label": []}\n'
     path = write(tmp_path, "a.jsonl", rows)
     found, _, _ = of(path, label="label", text=("text",), separator=";")
@@ -204,7 +204,7 @@ def test_labels_in_lists_are_several_labels(tmp_path):
         of(path, label="text", text=("label",))
 
 
-def test_none_is_no_label_and_where_there_may_be_several_na_is_one(tmp_path):
+def test_none_is_not_a_label_but_na_is_one_of_several(tmp_path):
     with pytest.raises(DataError, match="2 of 3 sequences have no label"):
         of((["one text", "another", "more"], ["x", None, float("nan")]))
     path = write(tmp_path, "a.csv", "text,label\nfrom Namibia of old,NA;a\nfrom nowhere at all,\n")
@@ -212,7 +212,7 @@ def test_none_is_no_label_and_where_there_may_be_several_na_is_one(tmp_path):
     assert found.labels.tolist() == ["NA;a", ""]
 
 
-def test_a_table_that_ends_in_txt_is_a_table_to_predict_too(tmp_path):
+def test_a_table_that_ends_in_txt_is_also_a_table_in_prediction(tmp_path):
     path = write(tmp_path, "a.txt", "label\ttext\ngood\tthis is one text\nbad\tthis is two\n")
     found, _, _ = of(path, purpose="predict", label="label", text=("text",))
     assert texts_of(found) == ["this is one text", "this is two"]
@@ -225,7 +225,7 @@ def test_standard_input_is_answered_line_by_line(monkeypatch):
     assert texts_of(found) == ["a good film", "", "another"]
 
 
-def test_ratings_beside_reviews_are_labels_and_beside_times_values(tmp_path):
+def test_ratings_next_to_reviews_are_labels_and_next_to_times_values(tmp_path):
     rows = "".join(f"a review of some length,{1 + k % 5}\n" for k in range(6))
     path = write(tmp_path, "a.csv", f"text,rating\n{rows}")
     assert holds_texts(DataSettings(), path, "rating")
@@ -234,7 +234,7 @@ def test_ratings_beside_reviews_are_labels_and_beside_times_values(tmp_path):
     assert not holds_texts(DataSettings(), path, "sold")
 
 
-def test_a_second_column_of_texts_is_not_dropped_in_silence(tmp_path):
+def test_a_second_column_of_texts_is_not_dropped_silently(tmp_path):
     rows = "".join(f"Title {k},a text of five words {k},{'ab'[k % 2]},{k}\n" for k in range(6))
     path = write(tmp_path, "reviews.csv", "title,text,label,stars\n" + rows)
     _, settings, notes = read(DataSettings(), path, task="classify")
@@ -262,7 +262,7 @@ def test_equal_numbers_are_one_label(tmp_path, written):
     assert found.labels.tolist() == ["0", "1"] * 3
 
 
-def test_what_only_looks_like_a_number_stays_a_label_of_its_own(tmp_path):
+def test_a_label_that_only_looks_like_a_number_stays_separate(tmp_path):
     labels = ["1.10", "1.1", "v1.0", "1.0.0", "007", "1e0"]
     texts = [f"a text of five words {k}" for k in range(6)]
     found, _, _ = read(DataSettings(), (texts, labels), task="classify")

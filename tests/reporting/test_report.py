@@ -1,4 +1,4 @@
-"""The report: one file that says the verdict first, shows data as data and loads nothing."""
+"""The report: one file that begins with the verdict, escapes data and loads nothing."""
 
 import math
 import re
@@ -332,13 +332,13 @@ def test_headings_come_in_order_and_every_figure_says_what_it_shows(html):
     assert all(image["role"] == "img" and image["aria-label"] for image in outline.images)
 
 
-def test_what_comes_from_the_data_is_shown_as_text(reports):
+def test_content_of_the_data_is_shown_as_text(reports):
     for name in ("forecast", "classify", "many classes", "language", "tag", "translate"):
         assert "&lt;script&gt;" in reports[name]
         assert "<b>x" not in reports[name]
 
 
-def test_recordings_can_be_heard_and_edits_read(reports):
+def test_recordings_can_be_played_and_edits_read(reports):
     html = reports["transcribe"]
     assert html.count("<audio controls") == 1
     assert 'src="data:audio/wav;base64,UklGRg=="' in html
@@ -347,7 +347,7 @@ def test_recordings_can_be_heard_and_edits_read(reports):
     assert "heard right" in html
 
 
-def test_what_a_language_model_writes_and_finds_hard_can_be_read(reports):
+def test_generated_and_hard_passages_of_a_language_model_are_shown(reports):
     html = reports["language"]
     assert "line two</pre>" in html
     assert "5.0 % of the tokens are unknown words" in html
@@ -365,7 +365,7 @@ def test_the_verdict_stands_before_everything_else(reports):
     assert "not distinguishable from majority" in reports["classify"]
 
 
-def test_what_must_be_known_beside_the_verdict_stands_beside_it(reports):
+def test_caveats_are_shown_next_to_the_verdict(reports):
     said = f"Training was interrupted: {NASTY}"
     html = draw(replace(FORECAST, metrics=forecast_metrics() | {"caveats": [said]}))
     place = html.index("Training was interrupted: &lt;script&gt;")
@@ -383,7 +383,7 @@ def test_a_calibration_error_is_defined_and_never_bold():
     assert "an answer that always gives the shares of the classes has next to none" in html
 
 
-def test_thinned_predictions_are_said_to_be_thinned():
+def test_the_report_states_that_predictions_are_thinned():
     for answers, said in ((694, True), (2017, False)):
         counts = {"answers": answers, "of": 2017, "rows": 48 * answers}
         html = draw(replace(FORECAST, metrics=forecast_metrics() | {"predictions": counts}))
@@ -402,7 +402,7 @@ def test_a_wide_table_names_every_number_for_narrow_screens():
     sizes = html.split('aria-label="Coverage of the bands"')[1].split("</table>")[0]
     assert "data-name" not in sizes, "a narrow table stays a table"
     language = draw(RUNS["language"])
-    for table in ("Scores on the test part", "By rarity"):  # few columns, and long names
+    for table in ("Scores on the test part", "By rarity"):  # few columns with long names
         assert "data-name" in language.split(f'aria-label="{table}"')[1].split("</table>")[0]
 
 
@@ -428,7 +428,7 @@ def test_every_metric_is_defined_with_its_direction(reports):
     assert re.search(r"<dt>accuracy</dt><dd>[^<]*higher is better", reports["classify"])
 
 
-def test_the_verdicts_metric_of_several_labels_is_shown_as_any_other(reports):
+def test_the_metric_of_the_verdict_on_several_labels_is_shown_like_any_other(reports):
     html = reports["several labels"]
     assert rows(html, "Scores on the test part")[0][1] == "<strong>0.8000</strong>"
     assert "f1_micro ↑" in html and "better →" in html
@@ -438,13 +438,13 @@ def test_the_verdicts_metric_of_several_labels_is_shown_as_any_other(reports):
 
 
 @pytest.mark.parametrize("metric", ["scaled mae", "quantile loss", "scaled quantile loss"])
-def test_the_interval_of_every_verdict_says_which_side_is_better(metric):
+def test_the_interval_of_every_verdict_shows_which_side_is_better(metric):
     metrics = forecast_metrics()
     metrics["verdict"]["metric"] = metric
     assert "← better" in draw(replace(FORECAST, metrics=metrics))
 
 
-def test_a_translation_stands_beside_its_reference_and_its_attention(reports):
+def test_a_translation_is_shown_next_to_its_reference_and_attention(reports):
     html = reports["translate"]
     assert rows(html, "Its worst translations")[0][3] == "33.2"
     assert rows(html, "Attention, 1") == [
@@ -453,7 +453,7 @@ def test_a_translation_stands_beside_its_reference_and_its_attention(reports):
     ]
 
 
-def test_wrong_tags_stand_beside_their_sentence(reports):
+def test_wrong_tags_are_shown_next_to_their_sentence(reports):
     html = reports["tag"]
     assert "B-x, taken for O (90 % sure)" in html
     assert rows(html, "Scores by span") == [["<span>x</span>", "0.500", "0.750", "0.600", "4"]]
@@ -465,7 +465,7 @@ def test_the_same_run_gives_the_same_bytes(reports):
     assert draw(RUNS["classify images"]) == reports["classify images"]
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_alone(reports):
+def test_drawing_does_not_change_the_settings_of_matplotlib(reports):
     with matplotlib.rc_context({"font.size": 31, "lines.linewidth": 9}):
         before = dict(matplotlib.rcParams)
         assert draw(FORECAST) == reports["forecast"]
@@ -485,7 +485,7 @@ def test_a_forecast_shows_its_bands_its_horizon_and_its_coverage(reports):
     ]
 
 
-def test_series_stand_with_the_weakest_first(reports):
+def test_the_series_with_the_largest_error_comes_first(reports):
     weakest, strongest = rows(reports["forecast"], "Error by series")
     assert "&lt;script&gt;" in weakest[0]
     assert weakest[1:] == ["3.000", "<strong>2.000</strong>"]
@@ -497,19 +497,19 @@ def test_a_confusion_matrix_holds_every_count(reports):
     assert [row[1:] for row in matrix] == [["8", "1", "1"], ["1", "8", "1"], ["1", "1", "8"]]
 
 
-def test_too_many_classes_become_the_pairs_confused_most(reports):
+def test_with_too_many_classes_the_most_confused_pairs_are_shown(reports):
     assert "Confusion matrix" not in reports["many classes"]
     assert len(rows(reports["many classes"], "Most confused pairs")) == 15
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_table_scrolls_in_a_box_of_its_own(reports, name):
+def test_every_table_scrolls_in_its_own_box(reports, name):
     html = reports[name]
     assert html.count("<table") == len(re.findall(r'<div class="scroll"[^>]*>\s*<table', html))
     assert re.search(r"\.scroll \{ overflow-x: auto", html)
 
 
-def test_a_column_of_large_numbers_leaves_the_grey_of_the_others_as_it_is():
+def test_a_column_of_large_numbers_does_not_change_the_shading_of_others():
     def pictures(size):
         metrics = classify_metrics(3, (20, 12))
         for one in metrics["details"]["examples"]:
@@ -532,14 +532,14 @@ def test_rows_of_an_image_are_drawn_as_an_image(reports):
     assert "data:image/png;base64" not in reports["classify"]
 
 
-def test_a_task_that_is_not_drawn_yet_and_a_run_without_training_still_make_a_report(reports):
+def test_a_run_without_details_or_training_still_makes_a_report(reports):
     assert "no verdict" in reports["a task not drawn yet"]
     assert "How it learnt" not in reports["a task not drawn yet"]
     assert "How it learnt" not in reports["empty history"]
     assert "Forecasts beside the truth" in reports["empty history"]
 
 
-def test_settings_that_differ_from_the_defaults_stand_in_front():
+def test_settings_that_differ_from_the_defaults_come_first():
     settings = Experiment().having("training", epochs=7).having("network", units=(64, 32))
     html = draw(replace(UNKNOWN, settings=settings))
     assert rows(html, "Settings that differ from the defaults") == [
@@ -549,13 +549,13 @@ def test_settings_that_differ_from_the_defaults_stand_in_front():
     assert "[preparation]" in html.split("<details>")[1]
 
 
-def test_the_command_to_do_it_again_is_quoted_for_the_shell():
+def test_the_command_to_repeat_the_run_is_quoted_for_the_shell():
     metrics = {**UNKNOWN.metrics, "data": "my data.csv", "run": "runs/a b"}
     html = draw(replace(UNKNOWN, metrics=metrics))
     assert "gatewise train &#39;my data.csv&#39; --config &#39;runs/a b/settings.toml&#39;" in html
 
 
-def test_a_title_of_ones_own_is_used():
+def test_a_given_title_is_used():
     settings = Experiment().having("report", title="Taxis & trains")
     assert "<h1>Taxis &amp; trains</h1>" in draw(replace(UNKNOWN, settings=settings))
 
@@ -589,6 +589,6 @@ def test_a_detail_that_is_missing_is_left_out(make, gone):
     assert "<h1>" in draw(replace(FORECAST, metrics=metrics))
 
 
-def test_a_run_of_before_answers_had_names_is_the_lstms(reports):
+def test_a_run_saved_before_answers_had_names_shows_the_lstm(reports):
     assert "The LSTM, then the simplest answers" in reports["classify"]
     assert "LSTM minus majority" in reports["classify"]

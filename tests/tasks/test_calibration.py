@@ -1,4 +1,4 @@
-"""The temperature makes probabilities true, and sharpens none without end."""
+"""The temperature calibrates probabilities, and never sharpens them without limit."""
 
 import numpy as np
 import pytest

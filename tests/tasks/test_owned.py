@@ -1,4 +1,4 @@
-"""Settings have an owner: what neither the task, the data nor the network reads is refused."""
+"""Settings have owners: one that neither the task, the data nor the network reads is refused."""
 
 import re
 from dataclasses import asdict
@@ -29,7 +29,7 @@ def known(task, kind, network):
 
 
 def other(name):
-    """A value of a setting that is not its default."""
+    """A value of a setting other than its default."""
     value = KEYS[name]
     if isinstance(value, bool):
         return not value
@@ -46,7 +46,7 @@ def test_every_setting_is_owned_and_nothing_else_is():
 
 
 @pytest.mark.parametrize(("task", "kind", "network"), PLACES)
-def test_what_nothing_here_reads_is_refused_with_what_it_is_for(task, kind, network):
+def test_a_setting_that_nothing_reads_is_refused_with_its_owners(task, kind, network):
     plain = Experiment().having("task", name=task).having("network", kind=network or "auto")
     refuse_foreign(plain, kind, TASKS)
     for name in KEYS.keys() - known(task, kind, network):
@@ -80,7 +80,7 @@ def test_what_nothing_here_reads_is_refused_with_what_it_is_for(task, kind, netw
         ("classify", "numbers", {"network": {"linear": False}}, "network.kind = segments. Leave"),
     ],
 )
-def test_the_sentence_names_the_owners_and_what_is_like_it(task, kind, settings, said):
+def test_the_sentence_names_the_owners_and_similar_settings(task, kind, settings, said):
     experiment = from_mapping({"task": {"name": task}}, from_mapping(settings))
     with pytest.raises(ConfigError, match=re.escape(said)):
         refuse_foreign(experiment, kind, TASKS)
@@ -96,7 +96,7 @@ def test_the_sentence_names_the_owners_and_what_is_like_it(task, kind, settings,
         ("classify", "sound", "task.stride", "task.window"),
     ],
 )
-def test_how_something_is_used_is_refused_where_it_is_not_used(task, kind, name, needed):
+def test_a_setting_of_an_unused_setting_is_refused(task, kind, name, needed):
     (section, key), plain = name.split("."), Experiment().having("task", name=task)
     experiment = plain.having(section, **{key: other(name)})
     with pytest.raises(ConfigError, match=rf"{name} says how {needed} is used"):
@@ -105,7 +105,7 @@ def test_how_something_is_used_is_refused_where_it_is_not_used(task, kind, name,
     refuse_foreign(experiment.having(above, **{below: other(needed)}), kind, TASKS)
 
 
-def test_a_network_of_ones_own_may_read_every_setting_of_networks():
+def test_a_users_network_may_read_every_setting_of_networks():
     experiment = Experiment().having("task", name="classify").having("network", linear=False)
     refuse_foreign(experiment, "numbers", TASKS, own_network=True)
     assert given(experiment) == ["task.name", "network.linear"]

@@ -1,4 +1,4 @@
-"""Labels: classes, masks, probabilities that mean what they say, and what is refused."""
+"""Labels: classes, masks, calibrated probabilities, and refusals."""
 
 import itertools
 from dataclasses import replace
@@ -33,7 +33,7 @@ def test_classes_are_the_labels_of_training_in_order():
     assert preparation.classes == ("a", "b", "日本")
 
 
-def test_steps_are_scaled_columns_and_padding_is_told_apart():
+def test_steps_are_scaled_columns_and_padding_is_marked():
     sequences = walks()
     preparation, _ = classify.prepare(sequences, PLAIN)
     assert preparation.padded
@@ -66,7 +66,7 @@ def test_image_rows_are_scaled_together_and_keep_their_dark_columns():
     np.testing.assert_allclose(given, images / 255, atol=1e-6)
 
 
-def test_a_column_that_never_changes_is_dropped_and_said():
+def test_a_constant_column_is_dropped_with_a_note():
     sequences = walks(columns=3)
     sequences.values[:, 1] = 7.0
     preparation, notes = classify.prepare(sequences, PLAIN)
@@ -80,19 +80,19 @@ def test_a_column_that_never_changes_is_dropped_and_said():
         classify.prepare(sequences, PLAIN.having("preparation", constant_columns="error"))
 
 
-def test_columns_that_all_never_change_are_refused():
+def test_constant_columns_only_are_refused():
     sequences = walks()
     sequences.values[:] = 1.0
     with pytest.raises(DataError, match="no column ever changes"):
         classify.prepare(sequences, PLAIN)
 
 
-def test_one_label_is_no_question():
+def test_a_single_label_is_refused():
     with pytest.raises(DataError, match="every training sequence has the label 'a'"):
         classify.prepare(walks(classes=("a",)), PLAIN)
 
 
-def test_a_label_that_training_did_not_know_is_refused_by_name():
+def test_a_label_not_seen_in_training_is_refused_by_name():
     preparation, _ = classify.prepare(walks(), PLAIN)
     with pytest.raises(DataError, match="sequence '2' has the label 'c'"):
         classify.examples(walks(classes=("a", "b", "c")), preparation, PLAIN, "test")
@@ -121,7 +121,7 @@ def test_sequences_of_one_group_are_a_cluster():
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_makes_the_probabilities_true(true_temperature):
+def test_the_temperature_calibrates_the_probabilities(true_temperature):
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(3000, 3))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -137,7 +137,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     assert metrics.expected_calibration_error(labels, answer) < 0.04
 
 
-def test_a_bare_label_has_no_probability_to_judge():
+def test_an_answer_without_probabilities_has_no_probability_metrics():
     sequences = walks()
     preparation, _ = classify.prepare(sequences, PLAIN)
     some = classify.examples(sequences, preparation, PLAIN, "test")
@@ -173,7 +173,7 @@ TRIADS = (("x0", "x1", "x2"), ("x6", "x4", "x5"))
 
 
 def turned(sequences, *, rotation=0.2, seed=0, role="train", epochs=1):
-    """The steps of all sequences in their own units, [sequences, longest, columns], and as fed."""
+    """The steps of all sequences, [sequences, longest, columns]: in their units, and as inputs."""
     chosen = PLAIN.having("data", triads=TRIADS).having("training", rotation=rotation, seed=seed)
     chosen, _ = classify.resolve(chosen, sequences, sequences)
     preparation, _ = classify.prepare(sequences, chosen)
@@ -185,7 +185,7 @@ def turned(sequences, *, rotation=0.2, seed=0, role="train", epochs=1):
 
 
 def sensors(count=12, **given):
-    """Two sensors of three columns and one column between them, each in units of its own."""
+    """Two sensors of three columns and one column between them, each in its own units."""
     sequences = walks(count, columns=7, **given)
     sequences.values[:] *= [1, 2, 3, 50, 0.1, 0.2, 0.3]
     sequences.values[:] += [0, 0, 9.8, 0, 0, 0, 0]
@@ -217,11 +217,11 @@ def turns(sequences, found):
     return np.array([[one.as_rotvec() for one, _ in row] for row in fitted])
 
 
-def test_all_triads_turn_alike_and_every_sequence_by_an_angle_of_its_own():
+def test_all_triads_of_a_sequence_turn_alike_and_sequences_differ():
     sequences = sensors(400, lengths=(6, 9))
     found = turns(sequences, turned(sequences, rotation=0.2)[0])
     np.testing.assert_allclose(found[:, 0], found[:, 1], atol=2e-3)
-    # Of 400 numbers the deviation is known to a tenth, the mean to a twentieth of it.
+    # From 400 numbers the deviation is known to a tenth, the mean to a twentieth of it.
     np.testing.assert_allclose(found[:, 0].std(axis=0), 0.2, rtol=0.15)
     np.testing.assert_allclose(found[:, 0].mean(axis=0), 0, atol=0.04)
 
@@ -254,14 +254,14 @@ def test_only_the_training_part_is_turned(role):
         ((("x0", "x1", "x2"), ("x2", "x3", "x4")), r"'x2' in two triads"),
     ],
 )
-def test_a_rotation_without_three_columns_each_says_what_to_do(triads, wanted):
+def test_a_rotation_without_three_columns_each_is_refused_with_a_remedy(triads, wanted):
     chosen = PLAIN.having("data", triads=triads).having("training", rotation=0.2)
     with pytest.raises(ConfigError, match=wanted):
         classify.resolve(chosen, sensors(), sensors())
 
 
 def blended(count=600, seed=0):
-    """A fitted logistic regression, examples, and outputs of a network that is too cautious."""
+    """A fitted logistic regression, examples, and outputs of an underconfident network."""
     random = np.random.default_rng(seed)
     sequences = walks(count, classes=("a", "b", "c"), seed=seed)
     chosen = PLAIN.having("task", blend="logistic")
@@ -280,7 +280,7 @@ def test_a_blend_is_the_mean_of_both():
         one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name
     )
     np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
-    # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
+    # ... and it is the fitted baseline: softmax of its coefficients on the summaries.
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
     features = summaries(some.of, np.array(state["floor"]))
     logits = features @ fitted["coefficients"] + fitted["intercept"]
@@ -324,7 +324,7 @@ def test_mistakes_are_counted_by_length():
         assert row["sequences"] == within.sum()
 
 
-def test_texts_that_are_the_same_stay_in_one_part():
+def test_identical_texts_stay_in_one_part():
     random = np.random.default_rng(0)
     texts = [f"text number {k % 60}" for k in range(120)]
     labels = np.array(["a" if k % 60 < 40 else "b" for k in range(120)], dtype=object)

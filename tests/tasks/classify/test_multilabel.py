@@ -1,4 +1,4 @@
-"""Sequences that have any number of labels."""
+"""Sequences with any number of labels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Forecasts: what is guessed, how windows become inputs, and where forecasts begin."""
+"""Forecasts: guesses, inputs from windows, and the start of forecasts."""
 
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ def inputs_of(some):
 @pytest.mark.parametrize(
     ("step", "horizon"), [("1h", 48), ("1d", 14), ("1w", 13), ("1mo", 18), ("3mo", 8), ("1y", 6)]
 )
-def test_the_horizon_is_the_custom_of_the_spacing(step, horizon):
+def test_the_default_horizon_depends_on_the_spacing(step, horizon):
     found, notes = resolved(
         experiment(task={"horizon": 0, "lookback": 0}), series(waves(600), step=step)
     )
@@ -62,7 +62,7 @@ def test_the_horizon_is_the_custom_of_the_spacing(step, horizon):
 
 
 @pytest.mark.parametrize(("step", "period"), [("1d", 7), ("1h", 24), ("1mo", 12), ("", 12)])
-def test_the_season_is_found_where_there_is_one(step, period):
+def test_an_existing_season_is_found(step, period):
     found, notes = resolved(experiment(), series(waves(period=period), step=step))
     assert found.task.season == period
     assert f"{period} steps" in notes[0]
@@ -76,7 +76,7 @@ def test_noise_and_trends_have_no_season(step):
         assert found.task.season == 1
 
 
-def test_what_is_given_is_not_guessed():
+def test_given_settings_are_not_guessed():
     given = experiment(
         task={"horizon": 3, "lookback": 5, "season": 1}, training={"epochs": 7, "batch_size": 9}
     )
@@ -101,7 +101,7 @@ def test_quantiles_rise_between_0_and_1(levels):
         resolved(experiment(task={"quantiles": levels}), series())
 
 
-def test_only_a_split_by_time_is_taken():
+def test_only_a_split_by_time_is_accepted():
     with pytest.raises(ConfigError, match="split by time"):
         forecast.split(series(), experiment(split={"by": "random"}), True)
 
@@ -122,7 +122,7 @@ def test_windows_hold_the_scaled_steps_before_and_after_their_origin():
     )
 
 
-def test_scaled_answers_come_back_exactly_in_each_series_own_units():
+def test_scaled_forecasts_return_exactly_to_the_units_of_each_series():
     values = [waves(40), 1000 * waves(40, seed=1), 1e-3 * waves(40, seed=2)]
     preparation, some = prepared(series(values), experiment())
     outputs = np.repeat(some.targets(np.arange(len(some))), 3, axis=-1)
@@ -138,7 +138,7 @@ def test_crossed_quantiles_are_put_in_order():
     assert (np.diff(answer, axis=-1) >= 0).all()
 
 
-def test_covariates_are_read_where_they_are_known():
+def test_covariates_are_read_only_at_times_when_they_are_known():
     count = 40
     values = np.column_stack([waves(count), np.arange(count), np.arange(count) ** 2.0])
     chosen = experiment(
@@ -151,7 +151,7 @@ def test_covariates_are_read_where_they_are_known():
     np.testing.assert_allclose(inputs["future"][5], values[13:17, 2:])
 
 
-def test_static_values_are_told_with_every_window():
+def test_static_values_are_inputs_of_every_window():
     chosen = experiment(data={"static": ["size", "place"]}, preparation={"calendar": ["none"]})
     sequences = series([waves(20), waves(20, seed=1)])
     sequences = replace(
@@ -159,11 +159,11 @@ def test_static_values_are_told_with_every_window():
     )
     _, some = prepared(sequences, chosen)
     static = inputs_of(some)["static"]
-    np.testing.assert_allclose(static[0], [-1, 0, 1])  # size in deviations, then hill, sea
+    np.testing.assert_allclose(static[0], [-1, 0, 1])  # size in standard deviations, then hill, sea
     np.testing.assert_allclose(static[-1], [1, 1, 0])
 
 
-def test_a_constant_covariate_is_dropped_and_said():
+def test_a_constant_covariate_is_dropped_with_a_note():
     values = np.column_stack([waves(40), np.full(40, 3.0)])
     chosen = experiment(data={"past": ["p"]}, preparation={"calendar": ["none"]})
     preparation, notes = forecast.prepare(series(values, columns=("y", "p")), chosen)
@@ -179,10 +179,10 @@ def test_a_constant_target_is_refused():
         forecast.prepare(series(np.ones((40, 1))), experiment())
 
 
-def test_a_loss_of_ones_own_means_one_forecast_and_says_so():
+def test_a_given_loss_means_one_forecast_with_a_note():
     chosen, notes = resolved(experiment(training={"loss": "mae"}), series())
     preparation, _ = forecast.prepare(series(), chosen)
-    assert chosen.task.quantiles == ()  # settings.toml says none, as there are none
+    assert chosen.task.quantiles == ()  # settings.toml has none, because there are none
     assert preparation.quantiles == ()
     assert any("no quantiles" in note for note in notes)
 
@@ -212,7 +212,7 @@ def ahead_of(sequences, **data):
     return preparation, forecast.ahead(sequences, preparation)
 
 
-def test_what_is_ahead_begins_right_after_the_last_row():
+def test_prediction_begins_right_after_the_last_row():
     preparation, made = ahead_of(series([waves(20), waves(30, seed=1)]))
     assert (made.stops - made.starts).tolist() == [4, 4]
     for k, count in enumerate((20, 30)):
@@ -262,7 +262,7 @@ def test_a_series_shorter_than_the_lookback_is_refused_by_name():
         (["2023-01-01", "2023-01-04", "2023-01-07"], "", ["2023-01-10", "2023-01-13"]),
     ],
 )
-def test_times_go_on_as_they_were(times, step, wanted):
+def test_times_continue_with_their_spacing(times, step, wanted):
     found = following(np.array(times, dtype="M8[us]"), step, 2)
     np.testing.assert_array_equal(found, np.array(wanted, dtype="M8[us]"))
 
@@ -272,7 +272,7 @@ def test_month_ends_stay_month_ends_with_their_hour():
     assert found[0] == np.datetime64("2024-03-31T06")
 
 
-def test_counted_steps_go_on_counting():
+def test_counted_steps_continue():
     np.testing.assert_array_equal(following(np.array([1, 3, 5]), "2i", 3), [7, 9, 11])
 
 
@@ -286,7 +286,7 @@ def test_the_table_has_a_row_for_each_series_step_and_target():
     assert table["q0.5"].to_list() == answer[..., 1].ravel().tolist()
 
 
-def test_no_quantiles_means_the_usual_ones_and_a_missing_median_is_told():
+def test_no_quantiles_means_the_default_ones_and_a_missing_median_is_noted():
     found, _ = resolved(experiment(task={"quantiles": []}), series())
     assert found.task.quantiles == (0.1, 0.5, 0.9)
     _, notes = resolved(experiment(task={"quantiles": [0.2, 0.9]}), series())
@@ -295,11 +295,11 @@ def test_no_quantiles_means_the_usual_ones_and_a_missing_median_is_told():
 
 @pytest.fixture
 def with_gaps():
-    """Windows of two series with filled cells, and an answer; what stands there is absurd."""
+    """Windows of two series with absurd values in filled cells, and an answer."""
     values, holes = [waves(60), 100 * waves(50, seed=1)], np.random.default_rng(0)
     whole = series(values)
     filled = holes.random(whole.values.shape) < 0.2
-    filled[70:85] = True  # whole windows, and whole stretches
+    filled[70:85] = True  # complete windows, and complete stretches
     chosen = experiment(task={"season": 7})
     preparation, _ = prepared(whole, chosen)
     absurd = replace(whole, values=np.where(filled, 1e9, whole.values), filled=filled)
@@ -323,7 +323,7 @@ def test_filled_cells_are_not_scored_as_truth(with_gaps):
     assert max(scores.values()) < 1e6, "nothing was measured from the absurd values"
 
 
-def test_the_verdict_and_the_report_leave_filled_cells_out_as_well(with_gaps):
+def test_the_verdict_and_the_report_also_leave_filled_cells_out(with_gaps):
     some, preparation, chosen, answer, _ = with_gaps
     scaled = from_mapping({"evaluation": {"scaled": True}}, chosen)
     scores = forecast.score(answer, some, preparation, scaled)
@@ -342,7 +342,7 @@ def test_the_verdict_and_the_report_leave_filled_cells_out_as_well(with_gaps):
     numbers += [one["error"] for one in details["examples"]]
     assert min(numbers) >= 0
     assert max(numbers) < 1e6
-    scored = [*range(8, 60), *range(68, 110)]  # what windows of 8 steps back can have as truth
+    scored = [*range(8, 60), *range(68, 110)]  # the possible truth with a lookback of 8
     assert details["filled"] == some.of.sequences.filled[scored].sum()
     shown = forecast.table(answer, some, preparation, np.arange(len(some)))["truth"]
     assert shown.null_count() > 0

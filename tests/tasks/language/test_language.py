@@ -1,4 +1,4 @@
-"""Language: lanes that go on, sums that are those of the tokens, and a text from file to text."""
+"""Language: continuing streams, sums over tokens, and a text from file to generated text."""
 
 import json
 
@@ -37,7 +37,7 @@ def batches(some):
         yield some.inputs(which, length)["tokens"], some.targets(which, length)
 
 
-def test_each_batch_goes_on_where_the_one_before_it_ended():
+def test_each_batch_continues_where_the_previous_one_ended():
     some, _, experiment = ready(task={"name": "language", "lookback": 10})
     assert some.ordered
     before = None
@@ -49,7 +49,7 @@ def test_each_batch_goes_on_where_the_one_before_it_ended():
         before = said
 
 
-def test_lanes_hold_the_text_and_begin_elsewhere_in_the_next_epoch():
+def test_streams_hold_the_text_and_start_elsewhere_in_the_next_epoch():
     some, _, _ = ready(task={"name": "language", "lookback": 10})
     tokens = some.stream.tokens
     lanes = np.concatenate([said for _, said in batches(some)], axis=1)
@@ -61,7 +61,7 @@ def test_lanes_hold_the_text_and_begin_elsewhere_in_the_next_epoch():
     assert not np.array_equal(lanes, np.concatenate([said for _, said in batches(some)], axis=1))
 
 
-def test_the_validation_part_is_read_as_whole_as_lanes_allow_and_stays_the_same():
+def test_the_validation_part_is_read_as_completely_as_streams_allow_and_stays_the_same():
     some, _, _ = ready("validation", task={"name": "language", "lookback": 10})
     held = sum(said.size for _, said in batches(some))
     chunks = len(some) // 3
@@ -89,7 +89,7 @@ def test_bits_are_of_characters_however_the_text_is_cut_into_tokens():
         assert found["bits_per_character"] == pytest.approx(len(nats) / np.log(2) / len(TEXT))
 
 
-def test_a_row_a_line_with_what_its_tokens_cost():
+def test_each_line_gets_a_row_with_the_cost_of_its_tokens():
     some, preparation, _ = ready("predict", text=["ab\nc\n", "\nabc"])
     nats = np.arange(9.0)
     found = language.table(nats, some, preparation, np.arange(len(some)))
@@ -103,7 +103,7 @@ def test_a_row_a_line_with_what_its_tokens_cost():
     )
 
 
-def test_where_the_nats_go_adds_up_to_all_of_them():
+def test_the_breakdown_of_nats_adds_up_to_the_total():
     some, preparation, experiment = ready("test", preparation={"tokenizer": "words"})
     nats = np.random.default_rng(0).exponential(size=len(some.stream))
     answers = {"LSTM": nats, "unigram": 2 * nats}
@@ -117,7 +117,7 @@ def test_where_the_nats_go_adds_up_to_all_of_them():
     assert hardest["text"] == TEXT.split("\n")[hardest["line"] - 1]
 
 
-def test_the_kind_of_token_is_guessed_and_said():
+def test_the_tokenizer_is_guessed_with_a_note():
     assert settled()[1].preparation.tokenizer == "characters"
     assert settled("a <unk> rose\n" * 9)[1].preparation.tokenizer == "whitespace"
     _, experiment, notes = settled("a rose " * 1_000_000)
@@ -125,7 +125,7 @@ def test_the_kind_of_token_is_guessed_and_said():
     assert "bpe" in notes[0]
 
 
-def test_words_met_once_teach_what_unknown_is_unless_the_text_has_a_mark_of_its_own():
+def test_words_that_occur_once_become_unknown_unless_the_text_has_its_own_mark():
     text = "a rose is a rose is a daisy\n"
     _, preparation, _ = ready(text=text * 1, preparation={"tokenizer": "whitespace"})
     assert "daisy" not in preparation.vocabularies["text"].tokens
@@ -133,7 +133,7 @@ def test_words_met_once_teach_what_unknown_is_unless_the_text_has_a_mark_of_its_
     assert "daisy" in preparation.vocabularies["text"].tokens
 
 
-def test_a_vocabulary_too_large_and_lanes_too_many_are_refused():
+def test_too_large_a_vocabulary_and_too_many_streams_are_refused():
     assert max(MOST.values()) <= language.WIDEST
     with pytest.raises(ConfigError, match="300,000; it holds 200,000"):
         settled(preparation={"vocabulary_size": 300_000})
@@ -145,7 +145,7 @@ def test_a_vocabulary_too_large_and_lanes_too_many_are_refused():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The shipped text, as little as will do: seconds."""
+    """A minimal run on the shipped text, which takes seconds."""
     folder = tmp_path_factory.mktemp("runs") / "shakespeare"
     settings = {
         "network": {"units": [24], "weight_dropout": 0.1, "dropout": 0.1},
@@ -156,7 +156,7 @@ def run(tmp_path_factory):
     return gatewise.train("shakespeare", settings=settings, output=folder)
 
 
-def test_the_shipped_text_is_learnt_judged_and_reported(run):
+def test_the_shipped_text_is_trained_evaluated_and_reported(run):
     found = run.metrics
     assert found["metrics"]["perplexity"] < found["baselines"]["unigram"]["perplexity"]
     grams = found["baselines"]["7-gram (Kneser-Ney)"]
@@ -171,7 +171,7 @@ def test_the_shipped_text_is_learnt_judged_and_reported(run):
         assert said in report
 
 
-def test_a_sampled_softmax_learns_and_is_judged_over_all_tokens(run, tmp_path):
+def test_a_sampled_softmax_learns_and_is_evaluated_over_all_tokens(run, tmp_path):
     settings = {
         "network": {"units": [24], "sampled_softmax": 12},
         "training": {"epochs": 3, "learning_rate": 0.02, "batch_size": 16},
@@ -216,7 +216,7 @@ def test_a_text_is_answered_line_by_line(run, tmp_path):
     assert isinstance(found, pl.DataFrame)
 
 
-def test_text_is_written_behind_a_prompt(run):
+def test_text_continues_a_prompt(run):
     written = gatewise.generate(run.artefact, "MENENIUS:\n", length=40, seed=1)
     assert written.startswith("MENENIUS:\n")
     assert len(written) == 50
@@ -225,12 +225,12 @@ def test_text_is_written_behind_a_prompt(run):
     assert likely == gatewise.generate(run.artefact, "the ", length=20, top_k=1, seed=5)
 
 
-def test_what_a_prompt_holds_that_is_not_known_is_said(run, caplog):
+def test_unknown_tokens_of_a_prompt_are_noted(run, caplog):
     assert gatewise.generate(run.artefact, "Aœ", length=3, temperature=0).startswith("Aœ")
     assert "left out: 'œ'" in caplog.text
 
 
-def test_generating_wants_a_language_model_and_numbers_that_are_not_negative(run, classify_run):
+def test_generating_requires_a_language_model_and_non_negative_numbers(run, classify_run):
     with pytest.raises(ConfigError, match="this one is of classify"):
         gatewise.generate(classify_run, "a")
     for name, value in (("seed", -1), ("temperature", float("nan"))):

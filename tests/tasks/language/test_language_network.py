@@ -1,4 +1,4 @@
-"""The language network: state carried is state kept, tied weights are one, draws are as asked."""
+"""The language network: carried states, tied weights, sampling."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def network(lanes=LANES, candidates=0, **settings):
     settings = {"units": (6, 4)} | settings
     settings = {"embedding_dim": settings["units"][-1]} | settings
     made = language.language(shapes, NetworkSettings(**settings))
-    for weight in made.trainable_variables:  # biases begin as zeros, which would hide a mistake
+    for weight in made.trainable_variables:  # zero biases would hide a mistake
         weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
     return made
 
@@ -73,7 +73,7 @@ def test_chunks_with_the_state_carried_equal_one_long_pass(settings):
 
 
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
-def test_what_learns_batch_after_batch_says_what_is_kept_in_one_pass(settings):
+def test_the_training_network_and_the_saved_one_agree(settings):
     given = tokens()
     learning = network(**settings)
     batches = [learning(given[:, k : k + 4], training=False) for k in (0, 4, 8)]
@@ -98,7 +98,7 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
         )
 
 
-def test_a_text_longer_than_a_chunk_is_read_as_one(monkeypatch):
+def test_a_text_longer_than_a_chunk_is_scored_as_one(monkeypatch):
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
     stream = streams.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
     whole = language.nats(network(), SimpleNamespace(stream=stream), None, None)
@@ -107,7 +107,7 @@ def test_a_text_longer_than_a_chunk_is_read_as_one(monkeypatch):
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
-def test_tied_weights_are_the_vectors_of_the_tokens():
+def test_tied_weights_are_the_token_embeddings():
     tied, untied = network(units=(4,)), network(units=(4,), tied_embeddings=False)
     assert untied.count_params() - tied.count_params() == VOCABULARY * 4
     plain = language.kept(tied)
@@ -119,7 +119,7 @@ def test_tied_weights_are_the_vectors_of_the_tokens():
     np.testing.assert_allclose(asked(plain, tokens(1))[0], wanted, atol=1e-5)
 
 
-def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on(monkeypatch):
+def test_dropped_weights_are_the_same_at_all_steps_and_the_state_is_carried(monkeypatch):
     monkeypatch.setattr(language, "FORGOTTEN", 0.0)
 
     def layer():
@@ -131,7 +131,7 @@ def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on(monkeyp
     for one in (dropped, reference):
         one.build((2, 6, 3))
     wanted, *state = reference(x)
-    np.testing.assert_allclose(dropped(x), wanted, atol=1e-6)  # none is missing when it is asked
+    np.testing.assert_allclose(dropped(x), wanted, atol=1e-6)  # no weight is dropped in inference
     kernel, recurrent, bias = reference.get_weights()
     seed = np.array(dropped.drawing.state)
     drawn = keras.random.SeedGenerator(0)
@@ -145,7 +145,7 @@ def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on(monkeyp
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_learning_lowers_the_loss_of_a_text_that_repeats_itself():
+def test_training_lowers_the_loss_of_a_repetitive_text():
     learning = network(weight_dropout=0.1)
     learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
     text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
@@ -156,7 +156,7 @@ def test_learning_lowers_the_loss_of_a_text_that_repeats_itself():
 
 
 def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
-    """Compiled as it is in training, where Keras's own stateful layers begin at zero each time."""
+    """Compiled as in training, where Keras's own stateful layers start at zero each time."""
     monkeypatch.setattr(language, "FORGOTTEN", 0.0)
     learning = network()
     learning.compile(optimizer=keras.optimizers.SGD(0.0), loss=language.nats_of)
@@ -172,7 +172,7 @@ def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     ) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkeypatch):
+def test_in_training_a_stream_is_sometimes_reset_to_zero_in_all_layers(monkeypatch):
     monkeypatch.setattr(language, "FORGOTTEN", 0.5)
     learning, fresh = network(lanes=40), network(lanes=40)
     learning(tokens(40))
@@ -186,7 +186,7 @@ def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkey
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
+def test_a_sampled_softmax_is_the_full_one_in_inference(tied):
     sampling, full = network(candidates=4, tied_embeddings=tied), network(tied_embeddings=tied)
     truth = tokens()[:, ::-1]
     wanted = np.array(language.nats_of(truth, full(tokens())))
@@ -200,7 +200,7 @@ def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
     layer = network(candidates=4, units=(4,), tied_embeddings=tied).get_layer("sampled")
     x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
     truth = tokens(2, 3)
-    # What one token costs is the logarithm of that sum, divided by e to the token's own logit.
+    # The cost of a token is the logarithm of that sum divided by e to the token's own logit.
     sums = np.exp([np.array(layer(x, truth, training=True)) for _ in range(2000)])
     wanted = np.exp(np.array(layer(x, truth)))
     error = sums.std(axis=0) / np.sqrt(len(sums))
@@ -208,7 +208,7 @@ def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
     assert (abs(sums.mean(axis=0) - wanted) < 5 * error).all()
 
 
-def test_tokens_are_drawn_as_often_as_is_said():
+def test_tokens_are_drawn_with_the_stated_frequency():
     layer = network(candidates=20_000, units=(4,)).get_layer("sampled")
     drawn, often = (np.array(one) for one in layer._drawn())
     found, counts = np.unique(drawn, return_counts=True)
@@ -219,7 +219,7 @@ def test_tokens_are_drawn_as_often_as_is_said():
     assert (abs(counts - wanted) < 5 * np.sqrt(wanted)).all()
 
 
-def test_learning_from_a_few_candidates_lowers_what_all_tokens_cost():
+def test_training_on_negative_samples_lowers_the_cost_over_all_tokens():
     learning = network(candidates=4)
     learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
     text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
@@ -230,7 +230,7 @@ def test_learning_from_a_few_candidates_lowers_what_all_tokens_cost():
     assert after < 0.5 * before
 
 
-def test_each_pass_over_a_text_begins_afresh():
+def test_each_pass_over_a_text_starts_from_zero_states():
     learning = network()
     learning.compile(optimizer="sgd", loss=language.nats_of)
     x, y = tokens(LANES * 2, 5), tokens(LANES * 2, 5)[:, ::-1]
@@ -241,7 +241,7 @@ def test_each_pass_over_a_text_begins_afresh():
 
 
 @pytest.mark.parametrize("settings", VARIANTS[1:4], ids=str)
-def test_what_is_kept_opens_in_plain_keras(settings, tmp_path):
+def test_the_saved_network_opens_in_plain_keras(settings, tmp_path):
     plain = language.kept(network(**settings))
     path = tmp_path / "model.keras"
     plain.save(path)
@@ -252,7 +252,7 @@ def test_what_is_kept_opens_in_plain_keras(settings, tmp_path):
         "assert 'gatewise' not in sys.modules;"
         "print(repr(np.array(model(given)['logits']).tolist()))"
     )
-    if settings is not VARIANTS[3]:  # one process is enough; the others are opened here
+    if settings is not VARIANTS[3]:  # one separate process is enough; the others are opened here
         opened = keras.saving.load_model(path)
         np.testing.assert_allclose(asked(opened, tokens())[0], asked(plain, tokens())[0], atol=1e-6)
         return
@@ -277,7 +277,7 @@ def test_draws_follow_the_softmax_at_the_temperature():
     assert {language._drawn(logits, 0, 0, random) for _ in range(20)} == {0}
 
 
-def test_what_is_written_is_what_the_network_says_step_by_step():
+def test_generated_text_is_what_the_network_predicts_step_by_step():
     plain = language.kept(network())
     forbidden = np.array([0, 1, 2])
     drawn = language.continued(plain, np.array([4, 5]), forbidden=forbidden, temperature=0)
@@ -290,7 +290,7 @@ def test_what_is_written_is_what_the_network_says_step_by_step():
         read.append(token)
 
 
-def test_the_same_seed_writes_the_same():
+def test_the_same_seed_generates_the_same_text():
     plain = language.kept(network())
 
     def draw(seed):
@@ -301,12 +301,12 @@ def test_the_same_seed_writes_the_same():
     assert 0 not in draw(1)
 
 
-def test_a_network_of_ones_own_has_no_place_where_it_cannot_be_asked():
+def test_a_users_network_is_refused():
     shapes, own = Shapes({"steps": (4, 2)}, (3,)), lambda *_: None
     with pytest.raises(ConfigError, match="language takes no network of your own"):
         build(shapes, NetworkSettings(), own, network=language.NETWORK, task="language")
 
 
-def test_untied_vectors_are_as_wide_as_the_last_layer():
+def test_untied_embeddings_are_as_wide_as_the_last_layer():
     with pytest.raises(ConfigError, match=r"network\.embedding_dim is 9"):
         network(tied_embeddings=False, embedding_dim=9)

@@ -1,4 +1,4 @@
-"""Spans are those of seqeval, for any marks in any order."""
+"""Spans agree with seqeval, for any tags in any order."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tags: what the network is given, what is judged, and what is refused."""
+"""Tags: inputs of the network, scores, and refusals."""
 
 from collections import Counter
 
@@ -40,7 +40,7 @@ def spelled(row, preparation):
     return "".join(letters[place - tag.SYMBOLS] for place in row if place > UNKNOWN)
 
 
-def test_words_and_letters_say_what_the_sentence_says():
+def test_words_and_characters_encode_the_sentence():
     sequences = corpus()
     preparation, some = made(sequences, role="validation")
     which = np.array([3, 0, 7, 5])
@@ -57,7 +57,7 @@ def test_words_and_letters_say_what_the_sentence_says():
         assert [spelled(one, preparation) for one in letters] == wanted
 
 
-def test_what_training_did_not_hold_is_unknown_and_its_known_letters_are_read():
+def test_new_words_are_unknown_but_their_known_characters_are_read():
     preparation, some = made(
         from_sentences([["DOG", "dogé"]], [["O", "O"]]), role="test", train=corpus()
     )
@@ -73,7 +73,7 @@ def test_what_training_did_not_hold_is_unknown_and_its_known_letters_are_read():
     assert "Dog" in made(corpus(), cased)[0].symbols["word"]
 
 
-def test_no_row_of_letters_is_all_padding():
+def test_no_row_of_characters_is_all_padding():
     _, some = made(corpus())
     assert (some.inputs(np.array([0]), 9)["characters"][:, 0] != PAD).all()
 
@@ -99,7 +99,7 @@ def test_a_word_is_dropped_the_more_often_the_rarer_it_is():
         assert (some.inputs(np.array([0]), 10)["words"] != UNKNOWN).all()
 
 
-def test_padding_has_no_tag_and_an_unknown_tag_a_place_of_its_own():
+def test_padding_has_no_tag_and_an_unknown_tag_has_its_own_index():
     train = corpus()
     late = from_sentences([["the", "dog"], ["trees"]], [["O", "B-z"], ["I-x"]])
     preparation, some = made(late, role="test", train=train)
@@ -108,7 +108,7 @@ def test_padding_has_no_tag_and_an_unknown_tag_a_place_of_its_own():
     assert wanted.tolist() == [[position("I-x"), -1, -1], [position("O"), 4, -1]]
 
 
-def test_unknown_tags_are_mistakes_and_said(caplog):
+def test_unknown_tags_are_mistakes_with_a_note(caplog):
     late = from_sentences([["the", "dog"]], [["O", "B-z"]])
     caplog.set_level("INFO", "gatewise")
     preparation, some = made(late, role="test", train=corpus())
@@ -120,7 +120,7 @@ def test_unknown_tags_are_mistakes_and_said(caplog):
     assert tag.measures(some, preparation, PLAIN)[1].statistics(given)[:, 0].tolist() == [1, 0]
 
 
-def test_long_sentences_are_read_in_pieces_and_judged_and_told_as_a_whole():
+def test_long_sentences_are_read_in_pieces_but_scored_and_returned_whole():
     sequences = corpus(12, lengths=(5, 30))
     chosen = PLAIN.having("preparation", max_length=7)
     preparation, some = made(sequences, chosen, role="test")
@@ -220,13 +220,13 @@ def test_sentences_of_one_document_are_a_cluster():
     assert accuracy.clusters.tolist() == np.repeat([0, 0, 1, 1, 1, 2], sequences.lengths).tolist()
 
 
-def test_details_count_every_token_and_tell_the_worst_sentences_first():
+def test_details_count_every_token_and_list_the_worst_sentences_first():
     sequences = corpus(30, seed=2, words=(*WORDS, "Cats"))
     preparation, some = made(sequences, role="test", train=corpus(20))
     actual = details.actual_of(some, preparation)
     given = np.full((len(actual), 4), 0.1) + 0.6 * np.eye(4)[actual]
     first = slice(sequences.starts[7], sequences.stops[7])
-    given[first] = 0.01 + 0.96 * np.eye(4)[(actual[first] + 1) % 4]  # wrong, and sure of it
+    given[first] = 0.01 + 0.96 * np.eye(4)[(actual[first] + 1) % 4]  # wrong and confident
     found = details.details({"LSTM": given}, some, preparation, PLAIN)
     assert np.sum(found["confusion"]) == len(actual)
     assert sum(one["support"] for one in found["by_class"].values()) == len(actual)
@@ -241,7 +241,7 @@ def test_details_count_every_token_and_tell_the_worst_sentences_first():
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 2.0])
-def test_the_temperature_makes_the_probabilities_true(true_temperature):
+def test_the_temperature_calibrates_the_probabilities(true_temperature):
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(4000, 4))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -252,7 +252,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     assert found.temperature == pytest.approx(true_temperature, rel=0.1)
 
 
-def test_settings_are_guessed_and_said():
+def test_settings_are_guessed_with_a_note():
     sequences = corpus(400, lengths=(5, 10))
     found, notes = tag.resolve(from_mapping({"task": {"name": "tag"}}), sequences, sequences)
     assert found.preparation.max_length == tag.SHORTEST_CUT
@@ -266,7 +266,7 @@ def test_settings_are_guessed_and_said():
     assert "have more than 6 tokens" in tag.resolve(short, sequences, sequences)[1][0]
 
 
-def test_one_tag_is_no_question():
+def test_a_single_tag_is_refused():
     with pytest.raises(DataError, match="every token of the training part has the tag 'O'"):
         tag.prepare(corpus(tags=("O",)), PLAIN)
 

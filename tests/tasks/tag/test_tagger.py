@@ -1,4 +1,4 @@
-"""The tagger: padding is nothing, words are spelled once, and the loss is what it says."""
+"""The tagger: padding has no effect, words are spelled once, and the loss is its definition."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ def test_padding_never_changes_the_answer():
         np.testing.assert_allclose(beside, alone, atol=1e-5)
 
 
-def test_it_matters_not_where_a_word_is_spelled():
+def test_the_row_of_a_spelling_does_not_matter():
     network, some, _ = made()
     given = dict(some.inputs(np.arange(4), 8))
     first = np.asarray(network.predict_on_batch(given))
@@ -67,7 +67,7 @@ def test_it_matters_not_where_a_word_is_spelled():
     np.testing.assert_allclose(network.predict_on_batch(turned), first, atol=1e-6)
 
 
-def test_every_token_of_every_sentence_is_answered_in_its_place():
+def test_every_token_of_every_sentence_is_predicted_in_its_place():
     network, some, preparation = made()
     flat = token_logits(network, some, preparation, PLAIN)
     single = [said(network, some, [k], int(some.lengths[k]))[0] for k in range(len(some))]
@@ -81,15 +81,15 @@ def test_both_directions_are_read_and_so_is_the_spelling():
     )
     network, some, preparation = made(sequences)
     middle = [said(network, some, [k], 3)[0, 1] for k in range(3)]
-    assert not np.allclose(middle[0], middle[1], atol=1e-6)  # another word behind
-    assert not np.allclose(middle[0], middle[2], atol=1e-6)  # another word before
+    assert not np.allclose(middle[0], middle[1], atol=1e-6)  # another word after it
+    assert not np.allclose(middle[0], middle[2], atol=1e-6)  # another word before it
     strange = from_sentences([["reddish"], ["bluest"]])
     new = tag.examples(strange, preparation, PLAIN, "predict")
     answers = said(network, new, [0, 1], 1)
     assert not np.allclose(answers[0], answers[1], atol=1e-6)  # both are unknown as words
 
 
-def test_without_letters_there_is_one_input():
+def test_without_characters_there_is_one_input():
     bare = PLAIN.having("network", character_units=0)
     network, some, _ = made(experiment=bare)
     assert [one.name for one in network.inputs] == ["words"]
@@ -104,7 +104,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_tokens(smoothing):
     truth = random.integers(0, 3, size=(5, 6)).astype(np.int32)
     for row, n in enumerate((6, 1, 4, 2, 5)):
         truth[row, n:] = -1
-    truth[2, 1] = 3  # a tag that training did not know: nothing can be learnt of it
+    truth[2, 1] = 3  # a tag not seen in training does not affect the loss
     total, count = 0.0, 0
     for one, given in zip(
         truth.reshape(-1), log_softmax(logits, axis=-1).reshape(-1, 3), strict=True
@@ -126,7 +126,7 @@ def test_the_accuracy_of_an_epoch_counts_tokens_and_no_padding():
     assert float(metric.result()) == pytest.approx(12 / 16)
 
 
-def test_it_learns_what_only_the_next_word_tells():
+def test_it_learns_a_tag_that_depends_on_the_next_word():
     random = np.random.default_rng(1)
     sentences = [random.choice(WORDS, size=6).tolist() for _ in range(120)]
     tags = [["B" if one == "red" else "A" for one in (*words[1:], "")] for words in sentences]
@@ -160,7 +160,7 @@ def test_normalisation_over_padding_is_refused():
         made(experiment=PLAIN.having("network", normalization="batch"))
 
 
-def test_a_network_of_ones_own_answers_each_token():
+def test_a_users_network_predicts_each_token():
     _, some, preparation = made()
     shapes = tag.shapes(some, preparation)
 

@@ -1,4 +1,4 @@
-"""The CTC loss against a sum over all alignments, the metric against jiwer, padding with none."""
+"""The CTC loss against a sum over all alignments, the metric against jiwer, and padding."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def recordings(*lengths, seed=0):
 
 
 @pytest.mark.parametrize("convolution", [(), (5,), (5, 4)])
-def test_padding_changes_neither_chances_nor_loss(convolution):
+def test_padding_changes_neither_probabilities_nor_loss(convolution):
     settings = NetworkSettings(
         units=(3,), bidirectional=True, filters=convolution, kernel_size=3, strides=2
     )

@@ -1,4 +1,4 @@
-"""Decoding against a sum over all ways of saying a transcript, and n-grams counted by hand."""
+"""Decoding against a sum over all alignments, and n-grams against counts by hand."""
 
 import itertools
 import math
@@ -14,13 +14,13 @@ from gatewise.tasks.transcribe.decoding import END, Characters, beam_search, fit
 
 
 def collapsed(path):
-    """Runs become one, blanks nothing."""
+    """Merge runs and remove blanks."""
     runs = [symbol for symbol, _ in itertools.groupby(path)]
     return tuple(symbol for symbol in runs if symbol != 0)
 
 
 def chances(scores):
-    """The probability of every transcript, summed over all ways of saying it."""
+    """The probability of every transcript, summed over all alignments."""
     found = {}
     for path in itertools.product(range(scores.shape[1]), repeat=len(scores)):
         chance = math.exp(sum(scores[step, symbol] for step, symbol in enumerate(path)))
@@ -34,7 +34,7 @@ def random_scores(seed, frames=5, symbols=3, sharpness=1.0):
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
-def test_greedy_says_the_runs_without_the_blanks(path):
+def test_greedy_decoding_collapses_runs_and_removes_blanks(path):
     assert tuple(greedy(np.eye(4)[path])) == collapsed(path)
 
 
@@ -47,8 +47,8 @@ def test_a_wide_beam_finds_the_most_probable_transcript(seed):
     assert every[found] == pytest.approx(max(every.values()))
 
 
-def test_the_best_transcript_need_not_be_the_best_way():
-    # Graves et al. 2006, figure 2: blanks are likeliest in each frame, and yet "1" is as a sum.
+def test_the_best_transcript_need_not_have_the_best_alignment():
+    # Graves et al. 2006, figure 2: blank is most likely in each frame, but "1" is in the sum.
     scores = np.log([[0.6, 0.4], [0.6, 0.4]])
     assert greedy(scores) == []
     assert beam_search(scores, 10) == [1]
@@ -74,38 +74,38 @@ def test_a_wide_beam_with_a_bonus_finds_the_best_sum_of_both(seed):
     assert every[found] == pytest.approx(max(every.values()))
 
 
-def test_n_grams_are_the_counts_of_hand():
+def test_n_grams_are_those_counted_by_hand():
     model = fit_characters(["ab", "aa"], 2)
-    # Without context: a three times, b once, the end twice; 3 kinds; 4 characters are thinkable.
+    # Without context: a three times, b once, the end twice; 3 kinds; 4 possible characters.
     single = {"a": (3 + 3 / 4) / 9, "b": (1 + 3 / 4) / 9, END: (2 + 3 / 4) / 9}
     for character, chance in single.items():
         assert model.chance("", character) == pytest.approx(chance)
-    # Behind a: b once, a once, the end once.
+    # After a: b once, a once, the end once.
     assert model.chance("a", "b") == pytest.approx((1 + 3 * single["b"]) / 6)
     assert model.chance("b", END) == pytest.approx((1 + 1 * single[END]) / 2)
 
 
 @given(st.lists(st.text("abc", max_size=5), min_size=1, max_size=6), st.text("abcd", max_size=3))
-def test_chances_of_all_characters_never_exceed_one(texts, context):
+def test_probabilities_of_all_characters_never_exceed_one(texts, context):
     model = fit_characters(texts, 4)
     known = model.counts[""]
     total = sum(model.chance(context, one) for one in known)
-    # What is left is for a character that was never met.
+    # The rest belongs to a character that never occurred.
     assert total + model.chance(context, "?") == pytest.approx(1)
 
 
-def test_surprise_is_the_mean_over_training():
+def test_the_mean_cost_is_that_of_the_training_transcripts():
     model = fit_characters(["ab"], 2)
     nats = [-math.log(model.chance(*pair)) for pair in [("", "a"), ("a", "b"), ("b", END)]]
     assert model.surprise == pytest.approx(np.mean(nats))
 
 
-def test_n_grams_come_back_from_json():
+def test_n_grams_survive_json():
     model = fit_characters(["ab", "cab"], 3)
     assert Characters.from_json(model.to_json()) == model
 
 
-def test_a_model_mends_what_was_heard_badly():
+def test_a_language_model_corrects_uncertain_characters():
     classes = ("a", "b")
     chance = np.array([[0.05, 0.9, 0.05], [0.9, 0.05, 0.05], [0.05, 0.55, 0.4]])
     scores = np.log(chance)

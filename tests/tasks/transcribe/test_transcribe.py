@@ -1,4 +1,4 @@
-"""Transcribing: what is compared, what is judged, and from recordings to a saved model and back."""
+"""Transcription: normalisation, scores, and recordings to a saved model and back."""
 
 import json
 
@@ -31,7 +31,7 @@ QUICK = {
 
 
 def spoken(text, random):
-    """A tone for each letter, a tenth of a second each, and a pause for each space."""
+    """A tone of a tenth of a second per letter, and a pause per space."""
     time = np.arange(RATE // 10) / RATE
     tones = [
         6000 * np.sin(2 * np.pi * HERTZ[one] * time) if one in HERTZ else 0 * time for one in text
@@ -62,7 +62,7 @@ def settled(**sections):
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
-    """40 recordings of words of a few tones, their transcripts in their names."""
+    """40 recordings of words of a few tones, with their transcripts as names."""
     folder, random = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
     texts = set()
     while len(texts) < 40:
@@ -73,7 +73,7 @@ def tones(tmp_path_factory):
     return folder
 
 
-# What is compared
+# Normalisation
 
 
 @pytest.mark.parametrize(
@@ -87,28 +87,28 @@ def tones(tmp_path_factory):
         ("re-read", "re read"),
     ],
 )
-def test_transcripts_are_made_comparable(text, wanted):
+def test_transcripts_are_normalised(text, wanted):
     assert normalised(text, lowercase=True, punctuation=False) == wanted
 
 
-def test_capitals_and_signs_can_be_kept():
+def test_capitals_and_punctuation_can_be_kept():
     assert normalised("Stop,  HAL!", lowercase=False, punctuation=True) == "Stop, HAL!"
 
 
 @given(st.text(max_size=20))
-def test_a_comparable_transcript_stays_as_it_is(text):
+def test_a_normalised_transcript_does_not_change(text):
     once = normalised(text, lowercase=True, punctuation=False)
     assert normalised(once, lowercase=True, punctuation=False) == once
 
 
-def test_a_transcript_of_signs_is_named():
+def test_a_transcript_of_punctuation_only_is_named():
     given_ = recordings(["ab", "c"])
     given_.labels[1] = "?!"
     with pytest.raises(DataError, match=r"nothing is left of the transcript '\?!' of '1.wav'"):
         TASK.prepare(given_, settled())
 
 
-# What is judged
+# Scores
 
 words = st.lists(st.sampled_from(["a", "b", "cc"]), min_size=1, max_size=5).map(" ".join)
 pairs = st.lists(st.tuples(words, st.one_of(words, st.just(""))), min_size=1, max_size=6)
@@ -122,14 +122,14 @@ def test_errors_add_up_to_the_rates_of_jiwer(pairs):
         assert wrong / count == pytest.approx(rate(truths.tolist(), answers.tolist()))
 
 
-def test_errors_are_those_of_hand():
+def test_errors_are_those_counted_by_hand():
     truths = np.array(["one two three", "four"])
     answers = np.array(["one too three three", ""])
     assert word_errors(truths, answers).tolist() == [[2, 3], [1, 1]]
     assert character_errors(truths, answers)[1].tolist() == [4, 4]
 
 
-def test_confusions_say_what_was_written_in_place_of_what():
+def test_confusions_list_what_replaced_what():
     found = transcribe._confusions(
         np.array(["a b", "a c", "a"]), np.array(["a c", "a", "a d"]), "process_words"
     )
@@ -151,7 +151,7 @@ def test_frames_needed_are_the_fewest_that_suffice(text, strides, frames):
     preparation = TASK.prepare(recordings(["ab", "ca"]), settled())[0]
     preparation = transcribe.replace(preparation, strides=strides)
     assert frames_needed([text], preparation).tolist() == [frames]
-    # As the network counts: each layer leaves one step for every `stride` frames, rounded up.
+    # As in the network: each layer leaves one step for every `stride` frames, rounded up.
     steps = [frames, frames - 1]
     for stride in strides:
         steps = [-(-one // stride) for one in steps]
@@ -159,7 +159,7 @@ def test_frames_needed_are_the_fewest_that_suffice(text, strides, frames):
     assert steps[0] >= least > steps[1]
 
 
-def test_a_recording_too_short_for_its_transcript_is_named_and_not_learnt_from():
+def test_a_recording_too_short_for_its_transcript_is_named_and_left_out():
     given_ = recordings(["abc", "ab", "c"])
     given_.labels[1] = "abcabcabcabcabcabcabc"
     experiment = settled(preparation={"hop_length": 20.0, "frame_length": 25.0})
@@ -194,7 +194,7 @@ def test_convolutions_leave_about_four_steps_for_a_character(seconds, convolutio
     assert any("convolutions make" in note for note in notes) == bool(convolution)
 
 
-def test_targets_are_as_wide_for_a_length_as_any_batch_of_it():
+def test_targets_of_a_length_have_the_same_width_in_every_batch():
     given_ = recordings(["a", "abc", "ab", "abcabc"])
     experiment = settled()
     preparation, _ = TASK.prepare(given_, experiment)
@@ -204,7 +204,7 @@ def test_targets_are_as_wide_for_a_length_as_any_batch_of_it():
     assert found.tolist() == [[1, 0, 0, 0, 0, 0], [1, 2, 3, 1, 2, 3]]
 
 
-def test_changes_never_leave_too_few_frames():
+def test_augmentation_never_leaves_too_few_frames():
     given_ = recordings(["abc"])
     given_.labels[0] = "abcabc" * 4 + "ab"  # 26 symbols, of 28 frames
     experiment = settled(training={"speed_perturbation": 0.5, "noise": 0.1, "freq_mask": 4})
@@ -215,7 +215,7 @@ def test_changes_never_leave_too_few_frames():
         assert (steps[0, :, 0] > -1e8).sum() >= 26
 
 
-def test_recordings_are_split_whatever_is_said_and_groups_stay_whole():
+def test_recordings_are_split_whatever_their_transcripts_and_groups_stay_whole():
     texts = ["abc"[k % 3] for k in range(12)]
     parts = TASK.split(recordings(texts), Experiment(), True)
     assert [len(one) for one in (parts.train, parts.validation, parts.test)] == [9, 1, 2]
@@ -237,7 +237,7 @@ def test_recordings_are_split_whatever_is_said_and_groups_stay_whole():
         ({"task": {"lm_order": 3, "beam_size": 1}}, "a greedy answer asks no model"),
     ],
 )
-def test_what_has_no_place_is_refused(settings, said):
+def test_settings_of_other_tasks_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         settled(**settings)
 
@@ -251,7 +251,7 @@ def test_recordings_are_not_split_by_label():
 # From recordings to a model and back
 
 
-def test_a_model_learns_the_language_of_tones(tones, tmp_path):
+def test_a_network_learns_the_language_of_tones(tones, tmp_path):
     settings = QUICK | {
         "data": {"pattern": "{label}"},
         "split": {"test": 8, "validation": 4},
@@ -273,7 +273,7 @@ def test_a_model_learns_the_language_of_tones(tones, tmp_path):
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "The hardest recordings" in report
     assert "<audio controls" in report
-    # What was saved answers as what was trained did, also a single new recording.
+    # The saved model predicts like the trained one, also for a single new recording.
     kept = pl.read_csv(tmp_path / "run" / "predictions.csv")
     again = gatewise.predict(tmp_path / "run", str(tones))
     both = kept.join(again, on="id", suffix="_again")
@@ -286,7 +286,7 @@ def test_a_model_learns_the_language_of_tones(tones, tmp_path):
     assert any("was trained on" in note for note in judged["notes"])
 
 
-def test_a_table_of_new_recordings_is_answered_in_its_order(tones, tmp_path):
+def test_a_table_of_new_recordings_is_predicted_in_its_order(tones, tmp_path):
     run = gatewise.train(str(tones), settings=QUICK | {"data": {"pattern": "{label}"}})
     names = sorted(path.name for path in tones.iterdir())[:3][::-1]
     table = tmp_path / "new.csv"
@@ -304,7 +304,7 @@ def test_the_shipped_words_train(tmp_path):
     assert path_of("spoken-words") == path_of("spoken-digits")
 
 
-def test_strides_are_guessed_from_the_training_part_alone():
+def test_strides_are_guessed_from_the_training_part_only():
     texts = ["abc", "cab", "bca", "acb"] * 5
     experiment = from_mapping({"task": {"name": "transcribe"}, "preparation": {"hop_length": 2.0}})
     train = recordings(["aaaaaaaaaaaa"] * 4)
@@ -316,7 +316,7 @@ def test_strides_are_guessed_from_the_training_part_alone():
     assert chosen.network.filters and "convolutions make" in notes[1]
 
 
-def test_a_weight_without_a_model_is_refused_and_one_that_nothing_chooses_is_said():
+def test_a_weight_without_a_model_is_refused_and_a_default_weight_is_noted():
     with pytest.raises(ConfigError, match=r"task\.lm_weight is of task\.lm_order"):
         settled(task={"name": "transcribe", "lm_weight": 0.3})
     given_ = settled(task={"name": "transcribe", "lm_order": 2}, split={"validation": 0.0})

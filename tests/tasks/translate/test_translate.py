@@ -1,4 +1,4 @@
-"""translate: pairs become tokens, and answers are judged, as the field defines it."""
+"""translate: pairs become tokens, and scores follow the definitions of the field."""
 
 import itertools
 import logging
@@ -38,7 +38,7 @@ def prepared(some=None, **preparation):
 
 
 def expectation_maximisation(sources, targets, rounds):
-    """IBM model 1 by its definition: Brown et al. 1993, with the word that is none in front."""
+    """IBM model 1 by its definition (Brown et al. 1993), with the empty word in front."""
     left, right = ([text.split() for text in side] for side in (sources, targets))
     words = sorted({one for text in left for one in text} | {""})
     answers = sorted({one for text in right for one in text})
@@ -65,7 +65,7 @@ def test_the_dictionary_is_that_of_ibm_model_1(rounds):
         assert chance[word, answer] == pytest.approx(best)
 
 
-def test_words_are_put_in_their_places_and_unknown_ones_copied():
+def test_words_are_translated_in_place_and_unknown_ones_are_copied():
     dictionary = fit_dictionary(SOURCES, TARGETS)
     assert by_words("a book, the Zeppelin!", dictionary) == "ein Buch, das Zeppelin!"
 
@@ -73,7 +73,7 @@ def test_words_are_put_in_their_places_and_unknown_ones_copied():
 # Preparation.
 
 
-def test_the_vocabulary_is_known_from_train_only_and_may_be_shared():
+def test_the_vocabulary_comes_from_train_only_and_may_be_shared():
     (shared, _), _ = prepared()
     assert set(shared.vocabularies) == {"source"}
     assert {"house", "Haus"} <= set(shared.vocabularies["source"].tokens)
@@ -84,7 +84,7 @@ def test_the_vocabulary_is_known_from_train_only_and_may_be_shared():
     assert translate.shapes(None, apart).output == (len(apart.vocabularies["target"]),)
 
 
-def test_the_target_is_read_one_step_behind_what_is_wanted():
+def test_the_decoder_reads_the_target_one_step_late():
     (preparation, _), experiment = prepared(shared_vocabulary=False)
     some = translate.examples(pairs(), preparation, experiment, "train")
     given, wanted = some.inputs(np.array([0, 3]), 6), some.targets(np.array([0, 3]), 6)
@@ -147,7 +147,7 @@ def test_where_every_pair_is_too_long_the_key_is_named():
         prepared(max_length=1)
 
 
-def test_texts_without_translations_cannot_be_learnt():
+def test_texts_without_translations_are_refused():
     with pytest.raises(ConfigError, match="no translations are known"):
         translate.split(from_texts(["a"]), from_mapping({}), True)
 
@@ -155,7 +155,7 @@ def test_texts_without_translations_cannot_be_learnt():
 # Answers.
 
 
-def test_an_unknown_word_is_copied_from_where_it_was_looked_at():
+def test_an_unknown_word_is_copied_from_the_source_by_attention():
     (preparation, _), experiment = prepared(shared_vocabulary=False)
     target = preparation.vocabularies["target"]
     some = translate.examples(from_texts(["the Zeppelin"]), preparation, experiment, "predict")

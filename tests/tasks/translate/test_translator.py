@@ -1,4 +1,4 @@
-"""The translator: its loss by definition, and a search that finds what there is to find."""
+"""The translator: its loss by definition, and a search against an exhaustive one."""
 
 import itertools
 import os
@@ -33,7 +33,7 @@ def experiment_of(**settings):
 
 
 def made(*, tied=True, units=(6, 6), feeding=False, dropout=0.0, **task):
-    """A network with large random weights, so that its chances differ, and what it is asked by."""
+    """A network with large random weights, so that its probabilities differ, and its inputs."""
     network = {
         "units": units,
         "embedding_dim": 5,
@@ -59,14 +59,14 @@ FEEDING = pytest.mark.parametrize("feeding", [False, True])
 
 
 def log_probs(model, source, target):
-    """Log probabilities of each step's token, target [batch, steps] being what stands before it."""
+    """Log probabilities of the token at each step; target [batch, steps] is what precedes it."""
     given = {"source": source, "target": target}
     logits = np.asarray(model.predict_on_batch(given), dtype=np.float64)
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 def exhaustive(model, source, most, penalty, tokens):
-    """Score and tokens of the best answer of at most so many tokens, and an end."""
+    """Score and tokens of the best translation of at most so many tokens, plus an end."""
     sizes = range(most + 1)
     answers = [one for size in sizes for one in itertools.product(tokens, repeat=size)]
     given = np.array([[BEGIN, *one, *[0] * (most - len(one))] for one in answers], dtype=np.int32)
@@ -102,7 +102,7 @@ def test_one_beam_takes_the_likeliest_token_each_time(feeding):
     model, some, preparation, experiment = made(beam_size=1, feeding=feeding)
     source = some.inputs(np.arange(4), 4)["source"]
     for k, one in enumerate(search(model, some, preparation, experiment)):
-        written = np.zeros((1, 20), dtype=np.int32)  # what stands later changes nothing
+        written = np.zeros((1, 20), dtype=np.int32)  # later tokens change nothing
         written[0, 0] = BEGIN
         for step in range(len(one.tokens)):
             chances = log_probs(model, source[k : k + 1], written)[0, step]
@@ -111,7 +111,7 @@ def test_one_beam_takes_the_likeliest_token_each_time(feeding):
         assert written[0, 1 : len(one.tokens) + 1].tolist() == one.tokens.tolist()
 
 
-def test_the_search_does_not_depend_on_what_is_searched_for_beside_it():
+def test_the_search_does_not_depend_on_other_texts_of_the_batch():
     model, some, preparation, experiment = made(beam_size=3)
     together = search(model, some, preparation, experiment)
     for k, one in enumerate(together):
@@ -139,7 +139,7 @@ def test_padding_never_changes_the_answer(feeding):
 
 
 @FEEDING
-def test_what_is_wanted_later_never_changes_what_is_said_before(feeding):
+def test_later_tokens_never_change_earlier_predictions(feeding):
     model, some, _, _ = made(feeding=feeding)
     source = some.inputs(np.array([1]), 3)["source"]
     one = log_probs(model, source, np.array([[BEGIN, 4, 5, 5]]))
@@ -165,7 +165,7 @@ def test_the_loss_is_the_mean_over_tokens_of_the_smoothed_cross_entropy(smoothin
     assert loss.shape == (2,) and loss.mean() == pytest.approx(surprise.mean(), rel=1e-5)
 
 
-def test_perplexity_counts_every_token_of_all_batches_alike():
+def test_perplexity_weights_every_token_of_all_batches_equally():
     truth, logits = random_logits()
     exact = logits.astype(np.float64)
     logs = exact - np.log(np.exp(exact).sum(axis=-1, keepdims=True))
@@ -176,7 +176,7 @@ def test_perplexity_counts_every_token_of_all_batches_alike():
     assert float(metric.result()) == pytest.approx(np.exp(surprise.mean()), rel=1e-5)
 
 
-def test_tied_vectors_are_one_table_for_reading_and_writing():
+def test_tied_embeddings_are_one_table_for_input_and_output():
     tied, *_ = made()
     count = len(tied.get_layer("embedding").get_weights()[0])
     assert sum(count in one.shape for one in tied.get_weights()) == 1
@@ -194,7 +194,7 @@ def test_sizes_that_do_not_fit_are_refused():
         translator(shapes, NetworkSettings(input_feeding=True, recurrent_dropout=0.1))
 
 
-def test_a_decoder_that_is_fed_keeps_one_step_of_keras_layers(tmp_path):
+def test_a_decoder_with_input_feeding_saves_one_step_of_keras_layers(tmp_path):
     model, some, preparation, experiment = made(feeding=True, beam_size=2)
     kept(model).save(tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -204,7 +204,7 @@ def test_a_decoder_that_is_fed_keeps_one_step_of_keras_layers(tmp_path):
         strict=True,
     ):
         assert one.tokens.tolist() == other.tokens.tolist() and one.score == other.score
-    # Step by step it says what the whole network says at once.
+    # Step by step it predicts what the whole network predicts at once.
     source = some.inputs(np.array([1, 1]), 3)["source"][:1]
     target = np.array([[BEGIN, 4, 5]], dtype=np.int32)
     states = {name: np.zeros((1, 6), np.float32) for name in ("h_1", "c_1", "h_2", "c_2", "fed")}
