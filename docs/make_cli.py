@@ -1,4 +1,4 @@
-"""Write what can be derived: cli.md, settings.md, tables of benchmarks.md, tasks.md and README.md.
+"""Write derived docs: cli.md, settings.md, and tables of benchmarks.md, tasks.md and README.md.
 
     python docs/make_cli.py
 
@@ -28,7 +28,7 @@ METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
 
 
 def pages() -> dict[Path, str]:
-    """Every page that is written here, with what it must hold."""
+    """Every derived page with its content."""
     benchmarks, readme = DOCS / "benchmarks.md", ROOT / "README.md"
     return {
         DOCS / "cli.md": cli_page(),
@@ -40,14 +40,14 @@ def pages() -> dict[Path, str]:
 
 
 def cli_page() -> str:
-    """What `gatewise VERB --help` says, a section a verb."""
+    """The help of every command, one section each."""
     lines = [
         "# The command line",
         "",
         "Written by `docs/make_cli.py` from the same texts as `gatewise VERB --help`.",
         "",
-        "Exit status: 0 done; 1 something that you can mend, said in one sentence on standard",
-        "error; 2 wrong usage.",
+        "Exit status: 0 success; 1 an error that you can fix, in one sentence on standard error;",
+        "2 wrong usage.",
     ]
     group: Any = typer.main.get_command(cli.app)
     for name, verb in group.commands.items():
@@ -77,9 +77,9 @@ def settings_page() -> str:
         "",
         "A settings file is TOML; every section and every key is optional. Give it with",
         "`--config run.toml`, or set one key with `--set section.key=value`. An unknown key, or",
-        "a key that the task, its data or its network does not have, stops the run. A number 0,",
-        "an empty text or an empty list means: not given, so gatewise chooses and reports its",
-        "choice. The full settings are saved with the run as `settings.toml`.",
+        "a key that the task, its data or its network does not have, stops the run. The number 0,",
+        'an empty text and an empty list mean "not given": gatewise then chooses the value and',
+        "reports its choice. `settings.toml` of a run has the full settings.",
     ]
     for section in fields(Experiment):
         lines += ["", f"## [{section.name}]", "", "| key | default | values | for | meaning |"]
@@ -93,19 +93,19 @@ def settings_page() -> str:
 
 
 def meaning(kind: Any) -> str:
-    """The text behind the type of a key."""
+    """The text in the annotated type of a key."""
     return str(kind.__metadata__[0])
 
 
 def owners(name: str) -> str:
-    """The tasks that have the setting; "" where every run has it."""
+    """The tasks that have the setting; "" if every run has it."""
     if name in EVERY_RUN:
         return ""
     return ", ".join(dict.fromkeys(owners_of(name, TASKS)))
 
 
 def values(kind: Any, name: str) -> str:
-    """What may stand there, in words."""
+    """The allowed values, in words."""
     plain = get_args(kind)[0]
     if get_origin(plain) is Literal:
         return ", ".join(f"`{one}`" for one in get_args(plain))
@@ -122,7 +122,7 @@ def values(kind: Any, name: str) -> str:
 
 
 def with_tables(page: Path, *tables: str) -> str:
-    """The page with its tables written anew between the marks."""
+    """The page with new tables between its marks."""
     left = iter(tables)
     between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     text = page.read_text(encoding="utf-8")
@@ -130,7 +130,7 @@ def with_tables(page: Path, *tables: str) -> str:
 
 
 def with_metrics(page: Path) -> str:
-    """The page with each table of metrics written anew, from the names in the mark above it."""
+    """The page with new tables of metrics, from the names in the mark above each."""
     text = page.read_text(encoding="utf-8")
     for mark, names in METRICS_MARK.findall(text):
         between = re.compile(f"{re.escape(mark)}.*?{re.escape(END)}", re.DOTALL)
@@ -140,8 +140,8 @@ def with_metrics(page: Path) -> str:
 
 
 def metrics_table(names: list[str]) -> str:
-    """One row for each metric: its direction, meaning and source."""
-    rows = ["| metric | better | what it says | definition |", "|---|---|---|---|"]
+    """One row per metric: its direction, meaning and source."""
+    rows = ["| metric | better | meaning | definition |", "|---|---|---|---|"]
     for one in (METRICS[name] for name in names):
         cells = [f"`{one.name}`", one.better, one.meaning, one.source]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -149,7 +149,7 @@ def metrics_table(names: list[str]) -> str:
 
 
 def speed_table() -> str:
-    """One row for each workload of benchmarks/training.py."""
+    """One row per workload of benchmarks/training.py."""
     names = [
         "a step of `fit` or `predict`",
         "stock Keras",
@@ -169,9 +169,9 @@ def speed_table() -> str:
 
 
 def experiments_table() -> str:
-    """One row for each experiments/*.toml, from the comment lines at its top.
+    """One row per experiments/*.toml, from the comment lines at its top.
 
-    The line that holds "gatewise train" is the command; "time: ..." and "score: ..." follow it.
+    The line with "gatewise train" is the command; "time: ..." and "score: ..." follow it.
     """
     rows = ["| experiment | command | time | score |", "|---|---|---|---|"]
     for path in sorted((ROOT / "experiments").glob("*.toml")):
@@ -193,7 +193,7 @@ def experiments_table() -> str:
 
 
 def results_table() -> str:
-    """Every number of benchmarks/results/*.json; a table of its own for a file that holds rows."""
+    """Every number of benchmarks/results/*.json; files with rows get a separate table."""
     lines = ["| file | what | value |", "|---|---|---|"]
     tables = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
