@@ -75,7 +75,7 @@ def test_values_of_the_test_part_change_nothing_that_is_learnt(
 def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecast_settings):
     experiment, _ = experiment_for(series_file, [forecast_settings])
     ready = make_ready(experiment)
-    test = ready.parts.test
+    test = ready.splits.test
     test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
     simple = score_baselines(ready)
     with gatewise.accelerated():
@@ -90,7 +90,7 @@ def test_labelled_sequences_of_the_test_part_change_nothing_that_is_learnt(class
     arrays = [random.normal(size=(5, 2)) + k % 2 for k in range(40)]
     labels = np.array(["a", "b"] * 20)
     experiment = from_mapping(classify_settings)
-    held_out = make_ready(experiment, (arrays, labels)).parts.test.ids.astype(int)
+    held_out = make_ready(experiment, (arrays, labels)).splits.test.ids.astype(int)
     other = [100 * array if k in held_out else array for k, array in enumerate(arrays)]
     first, second = (
         gatewise.train((given, labels), settings=classify_settings) for given in (arrays, other)

@@ -325,7 +325,7 @@ def test_rows_that_hold_only_what_is_known_ahead_are_not_trained_on(
     ready = make_ready(experiment, with_days_ahead(panel))
     whole = make_ready(experiment, panel)
     for part in ("train", "validation", "test"):
-        one, other = getattr(ready.parts, part), getattr(whole.parts, part)
+        one, other = getattr(ready.splits, part), getattr(whole.splits, part)
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
     assert any("12 rows behind the last value of 'sales' are left out" in n for n in ready.notes)

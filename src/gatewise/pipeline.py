@@ -178,7 +178,7 @@ def _finished(
         model,
         baselines.state,
         metrics,
-        splits_of(ready.parts),
+        splits_of(ready.splits),
     )
     return Run(artefact, history, judged, metrics)
 

@@ -13,7 +13,7 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
-from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
+from gatewise.data.splits import Splits, told_of_few_groups, told_of_rare
 from gatewise.errors import ConfigError, EngineError
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.files import guess_task, read, sentence
@@ -34,7 +34,7 @@ class Ready:
 
     task: Task
     experiment: Experiment  # with every guess filled in
-    parts: Parts
+    splits: Splits
     preparation: Preparation
     train: Examples
     validation: Examples | None
@@ -66,14 +66,14 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     owns = own is not None or bool(experiment.network.build)
     refuse_foreign(experiment, sequences.kind, TASKS, own_network=owns)
     experiment = replace(experiment, data=data)
-    parts = task.split(sequences, experiment, not data.test)
-    notes += told_of_rare(sequences, parts, experiment.split)
-    parts = with_own_files(parts, data, task.name, notes)
-    notes += told_of_few_groups(parts)
-    experiment, said = task.resolve(experiment, sequences, parts.train)
+    splits = task.split(sequences, experiment, not data.test)
+    notes += told_of_rare(sequences, splits, experiment.split)
+    splits = with_own_files(splits, data, task.name, notes)
+    notes += told_of_few_groups(splits)
+    experiment, said = task.resolve(experiment, sequences, splits.train)
     notes += said
     experiment = replace(experiment, training=training.resolved(experiment.training))
-    preparation, said = task.prepare(parts.train, experiment)
+    preparation, said = task.prepare(splits.train, experiment)
     notes += said
     experiment = task.resolve_fitted(experiment, preparation)
 
@@ -81,15 +81,15 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         made = None if part is None else task.examples(part, preparation, experiment, role)
         return made if made is not None and len(made) else None
 
-    train = examples(parts.train, "train")
+    train = examples(splits.train, "train")
     if train is None:
         raise ConfigError(
-            f"The longest training sequence has {parts.train.lengths.max()} steps, too few for one "
-            f"example of {preparation.lookback} steps looked back and {preparation.horizon} "
+            f"The longest training sequence has {splits.train.lengths.max()} steps, too few for "
+            f"one example of {preparation.lookback} steps looked back and {preparation.horizon} "
             "forecast. Give more data, a smaller --lookback or --horizon, or smaller "
             "split.validation and split.test."
         )
-    validation, test = examples(parts.validation, "validation"), examples(parts.test, "test")
+    validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     keras.utils.set_random_seed(experiment.training.seed)
     shapes = task.shapes(train, preparation)
@@ -101,7 +101,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     return Ready(
         task,
         experiment,
-        parts,
+        splits,
         preparation,
         train,
         validation,
@@ -142,15 +142,15 @@ def _refuse_untrainable(
         raise EngineError(reason)
 
 
-def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]) -> Parts:
-    """The parts that are kept in files of their own put beside those that were cut."""
+def with_own_files(splits: Splits, data: DataSettings, task: str, notes: list[str]) -> Splits:
+    """Replace the validation and test parts by those that have files of their own."""
     for name, path in (("validation", data.validation), ("test", data.test)):
         if path:
             held, _, said = read(replace(data, path=path, labels=""), task=task)
-            refuse_other_spacing(held, parts.train.step)
+            refuse_other_spacing(held, splits.train.step)
             notes += [f"{name.capitalize()} part: {note}" for note in said]
-            parts = replace(parts, **{name: held})
-    return parts
+            splits = replace(splits, **{name: held})
+    return splits
 
 
 def compile_network(network: keras.Model, ready: Ready) -> None:

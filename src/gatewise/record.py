@@ -4,7 +4,7 @@ from typing import Any
 
 from gatewise import engine
 from gatewise.data.sequences import Sequences, comparable, fingerprint
-from gatewise.data.splits import Parts
+from gatewise.data.splits import Splits
 from gatewise.evaluation import Evaluation
 from gatewise.readers.datasets import DATASETS, path_of
 from gatewise.ready import Ready, part_sizes
@@ -88,19 +88,19 @@ def data_name(path: str) -> str:
     return next(named, path) or "data in memory"
 
 
-def splits_of(parts: Parts) -> dict[str, Any]:
+def splits_of(splits: Splits) -> dict[str, Any]:
     """Which steps of which sequence are in which part, counted from the beginning of each.
 
     The fingerprints are those of the training part, by which its data are known again.
     """
     found: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
-        part: Sequences | None = getattr(parts, name)
+        part: Sequences | None = getattr(splits, name)
         if part is not None:
             begins, ends = part.starts - part.first, part.stops - part.first
             found[name] = [
                 list(row)
                 for row in zip(part.ids.tolist(), begins.tolist(), ends.tolist(), strict=True)
             ]
-    found["fingerprints"] = [fingerprint(steps) for steps in comparable(parts.train)]
+    found["fingerprints"] = [fingerprint(steps) for steps in comparable(splits.train)]
     return {"columns": ["id", "first step", "step after the last"]} | found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.data.splits import (
-    Parts,
+    Splits,
     split_by_place,
     split_by_sequence,
     split_by_time,
@@ -392,7 +392,7 @@ def test_few_groups_are_said_to_be_few():
     many = labelled(["a", "b"] * 60, np.arange(120) // 2 % 40)
     parts = split_by_sequence(many, SplitSettings(), test=True)
     assert told_of_few_groups(parts) == []
-    assert told_of_few_groups(Parts(parts.train, None, None)) == []
+    assert told_of_few_groups(Splits(parts.train, None, None)) == []
     ungrouped = split_by_sequence(labelled(["a", "b"] * 15), SplitSettings(), test=True)
     assert told_of_few_groups(ungrouped) == []
 

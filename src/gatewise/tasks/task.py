@@ -11,7 +11,7 @@ import polars as pl
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.splits import Parts
+from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.settings import Experiment
@@ -137,7 +137,7 @@ class Task:
     # The settings of the task itself, by the kind of data that it reads.
     settings: Mapping[str, frozenset[str]]
     split: Callable[
-        [Sequences, Experiment, bool], Parts
+        [Sequences, Experiment, bool], Splits
     ]  # the last says whether to make a test part
     # (settings, all that was read, its training part) -> the settings with every default filled in,
     # and notes. Of what was read, only the amount may count: the test part is a part of it.

@@ -24,7 +24,7 @@ from gatewise.data.batches import PADDING, Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FARTHEST, FINEST, fit_scale, refuse_far
 from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
@@ -142,7 +142,7 @@ def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
         )
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By group where the data names one, else with the labels in the same proportions.
 
     Texts that are the same, word for word, stay in one part: a message sent a hundred times would
@@ -154,13 +154,13 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     alike = _alike(sequences) if test and settings.by in ("auto", "label") else None
     if alike is None:
         return split_by_sequence(sequences, settings, test=test)
-    parts = split_by_sequence(
+    splits = split_by_sequence(
         replace(sequences, groups=alike), replace(settings, by="auto"), test=test
     )
-    return Parts(
-        replace(parts.train, groups=None),
-        parts.validation and replace(parts.validation, groups=None),
-        parts.test and replace(parts.test, groups=None),
+    return Splits(
+        replace(splits.train, groups=None),
+        splits.validation and replace(splits.validation, groups=None),
+        splits.test and replace(splits.test, groups=None),
     )
 
 

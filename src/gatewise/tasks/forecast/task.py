@@ -22,7 +22,7 @@ from gatewise.data.scaling import FARTHEST, fit_scale, refuse_far
 from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import clear_step
-from gatewise.data.splits import Parts, split_by_time
+from gatewise.data.splits import Splits, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
@@ -138,7 +138,7 @@ def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
     return training
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By time; `test=False` leaves the test part out."""
     if experiment.split.by not in ("auto", "time"):
         raise ConfigError("A forecast is split by time; leave split.by at auto.")

@@ -16,7 +16,7 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences, text_of
-from gatewise.data.splits import Parts, split_by_place, split_by_sequence
+from gatewise.data.splits import Splits, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
@@ -94,7 +94,7 @@ def _kind(sequences: Sequences, size: int) -> tuple[Any, str]:
     return "bpe", f"it has {SMALL:,} bytes or more"
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By place: the beginning is learnt from. With split.by = random, whole texts are dealt out."""
     by = experiment.split.by
     if by == "random":

@@ -18,7 +18,7 @@ from gatewise.data.batches import Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
 from gatewise.errors import DataError
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
@@ -94,7 +94,7 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """Whole sentences at random; whole documents where the file tells them apart."""
     return split_by_sequence(sequences, experiment.split, test=test)
 

@@ -16,7 +16,7 @@ from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Spectrum, spectrum_of
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
@@ -102,7 +102,7 @@ def _with_convolutions(
     ]
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By group where the data names one, else at random: transcripts are too many to be evened."""
     settings = experiment.split
     if settings.by in ("label", "time"):
@@ -110,7 +110,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     if settings.by == "auto":
         settings = replace(settings, by="random" if sequences.groups is None else "group")
     bare = replace(sequences, labels=None)
-    parts = split_by_sequence(bare, settings, test=test)
+    splits = split_by_sequence(bare, settings, test=test)
     assert sequences.labels is not None
     said = dict(zip(sequences.starts.tolist(), sequences.labels.tolist(), strict=True))
 
@@ -119,9 +119,9 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
             return None
         return replace(part, labels=np.array([said[one] for one in part.starts.tolist()], object))
 
-    train = with_labels(parts.train)
+    train = with_labels(splits.train)
     assert train is not None
-    return Parts(train, with_labels(parts.validation), with_labels(parts.test))
+    return Splits(train, with_labels(splits.validation), with_labels(splits.test))
 
 
 def normalised(text: str, *, lowercase: bool, punctuation: bool) -> str:

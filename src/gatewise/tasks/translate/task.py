@@ -15,7 +15,7 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences, texts_of
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import (
     BEGIN,
     END,
@@ -103,7 +103,7 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     return experiment.having("preparation", max_length=preparation.max_length)
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """At random; pairs with the same source text, or of one group, stay in one part."""
     settings, groups = experiment.split, sequences.groups
     if sequences.labels is None:
@@ -125,16 +125,16 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     if groups is None and len(np.unique(sources)) < len(sources):
         groups = sources
     bare = replace(sequences, labels=None, groups=groups)
-    parts = split_by_sequence(bare, replace(settings, by="auto"), test=test)
+    splits = split_by_sequence(bare, replace(settings, by="auto"), test=test)
 
     def whole(part: Sequences | None) -> Sequences | None:
         if part is None:
             return None
         return sequences.chosen(np.searchsorted(sequences.starts, part.starts))
 
-    train = whole(parts.train)
+    train = whole(splits.train)
     assert train is not None
-    return Parts(train, whole(parts.validation), whole(parts.test))
+    return Splits(train, whole(splits.validation), whole(splits.test))
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
