@@ -16,8 +16,8 @@ from gatewise.evaluation import (
     chosen_measure,
     compare,
     evaluate,
+    promise_note,
     thinned,
-    told_of_promise,
 )
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.classify import multilabel
@@ -155,7 +155,7 @@ def test_where_a_ratio_may_have_no_denominator_the_difference_has_the_metrics_ow
 
 def promised(hits, clusters, share=0.8, settings=SETTINGS):
     measure = mean_measure("coverage", lambda answer: answer, clusters)
-    return told_of_promise(Promise("band", share, measure), hits, settings)
+    return promise_note(Promise("band", share, measure), hits, settings)
 
 
 def test_a_share_that_is_kept_is_flagged_about_as_seldom_as_the_confidence_says():

@@ -282,14 +282,14 @@ def _caveats(
     settings: EvaluationSettings,
 ) -> list[str]:
     """What must be known beside the verdict: broken promises, and truth that was left out."""
-    said = [told_of_promise(one, answer, settings) for one in promises]
+    said = [promise_note(one, answer, settings) for one in promises]
     if count := details.get("filled"):
         cells = "1 cell of the target was" if count == 1 else f"{count:,} cells of the target were"
         said.append(f"{cells} empty and filled in (data.missing), and not scored as truth.")
     return [one for one in said if one]
 
 
-def told_of_promise(promise: Promise, answer: Array, settings: EvaluationSettings) -> str:
+def promise_note(promise: Promise, answer: Array, settings: EvaluationSettings) -> str:
     """A sentence where the share that came true is not the one that was stated, else ""."""
     sums = _by_cluster(promise.measure, answer)
     measured = float(promise.measure.value(sums.sum(axis=0)))

@@ -240,7 +240,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         notes += told
     for note in notes:
         log.info("%s", sentence(note))
-    if said := _told_of_seen(sequences, made.splits):
+    if said := _seen_note(sequences, made.splits):
         log.warning("%s", said)
         notes.append(said)
     if task.labelled and sequences.labels is None:
@@ -282,7 +282,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     }
 
 
-def _told_of_seen(sequences: Sequences, splits: Mapping[str, Any]) -> str:
+def _seen_note(sequences: Sequences, splits: Mapping[str, Any]) -> str:
     """A sentence where the run was trained on some of these steps, else ""."""
     learnt = set(splits.get("fingerprints", ()))
     spans: dict[str, set[tuple[int, int]]] = {}

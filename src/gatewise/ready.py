@@ -13,7 +13,7 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
-from gatewise.data.splits import Splits, told_of_few_groups, told_of_rare
+from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, EngineError
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.files import guess_task, read, sentence
@@ -67,9 +67,9 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     refuse_foreign(experiment, sequences.kind, TASKS, own_network=owns)
     experiment = replace(experiment, data=data)
     splits = task.split(sequences, experiment, not data.test)
-    notes += told_of_rare(sequences, splits, experiment.split)
+    notes += rare_labels_note(sequences, splits, experiment.split)
     splits = with_own_files(splits, data, task.name, notes)
-    notes += told_of_few_groups(splits)
+    notes += few_groups_note(splits)
     experiment, said = task.resolve(experiment, sequences, splits.train)
     notes += said
     experiment = replace(experiment, training=training.resolved(experiment.training))

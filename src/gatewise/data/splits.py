@@ -196,7 +196,7 @@ def _letter(steps: Array, place: int) -> int:
     return place
 
 
-def told_of_rare(sequences: Sequences, splits: Splits, settings: SplitSettings) -> list[str]:
+def rare_labels_note(sequences: Sequences, splits: Splits, settings: SplitSettings) -> list[str]:
     """Which labels split.rare_labels has taken out of some part, as a note."""
     held = splits.test or splits.validation
     if settings.rare_labels == "error" or sequences.labels is None or held is None:
@@ -213,7 +213,7 @@ def told_of_rare(sequences: Sequences, splits: Splits, settings: SplitSettings) 
     return [f"Learned but not judged, for labels too rare for every part: {names}."]
 
 
-def told_of_few_groups(splits: Splits) -> list[str]:
+def few_groups_note(splits: Splits) -> list[str]:
     """On how few groups a verdict would rest, as a note; [] where there are enough, or none."""
     held = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     named = [np.unique(part.groups).tolist() for part in held if part.groups is not None]
