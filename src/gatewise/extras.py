@@ -6,13 +6,13 @@ from typing import Any
 from gatewise.errors import ConfigError
 
 
-def needed(module: str, extra: str, purpose: str) -> Any:
+def require(module: str, extra: str, purpose: str) -> Any:
     """The module of an optional package.
 
     Raises:
         ConfigError: it is not installed.
 
-    >>> needed("json", "none", "Reading JSON").dumps(1)
+    >>> require("json", "none", "Reading JSON").dumps(1)
     '1'
     """
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as judge
 
-from gatewise.extras import needed
+from gatewise.extras import require
 
 Array = NDArray[Any]
 SCALED = "scaled "  # stands before the name of an error that is divided by the spread of its series
@@ -308,7 +308,7 @@ def bits_per_character(nats: Array, characters: int) -> float:
 
 def sacrebleu() -> Any:
     """The metrics of sacrebleu."""
-    return needed("sacrebleu.metrics", "translation", "Scoring translations")
+    return require("sacrebleu.metrics", "translation", "Scoring translations")
 
 
 def bleu(truth: Sequence[str], answer: Sequence[str]) -> float:
@@ -345,7 +345,7 @@ def character_errors(truth: Array, answer: Array) -> Array:
 
 def aligned(truth: Array, answer: Array, how: str) -> Any:
     """The alignment of jiwer with the fewest edits (Levenshtein), and where they are."""
-    package = needed("jiwer", "sound", "Judging transcripts")
+    package = require("jiwer", "sound", "Judging transcripts")
     return getattr(package, how)([str(one) for one in truth], [str(one) for one in answer])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array
-from gatewise.extras import needed
+from gatewise.extras import require
 from gatewise.settings import PreparationSettings, names
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
@@ -111,7 +111,7 @@ def _opened(text: str) -> Any:
 
 
 def _tokenizers() -> Any:
-    return needed("tokenizers", "text", "Reading texts")
+    return require("tokenizers", "text", "Reading texts")
 
 
 def fit_vocabulary(
