@@ -150,7 +150,7 @@ def generating(
     drawn = continued(
         made.network,
         tokens,
-        forbidden=streams.never_written(vocabulary),
+        forbidden=streams.special_tokens(vocabulary),
         temperature=temperature,
         top_k=top_k,
         seed=seed,

@@ -132,7 +132,7 @@ def prompted(prompt: str, vocabulary: Vocabulary) -> tuple[Array, list[str]]:
     return np.where(strange, np.int32(unknown_of(vocabulary)), tokens), unknown
 
 
-def never_written(vocabulary: Vocabulary) -> Array:
+def special_tokens(vocabulary: Vocabulary) -> Array:
     """Tokens that are no text, [tokens] int64."""
     ends = [] if vocabulary.kind in ("words", "whitespace") else [END]
     return np.array([PAD, UNKNOWN, BEGIN, *ends])

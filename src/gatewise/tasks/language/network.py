@@ -19,7 +19,7 @@ from gatewise import engine
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import never_written, start_of, written
+from gatewise.data.streams import special_tokens, start_of, written
 from gatewise.errors import ConfigError
 from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
@@ -402,7 +402,7 @@ def samples(
         drawn = continued(
             plain,
             begin,
-            forbidden=never_written(vocabulary),
+            forbidden=special_tokens(vocabulary),
             temperature=temperature,
             seed=experiment.training.seed,
         )
