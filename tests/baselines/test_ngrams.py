@@ -11,7 +11,7 @@ from gatewise.data.sequences import from_texts
 
 
 def chances(model, tokens):
-    return np.exp(-model.nats(np.array(tokens)))
+    return np.exp(-model.token_nll(np.array(tokens)))
 
 
 def test_bigrams_of_four_tokens_worked_out_by_hand():
@@ -136,4 +136,4 @@ def test_penn_treebank_has_the_perplexity_that_others_found(data_folder):
     learnt, asked = (streams.stream_of(one, vocabulary) for one in (train, test))
     assert (len(learnt), len(asked), asked.unknown) == (929_589, 82_430, 0)
     model = ngrams.fit(learnt.tokens, len(vocabulary), start=learnt.start, order=5)
-    assert np.exp(model.nats(asked.tokens).mean()) == pytest.approx(141.1, abs=0.1)
+    assert np.exp(model.token_nll(asked.tokens).mean()) == pytest.approx(141.1, abs=0.1)

@@ -41,7 +41,7 @@ class KneserNey:
     base: Array  # [vocabulary] P(token)
     orders: tuple[Order, ...]  # of 2, 3, ... tokens
 
-    def nats(self, tokens: Array) -> Array:
+    def token_nll(self, tokens: Array) -> Array:
         """-log P of each token of a text after those before it, [tokens] float64."""
         text = _with_start(tokens, self.start, len(self.orders))
         chance = self.base[text]
@@ -56,15 +56,15 @@ class KneserNey:
             left = np.where(met, order.left[contexts], 1.0)
             chance = share + left * chance
             places = np.where(known, found, -1)
-        nats: Array = -np.log(chance[len(self.orders) :])
-        return nats
+        nll: Array = -np.log(chance[len(self.orders) :])
+        return nll
 
 
 def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
     """Count a text, [tokens] int.
 
     >>> model = fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
-    >>> float(np.exp(-model.nats(np.array([1, 1]))).sum().round(6))
+    >>> float(np.exp(-model.token_nll(np.array([1, 1]))).sum().round(6))
     0.75
     """
     text = _with_start(tokens, start, order - 1)

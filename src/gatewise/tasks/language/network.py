@@ -31,7 +31,7 @@ from gatewise.settings import Experiment, NetworkSettings, names
 # cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
 FORGOTTEN = 0.02
 HEAD = 8.0  # tokens that are drawn almost equally often, the most frequent ones
-NEVER = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
+NEG_INF = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
 TEXTS = 16  # that are read side by side, where there are several
 CHUNK = 1024  # tokens of each that are read in one go, at most
 NUMBERS = 1 << 24  # logits in one go, at most: 64 MiB
@@ -128,7 +128,7 @@ class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
             return ops.map(lambda lane: nats_of(lane[1], self._all(lane[0])), (x, truth))
         drawn, often = self._drawn()
         scores = x @ ops.transpose(self._vectors(drawn)) + self._offsets(drawn) - ops.log(often)
-        scores = ops.where(drawn == ops.expand_dims(truth, -1), NEVER, scores)
+        scores = ops.where(drawn == ops.expand_dims(truth, -1), NEG_INF, scores)
         own = ops.sum(x * self._vectors(truth), axis=-1) + self._offsets(truth)
         return ops.logaddexp(own, ops.logsumexp(scores, axis=-1)) - own
 

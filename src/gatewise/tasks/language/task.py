@@ -285,7 +285,9 @@ def make_baselines(
 
     return [
         Baseline("unigram", unigram),
-        Baseline(f"{order}-gram (Kneser-Ney)", lambda some: model().nats(tokens_of(some).tokens)),
+        Baseline(
+            f"{order}-gram (Kneser-Ney)", lambda some: model().token_nll(tokens_of(some).tokens)
+        ),
     ]
 
 

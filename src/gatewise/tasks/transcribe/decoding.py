@@ -18,7 +18,7 @@ from gatewise.data.sequences import Array
 BLANK = 0  # where the blank stands among the symbols; character k of the classes is symbol k + 1
 UNLIKELY = math.log(1e-4)  # a symbol less probable than this in a frame is not followed there
 END = ""  # what a language model calls the end of a transcript
-NEVER = -math.inf
+NEG_INF = -math.inf
 
 # The nats that a further symbol earns behind a prefix; None asks for what the end earns.
 Bonus = Callable[[tuple[int, ...], int | None], float]
@@ -48,25 +48,27 @@ def beam_search(log_chances: Array, width: int, bonus: Bonus | None = None) -> l
         width: prefixes that are kept.
         bonus: what a language model adds to a prefix for each further symbol, and for its end.
     """
-    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEVER)}
+    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEG_INF)}
     worth: dict[tuple[int, ...], float] = {(): 0.0}
     for frame in log_chances:
-        following: dict[tuple[int, ...], tuple[float, float]] = defaultdict(lambda: (NEVER, NEVER))
+        following: dict[tuple[int, ...], tuple[float, float]] = defaultdict(
+            lambda: (NEG_INF, NEG_INF)
+        )
         likely = [s for s in np.flatnonzero(frame > UNLIKELY).tolist() if s != BLANK]
         for prefix, (blank, symbol) in beams.items():
             both = _sum(blank, symbol)
-            _add(following, prefix, both + float(frame[BLANK]), NEVER)
+            _add(following, prefix, both + float(frame[BLANK]), NEG_INF)
             if prefix:  # the same symbol goes on
-                _add(following, prefix, NEVER, symbol + float(frame[prefix[-1]]))
+                _add(following, prefix, NEG_INF, symbol + float(frame[prefix[-1]]))
             for one in likely:
                 # A symbol is said twice only where a blank parts the two.
                 before = blank if prefix and prefix[-1] == one else both
-                if before == NEVER:
+                if before == NEG_INF:
                     continue
                 longer = (*prefix, one)
                 if longer not in worth:
                     worth[longer] = worth[prefix] + (bonus(prefix, one) if bonus else 0.0)
-                _add(following, longer, NEVER, before + float(frame[one]))
+                _add(following, longer, NEG_INF, before + float(frame[one]))
         ranked = sorted(following, key=lambda p: _sum(*following[p]) + worth[p], reverse=True)
         beams = {prefix: following[prefix] for prefix in ranked[:width]}
 
@@ -90,7 +92,7 @@ def _add(
 def _sum(one: float, other: float) -> float:
     """log(exp(one) + exp(other))."""
     low, high = (one, other) if one < other else (other, one)
-    return high if low == NEVER else high + math.log1p(math.exp(low - high))
+    return high if low == NEG_INF else high + math.log1p(math.exp(low - high))
 
 
 # Characters behind characters

@@ -24,7 +24,7 @@ from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
 from gatewise.networks.predicting import batches_of
 from gatewise.settings import Experiment, NetworkSettings, names
-from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
+from gatewise.tasks.translate.search import NEG_INF, Rules, Step, beam_search
 from gatewise.tasks.translate.task import BEAMS, Hypothesis
 
 Look = Callable[[Any], tuple[Any, Any]]  # x -> what was seen, and the weights
@@ -214,7 +214,7 @@ def attend(pieces: Pieces, x: Any, keys: Any, mask: Any) -> tuple[Any, Any]:
     units = pieces.units[-1]
     query = _dense(pieces, "query", units, None, bias=False)(x)
     scores = ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
-    weights = ops.softmax(ops.where(ops.expand_dims(mask, 1), scores, NEVER), axis=-1)
+    weights = ops.softmax(ops.where(ops.expand_dims(mask, 1), scores, NEG_INF), axis=-1)
     found = ops.matmul(weights, keys)
     seen = _dense(pieces, "attention", units, "tanh")(ops.concatenate([found, x], axis=-1))
     return seen, weights
@@ -380,7 +380,7 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     ends = scores + chances[..., END]
     # No text holds padding or a second beginning.
     impossible = ops.one_hot(PAD, size) + ops.one_hot(BEGIN, size)
-    chances = scores[..., None] + chances + NEVER * impossible
+    chances = scores[..., None] + chances + NEG_INF * impossible
     best, places = ops.top_k(ops.reshape(chances, (-1, beams * size)), min(2 * beams, beams * size))
     return keras.Model(
         [tokens, scores, parents, keys, mask, *(one for state in states for one in state)],
