@@ -124,8 +124,8 @@ def test_sequences_of_one_group_are_a_cluster():
 def test_the_temperature_makes_the_probabilities_true(true_temperature):
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(3000, 3))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (chances.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (probabilities.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
     sequences = from_arrays(list(random.normal(size=(3000, 2, 1))), labels=labels.astype(str))
     preparation, _ = classify.prepare(sequences, PLAIN)
     some = classify.examples(sequences, preparation, PLAIN, "validation")
@@ -284,8 +284,8 @@ def test_a_blend_is_the_mean_of_both():
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
     features = summaries(some.of, np.array(state["floor"]))
     logits = features @ fitted["coefficients"] + fitted["intercept"]
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(logistic.answer(some), chances)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(logistic.answer(some), probabilities)
 
 
 def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():

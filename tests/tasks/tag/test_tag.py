@@ -244,8 +244,8 @@ def test_details_count_every_token_and_tell_the_worst_sentences_first():
 def test_the_temperature_makes_the_probabilities_true(true_temperature):
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(4000, 4))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    drawn = (chances.cumsum(axis=1) < random.random((4000, 1))).sum(axis=1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    drawn = (probabilities.cumsum(axis=1) < random.random((4000, 1))).sum(axis=1)
     names = np.array(sorted(TAGS))[drawn].reshape(400, 10).tolist()
     preparation, some = made(from_sentences([["the"] * 10] * 400, names), role="validation")
     found = tag.calibrate(preparation, (logits * true_temperature).astype(np.float32), some)

@@ -385,8 +385,8 @@ def _drawn(logits: Array, temperature: float, top_k: int, random: np.random.Gene
     if top_k and top_k < len(logits):
         least = np.partition(logits, -top_k)[-top_k]
         logits = np.where(logits >= least, logits, -np.inf)
-    chances = np.exp((logits - logits.max()) / temperature)
-    return int(random.choice(len(chances), p=chances / chances.sum()))
+    probabilities = np.exp((logits - logits.max()) / temperature)
+    return int(random.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
 
 def samples(

@@ -36,7 +36,7 @@ def greedy(scores: Array) -> list[int]:
     return [int(one) for one in best[fresh & (best != BLANK)]]
 
 
-def beam_search(log_chances: Array, width: int, bonus: Bonus | None = None) -> list[int]:
+def beam_search(log_probs: Array, width: int, bonus: Bonus | None = None) -> list[int]:
     """The most probable transcript among those followed, by its chance summed over all its ways.
 
     Prefix search (Graves et al. 2006, section 3.2; Hannun et al. 2014, algorithm 1): of all
@@ -44,13 +44,13 @@ def beam_search(log_chances: Array, width: int, bonus: Bonus | None = None) -> l
     their ways that end in a blank and of those that end in a symbol.
 
     Args:
-        log_chances: [frames, symbols], the logarithms of each frame's probabilities.
+        log_probs: [frames, symbols], the logarithms of each frame's probabilities.
         width: prefixes that are kept.
         bonus: what a language model adds to a prefix for each further symbol, and for its end.
     """
     beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEG_INF)}
     worth: dict[tuple[int, ...], float] = {(): 0.0}
-    for frame in log_chances:
+    for frame in log_probs:
         following: dict[tuple[int, ...], tuple[float, float]] = defaultdict(
             lambda: (NEG_INF, NEG_INF)
         )
@@ -110,11 +110,11 @@ class Characters:
     counts: Mapping[str, Mapping[str, int]]  # context -> character -> how often
     surprise: float  # nats that a character of the training transcripts costs, on average
 
-    def chance(self, context: str, character: str) -> float:
+    def probability(self, context: str, character: str) -> float:
         """P(character | the characters before it); END is the end of the transcript."""
         seen = self.counts.get(context)
         anything = 1 / (len(self.counts[""]) + 1)  # all that were met, and one that never was
-        shorter = self.chance(context[1:], character) if context else anything
+        shorter = self.probability(context[1:], character) if context else anything
         if not seen:
             return shorter
         total, kinds = sum(seen.values()), len(seen)
@@ -134,7 +134,8 @@ class Characters:
 def fit_characters(transcripts: Iterable[str], order: int) -> Characters:
     """Count the characters of transcripts, each behind up to `order` - 1 others.
 
-    >>> round(fit_characters(["ab", "ab"], 2).chance("a", "b"), 3)  # (2 + 1 * 11 / 36) / (2 + 1)
+    >>> model = fit_characters(["ab", "ab"], 2)
+    >>> round(model.probability("a", "b"), 3)  # (2 + 1 * 11 / 36) / (2 + 1)
     0.769
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -145,7 +146,7 @@ def fit_characters(transcripts: Iterable[str], order: int) -> Characters:
                 counts[text[place - back : place]][character] += 1
     found = Characters(order, {context: dict(seen) for context, seen in counts.items()}, 0.0)
     nats = [
-        -math.log(found.chance(_context(text[:place], order), character))
+        -math.log(found.probability(_context(text[:place], order), character))
         for text in texts
         for place, character in enumerate([*text, END])
     ]
@@ -169,7 +170,7 @@ def bonus_of(model: Characters, weight: float, classes: Sequence[str]) -> Bonus:
         context = _context(before, model.order)
         character = END if symbol is None else classes[symbol - 1]
         if (context, character) not in known:
-            nats = math.log(model.chance(context, character)) + model.surprise
+            nats = math.log(model.probability(context, character)) + model.surprise
             known[context, character] = weight * nats
         return known[context, character]
 

@@ -376,12 +376,14 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     # Attention sees the beams of a text as steps.
     x = _embedded(pieces, tokens, "target")
     x, after, looked = decode(pieces, x, went_on, lambda x: attend(pieces, x, keys, mask), run)
-    chances = ops.log_softmax(answer(pieces, x, tokens), axis=-1)
-    ends = scores + chances[..., END]
+    log_probs = ops.log_softmax(answer(pieces, x, tokens), axis=-1)
+    ends = scores + log_probs[..., END]
     # No text holds padding or a second beginning.
     impossible = ops.one_hot(PAD, size) + ops.one_hot(BEGIN, size)
-    chances = scores[..., None] + chances + NEG_INF * impossible
-    best, places = ops.top_k(ops.reshape(chances, (-1, beams * size)), min(2 * beams, beams * size))
+    log_probs = scores[..., None] + log_probs + NEG_INF * impossible
+    best, places = ops.top_k(
+        ops.reshape(log_probs, (-1, beams * size)), min(2 * beams, beams * size)
+    )
     return keras.Model(
         [tokens, scores, parents, keys, mask, *(one for state in states for one in state)],
         [best, places, ends, looked, *(one for state in after for one in state)],
@@ -421,20 +423,20 @@ class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untype
 
     def __init__(self, name: str = "perplexity", **options: Any) -> None:
         super().__init__(name=name, **options)
-        self.surprise = self.add_weight(name="surprise", initializer="zeros")
+        self.nll = self.add_weight(name="nll", initializer="zeros")
         self.count = self.add_weight(name="count", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add the tokens of a batch: y_true [batch, steps], y_pred logits."""
         real = ops.cast(ops.not_equal(y_true, PAD), y_pred.dtype)
         right = ops.take_along_axis(y_pred, ops.cast(y_true, "int32")[..., None], axis=-1)[..., 0]
-        surprise = (ops.logsumexp(y_pred, axis=-1) - right) * real
-        self.surprise.assign(self.surprise + ops.sum(surprise))
+        nll = (ops.logsumexp(y_pred, axis=-1) - right) * real
+        self.nll.assign(self.nll + ops.sum(nll))
         self.count.assign(self.count + ops.sum(real))
 
     def result(self) -> Any:
         """Perplexity so far."""
-        return ops.exp(self.surprise / ops.maximum(self.count, 1.0))
+        return ops.exp(self.nll / ops.maximum(self.count, 1.0))
 
 
 BATCH = 64  # texts that are searched for side by side

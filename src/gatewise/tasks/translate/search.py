@@ -25,9 +25,9 @@ class Rules:
     penalty: float  # 0: scores are log probabilities; 1: about the mean of a token
     vocabulary: int
 
-    def score(self, chance: float, length: int) -> float:
+    def score(self, log_prob: float, length: int) -> float:
         """A log probability over the length penalty of Wu et al. 2016; the end is counted."""
-        return float(chance / ((5 + length) / 6) ** self.penalty)
+        return float(log_prob / ((5 + length) / 6) ** self.penalty)
 
 
 @dataclass
@@ -70,9 +70,9 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
     ended = np.zeros(batch, dtype=np.int64)
     longest = np.broadcast_to(rules.longest, batch)
 
-    def end(text: int, beam: int, chance: float, length: int) -> None:
+    def end(text: int, beam: int, log_prob: float, length: int) -> None:
         ended[text] += 1
-        score = rules.score(chance, length)
+        score = rules.score(log_prob, length)
         if score > best[text].score:
             best[text] = trail.read(text, beam, score)
 
