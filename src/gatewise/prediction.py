@@ -58,7 +58,7 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
         log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
     some = task.examples(
-        task.ahead(sequences, preparation), preparation, made.experiment, "predict"
+        task.prediction_inputs(sequences, preparation), preparation, made.experiment, "predict"
     )
     _refuse_other_lengths(some, made)
     answer = task.answer(_outputs(made, some), some, preparation, made.baselines)

@@ -168,7 +168,9 @@ class Task:
     table: Callable[
         [Array, Examples, Preparation, Array], pl.DataFrame
     ]  # rows for people, of these examples
-    ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
+    prediction_inputs: Callable[
+        [Sequences, Preparation], Sequences
+    ]  # new data -> what is to be answered
     # New data -> the steps whose truth is known, and what is left out; None: all is known.
     with_truth: Callable[[Sequences, Preparation], tuple[Sequences, list[str]]] | None = None
     # The defaults that depend on the size of a fitted vocabulary or on its tokens.

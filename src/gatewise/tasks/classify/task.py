@@ -776,7 +776,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New sequences are answered as they are; their labels, if any, are carried along."""
     return sequences
 
@@ -802,7 +802,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     labelled=True,
     needs={"task.stride": "task.window"},
 )

@@ -798,7 +798,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return found.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else found
 
 
-def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, preparation: Preparation) -> Sequences:
     """Each series with the steps to be forecast behind its last row; the part is those steps.
 
     Raises:
@@ -888,7 +888,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     promises=promises,
     with_truth=with_truth,
 )

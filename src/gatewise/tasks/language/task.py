@@ -436,7 +436,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     )
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """A text is judged as it is."""
     return sequences
 
@@ -458,5 +458,5 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
 )

@@ -390,7 +390,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New sentences are answered as they are; their tags, if any, are carried along."""
     return sequences
 
@@ -412,5 +412,5 @@ TASK = Task(
     measures=measures,
     details=details.details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
 )

@@ -451,7 +451,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New recordings are answered as they are; their transcripts, if any, are carried along."""
     return sequences
 
@@ -472,6 +472,6 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     labelled=True,
 )

@@ -525,7 +525,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New texts are translated as they are."""
     return sequences
 
@@ -547,7 +547,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     labelled=True,
     lines="translation",
 )
