@@ -110,7 +110,7 @@ def answer_alone(
     """What the network says by itself, where the answer is more than that; else None."""
     if preparation.blend == "none":
         return None
-    return task.answer(outputs, some, replace(preparation, blend="none"), {})
+    return task.postprocess(outputs, some, replace(preparation, blend="none"), {})
 
 
 def thinned(count: int, first: pl.DataFrame) -> Array:

@@ -149,7 +149,7 @@ def judge(ready: Ready, preparation: Preparation, baselines: FittedBaselines) ->
         return None
     task, some = ready.task, ready.test
     given = task.network.predict(ready.network, some, preparation, ready.experiment)
-    answer = task.answer(given, some, preparation, baselines.state)
+    answer = task.postprocess(given, some, preparation, baselines.state)
     alone = answer_alone(given, some, task, preparation)
     judged = evaluate(
         answer, some, task, preparation, ready.experiment, baselines=baselines.rules, alone=alone

@@ -61,7 +61,7 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
         task.prediction_inputs(sequences, preparation), preparation, made.experiment, "predict"
     )
     _refuse_other_lengths(some, made)
-    answer = task.answer(_outputs(made, some), some, preparation, made.baselines)
+    answer = task.postprocess(_outputs(made, some), some, preparation, made.baselines)
     _tell_of_negatives(answer, preparation)
     return task.table(answer, some, preparation, np.arange(len(some)))
 
@@ -257,7 +257,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         )
     _refuse_other_lengths(some, made)
     given = _outputs(made, some)
-    answer = task.answer(given, some, preparation, made.baselines)
+    answer = task.postprocess(given, some, preparation, made.baselines)
     alone = evaluation.answer_alone(given, some, task, preparation)
     rules = task.baselines(made.baselines, preparation, None)
     judged = evaluation.evaluate(

@@ -52,7 +52,7 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
 
     def ask() -> float:
         given = ready.task.network.predict(ready.network, some, quick, greedy)
-        return value(ready.task.answer(given, some, quick, {}))
+        return value(ready.task.postprocess(given, some, quick, {}))
 
     scores = {rule.name: value(rule.answer(some)) for rule in rules if not rule.costly}
     scores = {name: score for name, score in scores.items() if not math.isnan(score)}

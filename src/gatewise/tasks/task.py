@@ -151,7 +151,7 @@ class Task:
     shapes: Callable[[Examples, Preparation], Shapes]
     # From outputs on validation; None: there is nothing to set right.
     calibrate: Callable[[Preparation, Array, Examples], Preparation] | None
-    answer: Callable[
+    postprocess: Callable[
         [Array, Examples, Preparation, Mapping[str, Any]], Array
     ]  # network outputs -> answer, with what `fit_baselines` gave
     fit_baselines: Callable[

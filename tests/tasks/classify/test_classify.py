@@ -132,7 +132,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     overconfident = (logits * true_temperature).astype(np.float32)
     found = classify.calibrate(preparation, overconfident, some)
     assert found.temperature == pytest.approx(true_temperature, rel=0.1)
-    answer = classify.answer(overconfident, some, found, {})
+    answer = classify.postprocess(overconfident, some, found, {})
     np.testing.assert_allclose(answer.sum(axis=1), 1)
     assert metrics.expected_calibration_error(labels, answer) < 0.04
 
@@ -274,7 +274,7 @@ def blended(count=600, seed=0):
 
 def test_a_blend_is_the_mean_of_both():
     preparation, some, state, outputs = blended()
-    found = classify.answer(outputs, some, replace(preparation, temperature=0.5), state)
+    found = classify.postprocess(outputs, some, replace(preparation, temperature=0.5), state)
     ours = np.exp(outputs / 0.5) / np.exp(outputs / 0.5).sum(axis=1, keepdims=True)
     logistic = next(
         one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name

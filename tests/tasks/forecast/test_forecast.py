@@ -126,7 +126,7 @@ def test_scaled_answers_come_back_exactly_in_each_series_own_units():
     values = [waves(40), 1000 * waves(40, seed=1), 1e-3 * waves(40, seed=2)]
     preparation, some = prepared(series(values), experiment())
     outputs = np.repeat(some.targets(np.arange(len(some))), 3, axis=-1)
-    answer = forecast.answer(outputs, some, preparation, {})
+    answer = forecast.postprocess(outputs, some, preparation, {})
     truth = forecast.truth(some, preparation)
     np.testing.assert_allclose(forecast.point(answer, preparation), truth, rtol=1e-5)
 
@@ -134,7 +134,7 @@ def test_scaled_answers_come_back_exactly_in_each_series_own_units():
 def test_crossed_quantiles_are_put_in_order():
     preparation, some = prepared(series(), experiment())
     outputs = np.random.default_rng(0).normal(size=(len(some), 4, 1, 3))
-    answer = forecast.answer(outputs, some, preparation, {})
+    answer = forecast.postprocess(outputs, some, preparation, {})
     assert (np.diff(answer, axis=-1) >= 0).all()
 
 

@@ -163,7 +163,7 @@ def test_an_unknown_word_is_copied_from_where_it_was_looked_at():
     some = translate.examples(from_texts(["the Zeppelin"]), preparation, experiment, "predict")
     tokens = np.array([target.tokens.index("das"), UNKNOWN])
     found = [Hypothesis(tokens, 0.0, np.array([[0.9, 0.1], [0.2, 0.8]]))]
-    (answer,) = translate.answer(found, some, preparation, {})
+    (answer,) = translate.postprocess(found, some, preparation, {})
     assert answer.text == "das Zeppelin" and answer.tokens == ("das", "Zeppelin")
 
 
@@ -171,7 +171,7 @@ def test_an_empty_text_has_an_empty_translation():
     (preparation, _), experiment = prepared()
     some = translate.examples(from_texts(["", "the"]), preparation, experiment, "predict")
     found = [Hypothesis(np.array([5]), 0.0, np.ones((1, 1)))] * 2
-    answers = translate.answer(found, some, preparation, {})
+    answers = translate.postprocess(found, some, preparation, {})
     assert answers[0].text == "" and answers[1].text
     table = translate.table(answers, some, preparation, np.arange(2))
     assert table["translation"].to_list() == [one.text for one in answers]

@@ -508,7 +508,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, temperature=fit_temperature(outputs, labels))
 
 
-def answer(
+def postprocess(
     outputs: Array, some: Examples, preparation: Preparation, state: Mapping[str, Any]
 ) -> Array:
     """Calibrated probabilities, [sequences, classes]; in a blend, averaged with the baseline's."""
@@ -795,7 +795,7 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

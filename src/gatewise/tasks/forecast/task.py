@@ -363,7 +363,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, margins=tuple(map(tuple, moved.tolist())))
 
 
-def answer(
+def postprocess(
     outputs: Array, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], in order."""
@@ -881,7 +881,7 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

@@ -244,7 +244,7 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
     return Shapes(inputs, (size,), vocabulary=size, lanes=some.lanes, candidates=some.candidates)
 
 
-def answer(
+def postprocess(
     outputs: Array, _some: Examples, _preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """-log P of each token after all those before it in its text, [tokens] nats."""
@@ -451,7 +451,7 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=None,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

@@ -278,7 +278,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, temperature=fit_temperature(outputs[known], labels[known]))
 
 
-def answer(
+def postprocess(
     outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """Calibrated probabilities, [tokens, tags]."""
@@ -405,7 +405,7 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

@@ -298,7 +298,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, lm_weight=min(WEIGHTS, key=wrong))
 
 
-def answer(
+def postprocess(
     outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """The transcript of each recording, [recordings] str."""
@@ -465,7 +465,7 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

@@ -292,12 +292,12 @@ def shapes(_some: Examples, preparation: Preparation) -> Shapes:
 
 def calibrate(preparation: Preparation, outputs: Any, some: Examples) -> Preparation:
     """Nothing is to be calibrated; how well the search does on the validation part is told."""
-    said = metrics.bleu(references(some), _texts(answer(outputs, some, preparation, {})))
+    said = metrics.bleu(references(some), _texts(postprocess(outputs, some, preparation, {})))
     log.info("Validation: BLEU %.1f.", said)
     return preparation
 
 
-def answer(
+def postprocess(
     outputs: Any, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """The translations, [sequences] of `Translation`; of an empty text, an empty one."""
@@ -540,7 +540,7 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
