@@ -69,7 +69,7 @@ def evaluate(
     answers = {name: answer} | ({} if alone is None else {NETWORK: alone})
     for one in baselines:
         checkpoint()
-        answers[one.name] = one.answer(some)
+        answers[one.name] = one.predict(some)
     scores = {
         who: task.metrics(given, some, preparation, experiment) for who, given in answers.items()
     }

@@ -54,7 +54,7 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
         given = ready.task.network.predict(ready.network, some, quick, greedy)
         return value(ready.task.postprocess(given, some, quick, {}))
 
-    scores = {rule.name: value(rule.answer(some)) for rule in rules if not rule.costly}
+    scores = {rule.name: value(rule.predict(some)) for rule in rules if not rule.slow}
     scores = {name: score for name, score in scores.items() if not math.isnan(score)}
     sign = -1 if measure.higher_is_better else 1
     best = min(scores, key=lambda name: sign * scores[name], default="")

@@ -41,8 +41,8 @@ class Baseline:
     """One of the simplest answers that could beat the network."""
 
     name: str
-    answer: Callable[[Examples], Array]  # in the same form as the network's own answer
-    costly: bool = False  # too slow to be asked about the validation part as well
+    predict: Callable[[Examples], Array]  # in the same form as the network's own answer
+    slow: bool = False  # too slow to be asked about the validation part as well
 
 
 @dataclass(frozen=True)

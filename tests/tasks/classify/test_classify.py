@@ -279,13 +279,13 @@ def test_a_blend_is_the_mean_of_both():
     logistic = next(
         one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name
     )
-    np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
+    np.testing.assert_allclose(found, (ours + logistic.predict(some)) / 2)
     # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
     features = summaries(some.of, np.array(state["floor"]))
     logits = features @ fitted["coefficients"] + fitted["intercept"]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(logistic.answer(some), probabilities)
+    np.testing.assert_allclose(logistic.predict(some), probabilities)
 
 
 def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
@@ -297,7 +297,7 @@ def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
         "intercept": fitted.intercept.tolist(),
     }
     older = {"majority": state["majority"], "logistic": logistic, "penalty": 1.0}
-    found = classify.make_baselines(older, preparation, None)[1].answer(some)
+    found = classify.make_baselines(older, preparation, None)[1].predict(some)
     np.testing.assert_allclose(found, by_regression(fitted, plain))
 
 

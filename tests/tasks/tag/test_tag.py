@@ -164,7 +164,7 @@ def test_the_baseline_is_the_most_frequent_tag_of_each_spelling():
     state = tag.fit_baselines(learnt, None, preparation)
     some = tag.examples(test, preparation, PLAIN, "test")
     (baseline,) = tag.make_baselines(state, preparation, None)
-    told = [preparation.classes[k] for k in baseline.answer(some).argmax(axis=1)]
+    told = [preparation.classes[k] for k in baseline.predict(some).argmax(axis=1)]
     pairs = Counter(
         pair
         for k in range(len(train))

@@ -602,7 +602,7 @@ def make_baselines(
             return labels[nearest].astype(np.float64)
         return np.eye(len(preparation.classes))[nearest]
 
-    return [*known, Baseline("nearest neighbour", neighbour, costly=True)]
+    return [*known, Baseline("nearest neighbour", neighbour, slow=True)]
 
 
 def score(
