@@ -333,7 +333,7 @@ def test_predictions_are_thinned_by_their_rows_and_nothing_else():
 
 
 def test_how_many_answers_the_table_shows_is_known(judged):
-    assert (judged.shown, judged.answers) == (60, 60)
+    assert (judged.listed, judged.count) == (60, 60)
     assert judged.caveats == []
 
 

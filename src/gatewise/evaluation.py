@@ -24,8 +24,8 @@ from gatewise.tasks.task import (
     Measure,
     Promise,
     Task,
-    answer_name,
     chosen_measure,
+    model_name,
 )
 
 FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
@@ -37,18 +37,18 @@ SOME = 100  # answers, whose rows are counted to know how many rows all would ha
 class Evaluation:
     """What came out on a part that nothing was learnt from or chosen on."""
 
-    answer: str  # what it is called, by what it is made of
+    model: str  # its name, which lists everything it is made of
     metrics: dict[str, float]
-    # The network's by itself, where the answer is more than that; else empty.
-    alone: dict[str, float]
+    # The scores of the network by itself, where the model holds more than the network; else empty.
+    network_only: dict[str, float]
     baselines: dict[str, dict[str, float]]
     verdict: dict[str, Any]
     comparisons: list[dict[str, Any]]  # against every baseline, by every measure of the task
     caveats: list[str]  # sentences that belong beside the verdict
     details: dict[str, Any]
     table: pl.DataFrame
-    shown: int  # answers in the table
-    answers: int  # answers in all
+    listed: int  # examples in the table
+    count: int  # all examples
 
 
 def evaluate(
@@ -59,14 +59,15 @@ def evaluate(
     experiment: Experiment,
     *,
     baselines: list[Baseline],
-    alone: Array | None = None,
+    network_only: Array | None = None,
 ) -> Evaluation:
-    """Judge the answer to these examples beside the baselines' answers.
+    """Score the predictions for these examples beside those of the baselines.
 
-    `alone` is what `answer_alone` gives: it is shown, and the verdict is not about it.
+    `network_only` comes from `predict_network_only`. Its scores are reported, but the verdict is
+    not about them.
     """
-    name = answer_name(preparation)
-    answers = {name: answer} | ({} if alone is None else {NETWORK: alone})
+    name = model_name(preparation)
+    answers = {name: answer} | ({} if network_only is None else {NETWORK: network_only})
     for one in baselines:
         checkpoint()
         answers[one.name] = one.predict(some)
@@ -76,7 +77,7 @@ def evaluate(
     measures = task.measures(some, preparation, experiment)
     main = chosen_measure(measures, experiment.evaluation.metric)
     comparisons = [
-        compare(measure, answer, answers[one.name], one.name, experiment.evaluation, answer=name)
+        compare(measure, answer, answers[one.name], one.name, experiment.evaluation, model=name)
         for measure in measures
         for one in baselines
     ]
@@ -85,9 +86,9 @@ def evaluate(
         len(some), task.table(answer, some, preparation, np.arange(min(SOME, len(some))))
     )
     return Evaluation(
-        answer=name,
+        model=name,
         metrics=scores[name],
-        alone={} if alone is None else scores[NETWORK],
+        network_only={} if network_only is None else scores[NETWORK],
         baselines={one.name: scores[one.name] for one in baselines},
         verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
         comparisons=comparisons,
@@ -99,12 +100,12 @@ def evaluate(
         ),
         details=details,
         table=task.table(answer, some, preparation, shown),
-        shown=len(shown),
-        answers=len(some),
+        listed=len(shown),
+        count=len(some),
     )
 
 
-def answer_alone(
+def predict_network_only(
     outputs: Array, some: Examples, task: Task, preparation: Preparation
 ) -> Array | None:
     """What the network says by itself, where the answer is more than that; else None."""
@@ -133,11 +134,11 @@ def compare(
     name: str,
     settings: EvaluationSettings,
     *,
-    answer: str = NETWORK,
+    model: str = NETWORK,
 ) -> dict[str, Any]:
     """Ours minus theirs, with a bootstrap interval over clusters.
 
-    `answer` and `name` are what the two are called.
+    `model` and `name` are what the two are called.
 
     Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
     with whole clusters drawn with replacement. Where either number cannot be told, there is no
@@ -146,7 +147,7 @@ def compare(
     checkpoint()
     left, right = (_by_cluster(measure, given) for given in (ours, theirs))
     clusters = len(left)
-    sides = {answer: (ours, left), name: (theirs, right)}
+    sides = {model: (ours, left), name: (theirs, right)}
     wrong = {who: _not_numbers(given) for who, (given, _) in sides.items()}
     one, other = (
         math.nan if wrong[who] else float(measure.value(sums.sum(axis=0)))
@@ -154,7 +155,7 @@ def compare(
     )
     found: dict[str, Any] = {
         "metric": measure.name,
-        "answer": answer,
+        "answer": model,
         "against": name,
         "ours": one,
         "theirs": other,

@@ -16,7 +16,7 @@ from gatewise.arguments import experiment_for
 from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.evaluation import ROWS, Evaluation, answer_alone, evaluate
+from gatewise.evaluation import ROWS, Evaluation, evaluate, predict_network_only
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
@@ -131,7 +131,7 @@ def _evaluate_and_save(
     try:
         with Phase("Evaluating"):
             preparation = calibrate(ready)
-            judged = judge(ready, preparation, baselines)
+            judged = evaluate_on_test(ready, preparation, baselines)
     except Skipped:
         interrupts.announce()
     seconds = time.perf_counter() - began
@@ -142,7 +142,9 @@ def _evaluate_and_save(
     return finished
 
 
-def judge(ready: Ready, preparation: Preparation, baselines: FittedBaselines) -> Evaluation | None:
+def evaluate_on_test(
+    ready: Ready, preparation: Preparation, baselines: FittedBaselines
+) -> Evaluation | None:
     """The one look at the test part; None where there is none."""
     if ready.test is None:
         log.info("There is no test part, so the model is not judged.")
@@ -150,9 +152,15 @@ def judge(ready: Ready, preparation: Preparation, baselines: FittedBaselines) ->
     task, some = ready.task, ready.test
     given = task.network.predict(ready.network, some, preparation, ready.experiment)
     answer = task.postprocess(given, some, preparation, baselines.state)
-    alone = answer_alone(given, some, task, preparation)
+    network_only = predict_network_only(given, some, task, preparation)
     judged = evaluate(
-        answer, some, task, preparation, ready.experiment, baselines=baselines.rules, alone=alone
+        answer,
+        some,
+        task,
+        preparation,
+        ready.experiment,
+        baselines=baselines.baselines,
+        network_only=network_only,
     )
     shown = task.network.report_extras(ready.network, preparation, ready.experiment)
     return replace(judged, details=judged.details | shown)

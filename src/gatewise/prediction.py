@@ -258,19 +258,25 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     _refuse_other_lengths(some, made)
     given = _outputs(made, some)
     answer = task.postprocess(given, some, preparation, made.baselines)
-    alone = evaluation.answer_alone(given, some, task, preparation)
-    rules = task.baselines(made.baselines, preparation, None)
+    network_only = evaluation.predict_network_only(given, some, task, preparation)
+    baselines = task.baselines(made.baselines, preparation, None)
     judged = evaluation.evaluate(
-        answer, some, task, preparation, made.experiment, baselines=rules, alone=alone
+        answer,
+        some,
+        task,
+        preparation,
+        made.experiment,
+        baselines=baselines,
+        network_only=network_only,
     )
     if not math.isfinite(judged.verdict["difference"]):
         raise DataError(f"{sequences.source}: {judged.verdict['sentence']}")
     return {
         "task": task.name,
         "run": str(made.folder or ""),
-        "answer": judged.answer,
+        "answer": judged.model,
         "metrics": judged.metrics,
-        "alone": judged.alone,
+        "alone": judged.network_only,
         "baselines": judged.baselines,
         "verdict": judged.verdict,
         "comparisons": judged.comparisons,

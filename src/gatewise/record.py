@@ -8,7 +8,7 @@ from gatewise.data.splits import Splits
 from gatewise.evaluation import Evaluation
 from gatewise.readers.datasets import DATASETS, path_of
 from gatewise.ready import Ready, part_sizes
-from gatewise.tasks.task import answer_name
+from gatewise.tasks.task import model_name
 from gatewise.training import History, column_of
 from gatewise.validation import FittedBaselines
 
@@ -33,9 +33,9 @@ def metrics_of(
     found: dict[str, Any] = {
         "task": ready.task.name,
         "data": data_name(ready.experiment.data.path),
-        "answer": answer_name(ready.preparation),
+        "answer": model_name(ready.preparation),
         "metrics": judged.metrics if judged else {},
-        "alone": judged.alone if judged else {},
+        "alone": judged.network_only if judged else {},
         "baselines": judged.baselines if judged else {},
         "verdict": judged.verdict if judged else None,
         "comparisons": judged.comparisons if judged else [],
@@ -53,7 +53,7 @@ def metrics_of(
         "details": judged.details if judged else {},
     }
     if judged is not None:
-        rows = {"rows": judged.table.height, "answers": judged.shown, "of": judged.answers}
+        rows = {"rows": judged.table.height, "answers": judged.listed, "of": judged.count}
         found["predictions"] = rows
     else:
         found["unjudged"] = (

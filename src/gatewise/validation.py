@@ -18,7 +18,7 @@ class FittedBaselines:
     """The baselines of the task, and the best of them on the validation part."""
 
     state: Mapping[str, Any]  # as baselines.json holds it
-    rules: list[Baseline]
+    baselines: list[Baseline]
     monitor: Monitor  # with the best baseline's name and value
     seconds: float
 

@@ -64,7 +64,7 @@ class Vocabulary:
         found = _opened(self.text).encode(text, add_special_tokens=False)
         return [text[begin:end] for begin, end in found.offsets]
 
-    def shown(self, position: int) -> str:
+    def display(self, position: int) -> str:
         """One token as people read it: · is the space before a word, a part of a letter is �."""
         if self.kind != "bpe" or position < len(SPECIAL):
             return self.tokens[position]

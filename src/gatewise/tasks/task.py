@@ -29,7 +29,7 @@ LOGISTIC = {
 }
 
 
-def answer_name(preparation: Preparation) -> str:
+def model_name(preparation: Preparation) -> str:
     """What tables and verdicts call the answer: all that it is made of."""
     if preparation.blend == "none":
         return NETWORK

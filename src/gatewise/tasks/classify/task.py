@@ -38,8 +38,8 @@ from gatewise.tasks.task import (
     Baseline,
     Measure,
     Task,
-    answer_name,
     mean_measure,
+    model_name,
 )
 
 log = logging.getLogger("gatewise")
@@ -657,7 +657,7 @@ def details(
     answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
 ) -> dict[str, Any]:
     """Confusions, scores by class, reliability and the most confident mistakes."""
-    given, classes = answers[answer_name(preparation)], list(preparation.classes)
+    given, classes = answers[model_name(preparation)], list(preparation.classes)
     if preparation.separator:
         return _details_of_several(given, some, preparation, experiment.report.examples)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)

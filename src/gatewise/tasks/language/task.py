@@ -21,7 +21,7 @@ from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
-from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.tasks.task import Baseline, Measure, Task, model_name
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
 UNITS = (200, 200)  # of the LSTM layers, where the settings do not say
@@ -342,7 +342,7 @@ def details(
 ) -> dict[str, Any]:
     """Where the nats go: by rarity, by place in the line, and the hardest passages."""
     stream, vocabulary = tokens_of(some), vocabulary_of(preparation)
-    own = answers[answer_name(preparation)]
+    own = answers[model_name(preparation)]
     ranks = np.searchsorted(RANKS, stream.tokens - UNKNOWN)
     ends = [0, *RANKS, len(vocabulary)]
     by_rank = {

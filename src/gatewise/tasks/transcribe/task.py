@@ -19,7 +19,7 @@ from gatewise.data.spectra import Spectrum, spectrum_of
 from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, names
-from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.tasks.task import Baseline, Measure, Task, model_name
 from gatewise.tasks.transcribe import decoding
 from gatewise.tasks.transcribe.decoding import Characters
 
@@ -387,7 +387,7 @@ def details(
     answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
 ) -> dict[str, Any]:
     """What was taken for what, errors by duration, and the worst recordings to look at and hear."""
-    truths, given = _truths(some), answers[answer_name(preparation)]
+    truths, given = _truths(some), answers[model_name(preparation)]
     wrong = metrics.word_errors(truths, given)
     letters = metrics.character_errors(truths, given)[:, 0]
     order = np.lexsort((-letters, -wrong[:, 0] / wrong[:, 1]))

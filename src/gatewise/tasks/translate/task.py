@@ -324,8 +324,8 @@ def _translation(
     count = found.attention.shape[1]
     begin = max(0, len(read) - count) if from_end else 0
     read = read[begin : begin + count]
-    names = [source.shown(one) for one in read] or [""]
-    written = [target.shown(one) for one in found.tokens]
+    names = [source.display(one) for one in read] or [""]
+    written = [target.display(one) for one in found.tokens]
     looked = found.attention[:, : len(names)].argmax(axis=1)
     if target.kind == "bpe":
         made = target.decode(found.tokens)
