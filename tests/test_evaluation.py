@@ -173,13 +173,13 @@ def test_a_share_that_is_not_kept_is_said():
     clusters = np.arange(200)
     low = promised((clusters % 8 < 5).astype(float), clusters)
     assert low.startswith("The band holds 62.5 % of the truth and should hold 80 % (95% interval")
-    assert low.endswith("the forecasts are surer of themselves than they should be.")
+    assert low.endswith("the forecasts are more confident than they should be.")
     high = promised((clusters % 50 > 0).astype(float), clusters)
-    assert high.endswith("the forecasts are less sure than they should be.")
+    assert high.endswith("the forecasts are less confident than they should be.")
     few = promised((clusters % 8 < 5).astype(float), clusters // 100)
     assert few == (
-        "The band holds 62.5 % of the truth and should hold 80 %; from only 2 independent "
-        "stretches of test data, too little to tell whether that is chance."
+        "The band holds 62.5 % of the truth and should hold 80 %, measured on only 2 independent "
+        "stretches of test data: too little to tell whether that is chance."
     )
 
 

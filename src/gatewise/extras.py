@@ -1,4 +1,4 @@
-"""Packages that only some tasks need: one that is missing is one sentence, not a traceback."""
+"""Import optional packages; a missing one raises one sentence instead of a traceback."""
 
 import importlib
 from typing import Any
@@ -7,10 +7,10 @@ from gatewise.errors import ConfigError
 
 
 def require(module: str, extra: str, purpose: str) -> Any:
-    """The module of an optional package.
+    """Import a module of an optional package.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the package is not installed.
 
     >>> require("json", "none", "Reading JSON").dumps(1)
     '1'
