@@ -146,7 +146,7 @@ def test_a_network_of_ones_own_is_trained_judged_saved_and_used(classify_setting
     found = gatewise.predict(tmp_path / "run", x)
     assert found.height == 40
     longer = [np.zeros((9, 2))]
-    with pytest.raises(gatewise.DataError, match="has 9 steps, and this network reads 5"):
+    with pytest.raises(gatewise.DataError, match="has 9 steps, but this network reads 5"):
         gatewise.predict(tmp_path / "run", longer)
 
 

@@ -145,7 +145,9 @@ def test_numbers_of_another_size_than_float32_holds_are_refused(forecast_run, se
 
 def test_dates_where_training_had_numbers_are_refused(forecast_run, series_file):
     table = pl.read_csv(series_file).with_columns(day=pl.int_range(pl.len()))
-    with pytest.raises(DataError, match="the times were dates in training, and here are numbers"):
+    with pytest.raises(
+        DataError, match="the times were dates in training, but here they are numbers"
+    ):
         gatewise.predict(forecast_run, table)
 
 

@@ -26,7 +26,7 @@ def test_lines_put_together_are_the_text():
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
 def test_characters_and_pieces_hold_the_whole_text(kind):
     found, vocabulary = stream(TEXT, kind)
-    assert "".join(streams.written(found.tokens, vocabulary)) == TEXT
+    assert "".join(streams.decode_pieces(found.tokens, vocabulary)) == TEXT
     assert found.characters.sum() == len(TEXT)
 
 
@@ -60,11 +60,11 @@ def test_what_is_not_known_is_counted_and_read_as_the_texts_own_mark():
 
 def test_a_prompt_is_read_behind_a_line_end_and_says_what_is_strange():
     _, characters = stream("abc\n", "characters")
-    tokens, strange = streams.prompted("aœb", characters)
+    tokens, strange = streams.encode_prompt("aœb", characters)
     assert strange == ["œ"]
     assert characters.decode(tokens) == "\nab"
     _, words = stream("a rose\n", "whitespace")
-    tokens, strange = streams.prompted("a daisy", words)
+    tokens, strange = streams.encode_prompt("a daisy", words)
     assert strange == ["daisy"]
     assert tokens[0] == END
     assert tokens[-1] == UNKNOWN
@@ -73,9 +73,9 @@ def test_a_prompt_is_read_behind_a_line_end_and_says_what_is_strange():
 def test_words_are_written_as_one_writes():
     _, vocabulary = stream("She said: (no), don't!\nShe\n", "words", min_frequency=1)
     tokens = vocabulary.encode(["She said: (no), don't!"])[0].tolist()
-    written = "".join(streams.written([*tokens, END, tokens[0]], vocabulary))
+    written = "".join(streams.decode_pieces([*tokens, END, tokens[0]], vocabulary))
     assert written == "She said: (no), don't!\nShe"
-    begun = "".join(streams.written(tokens[:2], vocabulary, begun=True))
+    begun = "".join(streams.decode_pieces(tokens[:2], vocabulary, begun=True))
     assert begun == " She said"
 
 
@@ -83,4 +83,4 @@ def test_a_character_of_several_pieces_is_written_when_it_is_whole():
     vocabulary = fit_vocabulary(["abc"], "bpe")
     tokens = vocabulary.encode(["a日b"])[0]
     assert len(tokens) == 5
-    assert list(streams.written(tokens, vocabulary)) == ["a", "日", "b"]
+    assert list(streams.decode_pieces(tokens, vocabulary)) == ["a", "日", "b"]

@@ -19,7 +19,7 @@ from gatewise import engine
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import special_tokens, start_of, written
+from gatewise.data.streams import decode_pieces, special_tokens, start_token
 from gatewise.errors import ConfigError
 from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
@@ -396,7 +396,7 @@ def samples(
     vocabulary = preparation.vocabularies["text"]
     plain = kept(network)
     length = SAMPLE[vocabulary.kind]
-    begin = np.array([start_of(vocabulary)])
+    begin = np.array([start_token(vocabulary)])
     found = []
     for temperature in TEMPERATURES:
         drawn = continued(
@@ -407,7 +407,7 @@ def samples(
             seed=experiment.training.seed,
         )
         with engine.accelerated(False):  # step by step, Keras's own loop is the faster one
-            text = "".join(written(islice(drawn, length), vocabulary))
+            text = "".join(decode_pieces(islice(drawn, length), vocabulary))
         found.append({"temperature": temperature, "text": text})
     return {"samples": found}
 
