@@ -20,7 +20,7 @@ def test_lines_put_together_are_the_text():
     for text in (TEXT, "\n\n", "", long, long + "\n" + TEXT):
         lines = streams.lines_of(text)
         assert "".join(lines) == text
-        assert max(map(len, lines), default=0) <= streams.LONGEST
+        assert max(map(len, lines), default=0) <= streams.MAX_LINE
 
 
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
