@@ -167,8 +167,8 @@ def test_a_network_may_come_from_a_file(classify_settings, tmp_path, sequences_f
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("nowhere.py:network", "of a file that is there"),
-        ("network", "of a file that is there"),
+        ("nowhere.py:network", "the file must exist"),
+        ("network", "the file must exist"),
         (f"{__file__}:nothing", "has no function nothing"),
     ],
 )
@@ -189,10 +189,13 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
         ({"task": {"lookback": 500}}, "too few for one example with a lookback of 500"),
         ({"task": {"horizon": 200}}, "horizon"),
         ({"training": {"loss": "foo"}}, "Keras has no loss 'foo'"),
-        ({"training": {"loss": "ctc"}}, "cannot judge outputs of shape"),
+        ({"training": {"loss": "ctc"}}, "cannot compare outputs of shape"),
         ({"training": {"optimizer": "foo"}}, "cannot make the optimizer 'foo'"),
         ({"training": {"optimizer_options": {"momentum": 3}}}, "cannot make .*'adam'"),
-        ({"training": {"warmup": 0.5, "schedule": "plateau"}}, "training.warmup goes with"),
+        (
+            {"training": {"warmup": 0.5, "schedule": "plateau"}},
+            "training.warmup needs training.schedule",
+        ),
         ({"network": {"units": [10**6]}}, "take 32,000 GB, and this machine has"),
     ],
 )
