@@ -227,7 +227,7 @@ def test_train_prints_one_json_object_and_nothing_else_on_standard_output(sequen
     assert done.returncode == 0, done.stderr
     found = assert_contract(done.stdout, "classify")
     assert found["run"] == str(tmp_path / "run")
-    assert "The task was not given" in done.stderr
+    assert "No task was given" in done.stderr
     assert "epoch 2/2" in done.stderr
 
 
@@ -324,7 +324,7 @@ def test_predict_never_overwrites_its_input(gatewise, forecast_run, series_file,
         for more in ([], ["--overwrite"]):
             status, out, err = gatewise("predict", forecast_run, data, "-o", output, *more)
             assert (status, out) == (1, "")
-            assert "which is read. Choose another -o." in err
+            assert "which is an input. Choose another -o." in err
     assert data.read_bytes() == before
     assert not (forecast_run / "answers.csv").exists()
 

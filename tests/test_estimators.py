@@ -38,10 +38,10 @@ def test_labels_are_returned_as_they_were_given(fitted, waves):
 
 def test_probabilities_are_in_the_order_of_the_classes(fitted, waves):
     x, _ = waves
-    chances = fitted.predict_proba(x)
-    assert chances.shape == (40, 2)
-    np.testing.assert_allclose(chances.sum(axis=1), 1)
-    np.testing.assert_array_equal(fitted.classes_[chances.argmax(axis=1)], fitted.predict(x))
+    probabilities = fitted.predict_proba(x)
+    assert probabilities.shape == (40, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(fitted.classes_[probabilities.argmax(axis=1)], fitted.predict(x))
 
 
 def test_a_list_of_arrays_of_different_lengths_is_accepted(fitted):

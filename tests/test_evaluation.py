@@ -16,8 +16,8 @@ from gatewise.evaluation import (
     chosen_measure,
     compare,
     evaluate,
+    promise_note,
     thinned,
-    told_of_promise,
 )
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.classify import multilabel
@@ -155,7 +155,7 @@ def test_with_a_possible_zero_denominator_the_difference_is_in_the_units_of_the_
 
 def promised(hits, clusters, share=0.8, settings=SETTINGS):
     measure = mean_measure("coverage", lambda answer: answer, clusters)
-    return told_of_promise(Promise("band", share, measure), hits, settings)
+    return promise_note(Promise("band", share, measure), hits, settings)
 
 
 def test_a_correct_share_is_flagged_about_as_seldom_as_the_confidence_level_implies():
@@ -173,13 +173,13 @@ def test_a_wrong_share_is_stated():
     clusters = np.arange(200)
     low = promised((clusters % 8 < 5).astype(float), clusters)
     assert low.startswith("The band holds 62.5 % of the truth and should hold 80 % (95% interval")
-    assert low.endswith("the forecasts are surer of themselves than they should be.")
+    assert low.endswith("the forecasts are more confident than they should be.")
     high = promised((clusters % 50 > 0).astype(float), clusters)
-    assert high.endswith("the forecasts are less sure than they should be.")
+    assert high.endswith("the forecasts are less confident than they should be.")
     few = promised((clusters % 8 < 5).astype(float), clusters // 100)
     assert few == (
-        "The band holds 62.5 % of the truth and should hold 80 %; from only 2 independent "
-        "stretches of test data, too little to tell whether that is chance."
+        "The band holds 62.5 % of the truth and should hold 80 %, measured on only 2 independent "
+        "stretches of test data: too little to tell whether that is chance."
     )
 
 
@@ -332,8 +332,8 @@ def test_predictions_are_thinned_by_their_rows_and_nothing_else():
     assert len(thinned(3, whole[:3])) == 3
 
 
-def test_the_number_of_answers_in_the_table_is_known(judged):
-    assert (judged.shown, judged.answers) == (60, 60)
+def test_how_many_answers_the_table_shows_is_known(judged):
+    assert (judged.listed, judged.count) == (60, 60)
     assert judged.caveats == []
 
 

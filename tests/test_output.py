@@ -36,7 +36,7 @@ def spellings(table: Path) -> list[Path]:
 
 def test_an_input_is_never_replaced_under_any_spelling(table):
     for path in spellings(table):
-        with pytest.raises(ConfigError, match=r"would write over .*table\.csv, which is read"):
+        with pytest.raises(ConfigError, match=r"would write over .*table\.csv, which is an input"):
             check_free_file(path, reads=[table], overwrite=True)
 
 
@@ -47,7 +47,7 @@ def test_nothing_is_written_into_a_folder_that_is_read(table):
     (table.parent / "twin.csv").hardlink_to(run / "model.keras")
     (table.parent / "way").symlink_to(run)
     for path in (run / "new.csv", table.parent / "way" / "new.csv", table.parent / "twin.csv"):
-        with pytest.raises(ConfigError, match="would write into .*run, which is read"):
+        with pytest.raises(ConfigError, match="would write into .*run, which is an input"):
             check_free_file(path, reads=[run], overwrite=True)
 
 

@@ -73,8 +73,8 @@ def test_values_of_the_test_part_do_not_affect_training(again, series_file, fore
 def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecast_settings):
     experiment, _ = experiment_for(series_file, [forecast_settings])
     ready = make_ready(experiment)
-    test = ready.parts.test
-    test.values[test.starts[0] : test.stops[0]] = np.nan  # any use of them would show
+    test = ready.splits.test
+    test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
     simple = score_baselines(ready)
     with gatewise.accelerated():
         history = pipeline.learn(ready, simple.monitor, None)
@@ -88,7 +88,7 @@ def test_labelled_sequences_of_the_test_part_do_not_affect_training(classify_set
     arrays = [random.normal(size=(5, 2)) + k % 2 for k in range(40)]
     labels = np.array(["a", "b"] * 20)
     experiment = from_mapping(classify_settings)
-    held_out = make_ready(experiment, (arrays, labels)).parts.test.ids.astype(int)
+    held_out = make_ready(experiment, (arrays, labels)).splits.test.ids.astype(int)
     other = [100 * array if k in held_out else array for k, array in enumerate(arrays)]
     first, second = (
         gatewise.train((given, labels), settings=classify_settings) for given in (arrays, other)
@@ -144,7 +144,7 @@ def test_a_users_network_is_trained_evaluated_saved_and_used(classify_settings, 
     found = gatewise.predict(tmp_path / "run", x)
     assert found.height == 40
     longer = [np.zeros((9, 2))]
-    with pytest.raises(gatewise.DataError, match="has 9 steps, and this network reads 5"):
+    with pytest.raises(gatewise.DataError, match="has 9 steps, but this network reads 5"):
         gatewise.predict(tmp_path / "run", longer)
 
 
@@ -165,8 +165,8 @@ def test_a_network_may_come_from_a_file(classify_settings, tmp_path, sequences_f
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("nowhere.py:network", "of a file that is there"),
-        ("network", "of a file that is there"),
+        ("nowhere.py:network", "the file must exist"),
+        ("network", "the file must exist"),
         (f"{__file__}:nothing", "has no function nothing"),
     ],
 )
@@ -184,13 +184,16 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
         ({"task": {"name": "tagg"}}, "no task 'tagg'"),
         ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of auto, mae"),
         ({"training": {"monitor": "rmsle"}}, "training.monitor wants one of auto, loss, mae"),
-        ({"task": {"lookback": 500}}, "too few for one example of 500"),
+        ({"task": {"lookback": 500}}, "too few for one example with a lookback of 500"),
         ({"task": {"horizon": 200}}, "horizon"),
         ({"training": {"loss": "foo"}}, "Keras has no loss 'foo'"),
-        ({"training": {"loss": "ctc"}}, "cannot judge outputs of shape"),
+        ({"training": {"loss": "ctc"}}, "cannot compare outputs of shape"),
         ({"training": {"optimizer": "foo"}}, "cannot make the optimizer 'foo'"),
         ({"training": {"optimizer_options": {"momentum": 3}}}, "cannot make .*'adam'"),
-        ({"training": {"warmup": 0.5, "schedule": "plateau"}}, "training.warmup goes with"),
+        (
+            {"training": {"warmup": 0.5, "schedule": "plateau"}},
+            "training.warmup needs training.schedule",
+        ),
         ({"network": {"units": [10**6]}}, "take 32,000 GB, and this machine has"),
     ],
 )

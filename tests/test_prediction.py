@@ -145,7 +145,9 @@ def test_numbers_of_another_size_than_float32_holds_are_refused(forecast_run, se
 
 def test_dates_where_training_had_numbers_are_refused(forecast_run, series_file):
     table = pl.read_csv(series_file).with_columns(day=pl.int_range(pl.len()))
-    with pytest.raises(DataError, match="the times were dates in training, and here are numbers"):
+    with pytest.raises(
+        DataError, match="the times were dates in training, but here they are numbers"
+    ):
         gatewise.predict(forecast_run, table)
 
 
@@ -321,7 +323,7 @@ def test_rows_with_known_covariates_only_are_not_trained_on(panel, panel_run, fo
     ready = make_ready(experiment, with_days_ahead(panel))
     whole = make_ready(experiment, panel)
     for part in ("train", "validation", "test"):
-        one, other = getattr(ready.parts, part), getattr(whole.parts, part)
+        one, other = getattr(ready.splits, part), getattr(whole.splits, part)
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
     assert any("12 rows behind the last value of 'sales' are left out" in n for n in ready.notes)

@@ -256,7 +256,7 @@ def consequences(ready):
     truth = np.asarray(train.targets(*dealt[0]))
     return repr(
         {
-            "parts": [(part.ids, part.starts) for part in vars(ready.parts).values() if part],
+            "parts": [(part.ids, part.starts) for part in vars(ready.splits).values() if part],
             "preparation": preparation.to_json(),
             "batch": [dealt[0], train.inputs(*dealt[0]), truth, train.weights],
             "test": [len(ready.test), [one.name for one in measures]],

@@ -23,7 +23,7 @@ from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
-from gatewise.training import Feed, Monitor, Progress, _until_diverged, fit, optimizer, resolved
+from gatewise.training import Feed, Monitor, Progress, _divergence_check, fit, optimizer, resolved
 
 
 def lines(count, seed, slope=2.0):
@@ -204,7 +204,7 @@ def test_a_diverging_loss_stops_before_it_is_nan(held_out):
 
 @pytest.mark.parametrize(("losses", "ends"), [((1e-9, 0.5), False), ((-3.0, 2e6), False)])
 def test_a_loss_that_began_near_zero_or_below_may_grow(losses, ends):
-    look = _until_diverged()
+    look = _divergence_check()
     for epoch, loss in enumerate(losses):
         look(epoch, {"loss": loss})
     with pytest.raises(TrainingError, match="in epoch 3"):
@@ -421,7 +421,7 @@ def test_warmup_rises_from_zero_over_its_share(schedule):
 
 @pytest.mark.parametrize("schedule", ["exponential", "plateau"])
 def test_warmup_goes_with_constant_and_cosine_only(schedule):
-    with pytest.raises(ConfigError, match="warmup goes with the schedules constant and cosine"):
+    with pytest.raises(ConfigError, match="warmup needs training.schedule = constant or cosine"):
         optimizer(settings_of(schedule=schedule, warmup=0.1), 100)
 
 

@@ -1,8 +1,8 @@
-"""gatewise: long short-term memory networks in Keras, from a data file to a trusted, running model.
+"""gatewise: long short-term memory networks in Keras, from a data file to a trusted model.
 
-Importing gatewise imports no framework; the names below bring what they need when they are first
-used. Keras runs on JAX where nothing else has been chosen: no KERAS_BACKEND, no Keras config file,
-and no framework imported before Keras.
+Importing gatewise imports no framework. Each name below imports its module on first use. Keras runs
+on JAX unless something else chooses its backend: KERAS_BACKEND, the Keras config file, or a
+framework that is imported before Keras.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from gatewise.settings import Experiment
 
 wait_for_keras()
 
-_WHERE = {
+_MODULES = {
     "Artefact": "gatewise.artefact",
     "Classifier": "gatewise.estimators",
     "Forecaster": "gatewise.estimators",
@@ -50,14 +50,14 @@ __all__ = [
     "Experiment",
     "GatewiseError",
     "TrainingError",
-    *_WHERE,
+    *_MODULES,
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module 'gatewise' has no attribute '{name}'")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m gatewise` is `gatewise`."""
+"""`python -m gatewise` runs the same command line as `gatewise`."""
 
 from gatewise.cli import entry
 

@@ -1,4 +1,4 @@
-"""What is asked for, from layers of settings: a data set's own, files, mappings and flags."""
+"""Merge layers of settings into one experiment: a data set's own, files, mappings and flags."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -16,42 +16,45 @@ from gatewise.settings import Experiment, from_mapping
 def experiment_for(
     data: Any, layers: Sequence[Mapping[str, Any]], target: Sequence[str] = ()
 ) -> tuple[Experiment, Opened]:
-    """Settings from several layers, the later over the earlier, over those of a shipped data set.
+    """Merge the layers of settings, and open the data.
 
-    `target` is what to forecast, or the label, tag or text to tell: a key of `[data]`, above all
-    layers. Returns the experiment and its data, which are opened when they are first looked at.
+    Later layers override earlier ones, and every layer overrides the settings of a shipped data
+    set. `target` names what to forecast or predict: it sets a key of `[data]` and overrides all
+    layers. The data are opened on first access.
     """
     experiment = Experiment()
-    named = data if isinstance(data, str | Path) else None
+    path = data if isinstance(data, str | Path) else None
     if data is None:
         sections = [layer.get("data", {}) for layer in layers]
-        paths = [one["path"] for one in sections if isinstance(one, Mapping) and "path" in one]
-        named = paths[-1] if paths else None  # the later over the earlier, here too
-    if isinstance(named, str) and named in DATASETS and not Path(named).exists():
-        own = settings_of(named)
+        paths = [part["path"] for part in sections if isinstance(part, Mapping) and "path" in part]
+        path = paths[-1] if paths else None  # later layers override earlier ones here, too
+    if isinstance(path, str) and path in DATASETS and not Path(path).exists():
+        own = settings_of(path)
         layers = [own, *layers, {"data": {"path": own["data"]["path"]}}]
-    elif named is not None:
-        _refuse_misspelt(str(named))
-        layers = [*layers, {"data": {"path": str(named)}}]
+    elif path is not None:
+        _refuse_misspelt(str(path))
+        layers = [*layers, {"data": {"path": str(path)}}]
     for layer in layers:
         experiment = from_mapping(layer, experiment)
-    if named is None and data is None:
-        raise ConfigError("No data: name a file, or a data set of `gatewise datasets`.")
-    source = opened(experiment.data, None if named is not None else data)
+    if path is None and data is None:
+        raise ConfigError(
+            "There are no data: name a file, or a data set that `gatewise datasets` lists."
+        )
+    source = opened(experiment.data, None if path is not None else data)
     if target:
-        told = {"data": target_setting(target, experiment, source)}
-        experiment = from_mapping(told, experiment)
+        layer = {"data": target_setting(target, experiment, source)}
+        experiment = from_mapping(layer, experiment)
     return experiment, source
 
 
-def _refuse_misspelt(named: str) -> None:
-    near = get_close_matches(named, DATASETS, n=1, cutoff=0.8)
-    if near and not Path(named).exists():
-        raise DataError(f"There is no file {named}. Did you mean the data set '{near[0]}'?")
+def _refuse_misspelt(path: str) -> None:
+    near = get_close_matches(path, DATASETS, n=1, cutoff=0.8)
+    if near and not Path(path).exists():
+        raise DataError(f"There is no file {path}. Did you mean the data set '{near[0]}'?")
 
 
 def target_setting(target: Sequence[str], experiment: Experiment, source: Opened) -> dict[str, Any]:
-    """The key of `[data]` that `--target` stands for, by the task or by what the column holds."""
+    """The key of `[data]` that `--target` sets, by the task or by the column's values."""
     name = experiment.task.name
     if not name:
         texts = holds_texts(experiment.data, source, target[0])
@@ -59,12 +62,12 @@ def target_setting(target: Sequence[str], experiment: Experiment, source: Opened
     if name == "forecast":
         return {"target": list(target)}
     if len(target) > 1:
-        raise ConfigError(f"{name} tells one label. Received: {', '.join(target)}.")
+        raise ConfigError(f"{name} predicts one label. Received: {', '.join(target)}.")
     return {"label": target[0]}
 
 
 def free_folder(experiment: Experiment) -> Path:
-    """runs/NAME, or the first runs/NAME-2, NAME-3 ... that is not there yet."""
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that does not exist."""
     stem = Path(experiment.data.path).name.split(".")[0] or "run"
     names = (
         Path("runs") / (stem if number == 1 else f"{stem}-{number}")

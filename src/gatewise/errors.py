@@ -1,16 +1,16 @@
-"""What can go wrong, as a tree.
+"""The exceptions of gatewise, as a tree.
 
-GatewiseError        anything the user can mend; says what came, what was wanted and what to do
+GatewiseError        any error that the user can fix; it says what came, what was wanted, what to do
   DataError          a file, a table or an array is not what the task needs
-  ConfigError        a setting is unknown, of the wrong type or at odds with another
-  TrainingError      training cannot go on (a loss that is not a number)
+  ConfigError        a setting is unknown, has the wrong type or contradicts another setting
+  TrainingError      training cannot continue (the loss is not a number)
   ArtefactError      a run folder is damaged, incomplete or from a newer version
-  EngineError        the native engine is asked for and cannot run
+  EngineError        the native engine was requested and cannot run
 """
 
 
 class GatewiseError(Exception):
-    """Anything that the user can mend: the command line prints its text and exits with 1."""
+    """Any error that the user can fix; the command line prints its text and exits with 1."""
 
 
 class DataError(GatewiseError):
@@ -18,16 +18,16 @@ class DataError(GatewiseError):
 
 
 class ConfigError(GatewiseError):
-    """A setting is unknown, of the wrong type or at odds with another."""
+    """A setting is unknown, has the wrong type or contradicts another setting."""
 
 
 class TrainingError(GatewiseError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class ArtefactError(GatewiseError):
-    """A run folder is damaged, incomplete or was written by a newer version."""
+    """A run folder is damaged, incomplete or from a newer version."""
 
 
 class EngineError(GatewiseError):
-    """The native engine is asked for and cannot run."""
+    """The native engine was requested and cannot run."""

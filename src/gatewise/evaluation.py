@@ -1,8 +1,7 @@
-"""Scores with intervals, beside the baselines, and a verdict.
+"""Scores beside those of the baselines, with intervals, and a verdict.
 
-The comparison is paired: both answers are judged on the same units, and the same resampled units.
-Units that depend on each other (overlapping horizons, one person's recordings) are resampled as
-one.
+The comparison is paired: both models are scored on the same units and on the same resamples of
+them. Dependent units (overlapping horizons, recordings of one person) are resampled together.
 """
 
 import math
@@ -24,103 +23,114 @@ from gatewise.tasks.task import (
     Measure,
     Promise,
     Task,
-    answer_name,
     chosen_measure,
+    model_name,
 )
 
-FEWEST = 5  # an interval from fewer independent stretches would say more than it knows
-ROWS = 100_000  # of predictions.csv at most; a long test part would else be gigabytes
-SOME = 100  # answers, whose rows are counted to know how many rows all would have
+MIN_CLUSTERS = 5  # fewer independent stretches are too few for an interval
+ROWS = 100_000  # rows of predictions.csv at most, because a long test part would make gigabytes
+PROBE = 100  # examples whose rows are counted to estimate the rows of all examples
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out on a part that nothing was learnt from or chosen on."""
+    """The result on a part that was used neither for training nor for any choice."""
 
-    answer: str  # what it is called, by what it is made of
+    model: str  # the name of the model, which lists everything it is made of
     metrics: dict[str, float]
-    # The network's by itself, where the answer is more than that; else empty.
-    alone: dict[str, float]
+    # The scores of the network by itself; empty where the model is nothing but the network.
+    network_only: dict[str, float]
     baselines: dict[str, dict[str, float]]
     verdict: dict[str, Any]
-    comparisons: list[dict[str, Any]]  # against every baseline, by every measure of the task
-    caveats: list[str]  # sentences that belong beside the verdict
+    comparisons: list[dict[str, Any]]  # with every baseline, by every measure of the task
+    caveats: list[str]  # sentences to show beside the verdict
     details: dict[str, Any]
     table: pl.DataFrame
-    shown: int  # answers in the table
-    answers: int  # answers in all
+    listed: int  # number of examples in the table
+    count: int  # number of all examples
 
 
 def evaluate(
-    answer: Array,
-    some: Examples,
+    predictions: Array,
+    examples: Examples,
     task: Task,
     preparation: Preparation,
     experiment: Experiment,
     *,
     baselines: list[Baseline],
-    alone: Array | None = None,
+    network_only: Array | None = None,
 ) -> Evaluation:
-    """Judge the answer to these examples beside the baselines' answers.
+    """Score the predictions for these examples beside those of the baselines.
 
-    `alone` is what `answer_alone` gives: it is shown, and the verdict is not about it.
+    `network_only` comes from `predict_network_only`. Its scores are reported, but the verdict is
+    not about them.
     """
-    name = answer_name(preparation)
-    answers = {name: answer} | ({} if alone is None else {NETWORK: alone})
-    for one in baselines:
+    name = model_name(preparation)
+    by_model = {name: predictions} | ({} if network_only is None else {NETWORK: network_only})
+    for baseline in baselines:
         checkpoint()
-        answers[one.name] = one.answer(some)
+        by_model[baseline.name] = baseline.predict(examples)
     scores = {
-        who: task.metrics(given, some, preparation, experiment) for who, given in answers.items()
+        model: task.metrics(predicted, examples, preparation, experiment)
+        for model, predicted in by_model.items()
     }
-    measures = task.measures(some, preparation, experiment)
+    measures = task.measures(examples, preparation, experiment)
     main = chosen_measure(measures, experiment.evaluation.metric)
     comparisons = [
-        compare(measure, answer, answers[one.name], one.name, experiment.evaluation, answer=name)
+        compare(
+            measure,
+            predictions,
+            by_model[baseline.name],
+            baseline.name,
+            experiment.evaluation,
+            model=name,
+        )
         for measure in measures
-        for one in baselines
+        for baseline in baselines
     ]
-    details = task.details(answers, some, preparation, experiment)
-    shown = thinned(
-        len(some), task.table(answer, some, preparation, np.arange(min(SOME, len(some))))
-    )
+    details = task.details(by_model, examples, preparation, experiment)
+    probe = np.arange(min(PROBE, len(examples)))
+    listed = thinned(len(examples), task.table(predictions, examples, preparation, probe))
     return Evaluation(
-        answer=name,
+        model=name,
         metrics=scores[name],
-        alone={} if alone is None else scores[NETWORK],
-        baselines={one.name: scores[one.name] for one in baselines},
+        network_only={} if network_only is None else scores[NETWORK],
+        baselines={baseline.name: scores[baseline.name] for baseline in baselines},
         verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
         comparisons=comparisons,
         caveats=_caveats(
             details,
-            [] if task.promises is None else task.promises(some, preparation),
-            answer,
+            [] if task.promises is None else task.promises(examples, preparation),
+            predictions,
             experiment.evaluation,
         ),
         details=details,
-        table=task.table(answer, some, preparation, shown),
-        shown=len(shown),
-        answers=len(some),
+        table=task.table(predictions, examples, preparation, listed),
+        listed=len(listed),
+        count=len(examples),
     )
 
 
-def answer_alone(
-    outputs: Array, some: Examples, task: Task, preparation: Preparation
+def predict_network_only(
+    outputs: Array, examples: Examples, task: Task, preparation: Preparation
 ) -> Array | None:
-    """What the network says by itself, where the answer is more than that; else None."""
+    """The predictions of the network by itself; None where the model is nothing but the network."""
     if preparation.blend == "none":
         return None
-    return task.answer(outputs, some, replace(preparation, blend="none"), {})
+    return task.postprocess(outputs, examples, replace(preparation, blend="none"), {})
 
 
 def thinned(count: int, first: pl.DataFrame) -> Array:
-    """Evenly spread positions, so many that their rows stay readable, by the rows of the first."""
-    most = max(1, ROWS * min(SOME, count) // max(1, first.height))
+    """Evenly spread positions, as many as fit into `ROWS` rows of predictions.csv.
+
+    `first` holds the rows of the first `PROBE` examples, from which the rows of all are estimated.
+    """
+    most = max(1, ROWS * min(PROBE, count) // max(1, first.height))
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
-    """The verdict is against the baseline that did best on the same part: the hardest to beat."""
+    """The comparison with the baseline that scored best on the same part, the hardest to beat."""
     sign = -1 if measure.higher_is_better else 1
     known = [one for one in comparisons if math.isfinite(one["theirs"])]
     return min(known or comparisons, key=lambda one: sign * one["theirs"])
@@ -133,80 +143,83 @@ def compare(
     name: str,
     settings: EvaluationSettings,
     *,
-    answer: str = NETWORK,
+    model: str = NETWORK,
 ) -> dict[str, Any]:
     """Ours minus theirs, with a bootstrap interval over clusters.
 
-    `answer` and `name` are what the two are called.
+    `model` and `name` are the names of the two models.
 
-    Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference,
-    with whole clusters drawn with replacement. Where either number cannot be told, there is no
-    verdict, and the sentence says why.
+    Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference, with
+    whole clusters drawn with replacement. If either score is not a number, there is no verdict, and
+    the sentence says why.
     """
     checkpoint()
-    left, right = (_by_cluster(measure, given) for given in (ours, theirs))
+    left, right = (_by_cluster(measure, predictions) for predictions in (ours, theirs))
     clusters = len(left)
-    sides = {answer: (ours, left), name: (theirs, right)}
-    wrong = {who: _not_numbers(given) for who, (given, _) in sides.items()}
-    one, other = (
-        math.nan if wrong[who] else float(measure.value(sums.sum(axis=0)))
-        for who, (_, sums) in sides.items()
+    sides = {model: (ours, left), name: (theirs, right)}
+    invalid = {name: _count_nan(predictions) for name, (predictions, _) in sides.items()}
+    our_score, their_score = (
+        math.nan if invalid[name] else float(measure.value(sums.sum(axis=0)))
+        for name, (_, sums) in sides.items()
     )
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "metric": measure.name,
-        "answer": answer,
+        "answer": model,
         "against": name,
-        "ours": one,
-        "theirs": other,
-        "difference": one - other,
+        "ours": our_score,
+        "theirs": their_score,
+        "difference": our_score - their_score,
         "low": math.nan,
         "high": math.nan,
         "confidence": settings.confidence_level,
         "better": None,
         "clusters": clusters,
-        "relative": one / other - 1 if other > 0 else math.nan,
+        "relative": our_score / their_score - 1 if their_score > 0 else math.nan,
         "relative_low": math.nan,
         "relative_high": math.nan,
     }
-    if not math.isfinite(one - other):
-        reason = _why_none(found, wrong, len(ours))
-        return found | {"sentence": f"No verdict against {name}: {reason}."}
-    if clusters >= FEWEST:
-        mine, yours = _resampled(measure, [left, right], settings.n_resamples)
-        found["low"], found["high"] = _interval(mine - yours, settings)
-        if other > 0 and (yours > 0).all():
-            # The ratio of each round: a lower-is-better metric then cannot fall by over 100 %.
-            shares = mine / yours - 1
-            found["relative_low"], found["relative_high"] = _interval(shares, settings)
-        if found["low"] > 0 or found["high"] < 0:
-            found["better"] = (one > other) == measure.higher_is_better
-    return found | {"sentence": _sentence(found, measure)}
+    if not math.isfinite(our_score - their_score):
+        reason = _why_no_verdict(comparison, invalid, len(ours))
+        return comparison | {"sentence": f"No verdict against {name}: {reason}."}
+    if clusters >= MIN_CLUSTERS:
+        our_scores, their_scores = _resampled(measure, [left, right], settings.n_resamples)
+        comparison["low"], comparison["high"] = _interval(our_scores - their_scores, settings)
+        if their_score > 0 and (their_scores > 0).all():
+            # The ratio of each round, so that a lower-is-better metric cannot fall by over 100 %.
+            ratios = our_scores / their_scores - 1
+            comparison["relative_low"], comparison["relative_high"] = _interval(ratios, settings)
+        if comparison["low"] > 0 or comparison["high"] < 0:
+            comparison["better"] = (our_score > their_score) == measure.higher_is_better
+    return comparison | {"sentence": _sentence(comparison, measure)}
 
 
-def _not_numbers(answer: Array) -> int:
-    """How many of the answers hold something that is not a number; 0 for answers in words."""
-    given = np.asarray(answer)
-    if given.dtype.kind != "f":
+def _count_nan(predictions: Array) -> int:
+    """The number of predictions that contain NaN; 0 for predictions in words."""
+    array = np.asarray(predictions)
+    if array.dtype.kind != "f":
         return 0
-    return int(np.isnan(given.reshape(len(given), -1)).any(axis=1).sum())
+    return int(np.isnan(array.reshape(len(array), -1)).any(axis=1).sum())
 
 
-def _why_none(found: Mapping[str, Any], wrong: Mapping[str, int], count: int) -> str:
-    for who, answers in wrong.items():
-        if answers:
-            return f"{answers} of {count} answers of {who} are not numbers"
-    sides = ((found["answer"], found["ours"]), (found["against"], found["theirs"]))
-    who = next((who for who, value in sides if not math.isfinite(value)), found["answer"])
+def _why_no_verdict(comparison: Mapping[str, Any], invalid: Mapping[str, int], count: int) -> str:
+    for name, number in invalid.items():
+        if number:
+            return f"{number} of {count} predictions of {name} are not numbers"
+    sides = (
+        (comparison["answer"], comparison["ours"]),
+        (comparison["against"], comparison["theirs"]),
+    )
+    name = next((name for name, score in sides if not math.isfinite(score)), comparison["answer"])
     return (
-        f"the {found['metric']} of {who} is not a number, as where the truth is not known. Look "
-        "for empty cells in the test part"
+        f"the {comparison['metric']} of {name} is not a number, which happens where the truth is "
+        "unknown. Look for empty cells in the test part"
     )
 
 
 def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Array]:
-    """The measure of each answer on the same clusters, drawn with replacement, [resamples]."""
+    """The measure of each model on the same clusters, drawn with replacement, [resamples]."""
     clusters = len(sums[0])
-    random = np.random.default_rng(0)  # the same data, the same interval
+    random = np.random.default_rng(0)  # the same data give the same interval
     drawn = []
     rounds = max(1, 4_000_000 // clusters)  # bounds the memory of the counts
     for begin in range(0, resamples, rounds):
@@ -227,48 +240,49 @@ def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float
     return low, high
 
 
-def _by_cluster(measure: Measure, answer: Array) -> Array:
+def _by_cluster(measure: Measure, predictions: Array) -> Array:
     """Sums of the measure's statistics, [clusters, statistics]."""
-    statistics = measure.statistics(answer)
+    statistics = measure.statistics(predictions)
     sums = np.zeros((int(measure.clusters.max(initial=-1)) + 1, statistics.shape[1]))
     np.add.at(sums, measure.clusters, statistics)
     return sums
 
 
-def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
-    ours, against, amount = f"The {found['answer']}", found["against"], _amount(found, measure)
-    if found["clusters"] < FEWEST:
+def _sentence(comparison: Mapping[str, Any], measure: Measure) -> str:
+    model, against = comparison["answer"], comparison["against"]
+    amount = _amount(comparison, measure)
+    if comparison["clusters"] < MIN_CLUSTERS:
         return (
-            f"Too little to tell the {found['answer']} from {against}: {amount}, from only "
-            f"{_stretches(found['clusters'])}."
+            f"Too little to tell the {model} from {against}: {amount}, from only "
+            f"{_stretches(comparison['clusters'])}."
         )
-    if found["better"] is None:
-        return f"{ours} is not distinguishable from {against}: {amount}."
-    word = "better" if found["better"] else "worse"
-    return f"{ours} is {word} than {against}: {amount}."
+    if comparison["better"] is None:
+        return f"The {model} is not distinguishable from {against}: {amount}."
+    word = "better" if comparison["better"] else "worse"
+    return f"The {model} is {word} than {against}: {amount}."
 
 
-def _amount(found: Mapping[str, Any], measure: Measure) -> str:
-    """Both scores and their difference: in points, in percent or in the metric's own units."""
+def _amount(comparison: Mapping[str, Any], measure: Measure) -> str:
+    """Both scores and their difference, in points, in percent or in the units of the metric."""
     keys, scale, unit, digits = ("difference", "low", "high"), 1.0, "", "+.4g"
-    sides = f"{found['ours']:.4g} against {found['theirs']:.4g}"
+    sides = f"{comparison['ours']:.4g} against {comparison['theirs']:.4g}"
     if measure.higher_is_better:
         places = 3 if measure.metric.full == 1 else 1
-        sides = f"{found['ours']:.{places}f} against {found['theirs']:.{places}f}"
+        sides = f"{comparison['ours']:.{places}f} against {comparison['theirs']:.{places}f}"
         scale, digits = 100 / measure.metric.full, "+.1f"
-    elif math.isfinite(found["relative"]) and (
-        found["clusters"] < FEWEST or math.isfinite(found["relative_low"])
+    elif math.isfinite(comparison["relative"]) and (
+        comparison["clusters"] < MIN_CLUSTERS or math.isfinite(comparison["relative_low"])
     ):
         keys, scale, unit = ("relative", "relative_low", "relative_high"), 100.0, " %"
         digits = "+.1f"
-    size, low, high = (f"{scale * found[key]:{digits}}{unit}" for key in keys)
+    size, low, high = (f"{scale * comparison[key]:{digits}}{unit}" for key in keys)
     if measure.higher_is_better:
         size += " points"
-    if found["low"] == found["high"]:
-        size += ", the same in every resample"  # an interval of no width would claim certainty
-    elif found["clusters"] >= FEWEST:
-        size += f" ({found['confidence']:.0%} interval {low} to {high})"
-    return f"{found['metric']} {sides}, {size}"
+    if comparison["low"] == comparison["high"]:
+        size += ", the same in every resample"  # an interval of width 0 would claim certainty
+    elif comparison["clusters"] >= MIN_CLUSTERS:
+        size += f" ({comparison['confidence']:.0%} interval {low} to {high})"
+    return f"{comparison['metric']} {sides}, {size}"
 
 
 def _stretches(count: int) -> str:
@@ -278,32 +292,32 @@ def _stretches(count: int) -> str:
 def _caveats(
     details: Mapping[str, Any],
     promises: list[Promise],
-    answer: Array,
+    predictions: Array,
     settings: EvaluationSettings,
 ) -> list[str]:
-    """What must be known beside the verdict: broken promises, and truth that was left out."""
-    said = [told_of_promise(one, answer, settings) for one in promises]
+    """The sentences to show beside the verdict: broken promises, and truth that was left out."""
+    notes = [promise_note(promise, predictions, settings) for promise in promises]
     if count := details.get("filled"):
         cells = "1 cell of the target was" if count == 1 else f"{count:,} cells of the target were"
-        said.append(f"{cells} empty and filled in (data.missing), and not scored as truth.")
-    return [one for one in said if one]
+        notes.append(f"{cells} empty and filled in (data.missing), and not scored as truth.")
+    return [note for note in notes if note]
 
 
-def told_of_promise(promise: Promise, answer: Array, settings: EvaluationSettings) -> str:
-    """A sentence where the share that came true is not the one that was stated, else ""."""
-    sums = _by_cluster(promise.measure, answer)
+def promise_note(promise: Promise, predictions: Array, settings: EvaluationSettings) -> str:
+    """A sentence if the measured share differs from the promised one, else ""."""
+    sums = _by_cluster(promise.measure, predictions)
     measured = float(promise.measure.value(sums.sum(axis=0)))
     holds = (
         f"The {promise.name} holds {100 * measured:.1f} % of the truth and should hold "
         f"{100 * promise.share:.3g} %"
     )
-    if len(sums) < FEWEST:
+    if len(sums) < MIN_CLUSTERS:
         few = _stretches(len(sums))
-        return f"{holds}; from only {few}, too little to tell whether that is chance."
+        return f"{holds}, measured on only {few}: too little to tell whether that is chance."
     drawn = _resampled(promise.measure, [sums], settings.n_resamples)[0]
     low, high = _interval(drawn, settings)
     if low <= promise.share <= high:
         return ""
     interval = f"{settings.confidence_level:.0%} interval {100 * low:.1f} % to {100 * high:.1f} %"
-    sure = "surer of themselves than they" if measured < promise.share else "less sure than they"
-    return f"{holds} ({interval}): the forecasts are {sure} should be."
+    extent = "more" if measured < promise.share else "less"
+    return f"{holds} ({interval}): the forecasts are {extent} confident than they should be."

@@ -1,4 +1,4 @@
-"""Packages that only some tasks need: one that is missing is one sentence, not a traceback."""
+"""Import optional packages; a missing one raises one sentence instead of a traceback."""
 
 import importlib
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from gatewise.errors import ConfigError
 
 
-def needed(module: str, extra: str, purpose: str) -> Any:
-    """The module of an optional package.
+def require(module: str, extra: str, purpose: str) -> Any:
+    """Import a module of an optional package.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the package is not installed.
 
-    >>> needed("json", "none", "Reading JSON").dumps(1)
+    >>> require("json", "none", "Reading JSON").dumps(1)
     '1'
     """
     try:

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM during a run: training ends early, and what was learned is kept.
+"""Ctrl-C and SIGTERM during a run: training ends early, and the trained weights are kept.
 
-A training step on JAX gives its buffers away, and a print in a signal handler may meet a print. So
-the handler only counts requests. `training.fit` looks at the count before each step, and
-`checkpoint` between the batches of a prediction; both are places where the weights are whole.
+The handler only counts requests, because a training step on JAX donates its buffers, and because a
+print in a signal handler may interrupt another print. `training.fit` reads the count before each
+step, and `checkpoint` reads it between the batches of a prediction. The weights are consistent at
+both points.
 """
 
 import logging
@@ -14,37 +15,37 @@ from typing import Any
 
 log = logging.getLogger("gatewise")
 
-STOP, SKIP, ABANDON = 1, 2, 3  # end training; skip the evaluation too; keep nothing
+STOP, SKIP, ABANDON = 1, 2, 3  # end training; also skip the evaluation; keep nothing
 GRACE = 5.0  # seconds from a SIGTERM until the evaluation is skipped; docker kills after 10
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-SAID = {
-    STOP: "Stopping after this step; what was learned is evaluated and kept.",
-    SKIP: "What was learned is kept without an evaluation; another Ctrl-C gives up.",
+MESSAGES = {
+    STOP: "Stopping after this step; the trained model is evaluated and kept.",
+    SKIP: "The trained model is kept without an evaluation; another Ctrl-C abandons the run.",
 }
 
 
 class Skipped(Exception):  # noqa: N818 - a request, not an error
-    """The evaluation is to be skipped; raised by `checkpoint`."""
+    """A request to skip the evaluation; raised by `checkpoint`."""
 
 
 class Interrupts:
-    """What was asked for by signals while the context lasts.
+    """The requests that signals make while the context lasts.
 
-    Before `training` is set, a signal does what it did outside. Then the first Ctrl-C asks to end
-    training, the next one to skip the evaluation, one more raises KeyboardInterrupt. Once `trained`
-    is set, the first one skips the evaluation. SIGTERM is the first Ctrl-C, and after `GRACE`
-    seconds the second one. Outside the main thread, which alone receives signals, nothing is ever
-    asked for.
+    Before `training` is set, a signal has its usual effect. Afterwards the first Ctrl-C ends
+    training, the next one skips the evaluation, and one more raises KeyboardInterrupt. Once
+    `trained` is set, the first one skips the evaluation. SIGTERM counts as the first Ctrl-C, and
+    after `GRACE` seconds as the second one. Outside the main thread there are no requests, because
+    only the main thread receives signals.
 
-    Python discards what a handler raises during a callback of the garbage collector, so `check`
-    raises it again.
+    Python discards an exception that a handler raises during a callback of the garbage collector.
+    Therefore `check` raises it again.
     """
 
     def __init__(self) -> None:
         self.level = 0
-        self.by = ""  # the first request: Ctrl-C or SIGTERM
+        self.by = ""  # the source of the first request: Ctrl-C or SIGTERM
         self.training = self.trained = False
-        self._said = 0
+        self._announced = 0
         self._before: dict[signal.Signals, Any] = {}
         self._timer: threading.Timer | None = None
 
@@ -70,7 +71,7 @@ class Interrupts:
             for number, before in self._before.items():
                 signal.signal(number, before)
         if self.level >= ABANDON and kind is not None and issubclass(kind, Exception):
-            raise KeyboardInterrupt from error  # a step that was broken off failed on its way out
+            raise KeyboardInterrupt from error  # an aborted step failed while it was unwound
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.by = self.by or SIGNALS[signal.Signals(number)]
@@ -90,10 +91,10 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        """Do what the handler outside does, which usually raises."""
+        """Call the handler of the surrounding code, which usually raises."""
         before, level = self._before[signal.Signals(number)], self.level
         if callable(before):
-            self.level = ABANDON  # until it has returned: Python may discard what it raises
+            self.level = ABANDON  # until it returns, because Python may discard its exception
             before(number, frame)
             self.level = level
         elif before == signal.SIG_DFL:
@@ -104,22 +105,22 @@ class Interrupts:
         self.level = max(self.level, SKIP)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt when everything is to be given up."""
+        """Raise KeyboardInterrupt when the whole run is to be abandoned."""
         if self.level >= ABANDON:
             raise KeyboardInterrupt
 
     def announce(self) -> None:
-        """Say once what happens next; called where a print cannot meet another one."""
-        if self._said < self.level < ABANDON:
-            self._said = self.level
-            log.info("%s", SAID[self.level])
+        """Log once what happens next; called only where it cannot interrupt another print."""
+        if self._announced < self.level < ABANDON:
+            self._announced = self.level
+            log.info("%s", MESSAGES[self.level])
 
 
 _current: Interrupts | None = None
 
 
 def checkpoint() -> None:
-    """Raise `Skipped` when a signal asked for it; called between batches, never within a step."""
+    """Raise `Skipped` if a signal asked for it; called between batches, never within a step."""
     if _current is not None:
         _current.check()
         if _current.level >= SKIP:

@@ -1,8 +1,8 @@
-"""Every metric: its function, and one entry in `METRICS` that says what it is.
+"""All metrics: a function, and one entry in `METRICS` with its description.
 
-Most functions are (truth, answer) -> number. Forecasts are arrays [windows, horizon, targets],
-quantile forecasts have one axis more, [..., Q]. Labels are class positions [n], or, where a
-sequence may have several, [n, classes] bool; probabilities are [n, classes].
+Most functions are (truth, predictions) -> number. Forecasts are arrays [windows, horizon, targets];
+quantile forecasts have one more axis, [..., Q]. Labels are class positions [n], or [n, classes]
+bool where a sequence may have several labels. Probabilities are [n, classes].
 """
 
 import math
@@ -12,33 +12,33 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics as judge
+from sklearn import metrics as sk_metrics
 
-from gatewise.extras import needed
+from gatewise.extras import require
 
 Array = NDArray[Any]
-SCALED = "scaled "  # stands before the name of an error that is divided by the spread of its series
+SCALED = "scaled "  # prefix of the name of an error that is divided by the spread of its series
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric. The report, the verdict and docs/tasks.md read it here."""
+    """The description of a metric, which the report, the verdict and docs/tasks.md read."""
 
     name: str
     function: Callable[..., Any]
     better: Literal["higher", "lower", "neither"]
     meaning: str  # one line, for the report
-    source: str  # its definition, and where that comes from
-    full: float = 1.0  # the best value, where higher is better: 100 for one counted in points
+    source: str  # the definition, and its reference
+    full: float = 1.0  # the best value where higher is better: 100 for a metric in points
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, -1 where lower is, 0 where neither is."""
+        """1 if higher is better, -1 if lower is better, 0 if neither is."""
         return {"higher": 1, "lower": -1, "neither": 0}[self.better]
 
 
 def find(name: str) -> Metric | None:
-    """The entry of a metric, under its own name or that of its scaled form; None: not known.
+    """The entry of a metric, by its own name or by that of its scaled form; None if unknown.
 
     >>> find("scaled mae").better, find("elegance")
     ('lower', None)
@@ -47,50 +47,50 @@ def find(name: str) -> Metric | None:
 
 
 def sign_of(name: str) -> int:
-    """The sign of a metric; 0 also for one that is not known."""
-    found = find(name)
-    return found.sign if found else 0
+    """The sign of a metric; 0 for an unknown one."""
+    metric = find(name)
+    return metric.sign if metric else 0
 
 
-def mae(truth: Array, answer: Array) -> float:
+def mae(truth: Array, predictions: Array) -> float:
     """Mean absolute error (Hyndman & Athanasopoulos, FPP3, 5.8).
 
     >>> mae(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     1.0
     """
-    return float(np.abs(_residuals(truth, answer)).mean())
+    return float(np.abs(_residuals(truth, predictions)).mean())
 
 
-def mse(truth: Array, answer: Array) -> float:
+def mse(truth: Array, predictions: Array) -> float:
     """Mean squared error (FPP3, 5.8)."""
-    return float(np.square(_residuals(truth, answer)).mean())
+    return float(np.square(_residuals(truth, predictions)).mean())
 
 
-def rmse(truth: Array, answer: Array) -> float:
+def rmse(truth: Array, predictions: Array) -> float:
     """Root of the mean squared error over all elements (FPP3, 5.8)."""
-    return float(np.sqrt(mse(truth, answer)))
+    return float(np.sqrt(mse(truth, predictions)))
 
 
-def smape(truth: Array, answer: Array) -> float:
+def smape(truth: Array, predictions: Array) -> float:
     """Symmetric percentage error: the mean of 200 |y - f| / (|y| + |f|), from 0 to 200.
 
     Makridakis, Spiliotis & Assimakopoulos, "The M4 Competition", 2020. Where both are zero (0/0)
     the forecast is exact, so the element counts 0.
     """
-    residuals = np.abs(_residuals(truth, answer))
-    size = np.abs(truth) + np.abs(answer)
+    residuals = np.abs(_residuals(truth, predictions))
+    size = np.abs(truth) + np.abs(predictions)
     return float(200 * (residuals / np.where(size == 0, 1, size)).mean())
 
 
-def mase(truth: Array, answer: Array, scale: Array) -> float:
+def mase(truth: Array, predictions: Array, scale: Array) -> float:
     """Mean absolute scaled error.
 
     Hyndman & Koehler, "Another look at measures of forecast accuracy", 2006. `scale` is the
     in-sample error of the seasonal naive forecast (see `seasonal_scale`), broadcastable to truth:
-    [windows, 1, targets]. Where it is zero (a constant history) or unknown (NaN) the error has no
-    scale: those windows and targets are left out, and when none remain the result is NaN.
+    [windows, 1, targets]. Where it is zero (a constant history) or unknown (NaN), the error has no
+    scale. Those windows and targets are left out; if none remain, the result is NaN.
     """
-    residuals = _residuals(truth, answer)
+    residuals = _residuals(truth, predictions)
     scale = np.broadcast_to(scale, residuals.shape)
     usable = np.isfinite(scale) & (scale > 0)
     if not usable.any():
@@ -99,10 +99,10 @@ def mase(truth: Array, answer: Array, scale: Array) -> float:
 
 
 def seasonal_scale(history: Array, season: int) -> float:
-    """MASE's denominator: the mean error of the seasonal naive forecast on `history` [steps].
+    """The denominator of MASE: the mean error of the seasonal naive forecast on `history` [steps].
 
-    Hyndman & Koehler 2006, with season 1 for the plain naive forecast. NaN when the history is no
-    longer than one season; pairs with an empty cell are left out.
+    Hyndman & Koehler 2006; season 1 is the plain naive forecast. NaN if the history is no longer
+    than one season. Pairs with an empty cell are left out.
 
     >>> seasonal_scale(np.array([1.0, 2.0, 2.0, 4.0]), season=2)
     1.5
@@ -122,7 +122,7 @@ def pinball(truth: Array, quantile_forecasts: Array, quantiles: Sequence[float])
     levels = np.asarray(quantiles, dtype=float)
     if quantile_forecasts.shape != (*truth.shape, len(levels)):
         raise ValueError(
-            f"Quantile forecasts of shape {quantile_forecasts.shape} do not fit a truth of shape "
+            f"Quantile forecasts of shape {quantile_forecasts.shape} do not match a truth of shape "
             f"{truth.shape} and {len(levels)} quantiles."
         )
     residuals = truth[..., None] - quantile_forecasts
@@ -134,7 +134,7 @@ def wql(truth: Array, quantile_forecasts: Array, quantiles: Sequence[float]) -> 
     """Weighted quantile loss: 2 sum(pinball) / sum |y|, averaged over the quantiles.
 
     As `mean_weighted_sum_quantile_loss` in GluonTS (Alexandrov et al., JMLR 2020) and WQL in
-    Chronos (Ansari et al. 2024). NaN when the truth is zero everywhere.
+    Chronos (Ansari et al. 2024). NaN if the truth is zero everywhere.
     """
     size = np.abs(truth).sum()
     if size == 0:
@@ -155,81 +155,81 @@ def coverage(truth: Array, low: Array, high: Array) -> float:
     return float(((_same_shape(truth, low) >= low) & (_same_shape(truth, high) <= high)).mean())
 
 
-def accuracy(truth: Array, answer: Array) -> float:
-    """Share of the labels that are right; of several labels, of each yes and no by itself.
+def accuracy(truth: Array, predictions: Array) -> float:
+    """Share of correct labels; with several labels, each yes or no counts by itself.
 
     >>> accuracy(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]))
     0.75
     """
-    return float((_same_shape(truth, answer) == answer).mean())
+    return float((_same_shape(truth, predictions) == predictions).mean())
 
 
-def exact(truth: Array, answer: Array) -> float:
-    """Share of the answers that are right as a whole: every label, or the whole text.
+def exact(truth: Array, predictions: Array) -> float:
+    """Share of predictions that are entirely right: every label, or the whole text.
 
     >>> exact(np.array([[True, False], [True, True]]), np.array([[True, False], [False, True]]))
     0.5
     """
-    same = _same_shape(truth, answer) == answer
+    same = _same_shape(truth, predictions) == predictions
     return float(same.reshape(len(same), -1).all(axis=1).mean())
 
 
-def f1(hits: Array, answered: Array, occurring: Array) -> Array:
-    """2 hits / (answered + occurring), the harmonic mean of precision and recall; 0 for 0 / 0.
+def f1(hits: Array, predicted: Array, support: Array) -> Array:
+    """2 hits / (predicted + support), the harmonic mean of precision and recall; 0 / 0 is 0.
 
     van Rijsbergen, "Information Retrieval", 1979.
 
     >>> float(f1(np.array(1), np.array(2), np.array(2)))
     0.5
     """
-    both = answered + occurring
+    both = predicted + support
     value: Array = 2 * hits / np.where(both == 0, 1, both)
     return value
 
 
-def f1_micro(truth: Array, answer: Array) -> float:
+def f1_micro(truth: Array, predictions: Array) -> float:
     """F1 of all labels together, [n, classes] bool each."""
-    return float(f1((truth & answer).sum(), answer.sum(), truth.sum()))
+    return float(f1((truth & predictions).sum(), predictions.sum(), truth.sum()))
 
 
-def f1_macro(truth: Array, answer: Array) -> float:
-    """F1 of each class, averaged; of class positions or of several labels.
+def f1_macro(truth: Array, predictions: Array) -> float:
+    """The mean F1 over classes, of class positions or of several labels.
 
-    As scikit-learn: over the classes that occur in truth or answer; one never answered rightly
-    counts 0.
+    As in scikit-learn, the mean is over the classes that occur in truth or predictions. A class
+    that is never predicted rightly counts 0.
     """
-    return float(judge.f1_score(truth, answer, average="macro", zero_division=0.0))
+    return float(sk_metrics.f1_score(truth, predictions, average="macro", zero_division=0.0))
 
 
 def span_f1(counts: Array) -> float:
-    """F1 of all spans together, from those found, answered and there: [sentences, 3]."""
+    """F1 of all spans together, from counts of hits, predicted and true spans: [sentences, 3]."""
     return float(f1(*counts.sum(axis=0)))
 
 
 def whole_sentences(right: Sequence[Sequence[bool]]) -> float:
-    """Share of the sentences whose every token is right."""
-    return float(np.mean([all(one) for one in right]))
+    """Share of sentences with every token right."""
+    return float(np.mean([all(sentence) for sentence in right]))
 
 
 def roc_auc(truth: Array, probabilities: Array) -> float:
     """Area under the ROC curve (Fawcett, "An introduction to ROC analysis", 2006).
 
-    With two classes that of the second; with more the plain mean of each class against the rest,
-    over the classes present in truth. NaN when truth holds only one class.
+    With two classes, the area of the second class. With more, the unweighted mean of each class
+    against the rest, over the classes present in truth. NaN if truth holds only one class.
     """
     present = np.unique(truth)
     if len(present) < 2:
         return float("nan")
     if probabilities.shape[1] == 2:
         present = np.array([1])
-    areas = [judge.roc_auc_score(truth == k, probabilities[:, k]) for k in present]
+    areas = [sk_metrics.roc_auc_score(truth == k, probabilities[:, k]) for k in present]
     return float(np.mean(areas))
 
 
 def log_loss(truth: Array, probabilities: Array) -> float:
     """Mean of -ln p(true class); p is kept within [eps, 1 - eps] of float64, as scikit-learn does.
 
-    Not scikit-learn's own: it warns of float32 probabilities that sum to 1 only in float32.
+    scikit-learn's own function warns of float32 probabilities that sum to 1 only in float32.
     """
     chosen = probabilities[np.arange(len(truth)), truth].astype(np.float64)
     eps = np.finfo(np.float64).eps
@@ -239,9 +239,9 @@ def log_loss(truth: Array, probabilities: Array) -> float:
 def reliability(
     truth: Array, probabilities: Array, bins: int = 15
 ) -> list[tuple[float, float, int]]:
-    """(mean confidence, accuracy, count) of each filled bin of confidence, from low to high.
+    """(mean confidence, accuracy, count) of each non-empty bin of confidence, from low to high.
 
-    The confidence is the probability of the chosen class. Bins are of equal width, open below and
+    The confidence is the probability of the predicted class. Bins have equal width, open below and
     closed above: ((m - 1) / bins, m / bins].
     Guo et al., "On Calibration of Modern Neural Networks", 2017.
     """
@@ -255,131 +255,132 @@ def reliability(
 
 
 def expected_calibration_error(truth: Array, probabilities: Array, bins: int = 15) -> float:
-    """Mean distance of confidence from accuracy over equal-width bins, weighted by their counts.
+    """Mean gap between confidence and accuracy over bins of equal width, weighted by their counts.
 
-    Guo et al., "On Calibration of Modern Neural Networks", 2017; its bins: see `reliability`.
+    Guo et al., "On Calibration of Modern Neural Networks", 2017; for the bins see `reliability`.
     """
     curve = reliability(truth, probabilities, bins)
     gaps = sum(count * abs(right - confidence) for confidence, right, count in curve)
     return gaps / len(truth) if len(truth) else float("nan")
 
 
-def confusion(truth: Array, answer: Array, classes: int) -> Array:
-    """How often each class was answered for each, [truth, answer] of int."""
-    counts: Array = np.bincount(truth * classes + answer, minlength=classes * classes)
+def confusion(truth: Array, predictions: Array, classes: int) -> Array:
+    """How often each class is predicted for each true class, [truth, prediction] int."""
+    counts: Array = np.bincount(truth * classes + predictions, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
 def counts_by_class(confusion: Array) -> tuple[Array, Array, Array]:
-    """Hits, answers and occurrences of each class in a confusion matrix."""
+    """Hits, predictions and support of each class in a confusion matrix."""
     return np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
 
 
 def by_class(
-    names: Sequence[str], hits: Array, answered: Array, occurring: Array
+    names: Sequence[str], hits: Array, predicted: Array, support: Array
 ) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support of each class; 0 for 0 / 0.
+    """Precision, recall, F1 and support of each class; 0 / 0 is 0.
 
     >>> by_class(["a"], np.array([1]), np.array([2]), np.array([4]))["a"]
     {'precision': 0.5, 'recall': 0.25, 'f1': 0.3333333333333333, 'support': 4}
     """
-    precision, recall = (hits / np.maximum(count, 1) for count in (answered, occurring))
-    scores = zip(names, precision, recall, f1(hits, answered, occurring), occurring, strict=True)
+    precision, recall = (hits / np.maximum(count, 1) for count in (predicted, support))
+    scores = zip(names, precision, recall, f1(hits, predicted, support), support, strict=True)
     return {
         name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
         for name, p, r, f, n in scores
     }
 
 
-def perplexity(nats: Array) -> float:
-    """E to the mean surprise at each token, in nats."""
-    return float(np.exp(nats.mean()))
+def perplexity(nll: Array) -> float:
+    """The exponential of the mean negative log-likelihood of a token, from nats."""
+    return float(np.exp(nll.mean()))
 
 
-def nats_per_token(nats: Array) -> float:
-    """The mean surprise at each token."""
-    return float(nats.mean())
+def nats_per_token(nll: Array) -> float:
+    """The mean negative log-likelihood of a token, in nats."""
+    return float(nll.mean())
 
 
-def bits_per_character(nats: Array, characters: int) -> float:
-    """All the surprise in bits, divided by the characters of the text."""
-    return float(nats.sum() / math.log(2) / characters)
+def bits_per_character(nll: Array, characters: int) -> float:
+    """The total negative log-likelihood in bits, divided by the characters of the text."""
+    return float(nll.sum() / math.log(2) / characters)
 
 
 def sacrebleu() -> Any:
-    """The metrics of sacrebleu."""
-    return needed("sacrebleu.metrics", "translation", "Scoring translations")
+    """The metrics module of sacrebleu."""
+    return require("sacrebleu.metrics", "translation", "Scoring translations")
 
 
-def bleu(truth: Sequence[str], answer: Sequence[str]) -> float:
+def bleu(truth: Sequence[str], predictions: Sequence[str]) -> float:
     """Corpus BLEU from 0 to 100, as sacrebleu defines it (Papineni et al. 2002, Post 2018)."""
-    return float(sacrebleu().BLEU().corpus_score(answer, [truth]).score)
+    return float(sacrebleu().BLEU().corpus_score(predictions, [truth]).score)
 
 
-def chrf(truth: Sequence[str], answer: Sequence[str]) -> float:
+def chrf(truth: Sequence[str], predictions: Sequence[str]) -> float:
     """Corpus chrF2 from 0 to 100, as sacrebleu defines it (Popović 2015)."""
-    return float(sacrebleu().CHRF().corpus_score(answer, [truth]).score)
+    return float(sacrebleu().CHRF().corpus_score(predictions, [truth]).score)
 
 
-def wer(truth: Array, answer: Array) -> float:
+def wer(truth: Array, predictions: Array) -> float:
     """Word error rate of all texts together."""
-    wrong, count = word_errors(truth, answer).sum(axis=0)
+    wrong, count = word_errors(truth, predictions).sum(axis=0)
     return float(wrong / count)
 
 
-def cer(truth: Array, answer: Array) -> float:
+def cer(truth: Array, predictions: Array) -> float:
     """Character error rate of all texts together."""
-    wrong, count = character_errors(truth, answer).sum(axis=0)
+    wrong, count = character_errors(truth, predictions).sum(axis=0)
     return float(wrong / count)
 
 
-def word_errors(truth: Array, answer: Array) -> Array:
-    """Wrong, missing and added words of each text, and the words of its truth: [texts, 2] int."""
-    return _errors(aligned(truth, answer, "process_words"))
+def word_errors(truth: Array, predictions: Array) -> Array:
+    """Word edits (wrong, missing or added) and true words of each text, [texts, 2] int."""
+    return _errors(aligned(truth, predictions, "process_words"))
 
 
-def character_errors(truth: Array, answer: Array) -> Array:
-    """As `word_errors`, of characters, spaces among them."""
-    return _errors(aligned(truth, answer, "process_characters"))
+def character_errors(truth: Array, predictions: Array) -> Array:
+    """As `word_errors`, for characters, including spaces."""
+    return _errors(aligned(truth, predictions, "process_characters"))
 
 
-def aligned(truth: Array, answer: Array, how: str) -> Any:
-    """The alignment of jiwer with the fewest edits (Levenshtein), and where they are."""
-    package = needed("jiwer", "sound", "Judging transcripts")
-    return getattr(package, how)([str(one) for one in truth], [str(one) for one in answer])
+def aligned(truth: Array, predictions: Array, how: str) -> Any:
+    """The alignment by jiwer with the fewest edits (Levenshtein)."""
+    package = require("jiwer", "sound", "Scoring transcripts")
+    return getattr(package, how)([str(text) for text in truth], [str(text) for text in predictions])
 
 
-def _errors(found: Any) -> Array:
+def _errors(alignment: Any) -> Array:
     rows = [
         (sum(map(_edits, chunks)), len(reference))
-        for chunks, reference in zip(found.alignments, found.references, strict=True)
+        for chunks, reference in zip(alignment.alignments, alignment.references, strict=True)
     ]
     return np.array(rows, dtype=np.int64).reshape(len(rows), 2)
 
 
 def _edits(chunk: Any) -> int:
-    """Words or characters that are wrong, missing or too many in a stretch of an alignment."""
+    """Wrong, missing or added words (or characters) in a chunk of an alignment."""
     if chunk.type == "equal":
         return 0
-    said, written = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
-    return int(max(said, written))
+    reference = chunk.ref_end_idx - chunk.ref_start_idx
+    hypothesis = chunk.hyp_end_idx - chunk.hyp_start_idx
+    return int(max(reference, hypothesis))
 
 
-def _residuals(truth: Array, answer: Array) -> Array:
-    difference: Array = _same_shape(truth, answer) - answer
+def _residuals(truth: Array, predictions: Array) -> Array:
+    difference: Array = _same_shape(truth, predictions) - predictions
     return difference
 
 
-def _same_shape(truth: Array, answer: Array) -> Array:
-    """`truth`: [n, h] against [n, h, 1] would broadcast to a score of something else."""
-    if np.shape(truth) != np.shape(answer):
+def _same_shape(truth: Array, predictions: Array) -> Array:
+    """Return `truth` if the shapes agree; [n, h] and [n, h, 1] would broadcast to a wrong score."""
+    if np.shape(truth) != np.shape(predictions):
         raise ValueError(
-            f"Truth and answer differ in shape: {np.shape(truth)} and {np.shape(answer)}."
+            f"Truth and predictions differ in shape: {np.shape(truth)} and {np.shape(predictions)}."
         )
     return truth
 
 
-# A new metric is one entry here, beside its function above.
+# To add a metric, write a function above and one entry here.
 METRICS = {
     one.name: one
     for one in (
@@ -402,15 +403,15 @@ METRICS = {
             "rmse",
             rmse,
             "lower",
-            "root mean squared error: as mse, in the units of the target",
+            "root mean squared error: like mse, but in the units of the target",
             "root of mse (FPP3, 5.8)",
         ),
         Metric(
             "mase",
             mase,
             "lower",
-            "mae, divided by that of the seasonal naive forecast on the steps before the "
-            "first origin",
+            "mae, divided by the mae of the seasonal naive forecast on the steps before the first "
+            "origin",
             "|y - f| divided by the mean error of the seasonal naive forecast on the steps "
             "before the first origin (Hyndman & Koehler 2006)",
         ),
@@ -425,7 +426,7 @@ METRICS = {
             "wql",
             wql,
             "lower",
-            "weighted quantile loss: how well all the quantiles fit together",
+            "weighted quantile loss: the error of all quantiles together",
             "2 × quantile loss summed, divided by the sum of |y|, averaged over the quantiles "
             "(GluonTS, Alexandrov et al. 2020)",
         ),
@@ -433,7 +434,7 @@ METRICS = {
             "quantile loss",
             quantile_loss,
             "lower",
-            "how well all the quantiles fit together, in the units of the target",
+            "the error of all quantiles together, in the units of the target",
             "2 × max(q (y - f), (q - 1) (y - f)), averaged over the quantiles q and all cells "
             "(Koenker & Bassett 1978)",
         ),
@@ -441,44 +442,44 @@ METRICS = {
             "coverage",
             coverage,
             "neither",
-            "share of the truth inside the outer band of quantiles; closest to nominal is best",
+            "share of the truth between the outermost quantiles; closest to nominal is best",
             "share of the truth between the outermost quantiles, both ends included (FPP3, 5.5)",
         ),
         Metric(
             "accuracy",
             accuracy,
             "higher",
-            "share of the answers that are right, each taken by itself",
-            "right answers, divided by all; where there are several labels, every single yes or no "
-            "is an answer",
+            "share of the predictions that are right, each taken by itself",
+            "right predictions, divided by all; where there are several labels, every single yes "
+            "or no is a prediction",
         ),
         Metric(
             "accuracy_new",
             accuracy,
             "higher",
-            "accuracy on words that training never held in this spelling",
+            "accuracy on words whose spelling does not occur in training",
             "accuracy of the tokens whose spelling does not occur in training",
         ),
         Metric(
             "exact",
             exact,
             "higher",
-            "share of the answers without any mistake: every label, or the whole transcript, "
+            "share of the predictions without any mistake: every label, or the whole transcript, "
             "is right",
-            "answers that equal the truth, divided by all; scikit-learn's subset accuracy",
+            "predictions that equal the truth, divided by all; scikit-learn's subset accuracy",
         ),
         Metric(
             "f1_micro",
             f1_micro,
             "higher",
-            "f1 of all labels together: every label given or missed counts the same",
+            "f1 of all labels together: every label, predicted or missed, counts the same",
             "2PR / (P + R) with P and R over all labels together (van Rijsbergen 1979)",
         ),
         Metric(
             "f1_macro",
             f1_macro,
             "higher",
-            "f1 of each class, averaged: every class counts the same",
+            "mean f1 over classes: every class counts the same",
             "mean over classes of 2PR / (P + R) (van Rijsbergen 1979)",
         ),
         Metric(
@@ -486,9 +487,9 @@ METRICS = {
             span_f1,
             "higher",
             "f1 of spans: both ends and the type must be right, as seqeval counts",
-            "where tags mark spans (B, I, E, S and a type; O): 2 × spans right / (spans "
-            "answered + spans there). A span is right when its first token, last token and "
-            "type are; as seqeval reads them by default (CoNLL-2000)",
+            "where tags mark spans (B, I, E, S and a type; O): 2 × right spans / (predicted spans "
+            "+ true spans). A span is right when its first token, last token and type are right; "
+            "as seqeval reads spans by default (CoNLL-2000)",
         ),
         Metric(
             "sentences",
@@ -501,15 +502,15 @@ METRICS = {
             "roc_auc",
             roc_auc,
             "higher",
-            "chance that a random member of a class scores above a random other",
-            "area under the ROC curve; with more than two classes, or with several labels, "
-            "the mean of each against the rest (Fawcett 2006)",
+            "probability that a random member of a class scores above a random other sequence",
+            "area under the ROC curve; with more than two classes, or with several labels, the "
+            "mean of each class against the rest (Fawcett 2006)",
         ),
         Metric(
             "log_loss",
             log_loss,
             "lower",
-            "surprise at the true label; certain mistakes cost most",
+            "negative log-likelihood of the true label; confident mistakes cost most",
             "mean of -ln p(true label); where there are several labels, of every single yes "
             "or no (scikit-learn)",
         ),
@@ -518,18 +519,18 @@ METRICS = {
             expected_calibration_error,
             "neither",
             "expected calibration error: how far confidence is from accuracy, best 0; none is "
-            "bold, because an answer that always gives the shares of the classes has next to "
-            "none of it",
-            "distance of confidence from accuracy over 15 bins of equal width, weighted by "
-            "their counts (Guo et al. 2017)",
+            "bold, because a model that always predicts the shares of the classes has almost no "
+            "such error",
+            "gap between confidence and accuracy over 15 bins of equal width, weighted by their "
+            "counts (Guo et al. 2017)",
         ),
         Metric(
             "bleu",
             bleu,
             "higher",
-            "runs of one to four words that the reference holds as well, 0 to 100",
-            "BLEU of the whole part, by sacrebleu, whose signature is printed and stands in "
-            "the report (Papineni et al. 2002, Post 2018)",
+            "runs of one to four words shared with the reference, 0 to 100",
+            "BLEU of the whole part, by sacrebleu, whose signature is printed and given in the "
+            "report (Papineni et al. 2002, Post 2018)",
             full=100.0,
         ),
         Metric(
@@ -544,40 +545,40 @@ METRICS = {
             "wer",
             wer,
             "lower",
-            "words that are wrong, missing or too many, by the words that were said",
-            "edits (Levenshtein) summed over recordings, divided by the words that were said, "
-            "by jiwer",
+            "wrong, missing and added words, divided by the words of the truth",
+            "edits (Levenshtein) summed over recordings, divided by the words of the truth, by "
+            "jiwer",
         ),
         Metric(
             "cer",
             cer,
             "lower",
-            "characters that are wrong, missing or too many, by those of the truth",
-            "edits (Levenshtein) of characters, spaces among them, summed over recordings, "
-            "divided by the characters of the truth, by jiwer",
+            "wrong, missing and added characters, divided by the characters of the truth",
+            "edits (Levenshtein) of characters, including spaces, summed over recordings, divided "
+            "by the characters of the truth, by jiwer",
         ),
         Metric(
             "perplexity",
             perplexity,
             "lower",
-            "how many equally likely tokens the choice of each token is like",
-            "e to the mean of -ln P of all tokens, each after all those before it in its text "
+            "number of equally likely tokens among which each choice would be as uncertain",
+            "e to the mean of -ln P of all tokens, each given all those before it in its text "
             "(Jelinek et al. 1977)",
         ),
         Metric(
             "nats_per_token",
             nats_per_token,
             "lower",
-            "surprise at each token; e to it is the perplexity",
+            "negative log-likelihood of each token; its exponential is the perplexity",
             "mean of -ln P of all tokens; of characters, the cross entropy in nats (Shannon 1948)",
         ),
         Metric(
             "bits_per_character",
             bits_per_character,
             "lower",
-            "surprise in bits, divided by the characters of the text",
-            "sum of -log2 P of all tokens, divided by the characters of the text, line ends among "
-            "them; it compares tokens of any kind, where no word is unknown (Shannon 1948)",
+            "negative log-likelihood in bits, divided by the characters of the text",
+            "sum of -log2 P of all tokens, divided by the characters of the text, including line "
+            "ends; it compares tokens of any kind, provided that no word is unknown (Shannon 1948)",
         ),
     )
 }

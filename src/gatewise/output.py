@@ -1,4 +1,4 @@
-"""Output files: checked before the work, written whole, and never over what is read."""
+"""Output files: checked before the work, written atomically, never over an input."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from gatewise.settings import Experiment
 
 
 def places(data: str) -> list[Path]:
-    """Where the file that `data` names may be: standard input, as given, or among the data sets."""
+    """Where the file that `data` names may lie: standard input, the given path, the data folder."""
     if data == sources.STANDARD_INPUT:
         return [Path("/dev/stdin")]
     folder = os.environ.get(sources.FOLDER, "")
@@ -21,28 +21,28 @@ def places(data: str) -> list[Path]:
 
 
 def inputs(experiment: Experiment) -> list[Path]:
-    """Every file and folder that training with these settings may read."""
+    """All files and folders that training with these settings may read."""
     data = experiment.data
-    named = (data.path, data.validation, data.test, data.labels)
-    own = experiment.network.build.rpartition(":")[0]
-    return [place for one in (*named, own) if one for place in places(one)]
+    script = experiment.network.build.rpartition(":")[0]
+    names = (data.path, data.validation, data.test, data.labels, script)
+    return [place for name in names if name for place in places(name)]
 
 
 def check_free_file(path: Path, *, reads: Iterable[Path], overwrite: bool) -> None:
-    """Refuse an output file that would destroy another one; call it before the work.
+    """Refuse an output file that would destroy another one. Call this before the work.
 
-    `reads` are the files and folders that the work reads. Links and other spellings of their paths
-    are recognised.
+    `reads` are the files and folders that the work reads. They are recognised behind links and
+    under other spellings of their paths.
 
     Raises:
-        ConfigError: the path exists and may not be replaced, or is or lies in what is read, or
-            cannot be written.
+        ConfigError: the path exists and may not be replaced, or it is an input or lies in one, or
+            it cannot be written.
     """
     for read in reads:
         if read.exists() and _changes(path, read):
-            what = "into" if read.is_dir() else "over"
+            preposition = "into" if read.is_dir() else "over"
             raise ConfigError(
-                f"-o {path} would write {what} {read}, which is read. Choose another -o."
+                f"-o {path} would write {preposition} {read}, which is an input. Choose another -o."
             )
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path} is not a file, so it is not replaced. Choose another -o.")
@@ -59,12 +59,12 @@ def check_free_file(path: Path, *, reads: Iterable[Path], overwrite: bool) -> No
 
 @contextmanager
 def writing_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary file to write: whole, it is moved to `path`, else removed.
+    """A temporary file that is moved to `path` when it is complete, and removed otherwise.
 
-    A link stays, and what it points to is replaced.
+    A link stays, and its target is replaced.
 
     Raises:
-        ConfigError: somebody else has made the file meanwhile, and it may not be replaced.
+        ConfigError: another process made the file meanwhile, and it may not be replaced.
     """
     path = _real(path)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
@@ -77,18 +77,18 @@ def writing_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _changes(path: Path, read: Path) -> bool:
-    """Whether writing `path` changes the file `read`, or what the folder `read` holds."""
+    """Whether writing `path` changes the file `read`, or a file in the folder `read`."""
     inside = read.rglob("*") if read.is_dir() else [read]
     return lies_in(path, read) or (
-        path.exists() and any(one.exists() and path.samefile(one) for one in inside)
+        path.exists() and any(file.exists() and path.samefile(file) for file in inside)
     )
 
 
 def lies_in(path: Path, folder: Path) -> bool:
-    """Whether a path is another one, or lies in it; links and other spellings do not hide it."""
+    """Whether a path is `folder` or lies in it; links and other spellings are resolved."""
     return _real(path).is_relative_to(_real(folder))
 
 
 def _real(path: Path) -> Path:
-    """The absolute path behind all links; unlike `Path.resolve`, also of links in a circle."""
+    """The absolute path with all links resolved; unlike `Path.resolve`, it accepts link cycles."""
     return Path(os.path.realpath(path))

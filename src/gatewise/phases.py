@@ -1,15 +1,15 @@
-"""Say what takes long, while it does: reading, baselines, compiling."""
+"""Log the phases that take long while they run: reading, baselines, compiling."""
 
 import logging
 import threading
 
 log = logging.getLogger("gatewise.phases")
 
-SILENCE = 2.0  # seconds without a word
+SILENCE = 2.0  # seconds before a phase is logged at INFO
 
 
 class Phase:
-    """One stretch of work: a DEBUG record when it begins, an INFO record after two seconds.
+    """A phase of the work: a DEBUG record when it begins, an INFO record after two seconds.
 
     >>> with Phase("Reading the data"):
     ...     pass
@@ -23,7 +23,7 @@ class Phase:
         self._timer.start()
 
     def end(self) -> None:
-        """The work is done; a second call changes nothing."""
+        """End the phase; a second call has no effect."""
         self._timer.cancel()
 
     def __enter__(self) -> "Phase":

@@ -1,4 +1,4 @@
-"""The story on one screen: from the files to a saved, judged model. Read this first."""
+"""The whole pipeline on one screen: from files to an evaluated, saved model. Read this first."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ from gatewise.arguments import experiment_for
 from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.evaluation import ROWS, Evaluation, answer_alone, evaluate
+from gatewise.evaluation import ROWS, Evaluation, evaluate, predict_network_only
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
@@ -32,7 +32,7 @@ log = logging.getLogger("gatewise")
 
 Watch = Callable[[Progress, bool], None]
 
-REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # about what the report, and a row of predictions, take
+REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Run:
     artefact: Artefact
     history: History
     evaluation: Evaluation | None
-    metrics: Mapping[str, Any]  # what metrics.json holds
+    metrics: Mapping[str, Any]  # the content of metrics.json
 
     def __repr__(self) -> str:
-        """A line, for a notebook shows it of its own accord."""
+        """One line, because notebooks display it."""
         verdict = self.metrics.get("verdict")
-        said = verdict["sentence"] if verdict else self.metrics["unjudged"]
-        return f"<Run of {self.artefact!r}: {said}>"
+        sentence = verdict["sentence"] if verdict else self.metrics["unjudged"]
+        return f"<Run of {self.artefact!r}: {sentence}>"
 
     @property
     def model(self) -> keras.Model:
@@ -65,16 +65,17 @@ def run(
     watch: Watch | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """Carry one experiment from its files to a trained, judged and saved model.
+    """Carry one experiment from its files to a trained, evaluated and saved model.
 
-    `folder=None` saves nothing. The first Ctrl-C ends the training, the next one the evaluation;
-    what was learned is kept. SIGTERM is a Ctrl-C, and a second one five seconds later.
+    `folder=None` saves nothing. The first Ctrl-C ends the training, and the next one ends the
+    evaluation; the trained model is kept. SIGTERM counts as a Ctrl-C, and as a second one five
+    seconds later.
 
     Raises:
-        GatewiseError: the data, the settings or the training went wrong, and nothing is left
-            behind; or the folder cannot be written, and the message names the place of the run.
-        KeyboardInterrupt: a Ctrl-C before training, or one more than those. Nothing is left
-            behind, or its text says what was saved already.
+        GatewiseError: the data, the settings or the training failed, and nothing is left behind;
+            or the folder cannot be written, and the message says where the run was saved instead.
+        KeyboardInterrupt: Ctrl-C before training, or a third one. Nothing is left behind, unless
+            the text of the exception names what was already saved.
     """
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
@@ -90,10 +91,10 @@ def run(
         interrupts.trained = True
         if not interrupts.level or folder is None:
             return _evaluate_and_save(ready, baselines, history, folder, interrupts, overwrite)
-        # Whoever asked may not wait for the evaluation: what was learned is safe before it.
-        unjudged = _finished(ready, baselines, history, folder)
+        # Save the model before the evaluation, because the user may not wait for it.
+        unevaluated = _finished(ready, baselines, history, folder)
         interrupts.check()
-        artefacts.save(unjudged.artefact, history, None, overwrite=overwrite)
+        artefacts.save(unevaluated.artefact, history, None, overwrite=overwrite)
         try:
             return _evaluate_and_save(ready, baselines, history, folder, interrupts, True)
         except KeyboardInterrupt:
@@ -103,7 +104,7 @@ def run(
 def learn(
     ready: Ready, monitor: Monitor, watch: Watch | None, interrupts: Interrupts | None = None
 ) -> History:
-    """Compile and fit the network; one that came compiled keeps its own loss and optimizer."""
+    """Compile and fit the network; a compiled one keeps its own loss and optimizer."""
     if not ready.network.compiled:
         compile_network(ready.network, ready)
     return training.fit(
@@ -126,36 +127,44 @@ def _evaluate_and_save(
     interrupts: Interrupts,
     overwrite: bool,
 ) -> Run:
-    """Calibrate and judge, unless that is skipped on request, and save what there is then."""
-    began, preparation, judged = time.perf_counter(), ready.preparation, None
+    """Calibrate and evaluate, unless a signal skips that, and save the result."""
+    began, preparation, evaluation = time.perf_counter(), ready.preparation, None
     try:
         with Phase("Evaluating"):
             preparation = calibrate(ready)
-            judged = judge(ready, preparation, baselines)
+            evaluation = evaluate_on_test(ready, preparation, baselines)
     except Skipped:
         interrupts.announce()
     seconds = time.perf_counter() - began
-    finished = _finished(ready, baselines, history, folder, preparation, judged, seconds)
+    finished = _finished(ready, baselines, history, folder, preparation, evaluation, seconds)
     interrupts.check()
     if folder is not None:
-        artefacts.save(finished.artefact, history, judged, overwrite=overwrite)
+        artefacts.save(finished.artefact, history, evaluation, overwrite=overwrite)
     return finished
 
 
-def judge(ready: Ready, preparation: Preparation, baselines: FittedBaselines) -> Evaluation | None:
-    """The one look at the test part; None where there is none."""
+def evaluate_on_test(
+    ready: Ready, preparation: Preparation, baselines: FittedBaselines
+) -> Evaluation | None:
+    """Evaluate once on the test part; None if there is no test part."""
     if ready.test is None:
-        log.info("There is no test part, so the model is not judged.")
+        log.info("There is no test part, so the model is not evaluated.")
         return None
-    task, some = ready.task, ready.test
-    given = task.network.predict(ready.network, some, preparation, ready.experiment)
-    answer = task.answer(given, some, preparation, baselines.state)
-    alone = answer_alone(given, some, task, preparation)
-    judged = evaluate(
-        answer, some, task, preparation, ready.experiment, baselines=baselines.rules, alone=alone
+    task, examples = ready.task, ready.test
+    outputs = task.network.predict(ready.network, examples, preparation, ready.experiment)
+    predictions = task.postprocess(outputs, examples, preparation, baselines.state)
+    network_only = predict_network_only(outputs, examples, task, preparation)
+    evaluation = evaluate(
+        predictions,
+        examples,
+        task,
+        preparation,
+        ready.experiment,
+        baselines=baselines.baselines,
+        network_only=network_only,
     )
-    shown = task.network.report_extras(ready.network, preparation, ready.experiment)
-    return replace(judged, details=judged.details | shown)
+    extras = task.network.report_extras(ready.network, preparation, ready.experiment)
+    return replace(evaluation, details=evaluation.details | extras)
 
 
 def _finished(
@@ -164,11 +173,11 @@ def _finished(
     history: History,
     folder: Path | None,
     preparation: Preparation | None = None,
-    judged: Evaluation | None = None,
+    evaluation: Evaluation | None = None,
     seconds: float = 0.0,
 ) -> Run:
-    """All that is saved of a run; without an evaluation where it was skipped."""
-    metrics = metrics_of(ready, baselines, history, judged, seconds)
+    """Everything that is saved of a run; without metrics if the evaluation was skipped."""
+    metrics = metrics_of(ready, baselines, history, evaluation, seconds)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
     artefact = Artefact(
@@ -178,25 +187,25 @@ def _finished(
         model,
         baselines.state,
         metrics,
-        splits_of(ready.parts),
+        splits_of(ready.splits),
     )
-    return Run(artefact, history, judged, metrics)
+    return Run(artefact, history, evaluation, metrics)
 
 
 def _bytes(ready: Ready) -> int:
-    """About what the run folder will take."""
+    """A rough size of the run folder."""
     shape = ready.task.shapes(ready.train, ready.preparation).output
     rows = 0 if ready.test is None else min(ROWS, len(ready.test) * math.prod(shape))
     return 4 * int(ready.network.count_params()) + ROW_BYTES * rows + REPORT_BYTES
 
 
 def report(run: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the report of a run folder again, and return where it is.
+    """Write the report of a run folder again, and return its path.
 
-    A report that is not the one saved with the run was edited: only `overwrite` replaces it.
+    A report that differs from the saved one was edited: only `overwrite` replaces it.
 
     Raises:
-        ArtefactError: what the report is made of is damaged or missing.
+        ArtefactError: a file that the report is drawn from is damaged or missing.
         ConfigError: the report was edited, or cannot be written.
     """
     folder = Path(run)
@@ -204,13 +213,13 @@ def report(run: str | Path, *, overwrite: bool = False) -> Path:
     artefacts.verify(folder, files)
     path = folder / artefacts.REPORT
     drawn = draw(artefacts.read_record(folder))
-    kept = path.read_bytes() if path.is_file() else None
-    if kept == drawn.encode():
+    existing = path.read_bytes() if path.is_file() else None
+    if existing == drawn.encode():
         return path
-    if kept is not None and not (overwrite or artefacts.as_saved(path)):
+    if existing is not None and not (overwrite or artefacts.as_saved(path)):
         raise ConfigError(
             f"{path} is not the report that was saved with the run: it was edited, so it is kept. "
-            "Give --overwrite (overwrite=True) to write it anew, or move it away first."
+            "Give --overwrite (overwrite=True) to replace it, or move it away first."
         )
     try:
         with writing_file(path, overwrite=True) as draft:
@@ -232,10 +241,10 @@ def train(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Run:
-    """Train on `data` (a path, a data set's name, a frame, arrays) and judge what came out.
+    """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `settings` is a mapping of sections or a TOML file; `network(shapes, settings)` gives a
-    keras.Model of your own; `output` is the run folder, or None to save nothing.
+    `settings` is a mapping of sections or a TOML file. `network(shapes, settings)` returns a
+    keras.Model of your own. `output` is the run folder, or None to save nothing.
 
     >>> run = train("airline.csv", target="passengers", output="runs/airline")  # doctest: +SKIP
     """

@@ -1,4 +1,4 @@
-"""predict(): raw data in; answers with the same ids, in the same order."""
+"""predict(), evaluate() and generate(): use a trained model on raw data; ids and order are kept."""
 
 import itertools
 import logging
@@ -34,63 +34,65 @@ class Finished(Protocol):
 
     @property
     def artefact(self) -> Artefact:
-        """What has been learnt."""
+        """The trained model."""
 
 
 Trained = Artefact | Finished | str | Path  # a loaded artefact, a finished run or a run folder
 
 
 def predict(run: Trained, data: Any) -> pl.DataFrame:
-    """A row for each answer: forecasts behind the last row of each series, or labels.
+    """A table with a row for each prediction: forecasts after the end of each series, or labels.
 
-    `run` is what training returned, a loaded artefact or a run folder; `data` is whatever training
-    could read.
+    `run` is what training returned, a loaded artefact or a run folder. `data` is anything that
+    training can read.
 
     Raises:
-        DataError: the data is not as the training data was; the message says which column.
+        DataError: the data differs from the training data; the message names the column.
     """
-    made = _made(run)
-    task, preparation = TASKS[made.preparation.task], made.preparation
+    artefact = _artefact(run)
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
-        made.experiment.data, _given(data), task=task.name, purpose="predict"
+        artefact.experiment.data, _located(data), task=task.name, purpose="predict"
     )
     for note in notes:
         log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
-    some = task.examples(
-        task.ahead(sequences, preparation), preparation, made.experiment, "predict"
-    )
-    _refuse_other_lengths(some, made)
-    answer = task.answer(_outputs(made, some), some, preparation, made.baselines)
-    _tell_of_negatives(answer, preparation)
-    return task.table(answer, some, preparation, np.arange(len(some)))
+    inputs = task.prediction_inputs(sequences, preparation)
+    examples = task.examples(inputs, preparation, artefact.experiment, "predict")
+    _refuse_other_lengths(examples, artefact)
+    outputs = _outputs(artefact, examples)
+    predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
+    _log_negatives(predictions, preparation)
+    return task.table(predictions, examples, preparation, np.arange(len(examples)))
 
 
-def _made(run: Any) -> Artefact:
-    """The artefact of a run, however it is given."""
-    found = getattr(run, "artefact", run)
-    if isinstance(found, Artefact):
-        return found
-    if isinstance(found, str | os.PathLike):
-        return load(Path(found))
+def _artefact(run: Any) -> Artefact:
+    """The artefact of a run in any of the forms of `Trained`."""
+    artefact = getattr(run, "artefact", run)
+    if isinstance(artefact, Artefact):
+        return artefact
+    if isinstance(artefact, str | os.PathLike):
+        return load(Path(artefact))
     raise ConfigError(
-        "A run is a run folder, what gatewise.load gives, or what gatewise.train returned. "
+        "A run is a run folder, or what gatewise.load or gatewise.train returned. "
         f"Received: {type(run).__name__}."
     )
 
 
-def _given(data: Any) -> Any:
-    """The data as they can be read; None would else mean those of the training."""
+def _located(data: Any) -> Any:
+    """The data with its path located; None is refused, because it would mean the training data."""
     if data is None:
         raise DataError("There are no data (None). Give a path, a table or arrays.")
     return located(data)
 
 
-def _outputs(made: Artefact, some: Examples) -> Any:
-    """The network's raw outputs; where training demanded the native kernels, stock ones will do."""
-    with engine.accelerated(made.experiment.engine.kind != "stock"):
-        ask = TASKS[made.preparation.task].network.predict
-        return ask(made.network, some, made.preparation, made.experiment)
+def _outputs(artefact: Artefact, examples: Examples) -> Any:
+    """The network's raw outputs; stock kernels will do, even if training required native ones."""
+    with engine.accelerated(artefact.experiment.engine.kind != "stock"):
+        network = TASKS[artefact.preparation.task].network
+        return network.predict(
+            artefact.network, examples, artefact.preparation, artefact.experiment
+        )
 
 
 def generate(
@@ -102,9 +104,9 @@ def generate(
     top_k: int = 0,
     seed: int | None = None,
 ) -> str:
-    """The prompt and what a language model writes behind it; arguments as of `generating`."""
-    said = generating(run, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed)
-    return prompt + "".join(said)
+    """The prompt and the text that a language model writes after it; see `generating`."""
+    pieces = generating(run, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed)
+    return prompt + "".join(pieces)
 
 
 def generating(
@@ -116,67 +118,69 @@ def generating(
     top_k: int = 0,
     seed: int | None = None,
 ) -> Iterator[str]:
-    """What a language model writes behind a prompt, piece by piece.
+    """Yield the text that a language model writes after a prompt, piece by piece.
 
-    Words of the prompt that training did not know are read as the unknown word, unknown characters
-    are left out; both are said.
+    Words of the prompt that do not occur in the training part are read as the unknown word, and
+    unknown characters are left out. A warning reports both.
 
     Args:
         run: what training returned, a loaded artefact or a run folder, of the task language.
-        prompt: what stands before; empty: the beginning of a line.
-        length: tokens to write (characters, words or pieces of words, as the run reads them).
-        temperature: below 1 the likely gets likelier; 0 always takes the likeliest.
-        top_k: choose among so many of the likeliest; 0: among all.
-        seed: the same seed writes the same text; None: another one each time.
+        prompt: the text to continue; empty: the beginning of a line.
+        length: number of tokens to write (characters, words or subwords, as the run reads them).
+        temperature: below 1, likely tokens become likelier; 0 always takes the most likely one.
+        top_k: sample from that many most likely tokens; 0: from all.
+        seed: the same seed writes the same text; None: another text each time.
 
     Raises:
-        ConfigError: the run is of another task, or a number is out of its range.
+        ConfigError: the run is of another task, or a number is out of range.
     """
-    made = _made(run)
-    if made.preparation.task != "language":
+    artefact = _artefact(run)
+    if artefact.preparation.task != "language":
         raise ConfigError(
-            f"generate needs a run of the task language; this one is of {made.preparation.task}."
+            "generate needs a run of the task language; this one is of "
+            f"{artefact.preparation.task}."
         )
-    given = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
-    for name, value in given.items():
+    numbers = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
+    for name, value in numbers.items():
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
-    vocabulary = made.preparation.vocabularies["text"]
-    tokens, strange = streams.prompted(prompt, vocabulary)
-    if strange:
-        what = "left out" if vocabulary.kind == "characters" else "read as the unknown word"
-        named = ", ".join(map(repr, strange[:10]))
-        log.warning("The prompt holds what training did not know, which is %s: %s.", what, named)
+    vocabulary = artefact.preparation.vocabularies["text"]
+    tokens, unknown = streams.encode_prompt(prompt, vocabulary)
+    if unknown:
+        kind = "characters" if vocabulary.kind == "characters" else "words"
+        how = "left out" if kind == "characters" else "read as the unknown word"
+        names = ", ".join(map(repr, unknown[:10]))
+        log.warning("The prompt holds %s unknown to the model, which are %s: %s.", kind, how, names)
     drawn = continued(
-        made.network,
+        artefact.network,
         tokens,
-        forbidden=streams.never_written(vocabulary),
+        forbidden=streams.special_tokens(vocabulary),
         temperature=temperature,
         top_k=top_k,
         seed=seed,
     )
     begun = bool(prompt) and not prompt[-1].isspace()
-    return streams.written(itertools.islice(drawn, length), vocabulary, begun=begun)
+    return streams.decode_pieces(itertools.islice(drawn, length), vocabulary, begun=begun)
 
 
-def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:
-    """Say when a forecast goes where its target never went; whether it can, users know."""
+def _log_negatives(predictions: Array, preparation: Preparation) -> None:
+    """Log negative forecasts of a target that was never negative; only users know if it can be."""
     for place, name in enumerate(preparation.targets):
-        below = (answer[:, :, place] < 0).any(axis=-1)
+        below = (predictions[:, :, place] < 0).any(axis=-1)
         if name in preparation.never_negative and below.any():
             log.info(
-                "%d of %d forecasts of '%s' reach below 0, which it never did in training; where "
-                "it cannot, train with task.floor=zero.",
+                "%d of %d forecasts of '%s' reach below 0, which it never did in training; if it "
+                "cannot be negative, train with task.floor=zero.",
                 *(below.sum(), below.size, name),
             )
 
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
-    """A column of numbers stays one, and so does a column of texts or of dates."""
+    """Refuse a column that held numbers, texts or dates in training and holds another kind here."""
     if sequences.kind != preparation.kind:
         wanted, held = HOLDING[preparation.kind], HOLDING[sequences.kind]
         raise DataError(
-            f"{sequences.source}: the run was trained on {wanted}, and this holds {held}. Give "
+            f"{sequences.source}: the run was trained on {wanted}, but this holds {held}. Give "
             f"{wanted}."
         )
     if sequences.times is not None and preparation.step:
@@ -184,7 +188,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
         if dates != here:
             kinds = ("dates", "numbers") if dates else ("numbers", "dates")
             raise DataError(
-                f"{sequences.source}: the times were {kinds[0]} in training, and here are "
+                f"{sequences.source}: the times were {kinds[0]} in training, but here they are "
                 f"{kinds[1]}. Give {kinds[0]}."
             )
         refuse_other_spacing(sequences, preparation.step)
@@ -195,112 +199,119 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
     for name in (*preparation.used, *preparation.static_centre):
         if name in texts:
             raise DataError(
-                f"{sequences.source}: column '{name}' held numbers in training, and here holds "
+                f"{sequences.source}: column '{name}' held numbers in training, but here it holds "
                 f"'{texts[name]}'. Give numbers."
             )
     for name in preparation.categories:
         if name not in sequences.levels and name not in texts:
             known = ", ".join(preparation.categories[name][:10])
             raise DataError(
-                f"{sequences.source}: column '{name}' held texts in training ({known}), and here "
-                "holds numbers. Give texts."
+                f"{sequences.source}: column '{name}' held texts in training ({known}), but here "
+                "it holds numbers. Give texts."
             )
 
 
-def _refuse_other_lengths(some: Examples, made: Artefact) -> None:
-    """A network of the user's own may read one length only."""
-    shape = made.network.input_shape
+def _refuse_other_lengths(examples: Examples, artefact: Artefact) -> None:
+    """Refuse a length that the network does not read; a user's own network may read only one."""
+    shape = artefact.network.input_shape
     fixed = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
-    if fixed is None or made.preparation.padded or made.preparation.task == "forecast":
+    if fixed is None or artefact.preparation.padded or artefact.preparation.task == "forecast":
         return
-    other = np.flatnonzero(some.lengths != fixed)
-    if len(other) and isinstance(some.of, Sequences):
+    other = np.flatnonzero(examples.lengths != fixed)
+    source = examples.of
+    if len(other) and isinstance(source, Sequences):
         raise DataError(
-            f"{some.of.source}: sequence '{some.of.ids[other[0]]}' has {some.lengths[other[0]]} "
-            f"steps, and this network reads {fixed}. Cut or fill it up, or train a network that "
-            "reads any length (keras.Input((None, columns)))."
+            f"{source.source}: sequence '{source.ids[other[0]]}' has "
+            f"{examples.lengths[other[0]]} steps, but this network reads {fixed}. Cut or pad it, "
+            "or train a network that reads any length (keras.Input((None, columns)))."
         )
 
 
 def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     """Score a trained model on new data that holds the truth, beside the baselines saved with it.
 
-    Returns the same keys as `metrics.json`; among its notes, whether the run was trained on these
-    data. The nearest neighbour, which would need the training data, is not asked again.
+    Returns the same keys as `metrics.json`. A note says if the run was trained on these data. The
+    nearest-neighbour baseline is left out, because it would need the training data.
     """
     began = time.perf_counter()
-    made = _made(run)
-    task, preparation = TASKS[made.preparation.task], made.preparation
+    artefact = _artefact(run)
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
-        made.experiment.data, _given(data), task=task.name, purpose="evaluate"
+        artefact.experiment.data, _located(data), task=task.name, purpose="evaluate"
     )
     _refuse_other_kinds(sequences, preparation)
     if task.with_truth is not None:
-        sequences, told = task.with_truth(sequences, preparation)
-        notes += told
+        sequences, more = task.with_truth(sequences, preparation)
+        notes += more
     for note in notes:
         log.info("%s", sentence(note))
-    if said := _told_of_seen(sequences, made.splits):
-        log.warning("%s", said)
-        notes.append(said)
+    if note := _seen_note(sequences, artefact.splits):
+        log.warning("%s", note)
+        notes.append(note)
     if task.labelled and sequences.labels is None:
         raise DataError(
             f"{sequences.source}: there is no truth to score against. Give the labels, transcripts "
-            "or translations as well, or use predict."
+            "or translations too, or use predict."
         )
-    some = task.examples(sequences, preparation, made.experiment, "test")
-    if not len(some):
+    examples = task.examples(sequences, preparation, artefact.experiment, "test")
+    if not len(examples):
         raise DataError(
-            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, and "
+            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, but "
             f"one forecast with its truth needs {preparation.lookback} + {preparation.horizon} "
-            "(the lookback and the horizon). Give more of its steps."
+            "(the lookback and the horizon). Give longer sequences."
         )
-    _refuse_other_lengths(some, made)
-    given = _outputs(made, some)
-    answer = task.answer(given, some, preparation, made.baselines)
-    alone = evaluation.answer_alone(given, some, task, preparation)
-    rules = task.baselines(made.baselines, preparation, None)
-    judged = evaluation.evaluate(
-        answer, some, task, preparation, made.experiment, baselines=rules, alone=alone
+    _refuse_other_lengths(examples, artefact)
+    outputs = _outputs(artefact, examples)
+    predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
+    network_only = evaluation.predict_network_only(outputs, examples, task, preparation)
+    baselines = task.baselines(artefact.baselines, preparation, None)
+    result = evaluation.evaluate(
+        predictions,
+        examples,
+        task,
+        preparation,
+        artefact.experiment,
+        baselines=baselines,
+        network_only=network_only,
     )
-    if not math.isfinite(judged.verdict["difference"]):
-        raise DataError(f"{sequences.source}: {judged.verdict['sentence']}")
+    if not math.isfinite(result.verdict["difference"]):
+        raise DataError(f"{sequences.source}: {result.verdict['sentence']}")
     return {
         "task": task.name,
-        "run": str(made.folder or ""),
-        "answer": judged.answer,
-        "metrics": judged.metrics,
-        "alone": judged.alone,
-        "baselines": judged.baselines,
-        "verdict": judged.verdict,
-        "comparisons": judged.comparisons,
-        "caveats": judged.caveats,
+        "run": str(artefact.folder or ""),
+        "answer": result.model,
+        "metrics": result.metrics,
+        "alone": result.network_only,
+        "baselines": result.baselines,
+        "verdict": result.verdict,
+        "comparisons": result.comparisons,
+        "caveats": result.caveats,
         "seconds": {"evaluate": time.perf_counter() - began},
-        "engine": made.metrics["engine"],
+        "engine": artefact.metrics["engine"],
         "notes": [sentence(note) for note in notes],
-        "details": judged.details,
+        "details": result.details,
     }
 
 
-def _told_of_seen(sequences: Sequences, splits: Mapping[str, Any]) -> str:
-    """A sentence where the run was trained on some of these steps, else ""."""
-    learnt = set(splits.get("fingerprints", ()))
+def _seen_note(sequences: Sequences, splits: Mapping[str, Any]) -> str:
+    """A sentence if the run was trained on some of these steps, else ""."""
+    trained = set(splits.get("fingerprints", ()))
     spans: dict[str, set[tuple[int, int]]] = {}
-    for name, begin, end in splits.get("train", ()) if learnt else ():
+    for name, begin, end in splits.get("train", ()) if trained else ():
         spans.setdefault(str(name), set()).add((begin, end))
     seen = 0
     for name, steps in zip(sequences.ids.tolist(), comparable(sequences), strict=True):
-        # The training part of a series by its name; a whole sequence under any name.
-        places = {(0, len(steps)), *spans.get(str(name), ())} if learnt else ()
-        seen += any(fingerprint(steps[begin:end]) in learnt for begin, end in places)
+        # Recognise the training part of a series by its name, and a whole sequence by any name.
+        places = {(0, len(steps)), *spans.get(str(name), ())} if trained else ()
+        seen += any(fingerprint(steps[begin:end]) in trained for begin, end in places)
     if not seen:
         return ""
-    which = (
+    subject = (
         f"{seen} of these {len(sequences)} sequences"
         if len(sequences) > 1
         else "steps of these data"
     )
     return (
-        f"{sequences.source}: the run was trained on {which}, so these scores say little of new "
-        "data. How it does on its own test part stands in its report."
+        f"{sequences.source}: the run was trained on {subject}, so these scores say little about "
+        "new data. The report of the run holds the scores on its own test part."
     )

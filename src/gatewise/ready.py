@@ -1,4 +1,4 @@
-"""Everything before training: data read and split, steps fitted, network built and checked."""
+"""Everything before training: read and split the data, fit the preparation, build the network."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
-from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
+from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, EngineError
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.files import guess_task, read, sentence
@@ -25,16 +25,16 @@ from gatewise.tasks.task import Task, chosen_measure, monitored_measure
 
 log = logging.getLogger("gatewise")
 
-Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss and metrics
+Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss, metrics
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Everything before training: data read and split, steps fitted, network built."""
+    """An experiment that is ready to train."""
 
     task: Task
-    experiment: Experiment  # with every guess filled in
-    parts: Parts
+    experiment: Experiment  # with every default filled in
+    splits: Splits
     preparation: Preparation
     train: Examples
     validation: Examples | None
@@ -45,51 +45,51 @@ class Ready:
 
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
-    """Read, split, prepare and build; what can be refused is refused here, before training."""
+    """Read, split, prepare and build; every check that can run before training runs here."""
     began = time.perf_counter()
     source = opened(experiment.data, source)
     notes: list[str] = []
     if not experiment.task.name:
         name, why = guess_task(experiment.data, source)
         experiment = experiment.having("task", name=name)
-        notes.append(f"The task was not given: {name}, for {why}.")
+        notes.append(f"No task was given, so {name} was chosen: {why}.")
     if experiment.task.name not in TASKS:
         known = ", ".join(TASKS)
         raise ConfigError(f"There is no task '{experiment.task.name}'. Known: {known}.")
     task = TASKS[experiment.task.name]
-    sequences, data, said = read(experiment.data, source, task=task.name)
-    notes += said
+    sequences, data, more = read(experiment.data, source, task=task.name)
+    notes += more
     if data.validation:
         experiment = experiment.having("split", validation=0.0)
     if data.test:
         experiment = experiment.having("split", test=0.0)
-    owns = own is not None or bool(experiment.network.build)
-    refuse_foreign(experiment, sequences.kind, TASKS, own_network=owns)
+    own_network = own is not None or bool(experiment.network.build)
+    refuse_foreign(experiment, sequences.kind, TASKS, own_network=own_network)
     experiment = replace(experiment, data=data)
-    parts = task.split(sequences, experiment, not data.test)
-    notes += told_of_rare(sequences, parts, experiment.split)
-    parts = with_own_files(parts, data, task.name, notes)
-    notes += told_of_few_groups(parts)
-    experiment, said = task.resolve(experiment, sequences, parts.train)
-    notes += said
+    splits = task.split(sequences, experiment, not data.test)
+    notes += rare_labels_note(sequences, splits, experiment.split)
+    splits = with_own_files(splits, data, task.name, notes)
+    notes += few_groups_note(splits)
+    experiment, more = task.resolve(experiment, sequences, splits.train)
+    notes += more
     experiment = replace(experiment, training=training.resolved(experiment.training))
-    preparation, said = task.prepare(parts.train, experiment)
-    notes += said
+    preparation, more = task.prepare(splits.train, experiment)
+    notes += more
     experiment = task.resolve_fitted(experiment, preparation)
 
     def examples(part: Sequences | None, role: str) -> Examples | None:
         made = None if part is None else task.examples(part, preparation, experiment, role)
         return made if made is not None and len(made) else None
 
-    train = examples(parts.train, "train")
+    train = examples(splits.train, "train")
     if train is None:
         raise ConfigError(
-            f"The longest training sequence has {parts.train.lengths.max()} steps, too few for one "
-            f"example of {preparation.lookback} steps looked back and {preparation.horizon} "
-            "forecast. Give more data, a smaller --lookback or --horizon, or smaller "
-            "split.validation and split.test."
+            f"The longest training sequence has {splits.train.lengths.max()} steps, too few for "
+            f"one example with a lookback of {preparation.lookback} and a horizon of "
+            f"{preparation.horizon} steps. Give more data, a smaller --lookback or --horizon, or a "
+            "smaller split.validation and split.test."
         )
-    validation, test = examples(parts.validation, "validation"), examples(parts.test, "test")
+    validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     keras.utils.set_random_seed(experiment.training.seed)
     shapes = task.shapes(train, preparation)
@@ -101,7 +101,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     return Ready(
         task,
         experiment,
-        parts,
+        splits,
         preparation,
         train,
         validation,
@@ -120,7 +120,7 @@ def _check_metrics(
     validation: Examples | None,
     test: Examples | None,
 ) -> None:
-    """A wrong name of a metric is better known now than after the training."""
+    """Refuse an unknown metric before training instead of after it."""
     if test is not None and experiment.evaluation.metric != "auto":
         chosen_measure(task.measures(test, preparation, experiment), experiment.evaluation.metric)
     if validation is not None and experiment.training.monitor not in ("auto", "loss"):
@@ -130,7 +130,7 @@ def _check_metrics(
 def _refuse_untrainable(
     network: keras.Model, experiment: Experiment, preparation: Preparation, train: Examples
 ) -> None:
-    """Whatever training would refuse of size, optimizer, loss and engine is refused before it."""
+    """Check the size, the optimizer, the loss and the engine before training does."""
     refuse_too_large(network.count_params())
     if not network.compiled:
         _, loss, _ = objective(experiment, preparation, train)
@@ -142,25 +142,25 @@ def _refuse_untrainable(
         raise EngineError(reason)
 
 
-def with_own_files(parts: Parts, data: DataSettings, task: str, notes: list[str]) -> Parts:
-    """The parts that are kept in files of their own put beside those that were cut."""
+def with_own_files(splits: Splits, data: DataSettings, task: str, notes: list[str]) -> Splits:
+    """Replace the validation and test parts by the files that `[data]` names for them."""
     for name, path in (("validation", data.validation), ("test", data.test)):
         if path:
-            held, _, said = read(replace(data, path=path, labels=""), task=task)
-            refuse_other_spacing(held, parts.train.step)
-            notes += [f"{name.capitalize()} part: {note}" for note in said]
-            parts = replace(parts, **{name: held})
-    return parts
+            held, _, more = read(replace(data, path=path, labels=""), task=task)
+            refuse_other_spacing(held, splits.train.step)
+            notes += [f"{name.capitalize()} part: {note}" for note in more]
+            splits = replace(splits, **{name: held})
+    return splits
 
 
 def compile_network(network: keras.Model, ready: Ready) -> None:
-    """Give a network the optimizer, the loss and the metric that the settings ask for."""
+    """Compile a network with the optimizer, the loss and the metrics of the settings."""
     optimizer, loss, metrics = objective(ready.experiment, ready.preparation, ready.train)
     network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
 
 
 def objective(experiment: Experiment, preparation: Preparation, train: Examples) -> Objective:
-    """The optimizer, the loss and the metrics that the settings ask for."""
+    """The optimizer, the loss and the metrics of the settings."""
     settings = experiment.training
     steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
     loss, metrics = TASKS[preparation.task].network.loss(experiment, preparation)
@@ -170,14 +170,14 @@ def objective(experiment: Experiment, preparation: Preparation, train: Examples)
 def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:
     """Sequences, steps and windows of each part."""
     parts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
-    return {name: _size(some) for name, some in parts.items() if some is not None}
+    return {name: _size(examples) for name, examples in parts.items() if examples is not None}
 
 
-def _size(some: Examples) -> dict[str, int]:
-    of = some.of
-    sequences = of if isinstance(of, Sequences) else of.sequences
-    if some.stream is not None:
-        return {"texts": len(sequences), "tokens": len(some.stream)}
+def _size(examples: Examples) -> dict[str, int]:
+    source = examples.of
+    sequences = source if isinstance(source, Sequences) else source.sequences
+    if examples.stream is not None:
+        return {"texts": len(sequences), "tokens": len(examples.stream)}
     steps = int((sequences.stops - sequences.starts).sum())
-    known = {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
-    return known if isinstance(of, Sequences) else known | {"windows": len(some)}
+    size = {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
+    return size if isinstance(source, Sequences) else size | {"windows": len(examples)}

@@ -1,4 +1,4 @@
-"""fit(): one network, one History; interrupted or not, what was learned is kept."""
+"""fit(): train one network and return its History; an interrupt keeps the trained weights."""
 
 import functools
 import math
@@ -19,27 +19,27 @@ from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
 from gatewise.settings import TrainingSettings
 
-# Times the first epoch's loss. Scaled values keep a loss near 1, and clipping keeps a spike short:
-# this is no spike, and more epochs would be lost on it.
-DIVERGED = 1e6
+# A loss that many times the loss of the first epoch ends training. Scaled values keep the loss near
+# 1 and clipping keeps spikes short, so this is not a spike, and more epochs would be wasted.
+DIVERGENCE = 1e6
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """The validation metric that the epoch line shows and the best epoch is chosen by."""
+    """The validation metric that the epoch line shows and that chooses the best epoch."""
 
     name: str
     higher_is_better: bool = False
-    # Asks the network as it is about the validation part; None: the metric follows from the loss.
-    ask: Callable[[], float] | None = None
+    # Scores the current network on the validation part; None: the metric follows from the loss.
+    score: Callable[[], float] | None = None
     from_loss: Callable[[float], float] = float
-    baseline: str = ""  # the best of the baselines by this metric
+    baseline: str = ""  # the best baseline by this metric
     baseline_value: float = math.nan
 
 
 @dataclass
 class Progress:
-    """Where training stands; given to `watch` after each step and each epoch."""
+    """The state of training, passed to `watch` after each step and each epoch."""
 
     epochs: int
     steps: int
@@ -50,42 +50,42 @@ class Progress:
     value: float = math.nan
     best: float = math.nan
     best_epoch: int = 0
-    seconds_left: float = math.nan  # at most: training may end before the last epoch
-    stopping: bool = False  # on request, after this epoch
+    seconds_left: float = math.nan  # at most, because training may end before the last epoch
+    stopping: bool = False  # a signal asked to stop after this epoch
 
     def line(self) -> str:
-        """Loss, validation metric, best so far and its epoch, distance to the baseline, time."""
+        """One line: loss, validation metric, its best, its distance to the baseline, time left."""
         monitor = self.monitor
-        said = [f"epoch {self.epoch}/{self.epochs}", f"loss {self.loss:.4f}"]
+        fields = [f"epoch {self.epoch}/{self.epochs}", f"loss {self.loss:.4f}"]
         if not math.isnan(self.value):
-            said.append(f"val {monitor.name} {_digits(self.value)}")
+            fields.append(f"val {monitor.name} {_digits(self.value)}")
             if self.best_epoch:
-                said.append(f"best {_digits(self.best)} (epoch {self.best_epoch})")
+                fields.append(f"best {_digits(self.best)} (epoch {self.best_epoch})")
             if monitor.baseline:
-                ahead = self.value - monitor.baseline_value
-                said.append(f"{_digits(ahead, '+')} to {monitor.baseline}")
+                difference = self.value - monitor.baseline_value
+                fields.append(f"{_digits(difference, '+')} to {monitor.baseline}")
         if not math.isnan(self.seconds_left) and not self.stopping:
-            said.append(f"at most {_clock(self.seconds_left)} left")
-        return "  ".join(said)
+            fields.append(f"at most {_clock(self.seconds_left)} left")
+        return "  ".join(fields)
 
 
 def _digits(value: float, sign: str = "") -> str:
-    """Four decimals of a number below 1000, six digits of a larger one."""
+    """A number with four decimals if it is below 1000, otherwise with six digits."""
     return f"{value:{sign}.4f}" if abs(value) < 1000 else f"{value:{sign}.6g}"
 
 
 @dataclass
 class History:
-    """What each epoch brought, and how training ended."""
+    """The metrics of each epoch, and how training ended."""
 
     columns: dict[str, list[float]] = field(default_factory=dict)  # epoch, loss, val_loss, ...
     best_epoch: int = 0
-    stopped: str = ""  # why before the last epoch, or ""
+    stopped: str = ""  # why training ended before the last epoch, or ""
     seconds: float = 0.0
 
 
 class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
-    """Examples as Keras wants them: batch b of an epoch, cut and padded when it is asked for."""
+    """Examples as a Keras data set; each batch is cut and padded on access."""
 
     def __init__(
         self,
@@ -108,15 +108,15 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
         return len(self.plan)
 
     def __getitem__(self, b: int) -> tuple[Any, ...]:
-        which, length = self.plan[b]
-        wanted = self.examples.targets(which, length)
-        inputs = as_keras(self.examples.inputs(which, length))
+        indices, length = self.plan[b]
+        targets = self.examples.targets(indices, length)
+        inputs = as_keras(self.examples.inputs(indices, length))
         if self.examples.weights is None:
-            return inputs, wanted
-        return inputs, wanted, self.examples.weights[which].astype(np.float32)
+            return inputs, targets
+        return inputs, targets, self.examples.weights[indices].astype(np.float32)
 
     def on_epoch_end(self) -> None:
-        """Deal the next epoch's batches."""
+        """Draw the batches of the next epoch."""
         if self.examples.renew is not None:
             self.examples.renew()
         if self.random is not None:
@@ -124,23 +124,23 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 
 
 def resolved(settings: TrainingSettings) -> TrainingSettings:
-    """The settings with the patience and the learning rate filled in where they are not given.
+    """The settings with the default patience and learning rate filled in.
 
     Raises:
-        ConfigError: Keras has no such optimizer, or it takes no such option.
+        ConfigError: Keras has no such optimizer, or the optimizer has no such option.
     """
     if settings.patience < 0:
         settings = replace(settings, patience=max(3, settings.epochs // 6))
     if not settings.learning_rate:
-        usual = _made(settings.optimizer, dict(settings.optimizer_options))
-        # Keras holds float32: 0.001 is written as 0.001, and is the same number there.
-        rate = float(str(np.float32(_rate(usual))))
+        default = _optimizer_of(settings.optimizer, dict(settings.optimizer_options))
+        # Keras holds float32, so print the shortest number that is the same float32: 0.001.
+        rate = float(str(np.float32(_rate(default))))
         settings = replace(settings, learning_rate=rate)
     return settings
 
 
 def steps_of(train: Examples, settings: TrainingSettings, *, padded: bool) -> int:
-    """Steps of the optimizer in an epoch."""
+    """Optimizer steps per epoch."""
     size, most = settings.batch_size, settings.max_tokens
     return len(plan(train.lengths, size, padded=padded, steps=most))
 
@@ -156,69 +156,69 @@ def fit(
     interrupts: Interrupts | None = None,
     watch: Callable[[Progress, bool], None] | None = None,
 ) -> History:
-    """Train a compiled network; it ends with the weights of its best epoch by `monitor`.
+    """Train a compiled network, and leave it with the weights of its best epoch by `monitor`.
 
-    Of epochs with the same metric, the one with the lower validation loss is the better one.
+    Between epochs with the same metric, the lower validation loss decides.
     `watch(progress, epoch_over)` is called after every step and every epoch. A request to stop ends
     training after the next step, as if patience had run out.
 
     Raises:
-        TrainingError: the loss is not a number, or a million times that of the first epoch.
+        TrainingError: the loss is not a number, or a million times the loss of the first epoch.
     """
     random = np.random.default_rng(settings.seed)
     size, most = settings.batch_size, settings.max_tokens
-    feed = Feed(train, size, padded=padded, random=random, steps=most)
-    checks = None
+    train_feed = Feed(train, size, padded=padded, random=random, steps=most)
+    valid_feed = None
     if valid is not None:
-        checks = Feed(valid, size, padded=padded, random=None, steps=most)
-    follower = _Follower(
+        valid_feed = Feed(valid, size, padded=padded, random=None, steps=most)
+    tracker = _Tracker(
         network,
-        Progress(settings.epochs, len(feed), monitor),
-        _Best(monitor, settings.patience) if checks is not None else None,
+        Progress(settings.epochs, len(train_feed), monitor),
+        _Best(monitor, settings.patience) if valid_feed is not None else None,
         interrupts or Interrupts(),
         watch,
     )
-    watcher = keras.callbacks.LambdaCallback(on_epoch_end=_until_diverged())
-    callbacks: list[Any] = [follower, watcher]
+    diverged = keras.callbacks.LambdaCallback(on_epoch_end=_divergence_check())
+    callbacks: list[Any] = [tracker, diverged]
     if train.ordered:
-        callbacks.append(_Afresh())
-    if checks is not None and settings.schedule == "plateau":
+        callbacks.append(_ResetStates())
+    if valid_feed is not None and settings.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, settings.patience // 3))
         )
     began = time.perf_counter()
     try:
         network.fit(
-            feed,
-            validation_data=checks,
+            train_feed,
+            validation_data=valid_feed,
             epochs=settings.epochs,
             callbacks=callbacks,
             verbose=0,
-            shuffle=not train.ordered,  # else Keras asks for the batches in an order of its own
+            shuffle=not train.ordered,  # otherwise Keras shuffles the order of the batches
         )
     finally:
-        follower.compiling.end()
-    # The last step of all may break what no later loss could tell.
+        tracker.compiling.end()
+    # The very last step may break the weights, and no later loss would show it.
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise TrainingError(_not_a_number(settings.epochs))
-    return follower.history(time.perf_counter() - began)
+    return tracker.history(time.perf_counter() - began)
 
 
 @dataclass
 class _Best:
-    """The best epoch so far, its weights, and how many epochs have passed since."""
+    """The best epoch so far, its weights, and the number of epochs since."""
 
     monitor: Monitor
-    patience: int  # 0: without end
+    patience: int  # 0: unlimited
     epoch: int = 0
     rank: tuple[float, float] = (-math.inf, -math.inf)
-    weights: list[Any] = field(default_factory=list)  # NumPy's: JAX's would be given away
+    weights: list[Any] = field(default_factory=list)  # NumPy's, because JAX's would be donated
     waited: int = 0
 
     def offer(self, epoch: int, value: float, loss: float, network: keras.Model) -> None:
         """Keep the weights of this epoch if it is the best one."""
         if math.isnan(value):
-            signed = -math.inf  # the loss decides
+            signed = -math.inf  # so that the loss decides
         else:
             signed = value if self.monitor.higher_is_better else -value
         self.waited += 1
@@ -232,17 +232,17 @@ class _Best:
         return 0 < self.patience <= self.waited
 
 
-class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
-    """Keeps the history and the best weights, reports progress, and ends training early.
+class _Tracker(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
+    """Records the history and the best weights, reports progress, and ends training early.
 
-    On JAX, Keras takes the weights back from the step whenever a callback reads `self.model`, which
-    breaks a step that is under way in another thread or below a signal handler. Therefore the
-    network is kept here, and what needs its weights happens at an epoch's end.
+    On JAX, Keras writes the weights back to the model whenever a callback reads `self.model`. That
+    breaks a step that is running in another thread or below a signal handler. Therefore the
+    callback holds the network itself, and reads its weights only at the end of an epoch.
     """
 
-    # Keras would else wait for the loss of every batch before it deals the next one, which costs
-    # small networks a tenth of their time (docs/log.md). What happens at a batch's end needs no
-    # loss, and may come late, in any order and from several threads: so steps are counted.
+    # Otherwise Keras waits for the loss of every batch before it starts the next one, which costs
+    # small networks a tenth of their time (docs/log.md). `on_train_batch_end` needs no loss. Its
+    # calls may come late, in any order and from several threads, so it only counts steps.
     async_safe = True
 
     def __init__(
@@ -257,12 +257,12 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
         self.network, self.progress, self.best = network, progress, best
         self.interrupts, self.watch = interrupts, watch
         self.columns: dict[str, list[float]] = {}
-        self.validated = True  # False when a request cut the validation of this epoch short
+        self.validated = True  # False if a signal cut the validation of this epoch short
         self.counting = threading.Lock()
         self.compiling = Phase("Compiling")
         self.first_epoch_over = self.epoch_began = time.perf_counter()
-        self.steps_over: list[float] = []  # when each step of the first epoch was over
-        self.checks = 0  # batches of the validation part
+        self.steps_over: list[float] = []  # when each step of the first epoch ended
+        self.valid_batches = 0  # batches of the validation part
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.progress.epoch, self.progress.step = epoch + 1, 0
@@ -284,10 +284,10 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
                 self.watch(self.progress, False)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self.checks = 0
+        self.valid_batches = 0
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.checks += 1
+        self.valid_batches += 1
         if self.interrupts.level >= SKIP:
             self.interrupts.announce()
             self.network.stop_evaluating = True
@@ -312,19 +312,19 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
             self.network.stop_training = True
 
     def _value(self, logs: dict[str, float]) -> float:
-        """The monitored metric, which joins the logs; NaN where there is no validation."""
+        """The monitored metric, which is also added to the logs; NaN without validation."""
         monitor, column = self.progress.monitor, column_of(self.progress.monitor.name)
-        if monitor.ask is None:
+        if monitor.score is None:
             logs[column] = monitor.from_loss(logs["loss"])
         if "val_loss" not in logs:
             return math.nan
         try:
-            value = monitor.ask() if monitor.ask else monitor.from_loss(logs["val_loss"])
+            value = monitor.score() if monitor.score else monitor.from_loss(logs["val_loss"])
         except Skipped:
             self.validated, value = False, math.nan
         logs[f"val_{column}"] = value
         if not self.validated:
-            # Scores of a part of the validation part cannot be compared with those of all of it.
+            # Scores of an incomplete validation cannot be compared with those of a complete one.
             logs |= {name: math.nan for name in logs if name.startswith("val_")}
         return logs[f"val_{column}"]
 
@@ -337,13 +337,13 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
         if progress.epoch > 1:
             seconds = (now - self.first_epoch_over) / (progress.epoch - 1)
         else:
-            # The first epoch compiles a step for each shape of a batch; the median step does not.
-            # Validation goes over its part twice, for the loss and for the metric, and a step of
-            # it takes no longer than one of training.
+            # The first epoch compiles a step for each shape of a batch, so the median step counts.
+            # Validation makes two passes, for the loss and for the metric, and a validation step
+            # takes no longer than a training step.
             self.first_epoch_over = now
             between = np.diff(np.sort(self.steps_over))
             step = float(np.median(between)) if len(between) else math.nan
-            seconds = step * (progress.steps + 2 * self.checks)
+            seconds = step * (progress.steps + 2 * self.valid_batches)
         progress.seconds_left = seconds * (progress.epochs - progress.epoch)
         if self.watch is not None:
             self.watch(progress, True)
@@ -353,7 +353,7 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
             self.network.set_weights(self.best.weights)
 
     def history(self, seconds: float) -> History:
-        """What each epoch brought, and why training ended."""
+        """The metrics of each epoch, and why training ended."""
         done = len(self.columns.get("epoch", []))
         history = History(dict(self.columns), best_epoch=done, seconds=seconds)
         if self.best is not None and self.best.epoch:
@@ -367,20 +367,20 @@ class _Follower(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
 
 
 def column_of(metric: str) -> str:
-    """The metric's column in history.csv; with `val_` before it, on the validation part."""
+    """The column of a metric in history.csv; the prefix `val_` means the validation part."""
     return metric.replace(" ", "_")
 
 
-class _Afresh(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
-    """Every pass over a text begins without knowledge of what the layers read before it."""
+class _ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
+    """Resets the states of the layers before every pass over a text."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._forget()
+        self._reset()
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         for layer in self.model._flatten_layers():
             if hasattr(layer, "reset_state"):
                 layer.reset_state()
@@ -391,49 +391,49 @@ def _not_a_number(epoch: int) -> str:
 
 
 LIKELY_CAUSES = (
-    "Likely causes: a learning rate that is too high (set training.learning_rate lower), no "
-    "gradient clipping (set training.clipnorm = 1), an activation without bound "
+    "Likely causes: a learning rate that is too high (lower training.learning_rate), no gradient "
+    "clipping (set training.clipnorm = 1), an unbounded activation "
     "(network.activation = tanh), or values of very different size (preparation.scale = standard). "
     "Nothing was saved."
 )
 
 
-def _until_diverged() -> Callable[[int, dict[str, float]], None]:
-    """What an epoch's end is asked: whether the loss is still of the size that it began with."""
+def _divergence_check() -> Callable[[int, dict[str, float]], None]:
+    """A callback for the end of an epoch that raises once the loss diverges."""
     first: list[float] = []
 
-    def look(epoch: int, logs: dict[str, float]) -> None:
+    def check(epoch: int, logs: dict[str, float]) -> None:
         loss = float(logs["loss"])
         first.append(abs(loss))
-        # A first loss of almost nothing says nothing about the size of those that follow.
-        most = DIVERGED * max(first[0], 1 / DIVERGED)
+        # A first loss near 0 says nothing about the size of the losses that follow.
+        most = DIVERGENCE * max(first[0], 1 / DIVERGENCE)
         if loss > most:
             raise TrainingError(
                 f"The loss diverges: {loss:.3g} in epoch {epoch + 1}, after {first[0]:.3g} in the "
-                f"first; training ends where it is {DIVERGED:,.0f} times that. {LIKELY_CAUSES}"
+                f"first. Training ends above {DIVERGENCE:,.0f} times the first. {LIKELY_CAUSES}"
             )
 
-    return look
+    return check
 
 
 def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that the settings name, with its schedule over all `steps` of training.
+    """The Keras optimizer of the settings, with its schedule over all `steps` of training.
 
     Raises:
-        ConfigError: Keras has no such optimizer, or it takes no such option.
+        ConfigError: Keras has no such optimizer, or the optimizer has no such option.
     """
     options: dict[str, Any] = dict(settings.optimizer_options)
-    clips = {"clipnorm", "clipvalue", "global_clipnorm"}  # Keras takes one of them
+    clips = {"clipnorm", "clipvalue", "global_clipnorm"}  # Keras allows only one of them
     if not clips & options.keys():
         if settings.clipvalue:
             options["clipvalue"] = settings.clipvalue
         elif settings.clipnorm:
             options["clipnorm"] = settings.clipnorm
     options["learning_rate"] = _schedule(settings, settings.learning_rate, steps)
-    return _made(settings.optimizer, options)
+    return _optimizer_of(settings.optimizer, options)
 
 
-def _made(name: str, options: dict[str, Any]) -> keras.optimizers.Optimizer:
+def _optimizer_of(name: str, options: dict[str, Any]) -> keras.optimizers.Optimizer:
     try:
         plain = {key: value for key, value in options.items() if key != "learning_rate"}
         kind = type(keras.optimizers.deserialize({"class_name": name, "config": plain}))
@@ -446,9 +446,9 @@ def _made(name: str, options: dict[str, Any]) -> keras.optimizers.Optimizer:
         ) from error
 
 
-def _rate(made: keras.optimizers.Optimizer) -> float:
-    """The learning rate as it stands."""
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(made.learning_rate)))
+def _rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The current learning rate."""
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))
 
 
 def _schedule(settings: TrainingSettings, rate: float, steps: int) -> Any:
@@ -457,13 +457,13 @@ def _schedule(settings: TrainingSettings, rate: float, steps: int) -> Any:
         return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else rate,
             decay_steps=max(1, steps - warmup),
-            # alpha is the share that is left at the end: 1 is no decay at all
+            # alpha is the share of the rate that remains at the end: 1 means no decay
             alpha=0.0 if settings.schedule == "cosine" else 1.0,
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
     if warmup:
-        raise ConfigError("training.warmup goes with the schedules constant and cosine.")
+        raise ConfigError("training.warmup needs training.schedule = constant or cosine.")
     if settings.schedule == "exponential":
         return keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=steps, decay_rate=0.01)
     return rate

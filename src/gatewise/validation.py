@@ -1,4 +1,4 @@
-"""What the validation part decides: the best baseline, the best epoch, and the calibration."""
+"""The choices made on the validation part: the best baseline, the best epoch, the calibration."""
 
 import math
 import time
@@ -15,64 +15,65 @@ from gatewise.training import Monitor
 
 @dataclass(frozen=True)
 class FittedBaselines:
-    """The baselines of the task, and the best of them on the validation part."""
+    """The fitted baselines of the task, and the best of them on the validation part."""
 
-    state: Mapping[str, Any]  # as baselines.json holds it
-    rules: list[Baseline]
-    monitor: Monitor  # with the best baseline's name and value
+    state: Mapping[str, Any]  # the content of baselines.json
+    baselines: list[Baseline]
+    monitor: Monitor  # holds the name and the value of the best baseline
     seconds: float
 
 
 def score_baselines(ready: Ready) -> FittedBaselines:
-    """Fit the baselines, and find which does best on the validation part, and how well."""
+    """Fit the baselines, and score them on the validation part to find the best."""
     began = time.perf_counter()
     with Phase("Fitting the baselines"):
         state = ready.task.fit_baselines(ready.train, ready.validation, ready.preparation)
-        rules = ready.task.baselines(state, ready.preparation, ready.train)
-        monitor = monitor_of(ready, rules)
-    return FittedBaselines(state, rules, monitor, time.perf_counter() - began)
+        baselines = ready.task.baselines(state, ready.preparation, ready.train)
+        monitor = monitor_of(ready, baselines)
+    return FittedBaselines(state, baselines, monitor, time.perf_counter() - began)
 
 
-def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
-    """What chooses the best epoch: by default the metric of the verdict, on the validation part.
+def monitor_of(ready: Ready, baselines: list[Baseline]) -> Monitor:
+    """The monitor that chooses the best epoch, by default by the metric of the verdict.
 
-    The network is asked in the quick way: without a beam search, a language model or a blend.
+    The network predicts the validation part in the quick way: without a beam search, a language
+    model or a blend.
     """
-    some, experiment = ready.validation, ready.experiment
-    if some is None or experiment.training.monitor == "loss":
+    examples, experiment = ready.validation, ready.experiment
+    if examples is None or experiment.training.monitor == "loss":
         return Monitor("loss")
     measure = monitored_measure(
-        ready.task.measures(some, ready.preparation, experiment), experiment
+        ready.task.measures(examples, ready.preparation, experiment), experiment
     )
     quick = replace(ready.preparation, blend="none", beam_size=1, lm={})
     greedy = experiment.having("task", beam_size=1)
 
-    def value(answer: Any) -> float:
-        return float(measure.value(measure.statistics(answer).sum(axis=0)))
+    def score(predictions: Any) -> float:
+        return float(measure.value(measure.statistics(predictions).sum(axis=0)))
 
-    def ask() -> float:
-        given = ready.task.network.predict(ready.network, some, quick, greedy)
-        return value(ready.task.answer(given, some, quick, {}))
+    def score_network() -> float:
+        outputs = ready.task.network.predict(ready.network, examples, quick, greedy)
+        return score(ready.task.postprocess(outputs, examples, quick, {}))
 
-    scores = {rule.name: value(rule.answer(some)) for rule in rules if not rule.costly}
-    scores = {name: score for name, score in scores.items() if not math.isnan(score)}
+    values = {one.name: score(one.predict(examples)) for one in baselines if not one.slow}
+    values = {name: value for name, value in values.items() if not math.isnan(value)}
     sign = -1 if measure.higher_is_better else 1
-    best = min(scores, key=lambda name: sign * scores[name], default="")
+    best = min(values, key=lambda name: sign * values[name], default="")
     return Monitor(
         measure.name,
         measure.higher_is_better,
-        None if measure.from_loss else ask,
+        None if measure.from_loss else score_network,
         measure.from_loss or float,
         best,
-        scores.get(best, math.nan),
+        values.get(best, math.nan),
     )
 
 
 def calibrate(ready: Ready) -> Preparation:
-    """What the validation part has still to say, such as a temperature for probabilities."""
+    """Fit what the task calibrates on the validation part, such as a temperature."""
     if ready.validation is None or ready.task.calibrate is None:
         return ready.preparation
-    given = ready.task.network.predict(
+    outputs = ready.task.network.predict(
         ready.network, ready.validation, ready.preparation, ready.experiment
     )
-    return ready.task.calibrate(ready.preparation, given, ready.validation)
+    return ready.task.calibrate(ready.preparation, outputs, ready.validation)

@@ -10,8 +10,8 @@ from gatewise.baselines import ngrams
 from gatewise.data.sequences import from_texts
 
 
-def chances(model, tokens):
-    return np.exp(-model.nats(np.array(tokens)))
+def probabilities(model, tokens):
+    return np.exp(-model.token_nll(np.array(tokens)))
 
 
 def test_bigrams_of_four_tokens_worked_out_by_hand():
@@ -21,7 +21,7 @@ def test_bigrams_of_four_tokens_worked_out_by_hand():
     # P(1 | 0) = (2 - 1)/3 + (1/2 + 1)/3 * 5/12 = 13/24; P(1 | 1) = 0 + (1/2)/1 * 5/12 = 5/24.
     model = ngrams.fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
     np.testing.assert_allclose(model.base, [7 / 12, 5 / 12])
-    np.testing.assert_allclose(chances(model, [1, 1]), [13 / 24, 5 / 24])
+    np.testing.assert_allclose(probabilities(model, [1, 1]), [13 / 24, 5 / 24])
 
 
 def test_discounts_are_those_of_the_formula():
@@ -59,9 +59,9 @@ class Slow:
             for n, counts in self.counts.items()
         }
 
-    def chance(self, context, token):
+    def probability(self, context, token):
         none = Fraction(1, self.vocabulary)
-        lower = self.chance(context[1:], token) if context else none
+        lower = self.probability(context[1:], token) if context else none
         n = len(context) + 1
         followers = {
             gram[-1]: count for gram, count in self.counts[n].items() if gram[:-1] == context
@@ -76,10 +76,10 @@ class Slow:
             own = (count - Fraction(self.discounts[n][min(count, 3) - 1])) / total
         return own + sum(taken) / total * lower
 
-    def chances(self, tokens):
+    def probabilities(self, tokens):
         text = [self.start] * (self.order - 1) + list(tokens)
         return [
-            float(self.chance(tuple(text[k - self.order + 1 : k]), text[k]))
+            float(self.probability(tuple(text[k - self.order + 1 : k]), text[k]))
             for k in range(self.order - 1, len(text))
         ]
 
@@ -91,7 +91,9 @@ def test_sorted_tables_agree_with_the_formula(order):
     asked = random.integers(0, 7, size=40)  # tokens 5 and 6 never occurred
     model = ngrams.fit(text, 7, start=0, order=order)
     np.testing.assert_allclose(
-        chances(model, asked), Slow(text, 7, 0, order).chances(asked.tolist()), rtol=1e-12
+        probabilities(model, asked),
+        Slow(text, 7, 0, order).probabilities(asked.tolist()),
+        rtol=1e-12,
     )
 
 
@@ -99,7 +101,7 @@ def test_sorted_tables_agree_with_the_formula(order):
 def test_the_probabilities_of_all_tokens_sum_to_one(context):
     random = np.random.default_rng(0)
     model = ngrams.fit(random.choice(5, size=300), 6, start=0, order=4)
-    together = sum(chances(model, [*context, token])[-1] for token in range(6))
+    together = sum(probabilities(model, [*context, token])[-1] for token in range(6))
     assert together == pytest.approx(1, rel=1e-12)
 
 
@@ -136,4 +138,4 @@ def test_penn_treebank_has_the_published_perplexity(data_folder):
     learnt, asked = (streams.stream_of(one, vocabulary) for one in (train, test))
     assert (len(learnt), len(asked), asked.unknown) == (929_589, 82_430, 0)
     model = ngrams.fit(learnt.tokens, len(vocabulary), start=learnt.start, order=5)
-    assert np.exp(model.nats(asked.tokens).mean()) == pytest.approx(141.1, abs=0.1)
+    assert np.exp(model.token_nll(asked.tokens).mean()) == pytest.approx(141.1, abs=0.1)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.data.splits import (
-    Parts,
+    Splits,
+    few_groups_note,
     split_by_place,
     split_by_sequence,
     split_by_time,
-    told_of_few_groups,
 )
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import SplitSettings
@@ -385,16 +385,16 @@ def test_an_expression_and_a_file_cannot_both_be_the_test_part():
 
 def test_a_note_says_that_there_are_few_groups():
     sequences = labelled(["a", "b"] * 15, np.repeat(["x", "y", "z"], 10))
-    told = told_of_few_groups(split_by_sequence(sequences, SplitSettings(), test=True))
+    told = few_groups_note(split_by_sequence(sequences, SplitSettings(), test=True))
     assert len(told) == 1
     assert "The verdict rests on 1 group ('" in told[0]
     assert "trained on 1 group." in told[0]
     many = labelled(["a", "b"] * 60, np.arange(120) // 2 % 40)
     parts = split_by_sequence(many, SplitSettings(), test=True)
-    assert told_of_few_groups(parts) == []
-    assert told_of_few_groups(Parts(parts.train, None, None)) == []
+    assert few_groups_note(parts) == []
+    assert few_groups_note(Splits(parts.train, None, None)) == []
     ungrouped = split_by_sequence(labelled(["a", "b"] * 15), SplitSettings(), test=True)
-    assert told_of_few_groups(ungrouped) == []
+    assert few_groups_note(ungrouped) == []
 
 
 def parts_of(given, **settings):

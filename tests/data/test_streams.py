@@ -20,13 +20,13 @@ def test_lines_put_together_are_the_text():
     for text in (TEXT, "\n\n", "", long, long + "\n" + TEXT):
         lines = streams.lines_of(text)
         assert "".join(lines) == text
-        assert max(map(len, lines), default=0) <= streams.LONGEST
+        assert max(map(len, lines), default=0) <= streams.MAX_LINE
 
 
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
 def test_characters_and_subwords_hold_the_whole_text(kind):
     found, vocabulary = stream(TEXT, kind)
-    assert "".join(streams.written(found.tokens, vocabulary)) == TEXT
+    assert "".join(streams.decode_pieces(found.tokens, vocabulary)) == TEXT
     assert found.characters.sum() == len(TEXT)
 
 
@@ -60,11 +60,11 @@ def test_unknown_tokens_are_counted_and_read_as_the_mark_of_the_text():
 
 def test_a_prompt_follows_a_line_end_and_unknown_tokens_are_reported():
     _, characters = stream("abc\n", "characters")
-    tokens, strange = streams.prompted("aœb", characters)
+    tokens, strange = streams.encode_prompt("aœb", characters)
     assert strange == ["œ"]
     assert characters.decode(tokens) == "\nab"
     _, words = stream("a rose\n", "whitespace")
-    tokens, strange = streams.prompted("a daisy", words)
+    tokens, strange = streams.encode_prompt("a daisy", words)
     assert strange == ["daisy"]
     assert tokens[0] == END
     assert tokens[-1] == UNKNOWN
@@ -73,9 +73,9 @@ def test_a_prompt_follows_a_line_end_and_unknown_tokens_are_reported():
 def test_words_are_joined_with_usual_spacing():
     _, vocabulary = stream("She said: (no), don't!\nShe\n", "words", min_frequency=1)
     tokens = vocabulary.encode(["She said: (no), don't!"])[0].tolist()
-    written = "".join(streams.written([*tokens, END, tokens[0]], vocabulary))
+    written = "".join(streams.decode_pieces([*tokens, END, tokens[0]], vocabulary))
     assert written == "She said: (no), don't!\nShe"
-    begun = "".join(streams.written(tokens[:2], vocabulary, begun=True))
+    begun = "".join(streams.decode_pieces(tokens[:2], vocabulary, begun=True))
     assert begun == " She said"
 
 
@@ -83,4 +83,4 @@ def test_a_character_of_several_subwords_is_written_when_it_is_complete():
     vocabulary = fit_vocabulary(["abc"], "bpe")
     tokens = vocabulary.encode(["a日b"])[0]
     assert len(tokens) == 5
-    assert list(streams.written(tokens, vocabulary)) == ["a", "日", "b"]
+    assert list(streams.decode_pieces(tokens, vocabulary)) == ["a", "日", "b"]

@@ -84,9 +84,9 @@ def test_without_the_package_a_sentence_says_what_to_install(monkeypatch):
 def test_subwords_are_shown_as_plain_text():
     made = fit_vocabulary(["eine Hütte", "die Hütte"], "bpe", most=300)
     (positions,) = made.encode(["die Hütte €"])
-    shown = [made.shown(int(one)) for one in positions]
-    assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are not letters
-    assert made.shown(END) == SPECIAL[END]
+    shown = [made.display(int(one)) for one in positions]
+    assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are no letters
+    assert made.display(END) == SPECIAL[END]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,8 +11,12 @@ from gatewise.tasks.calibration import fit_temperature
 def test_the_temperature_that_was_put_in_is_found(true_temperature):
     random = np.random.default_rng(0)
     logits = random.normal(size=(20_000, 4)) * 2
-    chances = softmax(logits, axis=1)
-    labels = (random.random((len(chances), 1)) > chances.cumsum(axis=1)).sum(axis=1).clip(0, 3)
+    probabilities = softmax(logits, axis=1)
+    labels = (
+        (random.random((len(probabilities), 1)) > probabilities.cumsum(axis=1))
+        .sum(axis=1)
+        .clip(0, 3)
+    )
     found = fit_temperature((logits * true_temperature).astype(np.float32), labels)
     assert found == pytest.approx(true_temperature, rel=0.05)
 

@@ -44,9 +44,9 @@ def fit_dictionary(
     kinds, kind = np.unique(
         source[first + within] * len(answers) + target[place], return_inverse=True
     )
-    chance = _expect(kinds // len(answers), kind, place, rounds)
+    probability = _expect(kinds // len(answers), kind, place, rounds)
     # The best answer of a word stands last among its kinds in this order.
-    order = np.lexsort((chance, kinds // len(answers)))
+    order = np.lexsort((probability, kinds // len(answers)))
     word, answer = kinds[order] // len(answers), kinds[order] % len(answers)
     last = np.append(word[1:] != word[:-1], True)
     return {
@@ -65,13 +65,13 @@ def _expect(word: Array, kind: Array, place: Array, rounds: int) -> Array:
         place: [pairs] at which target word it stands.
         rounds: of expectation and maximisation.
     """
-    chance = np.ones(len(word))
+    probability = np.ones(len(word))
     for _ in range(rounds):
-        share = chance[kind]
+        share = probability[kind]
         share /= np.bincount(place, share)[place]
         counts = np.bincount(kind, share)
-        chance = counts / np.bincount(word, counts)[word]
-    return chance
+        probability = counts / np.bincount(word, counts)[word]
+    return probability
 
 
 def by_words(text: str, dictionary: Mapping[str, str]) -> str:

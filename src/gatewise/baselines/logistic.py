@@ -79,7 +79,7 @@ class Logistic:
 
 
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
-NEVER = -1000.0  # the logit of a class without a sequence in training: its probability is zero
+NEG_INF = -1000.0  # the logit of a class without a sequence in training: its probability is zero
 
 
 def fit_logistic(
@@ -119,7 +119,7 @@ def _logistic_of(features: Array, labels: Array, classes: int, inverse_penalty: 
     if len(regression.classes_) == 2:  # scikit-learn keeps one logit for two classes
         weights, offsets = weights * [-0.5, 0.5], offsets * [-0.5, 0.5]
     coefficients = np.zeros((features.shape[1], classes))
-    intercept = np.full(classes, NEVER)
+    intercept = np.full(classes, NEG_INF)
     coefficients[:, regression.classes_] = weights / scaler.scale_[:, None]
     intercept[regression.classes_] = offsets
     intercept -= scaler.mean_ @ coefficients

@@ -41,10 +41,10 @@ class KneserNey:
     base: Array  # [vocabulary] P(token)
     orders: tuple[Order, ...]  # of 2, 3, ... tokens
 
-    def nats(self, tokens: Array) -> Array:
+    def token_nll(self, tokens: Array) -> Array:
         """-log P of each token of a text after those before it, [tokens] float64."""
         text = _with_start(tokens, self.start, len(self.orders))
-        chance = self.base[text]
+        probability = self.base[text]
         places = text.astype(np.int64)  # of the n-gram that ends at each token; -1: never met
         for order in self.orders:
             contexts = np.concatenate([[-1], places[:-1]])
@@ -54,17 +54,17 @@ class KneserNey:
             known = met & (order.keys[found] == keys)
             share = np.where(known, order.shares[found], 0.0)
             left = np.where(met, order.left[contexts], 1.0)
-            chance = share + left * chance
+            probability = share + left * probability
             places = np.where(known, found, -1)
-        nats: Array = -np.log(chance[len(self.orders) :])
-        return nats
+        nll: Array = -np.log(probability[len(self.orders) :])
+        return nll
 
 
 def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
     """Count a text, [tokens] int.
 
     >>> model = fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
-    >>> float(np.exp(-model.nats(np.array([1, 1]))).sum().round(6))
+    >>> float(np.exp(-model.token_nll(np.array([1, 1]))).sum().round(6))
     0.75
     """
     text = _with_start(tokens, start, order - 1)
@@ -121,8 +121,8 @@ def discounts_of(counts: Array) -> tuple[float, float, float]:
 def unigram(tokens: Array, vocabulary: int) -> Array:
     """P(token) by counting, each token of the vocabulary once more than it came: [vocabulary]."""
     counts = np.bincount(tokens, minlength=vocabulary) + 1.0
-    chances: Array = counts / counts.sum()
-    return chances
+    probabilities: Array = counts / counts.sum()
+    return probabilities
 
 
 def packed(tokens: Array, vocabulary: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def fit(
         return {**_words(vectors), **_regression(table, wanted, 1.0)}
     held, truth = vectors.transform(valid[0]), valid[1]
     fitted = (_regression(table, wanted, choice) for choice in INVERSE_PENALTIES)
-    best = min(fitted, key=lambda one: _surprise(truth, _probabilities(one, held)))
+    best = min(fitted, key=lambda one: _nll(truth, _probabilities(one, held)))
     return {**_words(vectors), **best}
 
 
@@ -110,7 +110,7 @@ def _probabilities(state: Mapping[str, Any], table: Any) -> Array:
     return found
 
 
-def _surprise(truth: Array, given: Array) -> float:
+def _nll(truth: Array, given: Array) -> float:
     if truth.ndim == 1:
         return metrics.log_loss(truth, given)
     right = np.where(truth, given, 1 - given)

@@ -30,9 +30,9 @@ def refuse_other_spacing(sequences: Sequences, step: str) -> None:
         if own.share >= CLEAR and _share(moments, step) < own.share:
             where = f" in sequence '{sequences.ids[k]}'" if len(sequences) > 1 else ""
             raise DataError(
-                f"{sequences.source}: the steps{where} are {said(own.step)} apart, and the run was "
-                f"trained on steps of {said(step)}. Resample the data to steps of {said(step)}, "
-                f"or train a run on steps of {said(own.step)}."
+                f"{sequences.source}: the steps{where} are {step_text(own.step)} apart, and the "
+                f"run was trained on steps of {step_text(step)}. Resample the data to steps of "
+                f"{step_text(step)}, or train a run on steps of {step_text(own.step)}."
             )
 
 
@@ -92,6 +92,6 @@ def _share(moments: Array, step: str) -> float:
     return float((ahead == count * (grids.UNITS | {"us": 1})[unit]).mean())
 
 
-def said(step: str) -> str:
+def step_text(step: str) -> str:
     """A step as messages write it: "1h", and of whole numbers "5"."""
     return step.removesuffix("i")

@@ -12,7 +12,7 @@ from scipy.signal import get_window
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
-from gatewise.extras import needed
+from gatewise.extras import require
 from gatewise.settings import PreparationSettings, TrainingSettings
 
 FULL = 32_768  # the int16 that stands for the loudest sample
@@ -205,7 +205,7 @@ def changed(
         longer = random.uniform(1 - changes.speed_perturbation, 1 + changes.speed_perturbation)
         longer = max(longer, least / max(1, len(samples)))
         if len(samples) > 1:
-            soxr = needed("soxr", "sound", "Changing the speed of recordings")
+            soxr = require("soxr", "sound", "Changing the speed of recordings")
             found = soxr.resample(found, 1.0, longer, quality="LQ")
     if changes.noise:
         loudness = float(np.sqrt(np.mean(np.square(found)))) if len(found) else 0.0

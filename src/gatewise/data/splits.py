@@ -20,7 +20,7 @@ LINE, SPACE = ord("\n"), ord(" ")
 
 
 @dataclass(frozen=True)
-class Parts:
+class Splits:
     """What is learnt from, what choices are made on, and what is looked at once."""
 
     train: Sequences
@@ -28,7 +28,7 @@ class Parts:
     test: Sequences | None
 
 
-def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int) -> Parts:
+def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int) -> Splits:
     """Cut every sequence at two moments: train before validation before test.
 
     A share below 1 is of the sequence's own steps, from 1 on it counts steps; validation and test
@@ -60,14 +60,14 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
     end_validation = end_train + np.where(long_enough, validation, 0)
     end_test = end_validation + np.where(long_enough, test, 0)
     learnt = sequences.between(begin, end_train)
-    return Parts(
+    return Splits(
         train=_with_steps(learnt) or learnt,
         validation=_with_steps(sequences.between(end_train, end_validation)),
         test=_with_steps(sequences.between(end_validation, end_test)),
     )
 
 
-def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Parts:
+def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
     """Whole sequences to each part: groups kept together, labels in the same proportions.
 
     Each label is in every part, if need be in more sequences than were asked for. `test=False`
@@ -101,14 +101,14 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
         _, rest = _cut(rest, train_size, 0, labels, random)
     train = np.concatenate([rest, only_train])
     _refuse_unlearnt(sequences, labels, train, np.concatenate(held))
-    return Parts(
+    return Splits(
         train=sequences.chosen(np.sort(train)),
         validation=sequences.chosen(np.sort(held[1])) if len(held[1]) else None,
         test=sequences.chosen(np.sort(held[0])) if len(held[0]) else None,
     )
 
 
-def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Parts:
+def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
     """The test part by its ids, the others to train and validate."""
     if not test:
         raise ConfigError(
@@ -128,11 +128,11 @@ def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) 
             f"such as '{sequences.ids[0]}'. It must be found in those of the test part alone."
         )
     rest = sequences.chosen(np.flatnonzero(~held))
-    parts = split_by_sequence(rest, replace(settings, test_ids=""), test=False)
-    return replace(parts, test=sequences.chosen(np.flatnonzero(held)))
+    splits = split_by_sequence(rest, replace(settings, test_ids=""), test=False)
+    return replace(splits, test=sequences.chosen(np.flatnonzero(held)))
 
 
-def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Parts:
+def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
     """The beginning to learn from, then validation, then test; a cut goes where a line ends.
 
     Sizes are shares of all bytes, or counts of bytes. Several texts stand one behind the other.
@@ -160,7 +160,7 @@ def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool)
     ]
     if parts[0] is None:
         raise ConfigError(f"{sequences.source}: the split leaves nothing to learn from.")
-    return Parts(train=parts[0], validation=parts[1], test=parts[2])
+    return Splits(train=parts[0], validation=parts[1], test=parts[2])
 
 
 def _between(sequences: Sequences, begin: int, end: int) -> Sequences | None:
@@ -196,12 +196,12 @@ def _letter(steps: Array, place: int) -> int:
     return place
 
 
-def told_of_rare(sequences: Sequences, parts: Parts, settings: SplitSettings) -> list[str]:
+def rare_labels_note(sequences: Sequences, splits: Splits, settings: SplitSettings) -> list[str]:
     """Which labels split.rare_labels has taken out of some part, as a note."""
-    held = parts.test or parts.validation
+    held = splits.test or splits.validation
     if settings.rare_labels == "error" or sequences.labels is None or held is None:
         return []
-    seen = parts.train.labels if settings.rare_labels == "drop" else held.labels
+    seen = splits.train.labels if settings.rare_labels == "drop" else held.labels
     assert seen is not None
     found = np.setdiff1d(sequences.labels, seen)
     if not len(found):
@@ -213,11 +213,11 @@ def told_of_rare(sequences: Sequences, parts: Parts, settings: SplitSettings) ->
     return [f"Learned but not judged, for labels too rare for every part: {names}."]
 
 
-def told_of_few_groups(parts: Parts) -> list[str]:
+def few_groups_note(splits: Splits) -> list[str]:
     """On how few groups a verdict would rest, as a note; [] where there are enough, or none."""
-    held = [part for part in (parts.train, parts.validation, parts.test) if part is not None]
+    held = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     named = [np.unique(part.groups).tolist() for part in held if part.groups is not None]
-    if parts.test is None or len(named) < len(held) or not named:
+    if splits.test is None or len(named) < len(held) or not named:
         return []
     train, test = named[0], named[-1]
     if min(len(train), len(test)) >= FEWEST_GROUPS:

@@ -1,4 +1,4 @@
-"""Symbols <-> integers: words, characters or pieces of words, known from the training part only."""
+"""Symbols <-> integers: words, characters or subwords, fitted on the training part only."""
 
 import functools
 import json
@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array
-from gatewise.extras import needed
+from gatewise.extras import require
 from gatewise.settings import PreparationSettings, names
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
-# With spaces inside, as no token of a text can be.
+# They contain spaces, which no token of a text does.
 SPECIAL = ("[ pad ]", "[ unknown ]", "[ begin ]", "[ end ]")
-# A token that occurs less often is unknown.
+# A less frequent token is unknown.
 MIN_FREQUENCY = {"words": 2, "whitespace": 1, "bpe": 1, "characters": 1}
 MOST = {"words": 20_000, "whitespace": 50_000, "bpe": 8_000, "characters": 5_000}
 SETTINGS = names(
     preparation="tokenizer vocabulary_size min_frequency"
-)  # of whatever fits a vocabulary
-BATCH = 10_000  # texts in one go: what a tokenizer returns is far larger than its text
-WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # don't is one word; each other sign is one of its own
+)  # of every task that fits a vocabulary
+BATCH = 10_000  # texts per call, because a tokenizer's result is far larger than the text
+WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # "don't" is one word, and so is each punctuation mark
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a text and their positions; 0 to 3 are `SPECIAL`.
+    """The tokens of texts and their positions; positions 0 to 3 are `SPECIAL`.
 
-    `content` is the JSON of Hugging Face's `tokenizers`, which opens it by itself.
+    `content` is the JSON of a tokenizer of Hugging Face's `tokenizers`, which can open it alone.
     """
 
     kind: str  # words, whitespace, characters or bpe
@@ -46,32 +46,32 @@ class Vocabulary:
 
     @functools.cached_property
     def tokens(self) -> tuple[str, ...]:
-        """Every token, at its position."""
+        """All tokens, each at its position."""
         places = _opened(self.text).get_vocab()
         return tuple(sorted(places, key=places.__getitem__))
 
     def encode(self, texts: Sequence[str]) -> list[Array]:
-        """The positions of each text's tokens, [tokens] int32; a text without any is empty."""
-        opened, found = _opened(self.text), []
+        """The positions of each text's tokens, [tokens] int32; empty for a text without tokens."""
+        tokenizer, positions = _opened(self.text), []
         for begin in range(0, len(texts), BATCH):
-            some = list(texts[begin : begin + BATCH])
-            answers = opened.encode_batch_fast(some, add_special_tokens=False)
-            found += [np.array(one.ids, dtype=np.int32) for one in answers]
-        return found
+            batch = list(texts[begin : begin + BATCH])
+            encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            positions += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return positions
 
     def pieces(self, text: str) -> list[str]:
-        """What stands in the text at each of its tokens, as it was written."""
-        found = _opened(self.text).encode(text, add_special_tokens=False)
-        return [text[begin:end] for begin, end in found.offsets]
+        """The stretch of the text behind each of its tokens, as it was written."""
+        encoding = _opened(self.text).encode(text, add_special_tokens=False)
+        return [text[begin:end] for begin, end in encoding.offsets]
 
-    def shown(self, position: int) -> str:
-        """One token as people read it: · is the space before a word, a part of a letter is �."""
+    def display(self, position: int) -> str:
+        """A token for people to read: · is the space before a word, � is part of a character."""
         if self.kind != "bpe" or position < len(SPECIAL):
             return self.tokens[position]
         return self.decode([position]).replace(" ", "·")
 
     def decode(self, positions: Iterable[int]) -> str:
-        """The text of these tokens; special ones are left out, but for the unknown."""
+        """The text of these tokens, without the special ones except the unknown token."""
         kept = [int(one) for one in positions if one == UNKNOWN or one >= len(SPECIAL)]
         if self.kind == "bpe":
             return str(_opened(self.text).decode(kept))
@@ -82,13 +82,13 @@ class Vocabulary:
         return {"kind": self.kind, "content": dict(self.content)}
 
     @staticmethod
-    def from_json(given: Mapping[str, Any]) -> "Vocabulary":
-        """What `to_json` wrote."""
-        return Vocabulary(given["kind"], given["content"])
+    def from_json(content: Mapping[str, Any]) -> "Vocabulary":
+        """The vocabulary that `to_json` wrote."""
+        return Vocabulary(content["kind"], content["content"])
 
 
 def resolved(settings: PreparationSettings, kind: Any) -> PreparationSettings:
-    """The settings with the kind of token, and what is usual for it where nothing is given."""
+    """The settings with the kind of token, and with the usual defaults for that kind."""
     most, min_frequency = (
         settings.vocabulary_size or MOST[kind],
         settings.min_frequency or MIN_FREQUENCY[kind],
@@ -97,7 +97,7 @@ def resolved(settings: PreparationSettings, kind: Any) -> PreparationSettings:
 
 
 def usual_embedding(tokens: int) -> int:
-    """Numbers for each of so many tokens: the fourth root of their number times 12, in sixteens.
+    """The usual embedding size: 12 times the fourth root of the number of tokens, in sixteens.
 
     >>> usual_embedding(20_000)
     144
@@ -111,7 +111,7 @@ def _opened(text: str) -> Any:
 
 
 def _tokenizers() -> Any:
-    return needed("tokenizers", "text", "Reading texts")
+    return require("tokenizers", "text", "Reading texts")
 
 
 def fit_vocabulary(
@@ -122,15 +122,15 @@ def fit_vocabulary(
     min_frequency: int = 0,
     lowercase: bool = False,
 ) -> Vocabulary:
-    """The tokens of these texts, the most frequent first.
+    """Fit the vocabulary of these texts, the most frequent tokens first.
 
     Args:
-        texts: the training part's.
-        kind: words (signs are tokens of their own), whitespace (what stands between white space),
-            characters, or bpe (byte pairs, Sennrich et al. 2016, over bytes: nothing is unknown).
-        most: how many tokens at most, special ones among them; 0: `MOST`.
-        min_frequency: how often a token must occur; 0: twice for words, else once.
-        lowercase: whether capital letters are read as small ones.
+        texts: the texts of the training part.
+        kind: words (punctuation marks are tokens of their own), whitespace (split at white space),
+            characters, or bpe (byte pairs, Sennrich et al. 2016, over bytes: no token is unknown).
+        most: the largest number of tokens, including special ones; 0: `MOST`.
+        min_frequency: the occurrences that a token needs; 0: two for words, else one.
+        lowercase: True to read capital letters as small ones.
 
     >>> fit_vocabulary(["a rose is a rose"], "words", min_frequency=1).tokens[4:]
     ('a', 'rose', 'is')
@@ -172,5 +172,5 @@ def fit_vocabulary(
     made.normalizer = normalizers.Sequence(steps)
     made.train_from_iterator(texts, trainer)
     content = json.loads(made.to_str())
-    content["added_tokens"] = []  # they would be looked for in texts, and found
+    content["added_tokens"] = []  # the tokenizer would search texts for them
     return Vocabulary(kind, content)

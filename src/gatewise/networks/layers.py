@@ -1,4 +1,4 @@
-"""The pieces that networks share: LSTM layers as the settings ask, pooling, dense layers."""
+"""The building blocks that networks share: LSTM layers, pooling, convolutions, dense layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ CONVOLUTION = names(network="filters kernel_size strides")
 
 
 def regularizer(settings: NetworkSettings) -> Any:
-    """L1 and L2 as the settings ask, or None."""
+    """The L1 and L2 penalties of the settings, or None."""
     if not (settings.l1 or settings.l2):
         return None
     return keras.regularizers.L1L2(l1=settings.l1, l2=settings.l2)
@@ -31,7 +31,7 @@ def lstm(
     sequences: bool = False,
     state: bool = False,
 ) -> keras.layers.Layer:
-    """One LSTM layer, in both directions where the settings say so."""
+    """One LSTM layer, bidirectional if the settings ask for it."""
     layer = one_way(units, settings, name=name, sequences=sequences, state=state)
     return both_ways(layer, f"both_{name}") if settings.bidirectional else layer
 
@@ -44,7 +44,7 @@ def one_way(
     sequences: bool = False,
     state: bool = False,
 ) -> keras.layers.Layer:
-    """One LSTM layer; `sequences` returns every step's output, `state` the final state as well."""
+    """One LSTM layer; `sequences` returns every step, `state` also returns the final state."""
     layer = layers.LSTM(
         units,
         activation=settings.activation,
@@ -61,26 +61,26 @@ def one_way(
 
 
 def both_ways(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
-    """The layer in both directions, side by side."""
+    """A bidirectional layer, whose outputs are concatenated."""
     return masking(layers.Bidirectional(layer, name=name))
 
 
 def masking(layer: Any) -> Any:
-    """A layer or model whose recurrent layers do not warn that they keep their mask to themselves.
+    """Silence the warning that the recurrent layers of a layer or model do not pass masks on.
 
-    Keras 3.16 warns of that. Our networks give each layer its mask, so none depends on it.
+    It is new in Keras 3.16. Our networks pass each layer its mask explicitly.
     """
-    for one in layer._flatten_layers():
-        if isinstance(one, layers.RNN | layers.Bidirectional):
-            one.supports_masking = True
+    for inner in layer._flatten_layers():
+        if isinstance(inner, layers.RNN | layers.Bidirectional):
+            inner.supports_masking = True
     return layer
 
 
 def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any, Any]:
-    """Tokens [batch, steps] as vectors [batch, steps, embedding], and which are no padding."""
+    """Embed tokens [batch, steps] as [batch, steps, embedding], and return the mask, too."""
     x = layers.Embedding(vocabulary, settings.embedding_dim, name="embedding")(tokens)
     if settings.embedding_dropout:
-        # Whole places of the vectors, the same at every step (Gal & Ghahramani 2016).
+        # Drops the same features at every step (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
     return x, ops.not_equal(tokens, 0)
 
@@ -97,7 +97,7 @@ def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:
 
 
 def pool(x: Any, how: str, mask: Any) -> Any:
-    """[batch, steps, features] to [batch, features]; masked steps take no part."""
+    """Pool [batch, steps, features] to [batch, features]; masked steps do not count."""
     if how == "mean":
         return layers.GlobalAveragePooling1D()(x, mask=mask)
     if how == "max":
@@ -107,29 +107,29 @@ def pool(x: Any, how: str, mask: Any) -> Any:
     if how == "all":
         return ops.concatenate([_last(x, mask)[:, 0], pool(x, "mean-max", mask)], axis=-1)
     if how == "attention":
-        found = layers.Attention(name="attention")([_last(x, mask), x], mask=[None, mask])
-        return ops.squeeze(found, axis=1)
+        attended = layers.Attention(name="attention")([_last(x, mask), x], mask=[None, mask])
+        return ops.squeeze(attended, axis=1)
     return x
 
 
 def _last(x: Any, mask: Any) -> Any:
-    """What stands at the last real step, [batch, 1, features]."""
+    """The features of the last unmasked step, [batch, 1, features]."""
     if mask is None:
         return x[:, -1:, :]
-    # What a backward layer says of the last real step stands there, not at the end.
+    # A backward layer also has its output for the last unmasked step there, not at the end.
     place = ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=1) - 1, 0)
     return ops.take_along_axis(x, ops.reshape(place, (-1, 1, 1)), axis=1)
 
 
 def only(x: Any, mask: Any, otherwise: float) -> Any:
-    """Of x what the mask lets through, `otherwise` elsewhere."""
+    """Select x where the mask is true, and `otherwise` elsewhere."""
     return x if mask is None else ops.where(ops.expand_dims(mask, -1), x, otherwise)
 
 
 def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
-    """Convolutions over x [batch, steps, features], each `strides` times shorter; and their mask.
+    """Convolutions over x [batch, steps, features] and their mask, each `strides` times shorter.
 
-    The padding does not depend on the length, so that what is masked never moves what is not.
+    The padding does not depend on the length, so that masked steps never shift the others.
     """
     size = settings.kernel_size
     for number, filters in enumerate(settings.filters, 1):
@@ -152,19 +152,20 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
 
 
 def fine(x: Any, mask: Any, size: float) -> Any:
-    """The columns, and the distances of each from its mean as asinh(distance / size).
+    """The columns, and asinh of their distances from their means over `size`.
 
-    Up to about `size` that is in proportion, beyond it a logarithm: [batch, steps, 2 * columns].
+    asinh is linear up to about 1, and a logarithm beyond: [batch, steps, 2 * columns].
     """
     mean = ops.expand_dims(pool(x, "mean", mask), 1)
     return ops.concatenate([x, only(ops.arcsinh((x - mean) / size), mask, 0.0)], axis=-1)
 
 
 def statistics(x: Any, mask: Any) -> Any:
-    """What the logistic regression baseline sees of a sequence, normalised: [batch, features].
+    """The summary that the logistic regression baseline reads, normalised: [batch, features].
 
-    Of each column the mean, deviation, least, greatest, first, last and mean absolute change, the
-    logarithms of the deviation and of the change; and the length, where lengths differ.
+    For each column the mean, deviation, minimum, maximum, first value, last value and mean absolute
+    change, and the logarithms of the deviation and of the change; then the length, if lengths
+    differ.
     """
     mean = pool(x, "mean", mask)
     apart = only(ops.square(x - ops.expand_dims(mean, 1)), mask, 0.0)
@@ -173,7 +174,7 @@ def statistics(x: Any, mask: Any) -> Any:
     steps = ops.cast(ops.shape(x)[1], x.dtype) if mask is None else _count(mask, x)
     deviation = ops.sqrt(ops.sum(apart, axis=1) / steps + FINEST**2)
     changed = ops.sum(only(change, both, 0.0), axis=1) / steps
-    found = [
+    features = [
         mean,
         deviation,
         -ops.max(only(-x, mask, -1e9), axis=1),
@@ -185,8 +186,8 @@ def statistics(x: Any, mask: Any) -> Any:
         ops.log(changed + FINEST),
     ]
     if mask is not None:
-        found.append(steps)
-    return layers.BatchNormalization(name="statistics")(ops.concatenate(found, axis=-1))
+        features.append(steps)
+    return layers.BatchNormalization(name="statistics")(ops.concatenate(features, axis=-1))
 
 
 def _count(mask: Any, x: Any) -> Any:
@@ -194,7 +195,7 @@ def _count(mask: Any, x: Any) -> Any:
 
 
 def dense(x: Any, sizes: Sequence[int], settings: NetworkSettings) -> Any:
-    """Dense layers with dropout before each and behind the last."""
+    """Dense layers with dropout before each layer and after the last."""
     for number, size in enumerate(sizes, 1):
         x = _drop(x, settings)
         x = layers.Dense(
@@ -207,5 +208,5 @@ def dense(x: Any, sizes: Sequence[int], settings: NetworkSettings) -> Any:
 
 
 def _drop(x: Any, settings: NetworkSettings) -> Any:
-    share = settings.dense_dropout
-    return layers.Dropout(share)(x) if share > 0 else x
+    rate = settings.dense_dropout
+    return layers.Dropout(rate)(x) if rate > 0 else x

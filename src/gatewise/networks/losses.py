@@ -1,4 +1,4 @@
-"""Losses that the settings name, for the networks of several tasks."""
+"""The losses that settings can name, shared by the networks of several tasks."""
 
 import functools
 import inspect
@@ -11,35 +11,35 @@ from keras import ops
 from gatewise.errors import ConfigError
 
 Loss = Callable[[Any, Any], Any]
-Objective = tuple[Any, list[Any]]  # loss and metrics, as keras.Model.compile takes them
+Objective = tuple[Any, list[Any]]  # loss and metrics, for keras.Model.compile
 
 
 def refuse_unfit(loss: Loss, truth: Any, outputs: Any) -> None:
-    """A loss that cannot judge outputs of this shape is known before training.
+    """Check before training that the loss accepts outputs of this shape.
 
     Raises:
-        ConfigError: what Keras says of it.
+        ConfigError: it does not; the message holds the error of Keras.
     """
     try:
         loss(ops.convert_to_tensor(truth), ops.convert_to_tensor(outputs))
-    except Exception as error:  # a loss may raise whatever it likes
+    except Exception as error:  # a loss may raise anything
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
-            f"training.loss cannot judge outputs of shape {outputs.shape} by a truth of shape "
+            f"training.loss cannot compare outputs of shape {outputs.shape} with a truth of shape "
             f"{truth.shape}: {type(error).__name__}: {reason} Choose another, or leave it at auto."
         ) from error
 
 
 def named(name: str) -> Any:
-    """Keras's loss of this name ("mae", "CategoricalHinge"), unreduced, of logits if it can."""
+    """The Keras loss of this name ("mae", "CategoricalHinge"), unreduced, on logits if it can."""
     try:
-        found = keras.losses.get(name)
+        loss = keras.losses.get(name)
     except ValueError:
         raise ConfigError(f"Keras has no loss '{name}' (see keras.losses).") from None
-    if isinstance(found, keras.losses.Loss):
-        options = {"reduction": "none"} | _logits(type(found).__init__)
-        return type(found)(**options)
-    return functools.partial(found, **_logits(found))
+    if isinstance(loss, keras.losses.Loss):
+        options = {"reduction": "none"} | _logits(type(loss).__init__)
+        return type(loss)(**options)
+    return functools.partial(loss, **_logits(loss))
 
 
 def _logits(function: Any) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""The one loop in which a network is asked about examples, batch by batch."""
+"""The one prediction loop, batch by batch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,45 +12,45 @@ from gatewise.interrupts import checkpoint
 
 
 def as_keras(inputs: Any) -> Any:
-    """One input as a plain array, several as a dict of arrays: as our networks take them."""
+    """The inputs as our networks take them: one as a plain array, several as a dict of arrays."""
     return inputs if len(inputs) > 1 else next(iter(inputs.values()))
 
 
 def batches_of(
     examples: Examples, batch_size: int, *, padded: bool, steps: int = 0
 ) -> Iterator[tuple[Array, dict[str, Array]]]:
-    """The positions of each batch, [batch], and its inputs, [batch or more, ...].
+    """Yield the indices of each batch, [batch], and its inputs, [batch or more, ...].
 
-    The last batch of each length is filled up with copies, so that each length is compiled once.
-    With `steps`, a batch holds that many steps at most.
+    The last batch of each length is filled up with copies, so that each length compiles only once.
+    With `steps`, a batch holds at most that many steps.
     """
     batches = plan(examples.lengths, batch_size, padded=padded, steps=steps)
     sizes: dict[int, int] = {}
-    for which, length in (batches[b] for b in range(len(batches))):
-        sizes[length] = max(sizes.get(length, 0), len(which)) if steps else batch_size
-    for which, length in (batches[b] for b in range(len(batches))):
+    for indices, length in (batches[b] for b in range(len(batches))):
+        sizes[length] = max(sizes.get(length, 0), len(indices)) if steps else batch_size
+    for indices, length in (batches[b] for b in range(len(batches))):
         checkpoint()
-        filled = np.resize(which, sizes[length])
-        yield which, dict(examples.inputs(filled, length))
+        filled = np.resize(indices, sizes[length])
+        yield indices, dict(examples.inputs(filled, length))
 
 
 def predict(
     network: keras.Model, examples: Examples, batch_size: int, *, padded: bool, steps: int = 0
 ) -> Iterator[tuple[Array, Array]]:
-    """The positions of each batch, [batch], and what the network says of them, [batch, ...]."""
-    for which, inputs in batches_of(examples, batch_size, padded=padded, steps=steps):
-        yield which, np.asarray(network.predict_on_batch(as_keras(inputs)))[: len(which)]
+    """Yield the indices of each batch, [batch], and the network's outputs, [batch, ...]."""
+    for indices, inputs in batches_of(examples, batch_size, padded=padded, steps=steps):
+        yield indices, np.asarray(network.predict_on_batch(as_keras(inputs)))[: len(indices)]
 
 
 def outputs(
     network: keras.Model, examples: Examples, batch_size: int, *, padded: bool, steps: int = 0
 ) -> Array:
-    """The network's outputs for all examples, in their order, one of the same shape for each."""
-    found: Array | None = None
-    for which, given in predict(network, examples, batch_size, padded=padded, steps=steps):
-        if found is None:
-            found = np.empty((len(examples), *given.shape[1:]), given.dtype)
-        found[which] = given
-    if found is None:
-        raise ValueError("There are no examples to answer.")
-    return found
+    """The network's outputs for all examples, in their order and all of the same shape."""
+    result: Array | None = None
+    for indices, batch in predict(network, examples, batch_size, padded=padded, steps=steps):
+        if result is None:
+            result = np.empty((len(examples), *batch.shape[1:]), batch.dtype)
+        result[indices] = batch
+    if result is None:
+        raise ValueError("There are no examples to predict.")
+    return result

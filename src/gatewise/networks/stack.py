@@ -1,7 +1,7 @@
-"""The tutorials' network: stacked LSTMs, then dense layers.
+"""The network of the tutorials: stacked LSTMs, then dense layers.
 
-For `classify` it reads the steps of a sequence and says a logit for each class; for `forecast` it
-reads the window and says every step of the horizon at once.
+For `classify` it reads the steps of a sequence and returns a logit for each class. For `forecast`
+it reads the window and returns all steps of the horizon at once.
 """
 
 from typing import Any
@@ -25,22 +25,22 @@ from gatewise.networks.layers import (
 )
 from gatewise.settings import NetworkSettings, names
 
-# The settings that every stack reads, and those of one over texts and over other sequences.
+# The settings that every stack reads, and those of a stack over texts or over other sequences.
 SETTINGS = LSTM | DENSE | names(network="bidirectional normalization pooling")
 OF_TEXTS = SETTINGS | EMBEDDING | CONVOLUTION
 OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features summary_features")
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
-    """Stacked LSTMs over the steps, pooled, then dense layers to the answer."""
-    # An LSTM reads sequences of any length, also where all those of training are equally long.
-    wanted = {
+    """Stacked LSTMs over the steps, pooling, then dense layers up to the output."""
+    # The length stays open even if all training sequences have the same one: LSTMs read any length.
+    input_shapes = {
         name: (None, *shape[1:]) if name == "steps" else shape
         for name, shape in shapes.inputs.items()
     }
     inputs = {
         name: keras.Input(shape, name=name, dtype="int32" if name == "tokens" else None)
-        for name, shape in wanted.items()
+        for name, shape in input_shapes.items()
     }
     if "past" in inputs:
         outputs = _forecast(inputs, shapes, settings)
@@ -48,13 +48,13 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         outputs = _classify(*embed(inputs["tokens"], shapes.vocabulary, settings), shapes, settings)
     else:
         outputs = _classify(*_masked(inputs["steps"], shapes), shapes, settings)
-    # One input is given as a plain array, as in the tutorials; several by name.
-    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    return keras.Model(given, outputs, name="stack")
+    # A single input is a plain array, as in the tutorials; several inputs go by name.
+    model_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    return keras.Model(model_inputs, outputs, name="stack")
 
 
 def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
-    """The steps with zeros for padding, and which of them are real; None: every one."""
+    """The steps with zeros for padding, and their mask; None if there is no padding."""
     if shapes.padding is None:
         return steps, None
     mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
@@ -82,7 +82,7 @@ def _forecast(inputs: dict[str, Any], shapes: Shapes, settings: NetworkSettings)
     if "covariates" in inputs:
         x = ops.concatenate([x, inputs["covariates"]], axis=-1)
     x = read(x, settings)
-    # Weights are spent on what is known of the future only where there is something known.
+    # The dense layers have weights for future and static covariates only if there are any.
     beside = [layers.Flatten()(inputs[name]) for name in ("future", "static") if name in inputs]
     x = ops.concatenate([x, *beside], axis=-1) if beside else x
     x = dense(x, settings.dense, settings)

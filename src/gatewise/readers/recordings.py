@@ -23,7 +23,7 @@ import polars as pl
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError
-from gatewise.extras import needed
+from gatewise.extras import require
 from gatewise.readers import columns, tables, texts
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -481,7 +481,7 @@ def _samples(file: Any, name: str, rate: int) -> Array:
     with _reading(name) as package, package.SoundFile(file) as sound:
         stream = None
         if sound.samplerate != rate:
-            soxr = needed("soxr", "sound", "Resampling recordings")
+            soxr = require("soxr", "sound", "Resampling recordings")
             stream = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32")
         found = [np.empty(0, dtype=np.int16)]
         last = False
@@ -498,7 +498,7 @@ def _samples(file: Any, name: str, rate: int) -> Array:
 @contextmanager
 def _reading(name: str) -> Iterator[Any]:
     """The package that reads; what it raises becomes a sentence that names the file."""
-    package = needed("soundfile", "sound", "Reading recordings")
+    package = require("soundfile", "sound", "Reading recordings")
     try:
         yield package
     except (package.SoundFileError, OSError) as error:

@@ -235,8 +235,8 @@ def _told_of_others(sequences: Sequences, grid: grids.Grid, others: dict[int, st
     first = min(others)
     more = f", and of {len(others) - 1} more too" if len(others) > 1 else ""
     return (
-        f"most steps are {spacing.said(grid.step)} apart, but those of sequence "
-        f"{str(sequences.ids[first])!r} are {spacing.said(others[first])} apart{more}"
+        f"most steps are {spacing.step_text(grid.step)} apart, but those of sequence "
+        f"{str(sequences.ids[first])!r} are {spacing.step_text(others[first])} apart{more}"
     )
 
 

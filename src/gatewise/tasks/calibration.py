@@ -17,9 +17,9 @@ def fit_temperature(outputs: Array, labels: Array) -> float:
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
 
-    def surprise(log_temperature: float) -> float:
+    def nll(log_temperature: float) -> float:
         likely = log_softmax(logits / np.exp(log_temperature), axis=1)
         return float(-likely[np.arange(len(labels)), labels].mean())
 
-    best = minimize_scalar(surprise, bounds=(-3.0, 3.0), method="bounded")
+    best = minimize_scalar(nll, bounds=(-3.0, 3.0), method="bounded")
     return float(np.exp(best.x))

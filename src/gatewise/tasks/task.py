@@ -11,7 +11,7 @@ import polars as pl
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.splits import Parts
+from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.settings import Experiment
@@ -29,7 +29,7 @@ LOGISTIC = {
 }
 
 
-def answer_name(preparation: Preparation) -> str:
+def model_name(preparation: Preparation) -> str:
     """What tables and verdicts call the answer: all that it is made of."""
     if preparation.blend == "none":
         return NETWORK
@@ -41,8 +41,8 @@ class Baseline:
     """One of the simplest answers that could beat the network."""
 
     name: str
-    answer: Callable[[Examples], Array]  # in the same form as the network's own answer
-    costly: bool = False  # too slow to be asked about the validation part as well
+    predict: Callable[[Examples], Array]  # in the same form as the network's own answer
+    slow: bool = False  # too slow to be asked about the validation part as well
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Task:
     # The settings of the task itself, by the kind of data that it reads.
     settings: Mapping[str, frozenset[str]]
     split: Callable[
-        [Sequences, Experiment, bool], Parts
+        [Sequences, Experiment, bool], Splits
     ]  # the last says whether to make a test part
     # (settings, all that was read, its training part) -> the settings with every default filled in,
     # and notes. Of what was read, only the amount may count: the test part is a part of it.
@@ -151,7 +151,7 @@ class Task:
     shapes: Callable[[Examples, Preparation], Shapes]
     # From outputs on validation; None: there is nothing to set right.
     calibrate: Callable[[Preparation, Array, Examples], Preparation] | None
-    answer: Callable[
+    postprocess: Callable[
         [Array, Examples, Preparation, Mapping[str, Any]], Array
     ]  # network outputs -> answer, with what `fit_baselines` gave
     fit_baselines: Callable[
@@ -168,7 +168,9 @@ class Task:
     table: Callable[
         [Array, Examples, Preparation, Array], pl.DataFrame
     ]  # rows for people, of these examples
-    ahead: Callable[[Sequences, Preparation], Sequences]  # new data -> what is to be answered
+    prediction_inputs: Callable[
+        [Sequences, Preparation], Sequences
+    ]  # new data -> what is to be answered
     # New data -> the steps whose truth is known, and what is left out; None: all is known.
     with_truth: Callable[[Sequences, Preparation], tuple[Sequences, list[str]]] | None = None
     # The defaults that depend on the size of a fitted vocabulary or on its tokens.

@@ -124,15 +124,15 @@ def test_sequences_of_one_group_are_a_cluster():
 def test_the_temperature_calibrates_the_probabilities(true_temperature):
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(3000, 3))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (chances.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (probabilities.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
     sequences = from_arrays(list(random.normal(size=(3000, 2, 1))), labels=labels.astype(str))
     preparation, _ = classify.prepare(sequences, PLAIN)
     some = classify.examples(sequences, preparation, PLAIN, "validation")
     overconfident = (logits * true_temperature).astype(np.float32)
     found = classify.calibrate(preparation, overconfident, some)
     assert found.temperature == pytest.approx(true_temperature, rel=0.1)
-    answer = classify.answer(overconfident, some, found, {})
+    answer = classify.postprocess(overconfident, some, found, {})
     np.testing.assert_allclose(answer.sum(axis=1), 1)
     assert metrics.expected_calibration_error(labels, answer) < 0.04
 
@@ -274,18 +274,18 @@ def blended(count=600, seed=0):
 
 def test_a_blend_is_the_mean_of_both():
     preparation, some, state, outputs = blended()
-    found = classify.answer(outputs, some, replace(preparation, temperature=0.5), state)
+    found = classify.postprocess(outputs, some, replace(preparation, temperature=0.5), state)
     ours = np.exp(outputs / 0.5) / np.exp(outputs / 0.5).sum(axis=1, keepdims=True)
     logistic = next(
         one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name
     )
-    np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
-    # ... and it is the fitted baseline: softmax of its coefficients on the summaries.
+    np.testing.assert_allclose(found, (ours + logistic.predict(some)) / 2)
+    # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
     features = summaries(some.of, np.array(state["floor"]))
     logits = features @ fitted["coefficients"] + fitted["intercept"]
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(logistic.answer(some), chances)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(logistic.predict(some), probabilities)
 
 
 def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
@@ -297,7 +297,7 @@ def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
         "intercept": fitted.intercept.tolist(),
     }
     older = {"majority": state["majority"], "logistic": logistic, "penalty": 1.0}
-    found = classify.make_baselines(older, preparation, None)[1].answer(some)
+    found = classify.make_baselines(older, preparation, None)[1].predict(some)
     np.testing.assert_allclose(found, by_regression(fitted, plain))
 
 

@@ -126,7 +126,7 @@ def test_scaled_forecasts_return_exactly_to_the_units_of_each_series():
     values = [waves(40), 1000 * waves(40, seed=1), 1e-3 * waves(40, seed=2)]
     preparation, some = prepared(series(values), experiment())
     outputs = np.repeat(some.targets(np.arange(len(some))), 3, axis=-1)
-    answer = forecast.answer(outputs, some, preparation, {})
+    answer = forecast.postprocess(outputs, some, preparation, {})
     truth = forecast.truth(some, preparation)
     np.testing.assert_allclose(forecast.point(answer, preparation), truth, rtol=1e-5)
 
@@ -134,7 +134,7 @@ def test_scaled_forecasts_return_exactly_to_the_units_of_each_series():
 def test_crossed_quantiles_are_put_in_order():
     preparation, some = prepared(series(), experiment())
     outputs = np.random.default_rng(0).normal(size=(len(some), 4, 1, 3))
-    answer = forecast.answer(outputs, some, preparation, {})
+    answer = forecast.postprocess(outputs, some, preparation, {})
     assert (np.diff(answer, axis=-1) >= 0).all()
 
 
@@ -209,7 +209,7 @@ def test_series_never_share_a_cluster_or_a_window():
 def ahead_of(sequences, **data):
     chosen = experiment(data=data)
     preparation, _ = forecast.prepare(sequences, chosen)
-    return preparation, forecast.ahead(sequences, preparation)
+    return preparation, forecast.prediction_inputs(sequences, preparation)
 
 
 def test_prediction_begins_right_after_the_last_row():
@@ -229,11 +229,11 @@ def test_rows_known_ahead_are_used_and_too_few_are_refused():
     preparation, _ = forecast.prepare(full, experiment(data={"known": ["k"]}))
     open_ended = values.copy()
     open_ended[20:, 0] = np.nan
-    made = forecast.ahead(series(open_ended, columns=("y", "k")), preparation)
+    made = forecast.prediction_inputs(series(open_ended, columns=("y", "k")), preparation)
     np.testing.assert_array_equal(made.values[made.starts[0] :, 1], [20, 21, 22, 23])
     assert np.isnan(made.values[made.starts[0] :, 0]).all()
     with pytest.raises(DataError, match="needs 4 rows after its last target with k filled in"):
-        forecast.ahead(series(open_ended[:22], columns=("y", "k")), preparation)
+        forecast.prediction_inputs(series(open_ended[:22], columns=("y", "k")), preparation)
 
 
 def test_a_series_shorter_than_the_lookback_is_refused_by_name():
@@ -241,7 +241,7 @@ def test_a_series_shorter_than_the_lookback_is_refused_by_name():
     with pytest.raises(
         DataError, match="'0' has 5 steps with a target, and the network looks back 8"
     ):
-        forecast.ahead(series(waves(5)), preparation)
+        forecast.prediction_inputs(series(waves(5)), preparation)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_the_verdict_and_the_report_also_leave_filled_cells_out(with_gaps):
 
 def test_new_data_with_filled_cells_can_be_forecast_from(with_gaps):
     some, preparation, *_ = with_gaps
-    ahead = forecast.ahead(some.of.sequences, preparation)
+    ahead = forecast.prediction_inputs(some.of.sequences, preparation)
     assert ahead.filled is None
     assert forecast.truth(
         forecast.window_examples(forecast.windows(ahead, 8, 4), preparation), preparation

@@ -17,7 +17,7 @@ from gatewise.errors import ConfigError
 from gatewise.networks import build
 from gatewise.settings import NetworkSettings
 from gatewise.tasks.language import network as language
-from gatewise.training import _Afresh
+from gatewise.training import _ResetStates
 
 VOCABULARY, LANES = 11, 3
 
@@ -163,12 +163,14 @@ def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     given, truth = tokens(), tokens()[:, ::-1]
     order = [given[:, k : k + 4] for k in (0, 4, 8)], [truth[:, k : k + 4] for k in (0, 4, 8)]
     x, y = (np.concatenate(parts) for parts in order)
-    found = learning.fit(x, y, batch_size=LANES, shuffle=False, verbose=0, callbacks=[_Afresh()])
+    found = learning.fit(
+        x, y, batch_size=LANES, shuffle=False, verbose=0, callbacks=[_ResetStates()]
+    )
     logits, _ = asked(language.kept(learning), given)
     wanted = -np.take_along_axis(log_softmax(logits, axis=-1), truth[..., None], axis=-1).mean()
     assert found.history["loss"][0] == pytest.approx(wanted, rel=1e-5)
     assert learning.evaluate(
-        x, y, batch_size=LANES, verbose=0, callbacks=[_Afresh()]
+        x, y, batch_size=LANES, verbose=0, callbacks=[_ResetStates()]
     ) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -235,7 +237,7 @@ def test_each_pass_over_a_text_starts_from_zero_states():
     learning.compile(optimizer="sgd", loss=language.nats_of)
     x, y = tokens(LANES * 2, 5), tokens(LANES * 2, 5)[:, ::-1]
     plain = {"batch_size": LANES, "verbose": 0}
-    first, second = (learning.evaluate(x, y, callbacks=[_Afresh()], **plain) for _ in range(2))
+    first, second = (learning.evaluate(x, y, callbacks=[_ResetStates()], **plain) for _ in range(2))
     assert first == second
     assert learning.evaluate(x, y, **plain) != first
 
@@ -303,7 +305,7 @@ def test_the_same_seed_generates_the_same_text():
 
 def test_a_users_network_is_refused():
     shapes, own = Shapes({"steps": (4, 2)}, (3,)), lambda *_: None
-    with pytest.raises(ConfigError, match="language takes no network of your own"):
+    with pytest.raises(ConfigError, match="language does not accept a network of your own"):
         build(shapes, NetworkSettings(), own, network=language.NETWORK, task="language")
 
 

@@ -164,7 +164,7 @@ def test_the_baseline_is_the_most_frequent_tag_of_each_spelling():
     state = tag.fit_baselines(learnt, None, preparation)
     some = tag.examples(test, preparation, PLAIN, "test")
     (baseline,) = tag.make_baselines(state, preparation, None)
-    told = [preparation.classes[k] for k in baseline.answer(some).argmax(axis=1)]
+    told = [preparation.classes[k] for k in baseline.predict(some).argmax(axis=1)]
     pairs = Counter(
         pair
         for k in range(len(train))
@@ -244,8 +244,8 @@ def test_details_count_every_token_and_list_the_worst_sentences_first():
 def test_the_temperature_calibrates_the_probabilities(true_temperature):
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(4000, 4))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    drawn = (chances.cumsum(axis=1) < random.random((4000, 1))).sum(axis=1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    drawn = (probabilities.cumsum(axis=1) < random.random((4000, 1))).sum(axis=1)
     names = np.array(sorted(TAGS))[drawn].reshape(400, 10).tolist()
     preparation, some = made(from_sentences([["the"] * 10] * 400, names), role="validation")
     found = tag.calibrate(preparation, (logits * true_temperature).astype(np.float32), some)

@@ -19,12 +19,12 @@ def collapsed(path):
     return tuple(symbol for symbol in runs if symbol != 0)
 
 
-def chances(scores):
-    """The probability of every transcript, summed over all alignments."""
+def probabilities(scores):
+    """The probability of every transcript, summed over all ways of saying it."""
     found = {}
     for path in itertools.product(range(scores.shape[1]), repeat=len(scores)):
-        chance = math.exp(sum(scores[step, symbol] for step, symbol in enumerate(path)))
-        found[collapsed(path)] = found.get(collapsed(path), 0.0) + chance
+        probability = math.exp(sum(scores[step, symbol] for step, symbol in enumerate(path)))
+        found[collapsed(path)] = found.get(collapsed(path), 0.0) + probability
     return found
 
 
@@ -41,7 +41,7 @@ def test_greedy_decoding_collapses_runs_and_removes_blanks(path):
 @pytest.mark.parametrize("seed", range(30))
 def test_a_wide_beam_finds_the_most_probable_transcript(seed):
     scores = random_scores(seed)
-    every = chances(scores)
+    every = probabilities(scores)
     assert sum(every.values()) == pytest.approx(1)
     found = tuple(beam_search(scores, 1000))
     assert every[found] == pytest.approx(max(every.values()))
@@ -69,7 +69,7 @@ def test_a_wide_beam_with_a_bonus_finds_the_best_sum_of_both(seed):
         parts = [bonus(symbols[:k], symbols[k]) for k in range(len(symbols))]
         return sum(parts) + bonus(symbols, None)
 
-    every = {said: math.log(p) + worth(said) for said, p in chances(scores).items()}
+    every = {said: math.log(p) + worth(said) for said, p in probabilities(scores).items()}
     found = tuple(beam_search(scores, 1000, bonus))
     assert every[found] == pytest.approx(max(every.values()))
 
@@ -78,25 +78,25 @@ def test_n_grams_are_those_counted_by_hand():
     model = fit_characters(["ab", "aa"], 2)
     # Without context: a three times, b once, the end twice; 3 kinds; 4 possible characters.
     single = {"a": (3 + 3 / 4) / 9, "b": (1 + 3 / 4) / 9, END: (2 + 3 / 4) / 9}
-    for character, chance in single.items():
-        assert model.chance("", character) == pytest.approx(chance)
-    # After a: b once, a once, the end once.
-    assert model.chance("a", "b") == pytest.approx((1 + 3 * single["b"]) / 6)
-    assert model.chance("b", END) == pytest.approx((1 + 1 * single[END]) / 2)
+    for character, probability in single.items():
+        assert model.probability("", character) == pytest.approx(probability)
+    # Behind a: b once, a once, the end once.
+    assert model.probability("a", "b") == pytest.approx((1 + 3 * single["b"]) / 6)
+    assert model.probability("b", END) == pytest.approx((1 + 1 * single[END]) / 2)
 
 
 @given(st.lists(st.text("abc", max_size=5), min_size=1, max_size=6), st.text("abcd", max_size=3))
 def test_probabilities_of_all_characters_never_exceed_one(texts, context):
     model = fit_characters(texts, 4)
     known = model.counts[""]
-    total = sum(model.chance(context, one) for one in known)
-    # The rest belongs to a character that never occurred.
-    assert total + model.chance(context, "?") == pytest.approx(1)
+    total = sum(model.probability(context, one) for one in known)
+    # What is left is for a character that was never met.
+    assert total + model.probability(context, "?") == pytest.approx(1)
 
 
 def test_the_mean_cost_is_that_of_the_training_transcripts():
     model = fit_characters(["ab"], 2)
-    nats = [-math.log(model.chance(*pair)) for pair in [("", "a"), ("a", "b"), ("b", END)]]
+    nats = [-math.log(model.probability(*pair)) for pair in [("", "a"), ("a", "b"), ("b", END)]]
     assert model.surprise == pytest.approx(np.mean(nats))
 
 
@@ -107,8 +107,8 @@ def test_n_grams_survive_json():
 
 def test_a_language_model_corrects_uncertain_characters():
     classes = ("a", "b")
-    chance = np.array([[0.05, 0.9, 0.05], [0.9, 0.05, 0.05], [0.05, 0.55, 0.4]])
-    scores = np.log(chance)
+    probability = np.array([[0.05, 0.9, 0.05], [0.9, 0.05, 0.05], [0.05, 0.55, 0.4]])
+    scores = np.log(probability)
     assert beam_search(scores, 10) == [1, 1]
     bonus = decoding.bonus_of(fit_characters(["ab"] * 20, 2), 1.0, classes)
     assert beam_search(scores, 10, bonus) == [1, 2]

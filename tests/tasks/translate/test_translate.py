@@ -42,27 +42,29 @@ def expectation_maximisation(sources, targets, rounds):
     left, right = ([text.split() for text in side] for side in (sources, targets))
     words = sorted({one for text in left for one in text} | {""})
     answers = sorted({one for text in right for one in text})
-    chance = {pair: 1.0 for pair in itertools.product(words, answers)}
+    probability = {pair: 1.0 for pair in itertools.product(words, answers)}
     for _ in range(rounds):
-        counts = dict.fromkeys(chance, 0.0)
+        counts = dict.fromkeys(probability, 0.0)
         for one, other in zip(left, right, strict=True):
             for answer in other:
-                whole = sum(chance[word, answer] for word in ["", *one])
+                whole = sum(probability[word, answer] for word in ["", *one])
                 for word in ["", *one]:
-                    counts[word, answer] += chance[word, answer] / whole
+                    counts[word, answer] += probability[word, answer] / whole
         total = {word: sum(counts[word, answer] for answer in answers) for word in words}
-        chance = {(word, answer): counts[word, answer] / total[word] for word, answer in counts}
-    return chance
+        probability = {
+            (word, answer): counts[word, answer] / total[word] for word, answer in counts
+        }
+    return probability
 
 
 @pytest.mark.parametrize("rounds", [1, 5])
 def test_the_dictionary_is_that_of_ibm_model_1(rounds):
-    chance = expectation_maximisation(SOURCES, TARGETS, rounds)
+    probability = expectation_maximisation(SOURCES, TARGETS, rounds)
     found = fit_dictionary(SOURCES, TARGETS, rounds=rounds)
     assert set(found) == {word for text in SOURCES for word in text.split()}
     for word, answer in found.items():
-        best = max(value for (one, _), value in chance.items() if one == word)
-        assert chance[word, answer] == pytest.approx(best)
+        best = max(value for (one, _), value in probability.items() if one == word)
+        assert probability[word, answer] == pytest.approx(best)
 
 
 def test_words_are_translated_in_place_and_unknown_ones_are_copied():
@@ -161,7 +163,7 @@ def test_an_unknown_word_is_copied_from_the_source_by_attention():
     some = translate.examples(from_texts(["the Zeppelin"]), preparation, experiment, "predict")
     tokens = np.array([target.tokens.index("das"), UNKNOWN])
     found = [Hypothesis(tokens, 0.0, np.array([[0.9, 0.1], [0.2, 0.8]]))]
-    (answer,) = translate.answer(found, some, preparation, {})
+    (answer,) = translate.postprocess(found, some, preparation, {})
     assert answer.text == "das Zeppelin" and answer.tokens == ("das", "Zeppelin")
 
 
@@ -169,7 +171,7 @@ def test_an_empty_text_has_an_empty_translation():
     (preparation, _), experiment = prepared()
     some = translate.examples(from_texts(["", "the"]), preparation, experiment, "predict")
     found = [Hypothesis(np.array([5]), 0.0, np.ones((1, 1)))] * 2
-    answers = translate.answer(found, some, preparation, {})
+    answers = translate.postprocess(found, some, preparation, {})
     assert answers[0].text == "" and answers[1].text
     table = translate.table(answers, some, preparation, np.arange(2))
     assert table["translation"].to_list() == [one.text for one in answers]

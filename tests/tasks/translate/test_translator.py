@@ -70,12 +70,12 @@ def exhaustive(model, source, most, penalty, tokens):
     sizes = range(most + 1)
     answers = [one for size in sizes for one in itertools.product(tokens, repeat=size)]
     given = np.array([[BEGIN, *one, *[0] * (most - len(one))] for one in answers], dtype=np.int32)
-    chances = log_probs(model, np.repeat(source, len(answers), axis=0), given)
+    scores = log_probs(model, np.repeat(source, len(answers), axis=0), given)
     best = (-np.inf, ())
-    for one, rows in zip(answers, chances, strict=True):
+    for one, rows in zip(answers, scores, strict=True):
         wanted = [*one, END]
-        chance = sum(rows[step, token] for step, token in enumerate(wanted))
-        best = max(best, (chance / ((5 + len(wanted)) / 6) ** penalty, one))
+        score = sum(rows[step, token] for step, token in enumerate(wanted))
+        best = max(best, (score / ((5 + len(wanted)) / 6) ** penalty, one))
     return best
 
 
@@ -105,9 +105,9 @@ def test_one_beam_takes_the_likeliest_token_each_time(feeding):
         written = np.zeros((1, 20), dtype=np.int32)  # later tokens change nothing
         written[0, 0] = BEGIN
         for step in range(len(one.tokens)):
-            chances = log_probs(model, source[k : k + 1], written)[0, step]
-            chances[[0, BEGIN]] = -np.inf
-            written[0, step + 1] = chances.argmax()
+            scores = log_probs(model, source[k : k + 1], written)[0, step]
+            scores[[0, BEGIN]] = -np.inf
+            written[0, step + 1] = scores.argmax()
         assert written[0, 1 : len(one.tokens) + 1].tolist() == one.tokens.tolist()
 
 

@@ -44,11 +44,11 @@ def score(truths: Array, given: Array) -> dict[str, float]:
         "f1_micro": metrics.f1_micro(truths, answers),
         "f1_macro": metrics.f1_macro(truths, answers),
         "roc_auc": float(auc),
-        "log_loss": _surprise(truths, given),
+        "log_loss": _nll(truths, given),
     }
 
 
-def _surprise(truths: Array, given: Array) -> float:
+def _nll(truths: Array, given: Array) -> float:
     if bool(((given == 0) | (given == 1)).all()):
         return float("nan")  # a bare label has no probability to judge
     return float(log_loss(truths.ravel(), given.ravel(), labels=[False, True]))

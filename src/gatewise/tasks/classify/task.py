@@ -24,7 +24,7 @@ from gatewise.data.batches import PADDING, Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FARTHEST, FINEST, fit_scale, refuse_far
 from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
@@ -38,8 +38,8 @@ from gatewise.tasks.task import (
     Baseline,
     Measure,
     Task,
-    answer_name,
     mean_measure,
+    model_name,
 )
 
 log = logging.getLogger("gatewise")
@@ -142,7 +142,7 @@ def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
         )
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By group where the data names one, else with the labels in the same proportions.
 
     Texts that are the same, word for word, stay in one part: a message sent a hundred times would
@@ -154,13 +154,13 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     alike = _alike(sequences) if test and settings.by in ("auto", "label") else None
     if alike is None:
         return split_by_sequence(sequences, settings, test=test)
-    parts = split_by_sequence(
+    splits = split_by_sequence(
         replace(sequences, groups=alike), replace(settings, by="auto"), test=test
     )
-    return Parts(
-        replace(parts.train, groups=None),
-        parts.validation and replace(parts.validation, groups=None),
-        parts.test and replace(parts.test, groups=None),
+    return Splits(
+        replace(splits.train, groups=None),
+        splits.validation and replace(splits.validation, groups=None),
+        splits.test and replace(splits.test, groups=None),
     )
 
 
@@ -508,7 +508,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, temperature=fit_temperature(outputs, labels))
 
 
-def answer(
+def postprocess(
     outputs: Array, some: Examples, preparation: Preparation, state: Mapping[str, Any]
 ) -> Array:
     """Calibrated probabilities, [sequences, classes]; in a blend, averaged with the baseline's."""
@@ -602,7 +602,7 @@ def make_baselines(
             return labels[nearest].astype(np.float64)
         return np.eye(len(preparation.classes))[nearest]
 
-    return [*known, Baseline("nearest neighbour", neighbour, costly=True)]
+    return [*known, Baseline("nearest neighbour", neighbour, slow=True)]
 
 
 def score(
@@ -657,7 +657,7 @@ def details(
     answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
 ) -> dict[str, Any]:
     """Confusions, scores by class, reliability and the most confident mistakes."""
-    given, classes = answers[answer_name(preparation)], list(preparation.classes)
+    given, classes = answers[model_name(preparation)], list(preparation.classes)
     if preparation.separator:
         return _details_of_several(given, some, preparation, experiment.report.examples)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
@@ -776,7 +776,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New sequences are answered as they are; their labels, if any, are carried along."""
     return sequences
 
@@ -795,14 +795,14 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     labelled=True,
     needs={"task.stride": "task.window"},
 )

@@ -22,7 +22,7 @@ from gatewise.data.scaling import FARTHEST, fit_scale, refuse_far
 from gatewise.data.seasons import season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import clear_step
-from gatewise.data.splits import Parts, split_by_time
+from gatewise.data.splits import Splits, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
@@ -138,7 +138,7 @@ def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
     return training
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By time; `test=False` leaves the test part out."""
     if experiment.split.by not in ("auto", "time"):
         raise ConfigError("A forecast is split by time; leave split.by at auto.")
@@ -363,7 +363,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, margins=tuple(map(tuple, moved.tolist())))
 
 
-def answer(
+def postprocess(
     outputs: Array, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], in order."""
@@ -798,7 +798,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return found.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else found
 
 
-def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, preparation: Preparation) -> Sequences:
     """Each series with the steps to be forecast behind its last row; the part is those steps.
 
     Raises:
@@ -881,14 +881,14 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     promises=promises,
     with_truth=with_truth,
 )

@@ -19,7 +19,7 @@ from gatewise import engine
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import never_written, start_of, written
+from gatewise.data.streams import decode_pieces, special_tokens, start_token
 from gatewise.errors import ConfigError
 from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
@@ -31,7 +31,7 @@ from gatewise.settings import Experiment, NetworkSettings, names
 # cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
 FORGOTTEN = 0.02
 HEAD = 8.0  # tokens that are drawn almost equally often, the most frequent ones
-NEVER = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
+NEG_INF = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
 TEXTS = 16  # that are read side by side, where there are several
 CHUNK = 1024  # tokens of each that are read in one go, at most
 NUMBERS = 1 << 24  # logits in one go, at most: 64 MiB
@@ -128,7 +128,7 @@ class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
             return ops.map(lambda lane: nats_of(lane[1], self._all(lane[0])), (x, truth))
         drawn, often = self._drawn()
         scores = x @ ops.transpose(self._vectors(drawn)) + self._offsets(drawn) - ops.log(often)
-        scores = ops.where(drawn == ops.expand_dims(truth, -1), NEVER, scores)
+        scores = ops.where(drawn == ops.expand_dims(truth, -1), NEG_INF, scores)
         own = ops.sum(x * self._vectors(truth), axis=-1) + self._offsets(truth)
         return ops.logaddexp(own, ops.logsumexp(scores, axis=-1)) - own
 
@@ -385,8 +385,8 @@ def _drawn(logits: Array, temperature: float, top_k: int, random: np.random.Gene
     if top_k and top_k < len(logits):
         least = np.partition(logits, -top_k)[-top_k]
         logits = np.where(logits >= least, logits, -np.inf)
-    chances = np.exp((logits - logits.max()) / temperature)
-    return int(random.choice(len(chances), p=chances / chances.sum()))
+    probabilities = np.exp((logits - logits.max()) / temperature)
+    return int(random.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
 
 def samples(
@@ -396,18 +396,18 @@ def samples(
     vocabulary = preparation.vocabularies["text"]
     plain = kept(network)
     length = SAMPLE[vocabulary.kind]
-    begin = np.array([start_of(vocabulary)])
+    begin = np.array([start_token(vocabulary)])
     found = []
     for temperature in TEMPERATURES:
         drawn = continued(
             plain,
             begin,
-            forbidden=never_written(vocabulary),
+            forbidden=special_tokens(vocabulary),
             temperature=temperature,
             seed=experiment.training.seed,
         )
         with engine.accelerated(False):  # step by step, Keras's own loop is the faster one
-            text = "".join(written(islice(drawn, length), vocabulary))
+            text = "".join(decode_pieces(islice(drawn, length), vocabulary))
         found.append({"temperature": temperature, "text": text})
     return {"samples": found}
 

@@ -16,12 +16,12 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences, text_of
-from gatewise.data.splits import Parts, split_by_place, split_by_sequence
+from gatewise.data.splits import Splits, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
-from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.tasks.task import Baseline, Measure, Task, model_name
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
 UNITS = (200, 200)  # of the LSTM layers, where the settings do not say
@@ -94,7 +94,7 @@ def _kind(sequences: Sequences, size: int) -> tuple[Any, str]:
     return "bpe", f"it has {SMALL:,} bytes or more"
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By place: the beginning is learnt from. With split.by = random, whole texts are dealt out."""
     by = experiment.split.by
     if by == "random":
@@ -244,7 +244,7 @@ def shapes(some: Examples, preparation: Preparation) -> Shapes:
     return Shapes(inputs, (size,), vocabulary=size, lanes=some.lanes, candidates=some.candidates)
 
 
-def answer(
+def postprocess(
     outputs: Array, _some: Examples, _preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """-log P of each token after all those before it in its text, [tokens] nats."""
@@ -285,7 +285,9 @@ def make_baselines(
 
     return [
         Baseline("unigram", unigram),
-        Baseline(f"{order}-gram (Kneser-Ney)", lambda some: model().nats(tokens_of(some).tokens)),
+        Baseline(
+            f"{order}-gram (Kneser-Ney)", lambda some: model().token_nll(tokens_of(some).tokens)
+        ),
     ]
 
 
@@ -340,7 +342,7 @@ def details(
 ) -> dict[str, Any]:
     """Where the nats go: by rarity, by place in the line, and the hardest passages."""
     stream, vocabulary = tokens_of(some), vocabulary_of(preparation)
-    own = answers[answer_name(preparation)]
+    own = answers[model_name(preparation)]
     ranks = np.searchsorted(RANKS, stream.tokens - UNKNOWN)
     ends = [0, *RANKS, len(vocabulary)]
     by_rank = {
@@ -434,7 +436,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     )
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """A text is judged as it is."""
     return sequences
 
@@ -449,12 +451,12 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=None,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
 )

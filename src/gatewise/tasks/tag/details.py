@@ -141,14 +141,14 @@ def _worst(
 ) -> list[dict[str, Any]]:
     """The sentences whose true tags surprise the network most, of those with mistakes."""
     sentences, actual = sentences_of(some), actual_of(some, preparation)
-    chance = np.where(
+    probability = np.where(
         actual < given.shape[1],
         given[np.arange(len(given)), np.minimum(actual, given.shape[1] - 1)],
         0.0,
     )
     wrong = given.argmax(axis=1) != actual
-    surprise = np.where(wrong, -np.log(np.maximum(chance, LEAST)), 0.0)
-    whole = np.add.reduceat(surprise, np.cumsum(sentences.lengths) - sentences.lengths)
+    nll = np.where(wrong, -np.log(np.maximum(probability, LEAST)), 0.0)
+    whole = np.add.reduceat(nll, np.cumsum(sentences.lengths) - sentences.lengths)
     worst = [k for k in np.argsort(-whole, kind="stable")[:count] if whole[k] > 0]
     told = told_of(given, some, preparation)
     sure = by_sentence(sentences, given.max(axis=1))

@@ -18,7 +18,7 @@ from gatewise.data.batches import Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
 from gatewise.errors import DataError
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
@@ -94,7 +94,7 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """Whole sentences at random; whole documents where the file tells them apart."""
     return split_by_sequence(sequences, experiment.split, test=test)
 
@@ -147,9 +147,9 @@ def examples(
     pieces = in_pieces(sequences, preparation.max_length)
     word_of = _words(pieces, preparation)
     letters_of = _letters(pieces.levels[TOKEN], preparation.symbols["character"])
-    chance = np.zeros(len(word_of))
+    probability = np.zeros(len(word_of))
     if role == "train":
-        chance = _chances(pieces, word_of, experiment.network.word_dropout)
+        probability = _dropout_probabilities(pieces, word_of, experiment.network.word_dropout)
     # Not the numbers that deal the batches, which come from the same seed.
     random = np.random.default_rng((experiment.training.seed, 1))
     wanted = None if TAG not in pieces.columns else details.tags_of(pieces, preparation)
@@ -161,7 +161,7 @@ def examples(
         codes = values[..., 0]  # [chosen, length]
         words = word_of[codes]
         if role == "train":
-            words[random.random(codes.shape) < chance[codes]] = UNKNOWN
+            words[random.random(codes.shape) < probability[codes]] = UNKNOWN
         if real is not None:
             words[~real] = PAD
         if letters_of is None:
@@ -233,7 +233,7 @@ def _letters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | No
     return found
 
 
-def _chances(sequences: Sequences, word_of: Array, dropout: float) -> Array:
+def _dropout_probabilities(sequences: Sequences, word_of: Array, dropout: float) -> Array:
     """How often each distinct token is read as unknown while training, [levels].
 
     Kiperwasser & Goldberg 2016: a word that occurs n times with the chance a / (a + n). So the
@@ -242,8 +242,8 @@ def _chances(sequences: Sequences, word_of: Array, dropout: float) -> Array:
     counts = np.zeros(word_of.max() + 1)
     for sentence in sequences:
         np.add.at(counts, word_of[sentence[:, 0]], 1)
-    chances: Array = dropout / (dropout + np.maximum(counts, 1))
-    return chances[word_of]
+    probabilities: Array = dropout / (dropout + np.maximum(counts, 1))
+    return probabilities[word_of]
 
 
 def _tell_of_unknown_tags(sequences: Sequences, preparation: Preparation, role: str) -> None:
@@ -278,7 +278,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, temperature=fit_temperature(outputs[known], labels[known]))
 
 
-def answer(
+def postprocess(
     outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """Calibrated probabilities, [tokens, tags]."""
@@ -390,7 +390,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New sentences are answered as they are; their tags, if any, are carried along."""
     return sequences
 
@@ -405,12 +405,12 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
     measures=measures,
     details=details.details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
 )

@@ -18,7 +18,7 @@ from gatewise.data.sequences import Array
 BLANK = 0  # where the blank stands among the symbols; character k of the classes is symbol k + 1
 UNLIKELY = math.log(1e-4)  # a symbol less probable than this in a frame is not followed there
 END = ""  # what a language model calls the end of a transcript
-NEVER = -math.inf
+NEG_INF = -math.inf
 
 # The nats that a further symbol earns behind a prefix; None asks for what the end earns.
 Bonus = Callable[[tuple[int, ...], int | None], float]
@@ -36,7 +36,7 @@ def greedy(scores: Array) -> list[int]:
     return [int(one) for one in best[fresh & (best != BLANK)]]
 
 
-def beam_search(log_chances: Array, width: int, bonus: Bonus | None = None) -> list[int]:
+def beam_search(log_probs: Array, width: int, bonus: Bonus | None = None) -> list[int]:
     """The most probable transcript among those followed, by its chance summed over all its ways.
 
     Prefix search (Graves et al. 2006, section 3.2; Hannun et al. 2014, algorithm 1): of all
@@ -44,29 +44,31 @@ def beam_search(log_chances: Array, width: int, bonus: Bonus | None = None) -> l
     their ways that end in a blank and of those that end in a symbol.
 
     Args:
-        log_chances: [frames, symbols], the logarithms of each frame's probabilities.
+        log_probs: [frames, symbols], the logarithms of each frame's probabilities.
         width: prefixes that are kept.
         bonus: what a language model adds to a prefix for each further symbol, and for its end.
     """
-    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEVER)}
+    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEG_INF)}
     worth: dict[tuple[int, ...], float] = {(): 0.0}
-    for frame in log_chances:
-        following: dict[tuple[int, ...], tuple[float, float]] = defaultdict(lambda: (NEVER, NEVER))
+    for frame in log_probs:
+        following: dict[tuple[int, ...], tuple[float, float]] = defaultdict(
+            lambda: (NEG_INF, NEG_INF)
+        )
         likely = [s for s in np.flatnonzero(frame > UNLIKELY).tolist() if s != BLANK]
         for prefix, (blank, symbol) in beams.items():
             both = _sum(blank, symbol)
-            _add(following, prefix, both + float(frame[BLANK]), NEVER)
+            _add(following, prefix, both + float(frame[BLANK]), NEG_INF)
             if prefix:  # the same symbol goes on
-                _add(following, prefix, NEVER, symbol + float(frame[prefix[-1]]))
+                _add(following, prefix, NEG_INF, symbol + float(frame[prefix[-1]]))
             for one in likely:
                 # A symbol is said twice only where a blank parts the two.
                 before = blank if prefix and prefix[-1] == one else both
-                if before == NEVER:
+                if before == NEG_INF:
                     continue
                 longer = (*prefix, one)
                 if longer not in worth:
                     worth[longer] = worth[prefix] + (bonus(prefix, one) if bonus else 0.0)
-                _add(following, longer, NEVER, before + float(frame[one]))
+                _add(following, longer, NEG_INF, before + float(frame[one]))
         ranked = sorted(following, key=lambda p: _sum(*following[p]) + worth[p], reverse=True)
         beams = {prefix: following[prefix] for prefix in ranked[:width]}
 
@@ -90,7 +92,7 @@ def _add(
 def _sum(one: float, other: float) -> float:
     """log(exp(one) + exp(other))."""
     low, high = (one, other) if one < other else (other, one)
-    return high if low == NEVER else high + math.log1p(math.exp(low - high))
+    return high if low == NEG_INF else high + math.log1p(math.exp(low - high))
 
 
 # Characters behind characters
@@ -108,11 +110,11 @@ class Characters:
     counts: Mapping[str, Mapping[str, int]]  # context -> character -> how often
     surprise: float  # nats that a character of the training transcripts costs, on average
 
-    def chance(self, context: str, character: str) -> float:
+    def probability(self, context: str, character: str) -> float:
         """P(character | the characters before it); END is the end of the transcript."""
         seen = self.counts.get(context)
         anything = 1 / (len(self.counts[""]) + 1)  # all that were met, and one that never was
-        shorter = self.chance(context[1:], character) if context else anything
+        shorter = self.probability(context[1:], character) if context else anything
         if not seen:
             return shorter
         total, kinds = sum(seen.values()), len(seen)
@@ -132,7 +134,8 @@ class Characters:
 def fit_characters(transcripts: Iterable[str], order: int) -> Characters:
     """Count the characters of transcripts, each behind up to `order` - 1 others.
 
-    >>> round(fit_characters(["ab", "ab"], 2).chance("a", "b"), 3)  # (2 + 1 * 11 / 36) / (2 + 1)
+    >>> model = fit_characters(["ab", "ab"], 2)
+    >>> round(model.probability("a", "b"), 3)  # (2 + 1 * 11 / 36) / (2 + 1)
     0.769
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -143,7 +146,7 @@ def fit_characters(transcripts: Iterable[str], order: int) -> Characters:
                 counts[text[place - back : place]][character] += 1
     found = Characters(order, {context: dict(seen) for context, seen in counts.items()}, 0.0)
     nats = [
-        -math.log(found.chance(_context(text[:place], order), character))
+        -math.log(found.probability(_context(text[:place], order), character))
         for text in texts
         for place, character in enumerate([*text, END])
     ]
@@ -167,7 +170,7 @@ def bonus_of(model: Characters, weight: float, classes: Sequence[str]) -> Bonus:
         context = _context(before, model.order)
         character = END if symbol is None else classes[symbol - 1]
         if (context, character) not in known:
-            nats = math.log(model.chance(context, character)) + model.surprise
+            nats = math.log(model.probability(context, character)) + model.surprise
             known[context, character] = weight * nats
         return known[context, character]
 

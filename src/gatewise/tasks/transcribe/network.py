@@ -22,7 +22,7 @@ from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.transcribe.decoding import BLANK
 
 BATCH, STEPS = 64, 32_768  # recordings and frames that are asked about at once, at most
-NEVER = -1e9  # the logit of what is not said
+NEG_INF = -1e9  # the logit of what is not said
 
 
 def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -48,7 +48,7 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     x = dense(x, settings.dense, settings)
     symbols = shapes.output[0]
     logits = layers.Dense(symbols, name="logits")(x)
-    silence = np.full((1, 1, symbols), NEVER, dtype=np.float32)
+    silence = np.full((1, 1, symbols), NEG_INF, dtype=np.float32)
     silence[..., BLANK] = 0.0
     logits = ops.where(ops.expand_dims(mask, -1), logits, silence)
     return keras.Model(steps, logits, name="ctc")

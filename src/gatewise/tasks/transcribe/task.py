@@ -16,10 +16,10 @@ from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Spectrum, spectrum_of
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, names
-from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.tasks.task import Baseline, Measure, Task, model_name
 from gatewise.tasks.transcribe import decoding
 from gatewise.tasks.transcribe.decoding import Characters
 
@@ -102,7 +102,7 @@ def _with_convolutions(
     ]
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """By group where the data names one, else at random: transcripts are too many to be evened."""
     settings = experiment.split
     if settings.by in ("label", "time"):
@@ -110,7 +110,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     if settings.by == "auto":
         settings = replace(settings, by="random" if sequences.groups is None else "group")
     bare = replace(sequences, labels=None)
-    parts = split_by_sequence(bare, settings, test=test)
+    splits = split_by_sequence(bare, settings, test=test)
     assert sequences.labels is not None
     said = dict(zip(sequences.starts.tolist(), sequences.labels.tolist(), strict=True))
 
@@ -119,9 +119,9 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
             return None
         return replace(part, labels=np.array([said[one] for one in part.starts.tolist()], object))
 
-    train = with_labels(parts.train)
+    train = with_labels(splits.train)
     assert train is not None
-    return Parts(train, with_labels(parts.validation), with_labels(parts.test))
+    return Splits(train, with_labels(splits.validation), with_labels(splits.test))
 
 
 def normalised(text: str, *, lowercase: bool, punctuation: bool) -> str:
@@ -298,7 +298,7 @@ def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Prepa
     return replace(preparation, lm_weight=min(WEIGHTS, key=wrong))
 
 
-def answer(
+def postprocess(
     outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """The transcript of each recording, [recordings] str."""
@@ -387,7 +387,7 @@ def details(
     answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
 ) -> dict[str, Any]:
     """What was taken for what, errors by duration, and the worst recordings to look at and hear."""
-    truths, given = _truths(some), answers[answer_name(preparation)]
+    truths, given = _truths(some), answers[model_name(preparation)]
     wrong = metrics.word_errors(truths, given)
     letters = metrics.character_errors(truths, given)[:, 0]
     order = np.lexsort((-letters, -wrong[:, 0] / wrong[:, 1]))
@@ -451,7 +451,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New recordings are answered as they are; their transcripts, if any, are carried along."""
     return sequences
 
@@ -465,13 +465,13 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     labelled=True,
 )

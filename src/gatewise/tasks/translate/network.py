@@ -24,7 +24,7 @@ from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
 from gatewise.networks.predicting import batches_of
 from gatewise.settings import Experiment, NetworkSettings, names
-from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
+from gatewise.tasks.translate.search import NEG_INF, Rules, Step, beam_search
 from gatewise.tasks.translate.task import BEAMS, Hypothesis
 
 Look = Callable[[Any], tuple[Any, Any]]  # x -> what was seen, and the weights
@@ -214,7 +214,7 @@ def attend(pieces: Pieces, x: Any, keys: Any, mask: Any) -> tuple[Any, Any]:
     units = pieces.units[-1]
     query = _dense(pieces, "query", units, None, bias=False)(x)
     scores = ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
-    weights = ops.softmax(ops.where(ops.expand_dims(mask, 1), scores, NEVER), axis=-1)
+    weights = ops.softmax(ops.where(ops.expand_dims(mask, 1), scores, NEG_INF), axis=-1)
     found = ops.matmul(weights, keys)
     seen = _dense(pieces, "attention", units, "tanh")(ops.concatenate([found, x], axis=-1))
     return seen, weights
@@ -376,12 +376,14 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     # Attention sees the beams of a text as steps.
     x = _embedded(pieces, tokens, "target")
     x, after, looked = decode(pieces, x, went_on, lambda x: attend(pieces, x, keys, mask), run)
-    chances = ops.log_softmax(answer(pieces, x, tokens), axis=-1)
-    ends = scores + chances[..., END]
+    log_probs = ops.log_softmax(answer(pieces, x, tokens), axis=-1)
+    ends = scores + log_probs[..., END]
     # No text holds padding or a second beginning.
     impossible = ops.one_hot(PAD, size) + ops.one_hot(BEGIN, size)
-    chances = scores[..., None] + chances + NEVER * impossible
-    best, places = ops.top_k(ops.reshape(chances, (-1, beams * size)), min(2 * beams, beams * size))
+    log_probs = scores[..., None] + log_probs + NEG_INF * impossible
+    best, places = ops.top_k(
+        ops.reshape(log_probs, (-1, beams * size)), min(2 * beams, beams * size)
+    )
     return keras.Model(
         [tokens, scores, parents, keys, mask, *(one for state in states for one in state)],
         [best, places, ends, looked, *(one for state in after for one in state)],
@@ -421,20 +423,20 @@ class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untype
 
     def __init__(self, name: str = "perplexity", **options: Any) -> None:
         super().__init__(name=name, **options)
-        self.surprise = self.add_weight(name="surprise", initializer="zeros")
+        self.nll = self.add_weight(name="nll", initializer="zeros")
         self.count = self.add_weight(name="count", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add the tokens of a batch: y_true [batch, steps], y_pred logits."""
         real = ops.cast(ops.not_equal(y_true, PAD), y_pred.dtype)
         right = ops.take_along_axis(y_pred, ops.cast(y_true, "int32")[..., None], axis=-1)[..., 0]
-        surprise = (ops.logsumexp(y_pred, axis=-1) - right) * real
-        self.surprise.assign(self.surprise + ops.sum(surprise))
+        nll = (ops.logsumexp(y_pred, axis=-1) - right) * real
+        self.nll.assign(self.nll + ops.sum(nll))
         self.count.assign(self.count + ops.sum(real))
 
     def result(self) -> Any:
         """Perplexity so far."""
-        return ops.exp(self.surprise / ops.maximum(self.count, 1.0))
+        return ops.exp(self.nll / ops.maximum(self.count, 1.0))
 
 
 BATCH = 64  # texts that are searched for side by side

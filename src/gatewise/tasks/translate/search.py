@@ -10,7 +10,7 @@ from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END
 from gatewise.tasks.translate.task import Hypothesis
 
-NEVER = -1.0e9  # the log of no chance at all, which arithmetic survives
+NEG_INF = -1.0e9  # the log of no chance at all, which arithmetic survives
 
 # (tokens, scores, parents) [batch, beams] -> the outputs of `translate._step`, without the states.
 Step = Callable[[Array, Array, Array], tuple[Array, Array, Array, Array]]
@@ -25,9 +25,9 @@ class Rules:
     penalty: float  # 0: scores are log probabilities; 1: about the mean of a token
     vocabulary: int
 
-    def score(self, chance: float, length: int) -> float:
+    def score(self, log_prob: float, length: int) -> float:
         """A log probability over the length penalty of Wu et al. 2016; the end is counted."""
-        return float(chance / ((5 + length) / 6) ** self.penalty)
+        return float(log_prob / ((5 + length) / 6) ** self.penalty)
 
 
 @dataclass
@@ -60,7 +60,7 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
     """
     beams = rules.beams
     tokens = np.full((batch, beams), BEGIN, dtype=np.int32)
-    scores = np.full((batch, beams), NEVER, dtype=np.float32)
+    scores = np.full((batch, beams), NEG_INF, dtype=np.float32)
     scores[:, 0] = 0.0  # all beams are the same at first: one of them is enough
     parents = np.tile(np.arange(beams, dtype=np.int32), (batch, 1))
     trail, best = (
@@ -70,9 +70,9 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
     ended = np.zeros(batch, dtype=np.int64)
     longest = np.broadcast_to(rules.longest, batch)
 
-    def end(text: int, beam: int, chance: float, length: int) -> None:
+    def end(text: int, beam: int, log_prob: float, length: int) -> None:
         ended[text] += 1
-        score = rules.score(chance, length)
+        score = rules.score(log_prob, length)
         if score > best[text].score:
             best[text] = trail.read(text, beam, score)
 
@@ -80,7 +80,7 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
         top, places, ends, looked = step(tokens, scores, parents)
         live, trail.width = ended < beams, looked.shape[-1]
         late = live & (length > longest)
-        for text, beam in np.argwhere(late[:, None] & (ends > NEVER / 2)):
+        for text, beam in np.argwhere(late[:, None] & (ends > NEG_INF / 2)):
             end(text, beam, float(ends[text, beam]), length)
         ended[late] = beams
         live = live & ~late
@@ -90,13 +90,13 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
         over = token_of == END
         # An end that is not among the best is no end yet.
         for text, rank in np.argwhere(
-            over[:, :beams] & live[:, None] & (top[:, :beams] > NEVER / 2)
+            over[:, :beams] & live[:, None] & (top[:, :beams] > NEG_INF / 2)
         ):
             end(text, beam_of[text, rank], float(top[text, rank]), length)
         order = np.argsort(over, axis=1, kind="stable")[:, :beams]
         taken = [np.take_along_axis(one, order, axis=1) for one in (token_of, beam_of, top, over)]
         tokens, parents = taken[0].astype(np.int32), taken[1].astype(np.int32)
-        scores = np.where(taken[3], NEVER, taken[2]).astype(np.float32)
+        scores = np.where(taken[3], NEG_INF, taken[2]).astype(np.float32)
         trail.tokens.append(tokens)
         trail.parents.append(parents)
         trail.looked.append(looked)

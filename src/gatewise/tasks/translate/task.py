@@ -15,7 +15,7 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences, texts_of
-from gatewise.data.splits import Parts, split_by_sequence
+from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import (
     BEGIN,
     END,
@@ -103,7 +103,7 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     return experiment.having("preparation", max_length=preparation.max_length)
 
 
-def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """At random; pairs with the same source text, or of one group, stay in one part."""
     settings, groups = experiment.split, sequences.groups
     if sequences.labels is None:
@@ -125,16 +125,16 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     if groups is None and len(np.unique(sources)) < len(sources):
         groups = sources
     bare = replace(sequences, labels=None, groups=groups)
-    parts = split_by_sequence(bare, replace(settings, by="auto"), test=test)
+    splits = split_by_sequence(bare, replace(settings, by="auto"), test=test)
 
     def whole(part: Sequences | None) -> Sequences | None:
         if part is None:
             return None
         return sequences.chosen(np.searchsorted(sequences.starts, part.starts))
 
-    train = whole(parts.train)
+    train = whole(splits.train)
     assert train is not None
-    return Parts(train, whole(parts.validation), whole(parts.test))
+    return Splits(train, whole(splits.validation), whole(splits.test))
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
@@ -292,12 +292,12 @@ def shapes(_some: Examples, preparation: Preparation) -> Shapes:
 
 def calibrate(preparation: Preparation, outputs: Any, some: Examples) -> Preparation:
     """Nothing is to be calibrated; how well the search does on the validation part is told."""
-    said = metrics.bleu(references(some), _texts(answer(outputs, some, preparation, {})))
+    said = metrics.bleu(references(some), _texts(postprocess(outputs, some, preparation, {})))
     log.info("Validation: BLEU %.1f.", said)
     return preparation
 
 
-def answer(
+def postprocess(
     outputs: Any, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
 ) -> Array:
     """The translations, [sequences] of `Translation`; of an empty text, an empty one."""
@@ -324,8 +324,8 @@ def _translation(
     count = found.attention.shape[1]
     begin = max(0, len(read) - count) if from_end else 0
     read = read[begin : begin + count]
-    names = [source.shown(one) for one in read] or [""]
-    written = [target.shown(one) for one in found.tokens]
+    names = [source.display(one) for one in read] or [""]
+    written = [target.display(one) for one in found.tokens]
     looked = found.attention[:, : len(names)].argmax(axis=1)
     if target.kind == "bpe":
         made = target.decode(found.tokens)
@@ -525,7 +525,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequences:
     """New texts are translated as they are."""
     return sequences
 
@@ -540,14 +540,14 @@ TASK = Task(
     examples=examples,
     shapes=shapes,
     calibrate=calibrate,
-    answer=answer,
+    postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,
     measures=measures,
     details=details,
     table=table,
-    ahead=ahead,
+    prediction_inputs=prediction_inputs,
     labelled=True,
     lines="translation",
 )
