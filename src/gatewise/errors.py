@@ -2,6 +2,7 @@
 
 GatewiseError        anything the user can mend; says what came, what was wanted and what to do
   DataError          a file, a table or an array is not what the task needs
+    UnknownSourceError   it is of no form that was looked for
   ConfigError        a setting is unknown, of the wrong type or at odds with another
   TrainingError      training cannot go on (a loss that is not a number)
   ArtefactError      a run folder is damaged, incomplete or from a newer version
@@ -15,6 +16,10 @@ class GatewiseError(Exception):
 
 class DataError(GatewiseError):
     """A file, a table or an array is not what the task needs."""
+
+
+class UnknownSourceError(DataError):
+    """A source is of no form that was looked for; another task may read it."""
 
 
 class ConfigError(GatewiseError):

@@ -1,6 +1,5 @@
 """predict(): raw data in; answers with the same ids, in the same order."""
 
-import itertools
 import logging
 import math
 import os
@@ -14,17 +13,15 @@ import polars as pl
 
 from gatewise import engine, evaluation
 from gatewise.artefact import Artefact, load
-from gatewise.data import streams
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
+from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
-from gatewise.readers.files import read, sentence
+from gatewise.readers.sources import sentence
 from gatewise.settings import HOLDING
-from gatewise.tasks import TASKS
-from gatewise.tasks.language.network import continued
+from gatewise.tasks import TASKS, read
 
 log = logging.getLogger("gatewise")
 
@@ -62,7 +59,8 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
     )
     _refuse_other_lengths(some, made)
     answer = task.answer(_outputs(made, some), some, preparation, made.baselines)
-    _tell_of_negatives(answer, preparation)
+    for remark in task.remarks(answer, preparation):
+        log.info("%s", remark)
     return task.table(answer, some, preparation, np.arange(len(some)))
 
 
@@ -102,7 +100,7 @@ def generate(
     top_k: int = 0,
     seed: int | None = None,
 ) -> str:
-    """The prompt and what a language model writes behind it; arguments as of `generating`."""
+    """The prompt and what a run of text writes behind it; arguments as of `generating`."""
     said = generating(run, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed)
     return prompt + "".join(said)
 
@@ -133,42 +131,25 @@ def generating(
         ConfigError: the run is of another task, or a number is out of its range.
     """
     made = _made(run)
-    if made.preparation.task != "language":
+    task = TASKS[made.preparation.task]
+    if task.network.generate is None:
+        writing = [name for name, one in TASKS.items() if one.network.generate is not None]
         raise ConfigError(
-            f"generate needs a run of the task language; this one is of {made.preparation.task}."
+            f"generate needs a run of the task {' or '.join(writing)}; this one is of {task.name}."
         )
     given = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
     for name, value in given.items():
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
-    vocabulary = made.preparation.vocabularies["text"]
-    tokens, strange = streams.prompted(prompt, vocabulary)
-    if strange:
-        what = "left out" if vocabulary.kind == "characters" else "read as the unknown word"
-        named = ", ".join(map(repr, strange[:10]))
-        log.warning("The prompt holds what training did not know, which is %s: %s.", what, named)
-    drawn = continued(
+    return task.network.generate(
         made.network,
-        tokens,
-        forbidden=streams.never_written(vocabulary),
+        made.preparation,
+        prompt,
+        length=length,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
     )
-    begun = bool(prompt) and not prompt[-1].isspace()
-    return streams.written(itertools.islice(drawn, length), vocabulary, begun=begun)
-
-
-def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:
-    """Say when a forecast goes where its target never went; whether it can, users know."""
-    for place, name in enumerate(preparation.targets):
-        below = (answer[:, :, place] < 0).any(axis=-1)
-        if name in preparation.never_negative and below.any():
-            log.info(
-                "%d of %d forecasts of '%s' reach below 0, which it never did in training; where "
-                "it cannot, train with task.floor=zero.",
-                *(below.sum(), below.size, name),
-            )
 
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
@@ -211,7 +192,7 @@ def _refuse_other_lengths(some: Examples, made: Artefact) -> None:
     """A network of the user's own may read one length only."""
     shape = made.network.input_shape
     fixed = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
-    if fixed is None or made.preparation.padded or made.preparation.task == "forecast":
+    if fixed is None or made.preparation.padded:
         return
     other = np.flatnonzero(some.lengths != fixed)
     if len(other) and isinstance(some.of, Sequences):

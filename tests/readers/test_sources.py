@@ -11,16 +11,15 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from gatewise.arguments import experiment_for
+from gatewise.arguments import experiment_for, holds_texts
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
 from gatewise.prediction import predict
 from gatewise.readers import sources
-from gatewise.readers.files import FORMS, guess_task, holds_texts, read
 from gatewise.readers.sources import opened
 from gatewise.ready import make_ready
 from gatewise.settings import DataSettings
-from gatewise.tasks import TASKS
+from gatewise.tasks import SIGNS, TASKS, guess_task, read
 
 SERIES = b"date,load,city\n" + b"".join(b"2020-01-%02d,%d,Ulm\n" % (k, k % 7) for k in range(1, 31))
 PAIRS = b"".join(b"the cat number %d sleeps\tdie Katze Nummer %d ruht\n" % (k, k) for k in range(9))
@@ -97,7 +96,7 @@ def test_the_kinds_of_columns_are_found_once_for_the_same_empty_cells(tmp_path):
 def test_what_was_read_is_let_go_so_that_training_does_not_hold_it_twice(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
     source = opened(DataSettings(), tmp_path / "a.npz")
-    held = weakref.ref(source.content("classify"))
+    held = weakref.ref(source.content())
     assert held() is not None
     read(DataSettings(), source, task="classify")
     assert held() is None
@@ -165,8 +164,9 @@ def test_training_and_prediction_read_pipes(piped, series_file, forecast_run):
 @pytest.mark.parametrize("frame", [pl.DataFrame, pd.DataFrame])
 def test_a_frame_is_taken_as_a_table_once(frame):
     source = opened(DataSettings(), frame({"a": [1.0, 2.0], "b": [3.0, 4.0]}))
-    assert source.content("forecast") is source.content("classify") is source.table()
+    assert source.content(one_series=True) is source.content() is source.table()
 
 
-def test_every_task_says_what_it_reads():
-    assert set(FORMS) == set(TASKS)
+def test_every_sign_tells_some_task_and_every_task_reads():
+    assert {sign for task in TASKS.values() for sign in task.recognise} == set(SIGNS)
+    assert all(callable(task.read) for task in TASKS.values())

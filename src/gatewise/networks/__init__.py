@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,6 +64,9 @@ class Network:
     inference_model: Callable[[keras.Model], keras.Model] = same_model
     # What the report shows that only the network can say, beside the task's details.
     report_extras: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = no_extras
+    # (model, preparation, prompt, ...) -> the text behind a prompt, piece by piece; None: it writes
+    # no text.
+    generate: Callable[..., Iterator[str]] | None = None
     # Settings that only say how another one is used -> that one.
     needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     own_refused: str = ""  # why the user's own network cannot be used; "": it can

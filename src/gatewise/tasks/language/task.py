@@ -21,6 +21,7 @@ from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
+from gatewise.tasks.language import reading
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
@@ -442,6 +443,8 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="language",
     settings={"text": SETTINGS},
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
@@ -457,4 +460,5 @@ TASK = Task(
     details=details,
     table=table,
     ahead=ahead,
+    hint="For running text, a file or a folder of them, give --task language.",
 )
