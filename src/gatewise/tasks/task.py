@@ -199,6 +199,7 @@ class Task:
     units: Callable[[Experiment], str] | None = None
     # The key of [data] that `--target` names: columns, or the one label.
     target: Literal["target", "label"] = "label"
+    estimator: str = ""  # the class in its estimator.py, for scikit-learn; "": it has none
     # What it reads that no other task does: a sentence for sources that the others refuse.
     hint: str = ""
     # Settings that only say how another one is used -> that one.

@@ -807,4 +807,5 @@ TASK = Task(
     ahead=ahead,
     labelled=True,
     needs={"task.stride": "task.window"},
+    estimator="Classifier",
 )

@@ -919,4 +919,5 @@ TASK = Task(
     target="target",
     units=units,
     remarks=remarks,
+    estimator="Forecaster",
 )
