@@ -15,7 +15,7 @@ from gatewise.arguments import experiment_for, holds_texts
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
 from gatewise.prediction import predict
-from gatewise.readers import sources
+from gatewise.readers import sources, tables
 from gatewise.readers.sources import opened
 from gatewise.ready import make_ready
 from gatewise.settings import DataSettings
@@ -71,6 +71,39 @@ def test_guessing_the_task_the_target_and_reading_give_a_file_to_its_reader_once
     ready = make_ready(experiment, source)
     assert (ready.task.name, ready.experiment.data.target) == ("forecast", ("load",))
     assert given_to_readers == [path]
+
+
+def test_a_reader_opens_a_csv_once_and_its_rows_are_scanned_once(tmp_path, monkeypatch):
+    path = tmp_path / "data.csv"
+    path.write_bytes(SERIES)
+    opened_files, plainly = [], tables.File.opened
+
+    def counted(file, *given):
+        opened_files.append(file.path)
+        return plainly(file, *given)
+
+    monkeypatch.setattr(tables.File, "opened", counted)
+    source = opened(DataSettings(), path)
+    assert source.table().columns == ["date", "load", "city"]
+    assert opened_files == [path]
+    assert guess_task(DataSettings(), source)[0] == "forecast"
+    read(DataSettings(target=("load",)), source, task="forecast")
+    assert opened_files == [path, path]
+
+
+def test_rows_that_get_shorter_all_find_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK", 4096)
+    path = tmp_path / "data.csv"
+    loads = np.arange(3000)
+    rows = [f"{'x' * (200 if load < 100 else 1)},{load},{load % 7},s{load}" for load in loads]
+    path.write_text("\n".join(["note,load,label,id", *rows]) + "\n")
+    source = opened(DataSettings(), path)
+    assert source.table().likely < 1500
+    found = read(DataSettings(target=("load",)), source, task="forecast")[0]
+    np.testing.assert_array_equal(found.values[:, 0], loads)
+    asked = DataSettings(id=("id",), features=("load",), label="label", layout="long")
+    found = read(asked, path, task="classify")[0]
+    assert found.labels.tolist() == [str(load % 7) for load in loads]
 
 
 def test_a_label_is_told_from_texts_without_opening_the_file_again(tmp_path, given_to_readers):
