@@ -106,6 +106,8 @@ def owners(name: str) -> str:
 
 def values(kind: Any, name: str) -> str:
     """The allowed values, in words."""
+    if name == "network.kind":
+        return ", ".join(["`auto`", *(f"`{one}` ({', '.join(of)})" for one, of in kinds().items())])
     plain = get_args(kind)[0]
     if get_origin(plain) is Literal:
         return ", ".join(f"`{one}`" for one in get_args(plain))
@@ -119,6 +121,15 @@ def values(kind: Any, name: str) -> str:
     if not most or most == float("inf"):
         return text
     return f"{text}, {least:.10g} to {most:.10g}"
+
+
+def kinds() -> dict[str, list[str]]:
+    """The networks that have a name, with the tasks that have them."""
+    found: dict[str, list[str]] = {}
+    for task in TASKS.values():
+        for kind in filter(None, task.network.builders):
+            found.setdefault(kind, []).append(task.name)
+    return found
 
 
 def with_tables(page: Path, *tables: str) -> str:

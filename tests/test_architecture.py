@@ -1,6 +1,7 @@
 """Data flows one way: a module imports only modules before it."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gatewise
+from gatewise.metrics import METRICS
 from gatewise.networks import Network
 from gatewise.tasks import TASKS
 
@@ -35,7 +37,12 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "task", "network", "report"}
+FILES_OF_A_TASK = {"__init__", "task", "reading", "network", "report"}
+# Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
+WITH_FRAMEWORK = {
+    *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
+    *("ready", "training", "pipeline", "artefact"),
+}
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 
@@ -74,6 +81,8 @@ def imports_within(module):
 
 def place_of(name):
     """The position of a module in the flow: by its own name, else by that of its package."""
+    if name.endswith(".estimator"):  # of a task: the pipeline in a form for scikit-learn
+        return FLOW.index("estimators")
     top = name.split(".")[0]
     assert name in FLOW or top in FLOW, f"{top} has no place in the flow: give it one here"
     return FLOW.index(name if name in FLOW else top)
@@ -104,6 +113,104 @@ def test_modules_do_not_import_each_other_in_a_circle():
 )
 def test_data_tasks_and_reports_need_no_framework(module):
     assert not FRAMEWORKS & {name.split(".")[0] for name in imports(module)}
+
+
+def owner_of(module):
+    """The task whose folder holds a module; "" where none does."""
+    return module.parts[1] if module.parts[0] == "tasks" and len(module.parts) == 3 else ""
+
+
+SHARED = [module for module in MODULES if not owner_of(module)]
+# The names of tasks are English words. Where one means something else, it stands here.
+HOMONYMS = {
+    "readers.conll": {"tag"},  # of a token, as files name the column
+    "reporting.charts": {"tag"},  # of XML
+}
+
+
+def texts_of(module):
+    """The texts of a module and their lines, without the docstrings."""
+    tree = ast.parse((ROOT / module).with_suffix(".py").read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and id(node) not in docstrings:
+            yield node.lineno, text
+
+
+def names_in(module):
+    """The names of a module (variables, attributes, parameters, imports) and their lines."""
+    tree = ast.parse((ROOT / module).with_suffix(".py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        for key in ("id", "attr", "arg", "name", "asname", "module"):
+            found = getattr(node, key, None)
+            if isinstance(found, str):
+                yield getattr(node, "lineno", 0), found
+
+
+@pytest.mark.parametrize("module", [one for one in SHARED if name_of(one) != "tasks"], ids=str)
+def test_nothing_outside_its_folder_names_a_task(module):
+    tasks = set(TASKS) - HOMONYMS.get(name_of(module), set())
+    told = [(line, text) for line, text in texts_of(module) if _names_one(text, tasks)]
+    called = [(line, name) for line, name in names_in(module) if tasks & words(name)]
+    assert not told + called, f"{module} names a task: give it a field of Task, or a function there"
+
+
+def _names_one(text, tasks):
+    """Whether a text is the name of a task, or speaks of one, and does not just use the word."""
+    several = set(re.findall(r"\w+", text)) & tasks
+    spoken = "|".join(tasks)
+    of_one = re.search(rf"\btasks?[ ./]({spoken})\b|`({spoken})`|\b({spoken}):", text)
+    return text in tasks or len(several) > 1 or of_one is not None
+
+
+def words(name):
+    """The words of an identifier or of a dotted path, in small letters."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def test_the_only_list_of_tasks_is_the_dict_and_it_holds_every_folder():
+    folders = {owner_of(module) for module in MODULES} - {""}
+    assert folders == set(TASKS) == {task.name for task in TASKS.values()}
+    listed = [name for _, name in names_in(Path("tasks/__init__"))]
+    of_tasks = {name for name in listed if words(name) & set(TASKS)}
+    assert of_tasks == {task.upper() for task in TASKS} | {
+        f"gatewise.tasks.{task}.task" for task in TASKS
+    }
+    assert not [text for _, text in texts_of(Path("tasks/__init__")) if text in TASKS]
+
+
+def test_a_task_names_no_other_task():
+    for module in MODULES:
+        others = set(TASKS) - {owner_of(module)}
+        if owner_of(module):
+            found = {name for name in imports(module) if name.startswith("gatewise.tasks.")}
+            assert not {name.split(".")[2] for name in found} & others, module
+
+
+# What only tasks choose: the kinds of their networks and the names of their measures.
+@pytest.mark.parametrize("module", SHARED, ids=str)
+def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
+    kinds = {kind for task in TASKS.values() for kind in task.network.builders if kind}
+    # networks/stack.py gives its model its name; a table of the report counts "sentences".
+    homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
+    metrics = set() if name_of(module) == "metrics" else set(METRICS)
+    wanted = (kinds | metrics) - homonyms.get(name_of(module), set())
+    assert not [(line, text) for line, text in texts_of(module) if text in wanted]
+
+
+def test_only_the_named_files_import_a_framework():
+    found = {
+        name_of(one) for one in MODULES if FRAMEWORKS & {n.split(".")[0] for n in imports(one)}
+    }
+    of_tasks = {f"tasks.{task}.network" for task in TASKS}
+    engine = {name for name in found if name.startswith("engine.")}
+    assert found - engine == WITH_FRAMEWORK | of_tasks
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)

@@ -2,15 +2,18 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from gatewise.errors import ConfigError, DataError
+from gatewise.readers import columns, conll, texts
 from gatewise.readers.datasets import DATASETS, settings_of
-from gatewise.readers.files import holds_texts
 from gatewise.readers.sources import Opened, opened
-from gatewise.settings import Experiment, from_mapping
+from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings, Experiment, from_mapping
+from gatewise.tasks import hinting, task_of
 
 
 def experiment_for(
@@ -55,15 +58,36 @@ def _refuse_misspelt(path: str) -> None:
 
 def target_setting(target: Sequence[str], experiment: Experiment, source: Opened) -> dict[str, Any]:
     """The key of `[data]` that `--target` sets, by the task or by the column's values."""
-    name = experiment.task.name
-    if not name:
-        texts = holds_texts(experiment.data, source, target[0])
-        name = "classify" if experiment.data.label or texts else "forecast"
-    if name == "forecast":
-        return {"target": list(target)}
+    name, data = experiment.task.name, experiment.data
+    if name:
+        key: str = task_of(name).target
+    else:
+        with hinting():
+            key = "label" if data.label or holds_texts(data, source, target[0]) else "target"
+    if key == "target":
+        return {key: list(target)}
     if len(target) > 1:
-        raise ConfigError(f"{name} predicts one label. Received: {', '.join(target)}.")
-    return {"label": target[0]}
+        raise ConfigError(
+            f"{name or 'A task with labels'} predicts one label. Received: {', '.join(target)}."
+        )
+    return {key: target[0]}
+
+
+def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
+    """Whether this column holds texts, which have no values over time, or labels of texts.
+
+    Ratings are numbers; beside reviews, and without a column of times, they are labels.
+    """
+    given = opened(settings, source)
+    if given.recordings is not None or (given.named and conll.holds_tokens(given.named)):
+        return True
+    content = given.content(one_series=True)
+    if not isinstance(content, Table):
+        return False
+    if content.kinds(settings.missing_values).get(column) == "text":
+        return True
+    written = texts.text_columns(content, replace(settings, label=column))
+    return bool(written) and not columns.time_of(content, settings)
 
 
 def free_folder(experiment: Experiment) -> Path:

@@ -31,6 +31,8 @@ app = typer.Typer(
 
 INTERRUPTED = 130  # how Typer ends at Ctrl-C
 NOTHING = "nothing was saved."
+# The names of the folders, because the tasks need packages that --help does not wait for.
+TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # how a shell reports a SIGTERM
 HEAVY = ("train", "evaluate", "predict", "generate", "run")
 ROOM = 2_400_000_000  # bytes of addresses; measured with 2 cores, more of which need more
@@ -56,10 +58,10 @@ def train(
     data: DataArgument = None,
     task: Annotated[
         str,
-        typer.Option(help="forecast, classify, tag, language, translate, transcribe; or guessed."),
+        typer.Option(help=f"{', '.join(TASKS)}; or guessed."),
     ] = "",
     target: Annotated[
-        list[str] | None, typer.Option(help="A column to forecast, or the label; repeatable.")
+        list[str] | None, typer.Option(help="A target column, or the label; repeatable.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, as TOML.")] = None,
     assignments: Annotated[
@@ -167,7 +169,7 @@ def predict(
     from gatewise import prediction
     from gatewise.artefact import as_csv, load
     from gatewise.output import check_free_file, places, writing_file
-    from gatewise.tasks import TASKS
+    from gatewise.tasks import task_of
 
     endings = (".csv", ".parquet", ".jsonl", ".txt")
     if output and output.suffix not in endings:
@@ -175,7 +177,7 @@ def predict(
     if output:
         check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
     made = load(run)
-    column = TASKS[made.preparation.task].lines
+    column = task_of(made.preparation.task).lines
     if output and output.suffix == ".txt" and not column:
         raise ConfigError(f"{made.preparation.task} answers with a table. Name a .csv file.")
     found = prediction.predict(made, data)

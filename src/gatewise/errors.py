@@ -2,6 +2,7 @@
 
 GatewiseError        any error that the user can fix; it says what came, what was wanted, what to do
   DataError          a file, a table or an array is not what the task needs
+    UnknownSourceError   its form is not one that was looked for
   ConfigError        a setting is unknown, has the wrong type or contradicts another setting
   TrainingError      training cannot continue (the loss is not a number)
   ArtefactError      a run folder is damaged, incomplete or from a newer version
@@ -15,6 +16,10 @@ class GatewiseError(Exception):
 
 class DataError(GatewiseError):
     """A file, a table or an array is not what the task needs."""
+
+
+class UnknownSourceError(DataError):
+    """A source is of no form that was looked for; another task may read it."""
 
 
 class ConfigError(GatewiseError):

@@ -16,7 +16,7 @@ def places(data: str) -> list[Path]:
     """Where the file that `data` names may lie: standard input, the given path, the data folder."""
     if data == sources.STANDARD_INPUT:
         return [Path("/dev/stdin")]
-    folder = os.environ.get(sources.FOLDER, "")
+    folder = sources.data_folder()
     return [Path(datasets.located(data)), *([Path(folder) / data] if folder else [])]
 
 

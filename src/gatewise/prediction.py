@@ -1,6 +1,5 @@
 """predict(), evaluate() and generate(): use a trained model on raw data; ids and order are kept."""
 
-import itertools
 import logging
 import math
 import os
@@ -14,17 +13,15 @@ import polars as pl
 
 from gatewise import engine, evaluation
 from gatewise.artefact import Artefact, load
-from gatewise.data import streams
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
+from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
-from gatewise.readers.files import read, sentence
+from gatewise.readers.sources import sentence
 from gatewise.settings import HOLDING
-from gatewise.tasks import TASKS
-from gatewise.tasks.language.network import continued
+from gatewise.tasks import TASKS, read
 
 log = logging.getLogger("gatewise")
 
@@ -62,7 +59,8 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
     _refuse_other_lengths(examples, artefact)
     outputs = _outputs(artefact, examples)
     predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
-    _log_negatives(predictions, preparation)
+    for remark in task.remarks(predictions, preparation):
+        log.info("%s", remark)
     return task.table(predictions, examples, preparation, np.arange(len(examples)))
 
 
@@ -135,44 +133,25 @@ def generating(
         ConfigError: the run is of another task, or a number is out of range.
     """
     artefact = _artefact(run)
-    if artefact.preparation.task != "language":
+    task = TASKS[artefact.preparation.task]
+    if task.network.generate is None:
+        writing = [name for name, one in TASKS.items() if one.network.generate is not None]
         raise ConfigError(
-            "generate needs a run of the task language; this one is of "
-            f"{artefact.preparation.task}."
+            f"generate needs a run of the task {' or '.join(writing)}; this one is of {task.name}."
         )
     numbers = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
     for name, value in numbers.items():
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
-    vocabulary = artefact.preparation.vocabularies["text"]
-    tokens, unknown = streams.encode_prompt(prompt, vocabulary)
-    if unknown:
-        kind = "characters" if vocabulary.kind == "characters" else "words"
-        how = "left out" if kind == "characters" else "read as the unknown word"
-        names = ", ".join(map(repr, unknown[:10]))
-        log.warning("The prompt holds %s unknown to the model, which are %s: %s.", kind, how, names)
-    drawn = continued(
+    return task.network.generate(
         artefact.network,
-        tokens,
-        forbidden=streams.special_tokens(vocabulary),
+        artefact.preparation,
+        prompt,
+        length=length,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
     )
-    begun = bool(prompt) and not prompt[-1].isspace()
-    return streams.decode_pieces(itertools.islice(drawn, length), vocabulary, begun=begun)
-
-
-def _log_negatives(predictions: Array, preparation: Preparation) -> None:
-    """Log negative forecasts of a target that was never negative; only users know if it can be."""
-    for place, name in enumerate(preparation.targets):
-        below = (predictions[:, :, place] < 0).any(axis=-1)
-        if name in preparation.never_negative and below.any():
-            log.info(
-                "%d of %d forecasts of '%s' reach below 0, which it never did in training; if it "
-                "cannot be negative, train with task.floor=zero.",
-                *(below.sum(), below.size, name),
-            )
 
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
@@ -215,7 +194,7 @@ def _refuse_other_lengths(examples: Examples, artefact: Artefact) -> None:
     """Refuse a length that the network does not read; a user's own network may read only one."""
     shape = artefact.network.input_shape
     fixed = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
-    if fixed is None or artefact.preparation.padded or artefact.preparation.task == "forecast":
+    if fixed is None or artefact.preparation.padded:
         return
     other = np.flatnonzero(examples.lengths != fixed)
     source = examples.of

@@ -16,10 +16,9 @@ from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, EngineError
 from gatewise.networks import Builder, build, losses, refuse_too_large
-from gatewise.readers.files import guess_task, read, sentence
-from gatewise.readers.sources import opened
+from gatewise.readers.sources import opened, sentence
 from gatewise.settings import DataSettings, Experiment
-from gatewise.tasks import TASKS
+from gatewise.tasks import TASKS, guess_task, read, task_of
 from gatewise.tasks.owned import refuse_foreign
 from gatewise.tasks.task import Task, chosen_measure, monitored_measure
 
@@ -53,10 +52,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         name, why = guess_task(experiment.data, source)
         experiment = experiment.having("task", name=name)
         notes.append(f"No task was given, so {name} was chosen: {why}.")
-    if experiment.task.name not in TASKS:
-        known = ", ".join(TASKS)
-        raise ConfigError(f"There is no task '{experiment.task.name}'. Known: {known}.")
-    task = TASKS[experiment.task.name]
+    task = task_of(experiment.task.name)
     sequences, data, more = read(experiment.data, source, task=task.name)
     notes += more
     if data.validation:

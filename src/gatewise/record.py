@@ -71,11 +71,8 @@ def metrics_of(
             "baseline": baselines.monitor.baseline,
             "value": baselines.monitor.baseline_value,
         }
-    if ready.task.name == "forecast":
-        scaled = ready.experiment.evaluation.scaled
-        content["units_note"] = (
-            "errors of scaled values" if scaled else "errors in the target's own units"
-        )
+    if ready.task.units is not None:
+        content["units_note"] = ready.task.units(ready.experiment)
     return content
 
 

@@ -226,11 +226,7 @@ class TaskSettings:
 class NetworkSettings:
     """`[network]`: the Keras model."""
 
-    kind: Annotated[
-        Literal["auto", "stack", "segments"],
-        "`stack`: LSTM layers over the steps; `segments`: an LSTM over segments of the window. "
-        "`auto`: the first that the task has.",
-    ] = "auto"
+    kind: Annotated[str, "The network, one of the task's. `auto`: the first of them."] = "auto"
     units: Annotated[tuple[int, ...], "The units of each LSTM layer. Empty: by the task."] = ()
     bidirectional: Annotated[bool, "Whether LSTM layers read in both directions."] = False
     activation: Annotated[str, "The LSTM's activation: a name of `keras.activations`."] = "tanh"

@@ -6,8 +6,8 @@ import pytest
 
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import DataError
-from gatewise.readers.files import read
 from gatewise.settings import DataSettings
+from gatewise.tasks import read
 
 
 def sequences(times, ids=None, **settings):

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatewise import tasks
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import conll, files
+from gatewise.readers import conll
 from gatewise.readers.datasets import path_of
 from gatewise.settings import DataSettings
 
@@ -65,7 +66,7 @@ def written(folder, name, text):
 
 def read(path, purpose="train", **settings):
     given = DataSettings(path=str(path), **settings)
-    return files.read(given, task="tag", purpose=purpose)
+    return tasks.read(given, task="tag", purpose=purpose)
 
 
 def lists_of(sequences, name=conll.TOKEN):
@@ -101,22 +102,22 @@ def test_lines_of_tokens_find_the_matching_file_of_tags(tmp_path):
 
 
 def test_lists_in_memory_are_sentences():
-    sequences, _, _ = files.read(DataSettings(), (WORDS, TAGS), task="tag")
+    sequences, _, _ = tasks.read(DataSettings(), (WORDS, TAGS), task="tag")
     assert (lists_of(sequences), lists_of(sequences, conll.TAG)) == (WORDS, TAGS)
-    new, _, _ = files.read(DataSettings(), ["Der  Hund", "!"], task="tag", purpose="predict")
+    new, _, _ = tasks.read(DataSettings(), ["Der  Hund", "!"], task="tag", purpose="predict")
     assert lists_of(new) == [["Der", "Hund"], ["!"]]
     assert new.columns == (conll.TOKEN,)
-    gap, _, _ = files.read(DataSettings(), ["a", "", "b"], task="tag", purpose="predict")
+    gap, _, _ = tasks.read(DataSettings(), ["a", "", "b"], task="tag", purpose="predict")
     assert gap.ids.tolist() == ["0", "2"]
 
 
 def test_standard_input_holds_lines_to_tag(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Der Hund\n\nÄh !\n".encode())))
-    sequences, _, _ = files.read(DataSettings(), "-", task="tag", purpose="predict")
+    sequences, _, _ = tasks.read(DataSettings(), "-", task="tag", purpose="predict")
     assert lists_of(sequences) == [["Der", "Hund"], ["Äh", "!"]]
     assert sequences.ids.tolist() == ["0", "2"]
     with pytest.raises(ConfigError, match="for gatewise predict"):
-        files.read(DataSettings(), "-", task="tag")
+        tasks.read(DataSettings(), "-", task="tag")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_documents_are_groups_if_there_are_enough(tmp_path):
 def test_new_text_needs_no_tags(tmp_path, name, text, settings, wanted):
     given = DataSettings(**settings)
     path = written(tmp_path, name, text)
-    sequences, _, _ = files.read(given, path, task="tag", purpose="predict")
+    sequences, _, _ = tasks.read(given, path, task="tag", purpose="predict")
     assert lists_of(sequences)[: len(wanted)] == wanted
 
 
@@ -234,13 +235,13 @@ def test_mismatched_pairs_of_files_are_refused(tmp_path):
 )
 def test_lists_that_do_not_fit_are_refused(given, message):
     with pytest.raises(DataError, match=message):
-        files.read(DataSettings(), given, task="tag")
+        tasks.read(DataSettings(), given, task="tag")
 
 
 @pytest.mark.parametrize("name", ["a.conllu", "b.conllu.gz", "train.conll", "x/seq.in", "ner.bio"])
 def test_the_name_of_the_file_determines_the_task(name):
-    assert files.guess_task(DataSettings(path=name))[0] == "tag"
-    assert files.guess_task(DataSettings(path=name, label="xpos"))[0] == "tag"
+    assert tasks.guess_task(DataSettings(path=name))[0] == "tag"
+    assert tasks.guess_task(DataSettings(path=name, label="xpos"))[0] == "tag"
 
 
 def test_the_same_sentence_is_recognised_in_another_file():
@@ -252,7 +253,7 @@ def test_the_same_sentence_is_recognised_in_another_file():
 
 
 def test_the_shipped_sample_has_its_documented_content():
-    sequences, _, _ = files.read(DataSettings(path=str(path_of("ewt-sample"))), task="tag")
+    sequences, _, _ = tasks.read(DataSettings(path=str(path_of("ewt-sample"))), task="tag")
     assert len(sequences) == 614
     assert len(np.unique(sequences.groups)) == 70
     assert sequences.lengths.sum() == 9_894
@@ -280,7 +281,7 @@ def test_tables_are_refused_and_a_header_is_not_a_token(tmp_path):
 def read_conll(tmp_path, content):
     path = tmp_path / "a.conll"
     path.write_text(content)
-    found, _, _ = files.read(DataSettings(), path, task="tag")
+    found, _, _ = tasks.read(DataSettings(), path, task="tag")
     return [
         [conll.tokens_of(found, name, k) for k in range(len(found))]
         for name in (conll.TOKEN, conll.TAG)

@@ -10,8 +10,8 @@ import pytest
 
 from gatewise.data.sequences import texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers.files import read
 from gatewise.settings import DataSettings
+from gatewise.tasks import read
 
 
 def pairs(source, purpose="train", **settings):

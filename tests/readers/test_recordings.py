@@ -12,8 +12,8 @@ import soxr
 
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import recordings
-from gatewise.readers.files import guess_task, read
 from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task, read
 
 RATE = 8000
 

@@ -11,16 +11,15 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from gatewise.arguments import experiment_for
+from gatewise.arguments import experiment_for, holds_texts
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
 from gatewise.prediction import predict
-from gatewise.readers import sources
-from gatewise.readers.files import FORMS, guess_task, holds_texts, read
+from gatewise.readers import sources, tables
 from gatewise.readers.sources import opened
 from gatewise.ready import make_ready
 from gatewise.settings import DataSettings
-from gatewise.tasks import TASKS
+from gatewise.tasks import SIGNS, TASKS, guess_task, read
 
 SERIES = b"date,load,city\n" + b"".join(b"2020-01-%02d,%d,Ulm\n" % (k, k % 7) for k in range(1, 31))
 PAIRS = b"".join(b"the cat number %d sleeps\tdie Katze Nummer %d ruht\n" % (k, k) for k in range(9))
@@ -74,6 +73,39 @@ def test_guessing_the_task_and_target_and_reading_open_a_file_once(
     assert given_to_readers == [path]
 
 
+def test_a_reader_opens_a_csv_once_and_its_rows_are_scanned_once(tmp_path, monkeypatch):
+    path = tmp_path / "data.csv"
+    path.write_bytes(SERIES)
+    opened_files, plainly = [], tables.File.opened
+
+    def counted(file, *given):
+        opened_files.append(file.path)
+        return plainly(file, *given)
+
+    monkeypatch.setattr(tables.File, "opened", counted)
+    source = opened(DataSettings(), path)
+    assert source.table().columns == ["date", "load", "city"]
+    assert opened_files == [path]
+    assert guess_task(DataSettings(), source)[0] == "forecast"
+    read(DataSettings(target=("load",)), source, task="forecast")
+    assert opened_files == [path, path]
+
+
+def test_rows_that_get_shorter_all_find_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK", 4096)
+    path = tmp_path / "data.csv"
+    loads = np.arange(3000)
+    rows = [f"{'x' * (200 if load < 100 else 1)},{load},{load % 7},s{load}" for load in loads]
+    path.write_text("\n".join(["note,load,label,id", *rows]) + "\n")
+    source = opened(DataSettings(), path)
+    assert source.table().likely < 1500
+    found = read(DataSettings(target=("load",)), source, task="forecast")[0]
+    np.testing.assert_array_equal(found.values[:, 0], loads)
+    asked = DataSettings(id=("id",), features=("load",), label="label", layout="long")
+    found = read(asked, path, task="classify")[0]
+    assert found.labels.tolist() == [str(load % 7) for load in loads]
+
+
 def test_labels_and_texts_are_distinguished_without_opening_the_file_again(
     tmp_path, given_to_readers
 ):
@@ -99,7 +131,7 @@ def test_the_kinds_of_columns_are_found_once_for_the_same_empty_cells(tmp_path):
 def test_the_source_is_released_so_that_training_does_not_hold_it_twice(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
     source = opened(DataSettings(), tmp_path / "a.npz")
-    held = weakref.ref(source.content("classify"))
+    held = weakref.ref(source.content())
     assert held() is not None
     read(DataSettings(), source, task="classify")
     assert held() is None
@@ -167,8 +199,9 @@ def test_training_and_prediction_read_pipes(piped, series_file, forecast_run):
 @pytest.mark.parametrize("frame", [pl.DataFrame, pd.DataFrame])
 def test_a_frame_is_converted_to_a_table_once(frame):
     source = opened(DataSettings(), frame({"a": [1.0, 2.0], "b": [3.0, 4.0]}))
-    assert source.content("forecast") is source.content("classify") is source.table()
+    assert source.content(one_series=True) is source.content() is source.table()
 
 
-def test_every_task_lists_its_forms_of_data():
-    assert set(FORMS) == set(TASKS)
+def test_every_sign_marks_some_task_and_every_task_reads():
+    assert {sign for task in TASKS.values() for sign in task.recognise} == set(SIGNS)
+    assert all(callable(task.read) for task in TASKS.values())

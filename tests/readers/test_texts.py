@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise.arguments import holds_texts
 from gatewise.data.sequences import from_texts, text_of, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers.files import guess_task, holds_texts, read
 from gatewise.readers.tables import File
 from gatewise.readers.texts import lines
 from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task, read
 
 ROWS = (
     'text,mood\n"I liked it, a lot",good\nnever again with them,bad\n'

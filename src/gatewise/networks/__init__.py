@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,6 +64,9 @@ class Network:
     inference_model: Callable[[keras.Model], keras.Model] = same_model
     # Details for the report that only the network can compute.
     report_extras: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = no_extras
+    # (model, preparation, prompt, ...) -> the text after a prompt, piece by piece; None: it writes
+    # no text.
+    generate: Callable[..., Iterator[str]] | None = None
     # A setting that has an effect only together with another one -> the other one.
     needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     own_refused: str = ""  # the reason to refuse a user's own network; "": it is allowed

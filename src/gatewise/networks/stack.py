@@ -1,7 +1,6 @@
 """The network of the tutorials: stacked LSTMs, then dense layers.
 
-For `classify` it reads the steps of a sequence and returns a logit for each class. For `forecast`
-it reads the window and returns all steps of the horizon at once.
+It reads the steps or the tokens of a sequence and returns a logit for each class.
 """
 
 from typing import Any
@@ -32,7 +31,7 @@ OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
-    """Stacked LSTMs over the steps, pooling, then dense layers up to the output."""
+    """Stacked LSTMs over the steps or tokens, pooling, then dense layers up to the logits."""
     # The length stays open even if all training sequences have the same one: LSTMs read any length.
     input_shapes = {
         name: (None, *shape[1:]) if name == "steps" else shape
@@ -42,12 +41,10 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         name: keras.Input(shape, name=name, dtype="int32" if name == "tokens" else None)
         for name, shape in input_shapes.items()
     }
-    if "past" in inputs:
-        outputs = _forecast(inputs, shapes, settings)
-    elif "tokens" in inputs:
-        outputs = _classify(*embed(inputs["tokens"], shapes.vocabulary, settings), shapes, settings)
+    if "tokens" in inputs:
+        outputs = _logits(*embed(inputs["tokens"], shapes.vocabulary, settings), shapes, settings)
     else:
-        outputs = _classify(*_masked(inputs["steps"], shapes), shapes, settings)
+        outputs = _logits(*_masked(inputs["steps"], shapes), shapes, settings)
     # A single input is a plain array, as in the tutorials; several inputs go by name.
     model_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     return keras.Model(model_inputs, outputs, name="stack")
@@ -61,7 +58,7 @@ def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
     return only(steps, mask, 0.0), mask
 
 
-def _classify(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
+def _logits(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
     beside = [statistics(x, mask)] if settings.summary_features else []
     if settings.asinh_features:
         x = fine(x, mask, settings.asinh_features)
@@ -71,21 +68,3 @@ def _classify(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> A
     x = read(x, settings, mask=mask)
     x = dense(ops.concatenate([x, *beside], axis=-1) if beside else x, settings.dense, settings)
     return layers.Dense(shapes.output[0], name="logits")(x)
-
-
-def _forecast(inputs: dict[str, Any], shapes: Shapes, settings: NetworkSettings) -> Any:
-    horizon, targets, quantiles = shapes.output
-    past = inputs["past"]  # [batch, lookback, targets]
-    last = past[:, -1:, :]
-    subtract = settings.subtract != "none"
-    x = past - last if subtract else past
-    if "covariates" in inputs:
-        x = ops.concatenate([x, inputs["covariates"]], axis=-1)
-    x = read(x, settings)
-    # The dense layers have weights for future and static covariates only if there are any.
-    beside = [layers.Flatten()(inputs[name]) for name in ("future", "static") if name in inputs]
-    x = ops.concatenate([x, *beside], axis=-1) if beside else x
-    x = dense(x, settings.dense, settings)
-    x = layers.Dense(horizon * targets * quantiles, name="steps_ahead")(x)
-    x = layers.Reshape((horizon, targets, quantiles))(x)
-    return x + ops.expand_dims(last, -1) if subtract else x

@@ -43,11 +43,13 @@ def origin(given: Arrays) -> Origin:
     return Origin(given.name, at)
 
 
-def of(source: Any, task: str) -> Arrays:
+def of(source: Any, *, one_series: bool) -> Arrays:
     """An array, a list of arrays of unequal lengths, or a pair (X, y).
 
+    With `one_series` an array [steps] or [steps, columns] without labels is one sequence.
+
     Raises:
-        DataError: the shape is none of those the task knows, or X and y differ in length.
+        DataError: the array has another shape, or X and y differ in length.
     """
     labels = None
     if isinstance(source, tuple):
@@ -60,8 +62,8 @@ def of(source: Any, task: str) -> Arrays:
         sequences = _joined(listed, name)
     else:
         whole = _numeric(source, name)
-        one_series = task == "forecast" and whole.ndim < 3 and labels is None
-        sequences = _stacked(whole[None] if one_series else whole, name)
+        alone = one_series and whole.ndim < 3 and labels is None
+        sequences = _stacked(whole[None] if alone else whole, name)
     return Arrays(name, f"{name} comes", _labelled(sequences, labels, name))
 
 

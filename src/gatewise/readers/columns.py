@@ -20,6 +20,11 @@ from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
 Purpose = Literal["train", "evaluate", "predict"]
+# What is learned from columns: targets over time, a label for each sequence, or nothing that the
+# data name.
+Aim = Literal["target", "label", "features"]
+# The sequences, the settings with every guess filled in, and notes on guesses and repairs.
+Read = tuple[Sequences, DataSettings, list[str]]
 
 IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
@@ -39,7 +44,7 @@ VALUE = "value"  # the one column of a wide table
 
 
 def resolve(
-    table: Table, settings: DataSettings, *, task: str, purpose: Purpose
+    table: Table, settings: DataSettings, *, aim: Aim, purpose: Purpose
 ) -> tuple[DataSettings, Kinds, list[str]]:
     """The settings with every column named, what the columns hold, and a note for each guess.
 
@@ -52,19 +57,19 @@ def resolve(
     kinds = table.kinds(settings.missing_values)
     notes: list[str] = []
     if purpose == "train" or settings.layout == "auto":
-        settings = _guess_names(table, settings, kinds, notes, task=task)
-    if task == "classify" and purpose == "train" and not settings.label:
+        settings = _guess_names(table, settings, kinds, notes, aim=aim)
+    if aim == "label" and purpose == "train" and not settings.label:
         raise ConfigError(
             f"{table.name}: no column is known to hold the labels. Name it with "
             f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
         )
     if settings.layout == "wide":
-        settings = _resolve_wide(table, settings, kinds, notes, task=task)
+        settings = _resolve_wide(table, settings, kinds, notes, aim=aim)
         read = [] if in_lists(settings, kinds) else wide_steps(settings, kinds)
         return settings, kinds, [*notes, *unread(table, settings, read)]
-    fill = _with_features if task == "classify" else _with_target
+    fill = _with_target if aim == "target" else _with_features
     settings = fill(table, settings, kinds, notes)
-    if task == "forecast" and purpose == "train":
+    if aim == "target" and purpose == "train":
         _refuse_joined(table, settings, kinds)
     return settings, kinds, [*notes, *unread(table, settings)]
 
@@ -196,10 +201,10 @@ def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSe
 
 
 def _guess_names(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, task: str
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     """Label, time, id and layout, in this order: each rules out columns for the next."""
-    if task == "classify" and not settings.label:
+    if aim == "label" and not settings.label:
         settings = _taken(settings, notes, role="label", column=_label(table, settings))
     if settings.layout == "wide":
         return settings
@@ -210,17 +215,17 @@ def _guess_names(
         column = _id(table, settings)
         settings = _taken(settings, notes, role="id", column=column)
     if settings.layout == "auto":
-        settings = replace(settings, layout=_layout(table, settings, kinds, task=task))
+        settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
             hint = "set data.id or data.layout=long where a row is one step"
             notes.append(f"each row is taken as one sequence; {hint}")
     if settings.layout == "long" and not settings.time:
-        settings = _with_counter(table, settings, kinds, notes, task=task)
+        settings = _with_counter(table, settings, kinds, notes, aim=aim)
     return settings
 
 
 def _with_counter(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, task: str
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     """A column that only counts the steps orders them; as a value it would say how long one is."""
     numbers = [one for one in _free(table, settings) if kinds[one] == "number"]
@@ -232,7 +237,7 @@ def _with_counter(
     if not column:
         return settings
     settings = _taken(settings, notes, role="time", column=column)
-    place = "data.features" if task == "classify" else "data.past or data.known"
+    place = "data.past or data.known" if aim == "target" else "data.features"
     notes[-1] += f", for it only counts up, and is not read as a value; {place} can name it"
     return settings
 
@@ -302,14 +307,14 @@ def _id(table: Table, settings: DataSettings) -> str:
 
 
 def _layout(
-    table: Table, settings: DataSettings, kinds: Kinds, *, task: str
+    table: Table, settings: DataSettings, kinds: Kinds, *, aim: Aim
 ) -> Literal["long", "wide"]:
     free = _free(table, settings)
     if any(kinds[one] == "list" for one in [*free, *named(settings)] if one in kinds):
         return "wide"
     if settings.time:
         return "long"
-    if task == "classify":
+    if aim != "target":
         one_row_each = not settings.id or _distinct(table, settings.id)
         return "wide" if settings.label and one_row_each else "long"
     texts = list(settings.id) or [one for one in free if kinds[one] == "text"][:1]
@@ -336,7 +341,7 @@ def _numbered(columns: Sequence[str]) -> bool:
 
 
 def _resolve_wide(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, task: str
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     settings = replace(settings, layout="wide")
     if not settings.id:
@@ -345,7 +350,7 @@ def _resolve_wide(
         settings = _taken(settings, notes, role="id", column=column)
     lists = any(kind == "list" for kind in kinds.values())
     if lists:
-        return _with_lists(table, settings, kinds, notes, task=task)
+        return _with_lists(table, settings, kinds, notes, aim=aim)
     if settings.past or settings.known or settings.target not in ((), (VALUE,)):
         raise ConfigError(
             f"{table.name}: in a wide table the cells of a row are the steps, so data.target, "
@@ -353,7 +358,7 @@ def _resolve_wide(
         )
     if not wide_steps(settings, kinds):
         raise DataError(f"{table.name} has no column of numbers; it needs one for each step.")
-    return replace(settings, target=(VALUE,)) if task == "forecast" else settings
+    return replace(settings, target=(VALUE,)) if aim == "target" else settings
 
 
 def wide_steps(settings: DataSettings, kinds: Kinds) -> list[str]:
@@ -365,10 +370,10 @@ def wide_steps(settings: DataSettings, kinds: Kinds) -> list[str]:
 
 
 def _with_lists(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, task: str
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     lists = [one for one in _free(table, settings) if kinds[one] == "list"]
-    if task == "classify":
+    if aim != "target":
         return settings if settings.features else replace(settings, features=tuple(lists))
     if settings.target:
         return settings
@@ -427,11 +432,11 @@ def _only(name: str, found: Sequence[str], notes: list[str]) -> str:
         DataError: there is none.
     """
     if not found:
-        raise DataError(f"{name} has no column of numbers that could be forecast.")
+        raise DataError(f"{name} has no column of numbers that could be the target.")
     if len(found) > 1:
         raise ConfigError(
             f"{name} has {len(found)} columns of numbers: {_listed(found)}. "
-            "Say which to forecast with --target COLUMN (it may be given more than once)."
+            "Name the target with --target COLUMN (it may be given more than once)."
         )
     notes.append(f"the column {found[0]!r} is taken as the target")
     return found[0]
@@ -443,7 +448,7 @@ def of_array(
     notes: list[str],
     *,
     name: str,
-    task: str,
+    aim: Aim,
     purpose: Purpose,
 ) -> tuple[DataSettings, list[int]]:
     """The settings, and which columns of an array they ask for, in the order of Sequences.
@@ -452,13 +457,13 @@ def of_array(
         ConfigError: there is no target, and the array has several columns.
         DataError: a named column is not there.
     """
-    if task == "classify":
-        wanted = settings.features or columns
-        settings = replace(settings, features=tuple(wanted))
-    else:
+    if aim == "target":
         target = settings.target or (_only(name, columns, notes),)
         settings = replace(settings, target=tuple(target))
         wanted = (*settings.target, *settings.past, *settings.known)
+    else:
+        wanted = settings.features or columns
+        settings = replace(settings, features=tuple(wanted))
     for column in wanted:
         if column not in columns and purpose == "train":
             raise absent(name, column, columns)
@@ -479,17 +484,15 @@ def _counted(columns: Sequence[str]) -> str:
     return f"{len(columns)} column{'s' if len(columns) > 1 else ''} ({_listed(columns)})"
 
 
-def require_each_label(sequences: Sequences, task: str, settings: DataSettings) -> None:
-    """Training to classify needs a label for every sequence, or none or more where it has several.
+def require_each_label(sequences: Sequences, settings: DataSettings, *, task: str) -> None:
+    """A label for every sequence, or where sequences have several labels, none or more.
 
     Raises:
         DataError: one has none.
     """
-    if task != "classify":
-        return
     if sequences.labels is None:
         raise DataError(
-            f"{sequences.source} has no labels, which classify needs to train. Give a file that "
+            f"{sequences.source} has no labels, which {task} needs to train. Give a file that "
             "has them; for IDX images set data.labels to the file of labels."
         )
     empty = sequences.labels == ""

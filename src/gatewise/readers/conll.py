@@ -108,9 +108,9 @@ def read(
     name = source.name.removesuffix(".gz").lower()
     if name.endswith(TABLES):
         raise DataError(
-            f"{source}: tag reads a token a line with its tag behind it (CoNLL, CoNLL-U), or lines "
-            "of tokens beside lines of tags (seq.in, seq.out), and no tables. From Python, give a "
-            "pair: lists of tokens, and lists of tags."
+            f"{source}: tokens with their tags are lines of one token with its tag behind it "
+            "(CoNLL, CoNLL-U), or lines of tokens beside lines of tags (seq.in, seq.out), and no "
+            "tables. From Python, give a pair: lists of tokens, and lists of tags."
         )
     lines = texts.lines(File(source), settings.encoding)
     if name.endswith(".in"):

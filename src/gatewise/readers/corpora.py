@@ -9,6 +9,7 @@ import numpy as np
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import tables, texts
+from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened
 from gatewise.readers.tables import File
 from gatewise.settings import DataSettings
@@ -16,7 +17,7 @@ from gatewise.settings import DataSettings
 BEGIN = 4096  # bytes of a file that tell what it is
 
 
-def read(given: Opened, settings: DataSettings) -> tuple[Sequences, DataSettings, list[str]]:
+def read(given: Opened, settings: DataSettings) -> Read:
     """A text file, a folder of them, or texts in memory (a list).
 
     Args:
@@ -31,9 +32,10 @@ def read(given: Opened, settings: DataSettings) -> tuple[Sequences, DataSettings
     if isinstance(source, list | tuple) or hasattr(source, "tolist"):
         return _of_list(source), settings, []
     if not isinstance(source, str | Path) or not str(source):
+        empty = source is None or given.named is not None
         raise ConfigError(
-            "language reads plain text: a text file, a folder of text files, or a list of texts. "
-            f"Received: {type(source).__name__ if source else 'nothing'}."
+            "Plain text is wanted: a text file, a folder of text files, or a list of texts. "
+            f"Received: {'nothing' if empty else type(source).__name__}."
         )
     if given.is_standard_input:
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
@@ -49,6 +51,30 @@ def read(given: Opened, settings: DataSettings) -> tuple[Sequences, DataSettings
     read = [_text(File(one), settings) for one in files]
     notes = [f"{len(files)} texts, in the order of their names"]
     return from_texts(read, ids=ids, source=str(path)), settings, notes
+
+
+def lines(given: Opened, settings: DataSettings, purpose: Purpose) -> Read | None:
+    """The lines of plain text, each a text to be answered by a run that was trained on texts.
+
+    None: it is no plain text, or something else is asked for.
+
+    Raises:
+        DataError: there is no line.
+    """
+    if purpose != "predict" or not settings.text or given.named is None:
+        return None
+    if given.is_standard_input:
+        content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
+        if not content.strip():
+            raise DataError("standard input is empty. It needs a line of text.")
+        found, name = content.removesuffix("\n").split("\n"), "standard input"
+    elif given.named.name.removesuffix(".gz").endswith(".txt"):
+        found, name = texts.lines(given.file, settings.encoding), str(given.file.path)
+        if texts.begins_table(found[0], settings):
+            return None
+    else:
+        return None
+    return from_texts(found, source=name), settings, []
 
 
 def is_plain(file: File) -> bool:

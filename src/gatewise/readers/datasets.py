@@ -1,8 +1,10 @@
 """Small real data sets that ship with the package, so that a first run needs no file.
 
-Where each comes from, whose it is and how its file was made: shipped/LICENSES.md.
+What each is and which settings it needs: datasets.toml; whose it is and how its file was made:
+shipped/LICENSES.md.
 """
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -31,142 +33,17 @@ class Dataset:
         return str(self.settings["task"]["name"])
 
 
-_ALL = (
-    Dataset(
-        name="nyc-taxi",
-        title="Taxi passengers in New York City, each half hour",
-        file="nyc-taxi.csv.gz",
-        settings={
-            "data": {"time": "timestamp", "target": ["value"]},
-            "task": {"name": "forecast", "horizon": 48, "lookback": 96},
-        },
-        size="1 series, 10,320 steps of 30 minutes, July 2014 to January 2015",
-        source="https://github.com/numenta/NAB",
-        licence="MIT",
-    ),
-    Dataset(
-        name="seattle-weather",
-        title="Daily highest temperature in Seattle, with rain, lowest temperature and wind",
-        file="seattle-weather.csv.gz",
-        settings={
-            "data": {
-                "time": "date",
-                "time_format": "%Y/%m/%d",
-                "target": ["temp_max"],
-                "past": ["precipitation", "temp_min", "wind"],
-            },
-            "task": {"name": "forecast", "horizon": 7, "lookback": 28},
-        },
-        size="1 series of 4 columns, 1,461 days, 2012 to 2015",
-        source="https://github.com/vega/vega-datasets",
-        licence="public domain (NOAA)",
-    ),
-    Dataset(
-        name="japanese-vowels",
-        title="Which of nine men says /ae/: 12 cepstrum coefficients a step",
-        file="japanese-vowels-train.ts.gz",
-        settings={
-            "data": {"test": "japanese-vowels-test.ts.gz"},
-            "task": {"name": "classify"},
-        },
-        size="270 sequences to train on and 370 to test, 7 to 29 steps of 12 columns, 9 labels",
-        source="https://doi.org/10.24432/C5NS47",
-        licence="CC BY 4.0",
-    ),
-    Dataset(
-        name="digits",
-        title="Handwritten digits, read row by row",
-        file="digits.npz",
-        settings={"task": {"name": "classify"}},
-        size="1,797 images of 8 rows and 8 columns, 10 labels",
-        source="https://doi.org/10.24432/C50P49",
-        licence="CC BY 4.0",
-    ),
-    Dataset(
-        name="sms-spam",
-        title="Short messages, spam or not",
-        file="sms-spam.tsv.gz",
-        settings={
-            "data": {"text": ["text"], "label": "label", "quotes": False},
-            "task": {"name": "classify"},
-        },
-        size="5,574 messages, 747 of them spam",
-        source="https://doi.org/10.24432/C5CC84",
-        licence="CC BY 4.0",
-    ),
-    Dataset(
-        name="ewt-sample",
-        title="Part of speech of each word of English web texts",
-        file="ewt-sample.conllu.gz",
-        settings={"task": {"name": "tag"}},
-        size="614 sentences of 70 documents, 9,894 words, 17 tags",
-        source="https://github.com/UniversalDependencies/UD_English-EWT",
-        licence="CC BY-SA 4.0",
-    ),
-    Dataset(
-        name="shakespeare",
-        title="The beginning of a run of Shakespeare's plays, to be continued",
-        file="shakespeare.txt.gz",
-        settings={
-            "task": {"name": "language"},
-            "preparation": {"tokenizer": "characters"},
-            "network": {"units": [128], "dropout": 0.2},
-            "training": {"epochs": 20, "learning_rate": 0.005, "schedule": "cosine"},
-        },
-        size="1 text, 200,376 characters in 7,563 lines",
-        source="https://github.com/karpathy/char-rnn",
-        licence="public domain",
-    ),
-    Dataset(
-        name="numbers",
-        title="Numbers in German words and in English words",
-        file="numbers.tsv.gz",
-        settings={
-            "data": {"text": ["german"], "label": "english"},
-            "task": {"name": "translate"},
-            "preparation": {"vocabulary_size": 400},
-            "training": {"epochs": 30},
-        },
-        size="3,897 pairs of texts, 0 to 999,997",
-        source="gatewise itself; the program stands in shipped/LICENSES.md",
-        licence="Apache-2.0",
-    ),
-    Dataset(
-        name="spoken-digits",
-        title="Which of three digits is said",
-        file="spoken-digits.zip",
-        settings={
-            "data": {"pattern": "{label}_{speaker}_{take}"},
-            "split": {"test_ids": r"_[01]\.flac$"},
-            "task": {"name": "classify"},
-        },
-        size="54 recordings of zero, one or two at 8,000 Hz by 3 speakers, 21 seconds in all",
-        source="https://github.com/Jakobovski/free-spoken-digit-dataset",
-        licence="CC BY-SA 4.0",
-    ),
-    Dataset(
-        name="spoken-words",
-        title="What is said, letter by letter: the recordings of spoken-digits",
-        file="spoken-digits.zip",
-        settings={
-            "data": {"pattern": "{label}_{speaker}_{take}"},
-            "split": {"test_ids": r"_[01]\.flac$"},
-            "task": {"name": "transcribe"},
-        },
-        size="54 recordings of zero, one or two at 8,000 Hz by 3 speakers, 21 seconds in all",
-        source="https://github.com/Jakobovski/free-spoken-digit-dataset",
-        licence="CC BY-SA 4.0",
-    ),
-)
-
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
+_TABLES = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+DATASETS: dict[str, Dataset] = {
+    name: Dataset(name=name, **known) for name, known in tomllib.loads(_TABLES).items()
+}
 
 
 def datasets() -> dict[str, Dataset]:
     """The data sets that ship with gatewise, by name.
 
-    >>> datasets()["digits"].task
-    'classify'
+    >>> datasets()["digits"].file
+    'digits.npz'
     """
     return dict(DATASETS)
 

@@ -1,6 +1,6 @@
 """The rows of a table -> Sequences: steps laid end to end, by sequence and time.
 
-The numbers go batch by batch into one array that is allocated once; where the rows are in order
+The numbers go batch by batch into one array that grows in place; where the rows are in order
 already, that array is the result.
 """
 
@@ -37,7 +37,7 @@ class Origin:
 
 @dataclass
 class Loaded:
-    """What the batches are poured into; the arrays have room for `Table.most` rows."""
+    """What the batches are poured into; the arrays have room for more rows than `height`."""
 
     values: Array  # [rows, columns] float64
     times: Array | None  # [rows] int64 or float64
@@ -107,9 +107,9 @@ def load(
         clock, notes = times.clock(sample, label, settings.time_format)
         kind = "float64" if clock(sample).dtype.is_float() else "int64"
     loaded = Loaded(
-        values=np.empty((table.most, len(wanted))),
-        times=np.empty(table.most, dtype=kind) if clock else None,
-        codes={one: np.empty(table.most, np.int32) for one in _coded(queries)},
+        values=np.empty((table.likely, len(wanted))),
+        times=np.empty(table.likely, dtype=kind) if clock else None,
+        codes={one: np.empty(table.likely, np.int32) for one in _coded(queries)},
         texts={one: {} for one in _coded(queries)},
     )
     needed = list(dict.fromkeys(one for one in columns.named(settings) if one in kinds))
@@ -120,7 +120,7 @@ def load(
                 here = cells[f"value {name}"]
                 _refuse_wrong(batch[name], here, loaded.height, table, settings.missing_values)
         _pour(cells, loaded, table, wanted, clock=clock)
-    _crop(loaded)
+    _resize(loaded, loaded.height)
     for place, name in enumerate(wanted):
         if name in levels:
             codes = loaded.codes.pop(f"level {name}").astype(np.float64)
@@ -172,6 +172,8 @@ def _pour(
     clock: times.Clock | None,
 ) -> None:
     begin, end = loaded.height, loaded.height + batch.height
+    if end > len(loaded.values):
+        _resize(loaded, max(end, len(loaded.values) * 9 // 8))
     for place, name in enumerate(wanted):
         if f"value {name}" in batch.columns:
             loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
@@ -237,11 +239,11 @@ def _codes(cells: pl.Series, known: dict[str, int]) -> Array:
     return codes.to_numpy()
 
 
-def _crop(loaded: Loaded) -> None:
-    loaded.values = loaded.values[: loaded.height]
-    loaded.codes = {role: codes[: loaded.height] for role, codes in loaded.codes.items()}
-    if loaded.times is not None:
-        loaded.times = loaded.times[: loaded.height]
+def _resize(loaded: Loaded, rows: int) -> None:
+    """Give the arrays room for so many rows, in place: a copy would double the memory."""
+    times_there = [] if loaded.times is None else [loaded.times]
+    for array in (loaded.values, *loaded.codes.values(), *times_there):
+        array.resize((rows, *array.shape[1:]), refcheck=False)
 
 
 def _order(loaded: Loaded, settings: DataSettings, notes: list[str]) -> Array | None:

@@ -16,6 +16,7 @@ import polars as pl
 from gatewise.data.sequences import Sequences, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import columns, tables, texts
+from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -24,9 +25,7 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends as a sentence does, or is four words long
 
 
-def read(
-    given: Opened, settings: DataSettings, *, purpose: columns.Purpose
-) -> tuple[Sequences, DataSettings, list[str]]:
+def read(given: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
     """The pairs of a file and its sibling, or of a table; to predict, the lines of any text file.
 
     Args:
@@ -91,7 +90,7 @@ def _paired(
     return made.chosen(np.flatnonzero(whole)), [note]
 
 
-def of_lists(given: Sequence[Any], translated: Sequence[Any]) -> tuple[Sequences, list[str]]:
+def of_lists(given: Sequence[Any], translated: Sequence[Any], settings: DataSettings) -> Read:
     """Texts in memory and their translations.
 
     Raises:
@@ -99,21 +98,20 @@ def of_lists(given: Sequence[Any], translated: Sequence[Any]) -> tuple[Sequences
     """
     made = texts.of_list(given, translated, "the list of texts")
     assert made.labels is not None
-    return _paired(
+    whole, notes = _paired(
         texts_of(made),
         made.labels.tolist(),
         lambda place: f"place {place}",
         ids=made.ids,
         source=made.source,
     )
+    return whole, settings, notes
 
 
 # Two files.
 
 
-def _from_files(
-    path: Path, lines: list[str], settings: DataSettings
-) -> tuple[Sequences, DataSettings, list[str]]:
+def _from_files(path: Path, lines: list[str], settings: DataSettings) -> Read:
     notes = []
     if settings.label:
         other = sibling(path, settings.label)
@@ -220,9 +218,7 @@ def _lines(path: Path) -> int:
 # A table.
 
 
-def from_table(
-    table: Table, settings: DataSettings, *, purpose: columns.Purpose
-) -> tuple[Sequences, DataSettings, list[str]]:
+def from_table(table: Table, settings: DataSettings, *, purpose: Purpose) -> Read:
     """A pair for each row.
 
     Raises:
@@ -256,12 +252,13 @@ def from_table(
 
 
 def _with_columns(
-    table: Table, settings: DataSettings, purpose: columns.Purpose
+    table: Table, settings: DataSettings, purpose: Purpose
 ) -> tuple[DataSettings, list[str]]:
     """The settings with the columns of both texts in them, and what was guessed."""
     if len(settings.text) > 1:
         raise ConfigError(
-            f"translate reads one column of texts. Received: {', '.join(settings.text)}."
+            "Of pairs of texts, one column is read (data.text), and the other is its translation. "
+            f"Received: {', '.join(settings.text)}."
         )
     needed = [*settings.text, *settings.id, *([settings.label] if purpose != "predict" else [])]
     for name in filter(None, needed):

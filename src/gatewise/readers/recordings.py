@@ -14,30 +14,31 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
 from gatewise.readers import columns, tables, texts
+from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
-TASKS = ("classify", "transcribe")
 BLOCK = 1 << 20  # samples that are read at once, so that a long recording needs little memory
 CLASS_FOLDERS = "{label}/{file}"
 # Names from which the label can be told, by what stands behind it.
 GUESSES = ("{label}_{rest}", "{label}-{rest}", "{label}{number}")
 
-Read = tuple[Sequences, DataSettings, list[str]]
+Truth = Literal["label", "transcript"]  # what is known of each recording: its label, or its words
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Place:
     packed: bool
     names: tuple[str, ...]  # of the recordings, relative, with /
     others: tuple[str, ...]  # of texts that may be transcripts
+
+    @cached_property
+    def transcribed(self) -> bool:
+        """Whether there are transcripts beside the recordings."""
+        return bool(_transcripts(self, DataSettings()))
 
     def opened(self, name: str) -> Any:
         """What soundfile and others read the file of this name from."""
@@ -73,15 +79,6 @@ class Place:
 def is_recording(path: str | Path) -> bool:
     """Whether a name is that of a recording."""
     return str(path).lower().endswith(ENDINGS)
-
-
-def wanted(name: str) -> str:
-    """The sentence for those who ask for a transcription of something else."""
-    return (
-        f"{name} holds no recordings. transcribe reads a folder or a zip archive of recordings "
-        f"({', '.join(ENDINGS)}) with transcripts, or a table with a column of their paths "
-        "(--set data.sound=COLUMN)."
-    )
 
 
 def place_of(source: Any, folder: str = "") -> Place | None:
@@ -112,33 +109,21 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     names = tuple(filter(is_recording, seen))
     if not names:
         kind = "an archive" if packed else "a folder"
-        texts_there = any(one.removesuffix(".gz").endswith(".txt") for one in seen)
-        hint = " A folder of texts is for --task language." if texts_there else ""
-        raise DataError(
+        raise UnknownSourceError(
             f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
-            f"{kind} of recordings.{hint}"
+            f"{kind} of recordings."
         )
     others = tuple(one for one in seen if one.lower().endswith(".txt"))
     return Place(path, packed, names, others)
 
 
-def task_of(place: Place) -> tuple[str, str]:
-    """What is most likely asked of recordings, and why."""
-    if _transcripts(place, DataSettings()):
-        return "transcribe", f"{place.path} holds recordings with transcripts beside them"
-    return "classify", f"{place.path} holds recordings"
-
-
-def task_of_column(table: Table, column: str) -> tuple[str, str]:
-    """What is most likely asked of a table with paths of recordings, and why."""
+def transcripts_of(table: Table) -> str:
+    """The column of a table of recordings that surely holds what they say, or ""."""
     names = {name.lower() for name in table.columns}
-    said = next((name for name in TRANSCRIPTS[:-1] if name in names), "")
-    if said:
-        return "transcribe", f"the column {column!r} names recordings, {said!r} what they say"
-    return "classify", f"the column {column!r} names recordings"
+    return next((name for name in TRANSCRIPTS[:-1] if name in names), "")
 
 
-def from_files(place: Place, settings: DataSettings, *, task: str, purpose: str) -> Read:
+def from_files(place: Place, settings: DataSettings, *, truth: Truth, purpose: Purpose) -> Read:
     """The recordings of a folder, with what their names or the texts beside them say.
 
     Raises:
@@ -150,12 +135,12 @@ def from_files(place: Place, settings: DataSettings, *, task: str, purpose: str)
     if purpose == "predict":  # what new recordings are called need not be what they are
         return _recordings(place, files, settings, notes, known={}, purpose=purpose)
     known: dict[str, Any] = {}
-    said = _transcripts(place, settings) if task == "transcribe" and not settings.pattern else {}
+    said = _transcripts(place, settings) if truth == "transcript" and not settings.pattern else {}
     if said:
         known["labels"] = _objects(_with_transcripts(place, said))
     else:
-        settings = _with_pattern(place, settings, notes, task=task)
-        fields = _fields(place, settings, task=task)
+        settings = _with_pattern(place, settings, notes, truth=truth)
+        fields = _fields(place, settings, truth=truth)
         known["labels"] = _objects([one["label"] for one in fields])
         if settings.group:
             known["groups"] = _objects([one[settings.group] for one in fields])
@@ -178,11 +163,18 @@ def column_of(table: Table, settings: DataSettings) -> str:
 
 
 def from_table(
-    table: Table, settings: DataSettings, *, folder: str, task: str, purpose: columns.Purpose
+    table: Table,
+    settings: DataSettings,
+    *,
+    folder: str,
+    truth: Truth,
+    task: str,
+    purpose: Purpose,
 ) -> Read:
     """A row for each recording; label or transcript, group and id from columns of their own.
 
-    Paths are relative to the table, or to `folder`, that of the data sets.
+    Paths are relative to the table, or to `folder`, that of the data sets. `task` is the name of
+    the task, for messages.
 
     Raises:
         DataError: a column or a recording is not there, or cannot be read.
@@ -193,7 +185,7 @@ def from_table(
         settings = replace(settings, sound=column_of(table, settings))
         notes.append(f"the column {settings.sound!r} is read as paths of recordings")
     if purpose != "predict" and not settings.label:
-        settings = _with_label(table, settings, notes, task=task)
+        settings = _with_label(table, settings, notes, truth=truth, task=task)
     columns.demand(table, settings, purpose)
     notes += columns.unread(table, settings)
     wanted = [one for one in columns.named(settings) if one in table.columns]
@@ -202,9 +194,9 @@ def from_table(
 
     def cells(name: str) -> list[str]:
         # What is said may well be null, or NA.
-        said = task == "transcribe" and name == settings.label
+        said = truth == "transcript" and name == settings.label
         missing = ("",) if said else settings.missing_values
-        label = task == "classify" and name == settings.label
+        label = truth == "label" and name == settings.label
         read = tables.as_label if label else tables.as_text
         return list(
             frame.select(read(name, schema[name], missing)).to_series().fill_null("").to_list()
@@ -237,10 +229,10 @@ def from_table(
 
 
 def _with_label(
-    table: Table, settings: DataSettings, notes: list[str], *, task: str
+    table: Table, settings: DataSettings, notes: list[str], *, truth: Truth, task: str
 ) -> DataSettings:
     """With the column of labels or transcripts, guessed by its name or for want of others."""
-    if task == "transcribe":
+    if truth == "transcript":
         folded = {one.lower(): one for one in table.columns}
         column = next((folded[one] for one in TRANSCRIPTS if one in folded), "")
         if column:
@@ -270,12 +262,12 @@ def _objects(values: Sequence[str]) -> Array:
 
 
 def _with_pattern(
-    place: Place, settings: DataSettings, notes: list[str], *, task: str
+    place: Place, settings: DataSettings, notes: list[str], *, truth: Truth
 ) -> DataSettings:
-    """With the pattern of the names, guessed for a classification where there is but one way."""
+    """With the pattern of the names, guessed for labels where there is only one way."""
     if settings.pattern:
         return settings
-    if task == "classify":
+    if truth == "label":
         folders = {name.rpartition("/")[0] for name in place.names}
         # One folder around everything, as archives often have it, tells no labels apart.
         if len(folders) > 1 and "" not in folders:
@@ -292,7 +284,7 @@ def _with_pattern(
                 )
                 return replace(settings, pattern=pattern)
     example = place.names[0]
-    if task == "classify":
+    if truth == "label":
         raise ConfigError(
             f"{place.path}: it cannot be told what the labels are. Put the recordings of each "
             f"label into a folder of its own, or say how a name such as {example!r} is read: "
@@ -334,7 +326,7 @@ def _expression(pattern: str) -> str:
     return "".join(said)
 
 
-def _fields(place: Place, settings: DataSettings, *, task: str) -> list[Mapping[str, str]]:
+def _fields(place: Place, settings: DataSettings, *, truth: Truth) -> list[Mapping[str, str]]:
     """What each name says."""
     pattern = settings.pattern
     named = re.findall(r"\{(\w+)\}", pattern)
@@ -358,7 +350,7 @@ def _fields(place: Place, settings: DataSettings, *, task: str) -> list[Mapping[
                 f"{place.path}: the name {name!r} does not fit data.pattern = {pattern!r}. Rename "
                 "or move it, or mend the pattern."
             )
-        if task == "transcribe":
+        if truth == "transcript":
             said["label"] = said["label"].replace("_", " ")
         found.append(said)
     return found

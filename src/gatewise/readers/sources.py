@@ -5,14 +5,14 @@ The kind of a file is told by its name.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.readers import arrays, recordings, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
@@ -39,7 +39,8 @@ class Opened:
     """A source that is opened when it is first looked at, and held until it has been read."""
 
     given: Any  # a path, - for standard input, a data frame, an array or lists; None: nothing
-    settings: DataSettings  # what it is opened by: encoding, names, quotes, labels
+    settings: DataSettings  # how it is opened: encoding, names, quotes, labels
+    _arrays: dict[bool, Arrays] = field(default_factory=dict, init=False)
 
     @cached_property
     def named(self) -> Path | None:
@@ -66,7 +67,7 @@ class Opened:
     @cached_property
     def recordings(self) -> recordings.Place | None:
         """The folder, archive or file of recordings that is named; None for anything else."""
-        return recordings.place_of(self.given, os.environ.get(FOLDER, ""))
+        return recordings.place_of(self.given, data_folder())
 
     @cached_property
     def texts(self) -> tuple[list[Any], Any] | None:
@@ -77,8 +78,10 @@ class Opened:
         texts_given = isinstance(given, list) and given and isinstance(given[0], str)
         return (given, labels) if texts_given and _paths_in_memory(self.given) is None else None
 
-    def content(self, task: str) -> Table | Arrays:
-        """The table or the arrays that it holds; to forecast, one array is one series.
+    def content(self, *, one_series: bool = False) -> Table | Arrays:
+        """The table or the arrays that it holds.
+
+        With `one_series` an array [steps] or [steps, columns] in memory is one sequence.
 
         Raises:
             ConfigError: nothing was given.
@@ -89,7 +92,10 @@ class Opened:
         if (paths := _paths_in_memory(self.given)) is not None:
             return tables.from_native(paths)
         if isinstance(self.given, tuple | list) or hasattr(self.given, "__array_interface__"):
-            return arrays.of(self.given, task)
+            if one_series not in self._arrays:
+                self._arrays.clear()
+                self._arrays[one_series] = arrays.of(self.given, one_series=one_series)
+            return self._arrays[one_series]
         return self._content
 
     def table(self) -> Table:
@@ -113,6 +119,7 @@ class Opened:
         """Forget what was opened; to look again is to open again."""
         for held in ("file", "_content"):
             self.__dict__.pop(held, None)
+        self._arrays.clear()
 
 
 def opened(settings: DataSettings, source: Any = None) -> Opened:
@@ -123,6 +130,20 @@ def opened(settings: DataSettings, source: Any = None) -> Opened:
     if isinstance(source, Opened):
         return source
     return Opened((settings.path or None) if source is None else source, settings)
+
+
+def data_folder() -> str:
+    """The folder in which paths are looked for as well; "" where the environment names none."""
+    return os.environ.get(FOLDER, "")
+
+
+def sentence(note: str) -> str:
+    """A note as it is shown: a capital in front, a full stop behind.
+
+    >>> sentence("2 missing steps of 1d put in")
+    '2 missing steps of 1d put in.'
+    """
+    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
 
 
 def nothing() -> ConfigError:
@@ -163,7 +184,7 @@ def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table
 
 def _found(path: Path) -> Path:
     """The path as given, or in the folder of data sets."""
-    folder = os.environ.get(FOLDER, "")
+    folder = data_folder()
     places = [path, *([Path(folder) / path] if folder else [])]
     for place in places:
         if place.is_dir():
@@ -184,10 +205,9 @@ def _kind(file: File) -> str:
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
     known = ", ".join(one for one in READERS if one != ".idx")
-    raise DataError(
+    raise UnknownSourceError(
         f"{path}: files of this kind ({path.suffix or 'no ending'}) are not known. "
-        f"Known: {known} and IDX (...-ubyte); the text ones also with .gz. For two files of lines, "
-        "a text and its translation, give --task translate; for running text --task language."
+        f"Known: {known} and IDX (...-ubyte); the text ones also with .gz."
     )
 
 

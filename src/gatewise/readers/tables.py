@@ -12,10 +12,11 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -26,6 +27,7 @@ from gatewise.errors import DataError
 from gatewise.readers import times
 
 BLOCK = 1 << 20  # bytes of text parsed at once
+PACKED = 4  # times that text grows when it is unpacked, about
 SAMPLE = 1000  # rows from which the kind of a column is told
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
@@ -37,7 +39,7 @@ class Table:
 
     name: str  # for messages: the file, or "the data frame"
     sample: pl.DataFrame  # its first rows; the same columns and types as every batch
-    most: int  # it has at most so many rows
+    likely: int  # about how many rows it has: of a long file, the first rows tell
     batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]]  # columns -> frames, in order
     first: int = 1  # the number of its first row in messages
     counting: str = "counting from 1"
@@ -77,6 +79,13 @@ class File:
         """Its name in small letters, without .gz; a pipe without an ending holds text."""
         name = self.path.name.removesuffix(".gz").lower()
         return name if self.content is None or self.path.suffix else f"{name}.txt"
+
+    @property
+    def size(self) -> int:
+        """Its bytes; of a packed file, about as many as they are unpacked."""
+        if self.content is not None:
+            return len(self.content)
+        return self.path.stat().st_size * (PACKED if self.path.suffix == ".gz" else 1)
 
     def opened(self, encoding: str = "utf-8") -> IO[bytes]:
         """Its bytes, unpacked when its name ends in .gz; text of any encoding as UTF-8."""
@@ -164,50 +173,41 @@ def delimited(
         DataError: the file is empty, has no header or is not text.
     """
     name, again = str(file.path), partial(file.opened, encoding)
-    with reading(name, encoding):
-        head = next(_blocks(again, quotes), b"")
+    with reading(name, encoding), closing(_blocks(again, quotes)) as blocks:
+        head = next(blocks, b"")
         lines = head.decode("utf-8-sig").lstrip("\r\n")
-        most = _count_lines(again)
-    if not lines.strip():
-        raise DataError(f"{name} is empty. It needs a line of column names and the rows below it.")
-    notes = []
-    told = _separator(lines, separator, len(names))
-    if separator and told != separator:
-        notes.append(f"the columns are separated by {SEPARATORS[told]}")
-    with reading(name):
+        if not lines.strip():
+            raise DataError(
+                f"{name} is empty. It needs a line of column names and the rows below it."
+            )
+        told = _separator(lines, separator, len(names))
         first = next(csv.reader(io.StringIO(lines), delimiter=told), [])
         # A first row of nothing but known names is a header, though the training data had none.
         header = not names or {one.strip() for one in first} <= set(names)
         names = _header(name, lines, told) if header else list(names)
-    parsed = partial(_text_batches, again, name, names, told, header=header, quotes=quotes)
+        parsed = partial(_text_batches, name, names, told, header=header, quotes=quotes)
+        begin = next(parsed(chain([head], blocks), names), None)
+        if begin is None:
+            raise DataError(f"{name} holds column names but no rows.")
+        likely = math.ceil(begin.height * max(1.0, file.size / len(head)))
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name, encoding):
-            yield from parsed(columns)
+            yield from parsed(_blocks(again, quotes), columns)
 
-    sample = _first_rows(batches, names)
-    if sample.height == 0:
-        raise DataError(f"{name} holds column names but no rows.")
-    if not header:
-        return Table(name, sample, most, batches, notes=tuple(notes), separator=told)
+    notes = []
+    if separator and told != separator:
+        notes.append(f"the columns are separated by {SEPARATORS[told]}")
     return Table(
         name,
-        sample,
-        most,
+        begin.head(SAMPLE),
+        likely,
         batches,
-        first=2,
-        counting="counting the header as row 1",
         notes=tuple(notes),
         separator=told,
+        first=2 if header else 1,
+        counting="counting the header as row 1" if header else "counting from 1",
     )
-
-
-def _first_rows(
-    batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]], names: list[str]
-) -> pl.DataFrame:
-    for batch in batches(names):
-        return batch.head(SAMPLE)
-    return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
 
 
 def _separator(lines: str, expected: str, width: int = 0) -> str:
@@ -259,7 +259,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Iterator[bytes]:
+def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Generator[bytes]:
     """A text file in blocks that end with a record, blank lines at its end left out."""
     rest = b""
     with again() as file:
@@ -282,16 +282,11 @@ def _last_record(block: bytes) -> int:
     return end
 
 
-def _count_lines(again: Callable[[], IO[bytes]]) -> int:
-    with again() as file:
-        return sum(block.count(b"\n") for block in iter(partial(file.read, BLOCK), b"")) + 1
-
-
 def _text_batches(
-    again: Callable[[], IO[bytes]],
     name: str,
     names: list[str],
     separator: str,
+    blocks: Iterable[bytes],
     columns: Sequence[str],
     *,
     header: bool,
@@ -300,7 +295,7 @@ def _text_batches(
     """Every cell as text, so that one bad cell can be shown rather than break the parser."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
-    for number, block in enumerate(_blocks(again, quotes)):
+    for number, block in enumerate(blocks):
         body = block[_header_end(block) :] if number == 0 and header else block
         try:
             scan = pl.scan_csv(
@@ -374,15 +369,15 @@ def parquet(path: Path) -> Table:
     with reading(name):
         frame = pl.scan_parquet(path, glob=False)
         sample = frame.head(SAMPLE).collect()
-        most = frame.select(pl.len()).collect().item()
-    if most == 0:
+        height = frame.select(pl.len()).collect().item()
+    if height == 0:
         raise DataError(f"{name} holds no rows.")
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name):
             yield from frame.select(columns).collect_batches(maintain_order=True)
 
-    return Table(name, sample, most, batches)
+    return Table(name, sample, height, batches)
 
 
 def json_lines(source: File, encoding: str = "utf-8") -> Table:

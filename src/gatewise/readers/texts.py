@@ -12,6 +12,7 @@ import polars as pl
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
 from gatewise.readers import columns, tables
+from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
@@ -89,10 +90,10 @@ def _words(cells: pl.Series) -> float:
     return float(mean) if isinstance(mean, int | float) else 0.0
 
 
-def from_table(
-    table: Table, settings: DataSettings, *, purpose: columns.Purpose
-) -> tuple[Sequences, DataSettings, list[str]]:
+def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purpose) -> Read:
     """A row for each text; label, group and id from columns of their own.
+
+    `task` is the name of the task, for messages.
 
     Raises:
         DataError: a column is not there, or no row holds a text.
@@ -105,14 +106,14 @@ def from_table(
         notes.append(f"the column {chosen[0]!r} is read as text")
     settings = replace(settings, text=chosen)
     if purpose == "train" and not settings.label:
-        settings = columns.guessed_label(table, settings, notes, task="classify")
+        settings = columns.guessed_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     notes += _told_of_unread(table, settings)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
     if purpose != "predict":
-        columns.require_each_label(sequences, "classify", settings)
+        columns.require_each_label(sequences, settings, task=task)
     return sequences, settings, [*table.notes, *notes]
 
 
@@ -219,9 +220,11 @@ def _label(given: Any) -> str:
 
 
 def of_lists(
-    source: Iterable[Any], labels: Any, settings: DataSettings, *, purpose: columns.Purpose
-) -> tuple[Sequences, list[str]]:
+    source: Iterable[Any], labels: Any, settings: DataSettings, *, task: str, purpose: Purpose
+) -> Read:
     """Texts in memory with their labels, as a table of them would be read.
+
+    `task` is the name of the task, for messages.
 
     Raises:
         DataError: something in it is no text, or a label is missing.
@@ -234,5 +237,5 @@ def of_lists(
     if purpose == "train":
         made = _without_empty(made, lambda place: f"place {place}", notes)
     if purpose != "predict":
-        columns.require_each_label(made, "classify", settings)
-    return made, notes
+        columns.require_each_label(made, settings, task=task)
+    return made, replace(settings, text=settings.text or ("text",)), notes

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,9 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.metrics import METRICS, SCALED, Metric
-from gatewise.settings import Experiment
+from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.sources import Opened
+from gatewise.settings import DataSettings, Experiment
 
 if TYPE_CHECKING:
     from gatewise.networks import Network
@@ -124,9 +126,21 @@ class Promise:
     measure: Measure  # what came true
 
 
+# What a task can be recognised by, the surest first: what only its settings name; the form of the
+# source (the name of a file, what a folder holds); labels that the settings name; the first lines
+# of a file; names and kinds of columns; and times, which data of many kinds have.
+Sign = Literal["settings", "form", "labels", "lines", "columns", "times"]
+Recognise = Callable[[Opened, DataSettings], str | None]  # the reason that it is this task, or None
+
+
 def nothing_fitted(experiment: Experiment, _preparation: Preparation) -> Experiment:
     """The same settings: no default of the task depends on what was fitted."""
     return experiment
+
+
+def no_remarks(_answer: Array, _preparation: Preparation) -> list[str]:
+    """Nothing is to be said of an answer."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,10 @@ class Task:
     name: str
     # The settings of the task itself, by the kind of data that it reads.
     settings: Mapping[str, frozenset[str]]
+    # All tasks are asked about one sign before any is asked about the next; {}: never guessed.
+    recognise: Mapping[Sign, Recognise]
+    # A source, `[data]` and what for -> what was read; the settings with every guess filled in.
+    read: Callable[[Opened, DataSettings, Purpose], Read]
     split: Callable[
         [Sequences, Experiment, bool], Splits
     ]  # the last says whether to make a test part
@@ -177,6 +195,15 @@ class Task:
     resolve_fitted: Callable[[Experiment, Preparation], Experiment] = nothing_fitted
     # What the answer states of itself, to be checked against the test part.
     promises: Callable[[Examples, Preparation], list[Promise]] | None = None
+    # What is to be said of answers to new data, a sentence each.
+    remarks: Callable[[Array, Preparation], list[str]] = no_remarks
+    # The units of the errors, where they need a word.
+    units: Callable[[Experiment], str] | None = None
+    # The key of [data] that `--target` names: columns, or the one label.
+    target: Literal["target", "label"] = "label"
+    estimator: str = ""  # the class in its estimator.py, for scikit-learn; "": it has none
+    # What it reads that no other task does: a sentence for sources that the others refuse.
+    hint: str = ""
     # Settings that only say how another one is used -> that one.
     needs: dict[str, str] = field(default_factory=dict)
     lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV

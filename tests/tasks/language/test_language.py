@@ -200,8 +200,8 @@ def test_evaluating_the_test_part_again_gives_the_same(run):
 
 def language_source():
     from gatewise.readers.datasets import path_of
-    from gatewise.readers.files import read
     from gatewise.settings import DataSettings
+    from gatewise.tasks import read
 
     return read(DataSettings(), path_of("shakespeare"), task="language")[0]
 

@@ -31,7 +31,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.readers.tables import whole_label
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.calibration import fit_temperature
-from gatewise.tasks.classify import multilabel
+from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.task import (
     LOGISTIC,
     NETWORK,
@@ -788,6 +788,8 @@ TASK = Task(
         "text": SETTINGS | OF_TEXTS,
         "sound": SETTINGS | OF_SOUND,
     },
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
@@ -805,4 +807,5 @@ TASK = Task(
     prediction_inputs=prediction_inputs,
     labelled=True,
     needs={"task.stride": "task.window"},
+    estimator="Classifier",
 )

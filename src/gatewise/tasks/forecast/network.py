@@ -15,7 +15,7 @@ from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.networks import Network, losses
 from gatewise.networks import stack as stacked
-from gatewise.networks.layers import LSTM, lstm, one_way
+from gatewise.networks.layers import LSTM, dense, lstm, one_way, read
 from gatewise.networks.losses import Loss, Objective
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 
@@ -126,6 +126,28 @@ def _places(inputs: dict[str, Any], past: Any, shape: tuple[int, int, int], widt
     return found
 
 
+def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
+    """The tutorials' network: stacked LSTMs over the window, then dense layers to all steps."""
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
+    horizon, targets, quantiles = shapes.output
+    past = inputs["past"]  # [batch, lookback, targets]
+    last = past[:, -1:, :]
+    subtract = settings.subtract != "none"
+    x = past - last if subtract else past
+    if "covariates" in inputs:
+        x = ops.concatenate([x, inputs["covariates"]], axis=-1)
+    x = read(x, settings)
+    # Weights are spent on what is known of the future only where there is something known.
+    beside = [layers.Flatten()(inputs[name]) for name in ("future", "static") if name in inputs]
+    x = ops.concatenate([x, *beside], axis=-1) if beside else x
+    x = dense(x, settings.dense, settings)
+    x = layers.Dense(horizon * targets * quantiles, name="steps_ahead")(x)
+    x = layers.Reshape((horizon, targets, quantiles))(x)
+    outputs = x + ops.expand_dims(last, -1) if subtract else x
+    # One input is given as a plain array, as in the tutorials; several by name.
+    return keras.Model(inputs if len(inputs) > 1 else past, outputs, name="stack")
+
+
 def of_forecasts(experiment: Experiment, preparation: Preparation) -> Objective:
     """The quantile loss, and the absolute error of the median."""
     quantiles = preparation.quantiles
@@ -167,4 +189,4 @@ def settings_of(network: str, _data: str) -> frozenset[str]:
     return SETTINGS[network]
 
 
-NETWORK = Network({"segments": segments, "stack": stacked.stack}, of_forecasts, settings_of)
+NETWORK = Network({"segments": segments, "stack": stack}, of_forecasts, settings_of)

@@ -26,6 +26,7 @@ from gatewise.data.splits import Splits, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
+from gatewise.tasks.forecast import reading
 from gatewise.tasks.task import Baseline, Measure, Promise, Task
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
@@ -872,9 +873,33 @@ def with_truth(sequences: Sequences, preparation: Preparation) -> tuple[Sequence
     ]
 
 
+def units(experiment: Experiment) -> str:
+    """Whether errors are in the target's own units."""
+    return (
+        "errors of scaled values"
+        if experiment.evaluation.scaled
+        else ("errors in the target's own units")
+    )
+
+
+def remarks(answer: Array, preparation: Preparation) -> list[str]:
+    """Forecasts that go where their target never went; whether it can, users know."""
+    notes = []
+    for place, name in enumerate(preparation.targets):
+        below = (answer[:, :, place] < 0).any(axis=-1)
+        if name in preparation.never_negative and below.any():
+            notes.append(
+                f"{below.sum()} of {below.size} forecasts of '{name}' reach below 0, which it "
+                "never did in training; where it cannot, train with task.floor=zero."
+            )
+    return notes
+
+
 TASK = Task(
     name="forecast",
     settings={"numbers": SETTINGS},
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     prepare=prepare,
@@ -891,4 +916,8 @@ TASK = Task(
     prediction_inputs=prediction_inputs,
     promises=promises,
     with_truth=with_truth,
+    target="target",
+    units=units,
+    remarks=remarks,
+    estimator="Forecaster",
 )

@@ -6,6 +6,7 @@ kept as a graph of plain layers with the state as inputs and outputs, so that wh
 the state: for one long text, for many, or for a text that it writes itself.
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from itertools import islice
@@ -19,12 +20,14 @@ from gatewise import engine
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import decode_pieces, special_tokens, start_token
+from gatewise.data.streams import decode_pieces, encode_prompt, special_tokens, start_token
 from gatewise.errors import ConfigError
 from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm
 from gatewise.settings import Experiment, NetworkSettings, names
+
+log = logging.getLogger("gatewise")
 
 # How often a lane begins at zero in training, for each batch. Without it a network leans on cells
 # that only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part
@@ -389,6 +392,36 @@ def _drawn(logits: Array, temperature: float, top_k: int, random: np.random.Gene
     return int(random.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
 
+def generate(
+    network: keras.Model,
+    preparation: Preparation,
+    prompt: str,
+    *,
+    length: int,
+    temperature: float,
+    top_k: int,
+    seed: int | None,
+) -> Iterator[str]:
+    """The text that the model writes after a prompt, `length` tokens; see `continued`."""
+    vocabulary = preparation.vocabularies["text"]
+    tokens, unknown = encode_prompt(prompt, vocabulary)
+    if unknown:
+        kind = "characters" if vocabulary.kind == "characters" else "words"
+        how = "left out" if kind == "characters" else "read as the unknown word"
+        names = ", ".join(map(repr, unknown[:10]))
+        log.warning("The prompt holds %s unknown to the model, which are %s: %s.", kind, how, names)
+    drawn = continued(
+        network,
+        tokens,
+        forbidden=special_tokens(vocabulary),
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+    )
+    begun = bool(prompt) and not prompt[-1].isspace()
+    return decode_pieces(islice(drawn, length), vocabulary, begun=begun)
+
+
 def samples(
     network: keras.Model, preparation: Preparation, experiment: Experiment
 ) -> dict[str, Any]:
@@ -428,5 +461,6 @@ NETWORK = Network(
     nats,
     inference_model=kept,
     report_extras=samples,
+    generate=generate,
     own_refused="its state goes on from batch to batch",
 )

@@ -21,6 +21,7 @@ from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
+from gatewise.tasks.language import reading
 from gatewise.tasks.task import Baseline, Measure, Task, model_name
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
@@ -444,6 +445,8 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequen
 TASK = Task(
     name="language",
     settings={"text": SETTINGS},
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
@@ -459,4 +462,5 @@ TASK = Task(
     details=details,
     table=table,
     prediction_inputs=prediction_inputs,
+    hint="For running text, a file or a folder of them, give --task language.",
 )

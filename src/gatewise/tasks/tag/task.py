@@ -24,7 +24,7 @@ from gatewise.errors import DataError
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.settings import Experiment, names
 from gatewise.tasks.calibration import fit_temperature
-from gatewise.tasks.tag import details, spans
+from gatewise.tasks.tag import details, reading, spans
 from gatewise.tasks.task import Baseline, Measure, Task, mean_measure
 
 log = logging.getLogger("gatewise")
@@ -398,6 +398,8 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequen
 TASK = Task(
     name="tag",
     settings={"tokens": SETTINGS},
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,

@@ -20,7 +20,7 @@ from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.task import Baseline, Measure, Task, model_name
-from gatewise.tasks.transcribe import decoding
+from gatewise.tasks.transcribe import decoding, reading
 from gatewise.tasks.transcribe.decoding import Characters
 
 SETTINGS = sound.SETTINGS | names(
@@ -459,6 +459,8 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequen
 TASK = Task(
     name="transcribe",
     settings={"sound": SETTINGS},
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     prepare=prepare,

@@ -28,6 +28,7 @@ from gatewise.data.vocabulary import (
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
+from gatewise.tasks.translate import reading
 
 log = logging.getLogger("gatewise")
 
@@ -533,6 +534,8 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation) -> Sequen
 TASK = Task(
     name="translate",
     settings={"text": SETTINGS},
+    recognise=reading.RECOGNISE,
+    read=reading.read,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
@@ -550,4 +553,5 @@ TASK = Task(
     prediction_inputs=prediction_inputs,
     labelled=True,
     lines="translation",
+    hint="For two files of lines, a text and its translation, give --task translate.",
 )

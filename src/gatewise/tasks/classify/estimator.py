@@ -1,0 +1,95 @@
+"""scikit-learn's way to a classification."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from gatewise import pipeline
+from gatewise.data.sequences import Array
+from gatewise.errors import DataError
+from gatewise.estimators import Estimator, length_of
+from gatewise.prediction import predict
+from gatewise.readers.tables import whole_label
+
+
+class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
+    """An LSTM that tells the label of a sequence.
+
+    X is an array [sequences, steps] or [sequences, steps, columns], or a list of arrays [steps,
+    columns] of unequal lengths; y holds a label for each. `settings` takes the sections of a
+    settings file.
+
+    >>> Classifier(units=(32,)).get_params()["units"]
+    (32,)
+    """
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 (scikit-learn's own name)
+        """Train on labelled sequences.
+
+        Raises:
+            DataError: X and y differ in length, a label is missing, or there is only one.
+        """
+        labels = _labels(y)
+        count = length_of(X, "X", "a sequence in each row")
+        if len(labels) != count:
+            raise DataError(
+                f"X has {count} sequences and y {len(labels)} labels; there must be one each."
+            )
+        self.classes_, places = np.unique(labels, return_inverse=True)
+        names = np.array(_names(self.classes_))
+        self.run_ = pipeline.run(self._experiment("classify"), (X, names[places]), folder=None)
+        return self
+
+    def predict(self, X: Any) -> Array:  # noqa: N803
+        """The most probable label of each sequence, [sequences]."""
+        chances = self.predict_proba(X)
+        return np.asarray(self.classes_[chances.argmax(axis=1)])
+
+    def predict_proba(self, X: Any) -> Array:  # noqa: N803
+        """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
+        check_is_fitted(self, "run_")
+        found = predict(self.run_.artefact, X)
+        return found.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
+
+
+def _labels(y: Any) -> Array:
+    """The labels, [sequences].
+
+    Raises:
+        DataError: they are none, or one is missing.
+    """
+    length_of(y, "y", "a label for each sequence")
+    try:
+        labels = np.asarray(y)
+    except ValueError:
+        labels = np.empty((0, 0))
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1:
+        raise DataError(
+            "y must hold one label for each sequence (for one-hot labels: y.argmax(axis=1)). "
+            f"Received shape: {labels.shape}."
+        )
+    missing = np.array([one is None or one != one for one in labels.tolist()], dtype=bool)
+    if missing.any():
+        raise DataError(
+            f"y has no label for {missing.sum()} of {len(labels)} sequences, the first is number "
+            f"{missing.argmax()} (counted from 0). Label them or take them out."
+        )
+    if labels.dtype.kind == "O" and len({type(one) for one in labels.tolist()}) > 1:
+        return labels.astype(str)  # labels of several types have no order
+    return labels
+
+
+def _names(classes: Array) -> list[str]:
+    """The classes as the pipeline calls them; equal numbers are one label there.
+
+    Raises:
+        DataError: two of them have one name.
+    """
+    names = [whole_label(str(one)) for one in classes.tolist()]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        raise DataError(f"y writes the label {twice!r} in several ways. Write it in one.")
+    return names

@@ -1,0 +1,61 @@
+"""What a classification is read from, and what it is recognised by: labels of sequences."""
+
+from collections.abc import Mapping
+
+from gatewise.readers import columns, corpora, numbers, recordings, texts
+from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.sources import Opened, data_folder
+from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
+from gatewise.tasks.task import Recognise, Sign
+
+NAME = "classify"
+
+
+def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
+    """Numbers, texts or recordings, whichever the source holds."""
+    if source.texts is not None:
+        return texts.of_lists(*source.texts, settings, task=NAME, purpose=purpose)
+    if source.recordings is not None:
+        return recordings.from_files(source.recordings, settings, truth="label", purpose=purpose)
+    if (lines := corpora.lines(source, settings, purpose)) is not None:
+        return lines
+    content = source.content()
+    if isinstance(content, Table):
+        if recordings.column_of(content, settings):
+            return recordings.from_table(
+                content, settings, folder=data_folder(), truth="label", task=NAME, purpose=purpose
+            )
+        if texts.text_columns(content, settings):
+            return texts.from_table(content, settings, task=NAME, purpose=purpose)
+    return numbers.read(content, settings, aim="label", task=NAME, purpose=purpose)
+
+
+def are_recordings(source: Opened, _settings: DataSettings) -> str | None:
+    """Recordings without transcripts."""
+    place = source.recordings
+    return f"{place.path} holds recordings" if place and not place.transcribed else None
+
+
+def names_labels(_source: Opened, settings: DataSettings) -> str | None:
+    """The settings name labels."""
+    return "the settings name labels" if settings.label or settings.labels else None
+
+
+def has_labels(source: Opened, settings: DataSettings) -> str | None:
+    """A column of labels, a column of recordings without one of transcripts, or labelled arrays."""
+    content = source.content(one_series=True)
+    if not isinstance(content, Table):
+        return f"{content.kind} with labels" if content.sequences.labels is not None else None
+    if sound := recordings.column_of(content, settings):
+        named = f"the column {sound!r} names recordings"
+        return None if recordings.transcripts_of(content) else named
+    label = columns.label_of(content, settings)
+    return f"the column {label!r} holds labels" if label else None
+
+
+RECOGNISE: Mapping[Sign, Recognise] = {
+    "form": are_recordings,
+    "labels": names_labels,
+    "columns": has_labels,
+}

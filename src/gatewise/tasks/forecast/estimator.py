@@ -1,0 +1,97 @@
+"""scikit-learn's way to a forecast."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from gatewise import pipeline
+from gatewise.data.sequences import Array
+from gatewise.errors import DataError
+from gatewise.estimators import Estimator, length_of
+from gatewise.prediction import predict
+from gatewise.settings import Experiment
+
+
+class Forecaster(Estimator):
+    """An LSTM that forecasts the next `horizon` steps.
+
+    X is one series [steps] or [steps, columns], or a list of such series; every column is forecast.
+    Frames work too, with their columns named in `settings`, as in a settings file.
+
+    >>> Forecaster(epochs=5, settings={"task": {"horizon": 12}}).get_params()["epochs"]
+    5
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Train on the past of one or many series; y is not needed.
+
+        Raises:
+            DataError: X is none of these, or too short.
+        """
+        length_of(X, "X", "one series, or a list of series")
+        experiment = self._experiment("forecast")
+        self.run_ = pipeline.run(_all_columns(experiment, X), X, folder=None)
+        self.horizon_ = self.run_.artefact.preparation.horizon
+        self.past_ = X
+        return self
+
+    def predict(self, X: Any = None) -> Array:  # noqa: N803
+        """The median forecast behind the last step of X (by default: of what it was fitted on).
+
+        Returns:
+            [horizon] for one series of one column, else [series, horizon, columns] without the
+            axes of size 1 in front and behind.
+        """
+        return self.predict_quantiles(X)[..., self._middle()]
+
+    def predict_quantiles(self, X: Any = None) -> Array:  # noqa: N803
+        """As `predict`, with one more axis for the quantiles of `settings["task"]["quantiles"]`."""
+        found = self._forecast(self.past_ if X is None else X)
+        if found.shape[0] == 1:
+            found = found[0]
+        return found[..., 0, :] if found.shape[-2] == 1 else found
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+        """Minus the MASE of forecasting the last horizon of each series from what precedes it."""
+        from gatewise import metrics
+
+        if hasattr(X, "columns"):
+            raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")
+        length_of(X, "X", "one series, or a list of series")
+        many = X if isinstance(X, list) else [X]
+        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
+        horizon, season = self.horizon_, self.run_.artefact.preparation.season
+        given = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
+        truth = np.stack([one[-horizon:] for one in series])  # [series, horizon, columns]
+        scale = np.array(
+            [
+                [[metrics.seasonal_scale(column, season) for column in one[:-horizon].T]]
+                for one in series
+            ]
+        )
+        return -metrics.mase(truth, given, scale)
+
+    def _middle(self) -> int:
+        levels = self.run_.artefact.preparation.quantiles or (0.5,)
+        return int(np.argmin(np.abs(np.array(levels) - 0.5)))
+
+    def _forecast(self, X: Any) -> Array:  # noqa: N803
+        """[series, horizon, columns, quantiles]."""
+        check_is_fitted(self, "run_")
+        preparation = self.run_.artefact.preparation
+        rows = predict(self.run_.artefact, X)
+        names = [name for name in rows.columns if name == "forecast" or name.startswith("q")]
+        shape = (-1, preparation.horizon, len(preparation.targets), len(names))
+        return rows.select(names).to_numpy().reshape(shape)
+
+
+def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803
+    """Arrays have no names to choose a target by: every column is one."""
+    first = X[0] if isinstance(X, list) and len(X) else X
+    if experiment.data.target or not isinstance(first, np.ndarray):
+        return experiment
+    count = 1 if first.ndim == 1 else first.shape[1]
+    if count == 1:
+        return experiment
+    return experiment.having("data", target=tuple(f"x{number}" for number in range(count)))

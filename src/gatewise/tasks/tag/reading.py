@@ -1,0 +1,36 @@
+"""What a tagger is read from, and what it is recognised by: tokens with their tags."""
+
+import sys
+from collections.abc import Mapping
+
+from gatewise.errors import ConfigError
+from gatewise.readers import conll, texts
+from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.sources import Opened, nothing
+from gatewise.settings import DataSettings
+from gatewise.tasks.task import Recognise, Sign
+
+
+def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
+    """A file, lists of tokens, or to predict lines that come in at the standard input."""
+    if source.given is None:
+        raise nothing()
+    if source.is_standard_input:
+        if purpose != "predict":
+            raise ConfigError("Standard input (-) is for gatewise predict. Name a file.")
+        content = sys.stdin.buffer.read()
+        lines = texts.decoded(content, "standard input", settings.encoding).split("\n")
+        return conll.read(lines, settings, purpose=purpose)
+    given = source.given if source.named is None else source.file.path
+    return conll.read(given, settings, purpose=purpose)
+
+
+def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
+    """A file whose name alone tells that it holds tokens with tags."""
+    name = source.named
+    if name and source.recordings is None and conll.holds_tokens(name):
+        return f"{name.name} holds tokens with tags"
+    return None
+
+
+RECOGNISE: Mapping[Sign, Recognise] = {"form": are_tokens}
