@@ -23,6 +23,7 @@ FLOW = [
     *(
         "record",
         "output",
+        "migration",
         "artefact",
         "prediction",
         "pipeline",
@@ -37,7 +38,7 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "task", "reading", "network", "report"}
+FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),

@@ -444,7 +444,7 @@ def of_both(folder, table):
     for one in table.partition_by("id", maintain_order=True):
         steps = one.select(names).to_numpy()
         scaled = (steps - prepared.scale.centre) / prepared.scale.spread
-        logits = np.asarray(found.model(scaled[None].astype("f")))[0] / prepared.temperature
+        logits = np.asarray(found.model(scaled[None].astype("f")))[0] / prepared.own.temperature
         ours.append(np.exp(logits) / np.exp(logits).sum())
         change = np.abs(np.diff(steps, axis=0)).mean(axis=0)
         summary = [steps.mean(0), steps.std(0), steps.min(0), steps.max(0), steps[0], steps[-1]]

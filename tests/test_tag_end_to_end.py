@@ -79,4 +79,4 @@ def test_predictions_are_those_of_the_saved_network(run):
 
 def test_target_names_the_column_of_tags():
     experiment, _ = experiment_for("ewt-sample", [], ["xpos"])
-    assert "NNP" in make_ready(experiment).preparation.classes
+    assert "NNP" in make_ready(experiment).preparation.own.classes

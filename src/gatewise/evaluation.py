@@ -6,7 +6,7 @@ them. Dependent units (overlapping horizons, recordings of one person) are resam
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,14 @@ from gatewise.interrupts import checkpoint
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
     NETWORK,
+    Answer,
     Baseline,
     Measure,
+    Own,
     Promise,
+    Source,
     Task,
     chosen_measure,
-    model_name,
 )
 
 MIN_CLUSTERS = 5  # fewer independent stretches are too few for an interval
@@ -51,21 +53,21 @@ class Evaluation:
 
 
 def evaluate(
-    predictions: Array,
-    examples: Examples,
-    task: Task,
-    preparation: Preparation,
+    predictions: Answer,
+    examples: Examples[Source],
+    task: Task[Own, Source, Answer],
+    preparation: Preparation[Own],
     experiment: Experiment,
     *,
-    baselines: list[Baseline],
-    network_only: Array | None = None,
+    baselines: list[Baseline[Source, Answer]],
+    network_only: Answer | None = None,
 ) -> Evaluation:
     """Score the predictions for these examples beside those of the baselines.
 
     `network_only` comes from `predict_network_only`. Its scores are reported, but the verdict is
     not about them.
     """
-    name = model_name(preparation)
+    name = task.answer_name(preparation)
     by_model = {name: predictions} | ({} if network_only is None else {NETWORK: network_only})
     for baseline in baselines:
         checkpoint()
@@ -112,12 +114,17 @@ def evaluate(
 
 
 def predict_network_only(
-    outputs: Array, examples: Examples, task: Task, preparation: Preparation
-) -> Array | None:
+    outputs: Any,
+    examples: Examples[Source],
+    task: Task[Own, Source, Answer],
+    preparation: Preparation[Own],
+    experiment: Experiment,
+) -> Answer | None:
     """The predictions of the network by itself; None where the model is nothing but the network."""
-    if preparation.blend == "none":
+    if task.answer_name(preparation) == NETWORK:
         return None
-    return task.postprocess(outputs, examples, replace(preparation, blend="none"), {})
+    quick, _ = task.quick(preparation, experiment)
+    return task.postprocess(outputs, examples, quick, {})
 
 
 def thinned(count: int, first: pl.DataFrame) -> Array:
@@ -129,7 +136,7 @@ def thinned(count: int, first: pl.DataFrame) -> Array:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
+def _hardest(comparisons: list[dict[str, Any]], measure: Measure[Any]) -> dict[str, Any]:
     """The comparison with the baseline that scored best on the same part, the hardest to beat."""
     sign = -1 if measure.higher_is_better else 1
     known = [one for one in comparisons if math.isfinite(one["theirs"])]
@@ -137,9 +144,9 @@ def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, A
 
 
 def compare(
-    measure: Measure,
-    ours: Array,
-    theirs: Array,
+    measure: Measure[Answer],
+    ours: Answer,
+    theirs: Answer,
     name: str,
     settings: EvaluationSettings,
     *,
@@ -193,7 +200,7 @@ def compare(
     return comparison | {"sentence": _sentence(comparison, measure)}
 
 
-def _count_nan(predictions: Array) -> int:
+def _count_nan(predictions: Any) -> int:
     """The number of predictions that contain NaN; 0 for predictions in words."""
     array = np.asarray(predictions)
     if array.dtype.kind != "f":
@@ -216,7 +223,7 @@ def _why_no_verdict(comparison: Mapping[str, Any], invalid: Mapping[str, int], c
     )
 
 
-def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Array]:
+def _resampled(measure: Measure[Any], sums: list[Array], resamples: int) -> list[Array]:
     """The measure of each model on the same clusters, drawn with replacement, [resamples]."""
     clusters = len(sums[0])
     random = np.random.default_rng(0)  # the same data give the same interval
@@ -240,7 +247,7 @@ def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float
     return low, high
 
 
-def _by_cluster(measure: Measure, predictions: Array) -> Array:
+def _by_cluster(measure: Measure[Answer], predictions: Answer) -> Array:
     """Sums of the measure's statistics, [clusters, statistics]."""
     statistics = measure.statistics(predictions)
     sums = np.zeros((int(measure.clusters.max(initial=-1)) + 1, statistics.shape[1]))
@@ -248,7 +255,7 @@ def _by_cluster(measure: Measure, predictions: Array) -> Array:
     return sums
 
 
-def _sentence(comparison: Mapping[str, Any], measure: Measure) -> str:
+def _sentence(comparison: Mapping[str, Any], measure: Measure[Any]) -> str:
     model, against = comparison["answer"], comparison["against"]
     amount = _amount(comparison, measure)
     if comparison["clusters"] < MIN_CLUSTERS:
@@ -262,7 +269,7 @@ def _sentence(comparison: Mapping[str, Any], measure: Measure) -> str:
     return f"The {model} is {word} than {against}: {amount}."
 
 
-def _amount(comparison: Mapping[str, Any], measure: Measure) -> str:
+def _amount(comparison: Mapping[str, Any], measure: Measure[Any]) -> str:
     """Both scores and their difference, in points, in percent or in the units of the metric."""
     keys, scale, unit, digits = ("difference", "low", "high"), 1.0, "", "+.4g"
     sides = f"{comparison['ours']:.4g} against {comparison['theirs']:.4g}"
@@ -291,8 +298,8 @@ def _stretches(count: int) -> str:
 
 def _caveats(
     details: Mapping[str, Any],
-    promises: list[Promise],
-    predictions: Array,
+    promises: list[Promise[Answer]],
+    predictions: Answer,
     settings: EvaluationSettings,
 ) -> list[str]:
     """The sentences to show beside the verdict: broken promises, and truth that was left out."""
@@ -303,7 +310,9 @@ def _caveats(
     return [note for note in notes if note]
 
 
-def promise_note(promise: Promise, predictions: Array, settings: EvaluationSettings) -> str:
+def promise_note(
+    promise: Promise[Answer], predictions: Answer, settings: EvaluationSettings
+) -> str:
     """A sentence if the measured share differs from the promised one, else ""."""
     sums = _by_cluster(promise.measure, predictions)
     measured = float(promise.measure.value(sums.sum(axis=0)))

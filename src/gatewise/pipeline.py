@@ -144,7 +144,7 @@ def _evaluate_and_save(
 
 
 def evaluate_on_test(
-    ready: Ready, preparation: Preparation, baselines: FittedBaselines
+    ready: Ready, preparation: Preparation[Any], baselines: FittedBaselines
 ) -> Evaluation | None:
     """Evaluate once on the test part; None if there is no test part."""
     if ready.test is None:
@@ -153,7 +153,7 @@ def evaluate_on_test(
     task, examples = ready.task, ready.test
     outputs = task.network.predict(ready.network, examples, preparation, ready.experiment)
     predictions = task.postprocess(outputs, examples, preparation, baselines.state)
-    network_only = predict_network_only(outputs, examples, task, preparation)
+    network_only = predict_network_only(outputs, examples, task, preparation, ready.experiment)
     evaluation = evaluate(
         predictions,
         examples,
@@ -172,7 +172,7 @@ def _finished(
     baselines: FittedBaselines,
     history: History,
     folder: Path | None,
-    preparation: Preparation | None = None,
+    preparation: Preparation[Any] | None = None,
     evaluation: Evaluation | None = None,
     seconds: float = 0.0,
 ) -> Run:
@@ -212,7 +212,7 @@ def report(run: str | Path, *, overwrite: bool = False) -> Path:
     files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
     artefacts.verify(folder, files)
     path = folder / artefacts.REPORT
-    drawn = draw(artefacts.read_record(folder))
+    drawn = draw(artefacts.read_record(folder, artefacts.format_of(folder)))
     existing = path.read_bytes() if path.is_file() else None
     if existing == drawn.encode():
         return path

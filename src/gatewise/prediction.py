@@ -84,7 +84,7 @@ def _located(data: Any) -> Any:
     return located(data)
 
 
-def _outputs(artefact: Artefact, examples: Examples) -> Any:
+def _outputs(artefact: Artefact, examples: Examples[Any]) -> Any:
     """The network's raw outputs; stock kernels will do, even if training required native ones."""
     with engine.accelerated(artefact.experiment.engine.kind != "stock"):
         network = TASKS[artefact.preparation.task].network
@@ -154,7 +154,7 @@ def generating(
     )
 
 
-def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
+def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> None:
     """Refuse a column that held numbers, texts or dates in training and holds another kind here."""
     if sequences.kind != preparation.kind:
         wanted, held = HOLDING[preparation.kind], HOLDING[sequences.kind]
@@ -175,7 +175,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
     for name, column in sequences.static.items():
         if column.dtype.kind not in "fiu":
             texts[name] = str(column[0])
-    for name in (*preparation.used, *preparation.static_centre):
+    for name in (*preparation.used, *preparation.static_scale):
         if name in texts:
             raise DataError(
                 f"{sequences.source}: column '{name}' held numbers in training, but here it holds "
@@ -190,14 +190,14 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
             )
 
 
-def _refuse_other_lengths(examples: Examples, artefact: Artefact) -> None:
+def _refuse_other_lengths(examples: Examples[Any], artefact: Artefact) -> None:
     """Refuse a length that the network does not read; a user's own network may read only one."""
     shape = artefact.network.input_shape
     fixed = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
     if fixed is None or artefact.preparation.padded:
         return
     other = np.flatnonzero(examples.lengths != fixed)
-    source = examples.of
+    source = examples.source
     if len(other) and isinstance(source, Sequences):
         raise DataError(
             f"{source.source}: sequence '{source.ids[other[0]]}' has "
@@ -234,15 +234,13 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         )
     examples = task.examples(sequences, preparation, artefact.experiment, "test")
     if not len(examples):
-        raise DataError(
-            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, but "
-            f"one forecast with its truth needs {preparation.lookback} + {preparation.horizon} "
-            "(the lookback and the horizon). Give longer sequences."
-        )
+        raise DataError(f"{sequences.source}: there is nothing to evaluate. Give more data.")
     _refuse_other_lengths(examples, artefact)
     outputs = _outputs(artefact, examples)
     predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
-    network_only = evaluation.predict_network_only(outputs, examples, task, preparation)
+    network_only = evaluation.predict_network_only(
+        outputs, examples, task, preparation, artefact.experiment
+    )
     baselines = task.baselines(artefact.baselines, preparation, None)
     result = evaluation.evaluate(
         predictions,

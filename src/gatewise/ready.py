@@ -14,13 +14,13 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
-from gatewise.errors import ConfigError, EngineError
+from gatewise.errors import DataError, EngineError
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
 from gatewise.tasks.owned import refuse_foreign
-from gatewise.tasks.task import Task, chosen_measure, monitored_measure
+from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
 
 log = logging.getLogger("gatewise")
 
@@ -31,13 +31,13 @@ Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss
 class Ready:
     """An experiment that is ready to train."""
 
-    task: Task
+    task: AnyTask
     experiment: Experiment  # with every default filled in
     splits: Splits
-    preparation: Preparation
-    train: Examples
-    validation: Examples | None
-    test: Examples | None
+    preparation: Preparation[Any]
+    train: Examples[Any]
+    validation: Examples[Any] | None
+    test: Examples[Any] | None
     network: keras.Model
     notes: list[str]
     seconds: float
@@ -73,16 +73,14 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     notes += more
     experiment = task.resolve_fitted(experiment, preparation)
 
-    def examples(part: Sequences | None, role: str) -> Examples | None:
+    def examples(part: Sequences | None, role: str) -> Examples[Any] | None:
         made = None if part is None else task.examples(part, preparation, experiment, role)
         return made if made is not None and len(made) else None
 
     train = examples(splits.train, "train")
     if train is None:
-        raise ConfigError(
-            f"The longest training sequence has {splits.train.lengths.max()} steps, too few for "
-            f"one example with a lookback of {preparation.lookback} and a horizon of "
-            f"{preparation.horizon} steps. Give more data, a smaller --lookback or --horizon, or a "
+        raise DataError(
+            f"{splits.train.source}: the training part holds no example. Give more data, or a "
             "smaller split.validation and split.test."
         )
     validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
@@ -109,12 +107,12 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
 
 
 def _check_metrics(
-    task: Task,
-    preparation: Preparation,
+    task: AnyTask,
+    preparation: Preparation[Any],
     experiment: Experiment,
     *,
-    validation: Examples | None,
-    test: Examples | None,
+    validation: Examples[Any] | None,
+    test: Examples[Any] | None,
 ) -> None:
     """Refuse an unknown metric before training instead of after it."""
     if test is not None and experiment.evaluation.metric != "auto":
@@ -124,7 +122,10 @@ def _check_metrics(
 
 
 def _refuse_untrainable(
-    network: keras.Model, experiment: Experiment, preparation: Preparation, train: Examples
+    network: keras.Model,
+    experiment: Experiment,
+    preparation: Preparation[Any],
+    train: Examples[Any],
 ) -> None:
     """Check the size, the optimizer, the loss and the engine before training does."""
     refuse_too_large(network.count_params())
@@ -155,7 +156,9 @@ def compile_network(network: keras.Model, ready: Ready) -> None:
     network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
 
 
-def objective(experiment: Experiment, preparation: Preparation, train: Examples) -> Objective:
+def objective(
+    experiment: Experiment, preparation: Preparation[Any], train: Examples[Any]
+) -> Objective:
     """The optimizer, the loss and the metrics of the settings."""
     settings = experiment.training
     steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
@@ -166,14 +169,6 @@ def objective(experiment: Experiment, preparation: Preparation, train: Examples)
 def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:
     """Sequences, steps and windows of each part."""
     parts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
-    return {name: _size(examples) for name, examples in parts.items() if examples is not None}
-
-
-def _size(examples: Examples) -> dict[str, int]:
-    source = examples.of
-    sequences = source if isinstance(source, Sequences) else source.sequences
-    if examples.stream is not None:
-        return {"texts": len(sequences), "tokens": len(examples.stream)}
-    steps = int((sequences.stops - sequences.starts).sum())
-    size = {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
-    return size if isinstance(source, Sequences) else size | {"windows": len(examples)}
+    return {
+        name: ready.task.sizes(examples) for name, examples in parts.items() if examples is not None
+    }

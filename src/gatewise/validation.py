@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gatewise.data.preparation import Preparation
@@ -18,7 +18,7 @@ class FittedBaselines:
     """The fitted baselines of the task, and the best of them on the validation part."""
 
     state: Mapping[str, Any]  # the content of baselines.json
-    baselines: list[Baseline]
+    baselines: list[Baseline[Any, Any]]
     monitor: Monitor  # holds the name and the value of the best baseline
     seconds: float
 
@@ -33,7 +33,7 @@ def score_baselines(ready: Ready) -> FittedBaselines:
     return FittedBaselines(state, baselines, monitor, time.perf_counter() - began)
 
 
-def monitor_of(ready: Ready, baselines: list[Baseline]) -> Monitor:
+def monitor_of(ready: Ready, baselines: list[Baseline[Any, Any]]) -> Monitor:
     """The monitor that chooses the best epoch, by default by the metric of the verdict.
 
     The network predicts the validation part in the quick way: without a beam search, a language
@@ -45,8 +45,7 @@ def monitor_of(ready: Ready, baselines: list[Baseline]) -> Monitor:
     measure = monitored_measure(
         ready.task.measures(examples, ready.preparation, experiment), experiment
     )
-    quick = replace(ready.preparation, blend="none", beam_size=1, lm={})
-    greedy = experiment.having("task", beam_size=1)
+    quick, greedy = ready.task.quick(ready.preparation, experiment)
 
     def score(predictions: Any) -> float:
         return float(measure.value(measure.statistics(predictions).sum(axis=0)))
@@ -69,8 +68,8 @@ def monitor_of(ready: Ready, baselines: list[Baseline]) -> Monitor:
     )
 
 
-def calibrate(ready: Ready) -> Preparation:
-    """Fit what the task calibrates on the validation part, such as a temperature."""
+def calibrate(ready: Ready) -> Preparation[Any]:
+    """What the validation part has still to say, such as a temperature for probabilities."""
     if ready.validation is None or ready.task.calibrate is None:
         return ready.preparation
     outputs = ready.task.network.predict(

@@ -30,7 +30,10 @@ STEPS = 65_536  # steps of such a batch at most, so that long texts need no more
 
 
 def plain_outputs(
-    network: keras.Model, examples: Examples, preparation: Preparation, _experiment: Experiment
+    network: keras.Model,
+    examples: Examples[Any],
+    preparation: Preparation[Any],
+    _experiment: Experiment,
 ) -> Any:
     """The network's raw outputs for all examples, in their order and all of the same shape."""
     steps = STEPS if preparation.kind != "numbers" else 0
@@ -43,7 +46,7 @@ def same_model(network: keras.Model) -> keras.Model:
 
 
 def no_extras(
-    _network: keras.Model, _preparation: Preparation, _experiment: Experiment
+    _network: keras.Model, _preparation: Preparation[Any], _experiment: Experiment
 ) -> dict[str, Any]:
     """Add nothing to the details of the task."""
     return {}
@@ -55,15 +58,17 @@ class Network:
 
     builders: Mapping[str, Builder]  # by network.kind; the first is also "auto"
     # Loss and metrics, as keras.Model.compile takes them.
-    loss: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
+    loss: Callable[[Experiment, Preparation[Any]], tuple[Any, list[Any]]]
     # (network.kind, kind of data) -> the settings of `[network]` that the builder reads.
     settings: Callable[[str, str], frozenset[str]]
     # (model, examples, preparation, experiment) -> the outputs that the task's `postprocess` reads.
-    predict: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
+    predict: Callable[[keras.Model, Examples[Any], Preparation[Any], Experiment], Any] = (
+        plain_outputs
+    )
     # The model to save: Keras's own layers, with the weights of the trained model.
     inference_model: Callable[[keras.Model], keras.Model] = same_model
     # Details for the report that only the network can compute.
-    report_extras: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = no_extras
+    report_extras: Callable[[keras.Model, Preparation[Any], Experiment], dict[str, Any]] = no_extras
     # (model, preparation, prompt, ...) -> the text after a prompt, piece by piece; None: it writes
     # no text.
     generate: Callable[..., Iterator[str]] | None = None

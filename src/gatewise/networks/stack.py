@@ -42,7 +42,9 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         for name, shape in input_shapes.items()
     }
     if "tokens" in inputs:
-        outputs = _logits(*embed(inputs["tokens"], shapes.vocabulary, settings), shapes, settings)
+        outputs = _logits(
+            *embed(inputs["tokens"], shapes.vocabulary["tokens"], settings), shapes, settings
+        )
     else:
         outputs = _logits(*_masked(inputs["steps"], shapes), shapes, settings)
     # A single input is a plain array, as in the tutorials; several inputs go by name.

@@ -12,17 +12,17 @@ from gatewise.tasks.classify.task import TASK as CLASSIFY
 from gatewise.tasks.forecast.task import TASK as FORECAST
 from gatewise.tasks.language.task import TASK as LANGUAGE
 from gatewise.tasks.tag.task import TASK as TAG
-from gatewise.tasks.task import Sign, Task
+from gatewise.tasks.task import AnyTask, Sign
 from gatewise.tasks.transcribe.task import TASK as TRANSCRIBE
 from gatewise.tasks.translate.task import TASK as TRANSLATE
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, AnyTask] = {
     task.name: task for task in (FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }
 SIGNS: tuple[Sign, ...] = get_args(Sign)  # the surest first
 
 
-def task_of(name: str) -> Task:
+def task_of(name: str) -> AnyTask:
     """The task of this name.
 
     Raises:

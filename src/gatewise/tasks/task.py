@@ -1,9 +1,9 @@
 """What a task says for itself: one file with one `Task`, and one entry in `TASKS`."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,32 +23,24 @@ if TYPE_CHECKING:
     from gatewise.reporting.sections import Record, Section
 
 NETWORK = "LSTM"
-# What a logistic regression reads of a sequence, by what its steps are.
-LOGISTIC = {
-    "numbers": "logistic regression on summaries",
-    "text": "logistic regression on TF-IDF",
-    "sound": "logistic regression on frame statistics",
-}
 
-
-def model_name(preparation: Preparation) -> str:
-    """What tables and verdicts call the answer: all that it is made of."""
-    if preparation.blend == "none":
-        return NETWORK
-    return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
+# What a task brings: what it fits, what it cuts examples from, and how it holds answers.
+Own = TypeVar("Own")
+Source = TypeVar("Source")
+Answer = TypeVar("Answer", bound=Sized)
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Generic[Source, Answer]):
     """One of the simplest answers that could beat the network."""
 
     name: str
-    predict: Callable[[Examples], Array]  # in the same form as the network's own answer
+    predict: Callable[[Examples[Source]], Answer]  # in the same form as the network's predictions
     slow: bool = False  # too slow to be asked about the validation part as well
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(Generic[Answer]):
     """A number that two answers are compared by, in a form that can be resampled.
 
     Statistics add up over units; `value` turns their sums into the number. Units of one cluster (a
@@ -57,7 +49,7 @@ class Measure:
     """
 
     name: str
-    statistics: Callable[[Array], Array]  # answer -> [units, statistics]
+    statistics: Callable[[Answer], Array]  # answer -> [units, statistics]
     value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
     clusters: Array  # [units] int
     # From the loss on the same part, where the one follows from the other; None: it does not.
@@ -74,10 +66,10 @@ class Measure:
         return self.metric.better == "higher"
 
 
-def mean_measure(name: str, each: Callable[[Array], Array], clusters: Array) -> Measure:
+def mean_measure(name: str, each: Callable[[Answer], Array], clusters: Array) -> Measure[Answer]:
     """The mean over units of `each(answer)` [units]."""
 
-    def statistics(answer: Array) -> Array:
+    def statistics(answer: Answer) -> Array:
         values = each(answer)
         return np.stack([values, np.ones_like(values)], axis=1)
 
@@ -85,12 +77,12 @@ def mean_measure(name: str, each: Callable[[Array], Array], clusters: Array) -> 
 
 
 def chosen_measure(
-    measures: list[Measure],
+    measures: list[Measure[Answer]],
     metric: str,
     *,
     key: str = "evaluation.metric",
     more: tuple[str, ...] = (),
-) -> Measure:
+) -> Measure[Answer]:
     """The measure that the settings name under `key`, or the task's first.
 
     `more` are names that are allowed there and mean no measure.
@@ -105,7 +97,7 @@ def chosen_measure(
     return named[metric]
 
 
-def monitored_measure(measures: list[Measure], experiment: Experiment) -> Measure:
+def monitored_measure(measures: list[Measure[Answer]], experiment: Experiment) -> Measure[Answer]:
     """The measure that training.monitor names: of itself, or the verdict's.
 
     Raises:
@@ -118,12 +110,12 @@ def monitored_measure(measures: list[Measure], experiment: Experiment) -> Measur
 
 
 @dataclass(frozen=True)
-class Promise:
+class Promise(Generic[Answer]):
     """A share that an answer states of itself, such as how much of the truth a band holds."""
 
     name: str  # "band from 0.1 to 0.9"
     share: float  # what is stated
-    measure: Measure  # what came true
+    measure: Measure[Answer]  # what came true
 
 
 # What a task can be recognised by, the surest first: what only its settings name; the form of the
@@ -133,27 +125,46 @@ Sign = Literal["settings", "form", "labels", "lines", "columns", "times"]
 Recognise = Callable[[Opened, DataSettings], str | None]  # the reason that it is this task, or None
 
 
-def nothing_fitted(experiment: Experiment, _preparation: Preparation) -> Experiment:
+def nothing_fitted(experiment: Experiment, _preparation: Preparation[Any]) -> Experiment:
     """The same settings: no default of the task depends on what was fitted."""
     return experiment
 
 
-def no_remarks(_answer: Array, _preparation: Preparation) -> list[str]:
-    """Nothing is to be said of an answer."""
+def named_for_network(_preparation: Preparation[Any]) -> str:
+    """The answer is the network's."""
+    return NETWORK
+
+
+def as_prepared(
+    preparation: Preparation[Any], experiment: Experiment
+) -> tuple[Preparation[Any], Experiment]:
+    """The same two: no quicker way of answering exists."""
+    return preparation, experiment
+
+
+def no_remarks(_answer: Any, _preparation: Preparation[Any]) -> list[str]:
+    """Nothing to say about an answer."""
     return []
 
 
+def sizes_of(sequences: Sequences) -> dict[str, int]:
+    """How many sequences a part has, and how many steps, or bytes of text."""
+    steps = int((sequences.stops - sequences.starts).sum())
+    return {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
+
+
 @dataclass(frozen=True)
-class Task:
-    """The steps in which tasks differ. Answers are arrays; what they hold is the task's affair."""
+class Task(Generic[Own, Source, Answer]):
+    """The steps in which tasks differ: what one fits, cuts examples from and holds answers in."""
 
     name: str
     # The settings of the task itself, by the kind of data that it reads.
     settings: Mapping[str, frozenset[str]]
     # All tasks are asked about one sign before any is asked about the next; {}: never guessed.
     recognise: Mapping[Sign, Recognise]
-    # A source, `[data]` and what for -> what was read; the settings with every guess filled in.
+    # A source, `[data]` and the purpose -> what was read; the settings with every guess filled in.
     read: Callable[[Opened, DataSettings, Purpose], Read]
+    fitted: type[Own]  # the class of `own` in the task's preparations
     split: Callable[
         [Sequences, Experiment, bool], Splits
     ]  # the last says whether to make a test part
@@ -161,42 +172,52 @@ class Task:
     # and notes. Of what was read, only the amount may count: the test part is a part of it.
     resolve: Callable[[Experiment, Sequences, Sequences], tuple[Experiment, list[str]]]
     prepare: Callable[
-        [Sequences, Experiment], tuple[Preparation, list[str]]
+        [Sequences, Experiment], tuple[Preparation[Own], list[str]]
     ]  # fitted on train only
     examples: Callable[
-        [Sequences, Preparation, Experiment, str], Examples
+        [Sequences, Preparation[Own], Experiment, str], Examples[Source]
     ]  # train, validation or test
-    shapes: Callable[[Examples, Preparation], Shapes]
+    sizes: Callable[[Examples[Source]], dict[str, int]]  # for people: sequences, steps ...
+    shapes: Callable[[Examples[Source], Preparation[Own]], Shapes]
     # From outputs on validation; None: there is nothing to set right.
-    calibrate: Callable[[Preparation, Array, Examples], Preparation] | None
+    calibrate: Callable[[Preparation[Own], Any, Examples[Source]], Preparation[Own]] | None
     postprocess: Callable[
-        [Array, Examples, Preparation, Mapping[str, Any]], Array
-    ]  # network outputs -> answer, with what `fit_baselines` gave
+        [Any, Examples[Source], Preparation[Own], Mapping[str, Any]], Answer
+    ]  # what `network.predict` gave -> predictions, with what `fit_baselines` gave
     fit_baselines: Callable[
-        [Examples, Examples | None, Preparation], dict[str, Any]
+        [Examples[Source], Examples[Source] | None, Preparation[Own]], dict[str, Any]
     ]  # as JSON holds it
     baselines: Callable[
-        [Mapping[str, Any], Preparation, Examples | None], list[Baseline]
+        [Mapping[str, Any], Preparation[Own], Examples[Source] | None],
+        list[Baseline[Source, Answer]],
     ]  # and train, if at hand
-    metrics: Callable[[Array, Examples, Preparation, Experiment], dict[str, float]]
+    metrics: Callable[[Answer, Examples[Source], Preparation[Own], Experiment], dict[str, float]]
     measures: Callable[
-        [Examples, Preparation, Experiment], list[Measure]
+        [Examples[Source], Preparation[Own], Experiment], list[Measure[Answer]]
     ]  # the first gives the verdict
-    details: Callable[..., dict[str, Any]]  # what the report shows beside the table
+    details: Callable[
+        [dict[str, Answer], Examples[Source], Preparation[Own], Experiment], dict[str, Any]
+    ]  # what the report shows beside the table
     table: Callable[
-        [Array, Examples, Preparation, Array], pl.DataFrame
+        [Answer, Examples[Source], Preparation[Own], Array], pl.DataFrame
     ]  # rows for people, of these examples
-    prediction_inputs: Callable[
-        [Sequences, Preparation], Sequences
-    ]  # new data -> what is to be answered
+    # New data -> the steps that predictions are made for.
+    prediction_inputs: Callable[[Sequences, Preparation[Own]], Sequences]
     # New data -> the steps whose truth is known, and what is left out; None: all is known.
-    with_truth: Callable[[Sequences, Preparation], tuple[Sequences, list[str]]] | None = None
+    with_truth: Callable[[Sequences, Preparation[Own]], tuple[Sequences, list[str]]] | None = None
     # The defaults that depend on the size of a fitted vocabulary or on its tokens.
-    resolve_fitted: Callable[[Experiment, Preparation], Experiment] = nothing_fitted
+    resolve_fitted: Callable[[Experiment, Preparation[Own]], Experiment] = nothing_fitted
+    # What tables and verdicts call the answer: everything that it is made of.
+    answer_name: Callable[[Preparation[Own]], str] = named_for_network
+    # Preparation and settings of a quick answer by the network alone, which is asked after every
+    # epoch: without a beam search, a language model or a baseline beside it.
+    quick: Callable[[Preparation[Own], Experiment], tuple[Preparation[Own], Experiment]] = (
+        as_prepared
+    )
+    # What to say about an answer to new data.
+    remarks: Callable[[Answer, Preparation[Own]], list[str]] = no_remarks
     # What the answer states of itself, to be checked against the test part.
-    promises: Callable[[Examples, Preparation], list[Promise]] | None = None
-    # What is to be said of answers to new data, a sentence each.
-    remarks: Callable[[Array, Preparation], list[str]] = no_remarks
+    promises: Callable[[Examples[Source], Preparation[Own]], list[Promise[Answer]]] | None = None
     # The units of the errors, where they need a word.
     units: Callable[[Experiment], str] | None = None
     # The key of [data] that `--target` names: columns, or the one label.
@@ -221,3 +242,6 @@ class Task:
         module = importlib.import_module(f"gatewise.tasks.{self.name}.report")
         sections: list[Section] = module.sections(run, details)
         return sections
+
+
+AnyTask = Task[Any, Any, Any]

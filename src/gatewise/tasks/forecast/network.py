@@ -18,6 +18,7 @@ from gatewise.networks import stack as stacked
 from gatewise.networks.layers import LSTM, dense, lstm, one_way, read
 from gatewise.networks.losses import Loss, Objective
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
+from gatewise.tasks.forecast.fitted import Fitted
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -148,9 +149,9 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     return keras.Model(inputs if len(inputs) > 1 else past, outputs, name="stack")
 
 
-def of_forecasts(experiment: Experiment, preparation: Preparation) -> Objective:
+def of_forecasts(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """The quantile loss, and the absolute error of the median."""
-    quantiles = preparation.quantiles
+    quantiles = preparation.own.quantiles
     return forecast_loss(experiment.training, quantiles), [forecast_metric(quantiles)]
 
 
