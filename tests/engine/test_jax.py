@@ -388,6 +388,36 @@ def test_arrays_that_do_not_fit_are_refused():
         )
 
 
+DATA_PARALLEL = """
+import jax, keras, numpy as np, gatewise
+gatewise.accelerate(engine="native")
+x = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
+
+def trained(shared):
+    devices = keras.distribution.list_devices()
+    way = keras.distribution.DataParallel(devices=devices) if shared else None
+    keras.distribution.set_distribution(way)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.layers.Input((None, 3)), keras.layers.Masking(),
+        keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.Dense(1),
+    ])
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, 0, :1], epochs=2, batch_size=4, shuffle=False, verbose=0)
+    return [np.asarray(one) for one in model.get_weights()]
+
+assert len(jax.devices()) == 2
+for one, two in zip(trained(True), trained(False), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+print(gatewise.info()["calls"]["native"])
+"""
+
+
+def test_data_parallel_training(python):
+    said = python(code=DATA_PARALLEL, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert int(said) >= 2
+
+
 def test_an_interface_newer_than_the_runtime_is_refused(monkeypatch):
     monkeypatch.setattr(engine, "_runtime_version", lambda: 0)
     assert "Install a newer jax" in engine.missing.__wrapped__()

@@ -79,6 +79,12 @@ class Backend(Protocol):
         run without gatewise. An array that is compiled for this process is not meant.
         """
 
+    def settled(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(*arguments)`, which no number of an array changes.
+
+        A framework that compiles Python code calls the function once and keeps the result.
+        """
+
     def lstm(
         self,
         layers: Sequence[Arrays],

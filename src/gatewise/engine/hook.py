@@ -13,8 +13,8 @@ import functools
 import importlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +30,13 @@ from gatewise.errors import EngineError
 log = logging.getLogger("gatewise")
 
 KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15")
-BACKENDS = {"jax": "gatewise.engine.jax"}  # by Keras's names; each module is a contract.Backend
+BACKENDS = {  # by Keras's names; each module is a contract.Backend
+    "jax": "gatewise.engine.jax",
+    "torch": "gatewise.engine.torch",
+}
+
+_name = BACKENDS.get(keras.backend.backend())
+_backend = cast(Backend, importlib.import_module(_name) if _name else None)  # `why_not_here`
 
 # What the kernels do in the place of Keras, method by method; each must be Keras's own.
 _CELL = (
@@ -51,7 +57,7 @@ _EXPORTS = (
     (keras.Model, "export"),
     *((keras.export.ExportArchive, name) for name in ("track", "add_endpoint", "write_out")),
 )
-_exporting = ContextVar("exporting", default=False)
+_local = threading.local()  # exporting: True within such a method
 
 _LOOPS = ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
 _ORIGINAL: dict[tuple[Any, str], Any] = {
@@ -94,13 +100,13 @@ def why_not_here() -> str | None:
             f"Keras {keras.__version__} is not known to this version of gatewise, which knows "
             f"{KNOWN_KERAS[0]} to {KNOWN_KERAS[-1]}."
         )
-    backend = keras.backend.backend()
-    if backend not in BACKENDS:
+    if not _name:
         return (
-            f"Keras runs on {backend}, and the kernels run on {' and '.join(BACKENDS)}. "
+            f"Keras runs on {keras.backend.backend()}, and the kernels run on "
+            f"{' and '.join(BACKENDS)}. "
             "KERAS_BACKEND, set before Keras is imported, chooses one of them."
         )
-    return _backend().missing()
+    return _backend.missing()
 
 
 def why_not(layer: Any) -> str | None:
@@ -145,7 +151,7 @@ def _why_not_layer(layer: Any) -> str | None:
         reason = _why_not_cell(cell) or _why_not_dtype(layer, cell)
         if reason:
             return reason
-    return _backend().why_not()
+    return _backend.why_not()
 
 
 def _why_not_cell(cell: Any) -> str | None:
@@ -198,7 +204,7 @@ def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | Non
         for one in state:
             if not fits(one.shape, wanted := (batch, cell.units)):
                 return f"An initial state has the shape {tuple(one.shape)}; {wanted} is needed."
-    return _backend().why_not(x)
+    return _backend.why_not(x)
 
 
 # Where Keras's own loop was measured to be faster (docs/log.md): the kernels lay the weights out
@@ -225,7 +231,7 @@ def _better_stock(cells: Sequence[Any], x: Array) -> str | None:
 
 def _activation(function: Any) -> str | None:
     """The name by which the kernels know an activation; it is known by identity, not by name."""
-    aliases = _backend().ALIASES
+    aliases = _backend.ALIASES
     for name in ACTIVATIONS:
         plain = [getattr(place, name, None) for place in (keras.activations, ops)]
         if any(function is one for one in (*plain, *aliases.get(name, ()))):
@@ -233,24 +239,28 @@ def _activation(function: Any) -> str | None:
     return None
 
 
-def _backend() -> Backend:
-    module: Any = importlib.import_module(BACKENDS[keras.backend.backend()])
-    return cast(Backend, module)
-
-
 def _is_symbolic(x: Any) -> bool:
     """Whether this call only asks for shapes, or is traced for a file."""
     # Private to Keras, so not before its version is known.
     from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-    return in_symbolic_scope() or _exporting.get() or _backend().is_traced(x)
+    return in_symbolic_scope() or getattr(_local, "exporting", False) or _backend.is_traced(x)
 
 
-def _steps_aside(layer: Any, reason: str | None, better: str | None) -> bool:
+def _steps_aside(
+    layer: Any, cells: Sequence[Any], x: Array, states: Any, mask: Array | None
+) -> bool:
     """Whether stock Keras runs this call; says once for each reason why it must.
 
-    Where it need not and is only `better`, nobody has to be told.
+    What depends on no array is `settled`: a compiler finds it once, and does not look inside.
     """
+    reason = _backend.settled(_why_not_layer, layer) or _why_not_call(cells, x, states, mask)
+    better = None if reason else _better_stock(cells, x)
+    return bool(_backend.settled(_decide, layer, reason, better))
+
+
+def _decide(layer: Any, reason: str | None, better: str | None) -> bool:
+    """Count and log what runs a call; nobody has to be told where stock is only `better`."""
     if reason is None and better:
         calls["stock"] += 1
         log.debug("Stock Keras runs '%s'. %s", layer.name, better)
@@ -285,8 +295,7 @@ def _lstm_inner_loop(
     states = [list(initial_state)]
     if _is_symbolic(sequences):
         return original(self, sequences, initial_state, mask, training=training)
-    reason = _why_not_layer(self) or _why_not_call([self.cell], sequences, states, mask)
-    if _steps_aside(self, reason, reason or _better_stock([self.cell], sequences)):
+    if _steps_aside(self, [self.cell], sequences, states, mask):
         return original(self, sequences, initial_state, mask, training=training)
     last, outputs, states = _run(self, [self.cell], sequences, states, mask, training)
     return last, outputs, states[0]
@@ -302,8 +311,7 @@ def _rnn_inner_loop(
         stacked = isinstance(self.cell, StackedRNNCells)
         cells = self.cell.cells if stacked else [self.cell]
         states = list(initial_state) if stacked else [list(initial_state)]
-        reason = _why_not_layer(self) or _why_not_call(cells, sequences, states, mask)
-        if not _steps_aside(self, reason, reason or _better_stock(cells, sequences)):
+        if not _steps_aside(self, cells, sequences, states, mask):
             last, outputs, states = _run(self, cells, sequences, states, mask, training)
             return last, outputs, states if stacked else states[0]
     return original(self, sequences, initial_state, mask, training=training)
@@ -323,7 +331,7 @@ def _run(
         first, final = cell is cells[0], cell is cells[-1]
         # What a cell puts out lies in the order of processing, and is read so by the one above it.
         used = mask if first or mask is None or not layer.go_backwards else ops.flip(mask, axis=1)
-        outputs, ((h, c),) = _backend().lstm(
+        outputs, ((h, c),) = _backend.lstm(
             [_arrays(cell, x, state, used, training)],
             [_direction(layer, cell, zero=final, backwards=first)],
             sequences=layer.return_sequences or not final,
@@ -346,7 +354,8 @@ def _bidirectional_call(
     if not _go_together(self, sequences, initial_state, plain_mask):
         original = _ORIGINAL[Bidirectional, "call"]
         return original(self, sequences, initial_state=initial_state, mask=mask, training=training)
-    calls["native"] += 2
+    for one in (self.forward_layer, self.backward_layer):
+        _backend.settled(_decide, one, None, None)
     given = [None, None] if initial_state is None else [initial_state[:2], initial_state[2:]]
     layers = [self.forward_layer, self.backward_layer]
     used = _as_mask(plain_mask)
@@ -357,7 +366,7 @@ def _bidirectional_call(
         arrays.append(_arrays(layer.cell, sequences, state, used, training))
         layer._maybe_reset_dropout_masks(layer.cell)
     joined = self.return_sequences and self.merge_mode == "concat"
-    outputs, states = _backend().lstm(
+    outputs, states = _backend.lstm(
         arrays,
         # Keras turns the outputs of the second layer round in time, whichever way that one goes.
         [_direction(layer, layer.cell, flip=layer is layers[1]) for layer in layers],
@@ -392,26 +401,32 @@ def _merged(mode: str | None, y: Array, y_back: Array) -> Any:
 def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
     """Whether two directions run as one; if not, each of them asks for itself."""
     halves = (self.forward_layer, self.backward_layer)
-    if _is_symbolic(x) or any(type(one) is not LSTM for one in halves):
+    if _is_symbolic(x) or not _backend.settled(_are_alike, self):
         return False
     if initial_state is not None and len(initial_state) != 4:
         return False
     for layer in halves:
         expected = layer._expected_batch_size if layer.stateful else None
-        if (
-            layer.activity_regularizer is not None
-            or not layer.built
-            or layer.compute_dtype != self.compute_dtype
-            or expected not in (None, x.shape[0])
-            or _replaced(layer, _HALF)
-            or _why_not_layer(layer)
-        ):
+        if expected not in (None, x.shape[0]):
             return False
     states = [] if initial_state is None else [initial_state[:2], initial_state[2:]]
     cells = [one.cell for one in halves]
     if _why_not_call(cells if states else [], x, states, mask):
         return False
     return _better_stock(cells, x) is None
+
+
+def _are_alike(self: Any) -> bool:
+    """Whether both halves of a bidirectional layer can run natively, and as one."""
+    return not any(
+        type(layer) is not LSTM
+        or layer.activity_regularizer is not None
+        or not layer.built
+        or layer.compute_dtype != self.compute_dtype
+        or _replaced(layer, _HALF)
+        or _why_not_layer(layer)
+        for layer in (self.forward_layer, self.backward_layer)
+    )
 
 
 def _initial_state(layer: Any, x: Array, given: Any) -> list[Array]:
@@ -426,8 +441,8 @@ def _direction(
     layer: Any, cell: Any, *, zero: bool = True, backwards: bool = True, flip: bool = False
 ) -> Direction:
     return Direction(
-        activation=str(_activation(cell.activation)),
-        recurrent_activation=str(_activation(cell.recurrent_activation)),
+        activation=_backend.settled(_activation, cell.activation),
+        recurrent_activation=_backend.settled(_activation, cell.recurrent_activation),
         go_backwards=layer.go_backwards and backwards,
         zero_output=layer.zero_output_for_mask and zero,
         start_output=_starts_with_state(layer),
@@ -437,7 +452,7 @@ def _direction(
 
 def _starts_with_state(layer: Any) -> bool:
     """Whether Keras puts out h0 before the first step that is used, and not zeros."""
-    return _backend().STARTS_WITH_STATE and not layer.unroll
+    return _backend.STARTS_WITH_STATE and not layer.unroll
 
 
 def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) -> Arrays:
@@ -483,11 +498,12 @@ def _stepping_aside(owner: Any, name: str) -> Any:
 
     @functools.wraps(original)
     def run(*arguments: Any, **options: Any) -> Any:
-        token = _exporting.set(True)
+        before = getattr(_local, "exporting", False)
+        _local.exporting = True
         try:
             return original(*arguments, **options)
         finally:
-            _exporting.reset(token)
+            _local.exporting = before
 
     return run
 

@@ -12,7 +12,7 @@ code that is exported (it must run where gatewise is not), other processors, sec
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,11 @@ def why_not(x: Array | None = None) -> str | None:  # noqa: ARG001  # all arrays
 def is_traced(x: Array) -> bool:
     """Whether an export is traced whose sizes are left open; others hold plain JAX, see below."""
     return not all(isinstance(size, int) for size in getattr(x, "shape", (None,)))
+
+
+def settled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """As contract.py says; JAX runs Python code as it stands."""
+    return function(*arguments)
 
 
 @functools.cache
