@@ -63,7 +63,7 @@ def python(tmp_path):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=600,
+            timeout=300,
             env=os.environ | {"KERAS_BACKEND": BACKEND, "JAX_PLATFORMS": "cpu"} | environment,
             check=False,
         )

@@ -1,4 +1,4 @@
-"""The kernels inside PyTorch: `lstm`, which autograd, compile, vmap and func treat as any function.
+"""The kernels inside PyTorch: `lstm`, which autograd and torch.compile treat as any function.
 
 Two custom operators call the C interface by ctypes: `gatewise::lstm_forward`, and its derivative
 `gatewise::lstm_backward`. Both take all layers of a call at once: the arrays that are there, one
@@ -102,7 +102,7 @@ def lstm(
     for one, way in zip(layers, directions, strict=True):
         arrays += [array for array in one if array is not None]
         numbers += _numbers(one, way)
-    if torch.autograd.forward_ad._current_level >= 0:  # forward mode
+    if _transformed():
         found = _plain(arrays, numbers, outputs)
     else:
         training = torch.is_grad_enabled() and any(one.requires_grad for one in arrays)
@@ -110,6 +110,16 @@ def lstm(
     count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
     states = found[count : count + 2 * len(layers)]
     return tuple(found[:count]), list(zip(states[::2], states[1::2], strict=True))
+
+
+def _transformed() -> bool:
+    """Whether this is within a transform of torch.func, or in forward mode.
+
+    Neither takes an operator whose gradient is written in Python.
+    """
+    return (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 # How a call is described: a row of whole numbers for each layer.
@@ -465,72 +475,3 @@ def _loop(row: _Row, arrays: Arrays) -> tuple[Tensor, Tensor, Tensor]:
         put_out = used if row.zero_output else (started | bool(row.start_output))
         outputs.append(torch.where(put_out, h, zeros))
     return torch.stack(outputs[::-1] if row.flip else outputs, 1), h, c
-
-
-# Under vmap.
-
-
-def _forward_mapped(info: Any, places: Any, *inputs: Any) -> Any:
-    """Into the batch where weights are shared and nothing is kept, else one after the other."""
-    arrays, numbers, outputs, training = inputs
-    names = [name for row in _rows(numbers) for name in _names(row)]
-    mapped = [place is not None for place in places[0]]
-    front = [
-        one if place is None else one.movedim(place, 0)
-        for one, place in zip(arrays, places[0], strict=True)
-    ]
-    axes = [BATCH_AXIS[name] for name in names]
-    apart = any(moves and axis is None for moves, axis in zip(mapped, axes, strict=True))
-    if training or apart:
-        return _one_by_one(_forward, info, mapped, front, numbers, outputs, training)
-    folded = [
-        _fold(one, info.batch_size, moves, axis)
-        for one, moves, axis in zip(front, mapped, axes, strict=True)
-    ]
-    found = _forward(folded, numbers, outputs, training)
-    found = [one.reshape(info.batch_size, -1, *one.shape[1:]) for one in found]
-    return found, [0] * len(found)
-
-
-BATCH_AXIS = Arrays(0, 0, 0, 0, None, None, None, 1, 1)._asdict()  # where the batch lies
-
-
-def _fold(one: Tensor, size: int, moves: bool, axis: int | None) -> Tensor:
-    """The mapped axis, which is the first, into the batch's own."""
-    if axis is None:
-        return one
-    wide = (one if moves else one.expand(size, *one.shape)).movedim(0, axis)
-    return wide.flatten(axis, axis + 1)
-
-
-def _one_by_one(operator: Any, info: Any, mapped: Any, arrays: Any, *rest: Any) -> Any:
-    each = [
-        operator(
-            [one[n] if moves else one for one, moves in zip(arrays, mapped, strict=True)], *rest
-        )
-        for n in range(info.batch_size)
-    ]
-    found = [torch.stack(some) for some in zip(*each, strict=True)]
-    return found, [0] * len(found)
-
-
-def _backward_mapped(info: Any, places: Any, *inputs: Any) -> Any:
-    """One after the other."""
-    counts = [len(one) for one in inputs[:3]]
-    flat = [one for some in inputs[:3] for one in some]
-    where = [one for some in places[:3] for one in some]
-    front = [
-        one if place is None else one.movedim(place, 0)
-        for one, place in zip(flat, where, strict=True)
-    ]
-
-    def operator(every: list[Tensor], *rest: Any) -> list[Tensor]:
-        first, second = counts[0], counts[0] + counts[1]
-        return _backward(every[:first], every[first:second], every[second:], *rest)
-
-    mapped = [place is not None for place in where]
-    return _one_by_one(operator, info, mapped, front, *inputs[3:])
-
-
-_forward.register_vmap(_forward_mapped)
-_backward.register_vmap(_backward_mapped)
