@@ -10,7 +10,8 @@ second derivatives and forward mode.
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import torch
@@ -148,9 +149,15 @@ def _numbers(arrays: Arrays, way: Direction) -> list[int]:
     ]
 
 
-def _rows(numbers: Sequence[int]) -> list[_Row]:
+def _rows(numbers: Sequence[int]) -> tuple[_Row, ...]:
+    return _parsed(tuple(numbers))
+
+
+@cache
+def _parsed(numbers: tuple[int, ...]) -> tuple[_Row, ...]:
     width = len(fields(_Row))
-    return [_Row(*numbers[place : place + width]) for place in range(0, len(numbers), width)]
+    starts = range(0, len(numbers), width)
+    return tuple(_Row(*numbers[start : start + width]) for start in starts)
 
 
 def _names(row: _Row) -> list[str]:
@@ -267,12 +274,9 @@ def _described(arrays: Sequence[Tensor], numbers: Sequence[int]) -> Any:
         layer.batch, layer.steps, layer.features = one.x.shape
         layer.units = one.recurrent_kernel.shape[0]
         layer.double_precision = one.x.dtype == torch.float64
-        for name, value in zip(
-            ("activation", "recurrent_activation", "go_backwards", "zero_output", "start_output"),
-            astuple(row),
-            strict=False,
-        ):
-            setattr(layer, name, value)
+        layer.activation, layer.recurrent_activation = row.activation, row.recurrent_activation
+        layer.go_backwards, layer.zero_output = row.go_backwards, row.zero_output
+        layer.start_output = row.start_output
         for name, array in zip(Arrays._fields, one, strict=True):
             if array is not None:
                 setattr(layer, name, array.data_ptr())
