@@ -1,16 +1,20 @@
 """How much faster is a step of `model.fit` with the engine?
 
-    python benchmarks/training.py [--rounds 9] [--only NAME ...] [--no-torch] [--grid]
+    python benchmarks/training.py [--backend jax] [--rounds 9] [--only NAME ...] [--no-torch]
+                                  [--grid]
 
-Compares stock Keras on JAX with the same network on the engine, in alternation, each in a separate
-process that waits while the other is timed; if PyTorch is installed, also with a hand-written
-training loop around its own nn.LSTM. Results are medians over rounds; a ratio is the median of the
-ratios of the rounds. Writes benchmarks/results/training.json, or training-grid.json with --grid.
+Compares stock Keras on one back end with the same network on the engine, in alternation, each in a
+separate process that waits while the other is timed; on JAX, if PyTorch is installed, also with a
+hand-written training loop around its own nn.LSTM. Results are medians over rounds; a ratio is the
+median of the ratios of the rounds. Writes benchmarks/results/training.json, for another back end
+training-torch.json and so on, or training-grid.json with --grid.
 """
 
 import argparse
 import itertools
 import json
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +26,10 @@ from typing import Any
 
 import numpy as np
 
-import gatewise  # chooses JAX, so it must come before Keras
+if "--backend" in sys.argv:  # before Keras is imported, which reads it then; processes inherit it
+    os.environ["KERAS_BACKEND"] = sys.argv[sys.argv.index("--backend") + 1]
+
+import gatewise  # chooses JAX where nothing is chosen, and so comes before Keras
 from gatewise.artefact import environment
 
 import keras  # isort: skip
@@ -157,31 +164,42 @@ WORKLOADS = [
     ),
 ]
 PREDICT = [(one, 2.0, 2.4) for one in WORKLOADS[:3]]
+BACKEND = keras.backend.backend()
+# The bars and aims on other back ends, by the workloads that have any there.
+BARS = {
+    "torch": {
+        WORKLOADS[0].name: (6.0, 8.0),
+        WORKLOADS[1].name: (12.0, 15.0),
+        WORKLOADS[3].name: (12.0, 18.0),
+        WORKLOADS[4].name: (9.0, 12.0),
+        WORKLOADS[6].name: (1.5, 1.8),
+    },
+}
 
 
 class Fit:
-    """Seconds per step of `fit` or `predict`, for a network traced with or without the engine."""
+    """Seconds a step of `fit`, or of `predict`, or of `predict` of one sequence at a time."""
 
-    def __init__(self, work: Workload, *, engine: str, predicting: bool = False) -> None:
-        self.work, self.predicting = work, predicting
+    def __init__(self, work: Workload, *, engine: str, how: str = "fit") -> None:
+        self.work, self.how = work, how
         keras.utils.set_random_seed(0)
         self.model = work.network()
         self.model.compile(optimizer=work.optimizer, loss=work.loss)
-        self.steps, self.engine = 2, engine
-        if engine == "gatewise":
-            gatewise.accelerate()
-        try:
-            self.seconds()  # compiles
-        finally:
-            gatewise.accelerate(False)
+        self.steps = 2
+        gatewise.accelerate(engine == "gatewise")
+        self.seconds()  # compiles, where the framework does
         self.steps = 10
         self.steps = max(10, int(SECONDS / self.seconds()))
 
     def seconds(self) -> float:
         work = self.work
-        x, y = work.arrays(self.steps * work.batch)
+        one = self.how == "one"
+        x, y = work.arrays(self.steps * (1 if one else work.batch))
         began = time.perf_counter()
-        if self.predicting:
+        if one:
+            for n in range(self.steps):
+                self.model.predict(x[n : n + 1], verbose=0)
+        elif self.how == "predict":
             self.model.predict(x, batch_size=work.batch, verbose=0)
         else:
             self.model.fit(x, y, batch_size=work.batch, epochs=1, verbose=0, shuffle=False)
@@ -200,18 +218,22 @@ class Contestant:
     def seconds(self) -> float:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        seconds, *peak = self.process.stdout.readline().split()
+        self.peak = float(peak[0]) if peak else None  # MiB
+        return float(seconds)
 
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
 
 
-def answer(engine: str, work: Workload, *, predicting: bool) -> None:
-    """The main loop of a contestant's process."""
-    contestant = Fit(work, engine=engine, predicting=predicting)
+def answer(engine: str, work: Workload, how: str) -> None:
+    """What the process of a contestant does: seconds a step, and its memory at the most."""
+    contestant = Fit(work, engine=engine, how=how)
     for _ in sys.stdin:
-        print(contestant.seconds(), flush=True)
+        seconds = contestant.seconds()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(seconds, peak, flush=True)
 
 
 def compare(contestants: dict[str, Any], rounds: int) -> dict[str, Any]:
@@ -228,16 +250,16 @@ def compare(contestants: dict[str, Any], rounds: int) -> dict[str, Any]:
             ]
             found[f"{name} / ours"] = statistics.median(ratios)
             found[f"{name} / ours, least and most"] = [min(ratios), max(ratios)]
-    return found
+    peaks = {name: one.peak for name, one in contestants.items() if one.peak}
+    return found | {f"{name} MiB": peak for name, peak in peaks.items()}
 
 
-def measure(work: Workload, rounds: int, *, torch: bool, predicting: bool = False) -> Any:
-    how = "predict" if predicting else "fit"
+def measure(work: Workload, rounds: int, *, torch: bool, how: str = "fit") -> Any:
     contestants = {
         name: Contestant(__file__, "--contestant", engine, how, work.name)
         for name, engine in (("stock", "stock"), ("ours", "gatewise"))
     }
-    if torch and work.torch and not predicting:
+    if torch and work.torch and how == "fit" and BACKEND == "jax":
         contestants["torch"] = Contestant(str(LOOP), work.torch, str(SECONDS))
     try:
         return compare(contestants, rounds)
@@ -268,8 +290,23 @@ def skipped(name: str, only: list[str]) -> bool:
     return bool(only) and not any(part in name for part in only)
 
 
+OF_BACKEND = "" if BACKEND == "jax" else f"-{BACKEND}"  # in the names of files
+
+
+def jobs() -> list[tuple[Workload, float, float, str]]:
+    """What is measured on this back end, with its bar and its aim."""
+    if BACKEND == "jax":
+        found = [(one, one.least, one.aim, "fit") for one in WORKLOADS]
+        found += [(one, least, aim, "predict") for one, least, aim in PREDICT]
+    else:
+        bars = BARS[BACKEND]
+        found = [(one, *bars[one.name], "fit") for one in WORKLOADS if one.name in bars]
+    return found + [(WORKLOADS[0], 1.5, 1.5, "one")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--backend", default=BACKEND)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--no-torch", action="store_true")
@@ -279,7 +316,7 @@ def main() -> None:
     if asked.contestant:
         engine, how, name = asked.contestant
         (work,) = (one for one in WORKLOADS + GRID if one.name == name)
-        answer(engine, work, predicting=how == "predict")
+        answer(engine, work, how)
         return
     found = []
     if asked.grid:
@@ -289,24 +326,23 @@ def main() -> None:
             row = {"workload": work.name} | measure(work, asked.rounds, torch=False)
             found.append(row)
             print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}", flush=True)
-        path = RESULTS / "training-grid.json"
+        path = RESULTS / f"training-grid{OF_BACKEND}.json"
     else:
-        jobs = [(one, one.least, one.aim, False) for one in WORKLOADS]
-        jobs += [(one, least, aim, True) for one, least, aim in PREDICT]
-        for work, least, aim, predicting in jobs:
-            name = f"predict, {work.name}" if predicting else work.name
+        for work, least, aim, how in jobs():
+            name = {"fit": "", "predict": "predict, ", "one": "predict one, "}[how] + work.name
             if skipped(name, asked.only):
                 continue
-            row = measure(work, asked.rounds, torch=not asked.no_torch, predicting=predicting)
+            row = measure(work, asked.rounds, torch=not asked.no_torch, how=how)
             row = {"workload": name, "least": least, "aim": aim} | row
             found.append(row)
             beside = f"  torch / ours {row['torch / ours']:.2f}" if "torch / ours" in row else ""
             print(
                 f"{name}\n    stock {row['stock ms']:.2f} ms  ours {row['ours ms']:.2f} ms  "
-                f"stock / ours {row['stock / ours']:.2f} (bar {least}, aim {aim}){beside}",
+                f"stock / ours {row['stock / ours']:.2f} (bar {least}, aim {aim}){beside}"
+                f"  memory {row['stock MiB']:.0f} and {row['ours MiB']:.0f} MiB",
                 flush=True,
             )
-        path = RESULTS / "training.json"
+        path = RESULTS / f"training{OF_BACKEND}.json"
     if not asked.only:
         report = {"environment": environment(), "rounds": asked.rounds, "rows": found}
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -1,28 +1,47 @@
-"""What the tests of the engine share."""
+"""What the tests of the engine share.
+
+A process has one Keras, and Keras one back end: the one that KERAS_BACKEND names, or else JAX. The
+tests of this folder run on that one. `test_backends.py` runs them once more for each of the others,
+in a process of its own; where the framework is not installed, it skips.
+
+    KERAS_BACKEND=torch .venv/bin/python -m pytest tests/engine
+
+`test_hook.py` holds for every back end: what it asks of the framework itself stands in
+`framework.py`, a few functions for each. `test_jax.py`, `test_torch.py` and so on hold what only
+that framework can do. A new back end is one entry in `framework.py` and a file of its own here.
+"""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
+import keras
 import pytest
 
-from gatewise.engine import jax as engine
+from gatewise.engine import hook
 
 HERE = Path(__file__).parent
+BACKEND = keras.backend.backend()
+
+collect_ignore = [f"test_{name}.py" for name in hook.BACKENDS if name != BACKEND]
 
 
 @pytest.fixture(autouse=True)
 def _kernels():
     """The C++ core, which a machine without a compiler does without."""
-    if reason := engine.why_not():
+    if reason := hook.why_not_here():
         pytest.skip(reason)
 
 
 @pytest.fixture
 def x64():
-    """Arrays may hold float64."""
+    """Arrays may hold float64, which JAX has to be told."""
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
     if hasattr(jax, "enable_x64"):
         with jax.enable_x64(True):
             yield
@@ -44,8 +63,8 @@ def python(tmp_path):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=600,
-            env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"} | environment,
+            timeout=300,
+            env=os.environ | {"KERAS_BACKEND": BACKEND, "JAX_PLATFORMS": "cpu"} | environment,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -14,7 +14,16 @@ from jax import numpy as jnp
 import gatewise
 from gatewise.engine import jax as engine
 from gatewise.engine import library, reference
-from gatewise.engine.jax import APART, JOINED, NONE, Arrays, Direction, Plan, lstm
+from gatewise.engine.contract import (
+    ACTIVATIONS,
+    APART,
+    DIFFERENTIABLE,
+    JOINED,
+    NONE,
+    Arrays,
+    Direction,
+)
+from gatewise.engine.jax import Plan, lstm
 
 SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
 
@@ -50,7 +59,7 @@ def total(found):
 
 def gradients(function, layers):
     """The gradients of `total` to every array that has one."""
-    chosen = [{name: getattr(one, name) for name in engine.DIFFERENTIABLE} for one in layers]
+    chosen = [{name: getattr(one, name) for name in DIFFERENTIABLE} for one in layers]
 
     def loss(chosen):
         some = [one._replace(**values) for one, values in zip(layers, chosen, strict=True)]
@@ -77,7 +86,7 @@ def assert_close(ours, theirs, *, rtol=1e-4, atol=1e-5):
             "units": st.integers(1, 35),
         }
     ),
-    activations=st.tuples(*[st.sampled_from(list(engine.ACTIVATIONS))] * 2),
+    activations=st.tuples(*[st.sampled_from(list(ACTIVATIONS))] * 2),
     masked=st.booleans(),
     seed=st.integers(0, 999),
 )
@@ -121,9 +130,9 @@ def test_every_way_of_going_over_a_sequence(name, dropout, x64):
     assert_close(ours(layers), plain(directions, outputs)(tuple(layers)), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("activation", engine.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_central_differences(activation, x64):
-    names = list(engine.ACTIVATIONS)
+    names = list(ACTIVATIONS)
     other = names[(names.index(activation) + 1) % len(names)]
     arrays = layer(3, dtype="float64")
     ours = partial(lstm, directions=[Direction(activation, other)])
@@ -243,11 +252,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 sys.path.insert(0, sys.argv[1])
-from gatewise.engine import jax as engine
+from gatewise.engine import contract, jax as engine
 from test_jax import SIZES, gradients, layer
 
 layers = [layer(0, batch=4, dropout=True), layer(1, batch=4, units=3)]
-directions = [engine.Direction(), engine.Direction(go_backwards=True, flip=True)]
+directions = [contract.Direction(), contract.Direction(go_backwards=True, flip=True)]
 mesh = Mesh(np.array(jax.devices()), ("batch",))
 
 def spread(name, array):
@@ -255,7 +264,7 @@ def spread(name, array):
     spec = PartitionSpec(*["batch" if one == "b" else None for one in letters])
     return None if array is None else jax.device_put(array, NamedSharding(mesh, spec))
 
-shared = [engine.Arrays(**{n: spread(n, a) for n, a in one._asdict().items()}) for one in layers]
+shared = [contract.Arrays(**{n: spread(n, a) for n, a in one._asdict().items()}) for one in layers]
 run = jax.jit(lambda some: gradients(lambda l: engine.lstm(l, directions, joined=True), some))
 text = run.lower(shared).compile().as_text()
 assert "all-gather" not in text and "all-reduce" in text
@@ -263,7 +272,7 @@ for one, two in zip(jax.tree.leaves(run(shared)), jax.tree.leaves(run(layers)), 
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 print("shared by", len(jax.devices()))
 
-specs = engine.Arrays(*[
+specs = contract.Arrays(*[
     PartitionSpec(*["batch" if one == "b" else None for one in letters.split()])
     for letters in engine.LETTERS
 ])
@@ -377,6 +386,36 @@ def test_arrays_that_do_not_fit_are_refused():
             [jax.tree.map(lambda one: one.astype("bfloat16"), arrays._replace(mask=None))],
             [Direction()],
         )
+
+
+DATA_PARALLEL = """
+import jax, keras, numpy as np, gatewise
+gatewise.accelerate(engine="native")
+x = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
+
+def trained(shared):
+    devices = keras.distribution.list_devices()
+    way = keras.distribution.DataParallel(devices=devices) if shared else None
+    keras.distribution.set_distribution(way)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.layers.Input((None, 3)), keras.layers.Masking(),
+        keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.Dense(1),
+    ])
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, 0, :1], epochs=2, batch_size=4, shuffle=False, verbose=0)
+    return [np.asarray(one) for one in model.get_weights()]
+
+assert len(jax.devices()) == 2
+for one, two in zip(trained(True), trained(False), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+print(gatewise.info()["calls"]["native"])
+"""
+
+
+def test_data_parallel_training(python):
+    said = python(code=DATA_PARALLEL, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert int(said) >= 2
 
 
 def test_an_interface_newer_than_the_runtime_is_refused(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gatewise.engine import jax as engine
+from gatewise.engine import contract
 from gatewise.engine.reference import ACTIVATIONS, lstm
 
 
@@ -47,4 +47,4 @@ def test_activations_are_those_of_keras(name):
 
 
 def test_the_kernels_know_the_same_activations():
-    assert list(ACTIVATIONS) == list(engine.ACTIVATIONS)
+    assert list(ACTIVATIONS) == list(contract.ACTIVATIONS)

@@ -2,15 +2,21 @@
 
 Three methods are replaced on their classes, so that every layer of every model is met and none is
 changed: LSTM.inner_loop, RNN.inner_loop (for cells that are LSTMCells) and Bidirectional.call (both
-directions at once). What the kernels cannot run goes to the method that was there before.
+directions at once). What the kernels cannot run goes to the method that was there before, and so
+does all that is traced by the methods of Keras that export.
+
+No framework is named here but in `BACKENDS`; contract.py says what hook and back end expect of each
+other.
 """
 
+import functools
 import importlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -18,14 +24,19 @@ from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, LSTMCell, StackedRNNCells
 
 from gatewise.engine import library
+from gatewise.engine.contract import ACTIVATIONS, DTYPES, Array, Arrays, Backend, Direction, fits
 from gatewise.errors import EngineError
 
 log = logging.getLogger("gatewise")
 
-Array = Any
 KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15", "3.16")
-BROTHERS = {"jax": "gatewise.engine.jax"}  # the backends that the kernels are bound to
-DTYPES = ("float32", "float64")
+BACKENDS = {  # by Keras's names; each module is a contract.Backend
+    "jax": "gatewise.engine.jax",
+    "torch": "gatewise.engine.torch",
+}
+
+_name = BACKENDS.get(keras.backend.backend())
+_backend = cast(Backend, importlib.import_module(_name) if _name else None)  # `why_not_here`
 
 # What the kernels do in the place of Keras, method by method; each must be Keras's own.
 _CELL = (
@@ -41,9 +52,16 @@ _HALF = (  # of a bidirectional layer
 )
 _KERAS = str(Path(keras.__file__).parent) + os.sep
 
+# What writes files that run elsewhere.
+_EXPORTS = (
+    (keras.Model, "export"),
+    *((keras.export.ExportArchive, name) for name in ("track", "add_endpoint", "write_out")),
+)
+_local = threading.local()  # exporting: True within such a method
+
+_LOOPS = ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
 _ORIGINAL: dict[tuple[Any, str], Any] = {
-    (owner, name): getattr(owner, name, None)
-    for owner, name in ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
+    (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS)
 }
 _strict = False  # raise where `auto` would step aside
 _said: set[str] = set()
@@ -82,14 +100,13 @@ def why_not_here() -> str | None:
             f"Keras {keras.__version__} is not known to this version of gatewise, which knows "
             f"{KNOWN_KERAS[0]} to {KNOWN_KERAS[-1]}."
         )
-    backend = keras.backend.backend()
-    if backend not in BROTHERS:
+    if not _name:
         return (
-            f"Keras runs on {backend}, and the kernels are for JAX so far. KERAS_BACKEND=jax, set "
-            "before Keras is imported, chooses it."
+            f"Keras runs on {keras.backend.backend()}, and the kernels run on "
+            f"{' and '.join(BACKENDS)}. "
+            "KERAS_BACKEND, set before Keras is imported, chooses one of them."
         )
-    reason: str | None = _brother().missing()
-    return reason
+    return _backend.missing()
 
 
 def why_not(layer: Any) -> str | None:
@@ -134,8 +151,7 @@ def _why_not_layer(layer: Any) -> str | None:
         reason = _why_not_cell(cell) or _why_not_dtype(layer, cell)
         if reason:
             return reason
-    here: str | None = _brother().why_not()
-    return here
+    return _backend.why_not()
 
 
 def _why_not_cell(cell: Any) -> str | None:
@@ -146,7 +162,7 @@ def _why_not_cell(cell: Any) -> str | None:
     for function in (cell.activation, cell.recurrent_activation):
         if _activation(function) is None:
             name = getattr(function, "__name__", type(function).__name__)
-            known = ", ".join(_brother().ACTIVATIONS)
+            known = ", ".join(ACTIVATIONS)
             return f"Activation '{name}' has no kernel; known: {known}."
     return None
 
@@ -176,20 +192,19 @@ def _why_not_dtype(layer: Any, cell: Any) -> str | None:
 
 
 def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None) -> str | None:
-    """What only the arrays of a call can tell; the shapes are known, see `_is_symbolic`."""
+    """What only the arrays of a call can tell. A size that is not known yet is None."""
     if not (ops.is_tensor(x) or isinstance(x, np.ndarray)) or len(x.shape) != 3:
         return "Its input is not one dense array of [batch, steps, features]."
-    if 0 in x.shape:
+    if 0 in tuple(x.shape):
         return f"Its input of shape {tuple(x.shape)} is empty."
     batch, steps, _ = x.shape
-    if mask is not None and tuple(mask.shape[:2]) != (batch, steps):
+    if mask is not None and not fits(mask.shape[:2], (batch, steps)):
         return f"Its mask has the shape {tuple(mask.shape)}; {(batch, steps)} is needed."
     for cell, state in zip(cells, states, strict=True):
         for one in state:
-            if tuple(one.shape) != (batch, cell.units):
-                wanted = (batch, cell.units)
+            if not fits(one.shape, wanted := (batch, cell.units)):
                 return f"An initial state has the shape {tuple(one.shape)}; {wanted} is needed."
-    return None
+    return _backend.why_not(x)
 
 
 # Where Keras's own loop was measured to be faster (docs/log.md): the kernels lay the weights out
@@ -205,6 +220,8 @@ def _better_stock(cells: Sequence[Any], x: Array) -> str | None:
     if _strict:
         return None
     batch, steps, _ = x.shape
+    if batch is None or steps is None:
+        return None
     if batch * steps < FEW_STEPS or (steps == 1 and batch < FEW_ROWS):
         return "For so few steps Keras's own loop is faster."
     if batch >= FEW_ROWS and any(cell.units <= FEW_UNITS for cell in cells):
@@ -214,33 +231,36 @@ def _better_stock(cells: Sequence[Any], x: Array) -> str | None:
 
 def _activation(function: Any) -> str | None:
     """The name by which the kernels know an activation; it is known by identity, not by name."""
-    brother = _brother()
-    known: list[str] = list(brother.ACTIVATIONS)
-    for name in known:
+    aliases = _backend.ALIASES
+    for name in ACTIVATIONS:
         plain = [getattr(place, name, None) for place in (keras.activations, ops)]
-        if any(function is one for one in (*plain, *brother.SAME.get(name, ()))):
+        if any(function is one for one in (*plain, *aliases.get(name, ()))):
             return name
     return None
 
 
-def _brother() -> Any:
-    return importlib.import_module(BROTHERS[keras.backend.backend()])
-
-
 def _is_symbolic(x: Any) -> bool:
-    """Whether this call only asks for shapes, or is traced for an export of any batch size."""
+    """Whether this call only asks for shapes, or is traced for a file."""
     # Private to Keras, so not before its version is known.
     from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-    shape = getattr(x, "shape", (None,))
-    return in_symbolic_scope() or not all(isinstance(size, int) for size in shape)
+    return in_symbolic_scope() or getattr(_local, "exporting", False) or _backend.is_traced(x)
 
 
-def _steps_aside(layer: Any, reason: str | None, better: str | None) -> bool:
+def _steps_aside(
+    layer: Any, cells: Sequence[Any], x: Array, states: Any, mask: Array | None
+) -> bool:
     """Whether stock Keras runs this call; says once for each reason why it must.
 
-    Where it need not and is only `better`, nobody has to be told.
+    What depends on no array is `settled`: a compiler finds it once, and does not look inside.
     """
+    reason = _backend.settled(_why_not_layer, layer) or _why_not_call(cells, x, states, mask)
+    better = None if reason else _better_stock(cells, x)
+    return bool(_backend.settled(_decide, layer, reason, better))
+
+
+def _decide(layer: Any, reason: str | None, better: str | None) -> bool:
+    """Count and log what runs a call; nobody has to be told where stock is only `better`."""
     if reason is None and better:
         calls["stock"] += 1
         log.debug("Stock Keras runs '%s'. %s", layer.name, better)
@@ -275,8 +295,7 @@ def _lstm_inner_loop(
     states = [list(initial_state)]
     if _is_symbolic(sequences):
         return original(self, sequences, initial_state, mask, training=training)
-    reason = _why_not_layer(self) or _why_not_call([self.cell], sequences, states, mask)
-    if _steps_aside(self, reason, reason or _better_stock([self.cell], sequences)):
+    if _steps_aside(self, [self.cell], sequences, states, mask):
         return original(self, sequences, initial_state, mask, training=training)
     last, outputs, states = _run(self, [self.cell], sequences, states, mask, training)
     return last, outputs, states[0]
@@ -292,8 +311,7 @@ def _rnn_inner_loop(
         stacked = isinstance(self.cell, StackedRNNCells)
         cells = self.cell.cells if stacked else [self.cell]
         states = list(initial_state) if stacked else [list(initial_state)]
-        reason = _why_not_layer(self) or _why_not_call(cells, sequences, states, mask)
-        if not _steps_aside(self, reason, reason or _better_stock(cells, sequences)):
+        if not _steps_aside(self, cells, sequences, states, mask):
             last, outputs, states = _run(self, cells, sequences, states, mask, training)
             return last, outputs, states if stacked else states[0]
     return original(self, sequences, initial_state, mask, training=training)
@@ -313,7 +331,7 @@ def _run(
         first, final = cell is cells[0], cell is cells[-1]
         # What a cell puts out lies in the order of processing, and is read so by the one above it.
         used = mask if first or mask is None or not layer.go_backwards else ops.flip(mask, axis=1)
-        outputs, ((h, c),) = _brother().lstm(
+        outputs, ((h, c),) = _backend.lstm(
             [_arrays(cell, x, state, used, training)],
             [_direction(layer, cell, zero=final, backwards=first)],
             sequences=layer.return_sequences or not final,
@@ -336,7 +354,8 @@ def _bidirectional_call(
     if not _go_together(self, sequences, initial_state, plain_mask):
         original = _ORIGINAL[Bidirectional, "call"]
         return original(self, sequences, initial_state=initial_state, mask=mask, training=training)
-    calls["native"] += 2
+    for one in (self.forward_layer, self.backward_layer):
+        _backend.settled(_decide, one, None, None)
     given = [None, None] if initial_state is None else [initial_state[:2], initial_state[2:]]
     layers = [self.forward_layer, self.backward_layer]
     used = _as_mask(plain_mask)
@@ -347,7 +366,7 @@ def _bidirectional_call(
         arrays.append(_arrays(layer.cell, sequences, state, used, training))
         layer._maybe_reset_dropout_masks(layer.cell)
     joined = self.return_sequences and self.merge_mode == "concat"
-    outputs, states = _brother().lstm(
+    outputs, states = _backend.lstm(
         arrays,
         # Keras turns the outputs of the second layer round in time, whichever way that one goes.
         [_direction(layer, layer.cell, flip=layer is layers[1]) for layer in layers],
@@ -359,7 +378,8 @@ def _bidirectional_call(
             for kept, new in zip(layer.states, state, strict=True):
                 kept.assign(new)
     if not self.return_sequences:
-        outputs = [_last(layer, h, used) for layer, (h, _) in zip(layers, states, strict=True)]
+        ends = zip(layers, states, strict=True)
+        outputs = tuple(_last(layer, h, used) for layer, (h, _) in ends)
     merged = outputs[0] if joined else _merged(self.merge_mode, *outputs)
     if not self.return_state:
         return merged
@@ -381,20 +401,13 @@ def _merged(mode: str | None, y: Array, y_back: Array) -> Any:
 def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
     """Whether two directions run as one; if not, each of them asks for itself."""
     halves = (self.forward_layer, self.backward_layer)
-    if _is_symbolic(x) or any(type(one) is not LSTM for one in halves):
+    if _is_symbolic(x) or not _backend.settled(_are_alike, self):
         return False
     if initial_state is not None and len(initial_state) != 4:
         return False
     for layer in halves:
         expected = layer._expected_batch_size if layer.stateful else None
-        if (
-            layer.activity_regularizer is not None
-            or not layer.built
-            or layer.compute_dtype != self.compute_dtype
-            or expected not in (None, x.shape[0])
-            or _replaced(layer, _HALF)
-            or _why_not_layer(layer)
-        ):
+        if expected not in (None, x.shape[0]):
             return False
     states = [] if initial_state is None else [initial_state[:2], initial_state[2:]]
     cells = [one.cell for one in halves]
@@ -403,19 +416,33 @@ def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
     return _better_stock(cells, x) is None
 
 
+def _are_alike(self: Any) -> bool:
+    """Whether both halves of a bidirectional layer can run natively, and as one."""
+    return not any(
+        type(layer) is not LSTM
+        or layer.activity_regularizer is not None
+        or not layer.built
+        or layer.compute_dtype != self.compute_dtype
+        or _replaced(layer, _HALF)
+        or _why_not_layer(layer)
+        for layer in (self.forward_layer, self.backward_layer)
+    )
+
+
 def _initial_state(layer: Any, x: Array, given: Any) -> list[Array]:
     """As RNN.call makes it."""
     if given is None:
-        given = layer.states if layer.stateful else layer.get_initial_state(batch_size=x.shape[0])
+        size = ops.shape(x)[0]
+        given = layer.states if layer.stateful else layer.get_initial_state(batch_size=size)
     return [ops.convert_to_tensor(one, dtype=layer.cell.compute_dtype) for one in given]
 
 
 def _direction(
     layer: Any, cell: Any, *, zero: bool = True, backwards: bool = True, flip: bool = False
-) -> Any:
-    return _brother().Direction(
-        activation=_activation(cell.activation),
-        recurrent_activation=_activation(cell.recurrent_activation),
+) -> Direction:
+    return Direction(
+        activation=_backend.settled(_activation, cell.activation),
+        recurrent_activation=_backend.settled(_activation, cell.recurrent_activation),
         go_backwards=layer.go_backwards and backwards,
         zero_output=layer.zero_output_for_mask and zero,
         start_output=_starts_with_state(layer),
@@ -424,11 +451,11 @@ def _direction(
 
 
 def _starts_with_state(layer: Any) -> bool:
-    """What Keras puts out before the first step that is used: on JAX h0, and unrolled zeros."""
-    return not layer.unroll
+    """Whether Keras puts out h0 before the first step that is used, and not zeros."""
+    return _backend.STARTS_WITH_STATE and not layer.unroll
 
 
-def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) -> Any:
+def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) -> Arrays:
     dtype = cell.compute_dtype
     x = ops.cast(x, dtype)
     input_masks = recurrent_masks = None
@@ -440,12 +467,11 @@ def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) 
             x = x * ops.cast(drawn, dtype)[:, None]
     if training and cell.implementation == 1 and 0.0 < cell.recurrent_dropout < 1.0:
         recurrent_masks = ops.cast(ops.stack(cell.get_recurrent_dropout_mask(state[0])), dtype)
-    weights = [
+    h0, c0, kernel, recurrent_kernel, bias = (
         None if one is None else ops.convert_to_tensor(one, dtype=dtype)
-        for one in (cell.kernel, cell.recurrent_kernel, cell.bias)
-    ]
-    h0, c0 = (ops.convert_to_tensor(one, dtype=dtype) for one in state)
-    return _brother().Arrays(x, mask, h0, c0, *weights, input_masks, recurrent_masks)
+        for one in (*state, cell.kernel, cell.recurrent_kernel, cell.bias)
+    )
+    return Arrays(x, mask, h0, c0, kernel, recurrent_kernel, bias, input_masks, recurrent_masks)
 
 
 def _as_mask(mask: Any) -> Array | None:
@@ -466,8 +492,25 @@ def _last(layer: Any, h: Array, mask: Array | None) -> Array:
     return h
 
 
+def _stepping_aside(owner: Any, name: str) -> Any:
+    """The method of this name, with Keras's own loops within it."""
+    original = _ORIGINAL[owner, name]
+
+    @functools.wraps(original)
+    def run(*arguments: Any, **options: Any) -> Any:
+        before = getattr(_local, "exporting", False)
+        _local.exporting = True
+        try:
+            return original(*arguments, **options)
+        finally:
+            _local.exporting = before
+
+    return run
+
+
 _REPLACEMENTS = {
     (LSTM, "inner_loop"): _lstm_inner_loop,
     (RNN, "inner_loop"): _rnn_inner_loop,
     (Bidirectional, "call"): _bidirectional_call,
+    **{place: _stepping_aside(*place) for place in _EXPORTS},
 }

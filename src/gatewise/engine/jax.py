@@ -12,10 +12,10 @@ code that is exported (it must run where gatewise is not), other processors, sec
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,11 +28,19 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gatewise.engine import library
+from gatewise.engine.contract import (
+    APART,
+    DIFFERENTIABLE,
+    JOINED,
+    NONE,
+    Arrays,
+    Direction,
+    check,
+)
 from gatewise.errors import EngineError
 
 Array = Any
 
-# In the order of native/gatewise.h.
 ACTIVATIONS = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
@@ -42,46 +50,16 @@ ACTIVATIONS = {
     "elu": jax.nn.elu,
     "linear": lambda x: x,
 }
-# The same functions under other names, known by identity.
-SAME = {
+ALIASES = {
     "tanh": (jnp.tanh, jax.nn.tanh, jax.lax.tanh),
     "sigmoid": (jax.nn.sigmoid, jax.lax.logistic),
     **{name: (ACTIVATIONS[name],) for name in ("relu", "hard_sigmoid", "softsign", "elu")},
 }
+STARTS_WITH_STATE = True
 
-
-@dataclasses.dataclass(frozen=True)
-class Direction:
-    """How one layer goes over its sequences."""
-
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
-    go_backwards: bool = False  # steps are processed last to first
-    zero_output: bool = False  # the output of a masked step is 0, not that of the step before
-    start_output: bool = True  # what is put out before the first step that is not masked: h0, or 0
-    flip: bool = False  # outputs lie in the reverse of the order of processing
-
-
-class Arrays(NamedTuple):
-    """What one layer reads; None: absent. In the order of native/xla.cpp."""
-
-    x: Array  # [batch, steps, features]
-    mask: Array | None  # [batch, steps] bool
-    h0: Array | None  # [batch, units]
-    c0: Array | None  # [batch, units]
-    kernel: Array  # [features, 4 units]
-    recurrent_kernel: Array  # [units, 4 units]
-    bias: Array | None  # [4 units]
-    input_masks: Array | None = None  # [4, batch, features], one for each gate
-    recurrent_masks: Array | None = None  # [4, batch, units]
-
-
-# The letters of their axes; a number behind a letter is that of the layer.
+# The letters of the axes of `Arrays`; a number behind a letter is that of the layer.
 LETTERS = Arrays("b t i0", "b t", "b u0", "b u0", "i0 g0", "u0 g0", "g0", "four b i0", "four b u0")
-DIFFERENTIABLE = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias")
 SUMMED = DIFFERENTIABLE[3:]  # over the batch
-
-NONE, APART, JOINED = range(3)  # outputs are not wanted; an array a layer; side by side in one
 
 
 @jax.tree_util.register_static
@@ -108,20 +86,10 @@ def lstm(
     sequences: bool = True,
     joined: bool = False,
 ) -> tuple[tuple[Array, ...], list[tuple[Array, Array]]]:
-    """One layer, or several of the same batch at once: outputs, and h and c of each.
-
-    Outputs are [batch, steps, units] in the order of processing, one for each layer; with `joined`
-    there is one [batch, steps, sum of units]; without `sequences` there is none. The dropout masks
-    are taken as constants.
-
-    Raises:
-        EngineError: the kernels cannot be had; `missing` says so before.
-        ValueError: an array does not have the shape or the dtype that the others ask for.
-    """
+    """As contract.py says."""
     if reason := missing():
         raise EngineError(reason)
-    for one in layers:
-        _check(one, layers[0])
+    check(layers, lambda one: str(one.dtype))
     outputs = (JOINED if joined else APART) if sequences else NONE
     masks = ("input_masks", "recurrent_masks")
     constant = [
@@ -159,40 +127,22 @@ def _vary(one: Array, axes: tuple[str, ...]) -> Array:
     return getattr(jax.lax, "pvary")(one, axes)  # noqa: B009  # gone from newer types
 
 
-def _check(arrays: Arrays, first: Arrays) -> None:
-    """The kernels trust the sizes that they are given."""
-    batch, steps = first.x.shape[:2]
-    features = arrays.x.shape[-1]
-    units = arrays.recurrent_kernel.shape[0]
-    wanted = Arrays(
-        (batch, steps, features),
-        (batch, steps),
-        (batch, units),
-        (batch, units),
-        (features, 4 * units),
-        (units, 4 * units),
-        (4 * units,),
-        (4, batch, features),
-        (4, batch, units),
-    )
-    for name, array, shape in zip(Arrays._fields, arrays, wanted, strict=True):
-        if array is None:
-            continue
-        dtype = np.dtype(bool) if name == "mask" else first.x.dtype
-        if array.shape != shape or array.dtype != dtype or 0 in shape:
-            raise ValueError(
-                f"{name} is {array.dtype}{list(array.shape)}; the kernels need {dtype}{list(shape)}"
-            )
-    if first.x.dtype not in (np.float32, np.float64):
-        raise ValueError(f"x is {first.x.dtype}; the kernels know float32 and float64")
-
-
-def why_not() -> str | None:
-    """Why what is computed now cannot be computed by the kernels; None: it can."""
+def why_not(x: Array | None = None) -> str | None:  # noqa: ARG001  # all arrays are on one platform
+    """As contract.py says."""
     if reason := missing():
         return reason
     platform = jax.default_backend()
     return None if platform == "cpu" else f"JAX computes on {platform}, and the kernels on the CPU."
+
+
+def is_traced(x: Array) -> bool:
+    """Whether an export is traced whose sizes are left open; others hold plain JAX, see below."""
+    return not all(isinstance(size, int) for size in getattr(x, "shape", (None,)))
+
+
+def settled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """As contract.py says; JAX runs Python code as it stands."""
+    return function(*arguments)
 
 
 @functools.cache

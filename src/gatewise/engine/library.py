@@ -22,6 +22,7 @@ NAME = "libgatewise.dylib" if sys.platform == "darwin" else f"libgatewise.so.{VE
 log = logging.getLogger("gatewise")
 
 MOST_THREADS = 1024  # GATEWISE_MOST_THREADS there
+_DONE, _BAD_ARGUMENT, _NO_MEMORY = range(3)  # enum gatewise_status
 
 
 class Layer(ctypes.Structure):
@@ -190,6 +191,17 @@ def _declare(library: ctypes.CDLL) -> None:
         function = getattr(library, f"gatewise_{name}")
         function.restype = result
         function.argtypes = arguments
+
+
+def check(status: int) -> None:
+    """Raise the error that the kernels return, if they do."""
+    if status == _NO_MEMORY:
+        raise EngineError(
+            "There is no memory left for the scratch of an LSTM layer. Use a smaller batch or "
+            "shorter sequences."
+        )
+    if status != _DONE:
+        raise EngineError("The LSTM kernels refuse a size, an activation or a missing array.")
 
 
 def why_not() -> str | None:

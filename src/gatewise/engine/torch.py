@@ -1,0 +1,481 @@
+"""The kernels inside PyTorch: `lstm`, which autograd and torch.compile treat as any function.
+
+Two custom operators call the C interface by ctypes: `gatewise::lstm_forward`, and its derivative
+`gatewise::lstm_backward`. Both take all layers of a call at once: the arrays that are there, one
+after the other, and the numbers that describe them (`Plan`).
+
+The same function is written once more in plain PyTorch, `_plain`, for what the kernels are not for:
+second derivatives and forward mode.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import torch
+from keras.src.backend.torch.core import get_device
+from torch import Tensor
+from torch.nn import functional
+
+from gatewise.engine import library
+from gatewise.engine.contract import (
+    ACTIVATIONS,
+    APART,
+    DIFFERENTIABLE,
+    JOINED,
+    NONE,
+    Array,
+    Arrays,
+    Direction,
+    check,
+)
+from gatewise.errors import EngineError
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "hard_sigmoid": functional.hardsigmoid,
+    "softsign": functional.softsign,
+    "elu": functional.elu,
+    "linear": lambda x: x,
+}
+ALIASES = {
+    "tanh": (torch.tanh, functional.tanh),
+    "sigmoid": (torch.sigmoid, functional.sigmoid, torch.special.expit),
+    "relu": (torch.relu, functional.relu),
+    **{name: (FUNCTIONS[name],) for name in ("hard_sigmoid", "softsign", "elu")},
+}
+STARTS_WITH_STATE = False
+
+_DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bool: "bool"}
+
+
+def why_not(x: Array | None = None) -> str | None:
+    """As contract.py says."""
+    if reason := missing():
+        return reason
+    device = x.device.type if isinstance(x, Tensor) else torch.device(get_device()).type
+    if device != "cpu":
+        return f"PyTorch computes on {device}, and the kernels on the CPU."
+    if isinstance(x, Tensor) and x.layout is not torch.strided:
+        return f"Its input is a tensor of layout {x.layout}; the kernels read dense ones."
+    return None
+
+
+@torch.compiler.assume_constant_result
+def missing() -> str | None:
+    """As contract.py says."""
+    return library.why_not()
+
+
+@torch.compiler.assume_constant_result
+def settled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """As contract.py says."""
+    return function(*arguments)
+
+
+def is_traced(x: Array) -> bool:
+    """Whether `x` has a shape alone, or is one of torch.export, torch.onnx or torch.jit.trace."""
+    return (
+        (isinstance(x, Tensor) and x.device.type == "meta")
+        or torch.compiler.is_exporting()
+        or torch.jit.is_tracing()
+        or torch.onnx.is_in_onnx_export()
+    )
+
+
+def lstm(
+    layers: Sequence[Arrays],
+    directions: Sequence[Direction],
+    *,
+    sequences: bool = True,
+    joined: bool = False,
+) -> tuple[tuple[Tensor, ...], list[tuple[Tensor, Tensor]]]:
+    """As contract.py says."""
+    if reason := missing():
+        raise EngineError(reason)
+    check(layers, lambda one: _DTYPES.get(one.dtype, str(one.dtype)))
+    outputs = (JOINED if joined else APART) if sequences else NONE
+    arrays, numbers = [], []
+    for one, way in zip(layers, directions, strict=True):
+        arrays += [array for array in one if array is not None]
+        numbers += _numbers(one, way)
+    if _transformed():
+        found = _plain(arrays, numbers, outputs)
+    else:
+        training = torch.is_grad_enabled() and any(one.requires_grad for one in arrays)
+        found = _forward(arrays, numbers, outputs, training)
+    count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
+    states = found[count : count + 2 * len(layers)]
+    return tuple(found[:count]), list(zip(states[::2], states[1::2], strict=True))
+
+
+def _transformed() -> bool:
+    """Whether this is within a transform of torch.func, or in forward mode.
+
+    Neither takes an operator whose gradient is written in Python.
+    """
+    return (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+# How a call is described: a row of whole numbers for each layer.
+
+
+@dataclass(frozen=True)
+class _Row:
+    activation: int
+    recurrent_activation: int
+    go_backwards: int
+    zero_output: int
+    start_output: int
+    flip: int
+    present: int  # a bit for each array of `Arrays` that is there
+
+
+def _numbers(arrays: Arrays, way: Direction) -> list[int]:
+    return [
+        ACTIVATIONS.index(way.activation),
+        ACTIVATIONS.index(way.recurrent_activation),
+        int(way.go_backwards),
+        int(way.zero_output),
+        int(way.start_output),
+        int(way.flip),
+        sum(1 << bit for bit, one in enumerate(arrays) if one is not None),
+    ]
+
+
+def _rows(numbers: Sequence[int]) -> tuple[_Row, ...]:
+    return _parsed(tuple(numbers))
+
+
+@cache
+def _parsed(numbers: tuple[int, ...]) -> tuple[_Row, ...]:
+    width = len(fields(_Row))
+    starts = range(0, len(numbers), width)
+    return tuple(_Row(*numbers[start : start + width]) for start in starts)
+
+
+def _names(row: _Row) -> list[str]:
+    """The arrays that a layer has, in their order."""
+    return [name for bit, name in enumerate(Arrays._fields) if row.present >> bit & 1]
+
+
+def _layers(arrays: Sequence[Any], rows: Sequence[_Row]) -> list[Arrays]:
+    """The arrays of each layer; None: absent."""
+    rest = iter(arrays)
+    return [
+        Arrays(*[next(rest) if row.present >> bit & 1 else None for bit in range(9)])
+        for row in rows
+    ]
+
+
+# The operators.
+
+
+@torch.library.custom_op("gatewise::lstm_forward", mutates_args=(), device_types="cpu")
+def _forward(
+    arrays: list[Tensor], numbers: list[int], outputs: int, training: bool
+) -> list[Tensor]:
+    """The outputs; h and c of each layer; with `training`, what the gradient needs of each."""
+    arrays = [one.contiguous() for one in arrays]
+    found = _made(arrays, numbers, outputs, training)
+    layers = _described(arrays, numbers)
+    _place_outputs(layers, numbers, outputs, found)
+    if training:
+        found[-len(layers) :] = [_reserve(layer) for layer in layers]
+    library.check(library.load().gatewise_lstm_forward(layers, len(layers)))
+    return found
+
+
+@torch.library.custom_op("gatewise::lstm_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    arrays: list[Tensor],
+    reserves: list[Tensor],
+    given: list[Tensor],
+    numbers: list[int],
+    outputs: int,
+    gifts: int,
+    wanted: list[int],
+) -> list[Tensor]:
+    """The gradients of the arrays whose places are `wanted`.
+
+    `given` are the gradients of outputs and states for which `gifts` has a bit.
+    """
+    arrays = [one.contiguous() for one in arrays]
+    given = [one.contiguous() for one in given]
+    found = _gradients_made(arrays, wanted)
+    layers = _described(arrays, numbers)
+    if not _claim(layers, reserves):
+        reserves = [_reserve(layer) for layer in layers]
+        library.check(library.load().gatewise_lstm_forward(layers, len(layers)))
+    gradients = (library.Gradient * len(layers))()
+    _place_gradients(gradients, layers, numbers, outputs, _spread(given, gifts))
+    place, rest = 0, dict(zip(wanted, found, strict=True))
+    for gradient, row in zip(gradients, _rows(numbers), strict=True):
+        for name in _names(row):
+            if place in rest:
+                setattr(gradient, f"d{name}", rest[place].data_ptr())
+            place += 1
+    library.check(library.load().gatewise_lstm_backward(layers, gradients, len(layers)))
+    return found
+
+
+# What the backward kernels need, and consume, means nothing to anybody else: a reserve is a tensor
+# without elements whose storage holds it, with a flag at the end. PyTorch may ask for the same
+# gradient again (`retain_graph`), or hand over a copy that has lost the storage; then the forward
+# kernels fill another one.
+_FRESH, _CONSUMED = 1, 2
+
+
+def _reserve(layer: library.Layer) -> Tensor:
+    """A reserve for one layer, which is given its place."""
+    kept = torch.empty(_reserve_bytes(layer) + 1, dtype=torch.uint8).resize_(0)
+    layer.reserve = kept.untyped_storage().data_ptr()
+    _flag(layer).value = _FRESH
+    return kept
+
+
+def _reserve_bytes(layer: library.Layer) -> int:
+    width = 8 if layer.double_precision else 4
+    return int(layer.batch) * library.reserve_size(layer.steps, layer.units) * width
+
+
+def _flag(layer: library.Layer) -> ctypes.c_uint8:
+    return ctypes.c_uint8.from_address(layer.reserve + _reserve_bytes(layer))
+
+
+def _claim(layers: Any, reserves: Sequence[Tensor]) -> bool:
+    """Give each layer its reserve, if all are as the forward pass has left them.
+
+    The global lock of the interpreter sees to it that only one call finds them so.
+    """
+    for layer, one in zip(layers, reserves, strict=False):
+        storage = one.untyped_storage()
+        if storage.nbytes() <= _reserve_bytes(layer):
+            return False
+        layer.reserve = storage.data_ptr()
+    if not reserves or any(_flag(layer).value != _FRESH for layer in layers):
+        return False
+    for layer in layers:
+        _flag(layer).value = _CONSUMED
+    return True
+
+
+def _described(arrays: Sequence[Tensor], numbers: Sequence[int]) -> Any:
+    """What the kernels read of each layer."""
+    rows = _rows(numbers)
+    layers = (library.Layer * len(rows))()
+    for layer, row, one in zip(layers, rows, _layers(arrays, rows), strict=True):
+        layer.batch, layer.steps, layer.features = one.x.shape
+        layer.units = one.recurrent_kernel.shape[0]
+        layer.double_precision = one.x.dtype == torch.float64
+        layer.activation, layer.recurrent_activation = row.activation, row.recurrent_activation
+        layer.go_backwards, layer.zero_output = row.go_backwards, row.zero_output
+        layer.start_output = row.start_output
+        for name, array in zip(Arrays._fields, one, strict=True):
+            if array is not None:
+                setattr(layer, name, array.data_ptr())
+    return layers
+
+
+def _place_outputs(layers: Any, numbers: Sequence[int], outputs: int, found: list[Tensor]) -> None:
+    """Tell the kernels where to write."""
+    count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
+    states = iter(found[count:])
+    for layer, place in zip(layers, _strides(layers, numbers, outputs, found[:count]), strict=True):
+        layer.y, layer.y_batch_stride, layer.y_step_stride = place
+        layer.h, layer.c = next(states).data_ptr(), next(states).data_ptr()
+
+
+def _place_gradients(
+    gradients: Any, layers: Any, numbers: Sequence[int], outputs: int, given: list[Tensor | None]
+) -> None:
+    """Tell the kernels where the gradients of outputs and states lie."""
+    count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
+    states = iter(given[count:])
+    for one, place in zip(
+        gradients, _strides(layers, numbers, outputs, given[:count]), strict=True
+    ):
+        one.dy, one.dy_batch_stride, one.dy_step_stride = place
+        one.dh, one.dc = (None if state is None else state.data_ptr() for state in _two(states))
+
+
+def _two(states: Any) -> tuple[Any, Any]:
+    return next(states), next(states)
+
+
+def _strides(
+    layers: Any, numbers: Sequence[int], outputs: int, arrays: Sequence[Tensor | None]
+) -> list[tuple[int | None, int, int]]:
+    """Where the outputs of each layer lie: their start, and the strides of batch and steps."""
+    places: list[tuple[int | None, int, int]] = []
+    before, total = 0, sum(one.units for one in layers)
+    for n, (layer, row) in enumerate(zip(layers, _rows(numbers), strict=True)):
+        array = None if outputs == NONE else arrays[0 if outputs == JOINED else n]
+        if array is None:
+            places.append((None, 0, 0))
+        else:
+            width = total if outputs == JOINED else layer.units
+            first = before if outputs == JOINED else 0
+            first += (layer.steps - 1) * width if row.flip else 0
+            start = array.data_ptr() + first * array.element_size()
+            places.append((start, layer.steps * width, -width if row.flip else width))
+        before += layer.units
+    return places
+
+
+def _spread(given: Sequence[Tensor], gifts: int) -> list[Tensor | None]:
+    """The gradients of all outputs and states; None: zeros."""
+    rest = iter(given)
+    return [next(rest) if gifts >> bit & 1 else None for bit in range(GIFTS)]
+
+
+GIFTS = 64  # bits of a whole number; two directions have six outputs and states
+
+
+def _made(arrays: Any, numbers: Sequence[int], outputs: int, training: bool) -> list[Tensor]:
+    """New arrays for what a forward pass writes."""
+    layers = _layers(arrays, _rows(numbers))
+    x = layers[0].x
+    batch, steps, _ = x.shape
+    units = [one.recurrent_kernel.shape[0] for one in layers]
+    widths = {NONE: [], APART: units, JOINED: [sum(units)]}[outputs]
+    found = [x.new_empty((batch, steps, width)) for width in widths]
+    found += [x.new_empty((batch, size)) for size in units for _ in "hc"]
+    if training:
+        found += [x.new_empty(0, dtype=torch.uint8) for _ in layers]
+    return found
+
+
+_forward.register_fake(_made)
+
+
+@_backward.register_fake
+def _gradients_made(arrays: Any, *rest: Any) -> list[Tensor]:
+    """New arrays for what a backward pass writes."""
+    return [arrays[place].new_empty(arrays[place].shape) for place in rest[-1]]
+
+
+# The derivatives.
+
+
+def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
+    arrays, numbers, outputs, training = inputs
+    reserves = output[-len(_rows(numbers)) :] if training else []
+    ctx.save_for_backward(*arrays, *reserves)
+    ctx.set_materialize_grads(False)
+    ctx.numbers, ctx.outputs, ctx.count = numbers, outputs, len(arrays)
+
+
+def _differentiate(ctx: Any, given: list[Tensor | None]) -> Any:
+    saved = list(ctx.saved_tensors)
+    arrays, reserves = saved[: ctx.count], saved[ctx.count :]
+    names = [name for row in _rows(ctx.numbers) for name in _names(row)]
+    wanted = [
+        place
+        for place, (name, needed) in enumerate(zip(names, ctx.needs_input_grad[0], strict=True))
+        if needed and name in DIFFERENTIABLE
+    ]
+    moved = [(bit, one) for bit, one in enumerate(given) if one is not None]
+    gifts = sum(1 << bit for bit, _ in moved)
+    some = [one for _, one in moved]
+    found = _backward(arrays, reserves, some, ctx.numbers, ctx.outputs, gifts, wanted)
+    gradients: list[Tensor | None] = [None] * ctx.count
+    for place, one in zip(wanted, found, strict=True):
+        gradients[place] = one
+    return gradients, None, None, None
+
+
+_forward.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _keep_again(ctx: Any, inputs: Any, output: list[Tensor]) -> None:  # noqa: ARG001
+    arrays, reserves, given, *ctx.rest = inputs
+    ctx.save_for_backward(*arrays, *given)
+    ctx.counts = len(arrays), len(reserves)
+
+
+def _differentiate_again(ctx: Any, moved: list[Tensor]) -> Any:
+    """The derivative of the gradient, by plain PyTorch."""
+    saved = list(ctx.saved_tensors)
+    count, reserves = ctx.counts
+    numbers, outputs, gifts, wanted = ctx.rest
+
+    def gradient(arrays: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+        def run(chosen: Sequence[Tensor]) -> list[Tensor]:
+            every = list(arrays)
+            for place, one in zip(wanted, chosen, strict=True):
+                every[place] = one
+            found = _plain(every, numbers, outputs)
+            return [one for bit, one in enumerate(found) if gifts >> bit & 1]
+
+        _, pull = torch.func.vjp(run, [arrays[place] for place in wanted])
+        (found,) = pull(list(given))
+        return list(found)
+
+    floats = [place for place, one in enumerate(saved[:count]) if one.is_floating_point()]
+
+    def of_floats(some: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+        every = list(saved[:count])
+        for place, one in zip(floats, some, strict=True):
+            every[place] = one
+        return gradient(every, given)
+
+    _, pull = torch.func.vjp(of_floats, [saved[place] for place in floats], saved[count:])
+    found, given = pull(list(moved))
+    gradients: list[Tensor | None] = [None] * count
+    for place, one in zip(floats, found, strict=True):
+        gradients[place] = one
+    return gradients, [None] * reserves, list(given), None, None, None, None
+
+
+_backward.register_autograd(_differentiate_again, setup_context=_keep_again)
+
+
+# In plain PyTorch.
+
+
+def _plain(arrays: Sequence[Tensor], numbers: Sequence[int], outputs: int) -> list[Tensor]:
+    """What `_forward` returns where nothing is trained."""
+    rows = _rows(numbers)
+    found = [_loop(row, one) for row, one in zip(rows, _layers(arrays, rows), strict=True)]
+    ys, states = [y for y, _, _ in found], [state for _, *pair in found for state in pair]
+    joined = {NONE: [], APART: ys, JOINED: [torch.cat(ys, -1)] if outputs == JOINED else []}
+    return joined[outputs] + states
+
+
+def _loop(row: _Row, arrays: Arrays) -> tuple[Tensor, Tensor, Tensor]:
+    activation, gate = (
+        FUNCTIONS[ACTIVATIONS[one]] for one in (row.activation, row.recurrent_activation)
+    )
+    x = arrays.x
+    units = arrays.recurrent_kernel.shape[0]
+    zeros = x.new_zeros((x.shape[0], units))
+    weights = [one.chunk(4, -1) for one in (arrays.kernel, arrays.recurrent_kernel)]
+    biases = [0] * 4 if arrays.bias is None else arrays.bias.chunk(4)
+    masks = [
+        [1] * 4 if one is None else one.unbind(0)
+        for one in (arrays.input_masks, arrays.recurrent_masks)
+    ]
+    h, c = (zeros if one is None else one for one in (arrays.h0, arrays.c0))
+    started = torch.zeros_like(zeros[:, :1], dtype=torch.bool)
+    steps = range(x.shape[1])
+    outputs = []
+    for t in reversed(steps) if row.go_backwards else steps:
+        i, f, g, o = (
+            (x[:, t] * of_x) @ kernel + (h * of_h) @ recurrent + bias
+            for of_x, of_h, kernel, recurrent, bias in zip(*masks, *weights, biases, strict=True)
+        )
+        used = torch.ones_like(started) if arrays.mask is None else arrays.mask[:, t, None]
+        after_c = gate(f) * c + gate(i) * activation(g)
+        after_h = gate(o) * activation(after_c)
+        h, c = torch.where(used, after_h, h), torch.where(used, after_c, c)
+        started = started | used
+        put_out = used if row.zero_output else (started | bool(row.start_output))
+        outputs.append(torch.where(put_out, h, zeros))
+    return torch.stack(outputs[::-1] if row.flip else outputs, 1), h, c

@@ -1,0 +1,93 @@
+"""What the tests of the engine ask of the framework that Keras runs on, and nothing else does.
+
+`run(layer, x, given, **options)` calls a layer as a user of the framework would who trains it, and
+returns NumPy arrays: outputs, variables after the call, and the gradients of one number to weights,
+inputs and the initial state. `kernel_calls(layer, x)` counts how often that enters the kernels.
+"""
+
+import importlib
+
+import keras
+import numpy as np
+from keras import ops
+
+BACKEND = keras.backend.backend()
+
+
+def values(tree):
+    """All arrays of a tree, as NumPy arrays."""
+    return [ops.convert_to_numpy(one) for one in keras.tree.flatten(tree) if one is not None]
+
+
+def assert_close(found, expected, *, rtol=1e-5, atol=1e-6):
+    for one, two in zip(values(found), values(expected), strict=True):
+        np.testing.assert_allclose(one, two, rtol=rtol, atol=atol)
+
+
+def weights_of(one):
+    """Weights for the elements of an array, so that each of them counts."""
+    return np.linspace(1, 2, int(np.prod(one.shape))).reshape(one.shape)
+
+
+def total(found, sin):
+    """One number that depends on every element of the outputs in its own way."""
+    flat = keras.tree.flatten(found)
+    return sum((sin(one) * ops.convert_to_tensor(weights_of(one), one.dtype)).sum() for one in flat)
+
+
+def _run_jax(layer, x, given, **options):
+    import jax
+    from jax import numpy as jnp
+
+    def loss(trained, x, given, others):
+        called = options if given is None else options | {"initial_state": given}
+        found, others = layer.stateless_call(trained, others, x, **called)
+        return total(found, jnp.sin), (found, others)
+
+    compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
+    trained = [one.value for one in layer.trainable_variables]
+    others = [one.value for one in layer.non_trainable_variables]
+    (_, (found, others)), gradients = compiled(trained, x, given, others)
+    return {"outputs": found, "variables": others, "gradients": gradients}
+
+
+def _calls_jax(layer, x):
+    import jax
+
+    return jax.jit(lambda x: layer(x)).lower(x).as_text().count("@gatewise_xla_forward")
+
+
+def _run_torch(layer, x, given, **options):
+    import torch
+
+    x = x.detach().requires_grad_()
+    given = given and [one.detach().requires_grad_() for one in given]
+    called = options if given is None else options | {"initial_state": given}
+    found = layer(x, **called)
+    wanted = [one.value for one in layer.trainable_variables] + [x, *(given or [])]
+    gradients = torch.autograd.grad(total(found, torch.sin), wanted)
+    return {
+        "outputs": keras.tree.map_structure(torch.detach, found),
+        "variables": [one.value for one in layer.non_trainable_variables],
+        "gradients": gradients,
+    }
+
+
+def _calls_torch(layer, x):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Calls(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            self.count += function._schema.name == "gatewise::lstm_forward"
+            return function(*arguments, **(options or {}))
+
+    with Calls() as calls:
+        layer(x)
+    return calls.count
+
+
+run = globals()[f"_run_{BACKEND}"]
+kernel_calls = globals()[f"_calls_{BACKEND}"]
+TANH = importlib.import_module({"jax": "jax.numpy", "torch": "torch"}[BACKEND]).tanh

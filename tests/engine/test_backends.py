@@ -1,0 +1,35 @@
+"""The tests of the engine, on the back ends that are not the one of this process."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+from conftest import BACKEND, HERE
+
+from gatewise.engine import hook
+
+OTHERS = [name for name in hook.BACKENDS if name != BACKEND]
+HOW = {"torch": '"torch==2.13.0"', "tensorflow": "tensorflow-cpu", "jax": "jax"}  # to install it
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "jax", reason="the tests on JAX start those on the others")
+@pytest.mark.parametrize("name", OTHERS)
+def test_on_another_back_end(name):
+    if not find_spec(name):
+        pytest.skip(f"{name} is not installed: pip install {HOW[name]}")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider"),
+            *(str(HERE / one) for one in ("test_hook.py", "test_toolkit.py", f"test_{name}.py")),
+        ],
+        capture_output=True,
+        text=True,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+        | {"KERAS_BACKEND": name},
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]

@@ -1,0 +1,37 @@
+"""Every back end offers what the contract says, under the same names of arguments."""
+
+import ast
+import importlib
+import inspect
+from importlib.util import find_spec
+
+import pytest
+
+from gatewise.engine import contract, hook
+
+
+def methods():
+    return [name for name in vars(contract.Backend) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", hook.BACKENDS)
+def test_a_back_end_keeps_the_contract(name):
+    if not find_spec(name):
+        pytest.skip(f"{name} is not installed")
+    module = importlib.import_module(hook.BACKENDS[name])
+    assert methods() == ["missing", "why_not", "is_traced", "settled", "lstm"]
+    for method in methods():
+        wanted = inspect.signature(getattr(contract.Backend, method)).parameters
+        found = inspect.signature(getattr(module, method)).parameters
+        assert list(found) == list(wanted)[1:], method
+    assert set(module.ALIASES) <= set(contract.ACTIVATIONS)
+    assert isinstance(module.STARTS_WITH_STATE, bool)
+
+
+def test_the_hook_names_no_framework():
+    tree = ast.parse(inspect.getsource(hook))
+    kept = [
+        node for node in tree.body if not ast.unparse(node).startswith(("BACKENDS =", "import"))
+    ]
+    code = "\n".join(ast.unparse(node) for node in kept).lower()
+    assert not [name for name in hook.BACKENDS if name in code]

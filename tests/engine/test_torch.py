@@ -1,0 +1,470 @@
+"""`engine.torch.lstm` against the reference, and under everything that PyTorch does with it."""
+
+import io
+from functools import partial
+
+import hypothesis.strategies as st
+import keras
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from keras import layers
+
+import gatewise
+from gatewise.engine import hook, library, reference
+from gatewise.engine import torch as engine
+from gatewise.engine.contract import (
+    ACTIVATIONS,
+    APART,
+    DIFFERENTIABLE,
+    JOINED,
+    NONE,
+    Arrays,
+    Direction,
+)
+
+SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
+FORTH, BACK = Direction(start_output=False), Direction(go_backwards=True, flip=True)
+
+
+def layer(seed=0, *, dtype=torch.float64, dropout=False, masked=True, scale=0.5, **sizes):
+    """Random arrays of one layer; those that are trained ask for their gradients."""
+    batch, steps, features, units = (SIZES | sizes).values()
+    random = np.random.default_rng(seed)
+
+    def some(*shape):
+        return torch.tensor(random.normal(size=shape) * scale, dtype=dtype, requires_grad=True)
+
+    def dropped(*shape):
+        return 2 * torch.tensor(random.random(shape) < 0.5).to(dtype) if dropout else None
+
+    return Arrays(
+        some(batch, steps, features),
+        torch.tensor(random.random((batch, steps)) < 0.7) if masked else None,
+        some(batch, units),
+        some(batch, units),
+        some(features, 4 * units),
+        some(units, 4 * units),
+        some(4 * units),
+        dropped(4, batch, features),
+        dropped(4, batch, units),
+    )
+
+
+def called(some, ways, outputs=APART):
+    """The arguments of the operators, and the arrays among them that have a gradient."""
+    arrays = [array for one in some for array in one if array is not None]
+    numbers = [n for one, way in zip(some, ways, strict=True) for n in engine._numbers(one, way)]
+    return arrays, numbers, outputs
+
+
+def plain(some, ways, outputs=APART):
+    return engine._plain(*called(some, ways, outputs))
+
+
+def ours(some, ways, outputs=APART):
+    found, states = engine.lstm(some, ways, sequences=outputs != NONE, joined=outputs == JOINED)
+    return [*found, *[one for pair in states for one in pair]]
+
+
+def total(found):
+    return sum(
+        (torch.sin(one) * torch.linspace(1, 2, one.numel(), dtype=one.dtype).reshape(one.shape))
+        .sum()
+        .to(torch.float64)
+        for one in found
+    )
+
+
+def trained(some):
+    return [getattr(one, name) for one in some for name in DIFFERENTIABLE]
+
+
+def gradients(function, some, *rest):
+    return torch.autograd.grad(total(function(some, *rest)), trained(some))
+
+
+def assert_close(one, two, *, rtol=1e-9, atol=1e-10):
+    torch.testing.assert_close(list(one), list(two), rtol=rtol, atol=atol)
+
+
+@settings(max_examples=25)
+@given(
+    sizes=st.fixed_dictionaries(
+        {
+            "batch": st.integers(1, 9),
+            "steps": st.integers(1, 7),
+            "features": st.integers(1, 37),
+            "units": st.integers(1, 35),
+        }
+    ),
+    activations=st.tuples(*[st.sampled_from(ACTIVATIONS)] * 2),
+    masked=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_outputs_are_those_of_the_reference(sizes, activations, masked, seed):
+    arrays = layer(seed, masked=masked, scale=0.2, dtype=torch.float32, **sizes)
+    found = ours([arrays], [Direction(*activations)])
+    x, mask, *rest = [None if one is None else one.detach().numpy() for one in arrays[:7]]
+    x, *rest = (one.astype(np.float64) for one in (x, *rest))
+    expected = reference.lstm(x, *rest, mask=mask, activations=activations)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.detach(), two, rtol=2e-5, atol=2e-6)
+
+
+WAYS = {
+    "forward": ([FORTH], APART),
+    "backward": ([Direction(go_backwards=True)], APART),
+    "zero output": ([Direction(zero_output=True)], APART),
+    "states only": ([Direction(go_backwards=True)], NONE),
+    "both directions": ([FORTH, BACK], APART),
+    "joined": ([FORTH, BACK], JOINED),
+}
+
+
+@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
+@pytest.mark.parametrize("name", WAYS)
+def test_every_way_of_going_over_a_sequence(name, dropout):
+    ways, outputs = WAYS[name]
+    some = [layer(n, dropout=dropout, units=5 - 2 * n) for n, _ in enumerate(ways)]
+    assert_close(ours(some, ways, outputs), plain(some, ways, outputs))
+    assert_close(gradients(ours, some, ways, outputs), gradients(plain, some, ways, outputs))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_are_central_differences(activation):
+    other = ACTIVATIONS[(ACTIVATIONS.index(activation) + 1) % len(ACTIVATIONS)]
+    arrays = layer(3, batch=2, steps=4, features=2, units=3)
+
+    def run(*some):
+        one = arrays._replace(**dict(zip(DIFFERENTIABLE, some, strict=True)))
+        return tuple(ours([one], [Direction(activation, other)]))
+
+    assert torch.autograd.gradcheck(run, trained([arrays]))
+    if activation in ("tanh", "softsign"):  # the second derivatives of the others have kinks
+        assert torch.autograd.gradgradcheck(run, trained([arrays]))
+
+
+def test_the_operators_are_what_pytorch_asks_of_one():
+    some, ways = [layer(dropout=True), layer(1, units=3)], [FORTH, BACK]
+    arrays, numbers, outputs = called(some, ways)
+    torch.library.opcheck(engine._forward, (arrays, numbers, outputs, True))
+    found = engine._forward(arrays, numbers, outputs, True)
+    given = [torch.randn_like(one).requires_grad_() for one in found[:3]]
+    reserves = [one.detach() for one in found[-2:]]
+    leaves = [one.detach().requires_grad_(one.requires_grad) for one in arrays]
+    arguments = (leaves, reserves, given, numbers, outputs, 0b111, [0, 4])
+    torch.library.opcheck(engine._backward, arguments)
+
+
+def test_only_wanted_gradients_are_computed(monkeypatch):
+    arrays = layer()
+    frozen = arrays._replace(**{n: getattr(arrays, n).detach() for n in DIFFERENTIABLE})
+    frozen = frozen._replace(kernel=arrays.kernel)
+    (y, h, c) = ours([frozen], [FORTH])
+    assert len(y.grad_fn(*[None] * 3, torch.ones_like(y))) if False else y.requires_grad
+    (found,) = torch.autograd.grad(total([y, h, c]), [arrays.kernel])
+    assert_close([found], [gradients(plain, [arrays], [FORTH])[3]])
+    with torch.no_grad():
+        assert not any(one.requires_grad for one in ours([arrays], [FORTH]))
+
+
+def test_the_same_gradient_may_be_asked_for_again():
+    some, ways = [layer(), layer(1)], [FORTH, BACK]
+    loss = total(ours(some, ways))
+    first = torch.autograd.grad(loss, trained(some), retain_graph=True)
+    assert_close(torch.autograd.grad(loss, trained(some), retain_graph=True), first, rtol=0, atol=0)
+    assert_close(torch.autograd.grad(loss, trained(some)), first, rtol=0, atol=0)
+
+
+def test_what_is_saved_may_be_copied():
+    some = [layer()]
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.clone):
+        found = gradients(ours, some, [FORTH])
+    assert_close(found, gradients(plain, some, [FORTH]))
+    checkpointed = torch.utils.checkpoint.checkpoint(
+        lambda: total(ours(some, [FORTH])), use_reentrant=False
+    )
+    assert_close(torch.autograd.grad(checkpointed, trained(some)), found)
+
+
+def test_arrays_of_any_strides():
+    arrays = layer()
+    turned = arrays._replace(
+        x=arrays.x.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_(),
+        mask=arrays.mask.T.contiguous().T,
+        kernel=arrays.kernel.detach().T.contiguous().T.requires_grad_(),
+    )
+    assert_close(ours([turned], [FORTH]), plain([arrays], [FORTH]))
+    assert_close(gradients(ours, [turned], [FORTH]), gradients(plain, [arrays], [FORTH]))
+
+
+TRANSFORMS = {
+    "grad": torch.func.grad,
+    "second derivative": lambda f: torch.func.grad(lambda x: (torch.func.grad(f)(x) ** 2).sum()),
+    "third derivative": lambda f: torch.func.grad(
+        lambda x: torch.func.grad(lambda x: torch.func.grad(f)(x).sin().sum())(x).sin().sum()
+    ),
+    "vmap": lambda f: lambda x: torch.func.vmap(f)(torch.stack([x, 2 * x])),
+    "vmap of grad": lambda f: (
+        lambda x: torch.func.vmap(torch.func.grad(f))(torch.stack([x, 2 * x]))
+    ),
+    "grad of vmap": lambda f: torch.func.grad(
+        lambda x: torch.func.vmap(f)(torch.stack([x, 2 * x])).sum()
+    ),
+    "jacobian": lambda f: torch.func.jacrev(lambda x: torch.stack([f(x), 2 * f(x)])),
+    "forward mode": lambda f: lambda x: torch.func.jvp(f, (x,), (x.cos(),))[1],
+    "forward over reverse": lambda f: (
+        lambda x: torch.func.jvp(torch.func.grad(f), (x,), (x.cos(),))[1]
+    ),
+    "hessian": lambda f: torch.func.hessian(f),
+}
+
+
+# PyTorch compiles its own rules of forward mode by torch.jit.script when it first needs one.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transformations(name):
+    arrays = layer(batch=2, steps=3, features=2, units=2)
+    arrays = Arrays(*[None if one is None else one.detach() for one in arrays])
+
+    def loss(function, x):
+        return total(function([arrays._replace(x=x)], [FORTH]))
+
+    transform = TRANSFORMS[name]
+    found = transform(partial(loss, ours))(arrays.x)
+    assert_close([found], [transform(partial(loss, plain))(arrays.x)], rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["x", "mask", "h0", "kernel", "recurrent_masks"])
+def test_vmap_over_any_array(name):
+    arrays = layer(dropout=True)
+    arrays = Arrays(*[None if one is None else one.detach() for one in arrays])
+    value = getattr(arrays, name)
+    stacked = torch.stack([value, value.flip(0), value])
+
+    def run(function, value):
+        return tuple(function([arrays._replace(**{name: value})], [FORTH]))
+
+    found = torch.func.vmap(partial(run, ours))(stacked)
+    assert_close(found, torch.func.vmap(partial(run, plain))(stacked))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_without_a_break(dynamic):
+    model = network()
+    x, more = torch.randn(5, 6, 3), torch.randn(7, 9, 3)
+    with gatewise.accelerated(engine="native"):
+        expected = [model(one) for one in (x, more)]
+        wanted = torch.autograd.grad(expected[0].sum(), [one.value for one in model.weights])
+        before = hook.calls["native"]
+        compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+        found = [compiled(one) for one in (x, more)]
+        assert hook.calls["native"] > before
+    assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    gradient = torch.autograd.grad(found[0].sum(), [one.value for one in model.weights])
+    assert_close(gradient, wanted, rtol=1e-5, atol=1e-6)
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            layers.Input((None, 3)),
+            layers.LSTM(5, return_sequences=True),
+            layers.Bidirectional(layers.LSTM(4)),
+            layers.Dense(1),
+        ]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of Keras's own layers
+def test_what_is_exported_needs_no_gatewise(tmp_path):
+    x = torch.randn(2, 4, 3)
+    model = network()
+    with gatewise.accelerated(engine="native"):
+        expected = model(x)
+        program = torch.export.export(model, (x,))
+        traced = torch.jit.trace(model, x, check_trace=False)
+        before = hook.calls["native"]
+        model(x)
+        assert hook.calls["native"] > before  # it came back
+    assert "gatewise" not in str(program.graph) and "gatewise" not in str(traced.inlined_graph)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    assert_close([torch.export.load(file).module()(x)], [expected], rtol=1e-5, atol=1e-6)
+    assert_close([traced(x)], [expected], rtol=1e-5, atol=1e-6)
+
+
+def test_onnx_files_need_no_gatewise(tmp_path):
+    pytest.importorskip("onnxscript", reason="PyTorch writes ONNX by onnxscript")
+    onnx = pytest.importorskip("onnx")
+    model = network()
+    with gatewise.accelerated(engine="native"):
+        model(torch.randn(1, 4, 3))
+        model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert all(node.domain in ("", "ai.onnx") for node in graph.node)
+
+
+def test_other_devices_are_left_to_keras():
+    with keras.device("meta"):
+        assert "PyTorch computes on meta, and the kernels on the CPU." in engine.why_not()
+        x = torch.ones((2, 3, 4), device="meta")
+        assert "PyTorch computes on meta" in engine.why_not(x)
+        with gatewise.accelerated():
+            found = layers.LSTM(5, return_sequences=True)(x)
+    assert found.shape == (2, 3, 5) and found.device.type == "meta"
+
+
+DATA_LOADER = """
+import gatewise
+gatewise.accelerate(engine="native")
+import keras
+import torch
+
+if __name__ == "__main__":
+    layer = keras.layers.LSTM(64)
+    x = torch.ones((16, 50, 32))
+    expected = layer(x)  # the threads of this process are there before it forks
+
+    class Data(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, n):
+            with torch.no_grad():
+                return layer(x)
+
+    found = torch.utils.data.DataLoader(Data(), num_workers=2, multiprocessing_context=METHOD)
+    for one in found:
+        torch.testing.assert_close(one[0], expected.detach())
+        layer(x)
+    model = keras.Sequential([layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    pairs = torch.utils.data.TensorDataset(x, torch.ones(16, 1))
+    loader = torch.utils.data.DataLoader(pairs, batch_size=8, num_workers=2)
+    model.fit(loader, verbose=0)
+    print(gatewise.info()["calls"]["native"] > 0)
+"""
+
+
+def test_a_data_loader_with_processes(python):
+    said = python(code=DATA_LOADER.replace("METHOD", "'fork'"), OMP_NUM_THREADS="2")
+    assert said.strip() == "True"
+
+
+PARALLEL = """
+import sys
+import gatewise
+gatewise.accelerate(engine="native")
+import keras
+import torch
+from torch import distributed, multiprocessing
+
+def trained(x, y, wrap):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.layers.Input((None, 3)), keras.layers.Masking(),
+        keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.Dense(1),
+    ])
+    run = wrap(model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        ((run(x) - y) ** 2).mean().backward()
+        optimizer.step()
+    return [one.detach().clone() for one in model.parameters()]
+
+def work(rank, file):
+    distributed.init_process_group("gloo", f"file://{file}", rank=rank, world_size=2)
+    x, y = data()
+    wrap = torch.nn.parallel.DistributedDataParallel
+    found = trained(x[rank::2], y[rank::2], wrap)
+    expected = trained(x, y, lambda model: model)
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+    assert gatewise.info()["calls"]["native"] > 0
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+def data():
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(8, 5, 3, generator=random), torch.randn(8, 1, generator=random)
+
+if __name__ == "__main__":
+    multiprocessing.start_processes(work, (sys.argv[1],), nprocs=2, start_method="spawn")
+    print("done")
+"""
+
+
+def test_two_processes_train_one_model(python, tmp_path):
+    (tmp_path / "script.py").write_text(PARALLEL)
+    assert python("script.py", tmp_path / "meeting").strip() == "done"
+
+
+@pytest.mark.parametrize("batch, units", [(1, 7), (13, 70)])
+def test_the_number_of_threads_changes_no_bit(batch, units):
+    some = [layer(n, batch=batch, units=units, steps=20) for n in range(2)]
+    before, found = library.threads(), []
+    try:
+        for count in (1, 2, 3):
+            gatewise.set_threads(count)
+            found.append(gradients(ours, some, [FORTH, BACK]))
+    finally:
+        gatewise.set_threads(before)
+    for other in found[1:]:
+        assert_close(other, found[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_spreads_as_in_plain_pytorch(value):
+    arrays = layer(masked=False)
+    with torch.no_grad():
+        arrays.x[1, 3, 2] = value
+    found, expected = ours([arrays], [FORTH]), plain([arrays], [FORTH])
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    assert torch.isfinite(found[0][0]).all()  # the other rows are as they were
+
+
+def test_errors_are_not_above_those_of_plain_pytorch():
+    """Each array's error in float32, as a whole; 1.5 times that of plain float32 at most."""
+    sizes = {"batch": 16, "steps": 60, "features": 20, "units": 48, "scale": 0.3}
+    narrow = [layer(7, dtype=torch.float32, **sizes)]
+    wide = [
+        Arrays(
+            *[
+                one.detach().double().requires_grad_()
+                if one is not None and one.requires_grad
+                else one
+                for one in narrow[0]
+            ]
+        )
+    ]
+
+    def errors(function):
+        pairs = [
+            *zip(function(narrow, [FORTH]), plain(wide, [FORTH]), strict=True),
+            *zip(
+                gradients(function, narrow, [FORTH]), gradients(plain, wide, [FORTH]), strict=True
+            ),
+        ]
+        return np.array([float(((one - two).norm() / two.norm()).detach()) for one, two in pairs])
+
+    assert (errors(ours) <= 1.5 * errors(plain) + 1e-8).all()
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    arrays = layer()
+    for name, wrong in [
+        ("mask", arrays.mask[:, :3]),
+        ("h0", arrays.h0[:1]),
+        ("kernel", arrays.kernel[:2]),
+        ("bias", arrays.bias.half()),
+        ("recurrent_masks", torch.ones((4, 3, 2), dtype=torch.float64)),
+    ]:
+        with pytest.raises(ValueError, match=f"{name} is .* the kernels need"):
+            engine.lstm([arrays._replace(**{name: wrong})], [FORTH])
