@@ -30,10 +30,8 @@ from gatewise.errors import EngineError
 log = logging.getLogger("gatewise")
 
 KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15", "3.16")
-BACKENDS = {  # by Keras's names; each module is a contract.Backend
-    "jax": "gatewise.engine.jax",
-    "torch": "gatewise.engine.torch",
-}
+# By Keras's names; each module is a contract.Backend.
+BACKENDS = {name: f"gatewise.engine.{name}" for name in ("jax", "tensorflow", "torch")}
 
 _name = BACKENDS.get(keras.backend.backend())
 _backend = cast(Backend, importlib.import_module(_name) if _name else None)  # `why_not_here`
@@ -60,8 +58,9 @@ _EXPORTS = (
 _local = threading.local()  # exporting: True within such a method
 
 _LOOPS = ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
+_BESIDE: dict[tuple[Any, str], Any] = getattr(_backend, "REPLACEMENTS", {})
 _ORIGINAL: dict[tuple[Any, str], Any] = {
-    (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS)
+    (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS, *_BESIDE)
 }
 _strict = False  # raise where `auto` would step aside
 _said: set[str] = set()
@@ -513,4 +512,5 @@ _REPLACEMENTS = {
     (RNN, "inner_loop"): _rnn_inner_loop,
     (Bidirectional, "call"): _bidirectional_call,
     **{place: _stepping_aside(*place) for place in _EXPORTS},
+    **_BESIDE,
 }
