@@ -522,7 +522,7 @@ def test_a_run_saved_before_blends_predicts_with_the_network(
 ):
     older = shutil.copytree(classify_run, tmp_path / "older")
     prepared = json.loads((older / "preparation.json").read_text(encoding="utf-8"))
-    del prepared["blend"]
+    del prepared["own"]["blend"]
     (older / "preparation.json").write_text(json.dumps(prepared), encoding="utf-8")
     artefact.seal(older)
     usual = gatewise.predict(classify_run, sequences_file)

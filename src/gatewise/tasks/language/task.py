@@ -47,9 +47,7 @@ class Corpus:
 
     texts: Sequences
     stream: Stream
-    streams: int = (
-        0  # places of the text that are read in parallel; 0: it is read from its beginning
-    )
+    streams: int = 0  # places that are read in parallel; 0: texts are read from their beginning
 
 
 def resolve(
