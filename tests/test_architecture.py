@@ -21,6 +21,7 @@ FLOW = [
     *(
         "record",
         "output",
+        "migration",
         "artefact",
         "prediction",
         "pipeline",
@@ -36,7 +37,7 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "task", "network", "report"}
+FILES_OF_A_TASK = {"__init__", "fitted", "task", "network", "report"}
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 

@@ -78,7 +78,7 @@ def changed_manifest(folder, **values):
 
 def test_a_newer_format_is_refused_with_the_version_to_install(copy):
     changed_manifest(copy, format=artefact.FORMAT + 1, gatewise="9.9")
-    with pytest.raises(ArtefactError, match=r"reads up to 1\. Install gatewise 9\.9 or newer"):
+    with pytest.raises(ArtefactError, match=r"reads up to 2\. Install gatewise 9\.9 or newer"):
         gatewise.load(copy)
 
 

@@ -193,9 +193,9 @@ def test_a_blend_reaches_the_probabilities(waves):
     both = Classifier(**SMALL, seed=3, settings={"task": {"blend": "logistic"}}).fit(x, y)
     prepared = both.run_.artefact.preparation
     ours = np.asarray(both.model((x[..., None] - prepared.scale.centre) / prepared.scale.spread))
-    ours = np.exp(ours / prepared.temperature)
+    ours = np.exp(ours / prepared.own.temperature)
     ours /= ours.sum(axis=1, keepdims=True)
-    in_order = [prepared.classes.index(one) for one in ("9", "10")]
+    in_order = [prepared.own.classes.index(one) for one in ("9", "10")]
     # What is left of the mean is the regression's: probabilities, and these labels are easy for it.
     theirs = 2 * both.predict_proba(x) - ours[:, in_order]
     assert ((theirs > -1e-5) & (theirs < 1 + 1e-5)).all()

@@ -22,7 +22,9 @@ from gatewise.evaluation import (
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.classify import multilabel
 from gatewise.tasks.classify import task as classify
+from gatewise.tasks.classify.fitted import Fitted as ClassifyFitted
 from gatewise.tasks.forecast import task as forecast
+from gatewise.tasks.forecast.fitted import Fitted as ForecastFitted
 from gatewise.tasks.task import Baseline, Measure, Promise, mean_measure
 
 SETTINGS = EvaluationSettings(n_resamples=400)
@@ -207,10 +209,7 @@ def of_windows(truth, quantiles=(0.1, 0.5, 0.9)):
     preparation = Preparation(
         *("forecast", ("load",), ("load",)),
         scale=Scale("none", "all", (), np.zeros((1, 1)), np.ones((1, 1))),
-        targets=("load",),
-        quantiles=quantiles,
-        lookback=4,
-        horizon=2,
+        own=ForecastFitted(targets=("load",), quantiles=quantiles, lookback=4, horizon=2),
     )
     some = forecast.examples(from_arrays([truth], columns=("load",)), preparation, EXPERIMENT, "t")
     return forecast.measures(some, preparation, EXPERIMENT), len(some)
@@ -238,7 +237,7 @@ def no_verdicts():
         ("x0",),
         ("x0",),
         Scale("none", "all", (), np.zeros((1, 1)), np.ones((1, 1))),
-        classes=("a", "b"),
+        ClassifyFitted(classes=("a", "b")),
     )
     some = classify.examples(sequences, preparation, EXPERIMENT, "test")
     for one in classify.measures(some, preparation, EXPERIMENT):

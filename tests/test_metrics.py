@@ -277,7 +277,9 @@ def forecasts_of(values=None, **settings):
     chosen = test_forecast.experiment(**plain | settings)
     preparation, some = test_forecast.prepared(test_forecast.series(values), chosen)
     shape = forecast.truth(some, preparation).shape
-    given = np.sort(np.random.default_rng(0).normal(size=(*shape, len(preparation.quantiles) or 1)))
+    given = np.sort(
+        np.random.default_rng(0).normal(size=(*shape, len(preparation.own.quantiles) or 1))
+    )
     return given, some, preparation, chosen
 
 
@@ -286,7 +288,9 @@ def labels_of(classes, **data):
     sequences = test_classify.walks(classes=classes)
     preparation, _ = classify.prepare(sequences, chosen)
     some = classify.examples(sequences, preparation, chosen, "test")
-    given = np.random.default_rng(0).dirichlet(np.ones(len(preparation.classes)), size=len(some))
+    given = np.random.default_rng(0).dirichlet(
+        np.ones(len(preparation.own.classes)), size=len(some)
+    )
     return given, some, preparation, chosen
 
 
@@ -299,7 +303,7 @@ def tags_of(tags):
 
 def tokens_of():
     some, preparation, experiment = test_language.ready("test")
-    return np.ones(len(some.stream)), some, preparation, experiment
+    return np.ones(len(some.source.stream)), some, preparation, experiment
 
 
 def translations_of():
@@ -308,7 +312,7 @@ def translations_of():
         test_translate.pairs(), preparation, experiment, "test"
     )
     given = [Translation(text) for text in test_translate.TARGETS]
-    return np.array(given, dtype=object), some, preparation, experiment
+    return given, some, preparation, experiment
 
 
 def transcripts_of():
@@ -342,7 +346,7 @@ def returned(heading):
         given, some, preparation, experiment = make()
         names |= set(task.metrics(given, some, preparation, experiment))
         judged = task.measures(some, preparation, experiment)
-        if task.promises is not None and len(preparation.quantiles) > 1:
+        if task.promises is not None and len(preparation.own.quantiles) > 1:
             judged = judged + [one.measure for one in task.promises(some, preparation)]
         for measure in judged:
             assert np.isfinite(measure.value(measure.statistics(given).sum(axis=0)))

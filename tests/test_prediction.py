@@ -446,7 +446,7 @@ def of_both(folder, table):
     for one in table.partition_by("id", maintain_order=True):
         steps = one.select(names).to_numpy()
         scaled = (steps - prepared.scale.centre) / prepared.scale.spread
-        logits = np.asarray(found.model(scaled[None].astype("f")))[0] / prepared.temperature
+        logits = np.asarray(found.model(scaled[None].astype("f")))[0] / prepared.own.temperature
         ours.append(np.exp(logits) / np.exp(logits).sum())
         change = np.abs(np.diff(steps, axis=0)).mean(axis=0)
         summary = [steps.mean(0), steps.std(0), steps.min(0), steps.max(0), steps[0], steps[-1]]
@@ -522,7 +522,7 @@ def test_a_rotation_changes_the_training_and_the_same_seed_does_not(blend_run, c
 def test_a_run_of_before_blends_answers_with_the_network(classify_run, sequences_file, tmp_path):
     older = shutil.copytree(classify_run, tmp_path / "older")
     prepared = json.loads((older / "preparation.json").read_text(encoding="utf-8"))
-    del prepared["blend"]
+    del prepared["own"]["blend"]
     (older / "preparation.json").write_text(json.dumps(prepared), encoding="utf-8")
     artefact.seal(older)
     usual = gatewise.predict(classify_run, sequences_file)

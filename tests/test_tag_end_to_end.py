@@ -79,4 +79,4 @@ def test_predictions_are_those_of_the_network_saved(run):
 
 def test_the_column_of_tags_is_named_by_target():
     experiment, _ = experiment_for("ewt-sample", [], ["xpos"])
-    assert "NNP" in make_ready(experiment).preparation.classes
+    assert "NNP" in make_ready(experiment).preparation.own.classes

@@ -28,14 +28,15 @@ import polars as pl
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.evaluation import Evaluation
+from gatewise.migration import FORMAT, present_preparation, present_settings
 from gatewise.networks.layers import masking
 from gatewise.output import lies_in, writing_file
 from gatewise.reporting.report import draw
 from gatewise.reporting.sections import Record
-from gatewise.settings import Experiment, from_mapping, from_toml, to_toml
+from gatewise.settings import Experiment, from_mapping, to_toml
+from gatewise.tasks import TASKS
 from gatewise.training import History
 
-FORMAT = 1
 MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml"
 BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
@@ -49,7 +50,7 @@ class Artefact:
 
     folder: Path | None  # None: trained in this process and not saved
     experiment: Experiment
-    preparation: Preparation
+    preparation: Preparation[Any]
     network: keras.Model
     baselines: Mapping[str, Any]
     metrics: Mapping[str, Any]
@@ -213,17 +214,23 @@ def _write(
         pl.DataFrame(history.columns).write_csv(draft / HISTORY)
         if evaluation is not None:
             (draft / PREDICTIONS).write_text(as_csv(evaluation.table), encoding="utf-8")
-        (draft / REPORT).write_text(draw(read_record(draft)), encoding="utf-8")
+        (draft / REPORT).write_text(draw(read_record(draft, FORMAT)), encoding="utf-8")
 
 
-def read_record(folder: Path) -> Record:
-    """What the report is made of, from a run folder."""
+def read_record(folder: Path, number: int) -> Record:
+    """What the report is made of, from a run folder of format `number`."""
     return Record(
-        settings=from_toml(folder / SETTINGS),
+        settings=read_settings(folder, number),
         metrics=read_json(folder / METRICS),
         history=pl.read_csv(folder / HISTORY).to_dict(as_series=False),
         environment=read_json(folder / ENVIRONMENT),
     )
+
+
+def read_settings(folder: Path, number: int) -> Experiment:
+    """The settings of a run folder of format `number`."""
+    given = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    return from_mapping(present_settings(given, number))
 
 
 def seal(folder: Path) -> None:
@@ -240,7 +247,7 @@ def seal(folder: Path) -> None:
 
 
 def save_parts(
-    folder: Path, experiment: Experiment, preparation: Preparation, network: keras.Model
+    folder: Path, experiment: Experiment, preparation: Preparation[Any], network: keras.Model
 ) -> None:
     """Settings, preparation and model; the model without its loss, so that plain Keras opens it."""
     (folder / SETTINGS).write_text(to_toml(experiment), encoding="utf-8")
@@ -264,12 +271,15 @@ def load(folder: str | Path) -> Artefact:
     """A saved run, checked against its manifest.
 
     Raises:
-        ArtefactError: no run folder, a missing or changed file, or a newer format.
+        ArtefactError: no run folder, a missing or changed file, or an unknown format.
     """
     folder = Path(folder)
     listed = SPLITS in _manifest(folder)["files"]  # older versions did not write them
     verify(folder, (*LOADED, SPLITS) if listed else LOADED)
-    experiment = from_mapping(tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+    number = format_of(folder)
+    experiment = read_settings(folder, number)
+    own = TASKS[experiment.task.name].fitted
+    fitted = present_preparation(read_json(folder / PREPARATION), own, number)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
@@ -283,12 +293,21 @@ def load(folder: str | Path) -> Artefact:
     return Artefact(
         folder=folder,
         experiment=experiment,
-        preparation=Preparation.from_json(read_json(folder / PREPARATION)),
+        preparation=Preparation.from_json(fitted, own),
         network=masking(network),
         baselines=read_json(folder / BASELINES),
         metrics=read_json(folder / METRICS),
         splits=read_json(folder / SPLITS) if listed else {},
     )
+
+
+def format_of(folder: Path) -> int:
+    """The format number of a run folder.
+
+    Raises:
+        ArtefactError: it is no run folder, or of a format that this version does not read.
+    """
+    return int(_manifest(folder)["format"])
 
 
 def verify(folder: Path, names: Sequence[str] = LOADED) -> None:
@@ -338,6 +357,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         number, files = int(manifest["format"]), dict(manifest["files"])
         if any(Path(name).name != name for name in files):
             raise ValueError("A run folder holds no folders.")
+        if number < 1:
+            raise ValueError("The first format is 1.")
     except (ValueError, KeyError, TypeError):
         raise ArtefactError(f"{path} is damaged. Restore the folder from a copy.") from None
     if number > FORMAT:

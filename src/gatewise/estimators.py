@@ -123,7 +123,7 @@ class Forecaster(_Estimator):
         _length(X, "X", "one series, or a list of series")
         experiment = self._experiment("forecast")
         self.run_ = pipeline.run(_all_columns(experiment, X), X, folder=None)
-        self.horizon_ = self.run_.artefact.preparation.horizon
+        self.horizon_ = self.run_.artefact.preparation.own.horizon
         self.past_ = X
         return self
 
@@ -152,7 +152,7 @@ class Forecaster(_Estimator):
         _length(X, "X", "one series, or a list of series")
         many = X if isinstance(X, list) else [X]
         series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
-        horizon, season = self.horizon_, self.run_.artefact.preparation.season
+        horizon, season = self.horizon_, self.run_.artefact.preparation.own.season
         given = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
         truth = np.stack([one[-horizon:] for one in series])  # [series, horizon, columns]
         scale = np.array(
@@ -164,16 +164,16 @@ class Forecaster(_Estimator):
         return -metrics.mase(truth, given, scale)
 
     def _middle(self) -> int:
-        levels = self.run_.artefact.preparation.quantiles or (0.5,)
+        levels = self.run_.artefact.preparation.own.quantiles or (0.5,)
         return int(np.argmin(np.abs(np.array(levels) - 0.5)))
 
     def _forecast(self, X: Any) -> Array:  # noqa: N803
         """[series, horizon, columns, quantiles]."""
         check_is_fitted(self, "run_")
-        preparation = self.run_.artefact.preparation
+        fitted = self.run_.artefact.preparation.own
         rows = predict(self.run_.artefact, X)
         names = [name for name in rows.columns if name == "forecast" or name.startswith("q")]
-        shape = (-1, preparation.horizon, len(preparation.targets), len(names))
+        shape = (-1, fitted.horizon, len(fitted.targets), len(names))
         return rows.select(names).to_numpy().reshape(shape)
 
 

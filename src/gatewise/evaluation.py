@@ -7,7 +7,7 @@ one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ from gatewise.interrupts import checkpoint
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
     NETWORK,
+    Answer,
     Baseline,
     Measure,
+    Own,
     Promise,
+    Source,
     Task,
-    answer_name,
     chosen_measure,
 )
 
@@ -52,20 +54,20 @@ class Evaluation:
 
 
 def evaluate(
-    answer: Array,
-    some: Examples,
-    task: Task,
-    preparation: Preparation,
+    answer: Answer,
+    some: Examples[Source],
+    task: Task[Own, Source, Answer],
+    preparation: Preparation[Own],
     experiment: Experiment,
     *,
-    baselines: list[Baseline],
-    alone: Array | None = None,
+    baselines: list[Baseline[Source, Answer]],
+    alone: Answer | None = None,
 ) -> Evaluation:
     """Judge the answer to these examples beside the baselines' answers.
 
     `alone` is what `answer_alone` gives: it is shown, and the verdict is not about it.
     """
-    name = answer_name(preparation)
+    name = task.answer_name(preparation)
     answers = {name: answer} | ({} if alone is None else {NETWORK: alone})
     for one in baselines:
         checkpoint()
@@ -105,12 +107,17 @@ def evaluate(
 
 
 def answer_alone(
-    outputs: Array, some: Examples, task: Task, preparation: Preparation
-) -> Array | None:
+    outputs: Any,
+    some: Examples[Source],
+    task: Task[Own, Source, Answer],
+    preparation: Preparation[Own],
+    experiment: Experiment,
+) -> Answer | None:
     """What the network says by itself, where the answer is more than that; else None."""
-    if preparation.blend == "none":
+    if task.answer_name(preparation) == NETWORK:
         return None
-    return task.answer(outputs, some, replace(preparation, blend="none"), {})
+    quick, _ = task.quick(preparation, experiment)
+    return task.answer(outputs, some, quick, {})
 
 
 def thinned(count: int, first: pl.DataFrame) -> Array:
@@ -119,7 +126,7 @@ def thinned(count: int, first: pl.DataFrame) -> Array:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, Any]:
+def _hardest(comparisons: list[dict[str, Any]], measure: Measure[Any]) -> dict[str, Any]:
     """The verdict is against the baseline that did best on the same part: the hardest to beat."""
     sign = -1 if measure.higher_is_better else 1
     known = [one for one in comparisons if math.isfinite(one["theirs"])]
@@ -127,9 +134,9 @@ def _hardest(comparisons: list[dict[str, Any]], measure: Measure) -> dict[str, A
 
 
 def compare(
-    measure: Measure,
-    ours: Array,
-    theirs: Array,
+    measure: Measure[Answer],
+    ours: Answer,
+    theirs: Answer,
     name: str,
     settings: EvaluationSettings,
     *,
@@ -183,7 +190,7 @@ def compare(
     return found | {"sentence": _sentence(found, measure)}
 
 
-def _not_numbers(answer: Array) -> int:
+def _not_numbers(answer: Any) -> int:
     """How many of the answers hold something that is not a number; 0 for answers in words."""
     given = np.asarray(answer)
     if given.dtype.kind != "f":
@@ -203,7 +210,7 @@ def _why_none(found: Mapping[str, Any], wrong: Mapping[str, int], count: int) ->
     )
 
 
-def _resampled(measure: Measure, sums: list[Array], resamples: int) -> list[Array]:
+def _resampled(measure: Measure[Any], sums: list[Array], resamples: int) -> list[Array]:
     """The measure of each answer on the same clusters, drawn with replacement, [resamples]."""
     clusters = len(sums[0])
     random = np.random.default_rng(0)  # the same data, the same interval
@@ -227,7 +234,7 @@ def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float
     return low, high
 
 
-def _by_cluster(measure: Measure, answer: Array) -> Array:
+def _by_cluster(measure: Measure[Answer], answer: Answer) -> Array:
     """Sums of the measure's statistics, [clusters, statistics]."""
     statistics = measure.statistics(answer)
     sums = np.zeros((int(measure.clusters.max(initial=-1)) + 1, statistics.shape[1]))
@@ -235,7 +242,7 @@ def _by_cluster(measure: Measure, answer: Array) -> Array:
     return sums
 
 
-def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
+def _sentence(found: Mapping[str, Any], measure: Measure[Any]) -> str:
     ours, against, amount = f"The {found['answer']}", found["against"], _amount(found, measure)
     if found["clusters"] < FEWEST:
         return (
@@ -248,7 +255,7 @@ def _sentence(found: Mapping[str, Any], measure: Measure) -> str:
     return f"{ours} is {word} than {against}: {amount}."
 
 
-def _amount(found: Mapping[str, Any], measure: Measure) -> str:
+def _amount(found: Mapping[str, Any], measure: Measure[Any]) -> str:
     """Both scores and their difference: in points, in percent or in the metric's own units."""
     keys, scale, unit, digits = ("difference", "low", "high"), 1.0, "", "+.4g"
     sides = f"{found['ours']:.4g} against {found['theirs']:.4g}"
@@ -277,8 +284,8 @@ def _stretches(count: int) -> str:
 
 def _caveats(
     details: Mapping[str, Any],
-    promises: list[Promise],
-    answer: Array,
+    promises: list[Promise[Answer]],
+    answer: Answer,
     settings: EvaluationSettings,
 ) -> list[str]:
     """What must be known beside the verdict: broken promises, and truth that was left out."""
@@ -289,7 +296,7 @@ def _caveats(
     return [one for one in said if one]
 
 
-def told_of_promise(promise: Promise, answer: Array, settings: EvaluationSettings) -> str:
+def told_of_promise(promise: Promise[Answer], answer: Answer, settings: EvaluationSettings) -> str:
     """A sentence where the share that came true is not the one that was stated, else ""."""
     sums = _by_cluster(promise.measure, answer)
     measured = float(promise.measure.value(sums.sum(axis=0)))

@@ -142,7 +142,9 @@ def _evaluate_and_save(
     return finished
 
 
-def judge(ready: Ready, preparation: Preparation, baselines: FittedBaselines) -> Evaluation | None:
+def judge(
+    ready: Ready, preparation: Preparation[Any], baselines: FittedBaselines
+) -> Evaluation | None:
     """The one look at the test part; None where there is none."""
     if ready.test is None:
         log.info("There is no test part, so the model is not judged.")
@@ -150,7 +152,7 @@ def judge(ready: Ready, preparation: Preparation, baselines: FittedBaselines) ->
     task, some = ready.task, ready.test
     given = task.network.predict(ready.network, some, preparation, ready.experiment)
     answer = task.answer(given, some, preparation, baselines.state)
-    alone = answer_alone(given, some, task, preparation)
+    alone = answer_alone(given, some, task, preparation, ready.experiment)
     judged = evaluate(
         answer, some, task, preparation, ready.experiment, baselines=baselines.rules, alone=alone
     )
@@ -163,7 +165,7 @@ def _finished(
     baselines: FittedBaselines,
     history: History,
     folder: Path | None,
-    preparation: Preparation | None = None,
+    preparation: Preparation[Any] | None = None,
     judged: Evaluation | None = None,
     seconds: float = 0.0,
 ) -> Run:
@@ -203,7 +205,7 @@ def report(run: str | Path, *, overwrite: bool = False) -> Path:
     files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
     artefacts.verify(folder, files)
     path = folder / artefacts.REPORT
-    drawn = draw(artefacts.read_record(folder))
+    drawn = draw(artefacts.read_record(folder, artefacts.format_of(folder)))
     kept = path.read_bytes() if path.is_file() else None
     if kept == drawn.encode():
         return path

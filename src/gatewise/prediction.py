@@ -17,7 +17,7 @@ from gatewise.artefact import Artefact, load
 from gatewise.data import streams
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
+from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
@@ -62,7 +62,8 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
     )
     _refuse_other_lengths(some, made)
     answer = task.answer(_outputs(made, some), some, preparation, made.baselines)
-    _tell_of_negatives(answer, preparation)
+    for remark in task.remarks(answer, preparation):
+        log.info("%s", remark)
     return task.table(answer, some, preparation, np.arange(len(some)))
 
 
@@ -86,7 +87,7 @@ def _given(data: Any) -> Any:
     return located(data)
 
 
-def _outputs(made: Artefact, some: Examples) -> Any:
+def _outputs(made: Artefact, some: Examples[Any]) -> Any:
     """The network's raw outputs; where training demanded the native kernels, stock ones will do."""
     with engine.accelerated(made.experiment.engine.kind != "stock"):
         ask = TASKS[made.preparation.task].network.predict
@@ -141,7 +142,7 @@ def generating(
     for name, value in given.items():
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
-    vocabulary = made.preparation.vocabularies["text"]
+    vocabulary = made.preparation.own.vocabulary
     tokens, strange = streams.prompted(prompt, vocabulary)
     if strange:
         what = "left out" if vocabulary.kind == "characters" else "read as the unknown word"
@@ -159,19 +160,7 @@ def generating(
     return streams.written(itertools.islice(drawn, length), vocabulary, begun=begun)
 
 
-def _tell_of_negatives(answer: Array, preparation: Preparation) -> None:
-    """Say when a forecast goes where its target never went; whether it can, users know."""
-    for place, name in enumerate(preparation.targets):
-        below = (answer[:, :, place] < 0).any(axis=-1)
-        if name in preparation.never_negative and below.any():
-            log.info(
-                "%d of %d forecasts of '%s' reach below 0, which it never did in training; where "
-                "it cannot, train with task.floor=zero.",
-                *(below.sum(), below.size, name),
-            )
-
-
-def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
+def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> None:
     """A column of numbers stays one, and so does a column of texts or of dates."""
     if sequences.kind != preparation.kind:
         wanted, held = HOLDING[preparation.kind], HOLDING[sequences.kind]
@@ -192,7 +181,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
     for name, column in sequences.static.items():
         if column.dtype.kind not in "fiu":
             texts[name] = str(column[0])
-    for name in (*preparation.used, *preparation.static_centre):
+    for name in (*preparation.used, *preparation.static_scale):
         if name in texts:
             raise DataError(
                 f"{sequences.source}: column '{name}' held numbers in training, and here holds "
@@ -207,16 +196,17 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation) -> None:
             )
 
 
-def _refuse_other_lengths(some: Examples, made: Artefact) -> None:
+def _refuse_other_lengths(some: Examples[Any], made: Artefact) -> None:
     """A network of the user's own may read one length only."""
     shape = made.network.input_shape
     fixed = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
-    if fixed is None or made.preparation.padded or made.preparation.task == "forecast":
+    if fixed is None or made.preparation.padded:
         return
     other = np.flatnonzero(some.lengths != fixed)
-    if len(other) and isinstance(some.of, Sequences):
+    if len(other) and isinstance(some.source, Sequences):
         raise DataError(
-            f"{some.of.source}: sequence '{some.of.ids[other[0]]}' has {some.lengths[other[0]]} "
+            f"{some.source.source}: sequence '{some.source.ids[other[0]]}' has "
+            f"{some.lengths[other[0]]} "
             f"steps, and this network reads {fixed}. Cut or fill it up, or train a network that "
             "reads any length (keras.Input((None, columns)))."
         )
@@ -250,15 +240,11 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         )
     some = task.examples(sequences, preparation, made.experiment, "test")
     if not len(some):
-        raise DataError(
-            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, and "
-            f"one forecast with its truth needs {preparation.lookback} + {preparation.horizon} "
-            "(the lookback and the horizon). Give more of its steps."
-        )
+        raise DataError(f"{sequences.source}: there is nothing to judge. Give more data.")
     _refuse_other_lengths(some, made)
     given = _outputs(made, some)
     answer = task.answer(given, some, preparation, made.baselines)
-    alone = evaluation.answer_alone(given, some, task, preparation)
+    alone = evaluation.answer_alone(given, some, task, preparation, made.experiment)
     rules = task.baselines(made.baselines, preparation, None)
     judged = evaluation.evaluate(
         answer, some, task, preparation, made.experiment, baselines=rules, alone=alone

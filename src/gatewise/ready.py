@@ -14,14 +14,14 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
-from gatewise.errors import ConfigError, EngineError
+from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.files import guess_task, read, sentence
 from gatewise.readers.sources import opened
 from gatewise.settings import DataSettings, Experiment
 from gatewise.tasks import TASKS
 from gatewise.tasks.owned import refuse_foreign
-from gatewise.tasks.task import Task, chosen_measure, monitored_measure
+from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
 
 log = logging.getLogger("gatewise")
 
@@ -32,13 +32,13 @@ Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss
 class Ready:
     """Everything before training: data read and split, steps fitted, network built."""
 
-    task: Task
+    task: AnyTask
     experiment: Experiment  # with every guess filled in
     parts: Parts
-    preparation: Preparation
-    train: Examples
-    validation: Examples | None
-    test: Examples | None
+    preparation: Preparation[Any]
+    train: Examples[Any]
+    validation: Examples[Any] | None
+    test: Examples[Any] | None
     network: keras.Model
     notes: list[str]
     seconds: float
@@ -77,17 +77,15 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     notes += said
     experiment = task.resolve_fitted(experiment, preparation)
 
-    def examples(part: Sequences | None, role: str) -> Examples | None:
+    def examples(part: Sequences | None, role: str) -> Examples[Any] | None:
         made = None if part is None else task.examples(part, preparation, experiment, role)
         return made if made is not None and len(made) else None
 
     train = examples(parts.train, "train")
     if train is None:
-        raise ConfigError(
-            f"The longest training sequence has {parts.train.lengths.max()} steps, too few for one "
-            f"example of {preparation.lookback} steps looked back and {preparation.horizon} "
-            "forecast. Give more data, a smaller --lookback or --horizon, or smaller "
-            "split.validation and split.test."
+        raise DataError(
+            f"{parts.train.source}: there is nothing to learn from in the training part. Give more "
+            "data, or smaller split.validation and split.test."
         )
     validation, test = examples(parts.validation, "validation"), examples(parts.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
@@ -113,12 +111,12 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
 
 
 def _check_metrics(
-    task: Task,
-    preparation: Preparation,
+    task: AnyTask,
+    preparation: Preparation[Any],
     experiment: Experiment,
     *,
-    validation: Examples | None,
-    test: Examples | None,
+    validation: Examples[Any] | None,
+    test: Examples[Any] | None,
 ) -> None:
     """A wrong name of a metric is better known now than after the training."""
     if test is not None and experiment.evaluation.metric != "auto":
@@ -128,7 +126,10 @@ def _check_metrics(
 
 
 def _refuse_untrainable(
-    network: keras.Model, experiment: Experiment, preparation: Preparation, train: Examples
+    network: keras.Model,
+    experiment: Experiment,
+    preparation: Preparation[Any],
+    train: Examples[Any],
 ) -> None:
     """Whatever training would refuse of size, optimizer, loss and engine is refused before it."""
     refuse_too_large(network.count_params())
@@ -159,7 +160,9 @@ def compile_network(network: keras.Model, ready: Ready) -> None:
     network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
 
 
-def objective(experiment: Experiment, preparation: Preparation, train: Examples) -> Objective:
+def objective(
+    experiment: Experiment, preparation: Preparation[Any], train: Examples[Any]
+) -> Objective:
     """The optimizer, the loss and the metrics that the settings ask for."""
     settings = experiment.training
     steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
@@ -170,14 +173,4 @@ def objective(experiment: Experiment, preparation: Preparation, train: Examples)
 def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:
     """Sequences, steps and windows of each part."""
     parts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
-    return {name: _size(some) for name, some in parts.items() if some is not None}
-
-
-def _size(some: Examples) -> dict[str, int]:
-    of = some.of
-    sequences = of if isinstance(of, Sequences) else of.sequences
-    if some.stream is not None:
-        return {"texts": len(sequences), "tokens": len(some.stream)}
-    steps = int((sequences.stops - sequences.starts).sum())
-    known = {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
-    return known if isinstance(of, Sequences) else known | {"windows": len(some)}
+    return {name: ready.task.sizes(some) for name, some in parts.items() if some is not None}

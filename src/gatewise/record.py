@@ -8,7 +8,6 @@ from gatewise.data.splits import Parts
 from gatewise.evaluation import Evaluation
 from gatewise.readers.datasets import DATASETS, path_of
 from gatewise.ready import Ready, part_sizes
-from gatewise.tasks.task import answer_name
 from gatewise.training import History, column_of
 from gatewise.validation import FittedBaselines
 
@@ -33,7 +32,7 @@ def metrics_of(
     found: dict[str, Any] = {
         "task": ready.task.name,
         "data": data_name(ready.experiment.data.path),
-        "answer": answer_name(ready.preparation),
+        "answer": ready.task.answer_name(ready.preparation),
         "metrics": judged.metrics if judged else {},
         "alone": judged.alone if judged else {},
         "baselines": judged.baselines if judged else {},

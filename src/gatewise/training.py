@@ -89,7 +89,7 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 
     def __init__(
         self,
-        examples: Examples,
+        examples: Examples[Any],
         batch_size: int,
         *,
         padded: bool,
@@ -117,8 +117,8 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 
     def on_epoch_end(self) -> None:
         """Deal the next epoch's batches."""
-        if self.examples.renew is not None:
-            self.examples.renew()
+        if self.examples.on_epoch_end is not None:
+            self.examples.on_epoch_end()
         if self.random is not None:
             self.plan = self.deal()
 
@@ -139,7 +139,7 @@ def resolved(settings: TrainingSettings) -> TrainingSettings:
     return settings
 
 
-def steps_of(train: Examples, settings: TrainingSettings, *, padded: bool) -> int:
+def steps_of(train: Examples[Any], settings: TrainingSettings, *, padded: bool) -> int:
     """Steps of the optimizer in an epoch."""
     size, most = settings.batch_size, settings.max_tokens
     return len(plan(train.lengths, size, padded=padded, steps=most))
@@ -147,8 +147,8 @@ def steps_of(train: Examples, settings: TrainingSettings, *, padded: bool) -> in
 
 def fit(
     network: keras.Model,
-    train: Examples,
-    valid: Examples | None,
+    train: Examples[Any],
+    valid: Examples[Any] | None,
     settings: TrainingSettings,
     *,
     padded: bool,

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gatewise.data.preparation import Preparation
@@ -18,7 +18,7 @@ class FittedBaselines:
     """The baselines of the task, and the best of them on the validation part."""
 
     state: Mapping[str, Any]  # as baselines.json holds it
-    rules: list[Baseline]
+    rules: list[Baseline[Any, Any]]
     monitor: Monitor  # with the best baseline's name and value
     seconds: float
 
@@ -33,10 +33,10 @@ def score_baselines(ready: Ready) -> FittedBaselines:
     return FittedBaselines(state, rules, monitor, time.perf_counter() - began)
 
 
-def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
+def monitor_of(ready: Ready, rules: list[Baseline[Any, Any]]) -> Monitor:
     """What chooses the best epoch: by default the metric of the verdict, on the validation part.
 
-    The network is asked in the quick way: without a beam search, a language model or a blend.
+    The network is asked in the quick way of its task (`Task.quick`).
     """
     some, experiment = ready.validation, ready.experiment
     if some is None or experiment.training.monitor == "loss":
@@ -44,8 +44,7 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
     measure = monitored_measure(
         ready.task.measures(some, ready.preparation, experiment), experiment
     )
-    quick = replace(ready.preparation, blend="none", beam_size=1, lm={})
-    greedy = experiment.having("task", beam_size=1)
+    quick, greedy = ready.task.quick(ready.preparation, experiment)
 
     def value(answer: Any) -> float:
         return float(measure.value(measure.statistics(answer).sum(axis=0)))
@@ -68,7 +67,7 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
     )
 
 
-def calibrate(ready: Ready) -> Preparation:
+def calibrate(ready: Ready) -> Preparation[Any]:
     """What the validation part has still to say, such as a temperature for probabilities."""
     if ready.validation is None or ready.task.calibrate is None:
         return ready.preparation

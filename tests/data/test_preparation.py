@@ -12,39 +12,60 @@ from gatewise.data.calendar import calendar_features
 from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import from_arrays
+from gatewise.data.spectra import Spectrum
 from gatewise.errors import DataError
+from gatewise.tasks.classify.fitted import Fitted as Classify
+from gatewise.tasks.forecast.fitted import Fitted as Forecast
+from gatewise.tasks.transcribe.decoding import Characters
+from gatewise.tasks.transcribe.fitted import Fitted as Transcribe
 
 names = st.lists(st.text(max_size=5), max_size=4, unique=True).map(tuple)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 sizes = st.integers(0, 10**6)
+numbers = st.lists(finite, max_size=3).map(tuple)
+spectra = st.none() | st.builds(Spectrum, sizes, sizes, sizes, sizes)
+counts = st.dictionaries(st.text(max_size=2), st.dictionaries(st.text(max_size=1), sizes))
 
 
 @st.composite
 def preparations(draw):
     scale = fit_scale(from_arrays([np.array([[1.0, 0.1], [2.5, 0.3]])]), "standard", "series")
+    own = draw(
+        st.builds(
+            Forecast,
+            targets=names,
+            horizon=sizes,
+            lookback=sizes,
+            quantiles=numbers,
+            margins=st.lists(numbers, max_size=2).map(tuple),
+        )
+        | st.builds(Classify, classes=names, temperature=finite, window=sizes, spectrum=spectra)
+        | st.builds(
+            Transcribe,
+            classes=names,
+            spectrum=st.builds(Spectrum, sizes, sizes, sizes, sizes),
+            lm=st.none() | st.builds(Characters, sizes, counts, finite),
+        )
+    )
     return Preparation(
         task=draw(st.sampled_from(["forecast", "classify"])),
         columns=draw(names),
         used=draw(names),
         scale=scale,
         categories=draw(st.dictionaries(st.text(max_size=5), names, max_size=3)),
-        classes=draw(names),
-        temperature=draw(finite),
-        window=draw(sizes),
+        own=own,
         padded=draw(st.booleans()),
-        targets=draw(names),
-        static_centre=draw(
+        static_scale=draw(
             st.dictionaries(st.text(max_size=5), st.tuples(finite, finite), max_size=3)
         ),
-        quantiles=tuple(draw(st.lists(finite, max_size=3))),
-        lookback=draw(sizes),
         step=draw(st.text(max_size=3)),
     )
 
 
 @given(preparations())
 def test_what_was_saved_is_what_is_loaded(preparation):
-    again = Preparation.from_json(json.loads(json.dumps(preparation.to_json())))
+    plain = json.loads(json.dumps(preparation.to_json()))
+    again = Preparation.from_json(plain, type(preparation.own))
     for one in fields(Preparation):
         if one.name != "scale":
             assert getattr(again, one.name) == getattr(preparation, one.name), one.name

@@ -50,9 +50,7 @@ def test_steps_are_scaled_frames_and_padding_is_marked():
     experiment, preparation = prepared(given)
     some = TASK.examples(given, preparation, experiment, "test")
     steps = some.inputs(np.array([0, 1]), int(some.lengths.max()))["steps"]
-    frames = np.concatenate(
-        [spectra.frames(one[:, 0], spectra.Spectrum(**preparation.sound)) for one in given]
-    )
+    frames = np.concatenate([spectra.frames(one[:, 0], preparation.own.spectrum) for one in given])
     real = steps[steps[..., 0] != PADDING]
     np.testing.assert_allclose(real, (frames - frames.mean(0)) / frames.std(0), atol=1e-4)
     assert (steps[0, int(some.lengths[0]) :] == PADDING).all()
@@ -101,7 +99,7 @@ def test_long_recordings_are_cut_into_windows_of_frames():
     experiment, preparation = prepared(given, task={"window": 20, "stride": 10})
     some = TASK.examples(given, preparation, experiment, "test")
     assert some.lengths.tolist() == [20] * 8 + [9]
-    assert some.of.ids[1] == "0.wav@10"
+    assert some.source.frames.ids[1] == "0.wav@10"
     assert len(TASK.measures(some, preparation, experiment)[0].clusters) == 9
     assert TASK.measures(some, preparation, experiment)[0].clusters.max() == 1
 
@@ -110,20 +108,20 @@ def test_what_the_report_plays_is_what_was_recorded():
     given = recordings(900, 2000)
     experiment, preparation = prepared(given)
     some = TASK.examples(given, preparation, experiment, "test")
-    shown = sound.shown(some, 0)
+    shown = sound.shown(some.source, 0)
     head, _, content = shown["sound"].partition(",")
     assert head == "data:audio/wav;base64"
     with wave.open(io.BytesIO(base64.b64decode(content))) as file:
         played = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         assert file.getframerate() == RATE
-    np.testing.assert_array_equal(played, some.sound[0][:, 0])
+    np.testing.assert_array_equal(played, some.source.played[0][:, 0])
     assert np.array_equal(played, given[0][: len(played), 0])
 
 
 def test_a_long_recording_is_drawn_and_not_played():
     given = recordings(900, 100_000)
     experiment, preparation = prepared(given)
-    shown = sound.shown(TASK.examples(given, preparation, experiment, "test"), 1)
+    shown = sound.shown(TASK.examples(given, preparation, experiment, "test").source, 1)
     assert "sound" not in shown
     assert len(shown["values"]) <= sound.SHOWN_FRAMES
 

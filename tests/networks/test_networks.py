@@ -18,7 +18,7 @@ from gatewise.settings import NetworkSettings
 from gatewise.tasks import TASKS
 from gatewise.tasks.forecast.task import usual_segment
 
-TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary=9)
+TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary={"tokens": 9})
 LABELS = Shapes({"steps": (None, 3)}, (4,), padding=PADDING)
 WINDOW = Shapes({"past": (6, 1)}, (3, 1, 3))
 

@@ -6,34 +6,32 @@ batch of an epoch is smaller than the others, as in plain Keras.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.streams import Stream
-from gatewise.data.windows import Windows
 
 BUCKETS = 6
 PADDING = -1.0e9  # a step whose every value is this is padding; scaled data never comes near it
 
 
+# What examples are cut from: Sequences, Windows of series, Recordings, or a task's own.
+Source = TypeVar("Source", covariant=True)
+
+
 @dataclass(frozen=True)
-class Examples:
+class Examples(Generic[Source]):
     """What a network is trained on and asked about, cut only when a batch needs it."""
 
-    of: Windows | Sequences  # where they are cut from, in their own units
+    source: Source  # where they are cut from, in their own units
     lengths: Array  # [examples] steps of each
     inputs: Callable[[Array, int], Mapping[str, Array]]  # positions, padded length -> arrays
     targets: Callable[..., Any]  # positions, padded length -> what the network should say
     weights: Array | None = None  # [examples] how much each counts in the loss
-    sound: Sequences | None = None  # the stretches of recordings that `of` are the frames of
     ordered: bool = False  # each batch goes on where the one before it ended: never shuffled
-    renew: Callable[[], None] | None = None  # called between two epochs of training
-    stream: Stream | None = None  # language: the tokens of all the texts in `of`
-    lanes: int = 0  # language: examples of a batch, each a place in the text of its own
-    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
+    on_epoch_end: Callable[[], None] | None = None  # called after each epoch of training
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -46,11 +44,10 @@ class Shapes:
     inputs: Mapping[str, tuple[int | None, ...]]
     output: tuple[int, ...]
     padding: float | None = None  # steps whose every value is this are padding; None: there is none
-    vocabulary: int = 0  # different tokens of the input "tokens", or "source"
-    shared: bool = False  # translate: the target has the same tokens as the source
-    lanes: int = 0  # language: places of the text that are read side by side
-    candidates: int = 0  # language: tokens that the right one is told from in a batch; 0: all
-    characters: int = 0  # different letters of the input "characters"
+    # Different tokens of each input that holds tokens; an input that is not listed shares those of
+    # another one.
+    vocabulary: Mapping[str, int] = field(default_factory=dict)
+    batch_size: int | None = None  # of every batch, where the network keeps a state for each row
 
 
 @dataclass(frozen=True)

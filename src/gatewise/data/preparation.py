@@ -4,68 +4,38 @@ Training, evaluation and prediction turn values into network inputs through one 
 Preparation.
 """
 
+import types
+import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Kind, Sequences
-from gatewise.data.vocabulary import Vocabulary
 from gatewise.errors import DataError
+
+Own = TypeVar("Own")  # the dataclass of what only one task fits: `Fitted` in tasks/<name>/fitted.py
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preparation(Generic[Own]):
     """Everything between the values of a file and the numbers that the network sees."""
 
     task: str
     columns: tuple[str, ...]  # the columns of Sequences.values that it expects, in order
     used: tuple[str, ...]  # those of them that the network reads as numbers
     scale: Scale  # of `used`
-    # Texts known from training, of each column of texts and each static text.
-    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    handle_unknown: str = "ignore"
-    classes: tuple[str, ...] = ()  # classify
-    separator: str = ""  # classify: between the labels of a sequence that may have several
-    temperature: float = 1.0  # classify: logits are divided by it
-    blend: str = "none"  # classify: the baseline that is averaged with the network
-    window: int = 0  # classify: long sequences are cut into pieces of so many steps
-    stride: int = 0
-    padded: bool = False  # the network masks padding
-    targets: tuple[str, ...] = ()  # forecast
-    past: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
-    # Mean and spread of each static number.
-    static_centre: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    calendar: tuple[str, ...] = ()
-    quantiles: tuple[float, ...] = ()
-    # Forecast: added to the quantiles, [horizon][quantiles].
-    margins: tuple[tuple[float, ...], ...] = ()
-    never_negative: tuple[str, ...] = ()  # forecast: targets that were never below 0 in training
-    floor: str = "none"  # forecast: "zero" answers no less than 0 for those
-    lookback: int = 0
-    horizon: int = 0
-    season: int = 1
-    step: str = ""
+    own: Own  # what only this task fits
     kind: Kind = "numbers"  # what a step of the sequences is
-    # tag: what is known from training of tokens as spelled, of words and of characters.
-    symbols: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)  # input or output -> its
-    max_length: int = 0  # tokens of a text that are read at most
-    truncation: str = "end"  # where a longer one is cut off
-    max_length_ratio: float = (
-        0.0  # translate: target tokens at most, for each source token and five more
-    )
-    lowercase: bool = True  # transcribe: how transcripts are made comparable
-    punctuation: bool = False
-    strides: tuple[int, ...] = ()  # transcribe: frames to a step of the network, layer by layer
-    beam_size: int = 1  # transcribe: answers that are followed side by side
-    lm: Mapping[str, Any] = field(default_factory=dict)  # transcribe: decoding.Characters
-    lm_weight: float = 0.0
-    sound: Mapping[str, int] = field(default_factory=dict)  # how frames are made: spectra.Spectrum
+    step: str = ""  # the usual time between two steps, as `Sequences.step`; "" unknown
+    padded: bool = False  # the network masks padding
+    # The categories that training had, of each column of texts and each static text.
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    handle_unknown: str = "ignore"  # categories that training did not have
+    # Mean and spread of each static number.
+    static_scale: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def positions(self, names: tuple[str, ...]) -> Array:
         """Where these columns stand in Sequences.values."""
@@ -73,30 +43,53 @@ class Preparation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, texts and numbers."""
-        vocabularies = {name: one.to_json() for name, one in self.vocabularies.items()}
-        plain = asdict(replace(self, vocabularies={}))
-        return plain | {"scale": self.scale.to_json(), "vocabularies": vocabularies}
+        return {one.name: to_plain(getattr(self, one.name)) for one in fields(self)}
 
     @staticmethod
-    def from_json(given: Mapping[str, Any]) -> "Preparation":
-        """What `to_json` wrote."""
-        # An older version's folder lacks the keys that came later; their defaults are what it did.
-        known = [one.name for one in fields(Preparation) if one.name in given]
-        values = {name: _tuples(given[name]) for name in known}
-        values["scale"] = Scale.from_json(given["scale"])
-        values["vocabularies"] = {
-            name: Vocabulary.from_json(one) for name, one in given.get("vocabularies", {}).items()
-        }
-        return Preparation(**values)
+    def from_json(given: Mapping[str, Any], own: type[Own]) -> "Preparation[Own]":
+        """What `to_json` wrote; `own` is the class of the task's own part."""
+        return Preparation(**_values(typing.get_type_hints(Preparation) | {"own": own}, given))
 
 
-def _tuples(value: Any) -> Any:
-    """JSON has lists where the dataclass has tuples."""
-    if isinstance(value, list):
-        return tuple(_tuples(one) for one in value)
-    if isinstance(value, dict):
-        return {key: _tuples(one) for key, one in value.items()}
+def to_plain(value: Any) -> Any:
+    """The value in plain mappings, lists, texts and numbers, as JSON holds them.
+
+    A class with arrays or content of its own has a `to_json` that says how.
+    """
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value):
+        return {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(one) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return [to_plain(one) for one in value]
     return value
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """What `to_plain` wrote, as the type `kind` that the field is declared with.
+
+    >>> from_plain(dict[str, tuple[float, float]], {"size": [1.0, 2.0]})
+    {'size': (1.0, 2.0)}
+    """
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else from_plain(inner[0], value)
+    if hasattr(kind, "from_json"):
+        return kind.from_json(value)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**_values(typing.get_type_hints(kind), value))
+    if origin is tuple:
+        return tuple(from_plain(inner[0], one) for one in value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {key: from_plain(inner[1], one) for key, one in value.items()}
+    return value
+
+
+def _values(kinds: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    # A field that a later version added is missing in older folders: its default is what they did.
+    return {name: from_plain(kind, given[name]) for name, kind in kinds.items() if name in given}
 
 
 def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -4,19 +4,18 @@ import base64
 import io
 import wave
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gatewise.data import spectra
 from gatewise.data.batches import PADDING, Examples, gather
-from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale, fit_scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Changes, Spectrum
 from gatewise.data.windows import cut
-from gatewise.settings import Experiment, names
+from gatewise.settings import Experiment, TrainingSettings, names
 
 PLAYED = 120_000  # bytes of a recording that the report plays, at most: 7 s at 8,000 Hz
 SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
@@ -27,6 +26,14 @@ SETTINGS = names(
     training="noise speed_perturbation freq_mask time_mask max_tokens",
 )
 Inputs = Callable[[Array, int], dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recordings as frames, and the sound that each of them is made of."""
+
+    frames: Sequences
+    played: Sequences  # the stretch of a recording behind each sequence of frames
 
 
 def resolved(experiment: Experiment, recordings: Sequences) -> Experiment:
@@ -65,32 +72,38 @@ def fit_frames(train: Sequences, experiment: Experiment) -> tuple[Spectrum, Sequ
 
 
 def examples(
-    recordings: Sequences, preparation: Preparation, experiment: Experiment, role: str
-) -> Examples:
+    recordings: Sequences,
+    spectrum: Spectrum,
+    *,
+    scale: Scale,
+    training: TrainingSettings,
+    role: str,
+    window: int = 0,
+    stride: int = 0,
+) -> Examples[Recordings]:
     """The frames of recordings, or windows of them, scaled and padded; without targets.
 
     While a network learns from them, recordings are changed as the settings ask, anew each time.
     """
-    spectrum = Spectrum(**preparation.sound)
     pieces = spectra.framed(recordings, spectrum)
-    if preparation.window:
-        pieces = cut(pieces, preparation.window, preparation.stride)
+    if window:
+        pieces = cut(pieces, window, stride)
     played = spectra.heard(pieces, recordings, spectrum)
-    changes = spectra.changes_of(experiment.training)
+    changes = spectra.changes_of(training)
     if role == "train" and changes:
         lengths = changes.longest(played.lengths, spectrum)
-        given = _changing(played, preparation, changes, experiment.training.seed)
+        given = _changing(played, spectrum, scale, changes, training.seed)
     else:
-        lengths, given = pieces.lengths, _still(pieces, preparation)
-    return Examples(pieces, lengths, given, _nothing_wanted, sound=played)
+        lengths, given = pieces.lengths, _still(pieces, scale)
+    return Examples(Recordings(pieces, played), lengths, given, _nothing_wanted)
 
 
 def _nothing_wanted(_which: Array, _length: int = 0) -> None:
     return None
 
 
-def _still(pieces: Sequences, preparation: Preparation) -> Inputs:
-    centre, spread = (rows.astype(np.float32) for rows in preparation.scale.rows(pieces))
+def _still(pieces: Sequences, scale: Scale) -> Inputs:
+    centre, spread = (rows.astype(np.float32) for rows in scale.rows(pieces))
 
     def inputs(which: Array, length: int) -> dict[str, Array]:
         values, real = gather(pieces, which, length)  # [chosen, length, mels]
@@ -102,9 +115,10 @@ def _still(pieces: Sequences, preparation: Preparation) -> Inputs:
     return inputs
 
 
-def _changing(played: Sequences, preparation: Preparation, changes: Changes, seed: int) -> Inputs:
+def _changing(
+    played: Sequences, spectrum: Spectrum, scale: Scale, changes: Changes, seed: int
+) -> Inputs:
     """Frames made anew for every batch, of recordings that were changed at random."""
-    spectrum = Spectrum(**preparation.sound)
     random = np.random.default_rng((seed, 2))  # not the numbers that deal the batches
 
     def inputs(which: Array, length: int) -> dict[str, Array]:
@@ -115,7 +129,7 @@ def _changing(played: Sequences, preparation: Preparation, changes: Changes, see
             frames = spectra.frames(
                 spectra.changed(samples, changes, random, least=least), spectrum
             )[:length]
-            scaled = _scaled(frames, preparation.scale)
+            scaled = _scaled(frames, scale)
             spectra.mask(scaled, changes, random)
             steps[row, : len(scaled)] = scaled
         return {"steps": steps}
@@ -147,10 +161,9 @@ def _alone(frames: Array) -> Sequences:
     return Sequences(frames, whole[0], whole[1], whole[0], np.array(["0"]), names)
 
 
-def shown(some: Examples, k: int) -> dict[str, Any]:
+def shown(recordings: Recordings, k: int) -> dict[str, Any]:
     """A recording as the report shows it: its frames, and its sound where that is small."""
-    pieces, played = some.of, some.sound
-    assert isinstance(pieces, Sequences) and played is not None
+    pieces, played = recordings.frames, recordings.played
     frames = pieces[k][:: -(-len(pieces[k]) // SHOWN_FRAMES)]
     found: dict[str, Any] = {
         "id": str(pieces.ids[k]),

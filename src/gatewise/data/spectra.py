@@ -5,7 +5,7 @@ summed in triangular bands that are evenly spaced on the mel scale, and the loga
 """
 
 import functools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import get_window
@@ -42,10 +42,6 @@ class Spectrum:
         """Frames of recordings of so many samples; at least one, the missing samples being 0."""
         more: Array = np.maximum(0, np.asarray(samples) - self.frame_length) // self.hop_length
         return more + 1
-
-    def to_json(self) -> dict[str, int]:
-        """Plain numbers, `Spectrum(**...)` of which gives it back."""
-        return asdict(self)
 
 
 def spectrum_of(settings: PreparationSettings, rate: int) -> Spectrum:

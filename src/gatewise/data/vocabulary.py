@@ -77,15 +77,6 @@ class Vocabulary:
             return str(_opened(self.text).decode(kept))
         return ("" if self.kind == "characters" else " ").join(self.tokens[one] for one in kept)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists, texts and numbers."""
-        return {"kind": self.kind, "content": dict(self.content)}
-
-    @staticmethod
-    def from_json(given: Mapping[str, Any]) -> "Vocabulary":
-        """What `to_json` wrote."""
-        return Vocabulary(given["kind"], given["content"])
-
 
 def resolved(settings: PreparationSettings, kind: Any) -> PreparationSettings:
     """The settings with the kind of token, and what is usual for it where nothing is given."""

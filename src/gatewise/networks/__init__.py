@@ -30,7 +30,10 @@ STEPS = 65_536  # in such a batch at most, so that long texts need no more memor
 
 
 def plain_outputs(
-    network: keras.Model, some: Examples, preparation: Preparation, _experiment: Experiment
+    network: keras.Model,
+    some: Examples[Any],
+    preparation: Preparation[Any],
+    _experiment: Experiment,
 ) -> Any:
     """The network's raw outputs for all examples, in their order, of one shape for each."""
     steps = STEPS if preparation.kind != "numbers" else 0
@@ -43,7 +46,7 @@ def same_model(network: keras.Model) -> keras.Model:
 
 
 def no_extras(
-    _network: keras.Model, _preparation: Preparation, _experiment: Experiment
+    _network: keras.Model, _preparation: Preparation[Any], _experiment: Experiment
 ) -> dict[str, Any]:
     """The task's own details are enough for the report."""
     return {}
@@ -55,15 +58,17 @@ class Network:
 
     builders: Mapping[str, Builder]  # by network.kind; the first is also "auto"
     # Loss and metrics, as keras.Model.compile takes them.
-    loss: Callable[[Experiment, Preparation], tuple[Any, list[Any]]]
+    loss: Callable[[Experiment, Preparation[Any]], tuple[Any, list[Any]]]
     # (network.kind, kind of data) -> the settings of `[network]` that the builder reads
     settings: Callable[[str, str], frozenset[str]]
     # (model, examples, preparation, experiment) -> what the task's `answer` reads
-    predict: Callable[[keras.Model, Examples, Preparation, Experiment], Any] = plain_outputs
+    predict: Callable[[keras.Model, Examples[Any], Preparation[Any], Experiment], Any] = (
+        plain_outputs
+    )
     # The model that is saved: Keras's own layers, with the weights of the trained one.
     inference_model: Callable[[keras.Model], keras.Model] = same_model
     # What the report shows that only the network can say, beside the task's details.
-    report_extras: Callable[[keras.Model, Preparation, Experiment], dict[str, Any]] = no_extras
+    report_extras: Callable[[keras.Model, Preparation[Any], Experiment], dict[str, Any]] = no_extras
     # Settings that only say how another one is used -> that one.
     needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     own_refused: str = ""  # why the user's own network cannot be used; "": it can

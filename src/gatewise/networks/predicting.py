@@ -17,7 +17,7 @@ def as_keras(inputs: Any) -> Any:
 
 
 def batches_of(
-    examples: Examples, batch_size: int, *, padded: bool, steps: int = 0
+    examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
 ) -> Iterator[tuple[Array, dict[str, Array]]]:
     """The positions of each batch, [batch], and its inputs, [batch or more, ...].
 
@@ -35,7 +35,7 @@ def batches_of(
 
 
 def predict(
-    network: keras.Model, examples: Examples, batch_size: int, *, padded: bool, steps: int = 0
+    network: keras.Model, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
 ) -> Iterator[tuple[Array, Array]]:
     """The positions of each batch, [batch], and what the network says of them, [batch, ...]."""
     for which, inputs in batches_of(examples, batch_size, padded=padded, steps=steps):
@@ -43,7 +43,7 @@ def predict(
 
 
 def outputs(
-    network: keras.Model, examples: Examples, batch_size: int, *, padded: bool, steps: int = 0
+    network: keras.Model, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
 ) -> Array:
     """The network's outputs for all examples, in their order, one of the same shape for each."""
     found: Array | None = None

@@ -45,7 +45,9 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if "past" in inputs:
         outputs = _forecast(inputs, shapes, settings)
     elif "tokens" in inputs:
-        outputs = _classify(*embed(inputs["tokens"], shapes.vocabulary, settings), shapes, settings)
+        outputs = _classify(
+            *embed(inputs["tokens"], shapes.vocabulary["tokens"], settings), shapes, settings
+        )
     else:
         outputs = _classify(*_masked(inputs["steps"], shapes), shapes, settings)
     # One input is given as a plain array, as in the tutorials; several by name.

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from gatewise.errors import ConfigError
 from gatewise.settings import HOLDING, Experiment, names
-from gatewise.tasks.task import Task
+from gatewise.tasks.task import AnyTask
 
 # What the code reads that all tasks share.
 EVERY_RUN = names(
@@ -23,7 +23,7 @@ EVERY_RUN = names(
 
 
 def refuse_foreign(
-    experiment: Experiment, kind: str, tasks: Mapping[str, Task], *, own_network: bool = False
+    experiment: Experiment, kind: str, tasks: Mapping[str, AnyTask], *, own_network: bool = False
 ) -> None:
     """Refuse a setting that is given and that nothing in this run reads.
 
@@ -61,7 +61,7 @@ def given(experiment: Experiment) -> list[str]:
     ]
 
 
-def _of_network(task: Task, network: str, kind: str) -> frozenset[str]:
+def _of_network(task: AnyTask, network: str, kind: str) -> frozenset[str]:
     found = task.network
     usual = next(iter(found.builders))
     # An unknown kind is refused where the network is built.
@@ -69,7 +69,11 @@ def _of_network(task: Task, network: str, kind: str) -> frozenset[str]:
 
 
 def _sentence(
-    name: str, experiment: Experiment, kind: str, tasks: Mapping[str, Task], known: frozenset[str]
+    name: str,
+    experiment: Experiment,
+    kind: str,
+    tasks: Mapping[str, AnyTask],
+    known: frozenset[str],
 ) -> str:
     task = experiment.task.name
     owners = list(dict.fromkeys(owners_of(name, tasks)))
@@ -84,11 +88,11 @@ def _sentence(
     return f"{name} has no place in {here}; it is for {all_of_them}. Leave it out.{hint}"
 
 
-def _kind_of(task: Task, network: str) -> str:
+def _kind_of(task: AnyTask, network: str) -> str:
     return next(iter(task.network.builders)) if network == "auto" else network
 
 
-def owners_of(name: str, tasks: Mapping[str, Task]) -> Iterator[str]:
+def owners_of(name: str, tasks: Mapping[str, AnyTask]) -> Iterator[str]:
     """The tasks that have the setting, with the kind of data or network where not all have it."""
     for task in tasks.values():
         networks = list(task.network.builders)

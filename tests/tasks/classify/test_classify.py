@@ -19,6 +19,11 @@ from gatewise.tasks.classify import task as classify
 PLAIN = from_mapping({"task": {"name": "classify"}})
 
 
+def own_with(preparation, **values):
+    """The preparation with other values of the task's own part."""
+    return replace(preparation, own=replace(preparation.own, **values))
+
+
 def walks(count=12, classes=("a", "b"), *, lengths=(4, 9), columns=2, seed=0):
     random = np.random.default_rng(seed)
     arrays = [
@@ -30,7 +35,7 @@ def walks(count=12, classes=("a", "b"), *, lengths=(4, 9), columns=2, seed=0):
 
 def test_classes_are_the_labels_of_training_in_order():
     preparation, _ = classify.prepare(walks(classes=("b", "日本", "a")), PLAIN)
-    assert preparation.classes == ("a", "b", "日本")
+    assert preparation.own.classes == ("a", "b", "日本")
 
 
 def test_steps_are_scaled_columns_and_padding_is_told_apart():
@@ -107,7 +112,7 @@ def test_long_sequences_are_cut_into_windows_that_stay_in_one_cluster():
     preparation, _ = classify.prepare(sequences, chosen)
     some = classify.examples(sequences, preparation, chosen, "test")
     assert len(some) == 4 * 4
-    assert some.of.ids[:4].tolist() == ["0@0", "0@2", "0@4", "0@6"]
+    assert some.source.ids[:4].tolist() == ["0@0", "0@2", "0@4", "0@6"]
     clusters = classify.measures(some, preparation, chosen)[0].clusters
     assert clusters.tolist() == np.repeat(np.arange(4), 4).tolist()
 
@@ -131,7 +136,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     some = classify.examples(sequences, preparation, PLAIN, "validation")
     overconfident = (logits * true_temperature).astype(np.float32)
     found = classify.calibrate(preparation, overconfident, some)
-    assert found.temperature == pytest.approx(true_temperature, rel=0.1)
+    assert found.own.temperature == pytest.approx(true_temperature, rel=0.1)
     answer = classify.answer(overconfident, some, found, {})
     np.testing.assert_allclose(answer.sum(axis=1), 1)
     assert metrics.expected_calibration_error(labels, answer) < 0.04
@@ -274,7 +279,7 @@ def blended(count=600, seed=0):
 
 def test_a_blend_is_the_mean_of_both():
     preparation, some, state, outputs = blended()
-    found = classify.answer(outputs, some, replace(preparation, temperature=0.5), state)
+    found = classify.answer(outputs, some, own_with(preparation, temperature=0.5), state)
     ours = np.exp(outputs / 0.5) / np.exp(outputs / 0.5).sum(axis=1, keepdims=True)
     logistic = next(
         one for one in classify.make_baselines(state, preparation, None) if "logistic" in one.name
@@ -282,7 +287,7 @@ def test_a_blend_is_the_mean_of_both():
     np.testing.assert_allclose(found, (ours + logistic.answer(some)) / 2)
     # ... and that baseline is the one fitted: softmax of its coefficients on the summaries.
     fitted = {name: np.array(value) for name, value in state["logistic"].items()}
-    features = summaries(some.of, np.array(state["floor"]))
+    features = summaries(some.source, np.array(state["floor"]))
     logits = features @ fitted["coefficients"] + fitted["intercept"]
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(logistic.answer(some), chances)
@@ -290,7 +295,7 @@ def test_a_blend_is_the_mean_of_both():
 
 def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
     preparation, some, state, _ = blended()
-    plain = summaries(some.of)
+    plain = summaries(some.source)
     fitted = fit_logistic(plain, classify.labels_of(some, preparation), 3, valid=None)
     logistic = {
         "coefficients": fitted.coefficients.tolist(),
@@ -303,9 +308,9 @@ def test_a_regression_of_an_older_folder_reads_summaries_without_logarithms():
 
 def test_the_temperature_of_a_blend_is_that_of_the_network_alone():
     preparation, some, _, outputs = blended()
-    alone = replace(preparation, blend="none")
+    alone = own_with(preparation, blend="none")
     found = classify.calibrate(preparation, outputs, some)
-    assert found.temperature == classify.calibrate(alone, outputs, some).temperature != 1
+    assert found.own.temperature == classify.calibrate(alone, outputs, some).own.temperature != 1
 
 
 def test_mistakes_are_counted_by_length():

@@ -183,7 +183,7 @@ def test_a_loss_of_ones_own_means_one_forecast_and_says_so():
     chosen, notes = resolved(experiment(training={"loss": "mae"}), series())
     preparation, _ = forecast.prepare(series(), chosen)
     assert chosen.task.quantiles == ()  # settings.toml says none, as there are none
-    assert preparation.quantiles == ()
+    assert preparation.own.quantiles == ()
     assert any("no quantiles" in note for note in notes)
 
 
@@ -202,7 +202,7 @@ def test_series_never_share_a_cluster_or_a_window():
     clusters = forecast.measures(some, preparation, chosen)[0].clusters
     half = len(some) // 2
     assert not set(clusters[:half]) & set(clusters[half:])
-    steps = some.of.steps(np.arange(len(some)), -8, 4)
+    steps = some.source.steps(np.arange(len(some)), -8, 4)
     assert ((steps < 20).all(axis=1) | (steps >= 20).all(axis=1)).all()
 
 
@@ -305,14 +305,14 @@ def with_gaps():
     absurd = replace(whole, values=np.where(filled, 1e9, whole.values), filled=filled)
     some = forecast.examples(absurd, preparation, chosen, "test")
     noise = np.random.default_rng(1).normal(size=(len(some), 4, 1, 3))
-    answer = forecast._unscaled(np.sort(noise, axis=-1), some.of, preparation)
+    answer = forecast._unscaled(np.sort(noise, axis=-1), some.source, preparation)
     return some, preparation, chosen, answer, forecast.examples(whole, preparation, chosen, "test")
 
 
 def test_filled_cells_are_not_scored_as_truth(with_gaps):
     some, preparation, chosen, answer, whole = with_gaps
-    steps = some.of.steps(np.arange(len(some)), 0, 4)
-    measured = ~some.of.sequences.filled[steps]  # [windows, horizon, 1]
+    steps = some.source.steps(np.arange(len(some)), 0, 4)
+    measured = ~some.source.sequences.filled[steps]  # [windows, horizon, 1]
     truth = forecast.truth(whole, preparation)
     scores = forecast.score(answer, some, preparation, chosen)
     errors = np.abs(truth - answer[..., 1])[measured]
@@ -343,7 +343,7 @@ def test_the_verdict_and_the_report_leave_filled_cells_out_as_well(with_gaps):
     assert min(numbers) >= 0
     assert max(numbers) < 1e6
     scored = [*range(8, 60), *range(68, 110)]  # what windows of 8 steps back can have as truth
-    assert details["filled"] == some.of.sequences.filled[scored].sum()
+    assert details["filled"] == some.source.sequences.filled[scored].sum()
     shown = forecast.table(answer, some, preparation, np.arange(len(some)))["truth"]
     assert shown.null_count() > 0
     assert shown.max() < 1e6
@@ -351,7 +351,7 @@ def test_the_verdict_and_the_report_leave_filled_cells_out_as_well(with_gaps):
 
 def test_new_data_with_filled_cells_can_be_forecast_from(with_gaps):
     some, preparation, *_ = with_gaps
-    ahead = forecast.ahead(some.of.sequences, preparation)
+    ahead = forecast.ahead(some.source.sequences, preparation)
     assert ahead.filled is None
     assert forecast.truth(
         forecast.window_examples(forecast.windows(ahead, 8, 4), preparation), preparation
@@ -361,7 +361,7 @@ def test_new_data_with_filled_cells_can_be_forecast_from(with_gaps):
 def test_filled_cells_neither_widen_nor_narrow_the_bands(with_gaps):
     some, preparation, chosen, *_ = with_gaps
     outputs = np.zeros((len(some), 4, 1, 3))
-    margins = np.array(forecast.calibrate(preparation, outputs, some).margins)
+    margins = np.array(forecast.calibrate(preparation, outputs, some).own.margins)
     assert np.abs(margins).max() < 10
     state = forecast.fit_baselines(some, some, preparation)
     assert np.isfinite(state["offsets"]["repeat last"]).all()
@@ -369,7 +369,7 @@ def test_filled_cells_neither_widen_nor_narrow_the_bands(with_gaps):
 
 def test_a_test_part_that_was_filled_throughout_is_refused(with_gaps):
     some, preparation, chosen, *_ = with_gaps
-    sequences = some.of.sequences
+    sequences = some.source.sequences
     nothing = replace(sequences, filled=np.ones(sequences.values.shape, dtype=bool))
     with pytest.raises(DataError, match="no target of the part to be scored was measured"):
         forecast.examples(nothing, preparation, chosen, "test")

@@ -1,4 +1,4 @@
-"""Language: lanes that go on, sums that are those of the tokens, and a text from file to text."""
+"""Language: streams that go on, sums that are those of the tokens, and a text from file to text."""
 
 import json
 
@@ -32,7 +32,7 @@ def ready(role="train", text=TEXT, **sections):
 
 
 def batches(some):
-    dealt = plan(some.lengths, some.lanes, padded=False)
+    dealt = plan(some.lengths, some.source.streams, padded=False)
     for which, length in (dealt[b] for b in range(len(dealt))):
         yield some.inputs(which, length)["tokens"], some.targets(which, length)
 
@@ -49,29 +49,29 @@ def test_each_batch_goes_on_where_the_one_before_it_ended():
         before = said
 
 
-def test_lanes_hold_the_text_and_begin_elsewhere_in_the_next_epoch():
+def test_streams_hold_the_text_and_begin_elsewhere_in_the_next_epoch():
     some, _, _ = ready(task={"name": "language", "lookback": 10})
-    tokens = some.stream.tokens
-    lanes = np.concatenate([said for _, said in batches(some)], axis=1)
+    tokens = some.source.stream.tokens
+    streams = np.concatenate([said for _, said in batches(some)], axis=1)
     length = len(tokens) // 3
-    for lane in range(3):
-        begin = lane * length
-        np.testing.assert_array_equal(lanes[lane], tokens[begin : begin + lanes.shape[1]])
-    some.renew()
-    assert not np.array_equal(lanes, np.concatenate([said for _, said in batches(some)], axis=1))
+    for stream in range(3):
+        begin = stream * length
+        np.testing.assert_array_equal(streams[stream], tokens[begin : begin + streams.shape[1]])
+    some.on_epoch_end()
+    assert not np.array_equal(streams, np.concatenate([said for _, said in batches(some)], axis=1))
 
 
-def test_the_validation_part_is_read_as_whole_as_lanes_allow_and_stays_the_same():
+def test_the_validation_part_is_read_as_whole_as_streams_allow_and_stays_the_same():
     some, _, _ = ready("validation", task={"name": "language", "lookback": 10})
     held = sum(said.size for _, said in batches(some))
     chunks = len(some) // 3
-    assert len(some.stream) - held < 3 * chunks + 3
-    assert some.renew is None
+    assert len(some.source.stream) - held < 3 * chunks + 3
+    assert some.on_epoch_end is None
 
 
 def test_scores_are_those_of_the_definition():
     some, preparation, experiment = ready("test")
-    nats = np.random.default_rng(0).exponential(size=len(some.stream))
+    nats = np.random.default_rng(0).exponential(size=len(some.source.stream))
     found = language.score(nats, some, preparation, experiment)
     assert found["perplexity"] == pytest.approx(np.exp(nats.sum() / len(TEXT)))
     assert found["nats_per_token"] == pytest.approx(nats.sum() / len(TEXT))
@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_definition():
 def test_bits_are_of_characters_however_the_text_is_cut_into_tokens():
     for kind in ("words", "whitespace", "bpe"):
         some, preparation, experiment = ready("test", preparation={"tokenizer": kind})
-        nats = np.ones(len(some.stream))
+        nats = np.ones(len(some.source.stream))
         found = language.score(nats, some, preparation, experiment)
         assert found["bits_per_character"] == pytest.approx(len(nats) / np.log(2) / len(TEXT))
 
@@ -105,7 +105,7 @@ def test_a_row_a_line_with_what_its_tokens_cost():
 
 def test_where_the_nats_go_adds_up_to_all_of_them():
     some, preparation, experiment = ready("test", preparation={"tokenizer": "words"})
-    nats = np.random.default_rng(0).exponential(size=len(some.stream))
+    nats = np.random.default_rng(0).exponential(size=len(some.source.stream))
     answers = {"LSTM": nats, "unigram": 2 * nats}
     found = language.details(answers, some, preparation, experiment)
     for key in ("by_rank", "by_place"):
@@ -128,16 +128,16 @@ def test_the_kind_of_token_is_guessed_and_said():
 def test_words_met_once_teach_what_unknown_is_unless_the_text_has_a_mark_of_its_own():
     text = "a rose is a rose is a daisy\n"
     _, preparation, _ = ready(text=text * 1, preparation={"tokenizer": "whitespace"})
-    assert "daisy" not in preparation.vocabularies["text"].tokens
+    assert "daisy" not in preparation.own.vocabulary.tokens
     _, preparation, _ = ready(text=f"<unk> {text}", preparation={"tokenizer": "whitespace"})
-    assert "daisy" in preparation.vocabularies["text"].tokens
+    assert "daisy" in preparation.own.vocabulary.tokens
 
 
-def test_a_vocabulary_too_large_and_lanes_too_many_are_refused():
+def test_a_vocabulary_too_large_and_streams_too_many_are_refused():
     assert max(MOST.values()) <= language.WIDEST
     with pytest.raises(ConfigError, match="300,000; it holds 200,000"):
         settled(preparation={"vocabulary_size": 300_000})
-    with pytest.raises(DataError, match="the train part has 6 tokens, fewer than the 64 lanes"):
+    with pytest.raises(DataError, match="the train part has 6 tokens, fewer than the 64 streams"):
         ready(text="a rose", training={"batch_size": 64})
     with pytest.raises(ConfigError, match="split.by = label"):
         language.split(*settled(split={"by": "label"})[:2], True)

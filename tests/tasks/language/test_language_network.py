@@ -19,17 +19,13 @@ from gatewise.settings import NetworkSettings
 from gatewise.tasks.language import network as language
 from gatewise.training import _Afresh
 
-VOCABULARY, LANES = 11, 3
+VOCABULARY, STREAMS = 11, 3
 
 
-def network(lanes=LANES, candidates=0, **settings):
+def network(streams=STREAMS, **settings):
     keras.utils.set_random_seed(0)
     shapes = Shapes(
-        {"tokens": (5,)},
-        (VOCABULARY,),
-        vocabulary=VOCABULARY,
-        lanes=lanes,
-        candidates=candidates,
+        {"tokens": (5,)}, (VOCABULARY,), vocabulary={"tokens": VOCABULARY}, batch_size=streams
     )
     settings = {"units": (6, 4)} | settings
     settings = {"embedding_dim": settings["units"][-1]} | settings
@@ -39,7 +35,12 @@ def network(lanes=LANES, candidates=0, **settings):
     return made
 
 
-def tokens(rows=LANES, steps=12):
+def lines_of(stream):
+    """Examples as they are judged, of which the network reads the stream alone."""
+    return SimpleNamespace(source=SimpleNamespace(stream=stream))
+
+
+def tokens(rows=STREAMS, steps=12):
     return np.random.default_rng(2).integers(0, VOCABULARY, size=(rows, steps)).astype(np.int32)
 
 
@@ -87,7 +88,7 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
     given = from_texts(["abcabcgfed", "b", "gg"])
     stream = streams.stream_of(given, vocabulary)
     learning = network()
-    found = language.nats(learning, SimpleNamespace(stream=stream), None, None)
+    found = language.nats(learning, lines_of(stream), None, None)
     plain, before = language.kept(learning), stream.before()
     for begin, end in zip(stream.texts[:-1], stream.texts[1:], strict=True):
         logits, _ = asked(plain, before[None, begin:end])
@@ -101,9 +102,9 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
 def test_a_text_longer_than_a_chunk_is_read_as_one(monkeypatch):
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
     stream = streams.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
-    whole = language.nats(network(), SimpleNamespace(stream=stream), None, None)
+    whole = language.nats(network(), lines_of(stream), None, None)
     monkeypatch.setattr(language, "CHUNK", 8)
-    parts = language.nats(network(), SimpleNamespace(stream=stream), None, None)
+    parts = language.nats(network(), lines_of(stream), None, None)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
@@ -148,9 +149,9 @@ def test_dropped_weights_are_the_same_at_all_steps_and_the_state_goes_on(monkeyp
 def test_learning_lowers_the_loss_of_a_text_that_repeats_itself():
     learning = network(weight_dropout=0.1)
     learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
-    text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
+    text = np.tile(np.arange(6, dtype=np.int32), (STREAMS * 8, 1))
     history = learning.fit(
-        text, np.roll(text, -1, axis=1), batch_size=LANES, shuffle=False, epochs=12, verbose=0
+        text, np.roll(text, -1, axis=1), batch_size=STREAMS, shuffle=False, epochs=12, verbose=0
     )
     assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
 
@@ -163,18 +164,18 @@ def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     given, truth = tokens(), tokens()[:, ::-1]
     order = [given[:, k : k + 4] for k in (0, 4, 8)], [truth[:, k : k + 4] for k in (0, 4, 8)]
     x, y = (np.concatenate(parts) for parts in order)
-    found = learning.fit(x, y, batch_size=LANES, shuffle=False, verbose=0, callbacks=[_Afresh()])
+    found = learning.fit(x, y, batch_size=STREAMS, shuffle=False, verbose=0, callbacks=[_Afresh()])
     logits, _ = asked(language.kept(learning), given)
     wanted = -np.take_along_axis(log_softmax(logits, axis=-1), truth[..., None], axis=-1).mean()
     assert found.history["loss"][0] == pytest.approx(wanted, rel=1e-5)
     assert learning.evaluate(
-        x, y, batch_size=LANES, verbose=0, callbacks=[_Afresh()]
+        x, y, batch_size=STREAMS, verbose=0, callbacks=[_Afresh()]
     ) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkeypatch):
+def test_now_and_then_a_stream_begins_at_zero_in_all_layers_while_it_learns(monkeypatch):
     monkeypatch.setattr(language, "FORGOTTEN", 0.5)
-    learning, fresh = network(lanes=40), network(lanes=40)
+    learning, fresh = network(streams=40), network(streams=40)
     learning(tokens(40))
     known = np.array(learning(tokens(40), training=True))
     from_zero = np.array(fresh(tokens(40)))
@@ -187,7 +188,7 @@ def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkey
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
-    sampling, full = network(candidates=4, tied_embeddings=tied), network(tied_embeddings=tied)
+    sampling, full = network(sampled_softmax=4, tied_embeddings=tied), network(tied_embeddings=tied)
     truth = tokens()[:, ::-1]
     wanted = np.array(language.nats_of(truth, full(tokens())))
     np.testing.assert_allclose(sampling({"tokens": tokens(), "truth": truth}), wanted, atol=1e-5)
@@ -197,7 +198,7 @@ def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
-    layer = network(candidates=4, units=(4,), tied_embeddings=tied).get_layer("sampled")
+    layer = network(sampled_softmax=4, units=(4,), tied_embeddings=tied).get_layer("sampled")
     x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
     truth = tokens(2, 3)
     # What one token costs is the logarithm of that sum, divided by e to the token's own logit.
@@ -209,7 +210,7 @@ def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
 
 
 def test_tokens_are_drawn_as_often_as_is_said():
-    layer = network(candidates=20_000, units=(4,)).get_layer("sampled")
+    layer = network(sampled_softmax=20_000, units=(4,)).get_layer("sampled")
     drawn, often = (np.array(one) for one in layer._drawn())
     found, counts = np.unique(drawn, return_counts=True)
     assert found.tolist() == list(range(VOCABULARY))
@@ -219,22 +220,22 @@ def test_tokens_are_drawn_as_often_as_is_said():
     assert (abs(counts - wanted) < 5 * np.sqrt(wanted)).all()
 
 
-def test_learning_from_a_few_candidates_lowers_what_all_tokens_cost():
-    learning = network(candidates=4)
+def test_learning_from_a_few_samples_lowers_what_all_tokens_cost():
+    learning = network(sampled_softmax=4)
     learning.compile(optimizer=keras.optimizers.Adam(0.05), loss=language.nats_of)
-    text = np.tile(np.arange(6, dtype=np.int32), (LANES * 8, 1))
+    text = np.tile(np.arange(6, dtype=np.int32), (STREAMS * 8, 1))
     given = {"tokens": text, "truth": np.roll(text, -1, axis=1)}
-    before = learning.evaluate(given, given["truth"], batch_size=LANES, verbose=0)
-    learning.fit(given, given["truth"], batch_size=LANES, shuffle=False, epochs=12, verbose=0)
-    after = learning.evaluate(given, given["truth"], batch_size=LANES, verbose=0)
+    before = learning.evaluate(given, given["truth"], batch_size=STREAMS, verbose=0)
+    learning.fit(given, given["truth"], batch_size=STREAMS, shuffle=False, epochs=12, verbose=0)
+    after = learning.evaluate(given, given["truth"], batch_size=STREAMS, verbose=0)
     assert after < 0.5 * before
 
 
 def test_each_pass_over_a_text_begins_afresh():
     learning = network()
     learning.compile(optimizer="sgd", loss=language.nats_of)
-    x, y = tokens(LANES * 2, 5), tokens(LANES * 2, 5)[:, ::-1]
-    plain = {"batch_size": LANES, "verbose": 0}
+    x, y = tokens(STREAMS * 2, 5), tokens(STREAMS * 2, 5)[:, ::-1]
+    plain = {"batch_size": STREAMS, "verbose": 0}
     first, second = (learning.evaluate(x, y, callbacks=[_Afresh()], **plain) for _ in range(2))
     assert first == second
     assert learning.evaluate(x, y, **plain) != first

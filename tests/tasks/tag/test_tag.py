@@ -36,7 +36,7 @@ def made(sequences, experiment=PLAIN, role="train", train=None):
 
 
 def spelled(row, preparation):
-    letters = preparation.symbols["character"]
+    letters = preparation.own.characters
     return "".join(letters[place - tag.SYMBOLS] for place in row if place > UNKNOWN)
 
 
@@ -50,7 +50,7 @@ def test_words_and_letters_say_what_the_sentence_says():
         told = tokens_of(sequences, TOKEN, k)
         words = given["words"][row]
         assert (words[len(told) :] == PAD).all()
-        known = preparation.symbols["word"]
+        known = preparation.own.words
         assert [known[w - tag.SYMBOLS] for w in words[: len(told)]] == [t.lower() for t in told]
         letters = given["characters"][given["places"][row, : len(told)]]
         wanted = [t if len(t) <= 16 else t[:8] + t[-8:] for t in told]
@@ -63,14 +63,14 @@ def test_what_training_did_not_hold_is_unknown_and_its_known_letters_are_read():
     )
     given = some.inputs(np.array([0]), 2)
     assert given["words"][0].tolist() == [
-        preparation.symbols["word"].index("dog") + tag.SYMBOLS,
+        preparation.own.words.index("dog") + tag.SYMBOLS,
         UNKNOWN,
     ]
     letters = given["characters"][given["places"][0, 1]]
     assert spelled(letters, preparation) == "dog"
     assert letters[3] == UNKNOWN
     cased = PLAIN.having("preparation", lowercase=False)
-    assert "Dog" in made(corpus(), cased)[0].symbols["word"]
+    assert "Dog" in made(corpus(), cased)[0].own.words
 
 
 def test_no_row_of_letters_is_all_padding():
@@ -81,9 +81,9 @@ def test_no_row_of_letters_is_all_padding():
 def test_rare_words_are_left_out_and_the_most_frequent_kept():
     sequences = from_sentences([["a"] * 5 + ["b"] * 3 + ["c"]], [["O"] * 8 + ["B-x"]])
     rare, _ = made(sequences, PLAIN.having("preparation", min_frequency=2))
-    assert rare.symbols["word"] == ("a", "b")
+    assert rare.own.words == ("a", "b")
     few, _ = made(sequences, PLAIN.having("preparation", vocabulary_size=1))
-    assert few.symbols["word"] == ("a",)
+    assert few.own.words == ("a",)
 
 
 def test_a_word_is_dropped_the_more_often_the_rarer_it_is():
@@ -104,7 +104,7 @@ def test_padding_has_no_tag_and_an_unknown_tag_a_place_of_its_own():
     late = from_sentences([["the", "dog"], ["trees"]], [["O", "B-z"], ["I-x"]])
     preparation, some = made(late, role="test", train=train)
     wanted = some.targets(np.array([1, 0]), 3)
-    position = preparation.classes.index
+    position = preparation.own.classes.index
     assert wanted.tolist() == [[position("I-x"), -1, -1], [position("O"), 4, -1]]
 
 
@@ -113,7 +113,7 @@ def test_unknown_tags_are_mistakes_and_said(caplog):
     caplog.set_level("INFO", "gatewise")
     preparation, some = made(late, role="test", train=corpus())
     assert "1 tokens of the test part have tags that training does not know ('B-z')" in caplog.text
-    given = np.eye(4)[[preparation.classes.index("O")] * 2]
+    given = np.eye(4)[[preparation.own.classes.index("O")] * 2]
     scores = tag.score(given, some, preparation, PLAIN)
     assert scores["accuracy"] == 0.5
     assert scores["span_f1"] == 0.0
@@ -153,7 +153,7 @@ def test_the_table_has_a_row_for_each_token_of_the_chosen_sentences():
     assert table["position"].to_list() == [*range(1, sizes[0] + 1), *range(1, sizes[1] + 1)]
     begin = sequences.starts[4]
     rows = given[begin : begin + sizes[0]]
-    classes = np.array(preparation.classes)
+    classes = np.array(preparation.own.classes)
     assert table["tag"].to_list()[: sizes[0]] == classes[rows.argmax(axis=1)].tolist()
     assert table["probability"].to_list()[: sizes[0]] == rows.max(axis=1).tolist()
 
@@ -164,7 +164,7 @@ def test_the_baseline_is_the_most_frequent_tag_of_each_spelling():
     state = tag.fit_baselines(learnt, None, preparation)
     some = tag.examples(test, preparation, PLAIN, "test")
     (baseline,) = tag.make_baselines(state, preparation, None)
-    told = [preparation.classes[k] for k in baseline.answer(some).argmax(axis=1)]
+    told = [preparation.own.classes[k] for k in baseline.answer(some).argmax(axis=1)]
     pairs = Counter(
         pair
         for k in range(len(train))
@@ -249,7 +249,7 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
     names = np.array(sorted(TAGS))[drawn].reshape(400, 10).tolist()
     preparation, some = made(from_sentences([["the"] * 10] * 400, names), role="validation")
     found = tag.calibrate(preparation, (logits * true_temperature).astype(np.float32), some)
-    assert found.temperature == pytest.approx(true_temperature, rel=0.1)
+    assert found.own.temperature == pytest.approx(true_temperature, rel=0.1)
 
 
 def test_settings_are_guessed_and_said():

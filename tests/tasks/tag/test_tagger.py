@@ -166,7 +166,7 @@ def test_a_network_of_ones_own_answers_each_token():
 
     def own(shapes, settings, answers=3):
         inputs = {name: keras.Input(one, name=name) for name, one in shapes.inputs.items()}
-        x = keras.layers.Embedding(shapes.vocabulary, 4)(inputs["words"])
+        x = keras.layers.Embedding(shapes.vocabulary["words"], 4)(inputs["words"])
         return keras.Model(inputs, keras.layers.Dense(answers)(x))
 
     network = build(shapes, NetworkSettings(), own, network=NETWORK, task="tag")

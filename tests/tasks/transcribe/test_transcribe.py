@@ -149,8 +149,8 @@ def test_confusions_say_what_was_written_in_place_of_what():
 )
 def test_frames_needed_are_the_fewest_that_suffice(text, strides, frames):
     preparation = TASK.prepare(recordings(["ab", "ca"]), settled())[0]
-    preparation = transcribe.replace(preparation, strides=strides)
-    assert frames_needed([text], preparation).tolist() == [frames]
+    fitted = transcribe.replace(preparation.own, strides=strides)
+    assert frames_needed([text], fitted).tolist() == [frames]
     # As the network counts: each layer leaves one step for every `stride` frames, rounded up.
     steps = [frames, frames - 1]
     for stride in strides:
@@ -165,7 +165,7 @@ def test_a_recording_too_short_for_its_transcript_is_named_and_not_learnt_from()
     experiment = settled(preparation={"hop_length": 20.0, "frame_length": 25.0})
     preparation, notes = TASK.prepare(given_, experiment)
     assert any("'1.wav' with 9 frames where" in note and "needs 21" in note for note in notes)
-    assert TASK.examples(given_, preparation, experiment, "train").of.ids.tolist() == [
+    assert TASK.examples(given_, preparation, experiment, "train").source.frames.ids.tolist() == [
         "0.wav",
         "2.wav",
     ]
@@ -269,7 +269,7 @@ def test_a_model_learns_the_language_of_tones(tones, tmp_path):
     assert scores["wer"] < 0.3
     assert scores["cer"] < run.metrics["baselines"]["most frequent transcript"]["cer"]
     assert run.metrics["verdict"]["metric"] == "wer"
-    assert run.artefact.preparation.lm_weight in transcribe.WEIGHTS
+    assert run.artefact.preparation.own.lm_weight in transcribe.WEIGHTS
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "The hardest recordings" in report
     assert "<audio controls" in report
@@ -321,5 +321,5 @@ def test_a_weight_without_a_model_is_refused_and_one_that_nothing_chooses_is_sai
         settled(task={"name": "transcribe", "lm_weight": 0.3})
     given_ = settled(task={"name": "transcribe", "lm_order": 2}, split={"validation": 0.0})
     preparation, notes = TASK.prepare(recordings(["ab", "ba c"]), given_)
-    assert preparation.lm_weight == 0.5
+    assert preparation.own.lm_weight == 0.5
     assert any("no validation part to choose task.lm_weight" in note for note in notes)

@@ -75,20 +75,20 @@ def test_words_are_put_in_their_places_and_unknown_ones_copied():
 
 def test_the_vocabulary_is_known_from_train_only_and_may_be_shared():
     (shared, _), _ = prepared()
-    assert set(shared.vocabularies) == {"source"}
-    assert {"house", "Haus"} <= set(shared.vocabularies["source"].tokens)
+    assert set(shared.own.vocabularies) == {"source"}
+    assert {"house", "Haus"} <= set(shared.own.vocabularies["source"].tokens)
     (apart, notes), _ = prepared(shared_vocabulary=False)
-    assert "Haus" not in apart.vocabularies["source"].tokens
-    assert "house" not in apart.vocabularies["target"].tokens
+    assert "Haus" not in apart.own.vocabularies["source"].tokens
+    assert "house" not in apart.own.vocabularies["target"].tokens
     assert "source and target" in notes[0]
-    assert translate.shapes(None, apart).output == (len(apart.vocabularies["target"]),)
+    assert translate.shapes(None, apart).output == (len(apart.own.vocabularies["target"]),)
 
 
 def test_the_target_is_read_one_step_behind_what_is_wanted():
     (preparation, _), experiment = prepared(shared_vocabulary=False)
     some = translate.examples(pairs(), preparation, experiment, "train")
     given, wanted = some.inputs(np.array([0, 3]), 6), some.targets(np.array([0, 3]), 6)
-    source, target = preparation.vocabularies["source"], preparation.vocabularies["target"]
+    source, target = preparation.own.vocabularies["source"], preparation.own.vocabularies["target"]
     assert source.decode(given["source"][0]) == "the house"
     assert given["target"][:, 0].tolist() == [BEGIN, BEGIN]
     np.testing.assert_array_equal(
@@ -103,14 +103,14 @@ def test_long_pairs_are_left_out_of_training_and_cut_in_prediction(caplog):
     (preparation, notes), experiment = prepared(max_length=3)
     assert "1 of 5 training pairs have more than 3 tokens" in notes[1]
     train = translate.examples(pairs(), preparation, experiment, "train")
-    assert len(train) == 4 and "a house is a house" not in texts_of(train.of)
+    assert len(train) == 4 and "a house is a house" not in texts_of(train.source)
     with caplog.at_level(logging.INFO, logger="gatewise"):
         test = translate.examples(pairs(), preparation, experiment, "test")
     assert len(test) == 5 and test.lengths.max() == 3
     assert "1 of 5 texts have more than 3 tokens" in caplog.text
     end, _ = prepared(max_length=3, truncation="start")
     cut = translate.examples(pairs(), end[0], experiment, "predict").inputs(np.array([3]), 3)
-    assert end[0].vocabularies["source"].decode(cut["source"][0]) == "is a house"
+    assert end[0].own.vocabularies["source"].decode(cut["source"][0]) == "is a house"
 
 
 def test_overlong_error_stops_with_the_pair():
@@ -157,7 +157,7 @@ def test_texts_without_translations_cannot_be_learnt():
 
 def test_an_unknown_word_is_copied_from_where_it_was_looked_at():
     (preparation, _), experiment = prepared(shared_vocabulary=False)
-    target = preparation.vocabularies["target"]
+    target = preparation.own.vocabularies["target"]
     some = translate.examples(from_texts(["the Zeppelin"]), preparation, experiment, "predict")
     tokens = np.array([target.tokens.index("das"), UNKNOWN])
     found = [Hypothesis(tokens, 0.0, np.array([[0.9, 0.1], [0.2, 0.8]]))]

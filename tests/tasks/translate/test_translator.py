@@ -17,6 +17,7 @@ from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError
 from gatewise.settings import NetworkSettings, from_mapping
 from gatewise.tasks.translate import task as translate
+from gatewise.tasks.translate.fitted import Fitted
 from gatewise.tasks.translate.network import (
     Perplexity,
     kept,
@@ -85,9 +86,11 @@ def test_a_beam_as_wide_as_all_answers_finds_the_best_of_them(tied, penalty, fee
     model, some, preparation, experiment = made(
         tied=tied, beam_size=300, length_penalty=penalty, feeding=feeding
     )
-    preparation = replace(preparation, max_length_ratio=3 / 9)  # three for four tokens, two for one
+    preparation = replace(
+        preparation, own=replace(preparation.own, max_length_ratio=3 / 9)
+    )  # three for four tokens, two for one
     found = search(model, some, preparation, experiment)
-    count = len(preparation.vocabularies.get("target", preparation.vocabularies["source"]))
+    count = len(preparation.own.vocabulary("target"))
     tokens = [UNKNOWN, *range(4, count)]
     source = some.inputs(np.arange(4), 4)["source"]
     for k, one in enumerate(found):
@@ -185,7 +188,7 @@ def test_tied_vectors_are_one_table_for_reading_and_writing():
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    shapes = Shapes({"source": (None,), "target": (None,)}, (7,), vocabulary=7, shared=True)
+    shapes = Shapes({"source": (None,), "target": (None,)}, (7,), vocabulary={"source": 7})
     with pytest.raises(ConfigError, match="network.units holds 5"):
         translator(shapes, NetworkSettings(units=(5, 5)))
     with pytest.raises(ConfigError, match="all the same"):
@@ -252,4 +255,4 @@ def test_the_saved_network_opens_in_plain_keras(tmp_path):
 
 def test_a_preparation_keeps_its_vocabularies_through_json():
     _, _, preparation, _ = made(tied=False)
-    assert Preparation.from_json(preparation.to_json()) == preparation
+    assert Preparation.from_json(preparation.to_json(), Fitted) == preparation

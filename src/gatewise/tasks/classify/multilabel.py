@@ -54,7 +54,7 @@ def _surprise(truths: Array, given: Array) -> float:
     return float(log_loss(truths.ravel(), given.ravel(), labels=[False, True]))
 
 
-def measures(truths: Array, clusters: Array) -> list[Measure]:
+def measures(truths: Array, clusters: Array) -> list[Measure[Array]]:
     """F1 over all labels first, then macro F1, and the share with every label right."""
 
     def counts(given: Array) -> Array:

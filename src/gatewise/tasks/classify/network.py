@@ -12,17 +12,18 @@ from gatewise.networks import Network, losses
 from gatewise.networks.losses import Objective
 from gatewise.networks.stack import OF_STEPS, OF_TEXTS, stack
 from gatewise.settings import Experiment, TrainingSettings
+from gatewise.tasks.classify.fitted import Fitted
 
 
-def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:
+def of_labels(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """Cross entropy, and accuracy; with several labels, of each label by itself."""
-    if preparation.separator:
+    if preparation.own.separator:
         if experiment.training.loss != "auto":
             raise ConfigError("training.loss is for one label a sequence; leave it at auto.")
         smoothing = experiment.training.label_smoothing
         loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
         return loss, [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
-    return classify_loss(experiment.training, len(preparation.classes)), ["accuracy"]
+    return classify_loss(experiment.training, len(preparation.own.classes)), ["accuracy"]
 
 
 def classify_loss(settings: TrainingSettings, classes: int) -> Any:

@@ -24,23 +24,17 @@ from gatewise.data.batches import PADDING, Examples, Shapes, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FARTHEST, FINEST, fit_scale, refuse_far
 from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
+from gatewise.data.sound import Recordings
 from gatewise.data.splits import Parts, split_by_sequence
-from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
+from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.tables import whole_label
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel
-from gatewise.tasks.task import (
-    LOGISTIC,
-    NETWORK,
-    Baseline,
-    Measure,
-    Task,
-    answer_name,
-    mean_measure,
-)
+from gatewise.tasks.classify.fitted import Fitted
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
 
@@ -60,9 +54,17 @@ OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase max_l
 OF_SOUND = sound.SETTINGS | names(task="window stride")
 UNITS = (64,)  # of the LSTM layers, where the settings do not say
 LONGEST_TEXT = 400  # tokens that are read of a text, where the settings do not say
+# What a logistic regression reads of a sequence, by what its steps are.
+LOGISTIC = {
+    "numbers": "logistic regression on summaries",
+    "text": "logistic regression on TF-IDF",
+    "sound": "logistic regression on frame statistics",
+}
 SHOWN_LETTERS = 600  # of a text
 SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
 LEAST = 1e-300  # a chance of less has no logarithm
+
+Pieces = Sequences | Recordings  # whole sequences, windows of them, or recordings as frames
 
 
 def resolve(
@@ -103,12 +105,13 @@ def _network(settings: NetworkSettings, kind: str) -> NetworkSettings:
     )
 
 
-def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
     """Fill in how much is read of a text, and the size of the vectors of its tokens."""
-    if preparation.kind != "text":
+    vocabulary = preparation.own.vocabulary
+    if vocabulary is None:
         return experiment
-    size = usual_embedding(len(preparation.vocabularies["tokens"]))
-    experiment = experiment.having("preparation", max_length=preparation.max_length)
+    size = usual_embedding(len(vocabulary))
+    experiment = experiment.having("preparation", max_length=preparation.own.max_length)
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
@@ -172,7 +175,7 @@ def _alike(sequences: Sequences) -> Array | None:
     return texts if len(np.unique(texts)) < len(texts) else None
 
 
-def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """Classes, the columns that say anything, and their scale, fitted on the training part."""
     assert train.labels is not None
     settings = experiment.preparation
@@ -219,14 +222,22 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         columns=train.columns,
         used=used,
         scale=scale,
+        own=_fitted(classes, experiment),
+        padded=len(np.unique(pieces.lengths)) > 1,
+        step=train.step,
+    ), notes
+
+
+def _fitted(classes: tuple[str, ...], experiment: Experiment) -> Fitted:
+    """What sequences of every kind have in common."""
+    task = experiment.task
+    return Fitted(
         classes=classes,
         separator=experiment.data.separator,
         blend=task.blend,
         window=task.window,
         stride=task.stride or task.window,
-        padded=len(np.unique(pieces.lengths)) > 1,
-        step=train.step,
-    ), notes
+    )
 
 
 def _classes(train: Sequences, separator: str) -> tuple[str, ...]:
@@ -254,29 +265,23 @@ def _names(label: str, separator: str) -> list[str]:
 
 def _prepare_sound(
     train: Sequences, classes: tuple[str, ...], experiment: Experiment
-) -> Preparation:
+) -> Preparation[Fitted]:
     """How frames are made of recordings, and their scale."""
     spectrum, frames, scale = sound.fit_frames(train, experiment)
-    task = experiment.task
     return Preparation(
         task="classify",
         kind="sound",
         columns=frames.columns,
         used=frames.columns,
         scale=scale,
-        classes=classes,
-        separator=experiment.data.separator,
-        blend=task.blend,
-        window=task.window,
-        stride=task.stride or task.window,
+        own=replace(_fitted(classes, experiment), spectrum=spectrum),
         padded=True,
-        sound=spectrum.to_json(),
     )
 
 
 def _prepare_texts(
     train: Sequences, classes: tuple[str, ...], experiment: Experiment
-) -> tuple[Preparation, list[str]]:
+) -> tuple[Preparation[Fitted], list[str]]:
     """The vocabulary of the training part, and how much of a long text is read."""
     settings, written = experiment.preparation, texts_of(train)
     kind = "words" if settings.tokenizer == "auto" else settings.tokenizer
@@ -308,12 +313,12 @@ def _prepare_texts(
         columns=train.columns,
         used=train.columns,
         scale=fit_scale(train, "none", "all"),
-        classes=classes,
-        separator=experiment.data.separator,
-        blend=experiment.task.blend,
-        vocabularies={"tokens": known},
-        max_length=longest,
-        truncation=settings.truncation,
+        own=replace(
+            _fitted(classes, experiment),
+            vocabulary=known,
+            max_length=longest,
+            truncation=settings.truncation,
+        ),
         padded=True,
     ), notes
 
@@ -329,23 +334,36 @@ def _pieces(sequences: Sequences, window: int, stride: int) -> Sequences:
 
 
 def examples(
-    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
-) -> Examples:
+    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
+) -> Examples[Pieces]:
     """The sequences (or their windows), with the positions of their labels as targets."""
-    heard = None
-    if sequences.kind == "sound":
-        heard = sound.examples(sequences, preparation, experiment, role)
-    pieces = heard.of if heard else _pieces(sequences, preparation.window, preparation.stride)
-    assert isinstance(pieces, Sequences)
-    labels = None if role == "predict" else _positions(pieces, preparation)
-    weights = None
-    if role == "train" and labels is not None and experiment.training.class_weight == "balanced":
-        weights = _balanced(labels, preparation)
-    if heard is not None:
-        return replace(heard, targets=_wanted(labels), weights=weights)
-    if pieces.kind == "text":
-        tokens = tokens_of(pieces, preparation)
-        return Examples(pieces, tokens.lengths, _padded_tokens(tokens), _wanted(labels), weights)
+    own = preparation.own
+
+    def targets_of(pieces: Sequences) -> tuple[Callable[..., Array], Array | None]:
+        """The positions of the labels, and what each piece weighs."""
+        labels = None if role == "predict" else _positions(pieces, preparation)
+        balanced = role == "train" and experiment.training.class_weight == "balanced"
+        return _wanted(labels), (
+            _balanced(labels, preparation) if balanced and labels is not None else None
+        )
+
+    if own.spectrum is not None:
+        heard = sound.examples(
+            sequences,
+            own.spectrum,
+            scale=preparation.scale,
+            training=experiment.training,
+            role=role,
+            window=own.window,
+            stride=own.stride,
+        )
+        targets, weights = targets_of(heard.source.frames)
+        return replace(heard, targets=targets, weights=weights)
+    pieces = _pieces(sequences, own.window, own.stride)
+    targets, weights = targets_of(pieces)
+    if own.vocabulary is not None:
+        tokens = tokens_of(pieces, own.vocabulary, own)
+        return Examples(pieces, tokens.lengths, _padded_tokens(tokens), targets, weights)
     columns = preparation.positions(preparation.used)
     refuse_far(sequences, *preparation.scale.rows(sequences), columns)
     centre, spread = preparation.scale.rows(pieces)
@@ -367,7 +385,7 @@ def examples(
             scaled[~real] = PADDING
         return {"steps": scaled.astype(np.float32, copy=False)}
 
-    return Examples(pieces, pieces.lengths, inputs, _wanted(labels), weights)
+    return Examples(pieces, pieces.lengths, inputs, targets, weights)
 
 
 def _exact(centre: Array, spread: Array) -> type[np.floating[Any]]:
@@ -377,13 +395,13 @@ def _exact(centre: Array, spread: Array) -> type[np.floating[Any]]:
     return np.float32 if usual and fine else np.float64
 
 
-def _balanced(labels: Array, preparation: Preparation) -> Array:
+def _balanced(labels: Array, preparation: Preparation[Fitted]) -> Array:
     """What makes every class weigh the same, [sequences]."""
-    if preparation.separator:
+    if preparation.own.separator:
         raise ConfigError(
             "training.class_weight is for one label a sequence, and data.separator allows several."
         )
-    counts = np.bincount(labels, minlength=len(preparation.classes))
+    counts = np.bincount(labels, minlength=len(preparation.own.classes))
     weights: Array = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[labels]
     return weights
 
@@ -396,10 +414,10 @@ def _wanted(labels: Array | None) -> Callable[..., Array]:
     return wanted
 
 
-def tokens_of(texts: Sequences, preparation: Preparation) -> Sequences:
+def tokens_of(texts: Sequences, vocabulary: Vocabulary, fitted: Fitted) -> Sequences:
     """The positions of the tokens of each text, as many as are read; never none."""
-    most, begin = preparation.max_length, preparation.truncation != "start"
-    encoded = preparation.vocabularies["tokens"].encode(texts_of(texts))
+    most, begin = fitted.max_length, fitted.truncation != "start"
+    encoded = vocabulary.encode(texts_of(texts))
     kept = [one[:most] if begin else one[-most:] for one in encoded]
     nothing = np.array([UNKNOWN], dtype=np.int32)
     return from_arrays([one if len(one) else nothing for one in kept], columns=("token",))
@@ -414,7 +432,9 @@ def _padded_tokens(tokens: Sequences) -> Callable[[Array, int], dict[str, Array]
     return inputs
 
 
-def _turning(preparation: Preparation, experiment: Experiment) -> Callable[[Array], Array] | None:
+def _turning(
+    preparation: Preparation[Fitted], experiment: Experiment
+) -> Callable[[Array], Array] | None:
     """Turns the triads of [chosen, length, columns] at random; None where there is no rotation.
 
     A sensor sits a little differently on every person. Each sequence is turned as a whole, all of
@@ -438,16 +458,16 @@ def _turning(preparation: Preparation, experiment: Experiment) -> Callable[[Arra
     return turn
 
 
-def _positions(sequences: Sequences, preparation: Preparation) -> Array:
+def _positions(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
     """The position of each label among the classes, [sequences] int32.
 
     Where sequences have several labels, which of the classes are true, [sequences, classes] bool.
     """
     assert sequences.labels is not None
-    if preparation.separator:
+    if preparation.own.separator:
         return _truths(sequences, preparation)
     # Runs of before may know a whole number as "1.0".
-    places = {whole_label(name): k for k, name in enumerate(preparation.classes)}
+    places = {whole_label(name): k for k, name in enumerate(preparation.own.classes)}
     names, codes = np.unique(sequences.labels, return_inverse=True)
     found = np.array([places.get(whole_label(str(name)), -1) for name in names])[codes]
     strange = np.flatnonzero(found < 0)
@@ -456,18 +476,18 @@ def _positions(sequences: Sequences, preparation: Preparation) -> Array:
         raise DataError(
             f"{sequences.source}: sequence '{sequences.ids[strange[0]]}' has the label "
             f"'{name}', which does not occur in training (known: "
-            f"{', '.join(preparation.classes[:10])}). Leave its sequences out, or train "
+            f"{', '.join(preparation.own.classes[:10])}). Leave its sequences out, or train "
             "with some of them."
         )
     return found.astype(np.int32)
 
 
-def _truths(sequences: Sequences, preparation: Preparation) -> Array:
+def _truths(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
     assert sequences.labels is not None
-    places = {whole_label(name): k for k, name in enumerate(preparation.classes)}
+    places = {whole_label(name): k for k, name in enumerate(preparation.own.classes)}
     truths = np.zeros((len(sequences), len(places)), dtype=bool)
     for k, label in enumerate(sequences.labels.tolist()):
-        for name in _names(str(label), preparation.separator):
+        for name in _names(str(label), preparation.own.separator):
             if name not in places:
                 raise DataError(
                     f"{sequences.source}: sequence '{sequences.ids[k]}' has the label '{name}', "
@@ -477,59 +497,88 @@ def _truths(sequences: Sequences, preparation: Preparation) -> Array:
     return truths
 
 
-def labels_of(some: Examples, preparation: Preparation) -> Array:
+def labels_of(some: Examples[Pieces], preparation: Preparation[Fitted]) -> Array:
     """The true class of each sequence, [sequences] int; of several, [sequences, classes] bool."""
-    assert isinstance(some.of, Sequences)
-    return _positions(some.of, preparation)
+    return _positions(sequences_of(some), preparation)
 
 
-def shapes(some: Examples, preparation: Preparation) -> Shapes:
+def sequences_of(some: Examples[Pieces]) -> Sequences:
+    """What is classified, as sequences; of recordings, their frames."""
+    return some.source.frames if isinstance(some.source, Recordings) else some.source
+
+
+def sizes(some: Examples[Pieces]) -> dict[str, int]:
+    """Sequences, or windows of them, and their steps."""
+    return sizes_of(sequences_of(some))
+
+
+def shapes(some: Examples[Pieces], preparation: Preparation[Fitted]) -> Shapes:
     """Steps of `used` columns in, a logit for each class out."""
-    if preparation.kind == "text":
-        size = len(preparation.vocabularies["tokens"])
-        return Shapes({"tokens": (None,)}, (len(preparation.classes),), vocabulary=size)
+    if preparation.own.vocabulary is not None:
+        known = {"tokens": len(preparation.own.vocabulary)}
+        return Shapes({"tokens": (None,)}, (len(preparation.own.classes),), vocabulary=known)
     fixed = int(some.lengths[0]) if not preparation.padded else None
     return Shapes(
         inputs={"steps": (fixed, len(preparation.used))},
-        output=(len(preparation.classes),),
+        output=(len(preparation.own.classes),),
         padding=PADDING if preparation.padded else None,
     )
 
 
-def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+def calibrate(
+    preparation: Preparation[Fitted], outputs: Array, some: Examples[Pieces]
+) -> Preparation[Fitted]:
     """The temperature that makes the validation part most likely (Guo et al. 2017).
 
     It is the network's own, also in a blend: the mean of two answers is bounded, so that one fitted
     for the mean runs away to sharpness on a validation part without many mistakes (docs/log.md).
     """
-    if preparation.separator:
+    if preparation.own.separator:
         return preparation  # single chances; one temperature for all of them says little
     labels = labels_of(some, preparation)
-    return replace(preparation, temperature=fit_temperature(outputs, labels))
+    temperature = fit_temperature(outputs, labels)
+    return replace(preparation, own=replace(preparation.own, temperature=temperature))
+
+
+def answer_name(preparation: Preparation[Fitted]) -> str:
+    """The network, and in a blend the baseline beside it."""
+    if preparation.own.blend == "none":
+        return NETWORK
+    return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
+
+
+def quick(
+    preparation: Preparation[Fitted], experiment: Experiment
+) -> tuple[Preparation[Fitted], Experiment]:
+    """Without a baseline beside the network."""
+    return replace(preparation, own=replace(preparation.own, blend="none")), experiment
 
 
 def answer(
-    outputs: Array, some: Examples, preparation: Preparation, state: Mapping[str, Any]
+    outputs: Array,
+    some: Examples[Pieces],
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
 ) -> Array:
     """Calibrated probabilities, [sequences, classes]; in a blend, averaged with the baseline's."""
-    beside = None if preparation.blend == "none" else _regression(state, some)
+    beside = None if preparation.own.blend == "none" else _regression(state, some)
     return _probabilities(outputs, preparation, beside)
 
 
-def _probabilities(outputs: Array, preparation: Preparation, beside: Array | None) -> Array:
+def _probabilities(outputs: Array, preparation: Preparation[Fitted], beside: Array | None) -> Array:
     """The network's at its temperature; their mean with those `beside` it, where there are any."""
-    logits = outputs.astype(np.float64) / preparation.temperature
-    own: Array = expit(logits) if preparation.separator else softmax(logits, axis=1)
+    logits = outputs.astype(np.float64) / preparation.own.temperature
+    own: Array = expit(logits) if preparation.own.separator else softmax(logits, axis=1)
     return own if beside is None else (own + beside) / 2
 
 
-def _regression(state: Mapping[str, Any], some: Examples) -> Array:
+def _regression(state: Mapping[str, Any], some: Examples[Pieces]) -> Array:
     """What the fitted logistic regression says, [sequences, classes]."""
-    assert isinstance(some.of, Sequences)
-    if some.of.kind == "text":
-        return tfidf.probabilities(state["tfidf"], texts_of(some.of))
+    sequences = sequences_of(some)
+    if sequences.kind == "text":
+        return tfidf.probabilities(state["tfidf"], texts_of(sequences))
     floor = np.array(state["floor"]) if "floor" in state else None  # older folders have none
-    features = summaries(some.of, floor)
+    features = summaries(sequences, floor)
     if isinstance(state["logistic"], list):
         return multilabel.regressions(state["logistic"], features)
     fitted = Logistic(
@@ -541,27 +590,27 @@ def _regression(state: Mapping[str, Any], some: Examples) -> Array:
 
 
 def fit_baselines(
-    train: Examples, valid: Examples | None, preparation: Preparation
+    train: Examples[Pieces], valid: Examples[Pieces] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
     """How frequent each class is, and a logistic regression on what is simply seen of a sequence.
 
     Of numbers that are summaries, of texts the words (TF-IDF).
     """
-    assert isinstance(train.of, Sequences)
-    labels, count = labels_of(train, preparation), len(preparation.classes)
+    sequences = sequences_of(train)
+    labels, count = labels_of(train, preparation), len(preparation.own.classes)
     held = None
-    if valid is not None and isinstance(valid.of, Sequences):
-        held = (valid.of, labels_of(valid, preparation))
-    often = labels.mean(axis=0) if preparation.separator else majority(labels, count)
+    if valid is not None:
+        held = (sequences_of(valid), labels_of(valid, preparation))
+    often = labels.mean(axis=0) if preparation.own.separator else majority(labels, count)
     found: dict[str, Any] = {"majority": often.tolist()}
     if preparation.kind == "text":
         checks = None if held is None else (texts_of(held[0]), held[1])
-        return found | {"tfidf": tfidf.fit(texts_of(train.of), labels, valid=checks)}
-    floor = FINEST * fit_scale(train.of, "standard", "column").spread[0]
+        return found | {"tfidf": tfidf.fit(texts_of(sequences), labels, valid=checks)}
+    floor = FINEST * fit_scale(sequences, "standard", "column").spread[0]
     found["floor"] = floor.tolist()
-    features = summaries(train.of, floor)
+    features = summaries(sequences, floor)
     seen = None if held is None else (summaries(held[0], floor), held[1])
-    if preparation.separator:
+    if preparation.own.separator:
         return found | {"logistic": multilabel.fit_regressions(features, labels, seen)}
     fitted = fit_logistic(features, labels, count, valid=seen)
     return found | {
@@ -574,12 +623,12 @@ def fit_baselines(
 
 
 def make_baselines(
-    state: Mapping[str, Any], preparation: Preparation, train: Examples | None
-) -> list[Baseline]:
+    state: Mapping[str, Any], preparation: Preparation[Fitted], train: Examples[Pieces] | None
+) -> list[Baseline[Pieces, Array]]:
     """The most frequent class, logistic regression, and, with train at hand, nearest neighbour."""
     frequencies = np.array(state["majority"])
 
-    def most_frequent(some: Examples) -> Array:
+    def most_frequent(some: Examples[Pieces]) -> Array:
         return np.tile(frequencies, (len(some), 1))
 
     known = [
@@ -588,29 +637,27 @@ def make_baselines(
     ]
     if train is None or preparation.kind != "numbers":
         return known
-    assert isinstance(train.of, Sequences)
-    sequences, labels = train.of, labels_of(train, preparation)
+    sequences, labels = sequences_of(train), labels_of(train, preparation)
     spread = fit_scale(sequences, "standard", "column").spread[0]
 
-    def neighbour(some: Examples) -> Array:
-        assert isinstance(some.of, Sequences)
+    def neighbour(some: Examples[Pieces]) -> Array:
         places = np.arange(len(sequences))
-        given = places if preparation.separator else labels
-        nearest, method = nearest_neighbour(sequences, given, some.of, spread=spread)
+        given = places if preparation.own.separator else labels
+        nearest, method = nearest_neighbour(sequences, given, sequences_of(some), spread=spread)
         log.info("Nearest neighbour: %s", method)
-        if preparation.separator:
+        if preparation.own.separator:
             return labels[nearest].astype(np.float64)
-        return np.eye(len(preparation.classes))[nearest]
+        return np.eye(len(preparation.own.classes))[nearest]
 
     return [*known, Baseline("nearest neighbour", neighbour, costly=True)]
 
 
 def score(
-    given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
+    given: Array, some: Examples[Pieces], preparation: Preparation[Fitted], _experiment: Experiment
 ) -> dict[str, float]:
     """Accuracy, macro F1, ROC AUC, log loss (nats) and expected calibration error."""
     actual = labels_of(some, preparation)
-    if preparation.separator:
+    if preparation.own.separator:
         return multilabel.score(actual, given)
     hard = bool(((given == 0) | (given == 1)).all())  # a bare label has no probability to judge
     return {
@@ -622,14 +669,15 @@ def score(
     }
 
 
-def measures(some: Examples, preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+def measures(
+    some: Examples[Pieces], preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Measure[Array]]:
     """Accuracy and macro F1; sequences of one group, or pieces of one sequence, are a cluster."""
-    pieces = some.of
-    assert isinstance(pieces, Sequences)
-    actual, count = labels_of(some, preparation), len(preparation.classes)
+    pieces = sequences_of(some)
+    actual, count = labels_of(some, preparation), len(preparation.own.classes)
     whole = pieces.groups if pieces.groups is not None else pieces.first
     _, clusters = np.unique(whole, return_inverse=True)
-    if preparation.separator:
+    if preparation.own.separator:
         return multilabel.measures(actual, clusters)
 
     def right(given: Array) -> Array:
@@ -654,20 +702,23 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
 
 
 def details(
-    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+    answers: dict[str, Array],
+    some: Examples[Pieces],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, Any]:
     """Confusions, scores by class, reliability and the most confident mistakes."""
-    given, classes = answers[answer_name(preparation)], list(preparation.classes)
-    if preparation.separator:
+    given, classes = answers[answer_name(preparation)], list(preparation.own.classes)
+    if preparation.own.separator:
         return _details_of_several(given, some, preparation, experiment.report.examples)
     actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
     matrix = metrics.confusion(actual, chosen, len(classes))
     curve = metrics.reliability(actual, given)
     # Undoing the temperature gives the probabilities as the network first said them.
     own = np.log(np.maximum(answers[NETWORK], LEAST))
-    beside = None if preparation.blend == "none" else answers[LOGISTIC[preparation.kind]]
-    at_first = replace(preparation, temperature=1.0)
-    before = _probabilities(own * preparation.temperature, at_first, beside)
+    beside = None if preparation.own.blend == "none" else answers[LOGISTIC[preparation.kind]]
+    at_first = replace(preparation, own=replace(preparation.own, temperature=1.0))
+    before = _probabilities(own * preparation.own.temperature, at_first, beside)
     return {
         "classes": classes,
         "confusion": matrix.tolist(),
@@ -676,14 +727,16 @@ def details(
             {"confidence": confidence, "accuracy": accurate, "count": count}
             for confidence, accurate, count in curve
         ],
-        "temperature": preparation.temperature,
+        "temperature": preparation.own.temperature,
         "ece_before": metrics.expected_calibration_error(actual, before),
         "lengths": _by_length(answers, actual, some),
         "examples": _mistakes(given, actual, some, preparation, experiment.report.examples),
     }
 
 
-def _by_length(answers: Mapping[str, Array], actual: Array, some: Examples) -> list[dict[str, Any]]:
+def _by_length(
+    answers: Mapping[str, Array], actual: Array, some: Examples[Pieces]
+) -> list[dict[str, Any]]:
     """Share of wrong answers in each quarter of the sequences, from short to long.
 
     The length is what the network reads: steps, tokens or frames. Empty where all are equally long.
@@ -707,24 +760,28 @@ def _by_length(answers: Mapping[str, Array], actual: Array, some: Examples) -> l
 
 
 def _details_of_several(
-    given: Array, some: Examples, preparation: Preparation, count: int
+    given: Array, some: Examples[Pieces], preparation: Preparation[Fitted], count: int
 ) -> dict[str, Any]:
     """Scores by class, and the sequences with the most labels wrong."""
     actual, answers = labels_of(some, preparation), multilabel.chosen(given)
     wrong = (actual != answers).sum(axis=1)
     worst = [k for k in np.argsort(-wrong, kind="stable")[:count] if wrong[k]]
-    names = (preparation.classes, preparation.separator)
+    names = (preparation.own.classes, preparation.own.separator)
     truths, said = multilabel.names(actual, *names), multilabel.names(answers, *names)
     shown = [_shown(some, k) | {"truth": truths[k], "answer": said[k]} for k in worst]
     return {
-        "classes": list(preparation.classes),
-        "by_class": multilabel.by_class(actual, given, preparation.classes),
+        "classes": list(preparation.own.classes),
+        "by_class": multilabel.by_class(actual, given, preparation.own.classes),
         "examples": shown,
     }
 
 
 def _mistakes(
-    given: Array, actual: Array, some: Examples, preparation: Preparation, count: int
+    given: Array,
+    actual: Array,
+    some: Examples[Pieces],
+    preparation: Preparation[Fitted],
+    count: int,
 ) -> list[dict[str, Any]]:
     chosen = given.argmax(axis=1)
     confidence = np.where(chosen != actual, given.max(axis=1), -1.0)
@@ -732,20 +789,19 @@ def _mistakes(
     return [
         _shown(some, k)
         | {
-            "truth": preparation.classes[actual[k]],
-            "answer": preparation.classes[chosen[k]],
+            "truth": preparation.own.classes[actual[k]],
+            "answer": preparation.own.classes[chosen[k]],
             "probability": float(given[k].max()),
         }
         for k in worst
     ]
 
 
-def _shown(some: Examples, k: int) -> dict[str, Any]:
+def _shown(some: Examples[Pieces], k: int) -> dict[str, Any]:
     """A sequence as the report shows it."""
-    pieces = some.of
-    assert isinstance(pieces, Sequences)
-    if some.sound is not None:
-        return sound.shown(some, k)
+    if isinstance(some.source, Recordings):
+        return sound.shown(some.source, k)
+    pieces = some.source
     if pieces.kind == "text":
         whole = text_of(pieces, k)
         cut = whole[:SHOWN_LETTERS] + ("..." if len(whole) > SHOWN_LETTERS else "")
@@ -757,26 +813,29 @@ def _shown(some: Examples, k: int) -> dict[str, Any]:
     }
 
 
-def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
+def table(
+    given: Array, some: Examples[Pieces], preparation: Preparation[Fitted], which: Array
+) -> pl.DataFrame:
     """One row a sequence: id, label, a probability for each class, and the truth where known."""
-    assert isinstance(some.of, Sequences)
-    pieces, given = some.of.chosen(which), given[which]
+    pieces, given = sequences_of(some).chosen(which), given[which]
     known = pieces.labels is not None and (pieces.labels != "").any()
-    if preparation.separator:
-        found = multilabel.table(given, pieces.ids, preparation.classes, preparation.separator)
+    if preparation.own.separator:
+        found = multilabel.table(
+            given, pieces.ids, preparation.own.classes, preparation.own.separator
+        )
         return found.with_columns(truth=pl.Series(pieces.labels)) if known else found
-    classes = np.array(preparation.classes)
+    classes = np.array(preparation.own.classes)
     columns: dict[str, Any] = {
         "id": pieces.ids.astype(str),
         "label": classes[given.argmax(axis=1)],
     }
     if known:
         columns["truth"] = pieces.labels
-    columns |= {f"p({name})": given[:, k] for k, name in enumerate(preparation.classes)}
+    columns |= {f"p({name})": given[:, k] for k, name in enumerate(preparation.own.classes)}
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def ahead(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """New sequences are answered as they are; their labels, if any, are carried along."""
     return sequences
 
@@ -788,14 +847,18 @@ TASK = Task(
         "text": SETTINGS | OF_TEXTS,
         "sound": SETTINGS | OF_SOUND,
     },
+    fitted=Fitted,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
+    sizes=sizes,
     shapes=shapes,
     calibrate=calibrate,
     answer=answer,
+    answer_name=answer_name,
+    quick=quick,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

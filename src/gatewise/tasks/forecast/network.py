@@ -18,6 +18,7 @@ from gatewise.networks import stack as stacked
 from gatewise.networks.layers import LSTM, lstm, one_way
 from gatewise.networks.losses import Loss, Objective
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
+from gatewise.tasks.forecast.fitted import Fitted
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -126,9 +127,9 @@ def _places(inputs: dict[str, Any], past: Any, shape: tuple[int, int, int], widt
     return found
 
 
-def of_forecasts(experiment: Experiment, preparation: Preparation) -> Objective:
+def of_forecasts(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """The quantile loss, and the absolute error of the median."""
-    quantiles = preparation.quantiles
+    quantiles = preparation.own.quantiles
     return forecast_loss(experiment.training, quantiles), [forecast_metric(quantiles)]
 
 

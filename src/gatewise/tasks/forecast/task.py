@@ -26,7 +26,8 @@ from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
-from gatewise.tasks.task import Baseline, Measure, Promise, Task
+from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
 ROWS = 20_000  # windows that the ridge baseline is fitted on
@@ -43,7 +44,7 @@ SETTINGS = names(
     evaluation="scaled stride",
 )
 
-Rule = Callable[[Examples, Array], Array]  # examples, positions -> forecasts
+Rule = Callable[[Examples[Windows], Array], Array]  # examples, positions -> forecasts
 
 
 def resolve(
@@ -146,7 +147,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     return split_by_time(sequences, settings, horizon=_horizon(experiment, sequences))
 
 
-def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """Scale, categories and calendar features, fitted on the training part."""
     data, task, settings = experiment.data, experiment.task, experiment.preparation
     numbers = tuple(name for name in train.columns if name not in train.levels)
@@ -188,19 +189,21 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         scale=scale,
         categories=seen_categories(train, (*data.past, *data.known, *data.static)),
         handle_unknown=settings.handle_unknown,
-        targets=data.target,
-        past=data.past,
-        known=data.known,
-        static=tuple(train.static),
-        static_centre=statics,
-        calendar=chosen_calendar(train, settings.calendar),
-        quantiles=task.quantiles,
-        never_negative=never_negative,
-        floor=task.floor,
-        lookback=task.lookback,
-        horizon=task.horizon,
-        season=task.season,
+        static_scale=statics,
         step=train.step,
+        own=Fitted(
+            targets=data.target,
+            past=data.past,
+            known=data.known,
+            static=tuple(train.static),
+            calendar=chosen_calendar(train, settings.calendar),
+            quantiles=task.quantiles,
+            never_negative=never_negative,
+            floor=task.floor,
+            lookback=task.lookback,
+            horizon=task.horizon,
+            season=task.season,
+        ),
     ), notes
 
 
@@ -232,16 +235,25 @@ def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def examples(
-    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
-) -> Examples:
+    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
+) -> Examples[Windows]:
     """Windows of the sequences; the stride is the role's own."""
     stride = max(1, experiment.task.stride)
     if role == "test" and experiment.evaluation.stride:
         stride = experiment.evaluation.stride
-    cut = windows(sequences, preparation.lookback, preparation.horizon, stride)
+    cut = windows(sequences, preparation.own.lookback, preparation.own.horizon, stride)
+    if role == "train" and not len(cut):
+        raise ConfigError(
+            f"The longest training sequence has {sequences.lengths.max()} steps, too few for one "
+            f"example of {cut.lookback} steps looked back and {cut.horizon} forecast. Give more "
+            "data, a smaller --lookback or --horizon, or smaller split.validation and split.test."
+        )
     if role != "train" and not experiment.evaluation.stride and len(cut) > ORIGINS:
         cut = windows(
-            sequences, preparation.lookback, preparation.horizon, -(-len(cut) * stride // ORIGINS)
+            sequences,
+            preparation.own.lookback,
+            preparation.own.horizon,
+            -(-len(cut) * stride // ORIGINS),
         )
     some = window_examples(cut, preparation)
     if role == "test" and sequences.filled is not None and len(cut):
@@ -254,7 +266,7 @@ def examples(
     return some
 
 
-def window_examples(cut: Windows, preparation: Preparation) -> Examples:
+def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[Windows]:
     """Inputs by name, and targets [n, horizon, targets, 1].
 
     `past` [n, lookback, targets] and, where there are any, `covariates` [n, lookback, features],
@@ -262,7 +274,7 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
     """
     sequences = cut.sequences
     centre, spread = preparation.scale.rows(sequences, cut.origins)  # [sequences, columns]
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     refuse_far(sequences, centre, spread, preparation.positions(preparation.used))
     static = _static(sequences, preparation)
 
@@ -285,17 +297,17 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
                 parts.append(
                     one_hot(texts, known, preparation.handle_unknown, name, sequences.source)
                 )
-        if preparation.calendar and sequences.times is not None:
-            parts.append(calendar_features(sequences.times[positions], preparation.calendar))
+        if preparation.own.calendar and sequences.times is not None:
+            parts.append(calendar_features(sequences.times[positions], preparation.own.calendar))
         return np.concatenate(parts, axis=-1) if parts else None
 
     def inputs(which: Array, _length: int) -> dict[str, Array]:
         given = {
             "past": scaled(which, -cut.lookback, 0, targets),
             "covariates": features(
-                which, -cut.lookback, 0, (*preparation.past, *preparation.known)
+                which, -cut.lookback, 0, (*preparation.own.past, *preparation.own.known)
             ),
-            "future": features(which, 0, cut.horizon, preparation.known),
+            "future": features(which, 0, cut.horizon, preparation.own.known),
             "static": None if static is None else static[cut.places(which)[0]],
         }
         return {name: array for name, array in given.items() if array is not None}
@@ -306,13 +318,13 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
     return Examples(cut, np.broadcast_to(cut.lookback, len(cut)), inputs, wanted)
 
 
-def _static(sequences: Sequences, preparation: Preparation) -> Array | None:
+def _static(sequences: Sequences, preparation: Preparation[Fitted]) -> Array | None:
     """[sequences, features], numbers scaled and texts one-hot; None where there are none."""
     parts = []
-    for name in preparation.static:
+    for name in preparation.own.static:
         column = sequences.static[name]
-        if name in preparation.static_centre:
-            centre, spread = preparation.static_centre[name]
+        if name in preparation.static_scale:
+            centre, spread = preparation.static_scale[name]
             scaled = (column[:, None] - centre) / spread
             if (np.abs(scaled) > FARTHEST).any():
                 most = column[np.abs(scaled).argmax()]
@@ -332,102 +344,111 @@ def _static(sequences: Sequences, preparation: Preparation) -> Array | None:
     return np.concatenate(parts, axis=-1) if parts else None
 
 
-def shapes(some: Examples, preparation: Preparation) -> Shapes:
+def sizes(some: Examples[Windows]) -> dict[str, int]:
+    """Series, their steps, and the windows that are cut from them."""
+    return sizes_of(some.source.sequences) | {"windows": len(some)}
+
+
+def shapes(some: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
     """Read off one example."""
     inputs = some.inputs(np.array([0]), 0)
-    quantiles = max(1, len(preparation.quantiles))
+    quantiles = max(1, len(preparation.own.quantiles))
     return Shapes(
         inputs={name: array.shape[1:] for name, array in inputs.items()},
-        output=(preparation.horizon, len(preparation.targets), quantiles),
+        output=(preparation.own.horizon, len(preparation.own.targets), quantiles),
     )
 
 
-def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+def calibrate(
+    preparation: Preparation[Fitted], outputs: Array, some: Examples[Windows]
+) -> Preparation[Fitted]:
     """Widen (or narrow) each interval until it covers the validation part as it should.
 
     Conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), pooled over windows
     and targets. With fewer than 20 windows the intervals stay as the network says them.
     """
-    levels = preparation.quantiles
+    levels = preparation.own.quantiles
     if len(levels) < 2 or len(some) < FEWEST_TO_CALIBRATE:
         return preparation
     given = np.sort(outputs.astype(np.float64), axis=-1)
     actual = _measured(some, np.arange(len(some)), preparation)
-    moved = np.zeros((preparation.horizon, len(levels)))
+    moved = np.zeros((preparation.own.horizon, len(levels)))
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
         outside = np.maximum(given[..., low] - actual, actual - given[..., high])
         share = levels[high] - levels[low]
         margin = np.nanquantile(outside, share, axis=(0, 2))  # [horizon]
         moved[:, low], moved[:, high] = -margin, margin
-    return replace(preparation, margins=tuple(map(tuple, moved.tolist())))
+    margins = tuple(map(tuple, moved.tolist()))
+    return replace(preparation, own=replace(preparation.own, margins=margins))
 
 
 def answer(
-    outputs: Array, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
+    outputs: Array,
+    some: Examples[Windows],
+    preparation: Preparation[Fitted],
+    _state: Mapping[str, Any],
 ) -> Array:
     """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], in order."""
     scaled = np.sort(outputs.astype(np.float64), axis=-1)
-    if preparation.margins:
-        scaled = np.sort(scaled + np.array(preparation.margins)[:, None], axis=-1)
-    return _unscaled(scaled, some.of, preparation)
+    if preparation.own.margins:
+        scaled = np.sort(scaled + np.array(preparation.own.margins)[:, None], axis=-1)
+    return _unscaled(scaled, some.source, preparation)
 
 
-def _rows(of: Any, preparation: Preparation) -> tuple[Array, Array]:
+def _rows(of: Windows, preparation: Preparation[Fitted]) -> tuple[Array, Array]:
     """Centre and spread of each window's targets, [windows, 1, targets]."""
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     centre, spread = preparation.scale.rows(of.sequences, of.origins)
     sequence, _ = of.places(np.arange(len(of)))
     return centre[sequence][:, None, targets], spread[sequence][:, None, targets]
 
 
-def _unscaled(scaled: Array, of: Any, preparation: Preparation) -> Array:
+def _unscaled(scaled: Array, of: Windows, preparation: Preparation[Fitted]) -> Array:
     """The network's answers and the baselines' alike: so the floor favours none of them."""
     centre, spread = _rows(of, preparation)
     given: Array = scaled * spread[..., None] + centre[..., None]
-    if preparation.floor == "zero":
-        floored = [name in preparation.never_negative for name in preparation.targets]
+    if preparation.own.floor == "zero":
+        floored = [name in preparation.own.never_negative for name in preparation.own.targets]
         given[:, :, floored] = np.maximum(given[:, :, floored], 0.0)
     return given
 
 
-def point(given: Array, preparation: Preparation) -> Array:
+def point(given: Array, preparation: Preparation[Fitted]) -> Array:
     """The median, or the only forecast, [windows, horizon, targets]."""
     middle = 0
-    if preparation.quantiles:
-        middle = int(np.argmin(np.abs(np.array(preparation.quantiles) - 0.5)))
+    if preparation.own.quantiles:
+        middle = int(np.argmin(np.abs(np.array(preparation.own.quantiles) - 0.5)))
     return given[..., middle]
 
 
-def truth(some: Examples, preparation: Preparation) -> Array:
+def truth(some: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
     """What happened, in the data's own units, [windows, horizon, targets]; NaN: not measured."""
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     steps = of.steps(np.arange(len(of)), 0, of.horizon)
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     return of.sequences.measured(steps[..., None], targets)
 
 
-def _measured(some: Examples, which: Array, preparation: Preparation) -> Array:
+def _measured(some: Examples[Windows], which: Array, preparation: Preparation[Fitted]) -> Array:
     """Scaled truth of some windows, [windows, horizon, targets], NaN where it was filled in.
 
     A step of the horizon that was measured in no window keeps what was filled in.
     """
-    of, actual = some.of, np.asarray(some.targets(which)[..., 0])
-    assert isinstance(of, Windows)
+    of, actual = some.source, np.asarray(some.targets(which)[..., 0])
     if of.sequences.filled is None:
         return actual
-    steps, targets = of.steps(which, 0, of.horizon), preparation.positions(preparation.targets)
+    steps, targets = of.steps(which, 0, of.horizon), preparation.positions(preparation.own.targets)
     filled = of.sequences.filled[steps[..., None], targets]
     return np.where(filled & ~filled.all(axis=0), np.nan, actual)
 
 
-def _filled(of: Windows, preparation: Preparation) -> int:
+def _filled(of: Windows, preparation: Preparation[Fitted]) -> int:
     """How many cells of the truth a policy filled in."""
     if of.sequences.filled is None:
         return 0
     steps = np.unique(of.steps(np.arange(len(of)), 0, of.horizon))
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     return int(of.sequences.filled[steps[:, None], targets].sum())
 
 
@@ -439,29 +460,28 @@ def _mean(cells: Array, axis: tuple[int, ...] | None = None) -> Array:
     return np.where(counts == 0, np.nan, sums / np.maximum(counts, 1))
 
 
-def _history(some: Examples, preparation: Preparation, which: Array) -> Array:
+def _history(some: Examples[Windows], preparation: Preparation[Fitted], which: Array) -> Array:
     """Scaled past of max(lookback, season) steps, [windows, back, targets].
 
     Where a series has fewer steps, its first value stands in for those before it.
     """
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     sequence, _ = of.places(which)
-    back = max(preparation.lookback, preparation.season)
+    back = max(preparation.own.lookback, preparation.own.season)
     steps = np.maximum(of.steps(which, -back, 0), of.sequences.first[sequence][:, None])
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     centre, spread = preparation.scale.rows(of.sequences, of.origins)
     values = of.sequences.values[steps[..., None], targets]
     return (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
 
 
-def _sample(some: Examples, most: int) -> Array:
+def _sample(some: Examples[Windows], most: int) -> Array:
     """Evenly spread positions, at most so many."""
     return np.unique(np.linspace(0, len(some) - 1, min(most, len(some))).astype(np.int64))
 
 
 def fit_baselines(
-    train: Examples, valid: Examples | None, preparation: Preparation
+    train: Examples[Windows], valid: Examples[Windows] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
     """The ridge's coefficients, and for each baseline the quantiles of its errors, step by step.
 
@@ -471,11 +491,11 @@ def fit_baselines(
     held = valid if valid is not None and len(valid) >= 20 else train
     rows, checks = _sample(train, ROWS), _sample(held, 2000)
     fitted = fit_ridge(
-        _history(train, preparation, rows)[:, -preparation.lookback :],
+        _history(train, preparation, rows)[:, -preparation.own.lookback :],
         train.targets(rows)[..., 0],
         train.inputs(rows, 0).get("future"),
         valid=(
-            _history(held, preparation, checks)[:, -preparation.lookback :],
+            _history(held, preparation, checks)[:, -preparation.own.lookback :],
             held.targets(checks)[..., 0],
             held.inputs(checks, 0).get("future"),
         ),
@@ -488,7 +508,7 @@ def fit_baselines(
         "penalty": fitted.penalty,
         "offsets": {},
     }
-    levels = preparation.quantiles or (0.5,)
+    levels = preparation.own.quantiles or (0.5,)
     actual = _measured(held, checks, preparation)
     for name, rule in _rules(state, preparation).items():
         offsets = naive.residual_quantiles(actual, rule(held, checks), levels)
@@ -498,16 +518,20 @@ def fit_baselines(
     return state
 
 
-def _rules(state: Mapping[str, Any], preparation: Preparation) -> dict[str, Rule]:
+def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[str, Rule]:
     """Point forecasts on the network's own scale, [windows, horizon, targets]."""
-    horizon, season, lookback = preparation.horizon, preparation.season, preparation.lookback
+    horizon, season, lookback = (
+        preparation.own.horizon,
+        preparation.own.season,
+        preparation.own.lookback,
+    )
     fitted = Ridge(
         np.array(state["ridge"]["coefficients"]),
         np.array(state["ridge"]["intercept"]),
         state["penalty"],
     )
 
-    def past(some: Examples, which: Array) -> Array:
+    def past(some: Examples[Windows], which: Array) -> Array:
         return _history(some, preparation, which)
 
     rules: dict[str, Rule] = {
@@ -525,35 +549,34 @@ def _rules(state: Mapping[str, Any], preparation: Preparation) -> dict[str, Rule
 
 
 def make_baselines(
-    state: Mapping[str, Any], preparation: Preparation, _train: Examples | None
-) -> list[Baseline]:
+    state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Windows] | None
+) -> list[Baseline[Windows, Array]]:
     """Repeat last, drift, ridge on the window, seasonal naive."""
 
-    def baseline(name: str, rule: Rule) -> Baseline:
+    def baseline(name: str, rule: Rule) -> Baseline[Windows, Array]:
         offsets = np.array(state["offsets"][name])
 
-        def answer_of(some: Examples) -> Array:
+        def answer_of(some: Examples[Windows]) -> Array:
             pieces = [
                 rule(some, which)[..., None] + offsets
                 for which in np.array_split(np.arange(len(some)), -(-len(some) // 4096))
             ]
-            return _unscaled(np.concatenate(pieces), some.of, preparation)
+            return _unscaled(np.concatenate(pieces), some.source, preparation)
 
         return Baseline(name, answer_of)
 
     return [baseline(name, rule) for name, rule in _rules(state, preparation).items()]
 
 
-def _mase_scale(some: Examples, preparation: Preparation) -> Array:
+def _mase_scale(some: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
     """In-sample error of the seasonal naive before the first origin, [windows, 1, targets]."""
-    of = some.of
-    assert isinstance(of, Windows)
-    sequences, targets = of.sequences, preparation.positions(preparation.targets)
+    of = some.source
+    sequences, targets = of.sequences, preparation.positions(preparation.own.targets)
     scales = np.array(
         [
             [
                 metrics.seasonal_scale(
-                    sequences.measured(np.arange(first, start), column), preparation.season
+                    sequences.measured(np.arange(first, start), column), preparation.own.season
                 )
                 for column in targets
             ]
@@ -565,13 +588,13 @@ def _mase_scale(some: Examples, preparation: Preparation) -> Array:
 
 
 def score(
-    given: Array, some: Examples, preparation: Preparation, experiment: Experiment
+    given: Array, some: Examples[Windows], preparation: Preparation[Fitted], experiment: Experiment
 ) -> dict[str, float]:
     """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL and the widest interval's coverage."""
     actual = truth(some, preparation)
     scale = _mase_scale(some, preparation)
     if experiment.evaluation.scaled:
-        centre, spread = _rows(some.of, preparation)
+        centre, spread = _rows(some.source, preparation)
         actual = (actual - centre) / spread
         given = (given - centre[..., None]) / spread[..., None]
         scale = scale / spread
@@ -586,24 +609,27 @@ def score(
         "mase": metrics.mase(actual, middle, scale),
         "smape": metrics.smape(actual, middle),
     }
-    if preparation.quantiles:
-        found["wql"] = metrics.wql(actual, given, preparation.quantiles)
-    if len(preparation.quantiles) > 1:
+    if preparation.own.quantiles:
+        found["wql"] = metrics.wql(actual, given, preparation.own.quantiles)
+    if len(preparation.own.quantiles) > 1:
         found["coverage"] = metrics.coverage(actual, given[..., 0], given[..., -1])
     return found
 
 
-def measures(some: Examples, preparation: Preparation, experiment: Experiment) -> list[Measure]:
+def measures(
+    some: Examples[Windows], preparation: Preparation[Fitted], experiment: Experiment
+) -> list[Measure[Array]]:
     """Errors of each origin; origins less than a horizon apart share a cluster.
 
     Many series or targets are compared by their scaled errors, that the largest does not decide
     alone.
     """
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     actual = truth(some, preparation)
     _, spread = _rows(of, preparation)
-    scaled = experiment.evaluation.scaled or len(of.sequences) > 1 or len(preparation.targets) > 1
+    scaled = (
+        experiment.evaluation.scaled or len(of.sequences) > 1 or len(preparation.own.targets) > 1
+    )
     size = spread if scaled else np.ones_like(spread)
     prefix = metrics.SCALED if scaled and not experiment.evaluation.scaled else ""
 
@@ -615,21 +641,22 @@ def measures(some: Examples, preparation: Preparation, experiment: Experiment) -
 
     def quantile(given: Array) -> Array:
         scaled_truth, scaled_answer = actual / size, given / size[..., None]
-        return metrics.quantile_loss(scaled_truth, scaled_answer, preparation.quantiles)
+        return metrics.quantile_loss(scaled_truth, scaled_answer, preparation.own.quantiles)
 
     cells = {"mae": absolute, "mse": squared}
-    if preparation.quantiles:
+    if preparation.own.quantiles:
         cells["quantile loss"] = quantile
     return [_measure(f"{prefix}{name}", each, some, actual) for name, each in cells.items()]
 
 
-def _measure(name: str, each: Callable[[Array], Array], some: Examples, actual: Array) -> Measure:
+def _measure(
+    name: str, each: Callable[[Array], Array], some: Examples[Windows], actual: Array
+) -> Measure[Array]:
     """The mean of `each(answer)` [windows, horizon, targets] over the cells whose truth is known.
 
     Windows without any are left out, so that no stretch of the test part is empty.
     """
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     known = ~np.isnan(actual)
     counts = known.sum(axis=(1, 2))
     scored = np.flatnonzero(counts)
@@ -649,9 +676,9 @@ def _bands(levels: tuple[float, ...]) -> list[tuple[int, int]]:
     return [(low, len(levels) - 1 - low) for low in range(len(levels) // 2)]
 
 
-def promises(some: Examples, preparation: Preparation) -> list[Promise]:
+def promises(some: Examples[Windows], preparation: Preparation[Fitted]) -> list[Promise[Array]]:
     """How much of the truth the outermost band of quantiles should hold, and holds."""
-    levels = preparation.quantiles
+    levels = preparation.own.quantiles
     actual = truth(some, preparation)
 
     def inside(given: Array) -> Array:
@@ -668,7 +695,10 @@ def promises(some: Examples, preparation: Preparation) -> list[Promise]:
 
 
 def details(
-    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+    answers: dict[str, Array],
+    some: Examples[Windows],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, Any]:
     """Errors by step and by series, coverage by interval, and some forecasts to look at.
 
@@ -677,19 +707,18 @@ def details(
     actual = truth(some, preparation)
     errors = {name: np.abs(actual - point(given, preparation)) for name, given in answers.items()}
     given = answers["LSTM"]
-    levels = preparation.quantiles
+    levels = preparation.own.quantiles
     known = ~np.isnan(actual)
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     return {
-        "season": preparation.season,
-        "horizon": preparation.horizon,
-        "lookback": preparation.lookback,
+        "season": preparation.own.season,
+        "horizon": preparation.own.horizon,
+        "lookback": preparation.own.lookback,
         "quantiles": list(levels),
-        "targets": list(preparation.targets),
+        "targets": list(preparation.own.targets),
         "origins": len(some),
         "filled": _filled(of, preparation),
-        "by_horizon": {"step": list(range(1, preparation.horizon + 1))}
+        "by_horizon": {"step": list(range(1, preparation.own.horizon + 1))}
         | {name: _mean(error, axis=(0, 2)).tolist() for name, error in errors.items()},
         "by_series": _by_series(errors, some, preparation),
         "coverage": [
@@ -708,16 +737,15 @@ def details(
 
 
 def _by_series(
-    errors: dict[str, Array], some: Examples, preparation: Preparation
+    errors: dict[str, Array], some: Examples[Windows], preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
     """Mean absolute error of each series and target; of the 30 worst where there are more."""
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     sequence, _ = of.places(np.arange(len(of)))
     found = {}
     for k in np.unique(sequence):
-        for column, target in enumerate(preparation.targets):
-            one, several = str(of.sequences.ids[k]), len(preparation.targets) > 1
+        for column, target in enumerate(preparation.own.targets):
+            one, several = str(of.sequences.ids[k]), len(preparation.own.targets) > 1
             label = target if len(of.sequences) == 1 else f"{one} {target}" if several else one
             found[label] = {
                 name: float(_mean(error[sequence == k][..., column]))
@@ -728,11 +756,14 @@ def _by_series(
 
 
 def _shown(
-    given: Array, error: Array, some: Examples, preparation: Preparation, count: int
+    given: Array,
+    error: Array,
+    some: Examples[Windows],
+    preparation: Preparation[Fitted],
+    count: int,
 ) -> list[dict[str, Any]]:
     """Forecasts spread from the best to the worst, with the past they were made from."""
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     _, spread = _rows(of, preparation)
     flat = _mean(error / spread, axis=(1,))  # [windows, targets]
     order = np.argsort(flat, axis=None)[: np.isfinite(flat).sum()]  # NaN come last
@@ -742,7 +773,7 @@ def _shown(
         window, target = np.unravel_index(order[rank], flat.shape)
         sequence, origins = of.places(np.array([window]))
         start = max(int(origins[0]) - 2 * of.horizon, int(origins[0]) - of.lookback)
-        column = preparation.columns.index(preparation.targets[target])
+        column = preparation.columns.index(preparation.own.targets[target])
         stop = int(origins[0]) + of.horizon
         times = None
         if sequences.times is not None:
@@ -755,14 +786,14 @@ def _shown(
         shown.append(
             {
                 "id": str(sequences.ids[sequence[0]]),
-                "target": preparation.targets[target],
+                "target": preparation.own.targets[target],
                 "past_times": times and times[:back],
                 "past": values[:back],
                 "times": times and times[back:],
                 "truth": values[back:],
                 "quantiles": {
                     str(level): given[window, :, target, q].tolist()
-                    for q, level in enumerate(preparation.quantiles or (0.5,))
+                    for q, level in enumerate(preparation.own.quantiles or (0.5,))
                 },
                 "error": float(_mean(error[window, :, target])),
                 "kind": "best" if rank == 0 else "worst" if rank == len(order) - 1 else "typical",
@@ -771,14 +802,15 @@ def _shown(
     return shown
 
 
-def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
+def table(
+    given: Array, some: Examples[Windows], preparation: Preparation[Fitted], which: Array
+) -> pl.DataFrame:
     """A row for each step forecast: id, origin, time or step, target, quantiles, known truth."""
-    of = some.of
-    assert isinstance(of, Windows)
+    of = some.source
     sequences = of.sequences
     sequence, origins = of.places(which)
     steps = of.steps(which, 0, of.horizon)  # [windows, horizon]
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     actual = sequences.measured(steps[..., None], targets)  # [windows, horizon, targets]
     first = sequences.first[sequence]
     columns: dict[str, Array] = {"id": sequences.ids[sequence][:, None, None]}
@@ -788,8 +820,8 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     else:
         columns["origin"] = (origins - first)[:, None, None]
         columns["step"] = (steps - first[:, None] + 1)[..., None]
-    columns["target"] = np.array(preparation.targets)[None, None]
-    for q, level in enumerate(preparation.quantiles or (None,)):
+    columns["target"] = np.array(preparation.own.targets)[None, None]
+    for q, level in enumerate(preparation.own.quantiles or (None,)):
         columns["forecast" if level is None else f"q{level:g}"] = given[which][..., q]
     if np.isfinite(actual).any():
         columns["truth"] = actual
@@ -798,31 +830,31 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return found.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else found
 
 
-def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
+def ahead(sequences: Sequences, preparation: Preparation[Fitted]) -> Sequences:
     """Each series with the steps to be forecast behind its last row; the part is those steps.
 
     Raises:
         DataError: a series is shorter than the lookback, or lacks the covariates known ahead.
     """
-    targets = preparation.positions(preparation.targets)
-    horizon, tables, times = preparation.horizon, [], []
+    targets = preparation.positions(preparation.own.targets)
+    horizon, tables, times = preparation.own.horizon, [], []
     for k in range(len(sequences)):
         steps = sequences[k]
         filled = np.flatnonzero(np.isfinite(steps[:, targets]).all(axis=1))
         now = int(filled[-1]) + 1 if len(filled) else 0
-        if now < preparation.lookback:
+        if now < preparation.own.lookback:
             raise DataError(
                 f"{sequences.source}: sequence '{sequences.ids[k]}' has {now} steps with a target, "
-                f"and the network looks back {preparation.lookback}. Give it more of its past."
+                f"and the network looks back {preparation.own.lookback}. Give it more of its past."
             )
         future = np.full((horizon, steps.shape[1]), np.nan)
         given = min(horizon, len(steps) - now)
         future[:given] = steps[now : now + given]
-        known = preparation.positions(preparation.known)
+        known = preparation.positions(preparation.own.known)
         if len(known) and not np.isfinite(future[:, known]).all():
             raise DataError(
                 f"{sequences.source}: sequence '{sequences.ids[k]}' needs {horizon} rows after its "
-                f"last target with {', '.join(preparation.known)} filled in (they are known "
+                f"last target with {', '.join(preparation.own.known)} filled in (they are known "
                 f"ahead), and has {given}."
             )
         future[:, targets] = np.nan
@@ -843,42 +875,66 @@ def ahead(sequences: Sequences, preparation: Preparation) -> Sequences:
     )
 
 
-def with_truth(sequences: Sequences, preparation: Preparation) -> tuple[Sequences, list[str]]:
+def remarks(given: Array, preparation: Preparation[Fitted]) -> list[str]:
+    """Which forecasts go below 0 although their target never did; whether it can, users know."""
+    found = []
+    for place, name in enumerate(preparation.own.targets):
+        below = (given[:, :, place] < 0).any(axis=-1)
+        if name in preparation.own.never_negative and below.any():
+            found.append(
+                f"{below.sum()} of {below.size} forecasts of '{name}' reach below 0, which it "
+                "never did in training; where it cannot, train with task.floor=zero."
+            )
+    return found
+
+
+def with_truth(
+    sequences: Sequences, preparation: Preparation[Fitted]
+) -> tuple[Sequences, list[str]]:
     """Each series up to its last known target, and how many windows are not judged for it.
 
     Raises:
-        DataError: every window reaches behind the last known target.
+        DataError: every window reaches behind the last known target, or no series is long enough
+            for one.
     """
-    targets = preparation.positions(preparation.targets)
+    targets = preparation.positions(preparation.own.targets)
     ends = [
         start + int(np.flatnonzero(np.isfinite(steps[:, targets]).all(axis=1)).max(initial=-1)) + 1
         for start, steps in zip(sequences.starts, sequences, strict=True)
     ]
     known = sequences.between(sequences.starts, np.array(ends, dtype=np.int64))
-    size = (preparation.lookback, preparation.horizon)
+    size = (preparation.own.lookback, preparation.own.horizon)
     whole, left = len(windows(sequences, *size)), len(windows(known, *size))
     if whole and not left:
         raise DataError(
             f"{sequences.source}: no forecast can be judged, because each of {whole} windows "
-            f"reaches behind the last known '{preparation.targets[0]}'. Give at least "
+            f"reaches behind the last known '{preparation.own.targets[0]}'. Give at least "
             f"{sum(size)} steps of which it is known (the lookback and the horizon), or use "
             "predict."
+        )
+    if not whole:
+        raise DataError(
+            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, and "
+            f"one forecast with its truth needs {size[0]} + {size[1]} (the lookback and the "
+            "horizon). Give more of its steps."
         )
     if whole == left:
         return known, []
     return known, [
         f"{whole - left} of {whole} windows reach behind the last known "
-        f"'{preparation.targets[0]}' and are not judged"
+        f"'{preparation.own.targets[0]}' and are not judged"
     ]
 
 
 TASK = Task(
     name="forecast",
     settings={"numbers": SETTINGS},
+    fitted=Fitted,
     split=split,
     resolve=resolve,
     prepare=prepare,
     examples=examples,
+    sizes=sizes,
     shapes=shapes,
     calibrate=calibrate,
     answer=answer,
@@ -889,6 +945,7 @@ TASK = Task(
     details=details,
     table=table,
     ahead=ahead,
+    remarks=remarks,
     promises=promises,
     with_truth=with_truth,
 )

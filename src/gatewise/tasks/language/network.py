@@ -1,6 +1,6 @@
 """The network that says the next token, as it learns and as it is kept.
 
-It learns with layers that hold their state from batch to batch: each row of a batch is a lane, a
+It learns with layers that hold their state from batch to batch: each row of a batch is a stream, a
 place in the text that goes on where the batch before it ended (truncated backpropagation). It is
 kept as a graph of plain layers with the state as inputs and outputs, so that whoever asks it holds
 the state: for one long text, for many, or for a text that it writes itself.
@@ -25,10 +25,12 @@ from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm
 from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.tasks.language.fitted import Fitted
+from gatewise.tasks.language.task import Corpus
 
-# How often a lane begins at zero in training, for each batch. Without it a network leans on cells
-# that only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part
-# cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
+# How often a stream begins at zero in training, for each batch. Without it a network leans on cells
+# that only thousands of steps have filled: after an epoch of 17,500 steps a stream, a validation
+# part cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
 FORGOTTEN = 0.02
 HEAD = 8.0  # tokens that are drawn almost equally often, the most frequent ones
 NEVER = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
@@ -40,7 +42,7 @@ SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "whitespace": 80}  # token
 
 
 class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
-    """An LSTM that goes on, in each lane, where the batch before ended; for learning only.
+    """An LSTM that goes on, in each stream, where the batch before ended; for learning only.
 
     Under JAX the state of a layer with stateful=True is no variable that Keras's training hands
     from step to step (Keras 3.12 to 3.15): every batch would begin at zero. Here it is one.
@@ -53,10 +55,10 @@ class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         super().__init__(layer, **options)
         self.rate = rate
         self.drawing = keras.random.SeedGenerator()
-        self.forgetting = keras.random.SeedGenerator(0)  # in every layer the same lanes
+        self.forgetting = keras.random.SeedGenerator(0)  # in every layer the same streams
 
     def build(self, input_shape: Any) -> None:
-        """Makes the state: of each lane, what is put out and what is remembered."""
+        """Makes the state: of each stream, what is put out and what is remembered."""
         super().build(input_shape)
         shape = (input_shape[0], self.layer.units)
         self.state = [
@@ -65,7 +67,7 @@ class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         ]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """[lanes, steps, features] to [lanes, steps, units]."""
+        """[streams, steps, features] to [streams, steps, units]."""
         state = [ops.copy(one.value) for one in self.state]
         if training:
             known = keras.random.uniform((inputs.shape[0], 1), seed=self.forgetting) >= FORGOTTEN
@@ -110,7 +112,7 @@ class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
     The sum under the softmax is estimated from `count` tokens, drawn once for a whole batch, and
     each weighed by how seldom it is drawn (importance sampling: Bengio & Senécal 2003; Jean et al.
     2015). The token that came is always among them, so that the sum is right on average. Where
-    nothing is learnt, every token is weighed, of one lane after the other.
+    nothing is learnt, every token is weighed, of one stream after the other.
     """
 
     def __init__(self, embedding: Any, bias: Any, count: int, **options: Any) -> None:
@@ -123,9 +125,9 @@ class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
         self.bias.build()
 
     def call(self, x: Any, truth: Any, training: bool = False) -> Any:
-        """Outputs [lanes, steps, size] and tokens [lanes, steps] to nats [lanes, steps]."""
+        """Outputs [streams, steps, size] and tokens [streams, steps] to nats [streams, steps]."""
         if not training:
-            return ops.map(lambda lane: nats_of(lane[1], self._all(lane[0])), (x, truth))
+            return ops.map(lambda row: nats_of(row[1], self._all(row[0])), (x, truth))
         drawn, often = self._drawn()
         scores = x @ ops.transpose(self._vectors(drawn)) + self._offsets(drawn) - ops.log(often)
         scores = ops.where(drawn == ops.expand_dims(truth, -1), NEVER, scores)
@@ -160,16 +162,16 @@ class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
 
 
 def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
-    """Tokens [lanes, steps] to logits of the token after each, [lanes, steps, vocabulary].
+    """Tokens [streams, steps] to logits of the token after each, [streams, steps, vocabulary].
 
-    With `shapes.candidates` the token after each is an input too, "truth", and the network says
-    what it costs, [lanes, steps] nats: sampled while it learns. The state of every lane is kept
+    With `sampled_softmax` the token after each is an input too, "truth", and the network says
+    what it costs, [streams, steps] nats: sampled while it learns. The state of every stream is kept
     from call to call until the layers are reset.
     """
     _refuse(settings)
-    tokens = keras.Input(batch_shape=(shapes.lanes, None), dtype="int32", name="tokens")
-    units = settings.units
-    embedding = _embedding(shapes.vocabulary, settings)
+    tokens = keras.Input(batch_shape=(shapes.batch_size, None), dtype="int32", name="tokens")
+    units, vocabulary = settings.units, shapes.vocabulary["tokens"]
+    embedding = _embedding(vocabulary, settings)
     x = embedding(tokens)
     if settings.embedding_dropout:
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
@@ -185,10 +187,10 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if settings.tied_embeddings and units[-1] != embedding.output_dim:
         x = layers.Dense(embedding.output_dim, use_bias=False, name="projection")(x)
     # One row that every token looks up: a bias, in a layer that every Keras knows.
-    bias = layers.Embedding(1, shapes.vocabulary, embeddings_initializer="zeros", name="bias")
-    if shapes.candidates:
-        truth = keras.Input(batch_shape=(shapes.lanes, None), dtype="int32", name="truth")
-        said = Sampled(embedding, bias, shapes.candidates, name="sampled")(x, truth)
+    bias = layers.Embedding(1, vocabulary, embeddings_initializer="zeros", name="bias")
+    if settings.sampled_softmax:
+        truth = keras.Input(batch_shape=(shapes.batch_size, None), dtype="int32", name="truth")
+        said = Sampled(embedding, bias, settings.sampled_softmax, name="sampled")(x, truth)
         return keras.Model({"tokens": tokens, "truth": truth}, said, name="language")
     return keras.Model(tokens, _logits(x, tokens, embedding, bias), name="language")
 
@@ -271,7 +273,7 @@ def _again(layer: Any, x: Any, copies: list[tuple[Any, Any]]) -> Any:
     return copy(x)
 
 
-def of_tokens(experiment: Experiment, _preparation: Preparation) -> tuple[Any, list[Any]]:
+def of_tokens(experiment: Experiment, _preparation: Preparation[Fitted]) -> tuple[Any, list[Any]]:
     """Cross entropy in nats a token, over the whole vocabulary; perplexity is told from it."""
     if experiment.training.loss != "auto":
         raise ConfigError("training.loss is cross entropy for language; leave it at auto.")
@@ -290,14 +292,16 @@ def nats_of(truth: Any, logits: Any) -> Any:
 
 
 def nats(
-    network: keras.Model, some: Examples, _preparation: Preparation, _experiment: Experiment
+    network: keras.Model,
+    some: Examples[Corpus],
+    _preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> Array:
     """-log P of every token after all those before it in its text, [tokens] float64.
 
     The state is carried from the first token of a text to its last; only memory bounds a chunk.
     """
-    stream = some.stream
-    assert stream is not None
+    stream = some.source.stream
     before, lengths = stream.before(), np.diff(stream.texts)
     asked = _with_truth(kept(network))
     found = np.empty(len(stream), dtype=np.float64)
@@ -390,10 +394,10 @@ def _drawn(logits: Array, temperature: float, top_k: int, random: np.random.Gene
 
 
 def samples(
-    network: keras.Model, preparation: Preparation, experiment: Experiment
+    network: keras.Model, preparation: Preparation[Fitted], experiment: Experiment
 ) -> dict[str, Any]:
     """For the report: what the network writes by itself, at several temperatures."""
-    vocabulary = preparation.vocabularies["text"]
+    vocabulary = preparation.own.vocabulary
     plain = kept(network)
     length = SAMPLE[vocabulary.kind]
     begin = np.array([start_of(vocabulary)])

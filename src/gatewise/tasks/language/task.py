@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences, text_of
 from gatewise.data.splits import Parts, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
-from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
+from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
-from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.tasks.language.fitted import Fitted
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
 UNITS = (200, 200)  # of the LSTM layers, where the settings do not say
@@ -39,10 +40,19 @@ RANKS = (10, 100, 1000, 10_000)  # places in the vocabulary, the most frequent t
 PLACES = (1, 2, 3, 5, 9, 17, 33, 65)  # places in a line
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Texts, and their tokens as one run."""
+
+    texts: Sequences
+    stream: Stream
+    streams: int = 0  # places that are read in parallel; 0: texts are read from their beginning
+
+
 def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in the kind of token, lanes, steps, network and epochs, by the size of the text."""
+    """Fill in the kind of token, streams, steps, network and epochs, by the size of the text."""
     size, notes = int(sequences.lengths.sum()), []
     preparation, task = experiment.preparation, experiment.task
     if preparation.tokenizer == "auto":
@@ -73,9 +83,10 @@ def resolve(
     )
     tokens = size / (1 if kind == "characters" else 5)
     if not training.batch_size:
-        # An epoch should be some 200 updates; so each lane is that many chunks long.
-        lanes = tokens / (200 * task.lookback)
-        training = replace(training, batch_size=int(np.clip(2 ** round(np.log2(lanes + 1)), 1, 32)))
+        # An epoch should be some 200 updates; so each stream is that many chunks long.
+        streams = tokens / (200 * task.lookback)
+        size = int(np.clip(2 ** round(np.log2(streams + 1)), 1, 32))
+        training = replace(training, batch_size=size)
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(2e7 / tokens, 10, 40)))
     if not training.learning_rate and training.optimizer == "adam":
@@ -112,7 +123,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     return split_by_place(sequences, experiment.split, test=test)
 
 
-def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """The vocabulary of the training part."""
     settings = experiment.preparation
     kind = settings.tokenizer
@@ -126,8 +137,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         used=(),
         scale=Scale("none", "all", (), none, none),
         kind="text",
-        vocabularies={"text": vocabulary},
-        lookback=experiment.task.lookback,
+        own=Fitted(vocabulary=vocabulary, lookback=experiment.task.lookback),
     )
     names = {"characters": "characters", "bpe": "pieces of words"}.get(kind, "words")
     softmax = _softmax(experiment, len(vocabulary))
@@ -136,18 +146,18 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     ]
 
 
-def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
     """Fill in how many tokens the softmax is sampled from; 0 are all of the vocabulary."""
-    size = len(vocabulary_of(preparation))
-    count = candidates(experiment.network.sampled_softmax, size)
+    size = len(preparation.own.vocabulary)
+    count = sampled_softmax(experiment.network.sampled_softmax, size)
     return experiment.having("network", sampled_softmax=count)
 
 
-def candidates(asked: int, vocabulary: int) -> int:
-    """Tokens that the right one is told from while the network learns; 0: all there are.
+def sampled_softmax(asked: int, vocabulary: int) -> int:
+    """Negative samples of the sampled softmax; 0: the softmax is over the whole vocabulary.
 
-    >>> candidates(0, 10_000), candidates(0, 33_000), candidates(1000, 10_000), candidates(99, 65)
-    (0, 8192, 1000, 0)
+    >>> [sampled_softmax(*one) for one in [(0, 10_000), (0, 33_000), (1000, 10_000), (99, 65)]]
+    [0, 8192, 1000, 0]
     """
     if not asked:
         return CANDIDATES if vocabulary > FULL else 0
@@ -155,68 +165,63 @@ def candidates(asked: int, vocabulary: int) -> int:
 
 
 def _softmax(experiment: Experiment, vocabulary: int) -> str:
-    count = candidates(experiment.network.sampled_softmax, vocabulary)
+    count = sampled_softmax(experiment.network.sampled_softmax, vocabulary)
     return f"sampled, {count:,} tokens a batch (network.sampled_softmax)" if count else "full"
 
 
-def vocabulary_of(preparation: Preparation) -> Vocabulary:
-    """The only one there is."""
-    return preparation.vocabularies["text"]
-
-
 def examples(
-    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
-) -> Examples:
-    """To learn, chunks of lanes in their order; to be judged, the lines."""
-    stream = stream_of(sequences, vocabulary_of(preparation))
+    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
+) -> Examples[Corpus]:
+    """To learn, chunks of parallel streams in their order; to be judged, the lines."""
+    stream = stream_of(sequences, preparation.own.vocabulary)
     if not len(stream):
         raise DataError(f"{sequences.source}: there is no token in it. Give a longer text.")
     if role in ("train", "validation"):
-        return _lanes(sequences, stream, preparation, experiment, role)
+        return _streams(sequences, stream, preparation, experiment, role)
 
     def nothing(_which: Array, _length: int = 0) -> Any:
         raise AssertionError("a text is judged from its beginning, through its stream")
 
-    return Examples(sequences, np.diff(stream.lines), nothing, nothing, stream=stream)
+    return Examples(Corpus(sequences, stream), np.diff(stream.lines), nothing, nothing)
 
 
-def _lanes(
+def _streams(
     sequences: Sequences,
     stream: Stream,
-    preparation: Preparation,
+    preparation: Preparation[Fitted],
     experiment: Experiment,
     role: str,
-) -> Examples:
-    """The text in lanes side by side: batch b holds chunk b of every lane.
+) -> Examples[Corpus]:
+    """The text as parallel streams: batch b holds chunk b of every stream.
 
-    What does not fill a chunk of every lane is left out; in training the lanes begin elsewhere in
-    every epoch, so that it is something else each time.
+    What does not fill a chunk of every stream is left out; in training the streams begin elsewhere
+    in every epoch, so that it is something else each time.
     """
-    lanes = experiment.training.batch_size
-    size = len(vocabulary_of(preparation))
-    drawn = candidates(experiment.network.sampled_softmax, size)
-    length = len(stream) // lanes  # tokens of a lane
+    streams = experiment.training.batch_size
+    size = len(preparation.own.vocabulary)
+    drawn = sampled_softmax(experiment.network.sampled_softmax, size)
+    length = len(stream) // streams  # tokens of a stream
     if length < 1:
         raise DataError(
             f"{sequences.source}: the {role} part has {len(stream)} tokens, fewer than the "
-            f"{lanes} lanes that are read side by side. Give a longer text, or a smaller "
+            f"{streams} streams that are read side by side. Give a longer text, or a smaller "
             "training.batch_size."
         )
-    steps = preparation.lookback
+    steps = preparation.own.lookback
     chunks = max(1, length // steps) if role == "train" else math.ceil(length / steps)
     steps = min(steps, length) if role == "train" else length // chunks
     before, tokens = stream.before(), stream.tokens
     random = np.random.default_rng((experiment.training.seed, 2))
     offset = 0
 
-    def renew() -> None:
+    def move() -> None:
         nonlocal offset
         offset = int(random.integers(len(tokens)))
 
     def places(which: Array) -> Array:
-        chunk, lane = np.divmod(which, lanes)
-        begins = offset + lane * length + chunk * steps
-        found: Array = (begins[:, None] + np.arange(steps)) % len(tokens)  # [lanes, steps]
+        chunk, row = np.divmod(which, streams)
+        begins = offset + row * length + chunk * steps
+        found: Array = (begins[:, None] + np.arange(steps)) % len(tokens)  # [streams, steps]
         return found
 
     def inputs(which: Array, _length: int) -> dict[str, Array]:
@@ -225,43 +230,48 @@ def _lanes(
         return {"tokens": before[at]} | truth
 
     return Examples(
-        of=sequences,
-        lengths=np.full(chunks * lanes, steps),
+        source=Corpus(sequences, stream, streams),
+        lengths=np.full(chunks * streams, steps),
         inputs=inputs,
         targets=lambda which, _length=0: tokens[places(which)],
         ordered=True,
-        renew=renew if role == "train" else None,
-        lanes=lanes,
-        stream=stream,
-        candidates=drawn,
+        on_epoch_end=move if role == "train" else None,
     )
 
 
-def shapes(some: Examples, preparation: Preparation) -> Shapes:
+def sizes(some: Examples[Corpus]) -> dict[str, int]:
+    """Texts and their tokens."""
+    return {"texts": len(some.source.texts), "tokens": len(some.source.stream)}
+
+
+def shapes(some: Examples[Corpus], preparation: Preparation[Fitted]) -> Shapes:
     """Tokens of a chunk in, a logit for each token of the vocabulary out."""
-    size = len(vocabulary_of(preparation))
+    size = len(preparation.own.vocabulary)
     inputs = {"tokens": (int(some.lengths[0]),)}
-    return Shapes(inputs, (size,), vocabulary=size, lanes=some.lanes, candidates=some.candidates)
+    streams = some.source.streams
+    return Shapes(inputs, (size,), vocabulary={"tokens": size}, batch_size=streams)
 
 
 def answer(
-    outputs: Array, _some: Examples, _preparation: Preparation, _state: Mapping[str, Any]
+    outputs: Array,
+    _some: Examples[Corpus],
+    _preparation: Preparation[Fitted],
+    _state: Mapping[str, Any],
 ) -> Array:
     """-log P of each token after all those before it in its text, [tokens] nats."""
     return outputs
 
 
-def tokens_of(some: Examples) -> Stream:
+def tokens_of(some: Examples[Corpus]) -> Stream:
     """The text of these examples as one run of tokens."""
-    assert some.stream is not None
-    return some.stream
+    return some.source.stream
 
 
 def fit_baselines(
-    train: Examples, _valid: Examples | None, preparation: Preparation
+    train: Examples[Corpus], _valid: Examples[Corpus] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
     """The tokens of the training part: n-grams are counted from them when they are asked."""
-    vocabulary, stream = vocabulary_of(preparation), tokens_of(train)
+    vocabulary, stream = preparation.own.vocabulary, tokens_of(train)
     return ngrams.packed(stream.tokens, len(vocabulary)) | {
         "start": stream.start,
         "order": ORDER[vocabulary.kind],
@@ -269,17 +279,17 @@ def fit_baselines(
 
 
 def make_baselines(
-    state: Mapping[str, Any], preparation: Preparation, _train: Examples | None
-) -> list[Baseline]:
+    state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Corpus] | None
+) -> list[Baseline[Corpus, Array]]:
     """How frequent each token is by itself; and after the few tokens before it."""
-    size, order = len(vocabulary_of(preparation)), int(state["order"])
+    size, order = len(preparation.own.vocabulary), int(state["order"])
     counted = functools.cache(functools.partial(ngrams.unpacked, state))
 
     @functools.cache
     def model() -> ngrams.KneserNey:
         return ngrams.fit(counted(), size, start=state["start"], order=order)
 
-    def unigram(some: Examples) -> Array:
+    def unigram(some: Examples[Corpus]) -> Array:
         nats: Array = -np.log(ngrams.unigram(counted(), size))[tokens_of(some).tokens]
         return nats
 
@@ -290,7 +300,7 @@ def make_baselines(
 
 
 def score(
-    given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
+    given: Array, some: Examples[Corpus], _preparation: Preparation[Fitted], _experiment: Experiment
 ) -> dict[str, float]:
     """Perplexity and nats a token, and bits a character, over all tokens."""
     return {
@@ -307,7 +317,9 @@ def perplexity(nats: float) -> float:
     return math.exp(min(nats, MOST_NATS))
 
 
-def measures(some: Examples, _preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+def measures(
+    some: Examples[Corpus], _preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Measure[Array]]:
     """Perplexity, nats and bits; stretches of text are drawn as one in the interval."""
     stream = tokens_of(some)
     clusters = np.arange(len(stream)) // STRETCH
@@ -336,11 +348,14 @@ def measures(some: Examples, _preparation: Preparation, _experiment: Experiment)
 
 
 def details(
-    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+    answers: dict[str, Array],
+    some: Examples[Corpus],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, Any]:
     """Where the nats go: by rarity, by place in the line, and the hardest passages."""
-    stream, vocabulary = tokens_of(some), vocabulary_of(preparation)
-    own = answers[answer_name(preparation)]
+    stream, vocabulary = tokens_of(some), preparation.own.vocabulary
+    own = answers[NETWORK]
     ranks = np.searchsorted(RANKS, stream.tokens - UNKNOWN)
     ends = [0, *RANKS, len(vocabulary)]
     by_rank = {
@@ -380,7 +395,7 @@ def _means(bins: Mapping[str, Array], answers: Mapping[str, Array]) -> list[dict
     ]
 
 
-def _hardest(own: Array, other: Array, some: Examples, count: int) -> list[dict[str, Any]]:
+def _hardest(own: Array, other: Array, some: Examples[Corpus], count: int) -> list[dict[str, Any]]:
     """The lines that surprise most, token by token on average."""
     stream = tokens_of(some)
     lengths = np.diff(stream.lines)
@@ -401,26 +416,26 @@ def _by_line(given: Array, stream: Stream) -> Array:
     return found
 
 
-def _lines(some: Examples, which: Array) -> list[str]:
+def _lines(some: Examples[Corpus], which: Array) -> list[str]:
     """The beginnings of these lines as they were written."""
-    assert isinstance(some.of, Sequences)
     wanted = set(which.tolist())
-    found = {k: line for k, line in enumerate(all_lines(some.of)) if k in wanted}
+    found = {k: line for k, line in enumerate(all_lines(some.source.texts)) if k in wanted}
     texts = [found[k].rstrip("\n") for k in which.tolist()]
     return [text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…" for text in texts]
 
 
-def table(given: Array, some: Examples, _preparation: Preparation, which: Array) -> pl.DataFrame:
+def table(
+    given: Array, some: Examples[Corpus], _preparation: Preparation[Fitted], which: Array
+) -> pl.DataFrame:
     """One row a line: id, its text, its tokens, and what they cost."""
-    stream, of = tokens_of(some), some.of
-    assert isinstance(of, Sequences)
+    stream, texts = tokens_of(some), some.source.texts
     nats, tokens = _by_line(given, stream)[which], np.diff(stream.lines)[which]
     # The text that each line is in, and its number there.
     text = np.searchsorted(stream.texts[1:], stream.lines[which], side="right")
     first = np.searchsorted(stream.lines, stream.texts[text])
     ids = [str(number) for number in (which - first + 1).tolist()]
-    if len(of) > 1:
-        ids = [f"{of.ids[k]}:{number}" for k, number in zip(text.tolist(), ids, strict=True)]
+    if len(texts) > 1:
+        ids = [f"{texts.ids[k]}:{number}" for k, number in zip(text.tolist(), ids, strict=True)]
     each = nats / np.maximum(tokens, 1)
     return pl.DataFrame(
         {
@@ -434,7 +449,7 @@ def table(given: Array, some: Examples, _preparation: Preparation, which: Array)
     )
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def ahead(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """A text is judged as it is."""
     return sequences
 
@@ -442,11 +457,13 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="language",
     settings={"text": SETTINGS},
+    fitted=Fitted,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
+    sizes=sizes,
     shapes=shapes,
     calibrate=None,
     answer=answer,

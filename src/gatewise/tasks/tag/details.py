@@ -15,24 +15,24 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.settings import Experiment
 from gatewise.tasks.tag import spans
+from gatewise.tasks.tag.fitted import Fitted
 from gatewise.tasks.task import NETWORK
 
 LENGTHS = (1, 6, 11, 21, 41)  # tokens from which a class of the report's lengths begins
 LEAST = 1e-6  # a chance of less surprises no more
 
 
-def tags_of(sequences: Sequences, preparation: Preparation) -> Array:
+def tags_of(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
     """The position of every token's tag in all the values, [all steps]; `classes` if not known."""
-    known = {tag: place for place, tag in enumerate(preparation.classes)}
+    known = {tag: place for place, tag in enumerate(preparation.own.classes)}
     of_level = np.array([known.get(tag, len(known)) for tag in sequences.levels[TAG]])
     found: Array = of_level[sequences.values[:, sequences.columns.index(TAG)]]
     return found
 
 
-def sentences_of(some: Examples) -> Sequences:
+def sentences_of(some: Examples[Sequences]) -> Sequences:
     """The sentences as the file has them: pieces of one are put together again."""
-    pieces = some.of
-    assert isinstance(pieces, Sequences)
+    pieces = some.source
     first = np.flatnonzero(np.diff(pieces.first, prepend=-1))
     last = np.append(first[1:], len(pieces)) - 1
     return pieces.chosen(first).between(pieces.starts[first], pieces.stops[last])
@@ -50,7 +50,7 @@ def flat(sequences: Sequences, known: Array) -> Array:
     )
 
 
-def actual_of(some: Examples, preparation: Preparation) -> Array:
+def actual_of(some: Examples[Sequences], preparation: Preparation[Fitted]) -> Array:
     """The position of the true tag of each token, [tokens]; `classes` if training knew none."""
     sentences = sentences_of(some)
     return flat(sentences, tags_of(sentences, preparation))
@@ -63,23 +63,28 @@ def by_sentence(sequences: Sequences, known: Any) -> list[list[Any]]:
     return [listed[b - n : b] for b, n in zip(ends, sequences.lengths, strict=True)]
 
 
-def told_of(given: Array, some: Examples, preparation: Preparation) -> list[list[str]]:
+def told_of(
+    given: Array, some: Examples[Sequences], preparation: Preparation[Fitted]
+) -> list[list[str]]:
     """The tags answered, sentence by sentence."""
-    return by_sentence(sentences_of(some), np.array(preparation.classes)[given.argmax(axis=1)])
+    return by_sentence(sentences_of(some), np.array(preparation.own.classes)[given.argmax(axis=1)])
 
 
-def new_words(some: Examples, preparation: Preparation) -> Array:
+def new_words(some: Examples[Sequences], preparation: Preparation[Fitted]) -> Array:
     """Which tokens training never met in this spelling, [tokens] bool."""
-    sentences, known = sentences_of(some), set(preparation.symbols[TOKEN])
+    sentences, known = sentences_of(some), set(preparation.own.tokens)
     of_level = np.array([token not in known for token in sentences.levels[TOKEN]])
     return flat(sentences, of_level[sentences.values[:, 0]])
 
 
 def details(
-    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+    answers: dict[str, Array],
+    some: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, Any]:
     """Confusions, scores by tag and by span, new words, lengths and the worst sentences."""
-    given, classes = answers[NETWORK], list(preparation.classes)
+    given, classes = answers[NETWORK], list(preparation.own.classes)
     actual, chosen = actual_of(some, preparation), given.argmax(axis=1)
     known = actual < len(classes)
     matrix = metrics.confusion(actual[known], chosen[known], len(classes))
@@ -91,7 +96,7 @@ def details(
         "by_class": metrics.by_class([classes[k] for k in met], *(one[met] for one in counts)),
         "seen": _by_seen(answers, some, preparation),
         "lengths": _by_length(answers, some, preparation),
-        "temperature": preparation.temperature,
+        "temperature": preparation.own.temperature,
         "sentences": _worst(given, some, preparation, experiment.report.examples),
     }
     if spans.mark_spans(classes):
@@ -101,7 +106,7 @@ def details(
 
 
 def _by_seen(
-    answers: Mapping[str, Array], some: Examples, preparation: Preparation
+    answers: Mapping[str, Array], some: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[dict[str, Any]]:
     """Accuracy of every answer on words that training met in this spelling, and on others."""
     actual, new = actual_of(some, preparation), new_words(some, preparation)
@@ -117,7 +122,7 @@ def _by_seen(
 
 
 def _by_length(
-    answers: Mapping[str, Array], some: Examples, preparation: Preparation
+    answers: Mapping[str, Array], some: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[dict[str, Any]]:
     """Share of wrong tokens in sentences of like length."""
     actual, lengths = actual_of(some, preparation), sentences_of(some).lengths
@@ -137,7 +142,7 @@ def _by_length(
 
 
 def _worst(
-    given: Array, some: Examples, preparation: Preparation, count: int
+    given: Array, some: Examples[Sequences], preparation: Preparation[Fitted], count: int
 ) -> list[dict[str, Any]]:
     """The sentences whose true tags surprise the network most, of those with mistakes."""
     sentences, actual = sentences_of(some), actual_of(some, preparation)

@@ -12,13 +12,14 @@ from keras import layers, ops
 
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array
+from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import DENSE, EMBEDDING, LSTM, both_ways, dense, embed, lstm, masking
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.tasks.tag.fitted import Fitted
 
 LETTER = 32  # numbers for each letter
 BATCH, STEPS = 256, 8_192  # sentences and tokens that are asked about at once, at most
@@ -36,10 +37,11 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     inputs = {
         name: keras.Input(shape, name=name, dtype="int32") for name, shape in shapes.inputs.items()
     }
-    x, mask = embed(inputs["words"], shapes.vocabulary, settings)
+    x, mask = embed(inputs["words"], shapes.vocabulary["words"], settings)
     if "characters" in inputs:
         letters = inputs["characters"]  # [distinct, letters]
-        spelled = layers.Embedding(shapes.characters, LETTER, name="letters")(letters)
+        count = shapes.vocabulary["characters"]
+        spelled = layers.Embedding(count, LETTER, name="letters")(letters)
         reader = masking(layers.LSTM(settings.character_units, name="speller"))
         reader = both_ways(reader, "both_speller")
         spelled = reader(spelled, mask=ops.not_equal(letters, 0))  # [distinct, 2 * characters]
@@ -90,18 +92,21 @@ class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
         return ops.sum(nats * known) / ops.maximum(ops.sum(real), 1.0)
 
 
-def of_tags(experiment: Experiment, preparation: Preparation) -> Objective:
+def of_tags(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """Cross entropy and accuracy over the tokens, without padding."""
-    loss = TokenEntropy(len(preparation.classes), experiment.training.label_smoothing)
+    loss = TokenEntropy(len(preparation.own.classes), experiment.training.label_smoothing)
     return loss, [TokenAccuracy()]
 
 
 def token_logits(
-    network: keras.Model, some: Examples, preparation: Preparation, _experiment: Experiment
+    network: keras.Model,
+    some: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> Array:
     """The logits of every token of all sentences, end to end: [tokens, tags]."""
     ends = np.cumsum(some.lengths)
-    found = np.empty((int(ends[-1]), len(preparation.classes)), np.float32)
+    found = np.empty((int(ends[-1]), len(preparation.own.classes)), np.float32)
     for which, given in predict(network, some, BATCH, padded=preparation.padded, steps=STEPS):
         for k, logits in zip(which.tolist(), given, strict=True):
             size = int(some.lengths[k])

@@ -25,7 +25,8 @@ from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.settings import Experiment, names
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.tag import details, spans
-from gatewise.tasks.task import Baseline, Measure, Task, mean_measure
+from gatewise.tasks.tag.fitted import Fitted
+from gatewise.tasks.task import Baseline, Measure, Task, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
 
@@ -88,9 +89,9 @@ def resolve(
     return experiment, notes
 
 
-def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
     """Fill in the size of the vectors of the words."""
-    size = usual_embedding(len(preparation.symbols["word"]) + SYMBOLS)
+    size = usual_embedding(len(preparation.own.words) + SYMBOLS)
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
@@ -99,7 +100,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     return split_by_sequence(sequences, experiment.split, test=test)
 
 
-def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """Tags, words and characters of the training part, the most frequent first."""
     settings = experiment.preparation
     counts = Counter(word for k in range(len(train)) for word in tokens_of(train, TOKEN, k))
@@ -116,37 +117,36 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     known = [word for word, count in most if count >= settings.min_frequency]
     letters = Counter(letter for word in counts for letter in word)
     spelled = experiment.network.character_units > 0
-    symbols = {
-        TOKEN: tuple(word for word, _ in counts.most_common()),
-        "word": tuple(known),
-        "character": tuple(letter for letter, _ in letters.most_common()) if spelled else (),
-    }
     nothing = np.zeros((1, 0))
     return Preparation(
         task="tag",
         columns=(TOKEN,),
         used=(),
         scale=Scale("none", "all", (), nothing, nothing),
-        classes=tuple(classes),
         padded=True,
         kind="tokens",
-        symbols=symbols,
-        max_length=settings.max_length,
+        own=Fitted(
+            classes=tuple(classes),
+            tokens=tuple(word for word, _ in counts.most_common()),
+            words=tuple(known),
+            characters=tuple(letter for letter, _ in letters.most_common()) if spelled else (),
+            max_length=settings.max_length,
+        ),
     ), []
 
 
 def examples(
-    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
-) -> Examples:
+    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
+) -> Examples[Sequences]:
     """Sentences as positions of words, and the letters of the distinct words of a batch.
 
     Inputs are `words` [batch, length], and where words are spelled `characters` [distinct, LETTERS]
     and `places` [batch, length], where each word stands among those.
     """
     _refuse_other_kinds(sequences)
-    pieces = in_pieces(sequences, preparation.max_length)
+    pieces = in_pieces(sequences, preparation.own.max_length)
     word_of = _words(pieces, preparation)
-    letters_of = _letters(pieces.levels[TOKEN], preparation.symbols["character"])
+    letters_of = _letters(pieces.levels[TOKEN], preparation.own.characters)
     chance = np.zeros(len(word_of))
     if role == "train":
         chance = _chances(pieces, word_of, experiment.network.word_dropout)
@@ -208,9 +208,9 @@ def _rung(count: int) -> int:
     return size
 
 
-def _words(sequences: Sequences, preparation: Preparation) -> Array:
+def _words(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
     """The position of each distinct token's word, [levels] int32."""
-    known = {word: place for place, word in enumerate(preparation.symbols["word"], SYMBOLS)}
+    known = {word: place for place, word in enumerate(preparation.own.words, SYMBOLS)}
     return np.array(
         [
             known.get(token) or known.get(token.lower(), UNKNOWN)
@@ -246,10 +246,12 @@ def _chances(sequences: Sequences, word_of: Array, dropout: float) -> Array:
     return chances[word_of]
 
 
-def _tell_of_unknown_tags(sequences: Sequences, preparation: Preparation, role: str) -> None:
+def _tell_of_unknown_tags(
+    sequences: Sequences, preparation: Preparation[Fitted], role: str
+) -> None:
     """A tag that training did not know cannot be answered: it is judged as a mistake, and said."""
     tags = details.truth_of(sequences)
-    strange = Counter(tag for part in tags for tag in part if tag not in preparation.classes)
+    strange = Counter(tag for part in tags for tag in part if tag not in preparation.own.classes)
     if strange:
         names = ", ".join(f"'{name}'" for name in list(strange)[:5])
         log.info(
@@ -259,62 +261,73 @@ def _tell_of_unknown_tags(sequences: Sequences, preparation: Preparation, role: 
         )
 
 
-def shapes(_some: Examples, preparation: Preparation) -> Shapes:
+def sizes(some: Examples[Sequences]) -> dict[str, int]:
+    """Sentences, or pieces of long ones, and their tokens."""
+    return sizes_of(some.source)
+
+
+def shapes(_some: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
     """Words, and where words are spelled their letters, in; logits of the tags of each word out."""
-    characters = len(preparation.symbols["character"])
+    characters = len(preparation.own.characters)
     spelled = {"places": (None,), "characters": (LETTERS,)} if characters else {}
     return Shapes(
         inputs={"words": (None,), **spelled},
-        output=(len(preparation.classes),),
-        vocabulary=len(preparation.symbols["word"]) + SYMBOLS,
-        characters=characters + SYMBOLS if characters else 0,
+        output=(len(preparation.own.classes),),
+        vocabulary={"words": len(preparation.own.words) + SYMBOLS}
+        | ({"characters": characters + SYMBOLS} if characters else {}),
     )
 
 
-def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+def calibrate(
+    preparation: Preparation[Fitted], outputs: Array, some: Examples[Sequences]
+) -> Preparation[Fitted]:
     """The temperature that makes the tags of the validation part most likely (Guo et al. 2017)."""
     labels = details.actual_of(some, preparation)
-    known = labels < len(preparation.classes)
-    return replace(preparation, temperature=fit_temperature(outputs[known], labels[known]))
+    known = labels < len(preparation.own.classes)
+    temperature = fit_temperature(outputs[known], labels[known])
+    return replace(preparation, own=replace(preparation.own, temperature=temperature))
 
 
 def answer(
-    outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
+    outputs: Array,
+    _some: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    _state: Mapping[str, Any],
 ) -> Array:
     """Calibrated probabilities, [tokens, tags]."""
-    found: Array = softmax(outputs.astype(np.float64) / preparation.temperature, axis=1)
+    found: Array = softmax(outputs.astype(np.float64) / preparation.own.temperature, axis=1)
     return found
 
 
 def fit_baselines(
-    train: Examples, _valid: Examples | None, preparation: Preparation
+    train: Examples[Sequences], _valid: Examples[Sequences] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
     """The most frequent tag of each token as training spells it, and of all tokens together."""
     sentences, labels = details.sentences_of(train), details.actual_of(train, preparation)
     codes = details.flat(sentences, sentences.values[:, 0])
-    place = {token: k for k, token in enumerate(preparation.symbols[TOKEN])}
+    place = {token: k for k, token in enumerate(preparation.own.tokens)}
     of_level = np.array([place.get(token, 0) for token in sentences.levels[TOKEN]])
-    table = np.zeros((len(place), len(preparation.classes)), dtype=np.int64)
+    table = np.zeros((len(place), len(preparation.own.classes)), dtype=np.int64)
     np.add.at(table, (of_level[codes], labels), 1)
     return {
         "overall": int(table.sum(axis=0).argmax()),
-        "tokens": table.argmax(axis=1).tolist(),  # in the order of preparation.symbols
+        "tokens": table.argmax(axis=1).tolist(),  # in the order of `Fitted.tokens`
     }
 
 
 def make_baselines(
-    state: Mapping[str, Any], preparation: Preparation, _train: Examples | None
-) -> list[Baseline]:
+    state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Sequences] | None
+) -> list[Baseline[Sequences, Array]]:
     """The most frequent tag of each token; of one that training did not know, that of all."""
-    tag_of = dict(zip(preparation.symbols[TOKEN], state["tokens"], strict=True))
+    tag_of = dict(zip(preparation.own.tokens, state["tokens"], strict=True))
 
-    def most_frequent(some: Examples) -> Array:
+    def most_frequent(some: Examples[Sequences]) -> Array:
         sentences = details.sentences_of(some)
         of_level = np.array(
             [tag_of.get(token, state["overall"]) for token in sentences.levels[TOKEN]]
         )
         chosen = of_level[details.flat(sentences, sentences.values[:, 0])]
-        certain: Array = np.eye(len(preparation.classes), dtype=np.float32)[chosen]
+        certain: Array = np.eye(len(preparation.own.classes), dtype=np.float32)[chosen]
         return certain
 
     return [Baseline(BASELINE, most_frequent)]
@@ -324,13 +337,16 @@ BASELINE = "most frequent tag of the word"
 
 
 def score(
-    given: Array, some: Examples, preparation: Preparation, _experiment: Experiment
+    given: Array,
+    some: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> dict[str, float]:
     """Span F1 where tags mark spans, accuracy, that of new words, macro F1 and whole sentences."""
     actual, chosen = details.actual_of(some, preparation), given.argmax(axis=1)
     new = details.new_words(some, preparation)
     found = {}
-    if spans.mark_spans(preparation.classes):
+    if spans.mark_spans(preparation.own.classes):
         counts = spans.counts(
             details.truth_of(details.sentences_of(some)), details.told_of(given, some, preparation)
         )
@@ -345,7 +361,9 @@ def score(
     }
 
 
-def measures(some: Examples, preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+def measures(
+    some: Examples[Sequences], preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Measure[Array]]:
     """Span F1 where tags mark spans, and accuracy; a document, else a sentence, is a cluster."""
     sentences, actual = details.sentences_of(some), details.actual_of(some, preparation)
     whole = sentences.groups if sentences.groups is not None else sentences.first
@@ -356,10 +374,10 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
         return hits
 
     accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths))
-    if not spans.mark_spans(preparation.classes):
+    if not spans.mark_spans(preparation.own.classes):
         return [accuracy]
     truth = details.truth_of(sentences)
-    span_f1 = Measure(
+    span_f1: Measure[Array] = Measure(
         "span_f1",
         lambda given: spans.counts(truth, details.told_of(given, some, preparation)),
         lambda sums: metrics.f1(*np.moveaxis(sums, -1, 0)),
@@ -368,11 +386,12 @@ def measures(some: Examples, preparation: Preparation, _experiment: Experiment) 
     return [span_f1, accuracy]
 
 
-def table(given: Array, some: Examples, preparation: Preparation, which: Array) -> pl.DataFrame:
+def table(
+    given: Array, some: Examples[Sequences], preparation: Preparation[Fitted], which: Array
+) -> pl.DataFrame:
     """A row a token: id of its sentence, position from 1, token, tag, probability and truth."""
-    pieces = some.of
-    assert isinstance(pieces, Sequences)
-    tags = np.array(preparation.classes)[given.argmax(axis=1)]
+    pieces = some.source
+    tags = np.array(preparation.own.classes)[given.argmax(axis=1)]
     told, sure = details.by_sentence(pieces, tags), details.by_sentence(pieces, given.max(axis=1))
     chosen = pieces.chosen(which)
     offsets = chosen.starts - chosen.first
@@ -390,7 +409,7 @@ def table(given: Array, some: Examples, preparation: Preparation, which: Array) 
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def ahead(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """New sentences are answered as they are; their tags, if any, are carried along."""
     return sequences
 
@@ -398,11 +417,13 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="tag",
     settings={"tokens": SETTINGS},
+    fitted=Fitted,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
+    sizes=sizes,
     shapes=shapes,
     calibrate=calibrate,
     answer=answer,

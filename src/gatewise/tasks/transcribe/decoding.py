@@ -9,7 +9,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -117,16 +116,6 @@ class Characters:
             return shorter
         total, kinds = sum(seen.values()), len(seen)
         return (seen.get(character, 0) + kinds * shorter) / (total + kinds)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain texts and numbers."""
-        counts = {context: dict(seen) for context, seen in self.counts.items()}
-        return {"order": self.order, "counts": counts, "surprise": self.surprise}
-
-    @staticmethod
-    def from_json(given: Mapping[str, Any]) -> "Characters":
-        """What `to_json` wrote."""
-        return Characters(given["order"], given["counts"], given["surprise"])
 
 
 def fit_characters(transcripts: Iterable[str], order: int) -> Characters:

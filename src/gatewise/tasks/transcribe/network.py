@@ -13,6 +13,7 @@ from keras import layers, ops
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
+from gatewise.data.sound import Recordings
 from gatewise.errors import ConfigError
 from gatewise.networks import NEEDS, Network
 from gatewise.networks.layers import CONVOLUTION, DENSE, LSTM, convolve, dense, lstm, only
@@ -20,6 +21,7 @@ from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.transcribe.decoding import BLANK
+from gatewise.tasks.transcribe.fitted import Fitted
 
 BATCH, STEPS = 64, 32_768  # recordings and frames that are asked about at once, at most
 NEVER = -1e9  # the logit of what is not said
@@ -93,23 +95,26 @@ def edits(truth: Any, logits: Any) -> Any:
     return ops.squeeze(ops.take_along_axis(row, ops.expand_dims(ends, -1), axis=1), axis=-1)
 
 
-def of_transcripts(_experiment: Experiment, _preparation: Preparation) -> Objective:
+def of_transcripts(_experiment: Experiment, _preparation: Preparation[Fitted]) -> Objective:
     """The surprise at the transcript, in nats a recording; and the character error rate."""
     return keras.losses.CTC(), [CharacterErrorRate()]
 
 
 def log_probs(
-    network: keras.Model, some: Examples, preparation: Preparation, _experiment: Experiment
-) -> Array:
-    """The log probabilities of the symbols at each of its steps: [recordings] of [steps, symbols].
+    network: keras.Model,
+    some: Examples[Recordings],
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+) -> list[Array]:
+    """The log probabilities of the symbols at each of its steps: [steps, symbols] each.
 
     Without the steps behind a recording's end.
     """
-    found = np.empty(len(some), dtype=object)
+    found: list[Any] = [None] * len(some)
     for which, logits in predict(network, some, BATCH, padded=preparation.padded, steps=STEPS):
         for row, k in enumerate(which.tolist()):
             steps = some.lengths[k]
-            for stride in preparation.strides:
+            for stride in preparation.own.strides:
                 steps = -(-steps // stride)
             own = logits[row, :steps]
             least = own.max(axis=1, keepdims=True)

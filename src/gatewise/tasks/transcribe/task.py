@@ -15,13 +15,14 @@ from gatewise.data import sound
 from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.spectra import Spectrum, spectrum_of
+from gatewise.data.sound import Recordings
+from gatewise.data.spectra import spectrum_of
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, names
-from gatewise.tasks.task import Baseline, Measure, Task, answer_name
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, sizes_of
 from gatewise.tasks.transcribe import decoding
-from gatewise.tasks.transcribe.decoding import Characters
+from gatewise.tasks.transcribe.fitted import Fitted
 
 SETTINGS = sound.SETTINGS | names(
     data="label",
@@ -139,14 +140,14 @@ def normalised(text: str, *, lowercase: bool, punctuation: bool) -> str:
     return " ".join(text.split())
 
 
-def _normalised(sequences: Sequences, preparation: Preparation) -> Sequences:
+def _normalised(sequences: Sequences, fitted: Fitted) -> Sequences:
     """The same recordings with comparable transcripts.
 
     Raises:
         DataError: nothing is left of one.
     """
     assert sequences.labels is not None
-    kind = {"lowercase": preparation.lowercase, "punctuation": preparation.punctuation}
+    kind = {"lowercase": fitted.lowercase, "punctuation": fitted.punctuation}
     texts = [normalised(str(one), **kind) for one in sequences.labels]
     empty = [k for k, text in enumerate(texts) if not text]
     if empty:
@@ -158,31 +159,26 @@ def _normalised(sequences: Sequences, preparation: Preparation) -> Sequences:
     return replace(sequences, labels=np.array(texts, dtype=object))
 
 
-def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """Characters, frames and their scale, and a language model if asked for, from training."""
     settings, network, task = experiment.preparation, experiment.network, experiment.task
     spectrum, frames, scale = sound.fit_frames(train, experiment)
-    preparation = Preparation(
-        task="transcribe",
-        kind="sound",
-        columns=frames.columns,
-        used=frames.columns,
-        scale=scale,
-        padded=True,
+    fitted = Fitted(
+        classes=(),
+        spectrum=spectrum,
         lowercase=settings.lowercase,
         punctuation=settings.punctuation,
         strides=(network.strides,) * len(network.filters),
         beam_size=task.beam_size,
-        sound=spectrum.to_json(),
     )
-    said = _normalised(train, preparation).labels
+    said = _normalised(train, fitted).labels
     assert said is not None
     classes = tuple(sorted({character for text in said for character in text}))
-    preparation = replace(preparation, classes=classes)
+    fitted = replace(fitted, classes=classes)
     notes = [f"{len(classes)} characters are known from the training part: {''.join(classes)!r}"]
-    short = np.flatnonzero(frames.lengths < frames_needed(list(said), preparation))
+    short = np.flatnonzero(frames.lengths < frames_needed(list(said), fitted))
     if len(short):
-        notes.append(_told_of_short(frames, list(said), preparation, short))
+        notes.append(_told_of_short(frames, list(said), fitted, short))
     if task.lm_order:
         model = decoding.fit_characters(said, task.lm_order)
         weight = task.lm_weight
@@ -191,29 +187,35 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
             notes.append(
                 f"there is no validation part to choose task.lm_weight by; it is {weight:g}"
             )
-        preparation = replace(preparation, lm=model.to_json(), lm_weight=weight)
-    return preparation, notes
+        fitted = replace(fitted, lm=model, lm_weight=weight)
+    return Preparation(
+        task="transcribe",
+        kind="sound",
+        columns=frames.columns,
+        used=frames.columns,
+        scale=scale,
+        padded=True,
+        own=fitted,
+    ), notes
 
 
-def frames_needed(texts: Sequence[str], preparation: Preparation) -> Array:
+def frames_needed(texts: Sequence[str], fitted: Fitted) -> Array:
     """Frames without which a transcript cannot be said, [texts].
 
     Each character takes a step of the network, and a character said twice a blank between the two.
     """
     twice = [sum(map(str.__eq__, text, text[1:])) for text in texts]
     steps: Array = np.array([len(text) for text in texts]) + np.array(twice)
-    for stride in reversed(preparation.strides):
+    for stride in reversed(fitted.strides):
         steps = (steps - 1) * stride + 1
     least: Array = np.maximum(steps, 1)
     return least
 
 
-def _told_of_short(
-    frames: Sequences, texts: Sequence[str], preparation: Preparation, short: Array
-) -> str:
+def _told_of_short(frames: Sequences, texts: Sequence[str], fitted: Fitted, short: Array) -> str:
     """A note on what CTC cannot learn, or a DataError where that is everything."""
     k = int(short[0])
-    wanted = int(frames_needed([texts[k]], preparation)[0])
+    wanted = int(frames_needed([texts[k]], fitted)[0])
     first = (
         f"'{frames.ids[k]}' with {frames.lengths[k]} frames where '{texts[k]}' needs {wanted}; a "
         "smaller preparation.hop_length or network.strides gives more"
@@ -227,27 +229,38 @@ def _told_of_short(
 
 
 def examples(
-    sequences: Sequences, preparation: Preparation, experiment: Experiment, role: str
-) -> Examples:
+    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
+) -> Examples[Recordings]:
     """Recordings as frames, with the symbols of their transcripts as targets.
 
     What is too short to be said is not learnt from; it is judged and answered all the same.
     """
+    fitted = preparation.own
+
+    def heard(recordings: Sequences) -> Examples[Recordings]:
+        return sound.examples(
+            recordings,
+            fitted.spectrum,
+            scale=preparation.scale,
+            training=experiment.training,
+            role=role,
+        )
+
     known = sequences.labels is not None and (sequences.labels != "").any()
     if role == "predict" or not known:
-        return sound.examples(sequences, preparation, experiment, role)
-    sequences = _normalised(sequences, preparation)
+        return heard(sequences)
+    sequences = _normalised(sequences, fitted)
     assert sequences.labels is not None
     if role != "test":
-        least = frames_needed(sequences.labels.tolist(), preparation)
+        least = frames_needed(sequences.labels.tolist(), fitted)
         sequences = replace(sequences, static={"frames": least})
-        enough = Spectrum(**preparation.sound).count(sequences.lengths) >= least
+        enough = fitted.spectrum.count(sequences.lengths) >= least
         sequences = sequences.chosen(np.flatnonzero(enough))
     if not len(sequences):
-        return sound.examples(sequences, preparation, experiment, role)
+        return heard(sequences)
     assert sequences.labels is not None
-    given = sound.examples(sequences, preparation, experiment, role)
-    places = {character: k + 1 for k, character in enumerate(preparation.classes)}
+    given = heard(sequences)
+    places = {character: k + 1 for k, character in enumerate(preparation.own.classes)}
     symbols = [
         [places[character] for character in text if character in places]
         for text in sequences.labels.tolist()
@@ -276,55 +289,67 @@ class _Targets:
         return found
 
 
-def shapes(_some: Examples, preparation: Preparation) -> Shapes:
+def sizes(some: Examples[Recordings]) -> dict[str, int]:
+    """Recordings and their frames."""
+    return sizes_of(some.source.frames)
+
+
+def shapes(_some: Examples[Recordings], preparation: Preparation[Fitted]) -> Shapes:
     """Frames in; at each step a logit for the blank and one for each character out."""
     return Shapes(
         inputs={"steps": (None, len(preparation.used))},
-        output=(len(preparation.classes) + 1,),
+        output=(len(preparation.own.classes) + 1,),
         padding=PADDING,
     )
 
 
-def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
+def calibrate(
+    preparation: Preparation[Fitted], outputs: list[Array], some: Examples[Recordings]
+) -> Preparation[Fitted]:
     """The weight of the language model that makes the fewest word errors on the validation part."""
-    if not preparation.lm or preparation.lm_weight:
+    fitted = preparation.own
+    if fitted.lm is None or fitted.lm_weight:
         return preparation
     truths = _truths(some)[:CHOSEN_ON]
 
     def wrong(weight: float) -> int:
-        tried = replace(preparation, lm_weight=weight)
+        tried = replace(fitted, lm_weight=weight)
         return int(metrics.word_errors(truths, _decoded(outputs[:CHOSEN_ON], tried))[:, 0].sum())
 
-    return replace(preparation, lm_weight=min(WEIGHTS, key=wrong))
+    return replace(preparation, own=replace(fitted, lm_weight=min(WEIGHTS, key=wrong)))
 
 
 def answer(
-    outputs: Array, _some: Examples, preparation: Preparation, _state: Mapping[str, Any]
+    outputs: list[Array],
+    _some: Examples[Recordings],
+    preparation: Preparation[Fitted],
+    _state: Mapping[str, Any],
 ) -> Array:
     """The transcript of each recording, [recordings] str."""
-    return _decoded(outputs, preparation)
+    return _decoded(outputs, preparation.own)
 
 
-def _decoded(outputs: Array, preparation: Preparation) -> Array:
+def _decoded(outputs: list[Array], fitted: Fitted) -> Array:
     """Log probabilities of each recording -> its transcript, [recordings] str."""
     bonus = None
-    if preparation.lm:
-        model = Characters.from_json(preparation.lm)
-        weight = preparation.lm_weight or WEIGHTS[1]  # chosen, where there was a part for that
-        bonus = decoding.bonus_of(model, weight, preparation.classes)
+    if fitted.lm is not None:
+        weight = fitted.lm_weight or WEIGHTS[1]  # chosen, where there was a part for that
+        bonus = decoding.bonus_of(fitted.lm, weight, fitted.classes)
     said = []
     for scores in outputs:
-        if preparation.beam_size > 1:
-            symbols = decoding.beam_search(scores, preparation.beam_size, bonus)
+        if fitted.beam_size > 1:
+            symbols = decoding.beam_search(scores, fitted.beam_size, bonus)
         else:
             symbols = decoding.greedy(scores)
-        text = "".join(preparation.classes[one - 1] for one in symbols)
+        text = "".join(fitted.classes[one - 1] for one in symbols)
         said.append(" ".join(text.split()))
     return np.array(said, dtype=str)
 
 
 def fit_baselines(
-    train: Examples, _valid: Examples | None, _preparation: Preparation
+    train: Examples[Recordings],
+    _valid: Examples[Recordings] | None,
+    _preparation: Preparation[Fitted],
 ) -> dict[str, Any]:
     """The transcript that occurs most often in training, of several the first by the alphabet."""
     counts = Counter(_truths(train).tolist())
@@ -332,20 +357,24 @@ def fit_baselines(
 
 
 def make_baselines(
-    state: Mapping[str, Any], _preparation: Preparation, _train: Examples | None
-) -> list[Baseline]:
+    state: Mapping[str, Any], _preparation: Preparation[Fitted], _train: Examples[Recordings] | None
+) -> list[Baseline[Recordings, Array]]:
     """The most frequent transcript, whatever is heard."""
     said = np.array([state["transcript"]], dtype=str)
     return [Baseline("most frequent transcript", lambda some: np.repeat(said, len(some)))]
 
 
-def _truths(some: Examples) -> Array:
-    assert isinstance(some.of, Sequences) and some.of.labels is not None
-    return some.of.labels
+def _truths(some: Examples[Recordings]) -> Array:
+    labels = some.source.frames.labels
+    assert labels is not None
+    return labels
 
 
 def score(
-    given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
+    given: Array,
+    some: Examples[Recordings],
+    _preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> dict[str, float]:
     """Word and character error rate over all recordings, and the share without an error."""
     truths = _truths(some)
@@ -356,10 +385,11 @@ def score(
     }
 
 
-def measures(some: Examples, _preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+def measures(
+    some: Examples[Recordings], _preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Measure[Array]]:
     """Word and character error rate; recordings of one group are a cluster."""
-    pieces, truths = some.of, _truths(some)
-    assert isinstance(pieces, Sequences)
+    pieces, truths = some.source.frames, _truths(some)
     whole = pieces.groups if pieces.groups is not None else pieces.first
     _, clusters = np.unique(whole, return_inverse=True)
 
@@ -384,16 +414,19 @@ def measures(some: Examples, _preparation: Preparation, _experiment: Experiment)
 
 
 def details(
-    answers: dict[str, Array], some: Examples, preparation: Preparation, experiment: Experiment
+    answers: dict[str, Array],
+    some: Examples[Recordings],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, Any]:
     """What was taken for what, errors by duration, and the worst recordings to look at and hear."""
-    truths, given = _truths(some), answers[answer_name(preparation)]
+    truths, given = _truths(some), answers[NETWORK]
     wrong = metrics.word_errors(truths, given)
     letters = metrics.character_errors(truths, given)[:, 0]
     order = np.lexsort((-letters, -wrong[:, 0] / wrong[:, 1]))
     worst = [int(k) for k in order[: experiment.report.examples]]
     shown = [
-        sound.shown(some, k)
+        sound.shown(some.source, k)
         | {"truth": str(truths[k]), "answer": str(given[k]), "wrong": int(wrong[k, 0])}
         for k in worst
     ]
@@ -401,7 +434,7 @@ def details(
         "words": _confusions(truths, given, "process_words"),
         "characters": _confusions(truths, given, "process_characters"),
         "by_duration": _by_duration(some, wrong),
-        "ngram_weight": preparation.lm_weight if preparation.lm else None,
+        "ngram_weight": preparation.own.lm_weight if preparation.own.lm is not None else None,
         "examples": shown,
     }
 
@@ -425,10 +458,9 @@ def _confusions(truths: Array, given: Array, how: str) -> list[dict[str, Any]]:
     return [{"truth": pair[0], "answer": pair[1], "times": times} for pair, times in ordered]
 
 
-def _by_duration(some: Examples, wrong: Array) -> list[dict[str, Any]]:
+def _by_duration(some: Examples[Recordings], wrong: Array) -> list[dict[str, Any]]:
     """The word error rate of recordings of like duration."""
-    played = some.sound
-    assert played is not None
+    played = some.source.played
     seconds = played.lengths / played.rate
     parts = np.array_split(np.argsort(seconds, kind="stable"), min(BINS, len(seconds)))
     return [
@@ -441,17 +473,25 @@ def _by_duration(some: Examples, wrong: Array) -> list[dict[str, Any]]:
     ]
 
 
-def table(given: Array, some: Examples, _preparation: Preparation, which: Array) -> pl.DataFrame:
+def table(
+    given: Array, some: Examples[Recordings], _preparation: Preparation[Fitted], which: Array
+) -> pl.DataFrame:
     """One row a recording: id, transcript, and the truth where known."""
-    assert isinstance(some.of, Sequences)
-    pieces = some.of.chosen(which)
+    pieces = some.source.frames.chosen(which)
     columns: dict[str, Any] = {"id": pieces.ids.astype(str), "transcript": given[which]}
     if pieces.labels is not None and (pieces.labels != "").any():
         columns["truth"] = pieces.labels.astype(str)
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def quick(
+    preparation: Preparation[Fitted], experiment: Experiment
+) -> tuple[Preparation[Fitted], Experiment]:
+    """Without a beam search and its language model."""
+    return replace(preparation, own=replace(preparation.own, beam_size=1, lm=None)), experiment
+
+
+def ahead(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """New recordings are answered as they are; their transcripts, if any, are carried along."""
     return sequences
 
@@ -459,10 +499,12 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="transcribe",
     settings={"sound": SETTINGS},
+    fitted=Fitted,
     split=split,
     resolve=resolve,
     prepare=prepare,
     examples=examples,
+    sizes=sizes,
     shapes=shapes,
     calibrate=calibrate,
     answer=answer,
@@ -473,5 +515,6 @@ TASK = Task(
     details=details,
     table=table,
     ahead=ahead,
+    quick=quick,
     labelled=True,
 )

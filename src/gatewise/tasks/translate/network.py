@@ -17,15 +17,16 @@ from keras import layers, ops
 
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array
+from gatewise.data.sequences import Array, Sequences
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
 from gatewise.networks.predicting import batches_of
 from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.tasks.translate.fitted import Fitted
 from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
-from gatewise.tasks.translate.task import BEAMS, Hypothesis
+from gatewise.tasks.translate.task import BEAMS, Hypothesis, shapes_of
 
 Look = Callable[[Any], tuple[Any, Any]]  # x -> what was seen, and the weights
 Run = Callable[[Any, Any, list[Any]], tuple[Any, list[Any]]]  # layer, x, state -> x, state
@@ -112,8 +113,9 @@ def _both_ways(pieces: Pieces, units: int, name: str) -> Any:
 def _embedded(pieces: Pieces, tokens: Any, side: str) -> Any:
     """Tokens as vectors, [batch, steps, embedding]; dropout takes whole places of them."""
     shapes, size = pieces.shapes, pieces.embedding
-    count = shapes.vocabulary if side == "source" else shapes.output[-1]
-    name = "embedding" if shapes.shared else f"{side}_embedding"
+    shared = "target" not in shapes.vocabulary
+    count = shapes.vocabulary["source" if shared else side]
+    name = "embedding" if shared else f"{side}_embedding"
 
     def make() -> Any:
         # As long as 1, so that logits read off them differ from the first step on.
@@ -324,24 +326,17 @@ class Asked:
 
 
 def asked(
-    network: keras.Model, preparation: Preparation, settings: NetworkSettings, *, beams: int
+    network: keras.Model, preparation: Preparation[Fitted], settings: NetworkSettings, *, beams: int
 ) -> Asked:
     """The layers of a trained network in two models: what is done once a text, and once a step."""
-    vocabularies = preparation.vocabularies
-    target = vocabularies.get("target", vocabularies["source"])
-    shapes = Shapes(
-        inputs={"source": (None,), "target": (None,)},
-        output=(len(target),),
-        vocabulary=len(vocabularies["source"]),
-        shared="target" not in vocabularies,
-    )
+    shapes = shapes_of(preparation.own)
     names = {one.name: one for one in kept(network).layers}
     # Dropout does nothing to an answer.
     still = replace(settings, embedding_dropout=0.0, dense_dropout=0.0)
     pieces = Pieces(lambda name, _make: names[name], still, shapes)
     source = keras.Input((None,), dtype="int32", name="source")
     encoder = keras.Model(source, encode(pieces, source))
-    return Asked(encoder, _step(pieces, beams), len(target))
+    return Asked(encoder, _step(pieces, beams), shapes.output[0])
 
 
 def _step(pieces: Pieces, beams: int) -> keras.Model:
@@ -391,7 +386,7 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
 # What is minimised.
 
 
-def objective(experiment: Experiment, _preparation: Preparation) -> tuple[Any, list[Any]]:
+def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> tuple[Any, list[Any]]:
     """Cross entropy a token, with label smoothing, and perplexity without it."""
     return token_loss(experiment.training.label_smoothing), [Perplexity()]
 
@@ -442,7 +437,10 @@ STEPS = 4_096  # of source in such a batch at most
 
 
 def search(
-    network: keras.Model, some: Examples, preparation: Preparation, experiment: Experiment
+    network: keras.Model,
+    some: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> list[Hypothesis]:
     """The best translation of every example that the search finds, in their order.
 
@@ -456,7 +454,7 @@ def search(
     for which, inputs in batches_of(some, BATCH, padded=True, steps=STEPS):
         source = inputs["source"]
         tokens = (source != PAD).sum(axis=1)
-        longest = np.maximum(1, np.ceil(preparation.max_length_ratio * (tokens + 5)))
+        longest = np.maximum(1, np.ceil(preparation.own.max_length_ratio * (tokens + 5)))
         rules = Rules(beams, longest, experiment.task.length_penalty, parts.vocabulary)
         best = beam_search(_stepper(parts, source, beams), len(source), rules)
         for k, one, real in zip(which, best, tokens, strict=False):
@@ -468,7 +466,7 @@ _KNOWN: weakref.WeakKeyDictionary[keras.Model, dict[int, Asked]] = weakref.WeakK
 
 
 def _asked(
-    network: keras.Model, preparation: Preparation, experiment: Experiment, beams: int
+    network: keras.Model, preparation: Preparation[Fitted], experiment: Experiment, beams: int
 ) -> Asked:
     """The models that the search asks, compiled once for one network."""
     known = _KNOWN.setdefault(network, {})

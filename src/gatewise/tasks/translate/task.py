@@ -1,7 +1,7 @@
 """translate: a text in another language, by an encoder, attention and a decoder."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,8 @@ from gatewise.data.vocabulary import (
 )
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, sizes_of
+from gatewise.tasks.translate.fitted import Fitted
 
 log = logging.getLogger("gatewise")
 
@@ -98,9 +99,9 @@ def resolve(
     ), []
 
 
-def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
+def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
     """Fill in how many tokens of a text are read."""
-    return experiment.having("preparation", max_length=preparation.max_length)
+    return experiment.having("preparation", max_length=preparation.own.max_length)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -137,7 +138,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
     return Parts(train, whole(parts.validation), whole(parts.test))
 
 
-def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """The vocabularies, and how long a text and its answer may be; fitted on train only."""
     assert train.labels is not None
     settings = experiment.preparation
@@ -163,7 +164,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         # Outliers would cost padding and memory, and teach little.
         usual = 2 * int(np.quantile(np.concatenate(lengths), 0.995)) + 10
         longest = int(min(max(one.max() for one in lengths), usual))
-    stretch = float(np.quantile(lengths[1] / (lengths[0] + 5), 0.999)) * 1.5
+    ratio = float(np.quantile(lengths[1] / (lengths[0] + 5), 0.999)) * 1.5
     sizes = " and ".join(f"{len(one):,}" for one in vocabularies.values())
     shared = "shared by both languages" if settings.shared_vocabulary else "source and target"
     notes = [f"{sizes} {_kind_in_words(kind)}, {shared}, known from the training part"]
@@ -174,10 +175,12 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         columns=train.columns,
         used=train.columns,
         scale=fit_scale(train, "none", "all"),
-        vocabularies=vocabularies,
-        max_length=longest,
-        max_length_ratio=stretch,
-        truncation=settings.truncation,
+        own=Fitted(
+            vocabularies=vocabularies,
+            max_length=longest,
+            max_length_ratio=ratio,
+            truncation=settings.truncation,
+        ),
         padded=True,
     ), notes
 
@@ -208,32 +211,27 @@ def _told_of_long(train: Sequences, lengths: Array, longest: int, truncation: st
     ]
 
 
-def vocabulary_of(preparation: Preparation, side: str) -> Vocabulary:
-    """The vocabulary of the source or the target; a shared one stands at the source."""
-    return preparation.vocabularies.get(side, preparation.vocabularies["source"])
-
-
 def examples(
-    sequences: Sequences, preparation: Preparation, _experiment: Experiment, role: str
-) -> Examples:
+    sequences: Sequences, preparation: Preparation[Fitted], _experiment: Experiment, role: str
+) -> Examples[Sequences]:
     """Tokens of both sides; the target begins with [begin] where it is read, ends with [end].
 
     Inputs are `source` and, where the network is taught or checked, `target`, [batch, length]
     int32, 0 behind the end; targets are [batch, length] int32.
     """
-    source = vocabulary_of(preparation, "source").encode(texts_of(sequences))
+    source = preparation.own.vocabulary("source").encode(texts_of(sequences))
     taught = role in ("train", "validation") and sequences.labels is not None
     target = [np.array([], np.int32)] * len(source)
     if taught:
         assert sequences.labels is not None
-        target = vocabulary_of(preparation, "target").encode([str(one) for one in sequences.labels])
+        target = preparation.own.vocabulary("target").encode([str(one) for one in sequences.labels])
     if role == "train":
         lengths = np.maximum([len(one) for one in source], [len(one) for one in target])
-        kept = np.flatnonzero((lengths <= preparation.max_length) & (lengths > 0))
+        kept = np.flatnonzero((lengths <= preparation.own.max_length) & (lengths > 0))
         sequences = sequences.chosen(kept)
         source, target = ([side[k] for k in kept] for side in (source, target))
     source = _cut(source, preparation, sequences)
-    most = preparation.max_length
+    most = preparation.own.max_length
     read = [np.concatenate([[BEGIN], one[:most]]).astype(np.int32) for one in target]
     wanted = [np.concatenate([one[:most], [END]]).astype(np.int32) for one in target]
     # Attention to one place alone is none, and Keras warns of it.
@@ -251,12 +249,12 @@ def examples(
     return Examples(sequences, lengths, inputs, targets)
 
 
-def _cut(tokens: list[Array], preparation: Preparation, of: Sequences) -> list[Array]:
+def _cut(tokens: list[Array], preparation: Preparation[Fitted], of: Sequences) -> list[Array]:
     """No text longer than the longest that is read, and none without any token."""
-    most = preparation.max_length
+    most = preparation.own.max_length
     over = [k for k, one in enumerate(tokens) if len(one) > most]
     if over:
-        if preparation.truncation == "error":
+        if preparation.own.truncation == "error":
             raise DataError(
                 f"{of.source}: text '{of.ids[over[0]]}' has {len(tokens[over[0]])} tokens, and at "
                 f"most {most} are read (preparation.max_length). Cut it into sentences."
@@ -264,10 +262,10 @@ def _cut(tokens: list[Array], preparation: Preparation, of: Sequences) -> list[A
         which = f"{len(over):,} of {len(tokens):,} texts have"
         log.info(
             "%s: %s more than %d tokens and are cut off at the %s. Give a sentence a line.",
-            *(of.source, which, most, preparation.truncation),
+            *(of.source, which, most, preparation.own.truncation),
         )
     nothing = np.array([UNKNOWN], dtype=np.int32)
-    begin = preparation.truncation != "start"
+    begin = preparation.own.truncation != "start"
     kept = [one[:most] if begin else one[-most:] for one in tokens]
     return [one if len(one) else nothing for one in kept]
 
@@ -280,17 +278,28 @@ def padded(rows: list[Array], which: Array, length: int) -> Array:
     return made
 
 
-def shapes(_some: Examples, preparation: Preparation) -> Shapes:
+def sizes(some: Examples[Sequences]) -> dict[str, int]:
+    """Texts and the bytes of the source."""
+    return sizes_of(some.source)
+
+
+def shapes(_some: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
     """Positions of source and target tokens in, a logit for each target token at each step out."""
+    return shapes_of(preparation.own)
+
+
+def shapes_of(fitted: Fitted) -> Shapes:
+    """As `shapes` says; a shared vocabulary is listed for the source alone."""
     return Shapes(
         inputs={side: (None,) for side in SIDES},
-        output=(len(vocabulary_of(preparation, "target")),),
-        vocabulary=len(vocabulary_of(preparation, "source")),
-        shared="target" not in preparation.vocabularies,
+        output=(len(fitted.vocabulary("target")),),
+        vocabulary={side: len(one) for side, one in fitted.vocabularies.items()},
     )
 
 
-def calibrate(preparation: Preparation, outputs: Any, some: Examples) -> Preparation:
+def calibrate(
+    preparation: Preparation[Fitted], outputs: list[Hypothesis], some: Examples[Sequences]
+) -> Preparation[Fitted]:
     """Nothing is to be calibrated; how well the search does on the validation part is told."""
     said = metrics.bleu(references(some), _texts(answer(outputs, some, preparation, {})))
     log.info("Validation: BLEU %.1f.", said)
@@ -298,18 +307,18 @@ def calibrate(preparation: Preparation, outputs: Any, some: Examples) -> Prepara
 
 
 def answer(
-    outputs: Any, some: Examples, preparation: Preparation, _state: Mapping[str, Any]
-) -> Array:
-    """The translations, [sequences] of `Translation`; of an empty text, an empty one."""
-    assert isinstance(some.of, Sequences)
-    vocabularies = [vocabulary_of(preparation, side) for side in SIDES]
-    answers = np.empty(len(some), dtype=object)
-    from_end = preparation.truncation == "start"
-    for k, text in enumerate(texts_of(some.of)):
-        answers[k] = Translation("")
-        if text:
-            answers[k] = _translation(outputs[k], text, vocabularies, from_end=from_end)
-    return answers
+    outputs: list[Hypothesis],
+    some: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    _state: Mapping[str, Any],
+) -> list[Translation]:
+    """The translation of each text; of an empty text, an empty one."""
+    vocabularies = [preparation.own.vocabulary(side) for side in SIDES]
+    from_end = preparation.own.truncation == "start"
+    return [
+        _translation(found, text, vocabularies, from_end=from_end) if text else Translation("")
+        for found, text in zip(outputs, texts_of(some.source), strict=True)
+    ]
 
 
 def _translation(
@@ -344,39 +353,35 @@ def _translation(
     )
 
 
-def references(some: Examples) -> list[str]:
+def references(some: Examples[Sequences]) -> list[str]:
     """The translations as they were given."""
-    assert isinstance(some.of, Sequences) and some.of.labels is not None
-    return [str(one) for one in some.of.labels]
+    assert some.source.labels is not None
+    return [str(one) for one in some.source.labels]
 
 
-def _texts(given: Array) -> list[str]:
+def _texts(given: Iterable[Translation]) -> list[str]:
     return [one.text for one in given]
 
 
-def _as_answers(texts: list[str]) -> Array:
-    answers = np.empty(len(texts), dtype=object)
-    answers[:] = [Translation(text) for text in texts]
-    return answers
-
-
 def fit_baselines(
-    train: Examples, _valid: Examples | None, _preparation: Preparation
+    train: Examples[Sequences],
+    _valid: Examples[Sequences] | None,
+    _preparation: Preparation[Fitted],
 ) -> dict[str, Any]:
     """A dictionary of words, by IBM model 1."""
-    assert isinstance(train.of, Sequences)
-    return {"dictionary": fit_dictionary(texts_of(train.of), references(train))}
+    return {"dictionary": fit_dictionary(texts_of(train.source), references(train))}
 
 
 def make_baselines(
-    state: Mapping[str, Any], _preparation: Preparation, _train: Examples | None
-) -> list[Baseline]:
+    state: Mapping[str, Any], _preparation: Preparation[Fitted], _train: Examples[Sequences] | None
+) -> list[Baseline[Sequences, list[Translation]]]:
     """The source as it stands, and the most likely translation of each of its words."""
 
-    def by_source(change: Callable[[str], str]) -> Callable[[Examples], Array]:
-        def made(some: Examples) -> Array:
-            assert isinstance(some.of, Sequences)
-            return _as_answers([change(text) for text in texts_of(some.of)])
+    def by_source(
+        change: Callable[[str], str],
+    ) -> Callable[[Examples[Sequences]], list[Translation]]:
+        def made(some: Examples[Sequences]) -> list[Translation]:
+            return [Translation(change(text)) for text in texts_of(some.source)]
 
         return made
 
@@ -387,7 +392,10 @@ def make_baselines(
 
 
 def score(
-    given: Array, some: Examples, _preparation: Preparation, _experiment: Experiment
+    given: list[Translation],
+    some: Examples[Sequences],
+    _preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> dict[str, float]:
     """BLEU and chrF of the whole part, from 0 to 100."""
     texts, wanted = _texts(given), references(some)
@@ -425,26 +433,29 @@ def bleu_of(sums: Array) -> Array:
     return result
 
 
-def measures(some: Examples, _preparation: Preparation, _experiment: Experiment) -> list[Measure]:
+def measures(
+    some: Examples[Sequences], _preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Measure[list[Translation]]]:
     """BLEU; texts of one group are a cluster (paired bootstrap, Koehn 2004)."""
-    of = some.of
-    assert isinstance(of, Sequences)
+    of = some.source
     whole = of.groups if of.groups is not None else np.arange(len(of))
     _, clusters = np.unique(whole, return_inverse=True)
     wanted = references(some)
 
-    def statistics(given: Array) -> Array:
+    def statistics(given: list[Translation]) -> Array:
         return counts_of(_texts(given), wanted)
 
     return [Measure("bleu", statistics, bleu_of, clusters)]
 
 
 def details(
-    answers: dict[str, Array], some: Examples, _preparation: Preparation, experiment: Experiment
+    answers: dict[str, list[Translation]],
+    some: Examples[Sequences],
+    _preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, Any]:
     """BLEU by length, and examples with where the network looked: typical ones and the worst."""
-    assert isinstance(some.of, Sequences)
-    given, wanted, sources = answers[NETWORK], references(some), texts_of(some.of)
+    given, wanted, sources = answers[NETWORK], references(some), texts_of(some.source)
     judge = metrics.sacrebleu()
     signatures = {}
     for name, metric in (("bleu", judge.BLEU()), ("chrf", judge.CHRF())):
@@ -467,7 +478,7 @@ def details(
         "examples": [
             {
                 "kind": kind,
-                "id": str(some.of.ids[k]),
+                "id": str(some.source.ids[k]),
                 "source": sources[k],
                 "reference": wanted[k],
                 "answer": given[k].text,
@@ -493,7 +504,7 @@ def _looks(one: Translation) -> dict[str, Any]:
 
 
 def _by_length(
-    answers: dict[str, Array], sources: list[str], wanted: list[str]
+    answers: dict[str, list[Translation]], sources: list[str], wanted: list[str]
 ) -> list[dict[str, Any]]:
     """BLEU of every answer in stretches of like length of the source, in words."""
     lengths = np.array([len(text.split()) for text in sources])
@@ -511,21 +522,32 @@ def _by_length(
     return rows
 
 
-def table(given: Array, some: Examples, _preparation: Preparation, which: Array) -> pl.DataFrame:
+def table(
+    given: list[Translation],
+    some: Examples[Sequences],
+    _preparation: Preparation[Fitted],
+    which: Array,
+) -> pl.DataFrame:
     """One row a text: id, source, translation, and the reference where it is known."""
-    assert isinstance(some.of, Sequences)
-    of = some.of.chosen(which)
+    of = some.source.chosen(which)
     columns: dict[str, Any] = {
         "id": of.ids.astype(str),
         "source": texts_of(of),
-        "translation": _texts(given[which]),
+        "translation": _texts(given[k] for k in which),
     }
     if of.labels is not None:
         columns["reference"] = [str(one) for one in of.labels]
     return pl.DataFrame(columns)
 
 
-def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
+def quick(
+    preparation: Preparation[Fitted], experiment: Experiment
+) -> tuple[Preparation[Fitted], Experiment]:
+    """Without a beam search."""
+    return preparation, experiment.having("task", beam_size=1)
+
+
+def ahead(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """New texts are translated as they are."""
     return sequences
 
@@ -533,11 +555,13 @@ def ahead(sequences: Sequences, _preparation: Preparation) -> Sequences:
 TASK = Task(
     name="translate",
     settings={"text": SETTINGS},
+    fitted=Fitted,
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,
+    sizes=sizes,
     shapes=shapes,
     calibrate=calibrate,
     answer=answer,
@@ -548,6 +572,7 @@ TASK = Task(
     details=details,
     table=table,
     ahead=ahead,
+    quick=quick,
     labelled=True,
     lines="translation",
 )
