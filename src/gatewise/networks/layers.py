@@ -9,8 +9,9 @@ from keras import layers, ops
 from gatewise.data.scaling import FINEST
 from gatewise.settings import NetworkSettings, names
 
-# The settings that these layers read.
+# The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
 LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
+READ = LSTM | names(network="bidirectional normalization pooling")
 DENSE = names(network="dense dense_activation dense_dropout")
 EMBEDDING = names(network="embedding_dim embedding_dropout")
 CONVOLUTION = names(network="filters kernel_size strides")

@@ -13,7 +13,7 @@ from gatewise.networks.layers import (
     CONVOLUTION,
     DENSE,
     EMBEDDING,
-    LSTM,
+    READ,
     convolve,
     dense,
     embed,
@@ -25,7 +25,7 @@ from gatewise.networks.layers import (
 from gatewise.settings import NetworkSettings, names
 
 # The settings that every stack reads, and those of a stack over texts or over other sequences.
-SETTINGS = LSTM | DENSE | names(network="bidirectional normalization pooling")
+SETTINGS = READ | DENSE
 OF_TEXTS = SETTINGS | EMBEDDING | CONVOLUTION
 OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features summary_features")
 
