@@ -352,7 +352,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(
         )
     with pytest.raises(ConfigError, match="cannot be written to"):
         gatewise.train(series_file, settings=forecast_settings, output="/proc/run", watch=never)
-    with pytest.raises(ConfigError, match=r"has room for .* MB, and the run takes about 10"):
+    with pytest.raises(ConfigError, match=r"has room for .* MB, but the run takes about 10"):
         artefact.check_room(Path("/proc/run"), 10**17)
 
 
