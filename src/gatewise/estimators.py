@@ -1,6 +1,6 @@
-"""scikit-learn's way in: `Forecaster` and `Classifier` over the same pipeline.
+"""scikit-learn estimators: `Forecaster` and `Classifier`, on the same pipeline.
 
-They hold no test part back; scikit-learn's own splitting does that.
+They hold out no test part, because scikit-learn does its own splitting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from gatewise.settings import Experiment, from_mapping, layer_of
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """What both share: settings by name, the most tuned ones as parameters of their own."""
+    """The common base: settings by name, with parameters for those that are tuned most often."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         self.settings = settings
 
     def _experiment(self, task: str) -> Experiment:
-        own = {
+        parameters = {
             "task": {"name": task},
             "split": {"validation": self.validation, "test": 0.0},
-            "network": {"units": _listed(self.units), "dropout": self.dropout},
+            "network": {"units": _as_list(self.units), "dropout": self.dropout},
             "training": {
                 "epochs": self.epochs,
                 "batch_size": self.batch_size,
@@ -55,7 +55,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
             },
         }
         layer = {} if self.settings is None else layer_of(self.settings)
-        return from_mapping(layer, from_mapping(own))
+        return from_mapping(layer, from_mapping(parameters))
 
     @property
     def model(self) -> Any:
@@ -65,11 +65,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
 
 
 class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
-    """An LSTM that tells the label of a sequence.
+    """An LSTM that predicts the label of a sequence.
 
     X is an array [sequences, steps] or [sequences, steps, columns], or a list of arrays [steps,
-    columns] of unequal lengths; y holds a label for each. `settings` takes the sections of a
-    settings file.
+    columns] of different lengths. y holds a label for each sequence. `settings` takes the sections
+    of a settings file.
 
     >>> Classifier(units=(32,)).get_params()["units"]
     (32,)
@@ -79,17 +79,17 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """Train on labelled sequences.
 
         Raises:
-            DataError: X and y differ in length, a label is missing, or there is only one.
+            DataError: X and y differ in length, a label is missing, or all labels are the same.
         """
         labels = _labels(y)
         count = _length(X, "X", "a sequence in each row")
         if len(labels) != count:
             raise DataError(
-                f"X has {count} sequences and y {len(labels)} labels; there must be one each."
+                f"X has {count} sequences, but y has {len(labels)} labels. Give one label for each."
             )
-        self.classes_, places = np.unique(labels, return_inverse=True)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
         names = np.array(_names(self.classes_))
-        self.run_ = pipeline.run(self._experiment("classify"), (X, names[places]), folder=None)
+        self.run_ = pipeline.run(self._experiment("classify"), (X, names[codes]), folder=None)
         return self
 
     def predict(self, X: Any) -> Array:  # noqa: N803
@@ -100,22 +100,22 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
         check_is_fitted(self, "run_")
-        found = predict(self.run_.artefact, X)
-        return found.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
+        table = predict(self.run_.artefact, X)
+        return table.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
 
 
 class Forecaster(_Estimator):
     """An LSTM that forecasts the next `horizon` steps.
 
-    X is one series [steps] or [steps, columns], or a list of such series; every column is forecast.
-    Frames work too, with their columns named in `settings`, as in a settings file.
+    X is one series [steps] or [steps, columns], or a list of such series. Every column is forecast.
+    Frames work, too; `settings` then names their columns, as in a settings file.
 
     >>> Forecaster(epochs=5, settings={"task": {"horizon": 12}}).get_params()["epochs"]
     5
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Train on the past of one or many series; y is not needed.
+        """Train on the past of one or many series; y is ignored.
 
         Raises:
             DataError: X is none of these, or too short.
@@ -128,32 +128,32 @@ class Forecaster(_Estimator):
         return self
 
     def predict(self, X: Any = None) -> Array:  # noqa: N803
-        """The median forecast behind the last step of X (by default: of what it was fitted on).
+        """The median forecast after the last step of X (default: the data of `fit`).
 
         Returns:
-            [horizon] for one series of one column, else [series, horizon, columns] without the
-            axes of size 1 in front and behind.
+            [horizon] for one series of one column, otherwise [series, horizon, columns] without
+            a first or last axis of size 1.
         """
         return self.predict_quantiles(X)[..., self._middle()]
 
     def predict_quantiles(self, X: Any = None) -> Array:  # noqa: N803
         """As `predict`, with one more axis for the quantiles of `settings["task"]["quantiles"]`."""
-        found = self._forecast(self.past_ if X is None else X)
-        if found.shape[0] == 1:
-            found = found[0]
-        return found[..., 0, :] if found.shape[-2] == 1 else found
+        forecasts = self._forecast(self.past_ if X is None else X)
+        if forecasts.shape[0] == 1:
+            forecasts = forecasts[0]
+        return forecasts[..., 0, :] if forecasts.shape[-2] == 1 else forecasts
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Minus the MASE of forecasting the last horizon of each series from what precedes it."""
+        """Minus the MASE of forecasts of the last horizon of each series from its earlier steps."""
         from gatewise import metrics
 
         if hasattr(X, "columns"):
             raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")
         _length(X, "X", "one series, or a list of series")
-        many = X if isinstance(X, list) else [X]
-        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
+        arrays = X if isinstance(X, list) else [X]
+        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
         horizon, season = self.horizon_, self.run_.artefact.preparation.season
-        given = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
+        forecasts = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
         truth = np.stack([one[-horizon:] for one in series])  # [series, horizon, columns]
         scale = np.array(
             [
@@ -161,14 +161,14 @@ class Forecaster(_Estimator):
                 for one in series
             ]
         )
-        return -metrics.mase(truth, given, scale)
+        return -metrics.mase(truth, forecasts, scale)
 
     def _middle(self) -> int:
         levels = self.run_.artefact.preparation.quantiles or (0.5,)
         return int(np.argmin(np.abs(np.array(levels) - 0.5)))
 
     def _forecast(self, X: Any) -> Array:  # noqa: N803
-        """[series, horizon, columns, quantiles]."""
+        """The forecasts of all quantiles, [series, horizon, columns, quantiles]."""
         check_is_fitted(self, "run_")
         preparation = self.run_.artefact.preparation
         rows = predict(self.run_.artefact, X)
@@ -177,26 +177,30 @@ class Forecaster(_Estimator):
         return rows.select(names).to_numpy().reshape(shape)
 
 
-def _listed(units: Any) -> list[Any]:
-    """One number for one layer, or one for each."""
+def _as_list(units: Any) -> list[Any]:
+    """Units as a list; a single number is one layer."""
     if units is None:
         return []
     return list(units) if np.iterable(units) and not isinstance(units, str) else [units]
 
 
-def _length(given: Any, name: str, wanted: str) -> int:
-    """How many things are given."""
+def _length(data: Any, name: str, wanted: str) -> int:
+    """The length of the data.
+
+    Raises:
+        DataError: they have none.
+    """
     try:
-        return len(given)
+        return len(data)
     except TypeError:
-        raise DataError(f"{name} must hold {wanted}. Received: {given!r}.") from None
+        raise DataError(f"{name} must hold {wanted}. Received: {data!r}.") from None
 
 
 def _labels(y: Any) -> Array:
     """The labels, [sequences].
 
     Raises:
-        DataError: they are none, or one is missing.
+        DataError: they are not one label for each sequence, or one is missing.
     """
     _length(y, "y", "a label for each sequence")
     try:
@@ -209,32 +213,32 @@ def _labels(y: Any) -> Array:
             "y must hold one label for each sequence (for one-hot labels: y.argmax(axis=1)). "
             f"Received shape: {labels.shape}."
         )
-    missing = np.array([one is None or one != one for one in labels.tolist()], dtype=bool)
+    missing = np.array([label is None or label != label for label in labels.tolist()], dtype=bool)
     if missing.any():
         raise DataError(
-            f"y has no label for {missing.sum()} of {len(labels)} sequences, the first is number "
-            f"{missing.argmax()} (counted from 0). Label them or take them out."
+            f"y has no label for {missing.sum()} of {len(labels)} sequences; the first is number "
+            f"{missing.argmax()} (counted from 0). Label them or remove them."
         )
-    if labels.dtype.kind == "O" and len({type(one) for one in labels.tolist()}) > 1:
+    if labels.dtype.kind == "O" and len({type(label) for label in labels.tolist()}) > 1:
         return labels.astype(str)  # labels of several types have no order
     return labels
 
 
 def _names(classes: Array) -> list[str]:
-    """The classes as the pipeline calls them; equal numbers are one label there.
+    """The names of the classes in the pipeline, where equal numbers are the same label.
 
     Raises:
-        DataError: two of them have one name.
+        DataError: two classes have the same name.
     """
-    names = [whole_label(str(one)) for one in classes.tolist()]
-    twice = next((name for name in names if names.count(name) > 1), "")
-    if twice:
-        raise DataError(f"y writes the label {twice!r} in several ways. Write it in one.")
+    names = [whole_label(str(label)) for label in classes.tolist()]
+    duplicate = next((name for name in names if names.count(name) > 1), "")
+    if duplicate:
+        raise DataError(f"y spells the label {duplicate!r} in several ways. Use one spelling.")
     return names
 
 
 def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803
-    """Arrays have no names to choose a target by: every column is one."""
+    """Make every column a target, because arrays have no column names to choose from."""
     first = X[0] if isinstance(X, list) and len(X) else X
     if experiment.data.target or not isinstance(first, np.ndarray):
         return experiment
