@@ -214,7 +214,7 @@ def test_a_test_part_with_steps_of_another_size_is_refused(
     experiment, _ = experiment_for(
         series_file, [forecast_settings, {"data": {"test": str(tmp_path / "weekly.csv")}}]
     )
-    with pytest.raises(gatewise.DataError, match="are 1w apart, and the run was trained on .* 1d"):
+    with pytest.raises(gatewise.DataError, match="are 1w apart, but the run was trained on .* 1d"):
         make_ready(experiment)
 
 
@@ -459,7 +459,7 @@ def test_a_network_with_a_lambda_layer_is_refused(classify_settings):
         gatewise.train((x, y), settings=classify_settings, network=network)
 
 
-@pytest.mark.parametrize(("policy", "said"), [("drop", "Left out"), ("train", "not judged")])
+@pytest.mark.parametrize(("policy", "said"), [("drop", "Left out"), ("train", "not evaluated")])
 def test_a_label_kept_from_a_part_is_told(classify_settings, policy, said):
     x = np.random.default_rng(0).normal(size=(60, 4, 2))
     y = np.arange(60) % 2

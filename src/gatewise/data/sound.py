@@ -14,7 +14,7 @@ from gatewise.data.batches import PADDING, Examples, gather
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale, fit_scale
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.spectra import Changes, Spectrum
+from gatewise.data.spectra import Augmentation, Spectrum
 from gatewise.data.windows import cut
 from gatewise.settings import Experiment, names
 
@@ -76,10 +76,10 @@ def examples(
     if preparation.window:
         pieces = cut(pieces, preparation.window, preparation.stride)
     played = spectra.heard(pieces, recordings, spectrum)
-    changes = spectra.changes_of(experiment.training)
-    if role == "train" and changes:
-        lengths = changes.longest(played.lengths, spectrum)
-        given = _changing(played, preparation, changes, experiment.training.seed)
+    augmentation = spectra.augmentation_of(experiment.training)
+    if role == "train" and augmentation:
+        lengths = augmentation.longest(played.lengths, spectrum)
+        given = _changing(played, preparation, augmentation, experiment.training.seed)
     else:
         lengths, given = pieces.lengths, _still(pieces, preparation)
     return Examples(pieces, lengths, given, _nothing_wanted, sound=played)
@@ -102,7 +102,9 @@ def _still(pieces: Sequences, preparation: Preparation) -> Inputs:
     return inputs
 
 
-def _changing(played: Sequences, preparation: Preparation, changes: Changes, seed: int) -> Inputs:
+def _changing(
+    played: Sequences, preparation: Preparation, augmentation: Augmentation, seed: int
+) -> Inputs:
     """Frames made anew for every batch, of recordings that were changed at random."""
     spectrum = Spectrum(**preparation.sound)
     random = np.random.default_rng((seed, 2))  # not the numbers that deal the batches
@@ -111,22 +113,22 @@ def _changing(played: Sequences, preparation: Preparation, changes: Changes, see
         steps = np.full((len(which), length, spectrum.n_mels), PADDING, dtype=np.float32)
         for row, k in enumerate(which.tolist()):
             samples = played[k][:, 0]
-            least = _least(played, k, spectrum, changes)
+            least = _least(played, k, spectrum, augmentation)
             frames = spectra.frames(
-                spectra.changed(samples, changes, random, least=least), spectrum
+                spectra.augment(samples, augmentation, random, least=least), spectrum
             )[:length]
             scaled = _scaled(frames, preparation.scale)
-            spectra.mask(scaled, changes, random)
+            spectra.mask(scaled, augmentation, random)
             steps[row, : len(scaled)] = scaled
         return {"steps": steps}
 
     return inputs
 
 
-def _least(played: Sequences, k: int, spectrum: Spectrum, changes: Changes) -> int:
+def _least(played: Sequences, k: int, spectrum: Spectrum, augmentation: Augmentation) -> int:
     """Samples that a recording keeps at any speed: its transcript may need all its frames."""
     needed = played.static.get("frames")
-    if needed is None or not changes.speed_perturbation:
+    if needed is None or not augmentation.speed_perturbation:
         return 0
     return int(needed[k] - 1) * spectrum.hop_length + spectrum.frame_length + 1
 
