@@ -19,7 +19,7 @@ def season_of(train: Sequences, target: str, shortest: int) -> int:
     """The usual cycle at this spacing that the training part shows most clearly, or 1.
 
     A cycle counts if the autocorrelation of the differenced series at its lag is above 0.2, and
-    above that of the lags around it. Differencing redifferences the trend, which would otherwise
+    above that of the lags around it. Differencing removes the trend, which would otherwise
     correlate with everything.
     """
     longest = int(np.argmax(train.lengths))
