@@ -137,7 +137,7 @@ class Forecaster(_Estimator):
         return self.predict_quantiles(X)[..., self._middle()]
 
     def predict_quantiles(self, X: Any = None) -> Array:  # noqa: N803
-        """As `predict`, with one more axis for the quantiles of `settings["task"]["quantiles"]`."""
+        """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
         forecasts = self._forecast(self.past_ if X is None else X)
         if forecasts.shape[0] == 1:
             forecasts = forecasts[0]

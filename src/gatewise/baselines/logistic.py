@@ -27,7 +27,7 @@ def summaries(sequences: Sequences, floor: Array | None = None) -> Array:
     For each column: the mean, standard deviation, minimum, maximum, first and last value, and the
     mean absolute change from one step to the next; then the length. With a `floor` [columns], also
     the logarithms of the deviation and of the mean change, each plus its floor. They let a linear
-    model tell slight trembling from stillness, which both look like 0 beside a jump.
+    model tell slight trembling from stillness, which both look like 0 next to a jump.
     """
     before = np.cumsum(sequences.lengths) - sequences.lengths
     block = before * sequences.values.shape[1] // CELLS_AT_ONCE  # [n], ascending

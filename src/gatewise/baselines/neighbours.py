@@ -76,7 +76,7 @@ def _resampled(sequences: Sequences, steps: int, spread: Array) -> Array:
     return flat
 
 
-WARPING_CELLS = 2**20  # of one diagonal of all pairs in a block: 4 MB, so that it stays in cache
+WARPING_CELLS = 2**20  # cells of one diagonal of all pairs in a block: 4 MB, to stay in cache
 
 
 def _nearest_by_warping(train: Sequences, queries: Sequences, spread: Array) -> Array:

@@ -25,7 +25,7 @@ class Grid:
 
     positions: Array  # [steps] int64
     unit: int
-    step: str  # as in Sequences.step
+    step: str  # in the form of Sequences.step
     share: float  # share of the differences that are one step
 
 

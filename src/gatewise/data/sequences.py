@@ -29,7 +29,7 @@ class Sequences:
     stops: Array  # [sequences] int64
     first: Array  # [sequences] int64, <= starts
     ids: Array  # [sequences] str
-    columns: tuple[str, ...]  # names of the columns of values
+    columns: tuple[str, ...]  # names of the columns of `values`
     # [all steps] datetime64[us], int64 or float64, ascending in each sequence
     times: Array | None = None
     # The interval between two times, as Polars writes it ("30m", "1h", "1d", "1mo", "300i"), or a
