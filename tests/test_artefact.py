@@ -129,7 +129,7 @@ def test_overwriting_never_removes_inputs_or_foreign_files(copy, tmp_path):
     data = tmp_path / "way" / "predictions.csv"
     data.parent.symlink_to(copy)
     for read in (copy / "settings.toml", data):
-        with pytest.raises(ConfigError, match="which is read, so it is not replaced"):
+        with pytest.raises(ConfigError, match="holds the input .*, so it is not replaced"):
             artefact.check_replaceable(copy, [read])
     with pytest.raises(ConfigError, match="is a link. Give the folder itself"):
         artefact.check_replaceable(data.parent, [])

@@ -348,7 +348,7 @@ def test_train_never_replaces_the_run_that_it_reads_from(gatewise, forecast_run,
     for given in (["--config", copy / "settings.toml"], [copy / "predictions.csv"]):
         status, _, err = gatewise("train", *given, "-o", copy, "--overwrite")
         assert status == 1
-        assert "which is read, so it is not replaced" in err
+        assert "holds the input" in err and "so it is not replaced" in err
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 

@@ -91,7 +91,7 @@ def test_an_unfitted_estimator_says_so(estimator):
 
 
 def test_there_must_be_as_many_labels_as_sequences():
-    with pytest.raises(gatewise.DataError, match="X has 3 sequences and y 2 labels"):
+    with pytest.raises(gatewise.DataError, match="X has 3 sequences, but y has 2 labels"):
         Classifier().fit(np.zeros((3, 4)), ["a", "b"])
 
 
@@ -110,11 +110,11 @@ X = np.zeros((4, 3))
         (X, None, "y must hold a label"),
         (None, list("abab"), "X must hold a sequence in each row. Received: None"),
         (3, 3, "y must hold a label"),
-        (X, ["a", None, "b", "a"], "y has no label for 1 of 4 sequences, the first is number 1"),
+        (X, ["a", None, "b", "a"], "y has no label for 1 of 4 sequences; the first is number 1"),
         (X, [1.0, float("nan"), 2.0, float("nan")], "no label for 2 of 4 sequences"),
         (X, np.eye(4), "one label for each sequence .for one-hot labels"),
         (X, [["a"], ["b", "c"], ["a"], ["b"]], "one label for each sequence"),
-        (X, ["1", "1.0", "1", "1.0"], "writes the label '1' in several ways"),
+        (X, ["1", "1.0", "1", "1.0"], "spells the label '1' in several ways"),
     ],
 )
 def test_unusable_training_data_is_a_sentence(x, y, said):

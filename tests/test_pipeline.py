@@ -210,7 +210,7 @@ def test_a_test_part_with_steps_of_another_size_is_refused(
     experiment, _ = experiment_for(
         series_file, [forecast_settings, {"data": {"test": str(tmp_path / "weekly.csv")}}]
     )
-    with pytest.raises(gatewise.DataError, match="are 1w apart, and the run was trained on .* 1d"):
+    with pytest.raises(gatewise.DataError, match="are 1w apart, but the run was trained on .* 1d"):
         make_ready(experiment)
 
 
@@ -348,7 +348,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(
         )
     with pytest.raises(ConfigError, match="cannot be written to"):
         gatewise.train(series_file, settings=forecast_settings, output="/proc/run", watch=never)
-    with pytest.raises(ConfigError, match=r"has room for .* MB, and the run takes about 10"):
+    with pytest.raises(ConfigError, match=r"has room for .* MB, but the run takes about 10"):
         artefact.check_room(Path("/proc/run"), 10**17)
 
 
@@ -455,7 +455,7 @@ def test_a_network_with_a_lambda_layer_is_refused(classify_settings):
         gatewise.train((x, y), settings=classify_settings, network=network)
 
 
-@pytest.mark.parametrize(("policy", "said"), [("drop", "Left out"), ("train", "not judged")])
+@pytest.mark.parametrize(("policy", "said"), [("drop", "Left out"), ("train", "not evaluated")])
 def test_a_label_missing_from_a_part_is_noted(classify_settings, policy, said):
     x = np.random.default_rng(0).normal(size=(60, 4, 2))
     y = np.arange(60) % 2

@@ -165,7 +165,7 @@ def test_seconds_continue_after_the_last_one(forecast_settings, tmp_path):
     found = gatewise.predict(tmp_path / "run", tmp_path / "sensor.csv")
     assert found["origin"].unique().to_list() == [2.98]
     assert found["time"].to_list() == [3.0, 3.02, 3.04, 3.06]
-    with pytest.raises(DataError, match=r"are 1 apart, and the run was trained on steps of 0\.02"):
+    with pytest.raises(DataError, match=r"are 1 apart, but the run was trained on steps of 0\.02"):
         gatewise.predict(tmp_path / "run", table.with_columns(seconds=pl.int_range(pl.len())))
 
 
@@ -173,7 +173,7 @@ def test_steps_of_another_size_are_refused_with_the_remedy(forecast_run, series_
     table = pl.read_csv(series_file, try_parse_dates=True)
     hourly = table.with_columns(day=pl.datetime(2023, 1, 1) + pl.duration(hours=pl.int_range(150)))
     for verb in (gatewise.predict, gatewise.evaluate):
-        with pytest.raises(DataError, match="are 1h apart, and the run was trained on steps of 1d"):
+        with pytest.raises(DataError, match="are 1h apart, but the run was trained on steps of 1d"):
             verb(forecast_run, hourly)
 
 

@@ -1,9 +1,9 @@
 """save(), load(): one folder, nothing pickled.
 
-A run is written under a temporary name beside its place and moved there when it is whole, so a
-folder with a run's name is always a whole run. Loading checks every byte that it reads against the
-manifest and runs nothing. The report, the predictions and the like are for people, who may edit or
-delete them.
+A run is written under a temporary name next to its destination and moved there when it is complete,
+so a folder with the name of a run always holds a complete run. Loading checks every file that it
+reads against the manifest and executes nothing. The report, the predictions and the like are for
+people, who may edit or delete them.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml
 BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
 REPORT, ENVIRONMENT = "report.html", "environment.json"
-LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS, in newer folders
+LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A trained model with everything that prediction needs."""
+    """A trained model, with everything that prediction needs."""
 
     folder: Path | None  # None: trained in this process and not saved
     experiment: Experiment
@@ -54,24 +54,24 @@ class Artefact:
     network: keras.Model
     baselines: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    splits: Mapping[str, Any]  # what was learnt from; empty in folders of older versions
+    splits: Mapping[str, Any]  # the steps of each part; empty in folders of older versions
 
     def __repr__(self) -> str:
-        """A line, for a notebook shows it of its own accord."""
+        """One line, because notebooks display it."""
         place, task = self.folder or "not saved", self.experiment.task.name
         return f"<Artefact {place}: {task}, {self.model.count_params()} parameters>"
 
     @property
     def model(self) -> keras.Model:
-        """The Keras model; a plain one, to use as any other."""
+        """The Keras model, a plain one that works like any other."""
         return self.network
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Nothing is overwritten silently: refuse before the work, not after it.
+    """Check before the work that the run folder can be written; nothing is overwritten silently.
 
     Raises:
-        ConfigError: the folder exists and may not be replaced, or cannot be written beside.
+        ConfigError: the folder exists and may not be replaced, or its parent cannot be written to.
     """
     if folder.exists():
         if not overwrite:
@@ -95,24 +95,25 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """There is room for about `size` bytes beside the folder: refuse before the training.
+    """Check before training that the disk has room for about `size` bytes.
 
     Raises:
-        ConfigError: there is less.
+        ConfigError: the disk has less room.
     """
     free = shutil.disk_usage(folder.parent).free
     if free < size:
         raise ConfigError(
-            f"{folder.parent} has room for {free / 1e6:.1f} MB, and the run takes about "
-            f"{size / 1e6:.1f} MB. Free some room, or choose another -o."
+            f"{folder.parent} has room for {free / 1e6:.1f} MB, but the run takes about "
+            f"{size / 1e6:.1f} MB. Free some space, or choose another -o."
         )
 
 
 def check_replaceable(folder: Path, reads: Iterable[Path]) -> None:
-    """Refuse to replace a run folder when something else would be lost with it.
+    """Refuse to replace a run folder if that would destroy something else.
 
     Raises:
-        ConfigError: it is a link, or holds what `reads` names or files that are not the run's.
+        ConfigError: the folder is a link, or holds an input (`reads`) or a file that does not
+            belong to the run.
     """
     if not (folder / MANIFEST).is_file():
         return
@@ -121,75 +122,75 @@ def check_replaceable(folder: Path, reads: Iterable[Path]) -> None:
     for read in reads:
         if read.exists() and lies_in(read, folder):
             raise ConfigError(
-                f"{folder} holds {read}, which is read, so it is not replaced. Choose another -o."
+                f"{folder} holds the input {read}, so it is not replaced. Choose another -o."
             )
     listed = {*_manifest(folder)["files"], MANIFEST}
     names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if strange := sorted(set(names) - listed):
+    if unknown := sorted(set(names) - listed):
         raise ConfigError(
-            f"{folder} holds {', '.join(strange)}, which does not belong to the run and would be "
+            f"{folder} holds {', '.join(unknown)}, which does not belong to the run and would be "
             "lost. Move it away, or choose another -o."
         )
 
 
 @contextmanager
 def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder to write a run into: whole, it is moved to its place, else removed."""
+    """A temporary folder for a run: moved to its destination when complete, otherwise removed."""
     check_free(folder, overwrite=overwrite)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     old = draft.with_name(f"{draft.name}-old")
     try:
         yield draft
         seal(draft)
-        draft.chmod(0o755)  # mkdtemp makes it for its owner alone
+        draft.chmod(0o755)  # mkdtemp lets only the owner in
         if folder.exists():
             folder.rename(old)
         draft.rename(folder)
     finally:
         if old.exists() and not folder.exists():
-            old.rename(folder)  # interrupted between the two: the run of before stays
+            old.rename(folder)  # interrupted between the two renames: keep the old run
         for rest in (old, draft):
             if rest.exists():
                 shutil.rmtree(rest)
 
 
 def save(
-    made: Artefact, history: History, evaluation: Evaluation | None, *, overwrite: bool
+    artefact: Artefact, history: History, evaluation: Evaluation | None, *, overwrite: bool
 ) -> None:
-    """Write the run folder, or where that fails, write it elsewhere and say where.
+    """Write the run folder; if that fails, write it elsewhere and say where.
 
     Raises:
         ArtefactError: the folder cannot be written.
     """
-    assert made.folder is not None
+    assert artefact.folder is not None
     try:
-        _write(made, history, evaluation, folder=made.folder, overwrite=overwrite)
-    except (OSError, ConfigError) as error:  # ConfigError: the folder is not free any more
+        _write(artefact, history, evaluation, folder=artefact.folder, overwrite=overwrite)
+    except (OSError, ConfigError) as error:  # ConfigError: the folder is no longer free
         reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
-        refuge = _rescue(made, history, evaluation, made.folder)
+        refuge = _rescue(artefact, history, evaluation, artefact.folder)
         if refuge is None:
             raise ArtefactError(
-                f"{made.folder} cannot be written: {reason}. No other place could be written "
-                "either, so the trained network is lost. Free some room, or choose another -o, "
+                f"{artefact.folder} cannot be written: {reason}. No other folder can be written "
+                "either, so the trained network is lost. Free some space, or choose another -o, "
                 "and train again."
             ) from error
         raise ArtefactError(
-            f"{made.folder} cannot be written: {reason}. The run was saved in {refuge} instead; "
-            "move it to where it can stay."
+            f"{artefact.folder} cannot be written: {reason}. The run was saved in {refuge} "
+            "instead; move it to a permanent place."
         ) from error
 
 
 def _rescue(
-    made: Artefact, history: History, evaluation: Evaluation | None, folder: Path
+    artefact: Artefact, history: History, evaluation: Evaluation | None, folder: Path
 ) -> Path | None:
-    """The run saved in the first other place that takes it; None where there is none."""
+    """Save the run in the first other folder that can be written; None if there is none."""
     for place in (tempfile.gettempdir(), Path.home(), Path.cwd()):
         try:
             refuge = Path(tempfile.mkdtemp(prefix="gatewise-", dir=place))
         except OSError:
             continue
         try:
-            _write(made, history, evaluation, folder=refuge / folder.name, overwrite=False)
+            _write(artefact, history, evaluation, folder=refuge / folder.name, overwrite=False)
         except (OSError, ConfigError):
             refuge.rmdir()
             continue
@@ -198,7 +199,7 @@ def _rescue(
 
 
 def _write(
-    made: Artefact,
+    artefact: Artefact,
     history: History,
     evaluation: Evaluation | None,
     *,
@@ -206,11 +207,11 @@ def _write(
     overwrite: bool,
 ) -> None:
     with writing(folder, overwrite=overwrite) as draft:
-        save_parts(draft, made.experiment, made.preparation, made.network)
-        write_json(draft / BASELINES, made.baselines)
-        write_json(draft / METRICS, {**made.metrics, "run": str(folder)})
+        save_parts(draft, artefact.experiment, artefact.preparation, artefact.network)
+        write_json(draft / BASELINES, artefact.baselines)
+        write_json(draft / METRICS, {**artefact.metrics, "run": str(folder)})
         write_json(draft / ENVIRONMENT, environment())
-        write_json(draft / SPLITS, made.splits)
+        write_json(draft / SPLITS, artefact.splits)
         pl.DataFrame(history.columns).write_csv(draft / HISTORY)
         if evaluation is not None:
             (draft / PREDICTIONS).write_text(as_csv(evaluation.table), encoding="utf-8")
@@ -218,7 +219,7 @@ def _write(
 
 
 def read_record(folder: Path, number: int) -> Record:
-    """What the report is made of, from a run folder of format `number`."""
+    """The part of a run folder of format `number` that the report shows."""
     return Record(
         settings=read_settings(folder, number),
         metrics=read_json(folder / METRICS),
@@ -234,7 +235,7 @@ def read_settings(folder: Path, number: int) -> Experiment:
 
 
 def seal(folder: Path) -> None:
-    """Write the manifest: the format number and the SHA-256 of every other file."""
+    """Write the manifest: the format number, and the SHA-256 of every other file."""
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
     write_json(
         folder / MANIFEST,
@@ -249,18 +250,18 @@ def seal(folder: Path) -> None:
 def save_parts(
     folder: Path, experiment: Experiment, preparation: Preparation[Any], network: keras.Model
 ) -> None:
-    """Settings, preparation and model; the model without its loss, so that plain Keras opens it."""
+    """Write settings, preparation and model; without its loss, so that plain Keras can open it."""
     (folder / SETTINGS).write_text(to_toml(experiment), encoding="utf-8")
     write_json(folder / PREPARATION, preparation.to_json())
     plain(network).save(folder / MODEL)
 
 
 def plain(network: keras.Model) -> keras.Model:
-    """The same layers and weights without optimizer and loss, which may be ours.
+    """A model of the same layers and weights without optimizer and loss, which may be ours.
 
-    A model of a class of the user's own is left as it is.
+    A model of a user's own class is returned as it is.
     """
-    if isinstance(network, keras.Sequential):  # its own `input` is not defined before a first call
+    if isinstance(network, keras.Sequential):  # `input` is undefined before the first call
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):
         return keras.Model(network.input, network.output, name=network.name)
@@ -268,13 +269,14 @@ def plain(network: keras.Model) -> keras.Model:
 
 
 def load(folder: str | Path) -> Artefact:
-    """A saved run, checked against its manifest.
+    """Load a saved run, and check it against its manifest.
 
     Raises:
-        ArtefactError: no run folder, a missing or changed file, or an unknown format.
+        ArtefactError: the folder is no run folder, a file is missing or changed, or the format is
+            unknown.
     """
     folder = Path(folder)
-    listed = SPLITS in _manifest(folder)["files"]  # older versions did not write them
+    listed = SPLITS in _manifest(folder)["files"]  # older versions did not write this file
     verify(folder, (*LOADED, SPLITS) if listed else LOADED)
     number = format_of(folder)
     experiment = read_settings(folder, number)
@@ -311,36 +313,36 @@ def format_of(folder: Path) -> int:
 
 
 def verify(folder: Path, names: Sequence[str] = LOADED) -> None:
-    """These files of a run folder are there, and are what the manifest says.
+    """Check that files of a run folder exist and match the manifest.
 
     Raises:
-        ArtefactError: they are not.
+        ArtefactError: one is missing or was changed.
     """
     files = _manifest(folder)["files"]
     for name in names:
         if name not in files:
             raise ArtefactError(
-                f"{folder / MANIFEST} does not list {name}. Restore the folder from a copy."
+                f"{folder / MANIFEST} does not list {name}. Restore the folder from a backup."
             )
         path = folder / name
         if not path.is_file():
             raise ArtefactError(
-                f"{folder} is incomplete: {name} is missing. Restore it from a copy."
+                f"{folder} is incomplete: {name} is missing. Restore it from a backup."
             )
         if not as_saved(path):
             raise ArtefactError(
-                f"{path} is not the file that was saved (its SHA-256 differs). Restore it "
-                "from a copy."
+                f"{path} is not the file that was saved (its SHA-256 differs). Restore it from a "
+                "backup."
             )
 
 
 def as_saved(path: Path) -> bool:
-    """Whether a file of a run folder is, byte for byte, the one that the manifest lists."""
+    """True if a file of a run folder is byte for byte the one in the manifest."""
     return bool(_digest(path) == _manifest(path.parent)["files"].get(path.name))
 
 
 def seal_again(path: Path) -> None:
-    """List one file of a run folder as it is now; what is known of the others stays."""
+    """Update the manifest entry of one file of a run folder; the other entries stay."""
     manifest = _manifest(path.parent)
     manifest["files"][path.name] = _digest(path)
     with writing_file(path.parent / MANIFEST, overwrite=True) as draft:
@@ -348,7 +350,7 @@ def seal_again(path: Path) -> None:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder of a format that this version reads."""
+    """The manifest of a run folder, if this version can read its format."""
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtefactError(f"{folder} is not a run folder: it has no {MANIFEST}.")
@@ -356,14 +358,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest = read_json(path)
         number, files = int(manifest["format"]), dict(manifest["files"])
         if any(Path(name).name != name for name in files):
-            raise ValueError("A run folder holds no folders.")
+            raise ValueError("A run folder contains no folders.")
         if number < 1:
             raise ValueError("The first format is 1.")
     except (ValueError, KeyError, TypeError):
-        raise ArtefactError(f"{path} is damaged. Restore the folder from a copy.") from None
+        raise ArtefactError(f"{path} is damaged. Restore the folder from a backup.") from None
     if number > FORMAT:
         raise ArtefactError(
-            f"{folder} has format {number}, and this version of gatewise reads up to {FORMAT}. "
+            f"{folder} has format {number}, but this version of gatewise reads up to {FORMAT}. "
             f"Install gatewise {manifest.get('gatewise', 'of a newer version')} or newer."
         )
     return dict(manifest)
@@ -375,13 +377,13 @@ def _digest(path: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON with sorted-out numbers: one that is not finite is null."""
+    """Write content as JSON; a number that is not finite becomes null."""
     text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def finite(content: Any) -> Any:
-    """The same content in plain Python, with None for every number that JSON cannot hold."""
+    """The content as plain Python objects, with None for every number that JSON cannot hold."""
     if isinstance(content, Mapping):
         return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -394,17 +396,17 @@ def finite(content: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote."""
+    """Read what `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def as_csv(table: pl.DataFrame) -> str:
-    """A table as CSV; times have a fraction of a second only where it is not zero."""
+    """A table as CSV; times show a fraction of a second only if it is not zero."""
     return table.write_csv(datetime_format="%Y-%m-%d %H:%M:%S%.f")
 
 
 def environment() -> dict[str, Any]:
-    """What the run was made with."""
+    """The packages, the backend and the machine of the run."""
     packages = (
         "gatewise",
         "keras",

@@ -1,6 +1,6 @@
-"""The backend of Keras: what the user configures or imports decides, and JAX where nothing does.
+"""Choose the backend of Keras: by what the user configures or imports, or else JAX.
 
-It is decided when Keras is imported, not before, so that a script has its say until then.
+The choice is made when Keras is imported, so that a script can still influence it until then.
 """
 
 import copy
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 FRAMEWORKS = ("jax", "tensorflow", "torch")
-RUN = "GATEWISE_RUN"  # `gatewise run` sets it: the engine for a script that knows nothing of us
+RUN = "GATEWISE_RUN"  # set by `gatewise run`: the engine of a script that does not use gatewise
 
-# What Keras writes into its config file by itself, whatever backend runs.
-_UNTOUCHED = {
+# The config file that Keras itself writes, whatever backend runs.
+_KERAS_DEFAULTS = {
     "floatx": "float32",
     "epsilon": 1e-07,
     "backend": "tensorflow",
@@ -26,7 +26,7 @@ _UNTOUCHED = {
 
 
 def wait_for_keras(then: Callable[[], None] | None = None) -> None:
-    """Decide the backend when Keras is first imported, and call `then` as soon as it is there."""
+    """Choose the backend when Keras is first imported, and call `then` after the import."""
     if "keras" in sys.modules:
         return
     watch = next((one for one in sys.meta_path if isinstance(one, _Watch)), None)
@@ -38,16 +38,16 @@ def wait_for_keras(then: Callable[[], None] | None = None) -> None:
 
 
 class _Watch(importlib.abc.MetaPathFinder):
-    """Acts on the first import of Keras that succeeds, however often one was looked for before."""
+    """An import hook for the first successful import of Keras; failed attempts do not count."""
 
     then: Callable[[], None] | None = None
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name != "keras":
             return None
-        spec = _found_by_others(self, name, path, target)
+        spec = _spec_of_others(self, name, path, target)
         if spec is not None and spec.loader is not None:
-            # A copy, because a loader may be one for many modules.
+            # A copy, because many modules may share one loader.
             spec.loader = loader = copy.copy(spec.loader)
             execute = loader.exec_module
 
@@ -63,8 +63,8 @@ class _Watch(importlib.abc.MetaPathFinder):
         return spec
 
 
-def _found_by_others(watch: _Watch, name: str, path: Any, target: Any) -> Any:
-    """What the import system would find without us."""
+def _spec_of_others(watch: _Watch, name: str, path: Any, target: Any) -> Any:
+    """The module spec that the import system would find without this hook."""
     for finder in sys.meta_path[sys.meta_path.index(watch) + 1 :]:
         find = getattr(finder, "find_spec", None)
         spec = find and find(name, path, target)
@@ -79,27 +79,27 @@ def _choose() -> None:
 
 
 def _first_imported() -> str | None:
-    """The framework that this process imported first; modules are kept in that order."""
+    """The framework that this process imported first; `sys.modules` keeps that order."""
     return next((name for name in sys.modules if name in FRAMEWORKS), None)
 
 
 def _named_by_script() -> str | None:
-    """The first framework that a script under `gatewise run` imports anywhere, if it is there.
+    """The first installed framework that a script under `gatewise run` imports anywhere.
 
-    Such a script was written for the backend that Keras has without us, and may import that
-    framework after Keras, itself or by a module that lies beside it.
+    Such a script was written for the backend that Keras has without gatewise. It may import that
+    framework after Keras, by itself or through a module in its own folder.
     """
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     if not os.environ.get(RUN) or not path:
         return None
-    named = _frameworks(Path(path), Path(path).parent, set())
-    return next((one for one in named if importlib.util.find_spec(one)), None)
+    frameworks = _frameworks(Path(path), Path(path).parent, set())
+    return next((name for name in frameworks if importlib.util.find_spec(name)), None)
 
 
 def _frameworks(file: Path, root: Path, seen: set[Path]) -> Iterator[str]:
-    """The frameworks that a file imports, or a module under `root` that it imports, in order.
+    """The frameworks that a file imports, directly or through modules under `root`, in order.
 
-    Nothing is run: the files are only read, each of them once.
+    Files are parsed once each, and not executed.
     """
     if file in seen:
         return
@@ -108,14 +108,14 @@ def _frameworks(file: Path, root: Path, seen: set[Path]) -> Iterator[str]:
         if name.partition(".")[0] in FRAMEWORKS:
             yield name.partition(".")[0]
             continue
-        for one in _files(name, root):
-            yield from _frameworks(one, root, seen)
+        for imported in _files(name, root):
+            yield from _frameworks(imported, root, seen)
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:
     """The files under `root` that an import of this module runs: its packages, then itself.
 
-    None where it is Keras, or where what lies beside it is all that is installed.
+    There are none for Keras, or if `root` is the folder of all installed packages.
     """
     if name.partition(".")[0] == "keras" or root.name in ("site-packages", "dist-packages"):
         return
@@ -123,54 +123,54 @@ def _files(name: str, root: Path) -> Iterator[Path]:
     for part in name.split("."):
         place /= part
         candidates = (place / "__init__.py", place.with_name(f"{part}.py"))
-        if found := next((one for one in candidates if one.is_file()), None):
-            yield found
+        if file := next((path for path in candidates if path.is_file()), None):
+            yield file
         elif not place.is_dir():
             return
 
 
 def _imports(file: Path, root: Path) -> list[str]:
-    """The full names of what a file under `root` imports, from its first line to its last.
+    """The full names that a file under `root` imports, from its first line to its last.
 
-    Of `from a import b`, both `a.b` and what it begins with: b may be a module.
+    `from a import b` gives `a.b`, because b may be a module.
     """
     import ast
     import warnings
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python says them when it runs the file
+        with warnings.catch_warnings(action="ignore"):  # Python warns when it runs the file
             tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):  # not a file of source text
+    except (OSError, SyntaxError, ValueError):  # not Python source
         return []
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names: list[str] = []
     for node in sorted(nodes, key=lambda node: node.lineno):
         if isinstance(node, ast.Import):
-            names += [one.name for one in node.names]
+            names += [alias.name for alias in node.names]
         else:
             inside = file.relative_to(root).parts[: -node.level] if node.level else ()
             module = ".".join((*inside, *([node.module] if node.module else [])))
-            names += [f"{module}.{one.name}".lstrip(".") for one in node.names]
+            names += [f"{module}.{alias.name}".lstrip(".") for alias in node.names]
     return names
 
 
 def _is_configured() -> bool:
-    """Whether the user has named a backend, by KERAS_BACKEND or in Keras's config file.
+    """True if the user has named a backend, by KERAS_BACKEND or in the config file of Keras.
 
-    Keras writes that file on its first import; one with nothing but its defaults is nobody's
-    choice.
+    Keras writes that file on its first import, so a file with nothing but the defaults does not
+    count as a choice.
     """
     if os.environ.get("KERAS_BACKEND"):
         return True
     try:
         config = json.loads((_keras_folder() / "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: this user has no home
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: the user has no home folder
         return False
-    return isinstance(config, dict) and "backend" in config and config != _UNTOUCHED
+    return isinstance(config, dict) and "backend" in config and config != _KERAS_DEFAULTS
 
 
 def _keras_folder() -> Path:
-    """Where Keras looks for its config file."""
+    """The folder in which Keras looks for its config file."""
     if "KERAS_HOME" in os.environ:
         return Path(os.environ["KERAS_HOME"]).expanduser()
     home = Path.home()

@@ -1,4 +1,4 @@
-"""The verbs: the only place that prints. What is heavy is imported inside the verb."""
+"""The command line: the only module that prints. Each command imports its heavy modules itself."""
 
 import contextlib
 import errno
@@ -22,34 +22,33 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 app = typer.Typer(
-    help="LSTMs in Keras, from a data file to a trained, judged and saved model.",
+    help="LSTMs in Keras, from a data file to a trained, evaluated and saved model.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-INTERRUPTED = 130  # how Typer ends at Ctrl-C
-NOTHING = "nothing was saved."
+INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
+NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
-TERMINATED = 143  # how a shell reports a SIGTERM
+TERMINATED = 143  # the exit status that a shell reports after SIGTERM
 HEAVY = ("train", "evaluate", "predict", "generate", "run")
-ROOM = 2_400_000_000  # bytes of addresses; measured with 2 cores, more of which need more
-LESS = (
-    "Give it more memory, or ask for less: fewer rows, or a smaller training.batch_size, "
+MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
+SAVE_MEMORY = (
+    "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
     "task.lookback or network.units."
 )
 
 DataArgument = Annotated[
-    str | None, typer.Argument(help="A file, or a name of `gatewise datasets`.", show_default=False)
+    str | None,
+    typer.Argument(help="A file, or a data set of `gatewise datasets`.", show_default=False),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 JsonOption = Annotated[
     bool,
-    typer.Option(
-        "--json", help="Print one JSON object on standard output, and nothing else there."
-    ),
+    typer.Option("--json", help="Print one JSON object on standard output, and nothing else."),
 ]
 
 
@@ -58,21 +57,22 @@ def train(
     data: DataArgument = None,
     task: Annotated[
         str,
-        typer.Option(help=f"{', '.join(TASKS)}; or guessed."),
+        typer.Option(help=f"{', '.join(TASKS)}; default: guess."),
     ] = "",
     target: Annotated[
-        list[str] | None, typer.Option(help="A target column, or the label; repeatable.")
+        list[str] | None,
+        typer.Option(help="A target column, or the column of labels; repeatable."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings, as TOML.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run folder to make.")
+        Path | None, typer.Option("--output", "-o", help="The run folder to write.")
     ] = None,
     horizon: Annotated[int | None, typer.Option(help="Steps to forecast.")] = None,
-    lookback: Annotated[int | None, typer.Option(help="Steps that the network looks back.")] = None,
+    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part, at most.")
     ] = None,
@@ -81,11 +81,11 @@ def train(
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan; train nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan without training.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network on DATA, judge it beside baselines, save it and write the report."""
+    """Train a network on DATA, evaluate it beside baselines, save it and write the report."""
     from gatewise import pipeline
     from gatewise.arguments import experiment_for, free_folder
     from gatewise.artefact import check_replaceable
@@ -120,12 +120,12 @@ def train(
                 experiment, source, folder=folder, watch=screen.watch, overwrite=overwrite
             )
     except KeyboardInterrupt as request:
-        typer.echo(f"gatewise: stopped; {str(request) or NOTHING}", err=True)
+        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
         raise typer.Exit(1) from None
     _show(finished.metrics, as_json=as_json)
     if not as_json:
         stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
-        if stopped and not interruption(stopped, best):  # said beside the verdict
+        if stopped and not interruption(stopped, best):  # shown beside the verdict instead
             console.print(
                 f"Training ended early: {stopped}. The weights are those of epoch {best}.",
                 soft_wrap=True,
@@ -151,21 +151,23 @@ def predict(
     data: Annotated[
         str,
         typer.Argument(
-            help="Raw data, as the training data was; for texts, - is standard input.",
+            help="Raw data of the same form as the training data; for texts, - is standard input.",
             show_default=False,
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A .csv, .parquet, .jsonl or .txt file; else standard output."
+            "--output",
+            "-o",
+            help="A .csv, .parquet, .jsonl or .txt file; default: standard output.",
         ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
     ] = False,
 ) -> None:
-    """Answer DATA with a trained model: rows in the same order, ids kept; texts a line each."""
+    """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
     from gatewise import prediction
     from gatewise.artefact import as_csv, load
     from gatewise.output import check_free_file, places, writing_file
@@ -176,54 +178,57 @@ def predict(
         raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
     if output:
         check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
-    made = load(run)
-    column = task_of(made.preparation.task).lines
+    artefact = load(run)
+    column = task_of(artefact.preparation.task).lines
     if output and output.suffix == ".txt" and not column:
-        raise ConfigError(f"{made.preparation.task} answers with a table. Name a .csv file.")
-    found = prediction.predict(made, data)
-    lines = "".join(" ".join(text.split()) + "\n" for text in found[column]) if column else ""
+        raise ConfigError(f"{artefact.preparation.task} predicts a table. Name a .csv file.")
+    table = prediction.predict(artefact, data)
+    lines = "".join(" ".join(text.split()) + "\n" for text in table[column]) if column else ""
     if output is None:
-        typer.echo(lines or as_csv(found), nl=False)
+        typer.echo(lines or as_csv(table), nl=False)
         return
     writers: dict[str, Callable[[Path], Any]] = {
         ".txt": lambda path: path.write_text(lines, encoding="utf-8"),
-        ".csv": lambda path: path.write_text(as_csv(found), encoding="utf-8"),
-        ".parquet": found.write_parquet,
-        ".jsonl": found.write_ndjson,
+        ".csv": lambda path: path.write_text(as_csv(table), encoding="utf-8"),
+        ".parquet": table.write_parquet,
+        ".jsonl": table.write_ndjson,
     }
     try:
         with writing_file(output, overwrite=overwrite) as draft:
             writers[output.suffix](draft)
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}.") from None
-    typer.echo(f"{len(found)} rows in {output}", err=True)
+    typer.echo(f"{len(table)} rows in {output}", err=True)
 
 
 @app.command()
 def generate(
     run: RunArgument,
-    prompt: Annotated[str, typer.Option(help="What stands before; empty: a new line.")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="The text to continue; empty: start a new line.")
+    ] = "",
     length: Annotated[
-        int, typer.Option(help="Characters, words or pieces of words to write, as RUN reads them.")
+        int, typer.Option(help="Characters, words or subwords to write, as RUN reads them.")
     ] = 200,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 the likely gets likelier; 0: always the likeliest.")
+        float,
+        typer.Option(help="Below 1, likely tokens get likelier; 0: always the most likely one."),
     ] = 1.0,
     top_k: Annotated[
-        int, typer.Option(help="Choose among so many of the likeliest; 0: among all.")
+        int, typer.Option(help="Sample from that many most likely tokens; 0: from all.")
     ] = 0,
     seed: Annotated[
         int | None, typer.Option(help="The same seed writes the same text.", show_default=False)
     ] = None,
 ) -> None:
-    """Write text with a language model, as it comes."""
+    """Write text with a language model, and print it as it comes."""
     from gatewise import prediction
 
-    said = prediction.generating(
+    pieces = prediction.generating(
         run, prompt, length=length, temperature=temperature, top_k=top_k, seed=seed
     )
     typer.echo(prompt, nl=False)
-    for piece in said:
+    for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
 
@@ -235,7 +240,7 @@ def report(
         bool, typer.Option("--overwrite", help="Replace a report that was edited.")
     ] = False,
 ) -> None:
-    """Write the report of a run again; one that was edited is kept."""
+    """Write the report of a run again, but keep an edited report."""
     from gatewise import pipeline
 
     typer.echo(f"Report: {pipeline.report(run, overwrite=overwrite)}")
@@ -247,53 +252,54 @@ def datasets(as_json: JsonOption = False) -> None:
     from gatewise.readers.datasets import DATASETS
 
     if as_json:
-        typer.echo(json.dumps({name: _described(one) for name, one in DATASETS.items()}, indent=1))
+        descriptions = {name: _description(dataset) for name, dataset in DATASETS.items()}
+        typer.echo(json.dumps(descriptions, indent=1))
         return
-    for name, one in DATASETS.items():
+    for name, dataset in DATASETS.items():
         typer.secho(name, bold=True)
-        for key, value in _described(one).items():
+        for key, value in _description(dataset).items():
             typer.echo(f"  {key:8} {value}")
 
 
-def _described(one: Any) -> dict[str, str]:
+def _description(dataset: Any) -> dict[str, str]:
     return {
-        "title": one.title,
-        "task": one.task,
-        "size": one.size,
-        "source": one.source,
-        "licence": one.licence,
+        "title": dataset.title,
+        "task": dataset.task,
+        "size": dataset.size,
+        "source": dataset.source,
+        "licence": dataset.licence,
     }
 
 
 @app.command()
 def info(as_json: JsonOption = False) -> None:
-    """Say what this machine will use: versions, backend, engine."""
+    """Show what this machine uses: versions, backend, engine."""
     from gatewise import engine
     from gatewise.artefact import environment
 
-    found = environment() | {"engine": engine.info()}
+    facts = environment() | {"engine": engine.info()}
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(facts, indent=1))
         return
-    said = found.pop("engine")
-    found["engine"] = f"{said['kind']}: {said['reason']}"
-    for key, value in found.items():
+    kind = facts.pop("engine")
+    facts["engine"] = f"{kind['kind']}: {kind['reason']}"
+    for key, value in facts.items():
         typer.echo(f"{key:14} {value}")
 
 
 @app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def run(
     script: Annotated[
-        str, typer.Argument(help="A Python script, or with -m a module.", show_default=False)
+        str, typer.Argument(help="A Python script, or a module with -m.", show_default=False)
     ],
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="What the script is given.", show_default=False)
+        list[str] | None, typer.Argument(help="Arguments of the script.", show_default=False)
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="auto, or native: end where an LSTM layer cannot run natively.")
+        str, typer.Option(help="auto, or native: stop if an LSTM layer cannot run natively.")
     ] = "auto",
     module: Annotated[
-        bool, typer.Option("-m", help="SCRIPT is the name of a module, as for python -m.")
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as with python -m.")
     ] = False,
 ) -> None:
     """Run any Keras SCRIPT with its LSTM layers on the native kernels."""
@@ -304,11 +310,11 @@ def run(
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the command with a sentence.
+    """End the command with a sentence on Ctrl-C and SIGTERM.
 
-    Python discards what a handler raises during a callback of the garbage collector, as while JAX
-    is imported. So the process ends two seconds later in any case. A training that has begun has
-    handlers of its own.
+    Python discards an exception that a handler raises during a callback of the garbage collector,
+    for example while JAX is imported. Therefore the process ends two seconds later in any case.
+    Training installs handlers of its own.
     """
     timers: list[threading.Timer] = []
 
@@ -335,7 +341,7 @@ def _stop_hard(status: int) -> None:
 
 
 def _stopped() -> str:
-    return f"stopped; {NOTHING}" if sys.argv[1:2] == ["train"] else "stopped."
+    return f"stopped; {NOTHING_SAVED}" if sys.argv[1:2] == ["train"] else "stopped."
 
 
 def _assignment(text: str) -> dict[str, dict[str, Any]]:
@@ -346,17 +352,17 @@ def _assignment(text: str) -> dict[str, dict[str, Any]]:
 
 
 def _console(as_json: bool) -> "Console":
-    """Progress goes to standard output, or beside it when that is for JSON alone."""
+    """The console for progress: standard output, or standard error if the former is for JSON."""
     from rich.console import Console
 
     console = Console(stderr=as_json, highlight=False)
     if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width for a table to be squeezed into
+        console.width = 160  # a file or a pipe has no width to fit a table into
     return console
 
 
 class _Screen(logging.Handler):
-    """Notes and epoch lines; on a terminal, a live bar below them that names the phase, too."""
+    """Prints epoch lines; on a terminal, a progress bar below them also names the phase."""
 
     def __init__(self, console: "Console") -> None:
         super().__init__()
@@ -383,7 +389,7 @@ class _Screen(logging.Handler):
         return self
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A phase has begun."""
+        """Show the name of a phase that begins."""
         if record.levelno == logging.DEBUG:
             self.bar.update(self.task, description=record.getMessage(), completed=0, total=None)
 
@@ -405,12 +411,12 @@ class _Screen(logging.Handler):
 
 
 def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
-    """The table and the verdict, or the one JSON object."""
+    """Print the table and the verdict, or one JSON object."""
     if as_json:
         from gatewise.artefact import finite
 
-        kept = {key: value for key, value in metrics.items() if key != "details"}
-        typer.echo(json.dumps(finite(kept), ensure_ascii=False, allow_nan=False))
+        content = {key: value for key, value in metrics.items() if key != "details"}
+        typer.echo(json.dumps(finite(content), ensure_ascii=False, allow_nan=False))
         return
     if not metrics["verdict"]:
         typer.echo(metrics.get("unjudged") or "There was no test part, so there is no verdict.")
@@ -422,8 +428,8 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console = _console(False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    alone = {"LSTM alone": metrics["alone"]} if metrics["alone"] else {}
-    rows = {metrics["answer"]: metrics["metrics"]} | alone | dict(metrics["baselines"])
+    network = {"LSTM alone": metrics["alone"]} if metrics["alone"] else {}
+    rows = {metrics["answer"]: metrics["metrics"]} | network | dict(metrics["baselines"])
     for name in metrics["metrics"]:
         table.add_column(name, justify="right")
     for name, scores in rows.items():
@@ -456,34 +462,34 @@ def _show_plan(ready: Any, *, as_json: bool) -> None:
         typer.echo(json.dumps(plan, ensure_ascii=False))
         return
     for name, size in plan["parts"].items():
-        typer.echo(f"{name:10} " + ", ".join(f"{count} {what}" for what, count in size.items()))
+        typer.echo(f"{name:10} " + ", ".join(f"{count} {unit}" for unit, count in size.items()))
     ready.network.summary(print_fn=typer.echo)
     typer.echo("Nothing was trained (--dry-run).")
 
 
 class _Notes(logging.Handler):
-    """What the library says goes to the screen, a sentence a line."""
+    """Prints the log of the library, one sentence a line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        answers = sys.argv[1:2] in (["predict"], ["generate"])
-        err = "--json" in sys.argv or record.levelno > logging.INFO or answers
+        prints_results = sys.argv[1:2] in (["predict"], ["generate"])
+        err = "--json" in sys.argv or record.levelno > logging.INFO or prints_results
         typer.echo(record.getMessage(), err=err)
 
 
-def _refuse_little_room() -> None:
-    """With less address space the libraries end the process on their own, without a sentence."""
+def _refuse_small_address_space() -> None:
+    """Refuse a small address space, in which the libraries end the process without a message."""
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    limited = most != resource.RLIM_INFINITY and most < ROOM
+    limited = most != resource.RLIM_INFINITY and most < MIN_ADDRESSES
     if limited and sys.argv[1:2] and sys.argv[1] in HEAVY:
         raise ConfigError(
-            f"The memory of this process is limited to {most / 1e9:.1f} GB (ulimit -v), and JAX "
-            f"alone asks for {ROOM / 1e9:.1f} GB of addresses. Raise the limit, or lift it "
+            f"The memory of this process is limited to {most / 1e9:.1f} GB (ulimit -v), but JAX "
+            f"alone needs {MIN_ADDRESSES / 1e9:.1f} GB of addresses. Raise the limit, or remove it "
             "(ulimit -v unlimited)."
         )
 
 
 def entry() -> None:
-    """Run the command line as a process of its own: once it is done, signals change nothing."""
+    """Run the command line as a process of its own; afterwards, signals have no effect."""
     try:
         main()
     finally:
@@ -492,15 +498,15 @@ def entry() -> None:
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is one sentence and exit status 1."""
-    if sys.argv[1:2] != ["run"]:  # a script finds the environment as it was
+    """Run the command line; an error that the user can fix is one sentence and exit status 1."""
+    if sys.argv[1:2] != ["run"]:  # a script gets the environment unchanged
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
     log.addHandler(_Notes(logging.INFO))
     ours = sys.argv[1:2] != ["run"]
     try:
-        _refuse_little_room()
+        _refuse_small_address_space()
         with _stoppable() if ours else contextlib.nullcontext():
             app()
     except GatewiseError as error:
@@ -509,8 +515,10 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        said = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        typer.echo(f"gatewise: There is not enough memory for this{said}. {LESS}", err=True)
+        detail = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        typer.echo(
+            f"gatewise: There is not enough memory for this{detail}. {SAVE_MEMORY}", err=True
+        )
         sys.exit(1)
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED) and ours:
@@ -518,7 +526,7 @@ def main() -> None:
             sys.exit(1 if error.code == INTERRUPTED else TERMINATED)
         raise
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python would complain again at its own end.
+        # The reader (head, less) has closed the pipe; without this, Python complains again at exit.
         _drop_output()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG) or error.filename:
@@ -529,5 +537,5 @@ def main() -> None:
 
 
 def _drop_output() -> None:
-    """What is still in the buffer of standard output goes nowhere."""
+    """Discard what is still in the buffer of standard output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

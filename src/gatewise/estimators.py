@@ -1,7 +1,7 @@
-"""scikit-learn's way in: what the estimators of the tasks share, over the same pipeline.
+"""scikit-learn estimators: what those of the tasks share, on the same pipeline.
 
-They hold no test part back; scikit-learn's own splitting does that. Each estimator stands in
-`estimator.py` of its task, and is found here by its name.
+They hold out no test part, because scikit-learn does its own splitting. Each estimator is in
+`estimator.py` of its task and is found here by its name.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from gatewise.tasks import TASKS
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """What all share: settings by name, the most tuned ones as parameters of their own."""
+    """The common base: settings by name, with parameters for those that are tuned most often."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         self.settings = settings
 
     def _experiment(self, task: str) -> Experiment:
-        own = {
+        parameters = {
             "task": {"name": task},
             "split": {"validation": self.validation, "test": 0.0},
-            "network": {"units": _listed(self.units), "dropout": self.dropout},
+            "network": {"units": _as_list(self.units), "dropout": self.dropout},
             "training": {
                 "epochs": self.epochs,
                 "batch_size": self.batch_size,
@@ -54,7 +54,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
             },
         }
         layer = {} if self.settings is None else layer_of(self.settings)
-        return from_mapping(layer, from_mapping(own))
+        return from_mapping(layer, from_mapping(parameters))
 
     @property
     def model(self) -> Any:
@@ -71,16 +71,20 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'gatewise.estimators' has no attribute '{name}'")
 
 
-def _listed(units: Any) -> list[Any]:
-    """One number for one layer, or one for each."""
+def _as_list(units: Any) -> list[Any]:
+    """Units as a list; a single number is one layer."""
     if units is None:
         return []
     return list(units) if np.iterable(units) and not isinstance(units, str) else [units]
 
 
-def length_of(given: Any, name: str, wanted: str) -> int:
-    """How many things are given."""
+def length_of(data: Any, name: str, wanted: str) -> int:
+    """The length of the data.
+
+    Raises:
+        DataError: they have none.
+    """
     try:
-        return len(given)
+        return len(data)
     except TypeError:
-        raise DataError(f"{name} must hold {wanted}. Received: {given!r}.") from None
+        raise DataError(f"{name} must hold {wanted}. Received: {data!r}.") from None

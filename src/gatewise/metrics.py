@@ -339,7 +339,7 @@ def word_errors(truth: Array, predictions: Array) -> Array:
 
 
 def character_errors(truth: Array, predictions: Array) -> Array:
-    """As `word_errors`, for characters, including spaces."""
+    """Like `word_errors`, for characters, including spaces."""
     return _errors(aligned(truth, predictions, "process_characters"))
 
 

@@ -228,7 +228,7 @@ class _Best:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience has run out."""
+        """True once patience has run out."""
         return 0 < self.patience <= self.waited
 
 
@@ -438,7 +438,7 @@ def _optimizer_of(name: str, options: dict[str, Any]) -> keras.optimizers.Optimi
         plain = {key: value for key, value in options.items() if key != "learning_rate"}
         kind = type(keras.optimizers.deserialize({"class_name": name, "config": plain}))
         if not issubclass(kind, keras.optimizers.Optimizer):
-            raise ValueError("there is none of that name in keras.optimizers.")
+            raise ValueError("keras.optimizers has no class of that name.")
         return kind(**options)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(

@@ -91,5 +91,5 @@ def test_logistic_regression_gives_zero_to_a_class_it_never_saw(random):
 
 
 def test_logistic_regression_requires_two_labels():
-    with pytest.raises(DataError, match="one label only"):
+    with pytest.raises(DataError, match="have the same label"):
         logistic.fit_logistic(np.zeros((3, 1)), np.zeros(3, dtype=int), 2, valid=None)

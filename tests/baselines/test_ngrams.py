@@ -31,10 +31,10 @@ def test_discounts_are_those_of_the_formula():
 
 
 def test_discounts_without_counts_are_the_usual_ones():
-    assert ngrams.discounts_of(np.array([1, 1, 2, 3])) == ngrams.USUAL
-    # With far more twos than ones, the discount of a count of one would be negative.
+    assert ngrams.discounts_of(np.array([1, 1, 2, 3])) == ngrams.DEFAULT_DISCOUNTS
+    # Far more twos than ones would take less than nothing from a count of one.
     odd = np.repeat([1, 2, 3, 4], [3, 2, 30, 1])
-    assert ngrams.discounts_of(odd) == ngrams.USUAL
+    assert ngrams.discounts_of(odd) == ngrams.DEFAULT_DISCOUNTS
 
 
 class Slow:
@@ -116,7 +116,7 @@ def test_packing_tokens_round_trips(vocabulary):
 
 
 def test_what_is_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(ngrams, "MOST", 5)
+    monkeypatch.setattr(ngrams, "MAX_TOKENS", 5)
     kept = ngrams.unpacked(ngrams.packed(np.arange(20), 20))
     assert kept.tolist() == [15, 16, 17, 18, 19]
 

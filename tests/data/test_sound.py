@@ -123,7 +123,7 @@ def test_a_long_recording_is_drawn_and_not_played():
     experiment, preparation = prepared(given)
     shown = sound.shown(TASK.examples(given, preparation, experiment, "test").source, 1)
     assert "sound" not in shown
-    assert len(shown["values"]) <= sound.SHOWN_FRAMES
+    assert len(shown["values"]) <= sound.MAX_FRAMES
 
 
 @pytest.mark.parametrize(

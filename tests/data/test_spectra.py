@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatewise.data import spectra
 from gatewise.data.sequences import from_arrays
-from gatewise.data.spectra import Changes, Spectrum
+from gatewise.data.spectra import Augmentation, Spectrum
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError
 from gatewise.settings import PreparationSettings
@@ -119,15 +119,15 @@ def test_a_hop_longer_than_its_frame_is_refused():
 
 @given(st.integers(1, 3000), st.floats(0, 0.5), st.integers(0, 100))
 def test_speed_never_makes_more_frames_than_expected(count, speed, seed):
-    changes = Changes(noise=0.1, speed_perturbation=speed, freq_mask=0, time_mask=0)
-    found = spectra.changed(noise(count), changes, np.random.default_rng(seed))
-    assert SPECTRUM.count(len(found)) <= changes.longest(np.array([count]), SPECTRUM)[0]
+    augmentation = Augmentation(noise=0.1, speed_perturbation=speed, freq_mask=0, time_mask=0)
+    found = spectra.augment(noise(count), augmentation, np.random.default_rng(seed))
+    assert SPECTRUM.count(len(found)) <= augmentation.longest(np.array([count]), SPECTRUM)[0]
 
 
 def test_speed_moves_the_pitch_and_keeps_the_loudness():
-    changes = Changes(noise=0, speed_perturbation=0.3, freq_mask=0, time_mask=0)
+    augmentation = Augmentation(noise=0, speed_perturbation=0.3, freq_mask=0, time_mask=0)
     for seed in range(5):
-        found = spectra.changed(tone(500, 8000), changes, np.random.default_rng(seed))
+        found = spectra.augment(tone(500, 8000), augmentation, np.random.default_rng(seed))
         ratio = len(found) / 8000
         assert 0.7 <= ratio <= 1.3
         loudest = np.abs(np.fft.rfft(found)).argmax() / len(found) * 8000
@@ -136,25 +136,25 @@ def test_speed_moves_the_pitch_and_keeps_the_loudness():
 
 
 def test_speed_leaves_a_recording_as_many_samples_as_it_needs():
-    changes = Changes(noise=0, speed_perturbation=0.5, freq_mask=0, time_mask=0)
+    augmentation = Augmentation(noise=0, speed_perturbation=0.5, freq_mask=0, time_mask=0)
     for seed in range(20):
-        found = spectra.changed(noise(1000), changes, np.random.default_rng(seed), least=990)
+        found = spectra.augment(noise(1000), augmentation, np.random.default_rng(seed), least=990)
         assert len(found) >= 990
 
 
 def test_noise_is_no_louder_than_requested():
-    changes = Changes(noise=0.1, speed_perturbation=0, freq_mask=0, time_mask=0)
+    augmentation = Augmentation(noise=0.1, speed_perturbation=0, freq_mask=0, time_mask=0)
     for seed in range(20):
-        away = spectra.changed(tone(500), changes, np.random.default_rng(seed)) - tone(500)
+        away = spectra.augment(tone(500), augmentation, np.random.default_rng(seed)) - tone(500)
         assert 0 < away.std() < 0.11 * tone(500).std()
 
 
 def test_masks_blank_whole_bands_and_frames_up_to_their_widths():
-    changes = Changes(noise=0, speed_perturbation=0, freq_mask=5, time_mask=8)
+    augmentation = Augmentation(noise=0, speed_perturbation=0, freq_mask=5, time_mask=8)
     widths = set()
     for seed in range(50):
         steps = np.ones((100, 20))
-        spectra.mask(steps, changes, np.random.default_rng(seed))
+        spectra.mask(steps, augmentation, np.random.default_rng(seed))
         bands, moments = (steps == 0).all(axis=0), (steps == 0).all(axis=1)
         assert ((steps == 0) == (bands[None] | moments[:, None])).all()
         assert bands.sum() <= 10
@@ -165,8 +165,8 @@ def test_masks_blank_whole_bands_and_frames_up_to_their_widths():
 
 def test_masks_leave_most_of_a_short_word():
     steps = np.ones((10, 20))
-    changes = Changes(noise=0, speed_perturbation=0, freq_mask=0, time_mask=50)
-    spectra.mask(steps, changes, np.random.default_rng(0))
+    augmentation = Augmentation(noise=0, speed_perturbation=0, freq_mask=0, time_mask=50)
+    spectra.mask(steps, augmentation, np.random.default_rng(0))
     assert (steps == 1).all(axis=1).sum() >= 6
 
 

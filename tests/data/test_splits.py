@@ -221,7 +221,7 @@ def test_a_rare_label_can_be_learnt_without_being_tested():
 
 
 def test_dropping_is_refused_when_every_label_is_rare():
-    with pytest.raises(DataError, match=r"0 sequence\(s\) are too few to be split"):
+    with pytest.raises(DataError, match=r"0 sequence\(s\) are too few to split"):
         by_sequence(labelled(["a", "b", "c", "d"]), rare_labels="drop")
 
 
@@ -328,7 +328,11 @@ def test_groups_do_not_matter_in_a_split_by_label():
 
 @pytest.mark.parametrize(
     ("by", "wanted"),
-    [("group", "needs data.group"), ("label", "needs data.label"), ("time", "is for forecasts")],
+    [
+        ("group", "needs data.group"),
+        ("label", "needs data.label"),
+        ("time", "works only for forecasts"),
+    ],
 )
 def test_a_split_by_missing_labels_or_groups_is_refused(by, wanted):
     with pytest.raises(ConfigError, match=wanted):
@@ -371,7 +375,7 @@ def test_an_expression_keeps_groups_together_in_the_other_parts():
 
 @pytest.mark.parametrize(
     ("expression", "said"),
-    [("(", "no regular expression"), ("xyz", "found in no id"), (".", "found in every id")],
+    [("(", "not a regular expression"), ("xyz", "matches no id"), (".", "matches every id")],
 )
 def test_an_expression_that_matches_none_or_all_is_refused(expression, said):
     with pytest.raises(ConfigError, match=said):
@@ -379,7 +383,7 @@ def test_an_expression_that_matches_none_or_all_is_refused(expression, said):
 
 
 def test_an_expression_and_a_file_cannot_both_be_the_test_part():
-    with pytest.raises(ConfigError, match="both say what the test part is"):
+    with pytest.raises(ConfigError, match="both define the test part"):
         split_by_sequence(named("a", "b"), SplitSettings(test_ids="a"), test=False)
 
 

@@ -359,7 +359,7 @@ def test_generated_and_hard_passages_of_a_language_model_are_shown(reports):
 def test_the_verdict_stands_before_everything_else(reports):
     html = reports["forecast"]
     assert html.index("mae lower by 6.5 %") < html.index("<h2>")
-    assert html.index("<h2>What was asked") < html.index("<h2>Scores")
+    assert html.index("<h2>Task and data") < html.index("<h2>Scores")
     assert "--tone:var(--better)" in html
     assert "--tone:var(--even)" in reports["classify"]
     assert "not distinguishable from majority" in reports["classify"]
@@ -380,14 +380,14 @@ def test_a_calibration_error_is_defined_and_never_bold():
     accurate, majority = rows(html, "Scores on the test part")
     assert accurate[3].startswith("0.05")
     assert majority[3].startswith("0.0001")
-    assert "an answer that always gives the shares of the classes has next to none" in html
+    assert "a model that always predicts the shares of the classes has almost no such error" in html
 
 
 def test_the_report_states_that_predictions_are_thinned():
     for answers, said in ((694, True), (2017, False)):
         counts = {"answers": answers, "of": 2017, "rows": 48 * answers}
         html = draw(replace(FORECAST, metrics=forecast_metrics() | {"predictions": counts}))
-        sentence = "predictions.csv holds 694 of the 2,017 answers, evenly spread."
+        sentence = "predictions.csv holds 694 of the 2,017 predictions, evenly spread."
         assert (sentence in html) is said
 
 
@@ -534,8 +534,8 @@ def test_rows_of_an_image_are_drawn_as_an_image(reports):
 
 def test_a_run_without_details_or_training_still_makes_a_report(reports):
     assert "no verdict" in reports["a task not drawn yet"]
-    assert "How it learnt" not in reports["a task not drawn yet"]
-    assert "How it learnt" not in reports["empty history"]
+    assert "Training history" not in reports["a task not drawn yet"]
+    assert "Training history" not in reports["empty history"]
     assert "Forecasts beside the truth" in reports["empty history"]
 
 
@@ -590,5 +590,5 @@ def test_a_detail_that_is_missing_is_left_out(make, gone):
 
 
 def test_a_run_saved_before_answers_had_names_shows_the_lstm(reports):
-    assert "The LSTM, then the simplest answers" in reports["classify"]
+    assert "The LSTM, then the simplest baselines" in reports["classify"]
     assert "LSTM minus majority" in reports["classify"]

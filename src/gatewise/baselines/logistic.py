@@ -1,4 +1,4 @@
-"""Logistic regression on summaries of sequences; labels are class positions [n]."""
+"""Logistic regression on summaries of sequences. Labels are class positions [n]."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,39 +18,39 @@ from gatewise.errors import DataError
 Array = NDArray[Any]
 
 
-CELLS_AT_ONCE = 4_000_000  # bounds the memory of summaries: some 32 MB an array
+CELLS_AT_ONCE = 4_000_000  # bounds the memory of summaries: about 32 MB per array
 
 
 def summaries(sequences: Sequences, floor: Array | None = None) -> Array:
-    """What can be said of a sequence without its order, and a little with it, [n, features].
+    """Summary features of each sequence, most of which ignore the order of steps, [n, features].
 
-    Of each column the mean, standard deviation, least, greatest, first and last value and the mean
-    absolute step from one value to the next; then the length. With a `floor` [columns] also the
-    logarithms of the deviation and of the mean step, each plus its floor: a linear answer can then
-    tell a trembling from stillness, both of which are nothing beside a jump.
+    For each column: the mean, standard deviation, minimum, maximum, first and last value, and the
+    mean absolute change from one step to the next; then the length. With a `floor` [columns], also
+    the logarithms of the deviation and of the mean change, each plus its floor. They let a linear
+    model tell slight trembling from stillness, which both look like 0 next to a jump.
     """
     before = np.cumsum(sequences.lengths) - sequences.lengths
     block = before * sequences.values.shape[1] // CELLS_AT_ONCE  # [n], ascending
     blocks = np.split(np.arange(len(sequences)), np.flatnonzero(np.diff(block)) + 1)
-    return np.concatenate([_summaries(sequences.chosen(which), floor) for which in blocks])
+    return np.concatenate([_summaries(sequences.chosen(indices), floor) for indices in blocks])
 
 
 def _summaries(sequences: Sequences, floor: Array | None) -> Array:
     lengths = sequences.lengths  # [n]
     ends = np.cumsum(lengths)
     begins = ends - lengths
-    # A part may begin anywhere in the values and in any order: lay its own steps end to end.
+    # The sequences of a part may lie anywhere in the values: lay their steps end to end.
     rows = np.arange(ends[-1]) + np.repeat(sequences.starts - begins, lengths)
     values = sequences.values[rows].astype(np.float64)  # [steps, columns]
 
-    def mean(of: Array, counts: Array) -> Array:
-        total: Array = np.add.reduceat(of, begins, axis=0)
+    def mean(steps: Array, counts: Array) -> Array:
+        total: Array = np.add.reduceat(steps, begins, axis=0)
         return total / counts[:, None]
 
     average = mean(values, lengths)
     spread = np.sqrt(mean(np.square(values - np.repeat(average, lengths, axis=0)), lengths))
     changes = np.abs(np.diff(values, axis=0, prepend=values[:1]))
-    changes[begins] = 0  # from the last step of one sequence to the first of the next
+    changes[begins] = 0  # the change from the last step of one sequence to the first of the next
     change = mean(changes, np.maximum(lengths - 1, 1))
     logarithms = [] if floor is None else [np.log(spread + floor), np.log(change + floor)]
     return np.concatenate(
@@ -71,7 +71,7 @@ def _summaries(sequences: Sequences, floor: Array | None) -> Array:
 
 @dataclass(frozen=True)
 class Logistic:
-    """A multinomial logistic regression on features as they come."""
+    """A multinomial logistic regression on unscaled features."""
 
     coefficients: Array  # [features, classes]
     intercept: Array  # [classes]
@@ -79,21 +79,23 @@ class Logistic:
 
 
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
-NEG_INF = -1000.0  # the logit of a class without a sequence in training: its probability is zero
+NEG_INF = -1000.0  # the logit of a class that is not in the training part: its probability is 0
 
 
 def fit_logistic(
     features: Array, labels: Array, classes: int, *, valid: tuple[Array, Array] | None
 ) -> Logistic:
-    """Logistic regression on standardised features, its penalty chosen by log loss on `valid`.
+    """Logistic regression on standardised features; log loss on `valid` chooses the penalty.
 
-    `valid` holds features and labels of the validation part; without one C is 1.
+    `valid` holds the features and labels of the validation part; without it, C is 1.
 
     Raises:
-        DataError: the training part holds one label only.
+        DataError: all labels of the training part are the same.
     """
     if len(np.unique(labels)) < 2:
-        raise DataError("The training part holds one label only: there is nothing to tell apart.")
+        raise DataError(
+            "All sequences of the training part have the same label. Give at least two."
+        )
     if valid is None or not len(valid[1]):
         return _logistic_of(features, labels, classes, 1.0)
     held, truth = valid
@@ -102,17 +104,17 @@ def fit_logistic(
 
 
 def logistic(model: Logistic, features: Array) -> Array:
-    """Probabilities [n, classes]; zero for a class that the training part does not hold."""
-    answer: Array = softmax(features @ model.coefficients + model.intercept)
-    return answer
+    """Probabilities [n, classes]; 0 for a class that is not in the training part."""
+    probabilities: Array = softmax(features @ model.coefficients + model.intercept)
+    return probabilities
 
 
 def _logistic_of(features: Array, labels: Array, classes: int, inverse_penalty: float) -> Logistic:
     scaler = StandardScaler().fit(features)
     regression = LogisticRegression(C=inverse_penalty, max_iter=300, tol=1e-3)
     with warnings.catch_warnings():
-        # Stopped early it is a slightly more regular answer, judged on the validation part like
-        # any other; the user could do nothing about the warning.
+        # Early stopping regularises slightly, the validation part scores the result like any
+        # other, and the user could do nothing about the warning.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(scaler.transform(features), labels)
     weights, offsets = regression.coef_.T, regression.intercept_  # [features, present], [present]

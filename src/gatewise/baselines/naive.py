@@ -1,4 +1,4 @@
-"""Answers that need no fit: the last value, the last season, the line, the commonest class.
+"""Baselines that need no fit: the last value, the last season, a line, the most frequent class.
 
 Forecasts take `past` [windows, back, targets] and return [windows, horizon, targets].
 """
@@ -15,12 +15,12 @@ Array = NDArray[Any]
 
 
 def repeat_last(past: Array, horizon: int) -> Array:
-    """The last value, at every step of the horizon (the naive forecast: FPP3, 5.2)."""
+    """The last value at every step of the horizon (the naive forecast: FPP3, 5.2)."""
     return np.repeat(past[:, -1:], horizon, axis=1)
 
 
 def seasonal_naive(past: Array, horizon: int, season: int) -> Array:
-    """The last full season, over and over (FPP3, 5.2).
+    """The last full season, repeated (FPP3, 5.2).
 
     Raises:
         ConfigError: the window is shorter than one season.
@@ -38,25 +38,25 @@ def seasonal_naive(past: Array, horizon: int, season: int) -> Array:
 
 
 def drift(past: Array, horizon: int) -> Array:
-    """The line through the first and the last value of the window, carried on (FPP3, 5.2)."""
+    """The line through the first and the last value of the window, continued (FPP3, 5.2)."""
     slope = (past[:, -1:] - past[:, :1]) / max(past.shape[1] - 1, 1)  # [windows, 1, targets]
     line: Array = past[:, -1:] + slope * np.arange(1, horizon + 1)[:, None]
     return line
 
 
-def residual_quantiles(truth: Array, answer: Array, quantiles: Sequence[float]) -> Array:
-    """Offsets [horizon, targets, Q] that make a point forecast a quantile forecast.
+def residual_quantiles(truth: Array, forecast: Array, quantiles: Sequence[float]) -> Array:
+    """Offsets [horizon, targets, Q] that turn a point forecast into a quantile forecast.
 
-    The empirical quantiles of truth - answer at each step of the horizon, over windows before the
-    test part; add the result to `answer[..., None]` of the test part. Windows that the forecast was
-    fitted on give too narrow a spread: take the validation part where there is one. NaN in truth
-    is left out.
+    They are the empirical quantiles of truth - forecast at each step of the horizon, over windows
+    before the test part. Add them to `forecast[..., None]` of the test part. Windows that the
+    forecast was fitted on have too small residuals, so use the validation part if there is one. NaN
+    in truth is left out.
     """
-    return np.moveaxis(np.nanquantile(truth - answer, quantiles, axis=0), 0, -1)
+    return np.moveaxis(np.nanquantile(truth - forecast, quantiles, axis=0), 0, -1)
 
 
 def majority(labels: Array, classes: int) -> Array:
-    """How frequent each class is, [classes]: the answer to every sequence.
+    """The frequency of each class, [classes], which is predicted for every sequence.
 
     >>> majority(np.array([0, 0, 0, 2]), classes=3)
     array([0.75, 0.  , 0.25])

@@ -1,7 +1,7 @@
-"""Interpolated modified Kneser-Ney n-grams: what counting alone knows of the next token.
+"""Interpolated modified Kneser-Ney n-grams, a language model by counting.
 
 Chen & Goodman 1998, "An empirical study of smoothing techniques for language modeling", section
-4.1.1. Every n-gram is a place in a sorted table, so that fitting and asking are a few sorts and
+4.1.1. Every n-gram is a row of a sorted table, so that fitting and scoring are a few sorts and
 look-ups of whole arrays.
 """
 
@@ -15,21 +15,21 @@ import numpy as np
 
 from gatewise.data.sequences import Array
 
-MOST = 3_000_000  # tokens that are counted, the last of the training part: memory stays bounded
-USUAL = (0.5, 1.0, 1.5)  # discounts where too few n-grams occur once to four times to tell them
+MAX_TOKENS = 3_000_000  # tokens to count, from the end of the training part; bounds the memory
+DEFAULT_DISCOUNTS = (0.5, 1.0, 1.5)  # if too few n-grams occur one to four times to estimate them
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is known of the n-grams of one length n.
+    """The table of the n-grams of one length n.
 
-    An n-gram is its context, a place among the (n-1)-grams, and its last token; of single tokens
-    the place is the token itself.
+    An n-gram is a context and a last token. The context is a row among the (n-1)-grams; the row of
+    a single token is the token itself.
     """
 
     keys: Array  # [n-grams] int64, ascending: context * vocabulary + last token
-    shares: Array  # [n-grams] what the counts alone say, discounted
-    left: Array  # [contexts] the probability that is left to shorter contexts
+    shares: Array  # [n-grams] discounted relative frequencies
+    left: Array  # [contexts] the probability left to shorter contexts
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,31 @@ class KneserNey:
     """P(token | the tokens before it)."""
 
     vocabulary: int
-    start: int  # the token that is taken to stand before a text
+    start: int  # the token assumed before a text
     base: Array  # [vocabulary] P(token)
     orders: tuple[Order, ...]  # of 2, 3, ... tokens
 
     def token_nll(self, tokens: Array) -> Array:
-        """-log P of each token of a text after those before it, [tokens] float64."""
+        """-log P of each token of a text given those before it, [tokens] float64."""
         text = _with_start(tokens, self.start, len(self.orders))
         probability = self.base[text]
-        places = text.astype(np.int64)  # of the n-gram that ends at each token; -1: never met
+        rows = text.astype(np.int64)  # of the n-gram that ends at each token; -1: unseen
         for order in self.orders:
-            contexts = np.concatenate([[-1], places[:-1]])
-            met = contexts >= 0
+            contexts = np.concatenate([[-1], rows[:-1]])
+            seen = contexts >= 0
             keys = contexts * self.vocabulary + text
-            found = np.searchsorted(order.keys, keys).clip(0, len(order.keys) - 1)
-            known = met & (order.keys[found] == keys)
-            share = np.where(known, order.shares[found], 0.0)
-            left = np.where(met, order.left[contexts], 1.0)
+            row = np.searchsorted(order.keys, keys).clip(0, len(order.keys) - 1)
+            known = seen & (order.keys[row] == keys)
+            share = np.where(known, order.shares[row], 0.0)
+            left = np.where(seen, order.left[contexts], 1.0)
             probability = share + left * probability
-            places = np.where(known, found, -1)
+            rows = np.where(known, row, -1)
         nll: Array = -np.log(probability[len(self.orders) :])
         return nll
 
 
 def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
-    """Count a text, [tokens] int.
+    """Fit the model to a text, [tokens] int.
 
     >>> model = fit(np.array([0, 1, 0, 1]), 2, start=0, order=2)
     >>> float(np.exp(-model.token_nll(np.array([1, 1]))).sum().round(6))
@@ -69,7 +69,7 @@ def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
     """
     text = _with_start(tokens, start, order - 1)
     places = text
-    tables = []  # of each length: keys, counts, and the places without the first token
+    tables = []  # for each length: keys, counts, and the rows without the first token
     for _ in range(2, order + 1):
         shorter, places = places[1:], places[:-1] * vocabulary + text[-len(places) + 1 :]
         keys, first, places, counts = np.unique(
@@ -82,7 +82,7 @@ def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
         keys, _, tails = tables[number]
         seen = len(tables[number - 1][0]) if number else vocabulary
         orders.insert(0, _order(keys, counts, seen, vocabulary))
-        # A shorter n-gram counts as often as there are different tokens before it.
+        # The count of a shorter n-gram is the number of different tokens before it.
         counts = np.bincount(tails, minlength=seen)
     shares, left = _discounted(counts, np.zeros(vocabulary, dtype=np.int64), 1)
     return KneserNey(vocabulary, start, shares + left[0] / vocabulary, tuple(orders))
@@ -98,44 +98,44 @@ def _order(keys: Array, counts: Array, contexts: int, vocabulary: int) -> Order:
 
 
 def _discounted(counts: Array, contexts: Array, number: int) -> tuple[Array, Array]:
-    """The share of each n-gram in its context, and what each of `number` contexts has left."""
+    """The share of each n-gram in its context, and the probability left in each context."""
     discounts = np.array([0.0, *discounts_of(counts)])
     taken = discounts[np.minimum(counts, 3)]
     totals = np.bincount(contexts, counts, minlength=number)
-    some = np.maximum(totals, 1)
-    left = np.bincount(contexts, taken, minlength=number) / some
-    return (counts - taken) / some[contexts], np.where(totals > 0, left, 1.0)
+    divisors = np.maximum(totals, 1)
+    left = np.bincount(contexts, taken, minlength=number) / divisors
+    return (counts - taken) / divisors[contexts], np.where(totals > 0, left, 1.0)
 
 
 def discounts_of(counts: Array) -> tuple[float, float, float]:
-    """What is taken from counts of one, two, and three or more (Chen & Goodman 1998, eq. 26)."""
-    n1, n2, n3, n4 = (int((counts == one).sum()) for one in (1, 2, 3, 4))
+    """The discounts of counts of one, two, and three or more (Chen & Goodman 1998, eq. 26)."""
+    n1, n2, n3, n4 = (int((counts == count).sum()) for count in (1, 2, 3, 4))
     if not (n1 and n2 and n3 and n4):
-        return USUAL
+        return DEFAULT_DISCOUNTS
     y = n1 / (n1 + 2 * n2)
-    found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-    sound = all(0 < one <= most for most, one in enumerate(found, 1))
-    return found if sound else USUAL
+    discounts = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
+    valid = all(0 < discount <= count for count, discount in enumerate(discounts, 1))
+    return discounts if valid else DEFAULT_DISCOUNTS
 
 
 def unigram(tokens: Array, vocabulary: int) -> Array:
-    """P(token) by counting, each token of the vocabulary once more than it came: [vocabulary]."""
+    """P(token) by counting, with one added to each count (Laplace), [vocabulary]."""
     counts = np.bincount(tokens, minlength=vocabulary) + 1.0
     probabilities: Array = counts / counts.sum()
     return probabilities
 
 
 def packed(tokens: Array, vocabulary: int) -> dict[str, Any]:
-    """The tokens that are counted, as JSON holds them.
+    """The tokens to count, in a form for JSON.
 
-    From them the tables are made again in a moment; the tables themselves are ten times as large.
+    The tables are ten times as large, and quickly rebuilt from the tokens.
     """
-    kept = tokens[-MOST:].astype("<u2" if vocabulary <= 1 << 16 else "<u4")
+    kept = tokens[-MAX_TOKENS:].astype("<u2" if vocabulary <= 1 << 16 else "<u4")
     content = base64.b64encode(zlib.compress(kept.tobytes(), 6)).decode("ascii")
     return {"bytes": kept.dtype.itemsize, "tokens": content}
 
 
 def unpacked(state: Mapping[str, Any]) -> Array:
-    """What `packed` kept, [tokens] int64."""
+    """The tokens that `packed` wrote, [tokens] int64."""
     content = zlib.decompress(base64.b64decode(state["tokens"]))
     return np.frombuffer(content, f"<u{state['bytes']}").astype(np.int64)

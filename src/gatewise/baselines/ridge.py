@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Ridge:
-    """A linear map of the window to the horizon, one for all series and targets."""
+    """A linear map from the window to the horizon, the same for all series and targets."""
 
     coefficients: Array  # [inputs, horizon]; inputs: the window's steps, then the known covariates
     intercept: Array  # [horizon]
@@ -26,7 +26,7 @@ class Ridge:
 
 
 PENALTIES = tuple(10.0**power for power in range(-2, 5))
-RIDGE_ROWS = 20_000  # more do not move a few hundred coefficients, and cost memory
+RIDGE_ROWS = 20_000  # more rows hardly change a few hundred coefficients, and cost memory
 
 
 def fit_ridge(
@@ -36,25 +36,27 @@ def fit_ridge(
     *,
     valid: tuple[Array, Array, Array | None] | None,
 ) -> Ridge:
-    """Ridge regression of the horizon on the window, its penalty chosen by MAE on `valid`.
+    """Ridge regression of the horizon on the window; MAE on `valid` chooses the penalty.
 
-    What is forecast is the distance from the last value, so a level never seen is no trouble. Each
-    target channel is a row of its own with the same weights (as in DLinear: Zeng et al. 2023).
-    `known` are covariates of the horizon [windows, horizon, K], or None; `valid` is the same triple
-    of the validation part. Without validation windows the penalty is 1.
+    The regression forecasts the difference from the last value, so it can handle unseen levels.
+    Each target channel is a row of its own with the same weights (as in DLinear: Zeng et al. 2023).
+    `known` are covariates of the horizon [windows, horizon, K], or None. `valid` is the same triple
+    for the validation part. Without validation windows, the penalty is 1.
     """
     count = max(RIDGE_ROWS // past.shape[2], 1)
-    if count < len(past):  # evenly over the training part, at a step that meets no season each time
+    if count < len(past):  # spread evenly, at a stride that is no multiple of a season
         thin = np.linspace(0, len(past) - 1, count).astype(np.int64)
         past, future, known = past[thin], future[thin], None if known is None else known[thin]
     inputs, last = _ridge_inputs(past, known)
-    scaler = StandardScaler().fit(inputs)  # so that a penalty means the same for every series
+    scaler = StandardScaler().fit(inputs)  # so that a penalty has the same effect on every series
     inputs, outputs = scaler.transform(inputs), _channels(future) - last
     if valid is None or not len(valid[0]):
         return _ridge_of(inputs, outputs, scaler, 1.0)
-    before, after, ahead = valid
+    valid_past, valid_future, valid_known = valid
     models = (_ridge_of(inputs, outputs, scaler, penalty) for penalty in PENALTIES)
-    return min(models, key=lambda model: metrics.mae(after, ridge(model, before, ahead)))
+    return min(
+        models, key=lambda model: metrics.mae(valid_future, ridge(model, valid_past, valid_known))
+    )
 
 
 def ridge(model: Ridge, past: Array, known: Array | None) -> Array:
@@ -70,8 +72,8 @@ def _ridge_inputs(past: Array, known: Array | None) -> tuple[Array, Array]:
     last = window[:, -1:]
     inputs = window - last
     if known is not None:
-        ahead = known.reshape(len(known), -1)  # [windows, horizon * K]
-        inputs = np.concatenate([inputs, np.repeat(ahead, past.shape[2], axis=0)], axis=1)
+        flat = known.reshape(len(known), -1)  # [windows, horizon * K]
+        inputs = np.concatenate([inputs, np.repeat(flat, past.shape[2], axis=0)], axis=1)
     return inputs, last
 
 
@@ -81,7 +83,7 @@ def _channels(windows: Array) -> Array:
 
 
 def _ridge_of(inputs: Array, outputs: Array, scaler: StandardScaler, penalty: float) -> Ridge:
-    """Fitted on standardised inputs, its coefficients those of the inputs as they came."""
+    """A ridge fitted on standardised inputs, with its coefficients for the original inputs."""
     fitted = SklearnRidge(alpha=penalty, solver="cholesky").fit(inputs, outputs)
     coefficients = fitted.coef_.reshape(outputs.shape[1], -1).T / scaler.scale_[:, None]
     return Ridge(coefficients, fitted.intercept_ - scaler.mean_ @ coefficients, penalty)

@@ -1,7 +1,4 @@
-"""The simplest answer to texts: how often each word occurs, weighed by how rare it is, and a line.
-
-TF-IDF with a logistic regression, as scikit-learn defines both, over single words.
-"""
+"""TF-IDF over single words with a logistic regression, as scikit-learn defines both."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,31 +13,31 @@ from sklearn.linear_model import LogisticRegression
 from gatewise import metrics
 from gatewise.data.sequences import Array
 
-MOST = 30_000  # words, the most frequent first
-CHARACTERS = r"(?u)\w"  # where no text has a word of two letters
+MAX_WORDS = 30_000  # the most frequent ones
+CHARACTERS = r"(?u)\w"  # if no text has a word of two letters
 INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-DIGITS = 5  # of a saved weight; more would only make the file longer
+DIGITS = 5  # digits of a saved weight; more would only make the file longer
 
 
 def fit(
     texts: Sequence[str], wanted: Array, *, valid: tuple[Sequence[str], Array] | None
 ) -> dict[str, Any]:
-    """Words, their weights and the regression, as JSON holds them.
+    """Fit words, their weights and the regression, and return them in a form for JSON.
 
-    `wanted` are class positions [n], or for several labels a sequence which classes are true
-    [n, classes]. The penalty is chosen by log loss on `valid`; without one it is scikit-learn's.
+    `wanted` are class positions [n], or the true classes of each sequence with several labels,
+    [n, classes]. Log loss on `valid` chooses the penalty; without it, scikit-learn's default.
     """
     vectors, table = _fit_words(texts)
     if valid is None or not len(valid[1]):
         return {**_words(vectors), **_regression(table, wanted, 1.0)}
     held, truth = vectors.transform(valid[0]), valid[1]
     fitted = (_regression(table, wanted, choice) for choice in INVERSE_PENALTIES)
-    best = min(fitted, key=lambda one: _nll(truth, _probabilities(one, held)))
+    best = min(fitted, key=lambda state: _nll(truth, _probabilities(state, held)))
     return {**_words(vectors), **best}
 
 
 def probabilities(state: Mapping[str, Any], texts: Sequence[str]) -> Array:
-    """What the fitted regression says, [n, classes]."""
+    """The probabilities of the fitted regression, [n, classes]."""
     words = state["words"]
     vectors = TfidfVectorizer(vocabulary=words, token_pattern=state["pattern"], sublinear_tf=True)
     vectors.idf_ = np.array(state["idf"])
@@ -48,13 +45,13 @@ def probabilities(state: Mapping[str, Any], texts: Sequence[str]) -> Array:
 
 
 def _fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
-    options: dict[str, Any] = {"max_features": MOST, "sublinear_tf": True}
+    options: dict[str, Any] = {"max_features": MAX_WORDS, "sublinear_tf": True}
     pattern = TfidfVectorizer().token_pattern
     for least, chosen in ((2, pattern), (1, pattern), (1, CHARACTERS), (1, r"(?s).")):
         vectors = TfidfVectorizer(min_df=least, token_pattern=chosen, **options)
         try:
             return vectors, vectors.fit_transform(texts)
-        except ValueError:  # no word is left; a few short texts may have none in common
+        except ValueError:  # no word is left, because a few short texts may have none in common
             continue
     raise AssertionError("a text of the training part holds a character")
 
@@ -87,7 +84,7 @@ def _regression(table: Any, wanted: Array, inverse_penalty: float) -> dict[str, 
 def _line(table: Any, labels: Array, inverse_penalty: float) -> tuple[Array, Array]:
     """Weights [words, classes] and offsets [classes] of the softmax over classes 0, 1, 2 ..."""
     count = int(labels.max()) + 1 if labels.max() > 1 else 2
-    if len(np.unique(labels)) < 2:  # one label of several that every text has, or none
+    if len(np.unique(labels)) < 2:  # a label that every text has, or none
         offsets = np.where(np.arange(2) == labels[0], 10.0, -10.0)
         return np.zeros((table.shape[1], 2)), offsets
     regression = LogisticRegression(C=inverse_penalty, max_iter=200)
@@ -106,12 +103,12 @@ def _line(table: Any, labels: Array, inverse_penalty: float) -> tuple[Array, Arr
 
 def _probabilities(state: Mapping[str, Any], table: Any) -> Array:
     logits = table @ np.array(state["coefficients"]) + np.array(state["intercept"])
-    found: Array = expit(logits) if state["several"] else softmax(logits, axis=1)
-    return found
+    probabilities: Array = expit(logits) if state["several"] else softmax(logits, axis=1)
+    return probabilities
 
 
-def _nll(truth: Array, given: Array) -> float:
+def _nll(truth: Array, predicted: Array) -> float:
     if truth.ndim == 1:
-        return metrics.log_loss(truth, given)
-    right = np.where(truth, given, 1 - given)
+        return metrics.log_loss(truth, predicted)
+    right = np.where(truth, predicted, 1 - predicted)
     return float(-np.log(np.maximum(right, 1e-15)).mean())

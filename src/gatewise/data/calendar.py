@@ -1,4 +1,4 @@
-"""Times as features, and the times that follow."""
+"""Calendar features of times, and the times that follow a series."""
 
 from collections.abc import Callable
 
@@ -8,27 +8,28 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 
 MONTHS = {"mo": 1, "q": 3, "y": 12}
-# NumPy will refuse to add a bare number to a date (2.5 warns of it): what is added has a unit.
+# NumPy 2.5 warns when a number without a unit is added to a date, and later versions refuse it.
 DAY, MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 
 
 def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The calendar features asked for; for auto, those that this spacing and this span can teach.
+    """The calendar features of the settings; for auto, those that this spacing and span support.
 
     Raises:
-        ConfigError: features are asked for and there are no dates, or auto stands beside names.
+        ConfigError: features are requested but there are no dates, or auto or none is combined with
+            names.
     """
     timed = train.times is not None and train.times.dtype.kind == "M"
     if wanted != ("auto",):
         if "auto" in wanted or ("none" in wanted and len(wanted) > 1):
             raise ConfigError(
-                f"preparation.calendar wants auto or none alone, or names. "
+                f"preparation.calendar wants auto, none, or names of features. "
                 f"Received: {list(wanted)}."
             )
         names = tuple(name for name in wanted if name != "none")
         if names and not timed:
             raise ConfigError(
-                "preparation.calendar needs a column of dates; name it with data.time."
+                "preparation.calendar needs a column of dates. Name it with data.time."
             )
         return names
     if not timed or train.times is None:
@@ -44,12 +45,12 @@ def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...
         "h": ("hour", "weekday"),
         "d": ("weekday",),
     }
-    # A year is learnt only from data that shows it at least twice.
+    # A yearly pattern needs data that covers at least two years.
     return by_unit.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
 
 
 def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
-    """Each of `names` as a point on a circle: [..., 2 * names], sine and cosine, float32."""
+    """The features `names` as points on a circle, sine and cosine: [..., 2 * names] float32."""
     day = times.astype("datetime64[D]")
     month = times.astype("datetime64[M]")
     year = times.astype("datetime64[Y]")
@@ -68,40 +69,40 @@ def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
 
 
 def following(times: Array, step: str, count: int) -> Array:
-    """The `count` times after the last one, a step apart; month ends stay month ends.
+    """The `count` times after the last one, one step apart; month ends stay month ends.
 
     >>> following(np.array(["2020-02-29", "2020-03-31"], dtype="datetime64[us]"), "1mo", 1)
     array(['2020-04-30T00:00:00.000000'], dtype='datetime64[us]')
     """
-    ahead = np.arange(1, count + 1)
+    offsets = np.arange(1, count + 1)
     if times.dtype.kind != "M":
-        return _numbers_on(times, step, ahead)
+        return _numbers_on(times, step, offsets)
     unit = step.lstrip("0123456789")
     number = int(step.removesuffix(unit) or 1)
     if unit in MONTHS:
-        return _months_on(times, number * MONTHS[unit] * ahead)
+        return _months_on(times, number * MONTHS[unit] * offsets)
     if unit:
         gap = np.array(number, dtype=f"m8[{unit.upper() if unit in ('d', 'w') else unit}]")
-    else:  # irregular times: as far apart as they usually are
+    else:  # irregular times: use the median interval
         gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
-    return np.asarray(times[-1] + gap * ahead, dtype="datetime64[us]")
+    return np.asarray(times[-1] + gap * offsets, dtype="datetime64[us]")
 
 
-def _numbers_on(times: Array, step: str, ahead: Array) -> Array:
-    """So many steps after the last number; whole numbers stay whole where their step is."""
+def _numbers_on(times: Array, step: str, offsets: Array) -> Array:
+    """The numbers `offsets` steps after the last one; an integer step keeps them integers."""
     if times.dtype.kind == "i" and (step.endswith("i") or not step):
-        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * ahead)
+        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * offsets)
     usual = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     gap = float(step.rstrip("i") or usual)
-    # Cut off behind the step's own digits: 0.3, not 0.30000000000000004.
-    return np.asarray(np.round(times[-1] + gap * ahead, 9 - int(np.floor(np.log10(gap)))))
+    # Round to the digits of the step: 0.3, not 0.30000000000000004.
+    return np.asarray(np.round(times[-1] + gap * offsets, 9 - int(np.floor(np.log10(gap)))))
 
 
-def _months_on(times: Array, ahead: Array) -> Array:
-    """So many months after the last time, on the series' own day of the month or the last."""
+def _months_on(times: Array, offsets: Array) -> Array:
+    """The times `offsets` months after the last one, on the usual or the last day of the month."""
     days = times.astype("M8[D]")
     is_end = (days + DAY).astype("M8[M]") > days.astype("M8[M]")
-    months = days[-1].astype("M8[M]") + ahead * MONTH
+    months = days[-1].astype("M8[M]") + offsets * MONTH
     ends = (months + MONTH).astype("M8[D]") - DAY
     day = (days - days.astype("M8[M]")).max()
     wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)

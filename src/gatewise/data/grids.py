@@ -11,42 +11,42 @@ from gatewise.data.sequences import Array
 DAY = 86_400_000_000  # microseconds
 ONE_DAY = np.timedelta64(1, "D")
 UNITS = {"w": 7 * DAY, "d": DAY, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1000}
-BLOCK = 1 << 20  # differences looked at together, so that no second array of times is needed
+BLOCK = 1 << 20  # differences per block, so that no second array of times is needed
 
-# Numbers with a fraction are rounded (60 Hz is written 0.017, 0.033, 0.050) and clocks tremble: a
-# difference counts as so many steps when it is that many but for this share of a step.
+# Fractional times are rounded (60 Hz is written 0.017, 0.033, 0.050) and clocks jitter. So a
+# difference counts as a whole number of steps if it is off by at most this share of a step.
 SLACK = 0.1
-FINE = 1000  # positions of such numbers are thousandths of a step, to show what lies off the grid
+FINE = 1000  # positions of fractional times are thousandths of a step, to show times off the grid
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where times lie on a regular grid: one step is `unit` in `positions`."""
+    """A regular grid, and the positions of times on it; one step is `unit` in `positions`."""
 
     positions: Array  # [steps] int64
     unit: int
-    step: str  # as in Sequences.step
-    share: float  # of the differences that are one step
+    step: str  # in the form of Sequences.step
+    share: float  # share of the differences that are one step
 
 
 def as_numbers(times: Array) -> Array:
-    """Times as numbers that can be subtracted: dates as microseconds, numbers as they are."""
+    """Times as numbers to subtract: dates as microseconds, numbers as they are."""
     return times if times.dtype.kind == "f" else times.view(np.int64)
 
 
 def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]]:
-    """Block by block: where a step is followed by one of its sequence, and how far away that is."""
+    """Yield, block by block, the steps with a successor in their sequence, and the differences."""
     for begin in range(0, len(positions) - 1, BLOCK):
-        ahead = np.diff(positions[begin : begin + BLOCK + 1])
-        inner = np.ones(len(ahead), dtype=bool)
-        edges = starts[(starts > begin) & (starts <= begin + len(ahead))] - 1 - begin
+        gaps = np.diff(positions[begin : begin + BLOCK + 1])
+        inner = np.ones(len(gaps), dtype=bool)
+        edges = starts[(starts > begin) & (starts <= begin + len(gaps))] - 1 - begin
         inner[edges] = False
         at = np.flatnonzero(inner)
-        yield at + begin, ahead[at]
+        yield at + begin, gaps[at]
 
 
 def grid(times: Array, starts: Array) -> Grid | None:
-    """The grid on which most of the times lie; None when no sequence has two steps."""
+    """The grid on which most times lie; None if no sequence has two steps."""
     if times.dtype.kind == "f":
         return _fine_grid(times, starts)
     positions = times.view(np.int64)
@@ -60,20 +60,20 @@ def grid(times: Array, starts: Array) -> Grid | None:
         unit, share = _commonest(months, starts)
         step = f"{unit // 12}y" if unit % 12 == 0 else f"{unit}mo"
         return Grid(months, unit, step, share)
-    return Grid(positions, unit, _written(unit), share)
+    return Grid(positions, unit, _step_text(unit), share)
 
 
 def _fine_grid(times: Array, starts: Array) -> Grid | None:
-    """The grid of numbers with a fraction, about whose steps only the mean is known exactly."""
+    """The grid of fractional times, whose step is only known as a mean."""
     inner = np.ones(len(times), dtype=bool)
     inner[starts] = False
-    ahead = np.diff(times, prepend=times[:1])[inner]
-    if not len(ahead):
+    gaps = np.diff(times, prepend=times[:1])[inner]
+    if not len(gaps):
         return None
-    usual = np.quantile(ahead, 0.5, method="lower")  # one that there is
-    # The mean of what is nearly the usual step: rounded times would drift away from a rounded one.
-    unit = float(f"{ahead[np.abs(ahead - usual) <= SLACK * usual].mean():.9g}")
-    counts = ahead / unit
+    usual = np.quantile(gaps, 0.5, method="lower")  # a gap that occurs
+    # The mean of the gaps near the usual one, because rounded times drift away from a rounded step.
+    unit = float(f"{gaps[np.abs(gaps - usual) <= SLACK * usual].mean():.9g}")
+    counts = gaps / unit
     whole = np.maximum(np.rint(counts), 1)
     on_grid = np.abs(counts - whole) <= SLACK
     fine = np.where(on_grid, FINE * whole, np.maximum(np.rint(FINE * counts), 1))
@@ -83,7 +83,7 @@ def _fine_grid(times: Array, starts: Array) -> Grid | None:
 
 
 def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array, Array]:
-    """The times with every missing step put in, and where in them the old ones are.
+    """Insert all missing steps; return the times, and the positions of the old times in them.
 
     Every difference must be a whole number of steps.
     """
@@ -108,18 +108,18 @@ def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array
 
 def _commonest(positions: Array, starts: Array) -> tuple[int, float]:
     counts: Counter[int] = Counter()
-    for _, ahead in differences(positions, starts):
-        values, times = np.unique(ahead, return_counts=True)
-        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    for _, gaps in differences(positions, starts):
+        values, occurrences = np.unique(gaps, return_counts=True)
+        counts.update(dict(zip(values.tolist(), occurrences.tolist(), strict=True)))
     if not counts:
         return 0, 0.0
-    # Of equally common differences the smallest: the others may be multiples of it.
-    unit = min(counts, key=lambda one: (-counts[one], one))
+    # Among equally common differences, take the smallest: the others may be multiples of it.
+    unit = min(counts, key=lambda gap: (-counts[gap], gap))
     return unit, counts[unit] / counts.total()
 
 
 def _on_calendar(times: Array, starts: Array) -> bool:
-    """Whether each sequence keeps its day of the month (or the month's last) and its hour."""
+    """True if each sequence keeps its day of the month (or the last day) and its time of day."""
     lengths = np.diff(np.append(starts, len(times)))
     days = _monthday(times)
     anchors = np.repeat(np.maximum.reduceat(days, starts), lengths)
@@ -139,7 +139,7 @@ def _days_in(months: Array) -> Array:
     return days
 
 
-def _written(unit: int) -> str:
+def _step_text(unit: int) -> str:
     for letter, size in UNITS.items():
         if unit % size == 0:
             return f"{unit // size}{letter}"

@@ -1,4 +1,4 @@
-"""Scaling: fitted on the training part, inverted exactly."""
+"""Scaling: fitted on the training part, and inverted exactly."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,35 +9,35 @@ import numpy as np
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 
-CHUNK = 1 << 21  # cells looked at in one go, so that fitting needs little memory beside the data
-FINEST = 1e-3  # of a column's deviation: what moves less is taken for still
-FARTHEST = 1e18  # spreads; what lies farther off, a network of float32 cannot reckon with
-ROUNDING = 1e-12  # a column that varies by less than this share of its size does not vary
+CHUNK = 1 << 21  # cells per chunk, so that fitting needs little memory beside the data
+FINEST = 1e-3  # share of a column's deviation; smaller movements count as stillness
+FARTHEST = 1e18  # spreads; a network of float32 cannot handle values farther off
+ROUNDING = 1e-12  # a column that varies by less than this share of its size is constant
 
 
 @dataclass(frozen=True)
 class Scale:
-    """scaled = (value - centre) / spread, one row for each known sequence or one row for all."""
+    """scaled = (value - centre) / spread, with one row for each known sequence, or one for all."""
 
     kind: str  # standard, minmax or none
     by: str  # series, column or all
-    ids: tuple[str, ...]  # by series: whose rows these are
+    ids: tuple[str, ...]  # by series: the id of each row
     centre: Array  # [rows, columns]
     spread: Array  # [rows, columns], never zero
 
     def rows(self, sequences: Sequences, until: Array | None = None) -> tuple[Array, Array]:
         """Centre and spread of each sequence, [sequences, columns] twice.
 
-        A sequence that training did not know is scaled by its own steps: all of them, or those
-        before `until` [sequences], where what comes then is still to be forecast.
+        A sequence that is not in the training part is scaled by its own steps: by all of them, or
+        by those before `until` [sequences] if the later ones are to be forecast.
         """
         if self.by != "series":
             shape = (len(sequences), self.centre.shape[1])
             return np.broadcast_to(self.centre, shape), np.broadcast_to(self.spread, shape)
-        place = {name: row for row, name in enumerate(self.ids)}
-        found = np.array([place.get(name, -1) for name in sequences.ids.tolist()], dtype=np.int64)
-        centre, spread = self.centre[found], self.spread[found]  # [sequences, columns]
-        unknown = np.flatnonzero(found < 0)
+        row_of = {name: row for row, name in enumerate(self.ids)}
+        rows = np.array([row_of.get(name, -1) for name in sequences.ids.tolist()], dtype=np.int64)
+        centre, spread = self.centre[rows], self.spread[rows]  # [sequences, columns]
+        unknown = np.flatnonzero(rows < 0)
         if len(unknown):
             stops = sequences.stops if until is None else until
             own = sequences.between(sequences.first, stops).chosen(unknown)
@@ -45,7 +45,7 @@ class Scale:
         return centre, spread
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers; float64 survives the way there and back."""
+        """The scale as plain numbers; float64 survives the round trip."""
         return {
             "kind": self.kind,
             "by": self.by,
@@ -55,19 +55,19 @@ class Scale:
         }
 
     @staticmethod
-    def from_json(given: Mapping[str, Any]) -> "Scale":
-        """What `to_json` wrote."""
+    def from_json(content: Mapping[str, Any]) -> "Scale":
+        """The scale that `to_json` wrote."""
         return Scale(
-            given["kind"],
-            given["by"],
-            tuple(given["ids"]),
-            np.array(given["centre"], dtype=np.float64),
-            np.array(given["spread"], dtype=np.float64),
+            content["kind"],
+            content["by"],
+            tuple(content["ids"]),
+            np.array(content["centre"], dtype=np.float64),
+            np.array(content["spread"], dtype=np.float64),
         )
 
 
 def fit_scale(train: Sequences, kind: str, by: str) -> Scale:
-    """Centre and spread of the training part; empty cells do not count, a spread of 0 becomes 1."""
+    """Fit centre and spread on the training part, ignoring empty cells; a spread of 0 becomes 1."""
     if by == "series":
         centre, spread = _fit(train, np.arange(len(train)), kind)
         return Scale(kind, by, tuple(train.ids.tolist()), centre, spread)
@@ -76,23 +76,23 @@ def fit_scale(train: Sequences, kind: str, by: str) -> Scale:
 
 
 def refuse_far(sequences: Sequences, centre: Array, spread: Array, columns: Array) -> None:
-    """No scaled value is too large for float32; `centre` and `spread` are what `rows` gave.
+    """Refuse scaled values that are too large for float32; `centre` and `spread` are from `rows`.
 
     Raises:
-        DataError: one is; the message names its column.
+        DataError: a value is too large; the message names its column.
     """
     if sequences.values.dtype.kind != "f":
         return
-    for which, begins, steps in _chunks(sequences.between(sequences.first, sequences.stops)):
-        away = np.abs(steps - _of_each_step(centre[which], begins, len(steps)))
+    for indices, begins, steps in _chunks(sequences.between(sequences.first, sequences.stops)):
+        away = np.abs(steps - _of_each_step(centre[indices], begins, len(steps)))
         most = np.fmax.reduceat(away, begins)[:, columns]
-        far = np.argwhere(most > FARTHEST * spread[which][:, columns])
+        far = np.argwhere(most > FARTHEST * spread[indices][:, columns])
         if len(far):
             piece, place = far[0]
-            k, column = which[piece], columns[place]
+            k, column = indices[piece], columns[place]
             raise DataError(
                 f"{sequences.source}: column '{sequences.columns[column]}' holds a value of about "
-                f"{most[piece, place]:.1g} in sequence '{sequences.ids[k]}', and the training had "
+                f"{most[piece, place]:.1g} in sequence '{sequences.ids[k]}', but training had "
                 f"values around {centre[k, column]:.3g}. Give values of the size seen in training, "
                 "in the same unit."
             )
@@ -103,15 +103,15 @@ def _fit(
 ) -> tuple[Array, Array]:
     """Centre and spread [rows, columns]; sequence k counts towards row `rows[k]`.
 
-    `together` makes one number of all columns.
+    `together` shares one centre and one spread among all columns.
     """
     shape = (int(rows.max()) + 1, sequences.values.shape[1])
     if kind == "none":
         return np.zeros(shape), np.ones(shape)
     low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
-    for which, begins, steps in _chunks(sequences):
-        np.fmin.at(low, rows[which], np.fmin.reduceat(steps, begins))
-        np.fmax.at(high, rows[which], np.fmax.reduceat(steps, begins))
+    for indices, begins, steps in _chunks(sequences):
+        np.fmin.at(low, rows[indices], np.fmin.reduceat(steps, begins))
+        np.fmax.at(high, rows[indices], np.fmax.reduceat(steps, begins))
     if together:
         low[:], high[:] = low.min(), high.max()
     empty = low > high
@@ -126,42 +126,42 @@ def _fit(
 def _mean_deviation(
     sequences: Sequences, rows: Array, low: Array, *, together: bool
 ) -> tuple[Array, Array]:
-    """Mean and deviation [rows, columns], summed above `low` so that large numbers lose nothing."""
+    """Mean and deviation [rows, columns], summed relative to `low` to keep precision."""
     total, count = np.zeros(low.shape), np.zeros(low.shape)
-    for which, begins, steps in _chunks(sequences):
-        above = steps - _of_each_step(low[rows[which]], begins, len(steps))
-        np.add.at(total, rows[which], np.add.reduceat(np.nan_to_num(above), begins))
-        np.add.at(count, rows[which], np.add.reduceat(~np.isnan(steps), begins, dtype=np.float64))
+    for indices, begins, steps in _chunks(sequences):
+        above = steps - _of_each_step(low[rows[indices]], begins, len(steps))
+        np.add.at(total, rows[indices], np.add.reduceat(np.nan_to_num(above), begins))
+        np.add.at(count, rows[indices], np.add.reduceat(~np.isnan(steps), begins, dtype=np.float64))
     if together:
         total[:], count[:] = total.sum(), count.sum()
     count = np.maximum(count, 1)
     mean = low + total / count
     squares = np.zeros(low.shape)
-    for which, begins, steps in _chunks(sequences):
-        away = np.nan_to_num(steps - _of_each_step(mean[rows[which]], begins, len(steps)))
-        np.add.at(squares, rows[which], np.add.reduceat(away * away, begins))
+    for indices, begins, steps in _chunks(sequences):
+        away = np.nan_to_num(steps - _of_each_step(mean[rows[indices]], begins, len(steps)))
+        np.add.at(squares, rows[indices], np.add.reduceat(away * away, begins))
     if together:
         squares[:] = squares.sum()
     return mean, np.sqrt(squares / count)
 
 
 def _of_each_step(pieces: Array, begins: Array, count: int) -> Array:
-    """What is said of each piece [pieces, columns], for each of its steps [steps, columns]."""
+    """Repeat the row of each piece [pieces, columns] for each of its steps [steps, columns]."""
     return np.repeat(pieces, np.diff(begins, append=count), axis=0) if len(begins) > 1 else pieces
 
 
 def _chunks(sequences: Sequences) -> Iterator[tuple[Array, Array, Array]]:
-    """All steps in turn, about CHUNK cells at a time: (which, begins, steps).
+    """Yield all steps in turn, about CHUNK cells at a time: (indices, begins, steps).
 
-    `steps` [steps, columns] are float64 with NaN where there is no finite number; piece p of them
-    begins at `begins[p]` and belongs to sequence `which[p]`.
+    `steps` [steps, columns] are float64, with NaN for anything that is not finite. Piece p begins
+    at `begins[p]` and belongs to sequence `indices[p]`.
     """
     most = max(1, CHUNK // sequences.values.shape[1])
     counts = -(-sequences.lengths // most)
-    which = np.repeat(np.arange(len(sequences)), counts)
-    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = sequences.starts[which] + number * most
-    sizes = np.minimum(most, sequences.stops[which] - starts)
+    indices = np.repeat(np.arange(len(sequences)), counts)
+    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = sequences.starts[indices] + number * most
+    sizes = np.minimum(most, sequences.stops[indices] - starts)
     chunk = (np.cumsum(sizes) - 1) // most
     for begin, end in _runs(chunk):
         size = sizes[begin:end]
@@ -169,10 +169,10 @@ def _chunks(sequences: Sequences) -> Iterator[tuple[Array, Array, Array]]:
         positions = np.arange(size.sum()) + np.repeat(starts[begin:end] - begins, size)
         steps = sequences.values[positions].astype(np.float64)
         steps[~np.isfinite(steps)] = np.nan
-        yield which[begin:end], begins, steps
+        yield indices[begin:end], begins, steps
 
 
 def _runs(numbers: Array) -> Iterator[tuple[int, int]]:
-    """Bounds of the stretches of equal numbers."""
+    """Yield the bounds of each run of equal numbers."""
     edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
     yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)

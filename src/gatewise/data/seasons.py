@@ -1,4 +1,4 @@
-"""What a series' spacing and its past say of its cycles."""
+"""The usual horizon of a spacing, and the season that the past of a series shows."""
 
 import numpy as np
 
@@ -9,46 +9,46 @@ HORIZONS = {"m": 60, "h": 48, "d": 14, "w": 13, "mo": 18, "q": 8, "y": 6}
 
 
 def usual_horizon(sequences: Sequences) -> int:
-    """The steps that are customarily forecast at this spacing; at most a tenth of a series."""
+    """The usual horizon at this spacing, in steps; at most a tenth of a series."""
     unit = sequences.step.lstrip("0123456789")
     usual = 8 if sequences.step == "3mo" else HORIZONS.get(unit, 12)
     return max(1, min(usual, int(np.median(sequences.lengths)) // 10))
 
 
 def season_of(train: Sequences, target: str, shortest: int) -> int:
-    """The usual cycle of this spacing that the training part shows most clearly, or 1.
+    """The usual cycle at this spacing that the training part shows most clearly, or 1.
 
-    A cycle counts when the autocorrelation of the differenced series at its lag is over 0.2 and
-    stands out from the lags around it: differencing takes the trend out, which would else correlate
-    with anything.
+    A cycle counts if the autocorrelation of the differenced series at its lag is above 0.2, and
+    above that of the lags around it. Differencing removes the trend, which would otherwise
+    correlate with everything.
     """
     longest = int(np.argmax(train.lengths))
     column = train.columns.index(target)
     steps = train[longest][-20_000:, column].astype(np.float64)
-    moves = np.diff(steps[np.isfinite(steps)])
-    best, found = 0.2, 1
+    differences = np.diff(steps[np.isfinite(steps)])
+    best, season = 0.2, 1
     for lag in _cycles(train.step):
-        if 2 * lag + 2 > min(len(moves), shortest):
+        if 2 * lag + 2 > min(len(differences), shortest):
             continue
-        here = _autocorrelation(moves, lag)
-        around = max(abs(_autocorrelation(moves, lag + off)) for off in _beside(lag))
+        here = _autocorrelation(differences, lag)
+        around = max(abs(_autocorrelation(differences, lag + off)) for off in _offsets(lag))
         if here > best and here > around:
-            best, found = here, lag
-    return found
+            best, season = here, lag
+    return season
 
 
-def _beside(lag: int) -> tuple[int, ...]:
+def _offsets(lag: int) -> tuple[int, ...]:
     return (-1, 1) if lag <= 2 else (-2, -1, 1, 2)
 
 
-def _autocorrelation(moves: Array, lag: int) -> float:
-    centred = moves - moves.mean()
+def _autocorrelation(differences: Array, lag: int) -> float:
+    centred = differences - differences.mean()
     power = float(centred @ centred)
     return float(centred[lag:] @ centred[:-lag]) / power if lag and power else 0.0
 
 
 def _cycles(step: str) -> tuple[int, ...]:
-    """Steps of an hour, a day, a week, a year, as far as they are whole numbers of steps."""
+    """The steps in an hour, a day, a week and a year, if these are whole numbers of steps."""
     number, unit = int(step[: -len(step.lstrip("0123456789"))] or 1), step.lstrip("0123456789")
     if unit in ("s", "m", "h"):
         seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]

@@ -1,7 +1,7 @@
-"""The one container: many sequences of different lengths, laid end to end.
+"""The one container: many sequences of different lengths, stored end to end.
 
-A part of the data (train, validation, test) is the same arrays with other bounds, so splitting
-copies nothing and windows are cut only when a batch asks for them.
+A part of the data (train, validation, test) shares the arrays and has other bounds. So splitting
+copies nothing, and windows are cut only when a batch needs them.
 """
 
 import hashlib
@@ -18,11 +18,10 @@ Kind = Literal["numbers", "text", "tokens", "sound"]
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences of steps, with what is known of each.
+    """Sequences of steps, with their ids, times, labels and other facts.
 
-    Sequence `k` is `values[starts[k]:stops[k]]`. Where it is one part of a longer sequence, the
-    whole begins at `first[k]`: a forecast from the first step of a test part may look back to
-    there.
+    Sequence `k` is `values[starts[k]:stops[k]]`. If it is a part of a longer sequence, the whole
+    begins at `first[k]`: a forecast from the first step of a test part may look back that far.
     """
 
     values: Array  # [all steps, columns], a float or an integer type
@@ -30,22 +29,22 @@ class Sequences:
     stops: Array  # [sequences] int64
     first: Array  # [sequences] int64, <= starts
     ids: Array  # [sequences] str
-    columns: tuple[str, ...]  # names of the columns of values
+    columns: tuple[str, ...]  # names of the columns of `values`
     # [all steps] datetime64[us], int64 or float64, ascending in each sequence
     times: Array | None = None
-    # What lies between two times, as Polars writes it ("30m", "1h", "1d", "1mo", "300i"), or a bare
-    # number ("0.02") where times are numbers with a fraction; "" unknown.
+    # The interval between two times, as Polars writes it ("30m", "1h", "1d", "1mo", "300i"), or a
+    # bare number ("0.02") if times are fractional numbers; "": unknown.
     step: str = ""
-    # Column of texts -> its texts. Values then holds positions in that tuple, NaN where empty.
+    # Column of texts -> its texts. `values` then holds positions in that tuple, NaN for empty.
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # [all steps, columns] bool: cells that a policy filled in; None: there are none
+    # [all steps, columns] bool: cells that `data.missing` filled in; None: there are none.
     filled: Array | None = None
     static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
-    labels: Array | None = None  # [sequences] str, "" where unknown
+    labels: Array | None = None  # [sequences] str, "" if unknown
     groups: Array | None = None  # [sequences] str
     source: str = "the data"  # for messages: a file name, or "the array"
-    # What a step is: a row of numbers; a byte of UTF-8 text; a token and what is said of it, each a
-    # position in `levels`; or a sample of a recording, int16, of which there are `rate` a second.
+    # The kind of a step: a row of numbers; a byte of UTF-8 text; a token and its tags, each a
+    # position in `levels`; or an int16 sample of a recording with `rate` samples a second.
     kind: Kind = "numbers"
     rate: int = 0
 
@@ -60,36 +59,36 @@ class Sequences:
 
     @property
     def lengths(self) -> Array:
-        """Steps of each sequence, [sequences]."""
+        """The number of steps of each sequence, [sequences]."""
         return self.stops - self.starts
 
     def measured(self, steps: Array, columns: Array | int) -> Array:
-        """These cells as float64, NaN where nothing was measured: never scored as truth."""
+        """These cells as float64; filled-in ones are NaN, so that none is scored as truth."""
         cells: Array = self.values[steps, columns].astype(np.float64)
         return (
             cells if self.filled is None else np.where(self.filled[steps, columns], np.nan, cells)
         )
 
-    def chosen(self, which: Array) -> "Sequences":
-        """The sequences at these positions, in this order, over the same values."""
+    def chosen(self, indices: Array) -> "Sequences":
+        """The sequences at these indices, in this order, over the same values."""
         return replace(
             self,
-            starts=self.starts[which],
-            stops=self.stops[which],
-            first=self.first[which],
-            ids=self.ids[which],
-            static={name: column[which] for name, column in self.static.items()},
-            labels=None if self.labels is None else self.labels[which],
-            groups=None if self.groups is None else self.groups[which],
+            starts=self.starts[indices],
+            stops=self.stops[indices],
+            first=self.first[indices],
+            ids=self.ids[indices],
+            static={name: column[indices] for name, column in self.static.items()},
+            labels=None if self.labels is None else self.labels[indices],
+            groups=None if self.groups is None else self.groups[indices],
         )
 
     def between(self, starts: Array, stops: Array) -> "Sequences":
-        """The same sequences with other bounds; `first` stays, so windows may look back."""
+        """The same sequences with other bounds; `first` stays, so that windows may look back."""
         return replace(self, starts=starts, stops=stops)
 
 
 def fingerprint(steps: Array) -> str:
-    """By what these steps can be known again, whatever file they then come from.
+    """A content hash, to recognise the same steps in another file.
 
     >>> fingerprint(np.zeros((3, 1))) == fingerprint(np.zeros((4, 1)))
     False
@@ -98,21 +97,21 @@ def fingerprint(steps: Array) -> str:
 
 
 def comparable(sequences: Sequences) -> Sequences:
-    """The same steps, for `fingerprint`: a token is known by its text, wherever that is listed."""
+    """The same steps for `fingerprint`, with tokens as hashes of texts instead of positions."""
     if sequences.kind != "tokens":
         return sequences
     hashes = [
         int(hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), 16)
         for text in sequences.levels[sequences.columns[0]]
     ]
-    known = np.array(hashes, dtype=np.uint64)
-    return replace(sequences, values=known[sequences.values[:, :1]])
+    table = np.array(hashes, dtype=np.uint64)
+    return replace(sequences, values=table[sequences.values[:, :1]])
 
 
 def from_arrays(
     arrays: list[Array], *, columns: tuple[str, ...] = (), ids: Array | None = None, **known: Any
 ) -> Sequences:
-    """Sequences from a list of arrays [steps] or [steps, columns] of any lengths.
+    """Make sequences from a list of arrays [steps] or [steps, columns] of any lengths.
 
     >>> from_arrays([np.zeros(3), np.ones(5)]).lengths
     array([3, 5])
@@ -133,13 +132,13 @@ def from_arrays(
 
 
 def from_texts(texts: Sequence[str], *, ids: Array | None = None, **known: Any) -> Sequences:
-    """Sequences of these texts.
+    """Make sequences from texts.
 
     >>> texts_of(from_texts(["ça va", ""]))
     ['ça va', '']
     """
     encoded = [text.encode("utf-8", "replace") for text in texts]
-    stops = np.cumsum([len(one) for one in encoded], dtype=np.int64)
+    stops = np.cumsum([len(text) for text in encoded], dtype=np.int64)
     starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
     return Sequences(
         values=np.frombuffer(b"".join(encoded), np.uint8)[:, None],
@@ -159,5 +158,5 @@ def text_of(sequences: Sequences, k: int) -> str:
 
 
 def texts_of(sequences: Sequences) -> list[str]:
-    """The text of every sequence."""
+    """The texts of all sequences."""
     return [text_of(sequences, k) for k in range(len(sequences))]

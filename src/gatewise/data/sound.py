@@ -1,4 +1,4 @@
-"""What tasks on recordings share: frames fitted on train, batches, what the report plays."""
+"""The code that tasks on recordings share: fitted frames, batches, and sound for the report."""
 
 import base64
 import io
@@ -13,13 +13,13 @@ from gatewise.data import spectra
 from gatewise.data.batches import PADDING, Examples, gather
 from gatewise.data.scaling import Scale, fit_scale
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.spectra import Changes, Spectrum
+from gatewise.data.spectra import Augmentation, Spectrum
 from gatewise.data.windows import cut
 from gatewise.settings import Experiment, TrainingSettings, names
 
-PLAYED = 120_000  # bytes of a recording that the report plays, at most: 7 s at 8,000 Hz
-SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
-# The settings of whatever hears recordings.
+MAX_SOUND = 120_000  # bytes of a recording that the report can play: 7 s at 8,000 Hz
+MAX_FRAMES = 200  # a longer recording is drawn with every second frame, every third, and so on
+# The settings of every task on recordings.
 SETTINGS = names(
     data="sound pattern sample_rate group",
     preparation="scale scale_by n_mels frame_length hop_length",
@@ -37,7 +37,7 @@ class Recordings:
 
 
 def resolved(experiment: Experiment, recordings: Sequences) -> Experiment:
-    """The settings with batch size and epochs filled in, by the number of recordings."""
+    """The settings with the default batch size and epochs for the number of recordings."""
     training, task = experiment.training, experiment.task
     spectrum = spectra.spectrum_of(experiment.preparation, recordings.rate)
     frames = spectrum.count(recordings.lengths)
@@ -54,10 +54,10 @@ def resolved(experiment: Experiment, recordings: Sequences) -> Experiment:
 
 
 def fit_frames(train: Sequences, experiment: Experiment) -> tuple[Spectrum, Sequences, Scale]:
-    """How frames are made, those of the training part, and their scale.
+    """Fit the spectrum, the frames of the training part, and their scale.
 
-    With preparation.scale_by = series every recording has a mean and a deviation of its own, that
-    of a new one too, so that what it was recorded with matters less.
+    With preparation.scale_by = series, every recording has its own mean and deviation, including
+    new ones, so that the recording equipment matters less.
     """
     settings = experiment.preparation
     spectrum = spectra.spectrum_of(settings, train.rate)
@@ -65,7 +65,7 @@ def fit_frames(train: Sequences, experiment: Experiment) -> tuple[Spectrum, Sequ
     kind = "standard" if settings.scale == "auto" else settings.scale
     by = "column" if settings.scale_by == "auto" else settings.scale_by
     if by == "series":
-        # No recording is known by its name: new ones are measured just as those of training.
+        # No ids are stored, so new recordings are scaled in the same way as those of training.
         nothing = np.zeros((1, spectrum.n_mels))
         return spectrum, frames, Scale(kind, by, (), nothing, nothing + 1)
     return spectrum, frames, fit_scale(frames, kind, by)
@@ -83,31 +83,31 @@ def examples(
 ) -> Examples[Recordings]:
     """The frames of recordings, or windows of them, scaled and padded; without targets.
 
-    While a network learns from them, recordings are changed as the settings ask, anew each time.
+    In training, recordings are augmented as the settings ask, in a new way each time.
     """
     pieces = spectra.framed(recordings, spectrum)
     if window:
         pieces = cut(pieces, window, stride)
     played = spectra.heard(pieces, recordings, spectrum)
-    changes = spectra.changes_of(training)
-    if role == "train" and changes:
-        lengths = changes.longest(played.lengths, spectrum)
-        given = _changing(played, spectrum, scale, changes, training.seed)
+    augmentation = spectra.augmentation_of(training)
+    if role == "train" and augmentation:
+        lengths = augmentation.longest(played.lengths, spectrum)
+        inputs = _augmented_frames(played, spectrum, scale, augmentation, training.seed)
     else:
-        lengths, given = pieces.lengths, _still(pieces, scale)
-    return Examples(Recordings(pieces, played), lengths, given, _nothing_wanted)
+        lengths, inputs = pieces.lengths, _fixed_frames(pieces, scale)
+    return Examples(Recordings(pieces, played), lengths, inputs, _no_targets)
 
 
-def _nothing_wanted(_which: Array, _length: int = 0) -> None:
+def _no_targets(_indices: Array, _length: int = 0) -> None:
     return None
 
 
-def _still(pieces: Sequences, scale: Scale) -> Inputs:
+def _fixed_frames(pieces: Sequences, scale: Scale) -> Inputs:
     centre, spread = (rows.astype(np.float32) for rows in scale.rows(pieces))
 
-    def inputs(which: Array, length: int) -> dict[str, Array]:
-        values, real = gather(pieces, which, length)  # [chosen, length, mels]
-        scaled = (values - centre[which][:, None]) / spread[which][:, None]
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        values, real = gather(pieces, indices, length)  # [chosen, length, mels]
+        scaled = (values - centre[indices][:, None]) / spread[indices][:, None]
         if real is not None:
             scaled[~real] = PADDING
         return {"steps": scaled}
@@ -115,73 +115,73 @@ def _still(pieces: Sequences, scale: Scale) -> Inputs:
     return inputs
 
 
-def _changing(
-    played: Sequences, spectrum: Spectrum, scale: Scale, changes: Changes, seed: int
+def _augmented_frames(
+    played: Sequences, spectrum: Spectrum, scale: Scale, augmentation: Augmentation, seed: int
 ) -> Inputs:
-    """Frames made anew for every batch, of recordings that were changed at random."""
-    random = np.random.default_rng((seed, 2))  # not the numbers that deal the batches
+    """Frames of randomly augmented recordings, computed again for every batch."""
+    random = np.random.default_rng((seed, 2))  # independent of the order of batches
 
-    def inputs(which: Array, length: int) -> dict[str, Array]:
-        steps = np.full((len(which), length, spectrum.n_mels), PADDING, dtype=np.float32)
-        for row, k in enumerate(which.tolist()):
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        steps = np.full((len(indices), length, spectrum.n_mels), PADDING, dtype=np.float32)
+        for row, k in enumerate(indices.tolist()):
             samples = played[k][:, 0]
-            least = _least(played, k, spectrum, changes)
+            least = _least(played, k, spectrum, augmentation)
             frames = spectra.frames(
-                spectra.changed(samples, changes, random, least=least), spectrum
+                spectra.augment(samples, augmentation, random, least=least), spectrum
             )[:length]
             scaled = _scaled(frames, scale)
-            spectra.mask(scaled, changes, random)
+            spectra.mask(scaled, augmentation, random)
             steps[row, : len(scaled)] = scaled
         return {"steps": steps}
 
     return inputs
 
 
-def _least(played: Sequences, k: int, spectrum: Spectrum, changes: Changes) -> int:
-    """Samples that a recording keeps at any speed: its transcript may need all its frames."""
+def _least(played: Sequences, k: int, spectrum: Spectrum, augmentation: Augmentation) -> int:
+    """Samples that a recording keeps at any speed, because its transcript may need all frames."""
     needed = played.static.get("frames")
-    if needed is None or not changes.speed_perturbation:
+    if needed is None or not augmentation.speed_perturbation:
         return 0
     return int(needed[k] - 1) * spectrum.hop_length + spectrum.frame_length + 1
 
 
 def _scaled(frames: Array, scale: Scale) -> Array:
-    """One recording on its own, [frames, mels] float32."""
+    """The scaled frames of a single recording, [frames, mels] float32."""
     centre, spread = scale.centre, scale.spread
     if scale.by == "series":
-        own = fit_scale(_alone(frames), scale.kind, "column")
+        own = fit_scale(_as_sequence(frames), scale.kind, "column")
         centre, spread = own.centre, own.spread
-    found: Array = (frames - centre.astype(np.float32)) / spread.astype(np.float32)
-    return found
+    scaled: Array = (frames - centre.astype(np.float32)) / spread.astype(np.float32)
+    return scaled
 
 
-def _alone(frames: Array) -> Sequences:
+def _as_sequence(frames: Array) -> Sequences:
     whole = np.array([0]), np.array([len(frames)])
     names = tuple(f"mel_{number}" for number in range(1, frames.shape[1] + 1))
     return Sequences(frames, whole[0], whole[1], whole[0], np.array(["0"]), names)
 
 
 def shown(recordings: Recordings, k: int) -> dict[str, Any]:
-    """A recording as the report shows it: its frames, and its sound where that is small."""
+    """A recording for the report: its frames, and its sound if that is small."""
     pieces, played = recordings.frames, recordings.played
-    frames = pieces[k][:: -(-len(pieces[k]) // SHOWN_FRAMES)]
-    found: dict[str, Any] = {
+    frames = pieces[k][:: -(-len(pieces[k]) // MAX_FRAMES)]
+    content: dict[str, Any] = {
         "id": str(pieces.ids[k]),
         "columns": list(pieces.columns),
         "values": np.round(frames.astype(np.float64), 1).tolist(),
         "seconds": len(played[k]) / played.rate,
     }
-    if 2 * len(played[k]) <= PLAYED:
-        found["sound"] = as_uri(played[k][:, 0], played.rate)
-    return found
+    if 2 * len(played[k]) <= MAX_SOUND:
+        content["sound"] = as_uri(played[k][:, 0], played.rate)
+    return content
 
 
 def as_uri(samples: Array, rate: int) -> str:
-    """A recording as a text that the report can play: a WAV file as a data URI."""
+    """A recording as a data URI of a WAV file, which the report can play."""
     file = io.BytesIO()
-    with wave.open(file, "wb") as made:
-        made.setnchannels(1)
-        made.setsampwidth(2)
-        made.setframerate(rate)
-        made.writeframes(samples.astype("<i2").tobytes())
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(rate)
+        writer.writeframes(samples.astype("<i2").tobytes())
     return "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()

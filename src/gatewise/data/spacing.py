@@ -1,4 +1,4 @@
-"""How far apart the steps are: what a run knows of it, and what new data must keep to."""
+"""The spacing of steps: what a run records, and what new data must match."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ from gatewise.data import grids
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 
-CLEAR = 0.5  # a step that fewer of the differences have is not the spacing of a sequence
-REGULAR = 0.9  # in training: days without sales are gaps, and no spacing of their own
+CLEAR = 0.5  # share of the differences that must equal a step to make it the spacing
+REGULAR = 0.9  # that share in training, where days without sales are gaps and no other spacing
 MONTHS = {"mo": 1, "y": 12}
 
 
 def refuse_other_spacing(sequences: Sequences, step: str) -> None:
-    """New data lie as far apart as the steps of training, where both are known.
+    """Check that new data have the spacing of training, if both are known.
 
-    A sequence passes where no other step is more common in it than that of training: weekends left
-    out, a day of 23 hours or a month of 28 days are no other spacing.
+    A sequence passes if no other step is more common in it than that of training. Missing weekends,
+    a day of 23 hours or a month of 28 days do not count as another spacing.
 
     Raises:
-        DataError: the steps of a sequence are clearly of another size.
+        DataError: a sequence clearly has another spacing.
     """
     if sequences.times is None or not step or sequences.step == step:
         return
@@ -30,42 +30,42 @@ def refuse_other_spacing(sequences: Sequences, step: str) -> None:
         if own.share >= CLEAR and _share(moments, step) < own.share:
             where = f" in sequence '{sequences.ids[k]}'" if len(sequences) > 1 else ""
             raise DataError(
-                f"{sequences.source}: the steps{where} are {step_text(own.step)} apart, and the "
+                f"{sequences.source}: the steps{where} are {step_text(own.step)} apart, but the "
                 f"run was trained on steps of {step_text(step)}. Resample the data to steps of "
                 f"{step_text(step)}, or train a run on steps of {step_text(own.step)}."
             )
 
 
 def others(sequences: Sequences, grid: grids.Grid) -> dict[int, str]:
-    """The sequences that are regular, but at steps of another size than the grid's: that size."""
+    """The spacing of each sequence that is regular but whose spacing differs from the grid."""
     counts = sequences.lengths - 1
     hits = np.zeros(len(sequences), dtype=np.int64)
-    for at, ahead in grids.differences(grid.positions, sequences.starts):
-        which = np.searchsorted(sequences.starts, at, side="right") - 1
-        np.add.at(hits, which, ahead == grid.unit)
-    found = {}
+    for at, gaps in grids.differences(grid.positions, sequences.starts):
+        indices = np.searchsorted(sequences.starts, at, side="right") - 1
+        np.add.at(hits, indices, gaps == grid.unit)
+    spacings = {}
     for k in np.flatnonzero((counts > 2) & (hits < CLEAR * counts)).tolist():
         own = own_grid(sequences, k)
         if own is not None and own.share >= REGULAR and not same(own.step, grid.step):
-            found[k] = own.step
-    return found
+            spacings[k] = own.step
+    return spacings
 
 
 def clear_step(moments: Array) -> str:
-    """The step between most of the times of one sequence; "" where they have none."""
+    """The interval between most times of one sequence; "" if there is none."""
     grid = grids.grid(moments, np.zeros(1, dtype=np.int64))
     return grid.step if grid is not None and grid.share >= CLEAR else ""
 
 
 def own_grid(sequences: Sequences, k: int) -> grids.Grid | None:
-    """The grid of one sequence alone; None where it has a single step."""
+    """The grid of one sequence by itself; None if it has a single step."""
     assert sequences.times is not None
     moments = sequences.times[sequences.starts[k] : sequences.stops[k]]
     return grids.grid(moments, np.zeros(1, dtype=np.int64))
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two steps are of one size; those of numbers with a fraction are known roughly.
+    """True if two steps have the same size; steps of fractional times are approximate.
 
     >>> same("0.0167", "0.0166667"), same("1i", "1"), same("1d", "7d"), same("1d", "1i")
     (True, True, False, False)
@@ -80,18 +80,18 @@ def same(one: str, other: str) -> bool:
 
 
 def _share(moments: Array, step: str) -> float:
-    """The share of the differences between these times that are one such step."""
+    """The share of the differences between these times that equal one step."""
     unit = step.lstrip("0123456789.")
     if moments.dtype.kind != "M" or unit in ("", "i"):
-        return 0.0  # of numbers, steps are told apart by their size alone
+        return 0.0  # steps of numbers differ by their size alone
     count = int(step.removesuffix(unit))
     if unit in MONTHS:
-        ahead = np.diff(moments.astype("M8[M]").astype(np.int64))
-        return float((ahead == count * MONTHS[unit]).mean())
-    ahead = np.diff(moments.astype("M8[us]").astype(np.int64))
-    return float((ahead == count * (grids.UNITS | {"us": 1})[unit]).mean())
+        months = np.diff(moments.astype("M8[M]").astype(np.int64))
+        return float((months == count * MONTHS[unit]).mean())
+    gaps = np.diff(moments.astype("M8[us]").astype(np.int64))
+    return float((gaps == count * (grids.UNITS | {"us": 1})[unit]).mean())
 
 
 def step_text(step: str) -> str:
-    """A step as messages write it: "1h", and of whole numbers "5"."""
+    """A step for messages: "1h", or "5" for whole numbers."""
     return step.removesuffix("i")

@@ -1,6 +1,6 @@
-"""Train, validation and test: by time for series, by group or by label for labelled sequences.
+"""Split into train, validation and test: series by time, labelled sequences by group or label.
 
-Nothing is copied: a part is the same arrays with other bounds.
+Nothing is copied: a part shares the arrays and has other bounds.
 """
 
 import re
@@ -12,16 +12,16 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import SplitSettings
 
-DEALS = 200  # ways of dealing out groups that are compared
-FEWEST_GROUPS = 5  # of fewer, one odd group decides what is said of all
-DEALT = 20_000_000  # counts that may be looked at in comparing them
-NEAR = 4096  # bytes before a cut that are searched for the end of a line
+MAX_SHUFFLES = 200  # random orders of groups to compare
+MAX_COUNTS = 20_000_000  # counts to evaluate over all of these orders
+MIN_GROUPS = 5  # with fewer, a single odd group decides the verdict
+NEAR = 4096  # bytes before a cut in which to search for the end of a line
 LINE, SPACE = ord("\n"), ord(" ")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What is learnt from, what choices are made on, and what is looked at once."""
+    """The part to train on, the part for choices, and the part that is evaluated once."""
 
     train: Sequences
     validation: Sequences | None
@@ -31,13 +31,13 @@ class Splits:
 def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int) -> Splits:
     """Cut every sequence at two moments: train before validation before test.
 
-    A share below 1 is of the sequence's own steps, from 1 on it counts steps; validation and test
-    get at least one horizon. With `train` given, steps left over after test stay unused, as some
-    published protocols want it. Sequences too short to leave one horizon for training take part in
-    training only.
+    A size below 1 is a share of the sequence's own steps; from 1 on, it counts steps. Validation
+    and test get at least one horizon. With `train`, the steps after test stay unused, as some
+    published protocols require. Sequences that are too short to leave one horizon for training are
+    used for training only.
 
     Raises:
-        ConfigError: a size is negative, or a count not whole.
+        ConfigError: a size is negative, or a count is not a whole number.
         DataError: no sequence is long enough to be split.
     """
     lengths = sequences.lengths
@@ -52,32 +52,32 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
         raise DataError(
             f"{sequences.source}: the longest sequence has {lengths[longest]} steps, too few for "
             f"{max(train[longest], horizon + 1)} to train on (more than a horizon), "
-            f"{validation[longest]} to validate and {test[longest]} to test (a horizon each, at "
-            "least). Give a smaller --horizon or longer series, or set split.validation = 0."
+            f"{validation[longest]} to validate and {test[longest]} to test (at least a horizon "
+            "each). Give a smaller --horizon or longer series, or set split.validation = 0."
         )
     begin = sequences.starts
     end_train = begin + np.where(long_enough, train, lengths)
     end_validation = end_train + np.where(long_enough, validation, 0)
     end_test = end_validation + np.where(long_enough, test, 0)
-    learnt = sequences.between(begin, end_train)
+    training = sequences.between(begin, end_train)
     return Splits(
-        train=_with_steps(learnt) or learnt,
+        train=_with_steps(training) or training,
         validation=_with_steps(sequences.between(end_train, end_validation)),
         test=_with_steps(sequences.between(end_validation, end_test)),
     )
 
 
 def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
-    """Whole sequences to each part: groups kept together, labels in the same proportions.
+    """Assign whole sequences to parts: groups stay together, labels keep their proportions.
 
-    Each label is in every part, if need be in more sequences than were asked for. `test=False`
-    leaves the test part out, for data whose test part comes from a file of its own. Where
-    `settings.test_ids` is given, the sequences whose ids it is found in are the test part, whatever
-    their labels and groups, and the rest is divided as above.
+    Each label occurs in every part, if necessary in more sequences than requested. `test=False`
+    makes no test part, for data whose test part is a file of its own. With `settings.test_ids`, the
+    sequences whose ids match that expression are the test part, whatever their labels and groups,
+    and the rest is split as above.
 
     Raises:
-        ConfigError: the split asks for groups or labels that the data does not have, or for more
-            sequences than there are.
+        ConfigError: the split needs groups or labels that the data does not have, or more sequences
+            than there are.
         DataError: there are too few sequences of a label, or too few groups, for every part.
     """
     if settings.test_ids:
@@ -91,7 +91,7 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
     for size in (test_size, validation_size):
         taken = rest[:0]
         if size:
-            parts -= 1  # those that are still to come must find every label too
+            parts -= 1  # the remaining parts need every label, too
             if groups is None:
                 rest, taken = _cut(rest, size, parts, labels, random)
             else:
@@ -100,7 +100,7 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
     if train_size and train_size < len(rest):
         _, rest = _cut(rest, train_size, 0, labels, random)
     train = np.concatenate([rest, only_train])
-    _refuse_unlearnt(sequences, labels, train, np.concatenate(held))
+    _refuse_untrained(sequences, labels, train, np.concatenate(held))
     return Splits(
         train=sequences.chosen(np.sort(train)),
         validation=sequences.chosen(np.sort(held[1])) if len(held[1]) else None,
@@ -109,23 +109,23 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
 
 
 def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
-    """The test part by its ids, the others to train and validate."""
+    """Select the test part by ids, and split the other sequences into train and validation."""
     if not test:
         raise ConfigError(
-            "split.test_ids and data.test both say what the test part is. Keep one of them."
+            "split.test_ids and data.test both define the test part. Remove one of them."
         )
     try:
         expression = re.compile(settings.test_ids)
     except re.error as error:
         raise ConfigError(
-            f"split.test_ids is no regular expression: {error}. Received: {settings.test_ids!r}."
+            f"split.test_ids is not a regular expression: {error}. Received: {settings.test_ids!r}."
         ) from None
     held = np.array([bool(expression.search(str(name))) for name in sequences.ids], dtype=bool)
     if held.all() or not held.any():
-        which = "every" if held.all() else "no"
+        extent = "every" if held.all() else "no"
         raise ConfigError(
-            f"split.test_ids = {settings.test_ids!r} is found in {which} id of {sequences.source}, "
-            f"such as '{sequences.ids[0]}'. It must be found in those of the test part alone."
+            f"split.test_ids = {settings.test_ids!r} matches {extent} id of {sequences.source}, "
+            f"such as '{sequences.ids[0]}'. It must match the ids of the test part, and no others."
         )
     rest = sequences.chosen(np.flatnonzero(~held))
     splits = split_by_sequence(rest, replace(settings, test_ids=""), test=False)
@@ -133,22 +133,22 @@ def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) 
 
 
 def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
-    """The beginning to learn from, then validation, then test; a cut goes where a line ends.
+    """Cut running text into train, validation and test, in this order, at the ends of lines.
 
-    Sizes are shares of all bytes, or counts of bytes. Several texts stand one behind the other.
-    `test=False` leaves the test part out, for data whose test part comes from a file of its own.
+    Sizes are shares of all bytes, or counts of bytes. Several texts follow one another.
+    `test=False` makes no test part, for data whose test part is a file of its own.
 
     Raises:
-        ConfigError: nothing is left to learn from.
+        ConfigError: nothing is left to train on.
     """
     total = int(sequences.lengths.sum())
     held = settings.test if test else 0.0
-    sizes = [one if one >= 1 else one * total for one in (settings.validation, held)]
+    sizes = [size if size >= 1 else size * total for size in (settings.validation, held)]
     begin = total - sum(map(int, sizes))
     if begin < 1 or settings.train > begin:
         raise ConfigError(
-            f"{sequences.source} has {total:,} bytes of text, and split.train, split.validation "
-            "and split.test together ask for more. Give smaller ones."
+            f"{sequences.source} has {total:,} bytes of text, but split.train, split.validation "
+            "and split.test together need more. Set smaller ones."
         )
     begin = _cut_of_text(sequences, begin)
     middle = _cut_of_text(sequences, begin + int(sizes[0])) if sizes[0] else begin
@@ -159,21 +159,21 @@ def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool)
         for bounds in ((first, begin), (begin, middle), (middle, total if held else middle))
     ]
     if parts[0] is None:
-        raise ConfigError(f"{sequences.source}: the split leaves nothing to learn from.")
+        raise ConfigError(f"{sequences.source}: the split leaves nothing to train on.")
     return Splits(train=parts[0], validation=parts[1], test=parts[2])
 
 
 def _between(sequences: Sequences, begin: int, end: int) -> Sequences | None:
-    """What lies between two places, counted over all texts; None where that is nothing."""
+    """The text between two positions, counted over all texts; None if it is empty."""
     before = np.cumsum(sequences.lengths) - sequences.lengths
     starts = sequences.starts + np.clip(begin - before, 0, sequences.lengths)
     stops = sequences.starts + np.clip(end - before, 0, sequences.lengths)
-    some = np.flatnonzero(stops > starts)
-    return sequences.between(starts, stops).chosen(some) if len(some) else None
+    filled = np.flatnonzero(stops > starts)
+    return sequences.between(starts, stops).chosen(filled) if len(filled) else None
 
 
 def _cut_of_text(sequences: Sequences, place: int) -> int:
-    """The place behind the last line before it, else behind the last space, else a letter."""
+    """Move a cut back to the end of a line, else behind a space, else to the next character."""
     ends = np.cumsum(sequences.lengths)
     if place <= 0 or place >= ends[-1]:
         return max(0, min(place, int(ends[-1])))
@@ -183,50 +183,52 @@ def _cut_of_text(sequences: Sequences, place: int) -> int:
     inside = place - before
     near = steps[max(0, inside - NEAR) : inside]
     for sign in (LINE, SPACE):
-        found = np.flatnonzero(near == sign)
-        if len(found):
-            return before + inside - len(near) + int(found[-1]) + 1
+        places = np.flatnonzero(near == sign)
+        if len(places):
+            return before + inside - len(near) + int(places[-1]) + 1
     return before + _letter(steps, inside)
 
 
 def _letter(steps: Array, place: int) -> int:
-    """The first place from here on at which a character begins: UTF-8 goes on with 10xxxxxx."""
+    """The next position at which a character begins; in UTF-8, 10xxxxxx continues one."""
     while place < len(steps) and steps[place] >> 6 == 0b10:
         place += 1
     return place
 
 
 def rare_labels_note(sequences: Sequences, splits: Splits, settings: SplitSettings) -> list[str]:
-    """Which labels split.rare_labels has taken out of some part, as a note."""
+    """A note that lists the labels that split.rare_labels removed from a part."""
     held = splits.test or splits.validation
     if settings.rare_labels == "error" or sequences.labels is None or held is None:
         return []
     seen = splits.train.labels if settings.rare_labels == "drop" else held.labels
     assert seen is not None
-    found = np.setdiff1d(sequences.labels, seen)
-    if not len(found):
+    rare = np.setdiff1d(sequences.labels, seen)
+    if not len(rare):
         return []
-    names = ", ".join(f"'{name}'" for name in found.tolist())
+    names = ", ".join(f"'{name}'" for name in rare.tolist())
     if settings.rare_labels == "drop":
-        count = int(np.isin(sequences.labels, found).sum())
-        return [f"Left out, for labels too rare for every part: {names} ({count} in all)."]
-    return [f"Learned but not judged, for labels too rare for every part: {names}."]
+        count = int(np.isin(sequences.labels, rare).sum())
+        return [
+            f"Left out, because they are too rare to be in every part: {names} ({count} in all)."
+        ]
+    return [f"Trained but not evaluated, because they are too rare for every part: {names}."]
 
 
 def few_groups_note(splits: Splits) -> list[str]:
-    """On how few groups a verdict would rest, as a note; [] where there are enough, or none."""
+    """A note that the verdict rests on few groups; empty if there are enough, or none."""
     held = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     named = [np.unique(part.groups).tolist() for part in held if part.groups is not None]
     if splits.test is None or len(named) < len(held) or not named:
         return []
     train, test = named[0], named[-1]
-    if min(len(train), len(test)) >= FEWEST_GROUPS:
+    if min(len(train), len(test)) >= MIN_GROUPS:
         return []
-    shown = ", ".join(f"'{name}'" for name in test[:FEWEST_GROUPS])
+    names = ", ".join(f"'{name}'" for name in test[:MIN_GROUPS])
     return [
-        f"The verdict rests on {_counted(test)} ({shown}), which the network has not seen; it was "
-        f"trained on {_counted(train)}. What holds for them need not hold for others: give more "
-        "groups, or set split.by = label where groups need not be kept apart."
+        f"The verdict rests on {_counted(test)} ({names}), which the network has not seen; it was "
+        f"trained on {_counted(train)}. The result may not hold for other groups: give more "
+        "groups, or set split.by = label if groups need not be kept apart."
     ]
 
 
@@ -236,15 +238,15 @@ def _counted(groups: list[str]) -> str:
 
 def _check(size: float) -> None:
     if not size >= 0:
-        raise ConfigError(f"A part of the split cannot be negative. Received: {size}.")
+        raise ConfigError(f"The size of a part cannot be negative. Received: {size}.")
     if size >= 1 and size != int(size):
         raise ConfigError(
-            f"A part of the split is a share below 1 or a whole number. Received: {size}."
+            f"The size of a part is a share below 1 or a whole number. Received: {size}."
         )
 
 
 def _steps(size: float, lengths: Array, *, least: int) -> Array:
-    """Steps of each sequence that a share or a count asks for; 0 stays 0."""
+    """The steps of each sequence that a share or a count stands for; 0 stays 0."""
     _check(size)
     if size == 0:
         return np.zeros_like(lengths)
@@ -254,13 +256,13 @@ def _steps(size: float, lengths: Array, *, least: int) -> Array:
 
 
 def _with_steps(part: Sequences) -> Sequences | None:
-    """The sequences that have any step in this part, or None when none has."""
+    """The sequences with at least one step in this part; None if there are none."""
     filled = np.flatnonzero(part.lengths > 0)
     return part.chosen(filled) if len(filled) else None
 
 
 def _sizes(settings: SplitSettings, count: int, *, test: bool) -> tuple[int, int, int]:
-    """Sequences to train on (0: all that are left), to validate and to test."""
+    """The numbers of sequences to train on (0: all the rest), to validate and to test."""
     asked = (settings.train, settings.validation, settings.test if test else 0.0)
     for size in asked:
         _check(size)
@@ -271,9 +273,9 @@ def _sizes(settings: SplitSettings, count: int, *, test: bool) -> tuple[int, int
     whole = sum(size for size in asked if size < 1) <= 1 + 1e-9
     if left < 1 or (settings.train >= 1 and train > left) or not whole:
         raise ConfigError(
-            f"The split asks for {validation} sequences to validate, {tested} to test and "
-            f"{train or 'some'} to train on; there are {count}. Give more data, set "
-            "split.validation and split.test lower, or keep the test part in a file of its own "
+            f"The split needs {validation} sequences to validate, {tested} to test and "
+            f"{train or 'some'} to train on, but there are {count}. Give more data, lower "
+            "split.validation and split.test, or put the test part into a file of its own "
             "(data.test)."
         )
     return min(train, left), validation, tested
@@ -283,12 +285,12 @@ def _strata(sequences: Sequences, settings: SplitSettings) -> tuple[Array | None
     by = settings.by
     if by == "time":
         raise ConfigError(
-            "split.by = time is for forecasts; sequences are split by label or group."
+            "split.by = time works only for forecasts. Sequences are split by label or group."
         )
     if by == "group" and sequences.groups is None:
-        raise ConfigError("split.by = group needs data.group, the column that names the group.")
+        raise ConfigError("split.by = group needs data.group, the column with the groups.")
     if by == "label" and sequences.labels is None:
-        raise ConfigError("split.by = label needs data.label, the column of labels.")
+        raise ConfigError("split.by = label needs data.label, the column with the labels.")
     labels = None if by == "random" else sequences.labels
     groups = sequences.groups if by in ("auto", "group") else None
     return labels, groups
@@ -301,9 +303,9 @@ def _without_rare(
     settings: SplitSettings,
     parts: int,
 ) -> tuple[Array, Array]:
-    """Positions to split, and positions that go to train because their label is rare.
+    """Positions to split, and positions that belong to train because their label is rare.
 
-    A group is never divided, so it counts once for each label, and goes to train as a whole.
+    A group is never divided, so it counts once for each label and goes to train as a whole.
     """
     everything = np.arange(len(sequences))
     nothing = everything[:0]
@@ -326,9 +328,9 @@ def _without_rare(
             for k in few[:5]
         )
         raise DataError(
-            f"{sequences.source}: {len(few)} label(s) occur too seldom to be in each of {parts} "
+            f"{sequences.source}: {len(few)} label(s) are too rare to be in each of {parts} "
             f"parts: {places}. Give more of them, or set split.rare_labels = drop (leave them out) "
-            "or train (learn them without testing them)."
+            "or train (train on them without testing them)."
         )
     rare = np.isin(codes, few)
     if settings.rare_labels == "drop":
@@ -341,9 +343,9 @@ def _without_rare(
 def _cut(
     positions: Array, size: int, leave: int, labels: Array | None, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Positions kept, and `size` positions taken out, each label in its proportion.
+    """The positions that remain, and `size` positions taken out, with labels in proportion.
 
-    Of each label at least one is taken, and at least `leave` are kept.
+    At least one position of each label is taken, and at least `leave` remain.
     """
     codes = np.zeros(len(positions), dtype=np.int64)
     if labels is not None:
@@ -351,18 +353,18 @@ def _cut(
     counts = np.bincount(codes)
     if len(positions) <= leave:
         raise DataError(
-            f"{len(positions)} sequence(s) are too few to be split. Give more data, or a test part "
-            "in a file of its own (data.test)."
+            f"{len(positions)} sequence(s) are too few to split. Give more data, or put the test "
+            "part into a file of its own (data.test)."
         )
     mixed = random.permutation(len(positions))
-    mixed = mixed[np.argsort(codes[mixed], kind="stable")]  # label by label, mixed within each
+    mixed = mixed[np.argsort(codes[mixed], kind="stable")]  # by label, shuffled within each
     number = np.arange(len(mixed)) - np.repeat(np.cumsum(counts) - counts, counts)
     taken = number < np.repeat(_quotas(counts, size, leave), counts)
     return positions[mixed[~taken]], positions[mixed[taken]]
 
 
 def _quotas(counts: Array, size: int, leave: int) -> Array:
-    """How many to take of each label: `size` together, as near to proportion as can be."""
+    """The number to take of each label: `size` together, as close to proportional as possible."""
     ideal = counts * size / counts.sum()
     most = np.maximum(counts - leave, 0)
     quotas: Array = np.clip(np.floor(ideal).astype(np.int64), np.minimum(1, most), most)
@@ -383,15 +385,16 @@ def _cut_groups(
     labels: Array | None,
     random: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Positions kept, and whole groups taken out: about `size` sequences, labels in proportion.
+    """The positions that remain, and whole groups taken out: about `size` sequences.
 
-    Groups are of any size, so many ways of dealing them out are tried, and the best one kept.
+    Labels should be in proportion, and groups have any size. So many random orders of the groups
+    are tried, and the best one is used.
     """
     assert sequences.groups is not None
     names, group = np.unique(sequences.groups[positions], return_inverse=True)
     if len(names) <= leave:
         raise DataError(
-            f"{sequences.source}: {len(names)} group(s) are too few for a split "
+            f"{sequences.source}: {len(names)} group(s) are too few to split "
             f"({', '.join(names[:5])}); a group is never divided. Give more groups, or set "
             "split.by = label."
         )
@@ -402,12 +405,12 @@ def _cut_groups(
     np.add.at(table, (group, label), 1)
     wanted = table.sum(axis=0) * size / len(positions)
     best, chosen = np.inf, group[:0]
-    for _ in range(int(np.clip(DEALT // table.size, 1, DEALS))):
+    for _ in range(int(np.clip(MAX_COUNTS // table.size, 1, MAX_SHUFFLES))):
         order = random.permutation(len(names))
-        dealt = table[order]
-        holders = np.cumsum(dealt > 0, axis=0)  # groups so far that have this label
+        shuffled = table[order]
+        holders = np.cumsum(shuffled > 0, axis=0)  # number of groups so far with this label
         lacking = (holders == 0) | (holders[-1] - holders < leave)
-        cost = np.abs(np.cumsum(dealt, axis=0) - wanted).sum(axis=1)
+        cost = np.abs(np.cumsum(shuffled, axis=0) - wanted).sum(axis=1)
         cost += 2 * len(positions) * lacking.sum(axis=1)
         count = int(cost[: len(names) - leave].argmin()) + 1
         if cost[count - 1] < best:
@@ -416,13 +419,15 @@ def _cut_groups(
     return positions[~taken], positions[taken]
 
 
-def _refuse_unlearnt(sequences: Sequences, labels: Array | None, train: Array, held: Array) -> None:
-    """Labels that only validation or test would have."""
+def _refuse_untrained(
+    sequences: Sequences, labels: Array | None, train: Array, held: Array
+) -> None:
+    """Refuse a split in which only validation or test has a label."""
     if labels is None:
         return
-    strange = np.setdiff1d(labels[held], labels[train])
-    if len(strange):
+    missing = np.setdiff1d(labels[held], labels[train])
+    if len(missing):
         raise DataError(
-            f"{sequences.source}: no way of dealing out the groups was found that leaves label "
-            f"'{strange[0]}' to train on. Give more groups, or set split.by = label."
+            f"{sequences.source}: no assignment of the groups to parts leaves label "
+            f"'{missing[0]}' in the training part. Give more groups, or set split.by = label."
         )

@@ -1,6 +1,6 @@
-"""Series to (past, future), never across series; long sequences to shorter ones.
+"""Cut series into windows of (past, future), and long sequences into shorter pieces.
 
-Windows are positions, not copies: a batch cuts its own when it is asked for.
+No window crosses series. Windows are positions, not copies: a batch is cut on access.
 """
 
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from gatewise.data.sequences import Array, Sequences
 
 @dataclass(frozen=True)
 class Windows:
-    """Every origin from which a forecast can be asked and checked.
+    """All origins from which a forecast can be made and scored.
 
-    The past of window `w` is the `lookback` steps before its origin, its future the `horizon` steps
-    from it. The future lies within the part; the past may reach back to where the whole sequence
-    begins.
+    The past of window `w` is the `lookback` steps before its origin, and its future is the
+    `horizon` steps from the origin on. The future lies within the part; the past may reach back to
+    the beginning of the whole sequence.
     """
 
     sequences: Sequences
@@ -24,26 +24,26 @@ class Windows:
     horizon: int
     stride: int
     origins: Array  # [sequences] the first origin of each
-    ends: Array  # [sequences] windows up to and with this sequence
+    ends: Array  # [sequences] cumulative count of windows up to this sequence
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def places(self, which: Array) -> tuple[Array, Array]:
+    def places(self, indices: Array) -> tuple[Array, Array]:
         """The sequence and the origin (a position in `sequences.values`) of each window."""
-        sequence = np.searchsorted(self.ends, which, side="right")
+        sequence = np.searchsorted(self.ends, indices, side="right")
         before = np.where(sequence > 0, self.ends[sequence - 1], 0)
-        return sequence, self.origins[sequence] + self.stride * (which - before)
+        return sequence, self.origins[sequence] + self.stride * (indices - before)
 
-    def steps(self, which: Array, start: int, stop: int) -> Array:
-        """Positions of the steps `start..stop` from each origin, [windows, stop - start]."""
-        _, origins = self.places(which)
+    def steps(self, indices: Array, start: int, stop: int) -> Array:
+        """Positions of the steps `start` to `stop` after each origin, [windows, stop - start]."""
+        _, origins = self.places(indices)
         positions: Array = origins[:, None] + np.arange(start, stop)
         return positions
 
 
 def windows(sequences: Sequences, lookback: int, horizon: int, stride: int = 1) -> Windows:
-    """All windows of a part, in order of sequence and time.
+    """All windows of a part, ordered by sequence and time.
 
     >>> from gatewise.data.sequences import from_arrays
     >>> len(windows(from_arrays([np.zeros(10), np.zeros(4)]), lookback=3, horizon=2))
@@ -55,17 +55,16 @@ def windows(sequences: Sequences, lookback: int, horizon: int, stride: int = 1) 
 
 
 def cut(sequences: Sequences, window: int, stride: int) -> Sequences:
-    """Each sequence as overlapping pieces of `window` steps; shorter sequences stay whole.
+    """Cut each sequence into overlapping pieces of `window` steps; shorter sequences stay whole.
 
-    What is left behind the last full piece of a sequence is dropped. Pieces are named `id@first
-    step`.
+    Steps after the last full piece of a sequence are dropped. The id of a piece is `id@first step`.
     """
     lengths = sequences.lengths
     counts = np.maximum(1, (lengths - window) // stride + 1)
-    which = np.repeat(np.arange(len(sequences)), counts)
-    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = sequences.starts[which] + number * stride
-    stops = np.minimum(starts + window, sequences.stops[which])
-    pieces = sequences.chosen(which)
+    indices = np.repeat(np.arange(len(sequences)), counts)
+    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = sequences.starts[indices] + number * stride
+    stops = np.minimum(starts + window, sequences.stops[indices])
+    pieces = sequences.chosen(indices)
     names = np.char.add(np.char.add(pieces.ids.astype(str), "@"), (number * stride).astype(str))
     return replace(pieces, starts=starts, stops=stops, ids=names)

@@ -57,7 +57,7 @@ class Network:
     """The part of a task that needs the framework: `NETWORK` in `tasks/<name>/network.py`."""
 
     builders: Mapping[str, Builder]  # by network.kind; the first is also "auto"
-    # Loss and metrics, as keras.Model.compile takes them.
+    # Loss and metrics, for keras.Model.compile.
     loss: Callable[[Experiment, Preparation[Any]], tuple[Any, list[Any]]]
     # (network.kind, kind of data) -> the settings of `[network]` that the builder reads.
     settings: Callable[[str, str], frozenset[str]]

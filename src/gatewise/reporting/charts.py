@@ -1,8 +1,7 @@
-"""Figures: matplotlib draws them in a few named colours, and they become SVG inside the HTML.
+"""Figures: matplotlib draws them in a few named colours, and they are embedded in the HTML as SVG.
 
-The style sheet sets the colours, once for light and once for dark. Words that come from the data
-stand in the HTML around a figure, never in it: there they wrap and need no glyph that matplotlib
-lacks.
+The style sheet sets the colours for light and dark mode. Words from the data are in the HTML around
+a figure and never in the figure, because HTML wraps them and has the glyphs that matplotlib lacks.
 """
 
 import io
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from gatewise.reporting.formats import Numbers
 
-# Each colour is drawn as the light one and written as a variable, which the style sheet sets.
+# matplotlib draws the light colours; the SVG refers to variables that the style sheet sets.
 COLOURS = {
     "ink": "#1a1e24",
     "muted": "#6a7480",
@@ -53,12 +52,12 @@ STYLE: Any = {
     "lines.solid_capstyle": "round",
 }
 MOST_POINTS = 400  # in one line
-MOST_LINES = 6  # in one small chart; beyond that, an image
+MOST_LINES = 6  # in one small chart; more are drawn as an image
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 
 
 def axes(width: float = 420, height: float = 220, grid: str = "y") -> tuple[Figure, Any]:
-    """An empty figure, its size in points: those are the pixels on a narrow screen."""
+    """An empty figure with its size in points, which are the pixels on a narrow screen."""
     figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
     axes = figure.subplots()
     dress(axes, grid)
@@ -66,7 +65,7 @@ def axes(width: float = 420, height: float = 220, grid: str = "y") -> tuple[Figu
 
 
 def dress(axes: Any, grid: str = "y") -> None:
-    """Remove frame, ticks and background; the grid stays where there is one."""
+    """Remove the frame, the ticks and the background; show the grid along the axes `grid`."""
     axes.figure.patch.set_visible(False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.patch.set_visible(False)
@@ -79,7 +78,7 @@ def dress(axes: Any, grid: str = "y") -> None:
 def line(
     axes: Any, x: Numbers, y: Numbers, colour: str, *, width: float = 1.6, dash: Any = "-"
 ) -> None:
-    """A line, thinned to what a screen can show; a lone point is marked."""
+    """Draw a line, thinned to the resolution of a screen; a single point gets a marker."""
     if not len(y):
         return
     x, y = _thin(x, y)
@@ -90,7 +89,7 @@ def line(
 
 
 def _thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
-    """The lowest and the highest of each stretch, so that no peak is lost."""
+    """Keep the lowest and the highest point of each stretch, so that no peak is lost."""
     if len(y) <= MOST_POINTS:
         return x, y
     keep = {0, len(y) - 1}
@@ -103,20 +102,20 @@ def _thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def spread(length: int) -> NDArray[np.int64]:
-    """Places spread over a length, at most so many as a line has points."""
+    """Evenly spaced positions over a length, at most as many as a line has points."""
     return np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).astype(np.int64))
 
 
 def is_picture(values: Numbers) -> bool:
-    """Whether a sequence [steps, columns] holds the rows of an image, judged by its shape."""
+    """True if a sequence [steps, columns] has the shape of an image, with a row for each step."""
     steps, columns = values.shape
     return bool(steps == columns >= 8)
 
 
 def ranges(drawn: Sequence[Numbers]) -> tuple[Numbers, Numbers] | None:
-    """Least and greatest value of each column, where rows of grey stand for columns.
+    """The minimum and maximum of each column, for sequences that are drawn in shades of grey.
 
-    With one scale for all, a column of large numbers would leave the others one shade of grey.
+    With a common scale, a column of large numbers would make all others a single shade of grey.
     """
     wide = [values for values in drawn if values.shape[1] > MOST_LINES and len(values)]
     if not wide or len({values.shape[1] for values in wide}) > 1 or all(map(is_picture, wide)):
@@ -126,12 +125,12 @@ def ranges(drawn: Sequence[Numbers]) -> tuple[Numbers, Numbers] | None:
 
 
 def image(axes: Any, values: Numbers, *, square: bool) -> None:
-    """Rows of a picture from the top down; of other wide sequences, time runs to the right."""
+    """Draw a picture from top to bottom, or another wide sequence with time to the right."""
     shrunk = values[:: max(1, len(values) // 200)][:, :: max(1, values.shape[1] // 100)]
-    shown = np.ma.masked_invalid(shrunk if square else shrunk.T)
+    pixels = np.ma.masked_invalid(shrunk if square else shrunk.T)
     aspect = "equal" if square else "auto"
     axes.imshow(
-        shown,
+        pixels,
         cmap="Greys",
         aspect=aspect,
         interpolation="none",
@@ -144,19 +143,22 @@ def image(axes: Any, values: Numbers, *, square: bool) -> None:
     axes.spines[:].set_visible(False)
 
 
-def svg(figure: Figure, said: str) -> Markup:
-    """The figure as SVG to stand in HTML: no size or font of its own, ids like no other's."""
+def svg(figure: Figure, label: str) -> Markup:
+    """The figure as SVG for HTML, without a size or font of its own, and with unique ids.
+
+    `label` describes it to those who cannot see it.
+    """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(file.getvalue())
-    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": said}
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     for parent in root.iter():
-        parent[:] = [one for one in parent if one.tag not in {f"{_SVG}metadata", f"{_SVG}defs"}] + [
-            one for one in parent if one.tag == f"{_SVG}defs" and one.find(f"{_SVG}style") is None
-        ]
-    written = ElementTree.tostring(root, encoding="unicode")
-    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', written))
-    prefix = f"f{sha256(written.encode()).hexdigest()[:8]}-"
+        drawn = [node for node in parent if node.tag not in {f"{_SVG}metadata", f"{_SVG}defs"}]
+        definitions = [node for node in parent if node.tag == f"{_SVG}defs"]
+        parent[:] = drawn + [node for node in definitions if node.find(f"{_SVG}style") is None]
+    text = ElementTree.tostring(root, encoding="unicode")
+    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', text))
+    prefix = f"f{sha256(text.encode()).hexdigest()[:8]}-"
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
         element.text, element.tail = (
@@ -169,7 +171,7 @@ def svg(figure: Figure, said: str) -> Markup:
 
 
 def _tidy(name: str, value: str, prefix: str) -> tuple[str, str]:
-    """One attribute: ids made the figure's own, colours made variables, numbers made short."""
+    """Rewrite one attribute: prefix ids, turn colours into variables, and shorten numbers."""
     name = name.replace(_LINK, "href")
     if name == "id":
         return name, prefix + value

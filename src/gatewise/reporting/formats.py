@@ -1,4 +1,4 @@
-"""Numbers and words as the report writes them."""
+"""Format numbers and words for the report."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ Numbers = NDArray[np.float64]
 
 
 def floats(values: Iterable[Any]) -> Numbers:
-    """Values as floats; None becomes NaN."""
+    """The values as floats; None becomes NaN."""
     return np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
 
 
 def decimals(values: Iterable[Any]) -> int:
-    """So many digits after the point that the typical value shows four that matter."""
+    """The decimals that show the typical value with four significant digits."""
     known = np.abs(floats(values))
     known = known[np.isfinite(known) & (known > 0)]
     if not known.size:
@@ -25,7 +25,7 @@ def decimals(values: Iterable[Any]) -> int:
 
 
 def number(value: Any, digits: int | None = None) -> str:
-    """A number to read: thousands parted, a true minus, a dash where there is none.
+    """A number with separated thousands and a true minus; a dash if there is none.
 
     >>> number(-12345.678), number(0.5, 3), number(None)
     ('−12,346', '0.500', '–')
@@ -39,12 +39,12 @@ def number(value: Any, digits: int | None = None) -> str:
 
 
 def percent(share: Any, digits: int = 0) -> str:
-    """A share in percent, with a dash where there is none."""
+    """A share in percent; a dash if there is none."""
     return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as one would say them.
+    """Seconds in the usual units.
 
     >>> duration(0.42), duration(200), duration(3900)
     ('0.42 s', '3 min 20 s', '1 h 05 min')
@@ -69,7 +69,7 @@ def size(size: float) -> str:
 
 
 def count(number: int, word: str) -> str:
-    """A number with its noun, singular or plural."""
+    """A number with its noun in the singular or plural."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
@@ -79,13 +79,13 @@ def known(texts: Iterable[Any]) -> list[str]:
 
 
 def listed(names: Sequence[Any], most: int = 8) -> str:
-    """Names in one line; of many, the first and how many more."""
-    left = len(names) - most
-    return ", ".join(map(str, names[:most])) + (f" and {left:,} more" if left > 0 else "")
+    """Names in one line; of many names, the first ones and the number of the rest."""
+    rest = len(names) - most
+    return ", ".join(map(str, names[:most])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def plain(value: Any) -> str:
-    """A setting's value as a person would write it."""
+    """The value of a setting, as a person would write it."""
     if isinstance(value, list | tuple):
         return ", ".join(plain(one) or "''" for one in value) or "none"
     if isinstance(value, Mapping):
@@ -94,10 +94,10 @@ def plain(value: Any) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter first and one full stop at its end."""
+    """The text with a capital letter at its beginning and one full stop at its end."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def union(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All keys, in the order in which they first come."""
+    """All keys of the mappings, in order of first occurrence."""
     return list(dict.fromkeys(key for one in mappings for key in one))

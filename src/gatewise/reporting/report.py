@@ -1,6 +1,6 @@
-"""From the record of a run to its report: the verdict first, then what led to it.
+"""Draw the report of a run from its record: the verdict first, then the evidence.
 
-The report loads nothing and runs nothing, so that it can be mailed, kept and read offline.
+The report loads no other file and runs no script, so it can be mailed, archived and read offline.
 """
 
 import shlex
@@ -25,7 +25,7 @@ from gatewise.tasks.task import NETWORK
 
 
 def draw(run: Record) -> str:
-    """The report on a run: a whole HTML document that needs no other file.
+    """Draw the report as a complete HTML document that needs no other file.
 
     The same record gives the same bytes.
     """
@@ -42,7 +42,7 @@ def draw(run: Record) -> str:
         kicker=run.metrics.get("run") or "",
         verdict=verdict,
         caveats=run.metrics.get("caveats") or [],
-        asked=_asked(run),
+        overview=_overview(run),
         parts=_parts(run.metrics.get("parts") or {}),
         notes=run.metrics.get("notes") or [],
         scores=_scores(run.metrics),
@@ -62,7 +62,7 @@ def draw(run: Record) -> str:
 def _sections(run: Record) -> list[Section]:
     task = TASKS.get(str(run.metrics.get("task")))
     details = run.metrics.get("details") or {}
-    sections = [_learning(run)]
+    sections = [_history(run)]
     if task and details:
         sections += task.sections(run, details)
     return [one for one in sections if one.lead or one.pictures or one.tables or one.passages]
@@ -75,18 +75,18 @@ def _title(run: Record) -> str:
 
 
 def _verdict(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The sentence, its tone and the interval drawn around zero."""
+    """The sentence of the verdict, its tone, and a picture of the interval around zero."""
     verdict = metrics.get("verdict") or {}
     if not verdict:
-        none = "There is no baseline to compare the LSTM with, so there is no verdict."
-        sentence = str(metrics.get("unjudged") or none)
+        no_baseline = "There is no baseline to compare the LSTM with, so there is no verdict."
+        sentence = str(metrics.get("unjudged") or no_baseline)
         return {"tone": "even", "sentence": sentence, "picture": None}
     tones = {"True": "better", "False": "worse"}
     tone = tones.get(str(verdict.get("better")), "even")
     relation = "not distinguishable from" if tone == "even" else f"{tone} than"
     against, metric = verdict.get("against", "the best baseline"), verdict.get("metric", "")
     sentence = (
-        verdict.get("sentence") or f"The {_answer(metrics)} is {relation} {against} in {metric}."
+        verdict.get("sentence") or f"The {_model(metrics)} is {relation} {against} in {metric}."
     )
     return {"tone": tone, "sentence": sentence, "picture": _interval(verdict, tone)}
 
@@ -116,38 +116,38 @@ def _interval(verdict: Mapping[str, Any], tone: str) -> Picture | None:
             axes.text(place, 0.98, arrow, transform=axes.transAxes, ha=side, va="top")
     caption = f"{verdict.get('answer') or NETWORK} minus {against}, in {metric}"
     digits = formats.decimals([low, high, difference])
-    said = f"{caption}: {formats.number(difference, digits)}"
+    label = f"{caption}: {formats.number(difference, digits)}"
     if bounded:
         caption += "; the bar is the bootstrap interval of the paired difference"
-        said += f", between {formats.number(low, digits)} and {formats.number(high, digits)}"
-    return Picture(charts.svg(figure, said), caption=caption + ".")
+        label += f", between {formats.number(low, digits)} and {formats.number(high, digits)}"
+    return Picture(charts.svg(figure, label), caption=caption + ".")
 
 
 def _scores(metrics: Mapping[str, Any]) -> Table:
-    """The answer first, then the baselines; the best of each metric stands out."""
-    alone = {f"{NETWORK} alone": metrics["alone"]} if metrics.get("alone") else {}
-    everyone = {_answer(metrics): metrics.get("metrics") or {}, **alone}
-    everyone |= metrics.get("baselines") or {}
-    names = formats.union(everyone.values())
-    columns = [_score_column(name, [one.get(name) for one in everyone.values()]) for name in names]
-    rows = [[who, *cells] for who, *cells in zip(everyone, *columns, strict=True)]
+    """The scores of the model first, then of the baselines; the best of each metric is marked."""
+    network = {f"{NETWORK} alone": metrics["alone"]} if metrics.get("alone") else {}
+    scores = {_model(metrics): metrics.get("metrics") or {}, **network}
+    scores |= metrics.get("baselines") or {}
+    names = formats.union(scores.values())
+    columns = [_score_column(name, [one.get(name) for one in scores.values()]) for name in names]
+    rows = [[model, *cells] for model, *cells in zip(scores, *columns, strict=True)]
     arrows = {-1: " ↓", 1: " ↑", 0: ""}
     headings = ["", *(name + arrows[sign_of(name)] for name in names)]
     return Table("Scores on the test part", headings, rows)
 
 
-def _answer(metrics: Mapping[str, Any]) -> str:
-    """What the answer is called; folders of older versions do not say, and have the network's."""
+def _model(metrics: Mapping[str, Any]) -> str:
+    """The name of the model; folders of older versions lack it, and hold only the network."""
     return str(metrics.get("answer") or NETWORK)
 
 
 def _first(metrics: Mapping[str, Any]) -> str:
-    """What the table's first rows are."""
-    answer = _answer(metrics)
-    if answer == NETWORK:
+    """The beginning of the sentence that describes the first rows of the table of scores."""
+    model = _model(metrics)
+    if model == NETWORK:
         return f"The {NETWORK}"
-    alone = f", then the {NETWORK} alone" if metrics.get("alone") else ""
-    return f"The mean of the probabilities of {answer.replace(' with ', ' and ')}{alone}"
+    network = f", then the {NETWORK} alone" if metrics.get("alone") else ""
+    return f"The mean of the probabilities of {model.replace(' with ', ' and ')}{network}"
 
 
 def _score_column(metric: str, values: Sequence[Any]) -> list[Cell]:
@@ -163,7 +163,7 @@ def _score_column(metric: str, values: Sequence[Any]) -> list[Cell]:
 
 
 def _meanings(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each metric of the table with its direction and definition, where they are known."""
+    """Each known metric of the table with its meaning and direction."""
     names = formats.union(
         [metrics.get("metrics") or {}, *(metrics.get("baselines") or {}).values()]
     )
@@ -173,15 +173,15 @@ def _meanings(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _thinned(predictions: Mapping[str, int]) -> str:
-    """A sentence when predictions.csv holds only some of the answers."""
-    answers, of = predictions.get("answers", 0), predictions.get("of", 0)
-    if answers >= of:
+    """A sentence if predictions.csv holds only some of the predictions."""
+    listed, count = predictions.get("answers", 0), predictions.get("of", 0)
+    if listed >= count:
         return ""
-    return f"predictions.csv holds {answers:,} of the {of:,} answers, evenly spread."
+    return f"predictions.csv holds {listed:,} of the {count:,} predictions, evenly spread."
 
 
-def _asked(run: Record) -> list[tuple[str, str]]:
-    """What was asked for and what answered, as pairs of a word and its text."""
+def _overview(run: Record) -> list[tuple[str, str]]:
+    """The task, the data, the network and the training, as pairs of a name and its text."""
     metrics, details = run.metrics, run.metrics.get("details") or {}
     pairs = [
         ("Task", str(metrics.get("task", ""))),
@@ -211,9 +211,9 @@ def _network(run: Record) -> str:
     layers = ", ".join(str(units) for units in run.settings.network.units)
     parameters = run.metrics.get("parameters")
     texts = [f"LSTM of {layers} units" if layers else "", run.settings.network.build]
-    own = ", ".join(formats.known([*texts, f"{parameters:,} parameters" if parameters else ""]))
-    beside = _answer(run.metrics).removeprefix(NETWORK).removeprefix(" with ")
-    return f"{own}; averaged with {beside}" if beside else own
+    network = ", ".join(formats.known([*texts, f"{parameters:,} parameters" if parameters else ""]))
+    baseline = _model(run.metrics).removeprefix(NETWORK).removeprefix(" with ")
+    return f"{network}; averaged with {baseline}" if baseline else network
 
 
 def _training(metrics: Mapping[str, Any]) -> str:
@@ -234,8 +234,8 @@ def _parts(parts: Mapping[str, Mapping[str, Any]]) -> Table | None:
     return Table("Sizes of the parts", ["", *columns], rows)
 
 
-def _learning(run: Record) -> Section:
-    """Loss and further metrics by epoch; none of it when nothing was trained."""
+def _history(run: Record) -> Section:
+    """The loss and other metrics by epoch; empty if nothing was trained."""
     columns = {name: formats.floats(values) for name, values in run.history.items()}
     columns = {name: values for name, values in columns.items() if np.isfinite(values).any()}
     drawn = [n for n in columns if n not in {"epoch", "learning_rate", "seconds"}]
@@ -249,7 +249,7 @@ def _learning(run: Record) -> Section:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         pictures.append(Picture(charts.svg(figure, "learning rate by epoch"), "learning rate"))
-    return Section("How it learnt", pictures=pictures)
+    return Section("Training history", pictures=pictures)
 
 
 def _epochs(columns: Mapping[str, Numbers], length: int) -> Numbers:
@@ -268,13 +268,13 @@ def _curve(run: Record, columns: Mapping[str, Numbers], name: str) -> Picture:
             keys.append(Key(colour, word))
             drawn.append(values)
     best, curve = run.metrics.get("best_epoch"), columns.get(f"val_{name}")
-    said = f"{name} by epoch"
+    label = f"{name} by epoch"
     if best and curve is not None and best <= len(curve):
         where = _epochs(columns, len(curve))[best - 1]
         axes.axvline(where, color=charts.COLOURS["muted"], linewidth=0.8, linestyle=(0, (1, 2)))
         axes.plot([where], [curve[best - 1]], "o", color=charts.COLOURS["accent"], markersize=6)
         keys.append(Key("accent", f"best epoch, {best}", "dot"))
-        said += f"; best epoch {best}, where validation is at {formats.number(curve[best - 1])}"
+        label += f"; best epoch {best}, where validation is at {formats.number(curve[best - 1])}"
     validation = run.metrics.get("validation") or {}
     level = formats.floats([validation.get("value")])
     if validation.get("metric") in {name, f"val_{name}"} and np.isfinite(level).all():
@@ -282,7 +282,7 @@ def _curve(run: Record, columns: Mapping[str, Numbers], name: str) -> Picture:
             level[0], color=charts.COLOURS["s1"], linewidth=1.2, linestyle=charts.DASHES[1]
         )
         keys.append(Key("s1", f"{validation.get('baseline') or 'best baseline'}", "dash"))
-        said += f"; the best baseline is at {formats.number(level[0])}"
+        label += f"; the best baseline is at {formats.number(level[0])}"
         drawn.append(level)
     epochs = _epochs(columns, max(map(len, drawn)))
     if len(epochs) == 1:
@@ -295,11 +295,11 @@ def _curve(run: Record, columns: Mapping[str, Numbers], name: str) -> Picture:
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     title = f"{name}{', logarithmic' if logarithmic else ''}"
-    return Picture(charts.svg(figure, said), title, "", keys)
+    return Picture(charts.svg(figure, label), title, "", keys)
 
 
 def _wide(values: Numbers) -> bool:
-    """Whether values span so much that only a logarithmic axis shows them."""
+    """True if the values span so much that they need a logarithmic axis."""
     known = values[np.isfinite(values)]
     return bool(known.size and known.min() > 0 and known.max() > 40 * known.min())
 
@@ -319,21 +319,21 @@ def _changed(settings: Experiment) -> Table | None:
 
 def _cost(run: Record) -> list[tuple[str, str]]:
     seconds, parameters = run.metrics.get("seconds") or {}, run.metrics.get("parameters")
-    words = {"read": "Reading", "train": "Training", "evaluate": "Evaluation", "total": "In all"}
+    words = {"read": "Reading", "train": "Training", "evaluate": "Evaluation", "total": "Total"}
     pairs = [
         (words.get(str(name), str(name).capitalize()), formats.duration(value))
         for name, value in seconds.items()
     ]
     epochs = formats.floats(run.history.get("seconds") or [])
     if np.isfinite(epochs).any():
-        pairs.append(("An epoch", f"{formats.duration(float(np.nanmedian(epochs)))} (median)"))
+        pairs.append(("Per epoch", f"{formats.duration(float(np.nanmedian(epochs)))} (median)"))
     if parameters:
         pairs.append(("Parameters", f"{parameters:,}"))
         size = run.metrics.get("model_bytes")
         text = (
             formats.size(size) if size else f"{formats.size(4 * parameters)} of weights in float32"
         )
-        pairs.append(("Size of the model", text))
+        pairs.append(("Model size", text))
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of: sections with their tables and pictures, and those that tasks share."""
+"""The parts of a report: sections with tables and pictures, and the sections that tasks share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from gatewise.reporting import formats
 from gatewise.reporting.formats import Numbers
 from gatewise.settings import Experiment
 
-WIDEST = 50  # characters of a table's row on a phone, with two for the space between columns
-WORDS_TAKE = (13, 18)  # characters of a column of words there: it is no narrower, and wraps
+WIDEST = 50  # characters of a row on a phone, including two between columns
+WORD_COLUMN = (13, 18)  # least and most characters of a column of words there; longer words wrap
 MOST_CLASSES = 30  # in a confusion matrix
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run leaves behind, as far as the report shows it."""
+    """The files of a run that the report shows."""
 
     settings: Experiment
     metrics: dict[str, Any]  # metrics.json
@@ -29,12 +29,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table that is more than its text."""
+    """A table cell with formatting."""
 
     text: str
     best: bool = False
-    heat: float | None = None  # 0 to 1: how deep a cell of a heat map is coloured
-    hit: bool = True  # the colour of that heat: a right answer, or a wrong one
+    heat: float | None = None  # 0 to 1: the intensity of a cell of a heat map
+    hit: bool = True  # the colour of that cell: a right prediction, or a wrong one
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,25 @@ class Table:
     label: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
-    texts: int = 1  # so many columns from the left hold words, the others numbers
+    texts: int = 1  # number of columns from the left that hold words; the others hold numbers
     note: str = ""
-    folded: str = ""  # shown only when this line is opened
+    folded: str = ""  # the line that opens a folded table; "": not folded
     heat: bool = False
 
     @property
     def wide(self) -> bool:
-        """Whether a phone is too narrow for it, so that it becomes a list there."""
+        """True if the table is too wide for a phone, where it then becomes a list."""
         columns = zip(self.columns, *self.rows, strict=True)
         longest = [max(len(getattr(one, "text", one)) for one in column) for column in columns]
-        longest[: self.texts] = [int(np.clip(one, *WORDS_TAKE)) for one in longest[: self.texts]]
+        longest[: self.texts] = [
+            int(np.clip(length, *WORD_COLUMN)) for length in longest[: self.texts]
+        ]
         return not self.heat and sum(length + 2 for length in longest) > WIDEST
 
 
 @dataclass(frozen=True)
 class Key:
-    """One line of a legend: a colour of `charts.COLOURS` and what it stands for."""
+    """One line of a legend: a colour of `charts.COLOURS` and its meaning."""
 
     colour: str
     text: str
@@ -69,7 +71,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: what is drawn, what it says to those who do not see it, and the words around it."""
+    """A figure with its title, caption and legend."""
 
     svg: Markup
     title: str = ""
@@ -80,26 +82,26 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and its content."""
 
     title: str
     lead: str = ""
     keys: Sequence[Key] = ()
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
-    passages: Sequence[tuple[str, str]] = ()  # names, and texts of several lines
-    small: bool = False  # small pictures: three in a row where there is room
+    passages: Sequence[tuple[str, str]] = ()  # pairs of a name and a text of several lines
+    small: bool = False  # small pictures, three in a row if there is room
 
 
 def confusion(classes: Sequence[str], matrix: Sequence[Sequence[Any]]) -> Section:
-    """The confusion matrix as a heat map; of many classes, the pairs confused most."""
-    counts = np.nan_to_num(np.array(matrix, dtype=np.float64))  # [truth, answer]
+    """The confusion matrix as a heat map, or the most confused pairs if there are many classes."""
+    counts = np.nan_to_num(np.array(matrix, dtype=np.float64))  # [truth, prediction]
     if not classes or counts.shape != (len(classes), len(classes)):
         return Section("")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    title = "What is taken for what"
+    title = "Confusions"
     if len(classes) > MOST_CLASSES:
-        lead = f"{len(classes):,} classes are too many to draw; these are the pairs confused most."
+        lead = f"{len(classes):,} classes are too many to draw. These are the most confused pairs."
         return Section(title, lead, tables=[_pairs(classes, counts, shares)])
     rows: list[list[str | Cell]] = []
     for k, name in enumerate(classes):
@@ -108,8 +110,8 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[Any]]) -> Sectio
             for j in range(len(classes))
         ]
         rows.append([name, *cells])
-    lead = "A row for each true class, a column for each answer; the deeper, the more of the row."
-    columns = ["truth ↓ answer →", *classes]
+    lead = "Rows are true classes, columns are predictions. The colour shows the share of the row."
+    columns = ["truth ↓ prediction →", *classes]
     return Section(title, lead, tables=[Table("Confusion matrix", columns, rows, heat=True)])
 
 
@@ -121,7 +123,7 @@ def _pairs(classes: Sequence[str], counts: Numbers, shares: Numbers) -> Table:
         [classes[k], classes[j], formats.number(counts[k, j], 0), formats.percent(shares[k, j], 1)]
         for k, j in places
     ]
-    columns = ["truth", "answer", "times", "of that class"]
+    columns = ["truth", "prediction", "times", "of that class"]
     return Table("Most confused pairs", columns, rows, texts=2)
 
 
@@ -137,10 +139,13 @@ def by_class(
     for name in ordered:
         shares = [formats.number(scores[name].get(key), 3) for key in ("precision", "recall", "f1")]
         rows.append([name, *shares, formats.number(scores[name].get("support"), 0)])
-    note = f"Precision: how often the answer is right. Recall: how many of the {word} are found. "
-    note += "F1: their harmonic mean. Support: how many there are in the test part."
-    many = {"class": "classes"}.get(word, f"{word}s")
-    folded = f"All {len(rows):,} {many}, the weakest first" if len(rows) > 12 else ""
+    plural = {"class": "classes"}.get(word, f"{word}s")
+    note = (
+        f"Precision: the share of predictions of the {word} that are right. Recall: the share of "
+    )
+    note += "its occurrences that are predicted. F1: their harmonic mean. Support: the number of "
+    note += "occurrences in the test part."
+    folded = f"All {len(rows):,} {plural}, the weakest first" if len(rows) > 12 else ""
     columns = [word, "precision", "recall", "f1", "support"]
     table = Table(f"Scores by {word}", columns, rows, note=note, folded=folded)
     return Section(title, "" if folded else "The weakest first.", tables=[table])
@@ -149,28 +154,32 @@ def by_class(
 def by_length(
     rows: Sequence[Mapping[str, Any]],
     *,
-    steps: str = "tokens",
-    ones: str = "sentences",
-    judged: str = "tokens",
+    length: str = "tokens",
+    examples: str = "sentences",
+    counted: str = "tokens",
 ) -> Section:
-    """Share of wrong answers by length: in `steps`, of so many `ones`, counting what is judged."""
+    """The share of wrong predictions by length.
+
+    `length` is the unit of length, `examples` names the column with the number of examples, and
+    `counted` names the predictions that are right or wrong.
+    """
     names = formats.union(one.get("wrong") or {} for one in rows)
     if not names:
         return Section("")
     cells = [
         [
             f"{one['from']} to {one['to']}" if one.get("to") else f"{one['from']} and more",
-            formats.number(one.get(ones), 0),
+            formats.number(one.get(examples), 0),
             *(formats.percent((one.get("wrong") or {}).get(name), 1) for name in names),
         ]
         for one in rows
     ]
-    table = Table(f"Wrong {judged} by length", [steps, ones, *names], cells)
-    lead = f"Share of the {judged} that are wrong."
-    return Section("Length against error", lead, tables=[table])
+    table = Table(f"Wrong {counted} by length", [length, examples, *names], cells)
+    lead = f"Share of the {counted} that are wrong."
+    return Section("Error by length", lead, tables=[table])
 
 
 def steps_of(one: Mapping[str, Any]) -> Numbers:
-    """The steps of a mistake, [steps, columns]."""
+    """The steps of a misclassified sequence, [steps, columns]."""
     rows = one.get("values") or []
     return np.array([formats.floats(row) for row in rows], dtype=np.float64).reshape(len(rows), -1)

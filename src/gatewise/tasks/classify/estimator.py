@@ -1,4 +1,4 @@
-"""scikit-learn's way to a classification."""
+"""The scikit-learn estimator of the task."""
 
 from typing import Any, Self
 
@@ -15,11 +15,11 @@ from gatewise.readers.tables import whole_label
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
-    """An LSTM that tells the label of a sequence.
+    """An LSTM that predicts the label of a sequence.
 
     X is an array [sequences, steps] or [sequences, steps, columns], or a list of arrays [steps,
-    columns] of unequal lengths; y holds a label for each. `settings` takes the sections of a
-    settings file.
+    columns] of different lengths. y holds a label for each sequence. `settings` takes the sections
+    of a settings file.
 
     >>> Classifier(units=(32,)).get_params()["units"]
     (32,)
@@ -29,36 +29,36 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         """Train on labelled sequences.
 
         Raises:
-            DataError: X and y differ in length, a label is missing, or there is only one.
+            DataError: X and y differ in length, a label is missing, or all labels are the same.
         """
         labels = _labels(y)
         count = length_of(X, "X", "a sequence in each row")
         if len(labels) != count:
             raise DataError(
-                f"X has {count} sequences and y {len(labels)} labels; there must be one each."
+                f"X has {count} sequences, but y has {len(labels)} labels. Give one label for each."
             )
-        self.classes_, places = np.unique(labels, return_inverse=True)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
         names = np.array(_names(self.classes_))
-        self.run_ = pipeline.run(self._experiment("classify"), (X, names[places]), folder=None)
+        self.run_ = pipeline.run(self._experiment("classify"), (X, names[codes]), folder=None)
         return self
 
     def predict(self, X: Any) -> Array:  # noqa: N803
         """The most probable label of each sequence, [sequences]."""
-        chances = self.predict_proba(X)
-        return np.asarray(self.classes_[chances.argmax(axis=1)])
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
         check_is_fitted(self, "run_")
-        found = predict(self.run_.artefact, X)
-        return found.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
+        table = predict(self.run_.artefact, X)
+        return table.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
 
 
 def _labels(y: Any) -> Array:
     """The labels, [sequences].
 
     Raises:
-        DataError: they are none, or one is missing.
+        DataError: they are not one label for each sequence, or one is missing.
     """
     length_of(y, "y", "a label for each sequence")
     try:
@@ -71,25 +71,25 @@ def _labels(y: Any) -> Array:
             "y must hold one label for each sequence (for one-hot labels: y.argmax(axis=1)). "
             f"Received shape: {labels.shape}."
         )
-    missing = np.array([one is None or one != one for one in labels.tolist()], dtype=bool)
+    missing = np.array([label is None or label != label for label in labels.tolist()], dtype=bool)
     if missing.any():
         raise DataError(
-            f"y has no label for {missing.sum()} of {len(labels)} sequences, the first is number "
-            f"{missing.argmax()} (counted from 0). Label them or take them out."
+            f"y has no label for {missing.sum()} of {len(labels)} sequences; the first is number "
+            f"{missing.argmax()} (counted from 0). Label them or remove them."
         )
-    if labels.dtype.kind == "O" and len({type(one) for one in labels.tolist()}) > 1:
+    if labels.dtype.kind == "O" and len({type(label) for label in labels.tolist()}) > 1:
         return labels.astype(str)  # labels of several types have no order
     return labels
 
 
 def _names(classes: Array) -> list[str]:
-    """The classes as the pipeline calls them; equal numbers are one label there.
+    """The names of the classes in the pipeline, where equal numbers are the same label.
 
     Raises:
-        DataError: two of them have one name.
+        DataError: two classes have the same name.
     """
-    names = [whole_label(str(one)) for one in classes.tolist()]
-    twice = next((name for name in names if names.count(name) > 1), "")
-    if twice:
-        raise DataError(f"y writes the label {twice!r} in several ways. Write it in one.")
+    names = [whole_label(str(label)) for label in classes.tolist()]
+    duplicate = next((name for name in names if names.count(name) > 1), "")
+    if duplicate:
+        raise DataError(f"y spells the label {duplicate!r} in several ways. Use one spelling.")
     return names

@@ -29,7 +29,12 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
         confusion(classes, details.get("confusion") or []),
         by_class(details.get("by_class") or {}),
         _reliability(details, run.metrics),
-        by_length(details.get("lengths") or [], steps="length", ones="sequences", judged="answers"),
+        by_length(
+            details.get("lengths") or [],
+            length="length",
+            examples="sequences",
+            counted="predictions",
+        ),
         _mistakes(details.get("examples") or [], run.settings.report.examples),
     ]
 

@@ -1,4 +1,4 @@
-"""scikit-learn's way to a forecast."""
+"""The scikit-learn estimator of the task."""
 
 from typing import Any, Self
 
@@ -16,15 +16,15 @@ from gatewise.settings import Experiment
 class Forecaster(Estimator):
     """An LSTM that forecasts the next `horizon` steps.
 
-    X is one series [steps] or [steps, columns], or a list of such series; every column is forecast.
-    Frames work too, with their columns named in `settings`, as in a settings file.
+    X is one series [steps] or [steps, columns], or a list of such series. Every column is forecast.
+    Frames work, too; `settings` then names their columns, as in a settings file.
 
     >>> Forecaster(epochs=5, settings={"task": {"horizon": 12}}).get_params()["epochs"]
     5
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Train on the past of one or many series; y is not needed.
+        """Train on the past of one or many series; y is ignored.
 
         Raises:
             DataError: X is none of these, or too short.
@@ -37,32 +37,32 @@ class Forecaster(Estimator):
         return self
 
     def predict(self, X: Any = None) -> Array:  # noqa: N803
-        """The median forecast behind the last step of X (by default: of what it was fitted on).
+        """The median forecast after the last step of X (default: the data of `fit`).
 
         Returns:
-            [horizon] for one series of one column, else [series, horizon, columns] without the
-            axes of size 1 in front and behind.
+            [horizon] for one series of one column, otherwise [series, horizon, columns] without
+            a first or last axis of size 1.
         """
         return self.predict_quantiles(X)[..., self._middle()]
 
     def predict_quantiles(self, X: Any = None) -> Array:  # noqa: N803
-        """As `predict`, with one more axis for the quantiles of `settings["task"]["quantiles"]`."""
-        found = self._forecast(self.past_ if X is None else X)
-        if found.shape[0] == 1:
-            found = found[0]
-        return found[..., 0, :] if found.shape[-2] == 1 else found
+        """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
+        forecasts = self._forecast(self.past_ if X is None else X)
+        if forecasts.shape[0] == 1:
+            forecasts = forecasts[0]
+        return forecasts[..., 0, :] if forecasts.shape[-2] == 1 else forecasts
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Minus the MASE of forecasting the last horizon of each series from what precedes it."""
+        """Minus the MASE of forecasts of the last horizon of each series from its earlier steps."""
         from gatewise import metrics
 
         if hasattr(X, "columns"):
             raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")
         length_of(X, "X", "one series, or a list of series")
-        many = X if isinstance(X, list) else [X]
-        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in many]
+        arrays = X if isinstance(X, list) else [X]
+        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
         horizon, season = self.horizon_, self.run_.artefact.preparation.own.season
-        given = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
+        forecasts = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
         truth = np.stack([one[-horizon:] for one in series])  # [series, horizon, columns]
         scale = np.array(
             [
@@ -70,14 +70,14 @@ class Forecaster(Estimator):
                 for one in series
             ]
         )
-        return -metrics.mase(truth, given, scale)
+        return -metrics.mase(truth, forecasts, scale)
 
     def _middle(self) -> int:
         levels = self.run_.artefact.preparation.own.quantiles or (0.5,)
         return int(np.argmin(np.abs(np.array(levels) - 0.5)))
 
     def _forecast(self, X: Any) -> Array:  # noqa: N803
-        """[series, horizon, columns, quantiles]."""
+        """The forecasts of all quantiles, [series, horizon, columns, quantiles]."""
         check_is_fitted(self, "run_")
         fitted = self.run_.artefact.preparation.own
         rows = predict(self.run_.artefact, X)
@@ -87,7 +87,7 @@ class Forecaster(Estimator):
 
 
 def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803
-    """Arrays have no names to choose a target by: every column is one."""
+    """Make every column a target, because arrays have no column names to choose from."""
     first = X[0] if isinstance(X, list) and len(X) else X
     if experiment.data.target or not isinstance(first, np.ndarray):
         return experiment

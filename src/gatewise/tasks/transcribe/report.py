@@ -14,7 +14,7 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
     lead = "What was said and what was written in its place; – is nothing."
     tables = [_edits(word, details.get(word) or []) for word in ("words", "characters")]
     return [
-        Section("What is taken for what", lead, tables=[one for one in tables if one.rows]),
+        Section("Confusions", lead, tables=[one for one in tables if one.rows]),
         _by_duration(details.get("by_duration") or []),
         _heard(details.get("examples") or [], run.settings.report.examples),
     ]
@@ -47,7 +47,7 @@ def _by_duration(bins: Sequence[Mapping[str, Any]]) -> Section:
         for one, rate in zip(seconds, wer, strict=True)
     )
     lead = "Recordings of like duration, as many in each point."
-    return Section("Length against error", lead, pictures=[Picture(charts.svg(figure, said))])
+    return Section("Error by length", lead, pictures=[Picture(charts.svg(figure, said))])
 
 
 def _heard(worst: Sequence[Mapping[str, Any]], most: int) -> Section:
