@@ -364,7 +364,7 @@ def test_a_run_of_an_older_version_is_judged_without_knowing_its_data(
 
 
 def test_evaluating_on_too_little_says_how_much_it_takes(forecast_run, series_file):
-    with pytest.raises(DataError, match=r"has 11 steps, and one forecast .* needs 8 \+ 4"):
+    with pytest.raises(DataError, match=r"has 11 steps, but one forecast .* needs 8 \+ 4"):
         gatewise.evaluate(forecast_run, pl.read_csv(series_file).head(11))
 
 
