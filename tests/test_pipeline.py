@@ -194,7 +194,7 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
             {"training": {"warmup": 0.5, "schedule": "plateau"}},
             "training.warmup needs training.schedule",
         ),
-        ({"network": {"units": [10**6]}}, "take 32,000 GB, and this machine has"),
+        ({"network": {"units": [10**6]}}, "take 32,000 GB, but this machine has"),
     ],
 )
 def test_refusals_come_before_training(series_file, forecast_settings, settings, said):
@@ -234,7 +234,7 @@ def test_a_run_in_memory_predicts_like_its_folder(again, forecast_run, series_fi
 
 def test_anything_but_a_run_and_data_is_refused(again, series_file):
     for wrong in (None, 7, again.model):
-        with pytest.raises(ConfigError, match="A run is a run folder, what gatewise.load gives"):
+        with pytest.raises(ConfigError, match="A run is a run folder, or what gatewise.load"):
             gatewise.predict(wrong, series_file)
     for verb in (gatewise.predict, gatewise.evaluate):
         with pytest.raises(gatewise.DataError, match=r"There are no data \(None\)"):

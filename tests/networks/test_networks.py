@@ -13,7 +13,7 @@ import pytest
 from gatewise import networks
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.errors import ConfigError
-from gatewise.networks.layers import fine
+from gatewise.networks.layers import fine, statistics
 from gatewise.settings import NetworkSettings
 from gatewise.tasks import TASKS
 from gatewise.tasks.forecast.task import usual_segment
@@ -254,6 +254,15 @@ def test_padding_never_changes_the_answer(given):
     np.testing.assert_allclose(
         answer(network, {"steps": padded}), answer(network, {"steps": steps}), atol=1e-5
     )
+
+
+def test_summaries_of_sequences_of_one_length_are_those_of_their_steps():
+    steps = np.random.default_rng(0).normal(3, 1, size=(2, 6, 2)).astype("f")
+    inputs = keras.Input((None, 2))
+    found = answer(keras.Model(inputs, statistics(inputs, None)), steps)
+    mean, deviation = found[:, :2], found[:, 2:4]  # a new BatchNormalization divides by about 1
+    np.testing.assert_allclose(mean, steps.mean(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(deviation, steps.std(axis=1), rtol=2e-3)
 
 
 def test_fine_columns_are_the_arcsinh_of_the_distance_from_the_mean_of_the_real_steps():

@@ -172,7 +172,8 @@ def statistics(x: Any, mask: Any) -> Any:
     apart = only(ops.square(x - ops.expand_dims(mean, 1)), mask, 0.0)
     change = ops.abs(x[:, 1:] - x[:, :-1])
     both = None if mask is None else ops.logical_and(mask[:, 1:], mask[:, :-1])
-    steps = ops.cast(ops.shape(x)[1], x.dtype) if mask is None else _count(mask, x)
+    # The number of steps is unknown where the network is built, so it is counted.
+    steps = _count(ops.ones_like(x[..., 0]) if mask is None else mask, x)
     deviation = ops.sqrt(ops.sum(apart, axis=1) / steps + FINEST**2)
     changed = ops.sum(only(change, both, 0.0), axis=1) / steps
     features = [
