@@ -86,7 +86,7 @@ def edits(truth: Any, logits: Any) -> Any:
         best = ops.minimum(row[:, 1:] + 1, row[:, :-1] + differs)
         best = ops.concatenate([row[:, :1] + 1, best], axis=1) - places
         best = ops.associative_scan(ops.minimum, best, axis=1) + places
-        return ops.where(ops.expand_dims(new, -1), best, row), 0.0
+        return ops.where(ops.expand_dims(new, -1), best, row), ops.zeros(())
 
     row, _ = ops.scan(advance, row, (ops.transpose(said), ops.transpose(fresh)))
     ends = ops.sum(ops.cast(truth != BLANK, "int32"), axis=1)
