@@ -1,11 +1,13 @@
 """`engine.torch.lstm` against the reference, and under everything that PyTorch does with it."""
 
 import io
+import json
 from functools import partial
 
 import hypothesis.strategies as st
 import keras
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
@@ -158,13 +160,11 @@ def test_the_operators_are_what_pytorch_asks_of_one():
     torch.library.opcheck(engine._backward, arguments)
 
 
-def test_only_wanted_gradients_are_computed(monkeypatch):
+def test_only_wanted_gradients_are_computed():
     arrays = layer()
-    frozen = arrays._replace(**{n: getattr(arrays, n).detach() for n in DIFFERENTIABLE})
-    frozen = frozen._replace(kernel=arrays.kernel)
-    (y, h, c) = ours([frozen], [FORTH])
-    assert len(y.grad_fn(*[None] * 3, torch.ones_like(y))) if False else y.requires_grad
-    (found,) = torch.autograd.grad(total([y, h, c]), [arrays.kernel])
+    frozen = {name: getattr(arrays, name).detach() for name in DIFFERENTIABLE}
+    some = [arrays._replace(**frozen | {"kernel": arrays.kernel})]
+    (found,) = torch.autograd.grad(total(ours(some, [FORTH])), [arrays.kernel])
     assert_close([found], [gradients(plain, [arrays], [FORTH])[3]])
     with torch.no_grad():
         assert not any(one.requires_grad for one in ours([arrays], [FORTH]))
@@ -468,3 +468,50 @@ def test_arrays_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(ValueError, match=f"{name} is .* the kernels need"):
             engine.lstm([arrays._replace(**{name: wrong})], [FORTH])
+
+
+SCRIPT = """
+import {first}
+import {second}
+
+layer = keras.layers.LSTM(3)
+x = torch.ones((9, 5, 2))
+layer(x).sum().backward()
+print(keras.backend.backend(), [tuple(one.value.grad.shape) for one in layer.trainable_variables])
+import gatewise
+print(gatewise.info()["calls"])
+"""
+
+
+@pytest.mark.parametrize("first, second", [("torch", "keras"), ("keras", "torch")])
+def test_a_script_that_imports_torch_runs_on_it(first, second, python, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(first=first, second=second))
+    command = ("-m", "gatewise", "run", "--engine", "native", "script.py")
+    said = python(*command, KERAS_BACKEND="", KERAS_HOME=str(tmp_path))
+    assert said == "torch [(2, 12), (3, 12), (12,)]\n{'native': 1, 'stock': 0}\n"
+
+
+ON_JAX = """
+import sys
+import gatewise, json
+series, own, other, settings = sys.argv[1:]
+gatewise.train(series, settings=json.loads(settings), output=own)
+for run, file in ((own, "own.csv"), (other, "other.csv")):
+    gatewise.predict(gatewise.load(run), series).write_csv(file)
+"""
+
+
+def test_a_run_answers_alike_on_another_back_end(
+    forecast_run, forecast_settings, series_file, python, tmp_path
+):
+    """Trained here and asked on JAX, and the other way round."""
+    (tmp_path / "script.py").write_text(ON_JAX)
+    own = tmp_path / "run"
+    settings = json.dumps(forecast_settings)
+    python("script.py", series_file, own, forecast_run, settings, KERAS_BACKEND="jax")
+    for run, file in ((own, "own.csv"), (forecast_run, "other.csv")):
+        found = gatewise.predict(gatewise.load(run), series_file)
+        expected = pl.read_csv(tmp_path / file)
+        for name in found.columns:
+            if found[name].dtype.is_float():
+                np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
