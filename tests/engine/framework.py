@@ -88,6 +88,36 @@ def _calls_torch(layer, x):
     return calls.count
 
 
+def _run_tensorflow(layer, x, given, **options):
+    import tensorflow as tf
+
+    trained = [one.value for one in layer.trainable_variables]
+
+    @tf.function
+    def run(x, given):
+        called = options if given is None else options | {"initial_state": given}
+        sources = [*trained, x, *(given or [])]
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            found = layer(x, **called)
+            flat = keras.tree.flatten(found)
+            weighed = [tf.sin(tf.cast(one, "float64")) * weights_of(one) for one in flat]
+            loss = tf.add_n([tf.reduce_sum(one) for one in weighed])
+        return found, tape.gradient(loss, sources)
+
+    found, gradients = run(x, given)
+    others = [one.value for one in layer.non_trainable_variables]
+    return {"outputs": found, "variables": others, "gradients": gradients}
+
+
+def _calls_tensorflow(layer, x):
+    import tensorflow as tf
+
+    graph = tf.function(lambda x: layer(x)).get_concrete_function(x).graph
+    return sum(one.type.startswith("Gatewise>") for one in graph.get_operations())
+
+
 run = globals()[f"_run_{BACKEND}"]
 kernel_calls = globals()[f"_calls_{BACKEND}"]
-TANH = importlib.import_module({"jax": "jax.numpy", "torch": "torch"}[BACKEND]).tanh
+_MODULES = {"jax": "jax.numpy", "tensorflow": "tensorflow", "torch": "torch"}
+TANH = importlib.import_module(_MODULES[BACKEND]).tanh

@@ -270,7 +270,7 @@ def test_implementation_1_with_dropout_runs_where_keras_fails():
     options = {"dropout": 0.5, "implementation": 1, "seed": 1}
     with gatewise.accelerated(False):
         expected = made(partial(layers.LSTM, 4, use_cudnn=False, **options))(x, training=True)
-        with pytest.raises((TypeError, ValueError, AttributeError, RuntimeError)):
+        with pytest.raises(Exception, match="inputs|shape|list|rank"):
             made(partial(layers.LSTM, 4, **options))(x, training=True)
     with gatewise.accelerated(engine="native"):
         found = made(partial(layers.LSTM, 4, **options))(x, training=True)

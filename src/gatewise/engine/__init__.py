@@ -129,7 +129,9 @@ def info() -> dict[str, Any]:
         "reason": reason or _description(),
         "chosen": _chosen,
         "backend": hook.keras.backend.backend(),
-        "versions": _versions(("gatewise", "keras", "jax", "jaxlib", "tensorflow", "torch")),
+        "versions": _versions(
+            ("gatewise", "keras", "jax", "jaxlib", "tensorflow", "tensorflow-cpu", "torch")
+        ),
         "calls": dict(hook.calls),
     }
     if not reason:

@@ -30,10 +30,8 @@ from gatewise.errors import EngineError
 log = logging.getLogger("gatewise")
 
 KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15")
-BACKENDS = {  # by Keras's names; each module is a contract.Backend
-    "jax": "gatewise.engine.jax",
-    "torch": "gatewise.engine.torch",
-}
+# By Keras's names; each module is a contract.Backend.
+BACKENDS = {name: f"gatewise.engine.{name}" for name in ("jax", "tensorflow", "torch")}
 
 _name = BACKENDS.get(keras.backend.backend())
 _backend = cast(Backend, importlib.import_module(_name) if _name else None)  # `why_not_here`

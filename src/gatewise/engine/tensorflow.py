@@ -1,0 +1,433 @@
+"""The kernels inside TensorFlow: operations of native/tensorflow.cpp, and their gradients.
+
+The operations run eagerly, in a `tf.function` with sizes that are not known yet, and under every
+tape. The same function is written once more in plain TensorFlow, `_plain`, because second
+derivatives need one that TensorFlow can differentiate.
+
+XLA has no kernels of ours, and a file that is exported must run where gatewise is not: there,
+Keras's own loop is traced.
+"""
+
+import functools
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from importlib import resources
+from types import FrameType
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow.python.eager import record
+from tensorflow.python.framework import ops as framework
+from tensorflow.python.ops import control_flow_util
+from tensorflow.python.saved_model import save
+
+from gatewise.engine import contract, library
+from gatewise.engine.contract import (
+    ACTIVATIONS,
+    APART,
+    DIFFERENTIABLE,
+    JOINED,
+    NONE,
+    Array,
+    Arrays,
+    Direction,
+    Outputs,
+    States,
+)
+from gatewise.errors import EngineError
+
+ALIASES = {
+    "tanh": (tf.tanh, tf.nn.tanh),
+    "sigmoid": (tf.sigmoid, tf.nn.sigmoid),
+    "relu": (tf.nn.relu,),
+    "softsign": (tf.nn.softsign,),
+    "elu": (tf.nn.elu,),
+    "linear": (tf.identity,),
+}
+STARTS_WITH_STATE = False  # Keras puts out zeros before the first step that is used
+
+NAME = library.NAME.replace("gatewise", "gatewise_tensorflow")
+_FORWARD = {NONE: "Gatewise>States", APART: "Gatewise>Sequences", JOINED: "Gatewise>Joined"}
+_BACKWARD = "Gatewise>Backward"
+
+# Where the code lies that traces a model for a file.
+_EXPORTERS = (
+    *("/tensorflow/python/saved_model/", "/tensorflow/lite/python/"),
+    *("/keras/src/export/", "/tf2onnx/"),
+)
+
+
+class Plan(NamedTuple):
+    """All that is known of a call before its numbers."""
+
+    directions: tuple[Direction, ...]
+    outputs: int
+    present: tuple[tuple[bool, ...], ...]  # which arrays each layer has, in the order of `Arrays`
+
+
+def lstm(
+    layers: Sequence[Arrays],
+    directions: Sequence[Direction],
+    *,
+    sequences: bool = True,
+    joined: bool = False,
+) -> tuple[Outputs, States]:
+    """As contract.py says."""
+    if reason := missing():
+        raise EngineError(reason)
+    # Variables of Keras are taken for tensors by Keras itself.
+    layers = [
+        Arrays(*[None if one is None else tf.convert_to_tensor(one) for one in arrays])
+        for arrays in layers
+    ]
+    contract.check(layers, lambda one: one.dtype.name)
+    outputs = (JOINED if joined else APART) if sequences else NONE
+    present = tuple(tuple(one is not None for one in arrays) for arrays in layers)
+    plan = Plan(tuple(directions), outputs, present)
+    # Without a tape nobody is likely to ask for a gradient; who does gets one, at the price of
+    # another forward pass.
+    found = _forward(plan, layers, training=record.could_possibly_record())
+    y, states, _ = found
+    return tuple(y), list(zip(states[::2], states[1::2], strict=True))
+
+
+def why_not(x: Array | None = None) -> str | None:
+    """As contract.py says."""
+    if reason := missing():
+        return reason
+    if tf.config.list_logical_devices("GPU"):
+        return "TensorFlow computes on a GPU, and the kernels on the CPU."
+    if isinstance(x, tf.RaggedTensor | tf.SparseTensor):
+        return f"Its input is a {type(x).__name__}, and the kernels read dense arrays."
+    graph = framework.get_default_graph()
+    if not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graph):
+        return (
+            "It is compiled by XLA (jit_compile=True), which cannot call the kernels. Without "
+            "jit_compile they run."
+        )
+    return None
+
+
+def is_traced(x: Array) -> bool:
+    """Whether `x` is traced for a file that has to run without gatewise, or has no known rank."""
+    if tf.executing_eagerly():
+        return False
+    return tf.TensorShape(x.shape).rank is None or _is_exporting(sys._getframe(1))
+
+
+def settled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """As contract.py says; TensorFlow runs Python code as it stands, once where it traces it."""
+    return function(*arguments)
+
+
+def _is_exporting(frame: FrameType | None) -> bool:
+    """Whether an exporter is at work: TensorFlow, LiteRT, Keras and tf2onnx have no sign of it."""
+    while frame is not None:
+        if any(folder in frame.f_code.co_filename for folder in _EXPORTERS):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@functools.cache
+def missing() -> str | None:
+    """Load the operations; the reason why that cannot be done, or None when it is."""
+    try:
+        library.load()
+    except EngineError as error:
+        return str(error)
+    place = resources.files("gatewise.engine") / NAME
+    if sys.platform == "darwin":
+        return "The kernels run in TensorFlow on Linux alone so far."
+    if not place.is_file():
+        return (
+            f"gatewise was installed without its operations for TensorFlow ({NAME}). Install it "
+            "again where there is a C++ compiler."
+        )
+    try:
+        with resources.as_file(place) as path:
+            _operations(str(path))
+        _guard_files()
+    except (tf.errors.OpError, ImportError) as error:
+        return f"TensorFlow {tf.__version__} does not load the kernels: {error}."
+    return None
+
+
+@functools.cache
+def _operations(path: str = "") -> Any:
+    if not path:
+        return _operations(str(resources.files("gatewise.engine") / NAME))
+    return tf.load_op_library(path)
+
+
+def _guard_files() -> None:
+    """Have TensorFlow refuse to save a function of the user's own that was traced natively."""
+    verify = save._verify_ops
+
+    def verify_ours(graph_def: Any, *arguments: Any, **options: Any) -> None:
+        nodes = [graph_def.node, *(one.node_def for one in graph_def.library.function)]
+        if any(node.op.startswith("Gatewise>") for some in nodes for node in some):
+            raise EngineError(
+                "A tf.function that was traced with the engine on cannot be saved, because the "
+                "file would not run without gatewise. Make it, and call it for the first time, "
+                "within gatewise.accelerated(False)."
+            )
+        verify(graph_def, *arguments, **options)
+
+    save._verify_ops = verify_ours
+
+
+# What the operations are given.
+
+
+def _forward(plan: Plan, layers: Sequence[Arrays], *, training: bool) -> tuple[Any, Any, Any]:
+    """Outputs, states and reserves."""
+    operations = _operations()
+    run = {
+        NONE: operations.gatewise_states,
+        APART: operations.gatewise_sequences,
+        JOINED: operations.gatewise_joined,
+    }[plan.outputs]
+    *_, states, reserves = found = run(
+        **_inputs(layers), layers=_numbers(plan), training=training, S=2 * len(layers)
+    )
+    y = [] if plan.outputs == NONE else found[0]
+    return [y] if plan.outputs == JOINED else y, states, reserves
+
+
+def _inputs(layers: Sequence[Arrays]) -> dict[str, list[Array]]:
+    """The arrays in the order of native/tensorflow.cpp."""
+    return {
+        "x": [one.x for one in layers],
+        "recurrent_kernel": [one.recurrent_kernel for one in layers],
+        "arrays": [
+            getattr(one, name) for one in layers for name in _REST if getattr(one, name) is not None
+        ],
+        "masks": [one.mask for one in layers if one.mask is not None],
+    }
+
+
+_REST = [one for one in Arrays._fields if one not in ("x", "mask", "recurrent_kernel")]
+
+
+@functools.cache
+def _names(plan: Plan) -> list[tuple[int, str]]:
+    """Of each input, in their order and with the masks last: the layer and the name."""
+    has = [dict(zip(Arrays._fields, present, strict=True)) for present in plan.present]
+    count = range(len(has))
+    return [
+        *((n, "x") for n in count),
+        *((n, "recurrent_kernel") for n in count),
+        *((n, name) for n in count for name in _REST if has[n][name]),
+        *((n, "mask") for n in count if has[n]["mask"]),
+    ]
+
+
+Wanted = tuple[tuple[str, ...], ...]  # the names of the gradients that each layer has to give
+
+
+@functools.cache
+def _numbers(plan: Plan, wanted: Wanted = ()) -> list[int]:
+    """The attribute `layers` of native/tensorflow.cpp."""
+    rows = []
+    for n, (one, present) in enumerate(zip(plan.directions, plan.present, strict=True)):
+        names = wanted[n] if wanted else ()
+        rows += [
+            ACTIVATIONS.index(one.activation),
+            ACTIVATIONS.index(one.recurrent_activation),
+            one.go_backwards,
+            one.zero_output,
+            one.start_output,
+            one.flip,
+            sum(1 << bit for bit, there in enumerate(present) if there),
+            sum(1 << bit for bit, name in enumerate(DIFFERENTIABLE) if name in names),
+        ]
+    return [int(one) for one in rows]
+
+
+def _read_plan(numbers: Sequence[int], outputs: int) -> tuple[Plan, Wanted]:
+    """What `_numbers` was made from."""
+    directions, every, wanted = [], [], []
+    for start in range(0, len(numbers), 8):
+        activation, gate, *ways, present, gradients = numbers[start : start + 8]
+        names = ACTIVATIONS[activation], ACTIVATIONS[gate]
+        directions.append(Direction(*names, *map(bool, ways)))
+        every.append(tuple(bool(present >> bit & 1) for bit in range(len(Arrays._fields))))
+        wanted.append(
+            tuple(name for bit, name in enumerate(DIFFERENTIABLE) if gradients >> bit & 1)
+        )
+    return Plan(tuple(directions), outputs, tuple(every)), tuple(wanted)
+
+
+def _layers(plan: Plan, inputs: Sequence[Array]) -> list[Arrays]:
+    """The arrays that an operation was given."""
+    found: list[dict[str, Array]] = [dict.fromkeys(Arrays._fields) for _ in plan.directions]
+    for (n, name), one in zip(_names(plan), inputs, strict=True):
+        found[n][name] = one
+    return [Arrays(**one) for one in found]
+
+
+# The gradient of a forward pass: the kernels'.
+
+
+def _gradient_of_forward(outputs: int, op: Any, *given: Array | None) -> list[Array | None]:
+    plan, _ = _read_plan(op.get_attr("layers"), outputs)
+    layers = _layers(plan, op.inputs)
+    count = len(layers)
+    if op.get_attr("training"):
+        reserves = list(op.outputs[-count:])
+    else:
+        reserves = _forward(plan, layers, training=True)[2]
+    names = _names(plan)
+    skipped = getattr(op, "skip_input_indices", None) or ()
+    asked = {pair for place, pair in enumerate(names) if place not in skipped}
+    wanted = tuple(
+        tuple(name for name in DIFFERENTIABLE if (n, name) in asked) for n in range(count)
+    )
+    found = _backward(plan, wanted, layers, reserves, given[:-count])
+    return [found.get(pair) for pair in names]
+
+
+def _backward(
+    plan: Plan,
+    wanted: Wanted,
+    layers: Sequence[Arrays],
+    reserves: Sequence[Array],
+    given: Sequence[Array | None],
+) -> dict[tuple[int, str], Array]:
+    """The wanted gradients, by layer and name."""
+    gifts = [one for one in given if one is not None]
+    pairs = [(n, name) for n, names in enumerate(wanted) for name in names]
+    if not gifts or not pairs:
+        return {}
+    _, gradients = _operations().gatewise_backward(
+        **_inputs(layers),
+        reserves=reserves,
+        gifts=gifts,
+        layers=_numbers(plan, wanted),
+        W=len(pairs),
+        outputs=plan.outputs,
+        given=sum(1 << bit for bit, one in enumerate(given) if one is not None),
+    )
+    for (n, name), one in zip(pairs, gradients, strict=True):
+        if not tf.executing_eagerly():
+            one.set_shape(getattr(layers[n], name).shape)
+    return dict(zip(pairs, gradients, strict=True))
+
+
+# The gradient of that gradient: plain TensorFlow's.
+
+
+def _gradient_of_backward(op: Any, *moved: Array | None) -> list[Array | None]:
+    plan, wanted = _read_plan(op.get_attr("layers"), op.get_attr("outputs"))
+    names, count = _names(plan), len(plan.directions)
+    masks = sum(name == "mask" for _, name in names)
+    # Copies, because two layers may read the same array, and each has a gradient of its own.
+    inputs = [tf.identity(one) for one in op.inputs]
+    first, last = len(names) - masks, len(inputs) - masks
+    arrays, gifts = inputs[:first], inputs[first + count : last]
+    sources = {
+        place: one
+        for place, (one, (_, name)) in enumerate(zip(arrays, names, strict=False))
+        if name in DIFFERENTIABLE
+    } | dict(zip(range(first + count, last), gifts, strict=True))
+    with tf.GradientTape() as tape:
+        tape.watch(list(sources.values()))
+        layers = _layers(plan, [*arrays, *inputs[last:]])
+        found = _plain_gradient(plan, wanted, layers, gifts, op.get_attr("given"))
+    gradients = tape.gradient(found, sources, output_gradients=list(moved[count:]))
+    return [gradients.get(place) for place in range(len(inputs))]
+
+
+def _plain_gradient(
+    plan: Plan, wanted: Wanted, layers: Sequence[Arrays], gifts: Sequence[Array], bits: int
+) -> list[Array]:
+    """What the backward pass returns."""
+    sources = [
+        getattr(one, name) for one, names in zip(layers, wanted, strict=True) for name in names
+    ]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs, states = _plain(plan, layers)
+        flat = [*outputs, *itertools.chain.from_iterable(states)]
+        targets = [one for bit, one in enumerate(flat) if bits >> bit & 1]
+    return list(
+        tape.gradient(targets, sources, output_gradients=list(gifts), unconnected_gradients="zero")
+    )
+
+
+for _outputs, _name in _FORWARD.items():
+    tf.RegisterGradient(_name)(functools.partial(_gradient_of_forward, _outputs))
+tf.RegisterGradient(_BACKWARD)(_gradient_of_backward)
+
+
+# In plain TensorFlow.
+
+_PLAIN = {
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "relu": tf.nn.relu,
+    "hard_sigmoid": lambda x: tf.clip_by_value(x / 6 + 0.5, 0, 1),
+    "softsign": tf.nn.softsign,
+    "elu": tf.nn.elu,
+    "linear": tf.identity,
+}
+
+
+def _plain(plan: Plan, layers: Sequence[Arrays]) -> tuple[Outputs, States]:
+    """What `lstm` returns, by a loop over the steps."""
+    found = [_scan(one, arrays) for one, arrays in zip(plan.directions, layers, strict=True)]
+    outputs = {
+        NONE: lambda: (),
+        APART: lambda: tuple(y for y, _ in found),
+        JOINED: lambda: (tf.concat([y for y, _ in found], -1),),
+    }[plan.outputs]()
+    return outputs, [state for _, state in found]
+
+
+def _scan(way: Direction, arrays: Arrays) -> tuple[Array, tuple[Array, Array]]:
+    activation, gate = _PLAIN[way.activation], _PLAIN[way.recurrent_activation]
+    x, dtype = arrays.x, arrays.x.dtype
+    batch, steps = tf.unstack(tf.shape(x)[:2])
+    units = arrays.recurrent_kernel.shape[0]
+    weights = [tf.split(one, 4, -1) for one in (arrays.kernel, arrays.recurrent_kernel)]
+    biases = [0.0] * 4 if arrays.bias is None else tf.split(arrays.bias, 4)
+    input_masks, recurrent_masks = (
+        [tf.ones((), dtype)] * 4 if one is None else tf.unstack(one)
+        for one in (arrays.input_masks, arrays.recurrent_masks)
+    )
+
+    def step(t: Array, h: Array, c: Array, started: Array, outputs: Any) -> Any:
+        place = steps - 1 - t if way.go_backwards else t
+        x_t = x[:, place]
+        used = tf.ones((batch, 1), bool) if arrays.mask is None else arrays.mask[:, place, None]
+        i, f, g, o = (
+            (x_t * of_x) @ kernel + (h * of_h) @ recurrent + bias
+            for of_x, of_h, kernel, recurrent, bias in zip(
+                input_masks, recurrent_masks, *weights, biases, strict=True
+            )
+        )
+        after_c = gate(f) * c + gate(i) * activation(g)
+        after_h = gate(o) * activation(after_c)
+        h, c = tf.where(used, after_h, h), tf.where(used, after_c, c)
+        started = started | used
+        put_out = used if way.zero_output else started | way.start_output
+        return t + 1, h, c, started, outputs.write(t, tf.where(put_out, h, tf.zeros_like(h)))
+
+    zeros = tf.zeros((batch, units), dtype)
+    h, c = (zeros if one is None else one for one in (arrays.h0, arrays.c0))
+    _, h, c, _, outputs = tf.while_loop(
+        lambda t, *_: t < steps,
+        step,
+        (
+            tf.constant(0),
+            h,
+            c,
+            tf.zeros((batch, 1), bool),
+            tf.TensorArray(dtype, steps, element_shape=(None, units)),
+        ),
+        maximum_iterations=steps,
+    )
+    y = tf.transpose(outputs.stack(), (1, 0, 2))
+    return tf.reverse(y, [1]) if way.flip else y, (h, c)
