@@ -1,0 +1,67 @@
+"""The scripts of this folder say the same under `gatewise run`, on every back end they name.
+
+benchmarks/tutorials.py runs them in full and compares their times.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from gatewise.engine import library
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from mnist import put_in_place  # noqa: E402
+
+SCRIPTS = [
+    *(("binary.py", backend) for backend in ("jax", "tensorflow", "torch")),
+    *(("prediction.py", backend) for backend in ("jax", "tensorflow", "torch")),
+    ("mnist_rows.py", "tensorflow"),
+]
+NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+
+
+def run(script, *before, **environment):
+    # What is not set here is not chosen: a script that imports TensorFlow runs on TensorFlow.
+    inherited = {name: text for name, text in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, *before, str(HERE / script)],
+        capture_output=True,
+        text=True,
+        env=inherited | {"PYTHONPATH": str(HERE / "offline"), "EPOCHS": "2"} | environment,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "backend"), SCRIPTS)
+def test_a_tutorial_says_the_same_under_gatewise_run(script, backend, tmp_path, request):
+    if reason := library.why_not():
+        pytest.skip(reason)
+    if not find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
+    environment = {"KERAS_HOME": str(tmp_path)}
+    if script == "mnist_rows.py":
+        data = request.getfixturevalue("data_folder")
+        put_in_place(data, tmp_path, train=1920, test=500)
+    else:
+        environment["KERAS_BACKEND"] = backend
+    plain = run(script, **environment)
+    ours = run(script, "-m", "gatewise", "run", **environment)
+    assert "Stock Keras runs" not in ours.stderr, ours.stderr
+    lines = [
+        [line for line in done.stdout.splitlines() if not line.startswith("seconds")]
+        for done in (plain, ours)
+    ]
+    for one, two in zip(*lines, strict=True):
+        assert NUMBER.sub("", one) == NUMBER.sub("", two)
+        found, expected = ([float(n) for n in NUMBER.findall(line)] for line in (two, one))
+        assert found == pytest.approx(expected, rel=2e-3, abs=2e-4), one
