@@ -567,6 +567,32 @@ def test_a_function_of_the_users_own_is_traced_anew_for_a_file(tmp_path):
     assert_close(loaded.run(x), expected, 1e-4, 1e-5)
 
 
+PARTS = {
+    "one row": (1, 32, {}),
+    "fewer than a batch": (5, 32, {}),
+    "a whole batch": (8, 8, {}),
+    "more than a batch": (9, 8, {}),
+    "shuffled": (8, 8, {"shuffle": True}),
+    "with targets and weights": (5, 8, {"y": np.arange(5), "sample_weight": np.ones(5)}),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_batch_that_is_all_there_is_comes_as_from_keras(name):
+    rows, size, options = PARTS[name]
+    x = {"a": np.arange(rows * 6.0).reshape(rows, 3, 2), "b": tf.range(rows)}
+    found = []
+    for on in (False, True):
+        keras.utils.set_random_seed(0)
+        with gatewise.accelerated(on):
+            adapter = engine.ArrayDataAdapter(x, batch_size=size, **options)
+            data = adapter.get_tf_dataset()
+        found.append((data.element_spec, list(data)))
+    (spec, expected), (our_spec, ours) = found
+    assert our_spec == spec and len(ours) == len(expected)
+    assert_close(ours, expected)
+
+
 def test_replicas():
     x, y = numbers()
     expected = trained(network(), tf.data.Dataset.from_tensor_slices((x, y)).batch(8))

@@ -66,6 +66,9 @@ class Backend(Protocol):
     # layer that is not unrolled: h0 (True) or zeros (False). Unrolled, it is zeros everywhere.
     STARTS_WITH_STATE: bool
 
+    # A back end may also name REPLACEMENTS: methods of Keras, by class and name, and what is put in
+    # their place while the engine is on, because a short loop waits for them.
+
     def missing(self) -> str | None:
         """Bring the kernels into the framework; why that cannot be done, or None when it is."""
 

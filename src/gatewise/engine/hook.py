@@ -58,8 +58,9 @@ _EXPORTS = (
 _local = threading.local()  # exporting: True within such a method
 
 _LOOPS = ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
+_BESIDE: dict[tuple[Any, str], Any] = getattr(_backend, "REPLACEMENTS", {})
 _ORIGINAL: dict[tuple[Any, str], Any] = {
-    (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS)
+    (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS, *_BESIDE)
 }
 _strict = False  # raise where `auto` would step aside
 _said: set[str] = set()
@@ -511,4 +512,5 @@ _REPLACEMENTS = {
     (RNN, "inner_loop"): _rnn_inner_loop,
     (Bidirectional, "call"): _bidirectional_call,
     **{place: _stepping_aside(*place) for place in _EXPORTS},
+    **_BESIDE,
 }

@@ -16,7 +16,11 @@ from importlib import resources
 from types import FrameType
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from keras import tree
+from keras.src.trainers.data_adapters import array_slicing
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from tensorflow.python.eager import record
 from tensorflow.python.framework import ops as framework
 from tensorflow.python.ops import control_flow_util
@@ -159,6 +163,35 @@ def _operations(path: str = "") -> Any:
     if not path:
         return _operations(str(resources.files("gatewise.engine") / NAME))
     return tf.load_op_library(path)
+
+
+# What Keras does around a loop that is short.
+
+_get_tf_dataset = ArrayDataAdapter.get_tf_dataset
+
+
+def _one_batch(self: ArrayDataAdapter) -> Any:
+    """In the place of ArrayDataAdapter.get_tf_dataset.
+
+    Keras makes a pipeline that shuffles and gathers. For one sequence, tracing its functions takes
+    nine tenths of `predict` (docs/log.md); a batch that is all there is needs none of them.
+    """
+    if (
+        self._shuffle
+        or not 0 < self._num_samples <= self._batch_size
+        or not all(isinstance(one, np.ndarray | tf.Tensor) for one in tree.flatten(self._inputs))
+    ):
+        return _get_tf_dataset(self)
+    inputs = array_slicing.convert_to_sliceable(self._inputs, target_backend="tensorflow")
+    whole = self._num_samples == self._batch_size
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    data = tf.data.Dataset.from_tensor_slices(tree.lists_to_tuples(inputs))
+    return data.batch(self._batch_size, drop_remainder=whole).with_options(options)
+
+
+REPLACEMENTS = {(ArrayDataAdapter, "get_tf_dataset"): _one_batch}
 
 
 def _guard_files() -> None:
