@@ -108,7 +108,10 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
         return len(self.plan)
 
     def __getitem__(self, b: int) -> tuple[Any, ...]:
-        which, length = self.plan[b]
+        return self.batch(*self.plan[b])
+
+    def batch(self, which: Any, length: int) -> tuple[Any, ...]:
+        """Inputs and targets of these sequences, cut and padded to this length."""
         wanted = self.examples.targets(which, length)
         inputs = as_keras(self.examples.inputs(which, length))
         if self.examples.weights is None:
@@ -121,6 +124,25 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
             self.examples.renew()
         if self.random is not None:
             self.plan = self.deal()
+
+
+def _as_data(feed: Feed, *, shuffle: bool) -> Any:
+    """What Keras reads the batches from.
+
+    On TensorFlow it takes the length of the first two batches for that of all, unless it is told
+    which sizes change.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return feed
+    from keras.src.trainers.data_adapters.data_adapter_utils import get_tensor_spec
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    which, length = feed.plan[0]
+    lengths = (length, length - 1 if length > 1 else length + 1)
+    adapter = PyDatasetAdapter(feed, shuffle=shuffle)
+    batches = [adapter._standardize_batch(feed.batch(which, one)) for one in lengths]
+    adapter._output_signature = get_tensor_spec(batches)
+    return adapter
 
 
 def resolved(settings: TrainingSettings) -> TrainingSettings:
@@ -189,8 +211,8 @@ def fit(
     began = time.perf_counter()
     try:
         network.fit(
-            feed,
-            validation_data=checks,
+            _as_data(feed, shuffle=not train.ordered),
+            validation_data=checks if checks is None else _as_data(checks, shuffle=False),
             epochs=settings.epochs,
             callbacks=callbacks,
             verbose=0,

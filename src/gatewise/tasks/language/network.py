@@ -68,7 +68,8 @@ class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         """[lanes, steps, features] to [lanes, steps, units]."""
         state = [ops.copy(one.value) for one in self.state]
         if training:
-            known = keras.random.uniform((inputs.shape[0], 1), seed=self.forgetting) >= FORGOTTEN
+            lanes = self.state[0].shape[0]  # TensorFlow knows none of a batch while it traces
+            known = keras.random.uniform((lanes, 1), seed=self.forgetting) >= FORGOTTEN
             state = [one * ops.cast(known, one.dtype) for one in state]
         if training and self.rate:
             said, *after = self._with_some(inputs, state)

@@ -86,7 +86,8 @@ def edits(truth: Any, logits: Any) -> Any:
         best = ops.minimum(row[:, 1:] + 1, row[:, :-1] + differs)
         best = ops.concatenate([row[:, :1] + 1, best], axis=1) - places
         best = ops.associative_scan(ops.minimum, best, axis=1) + places
-        return ops.where(ops.expand_dims(new, -1), best, row), ops.zeros(())
+        after = ops.where(ops.expand_dims(new, -1), best, row)
+        return after, after  # on TensorFlow, what a scan collects has to look like what it carries
 
     row, _ = ops.scan(advance, row, (ops.transpose(said), ops.transpose(fresh)))
     ends = ops.sum(ops.cast(truth != BLANK, "int32"), axis=1)

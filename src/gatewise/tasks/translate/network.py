@@ -307,14 +307,14 @@ class Fed(keras.Model):  # type: ignore[misc]  # Keras is untyped
             return y[:, None], after
 
         def step(states: Any, x: Any) -> tuple[Any, Any]:
-            seen, after, _ = _fed_step(
+            _, after, _ = _fed_step(
                 pieces, x[:, None], states, lambda x: attend(pieces, x, keys, mask), run
             )
-            return after, seen[:, 0]
+            return after, after  # on TensorFlow, what is collected has to look like what is carried
 
         first = [*below, [fed[:, None]]]
-        _, seen = ops.scan(step, first, ops.transpose(x, (1, 0, 2)))
-        written = _written(pieces, ops.transpose(seen, (1, 0, 2)))
+        _, (*_, [seen]) = ops.scan(step, first, ops.transpose(x, (1, 0, 2)))
+        written = _written(pieces, ops.transpose(seen[:, :, 0], (1, 0, 2)))
         return answer(pieces, written, inputs["target"])
 
 
