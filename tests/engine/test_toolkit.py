@@ -1,6 +1,10 @@
 """The toolkit trains and answers on the engine, and says so."""
 
+from importlib.util import find_spec
+
+import polars as pl
 import pytest
+from conftest import BACKEND
 
 import gatewise
 from gatewise.engine import hook
@@ -44,3 +48,20 @@ def test_auto_names_the_reason(series_file, forecast_settings):
     }
     said = gatewise.train(series_file, settings=settings).metrics["engine"]
     assert said["kind"] == "stock" and "Activation 'gelu'" in said["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", [name for name in hook.BACKENDS if name != BACKEND])
+def test_a_run_answers_the_same_on_another_back_end(
+    other, series_file, forecast_run, python, tmp_path
+):
+    if not find_spec(other):
+        pytest.skip(f"{other} is not installed")
+    found = []
+    for name in (BACKEND, other):
+        path = tmp_path / f"{name}.csv"
+        command = ("-m", "gatewise", "predict", forecast_run, series_file, "-o", path)
+        python(*command, KERAS_BACKEND=name)
+        found.append(pl.read_csv(path).select(pl.col(pl.Float64)).to_numpy())
+    assert found[0].size
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
