@@ -44,15 +44,15 @@ def drift(past: Array, horizon: int) -> Array:
     return line
 
 
-def residual_quantiles(truth: Array, forecast: Array, quantiles: Sequence[float]) -> Array:
+def residual_quantiles(truth: Array, points: Array, quantiles: Sequence[float]) -> Array:
     """Offsets [horizon, targets, Q] that turn a point forecast into a quantile forecast.
 
-    They are the empirical quantiles of truth - forecast at each step of the horizon, over windows
-    before the test part. Add them to `forecast[..., None]` of the test part. Windows that the
-    forecast was fitted on have too small residuals, so use the validation part if there is one. NaN
+    They are the empirical quantiles of truth - points at each step of the horizon, over windows
+    before the test part. Add them to `points[..., None]` of the test part. Windows that the
+    model was fitted on have too small residuals, so use the validation part if there is one. NaN
     in truth is left out.
     """
-    return np.moveaxis(np.nanquantile(truth - forecast, quantiles, axis=0), 0, -1)
+    return np.moveaxis(np.nanquantile(truth - points, quantiles, axis=0), 0, -1)
 
 
 def majority(labels: Array, classes: int) -> Array:
