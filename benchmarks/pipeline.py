@@ -32,7 +32,7 @@ WORKLOADS = {
         "classify",
         {
             "network": {"units": [64], "normalization": "batch"},
-            "training": {"optimizer": "sgd", "batch_size": 64, "clip_norm": 0.0},
+            "training": {"optimizer": "sgd", "batch_size": 64, "clipnorm": 0.0},
         },
     ),
     "window: T96 C1 LSTM(64), horizon 24, batch 32, Adam": (

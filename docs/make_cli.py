@@ -5,97 +5,26 @@
 A test fails when one of them is stale (tests/test_docs.py).
 """
 
-import ast
 import json
 import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from gatewise import cli, experiment
-from gatewise.experiment import LIMITS, Experiment
+from gatewise import cli
 from gatewise.metrics import METRICS
+from gatewise.settings import LIMITS, Experiment
+from gatewise.tasks import TASKS
+from gatewise.tasks.owned import EVERY_RUN, owners_of
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
+WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
-
-# What the comments of experiment.py leave unsaid.
-MEANINGS = {
-    "data.path": "The file to read, or the name of a shipped data set.",
-    "data.time": "The column that orders the steps. Guessed when one column holds times.",
-    "data.missing": "What becomes of empty cells: stop, take the last value, draw a line between "
-    "the neighbours, or put zero.",
-    "data.missing_values": "Texts that mean an empty cell.",
-    "data.duplicates": "What becomes of rows that repeat a time within one sequence.",
-    "split.train": "The part that is learnt from. Here and below: under 1 a share, from 1 on a "
-    "count of steps (forecast) or sequences (classify). 0: all that is left.",
-    "split.validation": "The part that choices are made on: the best epoch, the temperature.",
-    "split.test": "The part that is looked at once, at the end. 0: none, then there is no verdict.",
-    "split.by": "`auto`: by time for a forecast; by group where there is one, else by label.",
-    "split.seed": "For dealing sequences out to the parts.",
-    "preparation.scale": "`auto`: `standard` (mean 0, deviation 1); for images `minmax` (0 to 1).",
-    "preparation.scale_by": "A scale for each series, for each column, or one for all. `auto`: by "
-    "series when several are forecast, by column else; images as a whole.",
-    "preparation.calendar": "Parts of the date given to a forecast as sine and cosine. `auto` "
-    "chooses by the spacing; `none` gives none.",
-    "preparation.lowercase": "Whether texts are read in small letters; language and translate keep "
-    "their capitals.",
-    "task.name": "`forecast` or `classify`. Guessed when that is safe, and stated.",
-    "task.horizon": "Steps to forecast. 0: the custom for the spacing.",
-    "task.lookback": "Steps that a forecast looks back. 0: two seasons or two horizons. Language: "
-    "tokens through which gradients reach back; 0: 100 characters, 35 words, 70 pieces.",
-    "task.season": "The cycle of the series in steps. 0: looked for in the training part.",
-    "data.static": "Forecast: columns with one value a sequence.",
-    "task.quantiles": "The quantiles to forecast, rising, between 0 and 1.",
-    "task.floor": "Forecast: `zero` answers no less than 0 for targets that were never less in "
-    "training. See [tasks](tasks.md#forecast).",
-    "task.blend": "classify: `logistic` answers with the mean of the network's probabilities and "
-    "those of the logistic regression on summaries. See [tasks](tasks.md#classify).",
-    "network.kind": "`auto`: `segments` for forecast, `stack` for classify.",
-    "network.bidirectional": "Read in both directions.",
-    "network.activation": "Of the LSTM: a name of `keras.activations`.",
-    "network.recurrent_activation": "Of the gates: a name of `keras.activations`.",
-    "network.recurrent_dropout": "On the state of the LSTM.",
-    "network.l1": "Penalty on the absolute weights.",
-    "network.l2": "Penalty on the squared weights.",
-    "network.normalization": "After each LSTM layer.",
-    "network.pooling": "How the steps become one vector.",
-    "network.dense_activation": "Of the dense layers: a name of `keras.activations`.",
-    "training.epochs": "Passes over the training part, at most. 0: by the number of examples.",
-    "training.batch_size": "Examples in a step; language: lanes. 0: by the number of examples.",
-    "training.optimizer": "A name of `keras.optimizers`.",
-    "training.optimizer_options": "A table of further options of the optimizer.",
-    "training.schedule": "Of the learning rate. `exponential` ends at a hundredth; `plateau` cuts "
-    "it to 0.3 when the validation loss stands still.",
-    "training.loss": "`auto`: the quantile loss for forecast, cross entropy for classify; else a "
-    "name of `keras.losses`.",
-    "training.label_smoothing": "classify, translate: a share of certainty spread over the others.",
-    "training.class_weight": "classify: `balanced` makes every label weigh the same in the loss.",
-    "training.rotation": "classify: deviation of the random turns of `data.triads` while training, "
-    "in radians about each axis. 0: none. See [tasks](tasks.md#classify).",
-    "training.clip_norm": "The greatest norm of each weight's gradient. 0: no limit.",
-    "training.clip_value": "A limit on each number of the gradient; taken instead of clip_norm. "
-    "0: none.",
-    "training.monitor": "The validation metric that chooses the epoch whose weights are kept: a "
-    "metric of the task, or `loss`; of equal epochs, the one with the lower validation loss. "
-    "`auto`: the metric of the verdict.",
-    "training.patience": "Epochs without a better `monitor` before training ends. -1: a sixth of "
-    "the epochs, at least 3; 0: never.",
-    "training.seed": "The same seed gives the same numbers on one machine.",
-    "evaluation.metric": "The measure of the verdict. `auto`: mae for forecast, accuracy for "
-    "classify; see [tasks](tasks.md).",
-    "evaluation.resamples": "Rounds of the bootstrap.",
-    "evaluation.confidence": "Of the interval.",
-    "engine.kind": "`auto`: our own kernels where they can run, see [the engine](engine.md); "
-    "`native`: they run, or training ends with the reason; `stock`: Keras's own.",
-    "report.title": "Of the report; empty: task and file.",
-    "report.examples": "Forecasts or mistakes that are drawn.",
-}
 
 
 def pages() -> dict[Path, str]:
@@ -140,72 +69,52 @@ def _value(option: Any) -> str:
 
 
 def settings_page() -> str:
-    """Every section and key, with its default and its meaning."""
-    said = comments()
+    """Every section and key, with its default, its owners and its meaning."""
     lines = [
         "# Settings",
         "",
-        "Written by `docs/make_cli.py` from the dataclasses of `src/gatewise/experiment.py`.",
+        "Written by `docs/make_cli.py` from the dataclasses of `src/gatewise/settings.py`.",
         "",
         "A settings file is TOML; every section and every key is optional. Give it with",
-        "`--config run.toml`, or set one key with `--set section.key=value`. An unknown key stops",
-        "the run. A number 0, an empty text or an empty list means: not given, so it is guessed",
-        "and the guess is stated. The full settings are saved with the run as `settings.toml`.",
+        "`--config run.toml`, or set one key with `--set section.key=value`. An unknown key, or",
+        "a key that the task, its data or its network does not have, stops the run. A number 0,",
+        "an empty text or an empty list means: not given, so gatewise chooses and reports its",
+        "choice. The full settings are saved with the run as `settings.toml`.",
     ]
     for section in fields(Experiment):
-        lines += ["", f"## [{section.name}]", "", "| key | default | values | meaning |"]
-        lines += ["|---|---|---|---|"]
+        lines += ["", f"## [{section.name}]", "", "| key | default | values | for | meaning |"]
+        lines += ["|---|---|---|---|---|"]
         inner = getattr(Experiment(), section.name)
-        for key in fields(inner):
-            name = f"{section.name}.{key.name}"
-            default, kind = json.dumps(getattr(inner, key.name)), str(key.type)
-            cells = [f"`{key.name}`", f"`{default}`", values(kind, name), meaning(name, said)]
+        for key, kind in get_type_hints(type(inner), include_extras=True).items():
+            name, default = f"{section.name}.{key}", json.dumps(getattr(inner, key))
+            cells = [f"`{key}`", f"`{default}`", values(kind, name), owners(name), meaning(kind)]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def meaning(name: str, said: dict[str, str]) -> str:
-    """The meaning of a key: from MEANINGS, else from its comment; "" when there is neither."""
-    text = MEANINGS.get(name) or said.get(name, "")
-    text = text[:1].upper() + text[1:]
-    return text if not text or text.endswith(".") else text + "."
+def meaning(kind: Any) -> str:
+    """The text behind the type of a key."""
+    return str(kind.__metadata__[0])
 
 
-def comments() -> dict[str, str]:
-    """The comment behind or above each key in experiment.py, by section.key."""
-    path = Path(experiment.__file__)
-    source = path.read_text(encoding="utf-8")
-    lines, found = source.splitlines(), {}
-    classes = {str(one.type).strip('"'): one.name for one in fields(Experiment)}
-    classes |= {
-        type(getattr(Experiment(), one.name)).__name__: one.name for one in fields(Experiment)
-    }
-    for node in ast.parse(source).body:
-        if not (isinstance(node, ast.ClassDef) and node.name in classes):
-            continue
-        for key in node.body:
-            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
-                behind = re.search(r"  # (.*)$", lines[(key.end_lineno or key.lineno) - 1])
-                above = re.match(r"\s*# (.*)$", lines[key.lineno - 2])
-                comment = behind or above
-                if comment:
-                    found[f"{classes[node.name]}.{key.target.id}"] = comment[1]
-    return found
+def owners(name: str) -> str:
+    """The tasks that have the setting; "" where every run has it."""
+    if name in EVERY_RUN:
+        return ""
+    return ", ".join(dict.fromkeys(owners_of(name, TASKS)))
 
 
-def values(kind: str, name: str) -> str:
+def values(kind: Any, name: str) -> str:
     """What may stand there, in words."""
-    if "Calendar" in kind:
-        return "list of " + ", ".join(f"`{one}`" for one in get_args(experiment.Calendar))
-    if chosen := re.search(r"Literal\[(.*)\]", kind):
-        return ", ".join(f"`{one}`" for one in re.findall(r"[\"'](.+?)[\"']", chosen[1]))
-    if "tuple[tuple" in kind:
-        return "list of lists of three texts"
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
-    listed = re.search(r"tuple\[(\w+)", kind)
-    bare = re.search(r"'(\w+)'", kind)
-    plain = words.get(bare[1] if bare else kind, "table")
-    text = f"list of {words[listed[1]]}s" if listed else plain
+    plain = get_args(kind)[0]
+    if get_origin(plain) is Literal:
+        return ", ".join(f"`{one}`" for one in get_args(plain))
+    if get_origin(plain) is tuple:
+        inner = get_args(plain)[0]
+        if get_origin(inner) is Literal:
+            return "list of " + ", ".join(f"`{one}`" for one in get_args(inner))
+        return f"list of {WORDS[inner]}s" if inner in WORDS else "list of lists of three texts"
+    text = WORDS.get(plain, "table")
     least, most = LIMITS.get(name, (0, 0))
     if not most or most == float("inf"):
         return text

@@ -19,7 +19,7 @@ def pair() -> tuple[str, str]:
 draw = random.Random(0)
 figures, words = zip(*(pair() for _ in range(600)), strict=True)
 settings = {
-    "preparation": {"tokens": "words"},
+    "preparation": {"tokenizer": "words"},
     "network": {"units": [64, 64]},
     "training": {"epochs": 8, "learning_rate": 0.003},
 }

@@ -5,7 +5,7 @@ import gatewise
 settings = {
     "network": {"units": [48]},
     "training": {"epochs": 4, "batch_size": 32, "learning_rate": 0.02},
-    "evaluation": {"resamples": 200},
+    "evaluation": {"n_resamples": 200},
 }
 run = gatewise.train("shakespeare", settings=settings)
 print(run.metrics["verdict"]["sentence"])

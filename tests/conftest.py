@@ -86,7 +86,7 @@ def forecast_settings() -> dict:
         "task": {"name": "forecast", "horizon": 4, "lookback": 8, "season": 7},
         "network": {"units": [3]},
         "training": {"epochs": 2, "batch_size": 32},
-        "evaluation": {"resamples": 100},
+        "evaluation": {"n_resamples": 100},
     }
 
 
@@ -97,7 +97,7 @@ def classify_settings() -> dict:
         "task": {"name": "classify"},
         "network": {"units": [3]},
         "training": {"epochs": 2, "batch_size": 16},
-        "evaluation": {"resamples": 100},
+        "evaluation": {"n_resamples": 100},
     }
 
 

@@ -14,7 +14,7 @@ from gatewise.tasks import TASKS
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "backend", "interrupts", "phases", "experiment", "metrics", "data"),
+    *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
     *("readers", "baselines", "engine", "networks"),
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # what a task draws with
     *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
@@ -33,7 +33,7 @@ FLOW = [
 # What reads settings and data, says what is asked and draws the report needs no framework; of a
 # task, only its network does.
 WITHOUT_FRAMEWORK = (
-    *("errors", "extras", "backend", "experiment", "metrics"),
+    *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
 FILES_OF_A_TASK = {"__init__", "task", "network", "report"}

@@ -14,11 +14,11 @@ import pytest
 
 from gatewise import cli
 from gatewise.arguments import experiment_for
-from gatewise.experiment import layer_of, to_toml
 from gatewise.ready import make_ready
+from gatewise.settings import layer_of, to_toml
 
 VERBS = ["train", "evaluate", "predict", "generate", "report", "datasets", "info", "run"]
-SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.resamples=100"]
+SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.n_resamples=100"]
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_little_room_for_addresses_is_a_sentence(series_file):
 def test_too_little_memory_is_a_sentence(gatewise, sequences_file):
     status, out, err = gatewise(
         *("train", sequences_file, "--task", "classify", "--dry-run"),
-        *("--set", f"network.convolution={10**13}"),  # filters, of 32 bytes each
+        *("--set", f"network.filters={10**13}"),  # filters, of 32 bytes each
     )
     assert status == 1
     last = err.strip().splitlines()[-1]

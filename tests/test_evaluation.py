@@ -19,13 +19,13 @@ from gatewise.evaluation import (
     thinned,
     told_of_promise,
 )
-from gatewise.experiment import EvaluationSettings, Experiment
+from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.classify import multilabel
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.forecast import task as forecast
 from gatewise.tasks.task import Baseline, Measure, Promise, mean_measure
 
-SETTINGS = EvaluationSettings(resamples=400)
+SETTINGS = EvaluationSettings(n_resamples=400)
 
 
 def errors(clusters, *, higher=False):
@@ -72,7 +72,7 @@ def test_a_higher_confidence_is_a_wider_interval():
     random = np.random.default_rng(0)
     ours, theirs = random.normal(size=(2, 30))
     narrow, wide = (
-        against(ours, theirs, settings=EvaluationSettings(confidence=level))
+        against(ours, theirs, settings=EvaluationSettings(confidence_level=level))
         for level in (0.5, 0.99)
     )
     assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
@@ -216,7 +216,7 @@ def of_windows(truth, quantiles=(0.1, 0.5, 0.9)):
     return forecast.measures(some, preparation, EXPERIMENT), len(some)
 
 
-EXPERIMENT = Experiment().having("evaluation", resamples=50)
+EXPERIMENT = Experiment().having("evaluation", n_resamples=50)
 UNKNOWN = np.where(np.arange(36) < 4, np.arange(36.0), np.nan)  # every answer's truth
 CHANCES = np.stack([np.linspace(0, 1, 12), np.linspace(1, 0, 12)], axis=1)
 WITHOUT = np.where(np.arange(12)[:, None] == 3, np.nan, CHANCES)
@@ -283,7 +283,7 @@ def judged():
     """60 sequences of three classes, an answer that is right on 50, baselines on 40 and on 20."""
     labels = np.array(["a", "b", "c"] * 20)
     sequences = from_arrays([np.arange(4.0) + k for k in range(60)], labels=labels)
-    experiment = Experiment().having("evaluation", resamples=200)
+    experiment = Experiment().having("evaluation", n_resamples=200)
     preparation, _ = classify.prepare(sequences, experiment)
     some = classify.examples(sequences, preparation, experiment, "test")
     truth = classify.labels_of(some, preparation)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment
 from gatewise.output import check_free_file, inputs, places, writing_file
+from gatewise.settings import Experiment
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import gatewise
 from gatewise import artefact, pipeline
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
-from gatewise.experiment import from_mapping, layer_of
 from gatewise.networks import build
 from gatewise.ready import make_ready
 from gatewise.record import interruption
+from gatewise.settings import from_mapping, layer_of
 from gatewise.validation import calibrate, score_baselines
 
 
@@ -218,7 +218,7 @@ def test_a_test_part_with_steps_of_another_size_is_refused(
 def test_a_network_that_no_memory_holds_is_refused_before_training(
     sequences_file, classify_settings
 ):
-    large = {"network": {"convolution": [4], "kernel_size": 10**15}}
+    large = {"network": {"filters": [4], "kernel_size": 10**15}}
     experiment, _ = experiment_for(sequences_file, [classify_settings, large])
     with pytest.raises(ConfigError, match="The network has at least 8,000,000,0.* weights"):
         make_ready(experiment)

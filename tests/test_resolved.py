@@ -14,13 +14,16 @@ from gatewise import pipeline
 from gatewise.arguments import experiment_for
 from gatewise.data.batches import plan
 from gatewise.errors import ConfigError
-from gatewise.experiment import from_mapping, to_toml
 from gatewise.networks import build
 from gatewise.ready import make_ready, objective
+from gatewise.settings import from_mapping, to_toml
 
 WORDS = ("red", "green", "blue", "yellow", "a", "the")
 TAGS = ("A", "A", "A", "A", "D", "D")
-SOUND = {"preparation": {"mels": 8, "hop": 20.0, "frame": 32.0}, "data": {"pattern": "{label}-{k}"}}
+SOUND = {
+    "preparation": {"n_mels": 8, "hop_length": 20.0, "frame_length": 32.0},
+    "data": {"pattern": "{label}-{k}"},
+}
 
 
 def sentences(count, random):
@@ -88,19 +91,33 @@ NOT_GIVEN = {
 }
 NOT_GIVEN_OF = {
     "forecast": {"task.horizon": 0, "task.lookback": 0, "task.season": 0, "task.stride": 0},
-    "forecast by segments": {"network.segment": 0, "network.kind": "auto"},
+    "forecast by segments": {"network.segment_length": 0, "network.kind": "auto"},
     "forecast by stack": {"network.pooling": "auto", "network.subtract": "auto"},
     "classify": {"network.kind": "auto", "network.pooling": "auto"},
-    "classify texts": dict.fromkeys(("preparation.longest", "network.embedding"), 0)
-    | {"preparation.tokens": "auto", "preparation.vocabulary": 0, "preparation.rarest": 0},
-    "classify sound": {"data.rate": 0},
-    "tag": dict.fromkeys(("preparation.longest", "preparation.vocabulary", "preparation.rarest"), 0)
-    | {"network.embedding": 0},
-    "language": {"preparation.tokens": "auto", "preparation.vocabulary": 0, "task.lookback": 0}
-    | {"preparation.rarest": 0, "network.embedding": 0},
-    "translate": {"preparation.tokens": "auto", "preparation.vocabulary": 0, "task.beams": 0}
-    | {"preparation.rarest": 0, "preparation.longest": 0, "network.embedding": 0},
-    "transcribe": {"task.beams": 0, "data.rate": 0},
+    "classify texts": dict.fromkeys(("preparation.max_length", "network.embedding_dim"), 0)
+    | {
+        "preparation.tokenizer": "auto",
+        "preparation.vocabulary_size": 0,
+        "preparation.min_frequency": 0,
+    },
+    "classify sound": {"data.sample_rate": 0},
+    "tag": dict.fromkeys(
+        ("preparation.max_length", "preparation.vocabulary_size", "preparation.min_frequency"), 0
+    )
+    | {"network.embedding_dim": 0},
+    "language": {
+        "preparation.tokenizer": "auto",
+        "preparation.vocabulary_size": 0,
+        "task.lookback": 0,
+    }
+    | {"preparation.min_frequency": 0, "network.embedding_dim": 0},
+    "translate": {
+        "preparation.tokenizer": "auto",
+        "preparation.vocabulary_size": 0,
+        "task.beam_size": 0,
+    }
+    | {"preparation.min_frequency": 0, "preparation.max_length": 0, "network.embedding_dim": 0},
+    "transcribe": {"task.beam_size": 0, "data.sample_rate": 0},
 }
 
 
@@ -137,19 +154,19 @@ OTHER = {
     "split.test_ids": "[05]",
     "preparation.scale": "minmax",
     "preparation.scale_by": "all",
-    "preparation.constant": "keep",
-    "preparation.unseen": "error",
+    "preparation.constant_columns": "keep",
+    "preparation.handle_unknown": "error",
     "preparation.calendar": ["none"],
-    "preparation.tokens": "spaces",
-    "preparation.vocabulary": 7,
-    "preparation.rarest": 60,
+    "preparation.tokenizer": "whitespace",
+    "preparation.vocabulary_size": 7,
+    "preparation.min_frequency": 60,
     "preparation.lowercase": False,
-    "preparation.longest": 5,
-    "preparation.overlong": "end",
-    "preparation.shared": False,
-    "preparation.mels": 5,
-    "preparation.frame": 40.0,
-    "preparation.hop": 25.0,
+    "preparation.max_length": 5,
+    "preparation.truncation": "start",
+    "preparation.shared_vocabulary": False,
+    "preparation.n_mels": 5,
+    "preparation.frame_length": 40.0,
+    "preparation.hop_length": 25.0,
     "preparation.punctuation": True,
     "task.horizon": 3,
     "task.lookback": 5,
@@ -159,8 +176,8 @@ OTHER = {
     "task.window": 3,
     "task.stride": 2,
     "task.blend": "logistic",
-    "task.ngram": 2,
-    "task.ngram_weight": 0.3,
+    "task.lm_order": 2,
+    "task.lm_weight": 0.3,
     "task.streaming": True,
     "network.units": [6],
     "network.bidirectional": True,
@@ -175,46 +192,46 @@ OTHER = {
     "network.dense": [5],
     "network.dense_activation": "tanh",
     "network.dense_dropout": 0.2,
-    "network.noise": 0.2,
-    "network.convolution": [4],
+    "network.gaussian_noise": 0.2,
+    "network.filters": [4],
     "network.kernel_size": 3,
     "network.strides": 2,
-    "network.fine": 0.2,
-    "network.statistics": True,
-    "network.segment": 2,
+    "network.asinh_features": 0.2,
+    "network.summary_features": True,
+    "network.segment_length": 2,
     "network.linear": False,
     "network.subtract": "none",
-    "network.embedding": 6,
+    "network.embedding_dim": 6,
     "network.embedding_dropout": 0.2,
     "network.weight_dropout": 0.2,
-    "network.candidates": 5,
-    "network.characters": 5,
+    "network.sampled_softmax": 5,
+    "network.character_units": 5,
     "network.word_dropout": 0.9,
-    "network.tied": False,
-    "network.feeding": "input",
+    "network.tied_embeddings": False,
+    "network.input_feeding": True,
     "training.loss": "mse",
     "training.label_smoothing": 0.2,
     "training.class_weight": "balanced",
     "training.noise": 0.2,
-    "training.speed": 0.2,
-    "training.mask_mels": 3,
-    "training.mask_frames": 3,
-    "training.tokens": 9,
+    "training.speed_perturbation": 0.2,
+    "training.freq_mask": 3,
+    "training.time_mask": 3,
+    "training.max_tokens": 9,
     "evaluation.scaled": True,
     "evaluation.stride": 2,
 }
 # What must be given with some, so that there is anything to change.
 WITH = {
-    "task.ngram_weight": "task.ngram",
-    "preparation.overlong": "preparation.longest",
+    "task.lm_weight": "task.lm_order",
+    "preparation.truncation": "preparation.max_length",
 }
 # Asked for by tests of their own: the search of translations, and columns that turn together.
-ELSEWHERE = {"task.beams", "task.length_penalty", "training.rotation"}
+ELSEWHERE = {"task.beam_size", "task.length_penalty", "training.rotation"}
 # Fixed by what the task is: the value that resolve fills in is the only one.
 FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
 FIXED["transcribe"] = {"network.bidirectional"}
 # What the small data do not hold: rare labels, unseen texts, constant columns, capitals, signs.
-UNSEEN = {"split.rare_labels", "preparation.unseen", "preparation.constant"}
+UNSEEN = {"split.rare_labels", "preparation.handle_unknown", "preparation.constant_columns"}
 UNSEEN |= {"preparation.lowercase", "preparation.punctuation", "task.season"}
 
 
@@ -234,7 +251,7 @@ def consequences(ready):
     """All that the settings lead to before the first step of training, and what judges it."""
     train, preparation, settings = ready.train, ready.preparation, ready.experiment.training
     padded = preparation.padded
-    dealt = plan(train.lengths, settings.batch_size, padded=padded, steps=settings.tokens)
+    dealt = plan(train.lengths, settings.batch_size, padded=padded, steps=settings.max_tokens)
     measures = ready.task.measures(ready.test, preparation, ready.experiment)
     truth = np.asarray(train.targets(*dealt[0]))
     return repr(

@@ -12,10 +12,10 @@ from gatewise.ready import make_ready
 from gatewise.tasks.tag.task import BASELINE
 
 SMALL = {
-    "network": {"units": [16], "characters": 8, "embedding": 16},
+    "network": {"units": [16], "character_units": 8, "embedding_dim": 16},
     "training": {"epochs": 8, "batch_size": 32, "learning_rate": 0.02},
-    "preparation": {"longest": 30},
-    "evaluation": {"resamples": 100},
+    "preparation": {"max_length": 30},
+    "evaluation": {"n_resamples": 100},
 }
 
 

@@ -28,7 +28,7 @@ def reviews(count, seed=0):
 def test_a_network_tells_texts_apart_that_a_bag_of_words_cannot():
     settings = {
         "training": {"epochs": 12, "batch_size": 16, "learning_rate": 0.01},
-        "network": {"units": [16], "bidirectional": True, "embedding": 8},
+        "network": {"units": [16], "bidirectional": True, "embedding_dim": 8},
     }
     run = train(reviews(400), task="classify", settings=settings)
     assert run.metrics["metrics"]["accuracy"] > 0.95
@@ -39,7 +39,7 @@ def test_a_network_tells_texts_apart_that_a_bag_of_words_cannot():
 def test_texts_to_a_folder_and_back(tmp_path):
     texts, labels = reviews(120)
     settings = {"training": {"epochs": 2}, "network": {"units": [4]}}
-    settings["preparation"] = {"longest": 6, "overlong": "end"}
+    settings["preparation"] = {"max_length": 6, "truncation": "start"}
     run = train((texts, labels), task="classify", settings=settings, output=tmp_path / "run")
     assert any("more than 6 tokens" in note for note in run.metrics["notes"])
     new = ["so fine in the end", "", "zzz"]
@@ -64,7 +64,7 @@ def test_several_labels_of_texts_and_of_numbers(tmp_path):
     settings = {
         "data": {"separator": ";"},
         "training": {"epochs": 15, "learning_rate": 0.02},
-        "network": {"units": [8], "embedding": 8},
+        "network": {"units": [8], "embedding_dim": 8},
     }
     run = train((texts, labels), task="classify", settings=settings, output=tmp_path / "run")
     assert run.metrics["metrics"]["f1_micro"] > 0.9
@@ -81,11 +81,11 @@ def test_several_labels_of_texts_and_of_numbers(tmp_path):
 
 
 def test_what_is_for_numbers_only_is_refused_for_texts():
-    for section, key, value in (("task", "window", 5), ("network", "noise", 0.1)):
+    for section, key, value in (("task", "window", 5), ("network", "gaussian_noise", 0.1)):
         with pytest.raises(ConfigError, match=f"{section}.{key} .* for classify of numbers"):
             train(reviews(40), task="classify", settings={section: {key: value}})
-    with pytest.raises(DataError, match="preparation.longest is 3"):
-        settings = {"preparation": {"longest": 3, "overlong": "error"}}
+    with pytest.raises(DataError, match="preparation.max_length is 3"):
+        settings = {"preparation": {"max_length": 3, "truncation": "error"}}
         train(reviews(40), task="classify", settings=settings)
 
 

@@ -18,8 +18,8 @@ import gatewise
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, TrainingError
-from gatewise.experiment import Experiment, TrainingSettings
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
+from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
@@ -93,7 +93,7 @@ def test_another_seed_gives_another_history():
 
 def test_the_best_weights_by_validation_loss_are_the_ones_it_ends_with():
     # A step this long jumps to and fro over the best slope.
-    settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clip_norm=0.0, patience=0)
+    settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clipnorm=0.0, patience=0)
     network, history = trained(settings)
     losses = history.columns["val_loss"]
     assert losses[-1] > min(losses), "the last epoch must not be the best for this to say anything"
@@ -140,7 +140,7 @@ def test_the_best_epoch_is_the_one_that_the_monitored_metric_says(values, higher
 
 
 def test_of_equal_metrics_the_lower_validation_loss_decides():
-    settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clip_norm=0.0, patience=0)
+    settings = settings_of(epochs=6, optimizer="sgd", learning_rate=0.95, clipnorm=0.0, patience=0)
     _, history = trained(settings, monitor=scripted([0.5] * 6, higher=True))
     losses = history.columns["val_loss"]
     assert history.best_epoch == int(np.argmin(losses)) + 1 < 6
@@ -168,21 +168,21 @@ def test_patience_0_never_stops():
 
 @pytest.mark.parametrize("held_out", [True, False])
 def test_a_loss_that_is_not_a_number_stops_with_likely_causes(held_out):
-    settings = settings_of(optimizer="sgd", learning_rate=1e30, clip_norm=0.0)
+    settings = settings_of(optimizer="sgd", learning_rate=1e30, clipnorm=0.0)
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     network.compile(optimizer=optimizer(settings, 100), loss="mse")
     valid = lines(32, 1) if held_out else None
     with pytest.raises(TrainingError) as raised:
         fit(network, lines(64, 0), valid, settings, padded=False, monitor=LOSS)
-    for cause in ("learning_rate", "clip_norm", "preparation.scale"):
+    for cause in ("learning_rate", "clipnorm", "preparation.scale"):
         assert cause in str(raised.value)
 
 
 @pytest.mark.parametrize("held_out", [True, False])
 def test_a_loss_that_diverges_stops_before_it_is_no_number(held_out):
     seen = []
-    settings = settings_of(epochs=9, optimizer="sgd", learning_rate=10.0, clip_norm=0.0, patience=0)
+    settings = settings_of(epochs=9, optimizer="sgd", learning_rate=10.0, clipnorm=0.0, patience=0)
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     network.compile(optimizer=optimizer(settings, 100), loss="mse")
@@ -213,7 +213,7 @@ def test_a_loss_that_began_near_zero_or_below_may_grow(losses, ends):
 
 def test_a_training_that_failed_leaves_nothing_behind(series_file, forecast_settings, tmp_path):
     broken = forecast_settings | {
-        "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 1e38, "clip_norm": 0.0}
+        "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 1e38, "clipnorm": 0.0}
     }
     with pytest.raises(TrainingError):
         gatewise.train(series_file, settings=broken, output=tmp_path / "run")
@@ -435,11 +435,11 @@ def test_plateau_lowers_the_rate_when_validation_stands_still():
 
 def test_clipping_and_options_reach_the_optimizer():
     made = optimizer(
-        settings_of(optimizer="sgd", clip_norm=0.5, optimizer_options={"momentum": 0.9}), 10
+        settings_of(optimizer="sgd", clipnorm=0.5, optimizer_options={"momentum": 0.9}), 10
     )
     assert (made.clipnorm, made.momentum) == (0.5, 0.9)
-    assert optimizer(settings_of(clip_norm=0.0), 10).clipnorm is None
-    assert optimizer(settings_of(clip_value=0.3), 10).clipvalue == 0.3
+    assert optimizer(settings_of(clipnorm=0.0), 10).clipnorm is None
+    assert optimizer(settings_of(clipvalue=0.3), 10).clipvalue == 0.3
 
 
 def test_clipping_given_as_an_option_takes_the_place_of_the_default():

@@ -14,11 +14,11 @@ from gatewise import cli
 from gatewise.readers.datasets import path_of
 
 SMALL = {
-    "task": {"name": "translate", "beams": 3},
+    "task": {"name": "translate", "beam_size": 3},
     "network": {"units": [64]},
     "training": {"epochs": 12, "batch_size": 16, "learning_rate": 0.004},
-    "preparation": {"vocabulary": 320},
-    "evaluation": {"resamples": 100},
+    "preparation": {"vocabulary_size": 320},
+    "evaluation": {"n_resamples": 100},
     "split": {"validation": 40, "test": 60},
 }
 

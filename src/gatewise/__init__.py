@@ -17,7 +17,7 @@ from gatewise.errors import (
     GatewiseError,
     TrainingError,
 )
-from gatewise.experiment import Experiment
+from gatewise.settings import Experiment
 
 wait_for_keras()
 

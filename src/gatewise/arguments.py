@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, from_mapping
 from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.files import holds_texts
 from gatewise.readers.sources import Opened, opened
+from gatewise.settings import Experiment, from_mapping
 
 
 def experiment_for(

@@ -15,6 +15,7 @@ import platform
 import shutil
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +28,11 @@ import polars as pl
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.evaluation import Evaluation
-from gatewise.experiment import Experiment, from_mapping, from_toml, to_toml
+from gatewise.networks.layers import masking
 from gatewise.output import lies_in, writing_file
 from gatewise.reporting.report import draw
 from gatewise.reporting.sections import Record
+from gatewise.settings import Experiment, from_mapping, from_toml, to_toml
 from gatewise.training import History
 
 FORMAT = 1
@@ -269,7 +271,9 @@ def load(folder: str | Path) -> Artefact:
     verify(folder, (*LOADED, SPLITS) if listed else LOADED)
     experiment = from_mapping(tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8")))
     try:
-        network = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
+            network = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ArtefactError(
@@ -280,7 +284,7 @@ def load(folder: str | Path) -> Artefact:
         folder=folder,
         experiment=experiment,
         preparation=Preparation.from_json(read_json(folder / PREPARATION)),
-        network=network,
+        network=masking(network),
         baselines=read_json(folder / BASELINES),
         metrics=read_json(folder / METRICS),
         splits=read_json(folder / SPLITS) if listed else {},

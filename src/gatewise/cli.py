@@ -87,10 +87,10 @@ def train(
     from gatewise import pipeline
     from gatewise.arguments import experiment_for, free_folder
     from gatewise.artefact import check_replaceable
-    from gatewise.experiment import layer_of
     from gatewise.output import inputs
     from gatewise.ready import make_ready
     from gatewise.record import interruption
+    from gatewise.settings import layer_of
 
     flags: dict[str, dict[str, Any]] = {
         "task": {"name": task} if task else {},
@@ -337,7 +337,7 @@ def _stopped() -> str:
 
 
 def _assignment(text: str) -> dict[str, dict[str, Any]]:
-    from gatewise.experiment import assignment
+    from gatewise.settings import assignment
 
     section, key, value = assignment(text)
     return {section: {key: value}}
@@ -440,8 +440,8 @@ def _cell(value: float | None) -> str:
 
 
 def _show_plan(ready: Any, *, as_json: bool) -> None:
-    from gatewise.experiment import to_toml
     from gatewise.ready import part_sizes
+    from gatewise.settings import to_toml
 
     plan = {
         "task": ready.task.name,

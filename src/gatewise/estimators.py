@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise import pipeline
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.experiment import Experiment, from_mapping, layer_of
 from gatewise.prediction import predict
 from gatewise.readers.tables import whole_label
+from gatewise.settings import Experiment, from_mapping, layer_of
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped

@@ -16,8 +16,8 @@ import polars as pl
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.experiment import EvaluationSettings, Experiment
 from gatewise.interrupts import checkpoint
+from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
     NETWORK,
     Baseline,
@@ -161,7 +161,7 @@ def compare(
         "difference": one - other,
         "low": math.nan,
         "high": math.nan,
-        "confidence": settings.confidence,
+        "confidence": settings.confidence_level,
         "better": None,
         "clusters": clusters,
         "relative": one / other - 1 if other > 0 else math.nan,
@@ -172,7 +172,7 @@ def compare(
         reason = _why_none(found, wrong, len(ours))
         return found | {"sentence": f"No verdict against {name}: {reason}."}
     if clusters >= FEWEST:
-        mine, yours = _resampled(measure, [left, right], settings.resamples)
+        mine, yours = _resampled(measure, [left, right], settings.n_resamples)
         found["low"], found["high"] = _interval(mine - yours, settings)
         if other > 0 and (yours > 0).all():
             # The ratio of each round: a lower-is-better metric then cannot fall by over 100 %.
@@ -222,7 +222,7 @@ def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float
     known = values[np.isfinite(values)]  # a round may hold no unit that the measure counts
     if not len(known):
         return math.nan, math.nan
-    tail = (1 - settings.confidence) / 2
+    tail = (1 - settings.confidence_level) / 2
     low, high = np.quantile(known, [tail, 1 - tail]).tolist()
     return low, high
 
@@ -300,10 +300,10 @@ def told_of_promise(promise: Promise, answer: Array, settings: EvaluationSetting
     if len(sums) < FEWEST:
         few = _stretches(len(sums))
         return f"{holds}; from only {few}, too little to tell whether that is chance."
-    drawn = _resampled(promise.measure, [sums], settings.resamples)[0]
+    drawn = _resampled(promise.measure, [sums], settings.n_resamples)[0]
     low, high = _interval(drawn, settings)
     if low <= promise.share <= high:
         return ""
-    interval = f"{settings.confidence:.0%} interval {100 * low:.1f} % to {100 * high:.1f} %"
+    interval = f"{settings.confidence_level:.0%} interval {100 * low:.1f} % to {100 * high:.1f} %"
     sure = "surer of themselves than they" if measured < promise.share else "less sure than they"
     return f"{holds} ({interval}): the forecasts are {sure} should be."

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment
 from gatewise.readers import datasets, sources
+from gatewise.settings import Experiment
 
 
 def places(data: str) -> list[Path]:

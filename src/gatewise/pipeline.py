@@ -17,7 +17,6 @@ from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.evaluation import ROWS, Evaluation, answer_alone, evaluate
-from gatewise.experiment import Experiment, layer_of
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
@@ -25,6 +24,7 @@ from gatewise.phases import Phase
 from gatewise.ready import Ready, compile_network, make_ready
 from gatewise.record import metrics_of, splits_of
 from gatewise.reporting.report import draw
+from gatewise.settings import Experiment, layer_of
 from gatewise.training import History, Monitor, Progress
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 

@@ -20,9 +20,9 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import HOLDING
 from gatewise.readers.datasets import located
 from gatewise.readers.files import read, sentence
+from gatewise.settings import HOLDING
 from gatewise.tasks import TASKS
 from gatewise.tasks.language.network import continued
 

@@ -15,10 +15,10 @@ from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Parts, told_of_few_groups, told_of_rare
 from gatewise.errors import ConfigError, EngineError
-from gatewise.experiment import DataSettings, Experiment
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.readers.files import guess_task, read, sentence
 from gatewise.readers.sources import opened
+from gatewise.settings import DataSettings, Experiment
 from gatewise.tasks import TASKS
 from gatewise.tasks.owned import refuse_foreign
 from gatewise.tasks.task import Task, chosen_measure, monitored_measure

@@ -14,10 +14,10 @@ from keras import ops
 
 from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
-from gatewise.experiment import TrainingSettings
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
+from gatewise.settings import TrainingSettings
 
 # Times the first epoch's loss. Scaled values keep a loss near 1, and clipping keeps a spike short:
 # this is no spike, and more epochs would be lost on it.
@@ -141,7 +141,7 @@ def resolved(settings: TrainingSettings) -> TrainingSettings:
 
 def steps_of(train: Examples, settings: TrainingSettings, *, padded: bool) -> int:
     """Steps of the optimizer in an epoch."""
-    size, most = settings.batch_size, settings.tokens
+    size, most = settings.batch_size, settings.max_tokens
     return len(plan(train.lengths, size, padded=padded, steps=most))
 
 
@@ -166,7 +166,7 @@ def fit(
         TrainingError: the loss is not a number, or a million times that of the first epoch.
     """
     random = np.random.default_rng(settings.seed)
-    size, most = settings.batch_size, settings.tokens
+    size, most = settings.batch_size, settings.max_tokens
     feed = Feed(train, size, padded=padded, random=random, steps=most)
     checks = None
     if valid is not None:
@@ -392,7 +392,7 @@ def _not_a_number(epoch: int) -> str:
 
 LIKELY_CAUSES = (
     "Likely causes: a learning rate that is too high (set training.learning_rate lower), no "
-    "gradient clipping (set training.clip_norm = 1), an activation without bound "
+    "gradient clipping (set training.clipnorm = 1), an activation without bound "
     "(network.activation = tanh), or values of very different size (preparation.scale = standard). "
     "Nothing was saved."
 )
@@ -425,10 +425,10 @@ def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimi
     options: dict[str, Any] = dict(settings.optimizer_options)
     clips = {"clipnorm", "clipvalue", "global_clipnorm"}  # Keras takes one of them
     if not clips & options.keys():
-        if settings.clip_value:
-            options["clipvalue"] = settings.clip_value
-        elif settings.clip_norm:
-            options["clipnorm"] = settings.clip_norm
+        if settings.clipvalue:
+            options["clipvalue"] = settings.clipvalue
+        elif settings.clipnorm:
+            options["clipnorm"] = settings.clipnorm
     options["learning_rate"] = _schedule(settings, settings.learning_rate, steps)
     return _made(settings.optimizer, options)
 

@@ -44,8 +44,8 @@ def monitor_of(ready: Ready, rules: list[Baseline]) -> Monitor:
     measure = monitored_measure(
         ready.task.measures(some, ready.preparation, experiment), experiment
     )
-    quick = replace(ready.preparation, blend="none", beams=1, ngram={})
-    greedy = experiment.having("task", beams=1)
+    quick = replace(ready.preparation, blend="none", beam_size=1, lm={})
+    greedy = experiment.having("task", beam_size=1)
 
     def value(answer: Any) -> float:
         return float(measure.value(measure.statistics(answer).sum(axis=0)))

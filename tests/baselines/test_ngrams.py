@@ -132,7 +132,7 @@ def test_penn_treebank_has_the_perplexity_that_others_found(data_folder):
             return from_texts([file.read().decode()])
 
     train, test = read("ptb.train.txt.gz"), read("ptb.test.txt")
-    vocabulary = fit_vocabulary(streams.all_lines(train), "spaces")
+    vocabulary = fit_vocabulary(streams.all_lines(train), "whitespace")
     learnt, asked = (streams.stream_of(one, vocabulary) for one in (train, test))
     assert (len(learnt), len(asked), asked.unknown) == (929_589, 82_430, 0)
     model = ngrams.fit(learnt.tokens, len(vocabulary), start=learnt.start, order=5)

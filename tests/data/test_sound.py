@@ -13,16 +13,16 @@ from gatewise.data import sound, spectra
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
-from gatewise.experiment import from_mapping
+from gatewise.settings import from_mapping
 from gatewise.tasks.classify.task import TASK
 
 RATE = 8000
 QUICK = {
     "task": {"name": "classify"},
     "network": {"units": [8]},
-    "preparation": {"mels": 16},
+    "preparation": {"n_mels": 16},
     "training": {"epochs": 2, "batch_size": 16},
-    "evaluation": {"resamples": 50},
+    "evaluation": {"n_resamples": 50},
 }
 
 
@@ -62,7 +62,7 @@ def test_a_scale_by_recording_gives_each_its_own_mean_and_deviation():
     given = recordings(3000, 2000)
     quiet = np.r_[given.values[:3000] // 20, given.values[3000:]]
     given = spectra.replace(given, values=quiet)
-    settings = {"preparation": {"scale_by": "series"}, "training": {"mask_mels": 0}}
+    settings = {"preparation": {"scale_by": "series"}, "training": {"freq_mask": 0}}
     experiment, preparation = prepared(given, **settings)
     for role in ("train", "test"):
         some = TASK.examples(given, preparation, experiment, role)
@@ -88,7 +88,7 @@ def test_changed_and_unchanged_recordings_are_scaled_alike():
 
 def test_changes_are_new_each_time_and_only_in_training():
     given = recordings(3000, 2000)
-    experiment, preparation = prepared(given, training={"speed": 0.2, "mask_mels": 5})
+    experiment, preparation = prepared(given, training={"speed_perturbation": 0.2, "freq_mask": 5})
     which = np.array([0, 1])
     for role, alike in (("train", False), ("validation", True), ("test", True)):
         some = TASK.examples(given, preparation, experiment, role)
@@ -130,7 +130,11 @@ def test_a_long_recording_is_drawn_and_not_played():
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("training", "speed", 0.1), ("preparation", "mels", 20), ("data", "pattern", "{label}")],
+    [
+        ("training", "speed_perturbation", 0.1),
+        ("preparation", "n_mels", 20),
+        ("data", "pattern", "{label}"),
+    ],
 )
 def test_settings_of_recordings_are_refused_without_them(section, key, value):
     numbers = ([np.arange(3.0 + k) for k in range(40)], np.array(["a", "b"] * 20))

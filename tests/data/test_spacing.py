@@ -6,8 +6,8 @@ import pytest
 
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers.files import read
+from gatewise.settings import DataSettings
 
 
 def sequences(times, ids=None, **settings):

@@ -10,9 +10,9 @@ from gatewise.data.sequences import from_arrays
 from gatewise.data.spectra import Changes, Spectrum
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError
-from gatewise.experiment import PreparationSettings
+from gatewise.settings import PreparationSettings
 
-SPECTRUM = Spectrum(rate=8000, mels=20, frame=200, hop=80)
+SPECTRUM = Spectrum(rate=8000, n_mels=20, frame_length=200, hop_length=80)
 
 
 def noise(count, seed=0):
@@ -30,20 +30,20 @@ def recordings(*arrays):
 
 def by_definition(samples, spectrum):
     """Sums over samples and frequencies, written out, in float64."""
-    frame, hop = spectrum.frame, spectrum.hop
+    frame, hop = spectrum.frame_length, spectrum.hop_length
     size = 1 << (frame - 1).bit_length()
     low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (20, spectrum.rate / 2))
-    edges = 700 * (10 ** (np.linspace(low, high, spectrum.mels + 2) / 2595) - 1)
+    edges = 700 * (10 ** (np.linspace(low, high, spectrum.n_mels + 2) / 2595) - 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)  # Hann, periodic
     rows = []
     for begin in range(0, len(samples) - frame + 1, hop):
         piece = samples[begin : begin + frame].astype(np.float64) / 32768 * window
-        energies = np.zeros(spectrum.mels)
+        energies = np.zeros(spectrum.n_mels)
         for k in range(size // 2 + 1):
             turn = np.exp(-2j * np.pi * k * np.arange(frame) / size)
             power = abs((piece * turn).sum()) ** 2
             heard = k * spectrum.rate / size
-            for band in range(spectrum.mels):
+            for band in range(spectrum.n_mels):
                 low, middle, high = edges[band : band + 3]
                 if low < heard <= middle:
                     energies[band] += power * (heard - low) / (middle - low)
@@ -70,7 +70,7 @@ def test_a_tone_is_loudest_in_the_band_around_its_pitch():
 
 @pytest.mark.parametrize("mels", [10, 40, 80, 128])
 def test_no_band_is_without_a_frequency(mels):
-    weights = spectra.filters(Spectrum(8000, mels, frame=200, hop=80))
+    weights = spectra.filters(Spectrum(8000, mels, frame_length=200, hop_length=80))
     assert weights.shape[1] == mels
     assert (weights.sum(axis=0) > 0).all()
 
@@ -113,19 +113,19 @@ def test_heard_are_the_samples_that_windows_of_frames_are_made_of():
 
 
 def test_a_hop_longer_than_its_frame_is_refused():
-    with pytest.raises(ConfigError, match="between two frames would not be heard"):
-        spectra.spectrum_of(PreparationSettings(frame=10, hop=20), 8000)
+    with pytest.raises(ConfigError, match="between two frames would be lost"):
+        spectra.spectrum_of(PreparationSettings(frame_length=10, hop_length=20), 8000)
 
 
 @given(st.integers(1, 3000), st.floats(0, 0.5), st.integers(0, 100))
 def test_speed_never_makes_more_frames_than_were_counted_with(count, speed, seed):
-    changes = Changes(noise=0.1, speed=speed, mask_mels=0, mask_frames=0)
+    changes = Changes(noise=0.1, speed_perturbation=speed, freq_mask=0, time_mask=0)
     found = spectra.changed(noise(count), changes, np.random.default_rng(seed))
     assert SPECTRUM.count(len(found)) <= changes.longest(np.array([count]), SPECTRUM)[0]
 
 
 def test_speed_moves_the_pitch_and_keeps_the_loudness():
-    changes = Changes(noise=0, speed=0.3, mask_mels=0, mask_frames=0)
+    changes = Changes(noise=0, speed_perturbation=0.3, freq_mask=0, time_mask=0)
     for seed in range(5):
         found = spectra.changed(tone(500, 8000), changes, np.random.default_rng(seed))
         ratio = len(found) / 8000
@@ -136,21 +136,21 @@ def test_speed_moves_the_pitch_and_keeps_the_loudness():
 
 
 def test_speed_leaves_a_recording_as_many_samples_as_it_needs():
-    changes = Changes(noise=0, speed=0.5, mask_mels=0, mask_frames=0)
+    changes = Changes(noise=0, speed_perturbation=0.5, freq_mask=0, time_mask=0)
     for seed in range(20):
         found = spectra.changed(noise(1000), changes, np.random.default_rng(seed), least=990)
         assert len(found) >= 990
 
 
 def test_noise_is_no_louder_than_asked_for():
-    changes = Changes(noise=0.1, speed=0, mask_mels=0, mask_frames=0)
+    changes = Changes(noise=0.1, speed_perturbation=0, freq_mask=0, time_mask=0)
     for seed in range(20):
         away = spectra.changed(tone(500), changes, np.random.default_rng(seed)) - tone(500)
         assert 0 < away.std() < 0.11 * tone(500).std()
 
 
 def test_masks_blank_whole_bands_and_frames_up_to_their_widths():
-    changes = Changes(noise=0, speed=0, mask_mels=5, mask_frames=8)
+    changes = Changes(noise=0, speed_perturbation=0, freq_mask=5, time_mask=8)
     widths = set()
     for seed in range(50):
         steps = np.ones((100, 20))
@@ -165,7 +165,7 @@ def test_masks_blank_whole_bands_and_frames_up_to_their_widths():
 
 def test_masks_leave_most_of_a_short_word():
     steps = np.ones((10, 20))
-    changes = Changes(noise=0, speed=0, mask_mels=0, mask_frames=50)
+    changes = Changes(noise=0, speed_perturbation=0, freq_mask=0, time_mask=50)
     spectra.mask(steps, changes, np.random.default_rng(0))
     assert (steps == 1).all(axis=1).sum() >= 6
 
@@ -173,5 +173,5 @@ def test_masks_leave_most_of_a_short_word():
 def test_a_rate_in_kilohertz_and_more_bands_than_can_be_heard_are_refused():
     with pytest.raises(ConfigError, match="16000, not 16"):
         spectra.spectrum_of(PreparationSettings(), 16)
-    with pytest.raises(ConfigError, match="no room for more than 400"):
-        spectra.spectrum_of(PreparationSettings(mels=4000), 8000)
+    with pytest.raises(ConfigError, match="room for 400 at most"):
+        spectra.spectrum_of(PreparationSettings(n_mels=4000), 8000)

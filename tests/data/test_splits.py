@@ -14,7 +14,7 @@ from gatewise.data.splits import (
     told_of_few_groups,
 )
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import SplitSettings
+from gatewise.settings import SplitSettings
 
 shares = st.floats(0, 0.6)
 horizons = st.integers(1, 10)

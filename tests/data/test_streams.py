@@ -31,7 +31,7 @@ def test_characters_and_pieces_hold_the_whole_text(kind):
 
 
 def test_a_line_of_words_ends_with_a_token():
-    found, vocabulary = stream("a rose\n\nis a\n", "spaces")
+    found, vocabulary = stream("a rose\n\nis a\n", "whitespace")
     said = [vocabulary.tokens[one] for one in found.tokens]
     assert said == ["a", "rose", SPECIAL[END], SPECIAL[END], "is", "a", SPECIAL[END]]
     assert found.lines.tolist() == [0, 3, 4, 7]
@@ -40,7 +40,7 @@ def test_a_line_of_words_ends_with_a_token():
 
 
 def test_the_last_line_of_words_ends_too():
-    assert stream("a rose", "spaces")[0].tokens[-1] == END
+    assert stream("a rose", "whitespace")[0].tokens[-1] == END
 
 
 def test_each_token_is_read_behind_the_one_before_it_and_a_text_behind_a_line_end():
@@ -51,10 +51,10 @@ def test_each_token_is_read_behind_the_one_before_it_and_a_text_behind_a_line_en
 
 
 def test_what_is_not_known_is_counted_and_read_as_the_texts_own_mark():
-    found, vocabulary = stream("a daisy\n", "spaces", learnt="a <unk> rose\n")
+    found, vocabulary = stream("a daisy\n", "whitespace", learnt="a <unk> rose\n")
     assert found.unknown == 1
     assert vocabulary.tokens[found.tokens[1]] == "<unk>"
-    found, _ = stream("a daisy\n", "spaces", learnt="a rose\n")
+    found, _ = stream("a daisy\n", "whitespace", learnt="a rose\n")
     assert found.tokens[1] == UNKNOWN
 
 
@@ -63,7 +63,7 @@ def test_a_prompt_is_read_behind_a_line_end_and_says_what_is_strange():
     tokens, strange = streams.prompted("aœb", characters)
     assert strange == ["œ"]
     assert characters.decode(tokens) == "\nab"
-    _, words = stream("a rose\n", "spaces")
+    _, words = stream("a rose\n", "whitespace")
     tokens, strange = streams.prompted("a daisy", words)
     assert strange == ["daisy"]
     assert tokens[0] == END
@@ -71,7 +71,7 @@ def test_a_prompt_is_read_behind_a_line_end_and_says_what_is_strange():
 
 
 def test_words_are_written_as_one_writes():
-    _, vocabulary = stream("She said: (no), don't!\nShe\n", "words", rarest=1)
+    _, vocabulary = stream("She said: (no), don't!\nShe\n", "words", min_frequency=1)
     tokens = vocabulary.encode(["She said: (no), don't!"])[0].tolist()
     written = "".join(streams.written([*tokens, END, tokens[0]], vocabulary))
     assert written == "She said: (no), don't!\nShe"

@@ -12,24 +12,24 @@ from gatewise.data.vocabulary import BEGIN, END, PAD, SPECIAL, UNKNOWN, Vocabula
 from gatewise.errors import ConfigError
 
 TEXTS = ["The cat sat.", "The dog, the cat!", "don't"]
-KINDS = ("words", "spaces", "characters", "bpe")
+KINDS = ("words", "whitespace", "characters", "bpe")
 
 
 def tokens(kind, text, **options):
-    found = fit_vocabulary(TEXTS, kind, rarest=1, **options)
+    found = fit_vocabulary(TEXTS, kind, min_frequency=1, **options)
     return [found.tokens[one] for one in found.encode([text])[0]]
 
 
 def test_words_signs_and_contractions():
     assert tokens("words", "The cat, don't!") == ["The", "cat", ",", "don't", "!"]
     assert tokens("words", "THE cat", lowercase=True) == ["the", "cat"]
-    assert tokens("spaces", "dog, the cat!") == ["dog,", "the", "cat!"]
+    assert tokens("whitespace", "dog, the cat!") == ["dog,", "the", "cat!"]
     assert tokens("characters", "a\nd") == ["a", SPECIAL[UNKNOWN], "d"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_tokens_come_first_and_then_the_most_frequent(kind):
-    found = fit_vocabulary(TEXTS, kind, rarest=1, lowercase=True)
+    found = fit_vocabulary(TEXTS, kind, min_frequency=1, lowercase=True)
     assert found.tokens[: len(SPECIAL)] == SPECIAL and (PAD, UNKNOWN, BEGIN, END) == (0, 1, 2, 3)
     assert len(found) == len(found.tokens) == len(set(found.tokens))
     if kind == "words":
@@ -37,14 +37,14 @@ def test_special_tokens_come_first_and_then_the_most_frequent(kind):
 
 
 def test_rare_and_many_tokens_are_unknown():
-    assert fit_vocabulary(TEXTS, "words", rarest=2).tokens[4:] == ("The", "cat")
-    assert len(fit_vocabulary(TEXTS, "words", rarest=1, most=6)) == 6
+    assert fit_vocabulary(TEXTS, "words", min_frequency=2).tokens[4:] == ("The", "cat")
+    assert len(fit_vocabulary(TEXTS, "words", min_frequency=1, most=6)) == 6
     assert fit_vocabulary(TEXTS, "words").encode(["zebra"])[0].tolist() == [UNKNOWN]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_as_json_it_reads_the_same(kind):
-    found = fit_vocabulary(TEXTS, kind, rarest=1)
+    found = fit_vocabulary(TEXTS, kind, min_frequency=1)
     again = Vocabulary.from_json(json.loads(json.dumps(found.to_json())))
     assert again.tokens == found.tokens
     for left, right in zip(again.encode(TEXTS), found.encode(TEXTS), strict=True):
@@ -64,7 +64,7 @@ BYTES = fit_vocabulary(TEXTS, "bpe", most=300)
 
 
 def test_decoding_leaves_special_tokens_out():
-    words = fit_vocabulary(TEXTS, "words", rarest=1)
+    words = fit_vocabulary(TEXTS, "words", min_frequency=1)
     cat = words.tokens.index("cat")
     assert words.decode([BEGIN, cat, UNKNOWN, cat, END, PAD]) == f"cat {SPECIAL[UNKNOWN]} cat"
     letters = fit_vocabulary(["abc"], "characters")
@@ -92,14 +92,14 @@ def test_pieces_are_shown_as_people_write_them():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_names_of_special_tokens_are_text_as_any_other(kind):
     text = "a rose is [unknown] here [end] [ end ] [pad]"
-    made = fit_vocabulary([text, text], kind, rarest=1)
+    made = fit_vocabulary([text, text], kind, min_frequency=1)
     (positions,) = made.encode([text])
     assert positions.min() >= len(SPECIAL) and positions.max() < len(made)
     assert made.decode(positions).replace(" ", "") == text.replace(" ", "")
 
 
 def test_many_texts_are_encoded_as_few_are(monkeypatch):
-    made = fit_vocabulary(TEXTS, "words", rarest=1)
+    made = fit_vocabulary(TEXTS, "words", min_frequency=1)
     wanted = made.encode(TEXTS)
     monkeypatch.setattr("gatewise.data.vocabulary.BATCH", 2)
     for one, other in zip(made.encode(TEXTS), wanted, strict=True):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gatewise.data.sequences import from_arrays
 from gatewise.data.splits import split_by_time
 from gatewise.data.windows import cut, windows
-from gatewise.experiment import SplitSettings
+from gatewise.settings import SplitSettings
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 small = st.integers(1, 7)

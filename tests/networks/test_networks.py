@@ -13,8 +13,8 @@ import pytest
 from gatewise import networks
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.errors import ConfigError
-from gatewise.experiment import NetworkSettings
 from gatewise.networks.layers import fine
+from gatewise.settings import NetworkSettings
 from gatewise.tasks import TASKS
 from gatewise.tasks.forecast.task import usual_segment
 
@@ -24,14 +24,14 @@ WINDOW = Shapes({"past": (6, 1)}, (3, 1, 3))
 
 
 def settings(**given):
-    return NetworkSettings(**({"units": (3,), "embedding": 5, "dense_dropout": 0.0} | given))
+    return NetworkSettings(**({"units": (3,), "embedding_dim": 5, "dense_dropout": 0.0} | given))
 
 
 def build(shapes, settings, own=None):
     task = TASKS["forecast" if "past" in shapes.inputs else "classify"]
     if "past" in shapes.inputs and settings.kind != "stack":
         usual = usual_segment(shapes.inputs["past"][0], shapes.output[0])
-        settings = replace(settings, segment=settings.segment or usual)
+        settings = replace(settings, segment_length=settings.segment_length or usual)
     elif settings.pooling == "auto":
         settings = replace(settings, pooling="last")
     return networks.build(shapes, settings, own, network=task.network, task=task.name)
@@ -71,33 +71,33 @@ REACHED = {
         LABELS,
         lambda n: [one.rate for one in layers_of(n, keras.layers.Dropout)] == [0.25, 0.25],
     ),
-    "noise": (
-        {"noise": 0.1},
+    "gaussian_noise": (
+        {"gaussian_noise": 0.1},
         LABELS,
         lambda n: layers_of(n, keras.layers.GaussianNoise)[0].stddev == 0.1,
     ),
-    "convolution": (
-        {"convolution": (6, 5)},
+    "filters": (
+        {"filters": (6, 5)},
         LABELS,
         lambda n: [one.filters for one in layers_of(n, keras.layers.Conv1D)] == [6, 5],
     ),
     "kernel_size": (
-        {"convolution": (6,), "kernel_size": 3},
+        {"filters": (6,), "kernel_size": 3},
         LABELS,
         lambda n: layers_of(n, keras.layers.Conv1D)[0].kernel_size == (3,),
     ),
     "strides": (
-        {"convolution": (6,), "strides": 3},
+        {"filters": (6,), "strides": 3},
         LABELS,
         lambda n: layers_of(n, keras.layers.Conv1D)[0].strides == (3,),
     ),
-    "fine": (
-        {"fine": 0.1},
+    "asinh_features": (
+        {"asinh_features": 0.1},
         LABELS,
         lambda n: lstms(n)[0].cell.kernel.shape[0] == 2 * 3,
     ),
-    "statistics": (
-        {"statistics": True},
+    "summary_features": (
+        {"summary_features": True},
         LABELS,
         lambda n: n.get_layer("statistics").input.shape == (None, 9 * 3 + 1),
     ),
@@ -143,8 +143,8 @@ REACHED = {
         LABELS,
         lambda n: n.get_layer("dense_1").activation is keras.activations.tanh,
     ),
-    "segment": (
-        {"segment": 2},
+    "segment_length": (
+        {"segment_length": 2},
         WINDOW,
         lambda n: n.get_layer("segment").input.shape[1:] == (3, 2),
     ),
@@ -158,8 +158,8 @@ REACHED = {
         WINDOW,
         lambda n: not invariant(n, WINDOW),
     ),
-    "embedding": (
-        {"embedding": 7},
+    "embedding_dim": (
+        {"embedding_dim": 7},
         TEXT,
         lambda n: n.get_layer("embedding").embeddings.shape == (9, 7),
     ),
@@ -170,7 +170,8 @@ REACHED = {
     ),
 }
 # Those of networks that have a test file of their own.
-OWN = {"weight_dropout", "candidates", "characters", "word_dropout", "tied", "feeding"}
+OWN = {"weight_dropout", "sampled_softmax", "character_units", "word_dropout"}
+OWN |= {"tied_embeddings", "input_feeding"}
 
 
 def random_inputs(shapes, count=2, seed=0):
@@ -234,9 +235,9 @@ PADDED += [
     for kind in ("batch", "layer")
 ]
 PADDED += [
-    {"pooling": "mean-max", "convolution": (4,), "kernel_size": 3, "strides": 2},
-    {"statistics": True, "convolution": (4,), "kernel_size": 4, "strides": 3},
-    {"fine": 0.1, "convolution": (4,), "kernel_size": 3, "strides": 2},
+    {"pooling": "mean-max", "filters": (4,), "kernel_size": 3, "strides": 2},
+    {"summary_features": True, "filters": (4,), "kernel_size": 4, "strides": 3},
+    {"asinh_features": 0.1, "filters": (4,), "kernel_size": 3, "strides": 2},
 ]
 
 
@@ -294,8 +295,8 @@ SHAPES = {
 
 @pytest.mark.parametrize(
     ("name", "given"),
-    [*((name, {}) for name in SHAPES), ("static only", {"segment": 3})]
-    + [("odd lookback and horizon", {"segment": 50}), ("known ahead", {"units": (4, 3)})],
+    [*((name, {}) for name in SHAPES), ("static only", {"segment_length": 3})]
+    + [("odd lookback and horizon", {"segment_length": 50}), ("known ahead", {"units": (4, 3)})],
 )
 def test_segments_answer_every_step_target_and_quantile(name, given):
     shapes = SHAPES[name]
@@ -341,7 +342,7 @@ def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path, optimised
     built = {
         "labels": (LABELS, settings(pooling="attention", bidirectional=True, units=(3, 2))),
         "max": (LABELS, settings(pooling="max", normalization="batch", dense=(4,), l2=0.1)),
-        "segments": (SHAPES["everything known"], settings(units=(3, 2), segment=2)),
+        "segments": (SHAPES["everything known"], settings(units=(3, 2), segment_length=2)),
         "stack": (SHAPES["everything known"], settings(kind="stack", recurrent_dropout=0.1)),
     }
     for name, (shapes, chosen) in built.items():

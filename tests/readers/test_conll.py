@@ -10,9 +10,9 @@ import pytest
 
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import conll, files
 from gatewise.readers.datasets import path_of
+from gatewise.settings import DataSettings
 
 WORDS = [["Der", "Hund", "bellt", "."], ["Oh", "!"]]
 TAGS = [["DET", "NOUN", "VERB", "PUNCT"], ["INTJ", "PUNCT"]]
@@ -133,10 +133,12 @@ def test_conll_has_its_tags_in_the_last_column_unless_another_is_named(tmp_path)
     assert lists_of(read(path)[0], conll.TAG) == [["B-ORG", "O"]]
     assert lists_of(read(path, label="2")[0], conll.TAG) == [["NNP", "VBZ"]]
     names = ("word", "pos", "chunk", "entity")
-    assert lists_of(read(path, label="chunk", names=names)[0], conll.TAG) == [["I-NP", "I-VP"]]
+    assert lists_of(read(path, label="chunk", column_names=names)[0], conll.TAG) == [
+        ["I-NP", "I-VP"]
+    ]
     assert lists_of(read(path, text=("2",))[0]) == [["NNP", "VBZ"]]
     with pytest.raises(ConfigError, match="no column 'ner'.*word, pos, chunk, entity"):
-        read(path, label="ner", names=names)
+        read(path, label="ner", column_names=names)
     with pytest.raises(ConfigError, match="no column '7'.*4 columns, numbered from 1"):
         read(path, label="7")
 

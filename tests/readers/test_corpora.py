@@ -9,10 +9,10 @@ import pytest
 
 from gatewise.data.sequences import texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import corpora
 from gatewise.readers.files import read
 from gatewise.readers.tables import File
+from gatewise.settings import DataSettings
 
 
 def reading(source, **settings):

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from gatewise.errors import DataError
-from gatewise.experiment import from_mapping
 from gatewise.readers.datasets import DATASETS, path_of, settings_of
+from gatewise.settings import from_mapping
 
 SHIPPED = path_of("digits").parent
 FILES = sorted(file for file in SHIPPED.iterdir() if file.suffix != ".md")

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers.files import guess_task, read
+from gatewise.settings import DataSettings
 
 
 def written(path: Path, text: str) -> Path:

@@ -10,8 +10,8 @@ import pytest
 
 from gatewise.data.sequences import texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers.files import read
+from gatewise.settings import DataSettings
 
 
 def pairs(source, purpose="train", **settings):
@@ -140,9 +140,9 @@ def test_columns_that_are_named_are_taken(tmp_path):
 def test_a_first_line_that_is_a_pair_is_not_lost_as_names(tmp_path):
     path = tmp_path / "deu.txt"
     path.write_text("Go.\tGeh.\nHi there!\tHallo!\n", encoding="utf-8")
-    with pytest.raises(DataError, match="data.names"):
+    with pytest.raises(DataError, match="data.column_names"):
         pairs(path)
-    found = pairs(path, names=("source", "target"))[0]
+    found = pairs(path, column_names=("source", "target"))[0]
     assert both(found) == [("Go.", "Geh."), ("Hi there!", "Hallo!")]
 
 
@@ -174,5 +174,5 @@ def test_pairs_in_memory_lose_those_with_an_empty_side():
 def test_a_table_of_pairs_in_a_txt_is_a_table_to_predict_too(tmp_path):
     path = tmp_path / "anki.txt"
     path.write_text("Go on now.\tGeh jetzt.\nStop.\tHalt.\n")
-    settings = {"names": ("en", "de"), "text": ("en",), "label": "de"}
+    settings = {"column_names": ("en", "de"), "text": ("en",), "label": "de"}
     assert texts_of(pairs(path, purpose="predict", **settings)[0]) == ["Go on now.", "Stop."]

@@ -11,9 +11,9 @@ import soundfile
 import soxr
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import recordings
 from gatewise.readers.files import guess_task, read
+from gatewise.settings import DataSettings
 
 RATE = 8000
 
@@ -74,8 +74,8 @@ def test_other_rates_become_the_most_frequent_one_and_it_is_said(tmp_path):
     other = tone(seconds=1, rate=22_050)
     write(tmp_path / "b/2.wav", other, 22_050)
     found, settings, notes = read_all(tmp_path)
-    assert found.rate == settings.rate == RATE
-    assert any("resampled to 8,000 Hz (data.rate): 1 of 22,050 Hz" in note for note in notes)
+    assert found.rate == settings.sample_rate == RATE
+    assert any("resampled to 8,000 Hz (data.sample_rate): 1 of 22,050 Hz" in note for note in notes)
     wanted = soxr.resample(other.astype(np.float32), 22_050, RATE)
     assert abs(len(found[3]) - len(wanted)) <= 1
     size = min(len(found[3]), len(wanted))
@@ -84,7 +84,7 @@ def test_other_rates_become_the_most_frequent_one_and_it_is_said(tmp_path):
 
 def test_the_rate_can_be_asked_for(tmp_path):
     write(tmp_path / "a" / "1.wav", tone(seconds=1))
-    found, _, _ = read_all(tmp_path / "a" / "1.wav", purpose="predict", rate=4000)
+    found, _, _ = read_all(tmp_path / "a" / "1.wav", purpose="predict", sample_rate=4000)
     assert found.rate == 4000
     assert abs(len(found[0]) - 4000) <= 1
 

@@ -14,12 +14,12 @@ import pytest
 from gatewise.arguments import experiment_for
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
-from gatewise.experiment import DataSettings
 from gatewise.prediction import predict
 from gatewise.readers import sources
 from gatewise.readers.files import FORMS, guess_task, holds_texts, read
 from gatewise.readers.sources import opened
 from gatewise.ready import make_ready
+from gatewise.settings import DataSettings
 from gatewise.tasks import TASKS
 
 SERIES = b"date,load,city\n" + b"".join(b"2020-01-%02d,%d,Ulm\n" % (k, k % 7) for k in range(1, 31))

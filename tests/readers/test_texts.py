@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from gatewise.data.sequences import from_texts, text_of, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers.files import guess_task, holds_texts, read
 from gatewise.readers.tables import File
 from gatewise.readers.texts import lines
+from gatewise.settings import DataSettings
 
 ROWS = (
     'text,mood\n"I liked it, a lot",good\nnever again with them,bad\n'
@@ -85,14 +85,14 @@ def test_ids_and_groups_have_columns_of_their_own(tmp_path):
 
 def test_a_file_without_header_and_without_quotes(tmp_path):
     path = write(tmp_path, "messages", 'ham\tso "he said\nspam\twin, win; "now\n')
-    sequences, _, _ = of(path, names=("label", "text"), quotes=False, text=("text",))
+    sequences, _, _ = of(path, column_names=("label", "text"), quotes=False, text=("text",))
     assert texts_of(sequences) == ['so "he said', 'win, win; "now']
     assert sequences.labels.tolist() == ["ham", "spam"]
 
 
 def test_a_first_row_of_known_names_is_a_header(tmp_path):
     path = write(tmp_path, "b.tsv", "label\ttext\nham\tone two three\n")
-    assert len(of(path, names=("label", "text"), text=("text",))[0]) == 1
+    assert len(of(path, column_names=("label", "text"), text=("text",))[0]) == 1
 
 
 def test_lists_and_arrays_in_memory():
@@ -166,7 +166,7 @@ def test_quotation_marks_of_the_texts_never_make_several_rows_one(tmp_path):
 def test_a_column_of_texts_alone_is_not_cut_at_its_commas(tmp_path):
     path = write(tmp_path, "new.tsv", "Hello there, my friend\nI said, it works\n")
     found, _, _ = of(
-        path, purpose="predict", names=("text", "label"), text=("text",), label="label"
+        path, purpose="predict", column_names=("text", "label"), text=("text",), label="label"
     )
     assert texts_of(found) == ["Hello there, my friend", "I said, it works"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from gatewise.experiment import Experiment
 from gatewise.reporting.report import draw
 from gatewise.reporting.sections import Record
+from gatewise.settings import Experiment
 
 NASTY = "<script>alert('x')</script> & $x_1$"
 EMPTY = {"br", "meta", "path", "use", "image", "rect"}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, from_mapping
+from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks import TASKS
 from gatewise.tasks.owned import EVERY_RUN, given, refuse_foreign
 
@@ -62,7 +62,7 @@ def test_what_nothing_here_reads_is_refused_with_what_it_is_for(task, kind, netw
 @pytest.mark.parametrize(
     ("task", "kind", "settings", "said"),
     [
-        ("classify", "text", {"task": {"beams": 3}}, "it is for translate and transcribe"),
+        ("classify", "text", {"task": {"beam_size": 3}}, "it is for translate and transcribe"),
         ("forecast", "numbers", {"task": {"window": 3}}, "classify of numbers and classify of rec"),
         (
             "forecast",
@@ -71,7 +71,12 @@ def test_what_nothing_here_reads_is_refused_with_what_it_is_for(task, kind, netw
             "classify, tag, language, translate and transcribe",
         ),
         ("forecast", "numbers", {"network": {"pooling": "max"}}, "forecast with network.kind = st"),
-        ("classify", "numbers", {"training": {"noise": 0.1}}, "Did you mean network.noise?"),
+        (
+            "classify",
+            "numbers",
+            {"training": {"noise": 0.1}},
+            "Did you mean network.gaussian_noise?",
+        ),
         ("classify", "numbers", {"network": {"linear": False}}, "network.kind = segments. Leave"),
     ],
 )
@@ -84,9 +89,9 @@ def test_the_sentence_names_the_owners_and_what_is_like_it(task, kind, settings,
 @pytest.mark.parametrize(
     ("task", "kind", "name", "needed"),
     [
-        ("classify", "numbers", "network.kernel_size", "network.convolution"),
-        ("classify", "text", "network.strides", "network.convolution"),
-        ("transcribe", "sound", "network.kernel_size", "network.convolution"),
+        ("classify", "numbers", "network.kernel_size", "network.filters"),
+        ("classify", "text", "network.strides", "network.filters"),
+        ("transcribe", "sound", "network.kernel_size", "network.filters"),
         ("tag", "tokens", "network.dense_activation", "network.dense"),
         ("classify", "sound", "task.stride", "task.window"),
     ],

@@ -26,7 +26,7 @@ class Preparation:
     scale: Scale  # of `used`
     # Texts known from training, of each column of texts and each static text.
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    unseen: str = "unknown"
+    handle_unknown: str = "ignore"
     classes: tuple[str, ...] = ()  # classify
     separator: str = ""  # classify: between the labels of a sequence that may have several
     temperature: float = 1.0  # classify: logits are divided by it
@@ -54,15 +54,17 @@ class Preparation:
     # tag: what is known from training of tokens as spelled, of words and of characters.
     symbols: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)  # input or output -> its
-    longest: int = 0  # tokens of a text that are read at most
-    overlong: str = "begin"  # what is kept of a longer one
-    stretch: float = 0.0  # translate: target tokens at most, for each source token and five more
+    max_length: int = 0  # tokens of a text that are read at most
+    truncation: str = "end"  # where a longer one is cut off
+    max_length_ratio: float = (
+        0.0  # translate: target tokens at most, for each source token and five more
+    )
     lowercase: bool = True  # transcribe: how transcripts are made comparable
     punctuation: bool = False
     strides: tuple[int, ...] = ()  # transcribe: frames to a step of the network, layer by layer
-    beams: int = 1  # transcribe: answers that are followed side by side
-    ngram: Mapping[str, Any] = field(default_factory=dict)  # transcribe: decoding.Characters
-    ngram_weight: float = 0.0
+    beam_size: int = 1  # transcribe: answers that are followed side by side
+    lm: Mapping[str, Any] = field(default_factory=dict)  # transcribe: decoding.Characters
+    lm_weight: float = 0.0
     sound: Mapping[str, int] = field(default_factory=dict)  # how frames are made: spectra.Spectrum
 
     def positions(self, names: tuple[str, ...]) -> Array:
@@ -111,18 +113,21 @@ def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple
     return seen
 
 
-def one_hot(texts: Array, known: tuple[str, ...], unseen: str, column: str, source: str) -> Array:
+def one_hot(
+    texts: Array, known: tuple[str, ...], handle_unknown: str, column: str, source: str
+) -> Array:
     """[..., known] with a 1 at the text; all zero where the text was not seen in training.
 
     Raises:
-        DataError: an unseen text, when `unseen` is "error".
+        DataError: an unseen text, when `handle_unknown` is "error".
     """
     hot: Array = (texts[..., None] == np.array(known, dtype=str)).astype(np.float32)
-    if unseen == "error" and not hot.any(axis=-1).all():
+    if handle_unknown == "error" and not hot.any(axis=-1).all():
         stranger = texts[~hot.any(axis=-1)].flat[0]
         raise DataError(
             f"{source}: column '{column}' holds '{stranger}', which did not occur in training "
-            f"(known: {', '.join(known[:10])}). Train with it, or set preparation.unseen = unknown."
+            f"(known: {', '.join(known[:10])}). Train with it, or set preparation.handle_unknown = "
+            "ignore."
         )
     return hot
 

@@ -16,15 +16,15 @@ from gatewise.data.scaling import Scale, fit_scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Changes, Spectrum
 from gatewise.data.windows import cut
-from gatewise.experiment import Experiment, names
+from gatewise.settings import Experiment, names
 
 PLAYED = 120_000  # bytes of a recording that the report plays, at most: 7 s at 8,000 Hz
 SHOWN_FRAMES = 200  # a longer recording is drawn with every second frame, every third ...
 # The settings of whatever hears recordings.
 SETTINGS = names(
-    data="sound pattern rate group",
-    preparation="scale scale_by mels frame hop",
-    training="noise speed mask_mels mask_frames tokens",
+    data="sound pattern sample_rate group",
+    preparation="scale scale_by n_mels frame_length hop_length",
+    training="noise speed_perturbation freq_mask time_mask max_tokens",
 )
 Inputs = Callable[[Array, int], dict[str, Array]]
 
@@ -59,7 +59,7 @@ def fit_frames(train: Sequences, experiment: Experiment) -> tuple[Spectrum, Sequ
     by = "column" if settings.scale_by == "auto" else settings.scale_by
     if by == "series":
         # No recording is known by its name: new ones are measured just as those of training.
-        nothing = np.zeros((1, spectrum.mels))
+        nothing = np.zeros((1, spectrum.n_mels))
         return spectrum, frames, Scale(kind, by, (), nothing, nothing + 1)
     return spectrum, frames, fit_scale(frames, kind, by)
 
@@ -108,7 +108,7 @@ def _changing(played: Sequences, preparation: Preparation, changes: Changes, see
     random = np.random.default_rng((seed, 2))  # not the numbers that deal the batches
 
     def inputs(which: Array, length: int) -> dict[str, Array]:
-        steps = np.full((len(which), length, spectrum.mels), PADDING, dtype=np.float32)
+        steps = np.full((len(which), length, spectrum.n_mels), PADDING, dtype=np.float32)
         for row, k in enumerate(which.tolist()):
             samples = played[k][:, 0]
             least = _least(played, k, spectrum, changes)
@@ -126,9 +126,9 @@ def _changing(played: Sequences, preparation: Preparation, changes: Changes, see
 def _least(played: Sequences, k: int, spectrum: Spectrum, changes: Changes) -> int:
     """Samples that a recording keeps at any speed: its transcript may need all its frames."""
     needed = played.static.get("frames")
-    if needed is None or not changes.speed:
+    if needed is None or not changes.speed_perturbation:
         return 0
-    return int(needed[k] - 1) * spectrum.hop + spectrum.frame + 1
+    return int(needed[k] - 1) * spectrum.hop_length + spectrum.frame_length + 1
 
 
 def _scaled(frames: Array, scale: Scale) -> Array:

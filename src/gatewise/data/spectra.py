@@ -12,8 +12,8 @@ from scipy.signal import get_window
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
-from gatewise.experiment import PreparationSettings, TrainingSettings
 from gatewise.extras import needed
+from gatewise.settings import PreparationSettings, TrainingSettings
 
 FULL = 32_768  # the int16 that stands for the loudest sample
 LOWEST_RATE = 1000  # samples a second
@@ -29,18 +29,18 @@ class Spectrum:
     """How frames are made of samples."""
 
     rate: int  # samples a second
-    mels: int  # bands
-    frame: int  # samples that a frame hears
-    hop: int  # samples from one frame to the next
+    n_mels: int  # bands
+    frame_length: int  # samples that a frame hears
+    hop_length: int  # samples from one frame to the next
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the bands, the lowest first."""
-        return tuple(f"mel_{number}" for number in range(1, self.mels + 1))
+        return tuple(f"mel_{number}" for number in range(1, self.n_mels + 1))
 
     def count(self, samples: Array | int) -> Array:
         """Frames of recordings of so many samples; at least one, the missing samples being 0."""
-        more: Array = np.maximum(0, np.asarray(samples) - self.frame) // self.hop
+        more: Array = np.maximum(0, np.asarray(samples) - self.frame_length) // self.hop_length
         return more + 1
 
     def to_json(self) -> dict[str, int]:
@@ -54,23 +54,26 @@ def spectrum_of(settings: PreparationSettings, rate: int) -> Spectrum:
     Raises:
         ConfigError: a hop is longer than its frame, so that sound between frames went unheard.
     """
-    if settings.hop > settings.frame:
+    if settings.hop_length > settings.frame_length:
         raise ConfigError(
-            f"preparation.hop is {settings.hop:g} ms and preparation.frame {settings.frame:g} ms: "
-            "what lies between two frames would not be heard. Take a hop no longer than the frame."
+            f"preparation.hop_length is {settings.hop_length:g} ms and preparation.frame_length "
+            f"{settings.frame_length:g} ms: the sound between two frames would be lost. Take a hop "
+            "no longer than the frame."
         )
     if rate < LOWEST_RATE:
         raise ConfigError(
             f"The recordings have a rate of {rate:,} samples a second, and {LOWEST_RATE:,} are the "
-            "least. data.rate is in Hz: 16000, not 16."
+            "least. data.sample_rate is in Hz: 16000, not 16."
         )
-    if settings.mels > rate // MELS_APART:
+    if settings.n_mels > rate // MELS_APART:
         raise ConfigError(
-            f"preparation.mels is {settings.mels}, and recordings of {rate:,} Hz have no room for "
-            f"more than {rate // MELS_APART}. Take fewer; 40 to 80 are usual."
+            f"preparation.n_mels is {settings.n_mels}, and recordings of {rate:,} Hz have room for "
+            f"{rate // MELS_APART} at most. Take fewer; 40 to 80 are usual."
         )
-    frame, hop = (max(1, round(rate * ms / 1000)) for ms in (settings.frame, settings.hop))
-    return Spectrum(rate, settings.mels, max(2, frame), hop)
+    frame, hop = (
+        max(1, round(rate * ms / 1000)) for ms in (settings.frame_length, settings.hop_length)
+    )
+    return Spectrum(rate, settings.n_mels, max(2, frame), hop)
 
 
 @functools.lru_cache(maxsize=8)
@@ -80,9 +83,9 @@ def filters(spectrum: Spectrum) -> Array:
     The transform is as long as the next power of two, and longer where a band would else lie
     between two frequencies and take nothing.
     """
-    size = 1 << (spectrum.frame - 1).bit_length()
+    size = 1 << (spectrum.frame_length - 1).bit_length()
     top = spectrum.rate / 2
-    edges = _hertz(np.linspace(_mel(LOWEST), _mel(top), spectrum.mels + 2))
+    edges = _hertz(np.linspace(_mel(LOWEST), _mel(top), spectrum.n_mels + 2))
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     while True:
         heard = np.fft.rfftfreq(size, 1 / spectrum.rate)[:, None]
@@ -107,18 +110,21 @@ def _hertz(mel: Array) -> Array:
 def frames(samples: Array, spectrum: Spectrum) -> Array:
     """Log-mel energies of int16 samples [samples], [frames, mels] float32.
 
-    >>> frames(np.zeros(400, np.int16), Spectrum(8000, mels=20, frame=200, hop=80)).shape
+    >>> spectrum = Spectrum(8000, n_mels=20, frame_length=200, hop_length=80)
+    >>> frames(np.zeros(400, np.int16), spectrum).shape
     (3, 20)
     """
     count = int(spectrum.count(len(samples)))
-    short = (count - 1) * spectrum.hop + spectrum.frame - len(samples)
+    short = (count - 1) * spectrum.hop_length + spectrum.frame_length - len(samples)
     if short > 0:
         samples = np.pad(samples, (0, short))
-    cut = np.lib.stride_tricks.sliding_window_view(samples, spectrum.frame)[:: spectrum.hop]
-    window = (get_window("hann", spectrum.frame) / FULL).astype(np.float32)
+    cut = np.lib.stride_tricks.sliding_window_view(samples, spectrum.frame_length)[
+        :: spectrum.hop_length
+    ]
+    window = (get_window("hann", spectrum.frame_length) / FULL).astype(np.float32)
     weights = filters(spectrum)
     size = 2 * (len(weights) - 1)
-    found = np.empty((count, spectrum.mels), dtype=np.float32)
+    found = np.empty((count, spectrum.n_mels), dtype=np.float32)
     for begin in range(0, count, FRAMES_AT_ONCE):
         some = slice(begin, min(begin + FRAMES_AT_ONCE, count))
         waves = np.fft.rfft(cut[some] * window, size)  # [frames, frequencies]
@@ -131,7 +137,7 @@ def framed(recordings: Sequences, spectrum: Spectrum) -> Sequences:
     """The frames of each recording, as a sequence of numbers with a column for each band."""
     stops = np.cumsum(spectrum.count(recordings.lengths), dtype=np.int64)
     starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
-    values = np.empty((int(stops[-1]), spectrum.mels), dtype=np.float32)
+    values = np.empty((int(stops[-1]), spectrum.n_mels), dtype=np.float32)
     for k, samples in enumerate(recordings):
         values[starts[k] : stops[k]] = frames(samples[:, 0], spectrum)
     return replace(
@@ -149,8 +155,8 @@ def framed(recordings: Sequences, spectrum: Spectrum) -> Sequences:
 def heard(pieces: Sequences, recordings: Sequences, spectrum: Spectrum) -> Sequences:
     """The stretches of the recordings that these pieces of their frames were made of."""
     _, which = np.unique(pieces.first, return_inverse=True)  # `framed` keeps the order
-    begins = recordings.starts[which] + (pieces.starts - pieces.first) * spectrum.hop
-    ends = begins + (pieces.lengths - 1) * spectrum.hop + spectrum.frame
+    begins = recordings.starts[which] + (pieces.starts - pieces.first) * spectrum.hop_length
+    ends = begins + (pieces.lengths - 1) * spectrum.hop_length + spectrum.frame_length
     return replace(
         recordings.chosen(which),
         starts=begins,
@@ -168,21 +174,23 @@ class Changes:
     """How recordings are changed while a network learns from them, anew in every epoch."""
 
     noise: float  # white noise of up to so much of the recording's own loudness
-    speed: float  # the duration grows or shrinks by up to this share
-    mask_mels: int  # bands side by side that are blanked, at most
-    mask_frames: int  # frames in a row that are blanked, at most
+    speed_perturbation: float  # the duration grows or shrinks by up to this share
+    freq_mask: int  # bands side by side that are blanked, at most
+    time_mask: int  # frames in a row that are blanked, at most
 
     def __bool__(self) -> bool:
-        return bool(self.noise or self.speed or self.mask_mels or self.mask_frames)
+        return bool(self.noise or self.speed_perturbation or self.freq_mask or self.time_mask)
 
     def longest(self, samples: Array, spectrum: Spectrum) -> Array:
         """Frames that recordings of so many samples may come to have, at most."""
-        return spectrum.count(np.ceil(samples * (1 + self.speed)).astype(np.int64) + 1)
+        return spectrum.count(np.ceil(samples * (1 + self.speed_perturbation)).astype(np.int64) + 1)
 
 
 def changes_of(settings: TrainingSettings) -> Changes:
     """What the settings ask for."""
-    return Changes(settings.noise, settings.speed, settings.mask_mels, settings.mask_frames)
+    return Changes(
+        settings.noise, settings.speed_perturbation, settings.freq_mask, settings.time_mask
+    )
 
 
 def changed(
@@ -193,8 +201,8 @@ def changed(
     Speed moves the pitch as well, as on a tape (Ko et al. 2015).
     """
     found = samples.astype(np.float32)
-    if changes.speed:
-        longer = random.uniform(1 - changes.speed, 1 + changes.speed)
+    if changes.speed_perturbation:
+        longer = random.uniform(1 - changes.speed_perturbation, 1 + changes.speed_perturbation)
         longer = max(longer, least / max(1, len(samples)))
         if len(samples) > 1:
             soxr = needed("soxr", "sound", "Changing the speed of recordings")
@@ -215,9 +223,9 @@ def mask(steps: Array, changes: Changes, random: np.random.Generator) -> None:
     """
     count, mels = steps.shape
     for _ in range(WAYS):
-        width = int(random.integers(0, min(changes.mask_mels, mels) + 1))
+        width = int(random.integers(0, min(changes.freq_mask, mels) + 1))
         begin = int(random.integers(0, mels - width + 1))
         steps[:, begin : begin + width] = 0
-        width = int(random.integers(0, min(changes.mask_frames, count // 5) + 1))
+        width = int(random.integers(0, min(changes.time_mask, count // 5) + 1))
         begin = int(random.integers(0, count - width + 1))
         steps[begin : begin + width] = 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import SplitSettings
+from gatewise.settings import SplitSettings
 
 DEALS = 200  # ways of dealing out groups that are compared
 FEWEST_GROUPS = 5  # of fewer, one odd group decides what is said of all

@@ -65,7 +65,7 @@ def all_lines(sequences: Sequences) -> Iterator[str]:
 
 def start_of(vocabulary: Vocabulary) -> int:
     """The token of a line's end."""
-    if vocabulary.kind in ("words", "spaces"):
+    if vocabulary.kind in ("words", "whitespace"):
         return END
     found = vocabulary.encode(["\n"])[0]
     return int(found[0]) if len(found) == 1 and found[0] != UNKNOWN else BEGIN
@@ -74,7 +74,7 @@ def start_of(vocabulary: Vocabulary) -> int:
 def encoded(lines: list[str], vocabulary: Vocabulary) -> list[Array]:
     """The tokens of each line; of words, a line's end is a token of its own."""
     found = vocabulary.encode(lines)
-    if vocabulary.kind in ("words", "spaces"):
+    if vocabulary.kind in ("words", "whitespace"):
         end = np.array([END], dtype=np.int32)
         found = [
             np.concatenate([one, end]) if line.endswith("\n") else one
@@ -86,7 +86,7 @@ def encoded(lines: list[str], vocabulary: Vocabulary) -> list[Array]:
 def unknown_of(vocabulary: Vocabulary) -> int:
     """The token that stands for what is not known: the texts' own mark where they have one."""
     tokens = vocabulary.tokens
-    return tokens.index(MARK) if vocabulary.kind == "spaces" and MARK in tokens else UNKNOWN
+    return tokens.index(MARK) if vocabulary.kind == "whitespace" and MARK in tokens else UNKNOWN
 
 
 def stream_of(sequences: Sequences, vocabulary: Vocabulary) -> Stream:
@@ -96,7 +96,7 @@ def stream_of(sequences: Sequences, vocabulary: Vocabulary) -> Stream:
     texts = [0]
     for k in range(len(sequences)):
         lines = lines_of(text_of(sequences, k))
-        if lines and not lines[-1].endswith("\n") and vocabulary.kind in ("words", "spaces"):
+        if lines and not lines[-1].endswith("\n") and vocabulary.kind in ("words", "whitespace"):
             lines[-1] += "\n"
         tokens += encoded(lines, vocabulary)
         characters += map(len, lines)
@@ -134,7 +134,7 @@ def prompted(prompt: str, vocabulary: Vocabulary) -> tuple[Array, list[str]]:
 
 def never_written(vocabulary: Vocabulary) -> Array:
     """Tokens that are no text, [tokens] int64."""
-    ends = [] if vocabulary.kind in ("words", "spaces") else [END]
+    ends = [] if vocabulary.kind in ("words", "whitespace") else [END]
     return np.array([PAD, UNKNOWN, BEGIN, *ends])
 
 
@@ -143,7 +143,7 @@ def written(tokens: Iterable[int], vocabulary: Vocabulary, *, begun: bool = Fals
 
     `begun` says that a word stands before the first one, in the same line.
     """
-    if vocabulary.kind in ("words", "spaces"):
+    if vocabulary.kind in ("words", "whitespace"):
         return _words(tokens, vocabulary, begun)
     return _letters(tokens, vocabulary)
 

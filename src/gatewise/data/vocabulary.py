@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array
-from gatewise.experiment import PreparationSettings, names
 from gatewise.extras import needed
+from gatewise.settings import PreparationSettings, names
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3  # the first positions of every vocabulary
 # With spaces inside, as no token of a text can be.
 SPECIAL = ("[ pad ]", "[ unknown ]", "[ begin ]", "[ end ]")
 # A token that occurs less often is unknown.
-RAREST = {"words": 2, "spaces": 1, "bpe": 1, "characters": 1}
-MOST = {"words": 20_000, "spaces": 50_000, "bpe": 8_000, "characters": 5_000}
-SETTINGS = names(preparation="tokens vocabulary rarest")  # of whatever fits a vocabulary
+MIN_FREQUENCY = {"words": 2, "whitespace": 1, "bpe": 1, "characters": 1}
+MOST = {"words": 20_000, "whitespace": 50_000, "bpe": 8_000, "characters": 5_000}
+SETTINGS = names(
+    preparation="tokenizer vocabulary_size min_frequency"
+)  # of whatever fits a vocabulary
 BATCH = 10_000  # texts in one go: what a tokenizer returns is far larger than its text
 WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # don't is one word; each other sign is one of its own
 
@@ -31,7 +33,7 @@ class Vocabulary:
     `content` is the JSON of Hugging Face's `tokenizers`, which opens it by itself.
     """
 
-    kind: str  # words, spaces, characters or bpe
+    kind: str  # words, whitespace, characters or bpe
     content: Mapping[str, Any]
 
     def __len__(self) -> int:
@@ -87,8 +89,11 @@ class Vocabulary:
 
 def resolved(settings: PreparationSettings, kind: Any) -> PreparationSettings:
     """The settings with the kind of token, and what is usual for it where nothing is given."""
-    most, rarest = settings.vocabulary or MOST[kind], settings.rarest or RAREST[kind]
-    return replace(settings, tokens=kind, vocabulary=most, rarest=rarest)
+    most, min_frequency = (
+        settings.vocabulary_size or MOST[kind],
+        settings.min_frequency or MIN_FREQUENCY[kind],
+    )
+    return replace(settings, tokenizer=kind, vocabulary_size=most, min_frequency=min_frequency)
 
 
 def usual_embedding(tokens: int) -> int:
@@ -110,19 +115,24 @@ def _tokenizers() -> Any:
 
 
 def fit_vocabulary(
-    texts: Iterable[str], kind: str, *, most: int = 0, rarest: int = 0, lowercase: bool = False
+    texts: Iterable[str],
+    kind: str,
+    *,
+    most: int = 0,
+    min_frequency: int = 0,
+    lowercase: bool = False,
 ) -> Vocabulary:
     """The tokens of these texts, the most frequent first.
 
     Args:
         texts: the training part's.
-        kind: words (signs are tokens of their own), spaces (what stands between white space),
+        kind: words (signs are tokens of their own), whitespace (what stands between white space),
             characters, or bpe (byte pairs, Sennrich et al. 2016, over bytes: nothing is unknown).
         most: how many tokens at most, special ones among them; 0: `MOST`.
-        rarest: how often a token must occur; 0: twice for words, else once.
+        min_frequency: how often a token must occur; 0: twice for words, else once.
         lowercase: whether capital letters are read as small ones.
 
-    >>> fit_vocabulary(["a rose is a rose"], "words", rarest=1).tokens[4:]
+    >>> fit_vocabulary(["a rose is a rose"], "words", min_frequency=1).tokens[4:]
     ('a', 'rose', 'is')
     """
     package = _tokenizers()
@@ -132,7 +142,7 @@ def fit_vocabulary(
         package.trainers,
     )
     most = most or MOST[kind]
-    rarest = rarest or RAREST[kind]
+    min_frequency = min_frequency or MIN_FREQUENCY[kind]
     special = list(SPECIAL)
     if kind == "bpe":
         made = package.Tokenizer(package.models.BPE())
@@ -140,7 +150,7 @@ def fit_vocabulary(
         made.decoder = package.decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=most,
-            min_frequency=rarest,
+            min_frequency=min_frequency,
             special_tokens=special,
             initial_alphabet=splitters.ByteLevel.alphabet(),
             show_progress=False,
@@ -149,11 +159,14 @@ def fit_vocabulary(
         made = package.Tokenizer(package.models.WordLevel(unk_token=SPECIAL[UNKNOWN]))
         made.pre_tokenizer = {
             "words": splitters.Split(package.Regex(WORD), "removed", invert=True),
-            "spaces": splitters.WhitespaceSplit(),
+            "whitespace": splitters.WhitespaceSplit(),
             "characters": splitters.Split(package.Regex(r"[\s\S]"), "isolated"),
         }[kind]
         trainer = trainers.WordLevelTrainer(
-            vocab_size=most, min_frequency=rarest, special_tokens=special, show_progress=False
+            vocab_size=most,
+            min_frequency=min_frequency,
+            special_tokens=special,
+            show_progress=False,
         )
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
     made.normalizer = normalizers.Sequence(steps)

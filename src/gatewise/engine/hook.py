@@ -29,7 +29,7 @@ from gatewise.errors import EngineError
 
 log = logging.getLogger("gatewise")
 
-KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15")
+KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15", "3.16")
 BACKENDS = {  # by Keras's names; each module is a contract.Backend
     "jax": "gatewise.engine.jax",
     "torch": "gatewise.engine.torch",
@@ -193,7 +193,7 @@ def _why_not_dtype(layer: Any, cell: Any) -> str | None:
 
 def _why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None) -> str | None:
     """What only the arrays of a call can tell. A size that is not known yet is None."""
-    if not (keras.src.backend.is_tensor(x) or isinstance(x, np.ndarray)) or len(x.shape) != 3:
+    if not (ops.is_tensor(x) or isinstance(x, np.ndarray)) or len(x.shape) != 3:
         return "Its input is not one dense array of [batch, steps, features]."
     if 0 in tuple(x.shape):
         return f"Its input of shape {tuple(x.shape)} is empty."

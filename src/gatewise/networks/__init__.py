@@ -14,14 +14,14 @@ import keras
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings
 from gatewise.networks.predicting import outputs
+from gatewise.settings import Experiment, NetworkSettings
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
 NEEDS = {
-    "network.kernel_size": "network.convolution",
-    "network.strides": "network.convolution",
+    "network.kernel_size": "network.filters",
+    "network.strides": "network.filters",
     "network.dense_activation": "network.dense",
 }
 BYTES = 8  # of a weight in training, at least: itself and its gradient

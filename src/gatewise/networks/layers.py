@@ -7,13 +7,13 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.scaling import FINEST
-from gatewise.experiment import NetworkSettings, names
+from gatewise.settings import NetworkSettings, names
 
 # The settings that these layers read.
 LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
 DENSE = names(network="dense dense_activation dense_dropout")
-EMBEDDING = names(network="embedding embedding_dropout")
-CONVOLUTION = names(network="convolution kernel_size strides")
+EMBEDDING = names(network="embedding_dim embedding_dropout")
+CONVOLUTION = names(network="filters kernel_size strides")
 
 
 def regularizer(settings: NetworkSettings) -> Any:
@@ -24,26 +24,61 @@ def regularizer(settings: NetworkSettings) -> Any:
 
 
 def lstm(
-    units: int, settings: NetworkSettings, *, sequences: bool, name: str
+    units: int,
+    settings: NetworkSettings,
+    *,
+    name: str,
+    sequences: bool = False,
+    state: bool = False,
 ) -> keras.layers.Layer:
-    """One LSTM layer, in both directions if asked for."""
+    """One LSTM layer, in both directions where the settings say so."""
+    layer = one_way(units, settings, name=name, sequences=sequences, state=state)
+    return both_ways(layer, f"both_{name}") if settings.bidirectional else layer
+
+
+def one_way(
+    units: int,
+    settings: NetworkSettings,
+    *,
+    name: str,
+    sequences: bool = False,
+    state: bool = False,
+) -> keras.layers.Layer:
+    """One LSTM layer; `sequences` returns every step's output, `state` the final state as well."""
     layer = layers.LSTM(
         units,
         activation=settings.activation,
         recurrent_activation=settings.recurrent_activation,
         return_sequences=sequences,
+        return_state=state,
         dropout=settings.dropout,
         recurrent_dropout=settings.recurrent_dropout,
         kernel_regularizer=regularizer(settings),
         recurrent_regularizer=regularizer(settings),
         name=name,
     )
-    return layers.Bidirectional(layer, name=f"both_{name}") if settings.bidirectional else layer
+    return masking(layer)
+
+
+def both_ways(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
+    """The layer in both directions, side by side."""
+    return masking(layers.Bidirectional(layer, name=name))
+
+
+def masking(layer: Any) -> Any:
+    """A layer or model whose recurrent layers do not warn that they keep their mask to themselves.
+
+    Keras 3.16 warns of that. Our networks give each layer its mask, so none depends on it.
+    """
+    for one in layer._flatten_layers():
+        if isinstance(one, layers.RNN | layers.Bidirectional):
+            one.supports_masking = True
+    return layer
 
 
 def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any, Any]:
     """Tokens [batch, steps] as vectors [batch, steps, embedding], and which are no padding."""
-    x = layers.Embedding(vocabulary, settings.embedding, name="embedding")(tokens)
+    x = layers.Embedding(vocabulary, settings.embedding_dim, name="embedding")(tokens)
     if settings.embedding_dropout:
         # Whole places of the vectors, the same at every step (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
@@ -97,7 +132,7 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
     The padding does not depend on the length, so that what is masked never moves what is not.
     """
     size = settings.kernel_size
-    for number, filters in enumerate(settings.convolution, 1):
+    for number, filters in enumerate(settings.filters, 1):
         x = layers.ZeroPadding1D((size // 2, size - 1 - size // 2))(x)
         x = layers.Conv1D(
             filters,

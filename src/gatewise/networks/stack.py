@@ -10,7 +10,6 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.batches import Shapes
-from gatewise.experiment import NetworkSettings, names
 from gatewise.networks.layers import (
     CONVOLUTION,
     DENSE,
@@ -24,11 +23,12 @@ from gatewise.networks.layers import (
     read,
     statistics,
 )
+from gatewise.settings import NetworkSettings, names
 
 # The settings that every stack reads, and those of one over texts and over other sequences.
 SETTINGS = LSTM | DENSE | names(network="bidirectional normalization pooling")
 OF_TEXTS = SETTINGS | EMBEDDING | CONVOLUTION
-OF_STEPS = SETTINGS | CONVOLUTION | names(network="noise fine statistics")
+OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features summary_features")
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -62,11 +62,11 @@ def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
 
 
 def _classify(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
-    beside = [statistics(x, mask)] if settings.statistics else []
-    if settings.fine:
-        x = fine(x, mask, settings.fine)
-    if settings.noise:
-        x = layers.GaussianNoise(settings.noise)(x)
+    beside = [statistics(x, mask)] if settings.summary_features else []
+    if settings.asinh_features:
+        x = fine(x, mask, settings.asinh_features)
+    if settings.gaussian_noise:
+        x = layers.GaussianNoise(settings.gaussian_noise)(x)
     x, mask = convolve(x, settings, mask)
     x = read(x, settings, mask=mask)
     x = dense(ops.concatenate([x, *beside], axis=-1) if beside else x, settings.dense, settings)

@@ -15,8 +15,8 @@ import polars as pl
 from gatewise.data import grids
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
 Purpose = Literal["train", "evaluate", "predict"]

@@ -12,10 +12,10 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import texts
 from gatewise.readers.columns import Purpose
 from gatewise.readers.tables import File
+from gatewise.settings import DataSettings
 
 TOKEN, TAG = "token", "tag"
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -260,7 +260,7 @@ class _Columns:
         first = next((one for one in filled if not one.startswith("#")), next(iter(filled), ""))
         tabs = conllu or "\t" in first
         width = len(CONLLU) if conllu else len(_cells(first, tabs))
-        names = CONLLU if conllu else settings.names
+        names = CONLLU if conllu else settings.column_names
         label = (settings.label or ("upos" if conllu else "")).lower() if conllu else settings.label
         label = label or (names[width - 1] if len(names) >= width > 1 else str(width))
         place = _place(label, names, width)

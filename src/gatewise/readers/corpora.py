@@ -8,10 +8,10 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import tables, texts
 from gatewise.readers.sources import Opened
 from gatewise.readers.tables import File
+from gatewise.settings import DataSettings
 
 BEGIN = 4096  # bytes of a file that tell what it is
 

@@ -109,7 +109,7 @@ _ALL = (
         file="shakespeare.txt.gz",
         settings={
             "task": {"name": "language"},
-            "preparation": {"tokens": "characters"},
+            "preparation": {"tokenizer": "characters"},
             "network": {"units": [128], "dropout": 0.2},
             "training": {"epochs": 20, "learning_rate": 0.005, "schedule": "cosine"},
         },
@@ -124,7 +124,7 @@ _ALL = (
         settings={
             "data": {"text": ["german"], "label": "english"},
             "task": {"name": "translate"},
-            "preparation": {"vocabulary": 400},
+            "preparation": {"vocabulary_size": 400},
             "training": {"epochs": 30},
         },
         size="3,897 pairs of texts, 0 to 999,997",

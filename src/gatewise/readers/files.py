@@ -8,7 +8,6 @@ from typing import Any
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import (
     arrays,
     columns,
@@ -25,6 +24,7 @@ from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose
 from gatewise.readers.sources import FOLDER, Opened, nothing, opened
 from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
 
 Read = tuple[Sequences, DataSettings, list[str]]
 # What was opened, `[data]`, the task and what for -> what was read, or None: it has another form.

@@ -13,10 +13,10 @@ import polars as pl
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import columns, tables, times
 from gatewise.readers.columns import Kinds
 from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20
 HELD = {"time": "times", "list": "lists", "other": "something else"}

@@ -15,10 +15,10 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import columns, tables, texts
 from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import File, Table
+from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends as a sentence does, or is four words long
@@ -292,9 +292,10 @@ def _with_columns(
 
 def _refuse_pairs(table: Table, settings: DataSettings) -> None:
     """A first line that is a pair itself would else be lost as the names of columns."""
-    if not settings.names and sum(bool(SENTENCE.search(name)) for name in table.columns) > 1:
+    if not settings.column_names and sum(bool(SENTENCE.search(name)) for name in table.columns) > 1:
+        names = ["source", "target", *["more"] * (len(table.columns) - 2)]
         raise DataError(
             f"{table.name}: the first line ({', '.join(table.columns)[:80]}) looks like a pair of "
             "texts, and should name the columns. Add a line of names at the top, or give them: "
-            f"--set 'data.names={['source', 'target', *['more'] * (len(table.columns) - 2)]}'."
+            f"--set 'data.column_names={names}'."
         )

@@ -23,10 +23,10 @@ import polars as pl
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.extras import needed
 from gatewise.readers import columns, tables, texts
 from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
 
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
@@ -409,7 +409,7 @@ def _recordings(
     source = name or str(place.path)
     rates = [_rate(place.opened(file), file) for _, file in files]
     settings = _with_rate(settings, rates, notes)
-    read = [_samples(place.opened(file), file, settings.rate) for _, file in files]
+    read = [_samples(place.opened(file), file, settings.sample_rate) for _, file in files]
     stops = np.cumsum([len(one) for one in read], dtype=np.int64)
     starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
     sequences = Sequences(
@@ -420,7 +420,7 @@ def _recordings(
         ids=np.array([one for one, _ in files]),
         columns=("sound",),
         kind="sound",
-        rate=settings.rate,
+        rate=settings.sample_rate,
         source=source,
         **known,
     )
@@ -445,12 +445,12 @@ def _require_said(sequences: Sequences) -> None:
 
 def _with_rate(settings: DataSettings, rates: Sequence[int], notes: list[str]) -> DataSettings:
     counts = Counter(rates)
-    rate = settings.rate or min(counts, key=lambda one: (-counts[one], one))
+    rate = settings.sample_rate or min(counts, key=lambda one: (-counts[one], one))
     other = {one: count for one, count in sorted(counts.items()) if one != rate}
     if other:
         told = ", ".join(f"{count} of {one:,} Hz" for one, count in other.items())
-        notes.append(f"resampled to {rate:,} Hz (data.rate): {told}")
-    return replace(settings, rate=rate)
+        notes.append(f"resampled to {rate:,} Hz (data.sample_rate): {told}")
+    return replace(settings, sample_rate=rate)
 
 
 def _without_silence(

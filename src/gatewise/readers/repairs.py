@@ -7,9 +7,9 @@ import numpy as np
 from gatewise.data import grids, spacing
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers.columns import Purpose
 from gatewise.readers.long import Origin
+from gatewise.settings import DataSettings
 
 LARGEST, SMALLEST = 1e100, 1e-100  # numbers beyond cannot be squared and summed
 FILL_LIMIT = 50  # a filled series this many times longer than it was comes from a mistaken time

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import arrays, recordings, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
+from gatewise.settings import DataSettings
 
 FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data sets
 STANDARD_INPUT = "-"
@@ -106,7 +106,7 @@ class Opened:
         if self.named is None:
             return tables.from_native(self.given)
         # A file without an ending is a table where its columns are named.
-        bare = self.settings.names and not self.file.path.suffix
+        bare = self.settings.column_names and not self.file.path.suffix
         return READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
 
     def let_go(self) -> None:
@@ -155,7 +155,7 @@ def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table
     return tables.delimited(
         file,
         separator,
-        names=settings.names,
+        names=settings.column_names,
         quotes=settings.quotes,
         encoding=settings.encoding,
     )

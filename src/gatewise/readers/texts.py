@@ -11,9 +11,9 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import columns, tables
 from gatewise.readers.tables import File, Table
+from gatewise.settings import DataSettings
 
 WORDY = 3  # words that the texts of a column hold on average, at least, to be taken as texts
 
@@ -161,8 +161,8 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
 def begins_table(line: str, settings: DataSettings) -> bool:
     """Whether a plain file begins as a table such as the one that training read."""
     cells = [cell.strip() for cell in line.split("\t")]
-    if settings.names:
-        return len(cells) >= len(settings.names)
+    if settings.column_names:
+        return len(cells) >= len(settings.column_names)
     return len(cells) > 1 and set(settings.text) <= set(cells)
 
 

@@ -7,11 +7,11 @@ import polars as pl
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
-from gatewise.experiment import DataSettings
 from gatewise.readers import times
 from gatewise.readers.columns import VALUE, Kinds, wide_steps
 from gatewise.readers.long import Origin, load, moments_of, picked, value_columns, with_sides
 from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
 
 
 def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences, Origin, list[str]]:

@@ -15,11 +15,11 @@ import matplotlib
 import numpy as np
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from gatewise.experiment import Experiment, to_toml
 from gatewise.metrics import find, sign_of
 from gatewise.reporting import charts, formats
 from gatewise.reporting.formats import Numbers
 from gatewise.reporting.sections import Cell, Key, Picture, Record, Section, Table
+from gatewise.settings import Experiment, to_toml
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import NETWORK
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from gatewise.experiment import Experiment
 from gatewise.reporting import formats
 from gatewise.reporting.formats import Numbers
+from gatewise.settings import Experiment
 
 WIDEST = 50  # characters of a table's row on a phone, with two for the space between columns
 WORDS_TAKE = (13, 18)  # characters of a column of words there: it is no narrower, and wraps

@@ -5,18 +5,18 @@ from dataclasses import asdict
 from difflib import get_close_matches
 
 from gatewise.errors import ConfigError
-from gatewise.experiment import HOLDING, Experiment, names
+from gatewise.settings import HOLDING, Experiment, names
 from gatewise.tasks.task import Task
 
 # What the code reads that all tasks share.
 EVERY_RUN = names(
-    data="path validation test names quotes encoding layout id missing_values",
+    data="path validation test column_names quotes encoding layout id missing_values",
     split="train validation test by",
     task="name",
     network="kind build",
-    training="epochs batch_size optimizer learning_rate optimizer_options schedule warmup clip_norm"
-    " clip_value monitor patience seed",
-    evaluation="metric resamples confidence",
+    training="epochs batch_size optimizer learning_rate optimizer_options schedule warmup clipnorm"
+    " clipvalue monitor patience seed",
+    evaluation="metric n_resamples confidence_level",
     engine="kind",
     report="title examples",
 )
@@ -72,9 +72,10 @@ def _sentence(
     name: str, experiment: Experiment, kind: str, tasks: Mapping[str, Task], known: frozenset[str]
 ) -> str:
     task = experiment.task.name
-    owners = list(dict.fromkeys(_owners(name, tasks)))
+    owners = list(dict.fromkeys(owners_of(name, tasks)))
     keys = {one.partition(".")[2]: one for one in sorted(known)}
-    near = get_close_matches(name.partition(".")[2], keys, n=1, cutoff=0.9)
+    key = name.partition(".")[2]
+    near = get_close_matches(key, keys, n=1, cutoff=0.9) or [k for k in keys if key in k.split("_")]
     hint = f" Did you mean {keys[near[0]]}?" if near else ""
     here = f"{task} of {HOLDING[kind]}"
     if len(tasks[task].network.builders) > 1:
@@ -87,7 +88,7 @@ def _kind_of(task: Task, network: str) -> str:
     return next(iter(task.network.builders)) if network == "auto" else network
 
 
-def _owners(name: str, tasks: Mapping[str, Task]) -> Iterator[str]:
+def owners_of(name: str, tasks: Mapping[str, Task]) -> Iterator[str]:
     """The tasks that have the setting, with the kind of data or network where not all have it."""
     for task in tasks.values():
         networks = list(task.network.builders)

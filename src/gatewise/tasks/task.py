@@ -13,8 +13,8 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment
 from gatewise.metrics import METRICS, SCALED, Metric
+from gatewise.settings import Experiment
 
 if TYPE_CHECKING:
     from gatewise.networks import Network

@@ -13,7 +13,7 @@ from gatewise.baselines.logistic import logistic as by_regression
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, from_mapping
+from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks.classify import task as classify
 
 PLAIN = from_mapping({"task": {"name": "classify"}})
@@ -74,10 +74,10 @@ def test_a_column_that_never_changes_is_dropped_and_said():
     assert any("x1" in note for note in notes)
     some = classify.examples(sequences, preparation, PLAIN, "train")
     assert some.inputs(np.arange(3), 9)["steps"].shape == (3, 9, 2)
-    kept, _ = classify.prepare(sequences, PLAIN.having("preparation", constant="keep"))
+    kept, _ = classify.prepare(sequences, PLAIN.having("preparation", constant_columns="keep"))
     assert kept.used == ("x0", "x1", "x2")
     with pytest.raises(DataError, match="'x1' never changes"):
-        classify.prepare(sequences, PLAIN.having("preparation", constant="error"))
+        classify.prepare(sequences, PLAIN.having("preparation", constant_columns="error"))
 
 
 def test_columns_that_all_never_change_are_refused():

@@ -8,7 +8,7 @@ import pytest
 from gatewise.data.calendar import following
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, from_mapping
+from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks.forecast import task as forecast
 
 HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
@@ -169,7 +169,7 @@ def test_a_constant_covariate_is_dropped_and_said():
     preparation, notes = forecast.prepare(series(values, columns=("y", "p")), chosen)
     assert preparation.used == ("y",)
     assert any("p" in note and "never change" in note for note in notes)
-    refused = experiment(data={"past": ["p"]}, preparation={"constant": "error"})
+    refused = experiment(data={"past": ["p"]}, preparation={"constant_columns": "error"})
     with pytest.raises(DataError, match="'p' never changes"):
         forecast.prepare(series(values, columns=("y", "p")), refused)
 

@@ -11,7 +11,7 @@ from gatewise.data.batches import plan
 from gatewise.data.sequences import from_texts, texts_of
 from gatewise.data.vocabulary import MOST
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import from_mapping
+from gatewise.settings import from_mapping
 from gatewise.tasks.language import task as language
 
 TEXT = "".join(f"line {k % 7} of a text that is {k} lines long\n" for k in range(60))
@@ -82,8 +82,8 @@ def test_scores_are_those_of_the_definition():
 
 
 def test_bits_are_of_characters_however_the_text_is_cut_into_tokens():
-    for kind in ("words", "spaces", "bpe"):
-        some, preparation, experiment = ready("test", preparation={"tokens": kind})
+    for kind in ("words", "whitespace", "bpe"):
+        some, preparation, experiment = ready("test", preparation={"tokenizer": kind})
         nats = np.ones(len(some.stream))
         found = language.score(nats, some, preparation, experiment)
         assert found["bits_per_character"] == pytest.approx(len(nats) / np.log(2) / len(TEXT))
@@ -104,7 +104,7 @@ def test_a_row_a_line_with_what_its_tokens_cost():
 
 
 def test_where_the_nats_go_adds_up_to_all_of_them():
-    some, preparation, experiment = ready("test", preparation={"tokens": "words"})
+    some, preparation, experiment = ready("test", preparation={"tokenizer": "words"})
     nats = np.random.default_rng(0).exponential(size=len(some.stream))
     answers = {"LSTM": nats, "unigram": 2 * nats}
     found = language.details(answers, some, preparation, experiment)
@@ -118,25 +118,25 @@ def test_where_the_nats_go_adds_up_to_all_of_them():
 
 
 def test_the_kind_of_token_is_guessed_and_said():
-    assert settled()[1].preparation.tokens == "characters"
-    assert settled("a <unk> rose\n" * 9)[1].preparation.tokens == "spaces"
+    assert settled()[1].preparation.tokenizer == "characters"
+    assert settled("a <unk> rose\n" * 9)[1].preparation.tokenizer == "whitespace"
     _, experiment, notes = settled("a rose " * 1_000_000)
-    assert experiment.preparation.tokens == "bpe"
+    assert experiment.preparation.tokenizer == "bpe"
     assert "bpe" in notes[0]
 
 
 def test_words_met_once_teach_what_unknown_is_unless_the_text_has_a_mark_of_its_own():
     text = "a rose is a rose is a daisy\n"
-    _, preparation, _ = ready(text=text * 1, preparation={"tokens": "spaces"})
+    _, preparation, _ = ready(text=text * 1, preparation={"tokenizer": "whitespace"})
     assert "daisy" not in preparation.vocabularies["text"].tokens
-    _, preparation, _ = ready(text=f"<unk> {text}", preparation={"tokens": "spaces"})
+    _, preparation, _ = ready(text=f"<unk> {text}", preparation={"tokenizer": "whitespace"})
     assert "daisy" in preparation.vocabularies["text"].tokens
 
 
 def test_a_vocabulary_too_large_and_lanes_too_many_are_refused():
     assert max(MOST.values()) <= language.WIDEST
     with pytest.raises(ConfigError, match="300,000; it holds 200,000"):
-        settled(preparation={"vocabulary": 300_000})
+        settled(preparation={"vocabulary_size": 300_000})
     with pytest.raises(DataError, match="the train part has 6 tokens, fewer than the 64 lanes"):
         ready(text="a rose", training={"batch_size": 64})
     with pytest.raises(ConfigError, match="split.by = label"):
@@ -150,7 +150,7 @@ def run(tmp_path_factory):
     settings = {
         "network": {"units": [24], "weight_dropout": 0.1, "dropout": 0.1},
         "training": {"epochs": 3, "learning_rate": 0.02, "batch_size": 16},
-        "evaluation": {"resamples": 100},
+        "evaluation": {"n_resamples": 100},
         "report": {"examples": 2},
     }
     return gatewise.train("shakespeare", settings=settings, output=folder)
@@ -173,15 +173,16 @@ def test_the_shipped_text_is_learnt_judged_and_reported(run):
 
 def test_a_sampled_softmax_learns_and_is_judged_over_all_tokens(run, tmp_path):
     settings = {
-        "network": {"units": [24], "candidates": 12},
+        "network": {"units": [24], "sampled_softmax": 12},
         "training": {"epochs": 3, "learning_rate": 0.02, "batch_size": 16},
-        "evaluation": {"resamples": 100},
+        "evaluation": {"n_resamples": 100},
     }
     sampled = gatewise.train("shakespeare", settings=settings, output=tmp_path / "run")
     full, own = (one.metrics["metrics"]["nats_per_token"] for one in (run, sampled))
     assert own == pytest.approx(full, abs=0.4)
     assert (
-        sampled.metrics["details"]["softmax"] == "sampled, 12 tokens a batch (network.candidates)"
+        sampled.metrics["details"]["softmax"]
+        == "sampled, 12 tokens a batch (network.sampled_softmax)"
     )
 
 
@@ -198,9 +199,9 @@ def test_evaluating_the_test_part_again_gives_the_same(run):
 
 
 def language_source():
-    from gatewise.experiment import DataSettings
     from gatewise.readers.datasets import path_of
     from gatewise.readers.files import read
+    from gatewise.settings import DataSettings
 
     return read(DataSettings(), path_of("shakespeare"), task="language")[0]
 

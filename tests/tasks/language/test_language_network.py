@@ -14,8 +14,8 @@ from gatewise.data.batches import Shapes
 from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import fit_vocabulary
 from gatewise.errors import ConfigError
-from gatewise.experiment import NetworkSettings
 from gatewise.networks import build
+from gatewise.settings import NetworkSettings
 from gatewise.tasks.language import network as language
 from gatewise.training import _Afresh
 
@@ -32,7 +32,7 @@ def network(lanes=LANES, candidates=0, **settings):
         candidates=candidates,
     )
     settings = {"units": (6, 4)} | settings
-    settings = {"embedding": settings["units"][-1]} | settings
+    settings = {"embedding_dim": settings["units"][-1]} | settings
     made = language.language(shapes, NetworkSettings(**settings))
     for weight in made.trainable_variables:  # biases begin as zeros, which would hide a mistake
         weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
@@ -51,8 +51,8 @@ def asked(plain, given, state=None):
 
 VARIANTS = [
     {},
-    {"tied": False},
-    {"embedding": 5},
+    {"tied_embeddings": False},
+    {"embedding_dim": 5},
     {"normalization": "layer", "weight_dropout": 0.4, "dropout": 0.2, "recurrent_dropout": 0.1},
     {"units": (6,), "embedding_dropout": 0.3, "dense_dropout": 0.2},
 ]
@@ -108,7 +108,7 @@ def test_a_text_longer_than_a_chunk_is_read_as_one(monkeypatch):
 
 
 def test_tied_weights_are_the_vectors_of_the_tokens():
-    tied, untied = network(units=(4,)), network(units=(4,), tied=False)
+    tied, untied = network(units=(4,)), network(units=(4,), tied_embeddings=False)
     assert untied.count_params() - tied.count_params() == VOCABULARY * 4
     plain = language.kept(tied)
     vectors = plain.get_layer("embedding").get_weights()[0]
@@ -187,7 +187,7 @@ def test_now_and_then_a_lane_begins_at_zero_in_all_layers_while_it_learns(monkey
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
-    sampling, full = network(candidates=4, tied=tied), network(tied=tied)
+    sampling, full = network(candidates=4, tied_embeddings=tied), network(tied_embeddings=tied)
     truth = tokens()[:, ::-1]
     wanted = np.array(language.nats_of(truth, full(tokens())))
     np.testing.assert_allclose(sampling({"tokens": tokens(), "truth": truth}), wanted, atol=1e-5)
@@ -197,7 +197,7 @@ def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
-    layer = network(candidates=4, units=(4,), tied=tied).get_layer("sampled")
+    layer = network(candidates=4, units=(4,), tied_embeddings=tied).get_layer("sampled")
     x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
     truth = tokens(2, 3)
     # What one token costs is the logarithm of that sum, divided by e to the token's own logit.
@@ -308,5 +308,5 @@ def test_a_network_of_ones_own_has_no_place_where_it_cannot_be_asked():
 
 
 def test_untied_vectors_are_as_wide_as_the_last_layer():
-    with pytest.raises(ConfigError, match=r"network\.embedding is 9"):
-        network(tied=False, embedding=9)
+    with pytest.raises(ConfigError, match=r"network\.embedding_dim is 9"):
+        network(tied_embeddings=False, embedding_dim=9)

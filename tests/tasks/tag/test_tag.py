@@ -9,12 +9,14 @@ from seqeval.metrics import f1_score
 from gatewise.data.sequences import Sequences
 from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import DataError
-from gatewise.experiment import from_mapping
 from gatewise.readers.conll import TAG, TOKEN, from_sentences, tokens_of
+from gatewise.settings import from_mapping
 from gatewise.tasks.tag import details
 from gatewise.tasks.tag import task as tag
 
-PLAIN = from_mapping({"task": {"name": "tag"}, "preparation": {"longest": 64, "vocabulary": 99}})
+PLAIN = from_mapping(
+    {"task": {"name": "tag"}, "preparation": {"max_length": 64, "vocabulary_size": 99}}
+)
 WORDS = ("The", "the", "Dog", "dogs", "bark", "at", "Extraordinarily-long-words", "trees", ".")
 TAGS = ("O", "B-x", "I-x", "B-y")
 
@@ -78,9 +80,9 @@ def test_no_row_of_letters_is_all_padding():
 
 def test_rare_words_are_left_out_and_the_most_frequent_kept():
     sequences = from_sentences([["a"] * 5 + ["b"] * 3 + ["c"]], [["O"] * 8 + ["B-x"]])
-    rare, _ = made(sequences, PLAIN.having("preparation", rarest=2))
+    rare, _ = made(sequences, PLAIN.having("preparation", min_frequency=2))
     assert rare.symbols["word"] == ("a", "b")
-    few, _ = made(sequences, PLAIN.having("preparation", vocabulary=1))
+    few, _ = made(sequences, PLAIN.having("preparation", vocabulary_size=1))
     assert few.symbols["word"] == ("a",)
 
 
@@ -120,7 +122,7 @@ def test_unknown_tags_are_mistakes_and_said(caplog):
 
 def test_long_sentences_are_read_in_pieces_and_judged_and_told_as_a_whole():
     sequences = corpus(12, lengths=(5, 30))
-    chosen = PLAIN.having("preparation", longest=7)
+    chosen = PLAIN.having("preparation", max_length=7)
     preparation, some = made(sequences, chosen, role="test")
     assert some.lengths.max() == 7
     assert some.lengths.sum() == sequences.lengths.sum()
@@ -253,14 +255,14 @@ def test_the_temperature_makes_the_probabilities_true(true_temperature):
 def test_settings_are_guessed_and_said():
     sequences = corpus(400, lengths=(5, 10))
     found, notes = tag.resolve(from_mapping({"task": {"name": "tag"}}), sequences, sequences)
-    assert found.preparation.longest == tag.SHORTEST_CUT
+    assert found.preparation.max_length == tag.SHORTEST_CUT
     assert found.network.bidirectional
     assert found.training.batch_size == 8
     assert found.training.epochs == 60
     assert notes == []
     grouped = Sequences(**{**vars(sequences), "groups": np.arange(400).astype(str)})
     assert "400 documents stay in one part" in tag.resolve(PLAIN, grouped, grouped)[1][0]
-    short = PLAIN.having("preparation", longest=6)
+    short = PLAIN.having("preparation", max_length=6)
     assert "have more than 6 tokens" in tag.resolve(short, sequences, sequences)[1][0]
 
 

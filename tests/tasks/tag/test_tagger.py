@@ -10,17 +10,17 @@ import pytest
 from scipy.special import log_softmax
 
 from gatewise.errors import ConfigError
-from gatewise.experiment import (
+from gatewise.networks import build
+from gatewise.readers.conll import from_sentences
+from gatewise.settings import (
     NetworkSettings,
     from_mapping,
 )
-from gatewise.networks import build
-from gatewise.readers.conll import from_sentences
 from gatewise.tasks.tag import task as tag
 from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger, token_logits
 
-SMALL = {"units": [6, 5], "characters": 4, "embedding": 7, "bidirectional": True}
-PLAIN = from_mapping({"preparation": {"longest": 64, "vocabulary": 99}, "network": SMALL})
+SMALL = {"units": [6, 5], "character_units": 4, "embedding_dim": 7, "bidirectional": True}
+PLAIN = from_mapping({"preparation": {"max_length": 64, "vocabulary_size": 99}, "network": SMALL})
 WORDS = ("red", "green", "blue", "Yellow", "infrared")
 
 
@@ -90,7 +90,7 @@ def test_both_directions_are_read_and_so_is_the_spelling():
 
 
 def test_without_letters_there_is_one_input():
-    bare = PLAIN.having("network", characters=0)
+    bare = PLAIN.having("network", character_units=0)
     network, some, _ = made(experiment=bare)
     assert [one.name for one in network.inputs] == ["words"]
     words = some.inputs(np.array([0]), int(some.lengths[0]))["words"]
@@ -134,7 +134,7 @@ def test_it_learns_what_only_the_next_word_tells():
     given["training"] = {"epochs": 12, "learning_rate": 0.02, "batch_size": 16}
     import gatewise
 
-    run = gatewise.train((sentences, tags), settings=given | {"evaluation": {"resamples": 50}})
+    run = gatewise.train((sentences, tags), settings=given | {"evaluation": {"n_resamples": 50}})
     assert run.metrics["metrics"]["accuracy"] > 0.97
     assert run.metrics["baselines"][tag.BASELINE]["accuracy"] < 0.9
     assert run.metrics["verdict"]["better"] is True

@@ -10,7 +10,7 @@ from scipy.special import log_softmax, logsumexp
 
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.errors import ConfigError
-from gatewise.experiment import NetworkSettings
+from gatewise.settings import NetworkSettings
 from gatewise.tasks.transcribe.decoding import greedy
 from gatewise.tasks.transcribe.network import CharacterErrorRate, ctc, edits
 
@@ -48,7 +48,7 @@ def recordings(*lengths, seed=0):
 @pytest.mark.parametrize("convolution", [(), (5,), (5, 4)])
 def test_padding_changes_neither_chances_nor_loss(convolution):
     settings = NetworkSettings(
-        units=(3,), bidirectional=True, convolution=convolution, kernel_size=3, strides=2
+        units=(3,), bidirectional=True, filters=convolution, kernel_size=3, strides=2
     )
     network = ctc(SHAPES, settings)
     steps = recordings(23, 12, 9)
@@ -101,7 +101,7 @@ def test_error_rate_is_that_of_jiwer():
 
 
 def test_a_saved_network_opens_in_plain_keras(tmp_path):
-    settings = NetworkSettings(units=(3,), bidirectional=True, convolution=(5,), strides=2)
+    settings = NetworkSettings(units=(3,), bidirectional=True, filters=(5,), strides=2)
     network = ctc(SHAPES, settings)
     network.save(tmp_path / "model.keras")
     opened = keras.models.load_model(tmp_path / "model.keras")  # safe_mode is on

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import gatewise
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, from_mapping
 from gatewise.metrics import character_errors, word_errors
 from gatewise.readers.datasets import path_of
+from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks.transcribe import task as transcribe
 from gatewise.tasks.transcribe.task import TASK, frames_needed, normalised
 
@@ -24,9 +24,9 @@ HERTZ = {"a": 500, "b": 1500, "c": 2800}  # a language of three tones
 QUICK = {
     "task": {"name": "transcribe"},
     "network": {"units": [12]},
-    "preparation": {"mels": 16, "hop": 20.0, "frame": 32.0},
+    "preparation": {"n_mels": 16, "hop_length": 20.0, "frame_length": 32.0},
     "training": {"epochs": 2, "batch_size": 8},
-    "evaluation": {"resamples": 50},
+    "evaluation": {"n_resamples": 50},
 }
 
 
@@ -162,7 +162,7 @@ def test_frames_needed_are_the_fewest_that_suffice(text, strides, frames):
 def test_a_recording_too_short_for_its_transcript_is_named_and_not_learnt_from():
     given_ = recordings(["abc", "ab", "c"])
     given_.labels[1] = "abcabcabcabcabcabcabc"
-    experiment = settled(preparation={"hop": 20.0, "frame": 25.0})
+    experiment = settled(preparation={"hop_length": 20.0, "frame_length": 25.0})
     preparation, notes = TASK.prepare(given_, experiment)
     assert any("'1.wav' with 9 frames where" in note and "needs 21" in note for note in notes)
     assert TASK.examples(given_, preparation, experiment, "train").of.ids.tolist() == [
@@ -189,7 +189,7 @@ def test_convolutions_leave_about_four_steps_for_a_character(seconds, convolutio
     given_ = transcribe.replace(given_, values=long, stops=np.array([len(long)]))
     experiment = from_mapping({"task": {"name": "transcribe"}})
     experiment, notes = TASK.resolve(experiment, given_, given_)
-    assert experiment.network.convolution == convolution
+    assert experiment.network.filters == convolution
     assert experiment.network.strides == strides
     assert any("convolutions make" in note for note in notes) == bool(convolution)
 
@@ -207,7 +207,7 @@ def test_targets_are_as_wide_for_a_length_as_any_batch_of_it():
 def test_changes_never_leave_too_few_frames():
     given_ = recordings(["abc"])
     given_.labels[0] = "abcabc" * 4 + "ab"  # 26 symbols, of 28 frames
-    experiment = settled(training={"speed": 0.5, "noise": 0.1, "mask_mels": 4})
+    experiment = settled(training={"speed_perturbation": 0.5, "noise": 0.1, "freq_mask": 4})
     preparation, _ = TASK.prepare(given_, experiment)
     some = TASK.examples(given_, preparation, experiment, "train")
     for _ in range(30):
@@ -234,7 +234,7 @@ def test_recordings_are_split_whatever_is_said_and_groups_stay_whole():
             {"task": {"streaming": True}, "network": {"bidirectional": True}},
             "task.streaming reads forwards only",
         ),
-        ({"task": {"ngram": 3, "beams": 1}}, "a greedy answer asks no model"),
+        ({"task": {"lm_order": 3, "beam_size": 1}}, "a greedy answer asks no model"),
     ],
 )
 def test_what_has_no_place_is_refused(settings, said):
@@ -255,16 +255,21 @@ def test_a_model_learns_the_language_of_tones(tones, tmp_path):
     settings = QUICK | {
         "data": {"pattern": "{label}"},
         "split": {"test": 8, "validation": 4},
-        "task": {"name": "transcribe", "ngram": 3},
+        "task": {"name": "transcribe", "lm_order": 3},
         "network": {"units": [24]},
-        "training": {"epochs": 40, "batch_size": 4, "learning_rate": 0.01, "speed": 0.05},
+        "training": {
+            "epochs": 40,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "speed_perturbation": 0.05,
+        },
     }
     run = gatewise.train(str(tones), settings=settings, output=tmp_path / "run")
     scores = run.metrics["metrics"]
     assert scores["wer"] < 0.3
     assert scores["cer"] < run.metrics["baselines"]["most frequent transcript"]["cer"]
     assert run.metrics["verdict"]["metric"] == "wer"
-    assert run.artefact.preparation.ngram_weight in transcribe.WEIGHTS
+    assert run.artefact.preparation.lm_weight in transcribe.WEIGHTS
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "The hardest recordings" in report
     assert "<audio controls" in report
@@ -301,20 +306,20 @@ def test_the_shipped_words_train(tmp_path):
 
 def test_strides_are_guessed_from_the_training_part_alone():
     texts = ["abc", "cab", "bca", "acb"] * 5
-    experiment = from_mapping({"task": {"name": "transcribe"}, "preparation": {"hop": 2.0}})
+    experiment = from_mapping({"task": {"name": "transcribe"}, "preparation": {"hop_length": 2.0}})
     train = recordings(["aaaaaaaaaaaa"] * 4)
     long, short = (
         TASK.resolve(experiment, recordings(whole), train)[0].network for whole in (texts, ["a"])
     )
     assert long == short
     chosen, notes = TASK.resolve(experiment, recordings(texts), recordings(texts[:4]))
-    assert chosen.network.convolution and "convolutions make" in notes[1]
+    assert chosen.network.filters and "convolutions make" in notes[1]
 
 
 def test_a_weight_without_a_model_is_refused_and_one_that_nothing_chooses_is_said():
-    with pytest.raises(ConfigError, match=r"task\.ngram_weight is of task\.ngram"):
-        settled(task={"name": "transcribe", "ngram_weight": 0.3})
-    given_ = settled(task={"name": "transcribe", "ngram": 2}, split={"validation": 0.0})
+    with pytest.raises(ConfigError, match=r"task\.lm_weight is of task\.lm_order"):
+        settled(task={"name": "transcribe", "lm_weight": 0.3})
+    given_ = settled(task={"name": "transcribe", "lm_order": 2}, split={"validation": 0.0})
     preparation, notes = TASK.prepare(recordings(["ab", "ba c"]), given_)
-    assert preparation.ngram_weight == 0.5
-    assert any("no validation part to choose task.ngram_weight" in note for note in notes)
+    assert preparation.lm_weight == 0.5
+    assert any("no validation part to choose task.lm_weight" in note for note in notes)

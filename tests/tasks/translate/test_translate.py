@@ -11,7 +11,7 @@ from gatewise.baselines.dictionary import by_words, fit_dictionary
 from gatewise.data.sequences import from_texts, texts_of
 from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import from_mapping
+from gatewise.settings import from_mapping
 from gatewise.tasks.translate import task as translate
 from gatewise.tasks.translate.task import Hypothesis, Translation
 
@@ -29,7 +29,7 @@ def settled(**settings):
 
 
 def prepared(some=None, **preparation):
-    given = {"tokens": "words", "rarest": 1} | preparation
+    given = {"tokenizer": "words", "min_frequency": 1} | preparation
     experiment = settled(preparation=given)
     return translate.prepare(some or pairs(), experiment), experiment
 
@@ -77,7 +77,7 @@ def test_the_vocabulary_is_known_from_train_only_and_may_be_shared():
     (shared, _), _ = prepared()
     assert set(shared.vocabularies) == {"source"}
     assert {"house", "Haus"} <= set(shared.vocabularies["source"].tokens)
-    (apart, notes), _ = prepared(shared=False)
+    (apart, notes), _ = prepared(shared_vocabulary=False)
     assert "Haus" not in apart.vocabularies["source"].tokens
     assert "house" not in apart.vocabularies["target"].tokens
     assert "source and target" in notes[0]
@@ -85,7 +85,7 @@ def test_the_vocabulary_is_known_from_train_only_and_may_be_shared():
 
 
 def test_the_target_is_read_one_step_behind_what_is_wanted():
-    (preparation, _), experiment = prepared(shared=False)
+    (preparation, _), experiment = prepared(shared_vocabulary=False)
     some = translate.examples(pairs(), preparation, experiment, "train")
     given, wanted = some.inputs(np.array([0, 3]), 6), some.targets(np.array([0, 3]), 6)
     source, target = preparation.vocabularies["source"], preparation.vocabularies["target"]
@@ -100,7 +100,7 @@ def test_the_target_is_read_one_step_behind_what_is_wanted():
 
 
 def test_long_pairs_are_left_out_of_training_and_cut_in_prediction(caplog):
-    (preparation, notes), experiment = prepared(longest=3)
+    (preparation, notes), experiment = prepared(max_length=3)
     assert "1 of 5 training pairs have more than 3 tokens" in notes[1]
     train = translate.examples(pairs(), preparation, experiment, "train")
     assert len(train) == 4 and "a house is a house" not in texts_of(train.of)
@@ -108,14 +108,14 @@ def test_long_pairs_are_left_out_of_training_and_cut_in_prediction(caplog):
         test = translate.examples(pairs(), preparation, experiment, "test")
     assert len(test) == 5 and test.lengths.max() == 3
     assert "1 of 5 texts have more than 3 tokens" in caplog.text
-    end, _ = prepared(longest=3, overlong="end")
+    end, _ = prepared(max_length=3, truncation="start")
     cut = translate.examples(pairs(), end[0], experiment, "predict").inputs(np.array([3]), 3)
     assert end[0].vocabularies["source"].decode(cut["source"][0]) == "is a house"
 
 
 def test_overlong_error_stops_with_the_pair():
-    with pytest.raises(DataError, match=r"pair '3' has 5 tokens.*longest is 3"):
-        prepared(longest=3, overlong="error")
+    with pytest.raises(DataError, match=r"pair '3' has 5 tokens.*max_length is 3"):
+        prepared(max_length=3, truncation="error")
 
 
 def test_pairs_with_one_source_text_stay_in_one_part():
@@ -143,8 +143,8 @@ def test_the_test_part_may_be_named_by_ids_and_groups_must_be_there():
 
 
 def test_where_every_pair_is_too_long_the_key_is_named():
-    with pytest.raises(DataError, match=r"every training pair has more than 1 token.*longest"):
-        prepared(longest=1)
+    with pytest.raises(DataError, match=r"every training pair has more than 1 token.*max_length"):
+        prepared(max_length=1)
 
 
 def test_texts_without_translations_cannot_be_learnt():
@@ -156,7 +156,7 @@ def test_texts_without_translations_cannot_be_learnt():
 
 
 def test_an_unknown_word_is_copied_from_where_it_was_looked_at():
-    (preparation, _), experiment = prepared(shared=False)
+    (preparation, _), experiment = prepared(shared_vocabulary=False)
     target = preparation.vocabularies["target"]
     some = translate.examples(from_texts(["the Zeppelin"]), preparation, experiment, "predict")
     tokens = np.array([target.tokens.index("das"), UNKNOWN])

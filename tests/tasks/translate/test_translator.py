@@ -15,7 +15,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import BEGIN, END, UNKNOWN
 from gatewise.errors import ConfigError
-from gatewise.experiment import NetworkSettings, from_mapping
+from gatewise.settings import NetworkSettings, from_mapping
 from gatewise.tasks.translate import task as translate
 from gatewise.tasks.translate.network import (
     Perplexity,
@@ -29,15 +29,23 @@ TEXTS = ["b a", "a b b", "b", "a a a a"]
 
 
 def experiment_of(**settings):
-    return from_mapping({"preparation": {"tokens": "words", "rarest": 1}} | settings)
+    return from_mapping({"preparation": {"tokenizer": "words", "min_frequency": 1}} | settings)
 
 
-def made(*, tied=True, units=(6, 6), feeding="above", dropout=0.0, **task):
+def made(*, tied=True, units=(6, 6), feeding=False, dropout=0.0, **task):
     """A network with large random weights, so that its chances differ, and what it is asked by."""
-    network = {"units": units, "embedding": 5, "tied": tied, "feeding": feeding, "dropout": dropout}
+    network = {
+        "units": units,
+        "embedding_dim": 5,
+        "tied_embeddings": tied,
+        "input_feeding": feeding,
+        "dropout": dropout,
+    }
     experiment = experiment_of(network=network, task=task)
     some = from_texts(TEXTS, labels=np.array(["y x", "x", "y y", "x x y"], dtype=object))
-    settled = replace(experiment, preparation=replace(experiment.preparation, shared=tied))
+    settled = replace(
+        experiment, preparation=replace(experiment.preparation, shared_vocabulary=tied)
+    )
     preparation, _ = translate.prepare(some, settled)
     examples = translate.examples(some, preparation, settled, "test")
     keras.utils.set_random_seed(0)
@@ -47,7 +55,7 @@ def made(*, tied=True, units=(6, 6), feeding="above", dropout=0.0, **task):
     return model, examples, preparation, settled
 
 
-FEEDING = pytest.mark.parametrize("feeding", ["above", "input"])
+FEEDING = pytest.mark.parametrize("feeding", [False, True])
 
 
 def log_probs(model, source, target):
@@ -75,9 +83,9 @@ def exhaustive(model, source, most, penalty, tokens):
 @pytest.mark.parametrize(("tied", "penalty"), [(True, 0.0), (False, 1.0)])
 def test_a_beam_as_wide_as_all_answers_finds_the_best_of_them(tied, penalty, feeding):
     model, some, preparation, experiment = made(
-        tied=tied, beams=300, length_penalty=penalty, feeding=feeding
+        tied=tied, beam_size=300, length_penalty=penalty, feeding=feeding
     )
-    preparation = replace(preparation, stretch=3 / 9)  # three for four tokens, two for one
+    preparation = replace(preparation, max_length_ratio=3 / 9)  # three for four tokens, two for one
     found = search(model, some, preparation, experiment)
     count = len(preparation.vocabularies.get("target", preparation.vocabularies["source"]))
     tokens = [UNKNOWN, *range(4, count)]
@@ -91,7 +99,7 @@ def test_a_beam_as_wide_as_all_answers_finds_the_best_of_them(tied, penalty, fee
 
 @FEEDING
 def test_one_beam_takes_the_likeliest_token_each_time(feeding):
-    model, some, preparation, experiment = made(beams=1, feeding=feeding)
+    model, some, preparation, experiment = made(beam_size=1, feeding=feeding)
     source = some.inputs(np.arange(4), 4)["source"]
     for k, one in enumerate(search(model, some, preparation, experiment)):
         written = np.zeros((1, 20), dtype=np.int32)  # what stands later changes nothing
@@ -104,7 +112,7 @@ def test_one_beam_takes_the_likeliest_token_each_time(feeding):
 
 
 def test_the_search_does_not_depend_on_what_is_searched_for_beside_it():
-    model, some, preparation, experiment = made(beams=3)
+    model, some, preparation, experiment = made(beam_size=3)
     together = search(model, some, preparation, experiment)
     for k, one in enumerate(together):
         text = translate.examples(from_texts([TEXTS[k]]), preparation, experiment, "predict")
@@ -115,7 +123,7 @@ def test_the_search_does_not_depend_on_what_is_searched_for_beside_it():
 
 
 def test_attention_is_a_share_for_each_token_of_the_source():
-    model, some, preparation, experiment = made(beams=2)
+    model, some, preparation, experiment = made(beam_size=2)
     for one, text in zip(search(model, some, preparation, experiment), TEXTS, strict=True):
         assert one.attention.shape == (len(one.tokens), len(text.split()))
         np.testing.assert_allclose(one.attention.sum(axis=1), 1, atol=1e-4)
@@ -182,12 +190,12 @@ def test_sizes_that_do_not_fit_are_refused():
         translator(shapes, NetworkSettings(units=(5, 5)))
     with pytest.raises(ConfigError, match="all the same"):
         translator(shapes, NetworkSettings(units=(4, 6)))
-    with pytest.raises(ConfigError, match="recurrent_dropout goes with"):
-        translator(shapes, NetworkSettings(feeding="input", recurrent_dropout=0.1))
+    with pytest.raises(ConfigError, match="recurrent_dropout needs"):
+        translator(shapes, NetworkSettings(input_feeding=True, recurrent_dropout=0.1))
 
 
 def test_a_decoder_that_is_fed_keeps_one_step_of_keras_layers(tmp_path):
-    model, some, preparation, experiment = made(feeding="input", beams=2)
+    model, some, preparation, experiment = made(feeding=True, beam_size=2)
     kept(model).save(tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     for one, other in zip(

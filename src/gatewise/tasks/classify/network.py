@@ -8,10 +8,10 @@ from keras import ops
 
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, TrainingSettings
 from gatewise.networks import Network, losses
 from gatewise.networks.losses import Objective
 from gatewise.networks.stack import OF_STEPS, OF_TEXTS, stack
+from gatewise.settings import Experiment, TrainingSettings
 
 
 def of_labels(experiment: Experiment, preparation: Preparation) -> Objective:

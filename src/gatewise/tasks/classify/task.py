@@ -28,8 +28,8 @@ from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.readers.tables import whole_label
+from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel
 from gatewise.tasks.task import (
@@ -48,15 +48,15 @@ SETTINGS = names(
     data="label separator group",
     split="rare_labels seed test_ids",
     task="blend",
-    training="loss label_smoothing class_weight tokens",
+    training="loss label_smoothing class_weight max_tokens",
 )
 OF_NUMBERS = names(
     data="labels time time_format features triads missing duplicates gaps",
-    preparation="scale scale_by constant",
+    preparation="scale scale_by constant_columns",
     task="window stride",
     training="rotation",
 )
-OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase longest overlong")
+OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase max_length truncation")
 OF_SOUND = sound.SETTINGS | names(task="window stride")
 UNITS = (64,)  # of the LSTM layers, where the settings do not say
 LONGEST_TEXT = 400  # tokens that are read of a text, where the settings do not say
@@ -77,7 +77,7 @@ def resolve(
         return sound.resolved(experiment, sequences), []
     if sequences.kind == "text":
         settings = experiment.preparation
-        kind = "words" if settings.tokens == "auto" else settings.tokens
+        kind = "words" if settings.tokenizer == "auto" else settings.tokenizer
         experiment = replace(experiment, preparation=vocabulary.resolved(settings, kind))
     training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
@@ -108,8 +108,8 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experime
     if preparation.kind != "text":
         return experiment
     size = usual_embedding(len(preparation.vocabularies["tokens"]))
-    experiment = experiment.having("preparation", longest=preparation.longest)
-    return experiment.having("network", embedding=experiment.network.embedding or size)
+    experiment = experiment.having("preparation", max_length=preparation.max_length)
+    return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
@@ -192,7 +192,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     by = ("all" if image else "column") if settings.scale_by == "auto" else settings.scale_by
     scale = fit_scale(train, kind, by)
     used, notes = train.columns, []
-    if not image and settings.constant != "keep":
+    if not image and settings.constant_columns != "keep":
         spans = fit_scale(train, "minmax", "column")
         moving = fit_scale(train, "standard", "column")
         constant = [
@@ -202,10 +202,10 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
             )
             if span == 1.0 and deviation == 1.0 and _constant(train, name)
         ]
-        if constant and settings.constant == "error":
+        if constant and settings.constant_columns == "error":
             raise DataError(
                 f"{train.source}: column '{constant[0]}' never changes in the training part. "
-                "Take it out, or set preparation.constant = drop."
+                "Take it out, or set preparation.constant_columns = drop."
             )
         used = tuple(name for name in train.columns if name not in constant)
         if constant:
@@ -279,27 +279,28 @@ def _prepare_texts(
 ) -> tuple[Preparation, list[str]]:
     """The vocabulary of the training part, and how much of a long text is read."""
     settings, written = experiment.preparation, texts_of(train)
-    kind = "words" if settings.tokens == "auto" else settings.tokens
+    kind = "words" if settings.tokenizer == "auto" else settings.tokenizer
     known = fit_vocabulary(
         written,
         kind,
-        most=settings.vocabulary,
-        rarest=settings.rarest,
+        most=settings.vocabulary_size,
+        min_frequency=settings.min_frequency,
         lowercase=settings.lowercase,
     )
     lengths = np.array([len(one) for one in known.encode(written)])
-    longest = settings.longest or int(min(LONGEST_TEXT, lengths.max()))
+    longest = settings.max_length or int(min(LONGEST_TEXT, lengths.max()))
     notes = [f"{len(known):,} different tokens ({kind}) are known from the training part"]
     if over := int((lengths > longest).sum()):
-        if settings.overlong == "error":
+        if settings.truncation == "error":
             where = str(train.ids[int((lengths > longest).argmax())])
             raise DataError(
                 f"{train.source}: text '{where}' has {lengths.max()} tokens, and "
-                f"preparation.longest is {longest}. Raise it, or set preparation.overlong = begin."
+                f"preparation.max_length is {longest}. Raise it, or set preparation.truncation "
+                "= end."
             )
         notes.append(
-            f"{over} of {len(lengths)} training texts have more than {longest} tokens; their "
-            f"{settings.overlong} is read (preparation.longest, preparation.overlong)"
+            f"{over} of {len(lengths)} training texts have more than {longest} tokens and are cut "
+            f"off at the {settings.truncation} (preparation.max_length, preparation.truncation)"
         )
     return Preparation(
         task="classify",
@@ -311,8 +312,8 @@ def _prepare_texts(
         separator=experiment.data.separator,
         blend=experiment.task.blend,
         vocabularies={"tokens": known},
-        longest=longest,
-        overlong=settings.overlong,
+        max_length=longest,
+        truncation=settings.truncation,
         padded=True,
     ), notes
 
@@ -397,7 +398,7 @@ def _wanted(labels: Array | None) -> Callable[..., Array]:
 
 def tokens_of(texts: Sequences, preparation: Preparation) -> Sequences:
     """The positions of the tokens of each text, as many as are read; never none."""
-    most, begin = preparation.longest, preparation.overlong != "end"
+    most, begin = preparation.max_length, preparation.truncation != "start"
     encoded = preparation.vocabularies["tokens"].encode(texts_of(texts))
     kept = [one[:most] if begin else one[-most:] for one in encoded]
     nothing = np.array([UNKNOWN], dtype=np.int32)

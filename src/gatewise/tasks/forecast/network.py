@@ -13,11 +13,11 @@ from keras import layers, ops
 
 from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.experiment import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.networks import Network, losses
 from gatewise.networks import stack as stacked
-from gatewise.networks.layers import LSTM, lstm, regularizer
+from gatewise.networks.layers import LSTM, lstm, one_way
 from gatewise.networks.losses import Loss, Objective
+from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -26,7 +26,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     lookback, targets = shapes.inputs["past"]
     horizon, _, quantiles = shapes.output
     assert lookback is not None and targets is not None
-    width, units = settings.segment, settings.units
+    width, units = settings.segment_length, settings.units
     last = inputs["past"][:, -1:, :]
     past = inputs["past"] - last if settings.subtract != "none" else inputs["past"]
     # From here on each target is a sequence of its own: [batch * targets, ...].
@@ -39,7 +39,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     x = layers.Dense(units[0], activation="relu", name="segment")(x)  # [batch * targets, n, units]
     for number, size in enumerate(units[:-1], 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x)
-    recurrent = _with_state(units[-1], settings, f"lstm_{len(units)}")
+    recurrent = one_way(units[-1], settings, name=f"lstm_{len(units)}", state=True)
     _, hidden, cell = recurrent(x)
     count = -(-horizon // width)
     places = _places(
@@ -50,7 +50,9 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         ops.reshape(ops.repeat(state[:, None], count, axis=1), (-1, units[-1]))
         for state in (hidden, cell)
     ]
-    decoder = recurrent if len(units) == 1 else _with_state(units[-1], settings, "decoder")
+    decoder = recurrent
+    if len(units) > 1:
+        decoder = one_way(units[-1], settings, name="decoder", state=True)
     decoded, _, _ = decoder(ops.reshape(places, (-1, 1, units[-1])), initial_state=start)
     decoded = layers.Dropout(settings.dense_dropout)(decoded)
     ahead = layers.Dense(width * quantiles, name="steps_ahead")(decoded)
@@ -64,21 +66,6 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if settings.subtract != "none":
         outputs = outputs + ops.expand_dims(last, -1)
     return keras.Model(inputs if len(inputs) > 1 else inputs["past"], outputs, name="segments")
-
-
-def _with_state(units: int, settings: NetworkSettings, name: str) -> keras.layers.Layer:
-    """The LSTM that is asked for its final state."""
-    return layers.LSTM(
-        units,
-        activation=settings.activation,
-        recurrent_activation=settings.recurrent_activation,
-        dropout=settings.dropout,
-        recurrent_dropout=settings.recurrent_dropout,
-        kernel_regularizer=regularizer(settings),
-        recurrent_regularizer=regularizer(settings),
-        return_state=True,
-        name=name,
-    )
 
 
 def _apart(x: Any) -> Any:
@@ -170,7 +157,7 @@ def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
 
 
 SETTINGS = {
-    "segments": LSTM | names(network="dense_dropout segment linear subtract"),
+    "segments": LSTM | names(network="dense_dropout segment_length linear subtract"),
     "stack": stacked.SETTINGS | names(network="subtract"),
 }
 

@@ -25,7 +25,7 @@ from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Parts, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
+from gatewise.settings import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
 from gatewise.tasks.task import Baseline, Measure, Promise, Task
 
 ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
@@ -37,9 +37,9 @@ FEWEST_TO_CALIBRATE = 20  # windows; a share of fewer is no share
 
 SETTINGS = names(
     data="time time_format target past known static features group missing duplicates gaps",
-    preparation="scale scale_by constant unseen calendar",
+    preparation="scale scale_by constant_columns handle_unknown calendar",
     task="horizon lookback season quantiles floor stride",
-    training="loss tokens",
+    training="loss max_tokens",
     evaluation="scaled stride",
 )
 
@@ -119,7 +119,8 @@ def _network(experiment: Experiment) -> NetworkSettings:
         kind=kind,
         subtract="last" if network.subtract == "auto" else network.subtract,
         units=network.units or (SEGMENTS_UNITS if segmented else STACK_UNITS),
-        segment=network.segment or (usual_segment(task.lookback, task.horizon) if segmented else 0),
+        segment_length=network.segment_length
+        or (usual_segment(task.lookback, task.horizon) if segmented else 0),
         dense_dropout=dropout if dropout >= 0 else SEGMENTS_DROPOUT if segmented else 0.0,
     )
 
@@ -164,12 +165,12 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
             "there is nothing to learn. Choose another --target, or give more data."
         )
     notes = []
-    if constant and settings.constant == "error":
+    if constant and settings.constant_columns == "error":
         raise DataError(
             f"{train.source}: column '{constant[0]}' never changes in the training part. "
-            "Take it out, or set preparation.constant = drop."
+            "Take it out, or set preparation.constant_columns = drop."
         )
-    if constant and settings.constant == "drop":
+    if constant and settings.constant_columns == "drop":
         numbers = tuple(name for name in numbers if name not in constant)
         notes.append(f"Dropped, for they never change in training: {', '.join(constant)}.")
     never_negative = tuple(name for name in data.target if _least(train, name) >= 0)
@@ -186,7 +187,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         used=numbers,
         scale=scale,
         categories=seen_categories(train, (*data.past, *data.known, *data.static)),
-        unseen=settings.unseen,
+        handle_unknown=settings.handle_unknown,
         targets=data.target,
         past=data.past,
         known=data.known,
@@ -281,7 +282,9 @@ def window_examples(cut: Windows, preparation: Preparation) -> Examples:
                 codes = sequences.values[positions, preparation.columns.index(name)]
                 texts = level_texts(sequences, name, codes)
                 known = preparation.categories[name]
-                parts.append(one_hot(texts, known, preparation.unseen, name, sequences.source))
+                parts.append(
+                    one_hot(texts, known, preparation.handle_unknown, name, sequences.source)
+                )
         if preparation.calendar and sequences.times is not None:
             parts.append(calendar_features(sequences.times[positions], preparation.calendar))
         return np.concatenate(parts, axis=-1) if parts else None
@@ -322,7 +325,9 @@ def _static(sequences: Sequences, preparation: Preparation) -> Array | None:
         else:
             known = preparation.categories[name]
             parts.append(
-                one_hot(column.astype(str), known, preparation.unseen, name, sequences.source)
+                one_hot(
+                    column.astype(str), known, preparation.handle_unknown, name, sequences.source
+                )
             )
     return np.concatenate(parts, axis=-1) if parts else None
 

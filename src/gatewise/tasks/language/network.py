@@ -21,10 +21,10 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.streams import never_written, start_of, written
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm
+from gatewise.settings import Experiment, NetworkSettings, names
 
 # How often a lane begins at zero in training, for each batch. Without it a network leans on cells
 # that only thousands of steps have filled: after an epoch of 17,500 steps a lane, a validation part
@@ -36,7 +36,7 @@ TEXTS = 16  # that are read side by side, where there are several
 CHUNK = 1024  # tokens of each that are read in one go, at most
 NUMBERS = 1 << 24  # logits in one go, at most: 64 MiB
 TEMPERATURES = (0.5, 0.8, 1.0)  # of the report's samples
-SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "spaces": 80}  # tokens of each
+SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "whitespace": 80}  # tokens of each
 
 
 class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
@@ -182,7 +182,7 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if settings.dense_dropout > 0:
         # The same places at every step, as between the layers (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.dense_dropout, name="output_dropout")(x)
-    if settings.tied and units[-1] != embedding.output_dim:
+    if settings.tied_embeddings and units[-1] != embedding.output_dim:
         x = layers.Dense(embedding.output_dim, use_bias=False, name="projection")(x)
     # One row that every token looks up: a bias, in a layer that every Keras knows.
     bias = layers.Embedding(1, shapes.vocabulary, embeddings_initializer="zeros", name="bias")
@@ -197,8 +197,8 @@ def _embedding(vocabulary: int, settings: NetworkSettings) -> Any:
     """The vectors of the tokens; tied, they also weigh the answer (Press & Wolf 2017)."""
     return layers.ReversibleEmbedding(
         vocabulary,
-        settings.embedding,
-        tie_weights=settings.tied,
+        settings.embedding_dim,
+        tie_weights=settings.tied_embeddings,
         embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
         name="embedding",
     )
@@ -213,11 +213,11 @@ def _refuse(settings: NetworkSettings) -> None:
         raise ConfigError(
             "network.normalization = batch has no place in language: it takes layer or none."
         )
-    if not settings.tied and settings.embedding != settings.units[-1]:
+    if not settings.tied_embeddings and settings.embedding_dim != settings.units[-1]:
         raise ConfigError(
-            f"network.embedding is {settings.embedding} and the last LSTM has "
-            f"{settings.units[-1]} units; with network.tied = false they are the same. Leave "
-            "network.embedding out."
+            f"network.embedding_dim is {settings.embedding_dim} and the last LSTM has "
+            f"{settings.units[-1]} units; with network.tied_embeddings = false they are the same. "
+            "Leave network.embedding_dim out."
         )
 
 
@@ -415,7 +415,9 @@ def samples(
 def settings_of(_network: str, _data: str) -> frozenset[str]:
     """The settings that the network reads; a penalty would be part of the loss."""
     penalties = names(network="l1 l2")  # the perplexity follows from the loss
-    own = names(network="normalization dense_dropout weight_dropout candidates tied")
+    own = names(
+        network="normalization dense_dropout weight_dropout sampled_softmax tied_embeddings"
+    )
     return (LSTM - penalties) | EMBEDDING | own
 
 

@@ -20,7 +20,7 @@ from gatewise.data.splits import Parts, split_by_place, split_by_sequence
 from gatewise.data.streams import MARK, Stream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, names
+from gatewise.settings import Experiment, names
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
@@ -29,8 +29,8 @@ FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learn
 CANDIDATES = 8192  # that are drawn for each batch then
 WIDEST = 200_000  # tokens of a vocabulary
 SMALL = 5_000_000  # bytes: a text of less is read by characters, where nothing says otherwise
-STEPS = {"characters": 100, "bpe": 70, "words": 35, "spaces": 35}  # read between two updates
-ORDER = {"characters": 7, "bpe": 5, "words": 5, "spaces": 5}  # of the n-grams
+STEPS = {"characters": 100, "bpe": 70, "words": 35, "whitespace": 35}  # read between two updates
+ORDER = {"characters": 7, "bpe": 5, "words": 5, "whitespace": 5}  # of the n-grams
 MOST_NATS = 700.0  # e to more than this overflows
 STRETCH = 200  # tokens that count as one in the verdict: what stands together is alike
 SHORTEST = 5  # tokens that a hard passage has at least
@@ -45,21 +45,21 @@ def resolve(
     """Fill in the kind of token, lanes, steps, network and epochs, by the size of the text."""
     size, notes = int(sequences.lengths.sum()), []
     preparation, task = experiment.preparation, experiment.task
-    if preparation.tokens == "auto":
+    if preparation.tokenizer == "auto":
         kind, why = _kind(sequences, size)
-        preparation = replace(preparation, tokens=kind)
-        notes.append(f"the text is read by {kind}, for {why} (preparation.tokens)")
-    kind = preparation.tokens
-    vocabulary = preparation.vocabulary
+        preparation = replace(preparation, tokenizer=kind)
+        notes.append(f"the text is read by {kind}, for {why} (preparation.tokenizer)")
+    kind = preparation.tokenizer
+    vocabulary = preparation.vocabulary_size
     if vocabulary > WIDEST:
         raise ConfigError(
-            f"preparation.vocabulary is {vocabulary:,}; it holds {WIDEST:,} tokens at most. Choose "
-            "fewer, or preparation.tokens = bpe."
+            f"preparation.vocabulary_size is {vocabulary:,}; it holds {WIDEST:,} tokens at most. "
+            "Choose fewer, or preparation.tokenizer = bpe."
         )
-    if not preparation.rarest and kind == "spaces":
+    if not preparation.min_frequency and kind == "whitespace":
         # Where rare words are not marked, the network learns from words met once what unknown is.
         rarest = 1 if any(MARK in line for line in all_lines(train)) else 2
-        preparation = replace(preparation, rarest=rarest)
+        preparation = replace(preparation, min_frequency=rarest)
     preparation = resolved(preparation, kind)
     if not task.lookback:
         task = replace(task, lookback=STEPS[kind])
@@ -68,7 +68,7 @@ def resolve(
     network = replace(
         network,
         units=units,
-        embedding=network.embedding or units[-1],
+        embedding_dim=network.embedding_dim or units[-1],
         dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else network.dropout,
     )
     tokens = size / (1 if kind == "characters" else 5)
@@ -88,7 +88,7 @@ def resolve(
 def _kind(sequences: Sequences, size: int) -> tuple[Any, str]:
     first = text_of(sequences.between(sequences.starts, sequences.stops), 0)[: 1 << 20]
     if f" {MARK} " in first:
-        return "spaces", f"it holds {MARK}, so that its words were parted before"
+        return "whitespace", f"it holds {MARK}, so that its words were parted before"
     if size < SMALL:
         return "characters", f"it has less than {SMALL:,} bytes"
     return "bpe", f"it has {SMALL:,} bytes or more"
@@ -115,9 +115,9 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list[str]]:
     """The vocabulary of the training part."""
     settings = experiment.preparation
-    kind = settings.tokens
+    kind = settings.tokenizer
     vocabulary = fit_vocabulary(
-        all_lines(train), kind, most=settings.vocabulary, rarest=settings.rarest
+        all_lines(train), kind, most=settings.vocabulary_size, min_frequency=settings.min_frequency
     )
     none = np.empty((1, 0))
     preparation = Preparation(
@@ -139,8 +139,8 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
 def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
     """Fill in how many tokens the softmax is sampled from; 0 are all of the vocabulary."""
     size = len(vocabulary_of(preparation))
-    count = candidates(experiment.network.candidates, size)
-    return experiment.having("network", candidates=count)
+    count = candidates(experiment.network.sampled_softmax, size)
+    return experiment.having("network", sampled_softmax=count)
 
 
 def candidates(asked: int, vocabulary: int) -> int:
@@ -155,8 +155,8 @@ def candidates(asked: int, vocabulary: int) -> int:
 
 
 def _softmax(experiment: Experiment, vocabulary: int) -> str:
-    count = candidates(experiment.network.candidates, vocabulary)
-    return f"sampled, {count:,} tokens a batch (network.candidates)" if count else "full"
+    count = candidates(experiment.network.sampled_softmax, vocabulary)
+    return f"sampled, {count:,} tokens a batch (network.sampled_softmax)" if count else "full"
 
 
 def vocabulary_of(preparation: Preparation) -> Vocabulary:
@@ -194,7 +194,7 @@ def _lanes(
     """
     lanes = experiment.training.batch_size
     size = len(vocabulary_of(preparation))
-    drawn = candidates(experiment.network.candidates, size)
+    drawn = candidates(experiment.network.sampled_softmax, size)
     length = len(stream) // lanes  # tokens of a lane
     if length < 1:
         raise DataError(

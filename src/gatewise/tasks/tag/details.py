@@ -12,8 +12,8 @@ from gatewise import metrics
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.experiment import Experiment
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
+from gatewise.settings import Experiment
 from gatewise.tasks.tag import spans
 from gatewise.tasks.task import NETWORK
 

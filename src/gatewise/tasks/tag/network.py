@@ -14,11 +14,11 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.networks import Network
-from gatewise.networks.layers import DENSE, EMBEDDING, LSTM, dense, embed, lstm
+from gatewise.networks.layers import DENSE, EMBEDDING, LSTM, both_ways, dense, embed, lstm, masking
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
+from gatewise.settings import Experiment, NetworkSettings, names
 
 LETTER = 32  # numbers for each letter
 BATCH, STEPS = 256, 8_192  # sentences and tokens that are asked about at once, at most
@@ -40,8 +40,8 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if "characters" in inputs:
         letters = inputs["characters"]  # [distinct, letters]
         spelled = layers.Embedding(shapes.characters, LETTER, name="letters")(letters)
-        reader = layers.LSTM(settings.characters, name="speller")
-        reader = layers.Bidirectional(reader, name="both_speller")
+        reader = masking(layers.LSTM(settings.character_units, name="speller"))
+        reader = both_ways(reader, "both_speller")
         spelled = reader(spelled, mask=ops.not_equal(letters, 0))  # [distinct, 2 * characters]
         beside = ops.take(spelled, inputs["places"], axis=0)  # [batch, length, 2 * characters]
         x = ops.concatenate([x, beside], axis=-1)
@@ -110,7 +110,10 @@ def token_logits(
 
 
 SETTINGS = (
-    LSTM | DENSE | EMBEDDING | names(network="bidirectional normalization characters word_dropout")
+    LSTM
+    | DENSE
+    | EMBEDDING
+    | names(network="bidirectional normalization character_units word_dropout")
 )
 
 

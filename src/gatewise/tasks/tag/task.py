@@ -21,8 +21,8 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
 from gatewise.errors import DataError
-from gatewise.experiment import Experiment, names
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
+from gatewise.settings import Experiment, names
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.tag import details, spans
 from gatewise.tasks.task import Baseline, Measure, Task, mean_measure
@@ -39,8 +39,8 @@ NO_TAG = -1  # the target of padding
 SETTINGS = names(
     data="label labels text",
     split="seed test_ids",
-    preparation="vocabulary rarest lowercase longest",
-    training="tokens label_smoothing",
+    preparation="vocabulary_size min_frequency lowercase max_length",
+    training="max_tokens label_smoothing",
 )
 DISTINCT = 64  # words that are spelled in a batch at least; more come in steps of half as many more
 
@@ -62,20 +62,20 @@ def resolve(
         documents = len(np.unique(sequences.groups))
         notes.append(f"the sentences of each of {documents} documents stay in one part (split.by)")
     preparation, lengths = experiment.preparation, train.lengths
-    longest = preparation.longest
+    longest = preparation.max_length
     if not longest:
         longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
     over = int((lengths > longest).sum())
     if over:
         notes.append(
             f"{over} of {len(train)} training sentences have more than {longest} tokens; such ones "
-            "are read in pieces (preparation.longest)"
+            "are read in pieces (preparation.max_length)"
         )
     preparation = replace(
         preparation,
-        longest=longest,
-        vocabulary=preparation.vocabulary or MOST_WORDS,
-        rarest=preparation.rarest or 1,
+        max_length=longest,
+        vocabulary_size=preparation.vocabulary_size or MOST_WORDS,
+        min_frequency=preparation.min_frequency or 1,
     )
     network = experiment.network
     network = replace(
@@ -91,7 +91,7 @@ def resolve(
 def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
     """Fill in the size of the vectors of the words."""
     size = usual_embedding(len(preparation.symbols["word"]) + SYMBOLS)
-    return experiment.having("network", embedding=experiment.network.embedding or size)
+    return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -112,10 +112,10 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     words: Counter[str] = Counter()
     for word, count in counts.items():
         words[word.lower() if settings.lowercase else word] += count
-    most = words.most_common(settings.vocabulary)
-    known = [word for word, count in most if count >= settings.rarest]
+    most = words.most_common(settings.vocabulary_size)
+    known = [word for word, count in most if count >= settings.min_frequency]
     letters = Counter(letter for word in counts for letter in word)
-    spelled = experiment.network.characters > 0
+    spelled = experiment.network.character_units > 0
     symbols = {
         TOKEN: tuple(word for word, _ in counts.most_common()),
         "word": tuple(known),
@@ -131,7 +131,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         padded=True,
         kind="tokens",
         symbols=symbols,
-        longest=settings.longest,
+        max_length=settings.max_length,
     ), []
 
 
@@ -144,7 +144,7 @@ def examples(
     and `places` [batch, length], where each word stands among those.
     """
     _refuse_other_kinds(sequences)
-    pieces = in_pieces(sequences, preparation.longest)
+    pieces = in_pieces(sequences, preparation.max_length)
     word_of = _words(pieces, preparation)
     letters_of = _letters(pieces.levels[TOKEN], preparation.symbols["character"])
     chance = np.zeros(len(word_of))

@@ -14,11 +14,11 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.networks import NEEDS, Network
 from gatewise.networks.layers import CONVOLUTION, DENSE, LSTM, convolve, dense, lstm, only
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
+from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.transcribe.decoding import BLANK
 
 BATCH, STEPS = 64, 32_768  # recordings and frames that are asked about at once, at most
@@ -38,8 +38,8 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     steps = keras.Input(shapes.inputs["steps"], name="steps")
     mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
     x = only(steps, mask, 0.0)
-    if settings.noise:
-        x = layers.GaussianNoise(settings.noise)(x)
+    if settings.gaussian_noise:
+        x = layers.GaussianNoise(settings.gaussian_noise)(x)
     x, mask = convolve(x, settings, mask)
     for number, size in enumerate(settings.units, 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x, mask=mask)
@@ -123,7 +123,7 @@ ALONE = {name: needed for name, needed in NEEDS.items() if name != "network.stri
 
 def settings_of(_network: str, _data: str) -> frozenset[str]:
     """The settings that the network reads."""
-    return LSTM | DENSE | CONVOLUTION | names(network="bidirectional normalization noise")
+    return LSTM | DENSE | CONVOLUTION | names(network="bidirectional normalization gaussian_noise")
 
 
 NETWORK = Network({"": ctc}, of_transcripts, settings_of, log_probs, per_step=True, needs=ALONE)

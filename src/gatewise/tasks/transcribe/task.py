@@ -18,7 +18,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import Spectrum, spectrum_of
 from gatewise.data.splits import Parts, split_by_sequence
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, NetworkSettings, names
+from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.task import Baseline, Measure, Task, answer_name
 from gatewise.tasks.transcribe import decoding
 from gatewise.tasks.transcribe.decoding import Characters
@@ -27,7 +27,7 @@ SETTINGS = sound.SETTINGS | names(
     data="label",
     split="seed test_ids",
     preparation="lowercase punctuation",
-    task="beams ngram ngram_weight streaming",
+    task="beam_size lm_order lm_weight streaming",
 )
 STEPS = 4  # of the network for a character, about
 LEAST = 1.5  # frames a step from which convolutions are worth it
@@ -58,12 +58,14 @@ def resolve(
             "task.streaming reads forwards only, and network.bidirectional in both directions. "
             "Leave one of them out."
         )
-    if task.ngram_weight and not task.ngram:
-        raise ConfigError("task.ngram_weight is of task.ngram, which is 0. Give both, or neither.")
-    if task.ngram and task.beams == 1:
-        raise ConfigError("task.ngram needs task.beams above 1: a greedy answer asks no model.")
-    beams = task.beams or (BEAMS if task.ngram else 1)
-    task = replace(task, beams=beams)
+    if task.lm_weight and not task.lm_order:
+        raise ConfigError("task.lm_weight is of task.lm_order, which is 0. Give both, or neither.")
+    if task.lm_order and task.beam_size == 1:
+        raise ConfigError(
+            "task.lm_order needs task.beam_size above 1: a greedy answer asks no model."
+        )
+    beams = task.beam_size or (BEAMS if task.lm_order else 1)
+    task = replace(task, beam_size=beams)
     settings = experiment.preparation
     compared = "lowercased, " if settings.lowercase else ""
     compared += "with their signs" if settings.punctuation else "without signs but apostrophes"
@@ -82,7 +84,7 @@ def _with_convolutions(
     """
     network = experiment.network
     usual = network.strides == NetworkSettings().strides
-    if network.convolution or not usual or recordings.labels is None:
+    if network.filters or not usual or recordings.labels is None:
         return experiment, []
     frames = spectrum_of(experiment.preparation, recordings.rate).count(recordings.lengths)
     letters = [max(1, len(str(text))) for text in recordings.labels]
@@ -92,12 +94,10 @@ def _with_convolutions(
         return experiment, []
     layers = 1 if together <= MOST_AT_ONCE else 2
     stride = int(np.clip(round(together ** (1 / layers)), 2, MOST_AT_ONCE))
-    network = replace(
-        network, convolution=(FILTERS,) * layers, strides=stride, kernel_size=2 * stride
-    )
+    network = replace(network, filters=(FILTERS,) * layers, strides=stride, kernel_size=2 * stride)
     return replace(experiment, network=network), [
         f"a character takes {each:.0f} frames: convolutions make {stride**layers} of them a step "
-        f"(network.convolution = {list(network.convolution)}, network.strides = {stride}; with "
+        f"(network.filters = {list(network.filters)}, network.strides = {stride}; with "
         "network.strides = 1 and no convolution each frame is one)"
     ]
 
@@ -171,8 +171,8 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         padded=True,
         lowercase=settings.lowercase,
         punctuation=settings.punctuation,
-        strides=(network.strides,) * len(network.convolution),
-        beams=task.beams,
+        strides=(network.strides,) * len(network.filters),
+        beam_size=task.beam_size,
         sound=spectrum.to_json(),
     )
     said = _normalised(train, preparation).labels
@@ -183,15 +183,15 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     short = np.flatnonzero(frames.lengths < frames_needed(list(said), preparation))
     if len(short):
         notes.append(_told_of_short(frames, list(said), preparation, short))
-    if task.ngram:
-        model = decoding.fit_characters(said, task.ngram)
-        weight = task.ngram_weight
+    if task.lm_order:
+        model = decoding.fit_characters(said, task.lm_order)
+        weight = task.lm_weight
         if not weight and not (experiment.split.validation or experiment.data.validation):
             weight = WEIGHTS[1]
             notes.append(
-                f"there is no validation part to choose task.ngram_weight by; it is {weight:g}"
+                f"there is no validation part to choose task.lm_weight by; it is {weight:g}"
             )
-        preparation = replace(preparation, ngram=model.to_json(), ngram_weight=weight)
+        preparation = replace(preparation, lm=model.to_json(), lm_weight=weight)
     return preparation, notes
 
 
@@ -216,7 +216,7 @@ def _told_of_short(
     wanted = int(frames_needed([texts[k]], preparation)[0])
     first = (
         f"'{frames.ids[k]}' with {frames.lengths[k]} frames where '{texts[k]}' needs {wanted}; a "
-        "smaller preparation.hop or network.strides gives more"
+        "smaller preparation.hop_length or network.strides gives more"
     )
     if len(short) == len(frames):
         raise DataError(
@@ -287,15 +287,15 @@ def shapes(_some: Examples, preparation: Preparation) -> Shapes:
 
 def calibrate(preparation: Preparation, outputs: Array, some: Examples) -> Preparation:
     """The weight of the language model that makes the fewest word errors on the validation part."""
-    if not preparation.ngram or preparation.ngram_weight:
+    if not preparation.lm or preparation.lm_weight:
         return preparation
     truths = _truths(some)[:CHOSEN_ON]
 
     def wrong(weight: float) -> int:
-        tried = replace(preparation, ngram_weight=weight)
+        tried = replace(preparation, lm_weight=weight)
         return int(metrics.word_errors(truths, _decoded(outputs[:CHOSEN_ON], tried))[:, 0].sum())
 
-    return replace(preparation, ngram_weight=min(WEIGHTS, key=wrong))
+    return replace(preparation, lm_weight=min(WEIGHTS, key=wrong))
 
 
 def answer(
@@ -308,14 +308,14 @@ def answer(
 def _decoded(outputs: Array, preparation: Preparation) -> Array:
     """Log probabilities of each recording -> its transcript, [recordings] str."""
     bonus = None
-    if preparation.ngram:
-        model = Characters.from_json(preparation.ngram)
-        weight = preparation.ngram_weight or WEIGHTS[1]  # chosen, where there was a part for that
+    if preparation.lm:
+        model = Characters.from_json(preparation.lm)
+        weight = preparation.lm_weight or WEIGHTS[1]  # chosen, where there was a part for that
         bonus = decoding.bonus_of(model, weight, preparation.classes)
     said = []
     for scores in outputs:
-        if preparation.beams > 1:
-            symbols = decoding.beam_search(scores, preparation.beams, bonus)
+        if preparation.beam_size > 1:
+            symbols = decoding.beam_search(scores, preparation.beam_size, bonus)
         else:
             symbols = decoding.greedy(scores)
         text = "".join(preparation.classes[one - 1] for one in symbols)
@@ -401,7 +401,7 @@ def details(
         "words": _confusions(truths, given, "process_words"),
         "characters": _confusions(truths, given, "process_characters"),
         "by_duration": _by_duration(some, wrong),
-        "ngram_weight": preparation.ngram_weight if preparation.ngram else None,
+        "ngram_weight": preparation.lm_weight if preparation.lm else None,
         "examples": shown,
     }
 

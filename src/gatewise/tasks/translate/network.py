@@ -20,10 +20,10 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.errors import ConfigError
-from gatewise.experiment import Experiment, NetworkSettings, names
 from gatewise.networks import Network
-from gatewise.networks.layers import EMBEDDING, LSTM, regularizer
+from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
 from gatewise.networks.predicting import batches_of
+from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.translate.search import NEVER, Rules, Step, beam_search
 from gatewise.tasks.translate.task import BEAMS, Hypothesis
 
@@ -52,7 +52,7 @@ class Pieces:
     @property
     def embedding(self) -> int:
         """Numbers for each token."""
-        return self.settings.embedding
+        return self.settings.embedding_dim
 
 
 def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -73,7 +73,7 @@ def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
     keys, mask, states = encode(pieces, source)
-    if settings.feeding == "input":
+    if settings.input_feeding:
         return Fed(_one_step(pieces, source, keys, mask, states), pieces)
     x = _embedded(pieces, target, "target")
     x, _, _ = decode(pieces, x, states, lambda x: attend(pieces, x, keys, mask), _whole)
@@ -93,8 +93,8 @@ def _refuse(settings: NetworkSettings) -> None:
             "network.units of a translator are all the same, for the decoder starts where the "
             f"encoder ended. Received: {list(settings.units)}."
         )
-    if settings.feeding == "input" and settings.recurrent_dropout:
-        raise ConfigError("network.recurrent_dropout goes with network.feeding = above.")
+    if settings.input_feeding and settings.recurrent_dropout:
+        raise ConfigError("network.recurrent_dropout needs network.input_feeding = false.")
 
 
 def _dropped(pieces: Pieces, x: Any, name: str, share: float) -> Any:
@@ -102,23 +102,11 @@ def _dropped(pieces: Pieces, x: Any, name: str, share: float) -> Any:
 
 
 def _lstm(pieces: Pieces, units: int, name: str) -> Any:
-    settings = pieces.settings
-    return layers.LSTM(
-        units,
-        activation=settings.activation,
-        recurrent_activation=settings.recurrent_activation,
-        return_sequences=True,
-        return_state=True,
-        dropout=settings.dropout,
-        recurrent_dropout=settings.recurrent_dropout,
-        kernel_regularizer=regularizer(settings),
-        recurrent_regularizer=regularizer(settings),
-        name=name,
-    )
+    return one_way(units, pieces.settings, name=name, sequences=True, state=True)
 
 
 def _both_ways(pieces: Pieces, units: int, name: str) -> Any:
-    return layers.Bidirectional(_lstm(pieces, units // 2, f"{name}_one_way"), name=name)
+    return both_ways(_lstm(pieces, units // 2, f"{name}_one_way"), name)
 
 
 def _embedded(pieces: Pieces, tokens: Any, side: str) -> Any:
@@ -152,7 +140,7 @@ def encode(pieces: Pieces, source: Any) -> tuple[Any, Any, list[list[Any]]]:
         x, h, c, h_back, c_back = both(x, mask=mask)
         states.append([ops.concatenate([h, h_back], -1), ops.concatenate([c, c_back], -1)])
     more = len(pieces.above) - len(states)
-    fed = [[ops.zeros_like(states[-1][0])]] if pieces.settings.feeding == "input" else []
+    fed = [[ops.zeros_like(states[-1][0])]] if pieces.settings.input_feeding else []
     return x, mask, [*states, *[states[-1]] * more, *fed]
 
 
@@ -164,7 +152,7 @@ def decode(
     `x` is the target as vectors, [batch, steps, embedding].
     """
     x = _dropped(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
-    if pieces.settings.feeding == "input":
+    if pieces.settings.input_feeding:
         seen, after, looked = _fed_step(pieces, x, states, look, run)
         return _written(pieces, seen), after, looked
     after = []
@@ -238,7 +226,7 @@ def answer(pieces: Pieces, x: Any, tokens: Any) -> Any:
     Press & Wolf 2017. `tokens` are any: with them the embedding is asked for its whole table.
     """
     size = pieces.shapes.output[-1]
-    if not pieces.settings.tied:
+    if not pieces.settings.tied_embeddings:
         return _dense(pieces, "logits", size, None)(x)
     ones = ops.repeat(ops.ones_like(tokens[:1, :1]), size, axis=1)
     every = ops.cumsum(ones, axis=1) - 1  # [1, vocabulary]: 0, 1, 2 ...
@@ -372,7 +360,7 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     keys = keras.Input((None, units), name="keys")
     mask = keras.Input((None,), dtype="bool", name="mask")
     states = [[keras.Input((beams, units)) for _ in range(2)] for _ in pieces.above]
-    if pieces.settings.feeding == "input":
+    if pieces.settings.input_feeding:
         states.append([keras.Input((beams, units))])
     went_on = [
         [ops.take_along_axis(one, parents[..., None], axis=1) for one in state] for state in states
@@ -462,13 +450,13 @@ def search(
     copies, so that each length is compiled once.
     """
     # Settings of a run that was saved before beams were filled in have none.
-    beams = experiment.task.beams or BEAMS
+    beams = experiment.task.beam_size or BEAMS
     parts = _asked(network, preparation, experiment, beams)
     found: list[Any] = [None] * len(some)
     for which, inputs in batches_of(some, BATCH, padded=True, steps=STEPS):
         source = inputs["source"]
         tokens = (source != PAD).sum(axis=1)
-        longest = np.maximum(1, np.ceil(preparation.stretch * (tokens + 5)))
+        longest = np.maximum(1, np.ceil(preparation.max_length_ratio * (tokens + 5)))
         rules = Rules(beams, longest, experiment.task.length_penalty, parts.vocabulary)
         best = beam_search(_stepper(parts, source, beams), len(source), rules)
         for k, one, real in zip(which, best, tokens, strict=False):
@@ -506,7 +494,11 @@ def _stepper(parts: Asked, source: Array, beams: int) -> Step:
 
 def settings_of(_network: str, _data: str) -> frozenset[str]:
     """The settings that the network reads."""
-    return LSTM | EMBEDDING | names(network="bidirectional dense_dropout tied feeding")
+    return (
+        LSTM
+        | EMBEDDING
+        | names(network="bidirectional dense_dropout tied_embeddings input_feeding")
+    )
 
 
 NETWORK = Network(

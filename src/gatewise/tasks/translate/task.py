@@ -26,7 +26,7 @@ from gatewise.data.vocabulary import (
     resolved,
 )
 from gatewise.errors import ConfigError, DataError
-from gatewise.experiment import Experiment, names
+from gatewise.settings import Experiment, names
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 log = logging.getLogger("gatewise")
@@ -61,9 +61,9 @@ class Translation:
 SETTINGS = vocabulary.SETTINGS | names(
     data="label text group",
     split="seed test_ids",
-    preparation="longest overlong shared",
-    task="beams length_penalty",
-    training="tokens label_smoothing",
+    preparation="max_length truncation shared_vocabulary",
+    task="beam_size length_penalty",
+    training="max_tokens label_smoothing",
 )
 
 
@@ -77,7 +77,7 @@ def resolve(
     network = replace(
         network,
         units=units,
-        embedding=network.embedding or min(256, units[-1]),
+        embedding_dim=network.embedding_dim or min(256, units[-1]),
         bidirectional=True,  # the encoder always reads in both directions
         dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
     )
@@ -87,12 +87,12 @@ def resolve(
         training = replace(
             training, batch_size=int(np.clip(2 ** round(np.log2(count / 60)), 8, 64))
         )
-    if not training.tokens:
-        training = replace(training, tokens=2_048)
+    if not training.max_tokens:
+        training = replace(training, max_tokens=2_048)
     settings, task = experiment.preparation, experiment.task
-    kind = "bpe" if settings.tokens == "auto" else settings.tokens
+    kind = "bpe" if settings.tokenizer == "auto" else settings.tokenizer
     settings = resolved(settings, kind)
-    task = replace(task, beams=task.beams or BEAMS)
+    task = replace(task, beam_size=task.beam_size or BEAMS)
     return replace(
         experiment, preparation=settings, task=task, network=network, training=training
     ), []
@@ -100,7 +100,7 @@ def resolve(
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation) -> Experiment:
     """Fill in how many tokens of a text are read."""
-    return experiment.having("preparation", longest=preparation.longest)
+    return experiment.having("preparation", max_length=preparation.max_length)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Parts:
@@ -141,13 +141,15 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
     """The vocabularies, and how long a text and its answer may be; fitted on train only."""
     assert train.labels is not None
     settings = experiment.preparation
-    kind = settings.tokens
+    kind = settings.tokenizer
     sides = {"source": texts_of(train), "target": [str(one) for one in train.labels]}
 
     def fitted(texts: list[str]) -> Vocabulary:
-        return fit_vocabulary(texts, kind, most=settings.vocabulary, rarest=settings.rarest)
+        return fit_vocabulary(
+            texts, kind, most=settings.vocabulary_size, min_frequency=settings.min_frequency
+        )
 
-    if settings.shared:
+    if settings.shared_vocabulary:
         vocabularies = {"source": fitted([*sides["source"], *sides["target"]])}
     else:
         vocabularies = {name: fitted(texts) for name, texts in sides.items()}
@@ -156,16 +158,16 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         np.array([len(one) for one in vocabulary.encode(sides[name])])
         for name, vocabulary in zip(SIDES, (vocabularies["source"], target), strict=True)
     ]
-    longest = settings.longest
+    longest = settings.max_length
     if not longest:
         # Outliers would cost padding and memory, and teach little.
         usual = 2 * int(np.quantile(np.concatenate(lengths), 0.995)) + 10
         longest = int(min(max(one.max() for one in lengths), usual))
     stretch = float(np.quantile(lengths[1] / (lengths[0] + 5), 0.999)) * 1.5
     sizes = " and ".join(f"{len(one):,}" for one in vocabularies.values())
-    shared = "shared by both languages" if settings.shared else "source and target"
+    shared = "shared by both languages" if settings.shared_vocabulary else "source and target"
     notes = [f"{sizes} {_kind_in_words(kind)}, {shared}, known from the training part"]
-    notes += _told_of_long(train, np.maximum(*lengths), longest, settings.overlong)
+    notes += _told_of_long(train, np.maximum(*lengths), longest, settings.truncation)
     return Preparation(
         task="translate",
         kind="text",
@@ -173,18 +175,18 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation, list
         used=train.columns,
         scale=fit_scale(train, "none", "all"),
         vocabularies=vocabularies,
-        longest=longest,
-        stretch=stretch,
-        overlong=settings.overlong,
+        max_length=longest,
+        max_length_ratio=stretch,
+        truncation=settings.truncation,
         padded=True,
     ), notes
 
 
 def _kind_in_words(kind: str) -> str:
-    return {"bpe": "pieces of words (byte pairs)", "spaces": "words"}.get(kind, kind)
+    return {"bpe": "pieces of words (byte pairs)", "whitespace": "words"}.get(kind, kind)
 
 
-def _told_of_long(train: Sequences, lengths: Array, longest: int, overlong: str) -> list[str]:
+def _told_of_long(train: Sequences, lengths: Array, longest: int, truncation: str) -> list[str]:
     """Pairs that are left out for their length, as a note; an error where the settings say so."""
     over = np.flatnonzero(lengths > longest)
     if not len(over):
@@ -192,17 +194,17 @@ def _told_of_long(train: Sequences, lengths: Array, longest: int, overlong: str)
     if len(over) == len(lengths):
         raise DataError(
             f"{train.source}: every training pair has more than {longest} tokens on one side, the "
-            f"shortest {lengths.min()}. Raise preparation.longest, or leave it out."
+            f"shortest {lengths.min()}. Raise preparation.max_length, or leave it out."
         )
-    if overlong == "error":
+    if truncation == "error":
         raise DataError(
             f"{train.source}: pair '{train.ids[over[0]]}' has {lengths[over[0]]} tokens on one "
-            f"side, and preparation.longest is {longest}. Raise it, or set preparation.overlong = "
-            "begin, which leaves such pairs out of training."
+            f"side, and preparation.max_length is {longest}. Raise it, or set "
+            "preparation.truncation = end, which leaves such pairs out of training."
         )
     return [
         f"{len(over):,} of {len(lengths):,} training pairs have more than {longest} tokens on one "
-        "side and are left out (preparation.longest)"
+        "side and are left out (preparation.max_length)"
     ]
 
 
@@ -227,11 +229,11 @@ def examples(
         target = vocabulary_of(preparation, "target").encode([str(one) for one in sequences.labels])
     if role == "train":
         lengths = np.maximum([len(one) for one in source], [len(one) for one in target])
-        kept = np.flatnonzero((lengths <= preparation.longest) & (lengths > 0))
+        kept = np.flatnonzero((lengths <= preparation.max_length) & (lengths > 0))
         sequences = sequences.chosen(kept)
         source, target = ([side[k] for k in kept] for side in (source, target))
     source = _cut(source, preparation, sequences)
-    most = preparation.longest
+    most = preparation.max_length
     read = [np.concatenate([[BEGIN], one[:most]]).astype(np.int32) for one in target]
     wanted = [np.concatenate([one[:most], [END]]).astype(np.int32) for one in target]
     # Attention to one place alone is none, and Keras warns of it.
@@ -251,21 +253,21 @@ def examples(
 
 def _cut(tokens: list[Array], preparation: Preparation, of: Sequences) -> list[Array]:
     """No text longer than the longest that is read, and none without any token."""
-    most = preparation.longest
+    most = preparation.max_length
     over = [k for k, one in enumerate(tokens) if len(one) > most]
     if over:
-        if preparation.overlong == "error":
+        if preparation.truncation == "error":
             raise DataError(
                 f"{of.source}: text '{of.ids[over[0]]}' has {len(tokens[over[0]])} tokens, and at "
-                f"most {most} are read (preparation.longest). Cut it into sentences."
+                f"most {most} are read (preparation.max_length). Cut it into sentences."
             )
         which = f"{len(over):,} of {len(tokens):,} texts have"
         log.info(
-            "%s: %s more than %d tokens; only their %s is translated. Give a sentence a line.",
-            *(of.source, which, most, preparation.overlong),
+            "%s: %s more than %d tokens and are cut off at the %s. Give a sentence a line.",
+            *(of.source, which, most, preparation.truncation),
         )
     nothing = np.array([UNKNOWN], dtype=np.int32)
-    begin = preparation.overlong != "end"
+    begin = preparation.truncation != "start"
     kept = [one[:most] if begin else one[-most:] for one in tokens]
     return [one if len(one) else nothing for one in kept]
 
@@ -302,7 +304,7 @@ def answer(
     assert isinstance(some.of, Sequences)
     vocabularies = [vocabulary_of(preparation, side) for side in SIDES]
     answers = np.empty(len(some), dtype=object)
-    from_end = preparation.overlong == "end"
+    from_end = preparation.truncation == "start"
     for k, text in enumerate(texts_of(some.of)):
         answers[k] = Translation("")
         if text:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.errors import ConfigError
-from gatewise.experiment import (
+from gatewise.settings import (
     LIMITS,
     Experiment,
     assignment,
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_settings_says_why(tmp_path):
             {"training": {"learning_rate": math.nan}},
             r"learning_rate wants a number\. Received: nan",
         ),
-        ({"training": {"clip_norm": math.inf}}, r"clip_norm wants a number\. Received: inf"),
+        ({"training": {"clipnorm": math.inf}}, r"clipnorm wants a number\. Received: inf"),
         ({"training": {"schedule": "cosin"}}, r"schedule wants one of constant, cosine"),
         ({"training": {"schedule": ["cosine"]}}, r"schedule wants one of constant, cosine"),
         ({"training": {"optimizer_options": 1}}, r"optimizer_options wants a table"),
@@ -129,8 +129,11 @@ def test_a_file_that_is_no_settings_says_why(tmp_path):
         ({"network": {"dropout": 1.5}}, r"network\.dropout must be between 0 and 1"),
         ({"task": {"horizon": -3}}, r"task\.horizon must be at least 0"),
         ({"split": {"test": -0.1}}, r"split\.test must be at least 0\. Received: -0\.1"),
-        ({"evaluation": {"confidence": 95}}, r"evaluation\.confidence must be between 0 and 1"),
-        ({"evaluation": {"resamples": 0}}, r"evaluation\.resamples must be at least 1"),
+        (
+            {"evaluation": {"confidence_level": 95}},
+            r"evaluation\.confidence_level must be between 0 and 1",
+        ),
+        ({"evaluation": {"n_resamples": 0}}, r"evaluation\.n_resamples must be at least 1"),
         ({"preparation": {"calendar": ["hours"]}}, r"calendar wants one of auto, none, minute"),
         ({"data": {"time": True}}, r"data\.time wants a text\. Received: True"),
         ({"data": {"target": [None]}}, r"data\.target wants a text\. Received: None"),
@@ -146,16 +149,16 @@ def test_values_come_in_the_types_that_python_users_have():
         {
             "data": {"path": Path("a") / "b.csv", "target": "load"},
             "task": {"horizon": np.int64(3), "quantiles": np.array([0.1, 0.9]).tolist()},
-            "training": {"learning_rate": np.float32(0.5), "clip_norm": 2},
+            "training": {"learning_rate": np.float32(0.5), "clipnorm": 2},
             "network": {"units": 64},
         }
     )
     assert made.data.path == str(Path("a") / "b.csv")
     assert made.data.target == ("load",)
     assert made.network.units == (64,)
-    assert (made.task.horizon, made.training.learning_rate, made.training.clip_norm) == (3, 0.5, 2)
+    assert (made.task.horizon, made.training.learning_rate, made.training.clipnorm) == (3, 0.5, 2)
     assert type(made.task.horizon) is int
-    assert type(made.training.clip_norm) is type(made.training.learning_rate) is float
+    assert type(made.training.clipnorm) is type(made.training.learning_rate) is float
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,628 @@
+"""The settings of a run: dataclasses, read from and written to TOML.
+
+Every key is optional. A number that is 0, a text or a list that is empty means "not given":
+gatewise then chooses from the training part and reports its choice. The resolved settings are
+saved with the run. The text behind each type is the meaning of the key, from which the
+documentation is made.
+"""
+
+import math
+import os
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+
+from gatewise.errors import ConfigError
+
+Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yearday", "month"]
+Columns = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """`[data]`: where the sequences are and what their columns mean."""
+
+    path: Annotated[
+        str, "The file to read, or the name of a data set that ships with gatewise."
+    ] = ""
+    validation: Annotated[str, "The file of the validation part, if it has a file of its own."] = ""
+    test: Annotated[str, "The file of the test part, if it has a file of its own."] = ""
+    labels: Annotated[str, "The file of labels, if its name does not follow from the data's."] = ""
+    column_names: Annotated[Columns, "The names of the columns, for a file without a header."] = ()
+    quotes: Annotated[bool, "Whether cells may be quoted, as CSV allows."] = True
+    encoding: Annotated[str, "The encoding of text files."] = "utf-8"
+    layout: Annotated[
+        Literal["auto", "long", "wide"], "`long`: a row is a step; `wide`: a row is a sequence."
+    ] = "auto"
+    id: Annotated[Columns, "The columns that together identify a sequence."] = ()
+    time: Annotated[str, "The column that orders the steps. Guessed if one column holds times."] = (
+        ""
+    )
+    time_format: Annotated[str, "The `strptime` format of times that are not ISO 8601."] = ""
+    target: Annotated[Columns, "The columns to forecast."] = ()
+    past: Annotated[Columns, "Covariates that are known up to the present only."] = ()
+    known: Annotated[Columns, "Covariates that are known in advance, such as holidays."] = ()
+    static: Annotated[Columns, "Columns with one value for each sequence."] = ()
+    features: Annotated[Columns, "The columns to read. Empty: every numeric column."] = ()
+    label: Annotated[str, "The column of labels, tags, translations or transcripts."] = ""
+    text: Annotated[Columns, "The columns of texts. Several are joined, a line each."] = ()
+    sound: Annotated[str, "The column with the paths of recordings."] = ""
+    pattern: Annotated[str, 'What file names mean, such as "{label}_{speaker}_{take}.wav".'] = ""
+    sample_rate: Annotated[
+        int, "Recordings are resampled to this rate in Hz. 0: the most frequent rate."
+    ] = 0
+    separator: Annotated[
+        str, 'Separates the labels of a sequence that has several, such as ";".'
+    ] = ""
+    triads: Annotated[
+        tuple[tuple[str, ...], ...],
+        "Groups of three columns that are x, y and z of one vector, such as an acceleration.",
+    ] = ()
+    group: Annotated[
+        str, "Sequences with the same value (a person, a machine) stay in the same part."
+    ] = ""
+    missing: Annotated[
+        Literal["error", "previous", "linear", "zero"],
+        "How to treat missing values: stop, repeat the previous value, interpolate, or put zero.",
+    ] = "error"
+    missing_values: Annotated[Columns, "The texts that mean a missing value."] = (
+        *("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"),
+    )
+    duplicates: Annotated[
+        Literal["error", "first", "last", "mean", "sum"],
+        "How to treat rows of one sequence that have the same time.",
+    ] = "error"
+    gaps: Annotated[
+        Literal["error", "fill", "ignore"], "How to treat steps that a regular series lacks."
+    ] = "error"
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """`[split]`: below 1 a share, from 1 on a count (steps of a series, or sequences)."""
+
+    train: Annotated[
+        float,
+        "The size of the training part. Here and below: under 1 a share, from 1 on a count of "
+        "steps (split by time) or of sequences. 0: all that is left.",
+    ] = 0.0
+    validation: Annotated[
+        float, "The size of the part on which the best epoch and the calibration are chosen."
+    ] = 0.1
+    test: Annotated[
+        float, "The size of the part that is evaluated once, at the end. 0: no test, no verdict."
+    ] = 0.2
+    by: Annotated[
+        Literal["auto", "time", "label", "group", "random"],
+        "`auto`: by time for targets over time; else by group if there is one, else by label.",
+    ] = "auto"
+    rare_labels: Annotated[
+        Literal["error", "drop", "train"],
+        "How to treat labels with too few sequences for every part: stop, drop the sequences, or "
+        "keep all of them for training.",
+    ] = "error"
+    test_ids: Annotated[
+        str, "A regular expression. Sequences whose id matches it are the test part."
+    ] = ""
+    seed: Annotated[int, "The seed of the random assignment to parts."] = 0
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """`[preparation]`: the steps fitted on the training part."""
+
+    scale: Annotated[
+        Literal["auto", "standard", "minmax", "none"],
+        "`standard`: mean 0, deviation 1; `minmax`: 0 to 1. `auto`: `minmax` for images, else "
+        "`standard`.",
+    ] = "auto"
+    scale_by: Annotated[
+        Literal["auto", "series", "column", "all"],
+        "One scale for each series, for each column, or for all values. `auto`: by series where "
+        "several series are forecast, all values for images, else by column.",
+    ] = "auto"
+    constant_columns: Annotated[
+        Literal["drop", "keep", "error"], "How to treat columns that never change in training."
+    ] = "drop"
+    handle_unknown: Annotated[
+        Literal["ignore", "error"],
+        "How to treat categories that did not occur in training; `ignore` encodes them as zeros.",
+    ] = "ignore"
+    calendar: Annotated[
+        tuple[Calendar, ...],
+        "Parts of the date that are given to the network as sine and cosine. `auto`: by the "
+        "spacing of the steps.",
+    ] = ("auto",)
+    tokenizer: Annotated[
+        Literal["auto", "words", "whitespace", "characters", "bpe"],
+        "What a token is. `words`: words and punctuation marks; `whitespace`: what stands between "
+        "white space, for texts that are already tokenised; `bpe`: byte pairs.",
+    ] = "auto"
+    vocabulary_size: Annotated[
+        int,
+        "The most tokens that the vocabulary holds. 0: 20,000 words, 50,000 by white space, 8,000 "
+        "byte pairs, 5,000 characters.",
+    ] = 0
+    min_frequency: Annotated[
+        int, "A token that occurs less often in training is unknown. 0: by the tokenizer."
+    ] = 0
+    lowercase: Annotated[bool, "Whether texts are converted to lower case."] = True
+    max_length: Annotated[
+        int, "The most tokens that are read of a text. 0: by the lengths in training."
+    ] = 0
+    truncation: Annotated[
+        Literal["end", "start", "error"], "Where a longer text is cut off; `error` stops the run."
+    ] = "end"
+    shared_vocabulary: Annotated[bool, "Whether both languages share one vocabulary."] = True
+    n_mels: Annotated[int, "The number of mel bands of a frame."] = 40
+    frame_length: Annotated[float, "The length of a frame in milliseconds."] = 25.0
+    hop_length: Annotated[float, "Milliseconds from the start of a frame to the next."] = 10.0
+    punctuation: Annotated[bool, "Whether transcripts keep their punctuation marks."] = False
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """`[task]`: what is predicted."""
+
+    name: Annotated[str, "The task. Guessed if the data leave no doubt; the guess is reported."] = (
+        ""
+    )
+    horizon: Annotated[
+        int, "The number of steps to forecast. 0: the usual one for the spacing."
+    ] = 0
+    lookback: Annotated[
+        int,
+        "The number of past steps that the network reads. 0: two seasons or two horizons. For a "
+        "running text: the tokens through which gradients flow; 0: 100 characters, 35 words, 70 "
+        "byte pairs.",
+    ] = 0
+    season: Annotated[
+        int,
+        "The length of the seasonal cycle in steps. 0: estimated on the training part; 1: none.",
+    ] = 0
+    quantiles: Annotated[
+        tuple[float, ...], "The quantiles to forecast, in rising order, between 0 and 1."
+    ] = (0.1, 0.5, 0.9)
+    floor: Annotated[
+        Literal["none", "zero"],
+        "`zero`: a target that was never negative in training is never forecast below 0.",
+    ] = "none"
+    window: Annotated[int, "Long sequences are cut into windows of this many steps. 0: whole."] = 0
+    stride: Annotated[
+        int, "Steps from one window to the next. 0: 1 for a forecast, else the window."
+    ] = 0
+    blend: Annotated[
+        Literal["none", "logistic"],
+        "`logistic`: predict the mean of the network's probabilities and those of the logistic "
+        "regression on summaries.",
+    ] = "none"
+    beam_size: Annotated[
+        int, "The hypotheses that the beam search keeps. 1: greedy; 0: by the task."
+    ] = 0
+    length_penalty: Annotated[
+        float,
+        "The exponent of the length normalisation (Wu et al. 2016). 0 compares hypotheses by "
+        "probability, which favours short ones; 1 about by the probability a token.",
+    ] = 1.0
+    lm_order: Annotated[
+        int, "The order of the character language model of transcripts. 0: no language model."
+    ] = 0
+    lm_weight: Annotated[
+        float, "The weight of the language model. 0: chosen on the validation part."
+    ] = 0.0
+    streaming: Annotated[
+        bool, "Read forwards only, so that words can be recognised while they are spoken."
+    ] = False
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """`[network]`: the Keras model."""
+
+    kind: Annotated[
+        Literal["auto", "stack", "segments"],
+        "`stack`: LSTM layers over the steps; `segments`: an LSTM over segments of the window. "
+        "`auto`: the first that the task has.",
+    ] = "auto"
+    units: Annotated[tuple[int, ...], "The units of each LSTM layer. Empty: by the task."] = ()
+    bidirectional: Annotated[bool, "Whether LSTM layers read in both directions."] = False
+    activation: Annotated[str, "The LSTM's activation: a name of `keras.activations`."] = "tanh"
+    recurrent_activation: Annotated[
+        str, "The activation of the gates: a name of `keras.activations`."
+    ] = "sigmoid"
+    dropout: Annotated[float, "Dropout on the inputs of each LSTM layer."] = 0.0
+    recurrent_dropout: Annotated[float, "Dropout on the state of each LSTM layer."] = 0.0
+    l1: Annotated[float, "The L1 penalty on the weights of LSTM layers."] = 0.0
+    l2: Annotated[float, "The L2 penalty on the weights of LSTM layers."] = 0.0
+    normalization: Annotated[
+        Literal["none", "batch", "layer"], "The normalization after each LSTM layer."
+    ] = "none"
+    pooling: Annotated[
+        Literal["auto", "last", "mean", "max", "mean-max", "all", "attention"],
+        "How the outputs of all steps become one vector.",
+    ] = "auto"
+    dense: Annotated[tuple[int, ...], "The units of dense layers behind the LSTM."] = ()
+    dense_activation: Annotated[
+        str, "The activation of the dense layers: a name of `keras.activations`."
+    ] = "relu"
+    dense_dropout: Annotated[
+        float, "Dropout before each dense layer. -1: 0.3 with segments, else by the task."
+    ] = -1.0
+    gaussian_noise: Annotated[
+        float, "The deviation of noise that training adds to the scaled inputs."
+    ] = 0.0
+    filters: Annotated[
+        tuple[int, ...], "The filters of convolutional layers before the LSTM. Empty: by the task."
+    ] = ()
+    kernel_size: Annotated[int, "The steps that a convolution sees."] = 8
+    strides: Annotated[int, "The steps from one position of a convolution to the next."] = 4
+    asinh_features: Annotated[
+        float,
+        "Adds to each column the inverse hyperbolic sine of its distance from the sequence's mean, "
+        "which resolves movements down to this share of the column's deviation. 0: not added.",
+    ] = 0.0
+    summary_features: Annotated[
+        bool, "Adds the summaries that the logistic baseline reads to what the LSTM puts out."
+    ] = False
+    segment_length: Annotated[
+        int, "The steps of the window that one LSTM step reads. 0: by lookback and horizon."
+    ] = 0
+    linear: Annotated[bool, "Adds a linear map of the window to the LSTM's forecast."] = True
+    subtract: Annotated[
+        Literal["auto", "last", "none"], "`last`: each window is read relative to its last value."
+    ] = "auto"
+    embedding_dim: Annotated[
+        int, "The size of a token's embedding. 0: by the vocabulary or the units."
+    ] = 0
+    embedding_dropout: Annotated[float, "Dropout on the embeddings."] = 0.0
+    weight_dropout: Annotated[
+        float, "DropConnect on the recurrent weights (Merity et al. 2017)."
+    ] = 0.0
+    sampled_softmax: Annotated[
+        int,
+        "The negative samples of the sampled softmax in training. 0: the full softmax up to 20,000 "
+        "tokens, else 8,192 samples.",
+    ] = 0
+    character_units: Annotated[
+        int, "The units, in each direction, of the LSTM that spells each word. 0: no such LSTM."
+    ] = 32
+    word_dropout: Annotated[
+        float,
+        "A word that occurs n times in training is read as unknown with probability w / (w + n), "
+        "where w is this number.",
+    ] = 0.25
+    tied_embeddings: Annotated[
+        bool, "Whether the output layer shares the weights of the embedding (Press & Wolf 2017)."
+    ] = True
+    input_feeding: Annotated[
+        bool, "Whether the decoder reads the last attention vector (Luong et al. 2015)."
+    ] = False
+    build: Annotated[
+        str, 'Your own network, as "file.py:function": (shapes, settings) -> keras.Model.'
+    ] = ""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """`[training]`: how the network is fitted."""
+
+    epochs: Annotated[
+        int, "The most passes over the training part. 0: by the number of examples."
+    ] = 0
+    batch_size: Annotated[
+        int,
+        "The examples of a batch; for a running text, the streams read side by side. 0: by the "
+        "number of examples.",
+    ] = 0
+    max_tokens: Annotated[
+        int,
+        "The most steps of a batch, so that batches of long sequences are smaller. 0: no limit.",
+    ] = 0
+    optimizer: Annotated[str, "A name of `keras.optimizers`."] = "adam"
+    learning_rate: Annotated[float, "The learning rate. 0: the optimizer's default."] = 0.0
+    optimizer_options: Annotated[dict[str, Any], "Further arguments of the optimizer."] = field(
+        default_factory=dict
+    )
+    schedule: Annotated[
+        Literal["constant", "cosine", "exponential", "plateau"],
+        "The learning rate schedule. `exponential` ends at a hundredth; `plateau` multiplies the "
+        "rate by 0.3 whenever the validation loss stops improving.",
+    ] = "constant"
+    warmup: Annotated[
+        float, "The share of all steps over which the learning rate rises from zero."
+    ] = 0.0
+    loss: Annotated[str, "`auto`: the loss of the task; else a name of `keras.losses`."] = "auto"
+    label_smoothing: Annotated[
+        float, "The share of probability that is spread evenly over all labels."
+    ] = 0.0
+    class_weight: Annotated[
+        Literal["none", "balanced"], "`balanced`: every label has the same weight in the loss."
+    ] = "none"
+    noise: Annotated[
+        float, "Training adds noise of up to this share of a recording's own loudness."
+    ] = 0.0
+    speed_perturbation: Annotated[
+        float, "Training plays recordings up to this share faster or slower."
+    ] = 0.0
+    freq_mask: Annotated[
+        int, "Training masks two runs of up to this many mel bands (SpecAugment)."
+    ] = 0
+    time_mask: Annotated[
+        int, "Training masks two runs of up to this many frames (SpecAugment)."
+    ] = 0
+    rotation: Annotated[
+        float,
+        "Training turns the vectors of `data.triads` at random; the deviation of the angle about "
+        "each axis, in radians.",
+    ] = 0.0
+    clipnorm: Annotated[float, "The largest norm of each weight's gradient. 0: no limit."] = 1.0
+    clipvalue: Annotated[
+        float, "The largest absolute value in a gradient; replaces `clipnorm`. 0: no limit."
+    ] = 0.0
+    monitor: Annotated[
+        str,
+        "The validation metric that chooses the best epoch: a metric of the task, or `loss`. Equal "
+        "epochs are compared by validation loss. `auto`: the metric of the verdict.",
+    ] = "auto"
+    patience: Annotated[
+        int,
+        "Training stops after this many epochs without a better `monitor`. -1: a sixth of the "
+        "epochs, at least 3; 0: never.",
+    ] = -1
+    seed: Annotated[int, "The same seed gives the same numbers on one machine."] = 0
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """`[evaluation]`: how predictions are scored."""
+
+    metric: Annotated[str, "The metric of the verdict. `auto`: the first metric of the task."] = (
+        "auto"
+    )
+    scaled: Annotated[
+        bool, "Whether errors are measured on the scaled values, as papers report them."
+    ] = False
+    stride: Annotated[
+        int, "The steps from one forecast origin to the next. 0: 1, or more, for 10,000 origins."
+    ] = 0
+    n_resamples: Annotated[int, "The number of bootstrap resamples."] = 2000
+    confidence_level: Annotated[float, "The confidence level of intervals."] = 0.95
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`[engine]`: which LSTM kernels run."""
+
+    kind: Annotated[
+        Literal["auto", "native", "stock"],
+        "`auto`: the kernels of [the engine](engine.md) where they can run; `native`: stop with "
+        "the reason where they cannot; `stock`: Keras's own.",
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """`[report]`: the report on a run."""
+
+    title: Annotated[str, "The title of the report. Empty: task and file."] = ""
+    examples: Annotated[int, "The number of forecasts or mistakes to show."] = 6
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All settings of one run, a section each."""
+
+    data: DataSettings = DataSettings()
+    split: SplitSettings = SplitSettings()
+    preparation: PreparationSettings = PreparationSettings()
+    task: TaskSettings = TaskSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    engine: EngineSettings = EngineSettings()
+    report: ReportSettings = ReportSettings()
+
+    def having(self, section: str, **values: Any) -> "Experiment":
+        """The same experiment with some keys of one section changed."""
+        return replace(self, **{section: replace(getattr(self, section), **values)})
+
+
+# Numbers are not negative, apart from these; the second number is the most, where there is one.
+LIMITS: dict[str, tuple[float, float]] = {
+    "network.units": (1, math.inf),
+    "network.dropout": (0, 1),
+    "network.embedding_dropout": (0, 1),
+    "network.weight_dropout": (0, 1),
+    "network.dense_dropout": (-1, 1),
+    "network.recurrent_dropout": (0, 1),
+    "network.dense": (1, math.inf),
+    "network.filters": (1, math.inf),
+    "network.kernel_size": (1, math.inf),
+    "network.strides": (1, math.inf),
+    "training.warmup": (0, 1),
+    "training.label_smoothing": (0, 1),
+    "training.rotation": (0, math.pi),
+    "training.speed_perturbation": (0, 0.5),
+    "preparation.n_mels": (1, math.inf),
+    "preparation.frame_length": (1, math.inf),
+    "preparation.hop_length": (1, math.inf),
+    "training.patience": (-1, math.inf),
+    "training.seed": (0, 2**32 - 1),
+    "split.seed": (0, 2**32 - 1),
+    "evaluation.n_resamples": (1, math.inf),
+    "evaluation.confidence_level": (0, 1),
+}
+
+
+HOLDING = {"numbers": "numbers", "text": "texts", "tokens": "tokens", "sound": "recordings"}
+
+
+def names(**sections: str) -> frozenset[str]:
+    """Names of settings, from the keys of each section.
+
+    >>> sorted(names(task="horizon season", data="target"))
+    ['data.target', 'task.horizon', 'task.season']
+    """
+    found = {f"{section}.{key}" for section, keys in sections.items() for key in keys.split()}
+    known = {f"{section}.{key}" for section, keys in asdict(Experiment()).items() for key in keys}
+    assert found <= known, found - known
+    return frozenset(found)
+
+
+def from_toml(path: Path) -> Experiment:
+    """Read an experiment from a TOML file; what it leaves out has its default.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a section, a key or a value is not known.
+    """
+    return from_mapping(layer_of(path))
+
+
+def layer_of(settings: Any) -> Mapping[str, Any]:
+    """The sections and keys that a mapping or a TOML file gives, and no others.
+
+    Raises:
+        ConfigError: it is neither, or the file is missing or no TOML.
+    """
+    if isinstance(settings, Mapping):
+        return settings
+    if not isinstance(settings, str | os.PathLike):
+        raise ConfigError(
+            "Settings are a mapping of sections, such as {'training': {'epochs': 3}}, or the path "
+            f"of a TOML file. Received: {settings!r}."
+        )
+    path = Path(settings)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no settings file {path}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text, as TOML must be. Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+
+
+def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:
+    """Lay the given sections and keys over `base` (by default: over the defaults).
+
+    >>> from_mapping({"training": {"epochs": 3}}).training.epochs
+    3
+    """
+    experiment = base or Experiment()
+    for section, values in given.items():
+        known = [one.name for one in fields(Experiment)]
+        if section not in known:
+            raise ConfigError(f"There is no section [{section}]. {_hint(section, known)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+        current = getattr(experiment, section)
+        experiment = replace(experiment, **{section: _section(section, current, values)})
+    return experiment
+
+
+def assignment(text: str) -> tuple[str, str, Any]:
+    """`section.key=value` in its three parts; the value is read as TOML, else as plain text.
+
+    >>> assignment("network.units=[32, 16]"), assignment("data.time=day")
+    (('network', 'units', [32, 16]), ('data', 'time', 'day'))
+    """
+    name, equals, written = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(f"--set wants section.key=value. Received: {text!r}.")
+    try:
+        value = tomllib.loads(f"value = {written}")["value"]
+    except tomllib.TOMLDecodeError:
+        return section, key, written.strip()
+    # A column may be called 1.10, which is not the number 1.1.
+    as_written = _wants_text(section, key) and not isinstance(value, str | list)
+    return section, key, written.strip() if as_written else value
+
+
+def _wants_text(section: str, key: str) -> bool:
+    """Whether this key holds a text or texts."""
+    kinds = typing.get_type_hints(type(getattr(Experiment(), section, None)))
+    return kinds.get(key) in (str, tuple[str, ...])
+
+
+def to_toml(experiment: Experiment) -> str:
+    """The full experiment as TOML; `from_mapping(tomllib.loads(...))` gives it back."""
+    return tomli_w.dumps(asdict(experiment))
+
+
+def _section(section: str, current: Any, given: Mapping[str, Any]) -> Any:
+    kinds = typing.get_type_hints(type(current))
+    for key in given:
+        if key not in kinds:
+            raise ConfigError(f"[{section}] has no key '{key}'. {_hint(key, kinds)}")
+    values = {key: _value(f"{section}.{key}", kinds[key], value) for key, value in given.items()}
+    return replace(current, **values)
+
+
+def _value(name: str, kind: Any, value: Any) -> Any:
+    """`value` as the dataclass wants it, or a ConfigError that says what it wants."""
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ConfigError(f"{name} wants one of {', '.join(choices)}. Received: {value!r}.")
+        return value
+    if origin is tuple:
+        inner = typing.get_args(kind)[0]
+        listed = value if isinstance(value, list | tuple) else [value]
+        return tuple(_value(name, inner, one) for one in listed)
+    if origin is dict:
+        return _table(name, value)
+    if kind is str:
+        return _text(name, value)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} wants true or false. Received: {value!r}.")
+        return value
+    return _number(name, kind, value)
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} wants a table of keys and values. Received: {value!r}.")
+    try:
+        tomli_w.dumps(value)
+    except TypeError:
+        raise ConfigError(
+            f"{name} holds what TOML cannot, so it could not be saved. Received: {value!r}."
+        ) from None
+    return dict(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    if isinstance(value, str) or (isinstance(value, Real) and not isinstance(value, bool)):
+        return str(value)
+    raise ConfigError(f"{name} wants a text. Received: {value!r}.")
+
+
+def _number(name: str, kind: Any, value: Any) -> Any:
+    """A finite number within its limits; a whole number of NumPy's will do as well."""
+    wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
+    if not isinstance(value, wanted) or isinstance(value, bool) or not math.isfinite(value):
+        raise ConfigError(f"{name} wants {words}. Received: {value!r}.")
+    least, most = LIMITS.get(name, (0, math.inf))
+    if not least <= float(value) <= most:
+        limit = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+        raise ConfigError(f"{name} must be {limit}. Received: {value!r}.")
+    return kind(value)
+
+
+def _hint(given: str, known: Iterable[str]) -> str:
+    near = get_close_matches(given, list(known), n=1)
+    return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
