@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from keras.src.backend.torch.core import get_device
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,6 +31,11 @@ from gatewise.engine.contract import (
     check,
 )
 from gatewise.errors import EngineError
+
+try:
+    from keras.src.backend.torch.core import get_device
+except ImportError:  # Keras 3.16
+    from keras.src.backend.torch.ops.core import get_device
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
