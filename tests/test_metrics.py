@@ -163,7 +163,7 @@ def test_shapes_that_would_broadcast_are_refused(metric):
 
 
 def test_quantile_forecasts_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         metrics.pinball(np.ones((2, 3, 1)), np.ones((2, 3, 1, 2)), QUANTILES)
 
 

@@ -92,7 +92,7 @@ def test_settings_for_numbers_are_refused_for_texts():
 def test_data_of_another_kind_and_missing_truth_are_sentences():
     settings = {"training": {"epochs": 1}, "network": {"units": [4]}}
     run = train(reviews(60), task="classify", settings=settings)
-    with pytest.raises(DataError, match="trained on texts, and this holds numbers"):
+    with pytest.raises(DataError, match="trained on texts, but this holds numbers"):
         predict(run.artefact, [np.zeros((3, 2)), np.ones((4, 2))])
     with pytest.raises(DataError, match=r"labels|truth"):
         evaluate(run.artefact, reviews(60)[0])

@@ -108,10 +108,7 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
         return len(self.plan)
 
     def __getitem__(self, b: int) -> tuple[Any, ...]:
-        return self.batch(*self.plan[b])
-
-    def batch(self, indices: Any, length: int) -> tuple[Any, ...]:
-        """Inputs and targets of these sequences, cut and padded to this length."""
+        indices, length = self.plan[b]
         targets = self.examples.targets(indices, length)
         inputs = as_keras(self.examples.inputs(indices, length))
         if self.examples.weights is None:
@@ -126,22 +123,28 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
             self.plan = self.deal()
 
 
+MOST_LOOKS = 64  # batches whose targets are looked at before training, on TensorFlow
+
+
 def _as_data(feed: Feed, *, shuffle: bool) -> Any:
     """What Keras reads the batches from.
 
-    On TensorFlow it takes the length of the first two batches for that of all, unless it is told
-    which sizes change.
+    On TensorFlow it takes the sizes of the first two batches for those of all, unless it is told
+    which of them change.
     """
     if keras.backend.backend() != "tensorflow":
         return feed
     from keras.src.trainers.data_adapters.data_adapter_utils import get_tensor_spec
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
-    which, length = feed.plan[0]
-    lengths = (length, length - 1 if length > 1 else length + 1)
     adapter = PyDatasetAdapter(feed, shuffle=shuffle)
-    batches = [adapter._standardize_batch(feed.batch(which, one)) for one in lengths]
-    adapter._output_signature = get_tensor_spec(batches)
+    places = np.argsort(feed.plan.lengths, kind="stable").tolist()
+    shortest, longest = feed[places[0]], feed[places[-1]]
+    batches = [shortest, longest]
+    for which, length in (feed.plan[b] for b in places[:: -(-len(places) // MOST_LOOKS)]):
+        # The targets of a batch may have a length of their own.
+        batches.append((shortest[0], feed.examples.targets(which, length), *shortest[2:]))
+    adapter._output_signature = get_tensor_spec([adapter._standardize_batch(b) for b in batches])
     return adapter
 
 

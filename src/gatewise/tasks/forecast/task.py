@@ -246,8 +246,9 @@ def examples(
     if role == "train" and not len(cut):
         raise ConfigError(
             f"The longest training sequence has {sequences.lengths.max()} steps, too few for one "
-            f"example of {cut.lookback} steps looked back and {cut.horizon} forecast. Give more "
-            "data, a smaller --lookback or --horizon, or smaller split.validation and split.test."
+            f"example with a lookback of {cut.lookback} and a horizon of {cut.horizon} steps. Give "
+            "more data, a smaller --lookback or --horizon, or a smaller split.validation and "
+            "split.test."
         )
     if role != "train" and not experiment.evaluation.stride and len(cut) > ORIGINS:
         cut = windows(

@@ -83,7 +83,7 @@ def edits(truth: Any, logits: Any) -> Any:
     row = ops.zeros_like(ops.concatenate([truth[:, :1], truth], axis=1), dtype="float32") + places
 
     def advance(row: Any, step: Any) -> Any:
-        symbol, new = step
+        symbol, new = step, step >= 0
         differs = ops.cast(truth != ops.expand_dims(symbol, -1), "float32")
         best = ops.minimum(row[:, 1:] + 1, row[:, :-1] + differs)
         best = ops.concatenate([row[:, :1] + 1, best], axis=1) - places
@@ -91,7 +91,8 @@ def edits(truth: Any, logits: Any) -> Any:
         after = ops.where(ops.expand_dims(new, -1), best, row)
         return after, after  # on TensorFlow, what a scan collects has to look like what it carries
 
-    row, _ = ops.scan(advance, row, (ops.transpose(said), ops.transpose(fresh)))
+    # One array: of two, Keras on TensorFlow wants the number of steps while it traces.
+    row, _ = ops.scan(advance, row, ops.transpose(ops.where(fresh, said, -1)))
     ends = ops.sum(ops.cast(truth != BLANK, "int32"), axis=1)
     return ops.squeeze(ops.take_along_axis(row, ops.expand_dims(ends, -1), axis=1), axis=-1)
 
