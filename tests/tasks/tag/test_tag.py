@@ -197,7 +197,7 @@ def test_the_resampled_measures_are_the_metrics():
         assert len(statistics) == len(measure.clusters)
         assert float(measure.value(statistics.sum(axis=0))) == pytest.approx(scores[measure.name])
     truth = [tokens_of(sequences, TAG, k) for k in range(len(sequences))]
-    told = details.told_of(given, some, preparation)
+    told = details.predicted_tags(given, some, preparation)
     assert scores["span_f1"] == pytest.approx(f1_score(truth, told))
     right = [one == other for one, other in zip(truth, told, strict=True)]
     assert scores["sentences"] == pytest.approx(np.mean(right))
