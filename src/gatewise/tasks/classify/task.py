@@ -53,14 +53,14 @@ OF_NUMBERS = names(
 OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase max_length truncation")
 OF_SOUND = sound.SETTINGS | names(task="window stride")
 UNITS = (64,)  # default of network.units
-LONGEST_TEXT = 400  # tokens; upper limit of the default of preparation.max_length
+MAX_TOKENS = 400  # tokens; upper limit of the default of preparation.max_length
 # The names of the logistic regression and of its features, by kind of data.
 LOGISTIC = {
     "numbers": "logistic regression on summaries",
     "text": "logistic regression on TF-IDF",
     "sound": "logistic regression on frame statistics",
 }
-SHOWN_LETTERS = 600  # maximum number of characters of an example text
+SHOWN_CHARACTERS = 600  # maximum number of characters of an example text
 SHOWN_STEPS = 200  # maximum number of steps of an example
 MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
 
@@ -297,7 +297,7 @@ def _prepare_texts(
         lowercase=settings.lowercase,
     )
     lengths = np.array([len(one) for one in known.encode(texts)])
-    longest = settings.max_length or int(min(LONGEST_TEXT, lengths.max()))
+    longest = settings.max_length or int(min(MAX_TOKENS, lengths.max()))
     notes = [f"the vocabulary of the training part has {len(known):,} different tokens ({kind})"]
     if over := int((lengths > longest).sum()):
         if settings.truncation == "error":
@@ -372,7 +372,7 @@ def examples(
     columns = preparation.positions(preparation.used)
     refuse_far(sequences, *preparation.scale.rows(sequences), columns)
     centre, spread = preparation.scale.rows(pieces)
-    exact = _exact(centre, spread)
+    exact = _precision(centre, spread)
     centre, spread = centre.astype(exact), spread.astype(exact)
     uses_all = len(columns) == len(preparation.columns)
     rotate = _rotation(preparation, experiment) if role == "train" else None
@@ -393,7 +393,7 @@ def examples(
     return Examples(pieces, pieces.lengths, inputs, targets, weights)
 
 
-def _exact(centre: Array, spread: Array) -> type[np.floating[Any]]:
+def _precision(centre: Array, spread: Array) -> type[np.floating[Any]]:
     """The type to scale values in: float32 if it can surely represent the unscaled values."""
     usual = np.abs(centre).max(initial=0.0) <= FARTHEST and spread.max(initial=1.0) <= FARTHEST
     fine = spread.min(initial=1.0) >= 1 / FARTHEST
@@ -548,7 +548,7 @@ def calibrate(
     return replace(preparation, own=replace(preparation.own, temperature=temperature))
 
 
-def answer_name(preparation: Preparation[Fitted]) -> str:
+def model_name(preparation: Preparation[Fitted]) -> str:
     """The name of the network and, with a blend, of its baseline."""
     if preparation.own.blend == "none":
         return NETWORK
@@ -723,7 +723,7 @@ def details(
     experiment: Experiment,
 ) -> dict[str, Any]:
     """Confusion matrix, scores by class, reliability and the most confident mistakes."""
-    probabilities, classes = by_model[answer_name(preparation)], list(preparation.own.classes)
+    probabilities, classes = by_model[model_name(preparation)], list(preparation.own.classes)
     if preparation.own.separator:
         return _details_of_several(probabilities, examples, preparation, experiment.report.examples)
     actual, chosen = labels_of(examples, preparation), probabilities.argmax(axis=1)
@@ -822,7 +822,7 @@ def _shown(examples: Examples[Pieces], k: int) -> dict[str, Any]:
     pieces = examples.source
     if pieces.kind == "text":
         whole = text_of(pieces, k)
-        cut = whole[:SHOWN_LETTERS] + ("..." if len(whole) > SHOWN_LETTERS else "")
+        cut = whole[:SHOWN_CHARACTERS] + ("..." if len(whole) > SHOWN_CHARACTERS else "")
         return {"id": str(pieces.ids[k]), "text": cut}
     return {
         "id": str(pieces.ids[k]),
@@ -880,7 +880,7 @@ TASK = Task(
     shapes=shapes,
     calibrate=calibrate,
     postprocess=postprocess,
-    answer_name=answer_name,
+    model_name=model_name,
     quick=quick,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
