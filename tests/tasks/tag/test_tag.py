@@ -255,7 +255,7 @@ def test_the_temperature_calibrates_the_probabilities(true_temperature):
 def test_settings_are_guessed_with_a_note():
     sequences = corpus(400, lengths=(5, 10))
     found, notes = tag.resolve(from_mapping({"task": {"name": "tag"}}), sequences, sequences)
-    assert found.preparation.max_length == tag.SHORTEST_CUT
+    assert found.preparation.max_length == tag.MIN_MAX_LENGTH
     assert found.network.bidirectional
     assert found.training.batch_size == 8
     assert found.training.epochs == 60

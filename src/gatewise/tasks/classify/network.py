@@ -15,7 +15,7 @@ from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify.fitted import Fitted
 
 
-def of_labels(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
+def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """Cross entropy and accuracy; binary ones for each label if sequences have several."""
     if preparation.own.separator:
         if experiment.training.loss != "auto":
@@ -62,4 +62,4 @@ def settings(_network: str, data: str) -> frozenset[str]:
     return OF_TEXTS if data == "text" else OF_STEPS
 
 
-NETWORK = Network({"stack": stack}, of_labels, settings)
+NETWORK = Network({"stack": stack}, objective, settings)

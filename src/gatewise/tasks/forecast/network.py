@@ -158,7 +158,7 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     return keras.Model(inputs if len(inputs) > 1 else past, outputs, name="stack")
 
 
-def of_forecasts(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
+def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """The quantile loss, and the absolute error of the median."""
     quantiles = preparation.own.quantiles
     return forecast_loss(experiment.training, quantiles), [forecast_metric(quantiles)]
@@ -199,4 +199,4 @@ def settings_of(network: str, _data: str) -> frozenset[str]:
     return SETTINGS[network]
 
 
-NETWORK = Network({"segments": segments, "stack": stack}, of_forecasts, settings_of)
+NETWORK = Network({"segments": segments, "stack": stack}, objective, settings_of)

@@ -29,12 +29,12 @@ from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
 
-ORIGINS = 10_000  # maximum number of forecasts in an evaluation, unless evaluation.stride is set
-ROWS = 20_000  # maximum number of training windows of the ridge baseline
+MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
+RIDGE_WINDOWS = 20_000  # maximum number of training windows of the ridge baseline
 STACK_UNITS, SEGMENTS_UNITS = (64,), (128,)
 SEGMENTS_DROPOUT = 0.3  # default of network.dense_dropout for `segments`
-LONGEST_SEGMENT = 48
-FEWEST_TO_CALIBRATE = 20  # windows; coverage of fewer is too uncertain
+MAX_SEGMENT_LENGTH = 48
+MIN_CALIBRATION_WINDOWS = 20  # windows; coverage of fewer is too uncertain
 
 SETTINGS = names(
     data="time time_format target past known static features group missing duplicates gaps",
@@ -102,9 +102,9 @@ def _quantiles(experiment: Experiment) -> tuple[tuple[float, ...], list[str]]:
     ]
 
 
-def usual_segment(lookback: int, horizon: int) -> int:
+def default_segment_length(lookback: int, horizon: int) -> int:
     """The default segment length of `segments`: half the lookback or horizon, at most 48."""
-    return max(1, min(lookback, horizon, 2 * LONGEST_SEGMENT) // 2)
+    return max(1, min(lookback, horizon, 2 * MAX_SEGMENT_LENGTH) // 2)
 
 
 def _network(experiment: Experiment) -> NetworkSettings:
@@ -121,7 +121,7 @@ def _network(experiment: Experiment) -> NetworkSettings:
         subtract="last" if network.subtract == "auto" else network.subtract,
         units=network.units or (SEGMENTS_UNITS if segmented else STACK_UNITS),
         segment_length=network.segment_length
-        or (usual_segment(task.lookback, task.horizon) if segmented else 0),
+        or (default_segment_length(task.lookback, task.horizon) if segmented else 0),
         dense_dropout=dropout if dropout >= 0 else SEGMENTS_DROPOUT if segmented else 0.0,
     )
 
@@ -248,12 +248,12 @@ def examples(
             f"example with a lookback of {cut.lookback} and a horizon of {cut.horizon}. Give more "
             "data, a smaller --lookback or --horizon, or smaller split.validation and split.test."
         )
-    if role != "train" and not experiment.evaluation.stride and len(cut) > ORIGINS:
+    if role != "train" and not experiment.evaluation.stride and len(cut) > MAX_ORIGINS:
         cut = windows(
             sequences,
             preparation.own.lookback,
             preparation.own.horizon,
-            -(-len(cut) * stride // ORIGINS),
+            -(-len(cut) * stride // MAX_ORIGINS),
         )
     examples = window_examples(cut, preparation)
     if role == "test" and sequences.filled is not None and len(cut):
@@ -368,7 +368,7 @@ def calibrate(
     and targets. With fewer than 20 windows, the network's intervals stay unchanged.
     """
     levels = preparation.own.quantiles
-    if len(levels) < 2 or len(examples) < FEWEST_TO_CALIBRATE:
+    if len(levels) < 2 or len(examples) < MIN_CALIBRATION_WINDOWS:
         return preparation
     predictions = np.sort(outputs.astype(np.float64), axis=-1)
     actual = _measured(examples, np.arange(len(examples)), preparation)
@@ -496,7 +496,7 @@ def fit_baselines(
     baselines' quantiles are calibrated on the same data as the network's.
     """
     held = valid if valid is not None and len(valid) >= 20 else train
-    rows, checks = _sample(train, ROWS), _sample(held, 2000)
+    rows, checks = _sample(train, RIDGE_WINDOWS), _sample(held, 2000)
     fitted = fit_ridge(
         _history(train, preparation, rows)[:, -preparation.own.lookback :],
         train.targets(rows)[..., 0],

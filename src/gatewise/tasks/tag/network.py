@@ -21,7 +21,7 @@ from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.tag.fitted import Fitted
 
-LETTER = 32  # size of the character embedding
+CHARACTER_DIM = 32  # size of the character embedding
 BATCH, STEPS = 256, 8_192  # sentences and tokens in one prediction batch, at most
 
 
@@ -42,7 +42,7 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if "characters" in inputs:
         characters = inputs["characters"]  # [distinct, letters]
         count = shapes.vocabulary["characters"]
-        spelled = layers.Embedding(count, LETTER, name="letters")(characters)
+        spelled = layers.Embedding(count, CHARACTER_DIM, name="letters")(characters)
         reader = masking(layers.LSTM(settings.character_units, name="speller"))
         reader = both_ways(reader, "both_speller")
         spelled = reader(spelled, mask=ops.not_equal(characters, 0))  # [distinct, 2 * characters]
@@ -93,7 +93,7 @@ class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
         return ops.sum(nats * known) / ops.maximum(ops.sum(real), 1.0)
 
 
-def of_tags(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
+def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """Cross entropy and accuracy per token, without padding."""
     loss = TokenEntropy(len(preparation.own.classes), experiment.training.label_smoothing)
     return loss, [TokenAccuracy()]
@@ -128,4 +128,4 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
     return SETTINGS
 
 
-NETWORK = Network({"": tagger}, of_tags, settings_of, token_logits, per_step=True)
+NETWORK = Network({"": tagger}, objective, settings_of, token_logits, per_step=True)

@@ -31,11 +31,11 @@ from gatewise.tasks.task import Baseline, Measure, Task, mean_measure, sizes_of
 log = logging.getLogger("gatewise")
 
 SYMBOLS = 2  # positions before the first word or character: PAD and UNKNOWN
-MOST_WORDS = 50_000
+VOCABULARY_SIZE = 50_000  # default of preparation.vocabulary_size
 UNITS = (128,)  # default of network.units
 DROPOUT = 0.3  # default of network.dense_dropout
-LETTERS = 16  # characters read of a word; of a longer word, the first and the last 8
-SHORTEST_CUT = 64  # tokens; the default of preparation.max_length is at least this
+WORD_LENGTH = 16  # characters read of a word; of a longer word, the first and the last 8
+MIN_MAX_LENGTH = 64  # tokens; the default of preparation.max_length is at least this
 NO_TAG = -1  # the target of padding
 SETTINGS = names(
     data="label labels text",
@@ -43,7 +43,7 @@ SETTINGS = names(
     preparation="vocabulary_size min_frequency lowercase max_length",
     training="max_tokens label_smoothing",
 )
-DISTINCT = 64  # the smallest number of rows for the distinct words of a batch
+MIN_DISTINCT = 64  # the smallest number of rows for the distinct words of a batch
 
 
 def resolve(
@@ -63,19 +63,19 @@ def resolve(
         documents = len(np.unique(sequences.groups))
         notes.append(f"the sentences of each of {documents} documents stay in one part (split.by)")
     preparation, lengths = experiment.preparation, train.lengths
-    longest = preparation.max_length
-    if not longest:
-        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
-    over = int((lengths > longest).sum())
+    max_length = preparation.max_length
+    if not max_length:
+        max_length = max(MIN_MAX_LENGTH, int(np.quantile(lengths, 0.99, method="higher")))
+    over = int((lengths > max_length).sum())
     if over:
         notes.append(
-            f"{over} of {len(train)} training sentences have more than {longest} tokens and are "
+            f"{over} of {len(train)} training sentences have more than {max_length} tokens and are "
             "read in pieces (preparation.max_length)"
         )
     preparation = replace(
         preparation,
-        max_length=longest,
-        vocabulary_size=preparation.vocabulary_size or MOST_WORDS,
+        max_length=max_length,
+        vocabulary_size=preparation.vocabulary_size or VOCABULARY_SIZE,
         min_frequency=preparation.min_frequency or 1,
     )
     network = experiment.network
@@ -140,13 +140,13 @@ def examples(
 ) -> Examples[Sequences]:
     """Sentences as word indices, with the characters of the distinct words of a batch.
 
-    Inputs are `words` [batch, length] and, with a character LSTM, `characters` [distinct, LETTERS]
-    and `places` [batch, length], the row of each word in `characters`.
+    Inputs are `words` [batch, length] and, with a character LSTM, `characters`
+    [distinct, WORD_LENGTH] and `places` [batch, length], the row of each word in `characters`.
     """
     _refuse_other_kinds(sequences)
     pieces = in_pieces(sequences, preparation.own.max_length)
     word_of = _words(pieces, preparation)
-    letters_of = _letters(pieces.levels[TOKEN], preparation.own.characters)
+    characters_of = _characters(pieces.levels[TOKEN], preparation.own.characters)
     probability = np.zeros(len(word_of))
     if role == "train":
         probability = _dropout_probabilities(pieces, word_of, experiment.network.word_dropout)
@@ -164,12 +164,12 @@ def examples(
             words[random.random(codes.shape) < probability[codes]] = UNKNOWN
         if real is not None:
             words[~real] = PAD
-        if letters_of is None:
+        if characters_of is None:
             return {"words": words}
         distinct, places = np.unique(codes, return_inverse=True)
-        spelled = np.full((_padded_count(len(distinct)), LETTERS), PAD, dtype=np.int32)
+        spelled = np.full((_padded_count(len(distinct)), WORD_LENGTH), PAD, dtype=np.int32)
         spelled[:, 0] = UNKNOWN  # a row must not be padding only
-        spelled[: len(distinct)] = letters_of[distinct]
+        spelled[: len(distinct)] = characters_of[distinct]
         places = places.reshape(codes.shape).astype(np.int32)
         return {"words": words, "places": places, "characters": spelled}
 
@@ -190,19 +190,19 @@ def _refuse_other_kinds(sequences: Sequences) -> None:
         )
 
 
-def in_pieces(sequences: Sequences, longest: int) -> Sequences:
-    """Cut sentences of more than `longest` tokens into pieces of at most `longest`, in order."""
-    counts = np.maximum(1, -(-sequences.lengths // longest))
+def in_pieces(sequences: Sequences, max_length: int) -> Sequences:
+    """Cut sentences of more than `max_length` tokens into consecutive pieces of at most as many."""
+    counts = np.maximum(1, -(-sequences.lengths // max_length))
     indices = np.repeat(np.arange(len(sequences)), counts)
     number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
     pieces = sequences.chosen(indices)
-    starts = pieces.starts + number * longest
-    return pieces.between(starts, np.minimum(starts + longest, pieces.stops))
+    starts = pieces.starts + number * max_length
+    return pieces.between(starts, np.minimum(starts + max_length, pieces.stops))
 
 
 def _padded_count(count: int) -> int:
     """The padded number of distinct words; there are few sizes, because each is compiled."""
-    size = DISTINCT
+    size = MIN_DISTINCT
     while size < count:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
     return size
@@ -220,15 +220,15 @@ def _words(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
     )
 
 
-def _letters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | None:
-    """The character indices of each distinct token, [levels, LETTERS]; None without characters."""
+def _characters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | None:
+    """Character indices of each distinct token, [levels, WORD_LENGTH]; None without characters."""
     if not characters:
         return None
     known = {letter: place for place, letter in enumerate(characters, SYMBOLS)}
-    indices = np.full((len(tokens), LETTERS), PAD, dtype=np.int32)
+    indices = np.full((len(tokens), WORD_LENGTH), PAD, dtype=np.int32)
     for row, token in zip(indices, tokens, strict=True):
-        half = LETTERS // 2
-        kept = token if len(token) <= LETTERS else token[:half] + token[-half:]
+        half = WORD_LENGTH // 2
+        kept = token if len(token) <= WORD_LENGTH else token[:half] + token[-half:]
         row[: len(kept)] = [known.get(letter, UNKNOWN) for letter in kept]
     return indices
 
@@ -267,7 +267,7 @@ def sizes(examples: Examples[Sequences]) -> dict[str, int]:
 def shapes(_examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
     """The shapes of the inputs, words and their characters, and of the logits of each word."""
     characters = len(preparation.own.characters)
-    spelled = {"places": (None,), "characters": (LETTERS,)} if characters else {}
+    spelled = {"places": (None,), "characters": (WORD_LENGTH,)} if characters else {}
     return Shapes(
         inputs={"words": (None,), **spelled},
         output=(len(preparation.own.classes),),
