@@ -182,8 +182,8 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
     ("settings", "said"),
     [
         ({"task": {"name": "tagg"}}, "no task 'tagg'"),
-        ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric wants one of auto, mae"),
-        ({"training": {"monitor": "rmsle"}}, "training.monitor wants one of auto, loss, mae"),
+        ({"evaluation": {"metric": "rmsle"}}, "evaluation.metric must be one of auto, mae"),
+        ({"training": {"monitor": "rmsle"}}, "training.monitor must be one of auto, loss, mae"),
         ({"task": {"lookback": 500}}, "too few for one example with a lookback of 500"),
         ({"task": {"horizon": 200}}, "horizon"),
         ({"training": {"loss": "foo"}}, "Keras has no loss 'foo'"),

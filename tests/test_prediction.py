@@ -227,7 +227,7 @@ def test_a_floor_for_a_target_that_was_negative_in_training_is_refused(counts, f
 def test_known_covariates_must_be_given(panel_run, panel):
     with pytest.raises(DataError, match="needs 4 rows after its last target with promotion"):
         gatewise.predict(panel_run, panel)
-    with pytest.raises(DataError, match=r"shop|'b'.*and has 2"):
+    with pytest.raises(DataError, match=r"shop|'b'.*but has 2"):
         gatewise.predict(panel_run, with_days_ahead(panel, days=2))
 
 
@@ -259,7 +259,7 @@ def test_the_order_of_columns_and_extra_columns_change_nothing(panel_run, panel)
 
 
 def test_a_series_too_short_to_look_back_is_refused_by_name(forecast_run, series_file):
-    with pytest.raises(DataError, match="5 steps with a target, and the network looks back 8"):
+    with pytest.raises(DataError, match="5 steps with a target, but the lookback is 8"):
         gatewise.predict(forecast_run, pl.read_csv(series_file).head(5))
 
 
@@ -283,9 +283,9 @@ def test_targets_not_known_yet_are_counted_and_not_scored(panel_run, panel):
     assert later["metrics"] == known["metrics"]
     assert later["verdict"] == known["verdict"]
     windows = 60 - 8 - 4 + 1
-    said = f"{3 * 4} of {3 * (windows + 4)} windows reach behind the last known 'sales' and are not"
+    said = f"{3 * 4} of {3 * (windows + 4)} windows reach past the last known 'sales' and are not"
     assert any(said in note for note in later["notes"])
-    assert not any("reach behind" in note for note in known["notes"])
+    assert not any("reach past" in note for note in known["notes"])
 
 
 @pytest.mark.parametrize("missing", ["error", "previous", "linear", "zero"])
@@ -297,13 +297,13 @@ def test_no_policy_fills_targets_not_known_yet(forecast_run, series_file, missin
     assert_frame_equal(gatewise.predict(run, later), gatewise.predict(run, table[:50]))
     found = gatewise.evaluate(run, later)
     assert found["metrics"] == gatewise.evaluate(run, table[:50])["metrics"]
-    assert any("10 of 49 windows reach behind" in note for note in found["notes"])
+    assert any("10 of 49 windows reach past" in note for note in found["notes"])
 
 
 def test_without_known_targets_there_is_no_evaluation(forecast_run, series_file):
     table = pl.read_csv(series_file).tail(20)
     later = table.with_columns(load=pl.when(pl.int_range(20) < 10).then("load"))
-    with pytest.raises(DataError, match="each of 9 windows reaches behind .* at least 12 steps"):
+    with pytest.raises(DataError, match="each of 9 windows reaches past .* at least 12 steps"):
         gatewise.evaluate(forecast_run, later)
     nothing = table.with_columns(load=pl.lit(None, dtype=pl.Float64))
     with pytest.raises(DataError, match="has no value of 'load' at all"):
@@ -360,7 +360,7 @@ def test_a_run_of_an_older_version_is_evaluated_without_recognising_its_data(
 
 
 def test_evaluating_on_too_little_data_says_how_much_is_needed(forecast_run, series_file):
-    with pytest.raises(DataError, match=r"has 11 steps, and one forecast .* needs 8 \+ 4"):
+    with pytest.raises(DataError, match=r"has 11 steps, but one forecast .* needs 8 \+ 4"):
         gatewise.evaluate(forecast_run, pl.read_csv(series_file).head(11))
 
 

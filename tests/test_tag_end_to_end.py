@@ -43,9 +43,9 @@ def test_it_beats_the_most_frequent_tag(told):
 def test_the_report_shows_its_sections(run):
     report = (run / "report.html").read_text(encoding="utf-8")
     headings = re.findall(r"<h2>(.*?)</h2>", report)
-    wanted = ["Confusions", "Tag by tag", "Words seen and new", "Error by length"]
+    wanted = ["Confusions", "Scores by tag", "Words seen and new", "Error by length"]
     assert [one for one in headings if one in wanted] == wanted
-    worst = report[report.index("Its worst sentences") :]
+    worst = report[report.index("Worst sentences") :]
     assert re.search(r": [A-Z]+, taken for [A-Z]+ \(\d+ % sure\)", worst)
 
 

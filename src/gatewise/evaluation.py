@@ -19,10 +19,10 @@ from gatewise.interrupts import checkpoint
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
     NETWORK,
-    Answer,
     Baseline,
     Measure,
     Own,
+    Predictions,
     Promise,
     Source,
     Task,
@@ -53,21 +53,21 @@ class Evaluation:
 
 
 def evaluate(
-    predictions: Answer,
+    predictions: Predictions,
     examples: Examples[Source],
-    task: Task[Own, Source, Answer],
+    task: Task[Own, Source, Predictions],
     preparation: Preparation[Own],
     experiment: Experiment,
     *,
-    baselines: list[Baseline[Source, Answer]],
-    network_only: Answer | None = None,
+    baselines: list[Baseline[Source, Predictions]],
+    network_only: Predictions | None = None,
 ) -> Evaluation:
     """Score the predictions for these examples beside those of the baselines.
 
     `network_only` comes from `predict_network_only`. Its scores are reported, but the verdict is
     not about them.
     """
-    name = task.answer_name(preparation)
+    name = task.model_name(preparation)
     by_model = {name: predictions} | ({} if network_only is None else {NETWORK: network_only})
     for baseline in baselines:
         checkpoint()
@@ -116,12 +116,12 @@ def evaluate(
 def predict_network_only(
     outputs: Any,
     examples: Examples[Source],
-    task: Task[Own, Source, Answer],
+    task: Task[Own, Source, Predictions],
     preparation: Preparation[Own],
     experiment: Experiment,
-) -> Answer | None:
+) -> Predictions | None:
     """The predictions of the network by itself; None where the model is nothing but the network."""
-    if task.answer_name(preparation) == NETWORK:
+    if task.model_name(preparation) == NETWORK:
         return None
     quick, _ = task.quick(preparation, experiment)
     return task.postprocess(outputs, examples, quick, {})
@@ -144,9 +144,9 @@ def _hardest(comparisons: list[dict[str, Any]], measure: Measure[Any]) -> dict[s
 
 
 def compare(
-    measure: Measure[Answer],
-    ours: Answer,
-    theirs: Answer,
+    measure: Measure[Predictions],
+    ours: Predictions,
+    theirs: Predictions,
     name: str,
     settings: EvaluationSettings,
     *,
@@ -247,7 +247,7 @@ def _interval(values: Array, settings: EvaluationSettings) -> tuple[float, float
     return low, high
 
 
-def _by_cluster(measure: Measure[Answer], predictions: Answer) -> Array:
+def _by_cluster(measure: Measure[Predictions], predictions: Predictions) -> Array:
     """Sums of the measure's statistics, [clusters, statistics]."""
     statistics = measure.statistics(predictions)
     sums = np.zeros((int(measure.clusters.max(initial=-1)) + 1, statistics.shape[1]))
@@ -298,8 +298,8 @@ def _stretches(count: int) -> str:
 
 def _caveats(
     details: Mapping[str, Any],
-    promises: list[Promise[Answer]],
-    predictions: Answer,
+    promises: list[Promise[Predictions]],
+    predictions: Predictions,
     settings: EvaluationSettings,
 ) -> list[str]:
     """The sentences to show beside the verdict: broken promises, and truth that was left out."""
@@ -311,7 +311,7 @@ def _caveats(
 
 
 def promise_note(
-    promise: Promise[Answer], predictions: Answer, settings: EvaluationSettings
+    promise: Promise[Predictions], predictions: Predictions, settings: EvaluationSettings
 ) -> str:
     """A sentence if the measured share differs from the promised one, else ""."""
     sums = _by_cluster(promise.measure, predictions)

@@ -32,7 +32,7 @@ def metrics_of(
     content: dict[str, Any] = {
         "task": ready.task.name,
         "data": data_name(ready.experiment.data.path),
-        "answer": ready.task.answer_name(ready.preparation),
+        "answer": ready.task.model_name(ready.preparation),
         "metrics": evaluation.metrics if evaluation else {},
         "alone": evaluation.network_only if evaluation else {},
         "baselines": evaluation.baselines if evaluation else {},

@@ -16,7 +16,7 @@ from gatewise.errors import ConfigError
 from gatewise.networks.layers import fine, statistics
 from gatewise.settings import NetworkSettings
 from gatewise.tasks import TASKS
-from gatewise.tasks.forecast.task import usual_segment
+from gatewise.tasks.forecast.task import default_segment_length
 
 TEXT = Shapes({"tokens": (None,)}, (4,), vocabulary={"tokens": 9})
 LABELS = Shapes({"steps": (None, 3)}, (4,), padding=PADDING)
@@ -30,7 +30,7 @@ def settings(**given):
 def build(shapes, settings, own=None):
     task = TASKS["forecast" if "past" in shapes.inputs else "classify"]
     if "past" in shapes.inputs and settings.kind != "stack":
-        usual = usual_segment(shapes.inputs["past"][0], shapes.output[0])
+        usual = default_segment_length(shapes.inputs["past"][0], shapes.output[0])
         settings = replace(settings, segment_length=settings.segment_length or usual)
     elif settings.pooling == "auto":
         settings = replace(settings, pooling="last")

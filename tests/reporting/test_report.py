@@ -474,10 +474,10 @@ def test_drawing_does_not_change_the_settings_of_matplotlib(reports):
 
 def test_a_forecast_shows_its_bands_its_horizon_and_its_coverage(reports):
     titles = [text for _, text in Outline(reports["forecast"]).headings]
-    assert "Forecasts beside the truth" in titles
+    assert "Forecasts and truth" in titles
     assert "Error by step of the horizon" in titles
     assert "10 % to 90 %" in reports["forecast"]
-    assert "drift: off the top" in reports["forecast"]
+    assert "drift: cut off at the top" in reports["forecast"]
     assert rows(reports["forecast"], "Coverage of the bands")[0][1:] == [
         "80.0 %",
         "77.0 %",
@@ -516,7 +516,7 @@ def test_a_column_of_large_numbers_does_not_change_the_shading_of_others():
             one["values"] = [[size * row[0], *row[1:]] for row in one["values"]]
             one["columns"] = [f"x{k}" for k in range(12)]
         html = draw(replace(CLASSIFY, metrics=metrics))
-        assert "a row is a column of the data, from x0 at the bottom to x11 at the top" in html
+        assert "Each row is a column of the data, from x0 at the bottom to x11 at the top" in html
         return re.findall(r"data:image/png;base64[^\"]+", html)
 
     assert pictures(1.0) and pictures(1.0) == pictures(1e6)
@@ -536,7 +536,7 @@ def test_a_run_without_details_or_training_still_makes_a_report(reports):
     assert "no verdict" in reports["a task not drawn yet"]
     assert "Training history" not in reports["a task not drawn yet"]
     assert "Training history" not in reports["empty history"]
-    assert "Forecasts beside the truth" in reports["empty history"]
+    assert "Forecasts and truth" in reports["empty history"]
 
 
 def test_settings_that_differ_from_the_defaults_come_first():

@@ -8,7 +8,7 @@ import pytest
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks import TASKS
-from gatewise.tasks.owned import EVERY_RUN, given, refuse_foreign
+from gatewise.tasks.owned import EVERY_RUN, changed_settings, refuse_foreign
 
 KEYS = {
     f"{section}.{key}": value
@@ -53,16 +53,16 @@ def test_a_setting_that_nothing_reads_is_refused_with_its_owners(task, kind, net
         section, key = name.split(".")
         experiment = plain.having(section, **{key: other(name)})
         with pytest.raises(
-            ConfigError, match=rf"{re.escape(name)} has no place in {task} of "
+            ConfigError, match=rf"{re.escape(name)} does not apply to {task} of "
         ) as e:
             refuse_foreign(experiment, kind, TASKS)
-        assert re.search(r"; it is for \w.*\. Leave it out\.", str(e.value)), e.value
+        assert re.search(r", only to \w.*\. Leave it out\.", str(e.value)), e.value
 
 
 @pytest.mark.parametrize(
     ("task", "kind", "settings", "said"),
     [
-        ("classify", "text", {"task": {"beam_size": 3}}, "it is for translate and transcribe"),
+        ("classify", "text", {"task": {"beam_size": 3}}, "only to translate and transcribe"),
         ("forecast", "numbers", {"task": {"window": 3}}, "classify of numbers and classify of rec"),
         (
             "forecast",
@@ -99,7 +99,7 @@ def test_the_sentence_names_the_owners_and_similar_settings(task, kind, settings
 def test_a_setting_of_an_unused_setting_is_refused(task, kind, name, needed):
     (section, key), plain = name.split("."), Experiment().having("task", name=task)
     experiment = plain.having(section, **{key: other(name)})
-    with pytest.raises(ConfigError, match=rf"{name} says how {needed} is used"):
+    with pytest.raises(ConfigError, match=rf"{name} needs {needed}, which is not given"):
         refuse_foreign(experiment, kind, TASKS)
     above, below = needed.split(".")
     refuse_foreign(experiment.having(above, **{below: other(needed)}), kind, TASKS)
@@ -108,4 +108,4 @@ def test_a_setting_of_an_unused_setting_is_refused(task, kind, name, needed):
 def test_a_users_network_may_read_every_setting_of_networks():
     experiment = Experiment().having("task", name="classify").having("network", linear=False)
     refuse_foreign(experiment, "numbers", TASKS, own_network=True)
-    assert given(experiment) == ["task.name", "network.linear"]
+    assert changed_settings(experiment) == ["task.name", "network.linear"]

@@ -1,4 +1,4 @@
-"""What is asked: one folder a task, and one entry here."""
+"""The tasks: one folder and one entry in `TASKS` for each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ from gatewise.tasks.translate.task import TASK as TRANSLATE
 TASKS: dict[str, AnyTask] = {
     task.name: task for task in (FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }
-SIGNS: tuple[Sign, ...] = get_args(Sign)  # the surest first
+SIGNS: tuple[Sign, ...] = get_args(Sign)  # the most certain first
 
 
 def task_of(name: str) -> AnyTask:
-    """The task of this name.
+    """The task with this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such task.
     """
     if name not in TASKS:
         raise ConfigError(f"There is no task '{name}'. Known: {', '.join(TASKS)}.")
@@ -36,49 +36,49 @@ def task_of(name: str) -> AnyTask:
 def read(
     settings: DataSettings, source: Any = None, *, task: str, purpose: Purpose = "train"
 ) -> Read:
-    """The sequences, the settings with every guess filled in, and notes on guesses and repairs.
+    """Read the sequences, fill in the settings, and note every guess and repair.
 
     Args:
-        settings: `[data]`; what is not given is guessed.
-        source: a path, a data frame, an array, a list of arrays or texts, a pair (X, y), or any of
-            these opened already; None: settings.path.
+        settings: `[data]`; missing settings are guessed.
+        source: a path, a data frame, an array, a list of arrays or texts, a pair (X, y), or an
+            `Opened` source of these; None: settings.path.
         task: the name of a task.
-        purpose: to predict, labels may be absent; but to train, nothing is guessed any more.
+        purpose: "train" allows guesses; "predict" allows missing labels.
 
     Raises:
-        DataError: the data are not what the task needs, or cannot be read.
-        ConfigError: the settings do not fit the data, or too little is known to guess the rest.
+        DataError: the data do not fit the task, or cannot be read.
+        ConfigError: the settings do not fit the data, or leave too much to guess.
     """
-    given = opened(settings, source)
+    data = opened(settings, source)
     with hinting():
-        found = TASKS[task].read(given, settings, purpose)
-    given.let_go()
-    return found
+        content = TASKS[task].read(data, settings, purpose)
+    data.let_go()
+    return content
 
 
 def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
-    """The task that the data ask for, and the reason: the first one that recognises them.
+    """The first task that recognises the data, and the reason.
 
     Raises:
         ConfigError: no task recognises the data.
         DataError: the data cannot be read.
     """
-    given = opened(settings, source)
+    data = opened(settings, source)
     with hinting():
         for sign in SIGNS:
             for name, task in TASKS.items():
-                if sign in task.recognise and (why := task.recognise[sign](given, settings)):
-                    return name, why
+                if sign in task.recognise and (reason := task.recognise[sign](data, settings)):
+                    return name, reason
         known = list(TASKS)
         raise ConfigError(
-            f"The task cannot be told from {given.content(one_series=True).name}. Give --task: "
+            f"No task recognises {data.content(one_series=True).name}. Give --task: "
             f"{', '.join(known[:-1])} or {known[-1]}."
         )
 
 
 @contextmanager
 def hinting() -> Iterator[None]:
-    """Add to the refusal of a source, which another task may read, what these tasks read."""
+    """Add the hints of all tasks to the error about an unknown source."""
     try:
         yield
     except UnknownSourceError as error:

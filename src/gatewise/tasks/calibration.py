@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that mean what they say."""
+"""Temperature scaling, to calibrate probabilities."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -10,16 +10,17 @@ from gatewise.data.sequences import Array
 def fit_temperature(outputs: Array, labels: Array) -> float:
     """The temperature that makes the labels [n] most likely under logits [n, classes].
 
-    Guo et al., "On Calibration of Modern Neural Networks", 2017. It is 1 where no answer is wrong,
-    because any sharpening would then look good, without end; also where there is no answer at all.
+    Guo et al., "On Calibration of Modern Neural Networks", 2017. The temperature is 1 without any
+    wrong prediction, because the likelihood would then grow with every sharpening, and 1 without
+    any labels.
     """
     logits = outputs.astype(np.float64)
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
 
     def nll(log_temperature: float) -> float:
-        likely = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-likely[np.arange(len(labels)), labels].mean())
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
     best = minimize_scalar(nll, bounds=(-3.0, 3.0), method="bounded")
     return float(np.exp(best.x))

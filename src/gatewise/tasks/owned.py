@@ -1,4 +1,4 @@
-"""Which settings a run has: those of every run, of its task and data, and of its network."""
+"""The settings that a run reads: shared ones, those of its task and data, and of its network."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from gatewise.errors import ConfigError
 from gatewise.settings import HOLDING, Experiment, names
 from gatewise.tasks.task import AnyTask
 
-# What the code reads that all tasks share.
+# The settings that every run reads.
 EVERY_RUN = names(
     data="path validation test column_names quotes encoding layout id missing_values",
     split="train validation test by",
@@ -25,50 +25,47 @@ EVERY_RUN = names(
 def refuse_foreign(
     experiment: Experiment, kind: str, tasks: Mapping[str, AnyTask], *, own_network: bool = False
 ) -> None:
-    """Refuse a setting that is given and that nothing in this run reads.
+    """Refuse a setting that this run does not read.
 
     A network of the user's own may read all of `[network]`.
 
     Raises:
-        ConfigError: it says what the setting is for.
+        ConfigError: the run does not read a setting; the message names the tasks that do.
     """
     task = tasks[experiment.task.name]
     if kind not in task.settings:
-        return  # the task refuses the data themselves
+        return  # the task itself refuses the data
     known = EVERY_RUN | task.settings[kind] | _of_network(task, experiment.network.kind, kind)
-    found = given(experiment)
+    changed = changed_settings(experiment)
     if own_network:
-        found = [name for name in found if not name.startswith("network.")]
-    for name in found:
+        changed = [name for name in changed if not name.startswith("network.")]
+    for name in changed:
         if name not in known:
-            raise ConfigError(_sentence(name, experiment, kind, tasks, known))
+            raise ConfigError(_message(name, experiment, kind, tasks, known))
         needed = (task.needs | task.network.needs).get(name, name)
-        if needed not in found:
-            raise ConfigError(
-                f"{name} says how {needed} is used, and {needed} is not given. Give both, or "
-                "neither."
-            )
+        if needed not in changed:
+            raise ConfigError(f"{name} needs {needed}, which is not given. Give both or neither.")
 
 
-def given(experiment: Experiment) -> list[str]:
+def changed_settings(experiment: Experiment) -> list[str]:
     """The settings that differ from their defaults."""
-    usual = asdict(Experiment())
+    defaults = asdict(Experiment())
     return [
         f"{section}.{key}"
         for section, keys in asdict(experiment).items()
         for key, value in keys.items()
-        if value != usual[section][key]
+        if value != defaults[section][key]
     ]
 
 
 def _of_network(task: AnyTask, network: str, kind: str) -> frozenset[str]:
-    found = task.network
-    usual = next(iter(found.builders))
-    # An unknown kind is refused where the network is built.
-    return found.settings(network if network in found.builders else usual, kind)
+    network_part = task.network
+    default = next(iter(network_part.builders))
+    # Building the network refuses an unknown kind.
+    return network_part.settings(network if network in network_part.builders else default, kind)
 
 
-def _sentence(
+def _message(
     name: str,
     experiment: Experiment,
     kind: str,
@@ -79,13 +76,15 @@ def _sentence(
     owners = list(dict.fromkeys(owners_of(name, tasks)))
     keys = {one.partition(".")[2]: one for one in sorted(known)}
     key = name.partition(".")[2]
-    near = get_close_matches(key, keys, n=1, cutoff=0.9) or [k for k in keys if key in k.split("_")]
-    hint = f" Did you mean {keys[near[0]]}?" if near else ""
+    similar = get_close_matches(key, keys, n=1, cutoff=0.9) or [
+        k for k in keys if key in k.split("_")
+    ]
+    hint = f" Did you mean {keys[similar[0]]}?" if similar else ""
     here = f"{task} of {HOLDING[kind]}"
     if len(tasks[task].network.builders) > 1:
         here += f" with network.kind = {_kind_of(tasks[task], experiment.network.kind)}"
-    all_of_them = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
-    return f"{name} has no place in {here}; it is for {all_of_them}. Leave it out.{hint}"
+    all_owners = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
+    return f"{name} does not apply to {here}, only to {all_owners}. Leave it out.{hint}"
 
 
 def _kind_of(task: AnyTask, network: str) -> str:
@@ -93,19 +92,19 @@ def _kind_of(task: AnyTask, network: str) -> str:
 
 
 def owners_of(name: str, tasks: Mapping[str, AnyTask]) -> Iterator[str]:
-    """The tasks that have the setting, with the kind of data or network where not all have it."""
+    """The tasks that read the setting, with the kind of data or network if not all of them do."""
     for task in tasks.values():
         networks = list(task.network.builders)
         pairs = [(network, kind) for network in networks for kind in task.settings]
-        having = [
+        readers = [
             (network, kind)
             for network, kind in pairs
             if name in task.settings[kind] | task.network.settings(network, kind)
         ]
-        if len(having) == len(pairs):
+        if len(readers) == len(pairs):
             yield task.name
             continue
-        for network, kind in having:
+        for network, kind in readers:
             with_network = f" with network.kind = {network}" if len(networks) > 1 else ""
             of_kind = f" of {HOLDING[kind]}" if len(task.settings) > 1 else ""
             yield f"{task.name}{of_kind}{with_network}"

@@ -1,4 +1,4 @@
-"""What a task says for itself: one file with one `Task`, and one entry in `TASKS`."""
+"""The interface of a task: each task has one file with a `Task` and one entry in `TASKS`."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sized
@@ -24,84 +24,92 @@ if TYPE_CHECKING:
 
 NETWORK = "LSTM"
 
-# What a task brings: what it fits, what it cuts examples from, and how it holds answers.
+# The types of a task: its fitted values, the source of its examples, and its predictions.
 Own = TypeVar("Own")
 Source = TypeVar("Source")
-Answer = TypeVar("Answer", bound=Sized)
+Predictions = TypeVar("Predictions", bound=Sized)
 
 
 @dataclass(frozen=True)
-class Baseline(Generic[Source, Answer]):
-    """One of the simplest answers that could beat the network."""
+class Baseline(Generic[Source, Predictions]):
+    """A simple model that the network must beat."""
 
     name: str
-    predict: Callable[[Examples[Source]], Answer]  # in the same form as the network's predictions
-    slow: bool = False  # too slow to be asked about the validation part as well
+    predict: Callable[
+        [Examples[Source]], Predictions
+    ]  # in the same form as the network's predictions
+    slow: bool = False  # too slow to predict the validation part too
 
 
 @dataclass(frozen=True)
-class Measure(Generic[Answer]):
-    """A number that two answers are compared by, in a form that can be resampled.
+class Measure(Generic[Predictions]):
+    """A metric in a form that can be resampled, to compare two sets of predictions.
 
-    Statistics add up over units; `value` turns their sums into the number. Units of one cluster (a
-    stretch of a series, a person) are not independent of each other, so they are resampled
-    together.
+    Statistics add up over units, and `value` turns their sums into the metric. The units of a
+    cluster (a stretch of a series, a person) depend on each other, so they are resampled together.
     """
 
     name: str
-    statistics: Callable[[Answer], Array]  # answer -> [units, statistics]
-    value: Callable[[Array], Array]  # [..., statistics] sums -> [...] numbers
+    statistics: Callable[[Predictions], Array]  # predictions -> [units, statistics]
+    value: Callable[[Array], Array]  # sums [..., statistics] -> values [...]
     clusters: Array  # [units] int
-    # From the loss on the same part, where the one follows from the other; None: it does not.
+    # Computes the measure from the loss on the same part; None: the loss does not determine it.
     from_loss: Callable[[float], float] | None = None
 
     @property
     def metric(self) -> Metric:
-        """What is known of it: its direction, its meaning and its source."""
+        """The entry of the metric: its direction, meaning and source."""
         return METRICS[self.name.removeprefix(SCALED)]
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the greater of two answers is the better one."""
+        """Whether greater values are better."""
         return self.metric.better == "higher"
 
 
-def mean_measure(name: str, each: Callable[[Answer], Array], clusters: Array) -> Measure[Answer]:
-    """The mean over units of `each(answer)` [units]."""
+def mean_measure(
+    name: str, each: Callable[[Predictions], Array], clusters: Array
+) -> Measure[Predictions]:
+    """The mean of `each(predictions)` [units] over units."""
 
-    def statistics(answer: Answer) -> Array:
-        values = each(answer)
+    def statistics(predictions: Predictions) -> Array:
+        values = each(predictions)
         return np.stack([values, np.ones_like(values)], axis=1)
 
     return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
 
 
 def chosen_measure(
-    measures: list[Measure[Answer]],
+    measures: list[Measure[Predictions]],
     metric: str,
     *,
     key: str = "evaluation.metric",
     more: tuple[str, ...] = (),
-) -> Measure[Answer]:
-    """The measure that the settings name under `key`, or the task's first.
+) -> Measure[Predictions]:
+    """The measure that the setting `key` names, or the first one of the task.
 
-    `more` are names that are allowed there and mean no measure.
+    `more` holds other names that the setting allows. They are not measures.
+
+    Raises:
+        ConfigError: the task has no measure with this name.
     """
     named = {measure.name: measure for measure in measures}
     if metric == "auto":
         return measures[0]
     if metric not in named:
         raise ConfigError(
-            f"{key} wants one of {', '.join(['auto', *more, *named])}. Received: {metric!r}."
+            f"{key} must be one of {', '.join(['auto', *more, *named])}. Received: {metric!r}."
         )
     return named[metric]
 
 
-def monitored_measure(measures: list[Measure[Answer]], experiment: Experiment) -> Measure[Answer]:
-    """The measure that training.monitor names: of itself, or the verdict's.
+def monitored_measure(
+    measures: list[Measure[Predictions]], experiment: Experiment
+) -> Measure[Predictions]:
+    """The measure that training.monitor names; by default, the measure of the verdict.
 
     Raises:
-        ConfigError: it names no measure of the task, and is not "loss".
+        ConfigError: training.monitor is neither "loss" nor a measure of the task.
     """
     name = experiment.training.monitor
     if name == "auto":
@@ -110,66 +118,67 @@ def monitored_measure(measures: list[Measure[Answer]], experiment: Experiment) -
 
 
 @dataclass(frozen=True)
-class Promise(Generic[Answer]):
-    """A share that an answer states of itself, such as how much of the truth a band holds."""
+class Promise(Generic[Predictions]):
+    """A nominal share of the predictions, such as the coverage of a band, to be measured."""
 
     name: str  # "band from 0.1 to 0.9"
-    share: float  # what is stated
-    measure: Measure[Answer]  # what came true
+    share: float  # the nominal share
+    measure: Measure[Predictions]  # the measured share
 
 
-# What a task can be recognised by, the surest first: what only its settings name; the form of the
-# source (the name of a file, what a folder holds); labels that the settings name; the first lines
-# of a file; names and kinds of columns; and times, which data of many kinds have.
+# The signs by which a task recognises its data, the most certain first: settings that only this
+# task has; the form of the source (the name of a file, the files in a folder); labels that the
+# settings name; the first lines of a file; names and types of columns; and times, which many kinds
+# of data have.
 Sign = Literal["settings", "form", "labels", "lines", "columns", "times"]
-Recognise = Callable[[Opened, DataSettings], str | None]  # the reason that it is this task, or None
+Recognise = Callable[[Opened, DataSettings], str | None]  # the reason to choose the task, or None
 
 
 def nothing_fitted(experiment: Experiment, _preparation: Preparation[Any]) -> Experiment:
-    """The same settings: no default of the task depends on what was fitted."""
+    """The same settings, because no default of the task depends on fitted values."""
     return experiment
 
 
-def named_for_network(_preparation: Preparation[Any]) -> str:
-    """The answer is the network's."""
+def network_name(_preparation: Preparation[Any]) -> str:
+    """The name of the network, because the model is the network alone."""
     return NETWORK
 
 
 def as_prepared(
     preparation: Preparation[Any], experiment: Experiment
 ) -> tuple[Preparation[Any], Experiment]:
-    """The same two: no quicker way of answering exists."""
+    """The same preparation and settings, because the task has no quicker way to predict."""
     return preparation, experiment
 
 
-def no_remarks(_answer: Any, _preparation: Preparation[Any]) -> list[str]:
-    """Nothing to say about an answer."""
+def no_remarks(_predictions: Any, _preparation: Preparation[Any]) -> list[str]:
+    """No remarks on predictions."""
     return []
 
 
 def sizes_of(sequences: Sequences) -> dict[str, int]:
-    """How many sequences a part has, and how many steps, or bytes of text."""
+    """The number of sequences, and of their steps or bytes of text."""
     steps = int((sequences.stops - sequences.starts).sum())
     return {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
 
 
 @dataclass(frozen=True)
-class Task(Generic[Own, Source, Answer]):
-    """The steps in which tasks differ: what one fits, cuts examples from and holds answers in."""
+class Task(Generic[Own, Source, Predictions]):
+    """The steps in which tasks differ, typed by fitted values, source and predictions."""
 
     name: str
-    # The settings of the task itself, by the kind of data that it reads.
+    # The settings of the task itself, by kind of data.
     settings: Mapping[str, frozenset[str]]
-    # All tasks are asked about one sign before any is asked about the next; {}: never guessed.
+    # All tasks check one sign before any task checks the next; {}: the task is never guessed.
     recognise: Mapping[Sign, Recognise]
-    # A source, `[data]` and the purpose -> what was read; the settings with every guess filled in.
+    # Source, `[data]` and purpose -> the sequences, and the settings with every guess filled in.
     read: Callable[[Opened, DataSettings, Purpose], Read]
     fitted: type[Own]  # the class of `own` in the task's preparations
     split: Callable[
         [Sequences, Experiment, bool], Splits
-    ]  # the last says whether to make a test part
-    # (settings, all that was read, its training part) -> the settings with every default filled in,
-    # and notes. Of what was read, only the amount may count: the test part is a part of it.
+    ]  # the last argument: whether to make a test part
+    # (settings, all sequences, training part) -> the settings with every default filled in, and
+    # notes. Defaults may depend only on the amount of all sequences, which include the test part.
     resolve: Callable[[Experiment, Sequences, Sequences], tuple[Experiment, list[str]]]
     prepare: Callable[
         [Sequences, Experiment], tuple[Preparation[Own], list[str]]
@@ -177,68 +186,72 @@ class Task(Generic[Own, Source, Answer]):
     examples: Callable[
         [Sequences, Preparation[Own], Experiment, str], Examples[Source]
     ]  # train, validation or test
-    sizes: Callable[[Examples[Source]], dict[str, int]]  # for people: sequences, steps ...
+    sizes: Callable[[Examples[Source]], dict[str, int]]  # for display: sequences, steps ...
     shapes: Callable[[Examples[Source], Preparation[Own]], Shapes]
-    # From outputs on validation; None: there is nothing to set right.
+    # Calibrates on the outputs for the validation part; None: the task has no calibration.
     calibrate: Callable[[Preparation[Own], Any, Examples[Source]], Preparation[Own]] | None
     postprocess: Callable[
-        [Any, Examples[Source], Preparation[Own], Mapping[str, Any]], Answer
-    ]  # what `network.predict` gave -> predictions, with what `fit_baselines` gave
+        [Any, Examples[Source], Preparation[Own], Mapping[str, Any]], Predictions
+    ]  # outputs of `network.predict` and state of `fit_baselines` -> predictions
     fit_baselines: Callable[
         [Examples[Source], Examples[Source] | None, Preparation[Own]], dict[str, Any]
-    ]  # as JSON holds it
+    ]  # the fitted state, which can be written as JSON
     baselines: Callable[
         [Mapping[str, Any], Preparation[Own], Examples[Source] | None],
-        list[Baseline[Source, Answer]],
-    ]  # and train, if at hand
-    metrics: Callable[[Answer, Examples[Source], Preparation[Own], Experiment], dict[str, float]]
+        list[Baseline[Source, Predictions]],
+    ]  # the last argument: the training part, if it is known
+    metrics: Callable[
+        [Predictions, Examples[Source], Preparation[Own], Experiment], dict[str, float]
+    ]
     measures: Callable[
-        [Examples[Source], Preparation[Own], Experiment], list[Measure[Answer]]
+        [Examples[Source], Preparation[Own], Experiment], list[Measure[Predictions]]
     ]  # the first gives the verdict
     details: Callable[
-        [dict[str, Answer], Examples[Source], Preparation[Own], Experiment], dict[str, Any]
-    ]  # what the report shows beside the table
+        [dict[str, Predictions], Examples[Source], Preparation[Own], Experiment], dict[str, Any]
+    ]  # what the report shows besides the metrics
     table: Callable[
-        [Answer, Examples[Source], Preparation[Own], Array], pl.DataFrame
-    ]  # rows for people, of these examples
-    # New data -> the steps that predictions are made for.
+        [Predictions, Examples[Source], Preparation[Own], Array], pl.DataFrame
+    ]  # the rows of predictions.csv for these examples
+    # New data -> the steps to predict.
     prediction_inputs: Callable[[Sequences, Preparation[Own]], Sequences]
-    # New data -> the steps whose truth is known, and what is left out; None: all is known.
+    # New data -> the steps with known truth, and notes on the others; None: all truth is known.
     with_truth: Callable[[Sequences, Preparation[Own]], tuple[Sequences, list[str]]] | None = None
     # The defaults that depend on the size of a fitted vocabulary or on its tokens.
     resolve_fitted: Callable[[Experiment, Preparation[Own]], Experiment] = nothing_fitted
-    # What tables and verdicts call the answer: everything that it is made of.
-    answer_name: Callable[[Preparation[Own]], str] = named_for_network
-    # Preparation and settings of a quick answer by the network alone, which is asked after every
-    # epoch: without a beam search, a language model or a baseline beside it.
+    # The name of the model in tables and verdicts, with all of its parts.
+    model_name: Callable[[Preparation[Own]], str] = network_name
+    # Preparation and settings for quick predictions after every epoch by the network alone: without
+    # beam search, language model or blended baseline.
     quick: Callable[[Preparation[Own], Experiment], tuple[Preparation[Own], Experiment]] = (
         as_prepared
     )
-    # What to say about an answer to new data.
-    remarks: Callable[[Answer, Preparation[Own]], list[str]] = no_remarks
-    # What the answer states of itself, to be checked against the test part.
-    promises: Callable[[Examples[Source], Preparation[Own]], list[Promise[Answer]]] | None = None
-    # The units of the errors, where they need a word.
+    # Remarks on predictions for new data.
+    remarks: Callable[[Predictions, Preparation[Own]], list[str]] = no_remarks
+    # Nominal shares of the predictions, which the evaluation measures on the test part.
+    promises: Callable[[Examples[Source], Preparation[Own]], list[Promise[Predictions]]] | None = (
+        None
+    )
+    # A note on the units of the errors; None: it needs none.
     units: Callable[[Experiment], str] | None = None
-    # The key of [data] that `--target` names: columns, or the one label.
+    # The key of [data] that `--target` sets: columns, or a single label.
     target: Literal["target", "label"] = "label"
-    estimator: str = ""  # the class in its estimator.py, for scikit-learn; "": it has none
-    # What it reads that no other task does: a sentence for sources that the others refuse.
+    estimator: str = ""  # the scikit-learn class in its estimator.py; "": none
+    # A sentence on data that only this task reads, for errors about unknown sources.
     hint: str = ""
-    # Settings that only say how another one is used -> that one.
+    # Settings that need another setting -> that setting.
     needs: dict[str, str] = field(default_factory=dict)
-    lines: str = ""  # the column of the table that `predict` prints, a line each; "": all, as CSV
-    labelled: bool = False  # the truth stands in the labels of the sequences
+    lines: str = ""  # the column that `predict` prints, one value per line; "": all columns, as CSV
+    labelled: bool = False  # the truth is in the labels of the sequences
 
     @property
     def network(self) -> "Network":
-        """The part that needs the framework, which is imported on first use."""
+        """The network of the task; its module imports Keras, so it is loaded on first use."""
         module = importlib.import_module(f"gatewise.tasks.{self.name}.network")
         network: Network = module.NETWORK
         return network
 
     def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
-        """The task's own sections of the report; what draws them is imported on first use."""
+        """The task's own sections of the report; their module is loaded on first use."""
         module = importlib.import_module(f"gatewise.tasks.{self.name}.report")
         sections: list[Section] = module.sections(run, details)
         return sections

@@ -251,11 +251,14 @@ def test_only_the_training_part_is_turned(role):
 @pytest.mark.parametrize(
     ("triads", "wanted"),
     [
-        ((), r"rotation is 0\.2, and no columns are named that it turns.*data\.triads = \[\["),
+        ((), r"rotation is 0\.2, but data\.triads names no columns to rotate.*data\.triads = \[\["),
         ((("x0", "x1"),), r"three different columns.*Received: \['x0', 'x1'\]"),
         ((("x0", "x1", "x1"),), r"three different columns.*Received: \['x0', 'x1', 'x1'\]"),
-        ((("x0",), ("x1",), ("x2",)), r"in a list of its own.*Received: \['x0'\]"),
-        ((("x0", "x1", "up"),), r"'up', which is not read\. Read are: x0, x1.*data\.features"),
+        ((("x0",), ("x1",), ("x2",)), r"a list of three different columns.*Received: \['x0'\]"),
+        (
+            (("x0", "x1", "up"),),
+            r"'up', which is not a feature\. The features are x0, x1.*data\.features",
+        ),
         ((("x0", "x1", "x2"), ("x2", "x3", "x4")), r"'x2' in two triads"),
     ],
 )

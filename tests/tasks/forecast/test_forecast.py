@@ -97,7 +97,7 @@ def test_guesses_do_not_look_at_the_test_part():
 
 @pytest.mark.parametrize("levels", [[0.9, 0.1], [0.1, 0.1], [0.0, 0.5], [0.5, 1.0]])
 def test_quantiles_rise_between_0_and_1(levels):
-    with pytest.raises(ConfigError, match=r"task\.quantiles wants rising numbers"):
+    with pytest.raises(ConfigError, match=r"task\.quantiles must be increasing numbers"):
         resolved(experiment(task={"quantiles": levels}), series())
 
 
@@ -238,9 +238,7 @@ def test_rows_known_ahead_are_used_and_too_few_are_refused():
 
 def test_a_series_shorter_than_the_lookback_is_refused_by_name():
     preparation, _ = forecast.prepare(series(), experiment())
-    with pytest.raises(
-        DataError, match="'0' has 5 steps with a target, and the network looks back 8"
-    ):
+    with pytest.raises(DataError, match="'0' has 5 steps with a target, but the lookback is 8"):
         forecast.prediction_inputs(series(waves(5)), preparation)
 
 
@@ -290,7 +288,7 @@ def test_no_quantiles_means_the_default_ones_and_a_missing_median_is_noted():
     found, _ = resolved(experiment(task={"quantiles": []}), series())
     assert found.task.quantiles == (0.1, 0.5, 0.9)
     _, notes = resolved(experiment(task={"quantiles": [0.2, 0.9]}), series())
-    assert any("judge the 0.2 one" in note for note in notes)
+    assert any("point metrics use 0.2" in note for note in notes)
 
 
 @pytest.fixture
@@ -371,6 +369,6 @@ def test_a_test_part_that_was_filled_throughout_is_refused(with_gaps):
     some, preparation, chosen, *_ = with_gaps
     sequences = some.source.sequences
     nothing = replace(sequences, filled=np.ones(sequences.values.shape, dtype=bool))
-    with pytest.raises(DataError, match="no target of the part to be scored was measured"):
+    with pytest.raises(DataError, match="no target of the scored part was measured"):
         forecast.examples(nothing, preparation, chosen, "test")
     forecast.examples(nothing, preparation, chosen, "train")

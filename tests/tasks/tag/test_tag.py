@@ -197,7 +197,7 @@ def test_the_resampled_measures_are_the_metrics():
         assert len(statistics) == len(measure.clusters)
         assert float(measure.value(statistics.sum(axis=0))) == pytest.approx(scores[measure.name])
     truth = [tokens_of(sequences, TAG, k) for k in range(len(sequences))]
-    told = details.told_of(given, some, preparation)
+    told = details.predicted_tags(given, some, preparation)
     assert scores["span_f1"] == pytest.approx(f1_score(truth, told))
     right = [one == other for one, other in zip(truth, told, strict=True)]
     assert scores["sentences"] == pytest.approx(np.mean(right))
@@ -255,7 +255,7 @@ def test_the_temperature_calibrates_the_probabilities(true_temperature):
 def test_settings_are_guessed_with_a_note():
     sequences = corpus(400, lengths=(5, 10))
     found, notes = tag.resolve(from_mapping({"task": {"name": "tag"}}), sequences, sequences)
-    assert found.preparation.max_length == tag.SHORTEST_CUT
+    assert found.preparation.max_length == tag.MIN_MAX_LENGTH
     assert found.network.bidirectional
     assert found.training.batch_size == 8
     assert found.training.epochs == 60

@@ -1,1 +1,1 @@
-"""classify: a label for each sequence, with probabilities that mean what they say."""
+"""classify: a label for each sequence, with calibrated probabilities."""

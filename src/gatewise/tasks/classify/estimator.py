@@ -58,7 +58,7 @@ def _labels(y: Any) -> Array:
     """The labels, [sequences].
 
     Raises:
-        DataError: they are not one label for each sequence, or one is missing.
+        DataError: y does not hold one label for each sequence, or a label is missing.
     """
     length_of(y, "y", "a label for each sequence")
     try:
@@ -78,12 +78,12 @@ def _labels(y: Any) -> Array:
             f"{missing.argmax()} (counted from 0). Label them or remove them."
         )
     if labels.dtype.kind == "O" and len({type(label) for label in labels.tolist()}) > 1:
-        return labels.astype(str)  # labels of several types have no order
+        return labels.astype(str)  # labels of mixed types cannot be sorted
     return labels
 
 
 def _names(classes: Array) -> list[str]:
-    """The names of the classes in the pipeline, where equal numbers are the same label.
+    """The names of the classes in the pipeline, which treats equal numbers as the same label.
 
     Raises:
         DataError: two classes have the same name.

@@ -1,4 +1,4 @@
-"""What training learns about the sequences that are classified, besides the weights."""
+"""The values that `classify` fits on the training part, besides the weights."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ class Fitted:
     """The part of a `Preparation` that only this task has."""
 
     classes: tuple[str, ...]
-    separator: str = ""  # between the labels of a sequence that may have several
+    separator: str = ""  # between the labels of a sequence; "": one label each
     temperature: float = 1.0  # logits are divided by it
-    blend: str = "none"  # the baseline that is averaged with the network
-    window: int = 0  # long sequences are cut into windows of so many steps
+    blend: str = "none"  # the baseline whose probabilities are averaged in
+    window: int = 0  # steps of the windows that sequences are cut into; 0: whole
     stride: int = 0
     vocabulary: Vocabulary | None = None  # texts only
-    max_length: int = 0  # tokens of a text that are read at most
-    truncation: str = "end"  # where a longer one is cut off
-    spectrum: Spectrum | None = None  # recordings only: how frames are made
+    max_length: int = 0  # tokens that the network reads of a text, at most
+    truncation: str = "end"  # the end at which longer texts are truncated
+    spectrum: Spectrum | None = None  # recordings only: the parameters of the frames

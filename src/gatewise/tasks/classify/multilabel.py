@@ -1,7 +1,7 @@
-"""Answers to sequences that have any number of labels: a chance for each label by itself.
+"""Multi-label classification: a probability for each label on its own.
 
-Truths are [sequences, classes] bool, answers [sequences, classes] probabilities; a label is given
-where its probability is at least one half.
+Truths are [sequences, classes] bool, predictions [sequences, classes] probabilities. A label is
+predicted if its probability is at least one half.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,48 +19,48 @@ from gatewise.tasks.task import Measure, mean_measure
 HALF = 0.5
 
 
-def chosen(given: Array) -> Array:
-    """Which labels an answer gives."""
-    labels: Array = given >= HALF
+def chosen(probabilities: Array) -> Array:
+    """Whether each label is predicted, [sequences, classes] bool."""
+    labels: Array = probabilities >= HALF
     return labels
 
 
-def accuracy(truths: Array, given: Array) -> float:
-    """The share of all single yes-or-no answers that are right."""
-    return metrics.accuracy(truths, chosen(given))
+def accuracy(truths: Array, probabilities: Array) -> float:
+    """The share of right binary predictions, over all sequences and labels."""
+    return metrics.accuracy(truths, chosen(probabilities))
 
 
-def score(truths: Array, given: Array) -> dict[str, float]:
+def score(truths: Array, probabilities: Array) -> dict[str, float]:
     """Accuracy, share of sequences with every label right, F1 micro and macro, ROC AUC, log loss.
 
-    As scikit-learn defines them; a class that is never or always true has no part in the AUC.
+    The definitions are scikit-learn's. The AUC leaves out classes that are never or always true.
     """
-    answers = chosen(given)
+    labels = chosen(probabilities)
     mixed = truths.any(axis=0) & ~truths.all(axis=0)
-    auc = roc_auc_score(truths[:, mixed], given[:, mixed]) if mixed.any() else float("nan")
+    auc = roc_auc_score(truths[:, mixed], probabilities[:, mixed]) if mixed.any() else float("nan")
     return {
-        "accuracy": accuracy(truths, given),
-        "exact": metrics.exact(truths, answers),
-        "f1_micro": metrics.f1_micro(truths, answers),
-        "f1_macro": metrics.f1_macro(truths, answers),
+        "accuracy": accuracy(truths, probabilities),
+        "exact": metrics.exact(truths, labels),
+        "f1_micro": metrics.f1_micro(truths, labels),
+        "f1_macro": metrics.f1_macro(truths, labels),
         "roc_auc": float(auc),
-        "log_loss": _nll(truths, given),
+        "log_loss": _nll(truths, probabilities),
     }
 
 
-def _nll(truths: Array, given: Array) -> float:
-    if bool(((given == 0) | (given == 1)).all()):
-        return float("nan")  # a bare label has no probability to judge
-    return float(log_loss(truths.ravel(), given.ravel(), labels=[False, True]))
+def _nll(truths: Array, probabilities: Array) -> float:
+    if bool(((probabilities == 0) | (probabilities == 1)).all()):
+        return float("nan")  # the predictions are labels without probabilities
+    return float(log_loss(truths.ravel(), probabilities.ravel(), labels=[False, True]))
 
 
 def measures(truths: Array, clusters: Array) -> list[Measure[Array]]:
     """F1 over all labels first, then macro F1, and the share with every label right."""
 
-    def counts(given: Array) -> Array:
-        """Hits, answers and occurrences of each class, [sequences, 3 * classes]."""
-        answers = chosen(given)
-        parts = [truths & answers, answers, truths]
+    def counts(probabilities: Array) -> Array:
+        """Correct, predicted and true labels of each class, [sequences, 3 * classes]."""
+        labels = chosen(probabilities)
+        parts = [truths & labels, labels, truths]
         return np.concatenate([part.astype(np.float64) for part in parts], axis=1)
 
     def micro(sums: Array) -> Array:
@@ -70,8 +70,8 @@ def measures(truths: Array, clusters: Array) -> list[Measure[Array]]:
         mean: Array = metrics.f1(*np.split(sums, 3, axis=-1)).mean(axis=-1)
         return mean
 
-    def exact(given: Array) -> Array:
-        whole: Array = (chosen(given) == truths).all(axis=1).astype(np.float64)
+    def exact(probabilities: Array) -> Array:
+        whole: Array = (chosen(probabilities) == truths).all(axis=1).astype(np.float64)
         return whole
 
     return [
@@ -82,27 +82,27 @@ def measures(truths: Array, clusters: Array) -> list[Measure[Array]]:
 
 
 def fit_regressions(features: Array, truths: Array, valid: tuple[Array, Array] | None) -> Any:
-    """A logistic regression on features for each class, as JSON holds them."""
-    found: list[dict[str, Any]] = []
+    """Fit one logistic regression for each class; the result can be written as JSON."""
+    states: list[dict[str, Any]] = []
     for k in range(truths.shape[1]):
         held = None if valid is None else (valid[0], valid[1][:, k].astype(int))
         labels = truths[:, k].astype(int)
         if len(np.unique(labels)) < 2:
-            found.append({"always": bool(labels[0])})
+            states.append({"always": bool(labels[0])})
             continue
         fitted = fit_logistic(features, labels, 2, valid=held)
-        found.append(
+        states.append(
             {
                 "coefficients": fitted.coefficients.tolist(),
                 "intercept": fitted.intercept.tolist(),
                 "penalty": fitted.inverse_penalty,
             }
         )
-    return found
+    return states
 
 
 def regressions(state: Sequence[Mapping[str, Any]], features: Array) -> Array:
-    """What `fit_regressions` gave says, [sequences, classes]."""
+    """The probabilities of the regressions of `fit_regressions`, [sequences, classes]."""
     columns = []
     for one in state:
         if "always" in one:
@@ -113,23 +113,25 @@ def regressions(state: Sequence[Mapping[str, Any]], features: Array) -> Array:
     return np.stack(columns, axis=1)
 
 
-def by_class(truths: Array, given: Array, classes: Sequence[str]) -> dict[str, Any]:
+def by_class(truths: Array, probabilities: Array, classes: Sequence[str]) -> dict[str, Any]:
     """Precision, recall, F1 and support of each class."""
-    answers = chosen(given)
-    hits, answered, occurring = (part.sum(axis=0) for part in (truths & answers, answers, truths))
-    return metrics.by_class(classes, hits, answered, occurring)
+    labels = chosen(probabilities)
+    correct, predicted, support = (part.sum(axis=0) for part in (truths & labels, labels, truths))
+    return metrics.by_class(classes, correct, predicted, support)
 
 
 def names(labels: Array, classes: Sequence[str], separator: str) -> list[str]:
-    """The labels of each sequence in one text, [sequences] of [sequences, classes] bool."""
+    """Join the labels [sequences, classes] bool of each sequence into one text, [sequences]."""
     between = separator if separator.isspace() else f"{separator} "
     return [between.join(np.array(classes)[row].tolist()) for row in labels]
 
 
-def table(given: Array, ids: Array, classes: Sequence[str], separator: str) -> pl.DataFrame:
-    """One row a sequence: id, its labels, a probability for each class."""
+def table(probabilities: Array, ids: Array, classes: Sequence[str], separator: str) -> pl.DataFrame:
+    """One row per sequence: id, labels, a probability for each class."""
     columns: dict[str, Any] = {
         "id": ids.astype(str),
-        "label": names(chosen(given), classes, separator),
+        "label": names(chosen(probabilities), classes, separator),
     }
-    return pl.DataFrame(columns | {f"p({name})": given[:, k] for k, name in enumerate(classes)})
+    return pl.DataFrame(
+        columns | {f"p({name})": probabilities[:, k] for k, name in enumerate(classes)}
+    )

@@ -1,4 +1,4 @@
-"""The network of `classify`: the stack of the tutorials, and cross entropy."""
+"""The network of `classify`: a stack of LSTMs, trained with cross entropy."""
 
 import functools
 from typing import Any
@@ -15,11 +15,13 @@ from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify.fitted import Fitted
 
 
-def of_labels(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
-    """Cross entropy, and accuracy; with several labels, of each label by itself."""
+def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
+    """Cross entropy and accuracy; binary ones for each label if sequences have several."""
     if preparation.own.separator:
         if experiment.training.loss != "auto":
-            raise ConfigError("training.loss is for one label a sequence; leave it at auto.")
+            raise ConfigError(
+                "training.loss needs one label per sequence. Leave it at auto with data.separator."
+            )
         smoothing = experiment.training.label_smoothing
         loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
         return loss, [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
@@ -27,7 +29,7 @@ def of_labels(experiment: Experiment, preparation: Preparation[Fitted]) -> Objec
 
 
 def classify_loss(settings: TrainingSettings, classes: int) -> Any:
-    """Cross entropy of logits, or the Keras loss named; labels are positions, [batch]."""
+    """Cross entropy of logits, or the named Keras loss; labels are class indices, [batch]."""
     name = settings.loss.lower().replace("_", "")
     usual = name in ("auto", "sparsecategoricalcrossentropy", "categoricalcrossentropy")
     if usual and not settings.label_smoothing:
@@ -41,8 +43,8 @@ def classify_loss(settings: TrainingSettings, classes: int) -> Any:
         reads_logits = True
     elif settings.label_smoothing:
         raise ConfigError(
-            f"training.label_smoothing is for cross entropy, and training.loss is {settings.loss}. "
-            "Leave one of them out."
+            "training.label_smoothing needs cross entropy, but training.loss is "
+            f"{settings.loss}. Leave one of them out."
         )
     else:
         inner = losses.named(settings.loss)
@@ -60,4 +62,4 @@ def settings(_network: str, data: str) -> frozenset[str]:
     return OF_TEXTS if data == "text" else OF_STEPS
 
 
-NETWORK = Network({"stack": stack}, of_labels, settings)
+NETWORK = Network({"stack": stack}, objective, settings)

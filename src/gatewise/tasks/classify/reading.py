@@ -1,4 +1,4 @@
-"""What a classification is read from, and what it is recognised by: labels of sequences."""
+"""Read and recognise the data of `classify`: sequences with labels."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ NAME = "classify"
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
-    """Numbers, texts or recordings, whichever the source holds."""
+    """Read the numbers, texts or recordings of the source."""
     if source.texts is not None:
         return texts.of_lists(*source.texts, settings, task=NAME, purpose=purpose)
     if source.recordings is not None:

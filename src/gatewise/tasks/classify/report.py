@@ -1,4 +1,4 @@
-"""The report's sections of classify: confusions, classes, reliability and mistakes."""
+"""The report's sections of `classify`: confusions, classes, reliability and mistakes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,21 +55,21 @@ def _reliability(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Sect
     upper.plot(
         confidence, accuracy, "o-", color=charts.COLOURS["accent"], linewidth=1.6, markersize=5
     )
-    upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), ylabel="share right")
+    upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), ylabel="accuracy")
     lower.bar(confidence, count, width=0.035, color=charts.COLOURS["accent"], alpha=0.5)
-    lower.set(xlabel="confidence", ylabel="answers")
+    lower.set(xlabel="confidence", ylabel="predictions")
     lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    keys = [Key("accent", "measured"), Key("muted", "as it should be", "dash")]
-    said = "Share of right answers by confidence: " + ", ".join(
-        f"{formats.percent(c)} sure, {formats.percent(a)} right ({formats.number(n, 0)})"
+    keys = [Key("accent", "measured"), Key("muted", "perfect calibration", "dash")]
+    alt = "Accuracy by confidence: " + ", ".join(
+        f"confidence {formats.percent(c)}, accuracy {formats.percent(a)} ({formats.number(n, 0)})"
         for c, a, n in zip(confidence, accuracy, count, strict=True)
     )
-    lead = "Of the answers given with 80 % confidence, 80 % should be right."
+    lead = "80 % of the predictions with 80 % confidence should be right."
     temperature = details.get("temperature")
     after = (metrics.get("metrics") or {}).get("ece")
     before = details.get("ece_before")
     if temperature is not None:
-        lead += " The confidence was set right on the validation part"
+        lead += " The confidence was calibrated on the validation part"
         lead += f" (temperature {formats.number(temperature, 2)})"
         known = before is not None and after is not None
         lead += (
@@ -78,14 +78,14 @@ def _reliability(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Sect
             else "."
         )
     return Section(
-        "Can its confidence be trusted?",
+        "Calibration",
         lead,
-        pictures=[Picture(charts.svg(figure, said), keys=keys)],
+        pictures=[Picture(charts.svg(figure, alt), keys=keys)],
     )
 
 
 def _mistakes(examples: Sequence[Mapping[str, Any]], most: int) -> Section:
-    """The most confident of the wrong answers, each drawn from its values."""
+    """The most confident wrong predictions, each with a chart of its values."""
     wrong = [one for one in examples if one.get("truth") != one.get("answer")]
     wrong.sort(key=lambda one: -(one.get("probability") or 0.0))
     if any("text" in one for one in wrong):
@@ -96,19 +96,18 @@ def _mistakes(examples: Sequence[Mapping[str, Any]], most: int) -> Section:
     columns = [str(name) for name in (wrong[0].get("columns") or [])] if wrong else []
     lines = 1 < len(columns) <= charts.MOST_LINES
     keys = [Key(c, name) for c, name in zip(charts.SERIES, columns, strict=False)] if lines else []
-    lead = "Wrong answers given with the most confidence: odd sequences, or wrong labels."
+    lead = "The wrong predictions with the highest confidence: odd sequences, or wrong labels."
     if spans is not None and columns:
         lead += (
-            f" Time runs to the right; a row is a column of the data, from {columns[0]} at the "
-            f"bottom to {columns[-1]} at the top; dark is great among what is drawn of it."
+            f" Time runs to the right. Each row is a column of the data, from {columns[0]} at the "
+            f"bottom to {columns[-1]} at the top. Dark cells are the highest values of the column "
+            "in these pictures."
         )
-    return Section(
-        "Its most confident mistakes", lead if pictures else "", keys, pictures, small=True
-    )
+    return Section("Most confident mistakes", lead if pictures else "", keys, pictures, small=True)
 
 
 def _written_mistakes(wrong: Sequence[Mapping[str, Any]]) -> Section:
-    """Mistakes that are read: texts beside what they are and what they were taken for."""
+    """A table of misclassified texts with their true and predicted labels."""
     rows = [
         [
             str(one.get("text")),
@@ -120,22 +119,22 @@ def _written_mistakes(wrong: Sequence[Mapping[str, Any]]) -> Section:
         ]
         for one in wrong
     ]
-    columns = ["text", "truth", "answer", "sure"]
-    lead = "Wrong answers given with the most confidence: odd texts, or wrong labels."
+    columns = ["text", "truth", "prediction", "confidence"]
+    lead = "The wrong predictions with the highest confidence: odd texts, or wrong labels."
     table = Table("Mistakes", columns, rows, texts=3)
-    return Section("Its most confident mistakes", lead, tables=[table])
+    return Section("Most confident mistakes", lead, tables=[table])
 
 
 def _mistake(
     one: Mapping[str, Any], values: Numbers, spans: tuple[Numbers, Numbers] | None
 ) -> Picture:
-    truth, answer = str(one.get("truth", "")), str(one.get("answer", ""))
-    sure = one.get("probability")
-    title = f"{truth}, taken for {answer}"
+    truth, prediction = str(one.get("truth", "")), str(one.get("answer", ""))
+    confidence = one.get("probability")
+    title = f"{truth}, taken for {prediction}"
     words = formats.known(
-        [one.get("id"), "" if sure is None else f"{formats.percent(sure, 1)} sure"]
+        [one.get("id"), "" if confidence is None else f"{formats.percent(confidence, 1)} sure"]
     )
-    said = f"A sequence of {formats.count(len(values), 'step')}: {title}"
+    alt = f"A sequence of {formats.count(len(values), 'step')}: {title}"
     steps, columns = values.shape
     square = charts.is_picture(values) and spans is None
     figure, axes = charts.axes(width=200, height=150 if square else 130)
@@ -148,4 +147,4 @@ def _mistake(
         for k in range(columns):
             charts.line(axes, np.arange(1.0, steps + 1), values[:, k], charts.SERIES[k], width=1.2)
     sound = str(one.get("sound", ""))
-    return Picture(charts.svg(figure, said), title, " · ".join(words), sound=sound)
+    return Picture(charts.svg(figure, alt), title, " · ".join(words), sound=sound)

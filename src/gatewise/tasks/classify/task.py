@@ -1,7 +1,7 @@
-"""classify: a label for each sequence, with probabilities that mean what they say.
+"""classify: a label for each sequence, with calibrated probabilities.
 
-Sequences of numbers, texts and recordings go the same way; where `data.separator` is given, a
-sequence has any number of labels, and each label an answer of its own.
+Sequences are numbers, texts or recordings. With `data.separator`, a sequence has any number of
+labels, and each label has a probability of its own.
 """
 
 import logging
@@ -52,17 +52,17 @@ OF_NUMBERS = names(
 )
 OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase max_length truncation")
 OF_SOUND = sound.SETTINGS | names(task="window stride")
-UNITS = (64,)  # of the LSTM layers, where the settings do not say
-LONGEST_TEXT = 400  # tokens that are read of a text, where the settings do not say
-# What a logistic regression reads of a sequence, by what its steps are.
+UNITS = (64,)  # default of network.units
+MAX_TOKENS = 400  # tokens; upper limit of the default of preparation.max_length
+# The names of the logistic regression and of its features, by kind of data.
 LOGISTIC = {
     "numbers": "logistic regression on summaries",
     "text": "logistic regression on TF-IDF",
     "sound": "logistic regression on frame statistics",
 }
-SHOWN_LETTERS = 600  # of a text
-SHOWN_STEPS = 200  # a worst example is drawn with at most so many steps
-LEAST = 1e-300  # a chance of less has no logarithm
+SHOWN_CHARACTERS = 600  # maximum number of characters of an example text
+SHOWN_STEPS = 200  # maximum number of steps of an example
+MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
 
 Pieces = Sequences | Recordings  # whole sequences, windows of them, or recordings as frames
 
@@ -70,7 +70,7 @@ Pieces = Sequences | Recordings  # whole sequences, windows of them, or recordin
 def resolve(
     experiment: Experiment, sequences: Sequences, _train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in the network's size, and batch size and epochs by the number of sequences."""
+    """Fill in the size of the network, the batch size and the epochs."""
     _refuse_triads(experiment, sequences)
     experiment = replace(experiment, network=_network(experiment.network, sequences.kind))
     if experiment.task.window and not experiment.task.stride:
@@ -95,7 +95,7 @@ def resolve(
 
 def _network(settings: NetworkSettings, kind: str) -> NetworkSettings:
     if settings.pooling == "auto":
-        # What a text or a recording says may stand anywhere in it.
+        # The informative part of a text or a recording may be anywhere in it.
         settings = replace(settings, pooling="last" if kind == "numbers" else "mean-max")
     return replace(
         settings,
@@ -106,7 +106,7 @@ def _network(settings: NetworkSettings, kind: str) -> NetworkSettings:
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
-    """Fill in how much is read of a text, and the size of the vectors of its tokens."""
+    """Fill in the maximum length of a text and the size of the token embedding."""
     vocabulary = preparation.own.vocabulary
     if vocabulary is None:
         return experiment
@@ -116,49 +116,53 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> 
 
 
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
-    """Triads that name no three columns, and a rotation that has none to turn."""
-    triads, wanted = experiment.data.triads, 'data.triads = [["x", "y", "z"]]'
+    """Refuse triads that are not three different columns, and a rotation without triads.
+
+    Raises:
+        ConfigError: data.triads or training.rotation cannot be used.
+    """
+    triads, example = experiment.data.triads, 'data.triads = [["x", "y", "z"]]'
     if experiment.training.rotation and not triads:
         raise ConfigError(
-            f"training.rotation is {experiment.training.rotation:g}, and no columns are named that "
-            f"it turns. Name them three by three ({wanted}), or set training.rotation = 0."
+            f"training.rotation is {experiment.training.rotation:g}, but data.triads names no "
+            f"columns to rotate. Name them ({example}), or set training.rotation = 0."
         )
     for triad in triads:
         if len(set(triad)) != 3 or len(triad) != 3:
             raise ConfigError(
-                f"A triad is three different columns, in a list of its own: {wanted}. "
-                f"Received: {list(triad)}."
+                f"A triad is a list of three different columns: {example}. Received: {list(triad)}."
             )
         for name in triad:
             if name not in sequences.columns:
                 raise ConfigError(
-                    f"data.triads names the column '{name}', which is not read. Read are: "
-                    f"{', '.join(sequences.columns[:10])}. Name one of them, or add it to "
+                    f"data.triads names the column '{name}', which is not a feature. The features "
+                    f"are {', '.join(sequences.columns[:10])}. Name one of them, or add it to "
                     "data.features."
                 )
     named = [name for triad in triads for name in triad]
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         raise ConfigError(
-            f"data.triads names the column '{twice[0]}' in two triads, and it can be part of one "
-            "vector only. Name it once."
+            f"data.triads names the column '{twice[0]}' in two triads. Name each column once, "
+            "because it can be part of only one vector."
         )
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
-    """By group where the data names one, else with the labels in the same proportions.
+    """Split by group if the data have groups, otherwise stratified by label.
 
-    Texts that are the same, word for word, stay in one part: a message sent a hundred times would
-    else be learnt by heart, and asked.
+    Identical texts stay in one part. Otherwise, the network could memorise a message that was sent
+    a hundred times, and the test part would reward it.
     """
     settings = experiment.split
     if experiment.data.separator and settings.by == "auto" and sequences.groups is None:
-        settings = replace(settings, by="random")  # sets of labels are too many for proportions
-    alike = _alike(sequences) if test and settings.by in ("auto", "label") else None
-    if alike is None:
+        # There are too many sets of labels to stratify by.
+        settings = replace(settings, by="random")
+    duplicates = _duplicates(sequences) if test and settings.by in ("auto", "label") else None
+    if duplicates is None:
         return split_by_sequence(sequences, settings, test=test)
     splits = split_by_sequence(
-        replace(sequences, groups=alike), replace(settings, by="auto"), test=test
+        replace(sequences, groups=duplicates), replace(settings, by="auto"), test=test
     )
     return Splits(
         replace(splits.train, groups=None),
@@ -167,8 +171,8 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     )
 
 
-def _alike(sequences: Sequences) -> Array | None:
-    """Each text as the group of those that are the same; None where none are, or not to be told."""
+def _duplicates(sequences: Sequences) -> Array | None:
+    """Each text as the group of its duplicates; None without duplicates or for other data."""
     if sequences.kind != "text" or sequences.groups is not None:
         return None
     texts = np.array(texts_of(sequences), dtype=object)
@@ -176,7 +180,7 @@ def _alike(sequences: Sequences) -> Array | None:
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
-    """Classes, the columns that say anything, and their scale, fitted on the training part."""
+    """Fit the classes, the columns that are not constant, and their scale on the training part."""
     assert train.labels is not None
     settings = experiment.preparation
     classes = _classes(train, experiment.data.separator)
@@ -187,7 +191,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
     texts = [name for name in train.columns if name in train.levels]
     if texts:
         raise DataError(
-            f"{train.source}: column '{texts[0]}' holds texts; classify reads numbers. Leave "
+            f"{train.source}: column '{texts[0]}' holds texts, but classify needs numbers. Leave "
             "it out of data.features."
         )
     image = train.values.dtype == np.uint8
@@ -208,11 +212,11 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         if constant and settings.constant_columns == "error":
             raise DataError(
                 f"{train.source}: column '{constant[0]}' never changes in the training part. "
-                "Take it out, or set preparation.constant_columns = drop."
+                "Remove it, or set preparation.constant_columns = drop."
             )
         used = tuple(name for name in train.columns if name not in constant)
         if constant:
-            notes.append(f"Dropped, for they never change in training: {', '.join(constant)}.")
+            notes.append(f"Dropped columns that never change in training: {', '.join(constant)}.")
         if not used:
             raise DataError(f"{train.source}: no column ever changes in the training part.")
     task = experiment.task
@@ -229,7 +233,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
 
 
 def _fitted(classes: tuple[str, ...], experiment: Experiment) -> Fitted:
-    """What sequences of every kind have in common."""
+    """The fitted values that all kinds of data have."""
     task = experiment.task
     return Fitted(
         classes=classes,
@@ -266,7 +270,7 @@ def _names(label: str, separator: str) -> list[str]:
 def _prepare_sound(
     train: Sequences, classes: tuple[str, ...], experiment: Experiment
 ) -> Preparation[Fitted]:
-    """How frames are made of recordings, and their scale."""
+    """Fit the frames of recordings and their scale."""
     spectrum, frames, scale = sound.fit_frames(train, experiment)
     return Preparation(
         task="classify",
@@ -282,30 +286,31 @@ def _prepare_sound(
 def _prepare_texts(
     train: Sequences, classes: tuple[str, ...], experiment: Experiment
 ) -> tuple[Preparation[Fitted], list[str]]:
-    """The vocabulary of the training part, and how much of a long text is read."""
-    settings, written = experiment.preparation, texts_of(train)
+    """Fit the vocabulary and the maximum length of a text on the training part."""
+    settings, texts = experiment.preparation, texts_of(train)
     kind = "words" if settings.tokenizer == "auto" else settings.tokenizer
     known = fit_vocabulary(
-        written,
+        texts,
         kind,
         most=settings.vocabulary_size,
         min_frequency=settings.min_frequency,
         lowercase=settings.lowercase,
     )
-    lengths = np.array([len(one) for one in known.encode(written)])
-    longest = settings.max_length or int(min(LONGEST_TEXT, lengths.max()))
-    notes = [f"{len(known):,} different tokens ({kind}) are known from the training part"]
+    lengths = np.array([len(one) for one in known.encode(texts)])
+    longest = settings.max_length or int(min(MAX_TOKENS, lengths.max()))
+    notes = [f"the vocabulary of the training part has {len(known):,} different tokens ({kind})"]
     if over := int((lengths > longest).sum()):
         if settings.truncation == "error":
             where = str(train.ids[int((lengths > longest).argmax())])
             raise DataError(
-                f"{train.source}: text '{where}' has {lengths.max()} tokens, and "
+                f"{train.source}: text '{where}' has {lengths.max()} tokens, but "
                 f"preparation.max_length is {longest}. Raise it, or set preparation.truncation "
                 "= end."
             )
         notes.append(
-            f"{over} of {len(lengths)} training texts have more than {longest} tokens and are cut "
-            f"off at the {settings.truncation} (preparation.max_length, preparation.truncation)"
+            f"{over} of {len(lengths)} training texts have more than {longest} tokens and are "
+            f"truncated at the {settings.truncation} (preparation.max_length, "
+            "preparation.truncation)"
         )
     return Preparation(
         task="classify",
@@ -336,19 +341,19 @@ def _pieces(sequences: Sequences, window: int, stride: int) -> Sequences:
 def examples(
     sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
 ) -> Examples[Pieces]:
-    """The sequences (or their windows), with the positions of their labels as targets."""
+    """The sequences (or their windows), with class indices as targets."""
     own = preparation.own
 
     def targets_of(pieces: Sequences) -> tuple[Callable[..., Array], Array | None]:
-        """The positions of the labels, and what each piece weighs."""
+        """The function that gives the targets, and the weight of each piece."""
         labels = None if role == "predict" else _positions(pieces, preparation)
         balanced = role == "train" and experiment.training.class_weight == "balanced"
-        return _wanted(labels), (
+        return _targets(labels), (
             _balanced(labels, preparation) if balanced and labels is not None else None
         )
 
     if own.spectrum is not None:
-        heard = sound.examples(
+        recordings = sound.examples(
             sequences,
             own.spectrum,
             scale=preparation.scale,
@@ -357,8 +362,8 @@ def examples(
             window=own.window,
             stride=own.stride,
         )
-        targets, weights = targets_of(heard.source.frames)
-        return replace(heard, targets=targets, weights=weights)
+        targets, weights = targets_of(recordings.source.frames)
+        return replace(recordings, targets=targets, weights=weights)
     pieces = _pieces(sequences, own.window, own.stride)
     targets, weights = targets_of(pieces)
     if own.vocabulary is not None:
@@ -367,20 +372,20 @@ def examples(
     columns = preparation.positions(preparation.used)
     refuse_far(sequences, *preparation.scale.rows(sequences), columns)
     centre, spread = preparation.scale.rows(pieces)
-    exact = _exact(centre, spread)
+    exact = _precision(centre, spread)
     centre, spread = centre.astype(exact), spread.astype(exact)
-    everything = len(columns) == len(preparation.columns)
-    turn = _turning(preparation, experiment) if role == "train" else None
+    uses_all = len(columns) == len(preparation.columns)
+    rotate = _rotation(preparation, experiment) if role == "train" else None
 
-    def inputs(which: Array, length: int) -> dict[str, Array]:
-        values, real = gather(pieces, which, length)
-        if turn is not None:
-            values = turn(values)  # before the scaling: what is stretched has no angles
-        if not everything:
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        values, real = gather(pieces, indices, length)
+        if rotate is not None:
+            values = rotate(values)  # before scaling, which distorts angles
+        if not uses_all:
             values = values[..., columns]
         scaled = values.astype(exact)
-        scaled -= centre[which][:, None, columns]
-        scaled /= spread[which][:, None, columns]
+        scaled -= centre[indices][:, None, columns]
+        scaled /= spread[indices][:, None, columns]
         if real is not None:
             scaled[~real] = PADDING
         return {"steps": scaled.astype(np.float32, copy=False)}
@@ -388,34 +393,35 @@ def examples(
     return Examples(pieces, pieces.lengths, inputs, targets, weights)
 
 
-def _exact(centre: Array, spread: Array) -> type[np.floating[Any]]:
-    """The type that values are scaled in: float32 where it surely holds them before that."""
+def _precision(centre: Array, spread: Array) -> type[np.floating[Any]]:
+    """The type to scale values in: float32 if it can surely represent the unscaled values."""
     usual = np.abs(centre).max(initial=0.0) <= FARTHEST and spread.max(initial=1.0) <= FARTHEST
     fine = spread.min(initial=1.0) >= 1 / FARTHEST
     return np.float32 if usual and fine else np.float64
 
 
 def _balanced(labels: Array, preparation: Preparation[Fitted]) -> Array:
-    """What makes every class weigh the same, [sequences]."""
+    """Weights that give every class the same total, [sequences]."""
     if preparation.own.separator:
         raise ConfigError(
-            "training.class_weight is for one label a sequence, and data.separator allows several."
+            "training.class_weight needs one label per sequence, but data.separator allows several."
+            " Leave one of them out."
         )
     counts = np.bincount(labels, minlength=len(preparation.own.classes))
     weights: Array = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[labels]
     return weights
 
 
-def _wanted(labels: Array | None) -> Callable[..., Array]:
-    def wanted(which: Array, _length: int = 0) -> Array:
+def _targets(labels: Array | None) -> Callable[..., Array]:
+    def targets_of(indices: Array, _length: int = 0) -> Array:
         assert labels is not None
-        return labels[which]
+        return labels[indices]
 
-    return wanted
+    return targets_of
 
 
 def tokens_of(texts: Sequences, vocabulary: Vocabulary, fitted: Fitted) -> Sequences:
-    """The positions of the tokens of each text, as many as are read; never none."""
+    """The token indices of each text, truncated; an empty text gets one unknown token."""
     most, begin = fitted.max_length, fitted.truncation != "start"
     encoded = vocabulary.encode(texts_of(texts))
     kept = [one[:most] if begin else one[-most:] for one in encoded]
@@ -424,62 +430,62 @@ def tokens_of(texts: Sequences, vocabulary: Vocabulary, fitted: Fitted) -> Seque
 
 
 def _padded_tokens(tokens: Sequences) -> Callable[[Array, int], dict[str, Array]]:
-    def inputs(which: Array, length: int) -> dict[str, Array]:
-        values, real = gather(tokens, which, length)
-        given = values[..., 0] if real is None else np.where(real, values[..., 0], 0)
-        return {"tokens": given}
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        values, real = gather(tokens, indices, length)
+        codes = values[..., 0] if real is None else np.where(real, values[..., 0], 0)
+        return {"tokens": codes}
 
     return inputs
 
 
-def _turning(
+def _rotation(
     preparation: Preparation[Fitted], experiment: Experiment
 ) -> Callable[[Array], Array] | None:
-    """Turns the triads of [chosen, length, columns] at random; None where there is no rotation.
+    """A random rotation of the triads of [chosen, length, columns]; None without training.rotation.
 
-    A sensor sits a little differently on every person. Each sequence is turned as a whole, all of
-    its triads alike, about an axis and by an angle that are new in every epoch.
+    A sensor is worn a little differently by every person. One rotation applies to all steps and
+    triads of a sequence. Its axis and angle change in every epoch.
     """
     deviation = experiment.training.rotation
     if not deviation:
         return None
     triads = [preparation.positions(triad) for triad in experiment.data.triads]
-    # Not the numbers that deal the batches, which come from the same seed.
+    # A separate random stream, because the order of the batches comes from the same seed.
     random = np.random.default_rng((experiment.training.seed, 1))
 
-    def turn(values: Array) -> Array:
+    def rotate(values: Array) -> Array:
         angles = random.normal(scale=deviation, size=(len(values), 3))
         matrices = Rotation.from_rotvec(angles).as_matrix()  # [chosen, 3, 3]
-        turned = values.astype(np.float32)
+        rotated = values.astype(np.float32)
         for triad in triads:
-            turned[..., triad] = values[..., triad] @ matrices.swapaxes(1, 2)
-        return turned
+            rotated[..., triad] = values[..., triad] @ matrices.swapaxes(1, 2)
+        return rotated
 
-    return turn
+    return rotate
 
 
 def _positions(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
-    """The position of each label among the classes, [sequences] int32.
+    """The class index of each sequence, [sequences] int32.
 
-    Where sequences have several labels, which of the classes are true, [sequences, classes] bool.
+    If sequences have several labels: whether each class is true, [sequences, classes] bool.
     """
     assert sequences.labels is not None
     if preparation.own.separator:
         return _truths(sequences, preparation)
-    # Runs of before may know a whole number as "1.0".
+    # Older runs may store a whole number as "1.0".
     places = {whole_label(name): k for k, name in enumerate(preparation.own.classes)}
     names, codes = np.unique(sequences.labels, return_inverse=True)
-    found = np.array([places.get(whole_label(str(name)), -1) for name in names])[codes]
-    strange = np.flatnonzero(found < 0)
-    if len(strange):
-        name = sequences.labels[strange[0]]
+    classes = np.array([places.get(whole_label(str(name)), -1) for name in names])[codes]
+    unknown = np.flatnonzero(classes < 0)
+    if len(unknown):
+        name = sequences.labels[unknown[0]]
         raise DataError(
-            f"{sequences.source}: sequence '{sequences.ids[strange[0]]}' has the label "
+            f"{sequences.source}: sequence '{sequences.ids[unknown[0]]}' has the label "
             f"'{name}', which does not occur in training (known: "
-            f"{', '.join(preparation.own.classes[:10])}). Leave its sequences out, or train "
-            "with some of them."
+            f"{', '.join(preparation.own.classes[:10])}). Leave out the sequences with this label, "
+            "or train with some of them."
         )
-    return found.astype(np.int32)
+    return classes.astype(np.int32)
 
 
 def _truths(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
@@ -491,33 +497,34 @@ def _truths(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
             if name not in places:
                 raise DataError(
                     f"{sequences.source}: sequence '{sequences.ids[k]}' has the label '{name}', "
-                    "which does not occur in training. Leave it out, or train with some of it."
+                    "which does not occur in training. Leave out this label, or train with some "
+                    "sequences that have it."
                 )
             truths[k, places[name]] = True
     return truths
 
 
-def labels_of(some: Examples[Pieces], preparation: Preparation[Fitted]) -> Array:
-    """The true class of each sequence, [sequences] int; of several, [sequences, classes] bool."""
-    return _positions(sequences_of(some), preparation)
+def labels_of(examples: Examples[Pieces], preparation: Preparation[Fitted]) -> Array:
+    """The true classes, [sequences] int; with several labels, [sequences, classes] bool."""
+    return _positions(sequences_of(examples), preparation)
 
 
-def sequences_of(some: Examples[Pieces]) -> Sequences:
-    """What is classified, as sequences; of recordings, their frames."""
-    return some.source.frames if isinstance(some.source, Recordings) else some.source
+def sequences_of(examples: Examples[Pieces]) -> Sequences:
+    """The sequences to classify; for recordings, their frames."""
+    return examples.source.frames if isinstance(examples.source, Recordings) else examples.source
 
 
-def sizes(some: Examples[Pieces]) -> dict[str, int]:
-    """Sequences, or windows of them, and their steps."""
-    return sizes_of(sequences_of(some))
+def sizes(examples: Examples[Pieces]) -> dict[str, int]:
+    """The number of sequences (or of their windows) and of steps."""
+    return sizes_of(sequences_of(examples))
 
 
-def shapes(some: Examples[Pieces], preparation: Preparation[Fitted]) -> Shapes:
-    """Steps of `used` columns in, a logit for each class out."""
+def shapes(examples: Examples[Pieces], preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of the input, steps of the `used` columns, and of the logits."""
     if preparation.own.vocabulary is not None:
         known = {"tokens": len(preparation.own.vocabulary)}
         return Shapes({"tokens": (None,)}, (len(preparation.own.classes),), vocabulary=known)
-    fixed = int(some.lengths[0]) if not preparation.padded else None
+    fixed = int(examples.lengths[0]) if not preparation.padded else None
     return Shapes(
         inputs={"steps": (fixed, len(preparation.used))},
         output=(len(preparation.own.classes),),
@@ -526,22 +533,23 @@ def shapes(some: Examples[Pieces], preparation: Preparation[Fitted]) -> Shapes:
 
 
 def calibrate(
-    preparation: Preparation[Fitted], outputs: Array, some: Examples[Pieces]
+    preparation: Preparation[Fitted], outputs: Array, examples: Examples[Pieces]
 ) -> Preparation[Fitted]:
-    """The temperature that makes the validation part most likely (Guo et al. 2017).
+    """Fit the temperature that makes the validation labels most likely (Guo et al. 2017).
 
-    It is the network's own, also in a blend: the mean of two answers is bounded, so that one fitted
-    for the mean runs away to sharpness on a validation part without many mistakes (docs/log.md).
+    With a blend, the temperature still fits the network alone. The mean of two predictions is
+    bounded, so a temperature fitted for the mean becomes far too sharp on a validation part with
+    few mistakes (docs/log.md).
     """
     if preparation.own.separator:
-        return preparation  # single chances; one temperature for all of them says little
-    labels = labels_of(some, preparation)
+        return preparation  # one temperature does not calibrate independent probabilities
+    labels = labels_of(examples, preparation)
     temperature = fit_temperature(outputs, labels)
     return replace(preparation, own=replace(preparation.own, temperature=temperature))
 
 
-def answer_name(preparation: Preparation[Fitted]) -> str:
-    """The network, and in a blend the baseline beside it."""
+def model_name(preparation: Preparation[Fitted]) -> str:
+    """The name of the network and, with a blend, of its baseline."""
     if preparation.own.blend == "none":
         return NETWORK
     return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
@@ -550,34 +558,36 @@ def answer_name(preparation: Preparation[Fitted]) -> str:
 def quick(
     preparation: Preparation[Fitted], experiment: Experiment
 ) -> tuple[Preparation[Fitted], Experiment]:
-    """Without a baseline beside the network."""
+    """Turn the blend off."""
     return replace(preparation, own=replace(preparation.own, blend="none")), experiment
 
 
 def postprocess(
     outputs: Array,
-    some: Examples[Pieces],
+    examples: Examples[Pieces],
     preparation: Preparation[Fitted],
     state: Mapping[str, Any],
 ) -> Array:
-    """Calibrated probabilities, [sequences, classes]; in a blend, averaged with the baseline's."""
-    beside = None if preparation.own.blend == "none" else _regression(state, some)
-    return _probabilities(outputs, preparation, beside)
+    """Calibrated probabilities, [sequences, classes]; a blend averages them with the baseline's."""
+    baseline = None if preparation.own.blend == "none" else _regression(state, examples)
+    return _probabilities(outputs, preparation, baseline)
 
 
-def _probabilities(outputs: Array, preparation: Preparation[Fitted], beside: Array | None) -> Array:
-    """The network's at its temperature; their mean with those `beside` it, where there are any."""
+def _probabilities(
+    outputs: Array, preparation: Preparation[Fitted], baseline: Array | None
+) -> Array:
+    """The network's calibrated probabilities; their mean with the baseline's if there is one."""
     logits = outputs.astype(np.float64) / preparation.own.temperature
-    own: Array = expit(logits) if preparation.own.separator else softmax(logits, axis=1)
-    return own if beside is None else (own + beside) / 2
+    network: Array = expit(logits) if preparation.own.separator else softmax(logits, axis=1)
+    return network if baseline is None else (network + baseline) / 2
 
 
-def _regression(state: Mapping[str, Any], some: Examples[Pieces]) -> Array:
-    """What the fitted logistic regression says, [sequences, classes]."""
-    sequences = sequences_of(some)
+def _regression(state: Mapping[str, Any], examples: Examples[Pieces]) -> Array:
+    """The probabilities of the fitted logistic regression, [sequences, classes]."""
+    sequences = sequences_of(examples)
     if sequences.kind == "text":
         return tfidf.probabilities(state["tfidf"], texts_of(sequences))
-    floor = np.array(state["floor"]) if "floor" in state else None  # older folders have none
+    floor = np.array(state["floor"]) if "floor" in state else None  # older runs have no floor
     features = summaries(sequences, floor)
     if isinstance(state["logistic"], list):
         return multilabel.regressions(state["logistic"], features)
@@ -592,28 +602,28 @@ def _regression(state: Mapping[str, Any], some: Examples[Pieces]) -> Array:
 def fit_baselines(
     train: Examples[Pieces], valid: Examples[Pieces] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
-    """How frequent each class is, and a logistic regression on what is simply seen of a sequence.
+    """Class frequencies, and a logistic regression on simple features of each sequence.
 
-    Of numbers that are summaries, of texts the words (TF-IDF).
+    The features are summary statistics, or TF-IDF for texts.
     """
     sequences = sequences_of(train)
     labels, count = labels_of(train, preparation), len(preparation.own.classes)
-    held = None
+    validation = None
     if valid is not None:
-        held = (sequences_of(valid), labels_of(valid, preparation))
-    often = labels.mean(axis=0) if preparation.own.separator else majority(labels, count)
-    found: dict[str, Any] = {"majority": often.tolist()}
+        validation = (sequences_of(valid), labels_of(valid, preparation))
+    frequencies = labels.mean(axis=0) if preparation.own.separator else majority(labels, count)
+    state: dict[str, Any] = {"majority": frequencies.tolist()}
     if preparation.kind == "text":
-        checks = None if held is None else (texts_of(held[0]), held[1])
-        return found | {"tfidf": tfidf.fit(texts_of(sequences), labels, valid=checks)}
+        checks = None if validation is None else (texts_of(validation[0]), validation[1])
+        return state | {"tfidf": tfidf.fit(texts_of(sequences), labels, valid=checks)}
     floor = FINEST * fit_scale(sequences, "standard", "column").spread[0]
-    found["floor"] = floor.tolist()
+    state["floor"] = floor.tolist()
     features = summaries(sequences, floor)
-    seen = None if held is None else (summaries(held[0], floor), held[1])
+    seen = None if validation is None else (summaries(validation[0], floor), validation[1])
     if preparation.own.separator:
-        return found | {"logistic": multilabel.fit_regressions(features, labels, seen)}
+        return state | {"logistic": multilabel.fit_regressions(features, labels, seen)}
     fitted = fit_logistic(features, labels, count, valid=seen)
-    return found | {
+    return state | {
         "logistic": {
             "coefficients": fitted.coefficients.tolist(),
             "intercept": fitted.intercept.tolist(),
@@ -625,25 +635,27 @@ def fit_baselines(
 def make_baselines(
     state: Mapping[str, Any], preparation: Preparation[Fitted], train: Examples[Pieces] | None
 ) -> list[Baseline[Pieces, Array]]:
-    """The most frequent class, logistic regression, and, with train at hand, nearest neighbour."""
+    """Most frequent class, logistic regression and, if `train` is given, nearest neighbour."""
     frequencies = np.array(state["majority"])
 
-    def most_frequent(some: Examples[Pieces]) -> Array:
-        return np.tile(frequencies, (len(some), 1))
+    def most_frequent(examples: Examples[Pieces]) -> Array:
+        return np.tile(frequencies, (len(examples), 1))
 
     known = [
         Baseline("majority", most_frequent),
-        Baseline(LOGISTIC[preparation.kind], lambda some: _regression(state, some)),
+        Baseline(LOGISTIC[preparation.kind], lambda examples: _regression(state, examples)),
     ]
     if train is None or preparation.kind != "numbers":
         return known
     sequences, labels = sequences_of(train), labels_of(train, preparation)
     spread = fit_scale(sequences, "standard", "column").spread[0]
 
-    def neighbour(some: Examples[Pieces]) -> Array:
-        places = np.arange(len(sequences))
-        given = places if preparation.own.separator else labels
-        nearest, method = nearest_neighbour(sequences, given, sequences_of(some), spread=spread)
+    def neighbour(examples: Examples[Pieces]) -> Array:
+        indices = np.arange(len(sequences))
+        train_labels = indices if preparation.own.separator else labels
+        nearest, method = nearest_neighbour(
+            sequences, train_labels, sequences_of(examples), spread=spread
+        )
         log.info("Nearest neighbour: %s", method)
         if preparation.own.separator:
             return labels[nearest].astype(np.float64)
@@ -653,46 +665,49 @@ def make_baselines(
 
 
 def score(
-    given: Array, some: Examples[Pieces], preparation: Preparation[Fitted], _experiment: Experiment
+    probabilities: Array,
+    examples: Examples[Pieces],
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> dict[str, float]:
     """Accuracy, macro F1, ROC AUC, log loss (nats) and expected calibration error."""
-    actual = labels_of(some, preparation)
+    actual = labels_of(examples, preparation)
     if preparation.own.separator:
-        return multilabel.score(actual, given)
-    hard = bool(((given == 0) | (given == 1)).all())  # a bare label has no probability to judge
+        return multilabel.score(actual, probabilities)
+    hard = bool(((probabilities == 0) | (probabilities == 1)).all())  # labels without probabilities
     return {
-        "accuracy": metrics.accuracy(actual, given.argmax(axis=1)),
-        "f1_macro": metrics.f1_macro(actual, given.argmax(axis=1)),
-        "roc_auc": float("nan") if hard else metrics.roc_auc(actual, given),
-        "log_loss": float("nan") if hard else metrics.log_loss(actual, given),
-        "ece": float("nan") if hard else metrics.expected_calibration_error(actual, given),
+        "accuracy": metrics.accuracy(actual, probabilities.argmax(axis=1)),
+        "f1_macro": metrics.f1_macro(actual, probabilities.argmax(axis=1)),
+        "roc_auc": float("nan") if hard else metrics.roc_auc(actual, probabilities),
+        "log_loss": float("nan") if hard else metrics.log_loss(actual, probabilities),
+        "ece": float("nan") if hard else metrics.expected_calibration_error(actual, probabilities),
     }
 
 
 def measures(
-    some: Examples[Pieces], preparation: Preparation[Fitted], _experiment: Experiment
+    examples: Examples[Pieces], preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Measure[Array]]:
-    """Accuracy and macro F1; sequences of one group, or pieces of one sequence, are a cluster."""
-    pieces = sequences_of(some)
-    actual, count = labels_of(some, preparation), len(preparation.own.classes)
+    """Accuracy and macro F1; the sequences of a group or the pieces of a sequence are a cluster."""
+    pieces = sequences_of(examples)
+    actual, count = labels_of(examples, preparation), len(preparation.own.classes)
     whole = pieces.groups if pieces.groups is not None else pieces.first
     _, clusters = np.unique(whole, return_inverse=True)
     if preparation.own.separator:
         return multilabel.measures(actual, clusters)
 
-    def right(given: Array) -> Array:
-        hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
-        return hits
+    def right(probabilities: Array) -> Array:
+        correct: Array = (probabilities.argmax(axis=1) == actual).astype(np.float64)
+        return correct
 
-    def by_class(given: Array) -> Array:
-        """Hits, answers and occurrences of each class, [sequences, 3 * classes]."""
-        truth, chosen = np.eye(count)[actual], np.eye(count)[given.argmax(axis=1)]
+    def by_class(probabilities: Array) -> Array:
+        """Correct, predicted and true labels of each class, [sequences, 3 * classes]."""
+        truth, chosen = np.eye(count)[actual], np.eye(count)[probabilities.argmax(axis=1)]
         return np.concatenate([truth * chosen, chosen, truth], axis=1)
 
     def f1_macro(sums: Array) -> Array:
-        hits, answered, occurring = np.split(sums, 3, axis=-1)
-        met = answered + occurring > 0
-        mean: Array = metrics.f1(hits, answered, occurring).sum(axis=-1) / met.sum(axis=-1)
+        correct, predicted, support = np.split(sums, 3, axis=-1)
+        met = predicted + support > 0
+        mean: Array = metrics.f1(correct, predicted, support).sum(axis=-1) / met.sum(axis=-1)
         return mean
 
     return [
@@ -702,23 +717,23 @@ def measures(
 
 
 def details(
-    answers: dict[str, Array],
-    some: Examples[Pieces],
+    by_model: dict[str, Array],
+    examples: Examples[Pieces],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
-    """Confusions, scores by class, reliability and the most confident mistakes."""
-    given, classes = answers[answer_name(preparation)], list(preparation.own.classes)
+    """Confusion matrix, scores by class, reliability and the most confident mistakes."""
+    probabilities, classes = by_model[model_name(preparation)], list(preparation.own.classes)
     if preparation.own.separator:
-        return _details_of_several(given, some, preparation, experiment.report.examples)
-    actual, chosen = labels_of(some, preparation), given.argmax(axis=1)
+        return _details_of_several(probabilities, examples, preparation, experiment.report.examples)
+    actual, chosen = labels_of(examples, preparation), probabilities.argmax(axis=1)
     matrix = metrics.confusion(actual, chosen, len(classes))
-    curve = metrics.reliability(actual, given)
-    # Undoing the temperature gives the probabilities as the network first said them.
-    own = np.log(np.maximum(answers[NETWORK], LEAST))
-    beside = None if preparation.own.blend == "none" else answers[LOGISTIC[preparation.kind]]
-    at_first = replace(preparation, own=replace(preparation.own, temperature=1.0))
-    before = _probabilities(own * preparation.own.temperature, at_first, beside)
+    curve = metrics.reliability(actual, probabilities)
+    # Undo the temperature to get the uncalibrated probabilities.
+    own = np.log(np.maximum(by_model[NETWORK], MIN_PROBABILITY))
+    baseline = None if preparation.own.blend == "none" else by_model[LOGISTIC[preparation.kind]]
+    uncalibrated = replace(preparation, own=replace(preparation.own, temperature=1.0))
+    before = _probabilities(own * preparation.own.temperature, uncalibrated, baseline)
     return {
         "classes": classes,
         "confusion": matrix.tolist(),
@@ -729,82 +744,85 @@ def details(
         ],
         "temperature": preparation.own.temperature,
         "ece_before": metrics.expected_calibration_error(actual, before),
-        "lengths": _by_length(answers, actual, some),
-        "examples": _mistakes(given, actual, some, preparation, experiment.report.examples),
+        "lengths": _by_length(by_model, actual, examples),
+        "examples": _mistakes(
+            probabilities, actual, examples, preparation, experiment.report.examples
+        ),
     }
 
 
 def _by_length(
-    answers: Mapping[str, Array], actual: Array, some: Examples[Pieces]
+    by_model: Mapping[str, Array], actual: Array, examples: Examples[Pieces]
 ) -> list[dict[str, Any]]:
-    """Share of wrong answers in each quarter of the sequences, from short to long.
+    """Share of wrong predictions in each quarter of the sequences, from short to long.
 
-    The length is what the network reads: steps, tokens or frames. Empty where all are equally long.
+    The length counts the steps, tokens or frames that the network reads. The list is empty if all
+    sequences have the same length.
     """
-    least, most = some.lengths.min(), some.lengths.max()
+    least, most = examples.lengths.min(), examples.lengths.max()
     if least == most:
         return []
-    inner = np.unique(np.quantile(some.lengths, [0.25, 0.5, 0.75], method="higher"))
+    inner = np.unique(np.quantile(examples.lengths, [0.25, 0.5, 0.75], method="higher"))
     begins = [int(least), *(int(one) for one in inner if one > least)]
-    part = np.searchsorted(begins, some.lengths, side="right") - 1
+    part = np.searchsorted(begins, examples.lengths, side="right") - 1
     rows = []
     for k, begin in enumerate(begins):
-        which = part == k
+        mask = part == k
         wrong = {
-            name: float((given[which].argmax(axis=1) != actual[which]).mean())
-            for name, given in answers.items()
+            name: float((probabilities[mask].argmax(axis=1) != actual[mask]).mean())
+            for name, probabilities in by_model.items()
         }
         end = int(begins[k + 1] - 1 if k + 1 < len(begins) else most)
-        rows.append({"from": begin, "to": end, "sequences": int(which.sum()), "wrong": wrong})
+        rows.append({"from": begin, "to": end, "sequences": int(mask.sum()), "wrong": wrong})
     return rows
 
 
 def _details_of_several(
-    given: Array, some: Examples[Pieces], preparation: Preparation[Fitted], count: int
+    probabilities: Array, examples: Examples[Pieces], preparation: Preparation[Fitted], count: int
 ) -> dict[str, Any]:
-    """Scores by class, and the sequences with the most labels wrong."""
-    actual, answers = labels_of(some, preparation), multilabel.chosen(given)
-    wrong = (actual != answers).sum(axis=1)
+    """Scores by class, and the sequences with the most wrong labels."""
+    actual, labels = labels_of(examples, preparation), multilabel.chosen(probabilities)
+    wrong = (actual != labels).sum(axis=1)
     worst = [k for k in np.argsort(-wrong, kind="stable")[:count] if wrong[k]]
     names = (preparation.own.classes, preparation.own.separator)
-    truths, said = multilabel.names(actual, *names), multilabel.names(answers, *names)
-    shown = [_shown(some, k) | {"truth": truths[k], "answer": said[k]} for k in worst]
+    truths, predictions = multilabel.names(actual, *names), multilabel.names(labels, *names)
+    shown = [_shown(examples, k) | {"truth": truths[k], "answer": predictions[k]} for k in worst]
     return {
         "classes": list(preparation.own.classes),
-        "by_class": multilabel.by_class(actual, given, preparation.own.classes),
+        "by_class": multilabel.by_class(actual, probabilities, preparation.own.classes),
         "examples": shown,
     }
 
 
 def _mistakes(
-    given: Array,
+    probabilities: Array,
     actual: Array,
-    some: Examples[Pieces],
+    examples: Examples[Pieces],
     preparation: Preparation[Fitted],
     count: int,
 ) -> list[dict[str, Any]]:
-    chosen = given.argmax(axis=1)
-    confidence = np.where(chosen != actual, given.max(axis=1), -1.0)
+    chosen = probabilities.argmax(axis=1)
+    confidence = np.where(chosen != actual, probabilities.max(axis=1), -1.0)
     worst = [k for k in np.argsort(-confidence)[:count] if confidence[k] >= 0]
     return [
-        _shown(some, k)
+        _shown(examples, k)
         | {
             "truth": preparation.own.classes[actual[k]],
             "answer": preparation.own.classes[chosen[k]],
-            "probability": float(given[k].max()),
+            "probability": float(probabilities[k].max()),
         }
         for k in worst
     ]
 
 
-def _shown(some: Examples[Pieces], k: int) -> dict[str, Any]:
-    """A sequence as the report shows it."""
-    if isinstance(some.source, Recordings):
-        return sound.shown(some.source, k)
-    pieces = some.source
+def _shown(examples: Examples[Pieces], k: int) -> dict[str, Any]:
+    """A sequence in the form that the report shows."""
+    if isinstance(examples.source, Recordings):
+        return sound.shown(examples.source, k)
+    pieces = examples.source
     if pieces.kind == "text":
         whole = text_of(pieces, k)
-        cut = whole[:SHOWN_LETTERS] + ("..." if len(whole) > SHOWN_LETTERS else "")
+        cut = whole[:SHOWN_CHARACTERS] + ("..." if len(whole) > SHOWN_CHARACTERS else "")
         return {"id": str(pieces.ids[k]), "text": cut}
     return {
         "id": str(pieces.ids[k]),
@@ -814,29 +832,32 @@ def _shown(some: Examples[Pieces], k: int) -> dict[str, Any]:
 
 
 def table(
-    given: Array, some: Examples[Pieces], preparation: Preparation[Fitted], which: Array
+    probabilities: Array,
+    examples: Examples[Pieces],
+    preparation: Preparation[Fitted],
+    indices: Array,
 ) -> pl.DataFrame:
-    """One row a sequence: id, label, a probability for each class, and the truth where known."""
-    pieces, given = sequences_of(some).chosen(which), given[which]
+    """One row per sequence: id, label, a probability for each class, and the truth if known."""
+    pieces, probabilities = sequences_of(examples).chosen(indices), probabilities[indices]
     known = pieces.labels is not None and (pieces.labels != "").any()
     if preparation.own.separator:
-        found = multilabel.table(
-            given, pieces.ids, preparation.own.classes, preparation.own.separator
+        frame = multilabel.table(
+            probabilities, pieces.ids, preparation.own.classes, preparation.own.separator
         )
-        return found.with_columns(truth=pl.Series(pieces.labels)) if known else found
+        return frame.with_columns(truth=pl.Series(pieces.labels)) if known else frame
     classes = np.array(preparation.own.classes)
     columns: dict[str, Any] = {
         "id": pieces.ids.astype(str),
-        "label": classes[given.argmax(axis=1)],
+        "label": classes[probabilities.argmax(axis=1)],
     }
     if known:
         columns["truth"] = pieces.labels
-    columns |= {f"p({name})": given[:, k] for k, name in enumerate(preparation.own.classes)}
+    columns |= {f"p({name})": probabilities[:, k] for k, name in enumerate(preparation.own.classes)}
     return pl.DataFrame(columns)
 
 
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
-    """New sequences are answered as they are; their labels, if any, are carried along."""
+    """Return new sequences unchanged, with their labels if they have any."""
     return sequences
 
 
@@ -859,7 +880,7 @@ TASK = Task(
     shapes=shapes,
     calibrate=calibrate,
     postprocess=postprocess,
-    answer_name=answer_name,
+    model_name=model_name,
     quick=quick,
     fit_baselines=fit_baselines,
     baselines=make_baselines,

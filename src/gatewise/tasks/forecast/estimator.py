@@ -17,17 +17,17 @@ class Forecaster(Estimator):
     """An LSTM that forecasts the next `horizon` steps.
 
     X is one series [steps] or [steps, columns], or a list of such series. Every column is forecast.
-    Frames work, too; `settings` then names their columns, as in a settings file.
+    X may also be a data frame; `settings` then names its columns, as in a settings file.
 
     >>> Forecaster(epochs=5, settings={"task": {"horizon": 12}}).get_params()["epochs"]
     5
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Train on the past of one or many series; y is ignored.
+        """Train on one or many series; y is ignored.
 
         Raises:
-            DataError: X is none of these, or too short.
+            DataError: X is not a series or a list of series, or a series is too short.
         """
         length_of(X, "X", "one series, or a list of series")
         experiment = self._experiment("forecast")
@@ -53,11 +53,11 @@ class Forecaster(Estimator):
         return forecasts[..., 0, :] if forecasts.shape[-2] == 1 else forecasts
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Minus the MASE of forecasts of the last horizon of each series from its earlier steps."""
+        """The negative MASE of forecasts of each series' last horizon from its earlier steps."""
         from gatewise import metrics
 
         if hasattr(X, "columns"):
-            raise DataError("score wants arrays [steps] or [steps, columns]. Received: a table.")
+            raise DataError("score needs arrays [steps] or [steps, columns]. Received: a table.")
         length_of(X, "X", "one series, or a list of series")
         arrays = X if isinstance(X, list) else [X]
         series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]

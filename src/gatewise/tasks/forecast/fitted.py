@@ -1,4 +1,4 @@
-"""What training learns about the data of a forecast, besides the weights."""
+"""The values that `forecast` fits on the training part, besides the weights."""
 
 from dataclasses import dataclass
 
@@ -18,4 +18,4 @@ class Fitted:
     quantiles: tuple[float, ...] = ()
     margins: tuple[tuple[float, ...], ...] = ()  # added to the quantiles, [horizon][quantiles]
     never_negative: tuple[str, ...] = ()  # targets that were never below 0 in training
-    floor: str = "none"  # "zero": forecasts of `never_negative` are cut off at 0
+    floor: str = "none"  # "zero": forecasts of `never_negative` are clipped at 0

@@ -1,4 +1,4 @@
-"""What a forecast is read from, and what it is recognised by: columns over time."""
+"""Read and recognise the data of `forecast`: columns over time."""
 
 from collections.abc import Mapping
 
@@ -11,23 +11,23 @@ from gatewise.tasks.task import Recognise, Sign
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
-    """A table of numbers or arrays; one array is one series."""
+    """Read a table of numbers or arrays; one array is one series."""
     content = source.content(one_series=True)
     return numbers.read(content, settings, aim="target", task="forecast", purpose=purpose)
 
 
 def names_columns(_source: Opened, settings: DataSettings) -> str | None:
-    """The settings name columns that only a forecast has."""
+    """The settings name columns that only `forecast` has."""
     if settings.target or settings.past or settings.known:
         return "the settings name columns to forecast or to forecast from"
     return None
 
 
 def has_times(source: Opened, settings: DataSettings) -> str | None:
-    """A column of a table holds times, and nothing in it has to be a label."""
+    """A column of a table holds times, and no earlier sign shows labels."""
     content = source.content(one_series=True)
     if isinstance(content, Table) and (time := columns.time_of(content, settings)):
-        return f"the column {time!r} holds times, and there are no labels"
+        return f"the column {time!r} holds times, and no column holds labels"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The report's sections of forecast: fans, errors by step and by series, coverage."""
+"""The report's sections of `forecast`: fan charts, errors by step and by series, coverage."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,11 +44,11 @@ def _fans(run: Record, details: Mapping[str, Any]) -> Section:
         _fan(one, name if len(set(names)) > 1 else "")
         for one, name in zip(chosen, names, strict=True)
     ]
-    return Section("Forecasts beside the truth", keys=keys if chosen else (), pictures=pictures)
+    return Section("Forecasts and truth", keys=keys if chosen else (), pictures=pictures)
 
 
 def _bands(quantiles: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Quantiles in pairs from the outermost inwards; the middle one stands alone."""
+    """Pairs of quantiles from the outermost to the innermost; the median has no pair."""
     ordered = sorted(quantiles, key=float)
     return [(ordered[k], ordered[-1 - k]) for k in range(len(ordered) // 2)][:3]
 
@@ -59,7 +59,7 @@ def _fan(one: Mapping[str, Any], name: str) -> Picture:
     past = formats.floats(one.get("past") or [])[-max(24, 4 * length) :]
     before, after = _moments(one, len(past), length)
     figure, axes = charts.axes(height=190)
-    alone = length == 1  # a single step makes no line: mark it, and let its band have some width
+    alone = length == 1  # draw a single step as a point, and its band with some width
     edges = after if not alone else after[0] + np.array([-0.4, 0.4]) * _spacing(before)
     for low, high in _bands(quantiles):
         bounds = [np.repeat(formats.floats(quantiles[q]), 1 + alone) for q in (low, high)]
@@ -90,21 +90,21 @@ def _fan(one: Mapping[str, Any], name: str) -> Picture:
     moment, error = (one.get("times") or [""])[0], one.get("error")
     words = [f"from {str(moment).replace('T', ' ').removesuffix(':00')}" if moment != "" else ""]
     words.append("" if error is None else f"error {formats.number(error)}")
-    said = f"{title}: past, truth, forecast and its bands, {formats.count(length, 'step')} ahead"
+    alt = f"{title}: past, truth, forecast and its bands, {formats.count(length, 'step')} ahead"
     return Picture(
-        charts.svg(figure, said), title[:1].upper() + title[1:], ", ".join(formats.known(words))
+        charts.svg(figure, alt), title[:1].upper() + title[1:], ", ".join(formats.known(words))
     )
 
 
 def _moments(one: Mapping[str, Any], past: int, length: int) -> tuple[Numbers, Numbers]:
-    """Where past and future steps stand on the time axis: dates or numbers given, else steps."""
-    given = [(one.get("past_times") or [])[-past:] if past else [], one.get("times") or []]
-    if len(given[0]) == past and len(given[1]) >= length:
-        dated = _dates([*given[0], *given[1]])
+    """The past and future positions on the time axis: dates or numbers if known, else steps."""
+    times = [(one.get("past_times") or [])[-past:] if past else [], one.get("times") or []]
+    if len(times[0]) == past and len(times[1]) >= length:
+        dated = _dates([*times[0], *times[1]])
         if dated is not None:
             return dated[:past], dated[past : past + length]
-        if not any(isinstance(moment, str) for moment in given[1]):
-            return formats.floats(given[0]), formats.floats(given[1][:length])
+        if not any(isinstance(moment, str) for moment in times[1]):
+            return formats.floats(times[0]), formats.floats(times[1][:length])
     return np.arange(1.0 - past, 1.0), np.arange(1.0, length + 1)
 
 
@@ -121,17 +121,17 @@ def _spacing(before: Numbers) -> float:
 
 
 def _by_step(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
-    given = details.get("by_horizon") or {}
-    lines = {name: formats.floats(values) for name, values in given.items() if name != "step"}
+    errors = details.get("by_horizon") or {}
+    lines = {name: formats.floats(values) for name, values in errors.items() if name != "step"}
     lines = {name: values for name, values in lines.items() if np.isfinite(values).any()}
-    if not lines or max(map(len, lines.values())) < 2:  # a single step is the table's own number
+    if not lines or max(map(len, lines.values())) < 2:  # the metrics table shows a single step
         return Section("")
     figure, axes = charts.axes(height=230)
     keys = []
     for (name, values), colour, dash in zip(
         lines.items(), charts.SERIES, charts.DASHES, strict=False
     ):
-        steps = formats.floats(given.get("step") or range(1, len(values) + 1))[: len(values)]
+        steps = formats.floats(errors.get("step") or range(1, len(values) + 1))[: len(values)]
         own = name == "LSTM"
         charts.line(axes, steps, values, colour, width=2.2 if own else 1.2, dash=dash)
         keys.append(Key(colour, name, "line" if dash == "-" else "dash"))
@@ -139,24 +139,24 @@ def _by_step(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
     if top:
         axes.set_ylim(0, top)
         out = [name for name, values in lines.items() if np.nanmax(values) > top]
-        caption = f"{formats.listed(out)}: off the top, so that the others can be told apart."
+        caption = f"{formats.listed(out)}: cut off at the top, so that the other lines differ."
     axes.set_xlabel("steps ahead")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     metric = str(details.get("by_horizon_metric") or "mae")
-    said = f"{metric} by step of the horizon for " + ", ".join(lines)
+    alt = f"{metric} by step of the horizon for " + ", ".join(lines)
     if "LSTM" in lines:
         ends = lines["LSTM"][[0, -1]]
-        said += f"; the LSTM goes from {formats.number(ends[0])} to {formats.number(ends[1])}"
-    picture = Picture(charts.svg(figure, said), metric, caption, keys)
+        alt += f"; the LSTM goes from {formats.number(ends[0])} to {formats.number(ends[1])}"
+    picture = Picture(charts.svg(figure, alt), metric, caption, keys)
     units = metrics.get("units_note") or ""
     return Section("Error by step of the horizon", lead=formats.sentence(units), pictures=[picture])
 
 
 def _ceiling(lines: Mapping[str, Numbers]) -> float:
-    """Where to cut the axis because one line would flatten the others; 0: nowhere."""
+    """The upper limit of the axis if one line would flatten the others; 0: no limit."""
     tops = sorted(float(np.nanmax(values)) for values in lines.values())
-    judged = max(float(np.nanmax(lines.get("LSTM", np.zeros(1)))), tops[min(1, len(tops) - 1)])
-    shown = max(top for top in tops if top <= max(4 * judged, tops[0]))
+    limit = max(float(np.nanmax(lines.get("LSTM", np.zeros(1)))), tops[min(1, len(tops) - 1)])
+    shown = max(top for top in tops if top <= max(4 * limit, tops[0]))
     return 1.08 * shown if shown < tops[-1] else 0.0
 
 
@@ -170,15 +170,15 @@ def _coverage(bands: Sequence[Mapping[str, Any]]) -> Section:
         rows.append([name, formats.percent(nominal, 1), formats.percent(measured, 1), gap_text])
     if not rows:
         return Section("")
-    lead = "A band is honest when it holds the truth as often as it says."
-    columns = ["band", "should hold", "holds", "difference"]
+    lead = "A calibrated band contains the truth as often as its nominal coverage says."
+    columns = ["band", "nominal", "measured", "difference"]
     return Section(
         "Coverage of the bands", lead, tables=[Table("Coverage of the bands", columns, rows)]
     )
 
 
 def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) -> Section:
-    """One row a series, those first where the LSTM does worst beside the baseline."""
+    """One row per series; the series where the LSTM is worst against the baseline come first."""
     if len(series) < 2:
         return Section("")
     columns = formats.union(series.values())
@@ -186,7 +186,7 @@ def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, An
         name: formats.floats([one.get(column) for column in columns])
         for name, one in series.items()
     }
-    own = -sign_of(columns[0]) or 1  # what is not known is taken for an error
+    own = -sign_of(columns[0]) or 1  # unknown metrics count as errors
 
     def weakness(name: str) -> float:
         first, last = values[name][0], values[name][-1]
@@ -216,4 +216,4 @@ def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, An
 def _won(values: Iterable[Numbers], own: int) -> str:
     pairs = [(one[0], one[-1]) for one in values]
     won = sum(own * first < own * last for first, last in pairs)
-    return f"The LSTM is ahead in {won:,} of {len(pairs):,}."
+    return f"The LSTM is better than the baseline in {won:,} of {len(pairs):,}."

@@ -1,8 +1,7 @@
 """forecast: the next values of one or many series.
 
-The network reads a window of the past and answers all steps of the horizon at once, a value for
-each quantile. Evaluation moves the origin through the test part (rolling origin) without training
-again.
+The network reads a window of the past and predicts all steps of the horizon at once, one value for
+each quantile. The evaluation uses a rolling origin over the test part, without retraining.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,12 +29,12 @@ from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
 
-ORIGINS = 10_000  # forecasts at most in an evaluation, unless evaluation.stride is given
-ROWS = 20_000  # windows that the ridge baseline is fitted on
+MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
+RIDGE_WINDOWS = 20_000  # maximum number of training windows of the ridge baseline
 STACK_UNITS, SEGMENTS_UNITS = (64,), (128,)
-SEGMENTS_DROPOUT = 0.3  # before the answer of `segments`
-LONGEST_SEGMENT = 48
-FEWEST_TO_CALIBRATE = 20  # windows; a share of fewer is no share
+SEGMENTS_DROPOUT = 0.3  # default of network.dense_dropout for `segments`
+MAX_SEGMENT_LENGTH = 48
+MIN_CALIBRATION_WINDOWS = 20  # windows; coverage of fewer is too uncertain
 
 SETTINGS = names(
     data="time time_format target past known static features group missing duplicates gaps",
@@ -51,29 +50,29 @@ Rule = Callable[[Examples[Windows], Array], Array]  # examples, positions -> for
 def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in horizon, season, lookback, network and training, and say each guess."""
+    """Fill in horizon, season, lookback, network and training, with a note for each guess."""
     notes = []
     task = replace(experiment.task, horizon=_horizon(experiment, sequences))
     if task != experiment.task:
         notes.append(
-            f"The horizon was not given: {task.horizon} steps (the custom for this spacing, at "
-            "most a tenth of the median series)."
+            f"The horizon was not given. The default is {task.horizon} steps (usual for this "
+            "spacing, at most a tenth of the median series)."
         )
-    quantiles, said = _quantiles(experiment)
-    notes += said
+    quantiles, quantile_notes = _quantiles(experiment)
+    notes += quantile_notes
     task = replace(task, quantiles=quantiles, stride=task.stride or 1)
     shortest = int(np.median(train.lengths))
     if not task.season:
         task = replace(task, season=season_of(train, experiment.data.target[0], shortest))
-        found = f"{task.season} steps" if task.season > 1 else "none found"
-        notes.append(f"Season (autocorrelation of the training part): {found}.")
+        season_text = f"{task.season} steps" if task.season > 1 else "none found"
+        notes.append(f"Season (autocorrelation of the training part): {season_text}.")
     if not task.lookback:
-        wanted = max(2 * task.season if task.season <= 200 else 0, 2 * task.horizon, 16)
-        room = max(1, (shortest - task.horizon) // 2)
-        task = replace(task, lookback=min(wanted, room))
+        preferred = max(2 * task.season if task.season <= 200 else 0, 2 * task.horizon, 16)
+        possible = max(1, (shortest - task.horizon) // 2)
+        task = replace(task, lookback=min(preferred, possible))
         notes.append(
-            f"The lookback was not given: {task.lookback} steps (two seasons or two "
-            "horizons, at least 16, as far as the series allow)."
+            f"The lookback was not given. The default is {task.lookback} steps (two seasons or two "
+            "horizons, at least 16, if the series are long enough)."
         )
     experiment = replace(experiment, task=task)
     network = _network(experiment)
@@ -81,35 +80,35 @@ def resolve(
 
 
 def _horizon(experiment: Experiment, sequences: Sequences) -> int:
-    """Steps to forecast; the split leaves as many for each part."""
+    """The number of steps to forecast; each part of the split has at least as many."""
     return experiment.task.horizon or usual_horizon(sequences)
 
 
 def _quantiles(experiment: Experiment) -> tuple[tuple[float, ...], list[str]]:
-    """The quantiles to forecast, and what is to be said of them; none where the loss has none."""
+    """The quantiles to forecast, and notes on them; no quantiles if a Keras loss is set."""
     levels = experiment.task.quantiles or TaskSettings().quantiles
     if list(levels) != sorted(set(levels)) or any(not 0 < q < 1 for q in levels):
         raise ConfigError(
-            f"task.quantiles wants rising numbers between 0 and 1. Received: {list(levels)}."
+            f"task.quantiles must be increasing numbers between 0 and 1. Received: {list(levels)}."
         )
     loss = experiment.training.loss
     if loss != "auto":
-        return (), [f"With training.loss = {loss} one value is forecast, no quantiles."]
+        return (), [f"With training.loss = {loss}, the forecast is one value and has no quantiles."]
     if 0.5 in levels:
         return levels, []
     nearest = min(levels, key=lambda q: abs(q - 0.5))
     return levels, [
-        f"The quantile 0.5 is not asked for, so mae and its like judge the {nearest:g} one."
+        f"task.quantiles has no 0.5, so mae and the other point metrics use {nearest:g}."
     ]
 
 
-def usual_segment(lookback: int, horizon: int) -> int:
-    """Steps that one LSTM step of `segments` reads: half of what is looked back or ahead."""
-    return max(1, min(lookback, horizon, 2 * LONGEST_SEGMENT) // 2)
+def default_segment_length(lookback: int, horizon: int) -> int:
+    """The default segment length of `segments`: half the lookback or horizon, at most 48."""
+    return max(1, min(lookback, horizon, 2 * MAX_SEGMENT_LENGTH) // 2)
 
 
 def _network(experiment: Experiment) -> NetworkSettings:
-    """The kind of network, its size, and its dropout before the answer."""
+    """Fill in the kind of network, its size, and its dropout before the output layer."""
     task, network = experiment.task, experiment.network
     kind = "segments" if network.kind == "auto" else network.kind
     segmented = kind == "segments"
@@ -122,13 +121,13 @@ def _network(experiment: Experiment) -> NetworkSettings:
         subtract="last" if network.subtract == "auto" else network.subtract,
         units=network.units or (SEGMENTS_UNITS if segmented else STACK_UNITS),
         segment_length=network.segment_length
-        or (usual_segment(task.lookback, task.horizon) if segmented else 0),
+        or (default_segment_length(task.lookback, task.horizon) if segmented else 0),
         dense_dropout=dropout if dropout >= 0 else SEGMENTS_DROPOUT if segmented else 0.0,
     )
 
 
 def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
-    """Batch size and epochs by the number of windows to learn from."""
+    """Fill in batch size and epochs from the number of training windows."""
     count = len(windows(train, experiment.task.lookback, experiment.task.horizon))
     training = experiment.training
     if not training.batch_size:
@@ -141,7 +140,7 @@ def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
-    """By time; `test=False` leaves the test part out."""
+    """Split by time; `test=False` makes no test part."""
     if experiment.split.by not in ("auto", "time"):
         raise ConfigError("A forecast is split by time; leave split.by at auto.")
     settings = experiment.split if test else replace(experiment.split, test=0.0)
@@ -158,7 +157,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         "standard" if settings.scale == "auto" else settings.scale,
         "series" if by == "auto" else by,
     )
-    # The scale knows every column so that it needs no names; codes of texts it leaves alone.
+    # The scale has an entry for every column, so it needs no names; text codes stay unscaled.
     constant = _constant(train, tuple(name for name in numbers if name not in data.target))
     never = _constant(train, data.target)
     if never:
@@ -170,14 +169,14 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
     if constant and settings.constant_columns == "error":
         raise DataError(
             f"{train.source}: column '{constant[0]}' never changes in the training part. "
-            "Take it out, or set preparation.constant_columns = drop."
+            "Remove it, or set preparation.constant_columns = drop."
         )
     if constant and settings.constant_columns == "drop":
         numbers = tuple(name for name in numbers if name not in constant)
-        notes.append(f"Dropped, for they never change in training: {', '.join(constant)}.")
+        notes.append(f"Dropped columns that never change in training: {', '.join(constant)}.")
     never_negative = tuple(name for name in data.target if _least(train, name) >= 0)
     if task.floor == "zero":
-        notes.append(_told_of_floor(data.target, never_negative, train.source))
+        notes.append(_floor_note(data.target, never_negative, train.source))
     statics = {
         name: (float(np.mean(column)), float(np.std(column)) or 1.0)
         for name, column in train.static.items()
@@ -213,32 +212,32 @@ def _least(train: Sequences, name: str) -> float:
     return float(np.fmin.reduce([np.fmin.reduce(steps[:, column]) for steps in train]))
 
 
-def _told_of_floor(targets: tuple[str, ...], never: tuple[str, ...], source: str) -> str:
+def _floor_note(targets: tuple[str, ...], never: tuple[str, ...], source: str) -> str:
     others = ", ".join(repr(name) for name in targets if name not in never)
     if not never:
         raise ConfigError(
-            f"task.floor=zero cuts forecasts off at 0, but in {source} {others} is below 0 in the "
+            f"task.floor=zero clips forecasts at 0, but in {source} {others} is below 0 in the "
             "training part. Leave task.floor at none."
         )
-    left = f"; {others} was below 0 in training, and is not cut off" if others else ""
-    return f"Forecasts of {', '.join(map(repr, never))} are cut off at 0{left}."
+    left = f"; {others} was below 0 in training and is not clipped" if others else ""
+    return f"Forecasts of {', '.join(map(repr, never))} are clipped at 0{left}."
 
 
 def _constant(train: Sequences, names: tuple[str, ...]) -> tuple[str, ...]:
-    found = []
+    constant = []
     for name in names:
         column = train.columns.index(name)
         low = np.fmin.reduce([np.fmin.reduce(steps[:, column]) for steps in train])
         high = np.fmax.reduce([np.fmax.reduce(steps[:, column]) for steps in train])
         if low == high:
-            found.append(name)
-    return tuple(found)
+            constant.append(name)
+    return tuple(constant)
 
 
 def examples(
     sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
 ) -> Examples[Windows]:
-    """Windows of the sequences; the stride is the role's own."""
+    """Windows of the sequences, at the stride of the role."""
     stride = max(1, experiment.task.stride)
     if role == "test" and experiment.evaluation.stride:
         stride = experiment.evaluation.stride
@@ -246,32 +245,31 @@ def examples(
     if role == "train" and not len(cut):
         raise ConfigError(
             f"The longest training sequence has {sequences.lengths.max()} steps, too few for one "
-            f"example with a lookback of {cut.lookback} and a horizon of {cut.horizon} steps. Give "
-            "more data, a smaller --lookback or --horizon, or a smaller split.validation and "
-            "split.test."
+            f"example with a lookback of {cut.lookback} and a horizon of {cut.horizon}. Give more "
+            "data, a smaller --lookback or --horizon, or smaller split.validation and split.test."
         )
-    if role != "train" and not experiment.evaluation.stride and len(cut) > ORIGINS:
+    if role != "train" and not experiment.evaluation.stride and len(cut) > MAX_ORIGINS:
         cut = windows(
             sequences,
             preparation.own.lookback,
             preparation.own.horizon,
-            -(-len(cut) * stride // ORIGINS),
+            -(-len(cut) * stride // MAX_ORIGINS),
         )
-    some = window_examples(cut, preparation)
+    examples = window_examples(cut, preparation)
     if role == "test" and sequences.filled is not None and len(cut):
-        actual = truth(some, preparation)
+        actual = truth(examples, preparation)
         if np.isnan(actual).all():
             raise DataError(
-                f"{sequences.source}: no target of the part to be scored was measured, all were "
-                "filled in (data.missing). Give rows that hold the truth."
+                f"{sequences.source}: no target of the scored part was measured, all were filled "
+                "in (data.missing). Give rows with measured targets."
             )
-    return some
+    return examples
 
 
 def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[Windows]:
     """Inputs by name, and targets [n, horizon, targets, 1].
 
-    `past` [n, lookback, targets] and, where there are any, `covariates` [n, lookback, features],
+    Inputs are `past` [n, lookback, targets] and, if any, `covariates` [n, lookback, features],
     `future` [n, horizon, features] and `static` [n, features].
     """
     sequences = cut.sequences
@@ -280,17 +278,17 @@ def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[
     refuse_far(sequences, centre, spread, preparation.positions(preparation.used))
     static = _static(sequences, preparation)
 
-    def scaled(which: Array, start: int, stop: int, columns: Array) -> Array:
-        sequence, _ = cut.places(which)
-        values = sequences.values[cut.steps(which, start, stop)[..., None], columns]
+    def scaled(indices: Array, start: int, stop: int, columns: Array) -> Array:
+        sequence, _ = cut.places(indices)
+        values = sequences.values[cut.steps(indices, start, stop)[..., None], columns]
         shifted = values - centre[sequence[:, None], columns][:, None]
         return (shifted / spread[sequence[:, None], columns][:, None]).astype(np.float32)
 
-    def features(which: Array, start: int, stop: int, names: tuple[str, ...]) -> Array | None:
-        """Covariates and calendar of some steps, [n, steps, features]."""
+    def features(indices: Array, start: int, stop: int, names: tuple[str, ...]) -> Array | None:
+        """Covariates and calendar features of these steps, [n, steps, features]."""
         numbers = preparation.positions(tuple(name for name in names if name in preparation.used))
-        parts = [scaled(which, start, stop, numbers)] if len(numbers) else []
-        positions = cut.steps(which, start, stop)
+        parts = [scaled(indices, start, stop, numbers)] if len(numbers) else []
+        positions = cut.steps(indices, start, stop)
         for name in names:
             if name in preparation.categories:
                 codes = sequences.values[positions, preparation.columns.index(name)]
@@ -303,25 +301,25 @@ def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[
             parts.append(calendar_features(sequences.times[positions], preparation.own.calendar))
         return np.concatenate(parts, axis=-1) if parts else None
 
-    def inputs(which: Array, _length: int) -> dict[str, Array]:
-        given = {
-            "past": scaled(which, -cut.lookback, 0, targets),
+    def inputs(indices: Array, _length: int) -> dict[str, Array]:
+        arrays = {
+            "past": scaled(indices, -cut.lookback, 0, targets),
             "covariates": features(
-                which, -cut.lookback, 0, (*preparation.own.past, *preparation.own.known)
+                indices, -cut.lookback, 0, (*preparation.own.past, *preparation.own.known)
             ),
-            "future": features(which, 0, cut.horizon, preparation.own.known),
-            "static": None if static is None else static[cut.places(which)[0]],
+            "future": features(indices, 0, cut.horizon, preparation.own.known),
+            "static": None if static is None else static[cut.places(indices)[0]],
         }
-        return {name: array for name, array in given.items() if array is not None}
+        return {name: array for name, array in arrays.items() if array is not None}
 
-    def wanted(which: Array, _length: int = 0) -> Array:
-        return scaled(which, 0, cut.horizon, targets)[..., None]
+    def targets_of(indices: Array, _length: int = 0) -> Array:
+        return scaled(indices, 0, cut.horizon, targets)[..., None]
 
-    return Examples(cut, np.broadcast_to(cut.lookback, len(cut)), inputs, wanted)
+    return Examples(cut, np.broadcast_to(cut.lookback, len(cut)), inputs, targets_of)
 
 
 def _static(sequences: Sequences, preparation: Preparation[Fitted]) -> Array | None:
-    """[sequences, features], numbers scaled and texts one-hot; None where there are none."""
+    """Static features [sequences, features], numbers scaled and texts one-hot; None without any."""
     parts = []
     for name in preparation.own.static:
         column = sequences.static[name]
@@ -331,9 +329,9 @@ def _static(sequences: Sequences, preparation: Preparation[Fitted]) -> Array | N
             if (np.abs(scaled) > FARTHEST).any():
                 most = column[np.abs(scaled).argmax()]
                 raise DataError(
-                    f"{sequences.source}: column '{name}' holds {most:g}, and the training "
-                    f"had values around {centre:.3g}. Give values of the size seen in training, in "
-                    "the same unit."
+                    f"{sequences.source}: column '{name}' holds {most:g}, but its training values "
+                    f"are around {centre:.3g}. Give values of the size seen in training, in the "
+                    "same unit."
                 )
             parts.append(scaled.astype(np.float32))
         else:
@@ -346,14 +344,14 @@ def _static(sequences: Sequences, preparation: Preparation[Fitted]) -> Array | N
     return np.concatenate(parts, axis=-1) if parts else None
 
 
-def sizes(some: Examples[Windows]) -> dict[str, int]:
-    """Series, their steps, and the windows that are cut from them."""
-    return sizes_of(some.source.sequences) | {"windows": len(some)}
+def sizes(examples: Examples[Windows]) -> dict[str, int]:
+    """The number of series, of their steps and of the windows cut from them."""
+    return sizes_of(examples.source.sequences) | {"windows": len(examples)}
 
 
-def shapes(some: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
-    """Read off one example."""
-    inputs = some.inputs(np.array([0]), 0)
+def shapes(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of inputs and output, taken from one example."""
+    inputs = examples.inputs(np.array([0]), 0)
     quantiles = max(1, len(preparation.own.quantiles))
     return Shapes(
         inputs={name: array.shape[1:] for name, array in inputs.items()},
@@ -362,22 +360,22 @@ def shapes(some: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
 
 
 def calibrate(
-    preparation: Preparation[Fitted], outputs: Array, some: Examples[Windows]
+    preparation: Preparation[Fitted], outputs: Array, examples: Examples[Windows]
 ) -> Preparation[Fitted]:
-    """Widen (or narrow) each interval until it covers the validation part as it should.
+    """Widen or narrow each interval to its nominal coverage of the validation part.
 
     Conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), pooled over windows
-    and targets. With fewer than 20 windows the intervals stay as the network says them.
+    and targets. With fewer than 20 windows, the network's intervals stay unchanged.
     """
     levels = preparation.own.quantiles
-    if len(levels) < 2 or len(some) < FEWEST_TO_CALIBRATE:
+    if len(levels) < 2 or len(examples) < MIN_CALIBRATION_WINDOWS:
         return preparation
-    given = np.sort(outputs.astype(np.float64), axis=-1)
-    actual = _measured(some, np.arange(len(some)), preparation)
+    predictions = np.sort(outputs.astype(np.float64), axis=-1)
+    actual = _measured(examples, np.arange(len(examples)), preparation)
     moved = np.zeros((preparation.own.horizon, len(levels)))
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
-        outside = np.maximum(given[..., low] - actual, actual - given[..., high])
+        outside = np.maximum(predictions[..., low] - actual, actual - predictions[..., high])
         share = levels[high] - levels[low]
         margin = np.nanquantile(outside, share, axis=(0, 2))  # [horizon]
         moved[:, low], moved[:, high] = -margin, margin
@@ -387,111 +385,118 @@ def calibrate(
 
 def postprocess(
     outputs: Array,
-    some: Examples[Windows],
+    examples: Examples[Windows],
     preparation: Preparation[Fitted],
     _state: Mapping[str, Any],
 ) -> Array:
-    """Scaled outputs to the data's own units, [windows, horizon, targets, quantiles], in order."""
+    """Sorted quantiles in the data's own units, [windows, horizon, targets, quantiles]."""
     scaled = np.sort(outputs.astype(np.float64), axis=-1)
     if preparation.own.margins:
         scaled = np.sort(scaled + np.array(preparation.own.margins)[:, None], axis=-1)
-    return _unscaled(scaled, some.source, preparation)
+    return _unscaled(scaled, examples.source, preparation)
 
 
-def _rows(of: Windows, preparation: Preparation[Fitted]) -> tuple[Array, Array]:
+def _rows(source: Windows, preparation: Preparation[Fitted]) -> tuple[Array, Array]:
     """Centre and spread of each window's targets, [windows, 1, targets]."""
     targets = preparation.positions(preparation.own.targets)
-    centre, spread = preparation.scale.rows(of.sequences, of.origins)
-    sequence, _ = of.places(np.arange(len(of)))
+    centre, spread = preparation.scale.rows(source.sequences, source.origins)
+    sequence, _ = source.places(np.arange(len(source)))
     return centre[sequence][:, None, targets], spread[sequence][:, None, targets]
 
 
-def _unscaled(scaled: Array, of: Windows, preparation: Preparation[Fitted]) -> Array:
-    """The network's answers and the baselines' alike: so the floor favours none of them."""
-    centre, spread = _rows(of, preparation)
-    given: Array = scaled * spread[..., None] + centre[..., None]
+def _unscaled(scaled: Array, source: Windows, preparation: Preparation[Fitted]) -> Array:
+    """Predictions in the data's own units. Network and baselines share the floor, for fairness."""
+    centre, spread = _rows(source, preparation)
+    predictions: Array = scaled * spread[..., None] + centre[..., None]
     if preparation.own.floor == "zero":
         floored = [name in preparation.own.never_negative for name in preparation.own.targets]
-        given[:, :, floored] = np.maximum(given[:, :, floored], 0.0)
-    return given
+        predictions[:, :, floored] = np.maximum(predictions[:, :, floored], 0.0)
+    return predictions
 
 
-def point(given: Array, preparation: Preparation[Fitted]) -> Array:
+def point(predictions: Array, preparation: Preparation[Fitted]) -> Array:
     """The median, or the only forecast, [windows, horizon, targets]."""
     middle = 0
     if preparation.own.quantiles:
         middle = int(np.argmin(np.abs(np.array(preparation.own.quantiles) - 0.5)))
-    return given[..., middle]
+    return predictions[..., middle]
 
 
-def truth(some: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
-    """What happened, in the data's own units, [windows, horizon, targets]; NaN: not measured."""
-    of = some.source
-    steps = of.steps(np.arange(len(of)), 0, of.horizon)
+def truth(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
+    """The true values in the data's own units, [windows, horizon, targets]; NaN: not measured."""
+    source = examples.source
+    steps = source.steps(np.arange(len(source)), 0, source.horizon)
     targets = preparation.positions(preparation.own.targets)
-    return of.sequences.measured(steps[..., None], targets)
+    return source.sequences.measured(steps[..., None], targets)
 
 
-def _measured(some: Examples[Windows], which: Array, preparation: Preparation[Fitted]) -> Array:
-    """Scaled truth of some windows, [windows, horizon, targets], NaN where it was filled in.
+def _measured(
+    examples: Examples[Windows], indices: Array, preparation: Preparation[Fitted]
+) -> Array:
+    """Scaled truth of these windows, [windows, horizon, targets]; NaN where it was filled in.
 
-    A step of the horizon that was measured in no window keeps what was filled in.
+    A step of the horizon that was measured in no window keeps its filled-in values.
     """
-    of, actual = some.source, np.asarray(some.targets(which)[..., 0])
-    if of.sequences.filled is None:
+    source, actual = examples.source, np.asarray(examples.targets(indices)[..., 0])
+    if source.sequences.filled is None:
         return actual
-    steps, targets = of.steps(which, 0, of.horizon), preparation.positions(preparation.own.targets)
-    filled = of.sequences.filled[steps[..., None], targets]
+    steps, targets = (
+        source.steps(indices, 0, source.horizon),
+        preparation.positions(preparation.own.targets),
+    )
+    filled = source.sequences.filled[steps[..., None], targets]
     return np.where(filled & ~filled.all(axis=0), np.nan, actual)
 
 
-def _filled(of: Windows, preparation: Preparation[Fitted]) -> int:
-    """How many cells of the truth a policy filled in."""
-    if of.sequences.filled is None:
+def _filled(source: Windows, preparation: Preparation[Fitted]) -> int:
+    """The number of true values that data.missing or data.gaps filled in."""
+    if source.sequences.filled is None:
         return 0
-    steps = np.unique(of.steps(np.arange(len(of)), 0, of.horizon))
+    steps = np.unique(source.steps(np.arange(len(source)), 0, source.horizon))
     targets = preparation.positions(preparation.own.targets)
-    return int(of.sequences.filled[steps[:, None], targets].sum())
+    return int(source.sequences.filled[steps[:, None], targets].sum())
 
 
 def _mean(cells: Array, axis: tuple[int, ...] | None = None) -> Array:
-    """The mean over the cells that are known; NaN where none is."""
+    """The mean over the known cells; NaN if no cell is known."""
     known = ~np.isnan(cells)
     counts = known.sum(axis=axis)
     sums = np.where(known, cells, 0.0).sum(axis=axis)
     return np.where(counts == 0, np.nan, sums / np.maximum(counts, 1))
 
 
-def _history(some: Examples[Windows], preparation: Preparation[Fitted], which: Array) -> Array:
-    """Scaled past of max(lookback, season) steps, [windows, back, targets].
+def _history(
+    examples: Examples[Windows], preparation: Preparation[Fitted], indices: Array
+) -> Array:
+    """The scaled past of max(lookback, season) steps, [windows, back, targets].
 
-    Where a series has fewer steps, its first value stands in for those before it.
+    The first value of a series replaces the steps before its start.
     """
-    of = some.source
-    sequence, _ = of.places(which)
+    source = examples.source
+    sequence, _ = source.places(indices)
     back = max(preparation.own.lookback, preparation.own.season)
-    steps = np.maximum(of.steps(which, -back, 0), of.sequences.first[sequence][:, None])
+    steps = np.maximum(source.steps(indices, -back, 0), source.sequences.first[sequence][:, None])
     targets = preparation.positions(preparation.own.targets)
-    centre, spread = preparation.scale.rows(of.sequences, of.origins)
-    values = of.sequences.values[steps[..., None], targets]
+    centre, spread = preparation.scale.rows(source.sequences, source.origins)
+    values = source.sequences.values[steps[..., None], targets]
     return (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
 
 
-def _sample(some: Examples[Windows], most: int) -> Array:
-    """Evenly spread positions, at most so many."""
-    return np.unique(np.linspace(0, len(some) - 1, min(most, len(some))).astype(np.int64))
+def _sample(examples: Examples[Windows], most: int) -> Array:
+    """At most `most` evenly spaced indices of examples."""
+    return np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).astype(np.int64))
 
 
 def fit_baselines(
     train: Examples[Windows], valid: Examples[Windows] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
-    """The ridge's coefficients, and for each baseline the quantiles of its errors, step by step.
+    """The ridge coefficients, and each baseline's error quantiles for every step.
 
-    Errors are those on the validation part (on train, where there is none), so that a baseline's
-    quantile forecasts are as honest as the network's.
+    The errors are those on the validation part (on the training part if there is none), so the
+    baselines' quantiles are calibrated on the same data as the network's.
     """
     held = valid if valid is not None and len(valid) >= 20 else train
-    rows, checks = _sample(train, ROWS), _sample(held, 2000)
+    rows, checks = _sample(train, RIDGE_WINDOWS), _sample(held, 2000)
     fitted = fit_ridge(
         _history(train, preparation, rows)[:, -preparation.own.lookback :],
         train.targets(rows)[..., 0],
@@ -514,14 +519,14 @@ def fit_baselines(
     actual = _measured(held, checks, preparation)
     for name, rule in _rules(state, preparation).items():
         offsets = naive.residual_quantiles(actual, rule(held, checks), levels)
-        if 0.5 in levels:  # the median stays the rule's own
+        if 0.5 in levels:  # the median stays the point forecast
             offsets = offsets - offsets[..., [levels.index(0.5)]]
         state["offsets"][name] = offsets.tolist()
     return state
 
 
 def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[str, Rule]:
-    """Point forecasts on the network's own scale, [windows, horizon, targets]."""
+    """Point forecasts of the baselines on the scale of the network, [windows, horizon, targets]."""
     horizon, season, lookback = (
         preparation.own.horizon,
         preparation.own.season,
@@ -533,19 +538,25 @@ def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[s
         state["penalty"],
     )
 
-    def past(some: Examples[Windows], which: Array) -> Array:
-        return _history(some, preparation, which)
+    def past(examples: Examples[Windows], indices: Array) -> Array:
+        return _history(examples, preparation, indices)
 
     rules: dict[str, Rule] = {
-        "repeat last": lambda some, which: naive.repeat_last(past(some, which), horizon),
-        "drift": lambda some, which: naive.drift(past(some, which)[:, -lookback:], horizon),
-        "ridge on the window": lambda some, which: ridge(
-            fitted, past(some, which)[:, -lookback:], some.inputs(which, 0).get("future")
+        "repeat last": lambda examples, indices: naive.repeat_last(
+            past(examples, indices), horizon
+        ),
+        "drift": lambda examples, indices: naive.drift(
+            past(examples, indices)[:, -lookback:], horizon
+        ),
+        "ridge on the window": lambda examples, indices: ridge(
+            fitted,
+            past(examples, indices)[:, -lookback:],
+            examples.inputs(indices, 0).get("future"),
         ),
     }
     if season > 1:
-        rules[f"seasonal naive ({season})"] = lambda some, which: naive.seasonal_naive(
-            past(some, which), horizon, season
+        rules[f"seasonal naive ({season})"] = lambda examples, indices: naive.seasonal_naive(
+            past(examples, indices), horizon, season
         )
     return rules
 
@@ -553,27 +564,30 @@ def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[s
 def make_baselines(
     state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Windows] | None
 ) -> list[Baseline[Windows, Array]]:
-    """Repeat last, drift, ridge on the window, seasonal naive."""
+    """The baselines: repeat last, drift, ridge on the window, seasonal naive."""
 
     def baseline(name: str, rule: Rule) -> Baseline[Windows, Array]:
         offsets = np.array(state["offsets"][name])
 
-        def answer_of(some: Examples[Windows]) -> Array:
+        def predict(examples: Examples[Windows]) -> Array:
             pieces = [
-                rule(some, which)[..., None] + offsets
-                for which in np.array_split(np.arange(len(some)), -(-len(some) // 4096))
+                rule(examples, indices)[..., None] + offsets
+                for indices in np.array_split(np.arange(len(examples)), -(-len(examples) // 4096))
             ]
-            return _unscaled(np.concatenate(pieces), some.source, preparation)
+            return _unscaled(np.concatenate(pieces), examples.source, preparation)
 
-        return Baseline(name, answer_of)
+        return Baseline(name, predict)
 
     return [baseline(name, rule) for name, rule in _rules(state, preparation).items()]
 
 
-def _mase_scale(some: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
-    """In-sample error of the seasonal naive before the first origin, [windows, 1, targets]."""
-    of = some.source
-    sequences, targets = of.sequences, preparation.positions(preparation.own.targets)
+def _mase_scale(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
+    """In-sample error of the seasonal naive forecast up to the first origin, [windows, 1, targets].
+
+    MASE divides by it.
+    """
+    source = examples.source
+    sequences, targets = source.sequences, preparation.positions(preparation.own.targets)
     scales = np.array(
         [
             [
@@ -582,29 +596,32 @@ def _mase_scale(some: Examples[Windows], preparation: Preparation[Fitted]) -> Ar
                 )
                 for column in targets
             ]
-            for first, start in zip(sequences.first, of.origins, strict=True)
+            for first, start in zip(sequences.first, source.origins, strict=True)
         ]
     )
-    sequence, _ = of.places(np.arange(len(of)))
+    sequence, _ = source.places(np.arange(len(source)))
     return scales[sequence][:, None]
 
 
 def score(
-    given: Array, some: Examples[Windows], preparation: Preparation[Fitted], experiment: Experiment
+    predictions: Array,
+    examples: Examples[Windows],
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
 ) -> dict[str, float]:
     """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL and the widest interval's coverage."""
-    actual = truth(some, preparation)
-    scale = _mase_scale(some, preparation)
+    actual = truth(examples, preparation)
+    scale = _mase_scale(examples, preparation)
     if experiment.evaluation.scaled:
-        centre, spread = _rows(some.source, preparation)
+        centre, spread = _rows(examples.source, preparation)
         actual = (actual - centre) / spread
-        given = (given - centre[..., None]) / spread[..., None]
+        predictions = (predictions - centre[..., None]) / spread[..., None]
         scale = scale / spread
     known = ~np.isnan(actual)
     scale = np.broadcast_to(scale, actual.shape)[known]
-    actual, given = actual[known], given[known]  # [cells], [cells, quantiles]
-    middle = point(given, preparation)
-    found = {
+    actual, predictions = actual[known], predictions[known]  # [cells], [cells, quantiles]
+    middle = point(predictions, preparation)
+    scores = {
         "mae": metrics.mae(actual, middle),
         "rmse": metrics.rmse(actual, middle),
         "mse": metrics.mse(actual, middle),
@@ -612,171 +629,183 @@ def score(
         "smape": metrics.smape(actual, middle),
     }
     if preparation.own.quantiles:
-        found["wql"] = metrics.wql(actual, given, preparation.own.quantiles)
+        scores["wql"] = metrics.wql(actual, predictions, preparation.own.quantiles)
     if len(preparation.own.quantiles) > 1:
-        found["coverage"] = metrics.coverage(actual, given[..., 0], given[..., -1])
-    return found
+        scores["coverage"] = metrics.coverage(actual, predictions[..., 0], predictions[..., -1])
+    return scores
 
 
 def measures(
-    some: Examples[Windows], preparation: Preparation[Fitted], experiment: Experiment
+    examples: Examples[Windows], preparation: Preparation[Fitted], experiment: Experiment
 ) -> list[Measure[Array]]:
-    """Errors of each origin; origins less than a horizon apart share a cluster.
+    """Errors of each origin; the origins of one horizon form a cluster.
 
-    Many series or targets are compared by their scaled errors, that the largest does not decide
-    alone.
+    Errors of several series or targets are scaled, so that the largest series does not dominate.
     """
-    of = some.source
-    actual = truth(some, preparation)
-    _, spread = _rows(of, preparation)
+    source = examples.source
+    actual = truth(examples, preparation)
+    _, spread = _rows(source, preparation)
     scaled = (
-        experiment.evaluation.scaled or len(of.sequences) > 1 or len(preparation.own.targets) > 1
+        experiment.evaluation.scaled
+        or len(source.sequences) > 1
+        or len(preparation.own.targets) > 1
     )
     size = spread if scaled else np.ones_like(spread)
     prefix = metrics.SCALED if scaled and not experiment.evaluation.scaled else ""
 
-    def absolute(given: Array) -> Array:
-        return np.asarray(np.abs((actual - point(given, preparation)) / size))
+    def absolute(predictions: Array) -> Array:
+        return np.asarray(np.abs((actual - point(predictions, preparation)) / size))
 
-    def squared(given: Array) -> Array:
-        return np.asarray(np.square((actual - point(given, preparation)) / size))
+    def squared(predictions: Array) -> Array:
+        return np.asarray(np.square((actual - point(predictions, preparation)) / size))
 
-    def quantile(given: Array) -> Array:
-        scaled_truth, scaled_answer = actual / size, given / size[..., None]
-        return metrics.quantile_loss(scaled_truth, scaled_answer, preparation.own.quantiles)
+    def quantile(predictions: Array) -> Array:
+        scaled_truth, scaled_predictions = actual / size, predictions / size[..., None]
+        return metrics.quantile_loss(scaled_truth, scaled_predictions, preparation.own.quantiles)
 
     cells = {"mae": absolute, "mse": squared}
     if preparation.own.quantiles:
         cells["quantile loss"] = quantile
-    return [_measure(f"{prefix}{name}", each, some, actual) for name, each in cells.items()]
+    return [_measure(f"{prefix}{name}", each, examples, actual) for name, each in cells.items()]
 
 
 def _measure(
-    name: str, each: Callable[[Array], Array], some: Examples[Windows], actual: Array
+    name: str, each: Callable[[Array], Array], examples: Examples[Windows], actual: Array
 ) -> Measure[Array]:
-    """The mean of `each(answer)` [windows, horizon, targets] over the cells whose truth is known.
+    """The mean of `each(predictions)` [windows, horizon, targets] over cells with known truth.
 
-    Windows without any are left out, so that no stretch of the test part is empty.
+    Windows without such cells are left out, so that no cluster is empty.
     """
-    of = some.source
+    source = examples.source
     known = ~np.isnan(actual)
     counts = known.sum(axis=(1, 2))
     scored = np.flatnonzero(counts)
 
-    def statistics(given: Array) -> Array:
-        sums = np.where(known, each(given), 0.0).sum(axis=(1, 2))
+    def statistics(predictions: Array) -> Array:
+        sums = np.where(known, each(predictions), 0.0).sum(axis=(1, 2))
         return np.stack([sums, counts], axis=1)[scored]
 
-    sequence, origins = of.places(scored)
-    stretch = (origins - of.origins[sequence]) // of.horizon
+    sequence, origins = source.places(scored)
+    stretch = (origins - source.origins[sequence]) // source.horizon
     _, clusters = np.unique(np.stack([sequence, stretch]), axis=1, return_inverse=True)
     return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
 
 
 def _bands(levels: tuple[float, ...]) -> list[tuple[int, int]]:
-    """Positions of the quantiles in pairs, from the outermost inwards."""
+    """Pairs of quantile indices, from the outermost to the innermost."""
     return [(low, len(levels) - 1 - low) for low in range(len(levels) // 2)]
 
 
-def promises(some: Examples[Windows], preparation: Preparation[Fitted]) -> list[Promise[Array]]:
-    """How much of the truth the outermost band of quantiles should hold, and holds."""
+def promises(examples: Examples[Windows], preparation: Preparation[Fitted]) -> list[Promise[Array]]:
+    """The nominal and the measured coverage of the outermost band of quantiles."""
     levels = preparation.own.quantiles
-    actual = truth(some, preparation)
+    actual = truth(examples, preparation)
 
-    def inside(given: Array) -> Array:
-        return np.asarray((given[..., 0] <= actual) & (actual <= given[..., -1]))
+    def inside(predictions: Array) -> Array:
+        return np.asarray((predictions[..., 0] <= actual) & (actual <= predictions[..., -1]))
 
     return [
         Promise(
             f"band from {levels[low]:.3g} to {levels[high]:.3g}",
             levels[high] - levels[low],
-            _measure("coverage", inside, some, actual),
+            _measure("coverage", inside, examples, actual),
         )
         for low, high in _bands(levels)[:1]
     ]
 
 
 def details(
-    answers: dict[str, Array],
-    some: Examples[Windows],
+    by_model: dict[str, Array],
+    examples: Examples[Windows],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
-    """Errors by step and by series, coverage by interval, and some forecasts to look at.
+    """Errors by step and by series, coverage by interval, and example forecasts.
 
-    `answers` holds the network's under "LSTM", then the baselines'.
+    `by_model` holds the predictions of the network ("LSTM") and of the baselines.
     """
-    actual = truth(some, preparation)
-    errors = {name: np.abs(actual - point(given, preparation)) for name, given in answers.items()}
-    given = answers["LSTM"]
+    actual = truth(examples, preparation)
+    errors = {
+        name: np.abs(actual - point(predictions, preparation))
+        for name, predictions in by_model.items()
+    }
+    predictions = by_model["LSTM"]
     levels = preparation.own.quantiles
     known = ~np.isnan(actual)
-    of = some.source
+    source = examples.source
     return {
         "season": preparation.own.season,
         "horizon": preparation.own.horizon,
         "lookback": preparation.own.lookback,
         "quantiles": list(levels),
         "targets": list(preparation.own.targets),
-        "origins": len(some),
-        "filled": _filled(of, preparation),
+        "origins": len(examples),
+        "filled": _filled(source, preparation),
         "by_horizon": {"step": list(range(1, preparation.own.horizon + 1))}
         | {name: _mean(error, axis=(0, 2)).tolist() for name, error in errors.items()},
-        "by_series": _by_series(errors, some, preparation),
+        "by_series": _by_series(errors, examples, preparation),
         "coverage": [
             {
                 "low": levels[low],
                 "high": levels[high],
                 "nominal": levels[high] - levels[low],
                 "measured": metrics.coverage(
-                    actual[known], given[..., low][known], given[..., high][known]
+                    actual[known], predictions[..., low][known], predictions[..., high][known]
                 ),
             }
             for low, high in _bands(levels)
         ],
-        "examples": _shown(given, errors["LSTM"], some, preparation, experiment.report.examples),
+        "examples": _shown(
+            predictions, errors["LSTM"], examples, preparation, experiment.report.examples
+        ),
     }
 
 
 def _by_series(
-    errors: dict[str, Array], some: Examples[Windows], preparation: Preparation[Fitted]
+    errors: dict[str, Array], examples: Examples[Windows], preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
-    """Mean absolute error of each series and target; of the 30 worst where there are more."""
-    of = some.source
-    sequence, _ = of.places(np.arange(len(of)))
-    found = {}
+    """Mean absolute error of each series and target, or of the 30 worst ones."""
+    source = examples.source
+    sequence, _ = source.places(np.arange(len(source)))
+    errors_by_label = {}
     for k in np.unique(sequence):
         for column, target in enumerate(preparation.own.targets):
-            one, several = str(of.sequences.ids[k]), len(preparation.own.targets) > 1
-            label = target if len(of.sequences) == 1 else f"{one} {target}" if several else one
-            found[label] = {
+            sequence_id, several = str(source.sequences.ids[k]), len(preparation.own.targets) > 1
+            label = (
+                target
+                if len(source.sequences) == 1
+                else f"{sequence_id} {target}"
+                if several
+                else sequence_id
+            )
+            errors_by_label[label] = {
                 name: float(_mean(error[sequence == k][..., column]))
                 for name, error in errors.items()
             }
-    worst_first = sorted(found.items(), key=lambda item: -item[1]["LSTM"])
-    return dict(worst_first[:30]) if len(found) > 1 else {}
+    worst_first = sorted(errors_by_label.items(), key=lambda item: -item[1]["LSTM"])
+    return dict(worst_first[:30]) if len(errors_by_label) > 1 else {}
 
 
 def _shown(
-    given: Array,
+    predictions: Array,
     error: Array,
-    some: Examples[Windows],
+    examples: Examples[Windows],
     preparation: Preparation[Fitted],
     count: int,
 ) -> list[dict[str, Any]]:
-    """Forecasts spread from the best to the worst, with the past they were made from."""
-    of = some.source
-    _, spread = _rows(of, preparation)
+    """Example forecasts from the best to the worst, each with its past."""
+    source = examples.source
+    _, spread = _rows(source, preparation)
     flat = _mean(error / spread, axis=(1,))  # [windows, targets]
     order = np.argsort(flat, axis=None)[: np.isfinite(flat).sum()]  # NaN come last
     ranks = np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)
-    sequences, shown = of.sequences, []
+    sequences, shown = source.sequences, []
     for rank in ranks:
         window, target = np.unravel_index(order[rank], flat.shape)
-        sequence, origins = of.places(np.array([window]))
-        start = max(int(origins[0]) - 2 * of.horizon, int(origins[0]) - of.lookback)
+        sequence, origins = source.places(np.array([window]))
+        start = max(int(origins[0]) - 2 * source.horizon, int(origins[0]) - source.lookback)
         column = preparation.columns.index(preparation.own.targets[target])
-        stop = int(origins[0]) + of.horizon
+        stop = int(origins[0]) + source.horizon
         times = None
         if sequences.times is not None:
             times = sequences.times[start:stop]
@@ -794,7 +823,7 @@ def _shown(
                 "times": times and times[back:],
                 "truth": values[back:],
                 "quantiles": {
-                    str(level): given[window, :, target, q].tolist()
+                    str(level): predictions[window, :, target, q].tolist()
                     for q, level in enumerate(preparation.own.quantiles or (0.5,))
                 },
                 "error": float(_mean(error[window, :, target])),
@@ -805,13 +834,16 @@ def _shown(
 
 
 def table(
-    given: Array, some: Examples[Windows], preparation: Preparation[Fitted], which: Array
+    predictions: Array,
+    examples: Examples[Windows],
+    preparation: Preparation[Fitted],
+    indices: Array,
 ) -> pl.DataFrame:
-    """A row for each step forecast: id, origin, time or step, target, quantiles, known truth."""
-    of = some.source
-    sequences = of.sequences
-    sequence, origins = of.places(which)
-    steps = of.steps(which, 0, of.horizon)  # [windows, horizon]
+    """One row per forecast step: id, origin, time or step, target, quantiles, truth if known."""
+    source = examples.source
+    sequences = source.sequences
+    sequence, origins = source.places(indices)
+    steps = source.steps(indices, 0, source.horizon)  # [windows, horizon]
     targets = preparation.positions(preparation.own.targets)
     actual = sequences.measured(steps[..., None], targets)  # [windows, horizon, targets]
     first = sequences.first[sequence]
@@ -824,16 +856,16 @@ def table(
         columns["step"] = (steps - first[:, None] + 1)[..., None]
     columns["target"] = np.array(preparation.own.targets)[None, None]
     for q, level in enumerate(preparation.own.quantiles or (None,)):
-        columns["forecast" if level is None else f"q{level:g}"] = given[which][..., q]
+        columns["forecast" if level is None else f"q{level:g}"] = predictions[indices][..., q]
     if np.isfinite(actual).any():
         columns["truth"] = actual
     flat = {name: np.broadcast_to(column, actual.shape).ravel() for name, column in columns.items()}
-    found = pl.DataFrame(flat)
-    return found.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else found
+    frame = pl.DataFrame(flat)
+    return frame.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else frame
 
 
 def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) -> Sequences:
-    """Each series with the steps to be forecast behind its last row; the part is those steps.
+    """Append the steps to forecast to each series; the part covers those steps.
 
     Raises:
         DataError: a series is shorter than the lookback, or lacks the covariates known ahead.
@@ -847,17 +879,17 @@ def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) ->
         if now < preparation.own.lookback:
             raise DataError(
                 f"{sequences.source}: sequence '{sequences.ids[k]}' has {now} steps with a target, "
-                f"and the network looks back {preparation.own.lookback}. Give it more of its past."
+                f"but the lookback is {preparation.own.lookback}. Give more of its past."
             )
         future = np.full((horizon, steps.shape[1]), np.nan)
-        given = min(horizon, len(steps) - now)
-        future[:given] = steps[now : now + given]
+        available = min(horizon, len(steps) - now)
+        future[:available] = steps[now : now + available]
         known = preparation.positions(preparation.own.known)
         if len(known) and not np.isfinite(future[:, known]).all():
             raise DataError(
                 f"{sequences.source}: sequence '{sequences.ids[k]}' needs {horizon} rows after its "
                 f"last target with {', '.join(preparation.own.known)} filled in (they are known "
-                f"ahead), and has {given}."
+                f"ahead), but has {available}."
             )
         future[:, targets] = np.nan
         tables.append(np.concatenate([steps[:now].astype(np.float64), future]))
@@ -877,27 +909,27 @@ def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) ->
     )
 
 
-def remarks(given: Array, preparation: Preparation[Fitted]) -> list[str]:
-    """Which forecasts go below 0 although their target never did; whether it can, users know."""
-    found = []
-    for place, name in enumerate(preparation.own.targets):
-        below = (given[:, :, place] < 0).any(axis=-1)
+def remarks(predictions: Array, preparation: Preparation[Fitted]) -> list[str]:
+    """A note on forecasts below 0 of targets that were never negative in training."""
+    notes = []
+    for column, name in enumerate(preparation.own.targets):
+        below = (predictions[:, :, column] < 0).any(axis=-1)
         if name in preparation.own.never_negative and below.any():
-            found.append(
-                f"{below.sum()} of {below.size} forecasts of '{name}' reach below 0, which it "
-                "never did in training; where it cannot, train with task.floor=zero."
+            notes.append(
+                f"{below.sum()} of {below.size} forecasts of '{name}' reach below 0, but it never "
+                "did in training. If it cannot be negative, train with task.floor=zero."
             )
-    return found
+    return notes
 
 
 def with_truth(
     sequences: Sequences, preparation: Preparation[Fitted]
 ) -> tuple[Sequences, list[str]]:
-    """Each series up to its last known target, and how many windows are not judged for it.
+    """Cut each series after its last known target; a note counts the windows left out.
 
     Raises:
-        DataError: every window reaches behind the last known target, or no series is long enough
-            for one.
+        DataError: every window reaches past the last known target, or no series is long enough
+            for a window.
     """
     targets = preparation.positions(preparation.own.targets)
     ends = [
@@ -909,27 +941,27 @@ def with_truth(
     whole, left = len(windows(sequences, *size)), len(windows(known, *size))
     if whole and not left:
         raise DataError(
-            f"{sequences.source}: no forecast can be judged, because each of {whole} windows "
-            f"reaches behind the last known '{preparation.own.targets[0]}'. Give at least "
-            f"{sum(size)} steps of which it is known (the lookback and the horizon), or use "
+            f"{sequences.source}: no forecast can be scored, because each of {whole} windows "
+            f"reaches past the last known '{preparation.own.targets[0]}'. Give at least "
+            f"{sum(size)} steps with known values (the lookback and the horizon), or use "
             "predict."
         )
     if not whole:
         raise DataError(
-            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, and "
+            f"{sequences.source}: the longest sequence has {sequences.lengths.max()} steps, but "
             f"one forecast with its truth needs {size[0]} + {size[1]} (the lookback and the "
-            "horizon). Give more of its steps."
+            "horizon). Give longer sequences."
         )
     if whole == left:
         return known, []
     return known, [
-        f"{whole - left} of {whole} windows reach behind the last known "
-        f"'{preparation.own.targets[0]}' and are not judged"
+        f"{whole - left} of {whole} windows reach past the last known "
+        f"'{preparation.own.targets[0]}' and are not scored"
     ]
 
 
 def units(experiment: Experiment) -> str:
-    """Whether errors are in the target's own units."""
+    """The units of the errors: scaled, or those of the target."""
     scaled = experiment.evaluation.scaled
     return "errors of scaled values" if scaled else "errors in the target's own units"
 

@@ -1,6 +1,6 @@
-"""Tokens beside their true and their answered tags: what scores and the report are made of.
+"""Tokens with their true and predicted tags, for scores and for the report.
 
-What is known of every token of a part is one array, end to end over its sentences.
+An array over tokens holds the tokens of all sentences, sentence after sentence.
 """
 
 from collections.abc import Mapping
@@ -18,122 +18,126 @@ from gatewise.tasks.tag import spans
 from gatewise.tasks.tag.fitted import Fitted
 from gatewise.tasks.task import NETWORK
 
-LENGTHS = (1, 6, 11, 21, 41)  # tokens from which a class of the report's lengths begins
-LEAST = 1e-6  # a chance of less surprises no more
+LENGTHS = (1, 6, 11, 21, 41)  # lower bounds of the sentence lengths in the report, in tokens
+MIN_PROBABILITY = 1e-6  # smaller probabilities count as this one
 
 
 def tags_of(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
-    """The position of every token's tag in all the values, [all steps]; `classes` if not known."""
+    """The class of every token in the values, [all steps]; unknown tags get `len(classes)`."""
     known = {tag: place for place, tag in enumerate(preparation.own.classes)}
     of_level = np.array([known.get(tag, len(known)) for tag in sequences.levels[TAG]])
-    found: Array = of_level[sequences.values[:, sequences.columns.index(TAG)]]
-    return found
+    classes: Array = of_level[sequences.values[:, sequences.columns.index(TAG)]]
+    return classes
 
 
-def sentences_of(some: Examples[Sequences]) -> Sequences:
-    """The sentences as the file has them: pieces of one are put together again."""
-    pieces = some.source
+def sentences_of(examples: Examples[Sequences]) -> Sequences:
+    """The sentences of the file, with the pieces of long sentences joined."""
+    pieces = examples.source
     first = np.flatnonzero(np.diff(pieces.first, prepend=-1))
     last = np.append(first[1:], len(pieces)) - 1
     return pieces.chosen(first).between(pieces.starts[first], pieces.stops[last])
 
 
 def truth_of(sequences: Sequences) -> list[list[str]]:
-    """The tags of each sentence, as the file has them."""
+    """The true tags of each sentence."""
     return [tokens_of(sequences, TAG, k) for k in range(len(sequences))]
 
 
-def flat(sequences: Sequences, known: Array) -> Array:
-    """Of something about all steps of the values, what belongs to these sentences, end to end."""
+def flat(sequences: Sequences, values: Array) -> Array:
+    """The entries of an array [all steps] for these sentences, sentence after sentence."""
     return np.concatenate(
-        [known[a:b] for a, b in zip(sequences.starts, sequences.stops, strict=True)]
+        [values[a:b] for a, b in zip(sequences.starts, sequences.stops, strict=True)]
     )
 
 
-def actual_of(some: Examples[Sequences], preparation: Preparation[Fitted]) -> Array:
-    """The position of the true tag of each token, [tokens]; `classes` if training knew none."""
-    sentences = sentences_of(some)
+def actual_of(examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Array:
+    """The true class of each token, [tokens]; tags unknown in training get `len(classes)`."""
+    sentences = sentences_of(examples)
     return flat(sentences, tags_of(sentences, preparation))
 
 
-def by_sentence(sequences: Sequences, known: Any) -> list[list[Any]]:
-    """What is known of all tokens, sentence by sentence."""
+def by_sentence(sequences: Sequences, array: Any) -> list[list[Any]]:
+    """Split an array [tokens] into one list for each sentence."""
     ends = np.cumsum(sequences.lengths)
-    listed = known.tolist()
+    listed = array.tolist()
     return [listed[b - n : b] for b, n in zip(ends, sequences.lengths, strict=True)]
 
 
-def told_of(
-    given: Array, some: Examples[Sequences], preparation: Preparation[Fitted]
+def predicted_tags(
+    probabilities: Array, examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[list[str]]:
-    """The tags answered, sentence by sentence."""
-    return by_sentence(sentences_of(some), np.array(preparation.own.classes)[given.argmax(axis=1)])
+    """The predicted tags of each sentence."""
+    return by_sentence(
+        sentences_of(examples), np.array(preparation.own.classes)[probabilities.argmax(axis=1)]
+    )
 
 
-def new_words(some: Examples[Sequences], preparation: Preparation[Fitted]) -> Array:
-    """Which tokens training never met in this spelling, [tokens] bool."""
-    sentences, known = sentences_of(some), set(preparation.own.tokens)
+def new_words(examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Array:
+    """Whether a token does not occur in training in this spelling, [tokens] bool."""
+    sentences, known = sentences_of(examples), set(preparation.own.tokens)
     of_level = np.array([token not in known for token in sentences.levels[TOKEN]])
     return flat(sentences, of_level[sentences.values[:, 0]])
 
 
 def details(
-    answers: dict[str, Array],
-    some: Examples[Sequences],
+    by_model: dict[str, Array],
+    examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
-    """Confusions, scores by tag and by span, new words, lengths and the worst sentences."""
-    given, classes = answers[NETWORK], list(preparation.own.classes)
-    actual, chosen = actual_of(some, preparation), given.argmax(axis=1)
+    """Confusion matrix, scores by tag and by span, new words, lengths and the worst sentences."""
+    probabilities, classes = by_model[NETWORK], list(preparation.own.classes)
+    actual, chosen = actual_of(examples, preparation), probabilities.argmax(axis=1)
     known = actual < len(classes)
     matrix = metrics.confusion(actual[known], chosen[known], len(classes))
     counts = metrics.counts_by_class(matrix)
-    met = np.flatnonzero(counts[1] + counts[2])  # tags that occur, or were answered
-    found: dict[str, Any] = {
+    met = np.flatnonzero(counts[1] + counts[2])  # tags that occur or are predicted
+    sections: dict[str, Any] = {
         "classes": classes,
         "confusion": matrix.tolist(),
         "by_class": metrics.by_class([classes[k] for k in met], *(one[met] for one in counts)),
-        "seen": _by_seen(answers, some, preparation),
-        "lengths": _by_length(answers, some, preparation),
+        "seen": _by_seen(by_model, examples, preparation),
+        "lengths": _by_length(by_model, examples, preparation),
         "temperature": preparation.own.temperature,
-        "sentences": _worst(given, some, preparation, experiment.report.examples),
+        "sentences": _worst(probabilities, examples, preparation, experiment.report.examples),
     }
     if spans.mark_spans(classes):
-        truth = truth_of(sentences_of(some))
-        found["by_span"] = spans.by_type(truth, told_of(given, some, preparation))
-    return found
+        truth = truth_of(sentences_of(examples))
+        sections["by_span"] = spans.by_type(
+            truth, predicted_tags(probabilities, examples, preparation)
+        )
+    return sections
 
 
 def _by_seen(
-    answers: Mapping[str, Array], some: Examples[Sequences], preparation: Preparation[Fitted]
+    by_model: Mapping[str, Array], examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[dict[str, Any]]:
-    """Accuracy of every answer on words that training met in this spelling, and on others."""
-    actual, new = actual_of(some, preparation), new_words(some, preparation)
+    """Accuracy of each model on words that occur in training in this spelling, and on others."""
+    actual, new = actual_of(examples, preparation), new_words(examples, preparation)
     rows = []
-    for words, which in (("seen", ~new), ("new", new)):
+    for words, mask in (("seen", ~new), ("new", new)):
         accuracy = {
-            name: float((given[which].argmax(axis=1) == actual[which]).mean())
-            for name, given in answers.items()
-            if which.any()
+            name: float((probabilities[mask].argmax(axis=1) == actual[mask]).mean())
+            for name, probabilities in by_model.items()
+            if mask.any()
         }
-        rows.append({"words": words, "tokens": int(which.sum()), "accuracy": accuracy})
+        rows.append({"words": words, "tokens": int(mask.sum()), "accuracy": accuracy})
     return rows
 
 
 def _by_length(
-    answers: Mapping[str, Array], some: Examples[Sequences], preparation: Preparation[Fitted]
+    by_model: Mapping[str, Array], examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[dict[str, Any]]:
-    """Share of wrong tokens in sentences of like length."""
-    actual, lengths = actual_of(some, preparation), sentences_of(some).lengths
+    """Share of wrong tokens by the length of the sentence."""
+    actual, lengths = actual_of(examples, preparation), sentences_of(examples).lengths
     bins = np.searchsorted(LENGTHS, lengths, side="right") - 1
     rows = []
     for k, least in enumerate(LENGTHS):
         tokens = np.repeat(bins == k, lengths)
         if tokens.any():
             wrong = {
-                name: float((given[tokens].argmax(axis=1) != actual[tokens]).mean())
-                for name, given in answers.items()
+                name: float((probabilities[tokens].argmax(axis=1) != actual[tokens]).mean())
+                for name, probabilities in by_model.items()
             }
             most = LENGTHS[k + 1] - 1 if k + 1 < len(LENGTHS) else None
             count = int((bins == k).sum())
@@ -142,28 +146,33 @@ def _by_length(
 
 
 def _worst(
-    given: Array, some: Examples[Sequences], preparation: Preparation[Fitted], count: int
+    probabilities: Array,
+    examples: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    count: int,
 ) -> list[dict[str, Any]]:
-    """The sentences whose true tags surprise the network most, of those with mistakes."""
-    sentences, actual = sentences_of(some), actual_of(some, preparation)
+    """The sentences with mistakes whose true tags the network finds least probable."""
+    sentences, actual = sentences_of(examples), actual_of(examples, preparation)
     probability = np.where(
-        actual < given.shape[1],
-        given[np.arange(len(given)), np.minimum(actual, given.shape[1] - 1)],
+        actual < probabilities.shape[1],
+        probabilities[
+            np.arange(len(probabilities)), np.minimum(actual, probabilities.shape[1] - 1)
+        ],
         0.0,
     )
-    wrong = given.argmax(axis=1) != actual
-    nll = np.where(wrong, -np.log(np.maximum(probability, LEAST)), 0.0)
+    wrong = probabilities.argmax(axis=1) != actual
+    nll = np.where(wrong, -np.log(np.maximum(probability, MIN_PROBABILITY)), 0.0)
     whole = np.add.reduceat(nll, np.cumsum(sentences.lengths) - sentences.lengths)
     worst = [k for k in np.argsort(-whole, kind="stable")[:count] if whole[k] > 0]
-    told = told_of(given, some, preparation)
-    sure = by_sentence(sentences, given.max(axis=1))
+    predicted = predicted_tags(probabilities, examples, preparation)
+    confidence = by_sentence(sentences, probabilities.max(axis=1))
     return [
         {
             "id": str(sentences.ids[k]),
             "tokens": tokens_of(sentences, TOKEN, k),
             "truth": tokens_of(sentences, TAG, k),
-            "answer": told[k],
-            "probability": sure[k],
+            "answer": predicted[k],
+            "probability": confidence[k],
         }
         for k in worst
     ]

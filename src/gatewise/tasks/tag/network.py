@@ -1,7 +1,7 @@
-"""The network of `tag`: words and their spelling, read in both directions, a logit for each tag.
+"""The network of `tag`: a bidirectional LSTM over words and their characters.
 
-After Ling et al. 2015 and Plank et al. 2016: an LSTM in both directions spells each word out; what
-it says stands beside the word's own vector; LSTMs in both directions read the sentence.
+After Ling et al. 2015 and Plank et al. 2016: a bidirectional LSTM reads the characters of each
+word; its output is concatenated with the word embedding; bidirectional LSTMs read the sentence.
 """
 
 from typing import Any
@@ -21,68 +21,69 @@ from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.tag.fitted import Fitted
 
-LETTER = 32  # numbers for each letter
-BATCH, STEPS = 256, 8_192  # sentences and tokens that are asked about at once, at most
+CHARACTER_DIM = 32  # size of the character embedding
+BATCH, STEPS = 256, 8_192  # sentences and tokens in one prediction batch, at most
 
 
 def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
-    """Words [batch, length] (with their spelling, see `tasks.tag`) to logits [batch, length, tags].
+    """Map words [batch, length] and their characters to logits [batch, length, tags].
 
-    Each word that a batch holds is spelled once, wherever and how often it stands.
+    `examples` in `tasks.tag.task` describes the inputs. The character LSTM reads each distinct word
+    of a batch once, however often the word occurs.
     """
     if settings.normalization == "batch":
         raise ConfigError(
-            "network.normalization = batch would mix padding in; tag takes layer or none."
+            "network.normalization = batch would average over padding. Set it to layer or none."
         )
     inputs = {
         name: keras.Input(shape, name=name, dtype="int32") for name, shape in shapes.inputs.items()
     }
     x, mask = embed(inputs["words"], shapes.vocabulary["words"], settings)
     if "characters" in inputs:
-        letters = inputs["characters"]  # [distinct, letters]
+        characters = inputs["characters"]  # [distinct, letters]
         count = shapes.vocabulary["characters"]
-        spelled = layers.Embedding(count, LETTER, name="letters")(letters)
+        spelled = layers.Embedding(count, CHARACTER_DIM, name="letters")(characters)
         reader = masking(layers.LSTM(settings.character_units, name="speller"))
         reader = both_ways(reader, "both_speller")
-        spelled = reader(spelled, mask=ops.not_equal(letters, 0))  # [distinct, 2 * characters]
-        beside = ops.take(spelled, inputs["places"], axis=0)  # [batch, length, 2 * characters]
-        x = ops.concatenate([x, beside], axis=-1)
+        spelled = reader(spelled, mask=ops.not_equal(characters, 0))  # [distinct, 2 * characters]
+        spelling = ops.take(spelled, inputs["places"], axis=0)  # [batch, length, 2 * characters]
+        x = ops.concatenate([x, spelling], axis=-1)
     for number, size in enumerate(settings.units, 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x, mask=mask)
         if settings.normalization == "layer":
             x = layers.LayerNormalization(name=f"normalization_{number}")(x)
     x = dense(x, settings.dense, settings)
     logits = layers.Dense(shapes.output[0], name="logits")(x)
-    given = inputs if len(inputs) > 1 else inputs["words"]
-    return keras.Model(given, logits, name="tagger")
+    network_inputs = inputs if len(inputs) > 1 else inputs["words"]
+    return keras.Model(network_inputs, logits, name="tagger")
 
 
 class TokenAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
-    """Share of the tokens that get their tag; padding does not count."""
+    """The share of tokens with the right tag; padding does not count."""
 
     def __init__(self) -> None:
         super().__init__(name="accuracy")
 
     def update_state(self, truth: Any, logits: Any, sample_weight: Any = None) -> Any:
-        """Count a batch: positions of tags [batch, length], below 0 for padding, and logits."""
+        """Add a batch: true classes [batch, length], below 0 for padding, and logits."""
         truth = ops.cast(ops.reshape(truth, ops.shape(logits)[:2]), "int32")
         chosen = ops.cast(ops.argmax(logits, axis=-1), "int32")
         hits = ops.reshape(ops.cast(ops.equal(truth, chosen), "float32"), (-1,))
         real = ops.reshape(ops.cast(truth >= 0, "float32"), (-1,))
-        # As one row: of several, Keras would take means, and tokens of long batches weigh less.
+        # One row, because Keras averages several rows, and tokens of long batches would weigh less.
         return super().update_state(hits, sample_weight=real)
 
 
 class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
-    """Cross entropy in nats a token; neither padding nor a tag unknown in training adds to it."""
+    """Cross entropy in nats per token; padding and tags unknown in training add nothing to it."""
 
     def __init__(self, classes: int, smoothing: float) -> None:
         super().__init__(name="cross_entropy")
         self.classes, self.smoothing = classes, smoothing
 
-    # Keras's own way to a mean would divide by what the network masks, and one may mask nothing.
+    # Keras's own mean would divide by the unmasked steps, but a network may have no mask.
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Of positions of tags [batch, length], below 0 for padding, and logits: one number."""
+        """The loss for true classes [batch, length], below 0 for padding, and logits."""
         truth = ops.cast(ops.reshape(y_true, ops.shape(y_pred)[:2]), "int32")
         real = ops.cast(truth >= 0, "float32")
         known = real * ops.cast(truth < self.classes, "float32")
@@ -92,26 +93,26 @@ class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
         return ops.sum(nats * known) / ops.maximum(ops.sum(real), 1.0)
 
 
-def of_tags(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
-    """Cross entropy and accuracy over the tokens, without padding."""
+def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
+    """Cross entropy and accuracy per token, without padding."""
     loss = TokenEntropy(len(preparation.own.classes), experiment.training.label_smoothing)
     return loss, [TokenAccuracy()]
 
 
 def token_logits(
     network: keras.Model,
-    some: Examples[Sequences],
+    examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> Array:
-    """The logits of every token of all sentences, end to end: [tokens, tags]."""
-    ends = np.cumsum(some.lengths)
-    found = np.empty((int(ends[-1]), len(preparation.own.classes)), np.float32)
-    for which, given in predict(network, some, BATCH, padded=preparation.padded, steps=STEPS):
-        for k, logits in zip(which.tolist(), given, strict=True):
-            size = int(some.lengths[k])
-            found[ends[k] - size : ends[k]] = logits[:size]
-    return found
+    """The logits of every token, sentence after sentence: [tokens, tags]."""
+    ends = np.cumsum(examples.lengths)
+    stacked = np.empty((int(ends[-1]), len(preparation.own.classes)), np.float32)
+    for indices, batch in predict(network, examples, BATCH, padded=preparation.padded, steps=STEPS):
+        for k, logits in zip(indices.tolist(), batch, strict=True):
+            size = int(examples.lengths[k])
+            stacked[ends[k] - size : ends[k]] = logits[:size]
+    return stacked
 
 
 SETTINGS = (
@@ -127,4 +128,4 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
     return SETTINGS
 
 
-NETWORK = Network({"": tagger}, of_tags, settings_of, token_logits, per_step=True)
+NETWORK = Network({"": tagger}, objective, settings_of, token_logits, per_step=True)

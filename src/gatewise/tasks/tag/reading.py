@@ -1,4 +1,4 @@
-"""What a tagger is read from, and what it is recognised by: tokens with their tags."""
+"""Read and recognise the data of `tag`: tokens with their tags."""
 
 import sys
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from gatewise.tasks.task import Recognise, Sign
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
-    """A file, lists of tokens, or to predict lines that come in at the standard input."""
+    """Read a file, lists of tokens or, to predict, lines from standard input."""
     if source.given is None:
         raise nothing()
     if source.is_standard_input:
@@ -21,12 +21,12 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         content = sys.stdin.buffer.read()
         lines = texts.decoded(content, "standard input", settings.encoding).split("\n")
         return conll.read(lines, settings, purpose=purpose)
-    given = source.given if source.named is None else source.file.path
-    return conll.read(given, settings, purpose=purpose)
+    data = source.given if source.named is None else source.file.path
+    return conll.read(data, settings, purpose=purpose)
 
 
 def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
-    """A file whose name alone tells that it holds tokens with tags."""
+    """The name of the file shows that it holds tokens with tags."""
     name = source.named
     if name and source.recordings is None and conll.holds_tokens(name):
         return f"{name.name} holds tokens with tags"

@@ -1,4 +1,4 @@
-"""The report's sections of tag: confusions, spans, new words, lengths and the worst sentences."""
+"""The report's sections of `tag`: confusions, spans, new words, lengths, the worst sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
     classes = [str(name) for name in details.get("classes") or []]
     return [
         confusion(classes, details.get("confusion") or []),
-        by_class(details.get("by_span") or {}, "span", "Span by span"),
-        by_class(details.get("by_class") or {}, "tag", "Tag by tag"),
+        by_class(details.get("by_span") or {}, "span", "Scores by span"),
+        by_class(details.get("by_class") or {}, "tag", "Scores by tag"),
         _by_seen(details.get("seen") or []),
         by_length(details.get("lengths") or []),
         _sentences(details.get("sentences") or [], run.settings.report.examples),
@@ -21,7 +21,7 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
 
 
 def _by_seen(rows: Sequence[Mapping[str, Any]]) -> Section:
-    """Accuracy of each answer on words that training held, and on others."""
+    """Accuracy of each model on words that occur in training, and on others."""
     names = formats.union(one.get("accuracy") or {} for one in rows)
     if not names:
         return Section("")
@@ -33,24 +33,27 @@ def _by_seen(rows: Sequence[Mapping[str, Any]]) -> Section:
         ]
         for one in rows
     ]
-    lead = "A new word is one that training never held in this spelling."
+    lead = "A new word does not occur in the training part in this spelling."
     table = Table("Accuracy on seen and new words", ["words", "tokens", *names], cells)
     return Section("Words seen and new", lead, tables=[table])
 
 
 def _sentences(worst: Sequence[Mapping[str, Any]], most: int) -> Section:
-    """Sentences, each with its tokens that got another tag than the true one."""
+    """The worst sentences, each with its wrongly tagged tokens."""
     rows = []
     for one in worst[:most]:
-        told = zip(one["tokens"], one["truth"], one["answer"], one["probability"], strict=True)
+        tokens = zip(one["tokens"], one["truth"], one["answer"], one["probability"], strict=True)
         wrong = [
-            f"{token}: {truth}, taken for {answer} ({formats.percent(sure)} sure)"
-            for token, truth, answer, sure in told
-            if truth != answer
+            f"{token}: {truth}, taken for {predicted} ({formats.percent(confidence)} sure)"
+            for token, truth, predicted, confidence in tokens
+            if truth != predicted
         ]
         rows.append([" ".join(one["tokens"]), "; ".join(wrong), str(one.get("id", ""))])
     if not rows:
         return Section("")
     table = Table("Worst sentences", ["sentence", "mistakes", "id"], rows, texts=3)
-    lead = "Sentences whose true tags were the least expected: hard ones, or wrong tags."
-    return Section("Its worst sentences", lead, tables=[table])
+    lead = (
+        "The true tags of these sentences were the least probable. The sentences are hard, or their"
+    )
+    lead += " tags are wrong."
+    return Section("Worst sentences", lead, tables=[table])

@@ -1,4 +1,4 @@
-"""Spans that tags such as B-city, I-city and O mark, and how many of them are found."""
+"""Spans marked by tags such as B-city, I-city and O, and the counts behind their scores."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ BEGINS, ENDS = ("B", "S"), ("E", "S")
 
 
 def mark_spans(tags: Iterable[str]) -> bool:
-    """Whether these tags mark spans: O, and B, I, E or S with a type behind it.
+    """Whether these tags mark spans: O, and B, I, E or S followed by a type.
 
     >>> mark_spans(["O", "B-city", "I-city"]), mark_spans(["NOUN", "VERB"])
     (True, False)
@@ -27,58 +27,59 @@ def mark_spans(tags: Iterable[str]) -> bool:
 
 
 def spans(tags: Sequence[str]) -> set[Span]:
-    """The spans of one sentence, read leniently, as CoNLL-2000's conlleval and seqeval read them.
+    """The spans of one sentence, read leniently, as CoNLL-2000's conlleval and seqeval do.
 
-    A span begins at B or S, behind O, E or S, or where the type changes, whatever stands there.
+    A span begins at B or S, after O, E or S, or where the type changes, whatever the prefix.
 
     >>> sorted(spans(["B-city", "I-city", "O", "I-time"]))
     [('city', 0, 1), ('time', 3, 3)]
     """
-    found: set[Span] = set()
-    begin = -1  # of the span at hand; -1: none
-    before = OUTSIDE
+    complete: set[Span] = set()
+    begin = -1  # first token of the current span; -1: none
+    previous = OUTSIDE
     for place, tag in enumerate([*tags, OUTSIDE]):
-        goes_on = (
+        continues = (
             begin >= 0
             and tag != OUTSIDE
             and tag[0] not in BEGINS
-            and before[0] not in ENDS
-            and _type(tag) == _type(before)
+            and previous[0] not in ENDS
+            and _type(tag) == _type(previous)
         )
-        if not goes_on:
+        if not continues:
             if begin >= 0:
-                found.add((_type(before), begin, place - 1))
+                complete.add((_type(previous), begin, place - 1))
             begin = -1 if tag == OUTSIDE else place
-        before = tag
-    return found
+        previous = tag
+    return complete
 
 
 def _type(tag: str) -> str:
     return tag[2:] or "_"
 
 
-def counts(truth: Sequence[Sequence[str]], answer: Sequence[Sequence[str]]) -> Array:
-    """Spans found, answered and there, of each sentence: [sentences, 3]."""
-    pairs = [(spans(one), spans(other)) for one, other in zip(truth, answer, strict=True)]
+def counts(truth: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> Array:
+    """The number of correct, predicted and true spans of each sentence, [sentences, 3]."""
+    pairs = [(spans(one), spans(other)) for one, other in zip(truth, predictions, strict=True)]
     return np.array(
-        [[len(there & told), len(told), len(there)] for there, told in pairs], dtype=np.float64
+        [[len(support & predicted), len(predicted), len(support)] for support, predicted in pairs],
+        dtype=np.float64,
     ).reshape(-1, 3)
 
 
 def by_type(
-    truth: Sequence[Sequence[str]], answer: Sequence[Sequence[str]]
+    truth: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support of each type of span, in order of their names."""
-    right: Counter[str] = Counter()
-    told: Counter[str] = Counter()
-    there: Counter[str] = Counter()
-    for one, other in zip(truth, answer, strict=True):
-        wanted, given = spans(one), spans(other)
-        right.update(span[0] for span in wanted & given)
-        told.update(span[0] for span in given)
-        there.update(span[0] for span in wanted)
-    names = sorted(told | there)
-    hits, answered, occurring = (
-        np.array([count[name] for name in names]) for count in (right, told, there)
+    """Precision, recall, F1 and support of each type of span, sorted by type."""
+    correct: Counter[str] = Counter()
+    predicted: Counter[str] = Counter()
+    support: Counter[str] = Counter()
+    for one, other in zip(truth, predictions, strict=True):
+        true_spans, predicted_spans = spans(one), spans(other)
+        correct.update(span[0] for span in true_spans & predicted_spans)
+        predicted.update(span[0] for span in predicted_spans)
+        support.update(span[0] for span in true_spans)
+    names = sorted(predicted | support)
+    correct_counts, predicted_counts, support_counts = (
+        np.array([count[name] for name in names]) for count in (correct, predicted, support)
     )
-    return metrics.by_class(names, hits, answered, occurring)
+    return metrics.by_class(names, correct_counts, predicted_counts, support_counts)

@@ -1,6 +1,6 @@
 """tag: a label for each token of a sentence.
 
-An answer is one array for all tokens of all sentences, end to end: [tokens, tags] probabilities.
+Predictions are one array [tokens, tags] of probabilities for all sentences, one after another.
 """
 
 import logging
@@ -31,11 +31,11 @@ from gatewise.tasks.task import Baseline, Measure, Task, mean_measure, sizes_of
 log = logging.getLogger("gatewise")
 
 SYMBOLS = 2  # positions before the first word or character: PAD and UNKNOWN
-MOST_WORDS = 50_000
-UNITS = (128,)  # of the LSTM layers, where the settings do not say
-DROPOUT = 0.3  # before the answer, where the settings do not say
-LETTERS = 16  # of a word; of a longer one the first half and the last of them
-SHORTEST_CUT = 64  # tokens; no sentence shorter than this is cut, whatever training held
+VOCABULARY_SIZE = 50_000  # default of preparation.vocabulary_size
+UNITS = (128,)  # default of network.units
+DROPOUT = 0.3  # default of network.dense_dropout
+WORD_LENGTH = 16  # characters read of a word; of a longer word, the first and the last 8
+MIN_MAX_LENGTH = 64  # tokens; the default of preparation.max_length is at least this
 NO_TAG = -1  # the target of padding
 SETTINGS = names(
     data="label labels text",
@@ -43,13 +43,13 @@ SETTINGS = names(
     preparation="vocabulary_size min_frequency lowercase max_length",
     training="max_tokens label_smoothing",
 )
-DISTINCT = 64  # words that are spelled in a batch at least; more come in steps of half as many more
+MIN_DISTINCT = 64  # the smallest number of rows for the distinct words of a batch
 
 
 def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in network, batch size, epochs, and the longest sentence that is read in one go."""
+    """Fill in the network, the batch size, the epochs and the maximum length of a sentence."""
     notes = []
     training = experiment.training
     count = len(sequences)
@@ -58,24 +58,24 @@ def resolve(
         training = replace(training, batch_size=size)
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(200_000 // (count + 1), 10, 60)))
-    cut_here = not (experiment.data.validation and experiment.data.test)
-    if sequences.groups is not None and experiment.split.by in ("auto", "group") and cut_here:
+    splits_itself = not (experiment.data.validation and experiment.data.test)
+    if sequences.groups is not None and experiment.split.by in ("auto", "group") and splits_itself:
         documents = len(np.unique(sequences.groups))
         notes.append(f"the sentences of each of {documents} documents stay in one part (split.by)")
     preparation, lengths = experiment.preparation, train.lengths
-    longest = preparation.max_length
-    if not longest:
-        longest = max(SHORTEST_CUT, int(np.quantile(lengths, 0.99, method="higher")))
-    over = int((lengths > longest).sum())
+    max_length = preparation.max_length
+    if not max_length:
+        max_length = max(MIN_MAX_LENGTH, int(np.quantile(lengths, 0.99, method="higher")))
+    over = int((lengths > max_length).sum())
     if over:
         notes.append(
-            f"{over} of {len(train)} training sentences have more than {longest} tokens; such ones "
-            "are read in pieces (preparation.max_length)"
+            f"{over} of {len(train)} training sentences have more than {max_length} tokens and are "
+            "read in pieces (preparation.max_length)"
         )
     preparation = replace(
         preparation,
-        max_length=longest,
-        vocabulary_size=preparation.vocabulary_size or MOST_WORDS,
+        max_length=max_length,
+        vocabulary_size=preparation.vocabulary_size or VOCABULARY_SIZE,
         min_frequency=preparation.min_frequency or 1,
     )
     network = experiment.network
@@ -90,18 +90,18 @@ def resolve(
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
-    """Fill in the size of the vectors of the words."""
+    """Fill in the size of the word embedding."""
     size = usual_embedding(len(preparation.own.words) + SYMBOLS)
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
-    """Whole sentences at random; whole documents where the file tells them apart."""
+    """Split by sentence at random, or by document if the file marks documents."""
     return split_by_sequence(sequences, experiment.split, test=test)
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
-    """Tags, words and characters of the training part, the most frequent first."""
+    """Fit tags, words and characters on the training part."""
     settings = experiment.preparation
     counts = Counter(word for k in range(len(train)) for word in tokens_of(train, TOKEN, k))
     classes = sorted({tag for k in range(len(train)) for tag in tokens_of(train, TAG, k)})
@@ -138,46 +138,46 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
 def examples(
     sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
 ) -> Examples[Sequences]:
-    """Sentences as positions of words, and the letters of the distinct words of a batch.
+    """Sentences as word indices, with the characters of the distinct words of a batch.
 
-    Inputs are `words` [batch, length], and where words are spelled `characters` [distinct, LETTERS]
-    and `places` [batch, length], where each word stands among those.
+    Inputs are `words` [batch, length] and, with a character LSTM, `characters`
+    [distinct, WORD_LENGTH] and `places` [batch, length], the row of each word in `characters`.
     """
     _refuse_other_kinds(sequences)
     pieces = in_pieces(sequences, preparation.own.max_length)
     word_of = _words(pieces, preparation)
-    letters_of = _letters(pieces.levels[TOKEN], preparation.own.characters)
+    characters_of = _characters(pieces.levels[TOKEN], preparation.own.characters)
     probability = np.zeros(len(word_of))
     if role == "train":
         probability = _dropout_probabilities(pieces, word_of, experiment.network.word_dropout)
-    # Not the numbers that deal the batches, which come from the same seed.
+    # A separate random stream, because the order of the batches comes from the same seed.
     random = np.random.default_rng((experiment.training.seed, 1))
-    wanted = None if TAG not in pieces.columns else details.tags_of(pieces, preparation)
-    if role in ("validation", "test") and wanted is not None:
-        _tell_of_unknown_tags(pieces, preparation, role)
+    classes = None if TAG not in pieces.columns else details.tags_of(pieces, preparation)
+    if role in ("validation", "test") and classes is not None:
+        _log_unknown_tags(pieces, preparation, role)
 
-    def inputs(which: Array, length: int) -> dict[str, Array]:
-        values, real = gather(pieces, which, length)
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        values, real = gather(pieces, indices, length)
         codes = values[..., 0]  # [chosen, length]
         words = word_of[codes]
         if role == "train":
             words[random.random(codes.shape) < probability[codes]] = UNKNOWN
         if real is not None:
             words[~real] = PAD
-        if letters_of is None:
+        if characters_of is None:
             return {"words": words}
         distinct, places = np.unique(codes, return_inverse=True)
-        spelled = np.full((_rung(len(distinct)), LETTERS), PAD, dtype=np.int32)
-        spelled[:, 0] = UNKNOWN  # a row without any letter would be nothing but padding
-        spelled[: len(distinct)] = letters_of[distinct]
+        spelled = np.full((_padded_count(len(distinct)), WORD_LENGTH), PAD, dtype=np.int32)
+        spelled[:, 0] = UNKNOWN  # a row must not be padding only
+        spelled[: len(distinct)] = characters_of[distinct]
         places = places.reshape(codes.shape).astype(np.int32)
         return {"words": words, "places": places, "characters": spelled}
 
-    def targets(which: Array, length: int) -> Array:
-        assert wanted is not None
-        positions = pieces.starts[which][:, None] + np.arange(length)
-        real = positions < pieces.stops[which][:, None]
-        return np.where(real, wanted[np.where(real, positions, 0)], NO_TAG).astype(np.int32)
+    def targets(indices: Array, length: int) -> Array:
+        assert classes is not None
+        positions = pieces.starts[indices][:, None] + np.arange(length)
+        real = positions < pieces.stops[indices][:, None]
+        return np.where(real, classes[np.where(real, positions, 0)], NO_TAG).astype(np.int32)
 
     return Examples(pieces, pieces.lengths, inputs, targets)
 
@@ -185,31 +185,31 @@ def examples(
 def _refuse_other_kinds(sequences: Sequences) -> None:
     if sequences.kind != "tokens":
         raise DataError(
-            f"{sequences.source} holds {sequences.kind}; tag reads tokens: CoNLL columns, CoNLL-U, "
-            "seq.in with seq.out, or lists of tokens."
+            f"{sequences.source} holds {sequences.kind}; tag reads tokens. Give CoNLL columns, "
+            "CoNLL-U, seq.in with seq.out, or lists of tokens."
         )
 
 
-def in_pieces(sequences: Sequences, longest: int) -> Sequences:
-    """Sentences of more than `longest` tokens as pieces of at most so many, in their order."""
-    counts = np.maximum(1, -(-sequences.lengths // longest))
-    which = np.repeat(np.arange(len(sequences)), counts)
-    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    pieces = sequences.chosen(which)
-    starts = pieces.starts + number * longest
-    return pieces.between(starts, np.minimum(starts + longest, pieces.stops))
+def in_pieces(sequences: Sequences, max_length: int) -> Sequences:
+    """Cut sentences of more than `max_length` tokens into consecutive pieces of at most as many."""
+    counts = np.maximum(1, -(-sequences.lengths // max_length))
+    indices = np.repeat(np.arange(len(sequences)), counts)
+    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pieces = sequences.chosen(indices)
+    starts = pieces.starts + number * max_length
+    return pieces.between(starts, np.minimum(starts + max_length, pieces.stops))
 
 
-def _rung(count: int) -> int:
-    """Words that are spelled in a batch of `count`: few different sizes, for each is compiled."""
-    size = DISTINCT
+def _padded_count(count: int) -> int:
+    """The padded number of distinct words; there are few sizes, because each is compiled."""
+    size = MIN_DISTINCT
     while size < count:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
     return size
 
 
 def _words(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
-    """The position of each distinct token's word, [levels] int32."""
+    """The word index of each distinct token, [levels] int32."""
     known = {word: place for place, word in enumerate(preparation.own.words, SYMBOLS)}
     return np.array(
         [
@@ -220,24 +220,24 @@ def _words(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
     )
 
 
-def _letters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | None:
-    """The positions of each distinct token's letters, [levels, LETTERS]; None: not spelled."""
+def _characters(tokens: tuple[str, ...], characters: tuple[str, ...]) -> Array | None:
+    """Character indices of each distinct token, [levels, WORD_LENGTH]; None without characters."""
     if not characters:
         return None
     known = {letter: place for place, letter in enumerate(characters, SYMBOLS)}
-    found = np.full((len(tokens), LETTERS), PAD, dtype=np.int32)
-    for row, token in zip(found, tokens, strict=True):
-        half = LETTERS // 2
-        kept = token if len(token) <= LETTERS else token[:half] + token[-half:]
+    indices = np.full((len(tokens), WORD_LENGTH), PAD, dtype=np.int32)
+    for row, token in zip(indices, tokens, strict=True):
+        half = WORD_LENGTH // 2
+        kept = token if len(token) <= WORD_LENGTH else token[:half] + token[-half:]
         row[: len(kept)] = [known.get(letter, UNKNOWN) for letter in kept]
-    return found
+    return indices
 
 
 def _dropout_probabilities(sequences: Sequences, word_of: Array, dropout: float) -> Array:
-    """How often each distinct token is read as unknown while training, [levels].
+    """The probability that training reads each distinct token as unknown, [levels].
 
-    Kiperwasser & Goldberg 2016: a word that occurs n times with the chance a / (a + n). So the
-    network learns what to make of words that it does not know, from those that it hardly knows.
+    It is a / (a + n) for a word that occurs n times (Kiperwasser & Goldberg 2016). The network
+    learns from rare words how to tag unknown ones.
     """
     counts = np.zeros(word_of.max() + 1)
     for sentence in sequences:
@@ -246,30 +246,28 @@ def _dropout_probabilities(sequences: Sequences, word_of: Array, dropout: float)
     return probabilities[word_of]
 
 
-def _tell_of_unknown_tags(
-    sequences: Sequences, preparation: Preparation[Fitted], role: str
-) -> None:
-    """A tag that training did not know cannot be answered: it is judged as a mistake, and said."""
+def _log_unknown_tags(sequences: Sequences, preparation: Preparation[Fitted], role: str) -> None:
+    """Log the tags that training does not know; no model can predict them."""
     tags = details.truth_of(sequences)
-    strange = Counter(tag for part in tags for tag in part if tag not in preparation.own.classes)
-    if strange:
-        names = ", ".join(f"'{name}'" for name in list(strange)[:5])
+    unknown = Counter(tag for part in tags for tag in part if tag not in preparation.own.classes)
+    if unknown:
+        names = ", ".join(f"'{name}'" for name in list(unknown)[:5])
         log.info(
-            "%d tokens of the %s part have tags that training does not know (%s): they count as "
+            "%d tokens of the %s part have tags that training does not know (%s). They count as "
             "mistakes.",
-            *(strange.total(), role, names),
+            *(unknown.total(), role, names),
         )
 
 
-def sizes(some: Examples[Sequences]) -> dict[str, int]:
-    """Sentences, or pieces of long ones, and their tokens."""
-    return sizes_of(some.source)
+def sizes(examples: Examples[Sequences]) -> dict[str, int]:
+    """The number of sentences (pieces of long ones count separately) and of tokens."""
+    return sizes_of(examples.source)
 
 
-def shapes(_some: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
-    """Words, and where words are spelled their letters, in; logits of the tags of each word out."""
+def shapes(_examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of the inputs, words and their characters, and of the logits of each word."""
     characters = len(preparation.own.characters)
-    spelled = {"places": (None,), "characters": (LETTERS,)} if characters else {}
+    spelled = {"places": (None,), "characters": (WORD_LENGTH,)} if characters else {}
     return Shapes(
         inputs={"words": (None,), **spelled},
         output=(len(preparation.own.classes),),
@@ -279,10 +277,10 @@ def shapes(_some: Examples[Sequences], preparation: Preparation[Fitted]) -> Shap
 
 
 def calibrate(
-    preparation: Preparation[Fitted], outputs: Array, some: Examples[Sequences]
+    preparation: Preparation[Fitted], outputs: Array, examples: Examples[Sequences]
 ) -> Preparation[Fitted]:
-    """The temperature that makes the tags of the validation part most likely (Guo et al. 2017)."""
-    labels = details.actual_of(some, preparation)
+    """Fit the temperature that makes the validation tags most likely (Guo et al. 2017)."""
+    labels = details.actual_of(examples, preparation)
     known = labels < len(preparation.own.classes)
     temperature = fit_temperature(outputs[known], labels[known])
     return replace(preparation, own=replace(preparation.own, temperature=temperature))
@@ -290,19 +288,19 @@ def calibrate(
 
 def postprocess(
     outputs: Array,
-    _some: Examples[Sequences],
+    _examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     _state: Mapping[str, Any],
 ) -> Array:
     """Calibrated probabilities, [tokens, tags]."""
-    found: Array = softmax(outputs.astype(np.float64) / preparation.own.temperature, axis=1)
-    return found
+    probabilities: Array = softmax(outputs.astype(np.float64) / preparation.own.temperature, axis=1)
+    return probabilities
 
 
 def fit_baselines(
     train: Examples[Sequences], _valid: Examples[Sequences] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
-    """The most frequent tag of each token as training spells it, and of all tokens together."""
+    """The most frequent tag of each token in its original spelling, and of all tokens."""
     sentences, labels = details.sentences_of(train), details.actual_of(train, preparation)
     codes = details.flat(sentences, sentences.values[:, 0])
     place = {token: k for k, token in enumerate(preparation.own.tokens)}
@@ -318,11 +316,11 @@ def fit_baselines(
 def make_baselines(
     state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Sequences] | None
 ) -> list[Baseline[Sequences, Array]]:
-    """The most frequent tag of each token; of one that training did not know, that of all."""
+    """The most frequent tag of each token; an unknown token gets the most frequent tag of all."""
     tag_of = dict(zip(preparation.own.tokens, state["tokens"], strict=True))
 
-    def most_frequent(some: Examples[Sequences]) -> Array:
-        sentences = details.sentences_of(some)
+    def most_frequent(examples: Examples[Sequences]) -> Array:
+        sentences = details.sentences_of(examples)
         of_level = np.array(
             [tag_of.get(token, state["overall"]) for token in sentences.levels[TOKEN]]
         )
@@ -337,40 +335,41 @@ BASELINE = "most frequent tag of the word"
 
 
 def score(
-    given: Array,
-    some: Examples[Sequences],
+    probabilities: Array,
+    examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> dict[str, float]:
-    """Span F1 where tags mark spans, accuracy, that of new words, macro F1 and whole sentences."""
-    actual, chosen = details.actual_of(some, preparation), given.argmax(axis=1)
-    new = details.new_words(some, preparation)
-    found = {}
+    """Span F1 if tags mark spans, accuracy (also of new words), macro F1, right sentences."""
+    actual, chosen = details.actual_of(examples, preparation), probabilities.argmax(axis=1)
+    new = details.new_words(examples, preparation)
+    scores = {}
     if spans.mark_spans(preparation.own.classes):
         counts = spans.counts(
-            details.truth_of(details.sentences_of(some)), details.told_of(given, some, preparation)
+            details.truth_of(details.sentences_of(examples)),
+            details.predicted_tags(probabilities, examples, preparation),
         )
-        found["span_f1"] = metrics.span_f1(counts)
-    return found | {
+        scores["span_f1"] = metrics.span_f1(counts)
+    return scores | {
         "accuracy": metrics.accuracy(actual, chosen),
         "accuracy_new": metrics.accuracy(actual[new], chosen[new]) if new.any() else float("nan"),
         "f1_macro": metrics.f1_macro(actual, chosen),
         "sentences": metrics.whole_sentences(
-            details.by_sentence(details.sentences_of(some), chosen == actual)
+            details.by_sentence(details.sentences_of(examples), chosen == actual)
         ),
     }
 
 
 def measures(
-    some: Examples[Sequences], preparation: Preparation[Fitted], _experiment: Experiment
+    examples: Examples[Sequences], preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Measure[Array]]:
-    """Span F1 where tags mark spans, and accuracy; a document, else a sentence, is a cluster."""
-    sentences, actual = details.sentences_of(some), details.actual_of(some, preparation)
+    """Span F1 if tags mark spans, and accuracy; clusters are documents, or else sentences."""
+    sentences, actual = details.sentences_of(examples), details.actual_of(examples, preparation)
     whole = sentences.groups if sentences.groups is not None else sentences.first
     _, clusters = np.unique(whole, return_inverse=True)
 
-    def right(given: Array) -> Array:
-        hits: Array = (given.argmax(axis=1) == actual).astype(np.float64)
+    def right(probabilities: Array) -> Array:
+        hits: Array = (probabilities.argmax(axis=1) == actual).astype(np.float64)
         return hits
 
     accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths))
@@ -379,7 +378,9 @@ def measures(
     truth = details.truth_of(sentences)
     span_f1: Measure[Array] = Measure(
         "span_f1",
-        lambda given: spans.counts(truth, details.told_of(given, some, preparation)),
+        lambda probabilities: spans.counts(
+            truth, details.predicted_tags(probabilities, examples, preparation)
+        ),
         lambda sums: metrics.f1(*np.moveaxis(sums, -1, 0)),
         clusters,
     )
@@ -387,13 +388,19 @@ def measures(
 
 
 def table(
-    given: Array, some: Examples[Sequences], preparation: Preparation[Fitted], which: Array
+    probabilities: Array,
+    examples: Examples[Sequences],
+    preparation: Preparation[Fitted],
+    indices: Array,
 ) -> pl.DataFrame:
-    """A row a token: id of its sentence, position from 1, token, tag, probability and truth."""
-    pieces = some.source
-    tags = np.array(preparation.own.classes)[given.argmax(axis=1)]
-    told, sure = details.by_sentence(pieces, tags), details.by_sentence(pieces, given.max(axis=1))
-    chosen = pieces.chosen(which)
+    """One row per token: id of the sentence, position from 1, token, tag, probability and truth."""
+    pieces = examples.source
+    tags = np.array(preparation.own.classes)[probabilities.argmax(axis=1)]
+    predicted, confidence = (
+        details.by_sentence(pieces, tags),
+        details.by_sentence(pieces, probabilities.max(axis=1)),
+    )
+    chosen = pieces.chosen(indices)
     offsets = chosen.starts - chosen.first
     columns: dict[str, Any] = {
         "id": np.repeat(chosen.ids.astype(str), chosen.lengths),
@@ -401,8 +408,8 @@ def table(
             [np.arange(n) + 1 + offset for n, offset in zip(chosen.lengths, offsets, strict=True)]
         ),
         "token": [one for k in range(len(chosen)) for one in tokens_of(chosen, TOKEN, k)],
-        "tag": [one for k in which for one in told[k]],
-        "probability": [one for k in which for one in sure[k]],
+        "tag": [one for k in indices for one in predicted[k]],
+        "probability": [one for k in indices for one in confidence[k]],
     }
     if TAG in chosen.columns:
         columns["truth"] = [one for part in details.truth_of(chosen) for one in part]
@@ -410,7 +417,7 @@ def table(
 
 
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
-    """New sentences are answered as they are; their tags, if any, are carried along."""
+    """Return new sentences unchanged, with their tags if they have any."""
     return sequences
 
 
