@@ -284,7 +284,7 @@ def sizes(some: Examples[Sequences]) -> dict[str, int]:
     return sizes_of(some.source)
 
 
-def shapes(_some: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
+def shapes(_examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
     """Positions of source and target tokens in, a logit for each target token at each step out."""
     return shapes_of(preparation.own)
 
