@@ -343,8 +343,8 @@ def test_recordings_can_be_played_and_edits_read(reports):
     assert html.count("<audio controls") == 1
     assert 'src="data:audio/wav;base64,UklGRg=="' in html
     assert rows(html, "Confused characters") == [["<span>–</span>", "(space)", "2"]]
-    assert "written: nothing" in html
-    assert "heard right" in html
+    assert "transcribed: nothing" in html
+    assert "correct" in html
 
 
 def test_generated_and_hard_passages_of_a_language_model_are_shown(reports):

@@ -345,8 +345,8 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     """One step of the beam search, for all beams of each text.
 
     Inputs, in this order: tokens [batch, beams] int32, the last of each beam; scores [batch,
-    beams], log probabilities; parents [batch, beams] int32, the beam from which each continues; keys and
-    mask from `encode`; h and c of each layer, [batch, beams, units].
+    beams], log probabilities; parents [batch, beams] int32, the beam from which each continues;
+    keys and mask from `encode`; h and c of each layer, [batch, beams, units].
     Outputs: the best scores [batch, 2 beams] and their indices, beam * vocabulary + token; the
     scores [batch, beams] if each beam ends now; attention weights [batch, beams, source]; states.
     """
