@@ -184,7 +184,7 @@ def test_a_sampled_softmax_learns_and_is_evaluated_over_all_tokens(run, tmp_path
     assert own == pytest.approx(full, abs=0.4)
     assert (
         sampled.metrics["details"]["softmax"]
-        == "sampled, 12 tokens a batch (network.sampled_softmax)"
+        == "sampled, 12 tokens per batch (network.sampled_softmax)"
     )
 
 

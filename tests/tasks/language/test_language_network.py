@@ -134,7 +134,7 @@ def test_dropped_weights_are_the_same_at_all_steps_and_the_state_is_carried(monk
     wanted, *state = reference(x)
     np.testing.assert_allclose(dropped(x), wanted, atol=1e-6)  # no weight is dropped in inference
     kernel, recurrent, bias = reference.get_weights()
-    seed = np.array(dropped.drawing.state)
+    seed = np.array(dropped.sampling.state)
     drawn = keras.random.SeedGenerator(0)
     drawn.state.assign(seed)
     missing = keras.random.dropout(recurrent, 0.5, seed=drawn)
@@ -213,7 +213,7 @@ def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
 
 def test_tokens_are_drawn_as_often_as_is_said():
     layer = network(sampled_softmax=20_000, units=(4,)).get_layer("sampled")
-    drawn, often = (np.array(one) for one in layer._drawn())
+    drawn, often = (np.array(one) for one in layer._samples())
     found, counts = np.unique(drawn, return_counts=True)
     assert found.tolist() == list(range(VOCABULARY))
     said = {int(token): float(count) for token, count in zip(drawn, often, strict=True)}

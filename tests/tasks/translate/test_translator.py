@@ -191,7 +191,7 @@ def test_sizes_that_do_not_fit_are_refused():
     shapes = Shapes({"source": (None,), "target": (None,)}, (7,), vocabulary={"source": 7})
     with pytest.raises(ConfigError, match="network.units holds 5"):
         translator(shapes, NetworkSettings(units=(5, 5)))
-    with pytest.raises(ConfigError, match="all the same"):
+    with pytest.raises(ConfigError, match="all be the same"):
         translator(shapes, NetworkSettings(units=(4, 6)))
     with pytest.raises(ConfigError, match="recurrent_dropout needs"):
         translator(shapes, NetworkSettings(input_feeding=True, recurrent_dropout=0.1))
