@@ -78,36 +78,36 @@ SYMBOLS = {"token": "tokens", "word": "words", "character": "characters"}
 SPECTRUM = {"mels": "n_mels", "frame": "frame_length", "hop": "hop_length"}
 
 
-def present_settings(given: Mapping[str, Any], number: int) -> dict[str, Any]:
+def present_settings(content: Mapping[str, Any], number: int) -> dict[str, Any]:
     """The sections of settings.toml of format `number`, with current names.
 
     >>> present_settings({"preparation": {"longest": 9, "overlong": "end"}}, 1)
     {'preparation': {'max_length': 9, 'truncation': 'start'}}
     """
     if number == FORMAT:
-        return dict(given)
+        return dict(content)
     return {
-        section: _renamed(values, SETTINGS.get(section, {})) for section, values in given.items()
+        section: _renamed(values, SETTINGS.get(section, {})) for section, values in content.items()
     }
 
 
-def present_preparation(given: Mapping[str, Any], own: type, number: int) -> dict[str, Any]:
+def present_preparation(content: Mapping[str, Any], own: type, number: int) -> dict[str, Any]:
     """The content of preparation.json of format `number`, converted to format 2.
 
     `own` is the class of the task's part.
     """
     if number == FORMAT:
-        return dict(given)
-    values = _renamed(given, FITTED)
+        return dict(content)
+    values = _renamed(content, FITTED)
     vocabularies = {
         name: one | {"kind": VALUES["tokenizer"].get(one["kind"], one["kind"])}
-        for name, one in given.get("vocabularies", {}).items()
+        for name, one in content.get("vocabularies", {}).items()
     }
     values["vocabularies"] = vocabularies
     values["vocabulary"] = next(iter(vocabularies.values()), None)
-    values["spectrum"] = _renamed(given.get("sound", {}), SPECTRUM) or None
-    values["lm"] = given.get("ngram") or None
-    values |= _renamed(given.get("symbols", {}), SYMBOLS)
+    values["spectrum"] = _renamed(content.get("sound", {}), SPECTRUM) or None
+    values["lm"] = content.get("ngram") or None
+    values |= _renamed(content.get("symbols", {}), SYMBOLS)
     return _fields_of(Preparation, values) | {"own": _fields_of(own, values)}
 
 

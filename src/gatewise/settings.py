@@ -611,8 +611,8 @@ def _text(name: str, value: Any) -> str:
 
 def _number(name: str, kind: Any, value: Any) -> Any:
     """A finite number within its limits; NumPy numbers are accepted."""
-    wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
-    if not isinstance(value, wanted) or isinstance(value, bool) or not math.isfinite(value):
+    expected, words = (Integral, "a whole number") if kind is int else (Real, "a number")
+    if not isinstance(value, expected) or isinstance(value, bool) or not math.isfinite(value):
         raise ConfigError(f"{name} must be {words}. Received: {value!r}.")
     least, most = LIMITS.get(name, (0, math.inf))
     if not least <= float(value) <= most:

@@ -129,7 +129,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
 
 
 def normalised(text: str, *, lowercase: bool, punctuation: bool) -> str:
-    """A transcript as it is learnt and compared.
+    """The normalized form of a transcript, used in training and evaluation.
 
     >>> normalised("Don’t  stop, HAL!", lowercase=True, punctuation=False)
     "don't stop hal"

@@ -413,18 +413,18 @@ def score(
     _experiment: Experiment,
 ) -> dict[str, float]:
     """BLEU and chrF of all texts, from 0 to 100."""
-    texts, wanted = _texts(translations), references(examples)
-    return {"bleu": metrics.bleu(wanted, texts), "chrf": metrics.chrf(wanted, texts)}
+    texts, expected = _texts(translations), references(examples)
+    return {"bleu": metrics.bleu(expected, texts), "chrf": metrics.chrf(expected, texts)}
 
 
-def counts_of(texts: list[str], wanted: list[str]) -> Array:
+def counts_of(texts: list[str], expected: list[str]) -> Array:
     """The statistics of BLEU, one row per text: [texts, 2 + 2 * ORDERS].
 
     They are the lengths of translation and reference, then the numbers of matching n-grams and of
     all n-grams for each order.
     """
     bleu = metrics.sacrebleu().BLEU(effective_order=True)
-    scores = [bleu.sentence_score(text, [one]) for text, one in zip(texts, wanted, strict=True)]
+    scores = [bleu.sentence_score(text, [one]) for text, one in zip(texts, expected, strict=True)]
     rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in scores]
     return np.array(rows, dtype=np.float64)
 
@@ -456,10 +456,10 @@ def measures(
     groups = examples.source.groups
     groups = groups if groups is not None else np.arange(len(examples.source))
     _, clusters = np.unique(groups, return_inverse=True)
-    wanted = references(examples)
+    expected = references(examples)
 
     def statistics(translations: list[Translation]) -> Array:
-        return counts_of(_texts(translations), wanted)
+        return counts_of(_texts(translations), expected)
 
     return [Measure("bleu", statistics, bleu_of, clusters)]
 
@@ -471,7 +471,7 @@ def details(
     experiment: Experiment,
 ) -> dict[str, Any]:
     """BLEU by length, and typical and worst examples with their attention."""
-    translations, wanted, sources = (
+    translations, expected, sources = (
         answers[NETWORK],
         references(examples),
         texts_of(examples.source),
@@ -479,13 +479,13 @@ def details(
     sacrebleu = metrics.sacrebleu()
     signatures = {}
     for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF())):
-        metric.corpus_score(_texts(translations), [wanted])
+        metric.corpus_score(_texts(translations), [expected])
         signatures[name] = str(metric.get_signature())
     log.info("sacrebleu: BLEU %(bleu)s, chrF %(chrf)s", signatures)
     chrf = sacrebleu.CHRF()
     scores = [
         chrf.sentence_score(one.text, [other]).score
-        for one, other in zip(translations, wanted, strict=True)
+        for one, other in zip(translations, expected, strict=True)
     ]
     order = np.argsort(scores, kind="stable")
     count = min(experiment.report.examples, len(order))
@@ -494,13 +494,13 @@ def details(
     chosen = [*((k, "typical") for k in typical), *((k, "worst") for k in order[:count])]
     return {
         "signatures": signatures,
-        "by_length": _by_length(answers, sources, wanted),
+        "by_length": _by_length(answers, sources, expected),
         "examples": [
             {
                 "kind": kind,
                 "id": str(examples.source.ids[k]),
                 "source": sources[k],
-                "reference": wanted[k],
+                "reference": expected[k],
                 "answer": translations[k].text,
                 "word_for_word": answers[DICTIONARY][k].text if DICTIONARY in answers else "",
                 "chrf": float(scores[k]),
@@ -524,7 +524,7 @@ def _attention(one: Translation) -> dict[str, Any]:
 
 
 def _by_length(
-    answers: dict[str, list[Translation]], sources: list[str], wanted: list[str]
+    answers: dict[str, list[Translation]], sources: list[str], expected: list[str]
 ) -> list[dict[str, Any]]:
     """BLEU of each model in bins by the number of source words."""
     lengths = np.array([len(text.split()) for text in sources])
@@ -535,7 +535,7 @@ def _by_length(
         indices = np.flatnonzero(bins == one)
         bleu = {
             name: metrics.bleu(
-                [wanted[k] for k in indices], [translations[k].text for k in indices]
+                [expected[k] for k in indices], [translations[k].text for k in indices]
             )
             for name, translations in answers.items()
         }
