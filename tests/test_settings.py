@@ -110,21 +110,27 @@ def test_an_invalid_settings_file_says_why(tmp_path):
         ({"zzz": {}}, r"no section \[zzz\]\. Known: data, split"),
         ({"training": 3}, r"\[training\] must hold keys and values\. Received: 3"),
         ({"training": {"epoch": 3}}, r"\[training\] has no key 'epoch'\. Did you mean 'epochs'"),
-        ({"training": {"epochs": 3.5}}, r"training\.epochs wants a whole number\. Received: 3\.5"),
-        ({"training": {"epochs": True}}, r"training\.epochs wants a whole number"),
-        ({"training": {"epochs": "ten"}}, r"training\.epochs wants a whole number"),
+        (
+            {"training": {"epochs": 3.5}},
+            r"training\.epochs must be a whole number\. Received: 3\.5",
+        ),
+        ({"training": {"epochs": True}}, r"training\.epochs must be a whole number"),
+        ({"training": {"epochs": "ten"}}, r"training\.epochs must be a whole number"),
         ({"training": {"epochs": -1}}, r"training\.epochs must be at least 0\. Received: -1"),
-        ({"training": {"learning_rate": "fast"}}, r"training\.learning_rate wants a number"),
+        ({"training": {"learning_rate": "fast"}}, r"training\.learning_rate must be a number"),
         (
             {"training": {"learning_rate": math.nan}},
-            r"learning_rate wants a number\. Received: nan",
+            r"learning_rate must be a number\. Received: nan",
         ),
-        ({"training": {"clipnorm": math.inf}}, r"clipnorm wants a number\. Received: inf"),
-        ({"training": {"schedule": "cosin"}}, r"schedule wants one of constant, cosine"),
-        ({"training": {"schedule": ["cosine"]}}, r"schedule wants one of constant, cosine"),
-        ({"training": {"optimizer_options": 1}}, r"optimizer_options wants a table"),
-        ({"training": {"optimizer_options": {"a": None}}}, r"optimizer_options holds what TOML"),
-        ({"network": {"bidirectional": 1}}, r"network\.bidirectional wants true or false"),
+        ({"training": {"clipnorm": math.inf}}, r"clipnorm must be a number\. Received: inf"),
+        ({"training": {"schedule": "cosin"}}, r"schedule must be one of constant, cosine"),
+        ({"training": {"schedule": ["cosine"]}}, r"schedule must be one of constant, cosine"),
+        ({"training": {"optimizer_options": 1}}, r"optimizer_options must be a table"),
+        (
+            {"training": {"optimizer_options": {"a": None}}},
+            r"optimizer_options cannot be saved as TOML",
+        ),
+        ({"network": {"bidirectional": 1}}, r"network\.bidirectional must be true or false"),
         ({"network": {"units": [32, 0]}}, r"network\.units must be at least 1\. Received: 0"),
         ({"network": {"dropout": 1.5}}, r"network\.dropout must be between 0 and 1"),
         ({"task": {"horizon": -3}}, r"task\.horizon must be at least 0"),
@@ -134,9 +140,9 @@ def test_an_invalid_settings_file_says_why(tmp_path):
             r"evaluation\.confidence_level must be between 0 and 1",
         ),
         ({"evaluation": {"n_resamples": 0}}, r"evaluation\.n_resamples must be at least 1"),
-        ({"preparation": {"calendar": ["hours"]}}, r"calendar wants one of auto, none, minute"),
-        ({"data": {"time": True}}, r"data\.time wants a text\. Received: True"),
-        ({"data": {"target": [None]}}, r"data\.target wants a text\. Received: None"),
+        ({"preparation": {"calendar": ["hours"]}}, r"calendar must be one of auto, none, minute"),
+        ({"data": {"time": True}}, r"data\.time must be text\. Received: True"),
+        ({"data": {"target": [None]}}, r"data\.target must be text\. Received: None"),
     ],
 )
 def test_a_wrong_setting_says_what_came_and_what_is_expected(mapping, wanted):
@@ -188,7 +194,7 @@ def test_one_setting_is_read_as_toml_or_as_text(text, value):
 
 @pytest.mark.parametrize("text", ["epochs=3", "training.epochs", "training.=3", ""])
 def test_one_setting_needs_section_key_and_value(text):
-    with pytest.raises(ConfigError, match=r"--set wants section\.key=value\. Received"):
+    with pytest.raises(ConfigError, match=r"--set must be section\.key=value\. Received"):
         assignment(text)
 
 

@@ -60,9 +60,9 @@ def test_it_beats_the_dictionary(told):
 def test_the_report_shows_its_sections(run):
     report = (run / "report.html").read_text(encoding="utf-8")
     headings = re.findall(r"<h2>(.*?)</h2>", report)
-    wanted = ["BLEU by length", "Translations beside the reference", "Its worst translations"]
+    wanted = ["BLEU by length", "Translations and references", "Worst translations"]
     assert [one for one in headings if one in wanted] == wanted
-    attention = report[report.index("What it looked at") :]
+    attention = report[report.index("<h2>Attention</h2>") :]
     assert "·hundred" in attention and "tok:13a" in report
 
 

@@ -1,7 +1,7 @@
-"""Run folders of older formats, read as the present one.
+"""Read run folders of older formats.
 
-Format 1 had other names for settings, and a preparation that held the fields of every task side by
-side. What a run answers does not depend on its format.
+Format 1 has other names of settings, and one flat preparation with the fields of all tasks. The
+predictions of a run do not depend on its format.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from typing import Any
 
 from gatewise.data.preparation import Preparation
 
-FORMAT = 2  # what this version writes; it reads 1 as well
+FORMAT = 2  # the format that this version writes; it also reads 1
 
-# Settings of format 1 that have another name now, by section.
+# Renamed settings of format 1, by section.
 SETTINGS = {
     "data": {"names": "column_names", "rate": "sample_rate"},
     "preparation": {
@@ -51,15 +51,18 @@ SETTINGS = {
     },
     "evaluation": {"resamples": "n_resamples", "confidence": "confidence_level"},
 }
-# And their values.
+# Renamed values of these settings.
 VALUES: dict[str, dict[Any, Any]] = {
     "handle_unknown": {"unknown": "ignore"},
     "tokenizer": {"spaces": "whitespace"},
-    "truncation": {"begin": "end", "end": "start"},  # what was kept; where it is cut off
+    "truncation": {
+        "begin": "end",
+        "end": "start",
+    },  # from the side that is kept to the side that is truncated
     "input_feeding": {"above": False, "input": True},
 }
 
-# Fields of a preparation of format 1 that have another name now.
+# Renamed fields of a preparation of format 1.
 FITTED = {
     "unseen": "handle_unknown",
     "static_centre": "static_scale",
@@ -75,47 +78,47 @@ SYMBOLS = {"token": "tokens", "word": "words", "character": "characters"}
 SPECTRUM = {"mels": "n_mels", "frame": "frame_length", "hop": "hop_length"}
 
 
-def present_settings(given: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The sections of settings.toml of a folder of format `number`, with the names of today.
+def present_settings(content: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The sections of settings.toml of format `number`, with current names.
 
     >>> present_settings({"preparation": {"longest": 9, "overlong": "end"}}, 1)
     {'preparation': {'max_length': 9, 'truncation': 'start'}}
     """
     if number == FORMAT:
-        return dict(given)
+        return dict(content)
     return {
-        section: _renamed(values, SETTINGS.get(section, {})) for section, values in given.items()
+        section: _renamed(values, SETTINGS.get(section, {})) for section, values in content.items()
     }
 
 
-def present_preparation(given: Mapping[str, Any], own: type, number: int) -> dict[str, Any]:
-    """The content of preparation.json of a folder of format `number`, as format 2 has it.
+def present_preparation(content: Mapping[str, Any], own: type, number: int) -> dict[str, Any]:
+    """The content of preparation.json of format `number`, converted to format 2.
 
-    `own` is the class of the task's own part.
+    `own` is the class of the task's part.
     """
     if number == FORMAT:
-        return dict(given)
-    found = _renamed(given, FITTED)
+        return dict(content)
+    values = _renamed(content, FITTED)
     vocabularies = {
         name: one | {"kind": VALUES["tokenizer"].get(one["kind"], one["kind"])}
-        for name, one in given.get("vocabularies", {}).items()
+        for name, one in content.get("vocabularies", {}).items()
     }
-    found["vocabularies"] = vocabularies
-    found["vocabulary"] = next(iter(vocabularies.values()), None)
-    found["spectrum"] = _renamed(given.get("sound", {}), SPECTRUM) or None
-    found["lm"] = given.get("ngram") or None
-    found |= _renamed(given.get("symbols", {}), SYMBOLS)
-    return _of(Preparation, found) | {"own": _of(own, found)}
+    values["vocabularies"] = vocabularies
+    values["vocabulary"] = next(iter(vocabularies.values()), None)
+    values["spectrum"] = _renamed(content.get("sound", {}), SPECTRUM) or None
+    values["lm"] = content.get("ngram") or None
+    values |= _renamed(content.get("symbols", {}), SYMBOLS)
+    return _fields_of(Preparation, values) | {"own": _fields_of(own, values)}
 
 
-def _renamed(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The same values under their present names, in their present words."""
-    found = {names.get(name, name): value for name, value in given.items()}
-    for name in found.keys() & VALUES.keys() & set(names.values()):
-        found[name] = VALUES[name].get(found[name], found[name])
-    return found
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The same settings with current names and values."""
+    renamed = {names.get(name, name): value for name, value in values.items()}
+    for name in renamed.keys() & VALUES.keys() & set(names.values()):
+        renamed[name] = VALUES[name].get(renamed[name], renamed[name])
+    return renamed
 
 
-def _of(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values that are fields of the dataclass."""
-    return {one.name: found[one.name] for one in fields(kind) if one.name in found}
+def _fields_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are fields of the dataclass."""
+    return {one.name: values[one.name] for one in fields(kind) if one.name in values}

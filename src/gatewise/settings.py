@@ -413,7 +413,7 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """All settings of one run, a section each."""
+    """All settings of one run, by section."""
 
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
@@ -426,11 +426,11 @@ class Experiment:
     report: ReportSettings = ReportSettings()
 
     def having(self, section: str, **values: Any) -> "Experiment":
-        """The same experiment with some keys of one section changed."""
+        """A copy with these keys of one section replaced."""
         return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
-# Numbers are not negative, apart from these; the second number is the most, where there is one.
+# Lower and upper limits of numbers. Other numbers must not be negative.
 LIMITS: dict[str, tuple[float, float]] = {
     "network.units": (1, math.inf),
     "network.dropout": (0, 1),
@@ -461,38 +461,38 @@ HOLDING = {"numbers": "numbers", "text": "texts", "tokens": "tokens", "sound": "
 
 
 def names(**sections: str) -> frozenset[str]:
-    """Names of settings, from the keys of each section.
+    """The full names of settings, from the keys of each section.
 
     >>> sorted(names(task="horizon season", data="target"))
     ['data.target', 'task.horizon', 'task.season']
     """
-    found = {f"{section}.{key}" for section, keys in sections.items() for key in keys.split()}
+    full = {f"{section}.{key}" for section, keys in sections.items() for key in keys.split()}
     known = {f"{section}.{key}" for section, keys in asdict(Experiment()).items() for key in keys}
-    assert found <= known, found - known
-    return frozenset(found)
+    assert full <= known, full - known
+    return frozenset(full)
 
 
 def from_toml(path: Path) -> Experiment:
-    """Read an experiment from a TOML file; what it leaves out has its default.
+    """Read an experiment from a TOML file; missing keys keep their defaults.
 
     Raises:
-        ConfigError: the file is missing or no TOML, or a section, a key or a value is not known.
+        ConfigError: the file is missing or not TOML, or a section, key or value is unknown.
     """
     return from_mapping(layer_of(path))
 
 
 def layer_of(settings: Any) -> Mapping[str, Any]:
-    """The sections and keys that a mapping or a TOML file gives, and no others.
+    """The sections and keys of a mapping or a TOML file, without defaults.
 
     Raises:
-        ConfigError: it is neither, or the file is missing or no TOML.
+        ConfigError: `settings` is neither, or the file is missing or not TOML.
     """
     if isinstance(settings, Mapping):
         return settings
     if not isinstance(settings, str | os.PathLike):
         raise ConfigError(
-            "Settings are a mapping of sections, such as {'training': {'epochs': 3}}, or the path "
-            f"of a TOML file. Received: {settings!r}."
+            "Settings must be a mapping of sections, such as {'training': {'epochs': 3}}, or the "
+            f"path of a TOML file. Received: {settings!r}."
         )
     path = Path(settings)
     try:
@@ -508,7 +508,7 @@ def layer_of(settings: Any) -> Mapping[str, Any]:
 
 
 def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:
-    """Lay the given sections and keys over `base` (by default: over the defaults).
+    """Replace keys of `base` (by default: of the default settings) with the given ones.
 
     >>> from_mapping({"training": {"epochs": 3}}).training.epochs
     3
@@ -526,7 +526,7 @@ def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Ex
 
 
 def assignment(text: str) -> tuple[str, str, Any]:
-    """`section.key=value` in its three parts; the value is read as TOML, else as plain text.
+    """Split `section.key=value` into its parts; the value is parsed as TOML, else a string.
 
     >>> assignment("network.units=[32, 16]"), assignment("data.time=day")
     (('network', 'units', [32, 16]), ('data', 'time', 'day'))
@@ -534,24 +534,24 @@ def assignment(text: str) -> tuple[str, str, Any]:
     name, equals, written = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise ConfigError(f"--set wants section.key=value. Received: {text!r}.")
+        raise ConfigError(f"--set must be section.key=value. Received: {text!r}.")
     try:
         value = tomllib.loads(f"value = {written}")["value"]
     except tomllib.TOMLDecodeError:
         return section, key, written.strip()
-    # A column may be called 1.10, which is not the number 1.1.
+    # A column may have the name 1.10, which must not become the number 1.1.
     as_written = _wants_text(section, key) and not isinstance(value, str | list)
     return section, key, written.strip() if as_written else value
 
 
 def _wants_text(section: str, key: str) -> bool:
-    """Whether this key holds a text or texts."""
+    """True if this key holds a string or strings."""
     kinds = typing.get_type_hints(type(getattr(Experiment(), section, None)))
     return kinds.get(key) in (str, tuple[str, ...])
 
 
 def to_toml(experiment: Experiment) -> str:
-    """The full experiment as TOML; `from_mapping(tomllib.loads(...))` gives it back."""
+    """The full experiment as TOML, the inverse of `from_mapping(tomllib.loads(...))`."""
     return tomli_w.dumps(asdict(experiment))
 
 
@@ -565,12 +565,16 @@ def _section(section: str, current: Any, given: Mapping[str, Any]) -> Any:
 
 
 def _value(name: str, kind: Any, value: Any) -> Any:
-    """`value` as the dataclass wants it, or a ConfigError that says what it wants."""
+    """`value` converted to the type of the field.
+
+    Raises:
+        ConfigError: the value has another type, or is out of range.
+    """
     origin = typing.get_origin(kind)
     if origin is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
-            raise ConfigError(f"{name} wants one of {', '.join(choices)}. Received: {value!r}.")
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}.")
         return value
     if origin is tuple:
         inner = typing.get_args(kind)[0]
@@ -582,20 +586,18 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return _text(name, value)
     if kind is bool:
         if not isinstance(value, bool):
-            raise ConfigError(f"{name} wants true or false. Received: {value!r}.")
+            raise ConfigError(f"{name} must be true or false. Received: {value!r}.")
         return value
     return _number(name, kind, value)
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} wants a table of keys and values. Received: {value!r}.")
+        raise ConfigError(f"{name} must be a table of keys and values. Received: {value!r}.")
     try:
         tomli_w.dumps(value)
     except TypeError:
-        raise ConfigError(
-            f"{name} holds what TOML cannot, so it could not be saved. Received: {value!r}."
-        ) from None
+        raise ConfigError(f"{name} cannot be saved as TOML. Received: {value!r}.") from None
     return dict(value)
 
 
@@ -604,14 +606,14 @@ def _text(name: str, value: Any) -> str:
         return str(os.fspath(value))
     if isinstance(value, str) or (isinstance(value, Real) and not isinstance(value, bool)):
         return str(value)
-    raise ConfigError(f"{name} wants a text. Received: {value!r}.")
+    raise ConfigError(f"{name} must be text. Received: {value!r}.")
 
 
 def _number(name: str, kind: Any, value: Any) -> Any:
-    """A finite number within its limits; a whole number of NumPy's will do as well."""
-    wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
-    if not isinstance(value, wanted) or isinstance(value, bool) or not math.isfinite(value):
-        raise ConfigError(f"{name} wants {words}. Received: {value!r}.")
+    """A finite number within its limits; NumPy numbers are accepted."""
+    expected, words = (Integral, "a whole number") if kind is int else (Real, "a number")
+    if not isinstance(value, expected) or isinstance(value, bool) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be {words}. Received: {value!r}.")
     least, most = LIMITS.get(name, (0, math.inf))
     if not least <= float(value) <= most:
         limit = f"at least {least}" if most == math.inf else f"between {least} and {most}"
@@ -619,6 +621,6 @@ def _number(name: str, kind: Any, value: Any) -> Any:
     return kind(value)
 
 
-def _hint(given: str, known: Iterable[str]) -> str:
-    near = get_close_matches(given, list(known), n=1)
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."

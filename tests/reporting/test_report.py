@@ -343,8 +343,8 @@ def test_recordings_can_be_played_and_edits_read(reports):
     assert html.count("<audio controls") == 1
     assert 'src="data:audio/wav;base64,UklGRg=="' in html
     assert rows(html, "Confused characters") == [["<span>–</span>", "(space)", "2"]]
-    assert "written: nothing" in html
-    assert "heard right" in html
+    assert "transcribed: nothing" in html
+    assert "correct" in html
 
 
 def test_generated_and_hard_passages_of_a_language_model_are_shown(reports):
@@ -352,7 +352,7 @@ def test_generated_and_hard_passages_of_a_language_model_are_shown(reports):
     assert "line two</pre>" in html
     assert "5.0 % of the tokens are unknown words" in html
     assert rows(html, "By rarity")[0][1:] == ["100.0 %", "<strong>1.50</strong>", "2.25"]
-    assert rows(html, "By place in the line")[0][3] == "<strong>1.25</strong>"
+    assert rows(html, "By position in the line")[0][3] == "<strong>1.25</strong>"
     assert rows(html, "Hardest lines")[0][0] == "<span>7</span>"
 
 
@@ -446,7 +446,7 @@ def test_the_interval_of_every_verdict_shows_which_side_is_better(metric):
 
 def test_a_translation_is_shown_next_to_its_reference_and_attention(reports):
     html = reports["translate"]
-    assert rows(html, "Its worst translations")[0][3] == "33.2"
+    assert rows(html, "Worst translations")[0][3] == "33.2"
     assert rows(html, "Attention, 1") == [
         ["<span>c</span>", "90", "10"],
         ["<span>d</span>", "", "95"],

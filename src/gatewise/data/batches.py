@@ -1,8 +1,8 @@
-"""Bucket by length, shuffle, pad: which examples make up which batch.
+"""Batches: bucket by length, shuffle and pad.
 
-Every padded length that a batch can have costs one compilation of the training step, so there are
-few of them; and what is left over in a bucket moves up to the next longer one, so that only one
-batch of an epoch is smaller than the others, as in plain Keras.
+Each padded length costs one compilation of the training step, so there are few of them. The rest of
+a bucket moves to the next longer one, so that only one batch per epoch is smaller than the others,
+as in Keras.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,23 +14,23 @@ import numpy as np
 from gatewise.data.sequences import Array, Sequences
 
 BUCKETS = 6
-PADDING = -1.0e9  # a step whose every value is this is padding; scaled data never comes near it
+PADDING = -1.0e9  # all values of a padded step; scaled data never comes near it
 
 
-# What examples are cut from: Sequences, Windows of series, Recordings, or a task's own.
+# The source of examples: Sequences, Windows of series, Recordings, or a class of the task.
 Source = TypeVar("Source", covariant=True)
 
 
 @dataclass(frozen=True)
 class Examples(Generic[Source]):
-    """What a network is trained on and asked about, cut only when a batch needs it."""
+    """Inputs and targets of a network, created when a batch needs them."""
 
-    source: Source  # where they are cut from, in their own units
-    lengths: Array  # [examples] steps of each
-    inputs: Callable[[Array, int], Mapping[str, Array]]  # positions, padded length -> arrays
-    targets: Callable[..., Any]  # positions, padded length -> what the network should say
-    weights: Array | None = None  # [examples] how much each counts in the loss
-    ordered: bool = False  # each batch goes on where the one before it ended: never shuffled
+    source: Source  # the data from which the examples are cut, in original units
+    lengths: Array  # [examples] steps of each example
+    inputs: Callable[[Array, int], Mapping[str, Array]]  # indices, padded length -> arrays
+    targets: Callable[..., Any]  # indices, padded length -> targets
+    weights: Array | None = None  # [examples] sample weights of the loss
+    ordered: bool = False  # each batch continues the previous one, so there is no shuffling
     on_epoch_end: Callable[[], None] | None = None  # called after each epoch of training
 
     def __len__(self) -> int:
@@ -39,15 +39,15 @@ class Examples(Generic[Source]):
 
 @dataclass(frozen=True)
 class Shapes:
-    """What goes into a network and what must come out, without the batch dimension."""
+    """The shapes of inputs and outputs of a network, without the batch dimension."""
 
     inputs: Mapping[str, tuple[int | None, ...]]
     output: tuple[int, ...]
-    padding: float | None = None  # steps whose every value is this are padding; None: there is none
-    # Different tokens of each input that holds tokens; an input that is not listed shares those of
-    # another one.
+    padding: float | None = None  # all values of a padded step; None: no padding
+    # The vocabulary size of each input of tokens. An input that is not listed shares the vocabulary
+    # of another one.
     vocabulary: Mapping[str, int] = field(default_factory=dict)
-    batch_size: int | None = None  # of every batch, where the network keeps a state for each row
+    batch_size: int | None = None  # fixed if the network keeps a state for each row
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Plan:
 
 
 def edges(lengths: Array, padded: bool) -> Array:
-    """The lengths that batches are padded to: all that occur, or at most BUCKETS of them."""
+    """The lengths to which batches are padded: all distinct ones, or at most BUCKETS."""
     distinct = np.unique(lengths)
     if not padded or len(distinct) <= BUCKETS:
         return distinct
@@ -83,17 +83,17 @@ def plan(
     random: np.random.Generator | None = None,
     steps: int = 0,
 ) -> Plan:
-    """Batches of like length, shuffled when `random` is given, else from short to long.
+    """Batches of similar length, shuffled if `random` is given, else from short to long.
 
-    `padded=False` says that the network has no mask: then only equal lengths share a batch. With
-    `steps` a batch has no more steps than that, padding included, so that long sequences share it
-    with few; its size is a power of two then.
+    With `padded=False`, for a network without a mask, only equal lengths share a batch. `steps` is
+    the most steps of a batch, including padding. Batches of long sequences are then smaller, and
+    their size is a power of two.
 
     >>> batches = plan(np.array([3, 9, 3, 3]), 2, padded=True)
     >>> [(which.tolist(), length) for which, length in batches]
     [([0, 2], 3), ([3, 1], 9)]
     """
-    if len(lengths) and lengths.strides == (0,):  # windows: all of one length, never written out
+    if len(lengths) and lengths.strides == (0,):  # windows of one length, as a broadcast array
         return _equal(len(lengths), int(lengths[0]), batch_size, random)
     ends = edges(lengths, padded)
     if len(ends) <= 1:
@@ -104,31 +104,31 @@ def plan(
     by_bucket = np.split(
         np.argsort(bucket_of, kind="stable"), np.cumsum(np.bincount(bucket_of))[:-1]
     )
-    waiting = np.empty(0, dtype=np.int64)
+    rest = np.empty(0, dtype=np.int64)
     done = 0
     for bucket, (end, members) in enumerate(zip(ends, by_bucket, strict=True)):
         if random is not None:
             random.shuffle(members)
-        members = np.concatenate([waiting, members])
+        members = np.concatenate([rest, members])
         last = bucket == len(ends) - 1 or not padded
         size = _size(batch_size, steps, int(end))
         full = len(members) if last else len(members) - len(members) % size
-        waiting = members[full:]
+        rest = members[full:]
         order.append(members[:full])
-        begins = np.arange(0, full, size)
-        starts.append(done + begins)
-        stops.append(done + np.minimum(begins + size, full))
-        batch_lengths.append(np.full(len(begins), end))
+        offsets = np.arange(0, full, size)
+        starts.append(done + offsets)
+        stops.append(done + np.minimum(offsets + size, full))
+        batch_lengths.append(np.full(len(offsets), end))
         done += full
     parts = [np.concatenate(one) for one in (order, starts, stops, batch_lengths)]
     if random is not None:
-        mixed = random.permutation(len(parts[1]))
-        parts[1:] = [one[mixed] for one in parts[1:]]
+        shuffled = random.permutation(len(parts[1]))
+        parts[1:] = [one[shuffled] for one in parts[1:]]
     return Plan(*parts)
 
 
 def _size(batch_size: int, steps: int, length: int) -> int:
-    """Sequences of this length in a batch."""
+    """The batch size for sequences of this length."""
     if not steps or length * batch_size <= steps:
         return batch_size
     return 1 << max(0, int(np.log2(max(1, steps // length))))
@@ -143,12 +143,12 @@ def _equal(count: int, length: int, batch_size: int, random: np.random.Generator
     return Plan(order, starts, stops, np.full(len(starts), length))
 
 
-def gather(sequences: Sequences, which: Array, length: int) -> tuple[Array, Array | None]:
-    """The chosen sequences as [chosen, length, columns], and which of its steps are real.
+def gather(sequences: Sequences, indices: Array, length: int) -> tuple[Array, Array | None]:
+    """The chosen sequences as [chosen, length, columns], and the mask of real steps.
 
-    The second is None when every step is. What stands at the others is left to the caller.
+    The mask is None if all steps are real. The caller overwrites the values of the other steps.
     """
-    starts, stops = sequences.starts[which], sequences.stops[which]
+    starts, stops = sequences.starts[indices], sequences.stops[indices]
     positions = starts[:, None] + np.arange(length)  # [chosen, length]
     if (stops - starts == length).all():
         return sequences.values[positions], None

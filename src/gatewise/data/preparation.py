@@ -1,7 +1,6 @@
-"""The fitted steps, kept with the model: what training learnt about the data besides the weights.
+"""The fitted preprocessing, saved with the model.
 
-Training, evaluation and prediction turn values into network inputs through one and the same
-Preparation.
+Training, evaluation and prediction share one Preparation to turn values into network inputs.
 """
 
 import types
@@ -16,45 +15,45 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Kind, Sequences
 from gatewise.errors import DataError
 
-Own = TypeVar("Own")  # the dataclass of what only one task fits: `Fitted` in tasks/<name>/fitted.py
+Own = TypeVar("Own")  # the dataclass `Fitted` of a task, in tasks/<name>/fitted.py
 
 
 @dataclass(frozen=True)
 class Preparation(Generic[Own]):
-    """Everything between the values of a file and the numbers that the network sees."""
+    """All fitted state between the values of a file and the inputs of the network."""
 
     task: str
-    columns: tuple[str, ...]  # the columns of Sequences.values that it expects, in order
-    used: tuple[str, ...]  # those of them that the network reads as numbers
+    columns: tuple[str, ...]  # the expected columns of Sequences.values, in order
+    used: tuple[str, ...]  # the columns that the network reads as numbers
     scale: Scale  # of `used`
-    own: Own  # what only this task fits
-    kind: Kind = "numbers"  # what a step of the sequences is
-    step: str = ""  # the usual time between two steps, as `Sequences.step`; "" unknown
+    own: Own  # the part that only this task has
+    kind: Kind = "numbers"  # of the steps
+    step: str = ""  # time between two steps, as in `Sequences.step`; "" if unknown
     padded: bool = False  # the network masks padding
-    # The categories that training had, of each column of texts and each static text.
+    # The categories of each text column and each static text in training.
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    handle_unknown: str = "ignore"  # categories that training did not have
-    # Mean and spread of each static number.
+    handle_unknown: str = "ignore"  # how to treat categories not seen in training
+    # Mean and standard deviation of each static number.
     static_scale: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def positions(self, names: tuple[str, ...]) -> Array:
-        """Where these columns stand in Sequences.values."""
+        """The indices of these columns in Sequences.values."""
         return np.array([self.columns.index(name) for name in names], dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, texts and numbers."""
+        """The fields as plain lists, strings and numbers."""
         return {one.name: to_plain(getattr(self, one.name)) for one in fields(self)}
 
     @staticmethod
-    def from_json(given: Mapping[str, Any], own: type[Own]) -> "Preparation[Own]":
-        """What `to_json` wrote; `own` is the class of the task's own part."""
-        return Preparation(**_values(typing.get_type_hints(Preparation) | {"own": own}, given))
+    def from_json(values: Mapping[str, Any], own: type[Own]) -> "Preparation[Own]":
+        """Read the output of `to_json`; `own` is the class of the task's part."""
+        return Preparation(**_values(typing.get_type_hints(Preparation) | {"own": own}, values))
 
 
 def to_plain(value: Any) -> Any:
-    """The value in plain mappings, lists, texts and numbers, as JSON holds them.
+    """The value as plain mappings, lists, strings and numbers, for JSON.
 
-    A class with arrays or content of its own has a `to_json` that says how.
+    A class with arrays or other special content converts itself in `to_json`.
     """
     if hasattr(value, "to_json"):
         return value.to_json()
@@ -68,7 +67,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, value: Any) -> Any:
-    """What `to_plain` wrote, as the type `kind` that the field is declared with.
+    """Convert the output of `to_plain` to the declared type `kind`.
 
     >>> from_plain(dict[str, tuple[float, float]], {"size": [1.0, 2.0]})
     {'size': (1.0, 2.0)}
@@ -87,13 +86,13 @@ def from_plain(kind: Any, value: Any) -> Any:
     return value
 
 
-def _values(kinds: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    # A field that a later version added is missing in older folders: its default is what they did.
-    return {name: from_plain(kind, given[name]) for name, kind in kinds.items() if name in given}
+def _values(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    # Older folders lack later fields. The defaults are the behavior before each field existed.
+    return {name: from_plain(kind, values[name]) for name, kind in kinds.items() if name in values}
 
 
 def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The texts of each column of texts and each static text that occur in training."""
+    """The categories of each text column and each static text in training."""
     seen = {}
     for name in names:
         if name in train.levels:
@@ -109,24 +108,24 @@ def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple
 def one_hot(
     texts: Array, known: tuple[str, ...], handle_unknown: str, column: str, source: str
 ) -> Array:
-    """[..., known] with a 1 at the text; all zero where the text was not seen in training.
+    """One-hot vectors [..., known]; all zero for a text not seen in training.
 
     Raises:
-        DataError: an unseen text, when `handle_unknown` is "error".
+        DataError: a text is unknown and `handle_unknown` is "error".
     """
     hot: Array = (texts[..., None] == np.array(known, dtype=str)).astype(np.float32)
     if handle_unknown == "error" and not hot.any(axis=-1).all():
-        stranger = texts[~hot.any(axis=-1)].flat[0]
+        unknown = texts[~hot.any(axis=-1)].flat[0]
         raise DataError(
-            f"{source}: column '{column}' holds '{stranger}', which did not occur in training "
-            f"(known: {', '.join(known[:10])}). Train with it, or set preparation.handle_unknown = "
-            "ignore."
+            f"{source}: column '{column}' holds '{unknown}', which does not occur in training "
+            f"(known: {', '.join(known[:10])}). Add it to the training data, or set "
+            "preparation.handle_unknown = ignore."
         )
     return hot
 
 
 def level_texts(sequences: Sequences, name: str, codes: Array) -> Array:
-    """The texts behind the positions of a column of texts; "" where the cell is empty."""
+    """The texts of the codes of a text column; "" for empty cells."""
     levels = np.array([*sequences.levels[name], ""])
     texts: Array = levels[np.where(np.isfinite(codes), codes, -1).astype(int)]
     return texts

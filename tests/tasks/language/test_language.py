@@ -134,10 +134,12 @@ def test_words_that_occur_once_become_unknown_unless_the_text_has_its_own_mark()
 
 
 def test_too_large_a_vocabulary_and_too_many_streams_are_refused():
-    assert max(MOST.values()) <= language.WIDEST
-    with pytest.raises(ConfigError, match="300,000; it holds 200,000"):
+    assert max(MOST.values()) <= language.MAX_VOCABULARY
+    with pytest.raises(ConfigError, match="300,000, but at most 200,000"):
         settled(preparation={"vocabulary_size": 300_000})
-    with pytest.raises(DataError, match="the train part has 6 tokens, fewer than the 64 streams"):
+    with pytest.raises(
+        DataError, match="the train part has 6 tokens, fewer than the 64 parallel streams"
+    ):
         ready(text="a rose", training={"batch_size": 64})
     with pytest.raises(ConfigError, match="split.by = label"):
         language.split(*settled(split={"by": "label"})[:2], True)
@@ -167,7 +169,7 @@ def test_the_shipped_text_is_trained_evaluated_and_reported(run):
         np.exp(run.history.columns["val_loss"])
     )
     report = (run.artefact.folder / "report.html").read_text(encoding="utf-8")
-    for said in ("What it writes", "Temperature 0.8", "By rarity", "The hardest passages"):
+    for said in ("Generated text", "Temperature 0.8", "By rarity", "Hardest passages"):
         assert said in report
 
 
@@ -182,7 +184,7 @@ def test_a_sampled_softmax_learns_and_is_evaluated_over_all_tokens(run, tmp_path
     assert own == pytest.approx(full, abs=0.4)
     assert (
         sampled.metrics["details"]["softmax"]
-        == "sampled, 12 tokens a batch (network.sampled_softmax)"
+        == "sampled, 12 tokens per batch (network.sampled_softmax)"
     )
 
 

@@ -45,7 +45,7 @@ def tokens(rows=STREAMS, steps=12):
 
 
 def asked(plain, given, state=None):
-    state = language._no_state(plain, len(given)) if state is None else state
+    state = language._zero_state(plain, len(given)) if state is None else state
     found = plain({"tokens": given} | state)
     return np.array(found["logits"]), {name: np.array(found[name]) for name in state}
 
@@ -62,7 +62,7 @@ VARIANTS = [
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
 def test_chunks_with_the_state_carried_equal_one_long_pass(settings):
     given = tokens()
-    plain = language.kept(network(**settings))
+    plain = language.inference_model(network(**settings))
     whole, last = asked(plain, given)
     parts, state = [], None
     for begin, end in ((0, 5), (5, 6), (6, 12)):
@@ -78,7 +78,7 @@ def test_the_training_network_and_the_saved_one_agree(settings):
     given = tokens()
     learning = network(**settings)
     batches = [learning(given[:, k : k + 4], training=False) for k in (0, 4, 8)]
-    whole, _ = asked(language.kept(learning), given)
+    whole, _ = asked(language.inference_model(learning), given)
     np.testing.assert_allclose(np.concatenate(batches, axis=1), whole, atol=1e-5)
 
 
@@ -89,7 +89,7 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
     stream = streams.stream_of(given, vocabulary)
     learning = network()
     found = language.nats(learning, lines_of(stream), None, None)
-    plain, before = language.kept(learning), stream.before()
+    plain, before = language.inference_model(learning), stream.before()
     for begin, end in zip(stream.texts[:-1], stream.texts[1:], strict=True):
         logits, _ = asked(plain, before[None, begin:end])
         wanted = -log_softmax(logits[0].astype(np.float64), axis=-1)
@@ -111,30 +111,30 @@ def test_a_text_longer_than_a_chunk_is_scored_as_one(monkeypatch):
 def test_tied_weights_are_the_token_embeddings():
     tied, untied = network(units=(4,)), network(units=(4,), tied_embeddings=False)
     assert untied.count_params() - tied.count_params() == VOCABULARY * 4
-    plain = language.kept(tied)
+    plain = language.inference_model(tied)
     vectors = plain.get_layer("embedding").get_weights()[0]
     bias = plain.get_layer("bias").get_weights()[0][0]
     hidden = keras.Model(plain.input, plain.get_layer("lstm_1").output)
-    given = {"tokens": tokens(1)} | language._no_state(plain, 1)
+    given = {"tokens": tokens(1)} | language._zero_state(plain, 1)
     wanted = np.array(hidden(given)[0]) @ vectors.T + bias
     np.testing.assert_allclose(asked(plain, tokens(1))[0], wanted, atol=1e-5)
 
 
 def test_dropped_weights_are_the_same_at_all_steps_and_the_state_is_carried(monkeypatch):
-    monkeypatch.setattr(language, "FORGOTTEN", 0.0)
+    monkeypatch.setattr(language, "RESET_PROBABILITY", 0.0)
 
     def layer():
         keras.utils.set_random_seed(3)
         return keras.layers.LSTM(4, return_sequences=True, return_state=True)
 
     x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
-    dropped, reference = language.Carried(layer(), 0.5), layer()
+    dropped, reference = language.StatefulLSTM(layer(), 0.5), layer()
     for one in (dropped, reference):
         one.build((2, 6, 3))
     wanted, *state = reference(x)
     np.testing.assert_allclose(dropped(x), wanted, atol=1e-6)  # no weight is dropped in inference
     kernel, recurrent, bias = reference.get_weights()
-    seed = np.array(dropped.drawing.state)
+    seed = np.array(dropped.sampling.state)
     drawn = keras.random.SeedGenerator(0)
     drawn.state.assign(seed)
     missing = keras.random.dropout(recurrent, 0.5, seed=drawn)
@@ -158,7 +158,7 @@ def test_training_lowers_the_loss_of_a_repetitive_text():
 
 def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     """Compiled as in training, where Keras's own stateful layers start at zero each time."""
-    monkeypatch.setattr(language, "FORGOTTEN", 0.0)
+    monkeypatch.setattr(language, "RESET_PROBABILITY", 0.0)
     learning = network()
     learning.compile(optimizer=keras.optimizers.SGD(0.0), loss=language.nats_of)
     given, truth = tokens(), tokens()[:, ::-1]
@@ -167,7 +167,7 @@ def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     found = learning.fit(
         x, y, batch_size=STREAMS, shuffle=False, verbose=0, callbacks=[_ResetStates()]
     )
-    logits, _ = asked(language.kept(learning), given)
+    logits, _ = asked(language.inference_model(learning), given)
     wanted = -np.take_along_axis(log_softmax(logits, axis=-1), truth[..., None], axis=-1).mean()
     assert found.history["loss"][0] == pytest.approx(wanted, rel=1e-5)
     assert learning.evaluate(
@@ -176,7 +176,7 @@ def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
 
 
 def test_now_and_then_a_stream_begins_at_zero_in_all_layers_while_it_learns(monkeypatch):
-    monkeypatch.setattr(language, "FORGOTTEN", 0.5)
+    monkeypatch.setattr(language, "RESET_PROBABILITY", 0.5)
     learning, fresh = network(streams=40), network(streams=40)
     learning(tokens(40))
     known = np.array(learning(tokens(40), training=True))
@@ -194,7 +194,7 @@ def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
     truth = tokens()[:, ::-1]
     wanted = np.array(language.nats_of(truth, full(tokens())))
     np.testing.assert_allclose(sampling({"tokens": tokens(), "truth": truth}), wanted, atol=1e-5)
-    logits, _ = asked(language.kept(sampling), tokens())
+    logits, _ = asked(language.inference_model(sampling), tokens())
     np.testing.assert_allclose(language.nats_of(truth, logits), wanted, atol=1e-5)
 
 
@@ -213,7 +213,7 @@ def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
 
 def test_tokens_are_drawn_as_often_as_is_said():
     layer = network(sampled_softmax=20_000, units=(4,)).get_layer("sampled")
-    drawn, often = (np.array(one) for one in layer._drawn())
+    drawn, often = (np.array(one) for one in layer._samples())
     found, counts = np.unique(drawn, return_counts=True)
     assert found.tolist() == list(range(VOCABULARY))
     said = {int(token): float(count) for token, count in zip(drawn, often, strict=True)}
@@ -245,7 +245,7 @@ def test_each_pass_over_a_text_starts_from_zero_states():
 
 @pytest.mark.parametrize("settings", VARIANTS[1:4], ids=str)
 def test_the_saved_network_opens_in_plain_keras(settings, tmp_path):
-    plain = language.kept(network(**settings))
+    plain = language.inference_model(network(**settings))
     path = tmp_path / "model.keras"
     plain.save(path)
     code = (
@@ -273,15 +273,15 @@ def test_the_saved_network_opens_in_plain_keras(settings, tmp_path):
 def test_draws_follow_the_softmax_at_the_temperature():
     logits, random = np.log([0.5, 0.3, 0.2]), np.random.default_rng(0)
     for temperature in (1.0, 0.5):
-        drawn = [language._drawn(logits, temperature, 0, random) for _ in range(20_000)]
+        drawn = [language._sample(logits, temperature, 0, random) for _ in range(20_000)]
         wanted = np.array([0.5, 0.3, 0.2]) ** (1 / temperature)
         np.testing.assert_allclose(np.bincount(drawn) / 20_000, wanted / wanted.sum(), atol=0.015)
-    assert {language._drawn(logits, 1.0, 2, random) for _ in range(200)} == {0, 1}
-    assert {language._drawn(logits, 0, 0, random) for _ in range(20)} == {0}
+    assert {language._sample(logits, 1.0, 2, random) for _ in range(200)} == {0, 1}
+    assert {language._sample(logits, 0, 0, random) for _ in range(20)} == {0}
 
 
 def test_generated_text_is_what_the_network_predicts_step_by_step():
-    plain = language.kept(network())
+    plain = language.inference_model(network())
     forbidden = np.array([0, 1, 2])
     drawn = language.continued(plain, np.array([4, 5]), forbidden=forbidden, temperature=0)
     found = [next(drawn) for _ in range(6)]
@@ -294,7 +294,7 @@ def test_generated_text_is_what_the_network_predicts_step_by_step():
 
 
 def test_the_same_seed_generates_the_same_text():
-    plain = language.kept(network())
+    plain = language.inference_model(network())
 
     def draw(seed):
         drawn = language.continued(plain, np.array([4]), forbidden=np.array([0]), seed=seed)

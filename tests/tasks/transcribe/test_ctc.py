@@ -110,5 +110,5 @@ def test_a_saved_network_opens_in_plain_keras(tmp_path):
 
 
 def test_normalisation_over_padding_is_refused():
-    with pytest.raises(ConfigError, match="would mix padding in"):
+    with pytest.raises(ConfigError, match="would include padding"):
         ctc(SHAPES, NetworkSettings(normalization="batch"))

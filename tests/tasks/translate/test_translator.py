@@ -20,7 +20,7 @@ from gatewise.tasks.translate import task as translate
 from gatewise.tasks.translate.fitted import Fitted
 from gatewise.tasks.translate.network import (
     Perplexity,
-    kept,
+    inference_model,
     search,
     token_loss,
     translator,
@@ -191,7 +191,7 @@ def test_sizes_that_do_not_fit_are_refused():
     shapes = Shapes({"source": (None,), "target": (None,)}, (7,), vocabulary={"source": 7})
     with pytest.raises(ConfigError, match="network.units holds 5"):
         translator(shapes, NetworkSettings(units=(5, 5)))
-    with pytest.raises(ConfigError, match="all the same"):
+    with pytest.raises(ConfigError, match="all be the same"):
         translator(shapes, NetworkSettings(units=(4, 6)))
     with pytest.raises(ConfigError, match="recurrent_dropout needs"):
         translator(shapes, NetworkSettings(input_feeding=True, recurrent_dropout=0.1))
@@ -199,7 +199,7 @@ def test_sizes_that_do_not_fit_are_refused():
 
 def test_a_decoder_with_input_feeding_saves_one_step_of_keras_layers(tmp_path):
     model, some, preparation, experiment = made(feeding=True, beam_size=2)
-    kept(model).save(tmp_path / "model.keras")
+    inference_model(model).save(tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     for one, other in zip(
         search(model, some, preparation, experiment),

@@ -1,1 +1,1 @@
-"""language: plain text -> the next symbol, and what a text costs in nats, token by token."""
+"""language: a model of running text that predicts the next token."""

@@ -1,4 +1,4 @@
-"""What training learns about a text, besides the weights."""
+"""The fitted preparation of a language model: its vocabulary."""
 
 from dataclasses import dataclass
 
@@ -10,4 +10,4 @@ class Fitted:
     """The part of a `Preparation` that only this task has."""
 
     vocabulary: Vocabulary
-    lookback: int  # tokens that are read between two updates of the weights
+    lookback: int  # steps of truncated backpropagation

@@ -1,9 +1,9 @@
-"""The network that says the next token, as it learns and as it is kept.
+"""The network of a language model: one graph for training, another one for inference.
 
-It learns with layers that hold their state from batch to batch: each row of a batch is a stream, a
-place in the text that goes on where the batch before it ended (truncated backpropagation). It is
-kept as a graph of plain layers with the state as inputs and outputs, so that whoever asks it holds
-the state: for one long text, for many, or for a text that it writes itself.
+The training graph has stateful layers. Each row of a batch is a stream that continues where the
+previous batch ended (truncated backpropagation through time). The inference graph has plain layers,
+and the state is among its inputs and outputs. The caller therefore keeps the state: of one long
+text, of a batch of texts, or of a text that the model generates.
 """
 
 import logging
@@ -31,37 +31,39 @@ from gatewise.tasks.language.task import Corpus
 
 log = logging.getLogger("gatewise")
 
-# How often a stream begins at zero in training, for each batch. Without it a network leans on cells
-# that only thousands of steps have filled: after an epoch of 17,500 steps a stream, a validation
-# part cost 3.02 nats a character from zero on, and 2.32 from where training was (docs/log.md).
-FORGOTTEN = 0.02
-HEAD = 8.0  # tokens that are drawn almost equally often, the most frequent ones
-NEG_INF = -1.0e9  # the logarithm of no chance at all, which arithmetic survives
-TEXTS = 16  # that are read side by side, where there are several
-CHUNK = 1024  # tokens of each that are read in one go, at most
-NUMBERS = 1 << 24  # logits in one go, at most: 64 MiB
-TEMPERATURES = (0.5, 0.8, 1.0)  # of the report's samples
-SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "whitespace": 80}  # tokens of each
+# The probability, per batch, that a stream starts again from a zero state in training. Without it
+# the network relies on cells that only thousands of steps have filled: after an epoch of 17,500
+# steps per stream, the validation loss was 3.02 nats per character from a zero state, and 2.32 from
+# the final state of training (docs/log.md).
+RESET_PROBABILITY = 0.02
+HEAD = 8.0  # the most frequent tokens, which are sampled almost uniformly
+NEG_INF = -1.0e9  # a finite stand-in for log 0
+TEXTS = 16  # texts of a batch, at most
+CHUNK = 1024  # steps of one forward pass, at most
+MAX_LOGITS = 1 << 24  # logits of one forward pass, at most: 64 MiB
+TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples in the report
+SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "whitespace": 80}  # tokens of a sample
 
 
-class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
-    """An LSTM that goes on, in each stream, where the batch before ended; for learning only.
+class StatefulLSTM(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
+    """An LSTM that continues each stream where the previous batch ended; for training only.
 
-    Under JAX the state of a layer with stateful=True is no variable that Keras's training hands
-    from step to step (Keras 3.12 to 3.15): every batch would begin at zero. Here it is one.
+    On JAX, Keras 3.12 to 3.15 do not pass the state of a layer with stateful=True from one training
+    step to the next, so every batch would start from zero. This layer holds the state in variables.
 
-    `rate` of the recurrent weights are dropped at random while it learns, the same ones at all
-    steps of a batch (Merity et al. 2017). The layer inside is a plain one, and it is what is kept.
+    In training, recurrent weights are dropped with probability `rate` (DropConnect, Merity et al.
+    2017), the same ones at all steps of a batch. The wrapped layer is a plain LSTM, which the
+    inference graph uses.
     """
 
     def __init__(self, layer: Any, rate: float, **options: Any) -> None:
         super().__init__(layer, **options)
         self.rate = rate
-        self.drawing = keras.random.SeedGenerator()
-        self.forgetting = keras.random.SeedGenerator(0)  # in every layer the same streams
+        self.sampling = keras.random.SeedGenerator()
+        self.resetting = keras.random.SeedGenerator(0)  # the same streams in every layer
 
     def build(self, input_shape: Any) -> None:
-        """Makes the state: of each stream, what is put out and what is remembered."""
+        """Create the state variables h and c, [streams, units]."""
         super().build(input_shape)
         shape = (input_shape[0], self.layer.units)
         self.state = [
@@ -70,89 +72,92 @@ class Carried(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         ]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """[streams, steps, features] to [streams, steps, units]."""
+        """Map [streams, steps, features] to [streams, steps, units]."""
         state = [ops.copy(one.value) for one in self.state]
         if training:
-            lanes = self.state[0].shape[0]  # TensorFlow knows none of a batch while it traces
-            known = keras.random.uniform((lanes, 1), seed=self.forgetting) >= FORGOTTEN
-            state = [one * ops.cast(known, one.dtype) for one in state]
+            # TensorFlow does not know the batch size while it traces; the state has it.
+            streams = self.state[0].shape[0]
+            draws = keras.random.uniform((streams, 1), seed=self.resetting)
+            continues = draws >= RESET_PROBABILITY
+            state = [one * ops.cast(continues, one.dtype) for one in state]
         if training and self.rate:
-            said, *after = self._with_some(inputs, state)
+            outputs, *after = self._with_dropped_weights(inputs, state)
         else:
-            said, *after = self.layer(inputs, initial_state=state, training=training)
+            outputs, *after = self.layer(inputs, initial_state=state, training=training)
         for old, new in zip(self.state, after, strict=True):
             old.assign(ops.stop_gradient(new))
-        return said
+        return outputs
 
-    def _with_some(self, inputs: Any, state: list[Any]) -> Any:
-        """What the layer says where some of its recurrent weights are missing."""
+    def _with_dropped_weights(self, inputs: Any, state: list[Any]) -> Any:
+        """The outputs and the state of the layer with dropout on its recurrent weights."""
         kernel, recurrent, bias = (one.value for one in self.layer.trainable_variables)
-        recurrent = keras.random.dropout(recurrent, self.rate, seed=self.drawing)
-        held = self.layer.non_trainable_variables  # the seed of its own dropout
-        found, after = self.layer.stateless_call(
+        recurrent = keras.random.dropout(recurrent, self.rate, seed=self.sampling)
+        seeds = self.layer.non_trainable_variables  # of its own dropout
+        outputs, after = self.layer.stateless_call(
             [kernel, recurrent, bias],
-            [one.value for one in held],
+            [one.value for one in seeds],
             inputs,
             initial_state=state,
             training=True,
         )
-        for old, new in zip(held, after, strict=True):
+        for old, new in zip(seeds, after, strict=True):
             old.assign(new)
-        return found
+        return outputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """One row of units for each step."""
+        """[streams, steps, units]."""
         return (*input_shape[:2], self.layer.units)
 
     def reset_state(self) -> None:
-        """Forgets what was read."""
+        """Set the state of every stream to zero."""
         for one in self.state:
             one.assign(ops.zeros_like(one.value))
 
 
-class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
-    """-log P of the token that came; while the network learns, told from a few that are drawn.
+class SampledSoftmax(layers.Layer):  # type: ignore[misc]  # Keras is untyped
+    """Cross entropy of the next token: a sampled softmax in training, the full one otherwise.
 
-    The sum under the softmax is estimated from `count` tokens, drawn once for a whole batch, and
-    each weighed by how seldom it is drawn (importance sampling: Bengio & Senécal 2003; Jean et al.
-    2015). The token that came is always among them, so that the sum is right on average. Where
-    nothing is learnt, every token is weighed, of one stream after the other.
+    In training, `count` negative samples, shared by the whole batch, estimate the denominator of
+    the softmax. Each is weighted by the inverse of its expected count (importance sampling: Bengio
+    & Senécal 2003; Jean et al. 2015). The true token is always included, so that the estimate of
+    the denominator is unbiased. The full softmax is computed one stream at a time.
     """
 
     def __init__(self, embedding: Any, bias: Any, count: int, **options: Any) -> None:
         super().__init__(**options)
         self.embedding, self.bias, self.count = embedding, bias, count
-        self.drawing = keras.random.SeedGenerator()
+        self.sampling = keras.random.SeedGenerator()
 
     def build(self, *_shapes: Any) -> None:
-        """Makes the bias; the vectors are there."""
+        """Build the bias; the embedding is built already."""
         self.bias.build()
 
     def call(self, x: Any, truth: Any, training: bool = False) -> Any:
-        """Outputs [streams, steps, size] and tokens [streams, steps] to nats [streams, steps]."""
+        """Outputs [streams, steps, size] and tokens [streams, steps] -> nats [streams, steps]."""
         if not training:
-            return ops.map(lambda row: nats_of(row[1], self._all(row[0])), (x, truth))
-        drawn, often = self._drawn()
-        scores = x @ ops.transpose(self._vectors(drawn)) + self._offsets(drawn) - ops.log(often)
-        scores = ops.where(drawn == ops.expand_dims(truth, -1), NEG_INF, scores)
-        own = ops.sum(x * self._vectors(truth), axis=-1) + self._offsets(truth)
-        return ops.logaddexp(own, ops.logsumexp(scores, axis=-1)) - own
+            return ops.map(lambda row: nats_of(row[1], self._logits(row[0])), (x, truth))
+        samples, frequency = self._samples()
+        scores = x @ ops.transpose(self._vectors(samples)) + self._biases(samples)
+        scores = scores - ops.log(frequency)
+        scores = ops.where(samples == ops.expand_dims(truth, -1), NEG_INF, scores)
+        true = ops.sum(x * self._vectors(truth), axis=-1) + self._biases(truth)
+        return ops.logaddexp(true, ops.logsumexp(scores, axis=-1)) - true
 
-    def _drawn(self) -> tuple[Any, Any]:
-        """Tokens, and how often each of them is drawn on average: by Zipf's law, [count].
+    def _samples(self) -> tuple[Any, Any]:
+        """Negative samples by Zipf's law, and the expected count of each, [count] both.
 
-        The most frequent token comes first in a vocabulary. HEAD flattens the law where it is
-        steepest, so that not every draw falls on the same few.
+        The vocabulary is sorted by frequency, most frequent first. HEAD flattens the distribution
+        at its steepest part, so that the samples are not all the same few tokens.
         """
         size = self.embedding.input_dim
         width = math.log((size + HEAD) / HEAD)
-        uniform = keras.random.uniform((self.count,), seed=self.drawing)
-        drawn = ops.cast(HEAD * ops.exp(uniform * width) - HEAD, "int32")
-        drawn = ops.clip(drawn, 0, size - 1)
-        place = ops.cast(drawn, "float32")
-        return drawn, self.count / width * ops.log1p(1 / (place + HEAD))
+        uniform = keras.random.uniform((self.count,), seed=self.sampling)
+        samples = ops.cast(HEAD * ops.exp(uniform * width) - HEAD, "int32")
+        samples = ops.clip(samples, 0, size - 1)
+        rank = ops.cast(samples, "float32")
+        return samples, self.count / width * ops.log1p(1 / (rank + HEAD))
 
-    def _all(self, x: Any) -> Any:
+    def _logits(self, x: Any) -> Any:
         return self.embedding(x, reverse=True) + self.bias.embeddings[0]
 
     def _vectors(self, tokens: Any) -> Any:
@@ -161,16 +166,16 @@ class Sampled(layers.Layer):  # type: ignore[misc]  # Keras is untyped
             return ops.take(embedding.embeddings, tokens, axis=0)
         return ops.take(ops.transpose(embedding.reverse_embeddings), tokens, axis=0)
 
-    def _offsets(self, tokens: Any) -> Any:
+    def _biases(self, tokens: Any) -> Any:
         return ops.take(self.bias.embeddings[0], tokens, axis=0)
 
 
 def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
-    """Tokens [streams, steps] to logits of the token after each, [streams, steps, vocabulary].
+    """The training graph: tokens [streams, steps] -> logits [streams, steps, vocabulary].
 
-    With `sampled_softmax` the token after each is an input too, "truth", and the network says
-    what it costs, [streams, steps] nats: sampled while it learns. The state of every stream is kept
-    from call to call until the layers are reset.
+    With `sampled_softmax` the next tokens are a second input, "truth", and the output is their
+    cross entropy, [streams, steps] nats. Each stream keeps its state between calls until the layers
+    are reset.
     """
     _refuse(settings)
     tokens = keras.Input(batch_shape=(shapes.batch_size, None), dtype="int32", name="tokens")
@@ -182,25 +187,25 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     for number, size in enumerate(units, 1):
         layer = lstm(size, settings, sequences=True, name=f"lstm_{number}")
         layer.return_state = True
-        x = Carried(layer, settings.weight_dropout, name=f"carried_{number}")(x)
+        x = StatefulLSTM(layer, settings.weight_dropout, name=f"stateful_{number}")(x)
         if settings.normalization == "layer":
             x = layers.LayerNormalization(name=f"normalization_{number}")(x)
     if settings.dense_dropout > 0:
-        # The same places at every step, as between the layers (Gal & Ghahramani 2016).
+        # One mask for all steps, as between the layers (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.dense_dropout, name="output_dropout")(x)
     if settings.tied_embeddings and units[-1] != embedding.output_dim:
         x = layers.Dense(embedding.output_dim, use_bias=False, name="projection")(x)
-    # One row that every token looks up: a bias, in a layer that every Keras knows.
+    # An embedding of one row serves as the bias, because every version of Keras has the layer.
     bias = layers.Embedding(1, vocabulary, embeddings_initializer="zeros", name="bias")
     if settings.sampled_softmax:
         truth = keras.Input(batch_shape=(shapes.batch_size, None), dtype="int32", name="truth")
-        said = Sampled(embedding, bias, settings.sampled_softmax, name="sampled")(x, truth)
-        return keras.Model({"tokens": tokens, "truth": truth}, said, name="language")
+        loss = SampledSoftmax(embedding, bias, settings.sampled_softmax, name="sampled")(x, truth)
+        return keras.Model({"tokens": tokens, "truth": truth}, loss, name="language")
     return keras.Model(tokens, _logits(x, tokens, embedding, bias), name="language")
 
 
 def _embedding(vocabulary: int, settings: NetworkSettings) -> Any:
-    """The vectors of the tokens; tied, they also weigh the answer (Press & Wolf 2017)."""
+    """The token embedding; when tied, also the output projection (Press & Wolf 2017)."""
     return layers.ReversibleEmbedding(
         vocabulary,
         settings.embedding_dim,
@@ -217,77 +222,78 @@ def _logits(x: Any, tokens: Any, embedding: Any, bias: Any) -> Any:
 def _refuse(settings: NetworkSettings) -> None:
     if settings.normalization == "batch":
         raise ConfigError(
-            "network.normalization = batch has no place in language: it takes layer or none."
+            "network.normalization = batch is not available in language. Choose layer or none."
         )
     if not settings.tied_embeddings and settings.embedding_dim != settings.units[-1]:
         raise ConfigError(
-            f"network.embedding_dim is {settings.embedding_dim} and the last LSTM has "
-            f"{settings.units[-1]} units; with network.tied_embeddings = false they are the same. "
+            f"network.embedding_dim is {settings.embedding_dim}, but the last LSTM layer has "
+            f"{settings.units[-1]} units. With network.tied_embeddings = false they must be equal. "
             "Leave network.embedding_dim out."
         )
 
 
-def kept(network: keras.Model) -> keras.Model:
-    """The same weights with the state given and returned: what is saved, asked and written with.
+def inference_model(network: keras.Model) -> keras.Model:
+    """The inference graph with the same weights, which is saved, evaluated and sampled from.
 
-    Inputs are "tokens" [texts, steps] and, of each LSTM k, "h_k" and "c_k" [texts, units]; outputs
-    are "logits" [texts, steps, vocabulary] and the state after the last step. Nothing is dropped.
+    Inputs are "tokens" [texts, steps] and, for each LSTM layer k, "h_k" and "c_k" [texts, units].
+    Outputs are "logits" [texts, steps, vocabulary] and the state after the last step. The graph has
+    no dropout.
     """
     if "h_1" in {one.name for one in network.inputs}:
         return network
-    found = {one.name: one for one in network._flatten_layers()}
+    trained = {layer.name: layer for layer in network._flatten_layers()}
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     inputs: dict[str, Any] = {"tokens": tokens}
     states: dict[str, Any] = {}
-    embedding = _copy(found["embedding"])
-    x, copies = embedding(tokens), [(found["embedding"], embedding)]
+    embedding = _copy(trained["embedding"])
+    x, copies = embedding(tokens), [(trained["embedding"], embedding)]
     number = 1
-    while f"lstm_{number}" in found:
-        own = found[f"lstm_{number}"]
-        layer = _copy(own)
+    while f"lstm_{number}" in trained:
+        original = trained[f"lstm_{number}"]
+        layer = _copy(original)
         names = (f"h_{number}", f"c_{number}")
-        inputs |= {name: keras.Input((own.units,), name=name) for name in names}
+        inputs |= {name: keras.Input((original.units,), name=name) for name in names}
         x, h, c = layer(x, initial_state=[inputs[name] for name in names])
         states |= dict(zip(names, (h, c), strict=True))
-        copies.append((own, layer))
-        if f"normalization_{number}" in found:
-            x = _again(found[f"normalization_{number}"], x, copies)
+        copies.append((original, layer))
+        if f"normalization_{number}" in trained:
+            x = _apply_copy(trained[f"normalization_{number}"], x, copies)
         number += 1
-    if "projection" in found:
-        x = _again(found["projection"], x, copies)
-    bias = _copy(found["bias"])
-    copies.append((found["bias"], bias))
+    if "projection" in trained:
+        x = _apply_copy(trained["projection"], x, copies)
+    bias = _copy(trained["bias"])
+    copies.append((trained["bias"], bias))
     outputs = {"logits": _logits(x, tokens, embedding, bias)} | states
-    made = keras.Model(inputs, outputs, name="language")
-    for own, copy in copies:
-        # Through NumPy: two models on one array of JAX's would free it under each other.
-        weights = [np.array(ops.convert_to_numpy(one)) for one in own.trainable_variables]
+    model = keras.Model(inputs, outputs, name="language")
+    for original, copy in copies:
+        # NumPy copies, because on JAX one model would free an array that both models share.
+        weights = [np.array(ops.convert_to_numpy(one)) for one in original.trainable_variables]
         for variable, weight in zip(copy.trainable_variables, weights, strict=True):
             variable.assign(weight)
-    return made
+    return model
 
 
 def _copy(layer: Any) -> Any:
     return type(layer).from_config(layer.get_config())
 
 
-def _again(layer: Any, x: Any, copies: list[tuple[Any, Any]]) -> Any:
+def _apply_copy(layer: Any, x: Any, copies: list[tuple[Any, Any]]) -> Any:
     copy = _copy(layer)
     copies.append((layer, copy))
     return copy(x)
 
 
-def of_tokens(experiment: Experiment, _preparation: Preparation[Fitted]) -> tuple[Any, list[Any]]:
-    """Cross entropy in nats a token, over the whole vocabulary; perplexity is told from it."""
+def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> tuple[Any, list[Any]]:
+    """Cross entropy in nats per token; the perplexity is its exponential."""
     if experiment.training.loss != "auto":
-        raise ConfigError("training.loss is cross entropy for language; leave it at auto.")
+        raise ConfigError("training.loss is always cross entropy in language. Leave it at auto.")
     return nats_of, []
 
 
 def nats_of(truth: Any, logits: Any) -> Any:
-    """-log P of each token, [..., steps]; logits are [..., steps, vocabulary].
+    """-log P of each token, [..., steps], from logits [..., steps, vocabulary].
 
-    A network that samples says the nats itself.
+    With a sampled softmax the network itself returns the nats.
     """
     if len(logits.shape) == len(truth.shape):
         return logits
@@ -297,59 +303,59 @@ def nats_of(truth: Any, logits: Any) -> Any:
 
 def nats(
     network: keras.Model,
-    some: Examples[Corpus],
+    examples: Examples[Corpus],
     _preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> Array:
-    """-log P of every token after all those before it in its text, [tokens] float64.
+    """-log P of every token, given all tokens before it in its text, [tokens] float64.
 
-    The state is carried from the first token of a text to its last; only memory bounds a chunk.
+    The state is passed from chunk to chunk, so that chunks limit memory, not the context.
     """
-    stream = some.source.stream
+    stream = examples.source.stream
     before, lengths = stream.before(), np.diff(stream.texts)
-    asked = _with_truth(kept(network))
-    found = np.empty(len(stream), dtype=np.float64)
+    model = _with_truth(inference_model(network))
+    nll = np.empty(len(stream), dtype=np.float64)
     order = np.argsort(-lengths, kind="stable")
     rows = min(TEXTS, len(order))
     for begin in range(0, len(order), rows):
-        # The last ones are filled up with copies, so that one shape is compiled.
-        which = np.resize(order[begin : begin + rows], rows)
-        starts, stops = stream.texts[which], stream.texts[which + 1]
-        state = _no_state(asked, rows)
-        chunk = _chunk(int(lengths.max()), rows, asked)
-        for at in range(0, int(lengths[which].max()), chunk):
+        # Copies fill the last batch, so that only one shape is compiled.
+        batch = np.resize(order[begin : begin + rows], rows)
+        starts, stops = stream.texts[batch], stream.texts[batch + 1]
+        state = _zero_state(model, rows)
+        chunk = _chunk(int(lengths.max()), rows, model)
+        for at in range(0, int(lengths[batch].max()), chunk):
             checkpoint()
             places = starts[:, None] + at + np.arange(chunk)  # [texts, chunk]
             real = places < stops[:, None]
             places = np.where(real, places, starts[:, None])
-            given = {"tokens": before[places], "truth": stream.tokens[places]}
-            answered = asked.predict_on_batch(given | state)
-            state = {name: answered[name] for name in state}
-            found[places[real]] = answered["nats"][real]
-    return found
+            inputs = {"tokens": before[places], "truth": stream.tokens[places]}
+            outputs = model.predict_on_batch(inputs | state)
+            state = {name: outputs[name] for name in state}
+            nll[places[real]] = outputs["nats"][real]
+    return nll
 
 
 def _with_truth(network: keras.Model) -> keras.Model:
-    """Takes the token that really came after each, "truth", and says "nats" instead of logits."""
+    """A model with the next tokens as the input "truth" and their "nats" in place of logits."""
     truth = keras.Input((None,), dtype="int32", name="truth")
     inputs, outputs = dict(network.input), dict(network.output)
     logits = outputs.pop("logits")
-    chosen = ops.take_along_axis(logits, ops.expand_dims(truth, -1), axis=-1)
-    said = ops.logsumexp(logits, axis=-1) - ops.squeeze(chosen, axis=-1)
-    return keras.Model(inputs | {"truth": truth}, outputs | {"nats": said})
+    true = ops.take_along_axis(logits, ops.expand_dims(truth, -1), axis=-1)
+    nll = ops.logsumexp(logits, axis=-1) - ops.squeeze(true, axis=-1)
+    return keras.Model(inputs | {"truth": truth}, outputs | {"nats": nll})
 
 
-def _no_state(network: keras.Model, rows: int) -> dict[str, Array]:
-    """What is known before the first token, of each text: nothing."""
+def _zero_state(network: keras.Model, rows: int) -> dict[str, Array]:
+    """The state before the first token of each text."""
     sizes = {name: one.shape[-1] for name, one in network.input.items()}
     states = [name for name in sizes if name not in ("tokens", "truth")]
     return {name: np.zeros((rows, sizes[name]), dtype=np.float32) for name in states}
 
 
 def _chunk(longest: int, rows: int, network: keras.Model) -> int:
-    """Tokens that are read in one go: a power of two, for there are few of them to compile."""
+    """Steps of one forward pass: a power of two, so that few shapes are compiled."""
     vocabulary = network.get_layer("embedding").input_dim
-    most = min(CHUNK, max(1, NUMBERS // (rows * vocabulary)))
+    most = min(CHUNK, max(1, MAX_LOGITS // (rows * vocabulary)))
     return int(min(1 << int(math.log2(most)), 1 << math.ceil(math.log2(max(1, longest)))))
 
 
@@ -362,32 +368,32 @@ def continued(
     top_k: int = 0,
     seed: int | None = None,
 ) -> Iterator[int]:
-    """Tokens drawn one after the other behind these, [tokens], without an end.
+    """An endless iterator of tokens sampled after `tokens`.
 
     Args:
-        network: as `kept` made it.
-        tokens: what is read first; at least one.
-        forbidden: tokens that are never drawn.
-        temperature: logits are divided by it; 0 takes the likeliest token.
-        top_k: the draw is among so many of the likeliest; 0: among all.
-        seed: the same seed draws the same tokens.
+        network: a model from `inference_model`.
+        tokens: the prompt, [tokens]; at least one token.
+        forbidden: tokens that are never sampled.
+        temperature: the divisor of the logits; 0 chooses the most likely token.
+        top_k: sample from this many of the most likely tokens; 0: from all.
+        seed: the same seed gives the same tokens.
     """
     random = np.random.default_rng(seed)
-    state = _no_state(network, 1)
-    waiting = [int(one) for one in tokens]
+    state = _zero_state(network, 1)
+    unread = [int(one) for one in tokens]
     while True:
         checkpoint()
-        for token in waiting:
-            given = {"tokens": np.array([[token]], dtype=np.int32)} | state
-            answered = network.predict_on_batch(given)
-            state = {name: answered[name] for name in state}
-        logits = answered["logits"][0, -1].astype(np.float64)
+        for token in unread:
+            inputs = {"tokens": np.array([[token]], dtype=np.int32)} | state
+            outputs = network.predict_on_batch(inputs)
+            state = {name: outputs[name] for name in state}
+        logits = outputs["logits"][0, -1].astype(np.float64)
         logits[forbidden] = -np.inf
-        waiting = [_drawn(logits, temperature, top_k, random)]
-        yield waiting[0]
+        unread = [_sample(logits, temperature, top_k, random)]
+        yield unread[0]
 
 
-def _drawn(logits: Array, temperature: float, top_k: int, random: np.random.Generator) -> int:
+def _sample(logits: Array, temperature: float, top_k: int, random: np.random.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
     if top_k and top_k < len(logits):
@@ -407,14 +413,14 @@ def generate(
     top_k: int,
     seed: int | None,
 ) -> Iterator[str]:
-    """The text that the model writes after a prompt, `length` tokens; see `continued`."""
+    """An iterator of `length` tokens of text that continue a prompt; see `continued`."""
     vocabulary = preparation.own.vocabulary
     tokens, unknown = encode_prompt(prompt, vocabulary)
     if unknown:
         kind = "characters" if vocabulary.kind == "characters" else "words"
-        how = "left out" if kind == "characters" else "read as the unknown word"
+        how = "left out" if kind == "characters" else "read as the unknown token"
         names = ", ".join(map(repr, unknown[:10]))
-        log.warning("The prompt holds %s unknown to the model, which are %s: %s.", kind, how, names)
+        log.warning("The prompt has %s that the model does not know, %s: %s.", kind, how, names)
     drawn = continued(
         network,
         tokens,
@@ -430,29 +436,32 @@ def generate(
 def samples(
     network: keras.Model, preparation: Preparation[Fitted], experiment: Experiment
 ) -> dict[str, Any]:
-    """For the report: what the network writes by itself, at several temperatures."""
+    """Samples at several temperatures, for the report."""
     vocabulary = preparation.own.vocabulary
-    plain = kept(network)
+    model = inference_model(network)
     length = SAMPLE[vocabulary.kind]
     begin = np.array([start_token(vocabulary)])
-    found = []
+    texts = []
     for temperature in TEMPERATURES:
         drawn = continued(
-            plain,
+            model,
             begin,
             forbidden=special_tokens(vocabulary),
             temperature=temperature,
             seed=experiment.training.seed,
         )
-        with engine.accelerated(False):  # step by step, Keras's own loop is the faster one
+        with engine.accelerated(False):  # Keras's own loop is faster for single steps
             text = "".join(decode_pieces(islice(drawn, length), vocabulary))
-        found.append({"temperature": temperature, "text": text})
-    return {"samples": found}
+        texts.append({"temperature": temperature, "text": text})
+    return {"samples": texts}
 
 
 def settings_of(_network: str, _data: str) -> frozenset[str]:
-    """The settings that the network reads; a penalty would be part of the loss."""
-    penalties = names(network="l1 l2")  # the perplexity follows from the loss
+    """The settings that the network reads.
+
+    Penalties are not among them: they are part of the loss, which gives the perplexity.
+    """
+    penalties = names(network="l1 l2")
     own = names(
         network="normalization dense_dropout weight_dropout sampled_softmax tied_embeddings"
     )
@@ -461,11 +470,11 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
 
 NETWORK = Network(
     {"": language},
-    of_tokens,
+    objective,
     settings_of,
     nats,
-    inference_model=kept,
+    inference_model=inference_model,
     report_extras=samples,
     generate=generate,
-    own_refused="its state goes on from batch to batch",
+    own_refused="its layers keep their state between batches",
 )

@@ -1,4 +1,4 @@
-"""What a language model is read from, and what it is recognised by: running text."""
+"""Read running text, and recognise it."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,12 @@ from gatewise.tasks.task import Recognise, Sign
 
 
 def read(source: Opened, settings: DataSettings, _purpose: Purpose) -> Read:
-    """A text file, a folder of them, or a list of texts."""
+    """Read a text file, a folder of text files, or a list of texts."""
     return corpora.read(source, settings)
 
 
 def is_running_text(source: Opened, _settings: DataSettings) -> str | None:
-    """A .txt file whose lines are no rows of a table."""
+    """The reason why the source is running text, or None: a .txt file that holds no table."""
     if source.named and corpora.is_plain(source.file):
         return f"{source.named.name} is plain text"
     return None

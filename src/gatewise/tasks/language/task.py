@@ -1,4 +1,4 @@
-"""language: plain text -> the next symbol, and what a text costs in nats, token by token."""
+"""language: a model of running text that predicts the next token."""
 
 import functools
 import math
@@ -26,51 +26,51 @@ from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
-UNITS = (200, 200)  # of the LSTM layers, where the settings do not say
-FULL = 20_000  # tokens that a full softmax weighs; of more, a sampled one learns from a part
-CANDIDATES = 8192  # that are drawn for each batch then
-WIDEST = 200_000  # tokens of a vocabulary
-SMALL = 5_000_000  # bytes: a text of less is read by characters, where nothing says otherwise
-STEPS = {"characters": 100, "bpe": 70, "words": 35, "whitespace": 35}  # read between two updates
+UNITS = (200, 200)  # default units of the LSTM layers
+FULL = 20_000  # the largest vocabulary that the full softmax is trained on
+NEGATIVE_SAMPLES = 8192  # default of a sampled softmax
+MAX_VOCABULARY = 200_000  # tokens
+SMALL = 5_000_000  # bytes: a smaller text is split into characters by default
+STEPS = {"characters": 100, "bpe": 70, "words": 35, "whitespace": 35}  # default lookback
 ORDER = {"characters": 7, "bpe": 5, "words": 5, "whitespace": 5}  # of the n-grams
-MOST_NATS = 700.0  # e to more than this overflows
-STRETCH = 200  # tokens that count as one in the verdict: what stands together is alike
-SHORTEST = 5  # tokens that a hard passage has at least
-SHOWN = 160  # characters of a line that tables and the report show
-RANKS = (10, 100, 1000, 10_000)  # places in the vocabulary, the most frequent token first
-PLACES = (1, 2, 3, 5, 9, 17, 33, 65)  # places in a line
+MAX_NATS = 700.0  # the exponential of more overflows
+CLUSTER = 200  # tokens resampled as one, because adjacent tokens are correlated
+MIN_PASSAGE = 5  # tokens of a hard passage, at least
+SHOWN = 160  # characters of a line in tables and in the report
+RANKS = (10, 100, 1000, 10_000)  # bin edges in the vocabulary, which is sorted by frequency
+POSITIONS = (1, 2, 3, 5, 9, 17, 33, 65)  # bin edges in a line
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts, and their tokens as one run."""
+    """Texts, and their tokens in one array."""
 
     texts: Sequences
     stream: Stream
-    streams: int = 0  # places that are read in parallel; 0: texts are read from their beginning
+    streams: int = 0  # parallel streams of training; 0: each text is read from its beginning
 
 
 def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in the kind of token, streams, steps, network and epochs, by the size of the text."""
+    """Fill in tokenizer, lookback, network, batch size and epochs by the size of the text."""
     size, notes = int(sequences.lengths.sum()), []
     preparation, task = experiment.preparation, experiment.task
     if preparation.tokenizer == "auto":
-        kind, why = _kind(sequences, size)
+        kind, why = _tokenizer(sequences, size)
         preparation = replace(preparation, tokenizer=kind)
-        notes.append(f"the text is read by {kind}, for {why} (preparation.tokenizer)")
+        notes.append(f"the tokenizer is {kind}, because {why} (preparation.tokenizer)")
     kind = preparation.tokenizer
     vocabulary = preparation.vocabulary_size
-    if vocabulary > WIDEST:
+    if vocabulary > MAX_VOCABULARY:
         raise ConfigError(
-            f"preparation.vocabulary_size is {vocabulary:,}; it holds {WIDEST:,} tokens at most. "
-            "Choose fewer, or preparation.tokenizer = bpe."
+            f"preparation.vocabulary_size is {vocabulary:,}, but at most {MAX_VOCABULARY:,} tokens "
+            "are possible. Choose fewer, or preparation.tokenizer = bpe."
         )
     if not preparation.min_frequency and kind == "whitespace":
-        # Where rare words are not marked, the network learns from words met once what unknown is.
-        rarest = 1 if any(MARK in line for line in all_lines(train)) else 2
-        preparation = replace(preparation, min_frequency=rarest)
+        # Without a mark for rare words, words that occur once teach the network the unknown token.
+        min_frequency = 1 if any(MARK in line for line in all_lines(train)) else 2
+        preparation = replace(preparation, min_frequency=min_frequency)
     preparation = resolved(preparation, kind)
     if not task.lookback:
         task = replace(task, lookback=STEPS[kind])
@@ -84,7 +84,7 @@ def resolve(
     )
     tokens = size / (1 if kind == "characters" else 5)
     if not training.batch_size:
-        # An epoch should be some 200 updates; so each stream is that many chunks long.
+        # About 200 updates per epoch: the number of chunks in each stream.
         streams = tokens / (200 * task.lookback)
         size = int(np.clip(2 ** round(np.log2(streams + 1)), 1, 32))
         training = replace(training, batch_size=size)
@@ -97,35 +97,35 @@ def resolve(
     ), notes
 
 
-def _kind(sequences: Sequences, size: int) -> tuple[Any, str]:
+def _tokenizer(sequences: Sequences, size: int) -> tuple[Any, str]:
     first = text_of(sequences.between(sequences.starts, sequences.stops), 0)[: 1 << 20]
     if f" {MARK} " in first:
-        return "whitespace", f"it holds {MARK}, so that its words were parted before"
+        return "whitespace", f"the text contains {MARK}, as tokenized texts do"
     if size < SMALL:
-        return "characters", f"it has less than {SMALL:,} bytes"
-    return "bpe", f"it has {SMALL:,} bytes or more"
+        return "characters", f"the text has fewer than {SMALL:,} bytes"
+    return "bpe", f"the text has {SMALL:,} bytes or more"
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
-    """By place: the beginning is learnt from. With split.by = random, whole texts are dealt out."""
+    """Split by position, the beginning for training; with split.by = random, by whole text."""
     by = experiment.split.by
     if by == "random":
         return split_by_sequence(sequences, experiment.split, test=test)
     if by in ("label", "group"):
         raise ConfigError(
-            f"split.by = {by} has no place in language. Texts are cut by place (auto or time), or "
-            "whole ones dealt out (random)."
+            f"split.by = {by} is not available in language. Split by position (auto or time), or "
+            "by whole text (random)."
         )
     settings = experiment.split
     if settings.test_ids or settings.seed:
         raise ConfigError(
-            "split.test_ids and split.seed deal out whole texts; give split.by = random with them."
+            "split.test_ids and split.seed assign whole texts. Set split.by = random with them."
         )
     return split_by_place(sequences, experiment.split, test=test)
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
-    """The vocabulary of the training part."""
+    """Fit the vocabulary on the training part."""
     settings = experiment.preparation
     kind = settings.tokenizer
     vocabulary = fit_vocabulary(
@@ -140,50 +140,53 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         kind="text",
         own=Fitted(vocabulary=vocabulary, lookback=experiment.task.lookback),
     )
-    names = {"characters": "characters", "bpe": "pieces of words"}.get(kind, "words")
     softmax = _softmax(experiment, len(vocabulary))
     return preparation, [
-        f"the vocabulary holds {len(vocabulary):,} {names}; the softmax is {softmax}"
+        f"the vocabulary has {len(vocabulary):,} {_kind_in_words(kind)}; the softmax is {softmax}"
     ]
 
 
+def _kind_in_words(kind: str) -> str:
+    return {"characters": "characters", "bpe": "byte pairs"}.get(kind, "words")
+
+
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
-    """Fill in how many tokens the softmax is sampled from; 0 are all of the vocabulary."""
+    """Fill in the number of negative samples of the softmax; 0 for the full softmax."""
     size = len(preparation.own.vocabulary)
     count = sampled_softmax(experiment.network.sampled_softmax, size)
     return experiment.having("network", sampled_softmax=count)
 
 
-def sampled_softmax(asked: int, vocabulary: int) -> int:
-    """Negative samples of the sampled softmax; 0: the softmax is over the whole vocabulary.
+def sampled_softmax(setting: int, vocabulary: int) -> int:
+    """The number of negative samples of the sampled softmax; 0 for the full softmax.
 
     >>> [sampled_softmax(*one) for one in [(0, 10_000), (0, 33_000), (1000, 10_000), (99, 65)]]
     [0, 8192, 1000, 0]
     """
-    if not asked:
-        return CANDIDATES if vocabulary > FULL else 0
-    return asked if asked < vocabulary else 0
+    if not setting:
+        return NEGATIVE_SAMPLES if vocabulary > FULL else 0
+    return setting if setting < vocabulary else 0
 
 
 def _softmax(experiment: Experiment, vocabulary: int) -> str:
     count = sampled_softmax(experiment.network.sampled_softmax, vocabulary)
-    return f"sampled, {count:,} tokens a batch (network.sampled_softmax)" if count else "full"
+    return f"sampled, {count:,} tokens per batch (network.sampled_softmax)" if count else "full"
 
 
 def examples(
     sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
 ) -> Examples[Corpus]:
-    """To learn, chunks of parallel streams in their order; to be judged, the lines."""
+    """Ordered chunks of parallel streams for training; one example per line otherwise."""
     stream = stream_of(sequences, preparation.own.vocabulary)
     if not len(stream):
-        raise DataError(f"{sequences.source}: there is no token in it. Give a longer text.")
+        raise DataError(f"{sequences.source} has no tokens. Give a longer text.")
     if role in ("train", "validation"):
         return _streams(sequences, stream, preparation, experiment, role)
 
-    def nothing(_which: Array, _length: int = 0) -> Any:
-        raise AssertionError("a text is judged from its beginning, through its stream")
+    def no_batches(_indices: Array, _length: int = 0) -> Any:
+        raise AssertionError("a text is evaluated as a stream, from its beginning")
 
-    return Examples(Corpus(sequences, stream), np.diff(stream.lines), nothing, nothing)
+    return Examples(Corpus(sequences, stream), np.diff(stream.lines), no_batches, no_batches)
 
 
 def _streams(
@@ -195,18 +198,17 @@ def _streams(
 ) -> Examples[Corpus]:
     """The text as parallel streams: batch b holds chunk b of every stream.
 
-    What does not fill a chunk of every stream is left out; in training the streams begin elsewhere
-    in every epoch, so that it is something else each time.
+    Tokens that do not fill a chunk of every stream are left out. In training the streams start at a
+    new random offset in each epoch, so that different tokens are left out.
     """
     streams = experiment.training.batch_size
     size = len(preparation.own.vocabulary)
-    drawn = sampled_softmax(experiment.network.sampled_softmax, size)
-    length = len(stream) // streams  # tokens of a stream
+    sampled = sampled_softmax(experiment.network.sampled_softmax, size)
+    length = len(stream) // streams  # tokens per stream
     if length < 1:
         raise DataError(
             f"{sequences.source}: the {role} part has {len(stream)} tokens, fewer than the "
-            f"{streams} streams that are read side by side. Give a longer text, or a smaller "
-            "training.batch_size."
+            f"{streams} parallel streams. Give a longer text, or a smaller training.batch_size."
         )
     steps = preparation.own.lookback
     chunks = max(1, length // steps) if role == "train" else math.ceil(length / steps)
@@ -219,59 +221,59 @@ def _streams(
         nonlocal offset
         offset = int(random.integers(len(tokens)))
 
-    def places(which: Array) -> Array:
-        chunk, row = np.divmod(which, streams)
-        begins = offset + row * length + chunk * steps
-        found: Array = (begins[:, None] + np.arange(steps)) % len(tokens)  # [streams, steps]
-        return found
+    def positions(indices: Array) -> Array:
+        chunk, row = np.divmod(indices, streams)
+        starts = offset + row * length + chunk * steps
+        result: Array = (starts[:, None] + np.arange(steps)) % len(tokens)  # [streams, steps]
+        return result
 
-    def inputs(which: Array, _length: int) -> dict[str, Array]:
-        at = places(which)
-        truth = {"truth": tokens[at]} if drawn else {}  # it is told from others in the network
+    def inputs(indices: Array, _length: int) -> dict[str, Array]:
+        at = positions(indices)
+        truth = {"truth": tokens[at]} if sampled else {}  # the network computes the loss
         return {"tokens": before[at]} | truth
 
     return Examples(
         source=Corpus(sequences, stream, streams),
         lengths=np.full(chunks * streams, steps),
         inputs=inputs,
-        targets=lambda which, _length=0: tokens[places(which)],
+        targets=lambda indices, _length=0: tokens[positions(indices)],
         ordered=True,
         on_epoch_end=move if role == "train" else None,
     )
 
 
-def sizes(some: Examples[Corpus]) -> dict[str, int]:
-    """Texts and their tokens."""
-    return {"texts": len(some.source.texts), "tokens": len(some.source.stream)}
+def sizes(examples: Examples[Corpus]) -> dict[str, int]:
+    """The numbers of texts and tokens."""
+    return {"texts": len(examples.source.texts), "tokens": len(examples.source.stream)}
 
 
-def shapes(some: Examples[Corpus], preparation: Preparation[Fitted]) -> Shapes:
-    """Tokens of a chunk in, a logit for each token of the vocabulary out."""
+def shapes(examples: Examples[Corpus], preparation: Preparation[Fitted]) -> Shapes:
+    """Inputs: the tokens of a chunk; outputs: a logit for each token of the vocabulary."""
     size = len(preparation.own.vocabulary)
-    inputs = {"tokens": (int(some.lengths[0]),)}
-    streams = some.source.streams
+    inputs = {"tokens": (int(examples.lengths[0]),)}
+    streams = examples.source.streams
     return Shapes(inputs, (size,), vocabulary={"tokens": size}, batch_size=streams)
 
 
 def postprocess(
     outputs: Array,
-    _some: Examples[Corpus],
+    _examples: Examples[Corpus],
     _preparation: Preparation[Fitted],
     _state: Mapping[str, Any],
 ) -> Array:
-    """-log P of each token after all those before it in its text, [tokens] nats."""
+    """-log P of each token given all tokens before it in its text, [tokens] nats."""
     return outputs
 
 
-def tokens_of(some: Examples[Corpus]) -> Stream:
-    """The text of these examples as one run of tokens."""
-    return some.source.stream
+def tokens_of(examples: Examples[Corpus]) -> Stream:
+    """The stream of tokens of these examples."""
+    return examples.source.stream
 
 
 def fit_baselines(
     train: Examples[Corpus], _valid: Examples[Corpus] | None, preparation: Preparation[Fitted]
 ) -> dict[str, Any]:
-    """The tokens of the training part: n-grams are counted from them when they are asked."""
+    """The tokens of the training part, from which n-grams are counted on first use."""
     vocabulary, stream = preparation.own.vocabulary, tokens_of(train)
     return ngrams.packed(stream.tokens, len(vocabulary)) | {
         "start": stream.start,
@@ -282,7 +284,7 @@ def fit_baselines(
 def make_baselines(
     state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Corpus] | None
 ) -> list[Baseline[Corpus, Array]]:
-    """How frequent each token is by itself; and after the few tokens before it."""
+    """A unigram model, and an n-gram model with Kneser-Ney smoothing."""
     size, order = len(preparation.own.vocabulary), int(state["order"])
     counted = functools.cache(functools.partial(ngrams.unpacked, state))
 
@@ -290,75 +292,79 @@ def make_baselines(
     def model() -> ngrams.KneserNey:
         return ngrams.fit(counted(), size, start=state["start"], order=order)
 
-    def unigram(some: Examples[Corpus]) -> Array:
-        nats: Array = -np.log(ngrams.unigram(counted(), size))[tokens_of(some).tokens]
+    def unigram(examples: Examples[Corpus]) -> Array:
+        nats: Array = -np.log(ngrams.unigram(counted(), size))[tokens_of(examples).tokens]
         return nats
 
     return [
         Baseline("unigram", unigram),
         Baseline(
-            f"{order}-gram (Kneser-Ney)", lambda some: model().token_nll(tokens_of(some).tokens)
+            f"{order}-gram (Kneser-Ney)",
+            lambda examples: model().token_nll(tokens_of(examples).tokens),
         ),
     ]
 
 
 def score(
-    given: Array, some: Examples[Corpus], _preparation: Preparation[Fitted], _experiment: Experiment
+    predictions: Array,
+    examples: Examples[Corpus],
+    _preparation: Preparation[Fitted],
+    _experiment: Experiment,
 ) -> dict[str, float]:
-    """Perplexity and nats a token, and bits a character, over all tokens."""
+    """Perplexity, nats per token and bits per character, over all tokens."""
     return {
-        "perplexity": metrics.perplexity(given),
-        "nats_per_token": metrics.nats_per_token(given),
+        "perplexity": metrics.perplexity(predictions),
+        "nats_per_token": metrics.nats_per_token(predictions),
         "bits_per_character": metrics.bits_per_character(
-            given, int(tokens_of(some).characters.sum())
+            predictions, int(tokens_of(examples).characters.sum())
         ),
     }
 
 
 def perplexity(nats: float) -> float:
-    """The exponential of the mean nats a token, without an overflow."""
-    return math.exp(min(nats, MOST_NATS))
+    """The exponential of the mean nats per token, without overflow."""
+    return math.exp(min(nats, MAX_NATS))
 
 
 def measures(
-    some: Examples[Corpus], _preparation: Preparation[Fitted], _experiment: Experiment
+    examples: Examples[Corpus], _preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Measure[Array]]:
-    """Perplexity, nats and bits; stretches of text are drawn as one in the interval."""
-    stream = tokens_of(some)
-    clusters = np.arange(len(stream)) // STRETCH
+    """Perplexity, nats and bits; runs of CLUSTER tokens are resampled as one."""
+    stream = tokens_of(examples)
+    clusters = np.arange(len(stream)) // CLUSTER
     lines = np.repeat(np.arange(len(stream.lines) - 1), np.diff(stream.lines))
-    # A line's characters, spread over its tokens.
-    each = stream.characters[lines] / np.diff(stream.lines)[lines]
+    # The characters of a line, distributed evenly over its tokens.
+    characters = stream.characters[lines] / np.diff(stream.lines)[lines]
 
-    def counted(given: Array) -> Array:
-        return np.stack([given, np.ones_like(given), each], axis=1)
+    def statistics(nll: Array) -> Array:
+        return np.stack([nll, np.ones_like(nll), characters], axis=1)
 
-    tokens_a_character = len(stream) / max(1.0, float(each.sum()))
+    tokens_per_character = len(stream) / max(1.0, float(characters.sum()))
 
     def bits(nats: float) -> float:
-        return nats * tokens_a_character / math.log(2)
+        return nats * tokens_per_character / math.log(2)
 
-    # The loss in training is the nats a token, so that the network need not be asked again.
+    # The training loss is the nats per token, so it gives the metrics without another prediction.
     values: dict[str, tuple[Callable[[Array], Array], Callable[[float], float]]] = {
         "perplexity": (lambda sums: np.exp(sums[..., 0] / sums[..., 1]), perplexity),
         "nats_per_token": (lambda sums: sums[..., 0] / sums[..., 1], float),
         "bits_per_character": (lambda sums: sums[..., 0] / math.log(2) / sums[..., 2], bits),
     }
     return [
-        Measure(name, counted, value, clusters, from_loss=from_loss)
+        Measure(name, statistics, value, clusters, from_loss=from_loss)
         for name, (value, from_loss) in values.items()
     ]
 
 
 def details(
     answers: dict[str, Array],
-    some: Examples[Corpus],
+    examples: Examples[Corpus],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
-    """Where the nats go: by rarity, by place in the line, and the hardest passages."""
-    stream, vocabulary = tokens_of(some), preparation.own.vocabulary
-    own = answers[NETWORK]
+    """Mean loss by rarity and by position in the line, and the hardest passages."""
+    stream, vocabulary = tokens_of(examples), preparation.own.vocabulary
+    network = answers[NETWORK]
     ranks = np.searchsorted(RANKS, stream.tokens - UNKNOWN)
     ends = [0, *RANKS, len(vocabulary)]
     by_rank = {
@@ -367,9 +373,9 @@ def details(
         if low < len(vocabulary)
     }
     lengths = np.diff(stream.lines)
-    place = np.arange(len(stream)) - np.repeat(stream.lines[:-1], lengths) + 1
-    bins = np.searchsorted(PLACES, place, side="right")
-    edges = [*PLACES, int(place.max()) + 1]
+    position = np.arange(len(stream)) - np.repeat(stream.lines[:-1], lengths) + 1
+    bins = np.searchsorted(POSITIONS, position, side="right")
+    edges = [*POSITIONS, int(position.max()) + 1]
     by_place = {
         (f"{low}" if high == low + 1 else f"{low} to {high - 1}"): bins == k
         for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True), 1)
@@ -383,77 +389,81 @@ def details(
         "unknown": stream.unknown / len(stream),
         "by_rank": _means(by_rank, answers),
         "by_place": _means(by_place, answers),
-        "passages": _hardest(own, answers[best], some, experiment.report.examples),
+        "passages": _hardest(network, answers[best], examples, experiment.report.examples),
         "beside": best,
     }
 
 
 def _means(bins: Mapping[str, Array], answers: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """The mean nats of each answer in each bin that holds tokens."""
+    """The mean nats of each model in each bin that has tokens."""
     return [
         {"bin": name, "share": float(inside.mean())}
-        | {who: float(given[inside].mean()) for who, given in answers.items()}
+        | {model: float(nll[inside].mean()) for model, nll in answers.items()}
         for name, inside in bins.items()
         if inside.any()
     ]
 
 
-def _hardest(own: Array, other: Array, some: Examples[Corpus], count: int) -> list[dict[str, Any]]:
-    """The lines that surprise most, token by token on average."""
-    stream = tokens_of(some)
+def _hardest(
+    network: Array, other: Array, examples: Examples[Corpus], count: int
+) -> list[dict[str, Any]]:
+    """The lines with the highest mean loss of the network."""
+    stream = tokens_of(examples)
     lengths = np.diff(stream.lines)
-    ours, theirs = (_by_line(given, stream) / np.maximum(lengths, 1) for given in (own, other))
-    order = np.argsort(-np.where(lengths >= SHORTEST, ours, -1.0), kind="stable")[:count]
-    written = _lines(some, order)
+    own, beside = (_by_line(nll, stream) / np.maximum(lengths, 1) for nll in (network, other))
+    order = np.argsort(-np.where(lengths >= MIN_PASSAGE, own, -1.0), kind="stable")[:count]
     return [
-        {"line": int(k) + 1, "text": text, "nats": float(ours[k]), "beside": float(theirs[k])}
-        for k, text in zip(order, written, strict=True)
-        if lengths[k] >= SHORTEST
+        {"line": int(k) + 1, "text": text, "nats": float(own[k]), "beside": float(beside[k])}
+        for k, text in zip(order, _lines(examples, order), strict=True)
+        if lengths[k] >= MIN_PASSAGE
     ]
 
 
-def _by_line(given: Array, stream: Stream) -> Array:
+def _by_line(nll: Array, stream: Stream) -> Array:
     """The nats of each line, [lines]."""
-    sums = np.concatenate([[0.0], np.cumsum(given)])
-    found: Array = sums[stream.lines[1:]] - sums[stream.lines[:-1]]
-    return found
+    sums = np.concatenate([[0.0], np.cumsum(nll)])
+    totals: Array = sums[stream.lines[1:]] - sums[stream.lines[:-1]]
+    return totals
 
 
-def _lines(some: Examples[Corpus], which: Array) -> list[str]:
-    """The beginnings of these lines as they were written."""
-    wanted = set(which.tolist())
-    found = {k: line for k, line in enumerate(all_lines(some.source.texts)) if k in wanted}
-    texts = [found[k].rstrip("\n") for k in which.tolist()]
+def _lines(examples: Examples[Corpus], indices: Array) -> list[str]:
+    """The original text of these lines, shortened to SHOWN characters."""
+    wanted = set(indices.tolist())
+    lines = {k: line for k, line in enumerate(all_lines(examples.source.texts)) if k in wanted}
+    texts = [lines[k].rstrip("\n") for k in indices.tolist()]
     return [text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…" for text in texts]
 
 
 def table(
-    given: Array, some: Examples[Corpus], _preparation: Preparation[Fitted], which: Array
+    predictions: Array,
+    examples: Examples[Corpus],
+    _preparation: Preparation[Fitted],
+    indices: Array,
 ) -> pl.DataFrame:
-    """One row a line: id, its text, its tokens, and what they cost."""
-    stream, texts = tokens_of(some), some.source.texts
-    nats, tokens = _by_line(given, stream)[which], np.diff(stream.lines)[which]
-    # The text that each line is in, and its number there.
-    text = np.searchsorted(stream.texts[1:], stream.lines[which], side="right")
+    """One row per line: id, text, number of tokens, and loss."""
+    stream, texts = tokens_of(examples), examples.source.texts
+    nats, tokens = _by_line(predictions, stream)[indices], np.diff(stream.lines)[indices]
+    # The text of each line, and the number of the line in it.
+    text = np.searchsorted(stream.texts[1:], stream.lines[indices], side="right")
     first = np.searchsorted(stream.lines, stream.texts[text])
-    ids = [str(number) for number in (which - first + 1).tolist()]
+    ids = [str(number) for number in (indices - first + 1).tolist()]
     if len(texts) > 1:
         ids = [f"{texts.ids[k]}:{number}" for k, number in zip(text.tolist(), ids, strict=True)]
-    each = nats / np.maximum(tokens, 1)
+    per_token = nats / np.maximum(tokens, 1)
     return pl.DataFrame(
         {
             "id": ids,
-            "text": _lines(some, which),
+            "text": _lines(examples, indices),
             "tokens": tokens,
-            "nats_per_token": each,
-            "perplexity": np.exp(each),
-            "bits_per_character": nats / math.log(2) / stream.characters[which],
+            "nats_per_token": per_token,
+            "perplexity": np.exp(per_token),
+            "bits_per_character": nats / math.log(2) / stream.characters[indices],
         }
     )
 
 
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
-    """A text is judged as it is."""
+    """The texts unchanged."""
     return sequences
 
 
@@ -479,5 +489,5 @@ TASK = Task(
     details=details,
     table=table,
     prediction_inputs=prediction_inputs,
-    hint="For running text, a file or a folder of them, give --task language.",
+    hint="For running text, in a file or a folder of files, give --task language.",
 )

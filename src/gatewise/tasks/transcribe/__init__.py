@@ -1,1 +1,1 @@
-"""transcribe: what is said in a recording, character by character (CTC, Graves et al. 2006)."""
+"""transcribe: speech recognition by character, with CTC (Graves et al. 2006)."""

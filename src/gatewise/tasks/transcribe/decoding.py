@@ -1,8 +1,8 @@
-"""What a network says of the frames of a recording -> a transcript.
+"""CTC decoding: from the probabilities of each frame to a transcript.
 
-In connectionist temporal classification (Graves et al. 2006) every frame says a symbol or a blank;
-a run of one symbol is that symbol once, and blanks are left out. A transcript's chance is the sum
-over all the ways of saying it.
+In connectionist temporal classification (Graves et al. 2006) every frame emits a symbol or a blank.
+Repeated symbols are merged, then blanks are removed. The probability of a transcript is the sum
+over all its alignments.
 """
 
 import math
@@ -14,17 +14,17 @@ import numpy as np
 
 from gatewise.data.sequences import Array
 
-BLANK = 0  # where the blank stands among the symbols; character k of the classes is symbol k + 1
-UNLIKELY = math.log(1e-4)  # a symbol less probable than this in a frame is not followed there
-END = ""  # what a language model calls the end of a transcript
+BLANK = 0  # index of the blank; character k of the classes is symbol k + 1
+UNLIKELY = math.log(1e-4)  # less probable symbols do not extend a prefix
+END = ""  # the end of a transcript in the language model
 NEG_INF = -math.inf
 
-# The nats that a further symbol earns behind a prefix; None asks for what the end earns.
+# The score that a symbol adds to a prefix, in nats; the symbol None is the end.
 Bonus = Callable[[tuple[int, ...], int | None], float]
 
 
 def greedy(scores: Array) -> list[int]:
-    """The symbols of the most probable way, [frames, symbols] -> symbols without blanks.
+    """The symbols of the most probable alignment, [frames, symbols] -> symbols without blanks.
 
     >>> greedy(np.eye(3)[[1, 1, 0, 1, 2, 2]])
     [1, 1, 2]
@@ -36,16 +36,16 @@ def greedy(scores: Array) -> list[int]:
 
 
 def beam_search(log_probs: Array, width: int, bonus: Bonus | None = None) -> list[int]:
-    """The most probable transcript among those followed, by its chance summed over all its ways.
+    """The transcript with the highest probability that the search finds.
 
-    Prefix search (Graves et al. 2006, section 3.2; Hannun et al. 2014, algorithm 1): of all
-    beginnings of transcripts the `width` best are kept from frame to frame, with the chances of
-    their ways that end in a blank and of those that end in a symbol.
+    CTC prefix search (Graves et al. 2006, section 3.2; Hannun et al. 2014, algorithm 1). Each frame
+    keeps the `width` best prefixes. Each prefix has two probabilities: of its alignments that end
+    in a blank, and of those that end in a symbol.
 
     Args:
-        log_probs: [frames, symbols], the logarithms of each frame's probabilities.
-        width: prefixes that are kept.
-        bonus: what a language model adds to a prefix for each further symbol, and for its end.
+        log_probs: log probabilities of each frame, [frames, symbols].
+        width: the number of prefixes to keep.
+        bonus: the language model score of a further symbol or of the end.
     """
     beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEG_INF)}
     worth: dict[tuple[int, ...], float] = {(): 0.0}
@@ -57,10 +57,10 @@ def beam_search(log_probs: Array, width: int, bonus: Bonus | None = None) -> lis
         for prefix, (blank, symbol) in beams.items():
             both = _sum(blank, symbol)
             _add(following, prefix, both + float(frame[BLANK]), NEG_INF)
-            if prefix:  # the same symbol goes on
+            if prefix:  # the last symbol is repeated
                 _add(following, prefix, NEG_INF, symbol + float(frame[prefix[-1]]))
             for one in likely:
-                # A symbol is said twice only where a blank parts the two.
+                # A double symbol needs a blank between its two emissions.
                 before = blank if prefix and prefix[-1] == one else both
                 if before == NEG_INF:
                     continue
@@ -84,8 +84,8 @@ def _add(
     blank: float,
     symbol: float,
 ) -> None:
-    known = beams[prefix]
-    beams[prefix] = (_sum(known[0], blank), _sum(known[1], symbol))
+    old_blank, old_symbol = beams[prefix]
+    beams[prefix] = (_sum(old_blank, blank), _sum(old_symbol, symbol))
 
 
 def _sum(one: float, other: float) -> float:
@@ -94,26 +94,27 @@ def _sum(one: float, other: float) -> float:
     return high if low == NEG_INF else high + math.log1p(math.exp(low - high))
 
 
-# Characters behind characters
+# The character language model
 
 
 @dataclass(frozen=True)
 class Characters:
-    """How often which character follows which, in transcripts: an n-gram model of characters.
+    """A character n-gram model of transcripts, with Witten-Bell smoothing.
 
-    Witten-Bell smoothing (Chen & Goodman 1998, section 2.5): what a context has seen counts beside
-    what shorter ones say, the less so the more different characters followed it.
+    The counts of a context are interpolated with the model of the next shorter context. The weight
+    of the latter grows with the number of distinct characters seen after the context (Chen &
+    Goodman 1998, section 2.5).
     """
 
-    order: int  # characters that are looked at, the next one among them
-    counts: Mapping[str, Mapping[str, int]]  # context -> character -> how often
-    surprise: float  # nats that a character of the training transcripts costs, on average
+    order: int  # n, which includes the predicted character
+    counts: Mapping[str, Mapping[str, int]]  # context -> character -> count
+    surprise: float  # mean -log P of a character of the training transcripts, in nats
 
     def probability(self, context: str, character: str) -> float:
-        """P(character | the characters before it); END is the end of the transcript."""
+        """P(character | context); the character END is the end of the transcript."""
         seen = self.counts.get(context)
-        anything = 1 / (len(self.counts[""]) + 1)  # all that were met, and one that never was
-        shorter = self.probability(context[1:], character) if context else anything
+        uniform = 1 / (len(self.counts[""]) + 1)  # over all seen characters and one unseen
+        shorter = self.probability(context[1:], character) if context else uniform
         if not seen:
             return shorter
         total, kinds = sum(seen.values()), len(seen)
@@ -121,7 +122,7 @@ class Characters:
 
 
 def fit_characters(transcripts: Iterable[str], order: int) -> Characters:
-    """Count the characters of transcripts, each behind up to `order` - 1 others.
+    """Fit a model of this order to transcripts.
 
     >>> model = fit_characters(["ab", "ab"], 2)
     >>> round(model.probability("a", "b"), 3)  # (2 + 1 * 11 / 36) / (2 + 1)
@@ -133,13 +134,13 @@ def fit_characters(transcripts: Iterable[str], order: int) -> Characters:
         for place, character in enumerate([*text, END]):
             for back in range(min(order - 1, place) + 1):
                 counts[text[place - back : place]][character] += 1
-    found = Characters(order, {context: dict(seen) for context, seen in counts.items()}, 0.0)
+    model = Characters(order, {context: dict(seen) for context, seen in counts.items()}, 0.0)
     nats = [
-        -math.log(found.probability(_context(text[:place], order), character))
+        -math.log(model.probability(_context(text[:place], order), character))
         for text in texts
         for place, character in enumerate([*text, END])
     ]
-    return Characters(order, found.counts, sum(nats) / len(nats))
+    return Characters(order, model.counts, sum(nats) / len(nats))
 
 
 def _context(before: str, order: int) -> str:
@@ -147,20 +148,20 @@ def _context(before: str, order: int) -> str:
 
 
 def bonus_of(model: Characters, weight: float, classes: Sequence[str]) -> Bonus:
-    """What a model adds to a prefix of symbols, `weight` times.
+    """The language model score of a symbol after a prefix, multiplied by `weight`.
 
-    A character that is as probable as one usually is earns nothing. Its bare logarithm, which is
-    never above 0, would make the shortest transcript the best.
+    A character of average probability scores 0. Without this offset every character would lower the
+    score, and the search would prefer short transcripts.
     """
-    known: dict[tuple[str, str], float] = {}
+    cache: dict[tuple[str, str], float] = {}
 
     def bonus(prefix: tuple[int, ...], symbol: int | None) -> float:
         before = "".join(classes[one - 1] for one in prefix[max(0, len(prefix) - model.order) :])
         context = _context(before, model.order)
         character = END if symbol is None else classes[symbol - 1]
-        if (context, character) not in known:
+        if (context, character) not in cache:
             nats = math.log(model.probability(context, character)) + model.surprise
-            known[context, character] = weight * nats
-        return known[context, character]
+            cache[context, character] = weight * nats
+        return cache[context, character]
 
     return bonus

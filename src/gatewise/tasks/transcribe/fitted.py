@@ -1,4 +1,4 @@
-"""What training learns about recordings and their transcripts, besides the weights."""
+"""The fitted preparation of speech recognition: characters, spectra and decoding."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ class Fitted:
     """The part of a `Preparation` that only this task has."""
 
     classes: tuple[str, ...]  # the characters of transcripts
-    spectrum: Spectrum  # how frames are made
-    lowercase: bool = True  # transcripts are compared in lower case
-    punctuation: bool = False  # signs are part of a transcript
-    strides: tuple[int, ...] = ()  # frames to a step of the network, layer by layer
+    spectrum: Spectrum  # how frames are computed
+    lowercase: bool = True  # transcripts are lowercased
+    punctuation: bool = False  # transcripts keep punctuation
+    strides: tuple[int, ...] = ()  # of each convolution
     beam_size: int = 1
     lm: Characters | None = None  # the language model of the beam search
     lm_weight: float = 0.0

@@ -1,7 +1,7 @@
-"""The network of `transcribe`: at each step of a recording a symbol or a blank (CTC).
+"""The network of `transcribe`: an LSTM with CTC outputs (Graves et al. 2006).
 
-Graves et al. 2006, with LSTMs in both directions over frames, or over what convolutions make of
-them.
+At each step it gives the logits of the blank and of each symbol. Convolutions may reduce the number
+of steps before the LSTM layers.
 """
 
 from typing import Any
@@ -23,19 +23,19 @@ from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.transcribe.decoding import BLANK
 from gatewise.tasks.transcribe.fitted import Fitted
 
-BATCH, STEPS = 64, 32_768  # recordings and frames that are asked about at once, at most
-NEG_INF = -1e9  # the logit of what is not said
+BATCH, STEPS = 64, 32_768  # recordings and frames of a batch in prediction, at most
+NEG_INF = -1e9  # the logit of an impossible symbol
 
 
 def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Frames [batch, frames, mels] to logits [batch, steps, symbols], the blank first.
 
-    Where a recording is over, the blank is certain. The chance of a transcript is then that of the
-    recording's own steps, and neither loss nor decoding needs to be told how long it was.
+    On padded steps the blank has probability 1. Padding therefore does not change the probability
+    of a transcript, and neither the loss nor the decoder needs the lengths.
     """
     if settings.normalization == "batch":
         raise ConfigError(
-            "network.normalization = batch would mix padding in; transcribe takes layer or none."
+            "network.normalization = batch would include padding. Choose layer or none."
         )
     steps = keras.Input(shapes.inputs["steps"], name="steps")
     mask = ops.any(ops.not_equal(steps, shapes.padding), axis=-1)
@@ -50,20 +50,20 @@ def ctc(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     x = dense(x, settings.dense, settings)
     symbols = shapes.output[0]
     logits = layers.Dense(symbols, name="logits")(x)
-    silence = np.full((1, 1, symbols), NEG_INF, dtype=np.float32)
-    silence[..., BLANK] = 0.0
-    logits = ops.where(ops.expand_dims(mask, -1), logits, silence)
+    blank = np.full((1, 1, symbols), NEG_INF, dtype=np.float32)
+    blank[..., BLANK] = 0.0
+    logits = ops.where(ops.expand_dims(mask, -1), logits, blank)
     return keras.Model(steps, logits, name="ctc")
 
 
 class CharacterErrorRate(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
-    """Edits that greedy answers need, by the characters of the truth."""
+    """The character error rate of greedy decoding."""
 
     def __init__(self) -> None:
         super().__init__(name="cer")
 
     def update_state(self, truth: Any, logits: Any, sample_weight: Any = None) -> Any:
-        """Count a batch: symbols [batch, longest], 0 for padding, and logits."""
+        """Add a batch: symbols [batch, length], padded with 0, and logits."""
         truth = ops.cast(truth, "int32")
         lengths = ops.cast(ops.sum(ops.cast(truth != BLANK, "int32"), axis=1), "float32")
         wrong = edits(truth, logits)
@@ -71,60 +71,62 @@ class CharacterErrorRate(keras.metrics.Mean):  # type: ignore[misc]  # Keras is 
 
 
 def edits(truth: Any, logits: Any) -> Any:
-    """The edit distance of each greedy answer from its truth, [batch] float32.
+    """The edit distance between greedy transcripts and truth, [batch] float32.
 
-    Wagner & Fischer 1974, a row of the table for each step; steps that say nothing new leave the
-    row as it is. What follows from the left within a row is a running minimum.
+    The algorithm is Wagner & Fischer 1974, one row of the table per step. Blanks and repeated
+    symbols leave the row unchanged. The dependence within a row is a running minimum.
     """
-    said = ops.cast(ops.argmax(logits, axis=-1), "int32")  # [batch, steps]
-    before = ops.concatenate([ops.zeros_like(said[:, :1]), said[:, :-1]], axis=1)
-    fresh = ops.logical_and(said != BLANK, said != before)
-    places = ops.arange(ops.shape(truth)[1] + 1, dtype="float32")
-    row = ops.zeros_like(ops.concatenate([truth[:, :1], truth], axis=1), dtype="float32") + places
+    symbols = ops.cast(ops.argmax(logits, axis=-1), "int32")  # [batch, steps]
+    before = ops.concatenate([ops.zeros_like(symbols[:, :1]), symbols[:, :-1]], axis=1)
+    emitted = ops.logical_and(symbols != BLANK, symbols != before)
+    positions = ops.arange(ops.shape(truth)[1] + 1, dtype="float32")
+    row = (
+        ops.zeros_like(ops.concatenate([truth[:, :1], truth], axis=1), dtype="float32") + positions
+    )
 
     def advance(row: Any, step: Any) -> Any:
         symbol, new = step, step >= 0
         differs = ops.cast(truth != ops.expand_dims(symbol, -1), "float32")
         best = ops.minimum(row[:, 1:] + 1, row[:, :-1] + differs)
-        best = ops.concatenate([row[:, :1] + 1, best], axis=1) - places
-        best = ops.associative_scan(ops.minimum, best, axis=1) + places
+        best = ops.concatenate([row[:, :1] + 1, best], axis=1) - positions
+        best = ops.associative_scan(ops.minimum, best, axis=1) + positions
         after = ops.where(ops.expand_dims(new, -1), best, row)
-        return after, after  # on TensorFlow, what a scan collects has to look like what it carries
+        # TensorFlow needs outputs of the same structure as the state.
+        return after, after
 
-    # One array: of two, Keras on TensorFlow wants the number of steps while it traces.
-    row, _ = ops.scan(advance, row, ops.transpose(ops.where(fresh, said, -1)))
+    # One array: with two, Keras on TensorFlow needs the number of steps while it traces.
+    row, _ = ops.scan(advance, row, ops.transpose(ops.where(emitted, symbols, -1)))
     ends = ops.sum(ops.cast(truth != BLANK, "int32"), axis=1)
     return ops.squeeze(ops.take_along_axis(row, ops.expand_dims(ends, -1), axis=1), axis=-1)
 
 
-def of_transcripts(_experiment: Experiment, _preparation: Preparation[Fitted]) -> Objective:
-    """The surprise at the transcript, in nats a recording; and the character error rate."""
+def objective(_experiment: Experiment, _preparation: Preparation[Fitted]) -> Objective:
+    """The CTC loss in nats per recording, and the character error rate."""
     return keras.losses.CTC(), [CharacterErrorRate()]
 
 
 def log_probs(
     network: keras.Model,
-    some: Examples[Recordings],
+    examples: Examples[Recordings],
     preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> list[Array]:
-    """The log probabilities of the symbols at each of its steps: [steps, symbols] each.
-
-    Without the steps behind a recording's end.
-    """
-    found: list[Any] = [None] * len(some)
-    for which, logits in predict(network, some, BATCH, padded=preparation.padded, steps=STEPS):
-        for row, k in enumerate(which.tolist()):
-            steps = some.lengths[k]
+    """The log probabilities of each recording, [steps, symbols], without padding."""
+    results: list[Any] = [None] * len(examples)
+    for indices, logits in predict(
+        network, examples, BATCH, padded=preparation.padded, steps=STEPS
+    ):
+        for row, k in enumerate(indices.tolist()):
+            steps = examples.lengths[k]
             for stride in preparation.own.strides:
                 steps = -(-steps // stride)
             own = logits[row, :steps]
-            least = own.max(axis=1, keepdims=True)
-            found[k] = own - least - np.log(np.exp(own - least).sum(axis=1, keepdims=True))
-    return found
+            most = own.max(axis=1, keepdims=True)
+            results[k] = own - most - np.log(np.exp(own - most).sum(axis=1, keepdims=True))
+    return results
 
 
-# Without convolutions, strides = 1 says that there are to be none.
+# network.strides = 1 without filters turns the default convolutions off.
 ALONE = {name: needed for name, needed in NEEDS.items() if name != "network.strides"}
 
 
@@ -133,4 +135,4 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
     return LSTM | DENSE | CONVOLUTION | names(network="bidirectional normalization gaussian_noise")
 
 
-NETWORK = Network({"": ctc}, of_transcripts, settings_of, log_probs, per_step=True, needs=ALONE)
+NETWORK = Network({"": ctc}, objective, settings_of, log_probs, per_step=True, needs=ALONE)

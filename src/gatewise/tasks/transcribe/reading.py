@@ -1,4 +1,4 @@
-"""What a transcription is read from, and what it is recognised by: recordings and transcripts."""
+"""Read recordings with transcripts, and recognise them."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ NAME = "transcribe"
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
-    """A folder, an archive or a file of recordings, or a table with a column of their paths.
+    """Read a folder, an archive or a file of recordings, or a table with a column of paths.
 
     Raises:
         DataError: the source holds no recordings.
@@ -30,26 +30,28 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         )
     raise DataError(
         f"{content.name} holds no recordings. {NAME} reads a folder or a zip archive of recordings "
-        f"({', '.join(recordings.ENDINGS)}) with transcripts, or a table with a column of their "
-        "paths (--set data.sound=COLUMN)."
+        f"({', '.join(recordings.ENDINGS)}) with transcripts, or a table with a column of paths "
+        "(--set data.sound=COLUMN)."
     )
 
 
 def have_transcripts(source: Opened, _settings: DataSettings) -> str | None:
-    """Recordings with transcripts beside them."""
+    """The reason why the source holds transcribed recordings, or None."""
     place = source.recordings
     if place is not None and place.transcribed:
-        return f"{place.path} holds recordings with transcripts beside them"
+        return f"{place.path} holds recordings with transcripts"
     return None
 
 
 def names_transcripts(source: Opened, settings: DataSettings) -> str | None:
-    """A table with a column of recordings, and one of what they say."""
+    """The reason why the table holds transcribed recordings, or None."""
     content = source.content(one_series=True)
     if not isinstance(content, Table) or not (sound := recordings.column_of(content, settings)):
         return None
-    said = recordings.transcripts_of(content)
-    return f"the column {sound!r} names recordings, {said!r} what they say" if said else None
+    transcripts = recordings.transcripts_of(content)
+    if not transcripts:
+        return None
+    return f"the column {sound!r} holds recordings, {transcripts!r} their transcripts"
 
 
 RECOGNISE: Mapping[Sign, Recognise] = {"form": have_transcripts, "columns": names_transcripts}

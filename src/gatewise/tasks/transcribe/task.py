@@ -1,10 +1,11 @@
-"""transcribe: what is said in a recording, character by character (CTC, Graves et al. 2006)."""
+"""transcribe: speech recognition by character, with CTC (Graves et al. 2006)."""
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,14 @@ SETTINGS = sound.SETTINGS | names(
     preparation="lowercase punctuation",
     task="beam_size lm_order lm_weight streaming",
 )
-STEPS = 4  # of the network for a character, about
-LEAST = 1.5  # frames a step from which convolutions are worth it
-MOST_AT_ONCE = 4  # frames to a step of one convolution
-FILTERS = 64  # of each convolution, where the settings do not say
-UNITS = (128, 128)  # of the LSTM layers, where the settings do not say
-BEAMS = 16  # with a language model
-WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # of a language model, one of which is chosen
-CHOSEN_ON = 200  # recordings of the validation part
+STEPS = 4  # target number of network steps per character
+MIN_REDUCTION = 1.5  # frames per step below which the default is no convolution
+MAX_STRIDE = 4  # of one convolution
+FILTERS = 64  # default filters of each convolution
+UNITS = (128, 128)  # default units of the LSTM layers
+BEAMS = 16  # default beam size with a language model
+WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # candidates for the weight of the language model
+CALIBRATED_ON = 200  # recordings of the validation part, at most
 BINS = 6  # of durations, in the report
 APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "‘": "'"})
 
@@ -45,7 +46,7 @@ APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "‘": "'"})
 def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in beams, network, and batch size and epochs by the number of recordings."""
+    """Fill in beam size, network, batch size and epochs by the number of recordings."""
     experiment = sound.resolved(experiment, sequences)
     task, network = experiment.task, experiment.network
     network = replace(
@@ -56,69 +57,71 @@ def resolve(
     )
     if task.streaming and experiment.network.bidirectional:
         raise ConfigError(
-            "task.streaming reads forwards only, and network.bidirectional in both directions. "
-            "Leave one of them out."
+            "task.streaming reads forwards only, but network.bidirectional reads in both "
+            "directions. Leave one of them out."
         )
     if task.lm_weight and not task.lm_order:
-        raise ConfigError("task.lm_weight is of task.lm_order, which is 0. Give both, or neither.")
+        raise ConfigError("task.lm_weight needs task.lm_order, which is 0. Give both, or neither.")
     if task.lm_order and task.beam_size == 1:
         raise ConfigError(
-            "task.lm_order needs task.beam_size above 1: a greedy answer asks no model."
+            "task.lm_order needs task.beam_size above 1, because greedy decoding uses no model."
         )
     beams = task.beam_size or (BEAMS if task.lm_order else 1)
     task = replace(task, beam_size=beams)
     settings = experiment.preparation
-    compared = "lowercased, " if settings.lowercase else ""
-    compared += "with their signs" if settings.punctuation else "without signs but apostrophes"
-    notes = [f"transcripts are compared {compared}, white space as one space (NFC)"]
-    experiment, said = _with_convolutions(replace(experiment, network=network, task=task), train)
-    return experiment, notes + said
+    form = "lowercased, " if settings.lowercase else ""
+    form += "with punctuation" if settings.punctuation else "without punctuation but apostrophes"
+    notes = [f"transcripts are compared {form}, with single spaces, in NFC"]
+    experiment, more = _with_convolutions(replace(experiment, network=network, task=task), train)
+    return experiment, notes + more
 
 
 def _with_convolutions(
     experiment: Experiment, recordings: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """As many frames to a step as leave about STEPS for a character.
+    """Add convolutions that leave about STEPS network steps per character.
 
-    With many more, a network in both directions learns to say everything at the beginning, by
-    heart, before it learns to hear (docs/log.md).
+    With many more steps, a bidirectional network memorizes transcripts and emits them at the start
+    before it learns from the sound (docs/log.md).
     """
     network = experiment.network
-    usual = network.strides == NetworkSettings().strides
-    if network.filters or not usual or recordings.labels is None:
+    default = network.strides == NetworkSettings().strides
+    if network.filters or not default or recordings.labels is None:
         return experiment, []
     frames = spectrum_of(experiment.preparation, recordings.rate).count(recordings.lengths)
     letters = [max(1, len(str(text))) for text in recordings.labels]
-    each = float(np.median(frames / np.array(letters)))
-    together = each / STEPS
-    if together < LEAST:
+    per_character = float(np.median(frames / np.array(letters)))
+    reduction = per_character / STEPS
+    if reduction < MIN_REDUCTION:
         return experiment, []
-    layers = 1 if together <= MOST_AT_ONCE else 2
-    stride = int(np.clip(round(together ** (1 / layers)), 2, MOST_AT_ONCE))
+    layers = 1 if reduction <= MAX_STRIDE else 2
+    stride = int(np.clip(round(reduction ** (1 / layers)), 2, MAX_STRIDE))
     network = replace(network, filters=(FILTERS,) * layers, strides=stride, kernel_size=2 * stride)
     return replace(experiment, network=network), [
-        f"a character takes {each:.0f} frames: convolutions make {stride**layers} of them a step "
-        f"(network.filters = {list(network.filters)}, network.strides = {stride}; with "
-        "network.strides = 1 and no convolution each frame is one)"
+        f"a character takes {per_character:.0f} frames, so convolutions reduce "
+        f"{stride**layers} frames to one step (network.filters = {list(network.filters)}, "
+        f"network.strides = {stride}; network.strides = 1 turns them off)"
     ]
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
-    """By group where the data names one, else at random: transcripts are too many to be evened."""
+    """Split by group if the data has groups, else at random, without stratification."""
     settings = experiment.split
     if settings.by in ("label", "time"):
-        raise ConfigError("split.by: recordings are split by group or at random.")
+        raise ConfigError(
+            f"split.by = {settings.by} is not available in transcribe. Choose group or random."
+        )
     if settings.by == "auto":
         settings = replace(settings, by="random" if sequences.groups is None else "group")
     bare = replace(sequences, labels=None)
     splits = split_by_sequence(bare, settings, test=test)
     assert sequences.labels is not None
-    said = dict(zip(sequences.starts.tolist(), sequences.labels.tolist(), strict=True))
+    labels = dict(zip(sequences.starts.tolist(), sequences.labels.tolist(), strict=True))
 
     def with_labels(part: Sequences | None) -> Sequences | None:
         if part is None:
             return None
-        return replace(part, labels=np.array([said[one] for one in part.starts.tolist()], object))
+        return replace(part, labels=np.array([labels[one] for one in part.starts.tolist()], object))
 
     train = with_labels(splits.train)
     assert train is not None
@@ -126,7 +129,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
 
 
 def normalised(text: str, *, lowercase: bool, punctuation: bool) -> str:
-    """A transcript as it is learnt and compared.
+    """The normalized form of a transcript, used in training and evaluation.
 
     >>> normalised("Don’t  stop, HAL!", lowercase=True, punctuation=False)
     "don't stop hal"
@@ -134,17 +137,17 @@ def normalised(text: str, *, lowercase: bool, punctuation: bool) -> str:
     text = unicodedata.normalize("NFC", text).translate(APOSTROPHES)
     text = text.lower() if lowercase else text
     if not punctuation:
-        # Letters, their marks, numbers and apostrophes within words are what can be heard.
-        heard = (c if unicodedata.category(c)[0] in "LMN" or c == "'" else " " for c in text)
-        text = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(heard))
+        # Letters, combining marks, numbers and apostrophes within words are spoken.
+        spoken = (c if unicodedata.category(c)[0] in "LMN" or c == "'" else " " for c in text)
+        text = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(spoken))
     return " ".join(text.split())
 
 
 def _normalised(sequences: Sequences, fitted: Fitted) -> Sequences:
-    """The same recordings with comparable transcripts.
+    """The same recordings with normalized transcripts.
 
     Raises:
-        DataError: nothing is left of one.
+        DataError: a transcript is empty afterwards.
     """
     assert sequences.labels is not None
     kind = {"lowercase": fitted.lowercase, "punctuation": fitted.punctuation}
@@ -152,15 +155,15 @@ def _normalised(sequences: Sequences, fitted: Fitted) -> Sequences:
     empty = [k for k, text in enumerate(texts) if not text]
     if empty:
         raise DataError(
-            f"{sequences.source}: nothing is left of the transcript {sequences.labels[empty[0]]!r} "
-            f"of '{sequences.ids[empty[0]]}' without its signs. Mend it or take the recording out; "
-            "preparation.punctuation = true keeps signs."
+            f"{sequences.source}: the transcript {sequences.labels[empty[0]]!r} of "
+            f"'{sequences.ids[empty[0]]}' is empty without punctuation. Correct it, remove the "
+            "recording, or set preparation.punctuation = true."
         )
     return replace(sequences, labels=np.array(texts, dtype=object))
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
-    """Characters, frames and their scale, and a language model if asked for, from training."""
+    """Fit characters, frames, scale and any language model on the training part."""
     settings, network, task = experiment.preparation, experiment.network, experiment.task
     spectrum, frames, scale = sound.fit_frames(train, experiment)
     fitted = Fitted(
@@ -171,21 +174,21 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         strides=(network.strides,) * len(network.filters),
         beam_size=task.beam_size,
     )
-    said = _normalised(train, fitted).labels
-    assert said is not None
-    classes = tuple(sorted({character for text in said for character in text}))
+    texts = _normalised(train, fitted).labels
+    assert texts is not None
+    classes = tuple(sorted({character for text in texts for character in text}))
     fitted = replace(fitted, classes=classes)
-    notes = [f"{len(classes)} characters are known from the training part: {''.join(classes)!r}"]
-    short = np.flatnonzero(frames.lengths < frames_needed(list(said), fitted))
+    notes = [f"the training part has {len(classes)} characters: {''.join(classes)!r}"]
+    short = np.flatnonzero(frames.lengths < frames_needed(list(texts), fitted))
     if len(short):
-        notes.append(_told_of_short(frames, list(said), fitted, short))
+        notes.append(_short_recordings_note(frames, list(texts), fitted, short))
     if task.lm_order:
-        model = decoding.fit_characters(said, task.lm_order)
+        model = decoding.fit_characters(texts, task.lm_order)
         weight = task.lm_weight
         if not weight and not (experiment.split.validation or experiment.data.validation):
             weight = WEIGHTS[1]
             notes.append(
-                f"there is no validation part to choose task.lm_weight by; it is {weight:g}"
+                f"task.lm_weight is {weight:g}, because there is no validation part to choose it on"
             )
         fitted = replace(fitted, lm=model, lm_weight=weight)
     return Preparation(
@@ -200,32 +203,38 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
 
 
 def frames_needed(texts: Sequence[str], fitted: Fitted) -> Array:
-    """Frames without which a transcript cannot be said, [texts].
+    """The fewest frames from which CTC can emit each transcript, [texts].
 
-    Each character takes a step of the network, and a character said twice a blank between the two.
+    Each character takes a step of the network, and a double character also takes a blank.
     """
-    twice = [sum(map(str.__eq__, text, text[1:])) for text in texts]
-    steps: Array = np.array([len(text) for text in texts]) + np.array(twice)
+    doubles = [sum(map(str.__eq__, text, text[1:])) for text in texts]
+    steps: Array = np.array([len(text) for text in texts]) + np.array(doubles)
     for stride in reversed(fitted.strides):
         steps = (steps - 1) * stride + 1
     least: Array = np.maximum(steps, 1)
     return least
 
 
-def _told_of_short(frames: Sequences, texts: Sequence[str], fitted: Fitted, short: Array) -> str:
-    """A note on what CTC cannot learn, or a DataError where that is everything."""
+def _short_recordings_note(
+    frames: Sequences, texts: Sequence[str], fitted: Fitted, short: Array
+) -> str:
+    """A note on recordings that are too short for CTC.
+
+    Raises:
+        DataError: every recording is too short.
+    """
     k = int(short[0])
     wanted = int(frames_needed([texts[k]], fitted)[0])
     first = (
-        f"'{frames.ids[k]}' with {frames.lengths[k]} frames where '{texts[k]}' needs {wanted}; a "
-        "smaller preparation.hop_length or network.strides gives more"
+        f"'{frames.ids[k]}' has {frames.lengths[k]} frames, but '{texts[k]}' needs {wanted}. "
+        "Reduce preparation.hop_length or network.strides"
     )
     if len(short) == len(frames):
         raise DataError(
             f"{frames.source}: every recording is too short for its transcript: {first}."
         )
     count = "1 recording is" if len(short) == 1 else f"{len(short)} recordings are"
-    return f"{count} too short for the transcript and not learnt from: {first}"
+    return f"{count} too short for the transcript and left out of training: {first}"
 
 
 def examples(
@@ -233,11 +242,11 @@ def examples(
 ) -> Examples[Recordings]:
     """Recordings as frames, with the symbols of their transcripts as targets.
 
-    What is too short to be said is not learnt from; it is judged and answered all the same.
+    Training and validation leave out recordings that are too short for their transcripts.
     """
     fitted = preparation.own
 
-    def heard(recordings: Sequences) -> Examples[Recordings]:
+    def frames_of(recordings: Sequences) -> Examples[Recordings]:
         return sound.examples(
             recordings,
             fitted.spectrum,
@@ -246,9 +255,9 @@ def examples(
             role=role,
         )
 
-    known = sequences.labels is not None and (sequences.labels != "").any()
-    if role == "predict" or not known:
-        return heard(sequences)
+    labelled = sequences.labels is not None and (sequences.labels != "").any()
+    if role == "predict" or not labelled:
+        return frames_of(sequences)
     sequences = _normalised(sequences, fitted)
     assert sequences.labels is not None
     if role != "test":
@@ -257,21 +266,21 @@ def examples(
         enough = fitted.spectrum.count(sequences.lengths) >= least
         sequences = sequences.chosen(np.flatnonzero(enough))
     if not len(sequences):
-        return heard(sequences)
+        return frames_of(sequences)
     assert sequences.labels is not None
-    given = heard(sequences)
-    places = {character: k + 1 for k, character in enumerate(preparation.own.classes)}
+    result = frames_of(sequences)
+    symbol_of = {character: k + 1 for k, character in enumerate(preparation.own.classes)}
     symbols = [
-        [places[character] for character in text if character in places]
+        [symbol_of[character] for character in text if character in symbol_of]
         for text in sequences.labels.tolist()
     ]
-    return replace(given, targets=_Targets(symbols, given.lengths))
+    return replace(result, targets=_Targets(symbols, result.lengths))
 
 
 class _Targets:
-    """Symbols padded with blanks, as wide for each length of a batch as any of that length needs.
+    """Symbols padded with blanks to a width that depends only on the padded length of the batch.
 
-    So that every padded length is compiled once.
+    Each padded length is therefore compiled once.
     """
 
     def __init__(self, symbols: list[list[int]], lengths: Array) -> None:
@@ -280,22 +289,22 @@ class _Targets:
         self.lengths = lengths[order]
         self.widest = np.maximum.accumulate([max(1, len(symbols[k])) for k in order])
 
-    def __call__(self, which: Array, length: int) -> Array:
+    def __call__(self, indices: Array, length: int) -> Array:
         """[chosen, symbols] int32."""
-        place = int(np.searchsorted(self.lengths, length, side="right")) - 1
-        found = np.full((len(which), self.widest[place]), decoding.BLANK, dtype=np.int32)
-        for row, k in enumerate(which.tolist()):
-            found[row, : len(self.symbols[k])] = self.symbols[k]
-        return found
+        last = int(np.searchsorted(self.lengths, length, side="right")) - 1
+        batch = np.full((len(indices), self.widest[last]), decoding.BLANK, dtype=np.int32)
+        for row, k in enumerate(indices.tolist()):
+            batch[row, : len(self.symbols[k])] = self.symbols[k]
+        return batch
 
 
-def sizes(some: Examples[Recordings]) -> dict[str, int]:
-    """Recordings and their frames."""
-    return sizes_of(some.source.frames)
+def sizes(examples: Examples[Recordings]) -> dict[str, int]:
+    """The numbers of recordings and frames."""
+    return sizes_of(examples.source.frames)
 
 
-def shapes(_some: Examples[Recordings], preparation: Preparation[Fitted]) -> Shapes:
-    """Frames in; at each step a logit for the blank and one for each character out."""
+def shapes(_examples: Examples[Recordings], preparation: Preparation[Fitted]) -> Shapes:
+    """Inputs: frames; outputs: logits of the blank and each character at each step."""
     return Shapes(
         inputs={"steps": (None, len(preparation.used))},
         output=(len(preparation.own.classes) + 1,),
@@ -304,24 +313,26 @@ def shapes(_some: Examples[Recordings], preparation: Preparation[Fitted]) -> Sha
 
 
 def calibrate(
-    preparation: Preparation[Fitted], outputs: list[Array], some: Examples[Recordings]
+    preparation: Preparation[Fitted], outputs: list[Array], examples: Examples[Recordings]
 ) -> Preparation[Fitted]:
-    """The weight of the language model that makes the fewest word errors on the validation part."""
+    """Choose the language model weight with the fewest word errors on the validation part."""
     fitted = preparation.own
     if fitted.lm is None or fitted.lm_weight:
         return preparation
-    truths = _truths(some)[:CHOSEN_ON]
+    truths = _truths(examples)[:CALIBRATED_ON]
 
-    def wrong(weight: float) -> int:
-        tried = replace(fitted, lm_weight=weight)
-        return int(metrics.word_errors(truths, _decoded(outputs[:CHOSEN_ON], tried))[:, 0].sum())
+    def errors(weight: float) -> int:
+        candidate = replace(fitted, lm_weight=weight)
+        return int(
+            metrics.word_errors(truths, _decoded(outputs[:CALIBRATED_ON], candidate))[:, 0].sum()
+        )
 
-    return replace(preparation, own=replace(fitted, lm_weight=min(WEIGHTS, key=wrong)))
+    return replace(preparation, own=replace(fitted, lm_weight=min(WEIGHTS, key=errors)))
 
 
 def postprocess(
     outputs: list[Array],
-    _some: Examples[Recordings],
+    _examples: Examples[Recordings],
     preparation: Preparation[Fitted],
     _state: Mapping[str, Any],
 ) -> Array:
@@ -330,20 +341,20 @@ def postprocess(
 
 
 def _decoded(outputs: list[Array], fitted: Fitted) -> Array:
-    """Log probabilities of each recording -> its transcript, [recordings] str."""
+    """Decode the log probabilities of each recording, [recordings] str."""
     bonus = None
     if fitted.lm is not None:
-        weight = fitted.lm_weight or WEIGHTS[1]  # chosen, where there was a part for that
+        weight = fitted.lm_weight or WEIGHTS[1]  # 0 before calibration
         bonus = decoding.bonus_of(fitted.lm, weight, fitted.classes)
-    said = []
+    texts = []
     for scores in outputs:
         if fitted.beam_size > 1:
             symbols = decoding.beam_search(scores, fitted.beam_size, bonus)
         else:
             symbols = decoding.greedy(scores)
         text = "".join(fitted.classes[one - 1] for one in symbols)
-        said.append(" ".join(text.split()))
-    return np.array(said, dtype=str)
+        texts.append(" ".join(text.split()))
+    return np.array(texts, dtype=str)
 
 
 def fit_baselines(
@@ -351,7 +362,7 @@ def fit_baselines(
     _valid: Examples[Recordings] | None,
     _preparation: Preparation[Fitted],
 ) -> dict[str, Any]:
-    """The transcript that occurs most often in training, of several the first by the alphabet."""
+    """The most frequent transcript in training; ties go to the first in alphabetical order."""
     counts = Counter(_truths(train).tolist())
     return {"transcript": min(counts, key=lambda text: (-counts[text], text))}
 
@@ -359,51 +370,54 @@ def fit_baselines(
 def make_baselines(
     state: Mapping[str, Any], _preparation: Preparation[Fitted], _train: Examples[Recordings] | None
 ) -> list[Baseline[Recordings, Array]]:
-    """The most frequent transcript, whatever is heard."""
-    said = np.array([state["transcript"]], dtype=str)
-    return [Baseline("most frequent transcript", lambda some: np.repeat(said, len(some)))]
+    """The most frequent transcript for every recording."""
+    text = np.array([state["transcript"]], dtype=str)
+    return [Baseline("most frequent transcript", lambda examples: np.repeat(text, len(examples)))]
 
 
-def _truths(some: Examples[Recordings]) -> Array:
-    labels = some.source.frames.labels
+def _truths(examples: Examples[Recordings]) -> Array:
+    labels = examples.source.frames.labels
     assert labels is not None
     return labels
 
 
 def score(
-    given: Array,
-    some: Examples[Recordings],
+    predictions: Array,
+    examples: Examples[Recordings],
     _preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> dict[str, float]:
-    """Word and character error rate over all recordings, and the share without an error."""
-    truths = _truths(some)
+    """Word and character error rate, and the share of recordings without an error."""
+    truths = _truths(examples)
     return {
-        "wer": metrics.wer(truths, given),
-        "cer": metrics.cer(truths, given),
-        "exact": metrics.exact(truths.astype(str), given),
+        "wer": metrics.wer(truths, predictions),
+        "cer": metrics.cer(truths, predictions),
+        "exact": metrics.exact(truths.astype(str), predictions),
     }
 
 
 def measures(
-    some: Examples[Recordings], _preparation: Preparation[Fitted], _experiment: Experiment
+    examples: Examples[Recordings], _preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Measure[Array]]:
     """Word and character error rate; recordings of one group are a cluster."""
-    pieces, truths = some.source.frames, _truths(some)
-    whole = pieces.groups if pieces.groups is not None else pieces.first
-    _, clusters = np.unique(whole, return_inverse=True)
+    frames, truths = examples.source.frames, _truths(examples)
+    groups = frames.groups if frames.groups is not None else frames.first
+    _, clusters = np.unique(groups, return_inverse=True)
 
     def rate(sums: Array) -> Array:
-        found: Array = sums[..., 0] / sums[..., 1]
-        return found
+        result: Array = sums[..., 0] / sums[..., 1]
+        return result
 
     return [
         Measure(
-            "wer", lambda given: metrics.word_errors(truths, given).astype(float), rate, clusters
+            "wer",
+            lambda predictions: metrics.word_errors(truths, predictions).astype(float),
+            rate,
+            clusters,
         ),
         Measure(
             "cer",
-            lambda given: metrics.character_errors(truths, given).astype(float),
+            lambda predictions: metrics.character_errors(truths, predictions).astype(float),
             rate,
             clusters,
         ),
@@ -415,84 +429,84 @@ def measures(
 
 def details(
     answers: dict[str, Array],
-    some: Examples[Recordings],
+    examples: Examples[Recordings],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
-    """What was taken for what, errors by duration, and the worst recordings to look at and hear."""
-    truths, given = _truths(some), answers[NETWORK]
-    wrong = metrics.word_errors(truths, given)
-    letters = metrics.character_errors(truths, given)[:, 0]
-    order = np.lexsort((-letters, -wrong[:, 0] / wrong[:, 1]))
+    """Confusions, errors by duration, and the recordings with the most errors."""
+    truths, predictions = _truths(examples), answers[NETWORK]
+    errors = metrics.word_errors(truths, predictions)
+    letters = metrics.character_errors(truths, predictions)[:, 0]
+    order = np.lexsort((-letters, -errors[:, 0] / errors[:, 1]))
     worst = [int(k) for k in order[: experiment.report.examples]]
     shown = [
-        sound.shown(some.source, k)
-        | {"truth": str(truths[k]), "answer": str(given[k]), "wrong": int(wrong[k, 0])}
+        sound.shown(examples.source, k)
+        | {"truth": str(truths[k]), "answer": str(predictions[k]), "wrong": int(errors[k, 0])}
         for k in worst
     ]
     return {
-        "words": _confusions(truths, given, "process_words"),
-        "characters": _confusions(truths, given, "process_characters"),
-        "by_duration": _by_duration(some, wrong),
+        "words": _confusions(truths, predictions, "process_words"),
+        "characters": _confusions(truths, predictions, "process_characters"),
+        "by_duration": _by_duration(examples, errors),
         "ngram_weight": preparation.own.lm_weight if preparation.own.lm is not None else None,
         "examples": shown,
     }
 
 
-def _confusions(truths: Array, given: Array, how: str) -> list[dict[str, Any]]:
-    """Pairs of what was said and what was written, "" for nothing, the most frequent first."""
-    found = metrics.aligned(truths, given, how)
+def _confusions(truths: Array, predictions: Array, how: str) -> list[dict[str, Any]]:
+    """Confused pairs of reference and transcription, most frequent first; "" is a gap."""
+    alignment = metrics.aligned(truths, predictions, how)
     pairs: Counter[tuple[str, str]] = Counter()
-    each = zip(found.alignments, found.references, found.hypotheses, strict=True)
-    for chunks, reference, answered in each:
+    each = zip(alignment.alignments, alignment.references, alignment.hypotheses, strict=True)
+    for chunks, reference, hypothesis in each:
         for chunk in chunks:
             if chunk.type == "equal":
                 continue
-            said = list(reference[chunk.ref_start_idx : chunk.ref_end_idx])
-            written = list(answered[chunk.hyp_start_idx : chunk.hyp_end_idx])
-            longest = max(len(said), len(written))
-            said += [""] * (longest - len(said))
-            written += [""] * (longest - len(written))
-            pairs.update(zip(said, written, strict=True))
+            spoken = list(reference[chunk.ref_start_idx : chunk.ref_end_idx])
+            written = list(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx])
+            pairs.update(zip_longest(spoken, written, fillvalue=""))
     ordered = sorted(pairs.items(), key=lambda one: (-one[1], one[0]))[:20]
     return [{"truth": pair[0], "answer": pair[1], "times": times} for pair, times in ordered]
 
 
-def _by_duration(some: Examples[Recordings], wrong: Array) -> list[dict[str, Any]]:
-    """The word error rate of recordings of like duration."""
-    played = some.source.played
+def _by_duration(examples: Examples[Recordings], errors: Array) -> list[dict[str, Any]]:
+    """The word error rate in bins of similar duration."""
+    played = examples.source.played
     seconds = played.lengths / played.rate
     parts = np.array_split(np.argsort(seconds, kind="stable"), min(BINS, len(seconds)))
     return [
         {
-            "seconds": float(seconds[which].mean()),
-            "wer": float(wrong[which, 0].sum() / wrong[which, 1].sum()),
-            "recordings": len(which),
+            "seconds": float(seconds[indices].mean()),
+            "wer": float(errors[indices, 0].sum() / errors[indices, 1].sum()),
+            "recordings": len(indices),
         }
-        for which in parts
+        for indices in parts
     ]
 
 
 def table(
-    given: Array, some: Examples[Recordings], _preparation: Preparation[Fitted], which: Array
+    predictions: Array,
+    examples: Examples[Recordings],
+    _preparation: Preparation[Fitted],
+    indices: Array,
 ) -> pl.DataFrame:
-    """One row a recording: id, transcript, and the truth where known."""
-    pieces = some.source.frames.chosen(which)
-    columns: dict[str, Any] = {"id": pieces.ids.astype(str), "transcript": given[which]}
-    if pieces.labels is not None and (pieces.labels != "").any():
-        columns["truth"] = pieces.labels.astype(str)
+    """One row per recording: id, transcript, and the truth if known."""
+    frames = examples.source.frames.chosen(indices)
+    columns: dict[str, Any] = {"id": frames.ids.astype(str), "transcript": predictions[indices]}
+    if frames.labels is not None and (frames.labels != "").any():
+        columns["truth"] = frames.labels.astype(str)
     return pl.DataFrame(columns)
 
 
 def quick(
     preparation: Preparation[Fitted], experiment: Experiment
 ) -> tuple[Preparation[Fitted], Experiment]:
-    """Without a beam search and its language model."""
+    """The same preparation with greedy decoding, without a language model."""
     return replace(preparation, own=replace(preparation.own, beam_size=1, lm=None)), experiment
 
 
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
-    """New recordings are answered as they are; their transcripts, if any, are carried along."""
+    """The recordings unchanged, with any transcripts."""
     return sequences
 
 

@@ -1,1 +1,1 @@
-"""translate: a text in another language, by an encoder, attention and a decoder."""
+"""translate: machine translation with an encoder, attention and a decoder."""

@@ -1,4 +1,4 @@
-"""What training learns about pairs of texts, besides the weights."""
+"""The fitted preparation of a translator: vocabularies and lengths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from gatewise.data.vocabulary import Vocabulary
 class Fitted:
     """The part of a `Preparation` that only this task has."""
 
-    vocabularies: Mapping[str, Vocabulary]  # of "source" and "target"; a shared one is the source's
-    max_length: int  # tokens of a text that are read at most
-    max_length_ratio: float  # target tokens at most, for each source token and five more
-    truncation: str = "end"  # where a longer text is cut off
+    vocabularies: Mapping[str, Vocabulary]  # "source" and "target"; a shared one is under "source"
+    max_length: int  # the most tokens of a text
+    max_length_ratio: float  # the most target tokens, relative to source tokens + 5
+    truncation: str = "end"  # the side at which longer texts are truncated
 
     def vocabulary(self, side: str) -> Vocabulary:
         """The vocabulary of the source or the target."""

@@ -1,8 +1,9 @@
-"""The network that translates: a bidirectional encoder, attention, and a decoder over whole texts.
+"""The translation network: a bidirectional encoder, attention and a decoder.
 
-A first decoder LSTM reads the translation so far; attention looks from its outputs at the source;
-what it saw goes into the LSTM above (as in GNMT, Wu et al. 2016). All layers read whole sequences,
-so that teaching needs no loop over steps; the search asks the same layers step by step.
+The first decoder LSTM reads the translation so far. Its outputs are the queries of the attention
+over the source, and the attention outputs are the input of the next LSTM (as in GNMT, Wu et al.
+2016). All layers read whole sequences, so training needs no loop over steps. The beam search runs
+the same layers step by step.
 """
 
 import functools
@@ -28,41 +29,41 @@ from gatewise.tasks.translate.fitted import Fitted
 from gatewise.tasks.translate.search import NEG_INF, Rules, Step, beam_search
 from gatewise.tasks.translate.task import BEAMS, Hypothesis, shapes_of
 
-Look = Callable[[Any], tuple[Any, Any]]  # x -> what was seen, and the weights
+Attend = Callable[[Any], tuple[Any, Any]]  # x -> attention output, attention weights
 Run = Callable[[Any, Any, list[Any]], tuple[Any, list[Any]]]  # layer, x, state -> x, state
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """The layers, made anew or found in a network."""
+    """The layers of a translator, new or from a trained network."""
 
-    layer: Callable[[str, Callable[[], Any]], Any]  # name, how it would be made
+    layer: Callable[[str, Callable[[], Any]], Any]  # name, function that makes a new one
     settings: NetworkSettings
     shapes: Shapes
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Sizes of the encoder's layers."""
+        """Units of the encoder layers."""
         return self.settings.units
 
     @property
-    def above(self) -> tuple[int, ...]:
-        """Sizes of the decoder's layers: those of the encoder, but two at least."""
+    def decoder_units(self) -> tuple[int, ...]:
+        """Units of the decoder layers: those of the encoder, but at least two layers."""
         return self.units if len(self.units) > 1 else self.units * 2
 
     @property
     def embedding(self) -> int:
-        """Numbers for each token."""
+        """Size of the embedding."""
         return self.settings.embedding_dim
 
 
 def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """`source` and `target` [batch, steps] int32 -> logits [batch, steps of target, vocabulary].
 
-    The target is what stands before each step: it begins with [begin].
+    The target input is shifted by one step: it starts with [begin] (teacher forcing).
 
     Raises:
-        ConfigError: a number of units is odd, or layers do not fit each other.
+        ConfigError: units are odd, or differ between layers.
     """
     _refuse(settings)
     made: dict[str, Any] = {}
@@ -75,31 +76,31 @@ def translator(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     target = keras.Input((None,), dtype="int32", name="target")
     keys, mask, states = encode(pieces, source)
     if settings.input_feeding:
-        return Fed(_one_step(pieces, source, keys, mask, states), pieces)
+        return InputFeeding(_single_step(pieces, source, keys, mask, states), pieces)
     x = _embedded(pieces, target, "target")
-    x, _, _ = decode(pieces, x, states, lambda x: attend(pieces, x, keys, mask), _whole)
-    given = {"source": source, "target": target}
-    return keras.Model(given, answer(pieces, x, target), name="translator")
+    x, _, _ = decode(pieces, x, states, lambda x: attend(pieces, x, keys, mask), _all_steps)
+    inputs = {"source": source, "target": target}
+    return keras.Model(inputs, logits_of(pieces, x, target), name="translator")
 
 
 def _refuse(settings: NetworkSettings) -> None:
     odd = [size for size in settings.units if size % 2]
     if odd:
         raise ConfigError(
-            f"network.units holds {odd[0]}; a translator's are even, as half of them read forwards "
-            "and half backwards."
+            f"network.units holds {odd[0]}. In translate they must be even, because half of "
+            "them read forwards and half backwards."
         )
     if len(set(settings.units)) > 1:
         raise ConfigError(
-            "network.units of a translator are all the same, for the decoder starts where the "
-            f"encoder ended. Received: {list(settings.units)}."
+            "network.units in translate must all be the same, because the decoder starts from the "
+            f"final states of the encoder. Received: {list(settings.units)}."
         )
     if settings.input_feeding and settings.recurrent_dropout:
         raise ConfigError("network.recurrent_dropout needs network.input_feeding = false.")
 
 
-def _dropped(pieces: Pieces, x: Any, name: str, share: float) -> Any:
-    return pieces.layer(name, lambda: layers.Dropout(share, name=name))(x) if share > 0 else x
+def _dropout(pieces: Pieces, x: Any, name: str, rate: float) -> Any:
+    return pieces.layer(name, lambda: layers.Dropout(rate, name=name))(x) if rate > 0 else x
 
 
 def _lstm(pieces: Pieces, units: int, name: str) -> Any:
@@ -111,29 +112,29 @@ def _both_ways(pieces: Pieces, units: int, name: str) -> Any:
 
 
 def _embedded(pieces: Pieces, tokens: Any, side: str) -> Any:
-    """Tokens as vectors, [batch, steps, embedding]; dropout takes whole places of them."""
+    """The embeddings of tokens, [batch, steps, embedding]."""
     shapes, size = pieces.shapes, pieces.embedding
     shared = "target" not in shapes.vocabulary
     count = shapes.vocabulary["source" if shared else side]
     name = "embedding" if shared else f"{side}_embedding"
 
     def make() -> Any:
-        # As long as 1, so that logits read off them differ from the first step on.
-        first = keras.initializers.RandomNormal(stddev=size**-0.5)
-        return layers.Embedding(count, size, embeddings_initializer=first, name=name)
+        # Vectors of norm 1, so that tied logits differ from the first step on.
+        initializer = keras.initializers.RandomNormal(stddev=size**-0.5)
+        return layers.Embedding(count, size, embeddings_initializer=initializer, name=name)
 
     return pieces.layer(name, make)(tokens)
 
 
 def encode(pieces: Pieces, source: Any) -> tuple[Any, Any, list[list[Any]]]:
-    """What attention can look at [batch, source, units], where it may, and the states at the end.
+    """The keys of the attention [batch, source, units], their mask, and the final states.
 
-    The state of layer k, h and c [batch, units], is where the decoder's layer k begins. Where the
-    decoder is fed what it saw, that is one state more, zero at first.
+    The final state of encoder layer k, h and c [batch, units], is the initial state of decoder
+    layer k. With input feeding the previous attention output is one more state, zero at first.
     """
     mask = ops.not_equal(source, PAD)
     x = _embedded(pieces, source, "source")
-    x = _dropped(pieces, x, "source_dropout", pieces.settings.embedding_dropout)
+    x = _dropout(pieces, x, "source_dropout", pieces.settings.embedding_dropout)
     states = []
     for number, units in enumerate(pieces.units, 1):
         name = f"encoder_{number}"
@@ -141,61 +142,62 @@ def encode(pieces: Pieces, source: Any) -> tuple[Any, Any, list[list[Any]]]:
         both = pieces.layer(name, functools.partial(_both_ways, pieces, units, name))
         x, h, c, h_back, c_back = both(x, mask=mask)
         states.append([ops.concatenate([h, h_back], -1), ops.concatenate([c, c_back], -1)])
-    more = len(pieces.above) - len(states)
+    missing = len(pieces.decoder_units) - len(states)
     fed = [[ops.zeros_like(states[-1][0])]] if pieces.settings.input_feeding else []
-    return x, mask, [*states, *[states[-1]] * more, *fed]
+    return x, mask, [*states, *[states[-1]] * missing, *fed]
 
 
 def decode(
-    pieces: Pieces, x: Any, states: list[list[Any]], look: Look, run: Run
+    pieces: Pieces, x: Any, states: list[list[Any]], attention: Attend, run: Run
 ) -> tuple[Any, list[list[Any]], Any]:
-    """What is known at each step [batch, steps, embedding], the states after it, where it looked.
+    """The outputs [batch, steps, embedding], the states after the last step, and attention weights.
 
-    `x` is the target as vectors, [batch, steps, embedding].
+    `x` is the embedded target, [batch, steps, embedding].
     """
-    x = _dropped(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
+    x = _dropout(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
     if pieces.settings.input_feeding:
-        seen, after, looked = _fed_step(pieces, x, states, look, run)
-        return _written(pieces, seen), after, looked
+        context, after, weights = _fed_step(pieces, x, states, attention, run)
+        return _output(pieces, context), after, weights
     after = []
-    seen = looked = None
-    for number, (units, state) in enumerate(zip(pieces.above, states, strict=True), 1):
+    context = weights = None
+    for number, (units, state) in enumerate(zip(pieces.decoder_units, states, strict=True), 1):
         name = f"decoder_{number}"
         lstm = pieces.layer(name, functools.partial(_lstm, pieces, units, name))
         x, state = run(lstm, x, state)
         after.append(state)
         if number == 1:
-            seen, looked = look(x)
-            x = seen
-    return _written(pieces, ops.concatenate([x, seen], axis=-1)), after, looked
+            context, weights = attention(x)
+            x = context
+    return _output(pieces, ops.concatenate([x, context], axis=-1)), after, weights
 
 
-def _written(pieces: Pieces, x: Any) -> Any:
-    """What the answer is read off, [batch, steps, embedding]."""
+def _output(pieces: Pieces, x: Any) -> Any:
+    """The outputs from which the logits are computed, [batch, steps, embedding]."""
     x = _dense(pieces, "output", pieces.embedding, "tanh")(x)
-    return _dropped(pieces, x, "output_dropout", pieces.settings.dense_dropout)
+    return _dropout(pieces, x, "output_dropout", pieces.settings.dense_dropout)
 
 
 def _fed_step(
-    pieces: Pieces, x: Any, states: list[list[Any]], look: Look, run: Run
+    pieces: Pieces, x: Any, states: list[list[Any]], attention: Attend, run: Run
 ) -> tuple[Any, list[list[Any]], Any]:
-    """One step of a decoder that reads each token beside what it saw before (Luong et al. 2015).
+    """One step of a decoder with input feeding (Luong et al. 2015).
 
-    x [batch, 1, embedding], or [batch, beams, embedding] with as many steps beside each other.
+    It reads each token together with the previous attention output. x is [batch, 1, embedding], or
+    [batch, beams, embedding] for one step of each beam.
     """
     *below, [fed] = states
     x, after = ops.concatenate([x, fed], axis=-1), []
-    for number, (units, state) in enumerate(zip(pieces.above, below, strict=True), 1):
+    for number, (units, state) in enumerate(zip(pieces.decoder_units, below, strict=True), 1):
         name = f"decoder_{number}"
         lstm = pieces.layer(name, functools.partial(_lstm, pieces, units, name))
         x, state = run(lstm, x, state)
         after.append(state)
-    seen, looked = look(x)
-    return seen, [*after, [seen]], looked
+    context, weights = attention(x)
+    return context, [*after, [context]], weights
 
 
-def _whole(lstm: Any, x: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-    """All steps of x [batch, steps, features] at once."""
+def _all_steps(lstm: Any, x: Any, state: list[Any]) -> tuple[Any, list[Any]]:
+    """Run an LSTM over all steps of x [batch, steps, features]."""
     y, *after = lstm(x, initial_state=state)
     return y, after
 
@@ -208,7 +210,7 @@ def _dense(pieces: Pieces, name: str, units: int, activation: str | None, bias: 
 
 
 def attend(pieces: Pieces, x: Any, keys: Any, mask: Any) -> tuple[Any, Any]:
-    """Luong et al. 2015, "general": what was looked at, beside what looked; and the weights.
+    """The "general" attention of Luong et al. 2015: the attention output, and the weights.
 
     x [batch, steps, units], keys [batch, source, units] -> [batch, steps, units] and
     [batch, steps, source].
@@ -217,76 +219,75 @@ def attend(pieces: Pieces, x: Any, keys: Any, mask: Any) -> tuple[Any, Any]:
     query = _dense(pieces, "query", units, None, bias=False)(x)
     scores = ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
     weights = ops.softmax(ops.where(ops.expand_dims(mask, 1), scores, NEG_INF), axis=-1)
-    found = ops.matmul(weights, keys)
-    seen = _dense(pieces, "attention", units, "tanh")(ops.concatenate([found, x], axis=-1))
-    return seen, weights
+    context = ops.concatenate([ops.matmul(weights, keys), x], axis=-1)
+    return _dense(pieces, "attention", units, "tanh")(context), weights
 
 
-def answer(pieces: Pieces, x: Any, tokens: Any) -> Any:
-    """A logit for each token: where they are tied, by the vectors of the target's tokens.
+def logits_of(pieces: Pieces, x: Any, tokens: Any) -> Any:
+    """The logits, by the target embedding if it is tied (Press & Wolf 2017).
 
-    Press & Wolf 2017. `tokens` are any: with them the embedding is asked for its whole table.
+    `tokens` may be any tokens: a graph needs an input to look up the whole embedding.
     """
     size = pieces.shapes.output[-1]
     if not pieces.settings.tied_embeddings:
         return _dense(pieces, "logits", size, None)(x)
     ones = ops.repeat(ops.ones_like(tokens[:1, :1]), size, axis=1)
-    every = ops.cumsum(ones, axis=1) - 1  # [1, vocabulary]: 0, 1, 2 ...
-    return ops.matmul(x, ops.transpose(_embedded(pieces, every, "target")[0]))
+    vocabulary = ops.cumsum(ones, axis=1) - 1  # [1, vocabulary]: 0, 1, 2 ...
+    return ops.matmul(x, ops.transpose(_embedded(pieces, vocabulary, "target")[0]))
 
 
 # Input feeding.
 
 
-def _one_step(
+def _single_step(
     pieces: Pieces, source: Any, keys: Any, mask: Any, states: list[list[Any]]
 ) -> keras.Model:
-    """The network that is saved where the decoder is fed what it saw: one step of it.
+    """The network that is saved with input feeding: one step of the decoder.
 
     Inputs: source; target [batch, 1], the last token; fed and h_1, c_1, h_2 ... [batch, units].
-    Outputs: logits [batch, 1, vocabulary], fed, h_1 ... after the step, and the same as start_fed,
-    start_h_1 ... for the first step.
+    Outputs: logits [batch, 1, vocabulary]; fed, h_1 ... after the step; and start_fed,
+    start_h_1 ..., the states before the first step.
     """
     target = keras.Input((1,), dtype="int32", name="target")
     names = [f"{one}_{k}" for k in range(1, len(states)) for one in "hc"] + ["fed"]
-    given = {name: keras.Input((pieces.units[-1],), name=name) for name in names}
-    *flat, last = given.values()
+    inputs = {name: keras.Input((pieces.units[-1],), name=name) for name in names}
+    *flat, last = inputs.values()
     before = [[h, c] for h, c in zip(flat[::2], flat[1::2], strict=True)] + [[last[:, None]]]
     x = _embedded(pieces, target, "target")
-    x, after, _ = decode(pieces, x, before, lambda x: attend(pieces, x, keys, mask), _whole)
+    x, after, _ = decode(pieces, x, before, lambda x: attend(pieces, x, keys, mask), _all_steps)
     after = [*after[:-1], [after[-1][0][:, 0]]]
-    said = {"logits": answer(pieces, x, target)}
-    said |= dict(zip(names, (one for state in after for one in state), strict=True))
-    begun = (one for state in states for one in state)
-    said |= {f"start_{name}": one for name, one in zip(names, begun, strict=True)}
-    return keras.Model({"source": source, "target": target, **given}, said, name="translator")
+    outputs = {"logits": logits_of(pieces, x, target)}
+    outputs |= dict(zip(names, (one for state in after for one in state), strict=True))
+    first = (one for state in states for one in state)
+    outputs |= {f"start_{name}": one for name, one in zip(names, first, strict=True)}
+    return keras.Model({"source": source, "target": target, **inputs}, outputs, name="translator")
 
 
-class Fed(keras.Model):  # type: ignore[misc]  # Keras is untyped
-    """Teaches the layers of `plain`, one step of the decoder after another.
+class InputFeeding(keras.Model):  # type: ignore[misc]  # Keras is untyped
+    """Trains the layers of `plain` with a scan over the decoder steps.
 
-    In the steps no random number is drawn: the dropout masks of the decoder are drawn before them,
-    one for all steps, as `keras.layers.LSTM` does.
+    The scan draws no random numbers. The dropout masks of the decoder are drawn before it, one for
+    all steps, as in `keras.layers.LSTM`.
     """
 
     def __init__(self, plain: keras.Model, pieces: Pieces) -> None:
         super().__init__(name="fed_translator")
         self.plain = plain
         self.pieces = pieces
-        names = [f"decoder_{number}" for number in range(1, len(pieces.above) + 1)]
+        names = [f"decoder_{number}" for number in range(1, len(pieces.decoder_units) + 1)]
         self.drops = [
             layers.Dropout(pieces.settings.dropout, name=f"{name}_dropout") for name in names
         ]
         self({name: ops.ones((1, 2), dtype="int32") for name in ("source", "target")})
 
     def call(self, inputs: Any) -> Any:
-        """`source` and `target` [batch, steps] -> logits, as `translator` says."""
+        """`source` and `target` [batch, steps] -> logits [batch, steps, vocabulary]."""
         pieces = self.pieces
         keys, mask, states = encode(pieces, inputs["source"])
         x = _embedded(pieces, inputs["target"], "target")
-        x = _dropped(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
+        x = _dropout(pieces, x, "target_dropout", pieces.settings.embedding_dropout)
         *below, [fed] = states
-        widths = [x.shape[-1] + pieces.units[-1], *pieces.above[1:]]
+        widths = [x.shape[-1] + pieces.units[-1], *pieces.decoder_units[1:]]
         masks = {
             f"decoder_{number}": drop(ops.ones((*ops.shape(x)[:1], width)))
             for number, (drop, width) in enumerate(zip(self.drops, widths, strict=True), 1)
@@ -300,53 +301,54 @@ class Fed(keras.Model):  # type: ignore[misc]  # Keras is untyped
             _, after, _ = _fed_step(
                 pieces, x[:, None], states, lambda x: attend(pieces, x, keys, mask), run
             )
-            return after, after  # on TensorFlow, what is collected has to look like what is carried
+            # TensorFlow needs outputs of the same structure as the state.
+            return after, after
 
         first = [*below, [fed[:, None]]]
-        _, (*_, [seen]) = ops.scan(step, first, ops.transpose(x, (1, 0, 2)))
-        written = _written(pieces, ops.transpose(seen[:, :, 0], (1, 0, 2)))
-        return answer(pieces, written, inputs["target"])
+        _, (*_, [context]) = ops.scan(step, first, ops.transpose(x, (1, 0, 2)))
+        outputs = _output(pieces, ops.transpose(context[:, :, 0], (1, 0, 2)))
+        return logits_of(pieces, outputs, inputs["target"])
 
 
-def kept(network: keras.Model) -> keras.Model:
-    """The network of Keras's own layers that is saved."""
-    return network.plain if isinstance(network, Fed) else network
+def inference_model(network: keras.Model) -> keras.Model:
+    """The network that is saved; it has only Keras's own layers."""
+    return network.plain if isinstance(network, InputFeeding) else network
 
 
-# The same layers, asked by the search.
+# The search.
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A trained network in two models, compiled once for each shape."""
+class SearchModels:
+    """A trained network as two models, compiled once for each shape."""
 
     encoder: keras.Model  # source -> keys, mask, states
-    step: keras.Model  # see `_step`
+    step: keras.Model  # one step of all beams, from `_step`
     vocabulary: int
 
 
-def asked(
+def search_models(
     network: keras.Model, preparation: Preparation[Fitted], settings: NetworkSettings, *, beams: int
-) -> Asked:
-    """The layers of a trained network in two models: what is done once a text, and once a step."""
+) -> SearchModels:
+    """Split a trained network into an encoder, run once per text, and a decoder step."""
     shapes = shapes_of(preparation.own)
-    names = {one.name: one for one in kept(network).layers}
-    # Dropout does nothing to an answer.
-    still = replace(settings, embedding_dropout=0.0, dense_dropout=0.0)
-    pieces = Pieces(lambda name, _make: names[name], still, shapes)
+    trained = {layer.name: layer for layer in inference_model(network).layers}
+    # Inference has no dropout, so its layers are left out.
+    settings = replace(settings, embedding_dropout=0.0, dense_dropout=0.0)
+    pieces = Pieces(lambda name, _make: trained[name], settings, shapes)
     source = keras.Input((None,), dtype="int32", name="source")
     encoder = keras.Model(source, encode(pieces, source))
-    return Asked(encoder, _step(pieces, beams), shapes.output[0])
+    return SearchModels(encoder, _step(pieces, beams), shapes.output[0])
 
 
 def _step(pieces: Pieces, beams: int) -> keras.Model:
-    """What follows the tokens so far, for each of the beams of each text.
+    """One step of the beam search, for all beams of each text.
 
-    Inputs, in this order: tokens [batch, beams] int32, the last of each; scores [batch, beams],
-    their log probabilities; parents [batch, beams] int32, which of the states goes on in each; keys
-    and mask as `encode` says; h and c of each layer, [batch, beams, units].
-    Outputs: the best scores [batch, 2 beams] and their places, beam * vocabulary + token; scores
-    [batch, beams] of an end now; the weights of the source, [batch, beams, source]; the states.
+    Inputs, in this order: tokens [batch, beams] int32, the last of each beam; scores [batch,
+    beams], log probabilities; parents [batch, beams] int32, the beam from which each continues;
+    keys and mask from `encode`; h and c of each layer, [batch, beams, units].
+    Outputs: the best scores [batch, 2 beams] and their indices, beam * vocabulary + token; the
+    scores [batch, beams] if each beam ends now; attention weights [batch, beams, source]; states.
     """
     units, size = pieces.units[-1], pieces.shapes.output[-1]
     tokens = keras.Input((beams,), dtype="int32", name="tokens")
@@ -354,26 +356,28 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     parents = keras.Input((beams,), dtype="int32", name="parents")
     keys = keras.Input((None, units), name="keys")
     mask = keras.Input((None,), dtype="bool", name="mask")
-    states = [[keras.Input((beams, units)) for _ in range(2)] for _ in pieces.above]
+    states = [[keras.Input((beams, units)) for _ in range(2)] for _ in pieces.decoder_units]
     if pieces.settings.input_feeding:
         states.append([keras.Input((beams, units))])
-    went_on = [
+    parent_states = [
         [ops.take_along_axis(one, parents[..., None], axis=1) for one in state] for state in states
     ]
 
     def run(lstm: Any, x: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-        """One step of all beams, each of them a sequence of its own to the layer."""
+        """One step of all beams; each beam is a sequence of the batch."""
         before = [ops.reshape(one, (-1, units)) for one in state]
         _, *after = lstm(ops.reshape(x, (-1, 1, x.shape[-1])), initial_state=before)
         h, c = (ops.reshape(one, (-1, beams, units)) for one in after)
         return h, [h, c]
 
-    # Attention sees the beams of a text as steps.
+    # The attention treats the beams of a text as steps.
     x = _embedded(pieces, tokens, "target")
-    x, after, looked = decode(pieces, x, went_on, lambda x: attend(pieces, x, keys, mask), run)
-    log_probs = ops.log_softmax(answer(pieces, x, tokens), axis=-1)
+    x, after, weights = decode(
+        pieces, x, parent_states, lambda x: attend(pieces, x, keys, mask), run
+    )
+    log_probs = ops.log_softmax(logits_of(pieces, x, tokens), axis=-1)
     ends = scores + log_probs[..., END]
-    # No text holds padding or a second beginning.
+    # Padding and [begin] never follow a token.
     impossible = ops.one_hot(PAD, size) + ops.one_hot(BEGIN, size)
     log_probs = scores[..., None] + log_probs + NEG_INF * impossible
     best, places = ops.top_k(
@@ -381,22 +385,22 @@ def _step(pieces: Pieces, beams: int) -> keras.Model:
     )
     return keras.Model(
         [tokens, scores, parents, keys, mask, *(one for state in states for one in state)],
-        [best, places, ends, looked, *(one for state in after for one in state)],
+        [best, places, ends, weights, *(one for state in after for one in state)],
     )
 
 
-# What is minimised.
+# The loss.
 
 
 def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> tuple[Any, list[Any]]:
-    """Cross entropy a token, with label smoothing, and perplexity without it."""
+    """Cross entropy per token with label smoothing; perplexity without smoothing."""
     return token_loss(experiment.training.label_smoothing), [Perplexity()]
 
 
 def token_loss(smoothing: float) -> Any:
-    """Cross entropy a token of the batch; padding does not count.
+    """Mean cross entropy per token of the batch, without padding.
 
-    With smoothing (Szegedy et al. 2016) that share of the truth is spread over all tokens alike.
+    `smoothing` is the probability mass spread evenly over all tokens (Szegedy et al. 2016).
     """
 
     def loss(truth: Any, logits: Any) -> Any:
@@ -406,7 +410,7 @@ def token_loss(smoothing: float) -> Any:
         value = whole - (1 - smoothing) * right
         if smoothing:
             value = value - smoothing * ops.mean(logits, axis=-1)
-        # Each text's share of the batch's mean, so that long texts weigh by their tokens.
+        # Keras averages over texts. This scaling makes it an average over tokens.
         texts = ops.cast(ops.shape(truth)[0], logits.dtype)
         return ops.sum(value * real, axis=1) * texts / ops.sum(real)
 
@@ -414,7 +418,7 @@ def token_loss(smoothing: float) -> Any:
 
 
 class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untyped
-    """exp of the mean surprise a token, over all tokens so far but padding."""
+    """The exponential of the mean cross entropy per token, without padding."""
 
     def __init__(self, name: str = "perplexity", **options: Any) -> None:
         super().__init__(name=name, **options)
@@ -422,7 +426,7 @@ class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untype
         self.count = self.add_weight(name="count", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add the tokens of a batch: y_true [batch, steps], y_pred logits."""
+        """Add a batch: tokens y_true [batch, steps] and logits y_pred."""
         real = ops.cast(ops.not_equal(y_true, PAD), y_pred.dtype)
         right = ops.take_along_axis(y_pred, ops.cast(y_true, "int32")[..., None], axis=-1)[..., 0]
         nll = (ops.logsumexp(y_pred, axis=-1) - right) * real
@@ -430,64 +434,65 @@ class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untype
         self.count.assign(self.count + ops.sum(real))
 
     def result(self) -> Any:
-        """Perplexity so far."""
+        """The perplexity."""
         return ops.exp(self.nll / ops.maximum(self.count, 1.0))
 
 
-BATCH = 64  # texts that are searched for side by side
-STEPS = 4_096  # of source in such a batch at most
+BATCH = 64  # texts of a batch in the search, at most
+STEPS = 4_096  # source steps of such a batch, at most
 
 
 def search(
     network: keras.Model,
-    some: Examples[Sequences],
+    examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> list[Hypothesis]:
-    """The best translation of every example that the search finds, in their order.
+    """The best hypothesis of each example, in order.
 
-    Texts of like length are searched for together; the last batch of a length is filled up with
-    copies, so that each length is compiled once.
+    Texts of similar length share a batch. Copies fill the last batch of a length, so that each
+    length is compiled once.
     """
-    # Settings of a run that was saved before beams were filled in have none.
+    # The settings of older runs lack the resolved beam size.
     beams = experiment.task.beam_size or BEAMS
-    parts = _asked(network, preparation, experiment, beams)
-    found: list[Any] = [None] * len(some)
-    for which, inputs in batches_of(some, BATCH, padded=True, steps=STEPS):
+    models = _cached_models(network, preparation, experiment, beams)
+    hypotheses: list[Any] = [None] * len(examples)
+    for indices, inputs in batches_of(examples, BATCH, padded=True, steps=STEPS):
         source = inputs["source"]
         tokens = (source != PAD).sum(axis=1)
-        longest = np.maximum(1, np.ceil(preparation.own.max_length_ratio * (tokens + 5)))
-        rules = Rules(beams, longest, experiment.task.length_penalty, parts.vocabulary)
-        best = beam_search(_stepper(parts, source, beams), len(source), rules)
-        for k, one, real in zip(which, best, tokens, strict=False):
-            found[k] = Hypothesis(one.tokens, one.score, one.attention[:, :real])
-    return found
+        max_length = np.maximum(1, np.ceil(preparation.own.max_length_ratio * (tokens + 5)))
+        rules = Rules(beams, max_length, experiment.task.length_penalty, models.vocabulary)
+        best = beam_search(_stepper(models, source, beams), len(source), rules)
+        for k, one, length in zip(indices, best, tokens, strict=False):
+            hypotheses[k] = Hypothesis(one.tokens, one.score, one.attention[:, :length])
+    return hypotheses
 
 
-_KNOWN: weakref.WeakKeyDictionary[keras.Model, dict[int, Asked]] = weakref.WeakKeyDictionary()
+_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[int, SearchModels]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def _asked(
+def _cached_models(
     network: keras.Model, preparation: Preparation[Fitted], experiment: Experiment, beams: int
-) -> Asked:
-    """The models that the search asks, compiled once for one network."""
-    known = _KNOWN.setdefault(network, {})
-    if beams not in known:
-        known[beams] = asked(network, preparation, experiment.network, beams=beams)
-    return known[beams]
+) -> SearchModels:
+    """The models of the search, built once for each network."""
+    models = _MODELS.setdefault(network, {})
+    if beams not in models:
+        models[beams] = search_models(network, preparation, experiment.network, beams=beams)
+    return models[beams]
 
 
-def _stepper(parts: Asked, source: Array, beams: int) -> Step:
-    """Encode the source [batch, steps]; what is given back keeps the states from step to step."""
-    keys, mask, states = parts.encoder.predict_on_batch(source)
+def _stepper(models: SearchModels, source: Array, beams: int) -> Step:
+    """Encode the source [batch, steps]; return a step function that keeps the states."""
+    keys, mask, states = models.encoder.predict_on_batch(source)
     flat = [np.repeat(one[:, None], beams, axis=1) for state in states for one in state]
-    kept = [keys, mask, flat]
 
     def step(tokens: Array, scores: Array, parents: Array) -> tuple[Array, Array, Array, Array]:
-        given = [tokens, scores, parents, kept[0], kept[1], *kept[2]]
-        best, places, ends, looked, *after = parts.step.predict_on_batch(given)
-        kept[2] = after
-        return best, places, ends, looked
+        nonlocal flat
+        inputs = [tokens, scores, parents, keys, mask, *flat]
+        best, places, ends, weights, *flat = models.step.predict_on_batch(inputs)
+        return best, places, ends, weights
 
     return step
 
@@ -506,6 +511,6 @@ NETWORK = Network(
     objective,
     settings_of,
     search,
-    inference_model=kept,
-    own_refused="its search asks the layers of its own one step by step",
+    inference_model=inference_model,
+    own_refused="its beam search runs the built-in layers step by step",
 )

@@ -1,4 +1,4 @@
-"""What a translation is read from, and what it is recognised by: pairs of texts."""
+"""Read pairs of texts, and recognise them."""
 
 from collections.abc import Mapping
 
@@ -11,24 +11,27 @@ from gatewise.tasks.task import Recognise, Sign
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
-    """Two files of as many lines, two columns of a table, or two lists; to predict, one."""
+    """Read two parallel files, two columns of a table, or two lists; for prediction, one."""
     if source.texts is None:
         return pairs.read(source, settings, purpose=purpose)
-    written, translated = source.texts
-    if translated is None:
-        return texts.of_lists(written, None, settings, task="translate", purpose=purpose)
-    return pairs.of_lists(written, translated, settings)
+    sources, translations = source.texts
+    if translations is None:
+        return texts.of_lists(sources, None, settings, task="translate", purpose=purpose)
+    return pairs.of_lists(sources, translations, settings)
 
 
 def are_pairs(source: Opened, settings: DataSettings) -> str | None:
-    """A table of two columns, both of texts, neither of them labels or names of recordings."""
+    """The reason why the source holds pairs, or None.
+
+    Pairs are a table of two columns of text, neither of which holds labels or paths of recordings.
+    """
     content = source.content(one_series=True)
     if not isinstance(content, Table) or len(content.columns) != 2:
         return None
     if recordings.column_of(content, settings) or columns.label_of(content, settings):
         return None
-    written = texts.written(content, settings)
-    return "the columns {!r} and {!r} hold texts".format(*written) if len(written) == 2 else None
+    names = texts.written(content, settings)
+    return "the columns {!r} and {!r} hold texts".format(*names) if len(names) == 2 else None
 
 
 RECOGNISE: Mapping[Sign, Recognise] = {"columns": are_pairs}

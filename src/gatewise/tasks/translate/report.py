@@ -1,4 +1,4 @@
-"""The report's sections of translate: BLEU by length, translations and attention."""
+"""Report sections of the translate task: BLEU by length, translations and attention."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,17 +8,18 @@ from gatewise.reporting.sections import Cell, Record, Section, Table
 
 
 def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
-    """The sections of this task, from `details` of metrics.json; an empty one is left out."""
+    """The sections of this task, from `details` in metrics.json; empty sections are left out."""
     examples, most = details.get("examples") or [], run.settings.report.examples
     typical, worst = (
         [one for one in examples if one.get("kind") == kind][:most] for kind in ("typical", "worst")
     )
     signatures = details.get("signatures") or {}
-    told = "; ".join(f"{name} {text}" for name, text in signatures.items())
+    versions = "; ".join(f"{name} {text}" for name, text in signatures.items())
+    lead = f"Computed with sacrebleu: {versions}." if versions else ""
     return [
-        _bleu_by_length(details.get("by_length") or [], f"By sacrebleu: {told}." if told else ""),
-        _samples("Translations beside the reference", "Drawn from the middle half.", typical),
-        _samples("Its worst translations", "Those least like their reference.", worst),
+        _bleu_by_length(details.get("by_length") or [], lead),
+        _samples("Translations and references", "Sampled from the middle half by chrF.", typical),
+        _samples("Worst translations", "The translations with the lowest chrF.", worst),
         _attention([one for one in typical if one.get("attention")][:4]),
     ]
 
@@ -35,19 +36,19 @@ def _bleu_by_length(rows: Sequence[Mapping[str, Any]], lead: str) -> Section:
         ]
         for one in rows
     ]
-    table = Table("BLEU by length", ["words of the source", "texts", *names], cells)
+    table = Table("BLEU by length", ["source words", "texts", *names], cells)
     return Section("BLEU by length", lead, tables=[table])
 
 
 def _samples(title: str, lead: str, chosen: Sequence[Mapping[str, Any]]) -> Section:
-    """Source, reference and answer side by side."""
+    """A table of source, reference and translation."""
     if not chosen:
         return Section("")
     rows = [
         [*(str(one.get(key, "")) for key in ("source", "reference", "answer")), _chrf(one)]
         for one in chosen
     ]
-    table = Table(title, ["source", "reference", "answer", "chrF"], rows, texts=3)
+    table = Table(title, ["source", "reference", "translation", "chrF"], rows, texts=3)
     return Section(title, lead, tables=[table])
 
 
@@ -56,7 +57,7 @@ def _chrf(one: Mapping[str, Any]) -> str:
 
 
 def _attention(chosen: Sequence[Mapping[str, Any]]) -> Section:
-    """A heat map for each example: a row for each token written, a column for each one read."""
+    """A heat map for each example: target tokens are rows, source tokens are columns."""
     tables = []
     for one in chosen:
         rows: list[list[str | Cell]] = [
@@ -69,7 +70,7 @@ def _attention(chosen: Sequence[Mapping[str, Any]]) -> Section:
             ]
             for token, weights in zip(one["tokens"], one["attention"], strict=True)
         ]
-        columns = ["written ↓ read →", *map(str, one["source_tokens"])]
+        columns = ["target ↓ source →", *map(str, one["source_tokens"])]
         tables.append(Table(f"Attention, {one.get('id', '')}", columns, rows, heat=True))
-    lead = "Where it looked in the source (across) when it wrote each token (down), in percent."
-    return Section("What it looked at", lead if tables else "", tables=tables)
+    lead = "Attention weights in percent: target tokens down, source tokens across."
+    return Section("Attention", lead if tables else "", tables=tables)

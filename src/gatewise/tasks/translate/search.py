@@ -1,4 +1,4 @@
-"""Beam search: the likeliest answer of a network that says one token after another."""
+"""Beam search: the most likely output of an autoregressive network."""
 
 import math
 from collections.abc import Callable
@@ -10,65 +10,68 @@ from gatewise.data.sequences import Array
 from gatewise.data.vocabulary import BEGIN, END
 from gatewise.tasks.translate.task import Hypothesis
 
-NEG_INF = -1.0e9  # the log of no chance at all, which arithmetic survives
+NEG_INF = -1.0e9  # a finite stand-in for log 0
 
-# (tokens, scores, parents) [batch, beams] -> the outputs of `translate._step`, without the states.
+# (tokens, scores, parents) [batch, beams] -> the outputs of `network._step` without the states.
 Step = Callable[[Array, Array, Array], tuple[Array, Array, Array, Array]]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How wide and how far is searched, and how lengths are compared."""
+    """The settings of a beam search."""
 
     beams: int
-    longest: Array | int  # of each text, tokens at most, the end not counted
-    penalty: float  # 0: scores are log probabilities; 1: about the mean of a token
+    max_length: Array | int  # the most tokens of each text, without the end
+    penalty: float  # 0: scores are log probabilities; 1: roughly their mean per token
     vocabulary: int
 
     def score(self, log_prob: float, length: int) -> float:
-        """A log probability over the length penalty of Wu et al. 2016; the end is counted."""
+        """The log probability divided by the length penalty of Wu et al. 2016.
+
+        `length` includes the end.
+        """
         return float(log_prob / ((5 + length) / 6) ** self.penalty)
 
 
 @dataclass
 class _Trail:
-    """What was put into each beam at each step, so that a hypothesis can be read backwards."""
+    """Back pointers: the token, parent and attention of each beam at each step."""
 
     tokens: list[Array] = field(default_factory=list)  # [batch, beams] each
     parents: list[Array] = field(default_factory=list)
-    looked: list[Array] = field(default_factory=list)  # [batch, beams, source]
-    width: int = 0  # steps of the source
+    attention: list[Array] = field(default_factory=list)  # [batch, beams, source]
+    width: int = 0  # source steps
 
     def read(self, text: int, beam: int, score: float) -> Hypothesis:
-        """The hypothesis in this beam, after as many steps as have put tokens there."""
-        tokens, looked = [], []
-        for tokens_then, parents_then, looked_then in zip(
-            reversed(self.tokens), reversed(self.parents), reversed(self.looked), strict=True
+        """The hypothesis in this beam, traced back from the last step."""
+        tokens, weights = [], []
+        for step_tokens, step_parents, step_attention in zip(
+            reversed(self.tokens), reversed(self.parents), reversed(self.attention), strict=True
         ):
-            tokens.append(tokens_then[text, beam])
-            beam = parents_then[text, beam]
-            looked.append(looked_then[text, beam])
-        attention = np.array(looked[::-1], dtype=np.float32).reshape(len(tokens), self.width)
+            tokens.append(step_tokens[text, beam])
+            beam = step_parents[text, beam]
+            weights.append(step_attention[text, beam])
+        attention = np.array(weights[::-1], dtype=np.float32).reshape(len(tokens), self.width)
         return Hypothesis(np.array(tokens[::-1], dtype=np.int32), score, attention)
 
 
 def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
     """The best hypothesis of each text.
 
-    A text is done when as many hypotheses have ended as there are beams; what has not ended after
-    `rules.longest` tokens ends there. With one beam the likeliest token is taken each time.
+    The search of a text ends when it has as many complete hypotheses as beams, or after
+    `rules.max_length` tokens. With one beam it is greedy.
     """
     beams = rules.beams
     tokens = np.full((batch, beams), BEGIN, dtype=np.int32)
     scores = np.full((batch, beams), NEG_INF, dtype=np.float32)
-    scores[:, 0] = 0.0  # all beams are the same at first: one of them is enough
+    scores[:, 0] = 0.0  # all beams are equal at first, so only one is live
     parents = np.tile(np.arange(beams, dtype=np.int32), (batch, 1))
     trail, best = (
         _Trail(),
         [Hypothesis(np.array([], np.int32), -math.inf, np.zeros((0, 0)))] * batch,
     )
     ended = np.zeros(batch, dtype=np.int64)
-    longest = np.broadcast_to(rules.longest, batch)
+    max_length = np.broadcast_to(rules.max_length, batch)
 
     def end(text: int, beam: int, log_prob: float, length: int) -> None:
         ended[text] += 1
@@ -76,10 +79,10 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
         if score > best[text].score:
             best[text] = trail.read(text, beam, score)
 
-    for length in range(1, int(longest.max()) + 2):
-        top, places, ends, looked = step(tokens, scores, parents)
-        live, trail.width = ended < beams, looked.shape[-1]
-        late = live & (length > longest)
+    for length in range(1, int(max_length.max()) + 2):
+        top, places, ends, attention = step(tokens, scores, parents)
+        live, trail.width = ended < beams, attention.shape[-1]
+        late = live & (length > max_length)
         for text, beam in np.argwhere(late[:, None] & (ends > NEG_INF / 2)):
             end(text, beam, float(ends[text, beam]), length)
         ended[late] = beams
@@ -87,17 +90,20 @@ def beam_search(step: Step, batch: int, rules: Rules) -> list[Hypothesis]:
         if not live.any():
             break
         beam_of, token_of = places // rules.vocabulary, places % rules.vocabulary
-        over = token_of == END
-        # An end that is not among the best is no end yet.
+        complete = token_of == END
+        # A hypothesis is complete only if its end is among the best continuations.
         for text, rank in np.argwhere(
-            over[:, :beams] & live[:, None] & (top[:, :beams] > NEG_INF / 2)
+            complete[:, :beams] & live[:, None] & (top[:, :beams] > NEG_INF / 2)
         ):
             end(text, beam_of[text, rank], float(top[text, rank]), length)
-        order = np.argsort(over, axis=1, kind="stable")[:, :beams]
-        taken = [np.take_along_axis(one, order, axis=1) for one in (token_of, beam_of, top, over)]
-        tokens, parents = taken[0].astype(np.int32), taken[1].astype(np.int32)
-        scores = np.where(taken[3], NEG_INF, taken[2]).astype(np.float32)
+        order = np.argsort(complete, axis=1, kind="stable")[:, :beams]
+        candidates = (token_of, beam_of, top, complete)
+        best_tokens, best_beams, best_scores, done = (
+            np.take_along_axis(one, order, axis=1) for one in candidates
+        )
+        tokens, parents = best_tokens.astype(np.int32), best_beams.astype(np.int32)
+        scores = np.where(done, NEG_INF, best_scores).astype(np.float32)
         trail.tokens.append(tokens)
         trail.parents.append(parents)
-        trail.looked.append(looked)
+        trail.attention.append(attention)
     return best

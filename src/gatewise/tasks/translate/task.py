@@ -1,4 +1,4 @@
-"""translate: a text in another language, by an encoder, attention and a decoder."""
+"""translate: machine translation with an encoder, attention and a decoder."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -34,25 +34,25 @@ from gatewise.tasks.translate.fitted import Fitted
 log = logging.getLogger("gatewise")
 
 COPY, DICTIONARY = "copy of the source", "word for word"
-BEAMS = 5  # where the settings do not say
-DROPOUT = 0.3  # before the answer, where the settings do not say
-ORDERS = 4  # BLEU counts runs of one to four words
+BEAMS = 5  # default beam size
+DROPOUT = 0.3  # default dropout before the logits
+ORDERS = 4  # n-gram orders of BLEU
 SIDES = ("source", "target")
-SHOWN_TOKENS = 40  # of a text whose attention is drawn
+SHOWN_TOKENS = 40  # of a text in a plot of attention, at most
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What the search found for one text."""
+    """The result of the beam search for one text."""
 
-    tokens: Array  # [tokens] positions in the target vocabulary, without the end
-    score: float  # log probability over the length penalty
-    attention: Array  # [tokens, source tokens] where it looked when it wrote each
+    tokens: Array  # [tokens] indices in the target vocabulary, without the end
+    score: float  # log probability divided by the length penalty
+    attention: Array  # [tokens, source tokens] attention weights
 
 
 @dataclass(frozen=True)
 class Translation:
-    """An answer; a baseline's has its text alone."""
+    """A translation; a baseline gives the text only."""
 
     text: str
     tokens: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ SETTINGS = vocabulary.SETTINGS | names(
 def resolve(
     experiment: Experiment, sequences: Sequences, _train: Sequences
 ) -> tuple[Experiment, list[str]]:
-    """Fill in beams, tokens, and sizes of network and batches and epochs by the number of pairs."""
+    """Fill in tokenizer, beam size, network, batch size and epochs by the number of pairs."""
     count, network, training = len(sequences), experiment.network, experiment.training
     size = 64 if count < 2_000 else 128 if count < 10_000 else 256 if count < 50_000 else 512
     units = network.units or (size, size)
@@ -101,26 +101,25 @@ def resolve(
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
-    """Fill in how many tokens of a text are read."""
+    """Fill in the maximum length of a text."""
     return experiment.having("preparation", max_length=preparation.own.max_length)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
-    """At random; pairs with the same source text, or of one group, stay in one part."""
+    """Split at random; pairs with the same source text or group stay together."""
     settings, groups = experiment.split, sequences.groups
     if sequences.labels is None:
         raise ConfigError(
-            f"{sequences.source}: no translations are known. Give pairs of texts: a table of two "
-            "columns, or two files (--target names the second by its ending)."
+            f"{sequences.source} has no translations. Give pairs of texts: a table of two columns, "
+            "or two files (--target gives the ending of the second)."
         )
     if settings.by in ("label", "time"):
         raise ConfigError(
-            f"split.by = {settings.by} has no place in translate; pairs of texts are split by = "
-            "random, or by = group."
+            f"split.by = {settings.by} is not available in translate. Choose random or group."
         )
     if groups is None and (settings.by == "group" or experiment.data.group):
         raise ConfigError(
-            f"{sequences.source} has no groups. Give a table with a column of them (data.group), "
+            f"{sequences.source} has no groups. Give a table with a column of groups (data.group), "
             "or leave data.group and split.by out."
         )
     sources = np.array(texts_of(sequences), dtype=object)
@@ -140,7 +139,7 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
-    """The vocabularies, and how long a text and its answer may be; fitted on train only."""
+    """Fit the vocabularies and the maximum lengths on the training part."""
     assert train.labels is not None
     settings = experiment.preparation
     kind = settings.tokenizer
@@ -160,16 +159,16 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         np.array([len(one) for one in vocabulary.encode(sides[name])])
         for name, vocabulary in zip(SIDES, (vocabularies["source"], target), strict=True)
     ]
-    longest = settings.max_length
-    if not longest:
-        # Outliers would cost padding and memory, and teach little.
-        usual = 2 * int(np.quantile(np.concatenate(lengths), 0.995)) + 10
-        longest = int(min(max(one.max() for one in lengths), usual))
+    max_length = settings.max_length
+    if not max_length:
+        # Outliers cost padding and memory, and add little training signal.
+        limit = 2 * int(np.quantile(np.concatenate(lengths), 0.995)) + 10
+        max_length = int(min(max(one.max() for one in lengths), limit))
     ratio = float(np.quantile(lengths[1] / (lengths[0] + 5), 0.999)) * 1.5
     sizes = " and ".join(f"{len(one):,}" for one in vocabularies.values())
     shared = "shared by both languages" if settings.shared_vocabulary else "source and target"
-    notes = [f"{sizes} {_kind_in_words(kind)}, {shared}, known from the training part"]
-    notes += _told_of_long(train, np.maximum(*lengths), longest, settings.truncation)
+    notes = [f"the vocabulary has {sizes} {_kind_in_words(kind)}, {shared}"]
+    notes += _long_pairs_note(train, np.maximum(*lengths), max_length, settings.truncation)
     return Preparation(
         task="translate",
         kind="text",
@@ -178,7 +177,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         scale=fit_scale(train, "none", "all"),
         own=Fitted(
             vocabularies=vocabularies,
-            max_length=longest,
+            max_length=max_length,
             max_length_ratio=ratio,
             truncation=settings.truncation,
         ),
@@ -187,110 +186,123 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
 
 
 def _kind_in_words(kind: str) -> str:
-    return {"bpe": "pieces of words (byte pairs)", "whitespace": "words"}.get(kind, kind)
+    return {"bpe": "byte pairs", "whitespace": "words"}.get(kind, kind)
 
 
-def _told_of_long(train: Sequences, lengths: Array, longest: int, truncation: str) -> list[str]:
-    """Pairs that are left out for their length, as a note; an error where the settings say so."""
-    over = np.flatnonzero(lengths > longest)
+def _long_pairs_note(
+    train: Sequences, lengths: Array, max_length: int, truncation: str
+) -> list[str]:
+    """A note on the pairs that are too long for training.
+
+    Raises:
+        DataError: every pair is too long, or one is and `truncation` is "error".
+    """
+    over = np.flatnonzero(lengths > max_length)
     if not len(over):
         return []
     if len(over) == len(lengths):
         raise DataError(
-            f"{train.source}: every training pair has more than {longest} tokens on one side, the "
-            f"shortest {lengths.min()}. Raise preparation.max_length, or leave it out."
+            f"{train.source}: every training pair has more than {max_length} tokens on one side, "
+            f"the shortest {lengths.min()}. Raise preparation.max_length, or leave it out."
         )
     if truncation == "error":
         raise DataError(
             f"{train.source}: pair '{train.ids[over[0]]}' has {lengths[over[0]]} tokens on one "
-            f"side, and preparation.max_length is {longest}. Raise it, or set "
+            f"side, but preparation.max_length is {max_length}. Raise it, or set "
             "preparation.truncation = end, which leaves such pairs out of training."
         )
     return [
-        f"{len(over):,} of {len(lengths):,} training pairs have more than {longest} tokens on one "
-        "side and are left out (preparation.max_length)"
+        f"{len(over):,} of {len(lengths):,} training pairs have more than {max_length} tokens on "
+        "one side and are left out (preparation.max_length)"
     ]
 
 
 def examples(
     sequences: Sequences, preparation: Preparation[Fitted], _experiment: Experiment, role: str
 ) -> Examples[Sequences]:
-    """Tokens of both sides; the target begins with [begin] where it is read, ends with [end].
+    """The tokens of both sides.
 
-    Inputs are `source` and, where the network is taught or checked, `target`, [batch, length]
-    int32, 0 behind the end; targets are [batch, length] int32.
+    Inputs are `source` and, for training and validation, `target`, which starts with [begin].
+    Targets end with [end]. All are [batch, length] int32, padded with 0.
     """
     source = preparation.own.vocabulary("source").encode(texts_of(sequences))
-    taught = role in ("train", "validation") and sequences.labels is not None
+    with_target = role in ("train", "validation") and sequences.labels is not None
     target = [np.array([], np.int32)] * len(source)
-    if taught:
+    if with_target:
         assert sequences.labels is not None
         target = preparation.own.vocabulary("target").encode([str(one) for one in sequences.labels])
     if role == "train":
         lengths = np.maximum([len(one) for one in source], [len(one) for one in target])
-        kept = np.flatnonzero((lengths <= preparation.own.max_length) & (lengths > 0))
-        sequences = sequences.chosen(kept)
-        source, target = ([side[k] for k in kept] for side in (source, target))
-    source = _cut(source, preparation, sequences)
+        indices = np.flatnonzero((lengths <= preparation.own.max_length) & (lengths > 0))
+        sequences = sequences.chosen(indices)
+        source, target = ([side[k] for k in indices] for side in (source, target))
+    source = _truncated(source, preparation, sequences)
     most = preparation.own.max_length
-    read = [np.concatenate([[BEGIN], one[:most]]).astype(np.int32) for one in target]
-    wanted = [np.concatenate([one[:most], [END]]).astype(np.int32) for one in target]
-    # Attention to one place alone is none, and Keras warns of it.
+    shifted = [np.concatenate([[BEGIN], one[:most]]).astype(np.int32) for one in target]
+    outputs = [np.concatenate([one[:most], [END]]).astype(np.int32) for one in target]
+    # Keras warns of a softmax over a single position.
     lengths = np.array([max(2, len(one)) for one in source], dtype=np.int64)
-    if taught:
-        lengths = np.maximum(lengths, [len(one) for one in wanted])
+    if with_target:
+        lengths = np.maximum(lengths, [len(one) for one in outputs])
 
-    def inputs(which: Array, length: int) -> dict[str, Array]:
-        given = {"source": padded(source, which, length)}
-        return given | ({"target": padded(read, which, length)} if taught else {})
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        arrays = {"source": padded(source, indices, length)}
+        return arrays | ({"target": padded(shifted, indices, length)} if with_target else {})
 
-    def targets(which: Array, length: int) -> Array:
-        return padded(wanted, which, length)
+    def targets(indices: Array, length: int) -> Array:
+        return padded(outputs, indices, length)
 
     return Examples(sequences, lengths, inputs, targets)
 
 
-def _cut(tokens: list[Array], preparation: Preparation[Fitted], of: Sequences) -> list[Array]:
-    """No text longer than the longest that is read, and none without any token."""
+def _truncated(
+    tokens: list[Array], preparation: Preparation[Fitted], sequences: Sequences
+) -> list[Array]:
+    """The texts truncated to the maximum length; empty ones become one unknown token."""
     most = preparation.own.max_length
     over = [k for k, one in enumerate(tokens) if len(one) > most]
     if over:
         if preparation.own.truncation == "error":
             raise DataError(
-                f"{of.source}: text '{of.ids[over[0]]}' has {len(tokens[over[0]])} tokens, and at "
-                f"most {most} are read (preparation.max_length). Cut it into sentences."
+                f"{sequences.source}: text '{sequences.ids[over[0]]}' has "
+                f"{len(tokens[over[0]])} tokens, but preparation.max_length is {most}. Split the "
+                "text into sentences."
             )
-        which = f"{len(over):,} of {len(tokens):,} texts have"
         log.info(
-            "%s: %s more than %d tokens and are cut off at the %s. Give a sentence a line.",
-            *(of.source, which, most, preparation.own.truncation),
+            "%s: %s of %s texts have more than %d tokens and are truncated at the %s. Put each "
+            "sentence on its own line.",
+            sequences.source,
+            f"{len(over):,}",
+            f"{len(tokens):,}",
+            most,
+            preparation.own.truncation,
         )
-    nothing = np.array([UNKNOWN], dtype=np.int32)
-    begin = preparation.own.truncation != "start"
-    kept = [one[:most] if begin else one[-most:] for one in tokens]
-    return [one if len(one) else nothing for one in kept]
+    unknown = np.array([UNKNOWN], dtype=np.int32)
+    at_end = preparation.own.truncation != "start"
+    truncated = [one[:most] if at_end else one[-most:] for one in tokens]
+    return [one if len(one) else unknown for one in truncated]
 
 
-def padded(rows: list[Array], which: Array, length: int) -> Array:
-    """The chosen rows as [chosen, length] int32, with zeros behind the end of each."""
-    made = np.full((len(which), length), PAD, dtype=np.int32)
-    for place, k in enumerate(which):
-        made[place, : len(rows[k])] = rows[k]
-    return made
+def padded(rows: list[Array], indices: Array, length: int) -> Array:
+    """The chosen rows as [chosen, length] int32, padded with zeros at the end."""
+    batch = np.full((len(indices), length), PAD, dtype=np.int32)
+    for row, k in enumerate(indices):
+        batch[row, : len(rows[k])] = rows[k]
+    return batch
 
 
-def sizes(some: Examples[Sequences]) -> dict[str, int]:
-    """Texts and the bytes of the source."""
-    return sizes_of(some.source)
+def sizes(examples: Examples[Sequences]) -> dict[str, int]:
+    """The number of texts and the bytes of the source."""
+    return sizes_of(examples.source)
 
 
-def shapes(_some: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
-    """Positions of source and target tokens in, a logit for each target token at each step out."""
+def shapes(_examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
+    """Inputs: source and target tokens; outputs: logits of the target vocabulary at each step."""
     return shapes_of(preparation.own)
 
 
 def shapes_of(fitted: Fitted) -> Shapes:
-    """As `shapes` says; a shared vocabulary is listed for the source alone."""
+    """The shapes of the network; a shared vocabulary is listed under the source only."""
     return Shapes(
         inputs={side: (None,) for side in SIDES},
         output=(len(fitted.vocabulary("target")),),
@@ -299,69 +311,71 @@ def shapes_of(fitted: Fitted) -> Shapes:
 
 
 def calibrate(
-    preparation: Preparation[Fitted], outputs: list[Hypothesis], some: Examples[Sequences]
+    preparation: Preparation[Fitted], outputs: list[Hypothesis], examples: Examples[Sequences]
 ) -> Preparation[Fitted]:
-    """Nothing is to be calibrated; how well the search does on the validation part is told."""
-    said = metrics.bleu(references(some), _texts(postprocess(outputs, some, preparation, {})))
-    log.info("Validation: BLEU %.1f.", said)
+    """The preparation unchanged; logs the BLEU of the search on the validation part."""
+    bleu = metrics.bleu(
+        references(examples), _texts(postprocess(outputs, examples, preparation, {}))
+    )
+    log.info("Validation: BLEU %.1f.", bleu)
     return preparation
 
 
 def postprocess(
     outputs: list[Hypothesis],
-    some: Examples[Sequences],
+    examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     _state: Mapping[str, Any],
 ) -> list[Translation]:
-    """The translation of each text; of an empty text, an empty one."""
+    """The translation of each text; an empty text has an empty translation."""
     vocabularies = [preparation.own.vocabulary(side) for side in SIDES]
     from_end = preparation.own.truncation == "start"
     return [
-        _translation(found, text, vocabularies, from_end=from_end) if text else Translation("")
-        for found, text in zip(outputs, texts_of(some.source), strict=True)
+        _translation(best, text, vocabularies, from_end=from_end) if text else Translation("")
+        for best, text in zip(outputs, texts_of(examples.source), strict=True)
     ]
 
 
 def _translation(
-    found: Hypothesis, text: str, vocabularies: list[Vocabulary], *, from_end: bool
+    hypothesis: Hypothesis, text: str, vocabularies: list[Vocabulary], *, from_end: bool
 ) -> Translation:
-    """Tokens as text; an unknown one is what it was translated from (Luong et al. 2015b).
+    """The text of a hypothesis.
 
-    `from_end` says that only the end of a long text was read.
+    An unknown token is replaced by the source token with the highest attention weight (Luong et al.
+    2015b). `from_end`: long texts were truncated at the start.
     """
     source, target = vocabularies
-    read = source.encode([text])[0]
-    count = found.attention.shape[1]
-    begin = max(0, len(read) - count) if from_end else 0
-    read = read[begin : begin + count]
-    names = [source.display(one) for one in read] or [""]
-    written = [target.display(one) for one in found.tokens]
-    looked = found.attention[:, : len(names)].argmax(axis=1)
+    encoded = source.encode([text])[0]
+    count = hypothesis.attention.shape[1]
+    start = max(0, len(encoded) - count) if from_end else 0
+    encoded = encoded[start : start + count]
+    source_tokens = [source.display(one) for one in encoded] or [""]
+    target_tokens = [target.display(one) for one in hypothesis.tokens]
+    attention = hypothesis.attention[:, : len(source_tokens)]
     if target.kind == "bpe":
-        made = target.decode(found.tokens)
+        translated = target.decode(hypothesis.tokens)
     else:
-        copied = source.pieces(text)[begin : begin + count] or [text]
-        written = [
-            copied[at] if one == UNKNOWN else name
-            for one, name, at in zip(found.tokens, written, looked, strict=True)
+        pieces = source.pieces(text)[start : start + count] or [text]
+        target_tokens = [
+            pieces[at] if one == UNKNOWN else name
+            for one, name, at in zip(
+                hypothesis.tokens, target_tokens, attention.argmax(axis=1), strict=True
+            )
         ]
-        made = ("" if target.kind == "characters" else " ").join(written)
+        translated = ("" if target.kind == "characters" else " ").join(target_tokens)
     return Translation(
-        " ".join(made.split()),
-        tuple(written),
-        tuple(names),
-        found.attention[:, : len(names)],
+        " ".join(translated.split()), tuple(target_tokens), tuple(source_tokens), attention
     )
 
 
-def references(some: Examples[Sequences]) -> list[str]:
-    """The translations as they were given."""
-    assert some.source.labels is not None
-    return [str(one) for one in some.source.labels]
+def references(examples: Examples[Sequences]) -> list[str]:
+    """The reference translations."""
+    assert examples.source.labels is not None
+    return [str(one) for one in examples.source.labels]
 
 
-def _texts(given: Iterable[Translation]) -> list[str]:
-    return [one.text for one in given]
+def _texts(translations: Iterable[Translation]) -> list[str]:
+    return [one.text for one in translations]
 
 
 def fit_baselines(
@@ -369,22 +383,22 @@ def fit_baselines(
     _valid: Examples[Sequences] | None,
     _preparation: Preparation[Fitted],
 ) -> dict[str, Any]:
-    """A dictionary of words, by IBM model 1."""
+    """Fit a dictionary of words by IBM model 1."""
     return {"dictionary": fit_dictionary(texts_of(train.source), references(train))}
 
 
 def make_baselines(
     state: Mapping[str, Any], _preparation: Preparation[Fitted], _train: Examples[Sequences] | None
 ) -> list[Baseline[Sequences, list[Translation]]]:
-    """The source as it stands, and the most likely translation of each of its words."""
+    """A copy of the source, and a word-for-word translation."""
 
     def by_source(
         change: Callable[[str], str],
     ) -> Callable[[Examples[Sequences]], list[Translation]]:
-        def made(some: Examples[Sequences]) -> list[Translation]:
-            return [Translation(change(text)) for text in texts_of(some.source)]
+        def predict(examples: Examples[Sequences]) -> list[Translation]:
+            return [Translation(change(text)) for text in texts_of(examples.source)]
 
-        return made
+        return predict
 
     return [
         Baseline(COPY, by_source(lambda text: text)),
@@ -393,107 +407,112 @@ def make_baselines(
 
 
 def score(
-    given: list[Translation],
-    some: Examples[Sequences],
+    translations: list[Translation],
+    examples: Examples[Sequences],
     _preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> dict[str, float]:
-    """BLEU and chrF of the whole part, from 0 to 100."""
-    texts, wanted = _texts(given), references(some)
-    return {"bleu": metrics.bleu(wanted, texts), "chrf": metrics.chrf(wanted, texts)}
+    """BLEU and chrF of all texts, from 0 to 100."""
+    texts, expected = _texts(translations), references(examples)
+    return {"bleu": metrics.bleu(expected, texts), "chrf": metrics.chrf(expected, texts)}
 
 
-def counts_of(texts: list[str], wanted: list[str]) -> Array:
-    """What BLEU is made of, a row a text: [texts, 2 + 2 * ORDERS].
+def counts_of(texts: list[str], expected: list[str]) -> Array:
+    """The statistics of BLEU, one row per text: [texts, 2 + 2 * ORDERS].
 
-    Lengths of answer and reference, then for runs of one to four words how many are right and how
-    many there are.
+    They are the lengths of translation and reference, then the numbers of matching n-grams and of
+    all n-grams for each order.
     """
-    judge = metrics.sacrebleu().BLEU(effective_order=True)
-    found = [judge.sentence_score(*pair[:1], [pair[1]]) for pair in zip(texts, wanted, strict=True)]
-    rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in found]
+    bleu = metrics.sacrebleu().BLEU(effective_order=True)
+    scores = [bleu.sentence_score(text, [one]) for text, one in zip(texts, expected, strict=True)]
+    rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in scores]
     return np.array(rows, dtype=np.float64)
 
 
 def bleu_of(sums: Array) -> Array:
-    """BLEU of sums of `counts_of`, [..., 2 + 2 * ORDERS] -> [...], as sacrebleu's corpus BLEU.
+    """The corpus BLEU of sacrebleu from sums of `counts_of`, [..., 2 + 2 * ORDERS] -> [...].
 
-    An order of which nothing is right counts as half a hit, the next as a quarter ("exp").
+    Smoothing is "exp": the first order without a match counts as half a match, the next one as a
+    quarter.
     """
     sums = np.asarray(sums, dtype=np.float64)
     length, reference = sums[..., 0], sums[..., 1]
-    right, total = sums[..., 2 : 2 + ORDERS], sums[..., 2 + ORDERS :]
-    none = (right == 0) & (total > 0)
-    right = np.where(none, 0.5 ** np.cumsum(none, axis=-1), right)
+    matches, total = sums[..., 2 : 2 + ORDERS], sums[..., 2 + ORDERS :]
+    none = (matches == 0) & (total > 0)
+    matches = np.where(none, 0.5 ** np.cumsum(none, axis=-1), matches)
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.log(right / total).mean(axis=-1)
+        precision = np.log(matches / total).mean(axis=-1)
         brevity = np.where(length < reference, 1 - reference / length, 0.0)
         value = 100 * np.exp(precision + brevity)
-    ended = (total > 0).all(axis=-1) & (sums[..., 2] > 0)
-    result: Array = np.where(ended, value, 0.0)
+    defined = (total > 0).all(axis=-1) & (sums[..., 2] > 0)
+    result: Array = np.where(defined, value, 0.0)
     return result
 
 
 def measures(
-    some: Examples[Sequences], _preparation: Preparation[Fitted], _experiment: Experiment
+    examples: Examples[Sequences], _preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Measure[list[Translation]]]:
     """BLEU; texts of one group are a cluster (paired bootstrap, Koehn 2004)."""
-    of = some.source
-    whole = of.groups if of.groups is not None else np.arange(len(of))
-    _, clusters = np.unique(whole, return_inverse=True)
-    wanted = references(some)
+    groups = examples.source.groups
+    groups = groups if groups is not None else np.arange(len(examples.source))
+    _, clusters = np.unique(groups, return_inverse=True)
+    expected = references(examples)
 
-    def statistics(given: list[Translation]) -> Array:
-        return counts_of(_texts(given), wanted)
+    def statistics(translations: list[Translation]) -> Array:
+        return counts_of(_texts(translations), expected)
 
     return [Measure("bleu", statistics, bleu_of, clusters)]
 
 
 def details(
     answers: dict[str, list[Translation]],
-    some: Examples[Sequences],
+    examples: Examples[Sequences],
     _preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
-    """BLEU by length, and examples with where the network looked: typical ones and the worst."""
-    given, wanted, sources = answers[NETWORK], references(some), texts_of(some.source)
-    judge = metrics.sacrebleu()
+    """BLEU by length, and typical and worst examples with their attention."""
+    translations, expected, sources = (
+        answers[NETWORK],
+        references(examples),
+        texts_of(examples.source),
+    )
+    sacrebleu = metrics.sacrebleu()
     signatures = {}
-    for name, metric in (("bleu", judge.BLEU()), ("chrf", judge.CHRF())):
-        metric.corpus_score(_texts(given), [wanted])
+    for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF())):
+        metric.corpus_score(_texts(translations), [expected])
         signatures[name] = str(metric.get_signature())
     log.info("sacrebleu: BLEU %(bleu)s, chrF %(chrf)s", signatures)
-    chrf = judge.CHRF()
-    each = [
+    chrf = sacrebleu.CHRF()
+    scores = [
         chrf.sentence_score(one.text, [other]).score
-        for one, other in zip(given, wanted, strict=True)
+        for one, other in zip(translations, expected, strict=True)
     ]
-    order = np.argsort(each, kind="stable")
+    order = np.argsort(scores, kind="stable")
     count = min(experiment.report.examples, len(order))
     middle = order[len(order) // 4 : max(len(order) // 4 + 1, len(order) - len(order) // 4)]
     typical = np.random.default_rng(0).permutation(middle)[:count]
     chosen = [*((k, "typical") for k in typical), *((k, "worst") for k in order[:count])]
     return {
         "signatures": signatures,
-        "by_length": _by_length(answers, sources, wanted),
+        "by_length": _by_length(answers, sources, expected),
         "examples": [
             {
                 "kind": kind,
-                "id": str(some.source.ids[k]),
+                "id": str(examples.source.ids[k]),
                 "source": sources[k],
-                "reference": wanted[k],
-                "answer": given[k].text,
+                "reference": expected[k],
+                "answer": translations[k].text,
                 "word_for_word": answers[DICTIONARY][k].text if DICTIONARY in answers else "",
-                "chrf": float(each[k]),
-                **_looks(given[k]),
+                "chrf": float(scores[k]),
+                **_attention(translations[k]),
             }
             for k, kind in chosen
         ],
     }
 
 
-def _looks(one: Translation) -> dict[str, Any]:
-    """The attention of one answer, as lists."""
+def _attention(one: Translation) -> dict[str, Any]:
+    """The attention of one translation, as lists."""
     if one.attention is None:
         return {}
     most = SHOWN_TOKENS
@@ -505,51 +524,53 @@ def _looks(one: Translation) -> dict[str, Any]:
 
 
 def _by_length(
-    answers: dict[str, list[Translation]], sources: list[str], wanted: list[str]
+    answers: dict[str, list[Translation]], sources: list[str], expected: list[str]
 ) -> list[dict[str, Any]]:
-    """BLEU of every answer in stretches of like length of the source, in words."""
+    """BLEU of each model in bins by the number of source words."""
     lengths = np.array([len(text.split()) for text in sources])
     edges = np.unique(np.quantile(lengths, [0, 0.2, 0.4, 0.6, 0.8, 1.0], method="nearest"))
-    place = np.searchsorted(edges[1:-1], lengths, side="left")
+    bins = np.searchsorted(edges[1:-1], lengths, side="left")
     rows = []
-    for one in np.unique(place):
-        which = np.flatnonzero(place == one)
-        found = {
-            name: metrics.bleu([wanted[k] for k in which], [given[k].text for k in which])
-            for name, given in answers.items()
+    for one in np.unique(bins):
+        indices = np.flatnonzero(bins == one)
+        bleu = {
+            name: metrics.bleu(
+                [expected[k] for k in indices], [translations[k].text for k in indices]
+            )
+            for name, translations in answers.items()
         }
-        least, most = int(lengths[which].min()), int(lengths[which].max())
-        rows.append({"from": least, "to": most, "count": len(which), "bleu": found})
+        least, most = int(lengths[indices].min()), int(lengths[indices].max())
+        rows.append({"from": least, "to": most, "count": len(indices), "bleu": bleu})
     return rows
 
 
 def table(
-    given: list[Translation],
-    some: Examples[Sequences],
+    translations: list[Translation],
+    examples: Examples[Sequences],
     _preparation: Preparation[Fitted],
-    which: Array,
+    indices: Array,
 ) -> pl.DataFrame:
-    """One row a text: id, source, translation, and the reference where it is known."""
-    of = some.source.chosen(which)
+    """One row per text: id, source, translation, and the reference if known."""
+    texts = examples.source.chosen(indices)
     columns: dict[str, Any] = {
-        "id": of.ids.astype(str),
-        "source": texts_of(of),
-        "translation": _texts(given[k] for k in which),
+        "id": texts.ids.astype(str),
+        "source": texts_of(texts),
+        "translation": _texts(translations[k] for k in indices),
     }
-    if of.labels is not None:
-        columns["reference"] = [str(one) for one in of.labels]
+    if texts.labels is not None:
+        columns["reference"] = [str(one) for one in texts.labels]
     return pl.DataFrame(columns)
 
 
 def quick(
     preparation: Preparation[Fitted], experiment: Experiment
 ) -> tuple[Preparation[Fitted], Experiment]:
-    """Without a beam search."""
+    """The same settings with greedy search."""
     return preparation, experiment.having("task", beam_size=1)
 
 
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
-    """New texts are translated as they are."""
+    """The texts unchanged."""
     return sequences
 
 
@@ -578,5 +599,5 @@ TASK = Task(
     quick=quick,
     labelled=True,
     lines="translation",
-    hint="For two files of lines, a text and its translation, give --task translate.",
+    hint="For two parallel files, a text and its translation, give --task translate.",
 )
