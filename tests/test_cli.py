@@ -96,7 +96,7 @@ def test_wrong_usage_is_status_2(gatewise, wrong):
     ("wrong", "said"),
     [
         (["train", "nowhere.csv"], "There is no file nowhere.csv"),
-        (["train"], "name a file, or a data set"),
+        (["train"], "Name a file, or a data set"),
         (["train", "DATA", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
         (["train", "DATA", "--set", "trainin.epochs=3"], "Did you mean 'training'?"),
         (["train", "DATA", "--set", "epochs"], "section.key=value"),

@@ -1,4 +1,4 @@
-"""Merge layers of settings into one experiment: a data set's own, files, mappings and flags."""
+"""Merge settings from data sets, files, mappings and flags into one experiment."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def experiment_for(
         experiment = from_mapping(layer, experiment)
     if path is None and data is None:
         raise ConfigError(
-            "There are no data: name a file, or a data set that `gatewise datasets` lists."
+            "No data are given. Name a file, or a data set that `gatewise datasets` lists."
         )
     source = opened(experiment.data, None if path is not None else data)
     if target:
@@ -57,7 +57,7 @@ def _refuse_misspelt(path: str) -> None:
 
 
 def target_setting(target: Sequence[str], experiment: Experiment, source: Opened) -> dict[str, Any]:
-    """The key of `[data]` that `--target` sets, by the task or by the column's values."""
+    """The setting in `[data]` that `--target` stands for, by the task or the column's values."""
     name, data = experiment.task.name, experiment.data
     if name:
         key: str = task_of(name).target
@@ -74,20 +74,20 @@ def target_setting(target: Sequence[str], experiment: Experiment, source: Opened
 
 
 def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
-    """Whether this column holds texts, which have no values over time, or labels of texts.
+    """True if this column holds texts, or labels of texts, instead of values over time.
 
-    Ratings are numbers; beside reviews, and without a column of times, they are labels.
+    Ratings are numbers, but they are labels if the table holds reviews and no column of times.
     """
-    given = opened(settings, source)
-    if given.recordings is not None or (given.named and conll.holds_tokens(given.named)):
+    data = opened(settings, source)
+    if data.recordings is not None or (data.named and conll.holds_tokens(data.named)):
         return True
-    content = given.content(one_series=True)
+    content = data.content(one_series=True)
     if not isinstance(content, Table):
         return False
     if content.kinds(settings.missing_values).get(column) == "text":
         return True
-    written = texts.text_columns(content, replace(settings, label=column))
-    return bool(written) and not columns.time_of(content, settings)
+    names = texts.text_columns(content, replace(settings, label=column))
+    return bool(names) and not columns.time_of(content, settings)
 
 
 def free_folder(experiment: Experiment) -> Path:

@@ -172,7 +172,7 @@ def test_ts_errors_name_the_line(tmp_path):
     cases = {
         "7,8:9:down": r"line 8 is ragged: its dimension 2 has 1 values",
         "7,8:down": "line 8 has 1 dimensions, but @dimensions says 2",
-        "7,x:1,2:down": "line 8 holds something else than numbers .'x'.",
+        "7,x:1,2:down": "line 8 holds a value that is not a number .'x'.",
         "7,?:1,2:down": r"column 'x0' has 1 empty cell, in line 8, step 2",
         "7,8:1,2:?": "1 of 2 sequences has no label",
     }
@@ -266,7 +266,7 @@ def test_an_archive_that_declares_more_than_any_memory_is_a_sentence(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         head = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
         archive.writestr("x.npy", head)
-    with pytest.raises(DataError, match="announces more values than the memory can hold"):
+    with pytest.raises(DataError, match="announces more values than fit into memory"):
         classify(path)
 
 

@@ -12,21 +12,21 @@ MONTHS = {"mo": 1, "q": 3, "y": 12}
 DAY, MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 
 
-def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The calendar features of the settings; for auto, those that this spacing and span support.
+def chosen_calendar(train: Sequences, setting: tuple[str, ...]) -> tuple[str, ...]:
+    """The calendar features of the settings; auto selects those that the spacing and span support.
 
     Raises:
         ConfigError: features are requested but there are no dates, or auto or none is combined with
             names.
     """
     timed = train.times is not None and train.times.dtype.kind == "M"
-    if wanted != ("auto",):
-        if "auto" in wanted or ("none" in wanted and len(wanted) > 1):
+    if setting != ("auto",):
+        if "auto" in setting or ("none" in setting and len(setting) > 1):
             raise ConfigError(
-                f"preparation.calendar wants auto, none, or names of features. "
-                f"Received: {list(wanted)}."
+                f"preparation.calendar must be auto, none, or names of features. "
+                f"Received: {list(setting)}."
             )
-        names = tuple(name for name in wanted if name != "none")
+        names = tuple(name for name in setting if name != "none")
         if names and not timed:
             raise ConfigError(
                 "preparation.calendar needs a column of dates. Name it with data.time."
@@ -45,7 +45,7 @@ def chosen_calendar(train: Sequences, wanted: tuple[str, ...]) -> tuple[str, ...
         "h": ("hour", "weekday"),
         "d": ("weekday",),
     }
-    # A yearly pattern needs data that covers at least two years.
+    # A yearly pattern can be learned only from more than two years of data.
     return by_unit.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
 
 
@@ -105,5 +105,5 @@ def _months_on(times: Array, offsets: Array) -> Array:
     months = days[-1].astype("M8[M]") + offsets * MONTH
     ends = (months + MONTH).astype("M8[D]") - DAY
     day = (days - days.astype("M8[M]")).max()
-    wanted = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
-    return np.asarray(wanted + (times[-1] - days[-1]), dtype="datetime64[us]")
+    dates = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
+    return np.asarray(dates + (times[-1] - days[-1]), dtype="datetime64[us]")

@@ -21,7 +21,10 @@ FINE = 1000  # positions of fractional times are thousandths of a step, to show 
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular grid, and the positions of times on it; one step is `unit` in `positions`."""
+    """A regular grid, and the positions of times on it.
+
+    Positions that are one step apart differ by `unit`.
+    """
 
     positions: Array  # [steps] int64
     unit: int
@@ -64,7 +67,7 @@ def grid(times: Array, starts: Array) -> Grid | None:
 
 
 def _fine_grid(times: Array, starts: Array) -> Grid | None:
-    """The grid of fractional times, whose step is only known as a mean."""
+    """The grid of fractional times; its step is estimated as a mean."""
     inner = np.ones(len(times), dtype=bool)
     inner[starts] = False
     gaps = np.diff(times, prepend=times[:1])[inner]

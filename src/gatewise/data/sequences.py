@@ -1,7 +1,7 @@
-"""The one container: many sequences of different lengths, stored end to end.
+"""The container of all data: sequences of different lengths, stored end to end.
 
-A part of the data (train, validation, test) shares the arrays and has other bounds. So splitting
-copies nothing, and windows are cut only when a batch needs them.
+The parts of the data (train, validation, test) share the arrays and have different bounds. So
+splitting copies nothing, and windows are cut only when a batch needs them.
 """
 
 import hashlib
@@ -18,10 +18,11 @@ Kind = Literal["numbers", "text", "tokens", "sound"]
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences of steps, with their ids, times, labels and other facts.
+    """Sequences of steps, with their ids, times, labels and other metadata.
 
-    Sequence `k` is `values[starts[k]:stops[k]]`. If it is a part of a longer sequence, the whole
-    begins at `first[k]`: a forecast from the first step of a test part may look back that far.
+    Sequence `k` is `values[starts[k]:stops[k]]`. If it is a part of a longer sequence, the longer
+    sequence begins at `first[k]`: a forecast from the first step of a test part may look back that
+    far.
     """
 
     values: Array  # [all steps, columns], a float or an integer type
@@ -35,9 +36,10 @@ class Sequences:
     # The interval between two times, as Polars writes it ("30m", "1h", "1d", "1mo", "300i"), or a
     # bare number ("0.02") if times are fractional numbers; "": unknown.
     step: str = ""
-    # Column of texts -> its texts. `values` then holds positions in that tuple, NaN for empty.
+    # Column of texts -> its distinct texts. `values` then holds positions in that tuple, or NaN
+    # for empty cells.
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # [all steps, columns] bool: cells that `data.missing` filled in; None: there are none.
+    # [all steps, columns] bool: cells that `data.missing` filled in; None if there are none.
     filled: Array | None = None
     static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
     labels: Array | None = None  # [sequences] str, "" if unknown
@@ -63,7 +65,7 @@ class Sequences:
         return self.stops - self.starts
 
     def measured(self, steps: Array, columns: Array | int) -> Array:
-        """These cells as float64; filled-in ones are NaN, so that none is scored as truth."""
+        """These cells as float64; filled-in cells are NaN, so that they are not scored."""
         cells: Array = self.values[steps, columns].astype(np.float64)
         return (
             cells if self.filled is None else np.where(self.filled[steps, columns], np.nan, cells)
@@ -83,7 +85,7 @@ class Sequences:
         )
 
     def between(self, starts: Array, stops: Array) -> "Sequences":
-        """The same sequences with other bounds; `first` stays, so that windows may look back."""
+        """The same sequences with other bounds; `first` is kept, so that windows can look back."""
         return replace(self, starts=starts, stops=stops)
 
 
@@ -97,7 +99,7 @@ def fingerprint(steps: Array) -> str:
 
 
 def comparable(sequences: Sequences) -> Sequences:
-    """The same steps for `fingerprint`, with tokens as hashes of texts instead of positions."""
+    """The sequences for `fingerprint`: tokens become hashes of their texts, not positions."""
     if sequences.kind != "tokens":
         return sequences
     hashes = [

@@ -7,7 +7,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 
 CLEAR = 0.5  # share of the differences that must equal a step to make it the spacing
-REGULAR = 0.9  # that share in training, where days without sales are gaps and no other spacing
+REGULAR = 0.9  # the same share in training, where days without sales are gaps, not a spacing
 MONTHS = {"mo": 1, "y": 12}
 
 
@@ -37,7 +37,7 @@ def refuse_other_spacing(sequences: Sequences, step: str) -> None:
 
 
 def others(sequences: Sequences, grid: grids.Grid) -> dict[int, str]:
-    """The spacing of each sequence that is regular but whose spacing differs from the grid."""
+    """The spacing of each regular sequence whose spacing differs from the grid."""
     counts = sequences.lengths - 1
     hits = np.zeros(len(sequences), dtype=np.int64)
     for at, gaps in grids.differences(grid.positions, sequences.starts):
@@ -64,26 +64,26 @@ def own_grid(sequences: Sequences, k: int) -> grids.Grid | None:
     return grids.grid(moments, np.zeros(1, dtype=np.int64))
 
 
-def same(one: str, other: str) -> bool:
+def same(step: str, other: str) -> bool:
     """True if two steps have the same size; steps of fractional times are approximate.
 
     >>> same("0.0167", "0.0166667"), same("1i", "1"), same("1d", "7d"), same("1d", "1i")
     (True, True, False, False)
     """
-    if one == other or (one.endswith("i") and other.endswith("i")):
-        return one == other
+    if step == other or (step.endswith("i") and other.endswith("i")):
+        return step == other
     try:
-        sizes = sorted(float(step.removesuffix("i")) for step in (one, other))
+        sizes = sorted(float(text.removesuffix("i")) for text in (step, other))
     except ValueError:
         return False
     return sizes[1] - sizes[0] <= grids.SLACK * sizes[0]
 
 
 def _share(moments: Array, step: str) -> float:
-    """The share of the differences between these times that equal one step."""
+    """The share of the differences between these times that are equal to the step."""
     unit = step.lstrip("0123456789.")
     if moments.dtype.kind != "M" or unit in ("", "i"):
-        return 0.0  # steps of numbers differ by their size alone
+        return 0.0  # steps of numbers have no unit: they differ only in size
     count = int(step.removesuffix(unit))
     if unit in MONTHS:
         months = np.diff(moments.astype("M8[M]").astype(np.int64))

@@ -1,6 +1,6 @@
-"""Split into train, validation and test: series by time, labelled sequences by group or label.
+"""Split data into train, validation and test: by time, by sequence, or by place in a text.
 
-Nothing is copied: a part shares the arrays and has other bounds.
+Nothing is copied: the parts share the arrays and have different bounds.
 """
 
 import re
@@ -14,14 +14,14 @@ from gatewise.settings import SplitSettings
 
 MAX_SHUFFLES = 200  # random orders of groups to compare
 MAX_COUNTS = 20_000_000  # counts to evaluate over all of these orders
-MIN_GROUPS = 5  # with fewer, a single odd group decides the verdict
+MIN_GROUPS = 5  # with fewer groups, a single unusual one decides the verdict
 NEAR = 4096  # bytes before a cut in which to search for the end of a line
 LINE, SPACE = ord("\n"), ord(" ")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The part to train on, the part for choices, and the part that is evaluated once."""
+    """The part to train on, the part to choose a model on, and the part to evaluate once."""
 
     train: Sequences
     validation: Sequences | None
@@ -32,9 +32,8 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
     """Cut every sequence at two moments: train before validation before test.
 
     A size below 1 is a share of the sequence's own steps; from 1 on, it counts steps. Validation
-    and test get at least one horizon. With `train`, the steps after test stay unused, as some
-    published protocols require. Sequences that are too short to leave one horizon for training are
-    used for training only.
+    and test get at least one horizon. If `train` is set, the steps after test stay unused, as some
+    published protocols require. Sequences that are too short to split are used for training only.
 
     Raises:
         ConfigError: a size is negative, or a count is not a whole number.
@@ -53,7 +52,7 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
             f"{sequences.source}: the longest sequence has {lengths[longest]} steps, too few for "
             f"{max(train[longest], horizon + 1)} to train on (more than a horizon), "
             f"{validation[longest]} to validate and {test[longest]} to test (at least a horizon "
-            "each). Give a smaller --horizon or longer series, or set split.validation = 0."
+            "each). Set a smaller --horizon, give longer series, or set split.validation = 0."
         )
     begin = sequences.starts
     end_train = begin + np.where(long_enough, train, lengths)
@@ -70,10 +69,10 @@ def split_by_time(sequences: Sequences, settings: SplitSettings, *, horizon: int
 def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
     """Assign whole sequences to parts: groups stay together, labels keep their proportions.
 
-    Each label occurs in every part, if necessary in more sequences than requested. `test=False`
-    makes no test part, for data whose test part is a file of its own. With `settings.test_ids`, the
-    sequences whose ids match that expression are the test part, whatever their labels and groups,
-    and the rest is split as above.
+    Each label occurs in every part, even if a part then gets more sequences than requested.
+    `test=False` makes no test part, because the test data are in a separate file. If
+    `settings.test_ids` is set, the sequences whose ids match it are the test part, whatever their
+    labels and groups, and the rest is split as above.
 
     Raises:
         ConfigError: the split needs groups or labels that the data does not have, or more sequences
@@ -125,7 +124,7 @@ def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) 
         extent = "every" if held.all() else "no"
         raise ConfigError(
             f"split.test_ids = {settings.test_ids!r} matches {extent} id of {sequences.source}, "
-            f"such as '{sequences.ids[0]}'. It must match the ids of the test part, and no others."
+            f"such as '{sequences.ids[0]}'. It must match only the ids of the test part."
         )
     rest = sequences.chosen(np.flatnonzero(~held))
     splits = split_by_sequence(rest, replace(settings, test_ids=""), test=False)
@@ -135,8 +134,8 @@ def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) 
 def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
     """Cut running text into train, validation and test, in this order, at the ends of lines.
 
-    Sizes are shares of all bytes, or counts of bytes. Several texts follow one another.
-    `test=False` makes no test part, for data whose test part is a file of its own.
+    Sizes are shares of all bytes, or counts of bytes. Several texts count as one, in their order.
+    `test=False` makes no test part, because the test data are in a separate file.
 
     Raises:
         ConfigError: nothing is left to train on.
@@ -148,7 +147,7 @@ def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool)
     if begin < 1 or settings.train > begin:
         raise ConfigError(
             f"{sequences.source} has {total:,} bytes of text, but split.train, split.validation "
-            "and split.test together need more. Set smaller ones."
+            "and split.test together need more. Set smaller sizes."
         )
     begin = _cut_of_text(sequences, begin)
     middle = _cut_of_text(sequences, begin + int(sizes[0])) if sizes[0] else begin
@@ -173,7 +172,7 @@ def _between(sequences: Sequences, begin: int, end: int) -> Sequences | None:
 
 
 def _cut_of_text(sequences: Sequences, place: int) -> int:
-    """Move a cut back to the end of a line, else behind a space, else to the next character."""
+    """Move a cut back to the end of a line or of a word, or else on to the next character."""
     ends = np.cumsum(sequences.lengths)
     if place <= 0 or place >= ends[-1]:
         return max(0, min(place, int(ends[-1])))
@@ -190,7 +189,7 @@ def _cut_of_text(sequences: Sequences, place: int) -> int:
 
 
 def _letter(steps: Array, place: int) -> int:
-    """The next position at which a character begins; in UTF-8, 10xxxxxx continues one."""
+    """The next position at which a character begins; UTF-8 continuation bytes are 10xxxxxx."""
     while place < len(steps) and steps[place] >> 6 == 0b10:
         place += 1
     return place
@@ -216,7 +215,7 @@ def rare_labels_note(sequences: Sequences, splits: Splits, settings: SplitSettin
 
 
 def few_groups_note(splits: Splits) -> list[str]:
-    """A note that the verdict rests on few groups; empty if there are enough, or none."""
+    """A note that the verdict rests on few groups; empty if there are enough or no groups."""
     held = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     named = [np.unique(part.groups).tolist() for part in held if part.groups is not None]
     if splits.test is None or len(named) < len(held) or not named:
@@ -246,13 +245,13 @@ def _check(size: float) -> None:
 
 
 def _steps(size: float, lengths: Array, *, least: int) -> Array:
-    """The steps of each sequence that a share or a count stands for; 0 stays 0."""
+    """Convert a share or a count to the number of steps in each sequence; 0 stays 0."""
     _check(size)
     if size == 0:
         return np.zeros_like(lengths)
     # 0.29 * 100 is 28.999999999999996.
-    wanted = np.full_like(lengths, size) if size >= 1 else np.floor(size * lengths + 1e-9)
-    return np.maximum(wanted.astype(np.int64), least)
+    counts = np.full_like(lengths, size) if size >= 1 else np.floor(size * lengths + 1e-9)
+    return np.maximum(counts.astype(np.int64), least)
 
 
 def _with_steps(part: Sequences) -> Sequences | None:
@@ -262,20 +261,20 @@ def _with_steps(part: Sequences) -> Sequences | None:
 
 
 def _sizes(settings: SplitSettings, count: int, *, test: bool) -> tuple[int, int, int]:
-    """The numbers of sequences to train on (0: all the rest), to validate and to test."""
-    asked = (settings.train, settings.validation, settings.test if test else 0.0)
-    for size in asked:
+    """The numbers of sequences to train on (0: all that remain), to validate and to test."""
+    requested = (settings.train, settings.validation, settings.test if test else 0.0)
+    for size in requested:
         _check(size)
     train, validation, tested = (
-        int(size) if size >= 1 else max(round(size * count), 1 if size else 0) for size in asked
+        int(size) if size >= 1 else max(round(size * count), 1 if size else 0) for size in requested
     )
     left = count - validation - tested
-    whole = sum(size for size in asked if size < 1) <= 1 + 1e-9
+    whole = sum(size for size in requested if size < 1) <= 1 + 1e-9
     if left < 1 or (settings.train >= 1 and train > left) or not whole:
         raise ConfigError(
             f"The split needs {validation} sequences to validate, {tested} to test and "
             f"{train or 'some'} to train on, but there are {count}. Give more data, lower "
-            "split.validation and split.test, or put the test part into a file of its own "
+            "split.validation and split.test, or put the test data into a separate file "
             "(data.test)."
         )
     return min(train, left), validation, tested
@@ -303,9 +302,9 @@ def _without_rare(
     settings: SplitSettings,
     parts: int,
 ) -> tuple[Array, Array]:
-    """Positions to split, and positions that belong to train because their label is rare.
+    """Positions to split, and positions that go to train because their label is rare.
 
-    A group is never divided, so it counts once for each label and goes to train as a whole.
+    A group is never divided, so it counts once for each of its labels and goes to train whole.
     """
     everything = np.arange(len(sequences))
     nothing = everything[:0]
@@ -330,7 +329,7 @@ def _without_rare(
         raise DataError(
             f"{sequences.source}: {len(few)} label(s) are too rare to be in each of {parts} "
             f"parts: {places}. Give more of them, or set split.rare_labels = drop (leave them out) "
-            "or train (train on them without testing them)."
+            "or train (train on them, but do not evaluate them)."
         )
     rare = np.isin(codes, few)
     if settings.rare_labels == "drop":
@@ -354,7 +353,7 @@ def _cut(
     if len(positions) <= leave:
         raise DataError(
             f"{len(positions)} sequence(s) are too few to split. Give more data, or put the test "
-            "part into a file of its own (data.test)."
+            "data into a separate file (data.test)."
         )
     mixed = random.permutation(len(positions))
     mixed = mixed[np.argsort(codes[mixed], kind="stable")]  # by label, shuffled within each
@@ -364,7 +363,7 @@ def _cut(
 
 
 def _quotas(counts: Array, size: int, leave: int) -> Array:
-    """The number to take of each label: `size` together, as close to proportional as possible."""
+    """The number to take of each label: `size` in total, as close to proportional as possible."""
     ideal = counts * size / counts.sum()
     most = np.maximum(counts - leave, 0)
     quotas: Array = np.clip(np.floor(ideal).astype(np.int64), np.minimum(1, most), most)
@@ -387,8 +386,8 @@ def _cut_groups(
 ) -> tuple[Array, Array]:
     """The positions that remain, and whole groups taken out: about `size` sequences.
 
-    Labels should be in proportion, and groups have any size. So many random orders of the groups
-    are tried, and the best one is used.
+    Labels should keep their proportions although groups differ in size. So many random orders of
+    the groups are tried, and the best one is used.
     """
     assert sequences.groups is not None
     names, group = np.unique(sequences.groups[positions], return_inverse=True)
@@ -403,14 +402,14 @@ def _cut_groups(
         _, label = np.unique(labels[positions], return_inverse=True)
     table = np.zeros((len(names), label.max() + 1), dtype=np.int64)  # [groups, labels]
     np.add.at(table, (group, label), 1)
-    wanted = table.sum(axis=0) * size / len(positions)
+    ideal = table.sum(axis=0) * size / len(positions)
     best, chosen = np.inf, group[:0]
     for _ in range(int(np.clip(MAX_COUNTS // table.size, 1, MAX_SHUFFLES))):
         order = random.permutation(len(names))
         shuffled = table[order]
         holders = np.cumsum(shuffled > 0, axis=0)  # number of groups so far with this label
         lacking = (holders == 0) | (holders[-1] - holders < leave)
-        cost = np.abs(np.cumsum(shuffled, axis=0) - wanted).sum(axis=1)
+        cost = np.abs(np.cumsum(shuffled, axis=0) - ideal).sum(axis=1)
         cost += 2 * len(positions) * lacking.sum(axis=1)
         count = int(cost[: len(names) - leave].argmin()) + 1
         if cost[count - 1] < best:
@@ -422,7 +421,7 @@ def _cut_groups(
 def _refuse_untrained(
     sequences: Sequences, labels: Array | None, train: Array, held: Array
 ) -> None:
-    """Refuse a split in which only validation or test has a label."""
+    """Refuse a split with a label that occurs in validation or test but not in train."""
     if labels is None:
         return
     missing = np.setdiff1d(labels[held], labels[train])

@@ -14,17 +14,17 @@ from gatewise.data.sequences import Array, Sequences
 class Windows:
     """All origins from which a forecast can be made and scored.
 
-    The past of window `w` is the `lookback` steps before its origin, and its future is the
-    `horizon` steps from the origin on. The future lies within the part; the past may reach back to
-    the beginning of the whole sequence.
+    The past of a window is the `lookback` steps before its origin. Its future is the `horizon`
+    steps from the origin on. The future lies within the part; the past may reach back to the
+    beginning of the whole sequence.
     """
 
     sequences: Sequences
     lookback: int
     horizon: int
     stride: int
-    origins: Array  # [sequences] the first origin of each
-    ends: Array  # [sequences] cumulative count of windows up to this sequence
+    origins: Array  # [sequences] the first origin of each sequence
+    ends: Array  # [sequences] cumulative number of windows, this sequence included
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0

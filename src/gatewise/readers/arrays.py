@@ -15,38 +15,38 @@ from gatewise.errors import DataError
 from gatewise.readers.long import Origin
 from gatewise.readers.tables import File, other_encoding, reading, whole_label
 
-MOST_DIMENSIONS = 16  # an IDX file that says more is none
+MAX_DIMENSIONS = 16  # a file whose header announces more is not an IDX file
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Sequences of all columns that were given."""
+    """Sequences with all columns of the source."""
 
     name: str
-    kind: str  # "the file is IDX images", for the reason of a guess
+    kind: str  # "the file is IDX images": the reason for a guess
     sequences: Sequences
-    lines: Array | None = None  # [sequences] the line of each in its file
+    lines: Array | None = None  # [sequences] line number of each sequence in its file
 
 
-def origin(given: Arrays) -> Origin:
-    """How messages name a step of these: by its sequence."""
-    sequences = given.sequences
+def origin(content: Arrays) -> Origin:
+    """The origin of the steps, which messages name by sequence or line."""
+    sequences = content.sequences
 
     def at(step: int) -> str:
         sequence = int(np.searchsorted(sequences.starts, step, side="right")) - 1
         place = f"step {step - sequences.starts[sequence] + 1}"
-        if given.lines is None:
+        if content.lines is None:
             return place
-        return f"line {given.lines[sequence]}, {place}"
+        return f"line {content.lines[sequence]}, {place}"
 
-    return Origin(given.name, at)
+    return Origin(content.name, at)
 
 
 def of(source: Any, *, one_series: bool) -> Arrays:
-    """An array, a list of arrays of unequal lengths, or a pair (X, y).
+    """Read an array, a list of arrays of unequal lengths, or a pair (X, y).
 
-    With `one_series` an array [steps] or [steps, columns] without labels is one sequence.
+    With `one_series`, an array [steps] or [steps, columns] without labels is one sequence.
 
     Raises:
         DataError: the array has another shape, or X and y differ in length.
@@ -54,51 +54,51 @@ def of(source: Any, *, one_series: bool) -> Arrays:
     labels = None
     if isinstance(source, tuple):
         if len(source) != 2:
-            raise DataError(f"A tuple must be a pair (X, y). Received: {len(source)} things.")
+            raise DataError(f"A tuple must be a pair (X, y). Received: {len(source)} items.")
         source, labels = source
     name = "the list of arrays" if isinstance(source, list) else "the array"
     if isinstance(source, list) and not _is_one_array(source):
-        listed = [_numeric(one, f"{name}, sequence {k}") for k, one in enumerate(source)]
+        listed = [_numeric(array, f"{name}, sequence {k}") for k, array in enumerate(source)]
         sequences = _joined(listed, name)
     else:
         whole = _numeric(source, name)
-        alone = one_series and whole.ndim < 3 and labels is None
-        sequences = _stacked(whole[None] if alone else whole, name)
+        single = one_series and whole.ndim < 3 and labels is None
+        sequences = _stacked(whole[None] if single else whole, name)
     return Arrays(name, f"{name} comes", _labelled(sequences, labels, name))
 
 
 def _is_one_array(source: Sequence[Any]) -> bool:
-    return bool(source) and all(isinstance(one, int | float | np.number) for one in source)
+    return bool(source) and all(isinstance(item, int | float | np.number) for item in source)
 
 
-def _numeric(given: Any, name: str) -> Array:
+def _numeric(source: Any, name: str) -> Array:
     try:
-        array = np.asarray(given)
+        array = np.asarray(source)
     except ValueError:
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biuf":
         raise DataError(
             f"{name} must hold numbers in rows of equal length. Received: {array.dtype}. "
-            "Give a list of arrays for sequences of unequal lengths."
+            "For sequences of unequal lengths, give a list of arrays."
         )
-    # Integers stay as they are: images then need an eighth of the memory.
+    # Integers keep their type: images then need an eighth of the memory.
     return array if array.dtype.kind in "iu" else array.astype(np.float64)
 
 
 def _joined(listed: list[Array], name: str) -> Sequences:
-    """Sequences of a list of arrays [steps] or [steps, columns]."""
+    """Join a list of arrays [steps] or [steps, columns]."""
     if not listed:
         raise DataError(f"{name} is empty. It needs one array for each sequence.")
-    shapes = [one.shape for one in listed]
+    shapes = [array.shape for array in listed]
     widths = {shape[1:] for shape in shapes}
     if len(widths) > 1 or len(shapes[0]) not in (1, 2):
         raise DataError(
             f"{name}: each array must be [steps] or [steps, columns], with the same columns. "
             f"Received shapes: {', '.join(map(str, shapes[:4]))}."
         )
-    short = next((k for k, shape in enumerate(shapes) if 0 in shape), None)
-    if short is not None:
-        raise DataError(f"{name}: sequence {short} is empty. Take it out.")
+    empty = next((k for k, shape in enumerate(shapes) if 0 in shape), None)
+    if empty is not None:
+        raise DataError(f"{name}: sequence {empty} is empty. Remove it.")
     return from_arrays(listed, columns=_columns(math.prod(shapes[0][1:])), source=name)
 
 
@@ -107,7 +107,10 @@ def _columns(width: int) -> tuple[str, ...]:
 
 
 def _stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences:
-    """Sequences of an array [sequences, steps] or [sequences, steps, columns], not copied."""
+    """Sequences over an array [sequences, steps] or [sequences, steps, columns].
+
+    Without `lengths`, the array is not copied.
+    """
     if array.ndim not in (2, 3):
         raise DataError(
             f"{name} must be [sequences, steps] or [sequences, steps, columns]. "
@@ -132,39 +135,41 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
         return sequences
     texts = np.asarray(labels)
     if texts.dtype.kind == "O":
-        texts = np.array(["" if one is None or one != one else str(one) for one in texts.flat])
+        texts = np.array(
+            ["" if label is None or label != label else str(label) for label in texts.flat]
+        )
     if texts.ndim == 2 and texts.shape[1] == 1:
         texts = texts[:, 0]
     if texts.ndim != 1 or len(texts) != len(sequences):
         raise DataError(
             f"{name}: there are {len(sequences)} sequences, but labels of shape {texts.shape}. "
-            "Give one label for each sequence (for one-hot labels: y.argmax(axis=1))."
+            "Give one label for each sequence (convert one-hot labels with y.argmax(axis=1))."
         )
     if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
-        texts = texts.astype(np.int64)  # "1", not "1.0", as from a table
+        texts = texts.astype(np.int64)  # "1" instead of "1.0", as in tables
     empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
     names, codes = np.unique(np.where(empty, "", texts.astype(str)), return_inverse=True)
-    return replace(sequences, labels=np.array([whole_label(one) for one in names])[codes])
+    return replace(sequences, labels=np.array([whole_label(label) for label in names])[codes])
 
 
 def npz(path: Path) -> Arrays:
-    """A NumPy archive with x, and maybe y and lengths.
+    """Read a NumPy archive with the array x, and optionally y and lengths.
 
     Raises:
-        DataError: it is none, lacks x, or holds objects.
+        DataError: the file is not an archive, has no x, or holds objects.
     """
     name = str(path)
-    held = _archive(path, name)
-    if "x" not in held:
-        found = ", ".join(held) or "nothing"
-        raise DataError(f"{name} must hold an array 'x' (and 'y' with labels). It holds: {found}.")
-    x = _numeric(held["x"], f"{name}: x")
+    archive = _archive(path, name)
+    if "x" not in archive:
+        names = ", ".join(archive) or "nothing"
+        raise DataError(f"{name} must hold an array 'x' (and 'y' with labels). It holds: {names}.")
+    x = _numeric(archive["x"], f"{name}: x")
     x = x[None] if x.ndim == 1 else x
-    lengths = held.get("lengths")
+    lengths = archive.get("lengths")
     if lengths is not None:
         lengths = _lengths(lengths, x, name)
     sequences = _stacked(x, name, lengths)
-    return Arrays(name, "the file is .npz", _labelled(sequences, held.get("y"), name))
+    return Arrays(name, "the file is .npz", _labelled(sequences, archive.get("y"), name))
 
 
 def _archive(path: Path, name: str) -> dict[str, Array]:
@@ -178,15 +183,15 @@ def _archive(path: Path, name: str) -> dict[str, Array]:
             raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
         except (MemoryError, OverflowError):
             raise DataError(
-                f"{name} announces more values than the memory can hold. If it is not that large, "
-                "it is damaged: fetch it again."
+                f"{name} announces more values than fit into memory. If the file is not that "
+                "large, it is damaged: fetch it again."
             ) from None
         except ValueError as error:
             if "Object arrays" not in str(error):
                 raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
             raise DataError(
                 f"{name} holds arrays of Python objects, which could run code when loaded. Pad the "
-                "sequences to one length, and give the true ones as a further array 'lengths'."
+                "sequences to one length, and store their lengths in an array 'lengths'."
             ) from None
 
 
@@ -201,21 +206,24 @@ def _lengths(lengths: Array, x: Array, name: str) -> Array:
 
 
 def is_idx(name: str) -> bool:
-    """Whether a file name, without .gz, is that of an IDX file."""
+    """True if a file name, without .gz, is the name of an IDX file."""
     return re.search(r"[.-]idx\d?$|idx\d-ubyte$", name) is not None
 
 
 def idx(path: Path, labels: Path | None) -> Arrays:
-    """IDX images, each one a sequence of its rows, in their own type; labels where there are any.
+    """Read IDX images, with labels if `labels` names their file.
+
+    Each image is a sequence of its rows. Integers keep their type.
 
     Raises:
-        DataError: a file is no IDX file, is cut off, or has the wrong number of dimensions.
+        DataError: a file is not an IDX file, is cut off, or has the wrong number of dimensions.
     """
     name = str(path)
     images = _idx(path)
     if images.ndim == 1:
         raise DataError(
-            f"{name} holds one number for each sequence: labels. Name the file of images instead."
+            f"{name} holds one number for each sequence, so it is a file of labels. Name the file "
+            "of images instead."
         )
     sequences = _stacked(images, name)
     if sequences.values.dtype.kind == "f":
@@ -236,7 +244,7 @@ def _idx_array(file: IO[bytes], name: str) -> Array:
         len(magic) < 4
         or magic[:2] != b"\0\0"
         or magic[2] not in IDX_TYPES
-        or not 0 < magic[3] < MOST_DIMENSIONS
+        or not 0 < magic[3] < MAX_DIMENSIONS
     ):
         raise DataError(f"{name} is not an IDX file: it begins with {magic.hex() or 'nothing'}.")
     sizes = file.read(4 * magic[3])
@@ -244,23 +252,24 @@ def _idx_array(file: IO[bytes], name: str) -> Array:
     if len(shape) < magic[3]:
         raise DataError(f"{name} is cut off in its header. Fetch it again.")
     kind = np.dtype(IDX_TYPES[magic[2]])
-    wanted = math.prod(shape) * kind.itemsize
-    # As much as the file holds: a damaged header may ask for any amount.
+    size = math.prod(shape) * kind.itemsize
+    # Read only what the file holds, because a damaged header can announce any size.
     content = file.read()
-    if len(content) < wanted:
+    if len(content) < size:
         raise DataError(
             f"{name} is cut off: it announces {'x'.join(map(str, shape))} values but holds "
-            f"{len(content)} of {wanted} bytes. Fetch it again."
+            f"{len(content)} of {size} bytes. Fetch it again."
         )
     array = np.frombuffer(content, kind, count=math.prod(shape)).reshape(shape)
     return array.astype(kind.newbyteorder("="), copy=False)
 
 
 def ts(path: Path) -> Arrays:
-    """A file of the UEA and UCR archives, "?" read as an empty cell.
+    """Read a .ts file, the format of the UEA and UCR archives; "?" is an empty cell.
 
     Raises:
-        DataError: it is none, has time stamps or numbers for labels, or a line is ragged.
+        DataError: the file is not a .ts file, has time stamps or numeric targets, or a line is
+            ragged.
     """
     name = str(path)
     with reading(name), File(path).opened() as file:
@@ -282,7 +291,7 @@ def ts(path: Path) -> Arrays:
     if not listed:
         raise DataError(f"{name} holds no sequences below @data.")
     sequences = _joined(listed, name)
-    known = ["" if one == "?" else one for one in labels] if labelled else None
+    known = ["" if label == "?" else label for label in labels] if labelled else None
     return Arrays(name, "the file is .ts", _labelled(sequences, known, name), np.array(numbers))
 
 
@@ -297,10 +306,10 @@ def _ts_header(lines: list[str], name: str) -> tuple[dict[str, str], int]:
         if key.startswith("@"):
             header[key[1:].lower()] = value.strip()
     else:
-        raise DataError(f"{name} has no line @data, which begins the sequences of a .ts file.")
+        raise DataError(f"{name} has no line @data. In a .ts file it precedes the sequences.")
     if header.get("timestamps", "false").lower() == "true":
         raise DataError(
-            f"{name} has time stamps (@timeStamps true), which are not read. Write its values "
+            f"{name} has time stamps (@timeStamps true), which are not supported. Write its values "
             "without them, or as a CSV table with a column of times."
         )
     if header.get("targetlabel", "false").lower() == "true":
@@ -314,24 +323,24 @@ def _ts_case(parts: list[str], where: str) -> Array:
     for dimension, length in enumerate(lengths):
         if length != lengths[0]:
             raise DataError(
-                f"{where} is ragged: its dimension {dimension + 1} has {length} values, the first "
-                f"has {lengths[0]}."
+                f"{where} is ragged: its dimension {dimension + 1} has {length} values, but its "
+                f"first dimension has {lengths[0]}."
             )
     cells = [[cell.strip() for cell in part.split(",")] for part in parts]
     try:
-        rows = [[math.nan if one == "?" else float(one) for one in column] for column in cells]
+        rows = [[math.nan if cell == "?" else float(cell) for cell in column] for column in cells]
     except ValueError as error:
         raise DataError(
-            f"{where} holds something else than numbers ({str(error).partition(': ')[2]})."
+            f"{where} holds a value that is not a number ({str(error).partition(': ')[2]})."
         ) from None
     return np.array(rows).T
 
 
 def _check_dimensions(listed: list[Array], header: dict[str, str], where: str) -> None:
-    told = header.get("dimensions", "") or header.get("dimension", "")
-    wanted = int(told) if told.isdigit() else listed[0].shape[1]
-    if listed[-1].shape[1] != wanted:
+    declared = header.get("dimensions", "") or header.get("dimension", "")
+    expected = int(declared) if declared.isdigit() else listed[0].shape[1]
+    if listed[-1].shape[1] != expected:
         raise DataError(
             f"{where} has {listed[-1].shape[1]} dimensions, but "
-            f"{'@dimensions says' if told.isdigit() else 'the first line has'} {wanted}."
+            f"{'@dimensions says' if declared.isdigit() else 'the first line has'} {expected}."
         )

@@ -1,7 +1,7 @@
 """Small real data sets that ship with the package, so that a first run needs no file.
 
-What each is and which settings it needs: datasets.toml; whose it is and how its file was made:
-shipped/LICENSES.md.
+datasets.toml describes each data set and the settings that it needs. shipped/LICENSES.md names its
+authors and explains how its file was made.
 """
 
 import tomllib
@@ -22,14 +22,14 @@ class Dataset:
     name: str
     title: str
     file: str  # in the folder of shipped files
-    settings: Mapping[str, Mapping[str, Any]]  # sections to lay under the user's own settings
+    settings: Mapping[str, Mapping[str, Any]]  # sections; the user's settings override them
     size: str  # in words
     source: str  # URL
     licence: str
 
     @property
     def task(self) -> str:
-        """The name of the task it is for."""
+        """The name of the task that the data set is for."""
         return str(self.settings["task"]["name"])
 
 
@@ -52,7 +52,7 @@ def path_of(name: str) -> Path:
     """The file of a shipped data set.
 
     Raises:
-        DataError: no data set of that name ships with gatewise.
+        DataError: no shipped data set has that name.
 
     >>> path_of("digits").name
     'digits.npz'
@@ -61,14 +61,14 @@ def path_of(name: str) -> Path:
 
 
 def located(data: Any) -> Any:
-    """The file of a shipped data set where `data` is its name and no file of that name is there."""
+    """The file of a shipped data set if `data` is its name and no file has that name."""
     if isinstance(data, str) and data in DATASETS and not Path(data).exists():
         return path_of(data)
     return data
 
 
 def settings_of(name: str) -> dict[str, dict[str, Any]]:
-    """Its settings, with `data.path` and `data.test` as paths on this machine.
+    """The settings of a shipped data set; `data.path` and `data.test` are paths on this machine.
 
     >>> settings_of("nyc-taxi")["task"]["horizon"]
     48
@@ -85,7 +85,7 @@ def settings_of(name: str) -> dict[str, dict[str, Any]]:
 def _known(name: str) -> Dataset:
     if name not in DATASETS:
         near = get_close_matches(name, DATASETS, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(DATASETS)}."
+        hint = f"Did you mean '{near[0]}'?" if near else f"Choose from: {', '.join(DATASETS)}."
         raise DataError(f"No data set '{name}' ships with gatewise. {hint}")
     return DATASETS[name]
 

@@ -1,4 +1,4 @@
-"""Tables and arrays of numbers -> Sequences: columns over time, or a label for each sequence."""
+"""Read tables and arrays of numbers: columns over time, or a label for each sequence."""
 
 from dataclasses import replace
 
@@ -16,18 +16,19 @@ Made = tuple[Sequences, Origin, DataSettings, list[str]]
 def read(
     content: Table | Arrays, settings: DataSettings, *, aim: Aim, task: str, purpose: Purpose
 ) -> Read:
-    """The sequences of a table (a row is a step or a sequence) or of arrays.
+    """Read the sequences of arrays, or of a table in which a row is a step or a sequence.
 
     Args:
-        content: what `Opened.content` gives.
-        settings: `[data]`; what is not given is guessed from names and types of the columns.
-        aim: what is learned: targets over time, a label for each sequence, or neither ("features").
+        content: the result of `Opened.content`.
+        settings: `[data]`; missing settings are guessed from names and types of the columns.
+        aim: what the task learns: targets over time, a label for each sequence, or neither
+            ("features").
         task: the name of the task, for messages.
-        purpose: to predict, labels may be absent; but to train, nothing is guessed any more.
+        purpose: labels and groups may be absent for "predict"; columns are guessed for "train".
 
     Raises:
-        DataError: the data are not what is needed, or cannot be read.
-        ConfigError: the settings do not fit the data, or too little is known to guess the rest.
+        DataError: the data cannot be read, or lack something that the task needs.
+        ConfigError: the settings do not fit the data, or the columns cannot be guessed.
     """
     if isinstance(content, Table):
         sequences, origin, settings, notes = _of_table(content, settings, aim, purpose)
@@ -45,7 +46,7 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
         shape = long.long
     else:
         shape = wide.lists if columns.in_lists(settings, kinds) else wide.wide
-    # An absent label or group is no error when predicting; nothing is then known of it.
+    # Label and group may be absent in prediction; they are then treated as not named.
     label = settings.label if settings.label in kinds else ""
     group = settings.group if settings.group in kinds else ""
     present = replace(settings, label=label, group=group)
@@ -53,16 +54,16 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
     return sequences, origin, settings, [*table.notes, *guesses, *notes]
 
 
-def _of_arrays(given: Arrays, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
+def _of_arrays(content: Arrays, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
     notes: list[str] = []
-    sequences = given.sequences
+    sequences = content.sequences
     settings, places = columns.of_array(
-        sequences.columns, settings, notes, name=given.name, aim=aim, purpose=purpose
+        sequences.columns, settings, notes, name=content.name, aim=aim, purpose=purpose
     )
     if aim != "label" and sequences.labels is not None:
-        notes.append("the labels are left out, as nothing is classified")
+        notes.append("the labels are left out, because the task does not use them")
         sequences = replace(sequences, labels=None)
     if places != list(range(len(sequences.columns))):
-        names = tuple(sequences.columns[one] for one in places)
+        names = tuple(sequences.columns[place] for place in places)
         sequences = replace(sequences, values=sequences.values[:, places], columns=names)
-    return sequences, arrays.origin(given), settings, notes
+    return sequences, arrays.origin(content), settings, notes
