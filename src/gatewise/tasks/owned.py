@@ -1,4 +1,4 @@
-"""The settings that a run reads: shared ones, those of its task and data, and of its network."""
+"""The settings that a run reads: shared ones and those of its task, data and network."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict

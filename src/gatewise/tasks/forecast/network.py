@@ -33,12 +33,9 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     # From here on, each target is a separate sequence: [batch * targets, ...].
     x = _cut(_separate(ops.transpose(past, (0, 2, 1))), width)
     if "covariates" in inputs:
-        covariates = _cut(
-            ops.transpose(inputs["covariates"], (0, 2, 1)), width
-        )  # [batch, features * n, width]
-        x = ops.concatenate(
-            [x, _repeat_for_targets(_by_segment(covariates, lookback, width), targets)], axis=-1
-        )
+        covariates = ops.transpose(inputs["covariates"], (0, 2, 1))
+        covariates = _by_segment(_cut(covariates, width), lookback, width)
+        x = ops.concatenate([x, _repeat_for_targets(covariates, targets)], axis=-1)
     x = layers.Dense(units[0], activation="relu", name="segment")(x)  # [batch * targets, n, units]
     for number, size in enumerate(units[:-1], 1):
         x = lstm(size, settings, sequences=True, name=f"lstm_{number}")(x)
@@ -62,7 +59,8 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     ahead = layers.Dense(width * quantiles, name="steps_ahead")(decoded)
     ahead = ops.reshape(ahead, (-1, targets, count * width, quantiles))[:, :, :horizon]
     if settings.linear:
-        # Zeros: training starts from the LSTM's forecast alone (docs/log.md).
+        # Zeros, so that training starts from the LSTM's forecast and adds the linear part where it
+        # helps (docs/log.md).
         linear = layers.Dense(horizon * quantiles, kernel_initializer="zeros", name="linear")
         window = ops.transpose(past, (0, 2, 1))  # [batch, targets, lookback]
         ahead = ahead + ops.reshape(linear(window), (-1, targets, horizon, quantiles))
