@@ -91,5 +91,5 @@ def test_digits_are_rows_of_pixels():
 def test_a_misspelled_name_gets_a_hint():
     with pytest.raises(DataError, match="Did you mean 'nyc-taxi'"):
         path_of("nyc-taxis")
-    with pytest.raises(DataError, match=r"Known: nyc-taxi, .*digits"):
+    with pytest.raises(DataError, match=r"Choose from: nyc-taxi, .*digits"):
         settings_of("weather forecast of tomorrow")

@@ -106,7 +106,7 @@ def test_folders_are_labels(tmp_path):
     assert found.ids.tolist() == ["no/1.wav", "no/2.wav", "yes/1.wav", "yes/2.wav"]
     assert found.labels.tolist() == ["no", "no", "yes", "yes"]
     assert settings.pattern == "{label}/{file}"
-    assert any("folder that a recording lies in" in note for note in notes)
+    assert any("folder of a recording is taken" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_a_pattern_names_label_and_group(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
-        ({"pattern": "{word}_{take}"}, ConfigError, "must say where the label stands"),
+        ({"pattern": "{word}_{take}"}, ConfigError, "must contain the label"),
         ({"pattern": "{label}_{label}"}, ConfigError, "names a field twice"),
         ({"pattern": "{label}_{a}", "group": "speaker"}, ConfigError, "has no such field"),
-        ({"pattern": "{label}-{take}"}, DataError, "'7_ann.wav' does not fit data.pattern"),
-        ({}, ConfigError, "cannot be told what the labels are"),
+        ({"pattern": "{label}-{take}"}, DataError, "'7_ann.wav' does not match data.pattern"),
+        ({}, ConfigError, "cannot determine the labels"),
     ],
 )
 def test_a_pattern_that_does_not_fit_is_refused(tmp_path, settings, error, said):
@@ -187,7 +187,7 @@ def test_a_single_top_folder_is_not_a_label(tmp_path, packed):
 
 def test_a_folder_whose_names_hold_no_labels_is_refused(tmp_path):
     place = folder_of(tmp_path, ["all/a.wav", "all/b.wav"])
-    with pytest.raises(ConfigError, match="it cannot be told what the labels are"):
+    with pytest.raises(ConfigError, match="cannot determine the labels"):
         read_all(place)
 
 
@@ -217,7 +217,7 @@ def test_transcripts_of_a_folder_can_be_in_one_file(tmp_path):
 def test_a_recording_without_a_transcript_is_named(tmp_path):
     folder = folder_of(tmp_path, ["1.wav", "2.wav", "3.wav"])
     (folder / "1.txt").write_text("one")
-    with pytest.raises(DataError, match=r"'2.wav' has no transcript, nor have 1 more"):
+    with pytest.raises(DataError, match=r"'2.wav' has no transcript, nor do 1 more"):
         read_all(folder, "transcribe")
 
 
@@ -300,7 +300,7 @@ def test_silence_is_answered_with_a_note(tmp_path):
     write(tmp_path / "1.wav", np.zeros(0, np.int16))
     found, _, notes = read_all(tmp_path, purpose="predict")
     assert len(found) == 1
-    assert any("what is answered to that means nothing" in note for note in notes)
+    assert any("predictions for silence are meaningless" in note for note in notes)
 
 
 def test_nothing_but_silence_is_an_error(tmp_path):
@@ -367,7 +367,7 @@ def test_a_damaged_archive_is_a_sentence(tmp_path):
     content = bytearray((tmp_path / "a.zip").read_bytes())
     content[200] ^= 255
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.zip: 'yes/a\.wav' in it cannot be unpacked"):
+    with pytest.raises(DataError, match=r"a\.zip: 'yes/a\.wav' cannot be extracted"):
         read_all(tmp_path / "a.zip")
 
 

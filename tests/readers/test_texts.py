@@ -109,7 +109,12 @@ def test_lists_and_arrays_in_memory():
         ("a.csv", "text,mood\n,x\n,y\n", {"text": ("text",)}, "holds no text in any row"),
         ("a.csv", ROWS, {"text": ("texts",)}, "Did you mean 'text'"),
         ("a.tsv", "a\tb\nx y z w\tb\tc\n", {"quotes": False, "text": ("a",)}, "row 2 .* 3 cells"),
-        ("a.csv", "one,two,three\na b c d,e,f\n", {}, "no column is known to hold what classify"),
+        (
+            "a.csv",
+            "one,two,three\na b c d,e,f\n",
+            {},
+            "recognised as the labels that classify",
+        ),
     ],
 )
 def test_unreadable_data_is_a_sentence(tmp_path, name, content, settings, sentence):
@@ -155,7 +160,7 @@ def test_the_task_is_guessed(tmp_path, name, content, task):
 def test_quotation_marks_of_the_texts_never_make_several_rows_one(tmp_path):
     speech = 'text\tmood\n"I love it so much.\tgood\nThat is bad.\tbad\nAnd so he left."\tgood\n'
     path = write(tmp_path, "a.tsv", speech)
-    with pytest.raises(DataError, match=r"several rows in one cell.*data\.quotes=false"):
+    with pytest.raises(DataError, match=r"holds several rows.*data\.quotes=false"):
         of(path)
     found, _, _ = of(path, quotes=False)
     assert len(found) == 3 and found.labels.tolist() == ["good", "bad", "good"]

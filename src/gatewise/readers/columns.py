@@ -1,6 +1,6 @@
-"""Which column is what: the settings as given, checked against a table, and the rest guessed.
+"""Assign roles to columns: check the settings against a table, and guess what they do not name.
 
-Every guess becomes a note and a setting, so that new data are later asked for the same columns.
+Every guess becomes a note and a setting, so that new data must have the same columns.
 """
 
 import re
@@ -20,8 +20,7 @@ from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
 Purpose = Literal["train", "evaluate", "predict"]
-# What is learned from columns: targets over time, a label for each sequence, or nothing that the
-# data name.
+# What a task learns: targets over time, a label for each sequence, or neither.
 Aim = Literal["target", "label", "features"]
 # The sequences, the settings with every guess filled in, and notes on guesses and repairs.
 Read = tuple[Sequences, DataSettings, list[str]]
@@ -29,7 +28,7 @@ Read = tuple[Sequences, DataSettings, list[str]]
 IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 TIMES = ("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time")
-# Names that mean the time only where the column does nothing but count the steps.
+# Names of times that are trusted only if the column counts the steps.
 COUNTERS = (
     *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
     *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
@@ -39,18 +38,18 @@ ROLES = (
     *("id", "time", "target", "past", "known", "static", "features", "label", "group"),
     *("text", "sound"),
 )
-NUMBERS = ("number", "truth")
-VALUE = "value"  # the one column of a wide table
+NUMBERS = ("number", "boolean")
+VALUE = "value"  # the only column of the sequences of a wide table
 
 
 def resolve(
     table: Table, settings: DataSettings, *, aim: Aim, purpose: Purpose
 ) -> tuple[DataSettings, Kinds, list[str]]:
-    """The settings with every column named, what the columns hold, and a note for each guess.
+    """The settings with every column named, the kinds of the columns, and a note for each guess.
 
     Raises:
-        ConfigError: two settings claim one column, or the columns cannot be guessed.
-        DataError: a named column is not there, or holds something else than it must.
+        ConfigError: two settings name the same column, or the columns cannot be guessed.
+        DataError: a named column is missing, or holds values of the wrong kind.
     """
     demand(table, settings, purpose)
     _refuse_two_roles(settings)
@@ -60,7 +59,7 @@ def resolve(
         settings = _guess_names(table, settings, kinds, notes, aim=aim)
     if aim == "label" and purpose == "train" and not settings.label:
         raise ConfigError(
-            f"{table.name}: no column is known to hold the labels. Name it with "
+            f"{table.name}: no column is recognised as the labels. Name it with "
             f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
         )
     if settings.layout == "wide":
@@ -75,45 +74,46 @@ def resolve(
 
 
 def unread(table: Table, settings: DataSettings, read: Sequence[str] = ()) -> list[str]:
-    """A note that names the columns which the settings do not name and nobody reads, or none."""
-    left = [one for one in _free(table, settings) if one not in read]
-    return [f"not read: {_listed(left)}"] if left else []
+    """A note that lists the columns that are not read; empty if all are read."""
+    rest = [name for name in _free(table, settings) if name not in read]
+    return [f"not read: {_listed(rest)}"] if rest else []
 
 
 def _refuse_joined(table: Table, settings: DataSettings, kinds: Kinds) -> None:
-    """Several series, whose times cannot be read and whose names nobody gave, are not one series.
+    """Refuse to read several series as one if the settings name neither ids nor times.
 
     Raises:
-        DataError: a column that is not read tells series apart.
+        DataError: a column that is not read distinguishes several series.
     """
     if settings.id or settings.time:
         return
-    column, times_of = _parting(table, _free(table, settings), kinds)
+    column, clock = _series_columns(table, _free(table, settings), kinds)
     if not column:
         return
     names = table.sample[column].cast(pl.String).unique(maintain_order=True)
-    untold = "no column is known to hold their times"
-    if times_of:
-        first = table.sample[times_of][0]
-        untold = f"{times_of!r} ({str(first)!r} ...) is not known to hold their times"
+    reason = "no column is recognised as their times"
+    if clock:
+        first = table.sample[clock][0]
+        reason = f"{clock!r} ({str(first)!r} ...) is not recognised as their times"
     raise DataError(
-        f"{table.name}: {column!r} tells {names.len()} series apart ({_listed(names[:3].to_list())}"
-        f" ...), and {untold}, so they would be read as one. Name the series with --set "
-        f"data.id={column}, and write times as 2024-01-31 or set data.time and data.time_format "
-        "(without times the rows of each series keep their order). If all rows are one series, "
-        f"name {column!r} in data.past, or take it out of the file."
+        f"{table.name}: {column!r} distinguishes {names.len()} series "
+        f"({_listed(names[:3].to_list())} ...), but {reason}, so they would be read as one. Name "
+        f"the series with --set data.id={column}, and write times as 2024-01-31 or set data.time "
+        "and data.time_format (without times the rows of each series keep their order). If all "
+        f"rows are one series, name {column!r} in data.past, or remove it from the file."
     )
 
 
-def _parting(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[str, str]:
-    """The column that tells series apart, and one whose texts order the steps of each; "" for none.
+def _series_columns(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[str, str]:
+    """The column that distinguishes series, and the column that orders their steps; "" for none.
 
-    Either the rows of each series stand together, or each pair of series and time occurs once.
+    Either the rows of each series are adjacent, or each pair of series and time occurs once.
     """
     sample, height = table.sample, table.sample.height
-    counts = {one: sample[one].n_unique() for one in free if kinds[one] in ("text", "number")}
+    counts = {name: sample[name].n_unique() for name in free if kinds[name] in ("text", "number")}
     repeated = sorted(
-        (one for one, count in counts.items() if 2 <= count <= height / 2), key=counts.__getitem__
+        (name for name, count in counts.items() if 2 <= count <= height / 2),
+        key=counts.__getitem__,
     )
     for column in repeated:
         for other in repeated:
@@ -124,32 +124,32 @@ def _parting(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[str, str]
                 return column, other
     for column in repeated:
         if kinds[column] == "text" and sample[column].rle_id().n_unique() == counts[column]:
-            return column, next((one for one in free if counts.get(one) == height), "")
+            return column, next((name for name in free if counts.get(name) == height), "")
     return "", ""
 
 
 def named(settings: DataSettings) -> list[str]:
     """Every column that the settings name."""
-    found: list[str] = []
+    names: list[str] = []
     for role in ROLES:
         value = getattr(settings, role)
-        found += [value] if isinstance(value, str) and value else list(value)
-    return found
+        names += [value] if isinstance(value, str) and value else list(value)
+    return names
 
 
 def absent(name: str, column: str, columns: Sequence[str]) -> DataError:
-    """The error of a column that is not there."""
-    folded = {one.lower(): one for one in columns}
-    near = [folded[one] for one in get_close_matches(column.lower(), list(folded), n=2)]
+    """The error for a missing column."""
+    folded = {existing.lower(): existing for existing in columns}
+    near = [folded[match] for match in get_close_matches(column.lower(), list(folded), n=2)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return DataError(f"{name} has no column {column!r}.{hint} Its columns are {_listed(columns)}.")
 
 
 def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
-    """Every column that the settings name is there; labels and groups need not be to predict.
+    """Check that the table has every named column; for predictions, label and group are optional.
 
     Raises:
-        DataError: one is not.
+        DataError: a column is missing.
     """
     for role in ROLES:
         value = getattr(settings, role)
@@ -161,7 +161,7 @@ def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
 
 
 def _refuse_two_roles(settings: DataSettings) -> None:
-    """A column is one thing; only an id may also be the group or a static value."""
+    """Refuse columns with two roles; only an id may also be the group or a static value."""
     taken: dict[str, str] = {}
     for role in ("time", "target", "past", "known", "features", "label", "id"):
         value = getattr(settings, role)
@@ -176,23 +176,23 @@ def _refuse_two_roles(settings: DataSettings) -> None:
 def guessed_label(
     table: Table, settings: DataSettings, notes: list[str], *, task: str
 ) -> DataSettings:
-    """With the column of labels: by its name, or because it is the only one that is left.
+    """The settings with the column of labels, guessed by its name or as the only unused column.
 
     Raises:
-        ConfigError: it cannot be told.
+        ConfigError: the column cannot be guessed.
     """
     free = _free(table, settings)
     column = _label(table, settings) or (free[0] if len(free) == 1 else "")
     if not column:
         raise ConfigError(
-            f"{table.name}: no column is known to hold what {task} learns. Name it with "
-            f"--target COLUMN; the columns are {_listed(table.columns)}."
+            f"{table.name}: no column is recognised as the labels that {task} learns. Name it "
+            f"with --target COLUMN; the columns are {_listed(table.columns)}."
         )
     return _taken(settings, notes, role="label", column=column)
 
 
 def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
-    """With the column of ids, where one is called so and no two rows share one."""
+    """The settings with the column of ids, if a column has such a name and unique values."""
     if settings.id:
         return settings
     column = _id(table, settings)
@@ -203,7 +203,7 @@ def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSe
 def _guess_names(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
-    """Label, time, id and layout, in this order: each rules out columns for the next."""
+    """Guess label, time, id and layout in this order, because each guess excludes columns."""
     if aim == "label" and not settings.label:
         settings = _taken(settings, notes, role="label", column=_label(table, settings))
     if settings.layout == "wide":
@@ -217,7 +217,7 @@ def _guess_names(
     if settings.layout == "auto":
         settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
-            hint = "set data.id or data.layout=long where a row is one step"
+            hint = "if a row is one step, set data.id or data.layout=long"
             notes.append(f"each row is taken as one sequence; {hint}")
     if settings.layout == "long" and not settings.time:
         settings = _with_counter(table, settings, kinds, notes, aim=aim)
@@ -227,23 +227,23 @@ def _guess_names(
 def _with_counter(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
-    """A column that only counts the steps orders them; as a value it would say how long one is."""
-    numbers = [one for one in _free(table, settings) if kinds[one] == "number"]
-    called = [one for one in numbers if _known_as([one], (*TIMES, *COUNTERS))]
-    rising = [one for one in called if _rises(table, settings, one, evenly=False)]
+    """Take a column that counts the steps as the time; as a value it would reveal the length."""
+    numbers = [name for name in _free(table, settings) if kinds[name] == "number"]
+    called = [name for name in numbers if _known_as([name], (*TIMES, *COUNTERS))]
+    rising = [name for name in called if _rises(table, settings, name, evenly=False)]
     column = _known_as(rising, TIMES) or _known_as(
-        [one for one in rising if _rises(table, settings, one, evenly=True)], COUNTERS
+        [name for name in rising if _rises(table, settings, name, evenly=True)], COUNTERS
     )
     if not column:
         return settings
     settings = _taken(settings, notes, role="time", column=column)
     place = "data.past or data.known" if aim == "target" else "data.features"
-    notes[-1] += f", for it only counts up, and is not read as a value; {place} can name it"
+    notes[-1] += f" and not read as a value, because it counts the steps; {place} can name it"
     return settings
 
 
 def _rises(table: Table, settings: DataSettings, column: str, *, evenly: bool) -> bool:
-    """Whether the numbers of a column rise within each sequence, by one and the same amount."""
+    """True if the numbers of a column rise within each sequence; `evenly`: by equal amounts."""
     cells = pl.col(column).cast(pl.Float64, strict=False)
     moves = cells.diff().over(settings.id) if settings.id else cells.diff()
     cell, move = table.sample.select(cells.alias("cell"), moves.alias("move"))
@@ -266,13 +266,13 @@ def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) 
 
 def _free(table: Table, settings: DataSettings) -> list[str]:
     taken = set(named(settings))
-    return [one for one in table.columns if one not in taken]
+    return [name for name in table.columns if name not in taken]
 
 
 def _known_as(columns: Iterable[str], names: Sequence[str]) -> str:
-    """The column with the best known of these names, or ""."""
+    """The column with the first of these names that occurs, or ""."""
     folded = {column.lower().replace(" ", "_"): column for column in reversed(list(columns))}
-    return next((folded[one] for one in names if one in folded), "")
+    return next((folded[name] for name in names if name in folded), "")
 
 
 def _label(table: Table, settings: DataSettings) -> str:
@@ -280,19 +280,19 @@ def _label(table: Table, settings: DataSettings) -> str:
 
 
 def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
-    """The one column of times; of several, the one with a well-known name."""
+    """The only column of times; if there are several, the one with a usual name."""
     free = _free(table, settings)
-    found = [one for one in free if kinds[one] == "time"]
-    if not found:
-        listed = [one for one in free if kinds[one] in ("number", "list")]
+    candidates = [name for name in free if kinds[name] == "time"]
+    if not candidates:
+        listed = [name for name in free if kinds[name] in ("number", "list")]
         name = _known_as(listed, TIMES)
         return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
-    if len(found) == 1:
-        return found[0]
-    if name := _known_as(found, TIMES):
+    if len(candidates) == 1:
+        return candidates[0]
+    if name := _known_as(candidates, TIMES):
         return name
     raise ConfigError(
-        f"{table.name}: the columns {_listed(found)} all hold times. "
+        f"{table.name}: the columns {_listed(candidates)} all hold times. "
         "Name the one that orders the steps with --set data.time=COLUMN."
     )
 
@@ -310,18 +310,18 @@ def _layout(
     table: Table, settings: DataSettings, kinds: Kinds, *, aim: Aim
 ) -> Literal["long", "wide"]:
     free = _free(table, settings)
-    if any(kinds[one] == "list" for one in [*free, *named(settings)] if one in kinds):
+    if any(kinds[name] == "list" for name in [*free, *named(settings)] if name in kinds):
         return "wide"
     if settings.time:
         return "long"
     if aim != "target":
-        one_row_each = not settings.id or _distinct(table, settings.id)
-        return "wide" if settings.label and one_row_each else "long"
-    texts = list(settings.id) or [one for one in free if kinds[one] == "text"][:1]
-    steps = [one for one in free if kinds[one] in ("number", "empty") and one not in texts]
-    others = [one for one in free if one not in (*steps, *texts)]
-    given = settings.target or settings.past or settings.known
-    wide = texts and _distinct(table, texts) and _numbered(steps) and not others and not given
+        unique = not settings.id or _distinct(table, settings.id)
+        return "wide" if settings.label and unique else "long"
+    texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
+    steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
+    others = [name for name in free if name not in (*steps, *texts)]
+    values = settings.target or settings.past or settings.known
+    wide = texts and _distinct(table, texts) and _numbered(steps) and not others and not values
     return "wide" if wide else "long"
 
 
@@ -330,8 +330,8 @@ def _distinct(table: Table, columns: Sequence[str]) -> bool:
 
 
 def _numbered(columns: Sequence[str]) -> bool:
-    """Whether the columns are called V2, V3, V4 ...: one prefix, and numbers that count up."""
-    parts = [re.fullmatch(r"(\D*)(\d+)", one) for one in columns]
+    """True if the columns are called V2, V3, V4 ...: one prefix and consecutive numbers."""
+    parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in columns]
     if len(parts) < 8 or not all(parts):
         return False
     numbers = [int(part[2]) for part in parts if part]
@@ -345,7 +345,7 @@ def _resolve_wide(
 ) -> DataSettings:
     settings = replace(settings, layout="wide")
     if not settings.id:
-        free = [one for one in _free(table, settings) if kinds[one] == "text"]
+        free = [name for name in _free(table, settings) if kinds[name] == "text"]
         column = _known_as(_free(table, settings), IDS) or (free[0] if free else "")
         settings = _taken(settings, notes, role="id", column=column)
     lists = any(kind == "list" for kind in kinds.values())
@@ -357,22 +357,22 @@ def _resolve_wide(
             "data.past and data.known cannot name columns. Leave them out, or set data.layout=long."
         )
     if not wide_steps(settings, kinds):
-        raise DataError(f"{table.name} has no column of numbers; it needs one for each step.")
+        raise DataError(f"{table.name} has no column of numbers. It needs one for each step.")
     return replace(settings, target=(VALUE,)) if aim == "target" else settings
 
 
 def wide_steps(settings: DataSettings, kinds: Kinds) -> list[str]:
-    """The columns of a wide table that are the steps, in the order of the file."""
+    """The columns of a wide table that hold the steps, in the order of the file."""
     if settings.features:
         return list(settings.features)
     taken = set(named(settings)) - {VALUE}
-    return [one for one in kinds if kinds[one] in (*NUMBERS, "empty") and one not in taken]
+    return [name for name in kinds if kinds[name] in (*NUMBERS, "empty") and name not in taken]
 
 
 def _with_lists(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
-    lists = [one for one in _free(table, settings) if kinds[one] == "list"]
+    lists = [name for name in _free(table, settings) if kinds[name] == "list"]
     if aim != "target":
         return settings if settings.features else replace(settings, features=tuple(lists))
     if settings.target:
@@ -381,18 +381,18 @@ def _with_lists(
 
 
 def _leftover(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
-    """The columns of numbers that nothing claims; a count of the rows is no data."""
-    free = [one for one in _free(table, settings) if kinds[one] in NUMBERS]
-    names = {*IDS, *TIMES}
+    """The columns of numbers that have no role, without ids, times and row numbers."""
+    free = [name for name in _free(table, settings) if kinds[name] in NUMBERS]
+    excluded = {*IDS, *TIMES}
     return [
-        one
-        for one in free
-        if one.lower().replace(" ", "_") not in names and not _counts_rows(table, one)
+        name
+        for name in free
+        if name.lower().replace(" ", "_") not in excluded and not _counts_rows(table, name)
     ]
 
 
 def _counts_rows(table: Table, column: str) -> bool:
-    """Whether this is the nameless index that pandas writes as a first column."""
+    """True for the index without a name that pandas writes as the first column."""
     if not re.fullmatch(r"column 1|Unnamed: 0|index|level_0", column):
         return False
     cells = table.sample[column].cast(pl.Float64, strict=False)
@@ -405,14 +405,14 @@ def _with_features(
     settings = replace(settings, layout="long")
     if settings.features:
         return settings
-    found = _leftover(table, settings, kinds)
-    if not found:
+    features = _leftover(table, settings, kinds)
+    if not features:
         raise DataError(
-            f"{table.name} has no column of numbers besides those named: "
+            f"{table.name} has no column of numbers besides the named ones: "
             f"{_listed(named(settings) or table.columns)}."
         )
-    notes.append(f"the columns {_listed(found)} are read as features")
-    return replace(settings, features=tuple(found))
+    notes.append(f"the columns {_listed(features)} are read as features")
+    return replace(settings, features=tuple(features))
 
 
 def _with_target(
@@ -424,22 +424,22 @@ def _with_target(
     return replace(settings, target=(_only(table.name, _leftover(table, settings, kinds), notes),))
 
 
-def _only(name: str, found: Sequence[str], notes: list[str]) -> str:
-    """The one column that can be the target.
+def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
+    """The only column that can be the target.
 
     Raises:
-        ConfigError: there are several.
-        DataError: there is none.
+        ConfigError: several columns can be the target.
+        DataError: no column can be the target.
     """
-    if not found:
+    if not candidates:
         raise DataError(f"{name} has no column of numbers that could be the target.")
-    if len(found) > 1:
+    if len(candidates) > 1:
         raise ConfigError(
-            f"{name} has {len(found)} columns of numbers: {_listed(found)}. "
-            "Name the target with --target COLUMN (it may be given more than once)."
+            f"{name} has {len(candidates)} columns of numbers: {_listed(candidates)}. "
+            "Name the target with --target COLUMN (repeat the option for several targets)."
         )
-    notes.append(f"the column {found[0]!r} is taken as the target")
-    return found[0]
+    notes.append(f"the column {candidates[0]!r} is taken as the target")
+    return candidates[0]
 
 
 def of_array(
@@ -451,33 +451,33 @@ def of_array(
     aim: Aim,
     purpose: Purpose,
 ) -> tuple[DataSettings, list[int]]:
-    """The settings, and which columns of an array they ask for, in the order of Sequences.
+    """The settings, and the positions of the array's columns that they name.
 
     Raises:
-        ConfigError: there is no target, and the array has several columns.
-        DataError: a named column is not there.
+        ConfigError: no target is set, and the array has several columns.
+        DataError: a named column is missing.
     """
     if aim == "target":
         target = settings.target or (_only(name, columns, notes),)
         settings = replace(settings, target=tuple(target))
-        wanted = (*settings.target, *settings.past, *settings.known)
+        names = (*settings.target, *settings.past, *settings.known)
     else:
-        wanted = settings.features or columns
-        settings = replace(settings, features=tuple(wanted))
-    for column in wanted:
+        names = settings.features or columns
+        settings = replace(settings, features=tuple(names))
+    for column in names:
         if column not in columns and purpose == "train":
             raise absent(name, column, columns)
         if column not in columns:
-            # Columns of arrays have no names of their own, so that counts say more.
+            # Columns of arrays have generated names, so the message gives their number.
             raise DataError(
-                f"{name} has {_counted(columns)} a step, and the run was trained on "
-                f"{_counted(tuple(wanted))}. Give arrays with the columns of training, in the "
+                f"{name} has {_counted(columns)} per step, but the run was trained on "
+                f"{_counted(tuple(names))}. Give arrays with the columns of training, in the "
                 "same order."
             )
-    if unread := [one for one in columns if one not in wanted]:
-        counts = f"of the {_counted(columns)} a step, the run reads {_counted(tuple(wanted))}"
+    if unread := [column for column in columns if column not in names]:
+        counts = f"each step has {_counted(columns)}, but the run reads {_counted(tuple(names))}"
         notes.append(f"not read: {_listed(unread)}" if purpose == "train" else counts)
-    return settings, [columns.index(one) for one in wanted]
+    return settings, [columns.index(column) for column in names]
 
 
 def _counted(columns: Sequence[str]) -> str:
@@ -485,40 +485,39 @@ def _counted(columns: Sequence[str]) -> str:
 
 
 def require_each_label(sequences: Sequences, settings: DataSettings, *, task: str) -> None:
-    """A label for every sequence, or where sequences have several labels, none or more.
+    """Check that every sequence has a label; with `data.separator`, the label may be empty.
 
     Raises:
-        DataError: one has none.
+        DataError: a sequence has no label.
     """
     if sequences.labels is None:
         raise DataError(
-            f"{sequences.source} has no labels, which {task} needs to train. Give a file that "
-            "has them; for IDX images set data.labels to the file of labels."
+            f"{sequences.source} has no labels, but {task} needs labels for training. Give a file "
+            "with labels; for IDX images, set data.labels to the file of labels."
         )
     empty = sequences.labels == ""
     if empty.any() and not settings.separator:
         sequence = str(sequences.ids[int(empty.argmax())])
         raise DataError(
             f"{sequences.source}: {empty.sum()} of {len(sequences)} sequences "
-            f"{'has' if empty.sum() == 1 else 'have'} no label, the first is "
-            f"{sequence!r}. Label them or take them out."
+            f"{'has' if empty.sum() == 1 else 'have'} no label; the first is "
+            f"{sequence!r}. Label them or remove them."
         )
 
 
 def label_of(table: Table, settings: DataSettings) -> str:
-    """The column that surely holds labels, or ""."""
+    """The column whose name marks it as labels, or ""."""
     return _label(table, settings)
 
 
 def time_of(table: Table, settings: DataSettings) -> str:
-    """The column that surely holds times, or ""."""
+    """The column of times, named or recognised, or ""."""
     return settings.time or _time(table, settings, table.kinds(settings.missing_values))
 
 
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:
-    """Whether each row holds its sequence in lists."""
-    named_lists = [*settings.target, *settings.features]
-    return any(kinds.get(one) == "list" for one in named_lists)
+    """True if each row holds its sequence in lists."""
+    return any(kinds.get(name) == "list" for name in [*settings.target, *settings.features])
 
 
 def _listed(columns: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""The rows of a table -> Sequences: steps laid end to end, by sequence and time.
+"""Read tables with one row per step: steps end to end, ordered by sequence and time.
 
-The numbers go batch by batch into one array that grows in place; where the rows are in order
-already, that array is the result.
+Batches of numbers are copied into one array that grows in place. If the rows are already in order,
+that array is the result.
 """
 
 import re
@@ -19,63 +19,64 @@ from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20
-HELD = {"time": "times", "list": "lists", "other": "something else"}
+NOT_NUMBERS = {"time": "times", "list": "lists", "other": "values of another kind"}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where steps came from, for messages."""
+    """The rows that steps come from, for messages."""
 
     name: str
     at: Callable[[int], str]  # a row, counted from 0 -> "row 7 (counting the header as row 1)"
-    rows: Array | None = None  # [steps] the row of each step, -1 where none; None: in order
+    rows: Array | None = None  # [steps] the row of each step, or -1; None: rows are in order
 
     def place(self, step: int) -> str:
-        """How a message names the row of a step."""
+        """The name of a step's row in messages."""
         return self.at(int(step if self.rows is None else self.rows[step]))
 
 
 @dataclass
 class Loaded:
-    """What the batches are poured into; the arrays have room for more rows than `height`."""
+    """The arrays that collect the batches; their capacity may exceed `height` rows."""
 
     values: Array  # [rows, columns] float64
     times: Array | None  # [rows] int64 or float64
-    codes: dict[str, Array]  # role -> [rows] int32 position in texts[role], -1 where empty
+    codes: dict[str, Array]  # role -> [rows] int32 position in texts[role], -1 if empty
     texts: dict[str, dict[str, int]] = field(default_factory=dict)
     dated: bool = False
     height: int = 0
 
 
 def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences, Origin, list[str]]:
-    """The sequences of a table with one row a step, where they came from, and notes.
+    """The sequences of a table with one row per step, their origin, and notes.
 
     Raises:
-        DataError: a cell is not what its column needs.
+        DataError: a cell does not hold what its column needs.
     """
-    wanted = value_columns(settings)
-    for name in wanted:
-        if kinds[name] in HELD:
+    names = value_columns(settings)
+    for name in names:
+        if kinds[name] in NOT_NUMBERS:
             raise DataError(
-                f"{table.name}: column {name!r} must hold numbers. It holds {HELD[kinds[name]]}."
+                f"{table.name}: column {name!r} must hold numbers. "
+                f"It holds {NOT_NUMBERS[kinds[name]]}."
             )
-    levels = [one for one in wanted if kinds[one] == "text" and one not in _numeric_only(settings)]
-    loaded, notes = load(table, settings, kinds, wanted, levels=levels)
+    numeric = {*settings.target, *settings.features}
+    levels = [name for name in names if kinds[name] == "text" and name not in numeric]
+    loaded, notes = load(table, settings, kinds, names, levels=levels)
     order = _order(loaded, settings, notes)
     starts = _starts(loaded)
     stops = np.append(starts[1:], loaded.height).astype(np.int64)
     origin = Origin(table.name, table.at, order)
-    given = {role: list(known) for role, known in loaded.texts.items()}
-    one = np.array(["0"])
+    texts = {role: list(known) for role, known in loaded.texts.items()}
     sequences = Sequences(
         values=loaded.values,
         starts=starts,
         stops=stops,
         first=starts,
-        ids=picked(given["id"], loaded.codes["id"][starts]) if "id" in given else one,
-        columns=tuple(wanted),
+        ids=picked(texts["id"], loaded.codes["id"][starts]) if "id" in texts else np.array(["0"]),
+        columns=tuple(names),
         times=_as_times(loaded),
-        levels={name: tuple(given[f"level {name}"]) for name in levels},
+        levels={name: tuple(texts[f"level {name}"]) for name in levels},
         source=table.name,
     )
     return with_sides(sequences, loaded, settings, kinds, origin=origin), origin, notes
@@ -86,19 +87,15 @@ def value_columns(settings: DataSettings) -> list[str]:
     return [*settings.target, *settings.past, *settings.known] or list(settings.features)
 
 
-def _numeric_only(settings: DataSettings) -> set[str]:
-    return {*settings.target, *settings.features}
-
-
 def load(
-    table: Table, settings: DataSettings, kinds: Kinds, wanted: list[str], *, levels: list[str]
+    table: Table, settings: DataSettings, kinds: Kinds, names: list[str], *, levels: list[str]
 ) -> tuple[Loaded, list[str]]:
-    """The cells of these columns and of those that name, order and describe sequences.
+    """Load the columns `names`, and those with ids, times, labels, groups and static values.
 
     Raises:
-        DataError: a cell is not what its column needs.
+        DataError: a cell does not hold what its column needs.
     """
-    queries = _queries(table, settings, kinds, wanted, levels=levels)
+    queries = _queries(table, settings, kinds, names, levels=levels)
     notes: list[str] = []
     clock, kind = None, "int64"
     if settings.time:
@@ -107,21 +104,21 @@ def load(
         clock, notes = times.clock(sample, label, settings.time_format)
         kind = "float64" if clock(sample).dtype.is_float() else "int64"
     loaded = Loaded(
-        values=np.empty((table.likely, len(wanted))),
+        values=np.empty((table.likely, len(names))),
         times=np.empty(table.likely, dtype=kind) if clock else None,
-        codes={one: np.empty(table.likely, np.int32) for one in _coded(queries)},
-        texts={one: {} for one in _coded(queries)},
+        codes={role: np.empty(table.likely, np.int32) for role in _coded(queries)},
+        texts={role: {} for role in _coded(queries)},
     )
-    needed = list(dict.fromkeys(one for one in columns.named(settings) if one in kinds))
+    needed = list(dict.fromkeys(name for name in columns.named(settings) if name in kinds))
     for batch in table.batches(needed) if needed else ():
         cells = batch.select(**queries)
-        for name in wanted:
+        for name in names:
             if f"value {name}" in queries and cells[f"value {name}"].null_count():
                 here = cells[f"value {name}"]
                 _refuse_wrong(batch[name], here, loaded.height, table, settings.missing_values)
-        _pour(cells, loaded, table, wanted, clock=clock)
+        _append(cells, loaded, table, names, clock=clock)
     _resize(loaded, loaded.height)
-    for place, name in enumerate(wanted):
+    for place, name in enumerate(names):
         if name in levels:
             codes = loaded.codes.pop(f"level {name}").astype(np.float64)
             codes[codes < 0] = np.nan
@@ -130,17 +127,18 @@ def load(
 
 
 def _coded(queries: Mapping[str, pl.Expr]) -> list[str]:
-    return [one for one in queries if one.split()[0] in ("id", "label", "group", "static", "level")]
+    roles = ("id", "label", "group", "static", "level")
+    return [query for query in queries if query.split()[0] in roles]
 
 
 def _queries(
-    table: Table, settings: DataSettings, kinds: Kinds, wanted: list[str], *, levels: list[str]
+    table: Table, settings: DataSettings, kinds: Kinds, names: list[str], *, levels: list[str]
 ) -> dict[str, pl.Expr]:
-    """What is asked of each batch, by role."""
+    """The expressions to evaluate on each batch, by role."""
     schema, missing = table.sample.schema, settings.missing_values
     queries: dict[str, pl.Expr] = {}
     if settings.id:
-        texts = [tables.as_text(one, schema[one], missing) for one in settings.id]
+        texts = [tables.as_text(name, schema[name], missing) for name in settings.id]
         queries["id"] = pl.concat_str(texts, separator="/")
     if settings.time:
         cell = pl.col(settings.time)
@@ -153,28 +151,28 @@ def _queries(
             queries[role] = read(name, schema[name], missing)
     for name in settings.static:
         queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
-    for name in wanted:
+    for name in names:
         if name in levels:
             queries[f"level {name}"] = tables.as_text(name, schema[name], missing)
         else:
-            truth = kinds[name] == "truth"
-            number = tables.as_number(name, schema[name], missing, truth=truth)
+            boolean = kinds[name] == "boolean"
+            number = tables.as_number(name, schema[name], missing, boolean=boolean)
             queries[f"value {name}"] = number
     return queries
 
 
-def _pour(
+def _append(
     batch: pl.DataFrame,
     loaded: Loaded,
     table: Table,
-    wanted: list[str],
+    names: list[str],
     *,
     clock: times.Clock | None,
 ) -> None:
     begin, end = loaded.height, loaded.height + batch.height
     if end > len(loaded.values):
         _resize(loaded, max(end, len(loaded.values) * 9 // 8))
-    for place, name in enumerate(wanted):
+    for place, name in enumerate(names):
         if f"value {name}" in batch.columns:
             loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
     if clock and loaded.times is not None:
@@ -192,7 +190,7 @@ def _pour(
 def _refuse_wrong(
     cells: pl.Series, numbers: pl.Series, begin: int, table: Table, missing: tuple[str, ...]
 ) -> None:
-    """Tell the cells that are empty from those that hold something else than a number."""
+    """Refuse cells that are neither empty nor numbers."""
     texts = cells.to_frame().select(tables.as_text(cells.name, cells.dtype, missing)).to_series()
     wrong = texts.is_not_null() & numbers.is_null()
     if not wrong.any():
@@ -201,7 +199,7 @@ def _refuse_wrong(
     remedy = (
         "Write decimal points instead of decimal commas."
         if re.fullmatch(r"[+-]?\d+,\d+", texts[row])
-        else "Mend it, or name it in data.missing_values if it means that nothing was measured."
+        else "Correct it, or add it to data.missing_values if it stands for a missing value."
     )
     raise DataError(
         f"{table.name}: column {cells.name!r} must hold numbers, but {table.at(begin + row)} has "
@@ -210,64 +208,68 @@ def _refuse_wrong(
 
 
 def moments_of(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -> pl.Series:
-    """The cells of a time column as times; `begin` is the row of the table that they start at.
+    """Parse the cells of a time column; `begin` is the row of the first cell in the table.
 
     Raises:
-        DataError: a cell is empty or is no time.
+        DataError: a cell is empty or is not a time.
     """
     moments = clock(cells)
     if moments.null_count():
         row = int(moments.is_null().arg_max() or 0)
         where = f"{table.name}: {table.at(begin + row)}"
         if cells[row] is None:
-            raise DataError(f"{where} has no time. Fill it in or take the row out.")
+            raise DataError(f"{where} has no time. Fill it in, or remove the row.")
         raise DataError(
             f"{where} has the time {str(cells[row])!r}, which cannot be read. Times must be dates, "
-            "datetimes, whole numbers or numbers with a fraction, all written alike; set "
-            "data.time_format for another way of writing them."
+            "datetimes, whole numbers or fractional numbers, all in the same format; set "
+            "data.time_format for another format."
         )
     return moments
 
 
 def _codes(cells: pl.Series, known: dict[str, int]) -> Array:
-    """Positions of these texts in `known`, which grows as new ones come."""
-    fresh = cells.drop_nulls().unique(maintain_order=True).to_list()
-    for text in fresh:
+    """Positions of these texts in `known`, to which new texts are added."""
+    distinct = cells.drop_nulls().unique(maintain_order=True).to_list()
+    for text in distinct:
         known.setdefault(text, len(known))
-    positions = [known[text] for text in fresh]
-    codes = cells.replace_strict(fresh, positions, default=-1, return_dtype=pl.Int32)
+    positions = [known[text] for text in distinct]
+    codes = cells.replace_strict(distinct, positions, default=-1, return_dtype=pl.Int32)
     return codes.to_numpy()
 
 
 def _resize(loaded: Loaded, rows: int) -> None:
-    """Give the arrays room for so many rows, in place: a copy would double the memory."""
-    times_there = [] if loaded.times is None else [loaded.times]
-    for array in (loaded.values, *loaded.codes.values(), *times_there):
+    """Resize the arrays in place, because a copy would double the memory."""
+    moments = [] if loaded.times is None else [loaded.times]
+    for array in (loaded.values, *loaded.codes.values(), *moments):
         array.resize((rows, *array.shape[1:]), refcheck=False)
 
 
 def _order(loaded: Loaded, settings: DataSettings, notes: list[str]) -> Array | None:
-    """Group by sequence and sort by time, in place; the former row of each step, or None."""
+    """Group by sequence and sort by time, in place.
+
+    Returns:
+        The original row of each step; None if the rows were in order.
+    """
     ids, moments = loaded.codes.get("id"), loaded.times
     grouped = ids is None or not _any_backward(ids, None)
     ascending = moments is None or not _any_backward(moments, ids)
     if grouped and ascending:
         return None
-    keys = [one for one in (moments, ids) if one is not None]
+    keys = [key for key in (moments, ids) if key is not None]
     order = np.lexsort(keys)  # stable
-    # One column at a time: a second array of all values would double the memory.
+    # Sort one column at a time, because a second array of all values would double the memory.
     for place in range(loaded.values.shape[1]):
         loaded.values[:, place] = loaded.values[order, place]
     loaded.codes = {role: codes[order] for role, codes in loaded.codes.items()}
     if moments is not None:
         loaded.times = moments[order]
         if _any_backward(order, loaded.codes.get("id")):
-            notes.append(f"times were not in order; sorted by {settings.time!r}")
+            notes.append(f"times are not in order; rows are sorted by {settings.time!r}")
     return order
 
 
 def _any_backward(keys: Array, ids: Array | None) -> bool:
-    """Whether a step lies before the one above it; block by block, to copy little."""
+    """True if a step is earlier than the previous one; works in blocks to save memory."""
     for k in range(0, len(keys) - 1, BLOCK):
         here, after = slice(k, min(k + BLOCK, len(keys) - 1)), slice(k + 1, k + 1 + BLOCK)
         back = keys[after] < keys[here]
@@ -289,7 +291,7 @@ def _as_times(loaded: Loaded) -> Array | None:
 
 
 def picked(texts: list[str], codes: Array) -> Array:
-    """The texts at these positions, "" at -1."""
+    """The texts at these positions; "" for -1."""
     return np.array([*texts, ""])[codes]
 
 
@@ -301,29 +303,29 @@ def with_sides(
     *,
     origin: Origin,
 ) -> Sequences:
-    """The same sequences with label, group and static values, which must not change within one."""
-    found: dict[str, Array] = {}
+    """Add label, group and static values, which must not change within a sequence."""
+    sides: dict[str, Array] = {}
     for role, codes in loaded.codes.items():
         if role != "id":
             column = role.partition(" ")[2] or getattr(settings, role)
             constant = _constant(sequences, codes, column, list(loaded.texts[role]), origin=origin)
-            found[role] = picked(list(loaded.texts[role]), constant)
+            sides[role] = picked(list(loaded.texts[role]), constant)
     static = {
-        name: _numbers(found[f"static {name}"], name, sequences)
+        name: _numbers(sides[f"static {name}"], name, sequences)
         if kinds[name] == "number"
-        else found[f"static {name}"]
+        else sides[f"static {name}"]
         for name in settings.static
     }
-    labels, groups = found.get("label"), found.get("group")
+    labels, groups = sides.get("label"), sides.get("group")
     return replace(sequences, labels=labels, groups=groups, static=static)
 
 
 def _constant(
     sequences: Sequences, codes: Array, column: str, texts: list[str], *, origin: Origin
 ) -> Array:
-    """The one code of each sequence, -1 where all its cells are empty."""
-    ones = np.maximum.reduceat(codes, sequences.starts)
-    wrong = (codes >= 0) & (codes != np.repeat(ones, sequences.lengths))
+    """The code of each sequence; -1 if all its cells are empty."""
+    constants = np.maximum.reduceat(codes, sequences.starts)
+    wrong = (codes >= 0) & (codes != np.repeat(constants, sequences.lengths))
     if wrong.any():
         sequence = int(np.searchsorted(sequences.starts, int(wrong.argmax()), side="right")) - 1
         start, stop = sequences.starts[sequence], sequences.stops[sequence]
@@ -331,12 +333,12 @@ def _constant(
         step = int(filled[(codes[filled] != codes[filled[0]]).argmax()])
         raise DataError(
             f"{origin.name}: column {column!r} must not change within a sequence, but in "
-            f"{_named(sequences, sequence)} it goes from {texts[codes[filled[0]]]!r} to "
-            f"{texts[codes[step]]!r} in {origin.place(step)}. Name more columns in data.id, "
-            "so that a sequence ends where it changes; a covariate that changes belongs in "
+            f"{_named(sequences, sequence)} it changes from {texts[codes[filled[0]]]!r} to "
+            f"{texts[codes[step]]!r} in {origin.place(step)}. Name more columns in data.id, so "
+            "that a sequence ends where the value changes. Covariates that change belong in "
             "data.past or data.known."
         )
-    return ones
+    return constants
 
 
 def _named(sequences: Sequences, sequence: int) -> str:

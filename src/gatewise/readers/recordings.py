@@ -1,8 +1,8 @@
-"""Recordings -> Sequences: int16 samples of one channel, all at one rate.
+"""Read recordings: int16 samples of one channel, all at one rate.
 
-Recordings come as a folder or a zip archive of them, as a table with a column of paths, or as a
-single file. What is said in them, or what they are, stands in the names of folders or files, in a
-column, or in transcripts beside them.
+The source is a folder, a zip archive, a table with a column of paths, or a single file. Labels and
+transcripts come from the names of folders or files, from a column, or from text files next to the
+recordings.
 """
 
 import io
@@ -33,40 +33,40 @@ from gatewise.settings import DataSettings
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
-BLOCK = 1 << 20  # samples that are read at once, so that a long recording needs little memory
+BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
 CLASS_FOLDERS = "{label}/{file}"
-# Names from which the label can be told, by what stands behind it.
+# Patterns of names that begin with the label.
 GUESSES = ("{label}_{rest}", "{label}-{rest}", "{label}{number}")
 
-Truth = Literal["label", "transcript"]  # what is known of each recording: its label, or its words
+Truth = Literal["label", "transcript"]  # the target of each recording
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, or an archive in its stead, and the names of the recordings in it."""
+    """A folder or an archive, and the names of the recordings in it."""
 
     path: Path
     packed: bool
-    names: tuple[str, ...]  # of the recordings, relative, with /
-    others: tuple[str, ...]  # of texts that may be transcripts
+    names: tuple[str, ...]  # relative paths of the recordings, with /
+    others: tuple[str, ...]  # relative paths of text files that may be transcripts
 
     @cached_property
     def transcribed(self) -> bool:
-        """Whether there are transcripts beside the recordings."""
+        """True if text files next to the recordings hold transcripts."""
         return bool(_transcripts(self, DataSettings()))
 
     def opened(self, name: str) -> Any:
-        """What soundfile and others read the file of this name from."""
+        """The path or the bytes of the file with this name."""
         if not self.packed:
             return self.path / name if self.path.is_dir() else self.path
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return io.BytesIO(archive.read(name))
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-            # RuntimeError is what an archive with a password raises.
+            # An archive with a password raises RuntimeError.
             raise DataError(
-                f"{self.path}: {name!r} in it cannot be unpacked: {error}. Fetch or pack the "
-                "archive again, without a password, or name a folder."
+                f"{self.path}: {name!r} cannot be extracted: {error}. Fetch or pack the archive "
+                "again, without a password, or name a folder."
             ) from error
 
     def lines(self, name: str, encoding: str) -> list[str]:
@@ -77,14 +77,14 @@ class Place:
 
 
 def is_recording(path: str | Path) -> bool:
-    """Whether a name is that of a recording."""
+    """True if a path has the suffix of a recording."""
     return str(path).lower().endswith(ENDINGS)
 
 
 def place_of(source: Any, folder: str = "") -> Place | None:
-    """The recordings that a path holds; None where it is no folder, archive or recording.
+    """The recordings at a path; None if it is not a folder, an archive or a recording.
 
-    A path that is not there is looked for in `folder`, that of the data sets.
+    If the path does not exist, it is searched in `folder`, the folder of data sets.
 
     Raises:
         DataError: a folder or an archive holds no recordings.
@@ -111,39 +111,41 @@ def place_of(source: Any, folder: str = "") -> Place | None:
         kind = "an archive" if packed else "a folder"
         raise UnknownSourceError(
             f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
-            f"{kind} of recordings."
+            f"{kind} with recordings."
         )
     others = tuple(one for one in seen if one.lower().endswith(".txt"))
     return Place(path, packed, names, others)
 
 
 def transcripts_of(table: Table) -> str:
-    """The column of a table of recordings that surely holds what they say, or ""."""
+    """The column of a table of recordings whose name marks it as transcripts, or ""."""
     names = {name.lower() for name in table.columns}
     return next((name for name in TRANSCRIPTS[:-1] if name in names), "")
 
 
 def from_files(place: Place, settings: DataSettings, *, truth: Truth, purpose: Purpose) -> Read:
-    """The recordings of a folder, with what their names or the texts beside them say.
+    """Read a folder of recordings, with labels or transcripts from names or text files.
 
     Raises:
         DataError: a recording cannot be read, or has no label or transcript.
-        ConfigError: it cannot be told what the labels are, or the pattern does not fit.
+        ConfigError: the labels cannot be determined, or the pattern is wrong.
     """
     notes: list[str] = []
     files = [(name, name) for name in place.names]
-    if purpose == "predict":  # what new recordings are called need not be what they are
+    if purpose == "predict":  # the names of new recordings need not hold labels
         return _recordings(place, files, settings, notes, known={}, purpose=purpose)
     known: dict[str, Any] = {}
-    said = _transcripts(place, settings) if truth == "transcript" and not settings.pattern else {}
-    if said:
-        known["labels"] = _objects(_with_transcripts(place, said))
+    transcripts: Mapping[str, str] = {}
+    if truth == "transcript" and not settings.pattern:
+        transcripts = _transcripts(place, settings)
+    if transcripts:
+        known["labels"] = _objects(_with_transcripts(place, transcripts))
     else:
         settings = _with_pattern(place, settings, notes, truth=truth)
         fields = _fields(place, settings, truth=truth)
-        known["labels"] = _objects([one["label"] for one in fields])
+        known["labels"] = _objects([values["label"] for values in fields])
         if settings.group:
-            known["groups"] = _objects([one[settings.group] for one in fields])
+            known["groups"] = _objects([values[settings.group] for values in fields])
     return _recordings(place, files, settings, notes, known=known, purpose=purpose)
 
 
@@ -171,14 +173,14 @@ def from_table(
     task: str,
     purpose: Purpose,
 ) -> Read:
-    """A row for each recording; label or transcript, group and id from columns of their own.
+    """Read a table with one row per recording; other columns hold labels or transcripts.
 
-    Paths are relative to the table, or to `folder`, that of the data sets. `task` is the name of
+    Paths are relative to the table, or to `folder`, the folder of data sets. `task` is the name of
     the task, for messages.
 
     Raises:
-        DataError: a column or a recording is not there, or cannot be read.
-        ConfigError: no column is known to hold the labels.
+        DataError: a column or a recording is missing, or cannot be read.
+        ConfigError: the column of labels cannot be guessed.
     """
     notes: list[str] = []
     if not settings.sound:
@@ -193,9 +195,9 @@ def from_table(
     schema = frame.schema
 
     def cells(name: str) -> list[str]:
-        # What is said may well be null, or NA.
-        said = truth == "transcript" and name == settings.label
-        missing = ("",) if said else settings.missing_values
+        # A transcript may be the word null, or NA.
+        transcript = truth == "transcript" and name == settings.label
+        missing = ("",) if transcript else settings.missing_values
         label = truth == "label" and name == settings.label
         read = tables.as_label if label else tables.as_text
         return list(
@@ -212,14 +214,14 @@ def from_table(
     if settings.id:
         ids = ["/".join(row) for row in zip(*map(cells, settings.id), strict=True)]
     beside = Path(table.name).parent
-    found = [
-        _beside(path, beside, folder, f"{table.name}: {table.at(row)}")
+    files = [
+        _located(path, beside, folder, f"{table.name}: {table.at(row)}")
         for row, path in enumerate(paths)
     ]
     place = Place(beside, False, (), ())
     return _recordings(
         place,
-        list(zip(ids, found, strict=True)),
+        list(zip(ids, files, strict=True)),
         settings,
         notes,
         known=known,
@@ -231,7 +233,7 @@ def from_table(
 def _with_label(
     table: Table, settings: DataSettings, notes: list[str], *, truth: Truth, task: str
 ) -> DataSettings:
-    """With the column of labels or transcripts, guessed by its name or for want of others."""
+    """Guess the column of labels or transcripts, by its name or as the only unused column."""
     if truth == "transcript":
         folded = {one.lower(): one for one in table.columns}
         column = next((folded[one] for one in TRANSCRIPTS if one in folded), "")
@@ -241,8 +243,8 @@ def _with_label(
     return columns.guessed_label(table, settings, notes, task=task)
 
 
-def _beside(path: str, beside: Path, folder: str, where: str) -> str:
-    """Where a path of a table leads."""
+def _located(path: str, beside: Path, folder: str, where: str) -> str:
+    """Resolve a path of a table."""
     places = [beside / path, *([Path(folder) / path] if folder else [])]
     for one in places:
         if path and one.is_file():
@@ -250,11 +252,11 @@ def _beside(path: str, beside: Path, folder: str, where: str) -> str:
     tried = " nor ".join(str(one) for one in places)
     raise DataError(
         f"{where}: there is no recording {path!r} (not at {tried}). Paths are relative to the "
-        "table. Mend the path, or take the row out."
+        "table. Correct the path, or remove the row."
     )
 
 
-# What names and texts say
+# Labels and transcripts
 
 
 def _objects(values: Sequence[str]) -> Array:
@@ -264,41 +266,41 @@ def _objects(values: Sequence[str]) -> Array:
 def _with_pattern(
     place: Place, settings: DataSettings, notes: list[str], *, truth: Truth
 ) -> DataSettings:
-    """With the pattern of the names, guessed for labels where there is only one way."""
+    """Guess the pattern of the names, if the names allow it."""
     if settings.pattern:
         return settings
     if truth == "label":
         folders = {name.rpartition("/")[0] for name in place.names}
-        # One folder around everything, as archives often have it, tells no labels apart.
+        # Archives often hold a single folder, which is not a label.
         if len(folders) > 1 and "" not in folders:
-            notes.append("the folder that a recording lies in is taken as its label")
+            notes.append("the folder of a recording is taken as its label")
             return replace(settings, pattern=CLASS_FOLDERS)
         for pattern in GUESSES:
-            found = [_matched(pattern, name) for name in place.names]
-            labels = Counter(one["label"] for one in found if one)
-            told = all(found) and all(re.fullmatch(r"[^\W_]+", label) for label in labels)
-            if told and 2 <= len(labels) <= len(found) / 2:
+            matches = [_matched(pattern, name) for name in place.names]
+            labels = Counter(fields["label"] for fields in matches if fields)
+            fits = all(matches) and all(re.fullmatch(r"[^\W_]+", label) for label in labels)
+            if fits and 2 <= len(labels) <= len(matches) / 2:
                 notes.append(
                     f"names of files are read as {pattern}: {len(labels)} labels, such as "
-                    f"{', '.join(sorted(labels)[:3])} (data.pattern says otherwise)"
+                    f"{', '.join(sorted(labels)[:3])} (set data.pattern to change this)"
                 )
                 return replace(settings, pattern=pattern)
     example = place.names[0]
     if truth == "label":
         raise ConfigError(
-            f"{place.path}: it cannot be told what the labels are. Put the recordings of each "
-            f"label into a folder of its own, or say how a name such as {example!r} is read: "
+            f"{place.path}: cannot determine the labels. Put the recordings of each label into a "
+            f"separate folder, or set the pattern of names such as {example!r}: "
             "--set 'data.pattern={label}_{speaker}_{take}'."
         )
     raise ConfigError(
-        f"{place.path}: there are no transcripts. Put a .txt beside each recording, or *.trans.txt "
-        f"with a line for each; or give a table of paths and texts; or, where a name such as "
-        f"{example!r} says it all, --set 'data.pattern={{label}}'."
+        f"{place.path}: there are no transcripts. Put a .txt file next to each recording, or a "
+        f"*.trans.txt file with a line for each; or give a table of paths and texts; or, if names "
+        f"such as {example!r} hold the transcripts, --set 'data.pattern={{label}}'."
     )
 
 
 def _matched(pattern: str, name: str) -> dict[str, str] | None:
-    """What the last parts of a relative name say, or None where they do not fit."""
+    """The fields of a pattern in the last parts of a path; None if they do not match."""
     parts = name.split("/")
     depth = pattern.count("/") + 1
     if len(parts) < depth:
@@ -311,75 +313,75 @@ def _matched(pattern: str, name: str) -> dict[str, str] | None:
 
 
 def _expression(pattern: str) -> str:
-    r"""The pattern as a regular expression; {number} is digits, any other field any text.
+    r"""The pattern as a regular expression; {number} matches digits, other fields any text.
 
     >>> _expression("{label}_{take}.wav")
     '(?P<label>[^/]+?)_(?P<take>[^/]+?)\\.wav'
     """
-    said = []
+    parts = []
     for piece in re.split(r"(\{\w+\})", pattern):
         if re.fullmatch(r"\{\w+\}", piece):
             name = piece[1:-1]
-            said.append(f"(?P<{name}>{r'[0-9]+' if name == 'number' else '[^/]+?'})")
+            parts.append(f"(?P<{name}>{r'[0-9]+' if name == 'number' else '[^/]+?'})")
         else:
-            said.append(re.escape(piece))
-    return "".join(said)
+            parts.append(re.escape(piece))
+    return "".join(parts)
 
 
 def _fields(place: Place, settings: DataSettings, *, truth: Truth) -> list[Mapping[str, str]]:
-    """What each name says."""
+    """The fields of the pattern in each name."""
     pattern = settings.pattern
     named = re.findall(r"\{(\w+)\}", pattern)
     if "label" not in named:
         raise ConfigError(
-            f"data.pattern must say where the label stands, as in {{label}}_{{speaker}}. "
+            f"data.pattern must contain the label, as in {{label}}_{{speaker}}. "
             f"Received: {pattern!r}."
         )
     if len(set(named)) != len(named):
         raise ConfigError(f"data.pattern names a field twice. Received: {pattern!r}.")
     if settings.group and settings.group not in named:
         raise ConfigError(
-            f"data.group names {settings.group!r}, and data.pattern has no such field: "
+            f"data.group names {settings.group!r}, but data.pattern has no such field: "
             f"{pattern!r}. Fields: {', '.join(named)}."
         )
-    found: list[Mapping[str, str]] = []
+    matches: list[Mapping[str, str]] = []
     for name in place.names:
-        said = _matched(pattern, name)
-        if said is None:
+        fields = _matched(pattern, name)
+        if fields is None:
             raise DataError(
-                f"{place.path}: the name {name!r} does not fit data.pattern = {pattern!r}. Rename "
-                "or move it, or mend the pattern."
+                f"{place.path}: the name {name!r} does not match data.pattern = {pattern!r}. "
+                "Rename or move the file, or correct the pattern."
             )
         if truth == "transcript":
-            said["label"] = said["label"].replace("_", " ")
-        found.append(said)
-    return found
+            fields["label"] = fields["label"].replace("_", " ")
+        matches.append(fields)
+    return matches
 
 
 def _transcripts(place: Place, settings: DataSettings) -> dict[str, str]:
-    """What is said in each recording, by its name without ending; empty: there are no texts."""
+    """The transcripts by the paths of recordings without suffix; empty if there are none."""
     stems = {name.rpartition(".")[0] for name in place.names}
-    said: dict[str, str] = {}
+    transcripts: dict[str, str] = {}
     for other in place.others:
         if other.lower().endswith(".trans.txt"):
             folder = other.rpartition("/")[0]
             for line in place.lines(other, settings.encoding):
                 name, _, text = line.strip().partition(" ")
                 if name:
-                    said[f"{folder}/{name}" if folder else name] = text.strip()
+                    transcripts[f"{folder}/{name}" if folder else name] = text.strip()
         elif (stem := other[: -len(".txt")]) in stems:
-            said[stem] = " ".join(" ".join(place.lines(other, settings.encoding)).split())
-    return {name: text for name, text in said.items() if name in stems}
+            transcripts[stem] = " ".join(" ".join(place.lines(other, settings.encoding)).split())
+    return {name: text for name, text in transcripts.items() if name in stems}
 
 
-def _with_transcripts(place: Place, said: Mapping[str, str]) -> list[str]:
-    kept = [said.get(name.rpartition(".")[0]) for name in place.names]
+def _with_transcripts(place: Place, transcripts: Mapping[str, str]) -> list[str]:
+    kept = [transcripts.get(name.rpartition(".")[0]) for name in place.names]
     without = [name for name, text in zip(place.names, kept, strict=True) if text is None]
     if without:
-        more = f", nor have {len(without) - 1} more" if len(without) > 1 else ""
+        more = f", nor do {len(without) - 1} more" if len(without) > 1 else ""
         raise DataError(
-            f"{place.path}: the recording {without[0]!r} has no transcript{more}. Write one beside "
-            "it, or take the recording out."
+            f"{place.path}: the recording {without[0]!r} has no transcript{more}. Write a "
+            "transcript, or remove the recording."
         )
     return [text or "" for text in kept]
 
@@ -397,7 +399,7 @@ def _recordings(
     purpose: str,
     name: str = "",
 ) -> Read:
-    """All files (id, name or path), read at one rate; those without sound left out and noted."""
+    """Read all files (id, name or path) at one rate; silent recordings are left out."""
     source = name or str(place.path)
     rates = [_rate(place.opened(file), file) for _, file in files]
     settings = _with_rate(settings, rates, notes)
@@ -417,21 +419,21 @@ def _recordings(
         **known,
     )
     if purpose != "predict":
-        _require_said(sequences)
+        _require_labels(sequences)
     heard = np.array([len(one) > 0 and bool((one != one[0]).any()) for one in read])
     return _without_silence(sequences, heard, notes, purpose), settings, notes
 
 
-def _require_said(sequences: Sequences) -> None:
-    """A label or a transcript for every recording."""
-    said = np.zeros(len(sequences)) if sequences.labels is None else sequences.labels != ""
-    without = np.flatnonzero(said == 0)
+def _require_labels(sequences: Sequences) -> None:
+    """Check that every recording has a label or a transcript."""
+    labelled = np.zeros(len(sequences)) if sequences.labels is None else sequences.labels != ""
+    without = np.flatnonzero(labelled == 0)
     if len(without):
         raise DataError(
             f"{sequences.source}: {len(without)} of {len(sequences)} recordings "
-            f"{'has' if len(without) == 1 else 'have'} no label or transcript, the first is "
-            f"'{sequences.ids[without[0]]}'. Add what is missing, or take them out. (Which words "
-            "in a column of labels count as empty: data.missing_values.)"
+            f"{'has' if len(without) == 1 else 'have'} no label or transcript; the first is "
+            f"'{sequences.ids[without[0]]}'. Add what is missing, or remove the recordings. "
+            "(data.missing_values lists the labels that count as empty.)"
         )
 
 
@@ -440,22 +442,22 @@ def _with_rate(settings: DataSettings, rates: Sequence[int], notes: list[str]) -
     rate = settings.sample_rate or min(counts, key=lambda one: (-counts[one], one))
     other = {one: count for one, count in sorted(counts.items()) if one != rate}
     if other:
-        told = ", ".join(f"{count} of {one:,} Hz" for one, count in other.items())
-        notes.append(f"resampled to {rate:,} Hz (data.sample_rate): {told}")
+        counted = ", ".join(f"{count} of {hertz:,} Hz" for hertz, count in other.items())
+        notes.append(f"resampled to {rate:,} Hz (data.sample_rate): {counted}")
     return replace(settings, sample_rate=rate)
 
 
 def _without_silence(
     sequences: Sequences, heard: Array, notes: list[str], purpose: str
 ) -> Sequences:
-    """Silence teaches nothing; but who asks for an answer gets one, with a note."""
+    """Leave out silent recordings; for predictions, keep them and add a note."""
     silent = sequences.ids[~heard].tolist()
     if not silent:
         return sequences
     first = f"the first of them {silent[0]!r}" if len(silent) > 1 else repr(silent[0])
     count = f"{len(silent)} recordings hold" if len(silent) > 1 else "1 recording holds"
     if purpose == "predict":
-        notes.append(f"{count} no sound ({first}); what is answered to that means nothing")
+        notes.append(f"{count} no sound ({first}); predictions for silence are meaningless")
         return sequences
     if not heard.any():
         raise DataError(f"{sequences.source}: no recording holds any sound ({first}).")
@@ -482,19 +484,19 @@ def _samples(file: Any, name: str, rate: int) -> Array:
             last = len(block) < BLOCK
             if stream is not None:
                 block = stream.resample_chunk(block, last=last)
-            # Files of floats would come as zeros where int16 is asked for.
+            # soundfile would read files of floats as zeros if asked for int16.
             found.append(np.clip(np.rint(block * FULL), -FULL, FULL - 1).astype(np.int16))
     return np.concatenate(found)
 
 
 @contextmanager
 def _reading(name: str) -> Iterator[Any]:
-    """The package that reads; what it raises becomes a sentence that names the file."""
+    """Yield the package soundfile; its errors become a DataError that names the file."""
     package = require("soundfile", "sound", "Reading recordings")
     try:
         yield package
     except (package.SoundFileError, OSError) as error:
         reason = str(error).strip().rstrip(".").split(": ")[-1]
         raise DataError(
-            f"{name} cannot be read as a recording: {reason}. Mend it or take it out."
+            f"{name} cannot be read as a recording: {reason}. Repair or remove the file."
         ) from error

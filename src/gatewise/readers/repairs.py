@@ -1,4 +1,4 @@
-"""What the settings say of doubled times, gaps and empty cells, carried out on Sequences."""
+"""Apply the settings for repeated times, gaps and missing values to sequences."""
 
 from dataclasses import replace
 
@@ -11,20 +11,20 @@ from gatewise.readers.columns import Purpose
 from gatewise.readers.long import Origin
 from gatewise.settings import DataSettings
 
-LARGEST, SMALLEST = 1e100, 1e-100  # numbers beyond cannot be squared and summed
-FILL_LIMIT = 50  # a filled series this many times longer than it was comes from a mistaken time
+LARGEST, SMALLEST = 1e100, 1e-100  # the squares of other numbers overflow or underflow in sums
+FILL_LIMIT = 50  # if filling adds more than this many steps per step, a time must be wrong
 
 
 def apply(
     sequences: Sequences, origin: Origin, settings: DataSettings, *, purpose: Purpose
 ) -> tuple[Sequences, list[str]]:
-    """The sequences with one row for each step and no empty cell, and what was done for it.
+    """Repair the sequences, so that steps are unique and no cell is empty; also returns notes.
 
-    The targets behind the last known one stay empty: nobody knows them yet, so no policy fills
-    them. To train, where data.known says that there may be such rows, they are left out.
+    Targets after the last known one stay empty, because they lie in the future. Training leaves
+    such rows out; without data.known, they are an error or filled like other empty cells.
 
     Raises:
-        DataError: the data need a policy that is "error", or one that cannot mend them.
+        DataError: the data need a repair for which the policy is "error", or cannot be repaired.
     """
     notes: list[str] = []
     _refuse_infinite(sequences, origin)
@@ -41,8 +41,8 @@ def apply(
     sequences = _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes)
     if purpose == "train" and (left := int((sequences.stops - ends).sum())):
         notes.append(
-            f"{_amount(left, 'row')} behind the last value of {settings.target[0]!r} "
-            f"{'is' if left == 1 else 'are'} left out: what is known ahead teaches nothing there"
+            f"{_amount(left, 'row')} after the last value of {settings.target[0]!r} "
+            f"{'is' if left == 1 else 'are'} left out of training"
         )
         sequences = sequences.between(sequences.starts, ends)
     return sequences, notes
@@ -53,14 +53,14 @@ def _sequence_of(sequences: Sequences, step: int) -> int:
 
 
 def _place(sequences: Sequences, origin: Origin, step: int) -> str:
-    """The row of a step, with its sequence where there are several."""
+    """The row of a step, with its sequence if there are several."""
     if len(sequences) == 1:
         return origin.place(step)
     return f"{origin.place(step)}, sequence {str(sequences.ids[_sequence_of(sequences, step)])!r}"
 
 
 def _floats(sequences: Sequences) -> list[tuple[int, str]]:
-    """The columns whose cells can be empty or infinite: numbers, not levels."""
+    """The columns whose cells can be empty or infinite: numbers, not texts."""
     if sequences.values.dtype.kind != "f":
         return []
     return [(j, name) for j, name in enumerate(sequences.columns) if name not in sequences.levels]
@@ -72,43 +72,44 @@ def _refuse_infinite(sequences: Sequences, origin: Origin) -> None:
         if wrong.any():
             where = _place(sequences, origin, int(wrong.argmax()))
             raise DataError(
-                f"{origin.name}: column {name!r} has an infinite value in {where}. Replace it by a "
-                "number, or name it in data.missing_values if it means that nothing was measured."
+                f"{origin.name}: column {name!r} has an infinite value in {where}. Replace it with "
+                "a number, or add it to data.missing_values if it stands for a missing value."
             )
 
 
 def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> None:
-    """Numbers whose squares would be none, or in training a whole column of them nothing."""
+    """Refuse numbers whose squares overflow, and training columns whose squares underflow."""
     for column, name in _floats(sequences):
         cells = sequences.values[:, column]
         most = float(max(np.fmax.reduce(cells), -np.fmin.reduce(cells)))
         small = purpose == "train" and 0 < most < SMALLEST
         if most > LARGEST or small:
-            verb, what = ("Multiply", "small") if small else ("Divide", "large")
+            verb, size = ("Multiply", "small") if small else ("Divide", "large")
             raise DataError(
-                f"{origin.name}: column {name!r} holds numbers of the size of {most:.0e}, too "
-                f"{what} to be squared. {verb} the column by a power of ten first."
+                f"{origin.name}: column {name!r} holds numbers as large as {most:.0e}, which are "
+                f"too {size} to square. {verb} the column by a power of ten first."
             )
 
 
 def _without_doubles(
     sequences: Sequences, origin: Origin, settings: DataSettings, notes: list[str]
 ) -> tuple[Sequences, Origin]:
-    """One step for each time of a sequence."""
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
-    found = grids.differences(grids.as_numbers(sequences.times), sequences.starts)
-    doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in found)])[1:].astype(int) + 1
+    """Merge steps with the same time."""
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
+    blocks = grids.differences(grids.as_numbers(sequences.times), sequences.starts)
+    doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in blocks)])[1:].astype(int) + 1
     if len(doubled) == 0:
         return sequences, origin
     if settings.duplicates == "error":
+        time = _shown(sequences.times[doubled[0]])
         where = _place(sequences, origin, int(doubled[0]))
         raise DataError(
-            f"{origin.name}: the time {_shown(sequences.times[doubled[0]])} comes twice, the "
-            f"second time in {where}. Name the column that tells series apart in data.id, or train "
-            "with data.duplicates=first (or last, mean, sum)."
+            f"{origin.name}: the time {time} is repeated in {where}. "
+            "Name the column that distinguishes series in data.id, or train with "
+            "data.duplicates=first (or last, mean, sum)."
         )
     notes.append(
-        f"{len(doubled)} rows repeat a time; of such rows the {settings.duplicates} is taken"
+        f"{len(doubled)} rows repeat a time; the {settings.duplicates} of such rows is used"
     )
     keep = np.ones(len(sequences.times), dtype=bool)
     keep[doubled] = False
@@ -135,7 +136,7 @@ def _without_doubles(
 
 
 def _merged(cells: Array, begins: Array, how: str) -> Array:
-    """Sum or mean of the cells from each begin to the next, over those that are not empty."""
+    """Sum or mean of the cells between consecutive begins; empty cells do not count."""
     known = ~np.isnan(cells)
     sums = np.add.reduceat(np.where(known, cells, 0), begins)
     counts = np.add.reduceat(known.astype(float), begins)
@@ -144,9 +145,9 @@ def _merged(cells: Array, begins: Array, how: str) -> Array:
 
 
 def _ends(sequences: Sequences, settings: DataSettings, origin: Origin, purpose: Purpose) -> Array:
-    """Where the past of each sequence ends: what follows is not known yet, its targets are empty.
+    """The end of the past of each sequence; the targets of later steps are empty.
 
-    In training an empty target at the end is a flaw as any other, unless data.known explains it.
+    In training without data.known, empty targets at the end count as missing values.
     """
     targets = [k for k, name in enumerate(sequences.columns) if name in settings.target]
     if not targets or (purpose == "train" and not settings.known):
@@ -158,14 +159,14 @@ def _ends(sequences: Sequences, settings: DataSettings, origin: Origin, purpose:
     if empty.any():
         sequence = str(sequences.ids[int(empty.argmax())])
         raise DataError(
-            f"{origin.name}: sequence {sequence!r} has no value of {settings.target[0]!r} at all. "
-            "Fill in its past, or take it out."
+            f"{origin.name}: sequence {sequence!r} has no value of {settings.target[0]!r}. "
+            "Fill in its past, or remove the sequence."
         )
     return ends
 
 
 def _empty(sequences: Sequences, ends: Array, settings: DataSettings, column: int) -> Array:
-    """Which steps of a column are empty and should not be."""
+    """True for the empty cells of a column, except targets in the future."""
     empty = np.isnan(sequences.values[:, column])
     if ends is not sequences.stops and sequences.columns[column] not in settings.known:
         for end, stop in zip(ends, sequences.stops, strict=True):
@@ -192,48 +193,48 @@ def _refuse_missing(
 def _without_gaps(
     sequences: Sequences, origin: Origin, settings: DataSettings, notes: list[str]
 ) -> tuple[Sequences, Origin]:
-    """The sequences on one regular grid of times, or as they are where gaps are to be ignored."""
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
+    """Put the sequences on one regular grid of times; unchanged if gaps are ignored."""
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
     grid = grids.grid(sequences.times, sequences.starts)
     if grid is None:
         return sequences, origin
     gaps, steps, off = _gaps(grid, sequences)
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
-    # Who asks for gaps to be filled may have whole series of them; off the grid nothing fills them.
-    parted = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
-    if others := spacing.others(sequences, grid) if parted else {}:
-        told = _told_of_others(sequences, grid, others)
+    # With gaps=fill, a series may consist of gaps; but times off the grid cannot be filled.
+    check_others = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
+    if others := spacing.others(sequences, grid) if check_others else {}:
+        reason = _other_spacings(sequences, grid, others)
         if settings.gaps != "ignore":
             raise DataError(
-                f"{origin.name}: {told}. Resample all to one spacing, train a run for each, or "
-                "train with data.gaps=ignore to take the rows as they are."
+                f"{origin.name}: {reason}. Resample all sequences to one spacing, train a run for "
+                "each spacing, or train with data.gaps=ignore to ignore the times of the rows."
             )
-        notes.append(f"{told}; the rows are taken as they are, whatever their spacing")
+        notes.append(f"{reason}; the spacing is ignored")
         return replace(sequences, step=""), origin
     if settings.gaps == "ignore":
-        notes.append(f"{_told(grid, gaps, off)}; they are ignored")
+        notes.append(f"{_irregularity(grid, gaps, off)}, which is ignored")
         regular = grid.share >= 0.5
         return replace(sequences, step=grid.step if regular else ""), origin
     if off is not None:
         raise DataError(
             f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
             f"{grid.step} apart, but not {_between(sequences, origin, off)}. Resample the file to "
-            "regular times, or train with data.gaps=ignore to take the rows as they are."
+            "regular times, or train with data.gaps=ignore to ignore the times of the rows."
         )
     if settings.gaps == "error":
         raise DataError(
-            f"{origin.name}: {_told(grid, gaps, off)}, the first between "
+            f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
             f"{_between(sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
-            f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to put the "
-            "missing steps in, or with data.gaps=ignore to take the rows as they are."
+            f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to insert the "
+            "missing steps, or with data.gaps=ignore to ignore the times of the rows."
         )
     return _inserted(sequences, grid, origin, notes, steps=steps)
 
 
-def _told_of_others(sequences: Sequences, grid: grids.Grid, others: dict[int, str]) -> str:
+def _other_spacings(sequences: Sequences, grid: grids.Grid, others: dict[int, str]) -> str:
     first = min(others)
-    more = f", and of {len(others) - 1} more too" if len(others) > 1 else ""
+    more = f", and {len(others) - 1} more also differ" if len(others) > 1 else ""
     return (
         f"most steps are {spacing.step_text(grid.step)} apart, but those of sequence "
         f"{str(sequences.ids[first])!r} are {spacing.step_text(others[first])} apart{more}"
@@ -244,7 +245,7 @@ Gap = tuple[int, ...]  # (the step before the first gap, its missing steps, numb
 
 
 def _gaps(grid: grids.Grid, sequences: Sequences) -> tuple[Gap, int, int | None]:
-    """The gaps, the steps missing in all of them, and the first step that is off the grid."""
+    """The gaps, the total number of missing steps, and the first step that is off the grid."""
     first: tuple[int, int] | None = None
     count = steps = 0
     off = None
@@ -262,9 +263,9 @@ def _gaps(grid: grids.Grid, sequences: Sequences) -> tuple[Gap, int, int | None]
     return ((*first, count) if first else ()), steps, off
 
 
-def _told(grid: grids.Grid, gaps: Gap, off: int | None) -> str:
+def _irregularity(grid: grids.Grid, gaps: Gap, off: int | None) -> str:
     if off is not None:
-        return f"times are not regular, though most are {grid.step} apart"
+        return f"times are irregular, although most are {grid.step} apart"
     return f"steps are {grid.step} apart, with {_amount(gaps[2], 'gap')}"
 
 
@@ -273,9 +274,9 @@ def _amount(count: int, word: str) -> str:
 
 
 def _between(sequences: Sequences, origin: Origin, step: int) -> str:
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
-    here, then = (_shown(sequences.times[one]) for one in (step, step + 1))
-    return f"{here} and {then}, {_place(sequences, origin, step + 1)}"
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
+    begin, end = (_shown(sequences.times[k]) for k in (step, step + 1))
+    return f"{begin} and {end}, {_place(sequences, origin, step + 1)}"
 
 
 def _shown(time: Array) -> str:
@@ -286,13 +287,13 @@ def _shown(time: Array) -> str:
 def _inserted(
     sequences: Sequences, grid: grids.Grid, origin: Origin, notes: list[str], *, steps: int
 ) -> tuple[Sequences, Origin]:
-    """The sequences with every missing step put in, its cells empty."""
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller has looked
+    """Insert all missing steps, with empty cells."""
+    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
     height = len(sequences.times)
     if steps > FILL_LIMIT * height:
         raise DataError(
-            f"{origin.name}: filling the gaps would make {steps + height} steps of {height}. Look "
-            "for a mistaken time, or train with data.gaps=ignore."
+            f"{origin.name}: filling the gaps would turn {height} steps into {steps + height}. "
+            "Look for a wrong time, or train with data.gaps=ignore."
         )
     every, where = grids.spread(grid, sequences.times, sequences.starts, sequences.stops)
     values = np.full((len(every), sequences.values.shape[1]), np.nan)
@@ -304,7 +305,7 @@ def _inserted(
     rows[where] = np.arange(height) if origin.rows is None else origin.rows
     starts = where[sequences.starts]
     stops = where[sequences.stops - 1] + 1
-    notes.append(f"{_amount(steps, 'missing step')} of {grid.step} put in")
+    notes.append(f"{_amount(steps, 'missing step')} of {grid.step} inserted")
     filled = replace(
         sequences,
         values=values,
@@ -318,7 +319,7 @@ def _inserted(
 
 
 def _carried_levels(cells: Array, where: Array, height: int) -> Array:
-    """Each inserted step takes the level of the step before it, be that empty."""
+    """Copy the level of each step to the steps inserted after it, even if it is empty."""
     counts = np.diff(np.append(where, height))
     return np.repeat(cells, counts)
 
@@ -331,7 +332,7 @@ def _filled(
     *,
     notes: list[str],
 ) -> Sequences:
-    """The sequences with the empty cells of numbers filled; the array is changed in place."""
+    """Fill the empty cells of numbers; the array is changed in place."""
     total = 0
     filled = None
     for column, name in _floats(sequences):
@@ -388,6 +389,6 @@ def _stuck(
     side = "before" if end == "begins" else "after"
     return DataError(
         f"{origin.name}: column {name!r} {end} with an empty cell in "
-        f"{_place(sequences, origin, step)}; data.missing={missing} has no value {side} it. "
-        "Cut these rows off, or train with data.missing=zero."
+        f"{_place(sequences, origin, step)}, but data.missing={missing} needs a value {side} it. "
+        "Remove these rows, or train with data.missing=zero."
     )

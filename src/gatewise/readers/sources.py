@@ -1,6 +1,6 @@
-"""Sources of data: a file, a data frame, arrays or lists, each opened once for all who look at it.
+"""Open sources of data: a file, a data frame, arrays or lists, each opened once and then shared.
 
-The kind of a file is told by its name.
+The name of a file determines its kind.
 """
 
 import os
@@ -36,20 +36,20 @@ READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A source that is opened when it is first looked at, and held until it has been read."""
+    """A source that is opened on first access, and kept until `let_go`."""
 
-    given: Any  # a path, - for standard input, a data frame, an array or lists; None: nothing
-    settings: DataSettings  # how it is opened: encoding, names, quotes, labels
+    given: Any  # a path, - for standard input, a data frame, an array or lists; None: no source
+    settings: DataSettings  # used to open it: encoding, names, quotes, labels
     _arrays: dict[bool, Arrays] = field(default_factory=dict, init=False)
 
     @cached_property
     def named(self) -> Path | None:
-        """The path as it was given; None for what is in memory."""
+        """The path of a file, as given; None for data in memory."""
         return Path(self.given) if isinstance(self.given, str | Path) else None
 
     @property
     def is_standard_input(self) -> bool:
-        """Whether the bytes come in at the standard input."""
+        """True if the data come from standard input."""
         return self.named is not None and str(self.given) == STANDARD_INPUT
 
     @cached_property
@@ -57,7 +57,7 @@ class Opened:
         """The file at the path as given, or in the folder of data sets.
 
         Raises:
-            ConfigError: no path was given.
+            ConfigError: the source is not a path.
             DataError: there is no such file.
         """
         if self.named is None:
@@ -66,26 +66,26 @@ class Opened:
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
-        """The folder, archive or file of recordings that is named; None for anything else."""
+        """The folder, archive or file of recordings at the path; None for other sources."""
         return recordings.place_of(self.given, data_folder())
 
     @cached_property
     def texts(self) -> tuple[list[Any], Any] | None:
-        """A list of texts in memory, with its labels or None; None for anything else."""
-        given, labels = _pair(self.given)
-        if hasattr(given, "dtype") and given.dtype.kind in "UO" and given.ndim == 1:
-            given = given.tolist()
-        texts_given = isinstance(given, list) and given and isinstance(given[0], str)
-        return (given, labels) if texts_given and _paths_in_memory(self.given) is None else None
+        """A list of texts in memory, with its labels or None; None for other sources."""
+        items, labels = _pair(self.given)
+        if hasattr(items, "dtype") and items.dtype.kind in "UO" and items.ndim == 1:
+            items = items.tolist()
+        are_texts = isinstance(items, list) and items and isinstance(items[0], str)
+        return (items, labels) if are_texts and _paths_in_memory(self.given) is None else None
 
     def content(self, *, one_series: bool = False) -> Table | Arrays:
-        """The table or the arrays that it holds.
+        """The table or the arrays of the source.
 
-        With `one_series` an array [steps] or [steps, columns] in memory is one sequence.
+        With `one_series`, an array [steps] or [steps, columns] in memory is one sequence.
 
         Raises:
-            ConfigError: nothing was given.
-            DataError: it is of no known kind, or cannot be read.
+            ConfigError: there is no source.
+            DataError: the source is of an unknown kind, or cannot be read.
         """
         if self.given is None:
             raise nothing()
@@ -99,10 +99,10 @@ class Opened:
         return self._content
 
     def table(self) -> Table:
-        """The table of a file or a data frame, and of nothing else.
+        """The table of a file or a data frame.
 
         Raises:
-            DataError: it holds no table.
+            DataError: the source cannot be read as a table.
         """
         assert isinstance(self._content, Table)
         return self._content
@@ -111,21 +111,21 @@ class Opened:
     def _content(self) -> Table | Arrays:
         if self.named is None:
             return tables.from_native(self.given)
-        # A file without an ending is a table where its columns are named.
+        # A file without a suffix is a table if the settings name its columns.
         bare = self.settings.column_names and not self.file.path.suffix
         return READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
 
     def let_go(self) -> None:
-        """Forget what was opened; to look again is to open again."""
-        for held in ("file", "_content"):
-            self.__dict__.pop(held, None)
+        """Free the content; the next access opens the source again."""
+        for name in ("file", "_content"):
+            self.__dict__.pop(name, None)
         self._arrays.clear()
 
 
 def opened(settings: DataSettings, source: Any = None) -> Opened:
-    """What is read, opened by `settings`: `source`, else the path of the settings.
+    """Open `source`, or the path of the settings if it is None.
 
-    A source that is opened already stays as it is.
+    An opened source is returned unchanged.
     """
     if isinstance(source, Opened):
         return source
@@ -133,43 +133,43 @@ def opened(settings: DataSettings, source: Any = None) -> Opened:
 
 
 def data_folder() -> str:
-    """The folder in which paths are looked for as well; "" where the environment names none."""
+    """The folder in which paths are also searched; "" if the environment names none."""
     return os.environ.get(FOLDER, "")
 
 
 def sentence(note: str) -> str:
-    """A note as it is shown: a capital in front, a full stop behind.
+    """Format a note as a sentence, with a capital letter and a full stop.
 
-    >>> sentence("2 missing steps of 1d put in")
-    '2 missing steps of 1d put in.'
+    >>> sentence("2 missing steps of 1d inserted")
+    '2 missing steps of 1d inserted.'
     """
     return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
 
 
 def nothing() -> ConfigError:
-    """The error where neither the settings nor the caller name data."""
+    """The error if neither the settings nor the caller name data."""
     return ConfigError("There are no data to read. Give a path, or set data.path.")
 
 
-def _pair(given: Any) -> tuple[Any, Any]:
-    """(X, y) as it is; anything else with None beside it."""
-    return given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+def _pair(source: Any) -> tuple[Any, Any]:
+    """A pair (X, y) unchanged; any other source as (source, None)."""
+    return source if isinstance(source, tuple) and len(source) == 2 else (source, None)
 
 
 def _paths_in_memory(source: Any) -> pl.DataFrame | None:
-    """A list of paths of recordings, or a pair of such a list and what they are, as a table."""
-    given, labels = _pair(source)
-    if not isinstance(given, list) or not given:
+    """A list of paths of recordings, or a pair of paths and labels, as a table."""
+    items, labels = _pair(source)
+    if not isinstance(items, list) or not items:
         return None
-    if not all(isinstance(one, str | Path) and recordings.is_recording(one) for one in given):
+    if not all(isinstance(path, str | Path) and recordings.is_recording(path) for path in items):
         return None
-    paths = pl.Series("path", [str(one) for one in given])
+    paths = pl.Series("path", [str(path) for path in items])
     if labels is None:
         return paths.to_frame()
-    said = pl.Series("label", ["" if one is None else str(one) for one in labels])
-    if len(said) != len(paths):
-        raise DataError(f"There are {len(paths)} recordings, but {len(said)} labels.")
-    return pl.DataFrame([paths, said])
+    texts = pl.Series("label", ["" if label is None else str(label) for label in labels])
+    if len(texts) != len(paths):
+        raise DataError(f"There are {len(paths)} recordings, but {len(texts)} labels.")
+    return pl.DataFrame([paths, texts])
 
 
 def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table:
@@ -188,7 +188,7 @@ def _found(path: Path) -> Path:
     places = [path, *([Path(folder) / path] if folder else [])]
     for place in places:
         if place.is_dir():
-            raise DataError(f"{place} is a folder. Name one of the files in it.")
+            raise DataError(f"{place} is a folder. Name a file in it.")
         if place.exists():
             return place
     hint = f" nor in {folder} ({FOLDER})" if folder else ""
@@ -196,7 +196,7 @@ def _found(path: Path) -> Path:
 
 
 def _kind(file: File) -> str:
-    """The suffix by which a reader is chosen."""
+    """The suffix that selects the reader."""
     path, name = file.path, file.name
     if name.endswith("ubyte") or arrays.is_idx(name):
         return ".idx"
@@ -204,15 +204,15 @@ def _kind(file: File) -> str:
     packable = suffix not in (".parquet", ".npz")
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
-    known = ", ".join(one for one in READERS if one != ".idx")
+    known = ", ".join(ending for ending in READERS if ending != ".idx")
     raise UnknownSourceError(
-        f"{path}: files of this kind ({path.suffix or 'no ending'}) are not known. "
-        f"Known: {known} and IDX (...-ubyte); the text ones also with .gz."
+        f"{path}: files of this kind ({path.suffix or 'no suffix'}) are not supported. "
+        f"Supported: {known} and IDX (...-ubyte); text files also with .gz."
     )
 
 
 def _labels_of(path: Path, settings: DataSettings) -> Path | None:
-    """The file of labels that goes with IDX images."""
+    """The file of labels that belongs to IDX images."""
     if settings.labels:
         return _found(Path(settings.labels))
     near = path.with_name(

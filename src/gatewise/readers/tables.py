@@ -1,7 +1,7 @@
-"""Tables, batch by batch: delimited text, Parquet, JSON Lines and data frames look the same.
+"""Read tables in batches, with one interface to delimited text, Parquet, JSON Lines and frames.
 
-Text is cut into blocks by hand and each block given to Polars: its own scan maps the whole file
-into memory, which would break the promise to read a file in twice the room of its numbers.
+Text is cut into blocks here, and Polars parses one block at a time. The scan of Polars maps the
+whole file into memory, but reading must need no more than twice the memory of the file's numbers.
 """
 
 import codecs
@@ -27,24 +27,24 @@ from gatewise.errors import DataError
 from gatewise.readers import times
 
 BLOCK = 1 << 20  # bytes of text parsed at once
-PACKED = 4  # times that text grows when it is unpacked, about
-SAMPLE = 1000  # rows from which the kind of a column is told
+PACKED = 4  # approximate compression ratio of text
+SAMPLE = 1000  # rows that determine the kind of a column
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of which nothing but the first rows is held."""
+    """A table that is read in batches; only its first rows are kept."""
 
     name: str  # for messages: the file, or "the data frame"
-    sample: pl.DataFrame  # its first rows; the same columns and types as every batch
-    likely: int  # about how many rows it has: of a long file, the first rows tell
+    sample: pl.DataFrame  # the first rows, with the columns and types of every batch
+    likely: int  # approximate number of rows, estimated from the first rows of a long file
     batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]]  # columns -> frames, in order
-    first: int = 1  # the number of its first row in messages
+    first: int = 1  # the number of the first row in messages
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
-    separator: str = ""  # of the cells of a text file; "": there is none
+    separator: str = ""  # the separator of a text file; "" for other tables
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
@@ -53,14 +53,14 @@ class Table:
         return self.sample.columns
 
     def at(self, row: int) -> str:
-        """How a message names a row that is counted from 0."""
+        """The name of a row (counted from 0) in messages."""
         return f"row {row + self.first} ({self.counting})"
 
     def kinds(self, missing: tuple[str, ...]) -> Mapping[str, str]:
-        """What each column holds: number, truth, time, text, list, other, or empty.
+        """The kind of each column: number, boolean, time, text, list, other, or empty.
 
-        The first rows tell; a column that is empty there is looked up in the rest of the table.
-        What was found is kept, because many ask.
+        The first rows determine it. If a column is empty there, the rest of the table is searched.
+        Results are cached.
         """
         if missing not in self._kinds:
             self._kinds[missing] = _kinds_of(self, missing)
@@ -69,27 +69,27 @@ class Table:
 
 @dataclass(frozen=True)
 class File:
-    """A file that can be opened again; a pipe gives its bytes only once, so they are kept."""
+    """A file that can be opened again; the content of a pipe is kept, because it is read once."""
 
     path: Path
-    content: bytes | None = None  # of a pipe, unpacked
+    content: bytes | None = None  # the decompressed bytes of a pipe; None for other files
 
     @property
     def name(self) -> str:
-        """Its name in small letters, without .gz; a pipe without an ending holds text."""
+        """The name in lower case, without .gz; a pipe without a suffix counts as text."""
         name = self.path.name.removesuffix(".gz").lower()
         return name if self.content is None or self.path.suffix else f"{name}.txt"
 
     @property
     def size(self) -> int:
-        """Its bytes; of a packed file, about as many as they are unpacked."""
+        """The number of bytes; for a compressed file, an estimate of the decompressed size."""
         if self.content is not None:
             return len(self.content)
         return self.path.stat().st_size * (PACKED if self.path.suffix == ".gz" else 1)
 
     def opened(self, encoding: str = "utf-8") -> IO[bytes]:
-        """Its bytes, unpacked when its name ends in .gz; text of any encoding as UTF-8."""
-        plain = _is_utf8(encoding)  # an encoding that there is not is told before all is open
+        """Open the file, decompressed if its name ends in .gz; text is converted to UTF-8."""
+        plain = _is_utf8(encoding)  # fails on an unknown encoding before the file is opened
         if self.content is not None:
             file: IO[bytes] = io.BytesIO(self.content)
         else:
@@ -101,10 +101,10 @@ class File:
 
 
 def file_of(path: Path) -> File:
-    """The file of this path.
+    """The file at this path; a pipe is read at once.
 
     Raises:
-        DataError: it is a pipe, and cannot be read.
+        DataError: the pipe cannot be read.
     """
     if not path.is_fifo():
         return File(path)
@@ -114,7 +114,7 @@ def file_of(path: Path) -> File:
 
 @contextmanager
 def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
-    """Turn what Polars, gzip and the file system raise into a DataError that names the file.
+    """Convert errors of Polars, gzip and the file system to a DataError that names the file.
 
     Raises:
         DataError: the file cannot be opened, unpacked, decoded or parsed.
@@ -124,10 +124,10 @@ def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     except gzip.BadGzipFile:
         raise DataError(
             f"{name} is not a gzip file, although its name ends in .gz. "
-            "Take the .gz off its name, or fetch it again."
+            "Remove .gz from its name, or fetch it again."
         ) from None
     except (EOFError, zlib.error):
-        raise DataError(f"{name} ends too early; it is damaged. Fetch it again.") from None
+        raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
     except UnicodeError:
         raise other_encoding(name, encoding) from None
     except LookupError:
@@ -140,11 +140,11 @@ def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         if "utf" in reason.lower():
             raise other_encoding(name, encoding) from None
-        raise DataError(f"{name} cannot be read: {reason}. Is it what its name says?") from None
+        raise DataError(f"{name} cannot be read: {reason}. Check its format.") from None
 
 
 def other_encoding(name: str, encoding: str = "utf-8") -> DataError:
-    """The error of a text file in another encoding."""
+    """The error for a text file in another encoding."""
     kind = "UTF-8" if _is_utf8(encoding) else encoding
     return DataError(
         f"{name} is not {kind} text. Save it as UTF-8 (iconv -t UTF-8), or name its encoding: "
@@ -164,10 +164,10 @@ def delimited(
     quotes: bool = True,
     encoding: str = "utf-8",
 ) -> Table:
-    """A table of separated text; without `separator`, the first lines tell it.
+    """Open a table of separated text; without `separator`, it is guessed from the first line.
 
-    `names` are those of the columns of a file without a header; without `quotes`, a quotation mark
-    in a cell is a character as any other; `encoding` is the file's.
+    `names` are the column names of a file without a header. Without `quotes`, quotation marks are
+    ordinary characters.
 
     Raises:
         DataError: the file is empty, has no header or is not text.
@@ -177,15 +177,13 @@ def delimited(
         head = next(blocks, b"")
         lines = head.decode("utf-8-sig").lstrip("\r\n")
         if not lines.strip():
-            raise DataError(
-                f"{name} is empty. It needs a line of column names and the rows below it."
-            )
-        told = _separator(lines, separator, len(names))
-        first = next(csv.reader(io.StringIO(lines), delimiter=told), [])
-        # A first row of nothing but known names is a header, though the training data had none.
-        header = not names or {one.strip() for one in first} <= set(names)
-        names = _header(name, lines, told) if header else list(names)
-        parsed = partial(_text_batches, name, names, told, header=header, quotes=quotes)
+            raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
+        used = _separator(lines, separator, len(names))
+        first = next(csv.reader(io.StringIO(lines), delimiter=used), [])
+        # A first row that holds only known names is a header, even if the training data had none.
+        header = not names or {cell.strip() for cell in first} <= set(names)
+        names = _header(name, lines, used) if header else list(names)
+        parsed = partial(_text_batches, name, names, used, header=header, quotes=quotes)
         begin = next(parsed(chain([head], blocks), names), None)
         if begin is None:
             raise DataError(f"{name} holds column names but no rows.")
@@ -196,42 +194,42 @@ def delimited(
             yield from parsed(_blocks(again, quotes), columns)
 
     notes = []
-    if separator and told != separator:
-        notes.append(f"the columns are separated by {SEPARATORS[told]}")
+    if separator and used != separator:
+        notes.append(f"the columns are separated by {SEPARATORS[used]}")
     return Table(
         name,
         begin.head(SAMPLE),
         likely,
         batches,
         notes=tuple(notes),
-        separator=told,
+        separator=used,
         first=2 if header else 1,
         counting="counting the header as row 1" if header else "counting from 1",
     )
 
 
 def _separator(lines: str, expected: str, width: int = 0) -> str:
-    """The separator of the first line, unless it is the expected one (a .csv with semicolons).
+    """The separator of the first line; it may differ from the expected one (a .csv with ";").
 
-    `width` is the number of columns, where it is known: 0 where it is not.
+    `width` is the number of columns, or 0 if unknown.
     """
     header = lines.splitlines()[0]
     if expected and (expected in header or (expected == "\t" and width)):
-        return expected  # of texts whose columns are known, the first may stand alone
+        return expected  # if the columns are known, a row may hold a text and nothing else
     order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
-    fitting = [one for one in order if width > 1 and header.count(one) >= width - 1]
-    if fitting:  # a text in the last column may hold any of them
+    fitting = [sign for sign in order if width > 1 and header.count(sign) >= width - 1]
+    if fitting:  # a text in the last column may contain any separator
         return fitting[0]
-    counts = {one: header.count(one) for one in order}
-    best = max(order, key=lambda one: counts[one])
+    counts = {sign: header.count(sign) for sign in order}
+    best = max(order, key=lambda sign: counts[sign])
     return best if counts[best] else expected or ","
 
 
 def _header(name: str, lines: str, separator: str) -> list[str]:
-    """The column names: the first record."""
-    given = next(csv.reader(io.StringIO(lines), delimiter=separator))
-    names = [one.strip() or f"column {place}" for place, one in enumerate(given, start=1)]
-    doubled = sorted({one for one in names if names.count(one) > 1})
+    """The column names, which are the first record."""
+    cells = next(csv.reader(io.StringIO(lines), delimiter=separator))
+    names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
+    doubled = sorted({cell for cell in names if names.count(cell) > 1})
     counted = [[str(k + first) for k in range(len(names))] for first in (0, 1)]
     if all(map(_is_number, names)) and (len(names) == 1 or names not in counted):
         raise DataError(
@@ -244,7 +242,7 @@ def _header(name: str, lines: str, separator: str) -> list[str]:
 
 
 def _header_end(block: bytes) -> int:
-    """Where the first record ends that is not blank."""
+    """The position behind the first record that is not blank."""
     begin = len(block) - len(block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
     end = block.find(b"\n", begin) + 1
     while end and block.count(b'"', begin, end) % 2:
@@ -260,13 +258,13 @@ def _is_number(text: str) -> bool:
 
 
 def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Generator[bytes]:
-    """A text file in blocks that end with a record, blank lines at its end left out."""
+    """Yield a text file in blocks of whole records, without blank lines at the end of the file."""
     rest = b""
     with again() as file:
         while block := file.read(BLOCK):
             rest += block
             end = _last_record(rest) if quotes else rest.rfind(b"\n") + 1
-            # The last bytes wait: only then is it known whether nothing but blank lines follows.
+            # Keep the last bytes, because only blank lines may follow.
             if end and rest[end:].strip():
                 yield rest[:end]
                 rest = rest[end:]
@@ -275,7 +273,7 @@ def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Generator[bytes]:
 
 
 def _last_record(block: bytes) -> int:
-    """Where the last whole record ends: at a line end before which the quotes are paired."""
+    """The position behind the last whole record: a line end that no quotes enclose."""
     end = block.rfind(b"\n") + 1
     while end and block.count(b'"', 0, end) % 2:
         end = block.rfind(b"\n", 0, block.rfind(b'"', 0, end)) + 1
@@ -292,7 +290,7 @@ def _text_batches(
     header: bool,
     quotes: bool,
 ) -> Iterator[pl.DataFrame]:
-    """Every cell as text, so that one bad cell can be shown rather than break the parser."""
+    """Yield every cell as text, so that an error message can show a bad cell."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
     for number, block in enumerate(blocks):
@@ -321,33 +319,33 @@ def _text_batches(
 
 
 STRAY_QUOTES = (
-    "Quotation marks are read as the marks around a cell; where they belong to the texts: --set "
+    "Quotation marks are read as the marks around a cell. If they belong to the texts: --set "
     "data.quotes=false."
 )
 
 
 def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
-    """Rows that a text's own quotation marks have made one would else be lost without a word.
+    """Refuse rows that quotation marks in a text have merged, because they would be lost silently.
 
-    Only tabs tell: a quoted text may well hold commas and line ends.
+    Only files separated by tabs are checked, because quoted texts may hold commas and line ends.
 
     Raises:
-        DataError: a cell holds a line end and, as rows do, a tab.
+        DataError: a cell holds a line end and a tab, as merged rows do.
     """
     if table.separator != "\t":
         return
     for row, cell in enumerate(cells):
         if "\n" in cell and "\t" in cell:
             raise DataError(
-                f"{table.name}: the column {name!r} holds several rows in one cell, the "
-                f"{row + 1}. of those read: {cell[:60]!r}. {STRAY_QUOTES}"
+                f"{table.name}: cell {row + 1} of the column {name!r} holds several rows: "
+                f"{cell[:60]!r}. {STRAY_QUOTES}"
             )
 
 
 def _show_ragged(
     name: str, body: bytes, first: int, names: Sequence[str], *, separator: str, quotes: bool
 ) -> None:
-    """Raise for the first record with too many cells, if that is what is wrong."""
+    """Raise an error for the first record with too many cells, if there is one."""
     kind: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     lines = io.StringIO(body.decode("utf-8"))
     for number, record in enumerate(csv.reader(lines, delimiter=separator, quoting=kind), first):
@@ -355,15 +353,15 @@ def _show_ragged(
             remedy = "Quote cells that hold a separator." if quotes else "Set data.quotes = true."
             raise DataError(
                 f"{name}: row {number} (counting every row from 1) has {len(record)} cells, but "
-                f"there are names for {len(names)} columns. {remedy}"
+                f"only {len(names)} columns have names. {remedy}"
             )
 
 
 def parquet(path: Path) -> Table:
-    """A Parquet file, read column by column and in batches.
+    """Open a Parquet file; only the requested columns are read, in batches.
 
     Raises:
-        DataError: it is no Parquet file, or holds no rows.
+        DataError: the file is not a Parquet file, or holds no rows.
     """
     name = str(path)
     with reading(name):
@@ -381,16 +379,16 @@ def parquet(path: Path) -> Table:
 
 
 def json_lines(source: File, encoding: str = "utf-8") -> Table:
-    """A file with one JSON object a line.
+    """Read a file with one JSON object per line.
 
     Raises:
-        DataError: the file is empty, or a line is no JSON object.
+        DataError: the file is empty, or a line is not a JSON object.
     """
     name = str(source.path)
     with reading(name, encoding), source.opened(encoding) as file:
         content = file.read()
         if not content.strip():
-            raise DataError(f"{name} is empty. It needs one JSON object a line.")
+            raise DataError(f"{name} is empty. It needs one JSON object per line.")
         try:
             frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
         except pl.exceptions.PolarsError:
@@ -400,7 +398,7 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
 
 
 def _show_bad_line(name: str, content: bytes) -> None:
-    """Raise for the first line that is no JSON object, if that is what is wrong."""
+    """Raise an error for the first line that is not a JSON object, if there is one."""
     for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
         try:
             good = not line.strip() or isinstance(json.loads(line), dict)
@@ -409,22 +407,22 @@ def _show_bad_line(name: str, content: bytes) -> None:
         if not good:
             raise DataError(
                 f"{name}: line {number} is not a JSON object: {line[:60]!r}. "
-                "Write one object a line, with the same keys in each."
+                "Write one object per line, with the same keys in each."
             )
 
 
 def from_native(source: Any) -> Table:
-    """A table in memory: pandas, Polars, Arrow and whatever else Narwhals knows.
+    """Wrap a table in memory: pandas, Polars, Arrow or another library that Narwhals supports.
 
     Raises:
-        DataError: it is no table, or it holds no rows.
+        DataError: the source is not a table, or holds no rows.
     """
     try:
         if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
-            source = source.reset_index()  # times are often kept there
+            source = source.reset_index()  # the index often holds the times
         if nw.dependencies.is_pandas_series(source) and _has_times(source):
             source = source.rename(source.name or "value").reset_index()
-        given = nw.from_native(source, allow_series=True)
+        frame = nw.from_native(source, allow_series=True)
     except (ValueError, nw.exceptions.DuplicateError) as error:
         raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
     except TypeError:
@@ -432,25 +430,25 @@ def from_native(source: Any) -> Table:
             "The data must be a path, a table (pandas, Polars, ...), an array, a list of arrays or "
             f"a pair (X, y). Received: {type(source).__name__}."
         ) from None
-    if isinstance(given, nw.Series):
-        given = given.alias(given.name or "value").to_frame()
-    if isinstance(given, nw.LazyFrame):
-        given = given.collect("polars")
+    if isinstance(frame, nw.Series):
+        frame = frame.alias(frame.name or "value").to_frame()
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect("polars")
     with reading("the data frame"):
-        return of_frame(_to_polars(given), "the data frame")
+        return of_frame(_to_polars(frame), "the data frame")
 
 
-def _to_polars(given: nw.DataFrame[Any]) -> pl.DataFrame:
+def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
     try:
-        return given.to_polars()
+        return frame.to_polars()
     except ImportError as error:
-        raise DataError(f"This data frame needs a further package: {error}.") from None
+        raise DataError(f"This data frame needs another package: {error}.") from None
     except (TypeError, ValueError) as error:
-        # Arrow, between pandas and Polars, does not say which column it was.
-        mixed = [one for one, kind in given.schema.items() if kind in (nw.Object, nw.String)]
+        # The error of Arrow, which converts between pandas and Polars, does not name the column.
+        mixed = [name for name, kind in frame.schema.items() if kind in (nw.Object, nw.String)]
         raise DataError(
             f"the data frame has a column of mixed Python objects (among {mixed}): {error}. "
-            "Make it numbers (pandas.to_numeric) or texts (astype(str))."
+            "Convert it to numbers (pandas.to_numeric) or texts (astype(str))."
         ) from None
 
 
@@ -463,7 +461,7 @@ def _has_index(frame: Any) -> bool:
 
 
 def of_frame(frame: pl.DataFrame, name: str) -> Table:
-    """A table over a frame that is held in memory."""
+    """Wrap a frame in memory as a table."""
     if frame.height == 0 or frame.width == 0:
         raise DataError(f"{name} holds no rows.")
 
@@ -474,7 +472,7 @@ def of_frame(frame: pl.DataFrame, name: str) -> Table:
 
 
 def as_text(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """A column as texts, the empty ones null; whole numbers are written without a point."""
+    """A column as texts; empty cells are null, and whole numbers have no decimal point."""
     cell = pl.col(column)
     if dtype.is_float():
         whole = (cell == cell.round()) & cell.is_finite() & (cell.abs() < 2**53)
@@ -484,12 +482,12 @@ def as_text(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
     return pl.when(~text.is_in(list(missing))).then(text).alias(column)
 
 
-# Equal numbers are one label, whether or not a column of floats has written them.
+# "3.0" and "3" are the same label, because a column of floats may have written it.
 WHOLE_LABEL = r"^([+-]?\d+)\.0+$"
 
 
 def as_label(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """As `as_text`; of whole numbers, what stands behind the point is left out."""
+    """As `as_text`, but whole numbers lose their decimal point and zeros."""
     return as_text(column, dtype, missing).str.replace(WHOLE_LABEL, "${1}")
 
 
@@ -503,36 +501,36 @@ def whole_label(text: str) -> str:
 
 
 def as_number(
-    column: str, dtype: pl.DataType, missing: Sequence[str], *, truth: bool = False
+    column: str, dtype: pl.DataType, missing: Sequence[str], *, boolean: bool = False
 ) -> pl.Expr:
-    """A column as float64: empty cells, and cells that are no numbers, are null."""
+    """A column as float64; empty cells and cells that are not numbers are null."""
     if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
         return pl.col(column).cast(pl.Float64)
-    # Most texts that mean "empty" are no numbers: the cast makes them null without a comparison.
-    plain = not truth and not any(map(_is_number, missing))
+    # Most texts that mean "empty" are not numbers, so the cast makes them null without comparisons.
+    plain = not boolean and not any(map(_is_number, missing))
     text = pl.col(column).cast(pl.String).str.strip_chars()
     text = text if plain else as_text(column, dtype, missing)
-    if not truth:
+    if not boolean:
         return text.cast(pl.Float64, strict=False)
     known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)
     return known.alias(column)
 
 
 def _kinds_of(table: Table, missing: Sequence[str]) -> dict[str, str]:
-    found = {name: _kind(table.sample[name], missing) for name in table.columns}
-    unknown = [name for name in found if found[name] == "empty"]
+    kinds = {name: _kind(table.sample[name], missing) for name in table.columns}
+    unknown = [name for name in kinds if kinds[name] == "empty"]
     if unknown:
         for batch in table.batches(unknown):
-            found.update({name: _kind(batch[name], missing) for name in unknown})
-            unknown = [name for name in unknown if found[name] == "empty"]
+            kinds.update({name: _kind(batch[name], missing) for name in unknown})
+            unknown = [name for name in unknown if kinds[name] == "empty"]
             if not unknown:
                 break
-    return found
+    return kinds
 
 
 KINDS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
     "number": lambda dtype: dtype.is_numeric(),
-    "truth": lambda dtype: dtype == pl.Boolean,
+    "boolean": lambda dtype: dtype == pl.Boolean,
     "time": lambda dtype: dtype == pl.Date or isinstance(dtype, pl.Datetime),
     "list": lambda dtype: dtype.is_nested() and dtype != pl.Struct,
     "empty": lambda dtype: dtype == pl.Null,
@@ -542,16 +540,16 @@ KINDS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
 
 def _kind(cells: pl.Series, missing: Sequence[str]) -> str:
     dtype = cells.dtype
-    told = next((kind for kind, fits in KINDS_OF_TYPE.items() if fits(dtype)), "other")
-    if told != "text":
-        return told
+    by_type = next((kind for kind, fits in KINDS_OF_TYPE.items() if fits(dtype)), "other")
+    if by_type != "text":
+        return by_type
     texts = cells.to_frame().select(as_text(cells.name, cells.dtype, missing)).to_series()
     texts = texts.drop_nulls().head(SAMPLE)
     if texts.len() == 0:
         return "empty"
     if texts.is_in([*TRUE, *FALSE]).all():
-        return "truth"
-    # Half is enough: one bad cell in a column of numbers is an error to show, not another kind.
+        return "boolean"
+    # Half is enough, because a few bad cells in a column of numbers must become an error.
     if texts.cast(pl.Float64, strict=False).is_not_null().sum() * 2 >= texts.len():
         return "number"
     decimal_commas = texts.str.contains(r"^[+-]?\d+,\d+$").sum() * 2 >= texts.len()

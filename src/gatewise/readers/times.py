@@ -1,4 +1,4 @@
-"""Texts and numbers -> times."""
+"""Parse times from texts and numbers."""
 
 from collections.abc import Callable
 
@@ -15,56 +15,57 @@ Clock = Callable[[pl.Series], pl.Series]
 
 
 def parse(texts: pl.Series) -> pl.Series:
-    """ISO dates and datetimes without a zone, down to "1949-01"; null where a text is neither."""
+    """Parse ISO dates and datetimes without a zone, such as "1949-01"; other texts become null."""
     tidy = (
         texts.str.replace_all("/", "-")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r"^(\d{4}-\d{1,2})$", "${1}-01")
     )
-    # chrono's %Y takes "1-01" for a month of the year 1; that is seldom what the file means.
+    # The parser reads "1-01" as a month of the year 1, which is rarely what a file means.
     tidy = tidy.set(~tidy.str.contains(r"^\d{4}-").fill_null(True), None)
-    return _first_that_reads(tidy, FORMATS, None)
+    return _parse_with(tidy, FORMATS, None)
 
 
 def parse_zoned(texts: pl.Series) -> pl.Series:
-    """ISO datetimes with a zone, as UTC; null where a text is none or names no zone."""
+    """Parse ISO datetimes with a zone, as UTC; other texts become null."""
     tidy = (
         texts.str.replace_all("/", "-")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r" ?(?:Z|UTC)$", "+00:00")
     )
-    return _first_that_reads(tidy, [f"{one}%z" for one in FORMATS[:2]], "UTC")
+    return _parse_with(tidy, [f"{pattern}%z" for pattern in FORMATS[:2]], "UTC")
 
 
-def _first_that_reads(
+def _parse_with(
     texts: pl.Series, formats: list[str] | tuple[str, ...], zone: str | None
 ) -> pl.Series:
+    """Parse each text with the first format that fits."""
     times = texts.str.to_datetime(formats[0], time_unit="us", time_zone=zone, strict=False)
-    for one in formats[1:]:
+    for pattern in formats[1:]:
         if times.null_count() == texts.null_count():
             break
-        again = texts.str.to_datetime(one, time_unit="us", time_zone=zone, strict=False)
+        again = texts.str.to_datetime(pattern, time_unit="us", time_zone=zone, strict=False)
         times = times.fill_null(again)
     return times.dt.replace_time_zone(None) if zone else times
 
 
 def are_times(texts: pl.Series) -> bool:
-    """Whether most of these texts (none empty) are times, perhaps with day and month unsettled."""
+    """True if most of these texts are times, even if day and month are ambiguous."""
     read = parse(texts).is_not_null() | parse_zoned(texts).is_not_null()
-    # Half is enough: one bad cell in a column of times is an error to show, not another kind.
+    # Half is enough, because a few bad cells in a column of times must become an error.
     return int((read | texts.str.contains(DAY_OR_MONTH)).sum()) * 2 >= texts.len()
 
 
 def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[str]]:
-    """How the cells of this column become Int64, Float64 or Datetime, and what to say of it.
+    """The function that parses the cells of a column to Int64, Float64 or Datetime, and notes.
 
     Args:
-        sample: the first cells of the column, empty ones null.
+        sample: the first cells of the column; empty cells are null.
         name: the file and column, for messages.
-        time_format: as in strptime, or "".
+        time_format: a format as in strptime, or "".
 
     Raises:
-        DataError: day and month cannot be told apart.
+        DataError: day and month are ambiguous.
     """
     kind = sample.dtype
     if kind == pl.Date or isinstance(kind, pl.Datetime):
@@ -79,7 +80,7 @@ def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[s
         return _whole, []
     if texts.cast(pl.Float64, strict=False).null_count() == 0:
         return (_whole_float if _are_whole(texts.cast(pl.Float64)) else _fraction), []
-    _settle_day_and_month(texts, name)
+    _refuse_ambiguous(texts, name)
     if texts.str.contains(ZONE).any():
         return parse_zoned, ["times are converted to UTC"]
     return parse, []
@@ -130,15 +131,16 @@ def _formatted(name: str, time_format: str) -> Clock:
     return read
 
 
-def _settle_day_and_month(texts: pl.Series, name: str) -> None:
-    doubtful = texts.filter(texts.str.contains(DAY_OR_MONTH))
-    if doubtful.len() == 0:
+def _refuse_ambiguous(texts: pl.Series, name: str) -> None:
+    """Refuse dates in which the first number may be the day or the month."""
+    ambiguous = texts.filter(texts.str.contains(DAY_OR_MONTH))
+    if ambiguous.len() == 0:
         return
-    mark = doubtful[0].lstrip("0123456789")[0]
-    year = "%Y" if doubtful.str.contains(r"^\d+\D\d+\D\d{4}").all() else "%y"
-    rest = " %H:%M:%S" if doubtful[0].count(":") == 2 else " %H:%M" if ":" in doubtful[0] else ""
+    mark = ambiguous[0].lstrip("0123456789")[0]
+    year = "%Y" if ambiguous.str.contains(r"^\d+\D\d+\D\d{4}").all() else "%y"
+    rest = " %H:%M:%S" if ambiguous[0].count(":") == 2 else " %H:%M" if ":" in ambiguous[0] else ""
     forms = [mark.join(order) + rest for order in (("%d", "%m", year), ("%m", "%d", year))]
     raise DataError(
-        f"{name} holds {doubtful[0]!r}, where day and month cannot be told apart safely. "
+        f"{name} holds {ambiguous[0]!r}, in which the order of day and month is ambiguous. "
         f'Set data.time_format to "{forms[0]}" (day first) or "{forms[1]}" (month first).'
     )

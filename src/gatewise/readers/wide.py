@@ -1,4 +1,4 @@
-"""Tables with one row a sequence -> Sequences: its steps are the cells of the row, or lists."""
+"""Read tables with one row per sequence: the cells of the row are the steps, or hold lists."""
 
 from dataclasses import replace
 
@@ -15,13 +15,13 @@ from gatewise.settings import DataSettings
 
 
 def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences, Origin, list[str]]:
-    """The sequences of a table with one row a sequence, empty cells at its end left out.
+    """The sequences of a table with one row per sequence, without empty cells at the ends of rows.
 
     Raises:
-        DataError: a cell is no number, or a row has none at all.
+        DataError: a cell is not a number, or a row is empty.
     """
     steps = wide_steps(settings, kinds)
-    # The rows are read as steps of many columns; there each cell becomes a step of one.
+    # Load rows as steps with many columns; then each cell becomes a step with one column.
     as_rows = DataSettings(features=tuple(steps), missing_values=settings.missing_values)
     loaded, notes = load(table, as_rows, kinds, steps, levels=[])
     matrix = loaded.values
@@ -39,7 +39,7 @@ def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
 def _refuse_empty(lengths: Array, table: Table) -> None:
     if not lengths.all():
         row = int((lengths == 0).argmax())
-        raise DataError(f"{table.name}: {table.at(row)} holds no step. Take it out.")
+        raise DataError(f"{table.name}: {table.at(row)} holds no step. Remove it.")
 
 
 def _laid(values: Array, lengths: Array, names: tuple[str, ...], table: Table) -> Sequences:
@@ -52,7 +52,7 @@ def _laid(values: Array, lengths: Array, names: tuple[str, ...], table: Table) -
 def _with_row_sides(
     sequences: Sequences, table: Table, settings: DataSettings, kinds: Kinds, *, lengths: Array
 ) -> tuple[Sequences, Origin]:
-    """Ids, labels, groups and static values, of which each row holds one."""
+    """Add ids, labels, groups and static values, one per row."""
     sides = replace(settings, target=(), past=(), known=(), features=(), time="")
     loaded, _ = load(table, sides, kinds, [], levels=[])
     origin = Origin(table.name, table.at, np.repeat(np.arange(len(sequences)), lengths))
@@ -62,8 +62,8 @@ def _with_row_sides(
             _, first = np.unique(loaded.codes["id"], return_index=True)
             row = int(np.setdiff1d(np.arange(len(ids)), first)[0])
             raise DataError(
-                f"{table.name}: {table.at(row)} has the id {str(ids[row])!r} once more. In a wide "
-                "table each row is a sequence with its own id; set data.layout=long otherwise."
+                f"{table.name}: {table.at(row)} repeats the id {str(ids[row])!r}. In a wide table "
+                "each row is a sequence with its own id; otherwise set data.layout=long."
             )
         sequences = replace(sequences, ids=ids)
     by_row = replace(
@@ -77,10 +77,10 @@ def _with_row_sides(
 def lists(
     table: Table, settings: DataSettings, kinds: Kinds
 ) -> tuple[Sequences, Origin, list[str]]:
-    """The sequences of a table that holds each in one row, as lists.
+    """The sequences of a table with one row per sequence, as lists.
 
     Raises:
-        DataError: the lists of a row differ in length, or hold something else than numbers.
+        DataError: the lists of a row differ in length, or do not hold numbers.
     """
     named = value_columns(settings)
     needed = [*named, settings.time] if settings.time else named
@@ -93,7 +93,7 @@ def lists(
         for name, part in zip(named, parts, strict=True)
     ]
     values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    names = tuple(one for several in wide_names for one in several)
+    names = tuple(name for group in wide_names for name in group)
     sequences = _laid(values, lengths, names, table)
     sequences, origin = _with_row_sides(sequences, table, settings, kinds, lengths=lengths)
     if not settings.time:
@@ -109,14 +109,12 @@ def lists(
 
 
 def _list_lengths(frame: pl.DataFrame, needed: list[str], table: Table) -> Array:
-    """The steps of each row, in which every list must be as long as the first."""
+    """The number of steps of each row; all lists of a row must be equally long."""
 
     def length(name: str) -> Array:
         cells = frame[name]
         if not cells.dtype.is_nested():
-            raise DataError(
-                f"{table.name}: column {name!r} must hold lists, as {needed[0]!r} does."
-            )
+            raise DataError(f"{table.name}: column {name!r} must hold lists like {needed[0]!r}.")
         counted = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
         return counted.list.len().fill_null(0).to_numpy().astype(np.int64)
 
