@@ -275,7 +275,7 @@ def test_tables_are_refused_and_a_header_is_not_a_token(tmp_path):
     (tmp_path / "a.tsv").write_text("word\ttag\nThe\tDET\ncat\tNOUN\n")
     found, _, notes = conll.read(tmp_path / "a.tsv", DataSettings(), purpose="train")
     assert conll.tokens_of(found, conll.TOKEN, 0) == ["The", "cat"]
-    assert any("names the columns and is left out" in note for note in notes)
+    assert any("names the columns and is skipped" in note for note in notes)
 
 
 def read_conll(tmp_path, content):

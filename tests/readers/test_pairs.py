@@ -94,7 +94,7 @@ def test_pairs_with_an_empty_side_are_left_out_with_a_note(corpus):
     found, _, notes = pairs(folder / "c.en", label="de")
     assert both(found) == [("a", "e"), ("d", "h")]
     assert found.ids.tolist() == ["1", "4"]
-    assert notes == ["2 pairs have an empty side, are left out, the first of them line 2"]
+    assert notes == ["2 pairs with an empty side are left out; the first is line 2"]
 
 
 def test_another_encoding_is_refused_by_line_and_read_when_named(tmp_path):

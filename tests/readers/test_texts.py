@@ -206,7 +206,7 @@ def test_lists_of_labels_are_several_labels(tmp_path):
     assert found.labels.tolist() == ["rain;wind", ""]
     with pytest.raises(DataError, match="holds lists of labels"):
         of(path, label="label", text=("text",))
-    with pytest.raises(DataError, match="'label' holds lists, and should hold texts"):
+    with pytest.raises(DataError, match="'label' holds lists, but must hold texts"):
         of(path, label="text", text=("label",))
 
 
