@@ -217,7 +217,7 @@ def test_arrays_of_another_width_than_in_training_are_reported_with_both_counts(
     wider = np.concatenate([x, x], axis=2)
     sequences, _, notes = read(settings, wider, task="classify", purpose="predict")
     assert sequences[0].tolist() == x[0].tolist()
-    assert any("of the 6 columns" in note and "reads 3 columns" in note for note in notes)
+    assert any("has 6 columns" in note and "reads 3 columns" in note for note in notes)
 
 
 def test_npz_with_objects_is_refused_with_the_remedy(tmp_path):

@@ -123,7 +123,7 @@ def test_unreadable_data_is_a_sentence(tmp_path, name, content, settings, senten
 
 
 def test_a_list_that_holds_something_else_is_refused():
-    with pytest.raises(DataError, match="place 1 holds int"):
+    with pytest.raises(DataError, match="Item 1 is of type int"):
         of((["a text", 3], ["x", "y"]))
     with pytest.raises(DataError, match="there are 2 texts, but 1 labels"):
         of((["a", "b"], ["x"]))

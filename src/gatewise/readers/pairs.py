@@ -86,9 +86,7 @@ def _paired(
     missing = np.flatnonzero(~whole)
     if not len(missing):
         return made, []
-    pairs = (
-        "pair has an empty side and is" if len(missing) == 1 else "pairs have an empty side and are"
-    )
+    pairs = "pair with an empty side is" if len(missing) == 1 else "pairs with an empty side are"
     note = f"{len(missing)} {pairs} left out; the first is {where(int(missing[0]))}"
     return made.chosen(np.flatnonzero(whole)), [note]
 
