@@ -876,7 +876,7 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
         (raw("latin.csv", "y,t\n1,é\n2,ü\n".encode("latin-1")), "is not UTF-8"),
         (raw("numbers.csv", b"1.5,2.5\n3,4\n"), "must name the columns"),
         (raw("twice.csv", b"a,a\n3,4\n"), "two columns called 'a'"),
-        (raw("wide.csv", b"a,b\n1,2\n1,2,3\n"), "row 3 .* has 3 cells, only 2 columns have names"),
+        (raw("wide.csv", b"a,b\n1,2\n1,2,3\n"), "row 3 .* has 3 cells, but only 2 columns"),
         (raw("data.parquet", b"hello world hello"), "cannot be read"),
         (raw("empty.parquet", b""), "cannot be read"),
         (raw("bad.jsonl", b'{"a": 1}\n{"a": \n'), "line 2 is not a JSON object"),
