@@ -189,7 +189,7 @@ def test_new_text_needs_no_tags(tmp_path, name, text, settings, wanted):
         ("a.conll", "a\tX\n\tY\n", "line 2 has no token in column 1"),
         ("a.conll", "a\tX\nb\t\n", r"line 2: 'b' has no tag"),
         ("a.conll", "a\nb\n", r"one cell \('a'\), a token without a tag"),
-        ("a.conllu", "1\ta\t_\tX\n", "line 1 has 4 cells between tabs.*CoNLL-U has 10"),
+        ("a.conllu", "1\ta\t_\tX\n", "line 1 has 4 cells separated by tabs.*CoNLL-U has 10"),
         ("a.conllu", "1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n", r"line 1: 'a' has no tag \(upos\)"),
         ("a.conllu", "# only = comments\n\n", "holds no token"),
         ("a.conll", "\n \n", "is empty"),
@@ -210,13 +210,13 @@ def test_text_in_another_encoding_is_refused_by_line_and_read_when_named(tmp_pat
 
 def test_mismatched_pairs_of_files_are_refused(tmp_path):
     path = written(tmp_path, "seq.in", "a b\nc d\n")
-    with pytest.raises(DataError, match=r"there is no .*seq\.out with the tags"):
+    with pytest.raises(DataError, match=r"the file of tags, .*seq\.out, does not exist"):
         read(path)
     written(tmp_path, "seq.out", "X Y\nX\n")
-    with pytest.raises(DataError, match=r"line 2 has 2 tokens, and seq\.out has 1 tags"):
+    with pytest.raises(DataError, match=r"line 2 has 2 tokens, but seq\.out has 1 tags"):
         read(path)
     written(tmp_path, "seq.out", "X Y\n")
-    with pytest.raises(DataError, match=r"has 2 lines, and .*seq\.out has 1"):
+    with pytest.raises(DataError, match=r"has 2 lines, but .*seq\.out has 1"):
         read(path)
     other = written(tmp_path, "tags.txt", "X Y\nX Z\n")
     assert lists_of(read(path, labels=str(other))[0], conll.TAG)[1] == ["X", "Z"]
@@ -225,11 +225,11 @@ def test_mismatched_pairs_of_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["a b"], "there are no tags"),
-        (([["a", "b"]], [["X"]]), "place 0 has 2 tokens, but 1 tags"),
-        (([["a"], ["b"]], [["X"]]), "2, but 1 lists of tags"),
-        (([["a", 3]], [["X", "Y"]]), "place 0 holds 3"),
-        (([["a", ""]], [["X", "Y"]]), "place 0 holds ''"),
+        (["a b"], "have no tags"),
+        (([["a", "b"]], [["X"]]), "item 0 has 2 tokens, but 1 tags"),
+        (([["a"], ["b"]], [["X"]]), "2 sentences, but 1 lists of tags"),
+        (([["a", 3]], [["X", "Y"]]), "item 0 holds 3"),
+        (([["a", ""]], [["X", "Y"]]), "item 0 holds ''"),
         (([[]], [[]]), "hold no token"),
     ],
 )
@@ -270,12 +270,12 @@ def test_a_compressed_file_finds_compressed_tags(tmp_path):
 
 def test_tables_are_refused_and_a_header_is_not_a_token(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"tokens": ["a"], "tags": ["DET"]}\n')
-    with pytest.raises(DataError, match="and no tables"):
+    with pytest.raises(DataError, match="cannot be read from a table"):
         conll.read(tmp_path / "a.jsonl", DataSettings(), purpose="train")
     (tmp_path / "a.tsv").write_text("word\ttag\nThe\tDET\ncat\tNOUN\n")
     found, _, notes = conll.read(tmp_path / "a.tsv", DataSettings(), purpose="train")
     assert conll.tokens_of(found, conll.TOKEN, 0) == ["The", "cat"]
-    assert any("names the columns and is left out" in note for note in notes)
+    assert any("names the columns and is skipped" in note for note in notes)
 
 
 def read_conll(tmp_path, content):

@@ -51,9 +51,9 @@ def test_other_data_than_text_is_refused_with_file_and_line(tmp_path):
     with pytest.raises(DataError, match="is empty"):
         reading(path)
     path.write_bytes(b"PK\x03\x04\x00\x00")
-    with pytest.raises(DataError, match="bytes of zero"):
+    with pytest.raises(DataError, match="null bytes"):
         reading(path)
-    with pytest.raises(DataError, match="holds no text"):
+    with pytest.raises(DataError, match="holds only empty texts"):
         reading([""])
     with pytest.raises(DataError, match=r"holds no \.txt file"):
         (tmp_path / "empty").mkdir()

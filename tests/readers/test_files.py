@@ -217,7 +217,7 @@ def test_arrays_of_another_width_than_in_training_are_reported_with_both_counts(
     wider = np.concatenate([x, x], axis=2)
     sequences, _, notes = read(settings, wider, task="classify", purpose="predict")
     assert sequences[0].tolist() == x[0].tolist()
-    assert any("of the 6 columns" in note and "reads 3 columns" in note for note in notes)
+    assert any("has 6 columns" in note and "reads 3 columns" in note for note in notes)
 
 
 def test_npz_with_objects_is_refused_with_the_remedy(tmp_path):
@@ -866,7 +866,7 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
     cases = [
         (tmp_path, "is a folder"),
         (tmp_path / "none.csv", "There is no file .*none.csv"),
-        (raw("data.xyz", b"1"), "files of this kind .xyz. are not supported"),
+        (raw("data.xyz", b"1"), "kind ..xyz. are not supported"),
         (raw("noending", b"1"), "no suffix"),
         (raw("empty.csv", b""), "is empty"),
         (raw("blank.csv", b"\n\n"), "is empty"),
@@ -876,7 +876,7 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
         (raw("latin.csv", "y,t\n1,é\n2,ü\n".encode("latin-1")), "is not UTF-8"),
         (raw("numbers.csv", b"1.5,2.5\n3,4\n"), "must name the columns"),
         (raw("twice.csv", b"a,a\n3,4\n"), "two columns called 'a'"),
-        (raw("wide.csv", b"a,b\n1,2\n1,2,3\n"), "row 3 .* has 3 cells, only 2 columns have names"),
+        (raw("wide.csv", b"a,b\n1,2\n1,2,3\n"), "row 3 .* has 3 cells, but only 2 columns"),
         (raw("data.parquet", b"hello world hello"), "cannot be read"),
         (raw("empty.parquet", b""), "cannot be read"),
         (raw("bad.jsonl", b'{"a": 1}\n{"a": \n'), "line 2 is not a JSON object"),

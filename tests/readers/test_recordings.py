@@ -293,7 +293,7 @@ def test_silent_and_empty_recordings_are_left_out_of_training_with_a_note(tmp_pa
     write(folder / "no" / "3.wav", np.zeros(0, np.int16))
     found, _, notes = read_all(folder)
     assert found.ids.tolist() == ["no/1.wav", "yes/1.wav"]
-    assert "2 recordings hold no sound and are left out: the first of them 'no/2.wav'" in notes
+    assert "2 recordings hold no sound and are left out: the first is 'no/2.wav'" in notes
 
 
 def test_silence_is_answered_with_a_note(tmp_path):

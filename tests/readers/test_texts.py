@@ -123,7 +123,7 @@ def test_unreadable_data_is_a_sentence(tmp_path, name, content, settings, senten
 
 
 def test_a_list_that_holds_something_else_is_refused():
-    with pytest.raises(DataError, match="place 1 holds int"):
+    with pytest.raises(DataError, match="Item 1 is of type int"):
         of((["a text", 3], ["x", "y"]))
     with pytest.raises(DataError, match="there are 2 texts, but 1 labels"):
         of((["a", "b"], ["x"]))
@@ -206,7 +206,7 @@ def test_lists_of_labels_are_several_labels(tmp_path):
     assert found.labels.tolist() == ["rain;wind", ""]
     with pytest.raises(DataError, match="holds lists of labels"):
         of(path, label="label", text=("text",))
-    with pytest.raises(DataError, match="'label' holds lists, and should hold texts"):
+    with pytest.raises(DataError, match="'label' holds lists, but must hold texts"):
         of(path, label="text", text=("label",))
 
 

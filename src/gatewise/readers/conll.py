@@ -1,6 +1,6 @@
-"""Tokens with their tags -> Sequences: CoNLL columns, CoNLL-U, lines of tokens beside their tags.
+"""Read tokens with tags: CoNLL columns, CoNLL-U, or lines of tokens with lines of tags.
 
-A step is a token. `values` holds positions in `levels`: of the token, and of its tag where known.
+A step is a token. `values` holds positions in `levels`: of the token, and of its tag if known.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,28 +19,30 @@ from gatewise.settings import DataSettings
 
 TOKEN, TAG = "token", "tag"
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-MISSING = "_"  # CoNLL-U's mark of an empty cell
-NEVER_MISSING = ("upos", "xpos", "deprel")  # where that mark is no tag; a word may have no feats
+MISSING = "_"  # an empty cell in CoNLL-U
+NEVER_MISSING = ("upos", "xpos", "deprel")  # must not be empty; other columns may be
 COLUMNED = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".ner", ".pos", ".conllx", ".tsv")
 TABLES = (".csv", ".jsonl", ".ndjson", ".json", ".parquet")
-HEADER = frozenset(("token", "tokens", "word", "words", "form", "text"))  # and no tag beside it
+HEADER = frozenset(
+    ("token", "tokens", "word", "words", "form", "text")
+)  # names of columns of tokens
 TAGS = frozenset(("tag", "tags", "label", "labels", "pos", "upos", "ner", "ner_tag", "ner_tags"))
-DOCUMENT = "-DOCSTART-"  # CoNLL-2003's first line of a document
-FEWEST_GROUPS = 10  # documents; fewer cannot be dealt out in any proportion
+DOCUMENT = "-DOCSTART-"  # the first line of a document in CoNLL-2003
+MIN_DOCUMENTS = 10  # fewer documents cannot be split in proportion, so they are not groups
 
 
 @dataclass
 class Sentences:
-    """What has been read so far."""
+    """The sentences of a file."""
 
     tokens: list[list[str]] = field(default_factory=list)
     tags: list[list[str]] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)  # "" where the file gives none
-    documents: list[int] = field(default_factory=list)  # the number of each sentence's; 0: none yet
+    ids: list[str] = field(default_factory=list)  # "" if the file has no id
+    documents: list[int] = field(default_factory=list)  # the document of each sentence; 0: none
 
 
 def holds_tokens(path: Path) -> bool:
-    """Whether a file's name alone tells that it holds tokens with tags."""
+    """True if the name of a file alone shows that it holds tokens with tags."""
     name = path.name.removesuffix(".gz").lower()
     return _is_conllu(path) or name == "seq.in" or Path(name).suffix in COLUMNED[:-1]
 
@@ -54,13 +56,13 @@ def from_sentences(
     tags: Sequence[Sequence[str]] | None = None,
     **known: Any,
 ) -> Sequences:
-    """Sequences of these sentences, with a tag for each token or none at all.
+    """Make sequences from sentences, with a tag for each token or without tags.
 
     >>> tagged = from_sentences([["a", "rose"], ["is"]], [["DET", "NOUN"], ["VERB"]])
     >>> tokens_of(tagged, TAG, 0)
     ['DET', 'NOUN']
     """
-    lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+    lengths = np.array([len(sentence) for sentence in tokens], dtype=np.int64)
     stops = np.cumsum(lengths, dtype=np.int64)
     columns = {TOKEN: tokens} | ({} if tags is None else {TAG: tags})
     levels, codes = {}, []
@@ -68,7 +70,7 @@ def from_sentences(
         places: dict[str, int] = {}
         codes.append(
             np.fromiter(
-                (places.setdefault(one, len(places)) for part in sentences for one in part),
+                (places.setdefault(text, len(places)) for part in sentences for text in part),
                 dtype=np.int32,
                 count=int(lengths.sum()),
             )
@@ -96,11 +98,11 @@ def tokens_of(sequences: Sequences, name: str, k: int) -> list[str]:
 def read(
     source: Any, settings: DataSettings, *, purpose: Purpose
 ) -> tuple[Sequences, DataSettings, list[str]]:
-    """The sentences of a file or of lists, the settings with guesses filled in, and notes.
+    """The sentences of a file or of lists, the settings with all guesses, and notes.
 
     Raises:
-        DataError: nothing is in it, or a line is not as the others are; the message names it.
-        ConfigError: a column is asked for that is not there.
+        DataError: the source holds no token, or a line does not have the format of the others.
+        ConfigError: a named column is missing.
     """
     if not isinstance(source, Path):
         return of_lists(source, purpose), settings, []
@@ -108,156 +110,158 @@ def read(
     name = source.name.removesuffix(".gz").lower()
     if name.endswith(TABLES):
         raise DataError(
-            f"{source}: tokens with their tags are lines of one token with its tag behind it "
-            "(CoNLL, CoNLL-U), or lines of tokens beside lines of tags (seq.in, seq.out), and no "
-            "tables. From Python, give a pair: lists of tokens, and lists of tags."
+            f"{source}: tokens with tags cannot be read from a table. Give a file with one token "
+            "and its tag per line (CoNLL, CoNLL-U), or a file of tokens and a file of tags "
+            "(seq.in, seq.out). In Python, give a pair: lists of tokens, and lists of tags."
         )
     lines = texts.lines(File(source), settings.encoding)
     if name.endswith(".in"):
-        found = _pairs(source, lines, settings, purpose, notes)
+        sentences = _pairs(source, lines, settings, purpose, notes)
     elif _is_conllu(source) or _has_columns(source, lines, settings, purpose):
         if not _is_conllu(source) and _is_header(lines[0]):
-            notes.append(f"the first line of {source.name} names the columns and is left out")
+            notes.append(f"the first line of {source.name} names the columns and is skipped")
             lines[0] = ""
-        columns = _Columns.told(source, lines, settings, purpose)
+        columns = _Columns.detect(source, lines, settings, purpose)
         settings = replace(settings, label=settings.label or columns.label)
-        found = _rows(source, lines, columns)
-        notes.append(columns.said(source))
+        sentences = _rows(source, lines, columns)
+        notes.append(columns.note(source))
     else:
-        found = _plain(lines)
-        notes.append(f"{source.name} is read as lines of tokens that stand between white space")
-    return _gathered(found, str(source)), settings, notes
+        sentences = _plain(lines)
+        notes.append(f"{source.name} is read as lines of tokens separated by white space")
+    return _to_sequences(sentences, str(source)), settings, notes
 
 
-def _gathered(found: Sentences, source: str) -> Sequences:
-    if not found.tokens:
+def _to_sequences(sentences: Sentences, source: str) -> Sequences:
+    if not sentences.tokens:
         raise DataError(f"{source} holds no token.")
     known: dict[str, Any] = {"source": source}
-    names = [one or str(k) for k, one in enumerate(found.ids)]
+    names = [name or str(k) for k, name in enumerate(sentences.ids)]
     known["ids"] = np.array(names)
-    if len(set(found.documents)) >= FEWEST_GROUPS:
-        known["groups"] = np.array([str(one) for one in found.documents], dtype=object)
-    return from_sentences(found.tokens, found.tags or None, **known)
+    if len(set(sentences.documents)) >= MIN_DOCUMENTS:
+        known["groups"] = np.array([str(number) for number in sentences.documents], dtype=object)
+    return from_sentences(sentences.tokens, sentences.tags or None, **known)
 
 
 def of_lists(source: Any, purpose: Purpose) -> Sequences:
-    """Sentences in memory: lists of tokens or texts, and for training lists of tags beside them.
+    """Read sentences in memory: lists of tokens or texts, and for training lists of tags.
 
     Raises:
-        DataError: they are of another form, or a sentence has more tokens than tags.
+        DataError: the lists have another form, or a sentence has a different number of tags.
     """
     name = "the sentences"
-    given, tags = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
+    sentences, tags = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
     if purpose != "predict" and tags is None:
-        raise DataError(
-            f"{name}: there are no tags. Give a pair: lists of tokens, and lists of tags."
-        )
-    tokens = [_listed(one, place, name) for place, one in enumerate(given)]
+        raise DataError(f"{name} have no tags. Give a pair: lists of tokens, and lists of tags.")
+    tokens = [_listed(sentence, place, name) for place, sentence in enumerate(sentences)]
     if not any(tokens):
         raise DataError(f"{name} hold no token.")
-    kept = [place for place, one in enumerate(tokens) if one]  # an empty one is no sentence
+    kept = [place for place, words in enumerate(tokens) if words]  # skip empty sentences
     known: dict[str, Any] = {"ids": np.array(kept).astype(str), "source": name}
     chosen = [tokens[place] for place in kept]
     if tags is None:
         return from_sentences(chosen, **known)
-    listed = [_listed(one, place, name) for place, one in enumerate(tags)]
+    listed = [_listed(sentence, place, name) for place, sentence in enumerate(tags)]
     if len(listed) != len(tokens):
-        raise DataError(f"{name}: there are {len(tokens)}, but {len(listed)} lists of tags.")
-    for place, (words, told) in enumerate(zip(tokens, listed, strict=True)):
-        if len(words) != len(told):
-            raise DataError(f"{name}: place {place} has {len(words)} tokens, but {len(told)} tags.")
+        raise DataError(f"There are {len(tokens)} sentences, but {len(listed)} lists of tags.")
+    for place, (words, marks) in enumerate(zip(tokens, listed, strict=True)):
+        if len(words) != len(marks):
+            raise DataError(f"{name}: item {place} has {len(words)} tokens, but {len(marks)} tags.")
     return from_sentences(chosen, [listed[place] for place in kept], **known)
 
 
-def _listed(one: Any, place: int, name: str) -> list[str]:
-    if isinstance(one, str):
-        return one.split()
-    cells = list(one) if isinstance(one, Iterable) else [None]
+def _listed(sentence: Any, place: int, name: str) -> list[str]:
+    if isinstance(sentence, str):
+        return sentence.split()
+    cells = list(sentence) if isinstance(sentence, Iterable) else [None]
     for cell in cells:
         if not isinstance(cell, str) or not cell.strip():
             raise DataError(
-                f"{name}: place {place} holds {cell!r}, and a token is a text that is not empty."
+                f"{name}: item {place} holds {cell!r}, but a token must be a text with characters."
             )
     return [str(cell) for cell in cells]
 
 
-# Lines of tokens beside lines of tags
+# Files with lines of tokens and lines of tags
 
 
 def _pairs(
     path: Path, lines: list[str], settings: DataSettings, purpose: Purpose, notes: list[str]
 ) -> Sentences:
-    """seq.in, a sentence a line; and seq.out with the tags, line by line."""
-    beside = Path(settings.labels) if settings.labels else _sibling(path)
-    found = _plain(lines)
-    if beside is None or not beside.exists():
+    """Read seq.in with one sentence per line, and seq.out with its tags on the same line."""
+    other = Path(settings.labels) if settings.labels else _sibling(path)
+    sentences = _plain(lines)
+    if other is None or not other.exists():
         if purpose == "predict":
-            return found
-        wanted = beside or path.with_name(path.name.replace(".in", ".out"))
+            return sentences
+        expected = other or path.with_name(path.name.replace(".in", ".out"))
         raise DataError(
-            f"{path}: there is no {wanted} with the tags. Put it there, or name it (data.labels)."
+            f"{path}: the file of tags, {expected}, does not exist. Create it, or name another "
+            "file with data.labels."
         )
-    told = texts.lines(File(beside), settings.encoding)
-    notes.append(f"the tags of {path.name} are those of {beside.name} beside it")
-    if len(told) != len(lines):
+    tag_lines = texts.lines(File(other), settings.encoding)
+    notes.append(f"the tags of {path.name} are read from {other.name}")
+    if len(tag_lines) != len(lines):
         raise DataError(
-            f"{path} has {len(lines)} lines, and {beside} has {len(told)}. Line by line they "
-            "must belong together."
+            f"{path} has {len(lines)} lines, but {other} has {len(tag_lines)}. Line k of one must "
+            "hold the tags of line k of the other."
         )
-    for number, (words, tags) in enumerate(zip(lines, told, strict=True), 1):
+    for number, (words, tags) in enumerate(zip(lines, tag_lines, strict=True), 1):
         counts = len(words.split()), len(tags.split())
         if counts[0] != counts[1]:
             raise DataError(
-                f"{path}: line {number} has {counts[0]} tokens, and {beside.name} has "
+                f"{path}: line {number} has {counts[0]} tokens, but {other.name} has "
                 f"{counts[1]} tags there. Each token needs one tag."
             )
         if words.strip():
-            found.tags.append(tags.split())
-    return found
+            sentences.tags.append(tags.split())
+    return sentences
 
 
 def _sibling(path: Path) -> Path | None:
-    """NAME.out beside NAME.in, packed or not."""
+    """NAME.out or NAME.out.gz in the folder of NAME.in."""
     stem = path.name.removesuffix(".gz").removesuffix(".in")
     near = (path.with_name(stem + ending) for ending in (".out", ".out.gz"))
-    return next((one for one in near if one.exists()), None)
+    return next((file for file in near if file.exists()), None)
 
 
 def _plain(lines: list[str]) -> Sentences:
-    """A sentence a line, its tokens between white space; a sentence's id is its line's number.
+    """Read one sentence per line, with tokens separated by white space.
 
-    Lines are counted from 0, as rows are elsewhere; empty ones are counted, and left out.
+    The id of a sentence is the number of its line, counted from 0 as rows are elsewhere. Empty
+    lines are counted, but are not sentences.
     """
-    found = Sentences()
+    sentences = Sentences()
     for number, line in enumerate(lines):
         if words := line.split():
-            found.tokens.append(words)
-            found.ids.append(str(number))
-            found.documents.append(0)
-    return found
+            sentences.tokens.append(words)
+            sentences.ids.append(str(number))
+            sentences.documents.append(0)
+    return sentences
 
 
-# A token a line
+# Files with one token per line
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where the cells of a line stand."""
+    """The columns of a file with one token per line."""
 
     token: int
-    tag: int | None  # None: the file says no tags
+    tag: int | None  # None: the file has no tags
     width: int
     tabs: bool
     label: str  # the name of the column of tags, or its number from 1
     conllu: bool
-    demanded: bool  # whether every token must have a tag
+    required: bool  # True if every token must have a tag
 
     @staticmethod
-    def told(path: Path, lines: list[str], settings: DataSettings, purpose: Purpose) -> "_Columns":
-        """By the first line that holds a token."""
+    def detect(
+        path: Path, lines: list[str], settings: DataSettings, purpose: Purpose
+    ) -> "_Columns":
+        """Determine the columns from the settings and the first line that holds a token."""
         conllu = _is_conllu(path)
-        filled = [one for one in lines if one.strip() and not _is_aside(one)]
-        first = next((one for one in filled if not one.startswith("#")), next(iter(filled), ""))
+        filled = [line for line in lines if line.strip() and not _is_comment(line)]
+        first = next((line for line in filled if not line.startswith("#")), next(iter(filled), ""))
         tabs = conllu or "\t" in first
         width = len(CONLLU) if conllu else len(_cells(first, tabs))
         names = CONLLU if conllu else settings.column_names
@@ -273,41 +277,41 @@ class _Columns:
             )
         if place is None and purpose != "predict":
             raise DataError(
-                f"{path}: a line holds one cell ({first.strip()!r}), a token without a tag. Give "
-                "a line for each token, with its tag behind it."
+                f"{path}: a line holds one cell ({first.strip()!r}), a token without a tag. Write "
+                "one line for each token, with its tag after the token."
             )
-        wanted = settings.text[0] if settings.text else ("form" if conllu else "1")
-        token = _place(wanted, names, width)
+        text = settings.text[0] if settings.text else ("form" if conllu else "1")
+        token = _place(text, names, width)
         if token is None:
-            raise ConfigError(f"{path} has no column '{wanted}' (data.text).")
+            raise ConfigError(f"{path} has no column '{text}' (data.text).")
         return _Columns(token, place, width, tabs, label, conllu, purpose != "predict")
 
-    def said(self, path: Path) -> str:
-        """What has been taken for the tags, as a note."""
+    def note(self, path: Path) -> str:
+        """A note that names the column of tags."""
         if self.tag is None:
-            return f"{path.name} is read as one token a line"
+            return f"{path.name} is read as one token per line"
         name = self.label if self.conllu else f"column {self.tag + 1}"
-        return f"the tags are those of {name} in {path.name}"
+        return f"the tags are read from {name} of {path.name}"
 
 
 def _has_columns(path: Path, lines: list[str], settings: DataSettings, purpose: Purpose) -> bool:
-    """Whether a line holds a token, and not a sentence."""
+    """True if each line holds a token, not a sentence."""
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if purpose != "predict" or suffix in COLUMNED:
         return True
-    # New text comes in lines; but whoever trained on train.txt in columns may have a test.txt.
-    taught = Path(settings.path.removesuffix(".gz")).suffix.lower()
-    widths = {len(line.split()) for line in lines if line.strip() and not _is_aside(line)}
+    # New text usually has one sentence per line, but test.txt may have the columns of train.txt.
+    train_suffix = Path(settings.path.removesuffix(".gz")).suffix.lower()
+    widths = {len(line.split()) for line in lines if line.strip() and not _is_comment(line)}
     likely = {1, int(settings.label) if settings.label.isdigit() else 1}
-    return suffix == taught and len(widths) == 1 and widths <= likely
+    return suffix == train_suffix and len(widths) == 1 and widths <= likely
 
 
-def _is_aside(line: str) -> bool:
+def _is_comment(line: str) -> bool:
     return line.startswith(("# ", "#\xa0", DOCUMENT))
 
 
 def _is_header(line: str) -> bool:
-    """Whether a line names columns, and is no token with its tag."""
+    """True if a line names the columns instead of holding a token and its tag."""
     cells = [cell.lower() for cell in line.split()]
     return len(cells) > 1 and bool(HEADER & set(cells)) and bool(TAGS & set(cells))
 
@@ -317,20 +321,21 @@ def _cells(line: str, tabs: bool) -> list[str]:
 
 
 def _place(name: str, names: Sequence[str], width: int) -> int | None:
-    """Where the column of this name, or of this number from 1, stands; None: nowhere."""
+    """The position of the column with this name or number (from 1); None if it is missing."""
     if name in names:
         return list(names).index(name)
     return int(name) - 1 if name.isdigit() and 1 <= int(name) <= width else None
 
 
 def _comments(lines: list[str], columns: _Columns) -> set[int]:
-    """The lines, counted from 1, that begin with # and are no tokens.
+    """The numbers (from 1) of the lines that begin with # and are comments.
 
-    A line of another width is none. One as wide as those of tokens ("# doc 3") is none where it
-    stands before the first token of its sentence, and its last cell is no tag that a token has.
+    A line with another number of cells than tokens have is a comment. A line with the same number
+    ("# doc 3") is a comment if it precedes the first token of its sentence and its tag occurs with
+    no token.
     """
-    found: set[int] = set()
-    doubtful: dict[int, str] = {}
+    comments: set[int] = set()
+    ambiguous: dict[int, str] = {}
     tags: set[str] = set()
     inside = False
     for number, line in enumerate(lines, 1):
@@ -338,30 +343,30 @@ def _comments(lines: list[str], columns: _Columns) -> set[int]:
         fits = len(cells) == columns.width and not line.startswith(DOCUMENT)
         if not line.strip():
             inside = False
-        elif columns.conllu:  # there a token's line begins with its number
-            found |= {number} if line.startswith("#") else set()
-        elif not fits and (_is_aside(line) or (line.startswith("#") and not inside)):
-            found |= {number}
+        elif columns.conllu:  # lines of tokens begin with a number
+            comments |= {number} if line.startswith("#") else set()
+        elif not fits and (_is_comment(line) or (line.startswith("#") and not inside)):
+            comments |= {number}
         elif fits and columns.tag is not None:
-            if _is_aside(line) and not inside and not _is_sign(cells, columns):
-                doubtful[number] = cells[columns.tag].strip()
+            if _is_comment(line) and not inside and not _is_hash_token(cells, columns):
+                ambiguous[number] = cells[columns.tag].strip()
             else:
                 inside = True
                 tags.add(cells[columns.tag].strip())
-    return found | {number for number, tag in doubtful.items() if tag not in tags}
+    return comments | {number for number, tag in ambiguous.items() if tag not in tags}
 
 
-def _is_sign(cells: list[str], columns: _Columns) -> bool:
-    """Whether the line is that of a # in a text: in the Penn Treebank its tag is # too."""
+def _is_hash_token(cells: list[str], columns: _Columns) -> bool:
+    """True if the token of a line is #; in the Penn Treebank, its tag is # too."""
     return len(cells) == columns.width and "#" in cells[1:]
 
 
 def _rows(path: Path, lines: list[str], columns: _Columns) -> Sentences:
-    found = Sentences()
+    sentences = Sentences()
     words: list[str] = []
     tags: list[str] = []
     name, document = "", 0
-    for cells in _told(path, lines, columns):
+    for cells in _events(path, lines, columns):
         if isinstance(cells, tuple):
             words.append(cells[0])
             tags.append(cells[1])
@@ -369,22 +374,22 @@ def _rows(path: Path, lines: list[str], columns: _Columns) -> Sentences:
             name = cells.removeprefix(_ID)
         elif cells == DOCUMENT:
             document += 1
-        elif words:  # the sentence is over
-            found.tokens.append(words)
-            found.tags.append(tags)
-            found.ids.append(name)
-            found.documents.append(document)
+        elif words:  # the sentence ends
+            sentences.tokens.append(words)
+            sentences.tags.append(tags)
+            sentences.ids.append(name)
+            sentences.documents.append(document)
             words, tags, name = [], [], ""
-    if columns.tag is None or all(set(one) == {MISSING} for one in found.tags):
-        found.tags = []
-    return found
+    if columns.tag is None or all(set(cells) == {MISSING} for cells in sentences.tags):
+        sentences.tags = []
+    return sentences
 
 
 _ID = "sent_id = "
 
 
-def _told(path: Path, lines: list[str], columns: _Columns) -> Iterator[tuple[str, str] | str]:
-    """Token and tag of each line; DOCUMENT where one begins, a sentence's id, "" at its end."""
+def _events(path: Path, lines: list[str], columns: _Columns) -> Iterator[tuple[str, str] | str]:
+    """Yield tokens with tags, ids of sentences, DOCUMENT before documents, "" after sentences."""
     comments = _comments(lines, columns)
     for number, line in enumerate([*lines, ""], 1):
         if not line.strip():
@@ -392,27 +397,27 @@ def _told(path: Path, lines: list[str], columns: _Columns) -> Iterator[tuple[str
         elif line.startswith(DOCUMENT):
             yield DOCUMENT
         elif number in comments:
-            said = line.lstrip("#").strip()
-            if said.startswith("newdoc"):
+            comment = line.lstrip("#").strip()
+            if comment.startswith("newdoc"):
                 yield DOCUMENT
-            elif said.startswith(_ID):
-                yield said
+            elif comment.startswith(_ID):
+                yield comment
         elif cells := _checked(line, columns, f"{path}: line {number}"):
             yield cells
 
 
 def _checked(line: str, columns: _Columns, place: str) -> tuple[str, str] | None:
-    """Token and tag; None where a line of CoNLL-U holds no word of its own."""
+    """The token and the tag of a line; None for lines of CoNLL-U without a syntactic word."""
     cells = _cells(line, columns.tabs)
     if len(cells) != columns.width:
         by = "tabs" if columns.tabs else "white space"
         raise DataError(
-            f"{place} has {len(cells)} cells between {by} ({line.strip()[:60]!r}), and "
-            f"{'CoNLL-U' if columns.conllu else 'the first line'} has {columns.width}. Mend the "
-            "line; an empty line ends a sentence."
+            f"{place} has {len(cells)} cells separated by {by} ({line.strip()[:60]!r}), but "
+            f"{'CoNLL-U' if columns.conllu else 'the first line'} has {columns.width}. Correct "
+            "the line; an empty line ends a sentence."
         )
     if columns.conllu and not cells[0].isdigit():
-        return None  # 3-4, a word that is written as one and read as two; 5.1, one left out
+        return None  # 3-4 is a contraction of two words; 5.1 is an omitted word
     word = cells[columns.token].strip()
     if not word:
         raise DataError(f"{place} has no token in column {columns.token + 1}.")
@@ -420,9 +425,9 @@ def _checked(line: str, columns: _Columns, place: str) -> tuple[str, str] | None
         return word, ""
     tag = cells[columns.tag].strip()
     missing = not tag or (columns.conllu and columns.label in NEVER_MISSING and tag == MISSING)
-    if missing and columns.demanded:
+    if missing and columns.required:
         raise DataError(
-            f"{place}: {word!r} has no tag ({columns.label}). Give it one, take its sentence out, "
-            "or choose another column (data.label)."
+            f"{place}: {word!r} has no tag ({columns.label}). Add the tag, remove the sentence, or "
+            "choose another column (data.label)."
         )
     return word, tag or MISSING

@@ -1,4 +1,4 @@
-"""Plain text -> Sequences: one text a file."""
+"""Read plain text: one text per file."""
 
 import sys
 from pathlib import Path
@@ -14,71 +14,74 @@ from gatewise.readers.sources import Opened
 from gatewise.readers.tables import File
 from gatewise.settings import DataSettings
 
-BEGIN = 4096  # bytes of a file that tell what it is
+BEGIN = 4096  # bytes that determine the kind of a file
 
 
-def read(given: Opened, settings: DataSettings) -> Read:
-    """A text file, a folder of them, or texts in memory (a list).
+def read(opened: Opened, settings: DataSettings) -> Read:
+    """Read a text file, a folder of text files, or a list of texts in memory.
 
     Args:
-        given: a path, a list of texts, or - for standard input.
-        settings: `[data]`; its encoding is that of the files.
+        opened: a path, a list of texts, or - for standard input.
+        settings: `[data]`, with the encoding of the files.
 
     Raises:
-        DataError: a file is empty, cannot be read, or holds a line in another encoding.
-        ConfigError: nothing was given.
+        DataError: a file is empty, cannot be read, or has another encoding.
+        ConfigError: the source is not plain text.
     """
-    source = given.given
+    source = opened.given
     if isinstance(source, list | tuple) or hasattr(source, "tolist"):
         return _of_list(source), settings, []
     if not isinstance(source, str | Path) or not str(source):
-        empty = source is None or given.named is not None
+        empty = source is None or opened.named is not None
         raise ConfigError(
-            "Plain text is wanted: a text file, a folder of text files, or a list of texts. "
+            "The data must be plain text: a text file, a folder of text files, or a list of texts. "
             f"Received: {'nothing' if empty else type(source).__name__}."
         )
-    if given.is_standard_input:
+    if opened.is_standard_input:
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         return _of_list([content]), settings, []
     path = Path(source)
     if not path.is_dir():
-        name = str(given.file.path)
-        return from_texts([_text(given.file, settings)], source=name), settings, []
-    files = sorted(one for one in path.iterdir() if one.name.removesuffix(".gz").endswith(".txt"))
+        name = str(opened.file.path)
+        return from_texts([_text(opened.file, settings)], source=name), settings, []
+    files = sorted(
+        file for file in path.iterdir() if file.name.removesuffix(".gz").endswith(".txt")
+    )
     if not files:
-        raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of them.")
-    ids = np.array([one.name for one in files])
-    read = [_text(File(one), settings) for one in files]
-    notes = [f"{len(files)} texts, in the order of their names"]
+        raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of text files.")
+    ids = np.array([file.name for file in files])
+    read = [_text(File(file), settings) for file in files]
+    notes = [f"{len(files)} texts are read, in the order of their names"]
     return from_texts(read, ids=ids, source=str(path)), settings, notes
 
 
-def lines(given: Opened, settings: DataSettings, purpose: Purpose) -> Read | None:
-    """The lines of plain text, each a text to be answered by a run that was trained on texts.
+def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | None:
+    """Read each line of plain text as a text to predict from, for runs trained on texts.
 
-    None: it is no plain text, or something else is asked for.
+    Returns:
+        The texts; None if the source is not plain text, or the purpose is not prediction.
 
     Raises:
         DataError: there is no line.
     """
-    if purpose != "predict" or not settings.text or given.named is None:
+    if purpose != "predict" or not settings.text or opened.named is None:
         return None
-    if given.is_standard_input:
+    if opened.is_standard_input:
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         if not content.strip():
             raise DataError("standard input is empty. It needs a line of text.")
-        found, name = content.removesuffix("\n").split("\n"), "standard input"
-    elif given.named.name.removesuffix(".gz").endswith(".txt"):
-        found, name = texts.lines(given.file, settings.encoding), str(given.file.path)
-        if texts.begins_table(found[0], settings):
+        rows, name = content.removesuffix("\n").split("\n"), "standard input"
+    elif opened.named.name.removesuffix(".gz").endswith(".txt"):
+        rows, name = texts.lines(opened.file, settings.encoding), str(opened.file.path)
+        if texts.begins_table(rows[0], settings):
             return None
     else:
         return None
-    return from_texts(found, source=name), settings, []
+    return from_texts(rows, source=name), settings, []
 
 
 def is_plain(file: File) -> bool:
-    """Whether a .txt file holds running text: no separator parts its lines into as many cells."""
+    """True if a .txt file holds running text, in which no separator forms columns."""
     if not file.name.endswith(".txt") or file.path.is_dir():
         return False
     with tables.reading(str(file.path)), file.opened() as content:
@@ -87,26 +90,26 @@ def is_plain(file: File) -> bool:
     if len(lines) == 1 and len(begin) == 1:
         return True  # a table has rows below its header
     counts = [{line.count(sign) for line in lines} for sign in tables.SEPARATORS]
-    return bool(lines) and all(len(one) > 1 or one == {0} for one in counts)
+    return bool(lines) and all(len(numbers) > 1 or numbers == {0} for numbers in counts)
 
 
 def _of_list(source: Any) -> Sequences:
-    given = texts.of_list(source, None, "the list of texts")
-    if not given.lengths.sum():
-        raise DataError("The list of texts holds no text. It needs one that is not empty.")
-    return given
+    sequences = texts.of_list(source, None, "the list of texts")
+    if not sequences.lengths.sum():
+        raise DataError("The list of texts holds only empty texts.")
+    return sequences
 
 
 def _text(file: File, settings: DataSettings) -> str:
-    """All of a file; its line ends are line feeds, and empty lines at its end are left out."""
+    """The text of a file, with line feeds as line ends and without empty lines at its end."""
     path = str(file.path)
-    with tables.reading(path), file.opened() as held:
-        content = held.read()
+    with tables.reading(path), file.opened() as stream:
+        content = stream.read()
     text = texts.decoded(content, path, settings.encoding).rstrip("\n")
     if "\0" in text[:BEGIN]:
         raise DataError(
-            f"{path} is no text: it holds bytes of zero. Give a plain text file, or name its "
-            "encoding: --set data.encoding=utf-16."
+            f"{path} is not a text file, because it holds null bytes. Give a plain text file, or "
+            "name its encoding: --set data.encoding=utf-16."
         )
     if not text.strip():
         raise DataError(f"{path} is empty. It needs a line of text.")

@@ -1,6 +1,6 @@
-"""Pairs of texts -> Sequences: two files of as many lines, or two columns of a table.
+"""Read pairs of texts: two files with the same number of lines, or two columns of a table.
 
-The text that is read makes the steps; its translation stands in `labels`.
+The bytes of the source text are the steps; its translation is the label.
 """
 
 import re
@@ -22,51 +22,52 @@ from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends as a sentence does, or is four words long
+SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
 
-def read(given: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
-    """The pairs of a file and its sibling, or of a table; to predict, the lines of any text file.
+def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
+    """Read the pairs of two files or of a table; for predictions, the lines of any text file.
 
     Args:
-        given: a path or a data frame; `-` is standard input, to predict.
+        opened: a path or a data frame; for predictions, also `-` for standard input.
         settings: `[data]`.
-        purpose: to predict, nothing but the texts that are read is needed.
+        purpose: "predict" needs only the source texts.
 
     Raises:
-        DataError: a file cannot be read, or its sibling is missing or has other lines.
-        ConfigError: the columns or the sibling cannot be told.
+        DataError: a file cannot be read, or the file of translations is missing or has another
+            number of lines.
+        ConfigError: the columns or the file of translations cannot be guessed.
     """
-    if given.given is None:
+    if opened.given is None:
         raise nothing()
-    if given.named is None:
-        return from_table(given.table(), settings, purpose=purpose)
-    if given.is_standard_input:
+    if opened.named is None:
+        return from_table(opened.table(), settings, purpose=purpose)
+    if opened.is_standard_input:
         if purpose != "predict":
-            raise ConfigError("Standard input (-) is for gatewise predict. Name a file.")
+            raise ConfigError("Only gatewise predict reads standard input (-). Name a file.")
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         lines = content.removesuffix("\n").split("\n") if content else []
         return _alone(lines, "standard input"), settings, []
-    path, name = given.file.path, given.file.name
-    # What a pipe brings stands in no file beside others: pairs are a table, as in training.
-    piped = given.file.content is not None and (purpose != "predict" or settings.text)
+    path, name = opened.file.path, opened.file.name
+    # A pipe has no file of translations next to it, so its pairs must be a table.
+    piped = opened.file.content is not None and (purpose != "predict" or settings.text)
     if name.endswith(TABLES) or piped:
-        return from_table(given.table(), settings, purpose=purpose)
-    lines = texts.lines(given.file, settings.encoding)
+        return from_table(opened.table(), settings, purpose=purpose)
+    lines = texts.lines(opened.file, settings.encoding)
     if purpose == "predict":
         if name.endswith(".txt") and texts.begins_table(lines[0], settings):
-            return from_table(given.table(), settings, purpose=purpose)
+            return from_table(opened.table(), settings, purpose=purpose)
         return _alone(lines, str(path)), settings, []
     if name.endswith(".txt") and "\t" in lines[0]:
-        return from_table(given.table(), settings, purpose=purpose)
+        return from_table(opened.table(), settings, purpose=purpose)
     return _from_files(path, lines, settings)
 
 
 def _alone(lines: Sequence[str], name: str) -> Sequences:
-    """Texts without translations; an empty line is a text as any other."""
+    """Texts without translations; an empty line is an empty text."""
     if not lines:
         raise DataError(f"{name} is empty. It needs a line of text.")
-    return from_texts([one.strip() for one in lines], ids=_numbered(len(lines)), source=name)
+    return from_texts([line.strip() for line in lines], ids=_numbered(len(lines)), source=name)
 
 
 def _numbered(count: int) -> Any:
@@ -76,32 +77,32 @@ def _numbered(count: int) -> Any:
 def _paired(
     left: Sequence[str], right: Sequence[str], where: Callable[[int], str], **known: Any
 ) -> tuple[Sequences, list[str]]:
-    """Pairs as sequences; those with a side that is empty are left out, and told of."""
+    """Make sequences from pairs, and a note if pairs with an empty side are left out."""
     left, right = ([text.strip() for text in side] for side in (left, right))
     made = from_texts(left, labels=np.array(right, dtype=object), **known)
     whole = np.array([bool(one and other) for one, other in zip(left, right, strict=True)])
     if not whole.any():
-        raise DataError(f"{made.source}: there is no pair of which both sides hold text.")
+        raise DataError(f"{made.source}: no pair has text on both sides.")
     missing = np.flatnonzero(~whole)
     if not len(missing):
         return made, []
-    told = "pair has an empty side and is" if len(missing) == 1 else "pairs have an empty side, are"
-    note = f"{len(missing)} {told} left out, the first of them {where(int(missing[0]))}"
+    pairs = "pair with an empty side is" if len(missing) == 1 else "pairs with an empty side are"
+    note = f"{len(missing)} {pairs} left out; the first is {where(int(missing[0]))}"
     return made.chosen(np.flatnonzero(whole)), [note]
 
 
-def of_lists(given: Sequence[Any], translated: Sequence[Any], settings: DataSettings) -> Read:
-    """Texts in memory and their translations.
+def of_lists(source: Sequence[Any], translated: Sequence[Any], settings: DataSettings) -> Read:
+    """Read texts in memory and their translations.
 
     Raises:
-        DataError: one is no text, or there is not one translation for each.
+        DataError: an item is not a text, or the numbers of texts and translations differ.
     """
-    made = texts.of_list(given, translated, "the list of texts")
+    made = texts.of_list(source, translated, "the list of texts")
     assert made.labels is not None
     whole, notes = _paired(
         texts_of(made),
         made.labels.tolist(),
-        lambda place: f"place {place}",
+        lambda place: f"item {place}",
         ids=made.ids,
         source=made.source,
     )
@@ -125,24 +126,24 @@ def _from_files(path: Path, lines: list[str], settings: DataSettings) -> Read:
     translated = texts.lines(File(other), settings.encoding)
     if len(translated) != len(lines):
         raise DataError(
-            f"{path} has {len(lines):,} lines and {other} has {len(translated):,}. Line k of one "
-            "must be the translation of line k of the other: mend the file where they part."
+            f"{path} has {len(lines):,} lines, but {other} has {len(translated):,}. Line k of one "
+            "must be the translation of line k of the other. Correct the files."
         )
-    made, said = _paired(
+    made, more = _paired(
         lines,
         translated,
         lambda place: f"line {place + 1}",
         ids=_numbered(len(lines)),
         source=str(path),
     )
-    return made, settings, notes + said
+    return made, settings, notes + more
 
 
 def sibling(path: Path, label: str) -> Path:
-    """The file beside this one that holds its translations: `corpus.en` and `de` -> `corpus.de`.
+    """The file with the translations of this file: `corpus.en` and `de` -> `corpus.de`.
 
-    `label` takes the place of a part of the name, the last that makes a name that is there; or it
-    is the path of a file.
+    `label` replaces one part of the name, the last for which the file exists; or it is the path of
+    a file.
 
     Raises:
         DataError: there is no such file.
@@ -161,15 +162,15 @@ def sibling(path: Path, label: str) -> Path:
         return Path(label)
     wanted = path.with_name(changed[0]) if named else label
     raise DataError(
-        f"{path}: there is no {wanted} that holds its translations. Give the ending of that file, "
-        f"or its path: --target (now {label!r})."
+        f"{path}: the file of translations, {wanted}, does not exist. Set --target to the suffix "
+        f"or the path of that file. Received: {label!r}."
     )
 
 
 def guessed_sibling(path: Path, count: int) -> tuple[Path, str]:
-    """The only file beside this one that differs in one part of its name and has as many lines.
+    """Find the only file that differs in one part of its name and has the same number of lines.
 
-    Returns it and that part. Endings are looked at before other parts of the name.
+    Suffixes are compared before other parts of the name. Returns the file and that part.
 
     Raises:
         ConfigError: there is no such file, or there are several.
@@ -186,24 +187,24 @@ def guessed_sibling(path: Path, count: int) -> tuple[Path, str]:
         if len(fitting) > 1:
             named = ", ".join(f"{part} ({other.name})" for other, part in fitting)
             raise ConfigError(
-                f"{path}: several files beside it have {count:,} lines, as it has. Say which one "
-                f"holds the translations: --target {fitting[0][1]}. There are: {named}."
+                f"{path}: several files in its folder also have {count:,} lines: {named}. Name the "
+                f"one that holds the translations, as in --target {fitting[0][1]}."
             )
         if fitting:
             return fitting[0]
     raise ConfigError(
-        f"{path}: no file beside it has a name like it and {count:,} lines, as it has. Name the "
-        "one that holds the translations: --target de for a file that ends in .de, or its path."
+        f"{path}: no file in its folder has a similar name and also {count:,} lines. Name the file "
+        "that holds the translations: --target de for a file that ends in .de, or its path."
     )
 
 
 def _parts(path: Path) -> list[str]:
-    """The name without .gz, cut at dots, dashes and underscores, which stand at odd places."""
+    """The name without .gz, split at dots, dashes and underscores, which have odd positions."""
     return re.split(r"([._-])", path.name.removesuffix(".gz"))
 
 
 def _lines(path: Path) -> int:
-    """How many lines a file has; -1 where it cannot be read as one of lines."""
+    """The number of lines of a file; -1 if it cannot be read."""
     try:
         with tables.reading(str(path)), File(path).opened() as file:
             blocks: Iterator[bytes] = iter(lambda: file.read(1 << 20), b"")
@@ -219,17 +220,17 @@ def _lines(path: Path) -> int:
 
 
 def from_table(table: Table, settings: DataSettings, *, purpose: Purpose) -> Read:
-    """A pair for each row.
+    """Read a table with one pair per row.
 
     Raises:
-        DataError: a column is not there, or no row holds a pair.
-        ConfigError: it cannot be told which columns hold the texts.
+        DataError: a column is missing, or no row holds a pair.
+        ConfigError: the columns of texts cannot be guessed.
     """
     settings, notes = _with_columns(table, settings, purpose)
     notes += columns.unread(table, settings)
     read_from, label = settings.text[0], settings.label
-    wanted = {read_from, label, settings.group, *settings.id} & set(table.columns)
-    frame = pl.concat(list(table.batches(sorted(wanted))))
+    needed = {read_from, label, settings.group, *settings.id} & set(table.columns)
+    frame = pl.concat(list(table.batches(sorted(needed))))
 
     def cells(name: str) -> list[str]:
         return frame[name].cast(pl.String).fill_null("").to_list()
@@ -240,24 +241,24 @@ def from_table(table: Table, settings: DataSettings, *, purpose: Purpose) -> Rea
     if settings.id and set(settings.id) <= set(frame.columns):
         rows = zip(*map(cells, settings.id), strict=True)
         known["ids"] = np.array(["/".join(row) for row in rows])
-    given = cells(read_from)
-    tables.refuse_merged(table, read_from, given)
+    source = cells(read_from)
+    tables.refuse_merged(table, read_from, source)
     notes = [*table.notes, *notes]
     if purpose == "predict":
-        return from_texts([one.strip() for one in given], **known), settings, notes
+        return from_texts([text.strip() for text in source], **known), settings, notes
     translated = cells(label)
     tables.refuse_merged(table, label, translated)
-    made, said = _paired(given, translated, table.at, **known)
-    return made, settings, notes + said
+    made, more = _paired(source, translated, table.at, **known)
+    return made, settings, notes + more
 
 
 def _with_columns(
     table: Table, settings: DataSettings, purpose: Purpose
 ) -> tuple[DataSettings, list[str]]:
-    """The settings with the columns of both texts in them, and what was guessed."""
+    """The settings with the columns of both texts, and a note if they are guessed."""
     if len(settings.text) > 1:
         raise ConfigError(
-            "Of pairs of texts, one column is read (data.text), and the other is its translation. "
+            "data.text must name one column, the source of the translations. "
             f"Received: {', '.join(settings.text)}."
         )
     needed = [*settings.text, *settings.id, *([settings.label] if purpose != "predict" else [])]
@@ -273,8 +274,8 @@ def _with_columns(
     if len(free) != missing:
         listed = ", ".join(free) or "none"
         raise ConfigError(
-            f"{table.name}: it cannot be told which columns hold the texts and their translations "
-            f"(columns of texts that have no other use: {listed}). Name them: "
+            f"{table.name}: cannot determine the columns of the texts and their translations "
+            f"(unused columns of texts: {listed}). Name them: "
             "--set data.text=SOURCE --target TRANSLATION."
         )
     _refuse_pairs(table, settings)
@@ -283,16 +284,16 @@ def _with_columns(
     if not settings.label:
         settings = replace(settings, label=free.pop(0))
     return settings, [
-        f"the column {settings.text[0]!r} is read, and {settings.label!r} taken as its translation"
+        f"the column {settings.text[0]!r} is read, and {settings.label!r} is its translation"
     ]
 
 
 def _refuse_pairs(table: Table, settings: DataSettings) -> None:
-    """A first line that is a pair itself would else be lost as the names of columns."""
+    """Refuse a first line that is a pair, because it would be lost as the names of columns."""
     if not settings.column_names and sum(bool(SENTENCE.search(name)) for name in table.columns) > 1:
         names = ["source", "target", *["more"] * (len(table.columns) - 2)]
         raise DataError(
             f"{table.name}: the first line ({', '.join(table.columns)[:80]}) looks like a pair of "
-            "texts, and should name the columns. Add a line of names at the top, or give them: "
+            "texts, but must name the columns. Add a line of names at the top, or set them: "
             f"--set 'data.column_names={names}'."
         )

@@ -454,7 +454,7 @@ def _without_silence(
     silent = sequences.ids[~heard].tolist()
     if not silent:
         return sequences
-    first = f"the first of them {silent[0]!r}" if len(silent) > 1 else repr(silent[0])
+    first = f"the first is {silent[0]!r}" if len(silent) > 1 else repr(silent[0])
     count = f"{len(silent)} recordings hold" if len(silent) > 1 else "1 recording holds"
     if purpose == "predict":
         notes.append(f"{count} no sound ({first}); predictions for silence are meaningless")

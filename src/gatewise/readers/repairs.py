@@ -208,7 +208,7 @@ def _without_gaps(
         if settings.gaps != "ignore":
             raise DataError(
                 f"{origin.name}: {reason}. Resample all sequences to one spacing, train a run for "
-                "each spacing, or train with data.gaps=ignore to ignore the times of the rows."
+                "each spacing, or train with data.gaps=ignore to use the rows as they are."
             )
         notes.append(f"{reason}; the spacing is ignored")
         return replace(sequences, step=""), origin
@@ -220,14 +220,14 @@ def _without_gaps(
         raise DataError(
             f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
             f"{grid.step} apart, but not {_between(sequences, origin, off)}. Resample the file to "
-            "regular times, or train with data.gaps=ignore to ignore the times of the rows."
+            "regular times, or train with data.gaps=ignore to use the rows as they are."
         )
     if settings.gaps == "error":
         raise DataError(
             f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
             f"{_between(sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
             f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to insert the "
-            "missing steps, or with data.gaps=ignore to ignore the times of the rows."
+            "missing steps, or with data.gaps=ignore to use the rows as they are."
         )
     return _inserted(sequences, grid, origin, notes, steps=steps)
 

@@ -1,4 +1,4 @@
-"""Texts -> Sequences and back: a step is a byte of UTF-8, so that any text fits one array."""
+"""Read texts: a step is a byte of UTF-8, so that one array can hold any text."""
 
 import codecs
 import json
@@ -16,28 +16,28 @@ from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
-WORDY = 3  # words that the texts of a column hold on average, at least, to be taken as texts
+MIN_WORDS = 3  # average number of words from which a column counts as running text
 
 
 def lines(file: File, encoding: str = "utf-8") -> list[str]:
-    """The lines of a text file, without their ends.
+    """The lines of a text file, without line ends.
 
     Raises:
-        DataError: the file is empty, or a line is not in this encoding.
+        DataError: the file is empty, or a line has another encoding.
     """
     name = str(file.path)
-    with tables.reading(name), file.opened() as held:
-        content = held.read()
+    with tables.reading(name), file.opened() as stream:
+        content = stream.read()
     if not content.strip():
         raise DataError(f"{name} is empty. It needs a line of text.")
     return decoded(content, name, encoding).removesuffix("\n").split("\n")
 
 
 def decoded(content: bytes, name: str, encoding: str) -> str:
-    """These bytes as text, every line end as a line feed.
+    """Decode bytes to text, with line feeds as line ends.
 
     Raises:
-        DataError: a line is not in this encoding; or there is no such encoding.
+        DataError: a line has another encoding, or the encoding is unknown.
     """
     try:
         plain = codecs.lookup(encoding).name == "utf-8"
@@ -54,27 +54,27 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
 
 
 def text_columns(table: Table, settings: DataSettings) -> tuple[str, ...]:
-    """The columns that hold running text: those named, else the one of the longest texts, or none.
+    """The named columns of texts; without names, the column with the longest texts, if any.
 
-    A column of single words is a name or a label, no text.
+    A column of single words is a name or a label, not a text.
     """
     if settings.text:
         return settings.text
     if settings.features or settings.layout == "long" or settings.time:
         return ()
-    found = _worded(table, settings, least=WORDY)
-    found.pop(settings.label, None)
-    best = max(found, key=lambda name: found[name], default="")
+    candidates = _worded(table, settings, least=MIN_WORDS)
+    candidates.pop(settings.label, None)
+    best = max(candidates, key=lambda name: candidates[name], default="")
     return (best,) if best else ()
 
 
 def written(table: Table, settings: DataSettings) -> tuple[str, ...]:
-    """The columns whose cells hold more than a word."""
+    """The columns whose cells hold more than one word on average."""
     return tuple(_worded(table, settings, least=1.5))
 
 
 def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, float]:
-    """Words in a cell of each column of texts that is free, where they are so many on average."""
+    """The average number of words per cell, for unused columns of texts with at least `least`."""
     kinds, taken = table.kinds(settings.missing_values), set(columns.named(settings))
     sizes = {
         name: _words(table.sample[name])
@@ -91,13 +91,13 @@ def _words(cells: pl.Series) -> float:
 
 
 def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purpose) -> Read:
-    """A row for each text; label, group and id from columns of their own.
+    """Read a table with one row per text, and columns of labels, groups and ids.
 
     `task` is the name of the task, for messages.
 
     Raises:
-        DataError: a column is not there, or no row holds a text.
-        ConfigError: no column is known to hold the labels.
+        DataError: a column is missing, or no row holds a text.
+        ConfigError: the column of labels cannot be guessed.
     """
     columns.demand(table, settings, purpose)
     chosen = text_columns(table, settings)
@@ -108,7 +108,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
     if purpose == "train" and not settings.label:
         settings = columns.guessed_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
-    notes += _told_of_unread(table, settings)
+    notes += _unread_note(table, settings)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
@@ -117,23 +117,23 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
     return sequences, settings, [*table.notes, *notes]
 
 
-def _told_of_unread(table: Table, settings: DataSettings) -> list[str]:
-    """The columns that are not read, as a note; of texts, how they would be."""
+def _unread_note(table: Table, settings: DataSettings) -> list[str]:
+    """A note that lists the columns that are not read, and how to read further texts."""
     kinds = table.kinds(settings.missing_values)
-    told = columns.unread(table, settings)
+    notes = columns.unread(table, settings)
     taken = columns.named(settings)
     more = [name for name in table.columns if kinds[name] == "text" and name not in taken]
     if not more:
-        return told
-    wanted = json.dumps([more[0], *settings.text], ensure_ascii=False)
-    return [f"{told[0]}; several columns of texts are read with --set 'data.text={wanted}'"]
+        return notes
+    names = json.dumps([more[0], *settings.text], ensure_ascii=False)
+    return [f"{notes[0]}; to read several columns of texts, --set 'data.text={names}'"]
 
 
 def _of_rows(table: Table, settings: DataSettings) -> Sequences:
-    """The texts of a table whose columns are known."""
-    wanted = [one for one in columns.named(settings) if one in table.columns]
-    frame = _without_lists(pl.concat(list(table.batches(wanted))), table.name, settings)
-    # Where a text may have no label at all, none is what is left empty, and nothing else is.
+    """The texts of a table in which the settings name all columns."""
+    needed = [name for name in columns.named(settings) if name in table.columns]
+    frame = _without_lists(pl.concat(list(table.batches(needed))), table.name, settings)
+    # If texts can have any number of labels, only an empty cell means that there is none.
     schema, missing = frame.schema, ("",) if settings.separator else settings.missing_values
 
     def cells(name: str) -> pl.Series:
@@ -160,7 +160,7 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
 
 
 def begins_table(line: str, settings: DataSettings) -> bool:
-    """Whether a plain file begins as a table such as the one that training read."""
+    """True if a text file begins like the table that training read."""
     cells = [cell.strip() for cell in line.split("\t")]
     if settings.column_names:
         return len(cells) >= len(settings.column_names)
@@ -168,16 +168,16 @@ def begins_table(line: str, settings: DataSettings) -> bool:
 
 
 def _without_lists(frame: pl.DataFrame, name: str, settings: DataSettings) -> pl.DataFrame:
-    """Labels that stand in lists joined as they would be in a cell of text."""
+    """Join lists of labels to texts with the separator of the settings."""
     for column, dtype in frame.schema.items():
         if not isinstance(dtype, pl.List | pl.Array):
             continue
         if column != settings.label:
-            raise DataError(f"{name}: the column {column!r} holds lists, and should hold texts.")
+            raise DataError(f"{name}: the column {column!r} holds lists, but must hold texts.")
         if not settings.separator:
             raise DataError(
-                f"{name}: the column {column!r} holds lists of labels. Where a text has several, "
-                "name what parts them: --set 'data.separator=;'."
+                f"{name}: the column {column!r} holds lists of labels. If texts have several "
+                "labels, name a separator for them: --set 'data.separator=;'."
             )
         joined = pl.col(column).cast(pl.List(pl.String)).list.join(settings.separator)
         frame = frame.with_columns(joined)
@@ -187,55 +187,55 @@ def _without_lists(frame: pl.DataFrame, name: str, settings: DataSettings) -> pl
 def _without_empty(
     sequences: Sequences, where: Callable[[int], str], notes: list[str]
 ) -> Sequences:
-    """There is nothing to learn from a row without text; one that is to be answered stays."""
+    """Leave out rows without text, because they teach nothing."""
     empty = np.flatnonzero(sequences.lengths == 0)
     if not len(empty):
         return sequences
-    told = "1 row without text is" if len(empty) == 1 else f"{len(empty)} rows without text are"
-    notes.append(f"{told} left out, the first of them {where(int(empty[0]))}")
+    rows = "1 row without text is" if len(empty) == 1 else f"{len(empty)} rows without text are"
+    notes.append(f"{rows} left out; the first is {where(int(empty[0]))}")
     return sequences.chosen(np.flatnonzero(sequences.lengths > 0))
 
 
 def of_list(source: Iterable[Any], labels: Any, name: str) -> Sequences:
-    """A list of texts in memory, with their labels or None.
+    """Read a list of texts in memory, with their labels or None.
 
     Raises:
-        DataError: something in it is no text, or there is not one label for each.
+        DataError: an item is not a text, or the numbers of texts and labels differ.
     """
     texts = list(source)
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(
-                f"{name}: place {place} holds {type(text).__name__}, and the others hold texts."
+                f"{name} must hold only texts. Item {place} is of type {type(text).__name__}."
             )
-    known = None if labels is None else np.array([_label(one) for one in labels], dtype=object)
+    known = None if labels is None else np.array([_label(item) for item in labels], dtype=object)
     if known is not None and len(known) != len(texts):
         raise DataError(f"{name}: there are {len(texts)} texts, but {len(known)} labels.")
     return from_texts(texts, labels=known, source=name)
 
 
-def _label(given: Any) -> str:
-    """A label in memory as text; None and NaN are none."""
-    return "" if given is None or given != given else str(given)
+def _label(label: Any) -> str:
+    """A label in memory as text; "" for None and NaN."""
+    return "" if label is None or label != label else str(label)
 
 
 def of_lists(
     source: Iterable[Any], labels: Any, settings: DataSettings, *, task: str, purpose: Purpose
 ) -> Read:
-    """Texts in memory with their labels, as a table of them would be read.
+    """Read texts in memory with their labels, with the same rules as for tables.
 
     `task` is the name of the task, for messages.
 
     Raises:
-        DataError: something in it is no text, or a label is missing.
+        DataError: an item is not a text, or a label is missing.
     """
     made = of_list(source, labels, "the list of texts")
     if made.labels is not None:
-        whole = [tables.whole_label(one) for one in made.labels.tolist()]
+        whole = [tables.whole_label(label) for label in made.labels.tolist()]
         made = replace(made, labels=np.array(whole, dtype=object))
     notes: list[str] = []
     if purpose == "train":
-        made = _without_empty(made, lambda place: f"place {place}", notes)
+        made = _without_empty(made, lambda place: f"item {place}", notes)
     if purpose != "predict":
         columns.require_each_label(made, settings, task=task)
     return made, replace(settings, text=settings.text or ("text",)), notes
