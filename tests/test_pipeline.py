@@ -256,8 +256,8 @@ def test_a_settings_file_overrides_only_its_own_keys_of_a_shipped_data_set(tmp_p
 def test_invalid_settings_are_refused(series_file, tmp_path):
     (tmp_path / "utf16.toml").write_bytes("[training]".encode("utf-16"))
     for wrong, said in (
-        (3, "Settings are a mapping"),
-        ([{}], "Settings are a mapping"),
+        (3, "Settings must be a mapping"),
+        ([{}], "Settings must be a mapping"),
         (tmp_path / "none.toml", "no settings file"),
         (tmp_path / "utf16.toml", "Save it as UTF-8"),
         (tmp_path, "cannot be read"),

@@ -137,7 +137,7 @@ def test_a_long_recording_is_drawn_and_not_played():
 def test_settings_of_recordings_are_refused_for_other_data(section, key, value):
     numbers = ([np.arange(3.0 + k) for k in range(40)], np.array(["a", "b"] * 20))
     with pytest.raises(
-        ConfigError, match=rf"{section}\.{key} has no place .* classify of recordings"
+        ConfigError, match=rf"{section}\.{key} does not apply .* classify of recordings"
     ):
         gatewise.train(numbers, task="classify", settings={section: {key: value}})
 

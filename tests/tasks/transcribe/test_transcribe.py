@@ -322,4 +322,4 @@ def test_a_weight_without_a_model_is_refused_and_a_default_weight_is_noted():
     given_ = settled(task={"name": "transcribe", "lm_order": 2}, split={"validation": 0.0})
     preparation, notes = TASK.prepare(recordings(["ab", "ba c"]), given_)
     assert preparation.own.lm_weight == 0.5
-    assert any("no validation part to choose task.lm_weight" in note for note in notes)
+    assert any("no validation part to choose it on" in note for note in notes)
