@@ -17,10 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 TUTORIALS = Path(__file__).parents[1] / "tests" / "tutorials"
-sys.path.insert(0, str(TUTORIALS))
-
-from mnist import put_in_place  # noqa: E402
-from test_tutorials import SCRIPTS  # noqa: E402
 
 
 def run(script: str, backend: str, home: Path, *, ours: bool, epochs: int) -> dict[str, float]:
@@ -58,6 +54,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--epochs", type=int, default=10)
     asked = parser.parse_args()
+    sys.path.insert(0, str(TUTORIALS))
+    from mnist import put_in_place
+    from test_tutorials import SCRIPTS
+
     with tempfile.TemporaryDirectory() as folder:
         put_in_place(Path(os.environ["GATEWISE_DATA"]), Path(folder))
         for script, backend in SCRIPTS:

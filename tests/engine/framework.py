@@ -11,7 +11,47 @@ import keras
 import numpy as np
 from keras import ops
 
+from gatewise.engine.contract import Arrays
+
 BACKEND = keras.backend.backend()
+
+
+SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
+
+
+def random_layer(array, seed, *, dropout=False, masked=True, scale=0.5, **sizes):
+    """Random arrays of one layer; `array` makes those of a framework from those of NumPy."""
+    batch, steps, features, units = (SIZES | sizes).values()
+    random = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return array(random.normal(size=shape) * scale)
+
+    def dropped(*shape):
+        return array(2.0 * (random.random(shape) < 0.5)) if dropout else None
+
+    return Arrays(
+        normal(batch, steps, features),
+        array(random.random((batch, steps)) < 0.7) if masked else None,
+        normal(batch, units),
+        normal(batch, units),
+        normal(features, 4 * units),
+        normal(units, 4 * units),
+        normal(4 * units),
+        dropped(4, batch, features),
+        dropped(4, batch, units),
+    )
+
+
+def misfits(arrays):
+    """Arrays that do not fit the others of a layer, by name."""
+    return {
+        "mask": arrays.mask[:, :3],
+        "h0": arrays.h0[:1],
+        "kernel": arrays.kernel[:2],
+        "bias": ops.cast(arrays.bias, "float16"),
+        "recurrent_masks": ops.ones((4, 3, 2), "float32"),
+    }
 
 
 def values(tree):

@@ -10,6 +10,11 @@ import pytest
 from gatewise.engine import contract, hook
 
 
+def _known_by(parameter):
+    by_place = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+    return (parameter.kind, "" if by_place else parameter.name)
+
+
 def methods():
     return [name for name in vars(contract.Backend) if not name.startswith("_")]
 
@@ -23,7 +28,8 @@ def test_a_back_end_keeps_the_contract(name):
     for method in methods():
         wanted = inspect.signature(getattr(contract.Backend, method)).parameters
         found = inspect.signature(getattr(module, method)).parameters
-        assert list(found) == list(wanted)[1:], method
+        # A parameter that is given by place alone has any name.
+        assert list(map(_known_by, found.values())) == list(map(_known_by, wanted.values()))[1:]
     assert set(module.ALIASES) <= set(contract.ACTIVATIONS)
     assert isinstance(module.STARTS_WITH_STATE, bool)
 

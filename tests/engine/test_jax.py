@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
+from framework import misfits, random_layer
 from hypothesis import given, settings
 from jax import export as jax_export
 from jax import numpy as jnp
@@ -20,32 +21,15 @@ from gatewise.engine.contract import (
     DIFFERENTIABLE,
     JOINED,
     NONE,
-    Arrays,
     Direction,
 )
 from gatewise.engine.jax import Plan, lstm
 
-SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
 
-
-def layer(seed=0, *, dtype="float32", dropout=False, masked=True, scale=0.5, **sizes):
+def layer(seed=0, *, dtype="float32", **how):
     """Random arrays of one layer."""
-    batch, steps, features, units = (SIZES | sizes).values()
-    random = np.random.default_rng(seed)
-
-    def some(*shape):
-        return jnp.asarray(random.normal(size=shape) * scale, dtype)
-
-    return Arrays(
-        some(batch, steps, features),
-        jnp.asarray(random.random((batch, steps)) < 0.7) if masked else None,
-        some(batch, units),
-        some(batch, units),
-        some(features, 4 * units),
-        some(units, 4 * units),
-        some(4 * units),
-        2 * jnp.asarray(random.random((4, batch, features)) < 0.5, dtype) if dropout else None,
-        2 * jnp.asarray(random.random((4, batch, units)) < 0.5, dtype) if dropout else None,
+    return random_layer(
+        lambda one: jnp.asarray(one, one.dtype if one.dtype == bool else dtype), seed, **how
     )
 
 
@@ -253,7 +237,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 sys.path.insert(0, sys.argv[1])
 from gatewise.engine import contract, jax as engine
-from test_jax import SIZES, gradients, layer
+from framework import SIZES
+from test_jax import gradients, layer
 
 layers = [layer(0, batch=4, dropout=True), layer(1, batch=4, units=3)]
 directions = [contract.Direction(), contract.Direction(go_backwards=True, flip=True)]
@@ -372,13 +357,7 @@ def test_errors_are_not_above_those_of_plain_jax(kinds, x64, optimised):
 
 def test_arrays_that_do_not_fit_are_refused():
     arrays = layer()
-    for name, wrong in [
-        ("mask", arrays.mask[:, :3]),
-        ("h0", arrays.h0[:1]),
-        ("kernel", arrays.kernel[:2]),
-        ("bias", arrays.bias.astype("float16")),
-        ("recurrent_masks", jnp.ones((4, 3, 2), "float32")),
-    ]:
+    for name, wrong in misfits(arrays).items():
         with pytest.raises(ValueError, match=f"{name} is .* the kernels need"):
             lstm([arrays._replace(**{name: wrong})], [Direction()])
     with pytest.raises(ValueError, match="float32 and float64"):

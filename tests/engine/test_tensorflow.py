@@ -9,11 +9,14 @@ import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from framework import misfits, random_layer
 from hypothesis import given, settings
 from keras import layers
 
 import gatewise
 from gatewise.engine import hook, library, reference
+from gatewise.engine import tensorflow as engine
 from gatewise.engine.contract import (
     ACTIVATIONS,
     APART,
@@ -23,36 +26,14 @@ from gatewise.engine.contract import (
     Arrays,
     Direction,
 )
+from gatewise.engine.tensorflow import Plan, lstm
 from gatewise.errors import EngineError
 
-tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("Keras runs on another back end here", allow_module_level=True)
 
-from gatewise.engine import tensorflow as engine  # noqa: E402
-from gatewise.engine.tensorflow import Plan, lstm  # noqa: E402
-
-SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
-
-
-def layer(seed=0, *, dtype="float64", dropout=False, masked=True, scale=0.5, **sizes):
+def layer(seed=0, *, dtype="float64", **how):
     """Random arrays of one layer."""
-    batch, steps, features, units = (SIZES | sizes).values()
-    random = np.random.default_rng(seed)
-
-    def some(*shape):
-        return tf.constant(random.normal(size=shape) * scale, dtype)
-
-    return Arrays(
-        some(batch, steps, features),
-        tf.constant(random.random((batch, steps)) < 0.7) if masked else None,
-        some(batch, units),
-        some(batch, units),
-        some(features, 4 * units),
-        some(units, 4 * units),
-        some(4 * units),
-        tf.cast(2 * (random.random((4, batch, features)) < 0.5), dtype) if dropout else None,
-        tf.cast(2 * (random.random((4, batch, units)) < 0.5), dtype) if dropout else None,
+    return random_layer(
+        lambda one: tf.constant(one, one.dtype if one.dtype == bool else dtype), seed, **how
     )
 
 
@@ -406,13 +387,7 @@ def test_errors_are_not_above_those_of_plain_tensorflow():
 
 def test_arrays_that_do_not_fit_are_refused():
     arrays = layer()
-    for name, wrong in [
-        ("mask", arrays.mask[:, :3]),
-        ("h0", arrays.h0[:1]),
-        ("kernel", arrays.kernel[:2]),
-        ("bias", tf.cast(arrays.bias, "float16")),
-        ("recurrent_masks", tf.ones((4, 3, 2), "float64")),
-    ]:
+    for name, wrong in misfits(arrays).items():
         with pytest.raises(ValueError, match=f"{name} is .* the kernels need"):
             lstm([arrays._replace(**{name: wrong})], [Direction()])
 

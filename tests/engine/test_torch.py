@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from framework import misfits, random_layer
 from hypothesis import given, settings
 from keras import layers
 
@@ -26,32 +27,17 @@ from gatewise.engine.contract import (
     Direction,
 )
 
-SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
 FORTH, BACK = Direction(start_output=False), Direction(go_backwards=True, flip=True)
 
 
-def layer(seed=0, *, dtype=torch.float64, dropout=False, masked=True, scale=0.5, **sizes):
+def layer(seed=0, *, dtype=torch.float64, **how):
     """Random arrays of one layer; those that are trained ask for their gradients."""
-    batch, steps, features, units = (SIZES | sizes).values()
-    random = np.random.default_rng(seed)
-
-    def some(*shape):
-        return torch.tensor(random.normal(size=shape) * scale, dtype=dtype, requires_grad=True)
-
-    def dropped(*shape):
-        return 2 * torch.tensor(random.random(shape) < 0.5).to(dtype) if dropout else None
-
-    return Arrays(
-        some(batch, steps, features),
-        torch.tensor(random.random((batch, steps)) < 0.7) if masked else None,
-        some(batch, units),
-        some(batch, units),
-        some(features, 4 * units),
-        some(units, 4 * units),
-        some(4 * units),
-        dropped(4, batch, features),
-        dropped(4, batch, units),
+    arrays = random_layer(
+        lambda one: torch.tensor(one, dtype=torch.bool if one.dtype == bool else dtype), seed, **how
     )
+    for name in DIFFERENTIABLE:
+        getattr(arrays, name).requires_grad_()
+    return arrays
 
 
 def called(some, ways, outputs=APART):
@@ -198,6 +184,31 @@ def test_arrays_of_any_strides():
     )
     assert_close(ours([turned], [FORTH]), plain([arrays], [FORTH]))
     assert_close(gradients(ours, [turned], [FORTH]), gradients(plain, [arrays], [FORTH]))
+
+
+READERS = {
+    "forwards": lambda: layers.LSTM(4, return_sequences=True),
+    "backwards": lambda: layers.LSTM(4, return_sequences=True, go_backwards=True),
+    "cells": lambda: layers.RNN([layers.LSTMCell(4), layers.LSTMCell(3)], return_sequences=True),
+    "both, side by side": lambda: layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+    "both, summed": lambda: layers.Bidirectional(
+        layers.LSTM(4, return_sequences=True), merge_mode="sum"
+    ),
+}
+
+
+@pytest.mark.parametrize("make", READERS.values(), ids=READERS)
+def test_a_dropout_behind_a_layer_draws_as_behind_keras_own(make):
+    x = torch.tensor(np.random.default_rng(0).normal(size=(6, 9, 3)), dtype=torch.float32)
+    found = []
+    for native in (True, False):
+        keras.utils.set_random_seed(0)
+        reader = make()
+        with gatewise.accelerated(native):
+            y = reader(x)
+        found.append(torch.nn.functional.dropout(y.detach(), 0.5))
+    assert found[0].stride() == found[1].stride()
+    assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
 TRANSFORMS = {
@@ -459,13 +470,7 @@ def test_errors_are_not_above_those_of_plain_pytorch():
 
 def test_arrays_that_do_not_fit_are_refused():
     arrays = layer()
-    for name, wrong in [
-        ("mask", arrays.mask[:, :3]),
-        ("h0", arrays.h0[:1]),
-        ("kernel", arrays.kernel[:2]),
-        ("bias", arrays.bias.half()),
-        ("recurrent_masks", torch.ones((4, 3, 2), dtype=torch.float64)),
-    ]:
+    for name, wrong in misfits(arrays).items():
         with pytest.raises(ValueError, match=f"{name} is .* the kernels need"):
             engine.lstm([arrays._replace(**{name: wrong})], [FORTH])
 

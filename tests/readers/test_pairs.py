@@ -79,7 +79,7 @@ def test_without_a_sibling_the_error_says_how_to_name_one(corpus):
     folder = corpus(c__en=["a"], c__de=["b", "c"])
     with pytest.raises(ConfigError, match="1 lines.*--target"):
         pairs(folder / "c.en")
-    with pytest.raises(DataError, match=r"c\.nl, does not exist"):
+    with pytest.raises(DataError, match=r"the file of translations, .*c\.nl, does not exist"):
         pairs(folder / "c.en", label="nl")
 
 

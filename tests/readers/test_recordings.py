@@ -217,7 +217,7 @@ def test_transcripts_of_a_folder_can_be_in_one_file(tmp_path):
 def test_a_recording_without_a_transcript_is_named(tmp_path):
     folder = folder_of(tmp_path, ["1.wav", "2.wav", "3.wav"])
     (folder / "1.txt").write_text("one")
-    with pytest.raises(DataError, match=r"'2.wav' has no transcript, nor do 1 more"):
+    with pytest.raises(DataError, match=r"'2.wav' has no transcript, nor has any of 1 more"):
         read_all(folder, "transcribe")
 
 

@@ -160,7 +160,9 @@ def test_the_task_is_guessed(tmp_path, name, content, task):
 def test_quotation_marks_of_the_texts_never_make_several_rows_one(tmp_path):
     speech = 'text\tmood\n"I love it so much.\tgood\nThat is bad.\tbad\nAnd so he left."\tgood\n'
     path = write(tmp_path, "a.tsv", speech)
-    with pytest.raises(DataError, match=r"holds several rows.*data\.quotes=false"):
+    with pytest.raises(
+        DataError, match=r"cell \d+ of the column .* holds several rows.*data\.quotes=false"
+    ):
         of(path)
     found, _, _ = of(path, quotes=False)
     assert len(found) == 3 and found.labels.tolist() == ["good", "bad", "good"]

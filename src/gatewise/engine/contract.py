@@ -72,7 +72,7 @@ class Backend(Protocol):
     def missing(self) -> str | None:
         """Bring the kernels into the framework; why that cannot be done, or None when it is."""
 
-    def why_not(self, x: Array | None = None) -> str | None:
+    def why_not(self, x: Array | None = None, /) -> str | None:
         """Why the kernels cannot compute here and now, or cannot read `x`; None: they can."""
 
     def is_traced(self, x: Array) -> bool:

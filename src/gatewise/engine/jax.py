@@ -127,8 +127,8 @@ def _vary(one: Array, axes: tuple[str, ...]) -> Array:
     return getattr(jax.lax, "pvary")(one, axes)  # noqa: B009  # gone from newer types
 
 
-def why_not(x: Array | None = None) -> str | None:  # noqa: ARG001  # all arrays are on one platform
-    """As contract.py says."""
+def why_not(_x: Array | None = None, /) -> str | None:
+    """As contract.py says. All arrays are on one platform."""
     if reason := missing():
         return reason
     platform = jax.default_backend()

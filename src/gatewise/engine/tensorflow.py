@@ -96,7 +96,7 @@ def lstm(
     return tuple(y), list(zip(states[::2], states[1::2], strict=True))
 
 
-def why_not(x: Array | None = None) -> str | None:
+def why_not(x: Array | None = None, /) -> str | None:
     """As contract.py says."""
     if reason := missing():
         return reason

@@ -57,7 +57,7 @@ STARTS_WITH_STATE = False
 _DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bool: "bool"}
 
 
-def why_not(x: Array | None = None) -> str | None:
+def why_not(x: Array | None = None, /) -> str | None:
     """As contract.py says."""
     if reason := missing():
         return reason
@@ -211,7 +211,8 @@ def _backward(
     `given` are the gradients of outputs and states for which `gifts` has a bit.
     """
     arrays = [one.contiguous() for one in arrays]
-    given = [one.contiguous() for one in given]
+    # The kernels stride over batch and steps of a gradient, but not over its units.
+    given = [one if one.dim() == 3 and one.stride(-1) == 1 else one.contiguous() for one in given]
     found = _gradients_made(arrays, wanted)
     layers = _described(arrays, numbers)
     if not _claim(layers, reserves):
@@ -318,17 +319,17 @@ def _strides(
 ) -> list[tuple[int | None, int, int]]:
     """Where the outputs of each layer lie: their start, and the strides of batch and steps."""
     places: list[tuple[int | None, int, int]] = []
-    before, total = 0, sum(one.units for one in layers)
+    before = 0
     for n, (layer, row) in enumerate(zip(layers, _rows(numbers), strict=True)):
         array = None if outputs == NONE else arrays[0 if outputs == JOINED else n]
         if array is None:
             places.append((None, 0, 0))
         else:
-            width = total if outputs == JOINED else layer.units
+            over_batch, over_steps, _ = array.stride()
             first = before if outputs == JOINED else 0
-            first += (layer.steps - 1) * width if row.flip else 0
+            first += (layer.steps - 1) * over_steps if row.flip else 0
             start = array.data_ptr() + first * array.element_size()
-            places.append((start, layer.steps * width, -width if row.flip else width))
+            places.append((start, over_batch, -over_steps if row.flip else over_steps))
         before += layer.units
     return places
 
@@ -343,13 +344,22 @@ GIFTS = 64  # bits of a whole number; two directions have six outputs and states
 
 
 def _made(arrays: Any, numbers: Sequence[int], outputs: int, training: bool) -> list[Tensor]:
-    """New arrays for what a forward pass writes."""
+    """New arrays for what a forward pass writes, in the memory order of Keras's loop.
+
+    It stacks the outputs of the steps: step by step, and both directions side by side batch by
+    batch. An unseeded `torch.nn.functional.dropout` behind the layer draws in that order.
+    """
     layers = _layers(arrays, _rows(numbers))
     x = layers[0].x
     batch, steps, _ = x.shape
     units = [one.recurrent_kernel.shape[0] for one in layers]
-    widths = {NONE: [], APART: units, JOINED: [sum(units)]}[outputs]
-    found = [x.new_empty((batch, steps, width)) for width in widths]
+    if outputs == JOINED:
+        found = [x.new_empty((batch, steps, sum(units)))]
+    else:
+        found = [
+            x.new_empty((steps, batch, size)).transpose(0, 1)
+            for size in (units if outputs == APART else [])
+        ]
     found += [x.new_empty((batch, size)) for size in units for _ in "hc"]
     if training:
         found += [x.new_empty(0, dtype=torch.uint8) for _ in layers]
@@ -398,7 +408,8 @@ def _differentiate(ctx: Any, given: list[Tensor | None]) -> Any:
 _forward.register_autograd(_differentiate, setup_context=_keep)
 
 
-def _keep_again(ctx: Any, inputs: Any, output: list[Tensor]) -> None:  # noqa: ARG001
+def _keep_again(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
+    del output  # PyTorch passes it by name; the derivative of the gradient does not read it
     arrays, reserves, given, *ctx.rest = inputs
     ctx.save_for_backward(*arrays, *given)
     ctx.counts = len(arrays), len(reserves)

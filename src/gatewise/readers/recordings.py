@@ -378,7 +378,7 @@ def _with_transcripts(place: Place, transcripts: Mapping[str, str]) -> list[str]
     kept = [transcripts.get(name.rpartition(".")[0]) for name in place.names]
     without = [name for name, text in zip(place.names, kept, strict=True) if text is None]
     if without:
-        more = f", nor do {len(without) - 1} more" if len(without) > 1 else ""
+        more = f", nor has any of {len(without) - 1} more" if len(without) > 1 else ""
         raise DataError(
             f"{place.path}: the recording {without[0]!r} has no transcript{more}. Write a "
             "transcript, or remove the recording."

@@ -30,12 +30,12 @@ def apply(
     _refuse_infinite(sequences, origin)
     _refuse_extreme(sequences, origin, purpose)
     if sequences.times is not None:
-        sequences, origin = _without_doubles(sequences, origin, settings, notes)
+        sequences, origin = _without_doubles(sequences, sequences.times, origin, settings, notes)
     ends = _ends(sequences, settings, origin, purpose)
     if settings.missing == "error":
         _refuse_missing(sequences, ends, settings, origin)
     if sequences.times is not None:
-        sequences, origin = _without_gaps(sequences, origin, settings, notes)
+        sequences, origin = _without_gaps(sequences, sequences.times, origin, settings, notes)
         ends = _ends(sequences, settings, origin, purpose)
     policy = "previous" if settings.missing == "error" else settings.missing
     sequences = _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes)
@@ -92,16 +92,15 @@ def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> N
 
 
 def _without_doubles(
-    sequences: Sequences, origin: Origin, settings: DataSettings, notes: list[str]
+    sequences: Sequences, times: Array, origin: Origin, settings: DataSettings, notes: list[str]
 ) -> tuple[Sequences, Origin]:
     """Merge steps with the same time."""
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
-    blocks = grids.differences(grids.as_numbers(sequences.times), sequences.starts)
+    blocks = grids.differences(grids.as_numbers(times), sequences.starts)
     doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in blocks)])[1:].astype(int) + 1
     if len(doubled) == 0:
         return sequences, origin
     if settings.duplicates == "error":
-        time = _shown(sequences.times[doubled[0]])
+        time = _shown(times[doubled[0]])
         where = _place(sequences, origin, int(doubled[0]))
         raise DataError(
             f"{origin.name}: the time {time} is repeated in {where}. "
@@ -111,7 +110,7 @@ def _without_doubles(
     notes.append(
         f"{len(doubled)} rows repeat a time; the {settings.duplicates} of such rows is used"
     )
-    keep = np.ones(len(sequences.times), dtype=bool)
+    keep = np.ones(len(times), dtype=bool)
     keep[doubled] = False
     begins = np.flatnonzero(keep)
     taken = begins
@@ -127,7 +126,7 @@ def _without_doubles(
     kept = replace(
         sequences,
         values=values,
-        times=sequences.times[begins],
+        times=times[begins],
         starts=starts,
         stops=stops,
         first=starts,
@@ -191,11 +190,10 @@ def _refuse_missing(
 
 
 def _without_gaps(
-    sequences: Sequences, origin: Origin, settings: DataSettings, notes: list[str]
+    sequences: Sequences, times: Array, origin: Origin, settings: DataSettings, notes: list[str]
 ) -> tuple[Sequences, Origin]:
     """Put the sequences on one regular grid of times; unchanged if gaps are ignored."""
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
-    grid = grids.grid(sequences.times, sequences.starts)
+    grid = grids.grid(times, sequences.starts)
     if grid is None:
         return sequences, origin
     gaps, steps, off = _gaps(grid, sequences)
@@ -219,17 +217,17 @@ def _without_gaps(
     if off is not None:
         raise DataError(
             f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
-            f"{grid.step} apart, but not {_between(sequences, origin, off)}. Resample the file to "
-            "regular times, or train with data.gaps=ignore to use the rows as they are."
+            f"{grid.step} apart, but not {_between(times, sequences, origin, off)}. Resample the "
+            "file to regular times, or train with data.gaps=ignore to use the rows as they are."
         )
     if settings.gaps == "error":
         raise DataError(
             f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
-            f"{_between(sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
+            f"{_between(times, sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
             f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to insert the "
             "missing steps, or with data.gaps=ignore to use the rows as they are."
         )
-    return _inserted(sequences, grid, origin, notes, steps=steps)
+    return _inserted(sequences, times, grid, origin, notes, steps=steps)
 
 
 def _other_spacings(sequences: Sequences, grid: grids.Grid, others: dict[int, str]) -> str:
@@ -273,9 +271,8 @@ def _amount(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _between(sequences: Sequences, origin: Origin, step: int) -> str:
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
-    begin, end = (_shown(sequences.times[k]) for k in (step, step + 1))
+def _between(times: Array, sequences: Sequences, origin: Origin, step: int) -> str:
+    begin, end = (_shown(times[k]) for k in (step, step + 1))
     return f"{begin} and {end}, {_place(sequences, origin, step + 1)}"
 
 
@@ -285,17 +282,22 @@ def _shown(time: Array) -> str:
 
 
 def _inserted(
-    sequences: Sequences, grid: grids.Grid, origin: Origin, notes: list[str], *, steps: int
+    sequences: Sequences,
+    times: Array,
+    grid: grids.Grid,
+    origin: Origin,
+    notes: list[str],
+    *,
+    steps: int,
 ) -> tuple[Sequences, Origin]:
     """Insert all missing steps, with empty cells."""
-    assert sequences.times is not None  # noqa: S101 - for the type checker; the caller checks
-    height = len(sequences.times)
+    height = len(times)
     if steps > FILL_LIMIT * height:
         raise DataError(
             f"{origin.name}: filling the gaps would turn {height} steps into {steps + height}. "
             "Look for a wrong time, or train with data.gaps=ignore."
         )
-    every, where = grids.spread(grid, sequences.times, sequences.starts, sequences.stops)
+    every, where = grids.spread(grid, times, sequences.starts, sequences.stops)
     values = np.full((len(every), sequences.values.shape[1]), np.nan)
     values[where] = sequences.values
     for name in sequences.levels:

@@ -14,7 +14,7 @@ from gatewise.prediction import predict
 from gatewise.readers.tables import whole_label
 
 
-class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-learn is untyped
     """An LSTM that predicts the label of a sequence.
 
     X is an array [sequences, steps] or [sequences, steps, columns], or a list of arrays [steps,
@@ -25,7 +25,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     (32,)
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 (scikit-learn's own name)
+    def fit(self, X: Any, y: Any) -> Self:
         """Train on labelled sequences.
 
         Raises:
@@ -42,12 +42,12 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         self.run_ = pipeline.run(self._experiment("classify"), (X, names[codes]), folder=None)
         return self
 
-    def predict(self, X: Any) -> Array:  # noqa: N803
+    def predict(self, X: Any) -> Array:
         """The most probable label of each sequence, [sequences]."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
-    def predict_proba(self, X: Any) -> Array:  # noqa: N803
+    def predict_proba(self, X: Any) -> Array:
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
         check_is_fitted(self, "run_")
         table = predict(self.run_.artefact, X)

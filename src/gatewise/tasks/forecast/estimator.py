@@ -23,7 +23,7 @@ class Forecaster(Estimator):
     5
     """
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train on one or many series; y is ignored.
 
         Raises:
@@ -36,7 +36,7 @@ class Forecaster(Estimator):
         self.past_ = X
         return self
 
-    def predict(self, X: Any = None) -> Array:  # noqa: N803
+    def predict(self, X: Any = None) -> Array:
         """The median forecast after the last step of X (default: the data of `fit`).
 
         Returns:
@@ -45,14 +45,14 @@ class Forecaster(Estimator):
         """
         return self.predict_quantiles(X)[..., self._middle()]
 
-    def predict_quantiles(self, X: Any = None) -> Array:  # noqa: N803
+    def predict_quantiles(self, X: Any = None) -> Array:
         """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
         forecasts = self._forecast(self.past_ if X is None else X)
         if forecasts.shape[0] == 1:
             forecasts = forecasts[0]
         return forecasts[..., 0, :] if forecasts.shape[-2] == 1 else forecasts
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+    def score(self, X: Any, y: Any = None) -> float:
         """The negative MASE of forecasts of each series' last horizon from its earlier steps."""
         from gatewise import metrics
 
@@ -76,7 +76,7 @@ class Forecaster(Estimator):
         levels = self.run_.artefact.preparation.own.quantiles or (0.5,)
         return int(np.argmin(np.abs(np.array(levels) - 0.5)))
 
-    def _forecast(self, X: Any) -> Array:  # noqa: N803
+    def _forecast(self, X: Any) -> Array:
         """The forecasts of all quantiles, [series, horizon, columns, quantiles]."""
         check_is_fitted(self, "run_")
         fitted = self.run_.artefact.preparation.own
@@ -86,7 +86,7 @@ class Forecaster(Estimator):
         return rows.select(names).to_numpy().reshape(shape)
 
 
-def _all_columns(experiment: Experiment, X: Any) -> Experiment:  # noqa: N803
+def _all_columns(experiment: Experiment, X: Any) -> Experiment:
     """Make every column a target, because arrays have no column names to choose from."""
     first = X[0] if isinstance(X, list) and len(X) else X
     if experiment.data.target or not isinstance(first, np.ndarray):
