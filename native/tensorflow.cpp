@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "gatewise.h"
+#include "numbers.h"
 
 extern "C" {
 
@@ -108,28 +109,7 @@ void TF_DeleteTensor(TF_Tensor*);
 
 namespace {
 
-// The numbers that describe a layer, in the order in which they come.
-enum Field {
-  kActivation,
-  kRecurrentActivation,
-  kGoBackwards,
-  kZeroOutput,
-  kStartOutput,
-  kFlip,       // y lies in the order of time reversed, which is that of the other direction
-  kArrays,     // a bit for each array that is there: see `Bit`
-  kGradients,  // a bit for each gradient that is wanted: those of `wishes`, in their order
-  kFields,
-};
-
-// In the order of engine/contract.py.
-enum Bit {
-  kMask = 2,
-  kH0 = 4,
-  kC0 = 8,
-  kBias = 64,
-  kInputMasks = 128,
-  kRecurrentMasks = 256,
-};
+using namespace gatewise;  // of numbers.h
 
 enum Outputs { kStates, kSequences, kJoined, kBackward };
 

@@ -11,24 +11,14 @@
 #include <vector>
 
 #include "gatewise.h"
+#include "numbers.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace {
 
 namespace ffi = xla::ffi;
 
-// The numbers that describe a layer, in this order.
-enum Field {
-  kActivation,
-  kRecurrentActivation,
-  kGoBackwards,
-  kZeroOutput,
-  kStartOutput,
-  kFlip,       // y is stored in reversed time order, which is that of the other direction
-  kArrays,     // one bit per array that is present, in the order of `take_arrays`
-  kGradients,  // one bit per gradient that is wanted, in the order of `backward`
-  kFields,
-};
+using namespace gatewise;  // of numbers.h
 
 // The attribute `outputs`: no y, one array per layer, or one joined array.
 enum Outputs { kNone, kApart, kJoined };  // joined: concatenated on the last axis
@@ -96,17 +86,17 @@ bool take_arrays(gatewise_lstm& layer, Operands& operands, const int64_t* fields
   layer.steps = x->dimensions()[1];
   layer.features = x->dimensions()[2];
   layer.x = x->untyped_data();
-  if (present & 2) layer.mask = static_cast<const uint8_t*>(operands.data());
-  if (present & 4) layer.h0 = operands.data();
-  if (present & 8) layer.c0 = operands.data();
+  if (present & kMask) layer.mask = static_cast<const uint8_t*>(operands.data());
+  if (present & kH0) layer.h0 = operands.data();
+  if (present & kC0) layer.c0 = operands.data();
   layer.kernel = operands.data();
   const auto recurrent_kernel = operands.next();
   if (!recurrent_kernel || recurrent_kernel->dimensions().size() != 2) return false;
   layer.units = recurrent_kernel->dimensions()[0];
   layer.recurrent_kernel = recurrent_kernel->untyped_data();
-  if (present & 64) layer.bias = operands.data();
-  if (present & 128) layer.input_masks = operands.data();
-  if (present & 256) layer.recurrent_masks = operands.data();
+  if (present & kBias) layer.bias = operands.data();
+  if (present & kInputMasks) layer.input_masks = operands.data();
+  if (present & kRecurrentMasks) layer.recurrent_masks = operands.data();
   layer.activation = static_cast<int32_t>(fields[kActivation]);
   layer.recurrent_activation = static_cast<int32_t>(fields[kRecurrentActivation]);
   layer.go_backwards = fields[kGoBackwards] != 0;
