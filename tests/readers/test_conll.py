@@ -116,7 +116,7 @@ def test_standard_input_holds_lines_to_tag(monkeypatch):
     sequences, _, _ = tasks.read(DataSettings(), "-", task="tag", purpose="predict")
     assert lists_of(sequences) == [["Der", "Hund"], ["Äh", "!"]]
     assert sequences.ids.tolist() == ["0", "2"]
-    with pytest.raises(ConfigError, match="for gatewise predict"):
+    with pytest.raises(ConfigError, match="Only gatewise predict reads"):
         tasks.read(DataSettings(), "-", task="tag")
 
 

@@ -17,7 +17,7 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         raise nothing()
     if source.is_standard_input:
         if purpose != "predict":
-            raise ConfigError("Standard input (-) is for gatewise predict. Name a file.")
+            raise ConfigError("Only gatewise predict reads standard input (-). Name a file.")
         content = sys.stdin.buffer.read()
         lines = texts.decoded(content, "standard input", settings.encoding).split("\n")
         return conll.read(lines, settings, purpose=purpose)
