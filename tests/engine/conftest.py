@@ -19,18 +19,18 @@ from pathlib import Path
 import keras
 import pytest
 
-from gatewise.engine import hook
+from gatewise.engine import support
 
 HERE = Path(__file__).parent
 BACKEND = keras.backend.backend()
 
-collect_ignore = [f"test_{name}.py" for name in hook.BACKENDS if name != BACKEND]
+collect_ignore = [f"test_{name}.py" for name in support.BACKENDS if name != BACKEND]
 
 
 @pytest.fixture(autouse=True)
 def _kernels():
     """The C++ core, which a machine without a compiler does without."""
-    if reason := hook.why_not_here():
+    if reason := support.why_not_here():
         pytest.skip(reason)
 
 

@@ -8,13 +8,13 @@ import os
 from pathlib import Path
 
 import gatewise
-from gatewise.engine import hook
+from gatewise.engine import support
 
 
 def pytest_configure(config):
     gatewise.accelerate()
     # These tests are small; here the kernels run also what Keras's own loop is faster at.
-    hook._better_stock = lambda *_: None
+    support.better_stock = lambda *_: None
     # What the conftest of Keras's repository has, which the wheel leaves out.
     for marker in ("requires_trainable_backend", "multi_device"):
         config.addinivalue_line("markers", f"{marker}: of Keras's own")

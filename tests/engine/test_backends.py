@@ -8,9 +8,9 @@ from importlib.util import find_spec
 import pytest
 from conftest import BACKEND, HERE
 
-from gatewise.engine import hook
+from gatewise.engine import support
 
-OTHERS = [name for name in hook.BACKENDS if name != BACKEND]
+OTHERS = [name for name in support.BACKENDS if name != BACKEND]
 HOW = {"torch": '"torch==2.13.0"', "tensorflow": "tensorflow-cpu", "jax": "jax"}  # to install it
 
 

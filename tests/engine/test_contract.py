@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from gatewise.engine import contract, hook
+from gatewise.engine import contract, hook, support
 
 
 def _known_by(parameter):
@@ -19,11 +19,11 @@ def methods():
     return [name for name in vars(contract.Backend) if not name.startswith("_")]
 
 
-@pytest.mark.parametrize("name", hook.BACKENDS)
+@pytest.mark.parametrize("name", support.BACKENDS)
 def test_a_back_end_keeps_the_contract(name):
     if not find_spec(name):
         pytest.skip(f"{name} is not installed")
-    module = importlib.import_module(hook.BACKENDS[name])
+    module = importlib.import_module(support.BACKENDS[name])
     assert methods() == ["missing", "why_not", "is_traced", "settled", "lstm"]
     for method in methods():
         wanted = inspect.signature(getattr(contract.Backend, method)).parameters
@@ -34,10 +34,11 @@ def test_a_back_end_keeps_the_contract(name):
     assert isinstance(module.STARTS_WITH_STATE, bool)
 
 
-def test_the_hook_names_no_framework():
-    tree = ast.parse(inspect.getsource(hook))
+@pytest.mark.parametrize("module", [hook, support])
+def test_hook_and_support_name_no_framework(module):
+    tree = ast.parse(inspect.getsource(module))
     kept = [
         node for node in tree.body if not ast.unparse(node).startswith(("BACKENDS =", "import"))
     ]
     code = "\n".join(ast.unparse(node) for node in kept).lower()
-    assert not [name for name in hook.BACKENDS if name in code]
+    assert not [name for name in support.BACKENDS if name in code]

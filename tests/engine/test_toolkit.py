@@ -7,7 +7,7 @@ import pytest
 from conftest import BACKEND
 
 import gatewise
-from gatewise.engine import hook
+from gatewise.engine import hook, support
 from gatewise.errors import EngineError
 
 
@@ -51,7 +51,7 @@ def test_auto_names_the_reason(series_file, forecast_settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("other", [name for name in hook.BACKENDS if name != BACKEND])
+@pytest.mark.parametrize("other", [name for name in support.BACKENDS if name != BACKEND])
 def test_a_run_answers_the_same_on_another_back_end(
     other, series_file, forecast_run, python, tmp_path
 ):

@@ -66,21 +66,21 @@ def accelerated(on: bool = True, *, engine: Engine = "auto") -> Iterator[None]:
 
 
 def why_not(layer: Any) -> str | None:
-    """The sentence that says why a layer or model cannot run natively; None: it can.
+    """Return in a sentence why a layer or model cannot run natively; None: it can.
 
-    Of a model, it is what holds for any of its LSTM layers.
+    For a model, the sentence names each of its LSTM layers that cannot.
     """
-    reason: str | None = _hook().why_not(layer)
+    reason: str | None = _hook().support.why_not(layer)
     return reason
 
 
 def used_by(network: Any) -> dict[str, str]:
-    """What runs the LSTM layers of a model as things are: `kind`, native or stock, and `reason`."""
+    """Return what now runs the LSTM layers of a model: `kind` (native or stock) and `reason`."""
     if _chosen == "stock":
         return {"kind": "stock", "reason": "the native kernels are switched off"}
-    hook = _hook()
-    layers = hook.recurrent_layers(network)
-    reasons = [(one.name, hook.why_not(one)) for one in layers]
+    support = _hook().support
+    layers = support.recurrent_layers(network)
+    reasons = [(one.name, support.why_not(one)) for one in layers]
     refused = [(name, why) for name, why in reasons if why]
     if not layers:
         return {"kind": "stock", "reason": "the network has no LSTM layer"}
@@ -93,12 +93,12 @@ def used_by(network: Any) -> dict[str, str]:
 
 
 def set_threads(count: int) -> None:
-    """Let the kernels use so many threads; 0 goes back to OMP_NUM_THREADS, or all cores there are.
+    """Set how many threads the kernels use; 0 restores OMP_NUM_THREADS or, without it, all cores.
 
-    Without the kernels there is nothing to set, and a logged sentence says so.
+    Where the kernels are missing, this sets nothing and logs a sentence.
 
     Raises:
-        ConfigError: `count` is no whole number from 0 to 1024.
+        ConfigError: `count` is not a whole number from 0 to 1024.
     """
     try:
         whole = -1 if isinstance(count, bool) else operator.index(count)
@@ -106,8 +106,8 @@ def set_threads(count: int) -> None:
         whole = -1
     if not 0 <= whole <= library.MOST_THREADS:
         raise ConfigError(
-            f"set_threads wants a whole number from 0 to {library.MOST_THREADS}; 0 leaves it to "
-            f"OMP_NUM_THREADS, or to the cores there are. Received: {count!r}."
+            f"set_threads takes a whole number from 0 to {library.MOST_THREADS}; 0 stands for "
+            f"OMP_NUM_THREADS or, without it, all cores. Received: {count!r}."
         )
     try:
         library.set_threads(whole)
@@ -116,12 +116,12 @@ def set_threads(count: int) -> None:
 
 
 def info() -> dict[str, Any]:
-    """What this machine will use: backend, versions, instruction set, threads, or why not.
+    """Return what this machine will use: backend, versions, instruction set, threads; or why not.
 
     `calls` counts the LSTM layers that were run or compiled so far, natively and by stock Keras.
     """
     hook = _hook()
-    reason = hook.why_not_here()
+    reason = hook.support.why_not_here()
     if reason is None:
         _apply()
     found: dict[str, Any] = {
@@ -160,14 +160,14 @@ def _choose(engine: Engine) -> None:
         _chosen = engine
         wait_for_keras(_apply)
         return
-    if engine == "native" and (reason := _hook().why_not_here()):
+    if engine == "native" and (reason := _hook().support.why_not_here()):
         raise EngineError(reason)
     _chosen = engine
     _apply()
 
 
 def _apply() -> None:
-    """Put the kernels into Keras, or take them out, as was chosen."""
+    """Replace Keras's loops by the kernels, or restore them, according to the choice."""
     if _chosen == "stock":
         if "gatewise.engine.hook" in sys.modules:
             _hook().remove()
@@ -179,7 +179,7 @@ def _apply() -> None:
             raise
         log.warning("%s", error)
         return
-    reason = hook.why_not_here()
+    reason = hook.support.why_not_here()
     if reason is None:
         hook.install(strict=_chosen == "native")
     elif _chosen == "native":
@@ -189,9 +189,11 @@ def _apply() -> None:
 
 
 def _hook() -> Any:
-    keras = importlib.import_module("keras")  # first, as what waits for it comes here in its turn
+    keras = importlib.import_module(
+        "keras"
+    )  # first: its import may call `_apply` through this function again
     try:
         return importlib.import_module("gatewise.engine.hook")
     except ImportError as error:
         place = getattr(keras, "__file__", "keras")
-        raise EngineError(f"{place} is no Keras that gatewise knows: {error}.") from None
+        raise EngineError(f"gatewise does not know the Keras in {place}: {error}.") from None
