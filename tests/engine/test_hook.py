@@ -306,7 +306,7 @@ REASONS = {
     "cuDNN": (lambda: layers.LSTM(3, use_cudnn=True), "use_cudnn=True"),
     "cell": (lambda: layers.RNN(OwnCell(3)), "Its cell is a OwnCell"),
     "loop": (lambda: OwnLoop(3), "OwnLoop has an inner_loop of its own"),
-    "one in a stack": (lambda: stack(3), "one cell alone"),
+    "one in a stack": (lambda: stack(3), "only one cell"),
     "half of a pair": (lambda: bidirectional(activation="selu"), "Activation 'selu'"),
 }
 
