@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gatewise.readers import columns, corpora, layouts, recordings, texts
+from gatewise.readers import columns, corpora, recordings, series, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
@@ -28,7 +28,7 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
             )
         if texts.text_columns(content, settings):
             return texts.from_table(content, settings, task=NAME, purpose=purpose)
-    return layouts.read(content, settings, aim="label", task=NAME, purpose=purpose)
+    return series.read(content, settings, aim="label", task=NAME, purpose=purpose)
 
 
 def are_recordings(source: Opened, _settings: DataSettings) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gatewise.readers import columns, layouts
+from gatewise.readers import columns, series
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened
 from gatewise.readers.tables import Table
@@ -13,7 +13,7 @@ from gatewise.tasks.task import Recognise, Sign
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     """Read a table of numbers or arrays; one array is one series."""
     content = source.content(one_series=True)
-    return layouts.read(content, settings, aim="target", task="forecast", purpose=purpose)
+    return series.read(content, settings, aim="target", task="forecast", purpose=purpose)
 
 
 def names_columns(_source: Opened, settings: DataSettings) -> str | None:
