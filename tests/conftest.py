@@ -25,6 +25,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+# As many processes as cores run the tests, so more threads in each only wait for one another: the
+# suite on PyTorch, whose idle threads spin, takes 10 s instead of 25. Tests of several threads set
+# their number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The tests of the tasks make small data that other tests use as well.
 sys.path += [
     str(folder) for folder in (Path(__file__).parent / "tasks").iterdir() if folder.is_dir()
