@@ -35,7 +35,7 @@ def small(tmp_path_factory, series_file, sequences_file):
     """For each task and each kind of data that it reads: a file and the settings that it needs."""
     folder, random = tmp_path_factory.mktemp("small"), np.random.default_rng(0)
     texts = [" ".join(one) for one in sentences(60, random)]
-    labels = ["even", "odd"] * 30
+    labels = ["even", "rare", *["odd", "even"] * 29]
     pl.DataFrame({"text": texts, "label": labels}).write_csv(folder / "texts.csv")
     pl.DataFrame({"en": texts, "de": [one.upper() for one in texts]}).write_csv(
         folder / "pairs.csv"
@@ -45,29 +45,32 @@ def small(tmp_path_factory, series_file, sequences_file):
         text = "\n".join(texts[10 * k : 10 * k + 10])
         (folder / "plain" / f"{k}.txt").write_text(text, encoding="utf-8")
     rows = [
-        "\n".join(f"{word}\t{TAGS[WORDS.index(word)]}" for word in one)
-        for one in sentences(60, random)
+        "\n".join(f"{word}\t{TAGS[WORDS.index(word)]}" for word in one) + f"\nOnce{k}\tA"
+        for k, one in enumerate(sentences(60, random))
     ]
     (folder / "tags.conll").write_text("\n\n".join(rows) + "\n", encoding="utf-8")
-    for k in range(40):
-        place = folder / "sounds" / f"{['ab', 'ba'][k % 2]}-{k}.wav"
+    for k in range(1, 42):
+        place = folder / "sounds" / f"{['ab', 'ba'][k % 2] if k < 41 else 'abba'}-{k}.wav"
         place.parent.mkdir(exist_ok=True)
         samples = random.integers(-5000, 5000, size=random.integers(3000, 5000))
         soundfile.write(place, samples.astype(np.int16), 8000)
     walks = pl.read_csv(sequences_file).with_columns(z=pl.col("x") - pl.col("y"), still=pl.lit(1.0))
     rare = walks.head(4).with_columns(id=pl.lit("rare"), label=pl.lit("rare"))
     pl.concat([walks, rare]).write_csv(folder / "walks.csv")
-    forecast = {"task": {"horizon": 4, "lookback": 8}}
+    pl.read_csv(series_file).with_columns(still=pl.lit(1.0)).write_csv(folder / "loads.csv")
+    forecast = {"data": {"target": ["load"], "past": ["still"]}}
+    short = forecast | {"task": {"horizon": 4, "lookback": 8}, "network": {"kind": "stack"}}
+    rare = {"split": {"rare_labels": "train"}}
     return {
-        "forecast by segments": ("forecast", series_file, {}),
-        "forecast by stack": ("forecast", series_file, {**forecast, "network": {"kind": "stack"}}),
+        "forecast by segments": ("forecast", folder / "loads.csv", forecast),
+        "forecast by stack": ("forecast", folder / "loads.csv", short),
         "classify numbers": (
             "classify",
             folder / "walks.csv",
-            {"split": {"rare_labels": "train"}, "data": {"triads": [["x", "y", "z"]]}},
+            rare | {"data": {"triads": [["x", "y", "z"]]}},
         ),
-        "classify texts": ("classify", folder / "texts.csv", {}),
-        "classify sound": ("classify", folder / "sounds", SOUND),
+        "classify texts": ("classify", folder / "texts.csv", rare),
+        "classify sound": ("classify", folder / "sounds", SOUND | rare),
         "tag": ("tag", folder / "tags.conll", {}),
         "language": ("language", folder / "plain", {}),
         "translate": ("translate", folder / "pairs.csv", {"data": {"label": "de"}}),
@@ -165,7 +168,7 @@ OTHER = {
     "preparation.handle_unknown": "error",
     "preparation.calendar": ["none"],
     "preparation.tokenizer": "whitespace",
-    "preparation.vocabulary_size": 7,
+    "preparation.vocabulary_size": 5,
     "preparation.min_frequency": 60,
     "preparation.lowercase": False,
     "preparation.max_length": 5,
@@ -275,7 +278,7 @@ def consequences(ready):
 def layers_of(network):
     """Each layer and its settings, without the numbers that Keras appends to names."""
     found = [settings_of(one) for one in network._flatten_layers() if one is not network]
-    return re.sub(r"_\d+'|0x\w+", "'", json.dumps(found, default=repr))
+    return re.sub(r'_\d+"|0x\w+', '"', json.dumps(found, default=repr))
 
 
 def settings_of(layer):
@@ -299,11 +302,12 @@ def cost(ready):
 
 
 def answers(ready):
-    """The outputs of the untrained network for the test part, as the task decodes them."""
-    outputs = ready.task.network.predict(
-        ready.network, ready.test, ready.preparation, ready.experiment
-    )
-    return repr(outputs)
+    """What the untrained network predicts for the test part, and its scores."""
+    task, test, preparation = ready.task, ready.test, ready.preparation
+    outputs = task.network.predict(ready.network, test, preparation, ready.experiment)
+    state = task.fit_baselines(ready.train, ready.validation, preparation)
+    predictions = task.postprocess(outputs, test, preparation, state)
+    return repr((outputs, task.metrics(predictions, test, preparation, ready.experiment)))
 
 
 def rebuilt(ready, layers):

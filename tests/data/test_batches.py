@@ -49,6 +49,19 @@ def test_without_a_mask_only_equal_lengths_share_a_batch(lengths, batch_size, se
         assert 0 < len(batch) <= batch_size
 
 
+@given(
+    st.one_of(lengths, st.builds(np.broadcast_to, st.integers(1, 60), st.integers(0, 200))),
+    sizes,
+    st.integers(1, 300),
+    st.booleans(),
+)
+def test_a_batch_has_no_more_steps_than_asked_but_for_one_long_sequence(
+    lengths, batch_size, steps, padded
+):
+    for batch, length in plan(lengths, batch_size, padded=padded, steps=steps):
+        assert len(batch) == 1 or len(batch) * length <= steps
+
+
 @given(lengths)
 def test_the_longest_sequence_sets_the_longest_batch(lengths):
     made = edges(lengths, True)

@@ -94,7 +94,8 @@ def plan(
     [([0, 2], 3), ([3, 1], 9)]
     """
     if len(lengths) and lengths.strides == (0,):  # windows of one length, as a broadcast array
-        return _equal(len(lengths), int(lengths[0]), batch_size, random)
+        length = int(lengths[0])
+        return _equal(len(lengths), length, _size(batch_size, steps, length), random)
     ends = edges(lengths, padded)
     if len(ends) <= 1:
         length = int(ends[0]) if len(ends) else 0
