@@ -173,7 +173,7 @@ def test_spawned_children_have_the_engine_too(tmp_path):
     ("given", "said"),
     [
         (["nowhere.py"], "There is no script nowhere.py."),
-        (["json"], "There is no script json. A module is run by: gatewise run -m json."),
+        (["json"], "There is no script json. To run a module: gatewise run -m json."),
         (["notes.ipynb"], "jupyter nbconvert --to script notes.ipynb"),
         (["--engine", "fast", "script.py"], "auto, native, stock. Received: fast."),
     ],

@@ -1,4 +1,4 @@
-"""The LSTM in NumPy, written to be read: the truth that the kernels are held to."""
+"""The LSTM in NumPy, written for readability: the reference that the kernels must match."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ Array = Any
 
 
 def relu(x: Array) -> Array:
-    """Zero below zero."""
+    """Return x, or 0 where x is negative."""
     return np.where(x < 0, 0, x)
 
 
@@ -26,16 +26,20 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def lstm(
     x: Array,  # [batch, steps, features]
-    h: Array,  # [batch, units] the state before the first step
+    h: Array,  # [batch, units] state before the first step
     c: Array,  # [batch, units]
     kernel: Array,  # [features, 4 units], gates in Keras's order i, f, c, o
     recurrent_kernel: Array,  # [units, 4 units]
     bias: Array,  # [4 units]
     *,
-    mask: Array | None = None,  # [batch, steps], false where nothing happens
-    activations: tuple[str, str] = ("tanh", "sigmoid"),  # of cell and output; of the gates
+    mask: Array | None = None,  # [batch, steps], false where the state stays as it is
+    activations: tuple[str, str] = ("tanh", "sigmoid"),  # of the cell and its output; of the gates
 ) -> tuple[Array, Array, Array]:
-    """The output of every step [batch, steps, units], and h and c after the last one."""
+    """Return the outputs [batch, steps, units], and h and c [batch, units] after the last step.
+
+    Source: the equations of keras.layers.LSTMCell (Hochreiter and Schmidhuber 1997, with the forget
+    gate of Gers et al. 2000).
+    """
     activation, gate = (ACTIVATIONS[name] for name in activations)
     outputs = []
     for t in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""`gatewise run`: Python itself runs the script, and turns the engine on before it."""
+"""`gatewise run`: replace this process by a Python that turns the engine on and runs a script."""
 
 import importlib.util
 import os
@@ -13,14 +13,17 @@ from gatewise.errors import ConfigError
 
 
 def run_script(name: str, arguments: Sequence[str], *, engine: str, module: bool) -> NoReturn:
-    """Become `python script ...`, or `python -m module ...`, with the engine on.
+    """Replace this process by `python script ...` or `python -m module ...` with the engine on.
 
-    The processes that the script starts by Python have it too.
+    Python processes that the script starts have the engine, too.
+
+    Raises:
+        ConfigError: `engine` is unknown, or there is no such script.
     """
     if engine not in ENGINES:
-        raise ConfigError(f"--engine wants one of {', '.join(ENGINES)}. Received: {engine}.")
+        raise ConfigError(f"--engine takes one of {', '.join(ENGINES)}. Received: {engine}.")
     if not module:
-        _refuse_what_is_no_script(Path(name))
+        _require_script(Path(name))
     startup = str(Path(__file__).parents[1] / "startup")
     path = os.pathsep.join(filter(None, [startup, os.environ.get("PYTHONPATH")]))
     sys.stdout.flush()
@@ -32,14 +35,14 @@ def run_script(name: str, arguments: Sequence[str], *, engine: str, module: bool
     )
 
 
-def _refuse_what_is_no_script(script: Path) -> None:
+def _require_script(script: Path) -> None:
     if script.suffix.lower() == ".ipynb":
         raise ConfigError(
-            f"{script} is a notebook, and Python runs scripts. Make one of it: jupyter nbconvert "
-            f"--to script {script}. Or begin it with: import gatewise; gatewise.accelerate()."
+            f"{script} is a notebook, but Python runs scripts. Convert it: jupyter nbconvert "
+            f"--to script {script}. Or start it with: import gatewise; gatewise.accelerate()."
         )
     if script.exists() or str(script) == "-":  # standard input
         return
     module = script.name.isidentifier() and importlib.util.find_spec(script.name)
-    more = f" A module is run by: gatewise run -m {script}." if module else ""
+    more = f" To run a module: gatewise run -m {script}." if module else ""
     raise ConfigError(f"There is no script {script}.{more}")
