@@ -10,20 +10,17 @@ import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import typer
 
-from gatewise import cli
+from gatewise import cli, glossary
 from gatewise.metrics import METRICS
-from gatewise.settings import LIMITS, Experiment
-from gatewise.tasks import TASKS
-from gatewise.tasks.owned import EVERY_RUN, owners_of
+from gatewise.settings import Experiment
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
-WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
 
 
@@ -84,52 +81,10 @@ def settings_page() -> str:
     for section in fields(Experiment):
         lines += ["", f"## [{section.name}]", "", "| key | default | values | for | meaning |"]
         lines += ["|---|---|---|---|---|"]
-        inner = getattr(Experiment(), section.name)
-        for key, kind in get_type_hints(type(inner), include_extras=True).items():
-            name, default = f"{section.name}.{key}", json.dumps(getattr(inner, key))
-            cells = [f"`{key}`", f"`{default}`", values(kind, name), owners(name), meaning(kind)]
+        for one in glossary.find(section.name):
+            cells = [f"`{one.key}`", f"`{one.default}`", one.values, one.owners, one.meaning]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def meaning(kind: Any) -> str:
-    """The text in the annotated type of a key."""
-    return str(kind.__metadata__[0])
-
-
-def owners(name: str) -> str:
-    """The tasks that have the setting; "" if every run has it."""
-    if name in EVERY_RUN:
-        return ""
-    return ", ".join(dict.fromkeys(owners_of(name, TASKS)))
-
-
-def values(kind: Any, name: str) -> str:
-    """The allowed values, in words."""
-    if name == "network.kind":
-        return ", ".join(["`auto`", *(f"`{one}` ({', '.join(of)})" for one, of in kinds().items())])
-    plain = get_args(kind)[0]
-    if get_origin(plain) is Literal:
-        return ", ".join(f"`{one}`" for one in get_args(plain))
-    if get_origin(plain) is tuple:
-        inner = get_args(plain)[0]
-        if get_origin(inner) is Literal:
-            return "list of " + ", ".join(f"`{one}`" for one in get_args(inner))
-        return f"list of {WORDS[inner]}s" if inner in WORDS else "list of lists of three texts"
-    text = WORDS.get(plain, "table")
-    least, most = LIMITS.get(name, (0, 0))
-    if not most or most == float("inf"):
-        return text
-    return f"{text}, {least:.10g} to {most:.10g}"
-
-
-def kinds() -> dict[str, list[str]]:
-    """The networks that have a name, with the tasks that have them."""
-    found: dict[str, list[str]] = {}
-    for task in TASKS.values():
-        for kind in filter(None, task.network.builders):
-            found.setdefault(kind, []).append(task.name)
-    return found
 
 
 def with_tables(page: Path, *tables: str) -> str:

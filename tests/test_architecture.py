@@ -27,6 +27,7 @@ FLOW = [
         "artefact",
         "prediction",
         "pipeline",
+        "glossary",
         "estimators",
         "startup",
         "cli",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 
 import polars as pl
 import pytest
@@ -17,7 +18,8 @@ from gatewise.arguments import experiment_for
 from gatewise.ready import make_ready
 from gatewise.settings import layer_of, to_toml
 
-VERBS = ["train", "evaluate", "predict", "generate", "report", "datasets", "info", "run"]
+VERBS = ["train", "evaluate", "predict", "generate", "report", "settings"]
+VERBS += ["datasets", "info", "run"]
 SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.n_resamples=100"]
 
 
@@ -385,6 +387,18 @@ def test_datasets_and_info_print_json_on_request(gatewise):
         assert word in out
         status, out, _ = gatewise(verb, "--json")
         assert word in json.loads(out)
+
+
+def test_the_version_is_printed(gatewise):
+    assert gatewise("--version") == (0, f"gatewise {metadata.version('gatewise')}\n", "")
+
+
+def test_settings_are_explained(gatewise):
+    _, said, _ = gatewise("settings", "beam_size")
+    assert "task.beam_size" in said and "Only for" in said and "Default: 0." in said
+    assert gatewise("settings", "training")[1].count("Default:") > 10
+    status, _, error = gatewise("settings", "beam_sise")
+    assert status == 1 and "Did you mean beam_size" in error
 
 
 def test_a_closed_output_pipe_is_not_an_error(forecast_run, series_file):

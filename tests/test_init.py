@@ -138,3 +138,33 @@ def test_under_gatewise_run_the_modules_next_to_the_script_are_also_read(backend
 
 def test_there_is_no_choice_once_keras_is_imported(backend):
     assert backend(before="import keras") == "None"
+
+
+SEEDED = """
+import random, sys
+import numpy as np
+import gatewise
+from gatewise.ready import set_random_seed
+import keras
+
+def drawn():
+    return random.random(), np.random.random(), np.asarray(keras.random.normal((2,))).tolist()
+
+set_random_seed(7)
+ours = drawn()
+print("tensorflow" in sys.modules)
+keras.utils.set_random_seed(7)
+print(ours == drawn())
+"""
+
+
+def test_the_seed_is_that_of_keras_and_imports_no_other_framework():
+    done = subprocess.run(
+        [sys.executable, "-c", SEEDED],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "True"]

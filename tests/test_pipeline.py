@@ -1,10 +1,12 @@
 """The pipeline: training never sees the test part, and the same seed gives the same numbers."""
 
+import html
 import json
 import resource
 import shutil
 import signal
 import tempfile
+import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict
 from pathlib import Path
 
@@ -230,6 +232,20 @@ def test_a_run_in_memory_predicts_like_its_folder(again, forecast_run, series_fi
     assert one["metrics"] == other["metrics"]
     with pytest.raises(ConfigError, match="generate needs a run of the task language"):
         gatewise.generate(again)
+
+
+def test_the_flags_of_the_shell_are_keywords(series_file, forecast_settings):
+    run = gatewise.train(
+        series_file, settings=forecast_settings, horizon=2, lookback=5, epochs=1, seed=3
+    )
+    task, training = run.artefact.experiment.task, run.artefact.experiment.training
+    assert (task.horizon, task.lookback, training.epochs, training.seed) == (2, 5, 1, 3)
+    shown = run._repr_html_()
+    assert run.metrics["verdict"]["sentence"] in html.unescape(shown)
+    assert all(name in html.unescape(shown) for name in run.metrics["baselines"])
+    ElementTree.fromstring(shown)
+    with pytest.raises(ConfigError, match="was not saved"):
+        gatewise.report(run)
 
 
 def test_anything_but_a_run_and_data_is_refused(again, series_file):

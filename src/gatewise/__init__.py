@@ -6,6 +6,7 @@ framework that is imported before Keras.
 """
 
 import importlib
+import importlib.metadata
 from typing import Any
 
 from gatewise.backend import wait_for_keras
@@ -55,6 +56,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("gatewise")
     if name not in _MODULES:
         raise AttributeError(f"module 'gatewise' has no attribute '{name}'")
     return getattr(importlib.import_module(_MODULES[name]), name)

@@ -50,6 +50,25 @@ def experiment_for(
     return experiment, source
 
 
+def flags(
+    task: str = "",
+    *,
+    horizon: int | None = None,
+    lookback: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the settings that the flags of `gatewise train` stand for."""
+    given: dict[str, dict[str, Any]] = {
+        "task": {"name": task or None, "horizon": horizon, "lookback": lookback},
+        "training": {"epochs": epochs, "seed": seed},
+    }
+    return {
+        section: {key: value for key, value in values.items() if value is not None}
+        for section, values in given.items()
+    }
+
+
 def _refuse_misspelt(path: str) -> None:
     near = get_close_matches(path, DATASETS, n=1, cutoff=0.8)
     if near and not Path(path).exists():

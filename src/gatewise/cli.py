@@ -11,6 +11,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 app = typer.Typer(
-    help="LSTMs in Keras, from a data file to a trained, evaluated and saved model.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -50,6 +50,24 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object on standard output, and nothing else."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gatewise {metadata.version('gatewise')}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """LSTMs in Keras, from a data file to a trained, evaluated and saved model."""
 
 
 @app.command()
@@ -87,26 +105,17 @@ def train(
 ) -> None:
     """Train a network on DATA, evaluate it beside baselines, save it and write the report."""
     from gatewise import pipeline
-    from gatewise.arguments import experiment_for, free_folder
+    from gatewise.arguments import experiment_for, flags, free_folder
     from gatewise.artefact import check_replaceable
     from gatewise.output import inputs
     from gatewise.ready import make_ready
     from gatewise.record import interruption
     from gatewise.settings import layer_of
 
-    flags: dict[str, dict[str, Any]] = {
-        "task": {"name": task} if task else {},
-        "training": {},
-    }
-    flags["task"] |= {
-        key: n for key, n in (("horizon", horizon), ("lookback", lookback)) if n is not None
-    }
-    flags["training"] |= {
-        key: n for key, n in (("epochs", epochs), ("seed", seed)) if n is not None
-    }
     layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
     layers += [_assignment(text) for text in assignments or []]
-    experiment, source = experiment_for(data, [*layers, flags], target or ())
+    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
+    experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
         _show_plan(make_ready(experiment, source), as_json=as_json)
         return
@@ -244,6 +253,24 @@ def report(
     from gatewise import pipeline
 
     typer.echo(f"Report: {pipeline.report(run, overwrite=overwrite)}")
+
+
+@app.command()
+def settings(
+    name: Annotated[
+        str,
+        typer.Argument(help="A key, section.key or section; default: all.", show_default=False),
+    ] = "",
+) -> None:
+    """Show what settings mean: default, values, the tasks that have them."""
+    from gatewise import glossary
+
+    found = glossary.find(name) if name else list(glossary.entries())
+    for one in found:
+        typer.secho(one.name, bold=True)
+        owners = f"  Only for {one.owners}." if one.owners else ""
+        typer.echo(f"  {one.meaning}{owners}")
+        typer.echo(f"  Default: {one.default}. Values: {one.values.replace('`', '')}.")
 
 
 @app.command()

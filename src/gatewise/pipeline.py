@@ -12,7 +12,7 @@ import keras
 
 from gatewise import artefact as artefacts
 from gatewise import engine, training
-from gatewise.arguments import experiment_for
+from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
@@ -23,7 +23,7 @@ from gatewise.output import inputs, writing_file
 from gatewise.phases import Phase
 from gatewise.ready import Ready, compile_network, make_ready
 from gatewise.record import metrics_of, splits_of
-from gatewise.reporting.report import draw
+from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment, layer_of
 from gatewise.training import History, Monitor, Progress
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
@@ -45,10 +45,14 @@ class Run:
     metrics: Mapping[str, Any]  # the content of metrics.json
 
     def __repr__(self) -> str:
-        """One line, because notebooks display it."""
+        """One line, for the prompt of Python."""
         verdict = self.metrics.get("verdict")
         sentence = verdict["sentence"] if verdict else self.metrics["unjudged"]
         return f"<Run of {self.artefact!r}: {sentence}>"
+
+    def _repr_html_(self) -> str:
+        """The verdict and the scores, because notebooks display them."""
+        return summary(self.metrics)
 
     @property
     def model(self) -> keras.Model:
@@ -199,8 +203,8 @@ def _bytes(ready: Ready) -> int:
     return 4 * int(ready.network.count_params()) + ROW_BYTES * rows + REPORT_BYTES
 
 
-def report(run: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the report of a run folder again, and return its path.
+def report(run: Run | Artefact | str | Path, *, overwrite: bool = False) -> Path:
+    """Write the report of a saved run again, and return its path.
 
     A report that differs from the saved one was edited: only `overwrite` replaces it.
 
@@ -208,7 +212,7 @@ def report(run: str | Path, *, overwrite: bool = False) -> Path:
         ArtefactError: a file that the report is drawn from is damaged or missing.
         ConfigError: the report was edited, or cannot be written.
     """
-    folder = Path(run)
+    folder = _folder(run)
     files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
     artefacts.verify(folder, files)
     path = folder / artefacts.REPORT
@@ -230,11 +234,24 @@ def report(run: str | Path, *, overwrite: bool = False) -> Path:
     return path
 
 
+def _folder(run: Run | Artefact | str | Path) -> Path:
+    if isinstance(run, str | Path):
+        return Path(run)
+    artefact = run.artefact if isinstance(run, Run) else run
+    if artefact.folder is None:
+        raise ConfigError("This run was not saved. Give train an output folder to save it.")
+    return artefact.folder
+
+
 def train(
     data: Any = None,
     *,
     task: str = "",
     target: str | Sequence[str] = (),
+    horizon: int | None = None,
+    lookback: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     output: str | Path | None = None,
     network: Builder | None = None,
@@ -243,14 +260,14 @@ def train(
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `settings` is a mapping of sections or a TOML file. `network(shapes, settings)` returns a
+    `horizon`, `lookback`, `epochs` and `seed` are those of `gatewise train`, and override
+    `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
     keras.Model of your own. `output` is the run folder, or None to save nothing.
 
-    >>> run = train("airline.csv", target="passengers", output="runs/airline")  # doctest: +SKIP
+    >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
     layers = [] if settings is None else [layer_of(settings)]
-    if task:
-        layers.append({"task": {"name": task}})
+    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
     experiment, source = experiment_for(data, layers, names)
     folder = None if output is None else Path(output)

@@ -7,10 +7,12 @@ a figure and never in the figure, because HTML wraps them and has the glyphs tha
 import io
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
+import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -35,7 +37,7 @@ COLOURS = {
 }
 SERIES = ("accent", "s1", "s2", "s3", "s4", "s5", "muted", "ink")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2))) + ("-",) * 4
-STYLE: Any = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gatewise",
     "text.parse_math": False,
@@ -54,6 +56,15 @@ STYLE: Any = {
 MOST_POINTS = 400  # in one line
 MOST_LINES = 6  # in one small chart; more are drawn as an image
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in our style inside the context, whatever the process has set."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
 
 
 def axes(width: float = 420, height: float = 220, grid: str = "y") -> tuple[Figure, Any]:

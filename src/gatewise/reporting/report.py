@@ -11,7 +11,6 @@ from pathlib import PurePath
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
@@ -28,15 +27,11 @@ def draw(run: Record) -> str:
 
     The same record gives the same bytes.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(charts.STYLE)
+    with charts.style():
         sections = _sections(run)
         verdict = _verdict(run.metrics)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    template = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return _filled(
+        "report.html.j2",
         title=_title(run),
         kicker=run.metrics.get("run") or "",
         verdict=verdict,
@@ -56,6 +51,28 @@ def draw(run: Record) -> str:
         cost=_cost(run),
         command=_command(run),
     )
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """Draw verdict and scores as a piece of HTML for a notebook."""
+    with charts.style():
+        verdict = _verdict(metrics)
+    return _filled(
+        "summary.html.j2",
+        style="; ".join(f"--{name}: {colour}" for name, colour in charts.COLOURS.items()),
+        verdict=verdict,
+        caveats=metrics.get("caveats") or [],
+        scores=_scores(metrics),
+        folder=metrics.get("run") or "",
+    )
+
+
+def _filled(name: str, **content: Any) -> str:
+    """The template of this name, filled with the content."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    template = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return environment.from_string(template).render(**content)
 
 
 def _sections(run: Record) -> list[Section]:
