@@ -46,7 +46,7 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     """A column of labels, a column of recordings without one of transcripts, or labelled arrays."""
     content = source.content(one_series=True)
     if not isinstance(content, Table):
-        return f"{content.kind} with labels" if content.sequences.labels is not None else None
+        return f"{content.kind} with labels" if content.truth is not None else None
     if sound := recordings.column_of(content, settings):
         named = f"the column {sound!r} names recordings"
         return None if recordings.transcripts_of(content) else named

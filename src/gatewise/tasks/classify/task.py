@@ -31,7 +31,8 @@ from gatewise.data.vocabulary import usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.tables import whole_label
-from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.settings import Experiment, names
+from gatewise.tasks import defaults
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
@@ -49,7 +50,6 @@ SETTINGS = names(
 OF_NUMBERS = steps.SETTINGS | names(data="labels triads", task="window stride", training="rotation")
 OF_TEXTS = tokens.SETTINGS
 OF_SOUND = sound.SETTINGS | names(task="window stride")
-UNITS = (64,)  # default of network.units
 # The names of the logistic regression and of its features, by kind of data.
 LOGISTIC = {
     "numbers": "logistic regression on summaries",
@@ -66,35 +66,18 @@ def resolve(
 ) -> tuple[Experiment, list[str]]:
     """Fill in the size of the network, the batch size and the epochs."""
     _refuse_triads(experiment, sequences)
-    experiment = replace(experiment, network=_network(experiment.network, sequences.kind))
+    network = defaults.network(experiment.network, sequences.kind)
+    kind = "stack" if network.kind == "auto" else network.kind
+    experiment = replace(experiment, network=replace(network, kind=kind))
     if experiment.task.window and not experiment.task.stride:
         experiment = experiment.having("task", stride=experiment.task.window)
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []
     if sequences.kind == "text":
         experiment = tokens.resolved(experiment)
-    training = experiment.training
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
-    if sequences.kind == "text" and not training.epochs:
-        training = replace(training, epochs=int(np.clip(150_000 // (count + 1), 6, 40)))
-    if not training.batch_size:
-        size = int(np.clip(2 ** round(np.log2(count / 40 + 1)), 8, 64))
-        training = replace(training, batch_size=size)
-    if not training.epochs:
-        training = replace(training, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
+    training = defaults.training(experiment.training, count, sequences.kind)
     return replace(experiment, training=training), []
-
-
-def _network(settings: NetworkSettings, kind: str) -> NetworkSettings:
-    if settings.pooling == "auto":
-        # The informative part of a text or a recording may be anywhere in it.
-        settings = replace(settings, pooling="last" if kind == "numbers" else "mean-max")
-    return replace(
-        settings,
-        kind="stack" if settings.kind == "auto" else settings.kind,
-        units=settings.units or UNITS,
-        dense_dropout=max(0.0, settings.dense_dropout),
-    )
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
