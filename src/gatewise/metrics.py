@@ -437,7 +437,7 @@ METRICS = {
             "lower",
             "error in percent of the truth, on average; left out if a target is near zero",
             "mean of 100 |y - f| / |y| (FPP3, 5.8); left out if an |y| is below a hundredth of "
-            "the mean |y|",
+            "the mean |y|, or if signs differ",
         ),
         Metric(
             "mase",

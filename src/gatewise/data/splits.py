@@ -254,7 +254,7 @@ def few_groups_note(splits: Splits) -> list[str]:
     return [
         f"The verdict rests on {_counted(test)} ({names}), which the network has not seen; it was "
         f"trained on {_counted(train)}. The result may not hold for other groups: give more "
-        "groups, or set split.by = label if groups need not be kept apart."
+        "groups, or set split.by = random if groups need not be kept apart."
     ]
 
 

@@ -5,6 +5,7 @@ labels, and each label has a probability of its own.
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -56,6 +57,7 @@ LOGISTIC = {
     "text": "logistic regression on TF-IDF",
     "sound": "logistic regression on frame statistics",
 }
+MIN_RATINGS = 3  # classes; two numbers are a yes and a no
 MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
 
 Pieces = Sequences | Recordings  # whole sequences, windows of them, or recordings as frames
@@ -140,10 +142,12 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
     """Fit the classes, the columns that are not constant, and their scale on the training part."""
     assert train.labels is not None
     classes = _classes(train, experiment.data.separator)
+    rating = _rating_note(train, classes)
     if train.kind == "text":
-        return _prepare_texts(train, classes, experiment)
+        preparation, notes = _prepare_texts(train, classes, experiment)
+        return preparation, [*rating, *notes]
     if train.kind == "sound":
-        return _prepare_sound(train, classes, experiment), []
+        return _prepare_sound(train, classes, experiment), rating
     used, scale, notes = steps.fit_steps(train, experiment.preparation)
     task = experiment.task
     pieces = _pieces(train, task.window, task.stride)
@@ -155,7 +159,20 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         own=_fitted(classes, experiment),
         padded=len(np.unique(pieces.lengths)) > 1,
         step=train.step,
-    ), notes
+    ), [*rating, *notes]
+
+
+def _rating_note(train: Sequences, classes: tuple[str, ...]) -> list[str]:
+    """A note if the classes are numbers, which may have an order; none for images of digits."""
+    numbers = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", name) for name in classes)
+    images = train.kind == "numbers" and train.values.dtype == np.uint8
+    if images or not numbers or len(classes) < MIN_RATINGS:
+        return []
+    low, high = (sorted(classes, key=float)[place] for place in (0, -1))
+    return [
+        f"the {len(classes)} labels are numbers from {low} to {high}; if they are ratings or "
+        "another order, --task regress predicts them as numbers"
+    ]
 
 
 def _fitted(classes: tuple[str, ...], experiment: Experiment) -> Fitted:

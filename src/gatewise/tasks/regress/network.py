@@ -37,7 +37,8 @@ def steps(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     x = dense(x, settings.dense, settings)
     targets, quantiles = shapes.output
     x = layers.Dense(targets * quantiles, name="numbers")(x)
-    return keras.Model(steps_in, layers.Reshape((-1, targets, quantiles))(x), name="steps")
+    # Keras warns of a Reshape that destroys a mask.
+    return keras.Model(steps_in, ops.stack(ops.split(x, targets, axis=-1), axis=2), name="steps")
 
 
 # (truth [..., 1], outputs [..., quantiles]) -> the loss of each number, [...].
@@ -62,7 +63,7 @@ class ScaledError(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
     """The mean absolute error of the median on scaled targets; unknown ones do not count."""
 
     def __init__(self, place: int) -> None:
-        super().__init__(name="scaled_mae")
+        super().__init__(name="output_mae")
         self.place = place
 
     def update_state(self, truth: Any, outputs: Any, sample_weight: Any = None) -> Any:

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.sequences import Array, Sequences
-from gatewise.errors import DataError
+from gatewise.errors import ConfigError, DataError
 from gatewise.readers import columns, corpora, layouts, numbers, recordings, texts
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.repairs import LARGEST, SMALLEST
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -24,15 +25,19 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     """Read the numbers, texts or recordings of the source, and their targets.
 
     Raises:
-        DataError: the data cannot be read, or a target is missing in training.
+        DataError: the data cannot be read, or a target is missing in training or too large.
+        ConfigError: the settings name a target twice, or leave too much to guess.
     """
     if settings.label and not settings.target:
         settings = replace(settings, target=(settings.label,), label="")
     wanted = settings.target
+    if twice := {name for name in wanted if wanted.count(name) > 1}:
+        raise ConfigError(f"data.target names {min(twice)!r} twice. Name each target once.")
     sequences, settings, notes = _read(source, settings, purpose)
     if purpose != "train":
         return _aligned(sequences, wanted, settings), settings, notes
     _refuse_missing(sequences, settings)
+    _refuse_extreme(sequences, settings)
     return sequences, settings, notes
 
 
@@ -48,13 +53,13 @@ def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         if purpose == "predict":  # new data need not hold the targets
             known = tuple(name for name in settings.target if name in content.columns)
             settings = replace(settings, target=known)
-        sound = recordings.column_of(content, settings)
+        sound = bool(recordings.column_of(content, settings))
         if sound or texts.text_columns(content, settings):
-            return _of_rows(content, replace(settings, sound=sound), purpose)
+            return _of_rows(content, settings, purpose, sound=sound)
     return layouts.read(content, settings, aim="number", task=NAME, purpose=purpose)
 
 
-def _of_rows(table: Table, settings: DataSettings, purpose: Purpose) -> Read:
+def _of_rows(table: Table, settings: DataSettings, purpose: Purpose, *, sound: bool) -> Read:
     """A table with a text or the path of a recording in each row."""
     notes: list[str] = []
     if purpose == "train" and not settings.target:
@@ -62,7 +67,7 @@ def _of_rows(table: Table, settings: DataSettings, purpose: Purpose) -> Read:
         notes = [f"the column {guessed.label!r} is taken as the target"]
         settings = replace(settings, target=(guessed.label,))
     settings = replace(settings, target_per="sequence")
-    if settings.sound:
+    if sound:
         sequences, settings, more = recordings.from_table(
             table, settings, folder=data_folder(), truth="number", task=NAME, purpose=purpose
         )
@@ -148,6 +153,23 @@ def _refuse_missing(sequences: Sequences, settings: DataSettings) -> None:
             f"{'has' if unknown.sum() == 1 else 'have'} no {names}; the first is {first!r}. Fill "
             "it in, or remove them."
         )
+
+
+def _refuse_extreme(sequences: Sequences, settings: DataSettings) -> None:
+    """Refuse targets whose squares overflow or underflow; of steps, `repairs` has done so."""
+    if settings.target_per == "step":
+        return
+    for name in settings.target:
+        sizes = np.abs(sequences.static[name])
+        most = float(sizes.max())
+        if most > LARGEST or 0 < most < SMALLEST:
+            verb, size = ("Multiply", "small") if most < 1 else ("Divide", "large")
+            sequence = str(sequences.ids[int(sizes.argmax())])
+            raise DataError(
+                f"{sequences.source}: the target {name!r} is {most:.0e} for sequence {sequence!r}, "
+                f"which is too {size} to square. {verb} the column by a power of ten, or correct "
+                "the value."
+            )
 
 
 def has_one_target_each(source: Opened, settings: DataSettings) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from gatewise.reporting import charts, formats
 from gatewise.reporting.formats import Numbers
@@ -19,6 +20,7 @@ from gatewise.reporting.sections import (
 )
 
 BINS = 30  # of a histogram
+TAIL = 0.01  # of the errors on either side are not drawn
 MOST_ROWS = 100  # in a table of targets
 
 
@@ -39,7 +41,7 @@ def _scatter(scatter: Sequence[Mapping[str, Any]]) -> Section:
     pictures = []
     for one in scatter:
         actual, predicted = formats.floats(one["actual"]), formats.floats(one["predicted"])
-        figure, axes = charts.axes(width=340, height=320, grid="both")
+        figure, axes = charts.axes(height=320, grid="both")
         both = np.concatenate([actual, predicted])
         low, high = float(both.min()), float(both.max())
         axes.plot([low, high], [low, high], color=charts.COLOURS["muted"], linewidth=1)
@@ -70,6 +72,9 @@ def _logarithmic(axes: Any, *values: Numbers) -> None:
     both = np.concatenate(values)
     if both.min() > 0 and both.max() > 100 * both.min():
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _residuals(scatter: Sequence[Mapping[str, Any]]) -> Section:
@@ -77,15 +82,21 @@ def _residuals(scatter: Sequence[Mapping[str, Any]]) -> Section:
     for one in scatter:
         actual, predicted = formats.floats(one["actual"]), formats.floats(one["predicted"])
         errors = predicted - actual
-        figure, axes = charts.axes(width=340, height=200)
-        axes.hist(errors, bins=BINS, color=charts.COLOURS["accent"], alpha=0.6)
+        figure, axes = charts.axes(height=200)
+        # A single error far off would make all others one bar.
+        ends = np.quantile(errors, [TAIL, 1 - TAIL])
+        inside = errors[(errors >= ends[0]) & (errors <= ends[1])]
+        axes.hist(inside, bins=BINS, color=charts.COLOURS["accent"], alpha=0.6)
         axes.axvline(0, color=charts.COLOURS["ink"], linewidth=1)
         axes.set(xlabel="predicted minus true", ylabel="predictions")
         middle = float(np.median(errors))
         alt = f"Histogram of the errors of {one['target']}, median {formats.number(middle)}"
         caption = f"median error {formats.number(middle)}"
         pictures.append(Picture(charts.svg(figure, alt), str(one["target"]), caption))
-    lead = "Errors centred on zero: no bias. A long tail: some predictions are far off."
+    lead = (
+        "The errors of the test part, without the largest and the smallest hundredth. Centred on "
+    )
+    lead += "zero, they have no bias."
     return Section("Residuals", lead if pictures else "", pictures=pictures)
 
 
@@ -204,7 +215,7 @@ def _stretch(one: Mapping[str, Any]) -> Picture:
     charts.line(axes, steps, truth, "ink", width=1.3)
     charts.line(axes, steps, formats.floats(quantiles[middle]), "accent", width=1.8)
     axes.set_xlabel("step")
-    title = f"{one['target']} of {one['id']}"
-    caption = f"mean error {formats.number(one['error'])}"
+    title = f"{one['target']} from step {one['first'] + 1:,}"
+    caption = f"{one['id']} · mean error {formats.number(one['error'])}"
     alt = f"{title}: true and predicted, {formats.count(len(truth), 'step')}; {caption}"
     return Picture(charts.svg(figure, alt), title, caption)

@@ -63,7 +63,7 @@ FEW_SEQUENCES = 10  # fewer sequences with a number at each step are split by ti
 MAX_WHOLE = 400  # steps; longer sequences with a number at each step are read in windows
 WINDOW = 200  # steps of such a window
 RIDGE_STEPS, RIDGE_FEATURES = 16, 200  # the window of a linear map has at most so many
-NEAR_ZERO = 0.01  # of the mean absolute target; below, an error in percent explodes
+NEAR_ZERO = 0.01  # of the mean absolute target; nearer to zero, an error in percent explodes
 # The features that ridge regression and gradient boosting read, by kind of data.
 FEATURES = {"numbers": "summaries", "text": "TF-IDF", "sound": "frame statistics"}
 NEIGHBOUR = "nearest neighbour"
@@ -525,7 +525,8 @@ def score(
         f"{prefix}rmse": metrics.rmse(actual / size, middle / size),
         "r2": metrics.r2(actual, middle),
     }
-    if (np.abs(actual) > NEAR_ZERO * np.abs(actual).mean(axis=0)).all():
+    near = NEAR_ZERO * np.abs(actual).mean(axis=0)
+    if ((actual > near).all(axis=0) | (actual < -near).all(axis=0)).all():
         scores["mape"] = metrics.mape(actual, middle)
     if len(levels) > 1:
         # A baseline may give one number, without quantiles.
