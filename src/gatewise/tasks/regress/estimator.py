@@ -39,7 +39,8 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
                 f"X has {count} sequences, but y has {numbers} numbers. Give one for each sequence."
             )
         targets = y if _per_step(y) else _as_array(y)
-        self.n_targets_ = 0 if isinstance(targets, np.ndarray) and targets.ndim == 1 else 1
+        each = targets[0] if isinstance(targets, list) else targets
+        self.several_ = np.ndim(each) > 1  # y has an axis for the targets
         self.run_ = pipeline.run(self._experiment("regress"), (X, targets), folder=None)
         return self
 
@@ -62,7 +63,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         names = [name for name in rows.columns if name == "prediction" or name.startswith("q")]
         numbers: Array = rows.select(names).to_numpy()
         numbers = numbers.reshape(-1, len(fitted.targets), len(names))
-        numbers = numbers if self.n_targets_ else numbers[:, 0]
+        numbers = numbers if self.several_ else numbers[:, 0]
         if fitted.per == "sequence":
             return numbers
         lengths = [len(one) for one in X]
