@@ -67,7 +67,8 @@ def small(tmp_path_factory, series_file, sequences_file):
     with (folder / "heard.csv").open("w") as file:
         file.write("path,stars\n")
         file.writelines(
-            f"{path},{k / 7}\n" for k, path in enumerate(sorted((folder / "sounds").iterdir()))
+            f"sounds/{path.name},{k / 7}\n"
+            for k, path in enumerate(sorted((folder / "sounds").iterdir()))
         )
     forecast = {"task": {"horizon": 4, "lookback": 8}}
     return {

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data.sequences import Sequences
-from gatewise.readers import arrays, columns, long, numbers, repairs, wide
+from gatewise.readers import arrays, columns, long, numeric, repairs, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Aim, Purpose, Read
 from gatewise.readers.long import Origin
@@ -61,11 +61,11 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
         present = replace(present, target=())
     sequences, origin, notes = shape(table, present, kinds)
     if aim == "number" and each_row:
-        targets = numbers.of_rows(table, settings, kinds)
+        targets = numeric.of_rows(table, settings, kinds)
         sequences = replace(sequences, static={**sequences.static, **targets})
         settings = replace(settings, target_per="sequence")
     elif aim == "number":
-        sequences, settings, more = numbers.of_steps(sequences, settings, origin)
+        sequences, settings, more = numeric.of_steps(sequences, settings, origin)
         notes = [*notes, *more]
     return sequences, origin, settings, [*table.notes, *guesses, *notes]
 
@@ -87,6 +87,6 @@ def _of_arrays(content: Arrays, settings: DataSettings, aim: Aim, purpose: Purpo
         sequences = replace(sequences, values=sequences.values[:, places], columns=names)
     if aim == "number":
         content = replace(content, sequences=sequences)
-        sequences, settings, more = numbers.of_arrays(content, settings)
+        sequences, settings, more = numeric.of_arrays(content, settings)
         notes += more
     return sequences, arrays.origin(content), settings, notes

@@ -25,7 +25,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import columns, numbers, tables, texts
+from gatewise.readers import columns, numeric, tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -206,7 +206,7 @@ def from_table(
 
     known: dict[str, Any] = {}
     if truth == "number":
-        known["static"] = numbers.of_rows(table, settings, table.kinds(settings.missing_values))
+        known["static"] = numeric.of_rows(table, settings, table.kinds(settings.missing_values))
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in frame.columns:

@@ -11,7 +11,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, numbers, tables
+from gatewise.readers import columns, numeric, tables
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -143,7 +143,7 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
     written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
     known: dict[str, Any] = {"source": table.name}
     if settings.target:
-        known["static"] = numbers.of_rows(table, settings, table.kinds(settings.missing_values))
+        known["static"] = numeric.of_rows(table, settings, table.kinds(settings.missing_values))
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in frame.columns:

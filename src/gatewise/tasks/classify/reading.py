@@ -6,7 +6,7 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
-from gatewise.readers import columns, corpora, layouts, numbers, recordings, texts
+from gatewise.readers import columns, corpora, layouts, numeric, recordings, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
@@ -31,7 +31,7 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
 def _refuse_real(sequences: Sequences) -> None:
     """Refuse labels that are measured numbers, because hardly two sequences share one."""
     assert sequences.labels is not None
-    if numbers.are_real(sequences.labels):
+    if numeric.are_real(sequences.labels):
         count = len(np.unique(sequences.labels))
         raise DataError(
             f"{sequences.source}: the labels are {count} different real numbers, such as "

@@ -8,7 +8,7 @@ import polars as pl
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import columns, corpora, layouts, numbers, recordings, texts
+from gatewise.readers import columns, corpora, layouts, numeric, recordings, texts
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.repairs import LARGEST, SMALLEST
@@ -105,7 +105,7 @@ def _of_lists(items: list[str], targets: object, settings: DataSettings, purpose
     """Texts in memory, and their targets [texts] or [texts, targets]."""
     sequences = texts.of_list(items, None, "the list of texts")
     content = Arrays("the list of texts", "", sequences, truth=targets)
-    sequences, settings, notes = numbers.of_arrays(content, settings)
+    sequences, settings, notes = numeric.of_arrays(content, settings)
     if purpose == "train" and not sequences.lengths.all():
         empty = int((sequences.lengths == 0).argmax())
         raise DataError(f"the list of texts: item {empty} is empty. Remove it.")
@@ -217,7 +217,7 @@ def has_real_labels(source: Opened, settings: DataSettings) -> str | None:
         return _real_column(source, columns.label_of(content, settings))
     several = isinstance(content.truth, np.ndarray) and content.truth.ndim == 2
     real = content.truth is not None and not content.truth_per_step
-    if content.truth_per_step or (real and numbers.are_real(np.ravel(content.truth))):
+    if content.truth_per_step or (real and numeric.are_real(np.ravel(content.truth))):
         number = "numbers" if several else "a number"
         return f"{content.kind} with {number} to predict for each sequence"
     return None
@@ -228,7 +228,7 @@ def _real_column(source: Opened, column: str) -> str | None:
     if not isinstance(content, Table) or column not in content.columns:
         return None
     cells = content.sample[column]
-    if cells.dtype.is_nested() or not numbers.are_real(cells.drop_nulls().to_list()):
+    if cells.dtype.is_nested() or not numeric.are_real(cells.drop_nulls().to_list()):
         return None
     return f"the column {column!r} holds real numbers, not labels"
 

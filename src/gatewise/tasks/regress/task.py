@@ -80,9 +80,11 @@ def resolve(
             f"network.kind = {network.kind} does not fit, because a number is predicted for each "
             f"{per}. Leave network.kind at auto, or set data.target_per."
         )
-    network = defaults.network(network, sequences.kind)
     kind = KINDS[per] if network.kind == "auto" else network.kind
-    experiment = replace(experiment, network=replace(network, kind=kind))
+    network = replace(defaults.network(network, sequences.kind), kind=kind)
+    if per == "step":  # its network has nothing to pool
+        network = replace(network, pooling=experiment.network.pooling)
+    experiment = replace(experiment, network=network)
     experiment = experiment.having("task", quantiles=levels)
     experiment, more = _windowed(experiment, sequences)
     notes += more

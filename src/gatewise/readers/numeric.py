@@ -1,4 +1,4 @@
-"""Read targets that are numbers: one for each sequence, or one for each step.
+"""Read numeric targets: one number for each sequence, or one for each step.
 
 A target of a sequence becomes a static value of that name. A target of each step becomes a column,
 in front of the others.
