@@ -56,7 +56,9 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
     label = settings.label if settings.label in kinds else ""
     group = settings.group if settings.group in kinds else ""
     present = replace(settings, label=label, group=group)
-    each_row = shape is not long.long and not any(kinds[one] == "list" for one in settings.target)
+    each_row = shape is not long.long and not any(
+        kinds.get(one) == "list" for one in settings.target
+    )
     if aim == "number" and each_row and shape is wide.lists:
         present = replace(present, target=())
     sequences, origin, notes = shape(table, present, kinds)
