@@ -175,9 +175,9 @@ def test_a_wrong_share_is_stated():
     clusters = np.arange(200)
     low = promised((clusters % 8 < 5).astype(float), clusters)
     assert low.startswith("The band holds 62.5 % of the truth and should hold 80 % (95% interval")
-    assert low.endswith("the forecasts are more confident than they should be.")
+    assert low.endswith("the predictions are more confident than they should be.")
     high = promised((clusters % 50 > 0).astype(float), clusters)
-    assert high.endswith("the forecasts are less confident than they should be.")
+    assert high.endswith("the predictions are less confident than they should be.")
     few = promised((clusters % 8 < 5).astype(float), clusters // 100)
     assert few == (
         "The band holds 62.5 % of the truth and should hold 80 %, measured on only 2 independent "

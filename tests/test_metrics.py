@@ -10,12 +10,14 @@ import sklearn.metrics
 import test_classify
 import test_forecast
 import test_language
+import test_regress
 import test_tag
 import test_transcribe
 import test_translate
 from utilsforecast import losses
 
 from gatewise import metrics
+from gatewise.settings import from_mapping
 from gatewise.tasks import TASKS
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.forecast import task as forecast
@@ -322,6 +324,21 @@ def transcripts_of():
     return np.array(["ab", "c"]), some, preparation, experiment
 
 
+def numbers_of(targets, **task):
+    chosen = from_mapping(
+        {
+            "task": {"name": "regress", "quantiles": [0.1, 0.5, 0.9], **task},
+            "data": {"target": list(targets), "target_per": "sequence"},
+        }
+    )
+    sequences = test_regress.means(targets=targets)
+    for numbers in sequences.static.values():
+        numbers += 9
+    preparation, some = test_regress.made(sequences, chosen)
+    given = np.random.default_rng(0).normal(9, size=(60, len(targets), 3))
+    return np.sort(given), some, preparation, chosen
+
+
 # By the heading of docs/tasks.md that lists the metrics, then by variant.
 ANSWERS = {
     "forecast": [
@@ -332,6 +349,7 @@ ANSWERS = {
     ],
     "classify": [lambda: labels_of(("a", "b")), lambda: labels_of(("a", "b", "c"))],
     "classify with several labels": [lambda: labels_of(("a", "b", "a; b"), separator=";")],
+    "regress": [lambda: numbers_of(("y",)), lambda: numbers_of(("y", "z"))],
     "tag": [lambda: tags_of(("O", "B-x", "I-x")), lambda: tags_of(("NOUN", "VERB"))],
     "transcribe": [transcripts_of],
     "translate": [translations_of],
@@ -344,7 +362,8 @@ def returned(heading):
     task, names = TASKS[heading.split()[0]], set()
     for make in ANSWERS[heading]:
         given, some, preparation, experiment = make()
-        names |= set(task.metrics(given, some, preparation, experiment))
+        scores = task.metrics(given, some, preparation, experiment)
+        names |= {name.removeprefix(metrics.SCALED) for name in scores}
         judged = task.measures(some, preparation, experiment)
         if task.promises is not None and len(preparation.own.quantiles) > 1:
             judged = judged + [one.measure for one in task.promises(some, preparation)]

@@ -61,6 +61,22 @@ def small(tmp_path_factory, series_file, sequences_file):
     forecast = {"data": {"target": ["load"], "past": ["still"]}}
     short = forecast | {"task": {"horizon": 4, "lookback": 8}, "network": {"kind": "stack"}}
     rare = {"split": {"rare_labels": "train"}}
+    pl.DataFrame({"text": texts, "stars": [k / 7 for k in range(60)]}).write_csv(
+        folder / "stars.csv"
+    )
+    numbers = {"data": {"target": ["stars"]}}
+    long = [
+        {"id": f"s{k}", "x": random.normal(), "z": random.normal(), "wear": k / 7, "load": step + k}
+        for k in range(60)
+        for step in range(random.integers(4, 9))
+    ]
+    pl.DataFrame(long).write_csv(folder / "runs.csv")
+    with (folder / "heard.csv").open("w") as file:
+        file.write("path,stars\n")
+        file.writelines(
+            f"sounds/{path.name},{k / 7}\n"
+            for k, path in enumerate(sorted((folder / "sounds").iterdir()))
+        )
     return {
         "forecast by segments": ("forecast", folder / "loads.csv", forecast),
         "forecast by stack": ("forecast", folder / "loads.csv", short),
@@ -71,6 +87,14 @@ def small(tmp_path_factory, series_file, sequences_file):
         ),
         "classify texts": ("classify", folder / "texts.csv", rare),
         "classify sound": ("classify", folder / "sounds", SOUND | rare),
+        "regress numbers": ("regress", folder / "runs.csv", {"data": {"target": ["wear"]}}),
+        "regress each step": ("regress", folder / "runs.csv", {"data": {"target": ["load"]}}),
+        "regress texts": ("regress", folder / "stars.csv", numbers),
+        "regress sound": (
+            "regress",
+            folder / "heard.csv",
+            {"preparation": SOUND["preparation"], **numbers},
+        ),
         "tag": ("tag", folder / "tags.conll", {}),
         "language": ("language", folder / "plain", {}),
         "translate": ("translate", folder / "pairs.csv", {"data": {"label": "de"}}),
@@ -80,7 +104,8 @@ def small(tmp_path_factory, series_file, sequences_file):
 
 CASES = (
     *("forecast by segments", "forecast by stack", "classify numbers", "classify texts"),
-    *("classify sound", "tag", "language", "translate", "transcribe"),
+    *("classify sound", "regress numbers", "regress each step", "regress texts", "regress sound"),
+    *("tag", "language", "translate", "transcribe"),
 )
 
 
@@ -111,6 +136,10 @@ NOT_GIVEN_OF = {
         "preparation.min_frequency": 0,
     },
     "classify sound": {"data.sample_rate": 0},
+    "regress": {"network.kind": "auto", "data.target_per": "auto"},
+    "regress numbers": {"network.pooling": "auto"},
+    "regress texts": dict.fromkeys(("preparation.max_length", "network.embedding_dim"), 0),
+    "regress sound": {"data.sample_rate": 0, "network.pooling": "auto"},
     "tag": dict.fromkeys(
         ("preparation.max_length", "preparation.vocabulary_size", "preparation.min_frequency"), 0
     )
@@ -182,6 +211,7 @@ OTHER = {
     "task.lookback": 5,
     "task.season": 5,
     "task.quantiles": [0.2, 0.5],
+    "task.transform": "power",
     "task.floor": "zero",
     "task.window": 3,
     "task.stride": 2,
@@ -292,8 +322,9 @@ def settings_of(layer):
 def cost(ready):
     """The loss of random outputs."""
     truth = np.asarray(ready.train.targets(np.arange(4), int(ready.train.lengths[:4].max())))
-    shape = ready.task.shapes(ready.train, ready.preparation).output
-    axes = truth.shape if len(shape) == 1 else truth.shape[:1]
+    shapes = ready.task.shapes(ready.train, ready.preparation)
+    shape = shapes.output
+    axes = truth.shape if len(shape) == 1 else truth.shape[: 2 if shapes.per_step else 1]
     answer = np.random.default_rng(0).random((*axes, *shape)).astype(np.float32)
     _, loss, _ = objective(ready.experiment, ready.preparation, ready.train)
     return float(

@@ -27,6 +27,7 @@ _MODULES = {
     "Classifier": "gatewise.estimators",
     "Forecaster": "gatewise.estimators",
     "Preparation": "gatewise.data.preparation",
+    "Regressor": "gatewise.estimators",
     "Run": "gatewise.pipeline",
     "Sequences": "gatewise.data.sequences",
     "accelerate": "gatewise.engine",

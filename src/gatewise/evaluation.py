@@ -329,4 +329,4 @@ def promise_note(
         return ""
     interval = f"{settings.confidence_level:.0%} interval {100 * low:.1f} % to {100 * high:.1f} %"
     extent = "more" if measured < promise.share else "less"
-    return f"{holds} ({interval}): the forecasts are {extent} confident than they should be."
+    return f"{holds} ({interval}): the predictions are {extent} confident than they should be."

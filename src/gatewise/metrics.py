@@ -71,6 +71,23 @@ def rmse(truth: Array, predictions: Array) -> float:
     return float(np.sqrt(mse(truth, predictions)))
 
 
+def r2(truth: Array, predictions: Array) -> float:
+    """Coefficient of determination, [n, targets]: the mean over targets, as in scikit-learn.
+
+    NaN where a target never changes, because nothing is there to explain.
+    """
+    residuals = _residuals(truth, predictions)
+    total = np.square(truth - truth.mean(axis=0)).sum(axis=0)
+    if not total.all():
+        return float("nan")
+    return float((1 - np.square(residuals).sum(axis=0) / total).mean())
+
+
+def mape(truth: Array, predictions: Array) -> float:
+    """Mean absolute percentage error (FPP3, 5.8): the mean of 100 |y - f| / |y|."""
+    return float(100 * (np.abs(_residuals(truth, predictions)) / np.abs(truth)).mean())
+
+
 def smape(truth: Array, predictions: Array) -> float:
     """Symmetric percentage error: the mean of 200 |y - f| / (|y| + |f|), from 0 to 200.
 
@@ -388,9 +405,9 @@ METRICS = {
             "mae",
             mae,
             "lower",
-            "mean absolute error: how far the forecast is off, on average",
-            "mean of |y - f| over all windows, steps and targets; f is the median (Hyndman & "
-            "Athanasopoulos, FPP3, 5.8)",
+            "mean absolute error: how far the prediction is off, on average",
+            "mean of |y - f| over all predictions; f is the median (Hyndman & Athanasopoulos, "
+            "FPP3, 5.8)",
         ),
         Metric(
             "mse",
@@ -405,6 +422,22 @@ METRICS = {
             "lower",
             "root mean squared error: like mse, but in the units of the target",
             "root of mse (FPP3, 5.8)",
+        ),
+        Metric(
+            "r2",
+            r2,
+            "higher",
+            "share of the variance that is explained: 1 is exact, 0 is no better than the mean",
+            "1 - sum of (y - f)² / sum of (y - mean of y)²; of several targets, the mean "
+            "(scikit-learn)",
+        ),
+        Metric(
+            "mape",
+            mape,
+            "lower",
+            "error in percent of the truth, on average; left out if a target is near zero",
+            "mean of 100 |y - f| / |y| (FPP3, 5.8); left out if an |y| is below a hundredth of "
+            "the mean |y|, or if signs differ",
         ),
         Metric(
             "mase",

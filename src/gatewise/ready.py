@@ -135,7 +135,11 @@ def _refuse_untrainable(
         _, loss, _ = objective(experiment, preparation, train)
         if experiment.training.loss != "auto":
             truth = train.targets(np.arange(min(2, len(train))))
-            outputs = np.zeros((len(truth), *network.output_shape[1:]), dtype=np.float32)
+            # A network of any length has no size of the axis of steps.
+            sizes = zip(network.output_shape[1:], truth.shape[1:], strict=False)
+            sizes_known = [of_truth if size is None else size for size, of_truth in sizes]
+            rest = network.output_shape[1 + len(sizes_known) :]
+            outputs = np.zeros((len(truth), *sizes_known, *rest), dtype=np.float32)
             losses.refuse_unfit(loss, truth, outputs)
     if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
         raise EngineError(reason)

@@ -46,7 +46,12 @@ class DataSettings:
         ""
     )
     time_format: Annotated[str, "The `strptime` format of times that are not ISO 8601."] = ""
-    target: Annotated[Columns, "The columns to forecast."] = ()
+    target: Annotated[Columns, "The columns to forecast, or the numbers to predict."] = ()
+    target_per: Annotated[
+        Literal["auto", "sequence", "step"],
+        "Whether a target is one number for each sequence, or one at each step. `auto`: at each "
+        "step if it changes within a sequence.",
+    ] = "auto"
     past: Annotated[Columns, "Covariates that are known up to the present only."] = ()
     known: Annotated[Columns, "Covariates that are known in advance, such as holidays."] = ()
     static: Annotated[Columns, "Columns with one value for each sequence."] = ()
@@ -188,8 +193,13 @@ class TaskSettings:
         "The length of the seasonal cycle in steps. 0: estimated on the training part; 1: none.",
     ] = 0
     quantiles: Annotated[
-        tuple[float, ...], "The quantiles to forecast, in rising order, between 0 and 1."
+        tuple[float, ...], "The quantiles to predict, in rising order, between 0 and 1."
     ] = (0.1, 0.5, 0.9)
+    transform: Annotated[
+        Literal["auto", "none", "log", "power"],
+        "What is applied to targets before the network learns them, and undone after it. `power`: "
+        "Yeo-Johnson. `auto`: `log` or `power` for a target that is skewed in training.",
+    ] = "auto"
     floor: Annotated[
         Literal["none", "zero"],
         "`zero`: a target that was never negative in training is never forecast below 0.",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatewise.data.sequences import from_arrays
 from gatewise.data.splits import split_by_time
-from gatewise.data.windows import cut, windows
+from gatewise.data.windows import cut, stretches, windows
 from gatewise.settings import SplitSettings
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
@@ -138,3 +138,17 @@ def test_windows_of_a_panel_take_no_extra_memory(count):
     made = windows(panel, 24, 12)
     assert len(made) == count * (200 - 36 + 1)
     assert made.origins.nbytes + made.ends.nbytes <= 16 * count
+
+
+@pytest.mark.parametrize(("window", "stride"), [(0, 0), (5, 5), (6, 2), (40, 7)])
+def test_every_step_is_in_one_stretch_and_the_past_never_leaves_its_sequence(window, stride):
+    whole = from_arrays([np.zeros(13), np.zeros(4), np.zeros(30)])
+    part = whole.between(whole.starts + 2, whole.stops)  # the first two steps are only read
+    made = stretches(part, window, stride)
+    steps = [np.arange(*pair) for pair in zip(made.scored.starts, made.scored.stops, strict=True)]
+    wanted = [np.arange(*pair) for pair in zip(part.starts, part.stops, strict=True)]
+    np.testing.assert_array_equal(np.concatenate(steps), np.concatenate(wanted))
+    assert (made.read.starts >= made.read.first).all()
+    assert (made.read.stops == made.scored.stops).all()
+    if window:
+        assert made.read.lengths.max() <= window and made.scored.lengths.max() <= stride

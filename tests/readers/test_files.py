@@ -928,7 +928,7 @@ def test_blocks_never_cut_a_record(tmp_path, monkeypatch):
 def test_the_task_is_guessed_only_when_that_is_safe(tmp_path):
     assert guess_task(DataSettings(), csv(tmp_path, *DAYS))[0] == "forecast"
     assert guess_task(DataSettings(), csv(tmp_path, "x,label", "1,a"))[0] == "classify"
-    assert guess_task(DataSettings(target=("a",)), "anything.csv")[0] == "forecast"
+    assert guess_task(DataSettings(target=("a",)), csv(tmp_path, "a,b", "1,2"))[0] == "forecast"
     assert guess_task(DataSettings(), (np.zeros((2, 3)), [0, 1]))[0] == "classify"
     for source in (csv(tmp_path, "a,b", "1,2"), np.zeros(4)):
         with pytest.raises(ConfigError, match="Give --task"):

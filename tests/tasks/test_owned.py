@@ -68,7 +68,7 @@ def test_a_setting_that_nothing_reads_is_refused_with_its_owners(task, kind, net
             "forecast",
             "numbers",
             {"split": {"test_ids": "a"}},
-            "classify, tag, language, translate and transcribe",
+            "regress, classify, tag, language, translate and transcribe",
         ),
         ("forecast", "numbers", {"network": {"pooling": "max"}}, "forecast with network.kind = st"),
         (

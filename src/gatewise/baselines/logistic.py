@@ -12,61 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import softmax
 
 from gatewise import metrics
-from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
 
 Array = NDArray[Any]
-
-
-CELLS_AT_ONCE = 4_000_000  # bounds the memory of summaries: about 32 MB per array
-
-
-def summaries(sequences: Sequences, floor: Array | None = None) -> Array:
-    """Summary features of each sequence, most of which ignore the order of steps, [n, features].
-
-    For each column: the mean, standard deviation, minimum, maximum, first and last value, and the
-    mean absolute change from one step to the next; then the length. With a `floor` [columns], also
-    the logarithms of the deviation and of the mean change, each plus its floor. They let a linear
-    model tell slight trembling from stillness, which both look like 0 next to a jump.
-    """
-    before = np.cumsum(sequences.lengths) - sequences.lengths
-    block = before * sequences.values.shape[1] // CELLS_AT_ONCE  # [n], ascending
-    blocks = np.split(np.arange(len(sequences)), np.flatnonzero(np.diff(block)) + 1)
-    return np.concatenate([_summaries(sequences.chosen(indices), floor) for indices in blocks])
-
-
-def _summaries(sequences: Sequences, floor: Array | None) -> Array:
-    lengths = sequences.lengths  # [n]
-    ends = np.cumsum(lengths)
-    begins = ends - lengths
-    # The sequences of a part may lie anywhere in the values: lay their steps end to end.
-    rows = np.arange(ends[-1]) + np.repeat(sequences.starts - begins, lengths)
-    values = sequences.values[rows].astype(np.float64)  # [steps, columns]
-
-    def mean(steps: Array, counts: Array) -> Array:
-        total: Array = np.add.reduceat(steps, begins, axis=0)
-        return total / counts[:, None]
-
-    average = mean(values, lengths)
-    spread = np.sqrt(mean(np.square(values - np.repeat(average, lengths, axis=0)), lengths))
-    changes = np.abs(np.diff(values, axis=0, prepend=values[:1]))
-    changes[begins] = 0  # the change from the last step of one sequence to the first of the next
-    change = mean(changes, np.maximum(lengths - 1, 1))
-    logarithms = [] if floor is None else [np.log(spread + floor), np.log(change + floor)]
-    return np.concatenate(
-        [
-            average,
-            spread,
-            np.minimum.reduceat(values, begins, axis=0),
-            np.maximum.reduceat(values, begins, axis=0),
-            values[begins],
-            values[ends - 1],
-            change,
-            lengths[:, None].astype(np.float64),
-            *logarithms,
-        ],
-        axis=1,
-    )
 
 
 @dataclass(frozen=True)

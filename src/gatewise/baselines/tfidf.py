@@ -27,24 +27,30 @@ def fit(
     `wanted` are class positions [n], or the true classes of each sequence with several labels,
     [n, classes]. Log loss on `valid` chooses the penalty; without it, scikit-learn's default.
     """
-    vectors, table = _fit_words(texts)
+    vectors, table = fit_words(texts)
     if valid is None or not len(valid[1]):
-        return {**_words(vectors), **_regression(table, wanted, 1.0)}
+        return {**words_state(vectors), **_regression(table, wanted, 1.0)}
     held, truth = vectors.transform(valid[0]), valid[1]
     fitted = (_regression(table, wanted, choice) for choice in INVERSE_PENALTIES)
     best = min(fitted, key=lambda state: _nll(truth, _probabilities(state, held)))
-    return {**_words(vectors), **best}
+    return {**words_state(vectors), **best}
 
 
 def probabilities(state: Mapping[str, Any], texts: Sequence[str]) -> Array:
     """The probabilities of the fitted regression, [n, classes]."""
+    return _probabilities(state, weighted_words(state, texts))
+
+
+def weighted_words(state: Mapping[str, Any], texts: Sequence[str]) -> Any:
+    """The weighted words of the texts, [texts, words] sparse, from the state of `words_state`."""
     words = state["words"]
     vectors = TfidfVectorizer(vocabulary=words, token_pattern=state["pattern"], sublinear_tf=True)
     vectors.idf_ = np.array(state["idf"])
-    return _probabilities(state, vectors.transform(texts))
+    return vectors.transform(texts)
 
 
-def _fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
+def fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
+    """The fitted weights of words, and the weighted words of the texts, [texts, words] sparse."""
     options: dict[str, Any] = {"max_features": MAX_WORDS, "sublinear_tf": True}
     pattern = TfidfVectorizer().token_pattern
     for least, chosen in ((2, pattern), (1, pattern), (1, CHARACTERS), (1, r"(?s).")):
@@ -56,7 +62,8 @@ def _fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
     raise AssertionError("a text of the training part holds a character")
 
 
-def _words(vectors: TfidfVectorizer) -> dict[str, Any]:
+def words_state(vectors: TfidfVectorizer) -> dict[str, Any]:
+    """The fitted weights of words in a form for JSON."""
     return {
         "words": vectors.get_feature_names_out().tolist(),
         "idf": vectors.idf_.round(DIGITS).tolist(),

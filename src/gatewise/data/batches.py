@@ -48,6 +48,7 @@ class Shapes:
     # of another one.
     vocabulary: Mapping[str, int] = field(default_factory=dict)
     batch_size: int | None = None  # fixed if the network keeps a state for each row
+    per_step: bool = False  # one output for each step, instead of one for the sequence
 
 
 @dataclass(frozen=True)

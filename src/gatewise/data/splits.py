@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import SplitSettings
 
@@ -105,6 +105,33 @@ def split_by_sequence(sequences: Sequences, settings: SplitSettings, *, test: bo
         validation=sequences.chosen(np.sort(held[1])) if len(held[1]) else None,
         test=sequences.chosen(np.sort(held[0])) if len(held[0]) else None,
     )
+
+
+def split_without_copies(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
+    """Like `split_by_sequence`, but identical texts stay in one part.
+
+    Otherwise, a network could memorise a message that was sent a hundred times, and the test part
+    would reward it.
+    """
+    copies = _copies(sequences) if test and settings.by in ("auto", "label") else None
+    if copies is None:
+        return split_by_sequence(sequences, settings, test=test)
+    splits = split_by_sequence(
+        replace(sequences, groups=copies), replace(settings, by="auto"), test=test
+    )
+    return Splits(
+        replace(splits.train, groups=None),
+        splits.validation and replace(splits.validation, groups=None),
+        splits.test and replace(splits.test, groups=None),
+    )
+
+
+def _copies(sequences: Sequences) -> Array | None:
+    """Each text as the group of its copies; None without copies or for other data."""
+    if sequences.kind != "text" or sequences.groups is not None:
+        return None
+    texts = np.array(texts_of(sequences), dtype=object)
+    return texts if len(np.unique(texts)) < len(texts) else None
 
 
 def _split_by_ids(sequences: Sequences, settings: SplitSettings, *, test: bool) -> Splits:
@@ -227,7 +254,7 @@ def few_groups_note(splits: Splits) -> list[str]:
     return [
         f"The verdict rests on {_counted(test)} ({names}), which the network has not seen; it was "
         f"trained on {_counted(train)}. The result may not hold for other groups: give more "
-        "groups, or set split.by = label if groups need not be kept apart."
+        "groups, or set split.by = random if groups need not be kept apart."
     ]
 
 

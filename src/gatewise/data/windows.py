@@ -68,3 +68,35 @@ def cut(sequences: Sequences, window: int, stride: int) -> Sequences:
     pieces = sequences.chosen(indices)
     names = np.char.add(np.char.add(pieces.ids.astype(str), "@"), (number * stride).astype(str))
     return replace(pieces, starts=starts, stops=stops, ids=names)
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Consecutive stretches of sequences, each with the steps before it that are read as well."""
+
+    read: Sequences
+    scored: Sequences  # the last steps of each of them
+
+    @property
+    def before(self) -> Array:
+        """The number of steps that are read before each stretch, [stretches]."""
+        ahead: Array = self.scored.starts - self.read.starts
+        return ahead
+
+
+def stretches(sequences: Sequences, window: int, stride: int) -> Stretches:
+    """Cut sequences into stretches of `stride` steps; a stretch and its past are `window` steps.
+
+    Every step is in one stretch. The past may reach back to the beginning of the whole sequence.
+    With `window=0`, each sequence is one stretch, read from its beginning.
+    """
+    if not window:
+        return Stretches(sequences.between(sequences.first, sequences.stops), sequences)
+    counts = -(-sequences.lengths // stride)
+    indices = np.repeat(np.arange(len(sequences)), counts)
+    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pieces = sequences.chosen(indices)
+    starts = pieces.starts + number * stride
+    stops = np.minimum(starts + stride, pieces.stops)
+    begins = np.maximum(starts - (window - stride), pieces.first)
+    return Stretches(pieces.between(begins, stops), pieces.between(starts, stops))

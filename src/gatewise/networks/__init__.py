@@ -75,7 +75,7 @@ class Network:
     # A setting that has an effect only together with another one -> the other one.
     needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     own_refused: str = ""  # the reason to refuse a user's own network; "": it is allowed
-    per_step: bool = False  # one output for each step, instead of one for the sequence
+    per_step: bool = False  # one output for each step, whatever the shapes say
 
 
 def build(
@@ -108,7 +108,7 @@ def build(
             "network.build and network=."
         )
     model = _built(own, shapes, settings)
-    _check_own(model, shapes, first=2 if network.per_step else 1)
+    _check_own(model, shapes, first=2 if network.per_step or shapes.per_step else 1)
     return model
 
 

@@ -88,13 +88,19 @@ def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any,
 
 def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:
     """Stacked LSTMs over x [batch, steps, features], pooled to [batch, features]."""
+    x = recurrent(x, settings, mask=mask, sequences=settings.pooling != "last")
+    return pool(x, settings.pooling, mask)
+
+
+def recurrent(x: Any, settings: NetworkSettings, *, mask: Any, sequences: bool) -> Any:
+    """Stacked LSTMs over x [batch, steps, features]; `sequences` returns every step."""
     for number, size in enumerate(settings.units, 1):
-        sequences = number < len(settings.units) or settings.pooling != "last"
-        x = lstm(size, settings, sequences=sequences, name=f"lstm_{number}")(x, mask=mask)
+        every = number < len(settings.units) or sequences
+        x = lstm(size, settings, sequences=every, name=f"lstm_{number}")(x, mask=mask)
         if settings.normalization != "none":
             kind = {"batch": layers.BatchNormalization, "layer": layers.LayerNormalization}
             x = kind[settings.normalization](name=f"normalization_{number}")(x)
-    return pool(x, settings.pooling, mask)
+    return x
 
 
 def pool(x: Any, how: str, mask: Any) -> Any:

@@ -14,6 +14,16 @@ Loss = Callable[[Any, Any], Any]
 Objective = tuple[Any, list[Any]]  # loss and metrics, for keras.Model.compile
 
 
+def pinball(truth: Any, predictions: Any, quantiles: tuple[float, ...]) -> Any:
+    """The quantile loss of each element, [..., Q]; `truth` is [..., 1].
+
+    Koenker & Bassett 1978, doubled, so that the median's loss is the absolute error.
+    """
+    levels = ops.convert_to_tensor(quantiles, dtype="float32")
+    under = truth - predictions
+    return 2 * ops.maximum(levels * under, (levels - 1) * under)
+
+
 def refuse_unfit(loss: Loss, truth: Any, outputs: Any) -> None:
     """Check before training that the loss accepts outputs of this shape.
 

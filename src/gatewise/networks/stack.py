@@ -32,27 +32,36 @@ OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Stacked LSTMs over the steps or tokens, pooling, then dense layers up to the logits."""
+    inputs, x = features(shapes, settings)
+    return keras.Model(inputs, layers.Dense(shapes.output[0], name="logits")(x), name="stack")
+
+
+def features(shapes: Shapes, settings: NetworkSettings) -> tuple[Any, Any]:
+    """The inputs, and what the last dense layer makes of them, [batch, features]."""
+    inputs = inputs_of(shapes)
+    if "tokens" in inputs:
+        x, mask = embed(inputs["tokens"], shapes.vocabulary["tokens"], settings)
+    else:
+        x, mask = masked(inputs["steps"], shapes)
+    # A single input is a plain array, as in the tutorials; several inputs go by name.
+    model_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    return model_inputs, _pooled(x, mask, settings)
+
+
+def inputs_of(shapes: Shapes) -> dict[str, Any]:
+    """The inputs of a network over steps or tokens of any length."""
     # The length stays open even if all training sequences have the same one: LSTMs read any length.
     input_shapes = {
         name: (None, *shape[1:]) if name == "steps" else shape
         for name, shape in shapes.inputs.items()
     }
-    inputs = {
+    return {
         name: keras.Input(shape, name=name, dtype="int32" if name == "tokens" else None)
         for name, shape in input_shapes.items()
     }
-    if "tokens" in inputs:
-        outputs = _logits(
-            *embed(inputs["tokens"], shapes.vocabulary["tokens"], settings), shapes, settings
-        )
-    else:
-        outputs = _logits(*_masked(inputs["steps"], shapes), shapes, settings)
-    # A single input is a plain array, as in the tutorials; several inputs go by name.
-    model_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    return keras.Model(model_inputs, outputs, name="stack")
 
 
-def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
+def masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
     """The steps with zeros for padding, and their mask; None if there is no padding."""
     if shapes.padding is None:
         return steps, None
@@ -60,7 +69,7 @@ def _masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
     return only(steps, mask, 0.0), mask
 
 
-def _logits(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any:
+def _pooled(x: Any, mask: Any, settings: NetworkSettings) -> Any:
     beside = [statistics(x, mask)] if settings.summary_features else []
     if settings.asinh_features:
         x = fine(x, mask, settings.asinh_features)
@@ -68,5 +77,5 @@ def _logits(x: Any, mask: Any, shapes: Shapes, settings: NetworkSettings) -> Any
         x = layers.GaussianNoise(settings.gaussian_noise)(x)
     x, mask = convolve(x, settings, mask)
     x = read(x, settings, mask=mask)
-    x = dense(ops.concatenate([x, *beside], axis=-1) if beside else x, settings.dense, settings)
-    return layers.Dense(shapes.output[0], name="logits")(x)
+    x = ops.concatenate([x, *beside], axis=-1) if beside else x
+    return dense(x, settings.dense, settings)

@@ -27,6 +27,14 @@ class Arrays:
     kind: str  # "the file is IDX images": the reason for a guess
     sequences: Sequences
     lines: Array | None = None  # [sequences] line number of each sequence in its file
+    truth: Any = None  # y as given: labels, or numbers for each sequence or each step; None: none
+
+    @property
+    def truth_per_step(self) -> bool:
+        """True if y is a list of arrays, or [sequences, steps, targets]."""
+        if isinstance(self.truth, list) and self.truth:
+            return all(isinstance(one, np.ndarray) and one.ndim > 0 for one in self.truth)
+        return isinstance(self.truth, np.ndarray) and self.truth.ndim == 3
 
 
 def origin(content: Arrays) -> Origin:
@@ -64,7 +72,7 @@ def of(source: Any, *, one_series: bool) -> Arrays:
         whole = _numeric(source, name)
         single = one_series and whole.ndim < 3 and labels is None
         sequences = _stacked(whole[None] if single else whole, name)
-    return Arrays(name, f"{name} comes", _labelled(sequences, labels, name))
+    return Arrays(name, f"{name} comes", _labelled(sequences, labels, name), truth=labels)
 
 
 def _is_one_array(source: Sequence[Any]) -> bool:
@@ -131,25 +139,36 @@ def _stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences
 
 
 def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
+    """The sequences with their labels; without them if `labels` is not one text or number each."""
     if labels is None:
         return sequences
-    texts = np.asarray(labels)
+    try:
+        texts = np.asarray(labels)
+    except ValueError:  # arrays of unequal lengths
+        return sequences
     if texts.dtype.kind == "O":
         texts = np.array(
             ["" if label is None or label != label else str(label) for label in texts.flat]
         )
     if texts.ndim == 2 and texts.shape[1] == 1:
         texts = texts[:, 0]
-    if texts.ndim != 1 or len(texts) != len(sequences):
-        raise DataError(
-            f"{name}: there are {len(sequences)} sequences, but labels of shape {texts.shape}. "
-            "Give one label for each sequence (convert one-hot labels with y.argmax(axis=1))."
-        )
+    if texts.ndim != 1:
+        return sequences
+    if len(texts) != len(sequences):
+        raise refused_labels(sequences, texts.shape, name)
     if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
         texts = texts.astype(np.int64)  # "1" instead of "1.0", as in tables
     empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
     names, codes = np.unique(np.where(empty, "", texts.astype(str)), return_inverse=True)
     return replace(sequences, labels=np.array([whole_label(label) for label in names])[codes])
+
+
+def refused_labels(sequences: Sequences, shape: tuple[int, ...], name: str) -> DataError:
+    """The error for labels that are not one for each sequence."""
+    return DataError(
+        f"{name}: there are {len(sequences)} sequences, but labels of shape {shape}. "
+        "Give one label for each sequence (convert one-hot labels with y.argmax(axis=1))."
+    )
 
 
 def npz(path: Path) -> Arrays:
@@ -169,7 +188,8 @@ def npz(path: Path) -> Arrays:
     if lengths is not None:
         lengths = _lengths(lengths, x, name)
     sequences = _stacked(x, name, lengths)
-    return Arrays(name, "the file is .npz", _labelled(sequences, archive.get("y"), name))
+    y = archive.get("y")
+    return Arrays(name, "the file is .npz", _labelled(sequences, y, name), truth=y)
 
 
 def _archive(path: Path, name: str) -> dict[str, Array]:
@@ -229,7 +249,7 @@ def idx(path: Path, labels: Path | None) -> Arrays:
     if sequences.values.dtype.kind == "f":
         sequences = _stacked(images.astype(np.float64), name)
     known = None if labels is None else _idx(labels)
-    return Arrays(name, "the file is IDX images", _labelled(sequences, known, name))
+    return Arrays(name, "the file is IDX images", _labelled(sequences, known, name), truth=known)
 
 
 def _idx(path: Path) -> Array:
@@ -268,8 +288,7 @@ def ts(path: Path) -> Arrays:
     """Read a .ts file, the format of the UEA and UCR archives; "?" is an empty cell.
 
     Raises:
-        DataError: the file is not a .ts file, has time stamps or numeric targets, or a line is
-            ragged.
+        DataError: the file is not a .ts file, has time stamps, or a line is ragged.
     """
     name = str(path)
     with reading(name), File(path).opened() as file:
@@ -279,7 +298,10 @@ def ts(path: Path) -> Arrays:
     except UnicodeDecodeError:
         raise other_encoding(name) from None
     header, begin = _ts_header(lines, name)
-    labelled = header.get("classlabel", "false").split()[:1] == ["true"]
+    labelled = any(
+        header.get(key, "false").lower().split()[:1] == ["true"]
+        for key in ("classlabel", "targetlabel")
+    )
     listed, labels, numbers = [], [], []
     for number, line in enumerate(lines[begin:], start=begin + 1):
         if line.strip() and not line.startswith("#"):
@@ -292,7 +314,8 @@ def ts(path: Path) -> Arrays:
         raise DataError(f"{name} holds no sequences below @data.")
     sequences = _joined(listed, name)
     known = ["" if label == "?" else label for label in labels] if labelled else None
-    return Arrays(name, "the file is .ts", _labelled(sequences, known, name), np.array(numbers))
+    found = _labelled(sequences, known, name)
+    return Arrays(name, "the file is .ts", found, np.array(numbers), known)
 
 
 def _ts_header(lines: list[str], name: str) -> tuple[dict[str, str], int]:
@@ -312,8 +335,6 @@ def _ts_header(lines: list[str], name: str) -> tuple[dict[str, str], int]:
             f"{name} has time stamps (@timeStamps true), which are not supported. Write its values "
             "without them, or as a CSV table with a column of times."
         )
-    if header.get("targetlabel", "false").lower() == "true":
-        raise DataError(f"{name} has numbers to predict (@targetLabel), not classes.")
     return header, begin
 
 

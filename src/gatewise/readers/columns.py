@@ -20,8 +20,9 @@ from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
 Purpose = Literal["train", "evaluate", "predict"]
-# What a task learns: targets over time, a label for each sequence, or neither.
-Aim = Literal["target", "label", "features"]
+# What a task learns: targets over time, a label for each sequence, a number for each sequence or
+# each step, or none of these.
+Aim = Literal["target", "label", "number", "features"]
 # The sequences, the settings with every guess filled in, and notes on guesses and repairs.
 Read = tuple[Sequences, DataSettings, list[str]]
 
@@ -62,13 +63,18 @@ def resolve(
             f"{table.name}: no column is recognised as the labels. Name it with "
             f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
         )
+    if aim == "number" and purpose == "train" and not settings.target:
+        raise ConfigError(
+            f"{table.name}: no column is recognised as the target. Name it with --target COLUMN; "
+            f"the columns are {_listed(table.columns)}."
+        )
     if settings.layout == "wide":
         settings = _resolve_wide(table, settings, kinds, notes, aim=aim)
         read = [] if in_lists(settings, kinds) else wide_steps(settings, kinds)
         return settings, kinds, [*notes, *unread(table, settings, read)]
     fill = _with_target if aim == "target" else _with_features
     settings = fill(table, settings, kinds, notes)
-    if aim == "target" and purpose == "train":
+    if aim in ("target", "number") and purpose == "train":
         _refuse_joined(table, settings, kinds)
     return settings, kinds, [*notes, *unread(table, settings)]
 
@@ -206,6 +212,8 @@ def _guess_names(
     """Guess label, time, id and layout in this order, because each guess excludes columns."""
     if aim == "label" and not settings.label:
         settings = _taken(settings, notes, role="label", column=_label(table, settings))
+    if aim == "number" and not settings.target:
+        settings = _taken(settings, notes, role="target", column=_label(table, settings))
     if settings.layout == "wide":
         return settings
     if not settings.time:
@@ -258,7 +266,10 @@ def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) 
     if not column:
         return settings
     words = {"label": "the label", "time": "the time", "id": "the name of the sequence"}
+    words["target"] = "the target"
     notes.append(f"the column {column!r} is taken as {words[role]}")
+    if role == "target":
+        return replace(settings, target=(column,))
     if role == "id":
         return replace(settings, id=(column,))
     return replace(settings, label=column) if role == "label" else replace(settings, time=column)
@@ -316,7 +327,8 @@ def _layout(
         return "long"
     if aim != "target":
         unique = not settings.id or _distinct(table, settings.id)
-        return "wide" if settings.label and unique else "long"
+        each_row = settings.label or (aim == "number" and settings.target_per != "step")
+        return "wide" if each_row and unique else "long"
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
     others = [name for name in free if name not in (*steps, *texts)]
@@ -351,7 +363,8 @@ def _resolve_wide(
     lists = any(kind == "list" for kind in kinds.values())
     if lists:
         return _with_lists(table, settings, kinds, notes, aim=aim)
-    if settings.past or settings.known or settings.target not in ((), (VALUE,)):
+    targets = aim != "number" and settings.target not in ((), (VALUE,))
+    if settings.past or settings.known or targets:
         raise ConfigError(
             f"{table.name}: in a wide table the cells of a row are the steps, so data.target, "
             "data.past and data.known cannot name columns. Leave them out, or set data.layout=long."
@@ -508,6 +521,11 @@ def require_each_label(sequences: Sequences, settings: DataSettings, *, task: st
 def label_of(table: Table, settings: DataSettings) -> str:
     """The column whose name marks it as labels, or ""."""
     return _label(table, settings)
+
+
+def id_of(table: Table, settings: DataSettings) -> str:
+    """The column whose name marks it as the id of the sequences, or ""."""
+    return _id(table, settings)
 
 
 def time_of(table: Table, settings: DataSettings) -> str:

@@ -83,8 +83,8 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
 
 
 def value_columns(settings: DataSettings) -> list[str]:
-    """The columns of `Sequences.values`: target, past and known; or the features."""
-    return [*settings.target, *settings.past, *settings.known] or list(settings.features)
+    """The columns of `Sequences.values`: target, past and known, or features."""
+    return [*settings.target, *settings.past, *settings.known, *settings.features]
 
 
 def load(

@@ -25,7 +25,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import columns, tables, texts
+from gatewise.readers import columns, tables, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -38,7 +38,7 @@ CLASS_FOLDERS = "{label}/{file}"
 # Patterns of names that begin with the label.
 GUESSES = ("{label}_{rest}", "{label}-{rest}", "{label}{number}")
 
-Truth = Literal["label", "transcript"]  # the target of each recording
+Truth = Literal["label", "transcript", "number"]  # the target of each recording
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def from_table(
     if not settings.sound:
         settings = replace(settings, sound=column_of(table, settings))
         notes.append(f"the column {settings.sound!r} is read as paths of recordings")
-    if purpose != "predict" and not settings.label:
+    if purpose != "predict" and not (settings.label or settings.target):
         settings = _with_label(table, settings, notes, truth=truth, task=task)
     columns.demand(table, settings, purpose)
     notes += columns.unread(table, settings)
@@ -205,6 +205,8 @@ def from_table(
         )
 
     known: dict[str, Any] = {}
+    if truth == "number":
+        known["static"] = targets.of_rows(table, settings, table.kinds(settings.missing_values))
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in frame.columns:
@@ -418,7 +420,7 @@ def _recordings(
         source=source,
         **known,
     )
-    if purpose != "predict":
+    if purpose != "predict" and "static" not in known:
         _require_labels(sequences)
     heard = np.array([len(one) > 0 and bool((one != one[0]).any()) for one in read])
     return _without_silence(sequences, heard, notes, purpose), settings, notes

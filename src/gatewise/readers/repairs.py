@@ -16,12 +16,18 @@ FILL_LIMIT = 50  # if filling adds more than this many steps per step, a time mu
 
 
 def apply(
-    sequences: Sequences, origin: Origin, settings: DataSettings, *, purpose: Purpose
+    sequences: Sequences,
+    origin: Origin,
+    settings: DataSettings,
+    *,
+    purpose: Purpose,
+    left_empty: tuple[str, ...] = (),
 ) -> tuple[Sequences, list[str]]:
     """Repair the sequences, so that steps are unique and no cell is empty; also returns notes.
 
     Targets after the last known one stay empty, because they lie in the future. Training leaves
-    such rows out; without data.known, they are an error or filled like other empty cells.
+    such rows out; without data.known, they are an error or filled like other empty cells. Empty
+    cells of the columns `left_empty` stay empty.
 
     Raises:
         DataError: the data need a repair for which the policy is "error", or cannot be repaired.
@@ -33,12 +39,13 @@ def apply(
         sequences, origin = _without_doubles(sequences, sequences.times, origin, settings, notes)
     ends = _ends(sequences, settings, origin, purpose)
     if settings.missing == "error":
-        _refuse_missing(sequences, ends, settings, origin)
+        _refuse_missing(sequences, ends, settings, origin, left_empty=left_empty)
     if sequences.times is not None:
         sequences, origin = _without_gaps(sequences, sequences.times, origin, settings, notes)
         ends = _ends(sequences, settings, origin, purpose)
     policy = "previous" if settings.missing == "error" else settings.missing
-    sequences = _filled(sequences, ends, replace(settings, missing=policy), origin, notes=notes)
+    policies = replace(settings, missing=policy)
+    sequences = _filled(sequences, ends, policies, origin, notes=notes, left_empty=left_empty)
     if purpose == "train" and (left := int((sequences.stops - ends).sum())):
         notes.append(
             f"{_amount(left, 'row')} after the last value of {settings.target[0]!r} "
@@ -59,11 +66,12 @@ def _place(sequences: Sequences, origin: Origin, step: int) -> str:
     return f"{origin.place(step)}, sequence {str(sequences.ids[_sequence_of(sequences, step)])!r}"
 
 
-def _floats(sequences: Sequences) -> list[tuple[int, str]]:
+def _floats(sequences: Sequences, left_out: tuple[str, ...] = ()) -> list[tuple[int, str]]:
     """The columns whose cells can be empty or infinite: numbers, not texts."""
     if sequences.values.dtype.kind != "f":
         return []
-    return [(j, name) for j, name in enumerate(sequences.columns) if name not in sequences.levels]
+    others = {*sequences.levels, *left_out}
+    return [(j, name) for j, name in enumerate(sequences.columns) if name not in others]
 
 
 def _refuse_infinite(sequences: Sequences, origin: Origin) -> None:
@@ -174,9 +182,14 @@ def _empty(sequences: Sequences, ends: Array, settings: DataSettings, column: in
 
 
 def _refuse_missing(
-    sequences: Sequences, ends: Array, settings: DataSettings, origin: Origin
+    sequences: Sequences,
+    ends: Array,
+    settings: DataSettings,
+    origin: Origin,
+    *,
+    left_empty: tuple[str, ...],
 ) -> None:
-    for column, name in _floats(sequences):
+    for column, name in _floats(sequences, left_empty):
         empty = _empty(sequences, ends, settings, column)
         if empty.any():
             count = int(empty.sum())
@@ -333,11 +346,12 @@ def _filled(
     origin: Origin,
     *,
     notes: list[str],
+    left_empty: tuple[str, ...],
 ) -> Sequences:
     """Fill the empty cells of numbers; the array is changed in place."""
     total = 0
     filled = None
-    for column, name in _floats(sequences):
+    for column, name in _floats(sequences, left_empty):
         empty = _empty(sequences, ends, settings, column)
         if not empty.any():
             continue

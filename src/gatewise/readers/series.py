@@ -1,9 +1,11 @@
-"""Read tables and arrays of numbers: columns over time, or a label for each sequence."""
+"""Read tables and arrays of numbers: columns over time, or truth for each sequence."""
 
 from dataclasses import replace
 
+import numpy as np
+
 from gatewise.data.sequences import Sequences
-from gatewise.readers import arrays, columns, long, repairs, wide
+from gatewise.readers import arrays, columns, long, repairs, targets, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Aim, Purpose, Read
 from gatewise.readers.long import Origin
@@ -21,8 +23,8 @@ def read(
     Args:
         content: the result of `Opened.content`.
         settings: `[data]`; missing settings are guessed from names and types of the columns.
-        aim: what the task learns: targets over time, a label for each sequence, or neither
-            ("features").
+        aim: what the task learns: targets over time, a label for each sequence, a number for each
+            sequence or step, or neither ("features").
         task: the name of the task, for messages.
         purpose: labels and groups may be absent for "predict"; columns are guessed for "train".
 
@@ -36,8 +38,12 @@ def read(
         sequences, origin, settings, notes = _of_arrays(content, settings, aim, purpose)
     if aim == "label" and purpose != "predict":
         columns.require_each_label(sequences, settings, task=task)
-    sequences, repaired = repairs.apply(sequences, origin, settings, purpose=purpose)
-    return sequences, settings, [*notes, *repaired]
+    targets = settings.target if aim == "number" else ()
+    repaired = replace(settings, target=()) if targets else settings
+    sequences, more = repairs.apply(
+        sequences, origin, repaired, purpose=purpose, left_empty=targets
+    )
+    return sequences, settings, [*notes, *more]
 
 
 def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
@@ -50,20 +56,39 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
     label = settings.label if settings.label in kinds else ""
     group = settings.group if settings.group in kinds else ""
     present = replace(settings, label=label, group=group)
+    each_row = shape is not long.long and not any(
+        kinds.get(one) == "list" for one in settings.target
+    )
+    if aim == "number" and each_row and shape is wide.lists:
+        present = replace(present, target=())
     sequences, origin, notes = shape(table, present, kinds)
+    if aim == "number" and each_row:
+        truth = targets.of_rows(table, settings, kinds)
+        sequences = replace(sequences, static={**sequences.static, **truth})
+        settings = replace(settings, target_per="sequence")
+    elif aim == "number":
+        sequences, settings, more = targets.of_steps(sequences, settings, origin)
+        notes = [*notes, *more]
     return sequences, origin, settings, [*table.notes, *guesses, *notes]
 
 
 def _of_arrays(content: Arrays, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
     notes: list[str] = []
     sequences = content.sequences
+    if aim == "label" and sequences.labels is None and content.truth is not None:
+        shape = np.shape(np.array(content.truth, dtype=object))
+        raise arrays.refused_labels(sequences, shape, content.name)
     settings, places = columns.of_array(
         sequences.columns, settings, notes, name=content.name, aim=aim, purpose=purpose
     )
-    if aim != "label" and sequences.labels is not None:
+    if aim in ("target", "features") and sequences.labels is not None:
         notes.append("the labels are left out, because the task does not use them")
         sequences = replace(sequences, labels=None)
     if places != list(range(len(sequences.columns))):
         names = tuple(sequences.columns[place] for place in places)
         sequences = replace(sequences, values=sequences.values[:, places], columns=names)
+    if aim == "number":
+        content = replace(content, sequences=sequences)
+        sequences, settings, more = targets.of_arrays(content, settings)
+        notes += more
     return sequences, arrays.origin(content), settings, notes

@@ -11,7 +11,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, tables
+from gatewise.readers import columns, tables, targets
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -105,14 +105,14 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
     if not settings.text:
         notes.append(f"the column {chosen[0]!r} is read as text")
     settings = replace(settings, text=chosen)
-    if purpose == "train" and not settings.label:
+    if purpose == "train" and not (settings.label or settings.target):
         settings = columns.guessed_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     notes += _unread_note(table, settings)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
-    if purpose != "predict":
+    if purpose != "predict" and not settings.target:
         columns.require_each_label(sequences, settings, task=task)
     return sequences, settings, [*table.notes, *notes]
 
@@ -142,6 +142,8 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
 
     written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
     known: dict[str, Any] = {"source": table.name}
+    if settings.target:
+        known["static"] = targets.of_rows(table, settings, table.kinds(settings.missing_values))
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in frame.columns:

@@ -179,6 +179,24 @@ def by_length(
     return Section("Error by length", lead, tables=[table])
 
 
+def coverage(bands: Sequence[Mapping[str, Any]]) -> Section:
+    """The nominal and the measured coverage of each band of quantiles."""
+    rows = []
+    for band in bands:
+        nominal, measured = formats.floats([band.get("nominal"), band.get("measured")])
+        gap = 100 * (measured - nominal)
+        name = f"{formats.percent(band.get('low'))} to {formats.percent(band.get('high'))}"
+        gap_text = f"{formats.number(gap, 1)} points" if np.isfinite(gap) else "–"
+        rows.append([name, formats.percent(nominal, 1), formats.percent(measured, 1), gap_text])
+    if not rows:
+        return Section("")
+    lead = "A calibrated band contains the truth as often as its nominal coverage says."
+    columns = ["band", "nominal", "measured", "difference"]
+    return Section(
+        "Coverage of the bands", lead, tables=[Table("Coverage of the bands", columns, rows)]
+    )
+
+
 def steps_of(one: Mapping[str, Any]) -> Numbers:
     """The steps of a misclassified sequence, [steps, columns]."""
     rows = one.get("values") or []

@@ -11,13 +11,16 @@ from gatewise.settings import DataSettings
 from gatewise.tasks.classify.task import TASK as CLASSIFY
 from gatewise.tasks.forecast.task import TASK as FORECAST
 from gatewise.tasks.language.task import TASK as LANGUAGE
+from gatewise.tasks.regress.task import TASK as REGRESS
 from gatewise.tasks.tag.task import TASK as TAG
 from gatewise.tasks.task import AnyTask, Sign
 from gatewise.tasks.transcribe.task import TASK as TRANSCRIBE
 from gatewise.tasks.translate.task import TASK as TRANSLATE
 
+# Where two tasks recognise data by the same sign, the first one is chosen: real numbers may also be
+# labels or columns over time, but not the other way round.
 TASKS: dict[str, AnyTask] = {
-    task.name: task for task in (FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
+    task.name: task for task in (REGRESS, FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }
 SIGNS: tuple[Sign, ...] = get_args(Sign)  # the most certain first
 

@@ -104,7 +104,13 @@ def owners_of(name: str, tasks: Mapping[str, AnyTask]) -> Iterator[str]:
         if len(readers) == len(pairs):
             yield task.name
             continue
-        for network, kind in readers:
+        whole = [kind for kind in task.settings if all((one, kind) in readers for one in networks)]
+        yield from (f"{task.name} of {HOLDING[kind]}" for kind in whole)
+        for network in networks:
             with_network = f" with network.kind = {network}" if len(networks) > 1 else ""
-            of_kind = f" of {HOLDING[kind]}" if len(task.settings) > 1 else ""
-            yield f"{task.name}{of_kind}{with_network}"
+            kinds = [kind for kind in task.settings if (network, kind) in readers]
+            if len(kinds) == len(task.settings):
+                yield f"{task.name}{with_network}"
+                continue
+            rest = [kind for kind in kinds if kind not in whole]
+            yield from (f"{task.name} of {HOLDING[kind]}{with_network}" for kind in rest)

@@ -8,8 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from gatewise import metrics
-from gatewise.baselines.logistic import fit_logistic, summaries
+from gatewise.baselines.logistic import fit_logistic
 from gatewise.baselines.logistic import logistic as by_regression
+from gatewise.baselines.summaries import summaries
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
@@ -314,22 +315,6 @@ def test_the_temperature_of_a_blend_is_that_of_the_network_alone():
     alone = own_with(preparation, blend="none")
     found = classify.calibrate(preparation, outputs, some)
     assert found.own.temperature == classify.calibrate(alone, outputs, some).own.temperature != 1
-
-
-def test_mistakes_are_counted_by_length():
-    sequences = walks(count=40, lengths=(4, 12))
-    preparation, _ = classify.prepare(sequences, PLAIN)
-    some = classify.examples(sequences, preparation, PLAIN, "test")
-    actual = classify.labels_of(some, preparation)
-    right = np.eye(2)[actual]
-    rows = classify._by_length({"right": right, "wrong": 1 - right}, actual, some)
-    assert sum(row["sequences"] for row in rows) == 40 and len(rows) <= 4
-    assert all(row["wrong"] == {"right": 0.0, "wrong": 1.0} for row in rows)
-    assert rows[0]["from"] == sequences.lengths.min() and rows[-1]["to"] == sequences.lengths.max()
-    for row, after in zip(rows, rows[1:], strict=False):
-        assert row["to"] + 1 == after["from"]
-        within = (sequences.lengths >= row["from"]) & (sequences.lengths <= row["to"])
-        assert row["sequences"] == within.sum()
 
 
 def test_identical_texts_stay_in_one_part():

@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 
-from gatewise.readers import columns, corpora, recordings, series, texts
+import numpy as np
+
+from gatewise.data.sequences import Sequences
+from gatewise.errors import DataError
+from gatewise.readers import columns, corpora, recordings, series, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
@@ -13,7 +17,30 @@ NAME = "classify"
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
-    """Read the numbers, texts or recordings of the source."""
+    """Read the numbers, texts or recordings of the source.
+
+    Raises:
+        DataError: the data cannot be read, or the labels are real numbers.
+    """
+    sequences, settings, notes = _read(source, settings, purpose)
+    if purpose == "train" and sequences.labels is not None and not settings.separator:
+        _refuse_real(sequences)
+    return sequences, settings, notes
+
+
+def _refuse_real(sequences: Sequences) -> None:
+    """Refuse labels that are measured numbers, because hardly two sequences share one."""
+    assert sequences.labels is not None
+    if targets.are_real(sequences.labels):
+        count = len(np.unique(sequences.labels))
+        raise DataError(
+            f"{sequences.source}: the labels are {count} different real numbers, such as "
+            f"'{sequences.labels[0]}', not classes. To predict a number, give --task regress "
+            "(Regressor in Python)."
+        )
+
+
+def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.texts is not None:
         return texts.of_lists(*source.texts, settings, task=NAME, purpose=purpose)
     if source.recordings is not None:
@@ -46,7 +73,7 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     """A column of labels, a column of recordings without one of transcripts, or labelled arrays."""
     content = source.content(one_series=True)
     if not isinstance(content, Table):
-        return f"{content.kind} with labels" if content.sequences.labels is not None else None
+        return f"{content.kind} with labels" if content.truth is not None else None
     if sound := recordings.column_of(content, settings):
         named = f"the column {sound!r} names recordings"
         return None if recordings.transcripts_of(content) else named

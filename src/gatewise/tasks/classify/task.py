@@ -5,6 +5,7 @@ labels, and each label has a probability of its own.
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,24 +17,27 @@ from scipy.special import expit, softmax
 
 from gatewise import metrics
 from gatewise.baselines import tfidf
-from gatewise.baselines.logistic import Logistic, fit_logistic, logistic, summaries
+from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
 from gatewise.baselines.naive import majority
 from gatewise.baselines.neighbours import nearest_neighbour
-from gatewise.data import sound, vocabulary
-from gatewise.data.batches import PADDING, Examples, Shapes, gather
+from gatewise.baselines.summaries import summaries
+from gatewise.data import sound, steps, tokens
+from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.scaling import FARTHEST, FINEST, fit_scale, refuse_far
-from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
+from gatewise.data.scaling import FINEST, fit_scale, refuse_far
+from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.data.sound import Recordings
-from gatewise.data.splits import Splits, split_by_sequence
-from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, usual_embedding
+from gatewise.data.splits import Splits, split_without_copies
+from gatewise.data.vocabulary import usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.tables import whole_label
-from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.settings import Experiment, names
+from gatewise.tasks import defaults
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
+from gatewise.tasks.shown import by_length, shown
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
@@ -44,24 +48,16 @@ SETTINGS = names(
     task="blend",
     training="loss label_smoothing class_weight max_tokens",
 )
-OF_NUMBERS = names(
-    data="labels time time_format features triads missing duplicates gaps",
-    preparation="scale scale_by constant_columns",
-    task="window stride",
-    training="rotation",
-)
-OF_TEXTS = vocabulary.SETTINGS | names(data="text", preparation="lowercase max_length truncation")
+OF_NUMBERS = steps.SETTINGS | names(data="labels triads", task="window stride", training="rotation")
+OF_TEXTS = tokens.SETTINGS
 OF_SOUND = sound.SETTINGS | names(task="window stride")
-UNITS = (64,)  # default of network.units
-MAX_TOKENS = 400  # tokens; upper limit of the default of preparation.max_length
 # The names of the logistic regression and of its features, by kind of data.
 LOGISTIC = {
     "numbers": "logistic regression on summaries",
     "text": "logistic regression on TF-IDF",
     "sound": "logistic regression on frame statistics",
 }
-SHOWN_CHARACTERS = 600  # maximum number of characters of an example text
-SHOWN_STEPS = 200  # maximum number of steps of an example
+MIN_RATINGS = 3  # classes; two numbers are a yes and a no
 MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
 
 Pieces = Sequences | Recordings  # whole sequences, windows of them, or recordings as frames
@@ -72,37 +68,18 @@ def resolve(
 ) -> tuple[Experiment, list[str]]:
     """Fill in the size of the network, the batch size and the epochs."""
     _refuse_triads(experiment, sequences)
-    experiment = replace(experiment, network=_network(experiment.network, sequences.kind))
+    network = defaults.network(experiment.network, sequences.kind)
+    kind = "stack" if network.kind == "auto" else network.kind
+    experiment = replace(experiment, network=replace(network, kind=kind))
     if experiment.task.window and not experiment.task.stride:
         experiment = experiment.having("task", stride=experiment.task.window)
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []
     if sequences.kind == "text":
-        settings = experiment.preparation
-        kind = "words" if settings.tokenizer == "auto" else settings.tokenizer
-        experiment = replace(experiment, preparation=vocabulary.resolved(settings, kind))
-    training = experiment.training
+        experiment = tokens.resolved(experiment)
     count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
-    if sequences.kind == "text" and not training.epochs:
-        training = replace(training, epochs=int(np.clip(150_000 // (count + 1), 6, 40)))
-    if not training.batch_size:
-        size = int(np.clip(2 ** round(np.log2(count / 40 + 1)), 8, 64))
-        training = replace(training, batch_size=size)
-    if not training.epochs:
-        training = replace(training, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
+    training = defaults.training(experiment.training, count, sequences.kind)
     return replace(experiment, training=training), []
-
-
-def _network(settings: NetworkSettings, kind: str) -> NetworkSettings:
-    if settings.pooling == "auto":
-        # The informative part of a text or a recording may be anywhere in it.
-        settings = replace(settings, pooling="last" if kind == "numbers" else "mean-max")
-    return replace(
-        settings,
-        kind="stack" if settings.kind == "auto" else settings.kind,
-        units=settings.units or UNITS,
-        dense_dropout=max(0.0, settings.dense_dropout),
-    )
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
@@ -158,67 +135,20 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     if experiment.data.separator and settings.by == "auto" and sequences.groups is None:
         # There are too many sets of labels to stratify by.
         settings = replace(settings, by="random")
-    duplicates = _duplicates(sequences) if test and settings.by in ("auto", "label") else None
-    if duplicates is None:
-        return split_by_sequence(sequences, settings, test=test)
-    splits = split_by_sequence(
-        replace(sequences, groups=duplicates), replace(settings, by="auto"), test=test
-    )
-    return Splits(
-        replace(splits.train, groups=None),
-        splits.validation and replace(splits.validation, groups=None),
-        splits.test and replace(splits.test, groups=None),
-    )
-
-
-def _duplicates(sequences: Sequences) -> Array | None:
-    """Each text as the group of its duplicates; None without duplicates or for other data."""
-    if sequences.kind != "text" or sequences.groups is not None:
-        return None
-    texts = np.array(texts_of(sequences), dtype=object)
-    return texts if len(np.unique(texts)) < len(texts) else None
+    return split_without_copies(sequences, settings, test=test)
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """Fit the classes, the columns that are not constant, and their scale on the training part."""
     assert train.labels is not None
-    settings = experiment.preparation
     classes = _classes(train, experiment.data.separator)
+    rating = _rating_note(train, classes)
     if train.kind == "text":
-        return _prepare_texts(train, classes, experiment)
+        preparation, notes = _prepare_texts(train, classes, experiment)
+        return preparation, [*rating, *notes]
     if train.kind == "sound":
-        return _prepare_sound(train, classes, experiment), []
-    texts = [name for name in train.columns if name in train.levels]
-    if texts:
-        raise DataError(
-            f"{train.source}: column '{texts[0]}' holds texts, but classify needs numbers. Leave "
-            "it out of data.features."
-        )
-    image = train.values.dtype == np.uint8
-    kind = ("minmax" if image else "standard") if settings.scale == "auto" else settings.scale
-    by = ("all" if image else "column") if settings.scale_by == "auto" else settings.scale_by
-    scale = fit_scale(train, kind, by)
-    used, notes = train.columns, []
-    if not image and settings.constant_columns != "keep":
-        spans = fit_scale(train, "minmax", "column")
-        moving = fit_scale(train, "standard", "column")
-        constant = [
-            name
-            for name, span, deviation in zip(
-                train.columns, spans.spread[0], moving.spread[0], strict=True
-            )
-            if span == 1.0 and deviation == 1.0 and _constant(train, name)
-        ]
-        if constant and settings.constant_columns == "error":
-            raise DataError(
-                f"{train.source}: column '{constant[0]}' never changes in the training part. "
-                "Remove it, or set preparation.constant_columns = drop."
-            )
-        used = tuple(name for name in train.columns if name not in constant)
-        if constant:
-            notes.append(f"Dropped columns that never change in training: {', '.join(constant)}.")
-        if not used:
-            raise DataError(f"{train.source}: no column ever changes in the training part.")
+        return _prepare_sound(train, classes, experiment), rating
+    used, scale, notes = steps.fit_steps(train, experiment.preparation)
     task = experiment.task
     pieces = _pieces(train, task.window, task.stride)
     return Preparation(
@@ -229,7 +159,20 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         own=_fitted(classes, experiment),
         padded=len(np.unique(pieces.lengths)) > 1,
         step=train.step,
-    ), notes
+    ), [*rating, *notes]
+
+
+def _rating_note(train: Sequences, classes: tuple[str, ...]) -> list[str]:
+    """A note if the classes are numbers, which may have an order; none for images of digits."""
+    numbers = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", name) for name in classes)
+    images = train.kind == "numbers" and train.values.dtype == np.uint8
+    if images or not numbers or len(classes) < MIN_RATINGS:
+        return []
+    low, high = (sorted(classes, key=float)[place] for place in (0, -1))
+    return [
+        f"the {len(classes)} labels are numbers from {low} to {high}; if they are ratings or "
+        "another order, --task regress predicts them as numbers"
+    ]
 
 
 def _fitted(classes: tuple[str, ...], experiment: Experiment) -> Fitted:
@@ -287,31 +230,8 @@ def _prepare_texts(
     train: Sequences, classes: tuple[str, ...], experiment: Experiment
 ) -> tuple[Preparation[Fitted], list[str]]:
     """Fit the vocabulary and the maximum length of a text on the training part."""
-    settings, texts = experiment.preparation, texts_of(train)
-    kind = "words" if settings.tokenizer == "auto" else settings.tokenizer
-    known = fit_vocabulary(
-        texts,
-        kind,
-        most=settings.vocabulary_size,
-        min_frequency=settings.min_frequency,
-        lowercase=settings.lowercase,
-    )
-    lengths = np.array([len(one) for one in known.encode(texts)])
-    longest = settings.max_length or int(min(MAX_TOKENS, lengths.max()))
-    notes = [f"the vocabulary of the training part has {len(known):,} different tokens ({kind})"]
-    if over := int((lengths > longest).sum()):
-        if settings.truncation == "error":
-            where = str(train.ids[int((lengths > longest).argmax())])
-            raise DataError(
-                f"{train.source}: text '{where}' has {lengths.max()} tokens, but "
-                f"preparation.max_length is {longest}. Raise it, or set preparation.truncation "
-                "= end."
-            )
-        notes.append(
-            f"{over} of {len(lengths)} training texts have more than {longest} tokens and are "
-            f"truncated at the {settings.truncation} (preparation.max_length, "
-            "preparation.truncation)"
-        )
+    settings = experiment.preparation
+    known, longest, notes = tokens.fit_tokens(train, settings)
     return Preparation(
         task="classify",
         kind="text",
@@ -326,12 +246,6 @@ def _prepare_texts(
         ),
         padded=True,
     ), notes
-
-
-def _constant(train: Sequences, name: str) -> bool:
-    column = train.columns.index(name)
-    first = train[0][0, column]
-    return all((steps[:, column] == first).all() for steps in train)
 
 
 def _pieces(sequences: Sequences, window: int, stride: int) -> Sequences:
@@ -367,37 +281,17 @@ def examples(
     pieces = _pieces(sequences, own.window, own.stride)
     targets, weights = targets_of(pieces)
     if own.vocabulary is not None:
-        tokens = tokens_of(pieces, own.vocabulary, own)
-        return Examples(pieces, tokens.lengths, _padded_tokens(tokens), targets, weights)
+        encoded = tokens.tokens_of(
+            pieces, own.vocabulary, most=own.max_length, truncation=own.truncation
+        )
+        inputs = tokens.padded_tokens(encoded)
+        return Examples(pieces, encoded.lengths, inputs, targets, weights)
     columns = preparation.positions(preparation.used)
     refuse_far(sequences, *preparation.scale.rows(sequences), columns)
-    centre, spread = preparation.scale.rows(pieces)
-    exact = _precision(centre, spread)
-    centre, spread = centre.astype(exact), spread.astype(exact)
-    uses_all = len(columns) == len(preparation.columns)
+    # Rotated before scaling, which distorts angles.
     rotate = _rotation(preparation, experiment) if role == "train" else None
-
-    def inputs(indices: Array, length: int) -> dict[str, Array]:
-        values, real = gather(pieces, indices, length)
-        if rotate is not None:
-            values = rotate(values)  # before scaling, which distorts angles
-        if not uses_all:
-            values = values[..., columns]
-        scaled = values.astype(exact)
-        scaled -= centre[indices][:, None, columns]
-        scaled /= spread[indices][:, None, columns]
-        if real is not None:
-            scaled[~real] = PADDING
-        return {"steps": scaled.astype(np.float32, copy=False)}
-
+    inputs = steps.scaled_steps(pieces, preparation.scale, columns, change=rotate)
     return Examples(pieces, pieces.lengths, inputs, targets, weights)
-
-
-def _precision(centre: Array, spread: Array) -> type[np.floating[Any]]:
-    """The type to scale values in: float32 if it can surely represent the unscaled values."""
-    usual = np.abs(centre).max(initial=0.0) <= FARTHEST and spread.max(initial=1.0) <= FARTHEST
-    fine = spread.min(initial=1.0) >= 1 / FARTHEST
-    return np.float32 if usual and fine else np.float64
 
 
 def _balanced(labels: Array, preparation: Preparation[Fitted]) -> Array:
@@ -418,24 +312,6 @@ def _targets(labels: Array | None) -> Callable[..., Array]:
         return labels[indices]
 
     return targets_of
-
-
-def tokens_of(texts: Sequences, vocabulary: Vocabulary, fitted: Fitted) -> Sequences:
-    """The token indices of each text, truncated; an empty text gets one unknown token."""
-    most, begin = fitted.max_length, fitted.truncation != "start"
-    encoded = vocabulary.encode(texts_of(texts))
-    kept = [one[:most] if begin else one[-most:] for one in encoded]
-    nothing = np.array([UNKNOWN], dtype=np.int32)
-    return from_arrays([one if len(one) else nothing for one in kept], columns=("token",))
-
-
-def _padded_tokens(tokens: Sequences) -> Callable[[Array, int], dict[str, Array]]:
-    def inputs(indices: Array, length: int) -> dict[str, Array]:
-        values, real = gather(tokens, indices, length)
-        codes = values[..., 0] if real is None else np.where(real, values[..., 0], 0)
-        return {"tokens": codes}
-
-    return inputs
 
 
 def _rotation(
@@ -744,37 +620,15 @@ def details(
         ],
         "temperature": preparation.own.temperature,
         "ece_before": metrics.expected_calibration_error(actual, before),
-        "lengths": _by_length(by_model, actual, examples),
+        "lengths": by_length(
+            examples.lengths,
+            "wrong",
+            {name: one.argmax(axis=1) != actual for name, one in by_model.items()},
+        ),
         "examples": _mistakes(
             probabilities, actual, examples, preparation, experiment.report.examples
         ),
     }
-
-
-def _by_length(
-    by_model: Mapping[str, Array], actual: Array, examples: Examples[Pieces]
-) -> list[dict[str, Any]]:
-    """Share of wrong predictions in each quarter of the sequences, from short to long.
-
-    The length counts the steps, tokens or frames that the network reads. The list is empty if all
-    sequences have the same length.
-    """
-    least, most = examples.lengths.min(), examples.lengths.max()
-    if least == most:
-        return []
-    inner = np.unique(np.quantile(examples.lengths, [0.25, 0.5, 0.75], method="higher"))
-    begins = [int(least), *(int(one) for one in inner if one > least)]
-    part = np.searchsorted(begins, examples.lengths, side="right") - 1
-    rows = []
-    for k, begin in enumerate(begins):
-        mask = part == k
-        wrong = {
-            name: float((probabilities[mask].argmax(axis=1) != actual[mask]).mean())
-            for name, probabilities in by_model.items()
-        }
-        end = int(begins[k + 1] - 1 if k + 1 < len(begins) else most)
-        rows.append({"from": begin, "to": end, "sequences": int(mask.sum()), "wrong": wrong})
-    return rows
 
 
 def _details_of_several(
@@ -786,11 +640,13 @@ def _details_of_several(
     worst = [k for k in np.argsort(-wrong, kind="stable")[:count] if wrong[k]]
     names = (preparation.own.classes, preparation.own.separator)
     truths, predictions = multilabel.names(actual, *names), multilabel.names(labels, *names)
-    shown = [_shown(examples, k) | {"truth": truths[k], "answer": predictions[k]} for k in worst]
+    mistakes = [
+        shown(examples.source, k) | {"truth": truths[k], "answer": predictions[k]} for k in worst
+    ]
     return {
         "classes": list(preparation.own.classes),
         "by_class": multilabel.by_class(actual, probabilities, preparation.own.classes),
-        "examples": shown,
+        "examples": mistakes,
     }
 
 
@@ -805,7 +661,7 @@ def _mistakes(
     confidence = np.where(chosen != actual, probabilities.max(axis=1), -1.0)
     worst = [k for k in np.argsort(-confidence)[:count] if confidence[k] >= 0]
     return [
-        _shown(examples, k)
+        shown(examples.source, k)
         | {
             "truth": preparation.own.classes[actual[k]],
             "answer": preparation.own.classes[chosen[k]],
@@ -813,22 +669,6 @@ def _mistakes(
         }
         for k in worst
     ]
-
-
-def _shown(examples: Examples[Pieces], k: int) -> dict[str, Any]:
-    """A sequence in the form that the report shows."""
-    if isinstance(examples.source, Recordings):
-        return sound.shown(examples.source, k)
-    pieces = examples.source
-    if pieces.kind == "text":
-        whole = text_of(pieces, k)
-        cut = whole[:SHOWN_CHARACTERS] + ("..." if len(whole) > SHOWN_CHARACTERS else "")
-        return {"id": str(pieces.ids[k]), "text": cut}
-    return {
-        "id": str(pieces.ids[k]),
-        "columns": list(pieces.columns),
-        "values": pieces[k][:SHOWN_STEPS].tolist(),
-    }
 
 
 def table(

@@ -166,12 +166,9 @@ def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> A
     """The pinball loss over the quantiles, or the named Keras loss; truth has a last axis of 1."""
     if settings.loss != "auto":
         return losses.named(settings.loss)
-    levels = ops.convert_to_tensor(quantiles, dtype="float32")
 
     def pinball(truth: Any, forecasts: Any) -> Any:
-        """Koenker & Bassett 1978, doubled, so that the median's loss is the absolute error."""
-        under = truth - forecasts  # [batch, horizon, targets, quantiles]
-        return ops.mean(2 * ops.maximum(levels * under, (levels - 1) * under), axis=(1, 2, 3))
+        return ops.mean(losses.pinball(truth, forecasts, quantiles), axis=(1, 2, 3))
 
     return pinball
 

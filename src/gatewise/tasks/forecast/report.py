@@ -12,7 +12,15 @@ from matplotlib.ticker import MaxNLocator
 from gatewise.metrics import find, sign_of
 from gatewise.reporting import charts, formats
 from gatewise.reporting.formats import Numbers
-from gatewise.reporting.sections import Cell, Key, Picture, Record, Section, Table
+from gatewise.reporting.sections import (
+    Cell,
+    Key,
+    Picture,
+    Record,
+    Section,
+    Table,
+    coverage,
+)
 
 DATES: Any = matplotlib.dates  # not typed
 MOST_ROWS = 100  # in a table of series
@@ -23,7 +31,7 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
     return [
         _fans(run, details),
         _by_step(details, run.metrics),
-        _coverage(details.get("coverage") or []),
+        coverage(details.get("coverage") or []),
         _by_series(details.get("by_series") or {}, run.metrics),
     ]
 
@@ -158,23 +166,6 @@ def _ceiling(lines: Mapping[str, Numbers]) -> float:
     limit = max(float(np.nanmax(lines.get("LSTM", np.zeros(1)))), tops[min(1, len(tops) - 1)])
     shown = max(top for top in tops if top <= max(4 * limit, tops[0]))
     return 1.08 * shown if shown < tops[-1] else 0.0
-
-
-def _coverage(bands: Sequence[Mapping[str, Any]]) -> Section:
-    rows = []
-    for band in bands:
-        nominal, measured = formats.floats([band.get("nominal"), band.get("measured")])
-        gap = 100 * (measured - nominal)
-        name = f"{formats.percent(band.get('low'))} to {formats.percent(band.get('high'))}"
-        gap_text = f"{formats.number(gap, 1)} points" if np.isfinite(gap) else "–"
-        rows.append([name, formats.percent(nominal, 1), formats.percent(measured, 1), gap_text])
-    if not rows:
-        return Section("")
-    lead = "A calibrated band contains the truth as often as its nominal coverage says."
-    columns = ["band", "nominal", "measured", "difference"]
-    return Section(
-        "Coverage of the bands", lead, tables=[Table("Coverage of the bands", columns, rows)]
-    )
 
 
 def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) -> Section:

@@ -24,7 +24,8 @@ from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Splits, split_by_time
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
-from gatewise.settings import Experiment, NetworkSettings, TaskSettings, TrainingSettings, names
+from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
+from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
@@ -34,7 +35,6 @@ RIDGE_WINDOWS = 20_000  # maximum number of training windows of the ridge baseli
 STACK_UNITS, SEGMENTS_UNITS = (64,), (128,)
 SEGMENTS_DROPOUT = 0.3  # default of network.dense_dropout for `segments`
 MAX_SEGMENT_LENGTH = 48
-MIN_CALIBRATION_WINDOWS = 20  # windows; coverage of fewer is too uncertain
 
 SETTINGS = names(
     data="time time_format target past known static features group missing duplicates gaps",
@@ -58,9 +58,9 @@ def resolve(
             f"The horizon was not given. The default is {task.horizon} steps (usual for this "
             "spacing, at most a tenth of the median series)."
         )
-    quantiles, quantile_notes = _quantiles(experiment)
+    levels, quantile_notes = quantiles.resolved(experiment)
     notes += quantile_notes
-    task = replace(task, quantiles=quantiles, stride=task.stride or 1)
+    task = replace(task, quantiles=levels, stride=task.stride or 1)
     shortest = int(np.median(train.lengths))
     if not task.season:
         task = replace(task, season=season_of(train, experiment.data.target[0], shortest))
@@ -82,24 +82,6 @@ def resolve(
 def _horizon(experiment: Experiment, sequences: Sequences) -> int:
     """The number of steps to forecast; each part of the split has at least as many."""
     return experiment.task.horizon or usual_horizon(sequences)
-
-
-def _quantiles(experiment: Experiment) -> tuple[tuple[float, ...], list[str]]:
-    """The quantiles to forecast, and notes on them; no quantiles if a Keras loss is set."""
-    levels = experiment.task.quantiles or TaskSettings().quantiles
-    if list(levels) != sorted(set(levels)) or any(not 0 < q < 1 for q in levels):
-        raise ConfigError(
-            f"task.quantiles must be increasing numbers between 0 and 1. Received: {list(levels)}."
-        )
-    loss = experiment.training.loss
-    if loss != "auto":
-        return (), [f"With training.loss = {loss}, the forecast is one value and has no quantiles."]
-    if 0.5 in levels:
-        return levels, []
-    nearest = min(levels, key=lambda q: abs(q - 0.5))
-    return levels, [
-        f"task.quantiles has no 0.5, so mae and the other point metrics use {nearest:g}."
-    ]
 
 
 def default_segment_length(lookback: int, horizon: int) -> int:
@@ -352,10 +334,10 @@ def sizes(examples: Examples[Windows]) -> dict[str, int]:
 def shapes(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
     """The shapes of inputs and output, taken from one example."""
     inputs = examples.inputs(np.array([0]), 0)
-    quantiles = max(1, len(preparation.own.quantiles))
+    count = max(1, len(preparation.own.quantiles))
     return Shapes(
         inputs={name: array.shape[1:] for name, array in inputs.items()},
-        output=(preparation.own.horizon, len(preparation.own.targets), quantiles),
+        output=(preparation.own.horizon, len(preparation.own.targets), count),
     )
 
 
@@ -368,17 +350,11 @@ def calibrate(
     and targets. With fewer than 20 windows, the network's intervals stay unchanged.
     """
     levels = preparation.own.quantiles
-    if len(levels) < 2 or len(examples) < MIN_CALIBRATION_WINDOWS:
+    if len(levels) < 2 or len(examples) < quantiles.MIN_CALIBRATION:
         return preparation
     predictions = np.sort(outputs.astype(np.float64), axis=-1)
     actual = _measured(examples, np.arange(len(examples)), preparation)
-    moved = np.zeros((preparation.own.horizon, len(levels)))
-    for low in range(len(levels) // 2):
-        high = len(levels) - 1 - low
-        outside = np.maximum(predictions[..., low] - actual, actual - predictions[..., high])
-        share = levels[high] - levels[low]
-        margin = np.nanquantile(outside, share, axis=(0, 2))  # [horizon]
-        moved[:, low], moved[:, high] = -margin, margin
+    moved = quantiles.margins(actual, predictions, levels, (0, 2))  # [horizon, quantiles]
     margins = tuple(map(tuple, moved.tolist()))
     return replace(preparation, own=replace(preparation.own, margins=margins))
 
@@ -416,10 +392,7 @@ def _unscaled(scaled: Array, source: Windows, preparation: Preparation[Fitted]) 
 
 def point(predictions: Array, preparation: Preparation[Fitted]) -> Array:
     """The median, or the only forecast, [windows, horizon, targets]."""
-    middle = 0
-    if preparation.own.quantiles:
-        middle = int(np.argmin(np.abs(np.array(preparation.own.quantiles) - 0.5)))
-    return predictions[..., middle]
+    return predictions[..., quantiles.middle(preparation.own.quantiles)]
 
 
 def truth(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
@@ -691,11 +664,6 @@ def _measure(
     return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
 
 
-def _bands(levels: tuple[float, ...]) -> list[tuple[int, int]]:
-    """Pairs of quantile indices, from the outermost to the innermost."""
-    return [(low, len(levels) - 1 - low) for low in range(len(levels) // 2)]
-
-
 def promises(examples: Examples[Windows], preparation: Preparation[Fitted]) -> list[Promise[Array]]:
     """The nominal and the measured coverage of the outermost band of quantiles."""
     levels = preparation.own.quantiles
@@ -710,7 +678,7 @@ def promises(examples: Examples[Windows], preparation: Preparation[Fitted]) -> l
             levels[high] - levels[low],
             _measure("coverage", inside, examples, actual),
         )
-        for low, high in _bands(levels)[:1]
+        for low, high in quantiles.bands(levels)[:1]
     ]
 
 
@@ -744,17 +712,7 @@ def details(
         "by_horizon": {"step": list(range(1, preparation.own.horizon + 1))}
         | {name: _mean(error, axis=(0, 2)).tolist() for name, error in errors.items()},
         "by_series": _by_series(errors, examples, preparation),
-        "coverage": [
-            {
-                "low": levels[low],
-                "high": levels[high],
-                "nominal": levels[high] - levels[low],
-                "measured": metrics.coverage(
-                    actual[known], predictions[..., low][known], predictions[..., high][known]
-                ),
-            }
-            for low, high in _bands(levels)
-        ],
+        "coverage": quantiles.coverage_of_bands(actual[known], predictions[known], levels),
         "examples": _shown(
             predictions, errors["LSTM"], examples, preparation, experiment.report.examples
         ),

@@ -1,0 +1,83 @@
+"""The code that tasks on whole texts share: a fitted vocabulary and length, and batches."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gatewise.data import vocabulary
+from gatewise.data.batches import gather
+from gatewise.data.sequences import Array, Sequences, from_arrays, texts_of
+from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary
+from gatewise.errors import DataError
+from gatewise.settings import Experiment, PreparationSettings, names
+
+MAX_TOKENS = 400  # tokens; upper limit of the default of preparation.max_length
+# The settings of every task on whole texts.
+SETTINGS = vocabulary.SETTINGS | names(
+    data="text group", preparation="lowercase max_length truncation"
+)
+
+
+def resolved(experiment: Experiment) -> Experiment:
+    """The settings with the default tokenizer and size of the vocabulary."""
+    settings = experiment.preparation
+    fitted = vocabulary.resolved(settings, _kind(settings))
+    return experiment.having("preparation", **vars(fitted))
+
+
+def _kind(settings: PreparationSettings) -> str:
+    return "words" if settings.tokenizer == "auto" else settings.tokenizer
+
+
+def fit_tokens(
+    train: Sequences, settings: PreparationSettings
+) -> tuple[Vocabulary, int, list[str]]:
+    """The vocabulary of the training part, the most tokens to read of a text, and notes.
+
+    Raises:
+        DataError: a text is too long, and preparation.truncation is "error".
+    """
+    texts, kind = texts_of(train), _kind(settings)
+    known = fit_vocabulary(
+        texts,
+        kind,
+        most=settings.vocabulary_size,
+        min_frequency=settings.min_frequency,
+        lowercase=settings.lowercase,
+    )
+    lengths = np.array([len(one) for one in known.encode(texts)])
+    longest = settings.max_length or int(min(MAX_TOKENS, lengths.max()))
+    notes = [f"the vocabulary of the training part has {len(known):,} different tokens ({kind})"]
+    if over := int((lengths > longest).sum()):
+        if settings.truncation == "error":
+            where = str(train.ids[int((lengths > longest).argmax())])
+            raise DataError(
+                f"{train.source}: text '{where}' has {lengths.max()} tokens, but "
+                f"preparation.max_length is {longest}. Raise it, or set preparation.truncation "
+                "= end."
+            )
+        notes.append(
+            f"{over} of {len(lengths)} training texts have more than {longest} tokens and are "
+            f"truncated at the {settings.truncation} (preparation.max_length, "
+            "preparation.truncation)"
+        )
+    return known, longest, notes
+
+
+def tokens_of(texts: Sequences, vocabulary: Vocabulary, *, most: int, truncation: str) -> Sequences:
+    """The token indices of each text, truncated; an empty text gets one unknown token."""
+    encoded = vocabulary.encode(texts_of(texts))
+    kept = [one[-most:] if truncation == "start" else one[:most] for one in encoded]
+    nothing = np.array([UNKNOWN], dtype=np.int32)
+    return from_arrays([one if len(one) else nothing for one in kept], columns=("token",))
+
+
+def padded_tokens(tokens: Sequences) -> Callable[[Array, int], dict[str, Array]]:
+    """The tokens of each text, padded with zeros."""
+
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        values, real = gather(tokens, indices, length)
+        codes = values[..., 0] if real is None else np.where(real, values[..., 0], 0)
+        return {"tokens": codes}
+
+    return inputs

@@ -1,0 +1,28 @@
+"""The values that `regress` fits on the training part, besides the weights."""
+
+from dataclasses import dataclass
+
+from gatewise.data.spectra import Spectrum
+from gatewise.data.targets import Target
+from gatewise.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The part of a `Preparation` that only this task has."""
+
+    targets: tuple[Target, ...]
+    per: str = "sequence"  # or "step": a number at each step
+    quantiles: tuple[float, ...] = ()
+    margins: tuple[tuple[float, ...], ...] = ()  # added to the quantiles, [targets][quantiles]
+    window: int = 0  # steps of the windows that sequences are cut into; 0: whole
+    stride: int = 0
+    vocabulary: Vocabulary | None = None  # texts only
+    max_length: int = 0  # tokens that the network reads of a text, at most
+    truncation: str = "end"  # the end at which longer texts are truncated
+    spectrum: Spectrum | None = None  # recordings only: the parameters of the frames
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return tuple(target.name for target in self.targets)

@@ -1,0 +1,700 @@
+"""regress: a number, or several, for a sequence or for each of its steps, with quantiles.
+
+Sequences are numbers, texts or recordings. A number at each step needs sequences of numbers.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise import metrics
+from gatewise.baselines import naive, regression, tfidf
+from gatewise.baselines.neighbours import nearest_neighbour
+from gatewise.baselines.summaries import summaries
+from gatewise.data import sound, steps, tokens
+from gatewise.data import targets as scales
+from gatewise.data.batches import PADDING, Examples, Shapes
+from gatewise.data.preparation import Preparation
+from gatewise.data.scaling import FINEST, fit_scale, refuse_far
+from gatewise.data.sequences import Array, Sequences, texts_of
+from gatewise.data.splits import Splits, split_by_sequence, split_by_time, split_without_copies
+from gatewise.data.vocabulary import usual_embedding
+from gatewise.data.windows import Stretches, cut, stretches
+from gatewise.errors import ConfigError, DataError
+from gatewise.settings import Experiment, names
+from gatewise.tasks import defaults, quantiles
+from gatewise.tasks.regress import reading
+from gatewise.tasks.regress.details import details
+from gatewise.tasks.regress.fitted import Fitted
+from gatewise.tasks.regress.rows import (
+    Source,
+    clusters_of,
+    deviations,
+    pieces,
+    point,
+    positions,
+    scaled,
+    scored,
+    truth,
+    truth_rows,
+    unscaled,
+)
+from gatewise.tasks.task import Baseline, Measure, Promise, Task, mean_measure, sizes_of
+
+log = logging.getLogger("gatewise")
+
+SETTINGS = names(
+    data="target target_per label group",
+    split="seed test_ids",
+    task="quantiles transform",
+    training="loss max_tokens",
+)
+OF_NUMBERS = steps.SETTINGS | names(data="labels", task="window stride")
+OF_TEXTS = tokens.SETTINGS
+OF_SOUND = sound.SETTINGS | names(task="window stride")
+KINDS = {"sequence": "stack", "step": "per-step"}  # the networks
+STRATA = 5  # parts of the split get the same share of each fifth of the target
+MIN_STRATIFIED = 50  # sequences; fewer are split at random
+FEW_SEQUENCES = 10  # fewer sequences with a number at each step are split by time
+MAX_WHOLE = 400  # steps; longer sequences with a number at each step are read in windows
+WINDOW = 200  # steps of such a window
+RIDGE_STEPS, RIDGE_FEATURES = 16, 200  # the window of a linear map has at most so many
+NEAR_ZERO = 0.01  # of the mean absolute target; nearer to zero, an error in percent explodes
+# The features that ridge regression and gradient boosting read, by kind of data.
+FEATURES = {"numbers": "summaries", "text": "TF-IDF", "sound": "frame statistics"}
+NEIGHBOUR = "nearest neighbour"
+
+
+def resolve(
+    experiment: Experiment, sequences: Sequences, _train: Sequences
+) -> tuple[Experiment, list[str]]:
+    """Fill in quantiles, windows, the size of the network, the batch size and the epochs."""
+    levels, notes = quantiles.resolved(experiment)
+    per, network = experiment.data.target_per, experiment.network
+    if network.kind not in ("auto", KINDS[per]) and network.kind in KINDS.values():
+        raise ConfigError(
+            f"network.kind = {network.kind} does not fit, because a number is predicted for each "
+            f"{per}. Leave network.kind at auto, or set data.target_per."
+        )
+    kind = KINDS[per] if network.kind == "auto" else network.kind
+    network = replace(defaults.network(network, sequences.kind), kind=kind)
+    if per == "step":  # its network has nothing to pool
+        network = replace(network, pooling=experiment.network.pooling)
+    experiment = replace(experiment, network=network)
+    experiment = experiment.having("task", quantiles=levels)
+    experiment, more = _windowed(experiment, sequences)
+    notes += more
+    if per == "step" and experiment.split.by == "auto" and _by_time(sequences):
+        notes.append(
+            f"each sequence is split by time, because there are fewer than {FEW_SEQUENCES} "
+            "(split.by = random keeps whole sequences apart)"
+        )
+    if sequences.kind == "sound":
+        return sound.resolved(experiment, sequences), notes
+    if sequences.kind == "text":
+        experiment = tokens.resolved(experiment)
+    count = len(_pieces(sequences, experiment))
+    training = defaults.training(experiment.training, count, sequences.kind)
+    return replace(experiment, training=training), notes
+
+
+def _windowed(experiment: Experiment, sequences: Sequences) -> tuple[Experiment, list[str]]:
+    """Fill in window and stride; long sequences with a number at each step get a window."""
+    task, notes = experiment.task, []
+    if experiment.data.target_per == "step":
+        if not task.window and sequences.lengths.max() > MAX_WHOLE:
+            task = replace(task, window=WINDOW)
+            notes.append(
+                f"sequences have up to {sequences.lengths.max():,} steps, so they are read in "
+                f"windows of {WINDOW} (task.window)"
+            )
+        if task.window:
+            # Half of a window is context, so that no number depends on a few steps only.
+            task = replace(task, stride=task.stride or max(1, task.window // 2))
+        if task.stride > task.window > 0:
+            raise ConfigError(
+                f"task.stride = {task.stride} is longer than task.window = {task.window}, so that "
+                "some steps would have no prediction. Set a smaller stride."
+            )
+    elif task.window:
+        task = replace(task, stride=task.stride or task.window)
+    return replace(experiment, task=task), notes
+
+
+def _by_time(sequences: Sequences) -> bool:
+    return sequences.groups is None and len(sequences) < FEW_SEQUENCES
+
+
+def _pieces(sequences: Sequences, experiment: Experiment) -> Sequences:
+    """The sequences, or the windows of them, that the network reads."""
+    task = experiment.task
+    if experiment.data.target_per == "step":
+        return stretches(sequences, task.window, task.stride).read
+    return cut(sequences, task.window, task.stride or task.window) if task.window else sequences
+
+
+def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
+    """Fill in the maximum length of a text and the size of the token embedding."""
+    vocabulary = preparation.own.vocabulary
+    if vocabulary is None:
+        return experiment
+    size = usual_embedding(len(vocabulary))
+    experiment = experiment.having("preparation", max_length=preparation.own.max_length)
+    return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
+
+
+def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
+    """Split by group, by time if few sequences have a number at each step, or by sequence.
+
+    By sequence, each part gets the same share of low and high targets.
+    """
+    settings, per = experiment.split, experiment.data.target_per
+    if settings.by == "label":
+        raise ConfigError(
+            "split.by = label needs labels, but these are numbers. Leave split.by at auto, which "
+            "gives each part low and high ones."
+        )
+    if per == "step":
+        if settings.by == "time" or (settings.by == "auto" and _by_time(sequences)):
+            sizes = settings if test else replace(settings, test=0.0)
+            return split_by_time(sequences, sizes, horizon=1)
+        return split_by_sequence(sequences, settings, test=test)
+    strata = _strata(sequences, experiment)
+    splits = split_without_copies(replace(sequences, labels=strata), settings, test=test)
+    return Splits(
+        replace(splits.train, labels=None),
+        splits.validation and replace(splits.validation, labels=None),
+        splits.test and replace(splits.test, labels=None),
+    )
+
+
+def _strata(sequences: Sequences, experiment: Experiment) -> Array | None:
+    """The fifth of the first target that each sequence is in; None if there are too few."""
+    if len(sequences) < MIN_STRATIFIED or sequences.groups is not None:
+        return None
+    numbers = reading.truth_of(sequences, experiment.data.target)[:, 0]
+    ranks = np.argsort(np.argsort(numbers, kind="stable"))
+    return (ranks * STRATA // len(ranks)).astype(str)
+
+
+def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
+    """Fit the scale of the targets and the preparation of the inputs on the training part."""
+    own, notes = _fitted(train, experiment)
+    if train.kind == "text":
+        known, longest, more = tokens.fit_tokens(train, experiment.preparation)
+        truncation = experiment.preparation.truncation
+        return Preparation(
+            task="regress",
+            kind="text",
+            columns=train.columns,
+            used=train.columns,
+            scale=fit_scale(train, "none", "all"),
+            own=replace(own, vocabulary=known, max_length=longest, truncation=truncation),
+            padded=True,
+        ), [*notes, *more]
+    if train.kind == "sound":
+        spectrum, frames, scale = sound.fit_frames(train, experiment)
+        return Preparation(
+            task="regress",
+            kind="sound",
+            columns=frames.columns,
+            used=frames.columns,
+            scale=scale,
+            own=replace(own, spectrum=spectrum),
+            padded=True,
+        ), notes
+    features = tuple(name for name in train.columns if name not in own.names)
+    used, scale, more = steps.fit_steps(train, experiment.preparation, features)
+    lengths = np.unique(_pieces(train, experiment).lengths)
+    return Preparation(
+        task="regress",
+        columns=train.columns,
+        used=used,
+        scale=scale,
+        own=own,
+        padded=len(lengths) > 1 or own.per == "step",
+        step=train.step,
+    ), [*notes, *more]
+
+
+def _fitted(train: Sequences, experiment: Experiment) -> tuple[Fitted, list[str]]:
+    """The fitted values that all kinds of data have, and notes on transforms."""
+    task, data = experiment.task, experiment.data
+    transform = task.transform
+    if transform == "auto" and experiment.training.loss != "auto":
+        transform = "none"  # the mean of a transformed target is not its transformed mean
+    values = _training_targets(train, experiment)
+    fitted = tuple(
+        scales.fit_target(name, values[np.isfinite(values[:, k]), k], transform, train.source)
+        for k, name in enumerate(data.target)
+    )
+    own = Fitted(
+        targets=fitted,
+        per=data.target_per,
+        quantiles=task.quantiles,
+        window=task.window,
+        stride=task.stride,
+    )
+    words = {"log": "its logarithm is learned", "power": "its Yeo-Johnson transform is learned"}
+    notes = [
+        f"the target '{target.name}' is skewed, so {words[target.transform]} (task.transform)"
+        for target in fitted
+        if target.transform != "none" and transform == "auto"
+    ]
+    return own, notes
+
+
+def _training_targets(train: Sequences, experiment: Experiment) -> Array:
+    """The targets of the training part, [sequences or steps, targets]."""
+    targets = experiment.data.target
+    if experiment.data.target_per == "sequence":
+        return reading.truth_of(train, targets)
+    places = [train.columns.index(name) for name in targets]
+    values = np.concatenate([one[:, places] for one in train]).astype(np.float64)
+    if not np.isfinite(values).any(axis=0).all():
+        raise DataError(
+            f"{train.source}: the training part holds no value of "
+            f"'{targets[int((~np.isfinite(values).any(axis=0)).argmax())]}'. Fill some in."
+        )
+    return values
+
+
+def examples(
+    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
+) -> Examples[Source]:
+    """The sequences, or their windows, with scaled targets [n, targets, 1].
+
+    Of a number at each step, the targets are [n, steps, targets, 1], with NaN where a step is only
+    read, padding, or has no target.
+    """
+    own = preparation.own
+    if own.spectrum is not None:
+        recordings = sound.examples(
+            sequences,
+            own.spectrum,
+            scale=preparation.scale,
+            training=experiment.training,
+            role=role,
+            window=own.window,
+            stride=own.stride,
+        )
+        return replace(recordings, targets=_targets(recordings.source, preparation))
+    if own.vocabulary is not None:
+        encoded = tokens.tokens_of(
+            sequences, own.vocabulary, most=own.max_length, truncation=own.truncation
+        )
+        inputs = tokens.padded_tokens(encoded)
+        return Examples(sequences, encoded.lengths, inputs, _targets(sequences, preparation))
+    columns = preparation.positions(preparation.used)
+    refuse_far(sequences, *preparation.scale.rows(sequences), columns)
+    source: Source
+    if own.per == "step":
+        source = stretches(sequences, own.window, own.stride)
+        read = source.read
+    else:
+        source = read = cut(sequences, own.window, own.stride) if own.window else sequences
+    inputs = steps.scaled_steps(read, preparation.scale, columns)
+    made: Examples[Source] = Examples(source, read.lengths, inputs, _targets(source, preparation))
+    if role == "test" and not np.isfinite(truth(made, preparation)).all(axis=1).any():
+        raise DataError(
+            f"{sequences.source}: no step of the scored part has a value of "
+            f"{', '.join(map(repr, own.names))}. Give rows with targets."
+        )
+    return made
+
+
+def _targets(source: Source, preparation: Preparation[Fitted]) -> Callable[..., Array]:
+    """The function that gives the scaled targets of a batch."""
+    actual = scaled(truth_rows(source, preparation), preparation).astype(np.float32)
+    if not isinstance(source, Stretches):
+        return lambda indices, _length=0: actual[indices][..., None]
+    sizes, before = source.scored.lengths, source.before
+    ends = np.cumsum(sizes)
+
+    def targets_of(indices: Array, length: int = 0) -> Array:
+        longest = length or int(source.read.lengths[indices].max())
+        batch = np.full((len(indices), longest, actual.shape[1]), np.nan, np.float32)
+        for row, k in enumerate(indices.tolist()):
+            batch[row, before[k] : before[k] + sizes[k]] = actual[ends[k] - sizes[k] : ends[k]]
+        return batch[..., None]
+
+    return targets_of
+
+
+def sizes(examples: Examples[Source]) -> dict[str, int]:
+    """The number of sequences (or of their windows) and of steps to predict."""
+    return sizes_of(scored(examples.source))
+
+
+def shapes(examples: Examples[Source], preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of the input and of the output, [targets, quantiles]."""
+    own = preparation.own
+    output = (len(own.targets), max(1, len(own.quantiles)))
+    if own.vocabulary is not None:
+        return Shapes({"tokens": (None,)}, output, vocabulary={"tokens": len(own.vocabulary)})
+    fixed = int(examples.lengths[0]) if not preparation.padded else None
+    return Shapes(
+        inputs={"steps": (fixed, len(preparation.used))},
+        output=output,
+        padding=PADDING if preparation.padded else None,
+        per_step=own.per == "step",
+    )
+
+
+def calibrate(
+    preparation: Preparation[Fitted], outputs: Array, examples: Examples[Source]
+) -> Preparation[Fitted]:
+    """Widen or narrow each interval of a target to its nominal coverage of the validation part.
+
+    With fewer than 20 predictions, the network's intervals stay unchanged.
+    """
+    levels, actual = preparation.own.quantiles, scaled(truth(examples, preparation), preparation)
+    if len(levels) < 2 or np.isfinite(actual).all(axis=1).sum() < quantiles.MIN_CALIBRATION:
+        return preparation
+    predictions = np.sort(outputs.astype(np.float64), axis=-1)
+    moved = quantiles.margins(actual, predictions, levels, (0,))  # [targets, quantiles]
+    margins = tuple(map(tuple, moved.tolist()))
+    return replace(preparation, own=replace(preparation.own, margins=margins))
+
+
+def postprocess(
+    outputs: Array,
+    _examples: Examples[Source],
+    preparation: Preparation[Fitted],
+    _state: Mapping[str, Any],
+) -> Array:
+    """Sorted quantiles in the targets' own units, [rows, targets, quantiles]."""
+    predictions = np.sort(outputs.astype(np.float64), axis=-1)
+    if preparation.own.margins:
+        predictions = np.sort(predictions + np.array(preparation.own.margins), axis=-1)
+    return unscaled(predictions, preparation)
+
+
+def _features(
+    source: Source, preparation: Preparation[Fitted], state: Mapping[str, Any], rows: Array
+) -> Any:
+    """What ridge regression and gradient boosting read of these rows, [rows, features]."""
+    if isinstance(source, Stretches):
+        return _last_steps(source, preparation, rows)
+    part = scored(source).chosen(rows)
+    if part.kind == "text":
+        return tfidf.weighted_words(state["words"], texts_of(part))
+    return summaries(part, np.array(state["floor"]))
+
+
+def _last_steps(source: Stretches, preparation: Preparation[Fitted], rows: Array) -> Array:
+    """The scaled last steps up to each row, [rows, steps * columns].
+
+    The first step of a sequence replaces the steps before it.
+    """
+    columns = preparation.positions(preparation.used)
+    back = int(np.clip(RIDGE_FEATURES // len(columns), 1, RIDGE_STEPS))
+    part, at = source.scored, pieces(source)[rows]
+    steps_back = positions(source)[rows][:, None] - np.arange(back)  # [rows, steps]
+    steps_back = np.maximum(steps_back, part.first[at][:, None])
+    centre, spread = preparation.scale.rows(part)
+    values = part.values[steps_back[..., None], columns].astype(np.float64)
+    values = (values - centre[at][:, None, columns]) / spread[at][:, None, columns]
+    flat: Array = values.reshape(len(rows), -1)
+    return flat
+
+
+def _sample(examples: Examples[Source], preparation: Preparation[Fitted]) -> tuple[Array, Array]:
+    """At most `regression.ROWS` rows with known targets, and their scaled targets."""
+    actual = scaled(truth(examples, preparation), preparation)
+    known = np.flatnonzero(np.isfinite(actual).all(axis=1))
+    count = min(regression.ROWS, len(known))
+    thin = known[np.unique(np.linspace(0, len(known) - 1, count).astype(np.int64))]
+    return thin, actual[thin]
+
+
+def fit_baselines(
+    train: Examples[Source], valid: Examples[Source] | None, preparation: Preparation[Fitted]
+) -> dict[str, Any]:
+    """The median, ridge regression and gradient boosting, with the quantiles of their errors.
+
+    The errors are those on the validation part (on the training part if it is small), so the
+    baselines' quantiles are calibrated on the same data as the network's.
+    """
+    rows, actual = _sample(train, preparation)
+    levels = preparation.own.quantiles or (0.5,)
+    median = np.median(actual, axis=0)
+    state: dict[str, Any] = {
+        "median": median.tolist(),
+        "offsets": {"median": (np.quantile(actual, levels, axis=0).T - median[:, None]).tolist()},
+    }
+    part = scored(train.source)
+    if part.kind == "text":
+        vectors, _ = tfidf.fit_words(texts_of(part))
+        state["words"] = tfidf.words_state(vectors)
+    elif not isinstance(train.source, Stretches):
+        state["floor"] = (FINEST * fit_scale(part, "standard", "column").spread[0]).tolist()
+    held = valid if valid is not None else train
+    checks, wanted = _sample(held, preparation)
+    if len(checks) < quantiles.MIN_CALIBRATION:
+        held, checks, wanted = train, rows, actual
+    features = _features(train.source, preparation, state, rows)
+    seen = _features(held.source, preparation, state, checks)
+    state["linear"] = regression.fit_linear(
+        features, actual, None if held is train else (seen, wanted)
+    )
+    if part.kind != "text":
+        state["boosting"] = regression.fit_boosting(features, actual)
+    for name, predict in _models(state).items():
+        offsets = naive.residual_quantiles(wanted, predict(seen), levels)  # [targets, quantiles]
+        if 0.5 in levels:  # the median stays the point prediction
+            offsets = offsets - offsets[:, [levels.index(0.5)]]
+        state["offsets"][name] = offsets.tolist()
+    return state
+
+
+def _models(state: Mapping[str, Any]) -> dict[str, Callable[[Any], Array]]:
+    """The fitted models: features -> scaled predictions, [rows, targets]."""
+    models = {"linear": lambda features: regression.linear(state["linear"], features)}
+    if "boosting" in state:
+        models["boosting"] = lambda features: regression.boosting(state["boosting"], features)
+    return models
+
+
+def make_baselines(
+    state: Mapping[str, Any], preparation: Preparation[Fitted], train: Examples[Source] | None
+) -> list[Baseline[Source, Array]]:
+    """Median, ridge, gradient boosting and, if `train` is given, nearest neighbour."""
+
+    def predictions(points: Array, name: str) -> Array:
+        return unscaled(points[..., None] + np.array(state["offsets"][name]), preparation)
+
+    def median(examples: Examples[Source]) -> Array:
+        count = len(pieces(examples.source))
+        return predictions(np.tile(np.array(state["median"]), (count, 1)), "median")
+
+    def fitted(name: str, model: Callable[[Any], Array]) -> Callable[..., Array]:
+        def predict(examples: Examples[Source]) -> Array:
+            every = np.arange(len(pieces(examples.source)))
+            blocks = np.array_split(every, -(-len(every) // regression.ROWS))
+            parts = [_features(examples.source, preparation, state, rows) for rows in blocks]
+            return predictions(np.concatenate([model(part) for part in parts]), name)
+
+        return predict
+
+    words = {"linear": "ridge", "boosting": "gradient boosting"}
+    read = "the window" if preparation.own.per == "step" else FEATURES[preparation.kind]
+    known = [
+        Baseline("median", median),
+        *(
+            Baseline(f"{words[name]} on {read}", fitted(name, model))
+            for name, model in _models(state).items()
+        ),
+    ]
+    if train is None or preparation.kind != "numbers" or preparation.own.per == "step":
+        return known
+    sequences, targets = scored(train.source), truth(train, preparation)
+    spread = fit_scale(sequences, "standard", "column").spread[0]
+
+    def neighbour(examples: Examples[Source]) -> Array:
+        every = np.arange(len(sequences))
+        nearest, method = nearest_neighbour(
+            sequences, every, scored(examples.source), spread=spread
+        )
+        log.info("Nearest neighbour: %s", method)
+        count = max(1, len(preparation.own.quantiles))
+        return np.repeat(targets[nearest][..., None], count, axis=-1)
+
+    return [*known, Baseline(NEIGHBOUR, neighbour, slow=True)]
+
+
+def score(
+    predictions: Array,
+    examples: Examples[Source],
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+) -> dict[str, float]:
+    """MAE, RMSE, R2, MAPE away from zero and, with quantiles, quantile loss and coverage.
+
+    The errors of several targets are divided by their deviations in training.
+    """
+    actual = truth(examples, preparation)
+    known = np.isfinite(actual).all(axis=1)
+    actual, predictions, levels = actual[known], predictions[known], preparation.own.quantiles
+    size, prefix = _units(preparation)
+    middle = point(predictions, preparation)
+    scores = {
+        f"{prefix}mae": metrics.mae(actual / size, middle / size),
+        f"{prefix}rmse": metrics.rmse(actual / size, middle / size),
+        "r2": metrics.r2(actual, middle),
+    }
+    near = NEAR_ZERO * np.abs(actual).mean(axis=0)
+    if ((actual > near).all(axis=0) | (actual < -near).all(axis=0)).all():
+        scores["mape"] = metrics.mape(actual, middle)
+    if len(levels) > 1:
+        # A baseline may give one number, without quantiles.
+        spread = bool((predictions[..., 0] < predictions[..., -1]).any())
+        loss = metrics.quantile_loss(actual / size, predictions / size[:, None], levels)
+        inside = metrics.coverage(actual, predictions[..., 0], predictions[..., -1])
+        scores[f"{prefix}quantile loss"] = float(loss.mean()) if spread else float("nan")
+        scores["coverage"] = inside if spread else float("nan")
+    return scores
+
+
+def _units(preparation: Preparation[Fitted]) -> tuple[Array, str]:
+    """What errors are divided by, [targets], and the prefix of the names of metrics."""
+    if len(preparation.own.targets) == 1:
+        return np.ones(1), ""
+    return deviations(preparation), metrics.SCALED
+
+
+def measures(
+    examples: Examples[Source], preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Measure[Array]]:
+    """MAE, RMSE and quantile loss; sequences of a group or steps of a sequence are a cluster."""
+    actual = truth(examples, preparation)
+    known = np.flatnonzero(np.isfinite(actual).all(axis=1))
+    size, prefix = _units(preparation)
+    actual, levels = actual[known] / size, preparation.own.quantiles
+    _, clusters = np.unique(clusters_of(examples.source)[known], return_inverse=True)
+
+    def absolute(predictions: Array) -> Array:
+        middle = point(predictions, preparation)[known] / size
+        return np.asarray(np.abs(actual - middle).mean(axis=1))
+
+    def squared(predictions: Array) -> Array:
+        middle = point(predictions, preparation)[known] / size
+        values = np.square(actual - middle).mean(axis=1)
+        return np.stack([values, np.ones_like(values)], axis=1)
+
+    def quantile(predictions: Array) -> Array:
+        some = predictions[known] / size[:, None]
+        return np.asarray(metrics.quantile_loss(actual, some, levels).mean(axis=1))
+
+    made = [
+        mean_measure(f"{prefix}mae", absolute, clusters),
+        Measure(
+            f"{prefix}rmse", squared, lambda sums: np.sqrt(sums[..., 0] / sums[..., 1]), clusters
+        ),
+    ]
+    return made + [mean_measure(f"{prefix}quantile loss", quantile, clusters)] * (len(levels) > 1)
+
+
+def promises(examples: Examples[Source], preparation: Preparation[Fitted]) -> list[Promise[Array]]:
+    """The nominal and the measured coverage of the outermost band of quantiles."""
+    levels, actual = preparation.own.quantiles, truth(examples, preparation)
+    known = np.flatnonzero(np.isfinite(actual).all(axis=1))
+    _, clusters = np.unique(clusters_of(examples.source)[known], return_inverse=True)
+
+    def inside(predictions: Array) -> Array:
+        some = predictions[known]
+        within = (some[..., 0] <= actual[known]) & (actual[known] <= some[..., -1])
+        return np.asarray(within.mean(axis=1))
+
+    return [
+        Promise(
+            f"band from {levels[low]:.3g} to {levels[high]:.3g}",
+            levels[high] - levels[low],
+            mean_measure("coverage", inside, clusters),
+        )
+        for low, high in quantiles.bands(levels)[:1]
+    ]
+
+
+def table(
+    predictions: Array,
+    examples: Examples[Source],
+    preparation: Preparation[Fitted],
+    indices: Array,
+) -> pl.DataFrame:
+    """One row for each number: id, time or step, target, quantiles, and the truth if known."""
+    source, targets = examples.source, preparation.own.names
+    part, at = scored(source), pieces(source)
+    rows = np.flatnonzero(np.isin(at, indices))
+    actual = truth(examples, preparation)[rows]
+    columns: dict[str, Array] = {"id": part.ids.astype(str)[at[rows]][:, None]}
+    if isinstance(source, Stretches):
+        where = positions(source)[rows]
+        if part.times is not None:
+            columns["time"] = part.times[where][:, None]
+        else:
+            columns["step"] = (where - part.first[at[rows]] + 1)[:, None]
+    columns["target"] = np.array(targets)[None]
+    for q, level in enumerate(preparation.own.quantiles or (None,)):
+        columns["prediction" if level is None else f"q{level:g}"] = predictions[rows][..., q]
+    if np.isfinite(actual).any():
+        columns["truth"] = actual
+    flat = {name: np.broadcast_to(column, actual.shape).ravel() for name, column in columns.items()}
+    frame = pl.DataFrame(flat)
+    return frame.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else frame
+
+
+def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
+    """Return new sequences unchanged, with their targets if they have any."""
+    return sequences
+
+
+def with_truth(
+    sequences: Sequences, preparation: Preparation[Fitted]
+) -> tuple[Sequences, list[str]]:
+    """Leave out sequences without a target; a note counts them.
+
+    Raises:
+        DataError: no sequence has all targets.
+    """
+    names = ", ".join(map(repr, preparation.own.names))
+    if preparation.own.per == "step":
+        return sequences, []  # steps without a target are read, but not scored
+    known = np.isfinite(reading.truth_of(sequences, preparation.own.names)).all(axis=1)
+    if not known.any():
+        raise DataError(
+            f"{sequences.source}: no sequence has a value of {names}, so there is no truth to "
+            "score against. Give the targets too, or use predict."
+        )
+    if known.all():
+        return sequences, []
+    count = int((~known).sum())
+    verb = "sequence has" if count == 1 else "sequences have"
+    note = f"{count} of {len(sequences)} {verb} no value of {names} and cannot be scored"
+    return sequences.chosen(np.flatnonzero(known)), [note]
+
+
+def units(experiment: Experiment) -> str:
+    """The units of the errors: those of the target, or the deviations of several targets."""
+    if len(experiment.data.target) > 1:
+        return "errors of several targets are divided by the targets' deviations in training"
+    return "errors in the target's own units"
+
+
+TASK = Task(
+    name="regress",
+    settings={
+        "numbers": SETTINGS | OF_NUMBERS,
+        "text": SETTINGS | OF_TEXTS,
+        "sound": SETTINGS | OF_SOUND,
+    },
+    fitted=Fitted,
+    recognise=reading.RECOGNISE,
+    read=reading.read,
+    split=split,
+    resolve=resolve,
+    resolve_fitted=resolve_fitted,
+    prepare=prepare,
+    examples=examples,
+    sizes=sizes,
+    shapes=shapes,
+    calibrate=calibrate,
+    postprocess=postprocess,
+    fit_baselines=fit_baselines,
+    baselines=make_baselines,
+    metrics=score,
+    measures=measures,
+    details=details,
+    table=table,
+    prediction_inputs=prediction_inputs,
+    promises=promises,
+    with_truth=with_truth,
+    target="target",
+    units=units,
+    needs={"task.stride": "task.window"},
+    estimator="Regressor",
+)
