@@ -82,7 +82,7 @@ def test_several_labels_of_texts_and_of_numbers(tmp_path):
 
 def test_settings_for_numbers_are_refused_for_texts():
     for section, key, value in (("task", "window", 5), ("network", "gaussian_noise", 0.1)):
-        with pytest.raises(ConfigError, match=f"{section}.{key} .* only to classify of numbers"):
+        with pytest.raises(ConfigError, match=f"{section}.{key} .* only to .*classify of numbers"):
             train(reviews(40), task="classify", settings={section: {key: value}})
     with pytest.raises(DataError, match="preparation.max_length is 3"):
         settings = {"preparation": {"max_length": 3, "truncation": "error"}}

@@ -93,6 +93,13 @@ def test_constant_columns_only_are_refused():
         classify.prepare(sequences, PLAIN)
 
 
+def test_numbers_as_labels_may_be_ratings_and_a_note_says_so():
+    _, notes = classify.prepare(walks(classes=("1", "10", "2")), PLAIN)
+    assert "the 3 labels are numbers from 1 to 10" in notes[0] and "--task regress" in notes[0]
+    for classes in (("0", "1"), ("a", "b", "1")):
+        assert classify.prepare(walks(classes=classes), PLAIN)[1] == []
+
+
 def test_a_single_label_is_refused():
     with pytest.raises(DataError, match="every training sequence has the label 'a'"):
         classify.prepare(walks(classes=("a",)), PLAIN)

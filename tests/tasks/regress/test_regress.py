@@ -165,7 +165,7 @@ def test_a_real_number_is_recognised_and_other_targets_are_not():
     assert guess_task(DataSettings(), (x, np.arange(20)))[0] == "classify"
 
 
-def test_classify_refuses_real_numbers_and_says_that_ratings_have_an_order():
+def test_classify_refuses_real_numbers_and_names_the_way():
     data = DataSettings(label="wear", id=("run",))
     with pytest.raises(DataError, match="12 different real numbers.*--task regress"):
         read(data, frame(lambda k, step: k / 7), task="classify")
