@@ -15,7 +15,7 @@ from gatewise.data.sequences import Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import DataError, EngineError
-from gatewise.networks import Builder, build, losses, refuse_too_large
+from gatewise.networks import OWN, Builder, build, losses, refuse_too_large
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
@@ -72,6 +72,9 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     preparation, more = task.prepare(splits.train, experiment)
     notes += more
     experiment = task.resolve_fitted(experiment, preparation)
+    if own_network:
+        # No kind describes it, so it is trained with the plain loss of the task.
+        experiment = experiment.having("network", kind=OWN)
 
     def examples(part: Sequences | None, role: str) -> Examples[Any] | None:
         made = None if part is None else task.examples(part, preparation, experiment, role)

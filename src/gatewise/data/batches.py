@@ -48,6 +48,8 @@ class Shapes:
     # of another one.
     vocabulary: Mapping[str, int] = field(default_factory=dict)
     batch_size: int | None = None  # fixed if the network keeps a state for each row
+    # The weights that layers start with, by the name of the layer.
+    initial: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ NEEDS = {
     "network.dense_activation": "network.dense",
 }
 BYTES = 8  # least bytes of a weight in training: the weight and its gradient
+OWN = "own"  # network.kind of a user's own network
 BATCH = 256  # sequences per batch of prediction
 STEPS = 65_536  # steps of such a batch at most, so that long texts need no more memory
 
