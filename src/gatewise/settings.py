@@ -278,6 +278,11 @@ class NetworkSettings:
         int, "The size of a token's embedding. 0: by the vocabulary or the units."
     ] = 0
     embedding_dropout: Annotated[float, "Dropout on the embeddings."] = 0.0
+    vectors: Annotated[
+        str,
+        "A file of pretrained word vectors with which the embedding starts: GloVe's text, "
+        "fastText's .vec or word2vec's .bin. Prediction does not need it.",
+    ] = ""
     weight_dropout: Annotated[
         float, "DropConnect on the recurrent weights (Merity et al. 2017)."
     ] = 0.0
@@ -367,6 +372,11 @@ class TrainingSettings:
         "The validation metric that chooses the best epoch: a metric of the task, or `loss`. Equal "
         "epochs are compared by validation loss. `auto`: the metric of the verdict.",
     ] = "auto"
+    frozen_epochs: Annotated[
+        int,
+        "The epochs in which `network.vectors` stay as they are, before they are trained, too. -1: "
+        "a third of the epochs.",
+    ] = -1
     patience: Annotated[
         int,
         "Training stops after this many epochs without a better `monitor`. -1: a sixth of the "
@@ -450,6 +460,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "preparation.frame_length": (1, math.inf),
     "preparation.hop_length": (1, math.inf),
     "training.patience": (-1, math.inf),
+    "training.frozen_epochs": (-1, math.inf),
     "training.seed": (0, 2**32 - 1),
     "split.seed": (0, 2**32 - 1),
     "evaluation.n_resamples": (1, math.inf),

@@ -13,6 +13,7 @@ from gatewise.networks.layers import (
     CONVOLUTION,
     DENSE,
     EMBEDDING,
+    PRETRAINED,
     READ,
     convolve,
     dense,
@@ -26,7 +27,7 @@ from gatewise.settings import NetworkSettings, names
 
 # The settings that every stack reads, and those of a stack over texts or over other sequences.
 SETTINGS = READ | DENSE
-OF_TEXTS = SETTINGS | EMBEDDING | CONVOLUTION
+OF_TEXTS = SETTINGS | EMBEDDING | PRETRAINED | CONVOLUTION
 OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features summary_features")
 
 
@@ -42,9 +43,7 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         for name, shape in input_shapes.items()
     }
     if "tokens" in inputs:
-        outputs = _logits(
-            *embed(inputs["tokens"], shapes.vocabulary["tokens"], settings), shapes, settings
-        )
+        outputs = _logits(*embed(inputs["tokens"], "tokens", shapes, settings), shapes, settings)
     else:
         outputs = _logits(*_masked(inputs["steps"], shapes), shapes, settings)
     # A single input is a plain array, as in the tutorials; several inputs go by name.

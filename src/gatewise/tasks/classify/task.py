@@ -26,7 +26,13 @@ from gatewise.data.scaling import FARTHEST, FINEST, fit_scale, refuse_far
 from gatewise.data.sequences import Array, Sequences, from_arrays, text_of, texts_of
 from gatewise.data.sound import Recordings
 from gatewise.data.splits import Splits, split_by_sequence
-from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary, usual_embedding
+from gatewise.data.vocabulary import (
+    SPECIAL,
+    UNKNOWN,
+    Vocabulary,
+    fit_vocabulary,
+    usual_embedding,
+)
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.tables import whole_label
@@ -113,6 +119,23 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> 
     size = usual_embedding(len(vocabulary))
     experiment = experiment.having("preparation", max_length=preparation.own.max_length)
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
+
+
+def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
+    """The word at each position of the token embedding, "" for the others.
+
+    Raises:
+        ConfigError: the tokens are no words.
+    """
+    vocabulary = preparation.own.vocabulary
+    assert vocabulary is not None
+    if vocabulary.kind not in ("words", "whitespace"):
+        raise ConfigError(
+            f"network.vectors holds vectors of words, but preparation.tokenizer is "
+            f"{vocabulary.kind}. Set it to words, or leave network.vectors out."
+        )
+    special = len(SPECIAL)
+    return ("",) * special + vocabulary.tokens[special:]
 
 
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
@@ -874,6 +897,7 @@ TASK = Task(
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
+    words=words,
     prepare=prepare,
     examples=examples,
     sizes=sizes,

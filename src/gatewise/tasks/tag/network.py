@@ -17,7 +17,17 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
-from gatewise.networks.layers import DENSE, EMBEDDING, LSTM, both_ways, dense, embed, lstm, masking
+from gatewise.networks.layers import (
+    DENSE,
+    EMBEDDING,
+    LSTM,
+    PRETRAINED,
+    both_ways,
+    dense,
+    embed,
+    lstm,
+    masking,
+)
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
@@ -42,7 +52,7 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     inputs = {
         name: keras.Input(shape, name=name, dtype="int32") for name, shape in shapes.inputs.items()
     }
-    x, mask = embed(inputs["words"], shapes.vocabulary["words"], settings)
+    x, mask = embed(inputs["words"], "words", shapes, settings)
     if "characters" in inputs:
         characters = inputs["characters"]  # [distinct, letters]
         count = shapes.vocabulary["characters"]
@@ -69,13 +79,11 @@ def crf_tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """
     network = tagger(shapes, settings)
     words = network.get_layer("words").output
-    transitions = layers.Embedding(*shapes.initial["transitions"].shape, name="transitions")
-    rows = ops.zeros_like(words[:, :1]) + ops.arange(transitions.input_dim, dtype="int32")
-    model = keras.Model(
-        network.input, ops.concatenate([transitions(rows), network.output], axis=1), name="tagger"
-    )
-    transitions.set_weights([shapes.initial["transitions"]])
-    return model
+    initial = shapes.initial["transitions"]
+    transitions = layers.Embedding(*initial.shape, weights=initial, name="transitions")
+    rows = ops.zeros_like(words[:, :1]) + ops.arange(len(initial), dtype="int32")
+    outputs = ops.concatenate([transitions(rows), network.output], axis=1)
+    return keras.Model(network.input, outputs, name="tagger")
 
 
 class TokenAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
@@ -211,6 +219,7 @@ SETTINGS = (
     LSTM
     | DENSE
     | EMBEDDING
+    | PRETRAINED
     | names(network="bidirectional normalization character_units word_dropout")
 )
 

@@ -106,6 +106,11 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> 
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
+def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
+    """The word at each position of the embedding, "" for the others."""
+    return ("",) * SYMBOLS + preparation.own.words
+
+
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     """Split by sentence at random, or by document if the file marks documents."""
     return split_by_sequence(sequences, experiment.split, test=test)
@@ -476,6 +481,7 @@ TASK = Task(
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
+    words=words,
     prepare=prepare,
     examples=examples,
     sizes=sizes,
