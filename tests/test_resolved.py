@@ -104,7 +104,7 @@ NOT_GIVEN_OF = {
     "tag": dict.fromkeys(
         ("preparation.max_length", "preparation.vocabulary_size", "preparation.min_frequency"), 0
     )
-    | {"network.embedding_dim": 0},
+    | {"network.embedding_dim": 0, "network.kind": "auto"},
     "language": {
         "preparation.tokenizer": "auto",
         "preparation.vocabulary_size": 0,

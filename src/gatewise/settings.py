@@ -226,7 +226,7 @@ class TaskSettings:
 class NetworkSettings:
     """`[network]`: the Keras model."""
 
-    kind: Annotated[str, "The network, one of the task's. `auto`: the first of them."] = "auto"
+    kind: Annotated[str, "The network, one of the task's. `auto`: by the task."] = "auto"
     units: Annotated[tuple[int, ...], "The units of each LSTM layer. Empty: by the task."] = ()
     bidirectional: Annotated[bool, "Whether LSTM layers read in both directions."] = False
     activation: Annotated[str, "The LSTM's activation: a name of `keras.activations`."] = "tanh"

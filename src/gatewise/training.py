@@ -494,7 +494,7 @@ def _freezing(kind: Any, steps: int) -> Any:
             variables = trainable_variables or self._trainable_variables
             moving = ops.cast(self.iterations >= steps, "float32")
             grads = [
-                grad * moving if variable.path.startswith(f"{VECTORS}/") else grad
+                grad * moving if VECTORS in variable.path.split("/") else grad
                 for grad, variable in zip(grads, variables, strict=True)
             ]
             return super().apply(grads, trainable_variables)

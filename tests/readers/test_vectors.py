@@ -52,17 +52,6 @@ def test_a_words_own_capitals_are_preferred_and_its_first_vector_counts(tmp_path
     assert found.duplicates == 1
 
 
-def test_the_files_of_gensim_are_read(tmp_path):
-    gensim = pytest.importorskip("gensim")
-    model = gensim.models.KeyedVectors(4)
-    given = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    model.add_vectors(["the", "dog", "Paris"], given)
-    for name in ("some.bin", "some.vec"):
-        model.save_word2vec_format(str(tmp_path / name), binary=name.endswith("bin"))
-        found = vectors.read(tmp_path / name, WORDS[1:4])
-        np.testing.assert_allclose(found.values, given, rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
