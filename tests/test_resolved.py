@@ -225,8 +225,9 @@ WITH = {
     "task.lm_weight": "task.lm_order",
     "preparation.truncation": "preparation.max_length",
 }
-# Covered by other tests: the search of translations, and the columns of a rotation.
+# Covered by other tests: the search of translations, the columns of a rotation, a file of vectors.
 ELSEWHERE = {"task.beam_size", "task.length_penalty", "training.rotation"}
+ELSEWHERE |= {"network.vectors", "training.frozen_epochs"}
 # Fixed by the task: resolve fills in the only possible value.
 FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
 FIXED["transcribe"] = {"network.bidirectional"}

@@ -206,7 +206,10 @@ def token_scores(
     first = tags + crf.BORDERS if experiment.network.kind == CRF else 0  # row of the logits
     stacked = np.empty((int(ends[-1]), tags), np.float32)
     transitions: Array | None = None
-    for indices, batch in predict(network, examples, BATCH, padded=preparation.padded, steps=STEPS):
+    # The transitions are there for each sentence, so many tags leave room for few sentences.
+    sentences = min(BATCH, max(1, crf.CELLS // (first * tags))) if first else BATCH
+    batches = predict(network, examples, sentences, padded=preparation.padded, steps=STEPS)
+    for indices, batch in batches:
         if first:
             transitions = batch[0, :first]
         for k, rows in zip(indices.tolist(), batch, strict=True):
