@@ -238,13 +238,18 @@ def test_the_pieces_of_a_long_sentence_are_one_path():
     assert np.array(preparation.own.classes)[found.chosen[:3]].tolist() == ["O", "B-x", "I-x"]
 
 
-def test_a_crf_has_no_label_smoothing():
+def test_a_crf_is_the_default_except_for_many_tags_and_label_smoothing():
+    def kind_of(experiment, sequences):
+        return tag.resolve(experiment, sequences, sequences)[0].network.kind
+
     sequences = from_sentences(*spans_corpus(8))
     smooth = PLAIN.having("training", label_smoothing=0.1)
+    assert kind_of(PLAIN, sequences) == kind_of(PLAIN, corpus()) == "crf"
+    assert kind_of(smooth, sequences) == "softmax"
+    many = [str(k) for k in range(300)]
+    assert kind_of(PLAIN, from_sentences([many], [many])) == "softmax"
     with pytest.raises(ConfigError, match="label_smoothing does not apply to a CRF"):
-        tag.resolve(smooth, sequences, sequences)
-    plain = smooth.having("network", kind="softmax")
-    assert tag.resolve(plain, sequences, sequences)[0].network.kind == "softmax"
+        kind_of(smooth.having("network", kind="crf"), sequences)
 
 
 def test_a_users_network_for_spans_is_trained_without_a_crf():

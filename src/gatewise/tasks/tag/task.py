@@ -45,6 +45,7 @@ SETTINGS = names(
     preparation="vocabulary_size min_frequency lowercase max_length",
     training="max_tokens",
 )
+MANY_TAGS = 256  # above, the default is no CRF, whose transitions are the square of it
 MIN_DISTINCT = 64  # the smallest number of rows for the distinct words of a batch
 
 
@@ -83,11 +84,12 @@ def resolve(
     network = experiment.network
     kind = network.kind
     if kind == "auto":
-        kind = crf.CRF if spans.mark_spans(train.levels[TAG]) else crf.SOFTMAX
+        many = len(train.levels[TAG]) > MANY_TAGS
+        kind = crf.SOFTMAX if many or training.label_smoothing else crf.CRF
     if kind == crf.CRF and training.label_smoothing:
         raise ConfigError(
-            "training.label_smoothing does not apply to a CRF, which is the default for tags that "
-            "mark spans. Leave it out, or set network.kind = softmax."
+            "training.label_smoothing does not apply to a CRF. Leave it out, or set "
+            "network.kind = softmax."
         )
     network = replace(
         network,
