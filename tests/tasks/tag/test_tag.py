@@ -259,6 +259,21 @@ def test_the_temperature_calibrates_the_probabilities(true_temperature):
     assert found.own.temperature == pytest.approx(true_temperature, rel=0.1)
 
 
+@pytest.mark.parametrize("true_temperature", [0.5, 2.0])
+def test_one_temperature_calibrates_the_logits_and_the_transitions_of_a_crf(true_temperature):
+    random = np.random.default_rng(0)
+    logits, transitions = random.normal(size=(1500, 2, 3)), 2 * random.normal(size=(5, 3))
+    first = logits[:, 0] + transitions[3]
+    second = logits[:, 1] + transitions[4]
+    paths = np.exp(first[:, :, None] + transitions[:3] + second[:, None]).reshape(1500, 9)
+    drawn = (paths.cumsum(axis=1) < random.random((1500, 1)) * paths.sum(axis=1)[:, None]).sum(1)
+    names = np.array(["A", "B", "C"])[np.stack([drawn // 3, drawn % 3], axis=1)].tolist()
+    preparation, some = made(from_sentences([["the", "dog"]] * 1500, names), role="validation")
+    scores = crf.Scores((logits * true_temperature).reshape(-1, 3), transitions * true_temperature)
+    found = tag.calibrate(preparation, scores, some)
+    assert found.own.temperature == pytest.approx(true_temperature, rel=0.1)
+
+
 def test_settings_are_guessed_with_a_note():
     sequences = corpus(400, lengths=(5, 10))
     found, notes = tag.resolve(from_mapping({"task": {"name": "tag"}}), sequences, sequences)
