@@ -300,7 +300,7 @@ def tags_of(tags):
     sequences = test_tag.corpus(tags=tags)
     preparation, some = test_tag.made(sequences, role="test")
     given = np.random.default_rng(0).dirichlet(np.ones(len(tags)), size=sequences.lengths.sum())
-    return given, some, preparation, test_tag.PLAIN
+    return test_tag.most_probable(given), some, preparation, test_tag.PLAIN
 
 
 def tokens_of():

@@ -24,7 +24,8 @@ def inputs(experiment: Experiment) -> list[Path]:
     """All files and folders that training with these settings may read."""
     data = experiment.data
     script = experiment.network.build.rpartition(":")[0]
-    names = (data.path, data.validation, data.test, data.labels, script)
+    vectors = experiment.network.vectors
+    names = (data.path, data.validation, data.test, data.labels, script, vectors)
     return [place for name in names if name for place in places(name)]
 
 

@@ -13,11 +13,13 @@ import numpy as np
 from gatewise import engine, training
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Sequences
+from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
-from gatewise.errors import DataError, EngineError
-from gatewise.networks import Builder, build, losses, refuse_too_large
+from gatewise.errors import ConfigError, DataError, EngineError
+from gatewise.networks import OWN, Builder, build, losses, refuse_too_large
+from gatewise.networks.layers import VECTORS
+from gatewise.readers import vectors
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
@@ -73,7 +75,14 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     experiment = replace(experiment, training=training.resolved(experiment.training))
     preparation, more = task.prepare(splits.train, experiment)
     notes += more
+    initial: dict[str, Array] = {}
+    if experiment.network.vectors:
+        experiment, initial[VECTORS], note = _with_vectors(task, preparation, experiment)
+        notes.append(note)
     experiment = task.resolve_fitted(experiment, preparation)
+    if own_network:
+        # No kind describes it, so it is trained with the plain loss of the task.
+        experiment = experiment.having("network", kind=OWN)
 
     def examples(part: Sequences | None, role: str) -> Examples[Any] | None:
         made = None if part is None else task.examples(part, preparation, experiment, role)
@@ -89,6 +98,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     set_random_seed(experiment.training.seed)
     shapes = task.shapes(train, preparation)
+    shapes = replace(shapes, initial={**shapes.initial, **initial})
     network = build(shapes, experiment.network, own, network=task.network, task=task.name)
     _refuse_untrainable(network, experiment, preparation, train)
     notes = [sentence(note) for note in notes]
@@ -106,6 +116,45 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         notes,
         time.perf_counter() - began,
     )
+
+
+def _with_vectors(
+    task: AnyTask, preparation: Preparation[Any], experiment: Experiment
+) -> tuple[Experiment, Array, str]:
+    """The settings for pretrained vectors, the first weights of the embedding, and a note.
+
+    Words without a vector start at random, with the deviation of the others. The embedding has the
+    positions of the vocabulary: [positions, width].
+
+    Raises:
+        ConfigError: the task reads no words, or network.embedding_dim is not the width.
+        DataError: the file of vectors cannot be used.
+    """
+    path, size = experiment.network.vectors, experiment.network.embedding_dim
+    if task.words is None:
+        raise ConfigError(f"network.vectors does not apply to {task.name}. Leave it out.")
+    words = task.words(preparation)
+    pretrained = vectors.read(path, words)
+    values, known = pretrained.values, pretrained.known
+    width = values.shape[1]
+    if size not in (0, width):
+        raise ConfigError(
+            f"network.embedding_dim is {size}, but the vectors of {path} have {width} numbers. "
+            "Leave network.embedding_dim out."
+        )
+    random = np.random.default_rng(experiment.training.seed)
+    deviation = values[known].std()
+    values[~known] = random.normal(0.0, deviation, (int((~known).sum()), width))
+    note = (
+        f"{known.sum():,} of {sum(map(bool, words)):,} words of the vocabulary have a vector of "
+        f"{width} numbers in {path}"
+    )
+    if pretrained.duplicates:
+        note += f"; {pretrained.duplicates:,} further vectors of the same words were skipped"
+    frozen = experiment.training.frozen_epochs
+    frozen = experiment.training.epochs // 3 if frozen < 0 else frozen
+    experiment = experiment.having("training", frozen_epochs=frozen)
+    return experiment.having("network", embedding_dim=width), values, note
 
 
 def _check_metrics(
@@ -185,7 +234,8 @@ def objective(
     settings = experiment.training
     steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
     loss, metrics = TASKS[preparation.task].network.loss(experiment, preparation)
-    return training.optimizer(settings, steps), loss, metrics
+    frozen = settings.frozen_epochs if experiment.network.vectors else 0
+    return training.optimizer(settings, steps, frozen=frozen), loss, metrics
 
 
 def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:

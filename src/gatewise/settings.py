@@ -236,7 +236,7 @@ class TaskSettings:
 class NetworkSettings:
     """`[network]`: the Keras model."""
 
-    kind: Annotated[str, "The network, one of the task's. `auto`: the first of them."] = "auto"
+    kind: Annotated[str, "The network, one of the task's. `auto`: by the task."] = "auto"
     units: Annotated[tuple[int, ...], "The units of each LSTM layer. Empty: by the task."] = ()
     bidirectional: Annotated[bool, "Whether LSTM layers read in both directions."] = False
     activation: Annotated[str, "The LSTM's activation: a name of `keras.activations`."] = "tanh"
@@ -288,6 +288,11 @@ class NetworkSettings:
         int, "The size of a token's embedding. 0: by the vocabulary or the units."
     ] = 0
     embedding_dropout: Annotated[float, "Dropout on the embeddings."] = 0.0
+    vectors: Annotated[
+        str,
+        "A file of pretrained word vectors with which the embedding starts: GloVe's text, "
+        "fastText's .vec or word2vec's .bin. Prediction does not need it.",
+    ] = ""
     weight_dropout: Annotated[
         float, "DropConnect on the recurrent weights (Merity et al. 2017)."
     ] = 0.0
@@ -377,6 +382,11 @@ class TrainingSettings:
         "The validation metric that chooses the best epoch: a metric of the task, or `loss`. Equal "
         "epochs are compared by validation loss. `auto`: the metric of the verdict.",
     ] = "auto"
+    frozen_epochs: Annotated[
+        int,
+        "The epochs in which `network.vectors` stay as they are, before they are trained, too. -1: "
+        "a third of the epochs.",
+    ] = -1
     patience: Annotated[
         int,
         "Training stops after this many epochs without a better `monitor`. -1: a sixth of the "
@@ -460,6 +470,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "preparation.frame_length": (1, math.inf),
     "preparation.hop_length": (1, math.inf),
     "training.patience": (-1, math.inf),
+    "training.frozen_epochs": (-1, math.inf),
     "training.seed": (0, 2**32 - 1),
     "split.seed": (0, 2**32 - 1),
     "evaluation.n_resamples": (1, math.inf),

@@ -15,6 +15,7 @@ from keras import ops
 from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
+from gatewise.networks.layers import VECTORS
 from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
 from gatewise.settings import TrainingSettings
@@ -199,7 +200,7 @@ def fit(
     tracker = _Tracker(
         network,
         Progress(settings.epochs, len(train_feed), monitor),
-        _Best(monitor, settings.patience) if valid_feed is not None else None,
+        None if valid_feed is None else _Best(monitor, settings.patience, settings.frozen_epochs),
         interrupts or Interrupts(),
         watch,
     )
@@ -235,6 +236,7 @@ class _Best:
 
     monitor: Monitor
     patience: int  # 0: unlimited
+    frozen: int  # epochs in which patience does not run out, because vectors are still frozen
     epoch: int = 0
     rank: tuple[float, float] = (-math.inf, -math.inf)
     weights: list[Any] = field(default_factory=list)  # NumPy's, because JAX's would be donated
@@ -247,6 +249,8 @@ class _Best:
         else:
             signed = value if self.monitor.higher_is_better else -value
         self.waited += 1
+        if epoch <= self.frozen:
+            self.waited = 0
         if not self.epoch or (signed, -loss) > self.rank:
             self.epoch, self.rank, self.waited = epoch, (signed, -loss), 0
             self.weights = network.get_weights()
@@ -441,8 +445,12 @@ def _divergence_check() -> Callable[[int, dict[str, float]], None]:
     return check
 
 
-def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:
+def optimizer(
+    settings: TrainingSettings, steps: int, *, frozen: int = 0
+) -> keras.optimizers.Optimizer:
     """The Keras optimizer of the settings, with its schedule over all `steps` of training.
+
+    It leaves pretrained vectors as they are in the first `frozen` epochs.
 
     Raises:
         ConfigError: Keras has no such optimizer, or the optimizer has no such option.
@@ -455,20 +463,43 @@ def optimizer(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimi
         elif settings.clipnorm:
             options["clipnorm"] = settings.clipnorm
     options["learning_rate"] = _schedule(settings, settings.learning_rate, steps)
-    return _optimizer_of(settings.optimizer, options)
+    return _optimizer_of(settings.optimizer, options, steps * frozen // settings.epochs)
 
 
-def _optimizer_of(name: str, options: dict[str, Any]) -> keras.optimizers.Optimizer:
+def _optimizer_of(
+    name: str, options: dict[str, Any], frozen_steps: int = 0
+) -> keras.optimizers.Optimizer:
     try:
         plain = {key: value for key, value in options.items() if key != "learning_rate"}
         kind = type(keras.optimizers.deserialize({"class_name": name, "config": plain}))
         if not issubclass(kind, keras.optimizers.Optimizer):
             raise ValueError("keras.optimizers has no class of that name.")
-        return kind(**options)
+        return (_freezing(kind, frozen_steps) if frozen_steps else kind)(**options)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
             f"Keras cannot make the optimizer '{name}' with {options}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _freezing(kind: Any, steps: int) -> Any:
+    """This class of optimizer, but pretrained vectors have no gradient in the first `steps`.
+
+    A layer that becomes trainable during training would need a new optimizer, without the moments
+    and the schedule of the first one.
+    """
+
+    class Freezing(kind):  # type: ignore[misc]  # Keras is untyped
+        def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+            """Apply the gradients, those of the vectors only after `steps`."""
+            variables = trainable_variables or self._trainable_variables
+            moving = ops.cast(self.iterations >= steps, "float32")
+            grads = [
+                grad * moving if VECTORS in variable.path.split("/") else grad
+                for grad, variable in zip(grads, variables, strict=True)
+            ]
+            return super().apply(grads, trainable_variables)
+
+    return Freezing
 
 
 def _rate(optimizer: keras.optimizers.Optimizer) -> float:

@@ -171,7 +171,7 @@ REACHED = {
 }
 # Settings of networks with their own test file.
 OWN = {"weight_dropout", "sampled_softmax", "character_units", "word_dropout"}
-OWN |= {"tied_embeddings", "input_feeding"}
+OWN |= {"tied_embeddings", "input_feeding", "vectors"}
 
 
 def random_inputs(shapes, count=2, seed=0):

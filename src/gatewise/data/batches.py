@@ -49,6 +49,8 @@ class Shapes:
     vocabulary: Mapping[str, int] = field(default_factory=dict)
     batch_size: int | None = None  # fixed if the network keeps a state for each row
     per_step: bool = False  # one output for each step, instead of one for the sequence
+    # The weights that layers start with, by the name of the layer.
+    initial: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

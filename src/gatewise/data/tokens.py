@@ -7,8 +7,8 @@ import numpy as np
 from gatewise.data import vocabulary
 from gatewise.data.batches import gather
 from gatewise.data.sequences import Array, Sequences, from_arrays, texts_of
-from gatewise.data.vocabulary import UNKNOWN, Vocabulary, fit_vocabulary
-from gatewise.errors import DataError
+from gatewise.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary, fit_vocabulary
+from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, PreparationSettings, names
 
 MAX_TOKENS = 400  # tokens; upper limit of the default of preparation.max_length
@@ -62,6 +62,21 @@ def fit_tokens(
             "preparation.truncation)"
         )
     return known, longest, notes
+
+
+def words_of(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The word at each position of the token embedding, "" for the special tokens.
+
+    Raises:
+        ConfigError: the tokens are not words, so they have no pretrained vectors.
+    """
+    if vocabulary.kind not in ("words", "whitespace"):
+        raise ConfigError(
+            f"network.vectors holds vectors of words, but preparation.tokenizer is "
+            f"{vocabulary.kind}. Set it to words, or leave network.vectors out."
+        )
+    special = len(SPECIAL)
+    return ("",) * special + vocabulary.tokens[special:]
 
 
 def tokens_of(texts: Sequences, vocabulary: Vocabulary, *, most: int, truncation: str) -> Sequences:

@@ -23,8 +23,10 @@ NEEDS = {
     "network.kernel_size": "network.filters",
     "network.strides": "network.filters",
     "network.dense_activation": "network.dense",
+    "training.frozen_epochs": "network.vectors",
 }
 BYTES = 8  # least bytes of a weight in training: the weight and its gradient
+OWN = "own"  # network.kind of a user's own network
 BATCH = 256  # sequences per batch of prediction
 STEPS = 65_536  # steps of such a batch at most, so that long texts need no more memory
 

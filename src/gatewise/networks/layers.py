@@ -6,14 +6,18 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gatewise.data.batches import Shapes
 from gatewise.data.scaling import FINEST
 from gatewise.settings import NetworkSettings, names
+
+VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
 
 # The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
 LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
 READ = LSTM | names(network="bidirectional normalization pooling")
 DENSE = names(network="dense dense_activation dense_dropout")
 EMBEDDING = names(network="embedding_dim embedding_dropout")
+PRETRAINED = names(network="vectors", training="frozen_epochs")
 CONVOLUTION = names(network="filters kernel_size strides")
 
 
@@ -77,9 +81,13 @@ def masking(layer: Any) -> Any:
     return layer
 
 
-def embed(tokens: Any, vocabulary: int, settings: NetworkSettings) -> tuple[Any, Any]:
-    """Embed tokens [batch, steps] as [batch, steps, embedding], and return the mask, too."""
-    x = layers.Embedding(vocabulary, settings.embedding_dim, name="embedding")(tokens)
+def embed(tokens: Any, name: str, shapes: Shapes, settings: NetworkSettings) -> tuple[Any, Any]:
+    """Embed the input `name`, [batch, steps], as [batch, steps, embedding]; also return the mask.
+
+    The embedding starts with `shapes.initial` if that holds pretrained vectors.
+    """
+    vocabulary, vectors = shapes.vocabulary[name], shapes.initial.get(VECTORS)
+    x = layers.Embedding(vocabulary, settings.embedding_dim, weights=vectors, name=VECTORS)(tokens)
     if settings.embedding_dropout:
         # Drops the same features at every step (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)

@@ -13,6 +13,7 @@ from gatewise.networks.layers import (
     CONVOLUTION,
     DENSE,
     EMBEDDING,
+    PRETRAINED,
     READ,
     convolve,
     dense,
@@ -26,7 +27,7 @@ from gatewise.settings import NetworkSettings, names
 
 # The settings that every stack reads, and those of a stack over texts or over other sequences.
 SETTINGS = READ | DENSE
-OF_TEXTS = SETTINGS | EMBEDDING | CONVOLUTION
+OF_TEXTS = SETTINGS | EMBEDDING | PRETRAINED | CONVOLUTION
 OF_STEPS = SETTINGS | CONVOLUTION | names(network="gaussian_noise asinh_features summary_features")
 
 
@@ -40,7 +41,7 @@ def features(shapes: Shapes, settings: NetworkSettings) -> tuple[Any, Any]:
     """The inputs, and what the last dense layer makes of them, [batch, features]."""
     inputs = inputs_of(shapes)
     if "tokens" in inputs:
-        x, mask = embed(inputs["tokens"], shapes.vocabulary["tokens"], settings)
+        x, mask = embed(inputs["tokens"], "tokens", shapes, settings)
     else:
         x, mask = masked(inputs["steps"], shapes)
     # A single input is a plain array, as in the tutorials; several inputs go by name.

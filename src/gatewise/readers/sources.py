@@ -62,7 +62,7 @@ class Opened:
         """
         if self.named is None:
             raise nothing()
-        return tables.file_of(_found(self.named))
+        return tables.file_of(found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
@@ -182,7 +182,7 @@ def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table
     )
 
 
-def _found(path: Path) -> Path:
+def found(path: Path) -> Path:
     """The path as given, or in the folder of data sets."""
     folder = data_folder()
     places = [path, *([Path(folder) / path] if folder else [])]
@@ -214,7 +214,7 @@ def _kind(file: File) -> str:
 def _labels_of(path: Path, settings: DataSettings) -> Path | None:
     """The file of labels that belongs to IDX images."""
     if settings.labels:
-        return _found(Path(settings.labels))
+        return found(Path(settings.labels))
     near = path.with_name(
         path.name.replace("images", "labels").replace("idx3", "idx1").replace("idx2", "idx1")
     )

@@ -1,5 +1,7 @@
 """Temperature scaling, to calibrate probabilities."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -18,9 +20,14 @@ def fit_temperature(outputs: Array, labels: Array) -> float:
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
 
-    def nll(log_temperature: float) -> float:
-        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+    def nll(temperature: float) -> float:
+        log_probabilities = log_softmax(logits / temperature, axis=1)
         return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
-    best = minimize_scalar(nll, bounds=(-3.0, 3.0), method="bounded")
+    return best_temperature(nll)
+
+
+def best_temperature(nll: Callable[[float], float]) -> float:
+    """The temperature between e^-3 and e^3 with the lowest negative log likelihood."""
+    best = minimize_scalar(lambda x: nll(np.exp(x)), bounds=(-3.0, 3.0), method="bounded")
     return float(np.exp(best.x))

@@ -218,6 +218,8 @@ class Task(Generic[Own, Source, Predictions]):
     with_truth: Callable[[Sequences, Preparation[Own]], tuple[Sequences, list[str]]] | None = None
     # The defaults that depend on the size of a fitted vocabulary or on its tokens.
     resolve_fitted: Callable[[Experiment, Preparation[Own]], Experiment] = nothing_fitted
+    # The word at each position of the embedding, "" for other tokens; None: there are no words.
+    words: Callable[[Preparation[Own]], tuple[str, ...]] | None = None
     # The name of the model in tables and verdicts, with all of its parts.
     model_name: Callable[[Preparation[Own]], str] = network_name
     # Preparation and settings for quick predictions after every epoch by the network alone: without

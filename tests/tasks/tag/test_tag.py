@@ -11,7 +11,7 @@ from gatewise.data.vocabulary import PAD, UNKNOWN
 from gatewise.errors import DataError
 from gatewise.readers.conll import TAG, TOKEN, from_sentences, tokens_of
 from gatewise.settings import from_mapping
-from gatewise.tasks.tag import details
+from gatewise.tasks.tag import crf, details
 from gatewise.tasks.tag import task as tag
 
 PLAIN = from_mapping(
@@ -33,6 +33,10 @@ def corpus(count=40, *, seed=0, words=WORDS, tags=TAGS, lengths=(1, 9)):
 def made(sequences, experiment=PLAIN, role="train", train=None):
     preparation, _ = tag.prepare(sequences if train is None else train, experiment)
     return preparation, tag.examples(sequences, preparation, experiment, role)
+
+
+def most_probable(probabilities):
+    return details.Tagged(probabilities, probabilities.argmax(axis=1))
 
 
 def spelled(row, preparation):
@@ -113,7 +117,7 @@ def test_unknown_tags_are_mistakes_with_a_note(caplog):
     caplog.set_level("INFO", "gatewise")
     preparation, some = made(late, role="test", train=corpus())
     assert "1 tokens of the test part have tags that training does not know ('B-z')" in caplog.text
-    given = np.eye(4)[[preparation.own.classes.index("O")] * 2]
+    given = most_probable(np.eye(4)[[preparation.own.classes.index("O")] * 2])
     scores = tag.score(given, some, preparation, PLAIN)
     assert scores["accuracy"] == 0.5
     assert scores["span_f1"] == 0.0
@@ -127,7 +131,8 @@ def test_long_sentences_are_read_in_pieces_but_scored_and_returned_whole():
     assert some.lengths.max() == 7
     assert some.lengths.sum() == sequences.lengths.sum()
     _, whole = made(sequences, role="test")
-    given = np.random.default_rng(0).dirichlet(np.ones(4), size=int(some.lengths.sum()))
+    drawn = np.random.default_rng(0).dirichlet(np.ones(4), size=int(some.lengths.sum()))
+    given = most_probable(drawn)
     scores = [tag.score(given, one, preparation, chosen) for one in (some, whole)]
     np.testing.assert_equal(*scores)
     tables = [tag.table(given, one, preparation, np.arange(len(one))) for one in (some, whole)]
@@ -138,7 +143,7 @@ def test_the_table_has_a_row_for_each_token_of_the_chosen_sentences():
     sequences = corpus(6)
     preparation, some = made(sequences, role="test")
     given = np.random.default_rng(0).dirichlet(np.ones(4), size=int(sequences.lengths.sum()))
-    table = tag.table(given, some, preparation, np.array([4, 1]))
+    table = tag.table(most_probable(given), some, preparation, np.array([4, 1]))
     assert table.columns == ["id", "position", "token", "tag", "probability", "truth"]
     assert table["token"].to_list() == [
         *tokens_of(sequences, TOKEN, 4),
@@ -164,7 +169,7 @@ def test_the_baseline_is_the_most_frequent_tag_of_each_spelling():
     state = tag.fit_baselines(learnt, None, preparation)
     some = tag.examples(test, preparation, PLAIN, "test")
     (baseline,) = tag.make_baselines(state, preparation, None)
-    told = [preparation.own.classes[k] for k in baseline.predict(some).argmax(axis=1)]
+    told = [preparation.own.classes[k] for k in baseline.predict(some).chosen]
     pairs = Counter(
         pair
         for k in range(len(train))
@@ -191,6 +196,7 @@ def test_the_resampled_measures_are_the_metrics():
         * np.eye(4)[details.actual_of(some, preparation)]
         * (random.random(len(given)) < 0.7)[:, None]
     )
+    given = most_probable(given)
     scores = tag.score(given, some, preparation, PLAIN)
     for measure in tag.measures(some, preparation, PLAIN):
         statistics = measure.statistics(given)
@@ -206,7 +212,7 @@ def test_the_resampled_measures_are_the_metrics():
 def test_tags_that_mark_no_spans_have_no_span_f1():
     sequences = corpus(tags=("NOUN", "VERB", "X"))
     preparation, some = made(sequences, role="test")
-    given = np.full((int(sequences.lengths.sum()), 3), 1 / 3)
+    given = most_probable(np.full((int(sequences.lengths.sum()), 3), 1 / 3))
     assert "span_f1" not in tag.score(given, some, preparation, PLAIN)
     assert [one.name for one in tag.measures(some, preparation, PLAIN)] == ["accuracy"]
     assert "by_span" not in details.details({"LSTM": given}, some, preparation, PLAIN)
@@ -227,7 +233,7 @@ def test_details_count_every_token_and_list_the_worst_sentences_first():
     given = np.full((len(actual), 4), 0.1) + 0.6 * np.eye(4)[actual]
     first = slice(sequences.starts[7], sequences.stops[7])
     given[first] = 0.01 + 0.96 * np.eye(4)[(actual[first] + 1) % 4]  # wrong and confident
-    found = details.details({"LSTM": given}, some, preparation, PLAIN)
+    found = details.details({"LSTM": most_probable(given)}, some, preparation, PLAIN)
     assert np.sum(found["confusion"]) == len(actual)
     assert sum(one["support"] for one in found["by_class"].values()) == len(actual)
     seen, new = found["seen"]
@@ -248,7 +254,23 @@ def test_the_temperature_calibrates_the_probabilities(true_temperature):
     drawn = (probabilities.cumsum(axis=1) < random.random((4000, 1))).sum(axis=1)
     names = np.array(sorted(TAGS))[drawn].reshape(400, 10).tolist()
     preparation, some = made(from_sentences([["the"] * 10] * 400, names), role="validation")
-    found = tag.calibrate(preparation, (logits * true_temperature).astype(np.float32), some)
+    scores = crf.Scores((logits * true_temperature).astype(np.float32), None)
+    found = tag.calibrate(preparation, scores, some)
+    assert found.own.temperature == pytest.approx(true_temperature, rel=0.1)
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 2.0])
+def test_one_temperature_calibrates_the_logits_and_the_transitions_of_a_crf(true_temperature):
+    random = np.random.default_rng(0)
+    logits, transitions = random.normal(size=(1500, 2, 3)), 2 * random.normal(size=(5, 3))
+    first = logits[:, 0] + transitions[3]
+    second = logits[:, 1] + transitions[4]
+    paths = np.exp(first[:, :, None] + transitions[:3] + second[:, None]).reshape(1500, 9)
+    drawn = (paths.cumsum(axis=1) < random.random((1500, 1)) * paths.sum(axis=1)[:, None]).sum(1)
+    names = np.array(["A", "B", "C"])[np.stack([drawn // 3, drawn % 3], axis=1)].tolist()
+    preparation, some = made(from_sentences([["the", "dog"]] * 1500, names), role="validation")
+    scores = crf.Scores((logits * true_temperature).reshape(-1, 3), transitions * true_temperature)
+    found = tag.calibrate(preparation, scores, some)
     assert found.own.temperature == pytest.approx(true_temperature, rel=0.1)
 
 

@@ -16,8 +16,9 @@ from gatewise.settings import (
     NetworkSettings,
     from_mapping,
 )
+from gatewise.tasks.tag import crf
 from gatewise.tasks.tag import task as tag
-from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger, token_logits
+from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger, token_scores
 
 SMALL = {"units": [6, 5], "character_units": 4, "embedding_dim": 7, "bidirectional": True}
 PLAIN = from_mapping({"preparation": {"max_length": 64, "vocabulary_size": 99}, "network": SMALL})
@@ -69,7 +70,7 @@ def test_the_row_of_a_spelling_does_not_matter():
 
 def test_every_token_of_every_sentence_is_predicted_in_its_place():
     network, some, preparation = made()
-    flat = token_logits(network, some, preparation, PLAIN)
+    flat = token_scores(network, some, preparation, PLAIN).logits
     single = [said(network, some, [k], int(some.lengths[k]))[0] for k in range(len(some))]
     np.testing.assert_allclose(flat, np.concatenate(single), atol=1e-5)
 
@@ -140,21 +141,6 @@ def test_it_learns_a_tag_that_depends_on_the_next_word():
     assert run.metrics["verdict"]["better"] is True
 
 
-def test_the_saved_model_opens_in_plain_keras(tmp_path):
-    network, some, _ = made()
-    given = dict(some.inputs(np.arange(3), 8))
-    np.savez(tmp_path / "given.npz", wanted=network.predict_on_batch(given), **given)
-    network.save(tmp_path / "model.keras")
-    code = (
-        "import sys, keras, numpy as np\n"
-        "network = keras.saving.load_model('model.keras', safe_mode=True)\n"
-        "given = dict(np.load('given.npz')); wanted = given.pop('wanted')\n"
-        "np.testing.assert_allclose(network.predict_on_batch(given), wanted, atol=1e-5)\n"
-        "assert not any(name.startswith('gatewise') for name in sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=100)
-
-
 def test_normalisation_over_padding_is_refused():
     with pytest.raises(ConfigError, match=r"network\.normalization = batch"):
         made(experiment=PLAIN.having("network", normalization="batch"))
@@ -170,7 +156,111 @@ def test_a_users_network_predicts_each_token():
         return keras.Model(inputs, keras.layers.Dense(answers)(x))
 
     network = build(shapes, NetworkSettings(), own, network=NETWORK, task="tag")
-    assert token_logits(network, some, preparation, PLAIN).shape == (some.lengths.sum(), 3)
+    assert token_scores(network, some, preparation, PLAIN).logits.shape == (some.lengths.sum(), 3)
     with pytest.raises(ConfigError, match=r"output has shape \(4,\)"):
         wider = partial(own, answers=4)
         build(shapes, NetworkSettings(), wider, network=NETWORK, task="tag")
+
+
+def spans_corpus(count, seed=0):
+    """A span of one or two tokens after each "at"; its words occur outside spans, too."""
+    random = np.random.default_rng(seed)
+    sentences, tags = [], []
+    for _ in range(count):
+        words = [str(one) for one in random.choice(["a", "b", "c", "d"], size=4)]
+        place = int(random.integers(0, 3))
+        length = int(random.integers(1, 3))
+        opening = "at" if length == 1 else "between"
+        sentences.append([*words[:place], opening, *words[place:]])
+        span = ["B-x", "I-x"][:length]
+        tags.append(["O"] * (place + 1) + span + ["O"] * (4 - place - length))
+    return sentences, tags
+
+
+@pytest.fixture(scope="module")
+def spans_run(tmp_path_factory):
+    import gatewise
+
+    given = {"network": SMALL, "split": {"test": 0.2}, "evaluation": {"n_resamples": 50}}
+    given["training"] = {"epochs": 10, "learning_rate": 0.02, "batch_size": 16}
+    folder = tmp_path_factory.mktemp("runs") / "spans"
+    return gatewise.train(spans_corpus(150), task="tag", settings=given, output=folder)
+
+
+def test_tags_that_mark_spans_are_learned_with_a_crf(spans_run):
+    assert spans_run.artefact.experiment.network.kind == "crf"
+    assert spans_run.metrics["metrics"]["span_f1"] > 0.95
+    assert spans_run.metrics["verdict"]["better"] is True
+
+
+def test_no_predicted_tag_breaks_a_span_even_in_nonsense(spans_run):
+    import gatewise
+
+    random = np.random.default_rng(1)
+    nonsense = [random.choice(["at", "between", "a", "?"], size=9).tolist() for _ in range(60)]
+    table = gatewise.predict(spans_run, nonsense)
+    tags = np.array(table["tag"].to_list()).reshape(60, 9)
+    assert (tags == "I-x").any()
+    assert (tags[:, 0] != "I-x").all()
+    assert np.isin(tags[:, :-1][tags[:, 1:] == "I-x"], ["B-x", "I-x"]).all()
+    assert table["probability"].is_between(0, 1).all()
+
+
+def test_plain_keras_opens_the_model_with_its_transitions(spans_run, tmp_path):
+    preparation, network = spans_run.artefact.preparation, spans_run.model
+    new = from_sentences([["between", "a", "b"], ["at", "?", "d"]])
+    some = tag.examples(new, preparation, spans_run.artefact.experiment, "predict")
+    given = dict(some.inputs(np.arange(2), 3))
+    np.savez(tmp_path / "given.npz", wanted=network.predict_on_batch(given), **given)
+    code = (
+        "import sys, keras, numpy as np\n"
+        "network = keras.saving.load_model(sys.argv[1], safe_mode=True)\n"
+        "given = dict(np.load('given.npz')); wanted = given.pop('wanted')\n"
+        "rows = network.predict_on_batch(given)\n"
+        "np.testing.assert_allclose(rows, wanted, atol=1e-5)\n"
+        "transitions = network.get_layer('transitions').get_weights()[0]\n"
+        "np.testing.assert_array_equal(rows[1, :5], transitions)\n"
+        "assert transitions[2, 1] == transitions[3, 1] == -1e4\n"  # O, or nothing, before I-x
+        "assert not any(name.startswith('gatewise') for name in sys.modules)\n"
+    )
+    model = spans_run.artefact.folder / "model.keras"
+    subprocess.run([sys.executable, "-c", code, model], cwd=tmp_path, check=True, timeout=100)
+
+
+def test_the_pieces_of_a_long_sentence_are_one_path():
+    long = PLAIN.having("preparation", max_length=2)
+    sequences = from_sentences([["red", "green", "blue"]] * 4, [["O", "B-x", "I-x"]] * 4)
+    _, some, preparation = made(sequences, long)
+    # Alone, the last token would be I-x, which must not begin a sentence.
+    logits = np.tile(np.array([[0, 0, 5], [5, 0, 0], [0, 5, 0]], np.float32), (4, 1))
+    transitions = tag.shapes(some, preparation).initial["transitions"]
+    found = tag.postprocess(crf.Scores(logits, transitions), some, preparation, {})
+    assert np.array(preparation.own.classes)[found.chosen[:3]].tolist() == ["O", "B-x", "I-x"]
+
+
+def test_a_crf_is_the_default_except_for_many_tags_and_label_smoothing():
+    def kind_of(experiment, sequences):
+        return tag.resolve(experiment, sequences, sequences)[0].network.kind
+
+    sequences = from_sentences(*spans_corpus(8))
+    smooth = PLAIN.having("training", label_smoothing=0.1)
+    assert kind_of(PLAIN, sequences) == kind_of(PLAIN, corpus()) == "crf"
+    assert kind_of(smooth, sequences) == "softmax"
+    many = [str(k) for k in range(300)]
+    assert kind_of(PLAIN, from_sentences([many], [many])) == "softmax"
+    with pytest.raises(ConfigError, match="label_smoothing does not apply to a CRF"):
+        kind_of(smooth.having("network", kind="crf"), sequences)
+
+
+def test_a_users_network_for_spans_is_trained_without_a_crf():
+    import gatewise
+
+    def own(shapes, settings):
+        inputs = {name: keras.Input(one, name=name) for name, one in shapes.inputs.items()}
+        x = keras.layers.Embedding(shapes.vocabulary["words"], 4)(inputs["words"])
+        return keras.Model(inputs, keras.layers.Dense(*shapes.output)(x))
+
+    given = {"training": {"epochs": 1}, "evaluation": {"n_resamples": 20}}
+    run = gatewise.train(spans_corpus(40), task="tag", settings=given, network=own)
+    assert run.artefact.experiment.network.kind == "own"
+    assert len(gatewise.predict(run, [["at", "a"]])) == 2

@@ -92,6 +92,12 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> 
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
+def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
+    """The word at each position of the token embedding, "" for the others."""
+    assert preparation.own.vocabulary is not None
+    return tokens.words_of(preparation.own.vocabulary)
+
+
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
     """Refuse triads that are not three different columns, and a rotation without triads.
 
@@ -714,6 +720,7 @@ TASK = Task(
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
+    words=words,
     prepare=prepare,
     examples=examples,
     sizes=sizes,

@@ -137,6 +137,12 @@ def _pieces(sequences: Sequences, experiment: Experiment) -> Sequences:
     return cut(sequences, task.window, task.stride or task.window) if task.window else sequences
 
 
+def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
+    """The word at each position of the token embedding, "" for the others."""
+    assert preparation.own.vocabulary is not None
+    return tokens.words_of(preparation.own.vocabulary)
+
+
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
     """Fill in the maximum length of a text and the size of the token embedding."""
     vocabulary = preparation.own.vocabulary
@@ -678,6 +684,7 @@ TASK = Task(
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
+    words=words,
     prepare=prepare,
     examples=examples,
     sizes=sizes,

@@ -4,6 +4,7 @@ An array over tokens holds the tokens of all sentences, sentence after sentence.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,23 @@ from gatewise.tasks.task import NETWORK
 
 LENGTHS = (1, 6, 11, 21, 41)  # lower bounds of the sentence lengths in the report, in tokens
 MIN_PROBABILITY = 1e-6  # smaller probabilities count as this one
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """The predictions for the tokens of all sentences."""
+
+    probabilities: Array  # [tokens, tags]
+    chosen: Array  # [tokens] int, the predicted class
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def confidence(self) -> Array:
+        """The probability of the predicted tag, [tokens]."""
+        confidence: Array = self.probabilities[np.arange(len(self)), self.chosen]
+        return confidence
 
 
 def tags_of(sequences: Sequences, preparation: Preparation[Fitted]) -> Array:
@@ -64,11 +82,11 @@ def by_sentence(sequences: Sequences, array: Any) -> list[list[Any]]:
 
 
 def predicted_tags(
-    probabilities: Array, examples: Examples[Sequences], preparation: Preparation[Fitted]
+    predictions: Tagged, examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[list[str]]:
     """The predicted tags of each sentence."""
     return by_sentence(
-        sentences_of(examples), np.array(preparation.own.classes)[probabilities.argmax(axis=1)]
+        sentences_of(examples), np.array(preparation.own.classes)[predictions.chosen]
     )
 
 
@@ -80,14 +98,14 @@ def new_words(examples: Examples[Sequences], preparation: Preparation[Fitted]) -
 
 
 def details(
-    by_model: dict[str, Array],
+    by_model: dict[str, Tagged],
     examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, Any]:
     """Confusion matrix, scores by tag and by span, new words, lengths and the worst sentences."""
-    probabilities, classes = by_model[NETWORK], list(preparation.own.classes)
-    actual, chosen = actual_of(examples, preparation), probabilities.argmax(axis=1)
+    predictions, classes = by_model[NETWORK], list(preparation.own.classes)
+    actual, chosen = actual_of(examples, preparation), predictions.chosen
     known = actual < len(classes)
     matrix = metrics.confusion(actual[known], chosen[known], len(classes))
     counts = metrics.counts_by_class(matrix)
@@ -99,26 +117,26 @@ def details(
         "seen": _by_seen(by_model, examples, preparation),
         "lengths": _by_length(by_model, examples, preparation),
         "temperature": preparation.own.temperature,
-        "sentences": _worst(probabilities, examples, preparation, experiment.report.examples),
+        "sentences": _worst(predictions, examples, preparation, experiment.report.examples),
     }
     if spans.mark_spans(classes):
         truth = truth_of(sentences_of(examples))
         sections["by_span"] = spans.by_type(
-            truth, predicted_tags(probabilities, examples, preparation)
+            truth, predicted_tags(predictions, examples, preparation)
         )
     return sections
 
 
 def _by_seen(
-    by_model: Mapping[str, Array], examples: Examples[Sequences], preparation: Preparation[Fitted]
+    by_model: Mapping[str, Tagged], examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[dict[str, Any]]:
     """Accuracy of each model on words that occur in training in this spelling, and on others."""
     actual, new = actual_of(examples, preparation), new_words(examples, preparation)
     rows = []
     for words, mask in (("seen", ~new), ("new", new)):
         accuracy = {
-            name: float((probabilities[mask].argmax(axis=1) == actual[mask]).mean())
-            for name, probabilities in by_model.items()
+            name: float((predictions.chosen == actual)[mask].mean())
+            for name, predictions in by_model.items()
             if mask.any()
         }
         rows.append({"words": words, "tokens": int(mask.sum()), "accuracy": accuracy})
@@ -126,7 +144,7 @@ def _by_seen(
 
 
 def _by_length(
-    by_model: Mapping[str, Array], examples: Examples[Sequences], preparation: Preparation[Fitted]
+    by_model: Mapping[str, Tagged], examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> list[dict[str, Any]]:
     """Share of wrong tokens by the length of the sentence."""
     actual, lengths = actual_of(examples, preparation), sentences_of(examples).lengths
@@ -136,8 +154,8 @@ def _by_length(
         tokens = np.repeat(bins == k, lengths)
         if tokens.any():
             wrong = {
-                name: float((probabilities[tokens].argmax(axis=1) != actual[tokens]).mean())
-                for name, probabilities in by_model.items()
+                name: float((predictions.chosen != actual)[tokens].mean())
+                for name, predictions in by_model.items()
             }
             most = LENGTHS[k + 1] - 1 if k + 1 < len(LENGTHS) else None
             count = int((bins == k).sum())
@@ -146,13 +164,14 @@ def _by_length(
 
 
 def _worst(
-    probabilities: Array,
+    predictions: Tagged,
     examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     count: int,
 ) -> list[dict[str, Any]]:
     """The sentences with mistakes whose true tags the network finds least probable."""
     sentences, actual = sentences_of(examples), actual_of(examples, preparation)
+    probabilities = predictions.probabilities
     probability = np.where(
         actual < probabilities.shape[1],
         probabilities[
@@ -160,12 +179,12 @@ def _worst(
         ],
         0.0,
     )
-    wrong = probabilities.argmax(axis=1) != actual
+    wrong = predictions.chosen != actual
     nll = np.where(wrong, -np.log(np.maximum(probability, MIN_PROBABILITY)), 0.0)
     whole = np.add.reduceat(nll, np.cumsum(sentences.lengths) - sentences.lengths)
     worst = [k for k in np.argsort(-whole, kind="stable")[:count] if whole[k] > 0]
-    predicted = predicted_tags(probabilities, examples, preparation)
-    confidence = by_sentence(sentences, probabilities.max(axis=1))
+    predicted = predicted_tags(predictions, examples, preparation)
+    confidence = by_sentence(sentences, predictions.confidence)
     return [
         {
             "id": str(sentences.ids[k]),

@@ -2,6 +2,8 @@
 
 After Ling et al. 2015 and Plank et al. 2016: a bidirectional LSTM reads the characters of each
 word; its output is concatenated with the word embedding; bidirectional LSTMs read the sentence.
+With a CRF (`crf.py`), the model also returns the scores of its transitions, so that a file of plain
+Keras layers holds all of it.
 """
 
 from typing import Any
@@ -15,10 +17,22 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
-from gatewise.networks.layers import DENSE, EMBEDDING, LSTM, both_ways, dense, embed, lstm, masking
+from gatewise.networks.layers import (
+    DENSE,
+    EMBEDDING,
+    LSTM,
+    PRETRAINED,
+    both_ways,
+    dense,
+    embed,
+    lstm,
+    masking,
+)
 from gatewise.networks.losses import Objective
 from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.tasks.tag import crf
+from gatewise.tasks.tag.crf import CRF, SOFTMAX
 from gatewise.tasks.tag.fitted import Fitted
 
 CHARACTER_DIM = 32  # size of the character embedding
@@ -38,7 +52,7 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     inputs = {
         name: keras.Input(shape, name=name, dtype="int32") for name, shape in shapes.inputs.items()
     }
-    x, mask = embed(inputs["words"], shapes.vocabulary["words"], settings)
+    x, mask = embed(inputs["words"], "words", shapes, settings)
     if "characters" in inputs:
         characters = inputs["characters"]  # [distinct, letters]
         count = shapes.vocabulary["characters"]
@@ -56,6 +70,20 @@ def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     logits = layers.Dense(shapes.output[0], name="logits")(x)
     network_inputs = inputs if len(inputs) > 1 else inputs["words"]
     return keras.Model(network_inputs, logits, name="tagger")
+
+
+def crf_tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
+    """The tagger with a CRF: its outputs are [batch, tags + 2 + length, tags].
+
+    The first tags + 2 rows are the transitions, the same for each sentence; the logits follow.
+    """
+    network = tagger(shapes, settings)
+    words = network.get_layer("words").output
+    initial = shapes.initial["transitions"]
+    transitions = layers.Embedding(*initial.shape, weights=initial, name="transitions")
+    rows = ops.zeros_like(words[:, :1]) + ops.arange(len(initial), dtype="int32")
+    outputs = ops.concatenate([transitions(rows), network.output], axis=1)
+    return keras.Model(network.input, outputs, name="tagger")
 
 
 class TokenAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # Keras is untyped
@@ -93,39 +121,117 @@ class TokenEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
         return ops.sum(nats * known) / ops.maximum(ops.sum(real), 1.0)
 
 
+class PathEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
+    """The negative log probability of the true paths of a CRF, in nats per token without padding.
+
+    Tags unknown in training add nothing to it: the logits of their tokens count as zeros.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(name="path_entropy")
+        self.classes = classes
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss for true classes [batch, length], below 0 for padding, and CRF outputs."""
+        size, logits = self.classes, y_pred[:, self.classes + crf.BORDERS :]
+        transitions = y_pred[0, : size + crf.BORDERS]
+        truth = ops.cast(ops.reshape(y_true, ops.shape(logits)[:2]), "int32")
+        real, known = truth >= 0, ops.logical_and(truth >= 0, truth < size)
+        weights = ops.expand_dims(ops.cast(known, logits.dtype), -1)
+        hot = weights * ops.one_hot(ops.where(known, truth, 0), size, dtype=logits.dtype)
+        logits = weights * logits
+        # A transition that is forbidden but true (a long sentence may be cut within a span) costs
+        # nothing, because its score would hide the rest of the loss.
+        passable = ops.where(transitions > crf.FORBIDDEN / 2, transitions, 0.0)
+        begin, end = passable[size], passable[size + 1]
+        after = ops.concatenate([real[:, 1:], ops.zeros_like(real[:, :1])], axis=1)
+        last = ops.cast(ops.logical_and(real, ops.logical_not(after)), logits.dtype)
+        score = (
+            ops.sum(hot * logits)
+            + ops.sum(ops.matmul(hot[:, :-1], passable[:size]) * hot[:, 1:])
+            + ops.sum(hot[:, 0] * begin)
+            + ops.sum(hot * end * ops.expand_dims(last, -1))
+        )
+        nats = ops.sum(log_partition(logits, transitions, real)) - score
+        return nats / ops.maximum(ops.sum(ops.cast(real, logits.dtype)), 1.0)
+
+
+def log_partition(logits: Any, transitions: Any, real: Any) -> Any:
+    """The logarithm of the summed exponentials of the scores of all paths, [batch].
+
+    Args:
+        logits: [batch, length, tags].
+        transitions: [tags + 2, tags].
+        real: [batch, length] bool, false for padding, which is at the end.
+    """
+    size = logits.shape[-1]
+    smallest = np.finfo(keras.backend.standardize_dtype(logits.dtype)).tiny
+    between = ops.exp(transitions[:size])
+
+    def step(scores: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
+        given, counts = inputs
+        top = ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
+        # A product of matrices needs far fewer exponentials than one sum for each pair of tags.
+        summed = ops.matmul(ops.exp(scores - top), between)
+        moved = ops.log(ops.maximum(summed, smallest)) + top + given
+        scores = ops.where(counts, moved, scores)
+        return scores, scores
+
+    first = transitions[size] + logits[:, 0]
+    later = ops.concatenate([ops.zeros_like(real[:, :1]), real[:, 1:]], axis=1)
+    steps = ops.transpose(logits, (1, 0, 2)), ops.expand_dims(ops.transpose(later), -1)
+    scores, _ = ops.scan(step, first, steps)
+    return ops.logsumexp(scores + transitions[size + 1], axis=-1)
+
+
 def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
-    """Cross entropy and accuracy per token, without padding."""
+    """The loss and the accuracy per token, without padding.
+
+    With a CRF there is no accuracy: its tags are the best paths, which are searched outside Keras.
+    """
+    if experiment.network.kind == CRF:
+        return PathEntropy(len(preparation.own.classes)), []
     loss = TokenEntropy(len(preparation.own.classes), experiment.training.label_smoothing)
     return loss, [TokenAccuracy()]
 
 
-def token_logits(
+def token_scores(
     network: keras.Model,
     examples: Examples[Sequences],
     preparation: Preparation[Fitted],
-    _experiment: Experiment,
-) -> Array:
-    """The logits of every token, sentence after sentence: [tokens, tags]."""
-    ends = np.cumsum(examples.lengths)
-    stacked = np.empty((int(ends[-1]), len(preparation.own.classes)), np.float32)
-    for indices, batch in predict(network, examples, BATCH, padded=preparation.padded, steps=STEPS):
-        for k, logits in zip(indices.tolist(), batch, strict=True):
+    experiment: Experiment,
+) -> crf.Scores:
+    """The logits of every token, sentence after sentence, and the transitions of a CRF."""
+    ends, tags = np.cumsum(examples.lengths), len(preparation.own.classes)
+    first = tags + crf.BORDERS if experiment.network.kind == CRF else 0  # row of the logits
+    stacked = np.empty((int(ends[-1]), tags), np.float32)
+    transitions: Array | None = None
+    # The transitions are there for each sentence, so many tags leave room for few sentences.
+    sentences = min(BATCH, max(1, crf.CELLS // (first * tags))) if first else BATCH
+    batches = predict(network, examples, sentences, padded=preparation.padded, steps=STEPS)
+    for indices, batch in batches:
+        if first:
+            transitions = batch[0, :first]
+        for k, rows in zip(indices.tolist(), batch, strict=True):
             size = int(examples.lengths[k])
-            stacked[ends[k] - size : ends[k]] = logits[:size]
-    return stacked
+            stacked[ends[k] - size : ends[k]] = rows[first : first + size]
+    return crf.Scores(stacked, transitions)
 
 
 SETTINGS = (
     LSTM
     | DENSE
     | EMBEDDING
+    | PRETRAINED
     | names(network="bidirectional normalization character_units word_dropout")
 )
 
 
-def settings_of(_network: str, _data: str) -> frozenset[str]:
-    """The settings that the network reads."""
-    return SETTINGS
+def settings_of(network: str, _data: str) -> frozenset[str]:
+    """The settings that the network reads; a CRF has no label smoothing."""
+    return SETTINGS if network == CRF else SETTINGS | names(training="label_smoothing")
 
 
-NETWORK = Network({"": tagger}, objective, settings_of, token_logits, per_step=True)
+NETWORK = Network(
+    {SOFTMAX: tagger, CRF: crf_tagger}, objective, settings_of, token_scores, per_step=True
+)

@@ -13,7 +13,7 @@ Span = tuple[str, int, int]  # type, first token, last token
 
 OUTSIDE = "O"
 MARK = re.compile(r"[BIES](-.+)?$")
-BEGINS, ENDS = ("B", "S"), ("E", "S")
+BEGINS, ENDS, CONTINUES = ("B", "S"), ("E", "S"), ("I", "E")
 
 
 def mark_spans(tags: Iterable[str]) -> bool:
@@ -51,6 +51,21 @@ def spans(tags: Sequence[str]) -> set[Span]:
             begin = -1 if tag == OUTSIDE else place
         previous = tag
     return complete
+
+
+def may_follow(before: str, tag: str, *, ending: bool) -> bool:
+    """Whether `tag` may follow `before` in a sentence; "" is the beginning or the end of it.
+
+    I and E continue a span of their type. `ending`: the tags mark the end of every span (E, S), so
+    that B and I must be continued.
+
+    >>> may_follow("B-city", "I-city", ending=False), may_follow("O", "I-city", ending=False)
+    (True, False)
+    """
+    opened = before[:1] in ("B", "I")
+    if tag[:1] in CONTINUES:
+        return opened and _type(before) == _type(tag)
+    return not (opened and ending)
 
 
 def _type(tag: str) -> str:

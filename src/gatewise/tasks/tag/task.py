@@ -1,6 +1,7 @@
 """tag: a label for each token of a sentence.
 
-Predictions are one array [tokens, tags] of probabilities for all sentences, one after another.
+Predictions (`details.Tagged`) are the tags of all sentences, one after another, with their
+probabilities.
 """
 
 import logging
@@ -20,11 +21,12 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
-from gatewise.errors import DataError
+from gatewise.errors import ConfigError, DataError
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.settings import Experiment, names
-from gatewise.tasks.calibration import fit_temperature
-from gatewise.tasks.tag import details, reading, spans
+from gatewise.tasks.calibration import best_temperature, fit_temperature
+from gatewise.tasks.tag import crf, details, reading, spans
+from gatewise.tasks.tag.details import Tagged
 from gatewise.tasks.tag.fitted import Fitted
 from gatewise.tasks.task import Baseline, Measure, Task, mean_measure, sizes_of
 
@@ -41,8 +43,9 @@ SETTINGS = names(
     data="label labels text",
     split="seed test_ids",
     preparation="vocabulary_size min_frequency lowercase max_length",
-    training="max_tokens label_smoothing",
+    training="max_tokens",
 )
+MANY_TAGS = 256  # above, the default is no CRF, whose transitions are the square of it
 MIN_DISTINCT = 64  # the smallest number of rows for the distinct words of a batch
 
 
@@ -79,8 +82,18 @@ def resolve(
         min_frequency=preparation.min_frequency or 1,
     )
     network = experiment.network
+    kind = network.kind
+    if kind == "auto":
+        many = len(train.levels[TAG]) > MANY_TAGS
+        kind = crf.SOFTMAX if many or training.label_smoothing else crf.CRF
+    if kind == crf.CRF and training.label_smoothing:
+        raise ConfigError(
+            "training.label_smoothing does not apply to a CRF. Leave it out, or set "
+            "network.kind = softmax."
+        )
     network = replace(
         network,
+        kind=kind,
         bidirectional=True,
         units=network.units or UNITS,
         dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
@@ -93,6 +106,11 @@ def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> 
     """Fill in the size of the word embedding."""
     size = usual_embedding(len(preparation.own.words) + SYMBOLS)
     return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
+
+
+def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
+    """The word at each position of the embedding, "" for the others."""
+    return ("",) * SYMBOLS + preparation.own.words
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
@@ -264,37 +282,73 @@ def sizes(examples: Examples[Sequences]) -> dict[str, int]:
     return sizes_of(examples.source)
 
 
-def shapes(_examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
+def shapes(train: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
     """The shapes of the inputs, words and their characters, and of the logits of each word."""
     characters = len(preparation.own.characters)
+    lengths = details.sentences_of(train).lengths
+    codes = details.actual_of(train, preparation)
     spelled = {"places": (None,), "characters": (WORD_LENGTH,)} if characters else {}
     return Shapes(
         inputs={"words": (None,), **spelled},
         output=(len(preparation.own.classes),),
         vocabulary={"words": len(preparation.own.words) + SYMBOLS}
         | ({"characters": characters + SYMBOLS} if characters else {}),
+        initial={"transitions": crf.initial_transitions(preparation.own.classes, codes, lengths)},
     )
 
 
 def calibrate(
-    preparation: Preparation[Fitted], outputs: Array, examples: Examples[Sequences]
+    preparation: Preparation[Fitted], outputs: crf.Scores, examples: Examples[Sequences]
 ) -> Preparation[Fitted]:
     """Fit the temperature that makes the validation tags most likely (Guo et al. 2017)."""
     labels = details.actual_of(examples, preparation)
-    known = labels < len(preparation.own.classes)
-    temperature = fit_temperature(outputs[known], labels[known])
+    known = np.flatnonzero(labels < len(preparation.own.classes))
+    if outputs.transitions is None:
+        temperature = fit_temperature(outputs.logits[known], labels[known])
+    else:
+
+        def nll(temperature: float) -> float:
+            own = replace(preparation.own, temperature=temperature)
+            probabilities = _probabilities(outputs, examples, replace(preparation, own=own))
+            true = np.maximum(probabilities[known, labels[known]], details.MIN_PROBABILITY)
+            return float(-np.log(true).mean())
+
+        chosen = _chosen(outputs, examples)
+        temperature = 1.0 if (chosen == labels)[known].all() else best_temperature(nll)
     return replace(preparation, own=replace(preparation.own, temperature=temperature))
 
 
 def postprocess(
-    outputs: Array,
-    _examples: Examples[Sequences],
+    outputs: crf.Scores,
+    examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     _state: Mapping[str, Any],
+) -> Tagged:
+    """Calibrated probabilities, and the tags: with a CRF marginals and best paths."""
+    probabilities = _probabilities(outputs, examples, preparation)
+    return Tagged(probabilities, _chosen(outputs, examples))
+
+
+def _probabilities(
+    outputs: crf.Scores, examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> Array:
-    """Calibrated probabilities, [tokens, tags]."""
-    probabilities: Array = softmax(outputs.astype(np.float64) / preparation.own.temperature, axis=1)
-    return probabilities
+    """The probabilities of the tags at the temperature of the preparation, [tokens, tags]."""
+    temperature, transitions = preparation.own.temperature, outputs.transitions
+    logits = outputs.logits.astype(np.float64) / temperature
+    if transitions is None:
+        probabilities: Array = softmax(logits, axis=1)
+        return probabilities
+    # The pieces of a long sentence are one path.
+    lengths = details.sentences_of(examples).lengths
+    return crf.by_sentence(crf.marginals, crf.Scores(logits, transitions / temperature), lengths)
+
+
+def _chosen(outputs: crf.Scores, examples: Examples[Sequences]) -> Array:
+    """The class of each token, [tokens]; the temperature does not change it."""
+    if outputs.transitions is None:
+        chosen: Array = outputs.logits.argmax(axis=1)
+        return chosen
+    return crf.by_sentence(crf.best_paths, outputs, details.sentences_of(examples).lengths)
 
 
 def fit_baselines(
@@ -315,18 +369,17 @@ def fit_baselines(
 
 def make_baselines(
     state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Sequences] | None
-) -> list[Baseline[Sequences, Array]]:
+) -> list[Baseline[Sequences, Tagged]]:
     """The most frequent tag of each token; an unknown token gets the most frequent tag of all."""
     tag_of = dict(zip(preparation.own.tokens, state["tokens"], strict=True))
 
-    def most_frequent(examples: Examples[Sequences]) -> Array:
+    def most_frequent(examples: Examples[Sequences]) -> Tagged:
         sentences = details.sentences_of(examples)
         of_level = np.array(
             [tag_of.get(token, state["overall"]) for token in sentences.levels[TOKEN]]
         )
         chosen = of_level[details.flat(sentences, sentences.values[:, 0])]
-        certain: Array = np.eye(len(preparation.own.classes), dtype=np.float32)[chosen]
-        return certain
+        return Tagged(np.eye(len(preparation.own.classes), dtype=np.float32)[chosen], chosen)
 
     return [Baseline(BASELINE, most_frequent)]
 
@@ -335,19 +388,19 @@ BASELINE = "most frequent tag of the word"
 
 
 def score(
-    probabilities: Array,
+    predictions: Tagged,
     examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> dict[str, float]:
     """Span F1 if tags mark spans, accuracy (also of new words), macro F1, right sentences."""
-    actual, chosen = details.actual_of(examples, preparation), probabilities.argmax(axis=1)
+    actual, chosen = details.actual_of(examples, preparation), predictions.chosen
     new = details.new_words(examples, preparation)
     scores = {}
     if spans.mark_spans(preparation.own.classes):
         counts = spans.counts(
             details.truth_of(details.sentences_of(examples)),
-            details.predicted_tags(probabilities, examples, preparation),
+            details.predicted_tags(predictions, examples, preparation),
         )
         scores["span_f1"] = metrics.span_f1(counts)
     return scores | {
@@ -362,24 +415,24 @@ def score(
 
 def measures(
     examples: Examples[Sequences], preparation: Preparation[Fitted], _experiment: Experiment
-) -> list[Measure[Array]]:
+) -> list[Measure[Tagged]]:
     """Span F1 if tags mark spans, and accuracy; clusters are documents, or else sentences."""
     sentences, actual = details.sentences_of(examples), details.actual_of(examples, preparation)
     whole = sentences.groups if sentences.groups is not None else sentences.first
     _, clusters = np.unique(whole, return_inverse=True)
 
-    def right(probabilities: Array) -> Array:
-        hits: Array = (probabilities.argmax(axis=1) == actual).astype(np.float64)
+    def right(predictions: Tagged) -> Array:
+        hits: Array = (predictions.chosen == actual).astype(np.float64)
         return hits
 
     accuracy = mean_measure("accuracy", right, np.repeat(clusters, sentences.lengths))
     if not spans.mark_spans(preparation.own.classes):
         return [accuracy]
     truth = details.truth_of(sentences)
-    span_f1: Measure[Array] = Measure(
+    span_f1: Measure[Tagged] = Measure(
         "span_f1",
-        lambda probabilities: spans.counts(
-            truth, details.predicted_tags(probabilities, examples, preparation)
+        lambda predictions: spans.counts(
+            truth, details.predicted_tags(predictions, examples, preparation)
         ),
         lambda sums: metrics.f1(*np.moveaxis(sums, -1, 0)),
         clusters,
@@ -388,17 +441,17 @@ def measures(
 
 
 def table(
-    probabilities: Array,
+    predictions: Tagged,
     examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     indices: Array,
 ) -> pl.DataFrame:
     """One row per token: id of the sentence, position from 1, token, tag, probability and truth."""
     pieces = examples.source
-    tags = np.array(preparation.own.classes)[probabilities.argmax(axis=1)]
+    tags = np.array(preparation.own.classes)[predictions.chosen]
     predicted, confidence = (
         details.by_sentence(pieces, tags),
-        details.by_sentence(pieces, probabilities.max(axis=1)),
+        details.by_sentence(pieces, predictions.confidence),
     )
     chosen = pieces.chosen(indices)
     offsets = chosen.starts - chosen.first
@@ -430,6 +483,7 @@ TASK = Task(
     split=split,
     resolve=resolve,
     resolve_fitted=resolve_fitted,
+    words=words,
     prepare=prepare,
     examples=examples,
     sizes=sizes,
