@@ -37,7 +37,15 @@ class DataSettings:
     labels: Annotated[str, "The file of labels, if its name does not follow from the data's."] = ""
     column_names: Annotated[Columns, "The names of the columns, for a file without a header."] = ()
     quotes: Annotated[bool, "Whether cells may be quoted, as CSV allows."] = True
-    encoding: Annotated[str, "The encoding of text files."] = "utf-8"
+    encoding: Annotated[str, "The encoding of text files. A byte-order mark overrides it."] = (
+        "utf-8"
+    )
+    skip_rows: Annotated[int, "The lines above the header. 0: found; -1: none."] = 0
+    header_rows: Annotated[int, "The rows that name the columns. 0: found."] = 0
+    footer_rows: Annotated[int, "The lines below the table. 0: found; -1: none."] = 0
+    comment: Annotated[str, 'The beginning of lines that are comments, such as "#".'] = ""
+    decimal: Annotated[str, 'The decimal mark of numbers, "." or ",". Empty: found.'] = ""
+    thousands: Annotated[str, "The mark between thousands. Empty: found."] = ""
     layout: Annotated[
         Literal["auto", "long", "wide"], "`long`: a row is a step; `wide`: a row is a sequence."
     ] = "auto"
@@ -446,6 +454,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "training.label_smoothing": (0, 1),
     "training.rotation": (0, math.pi),
     "training.speed_perturbation": (0, 0.5),
+    "data.skip_rows": (-1, math.inf),
+    "data.footer_rows": (-1, math.inf),
     "preparation.n_mels": (1, math.inf),
     "preparation.frame_length": (1, math.inf),
     "preparation.hop_length": (1, math.inf),

@@ -599,10 +599,10 @@ def test_a_text_among_numbers_is_shown_with_its_row(tmp_path):
 
 def test_decimal_commas_are_recognised(tmp_path):
     path = csv(tmp_path, "day;y", "1;12,5", "2;13,5")
-    with pytest.raises(
-        DataError, match="has '12,5'. Write decimal points instead of decimal commas"
-    ):
-        forecast(path, target=("y",))
+    sequences, settings, notes = forecast(path, target=("y",))
+    assert sequences.values.ravel().tolist() == [12.5, 13.5]
+    assert settings.decimal == ","
+    assert any("data.decimal=','" in note for note in notes)
 
 
 def test_infinite_values_are_refused(tmp_path):
@@ -879,9 +879,6 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
         (raw("head.csv", b"a,b\n"), "holds column names but no rows"),
         (raw("plain.csv.gz", b"a,b\n1,2\n"), "is not a gzip file"),
         (raw("cut.csv.gz", packed[:-20]), "ends too early|damaged"),
-        (raw("latin.csv", "y,t\n1,é\n2,ü\n".encode("latin-1")), "is not UTF-8"),
-        (raw("numbers.csv", b"1.5,2.5\n3,4\n"), "must name the columns"),
-        (raw("twice.csv", b"a,a\n3,4\n"), "two columns called 'a'"),
         (raw("wide.csv", b"a,b\n1,2\n1,2,3\n"), "row 3 .* has 3 cells, but only 2 columns have"),
         (raw("data.parquet", b"hello world hello"), "cannot be read"),
         (raw("empty.parquet", b""), "cannot be read"),

@@ -194,8 +194,8 @@ def test_tables_are_read_in_the_encoding_that_is_named(tmp_path, encoding, kind)
 
 
 def test_another_encoding_than_the_one_named_is_an_error(tmp_path):
-    path = write(tmp_path, "a.csv", "text,mood\nc'était bien,gut\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r"is not UTF-8 text.*data\.encoding"):
+    path = write(tmp_path, "a.csv", "text,mood\nэто было,gut\n".encode("cp1251"))
+    with pytest.raises(DataError, match=r"is not UTF-8 text.*data\.encoding=cp1251 as 'это было"):
         of(path)
     with pytest.raises(DataError, match="There is no encoding 'cp0'"):
         of(path, encoding="cp0")

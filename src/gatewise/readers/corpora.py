@@ -10,6 +10,7 @@ from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import tables, texts
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.dialect import SEPARATORS
 from gatewise.readers.sources import Opened
 from gatewise.readers.tables import File
 from gatewise.settings import DataSettings
@@ -89,7 +90,7 @@ def is_plain(file: File) -> bool:
     lines = [line for line in begin[:-1] or begin if line.strip()]
     if len(lines) == 1 and len(begin) == 1:
         return True  # a table has rows below its header
-    counts = [{line.count(sign) for line in lines} for sign in tables.SEPARATORS]
+    counts = [{line.count(sign) for line in lines} for sign in SEPARATORS]
     return bool(lines) and all(len(numbers) > 1 or numbers == {0} for numbers in counts)
 
 

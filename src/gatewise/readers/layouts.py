@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gatewise.data.sequences import Sequences
-from gatewise.readers import arrays, columns, long, repairs, wide
+from gatewise.readers import arrays, columns, dialect, long, repairs, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Aim, Purpose, Read
 from gatewise.readers.long import Origin
@@ -41,6 +41,7 @@ def read(
 
 
 def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
+    settings = dialect.settled(settings, table.dialect) if purpose == "train" else settings
     settings, kinds, guesses = columns.resolve(table, settings, aim=aim, purpose=purpose)
     if settings.layout == "long":
         shape = long.long

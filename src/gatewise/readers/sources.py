@@ -22,9 +22,9 @@ FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data
 STANDARD_INPUT = "-"
 
 READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
-    ".csv": lambda file, settings: _delimited(file, settings, ","),
-    ".tsv": lambda file, settings: _delimited(file, settings, "\t"),
-    ".txt": lambda file, settings: _delimited(file, settings),
+    ".csv": lambda file, settings: tables.delimited(file, ",", settings),
+    ".tsv": lambda file, settings: tables.delimited(file, "\t", settings),
+    ".txt": lambda file, settings: tables.delimited(file, "", settings),
     ".parquet": lambda file, _: tables.parquet(file.path),
     ".jsonl": lambda file, settings: tables.json_lines(file, settings.encoding),
     ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
@@ -170,16 +170,6 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     if len(texts) != len(paths):
         raise DataError(f"There are {len(paths)} recordings, but {len(texts)} labels.")
     return pl.DataFrame([paths, texts])
-
-
-def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table:
-    return tables.delimited(
-        file,
-        separator,
-        names=settings.column_names,
-        quotes=settings.quotes,
-        encoding=settings.encoding,
-    )
 
 
 def _found(path: Path) -> Path:

@@ -13,8 +13,8 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,12 +24,15 @@ import narwhals as nw
 import polars as pl
 
 from gatewise.errors import DataError
-from gatewise.readers import times
+from gatewise.readers import dialect as dialects
+from gatewise.readers import marks, times
+from gatewise.readers.dialect import Dialect
+from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20  # bytes of text parsed at once
 PACKED = 4  # approximate compression ratio of text
 SAMPLE = 1000  # rows that determine the kind of a column
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+TAIL = 1 << 15  # bytes at the end in which a footer is looked for
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
@@ -44,7 +47,7 @@ class Table:
     first: int = 1  # the number of the first row in messages
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
-    separator: str = ""  # the separator of a text file; "" for other tables
+    dialect: Dialect | None = None  # how a text file writes it; None for other tables
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
@@ -113,8 +116,10 @@ def file_of(path: Path) -> File:
 
 
 @contextmanager
-def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
+def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Iterator[None]:
     """Convert errors of Polars, gzip and the file system to a DataError that names the file.
+
+    With `file`, the error about an encoding shows what other encodings make of the file.
 
     Raises:
         DataError: the file cannot be opened, unpacked, decoded or parsed.
@@ -129,7 +134,7 @@ def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     except (EOFError, zlib.error):
         raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
     except UnicodeError:
-        raise other_encoding(name, encoding) from None
+        raise other_encoding(name, encoding, _content(file)) from None
     except LookupError:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except csv.Error as error:
@@ -139,115 +144,171 @@ def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         if "utf" in reason.lower():
-            raise other_encoding(name, encoding) from None
+            raise other_encoding(name, encoding, _content(file)) from None
         raise DataError(f"{name} cannot be read: {reason}. Check its format.") from None
 
 
-def other_encoding(name: str, encoding: str = "utf-8") -> DataError:
-    """The error for a text file in another encoding."""
+def _content(file: File | None) -> bytes:
+    """The bytes of a file, which an error message tries with other encodings."""
+    if file is None:
+        return b""
+    with file.opened() as stream:
+        return stream.read()
+
+
+def other_encoding(name: str, encoding: str = "utf-8", content: bytes = b"") -> DataError:
+    """The error for a text file in another encoding; `content` is tried with a few encodings."""
     kind = "UTF-8" if _is_utf8(encoding) else encoding
-    return DataError(
-        f"{name} is not {kind} text. Save it as UTF-8 (iconv -t UTF-8), or name its encoding: "
-        "--set data.encoding=cp1252."
-    )
+    tried = dialects.readings(content)
+    remedy = "Set the one that is right." if tried else "Save it as UTF-8 (iconv -t UTF-8)."
+    return DataError(" ".join(filter(None, [f"{name} is not {kind} text.", tried, remedy])))
 
 
 def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name == "utf-8"
 
 
-def delimited(
-    file: File,
-    separator: str = "",
-    *,
-    names: Sequence[str] = (),
-    quotes: bool = True,
-    encoding: str = "utf-8",
-) -> Table:
-    """Open a table of separated text; without `separator`, it is guessed from the first line.
+def delimited(file: File, separator: str = "", settings: DataSettings | None = None) -> Table:
+    """Open a table of separated text, in the dialect that its first and last lines show.
 
-    `names` are the column names of a file without a header. Without `quotes`, quotation marks are
-    ordinary characters.
+    `separator` is the one that the name of the file promises. `settings.column_names` are the
+    names of a file without a header; without `settings.quotes`, quotation marks are ordinary
+    characters.
 
     Raises:
         DataError: the file is empty, has no header or is not text.
     """
-    name, again = str(file.path), partial(file.opened, encoding)
-    with reading(name, encoding), closing(_blocks(again, quotes)) as blocks:
-        head = next(blocks, b"")
-        lines = head.decode("utf-8-sig").lstrip("\r\n")
-        if not lines.strip():
+    settings = settings or DataSettings()
+    name, quotes = str(file.path), settings.quotes
+    with reading(name, settings.encoding):
+        begin, end = _ends(file)
+        encoding, remark = dialects.encoding(begin, settings.encoding)
+        head = _whole_lines(_decoded(begin, encoding), whole=len(begin) < BLOCK)
+        if not head.strip():
             raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
-        used = _separator(lines, separator, len(names))
-        first = next(csv.reader(io.StringIO(lines), delimiter=used), [])
-        # A first row that holds only known names is a header, even if the training data had none.
-        header = not names or {cell.strip() for cell in first} <= set(names)
-        names = _header(name, lines, used) if header else list(names)
-        parsed = partial(_text_batches, name, names, used, header=header, quotes=quotes)
-        begin = next(parsed(chain([head], blocks), names), None)
-        if begin is None:
+        notes = [remark] if remark else []
+        old_ends = "\r" in head and "\n" not in head
+        tail = _decoded(end, encoding)
+        written = dialects.found(_lines_of(head), _lines_of(tail), separator, settings)
+        notes += written.notes(separator)
+    with reading(name, encoding, file):
+        top = written if len(begin) < BLOCK else replace(written, footer_rows=0)
+        blocks = _blocks(
+            partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
+            quotes,
+            top,
+            old_ends=old_ends,
+        )
+        first_block = next(blocks, b"")
+        names, written = _names_of(name, first_block, written, settings, notes)
+        parsed = partial(_text_batches, name, names, written, quotes=quotes)
+        sample = next(parsed(chain([first_block], blocks), names), None)
+        if sample is None:
             raise DataError(f"{name} holds column names but no rows.")
-        likely = math.ceil(begin.height * max(1.0, file.size / len(head)))
+        likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
+    sample = sample.head(SAMPLE)
+    marked = marks.columns(sample, written.decimal, written.thousands)
+    again = partial(file.opened, encoding)
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        with reading(name, encoding):
-            yield from parsed(_blocks(again, quotes), columns)
+        with reading(name, encoding, file):
+            for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
+                yield _plain(batch, marked, written)
 
-    notes = []
-    if separator and used != separator:
-        notes.append(f"the columns are separated by {SEPARATORS[used]}")
+    usual = written.header_rows == 1 and not written.skip_rows
     return Table(
         name,
-        begin.head(SAMPLE),
+        _plain(sample, marked, written),
         likely,
         batches,
         notes=tuple(notes),
-        separator=used,
-        first=2 if header else 1,
-        counting="counting the header as row 1" if header else "counting from 1",
+        dialect=written,
+        first=1 + written.header_rows + written.skip_rows,
+        counting="counting the header as row 1"
+        if usual
+        else "counting from 1"
+        if not (written.header_rows or written.skip_rows)
+        else "counting every row from 1",
     )
 
 
-def _separator(lines: str, expected: str, width: int = 0) -> str:
-    """The separator of the first line; it may differ from the expected one (a .csv with ";").
-
-    `width` is the number of columns, or 0 if unknown.
-    """
-    header = lines.splitlines()[0]
-    if expected and (expected in header or (expected == "\t" and width)):
-        return expected  # if the columns are known, a row may hold a text and nothing else
-    order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
-    fitting = [sign for sign in order if width > 1 and header.count(sign) >= width - 1]
-    if fitting:  # a text in the last column may contain any separator
-        return fitting[0]
-    counts = {sign: header.count(sign) for sign in order}
-    best = max(order, key=lambda sign: counts[sign])
-    return best if counts[best] else expected or ","
+def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.DataFrame:
+    """The batch with numbers that Polars reads."""
+    here = [name for name in marked if name in batch.columns]
+    if not here:
+        return batch
+    read = [marks.plain(pl.col(name), written.decimal, written.thousands) for name in here]
+    return batch.with_columns(cells.alias(name) for cells, name in zip(read, here, strict=True))
 
 
-def _header(name: str, lines: str, separator: str) -> list[str]:
-    """The column names, which are the first record."""
-    cells = next(csv.reader(io.StringIO(lines), delimiter=separator))
-    names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
-    doubled = sorted({cell for cell in names if names.count(cell) > 1})
-    counted = [[str(k + first) for k in range(len(names))] for first in (0, 1)]
-    if all(map(_is_number, names)) and (len(names) == 1 or names not in counted):
-        raise DataError(
-            f"{name}: the first row ({', '.join(names[:4])}) holds only numbers, but it must name "
-            "the columns. Add a line of names at the top."
+def _ends(file: File) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file, which is read to its end only if it is packed."""
+    with file.opened() as stream:
+        begin = stream.read(BLOCK)
+        if len(begin) < BLOCK:
+            return begin, begin
+        last = begin
+        if file.content is None and file.path.suffix != ".gz":
+            # A multiple of four bytes, because characters of UTF-32 are that long.
+            stream.seek(max(0, file.path.stat().st_size - TAIL) // 4 * 4)
+        while block := stream.read(BLOCK):
+            last = (last + block)[-TAIL - len(last + block) % 4 :]
+    return begin, last
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    """The text of a part of a file; characters that are cut at its ends are replaced."""
+    name = "utf-8-sig" if _is_utf8(encoding) else encoding
+    return content.decode(name, "surrogateescape" if name == "utf-8-sig" else "replace")
+
+
+def _whole_lines(text: str, *, whole: bool) -> str:
+    """The text without blank lines at its begin and, if the file goes on, without its last line."""
+    text = text.lstrip("\r\n")
+    if whole:
+        return text
+    end = max(text.rfind("\n"), text.rfind("\r") if "\n" not in text else -1)
+    return text[: end + 1] or text
+
+
+def _lines_of(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _names_of(
+    name: str, block: bytes, written: Dialect, settings: DataSettings, notes: list[str]
+) -> tuple[list[str], Dialect]:
+    """The names of the columns: those of the settings, those of the header, or numbers."""
+    lines = block.decode("utf-8-sig").lstrip("\r\n")
+    reader = csv.reader(io.StringIO(lines), delimiter=written.separator)
+    if settings.column_names:
+        names = list(settings.column_names)
+        # A first row that holds only known names is a header, even if training had none.
+        header = {cell.strip() for cell in next(reader, [])} <= set(names)
+        return names, replace(written, header_rows=int(header))
+    if not written.header_rows:
+        names = [f"column {place}" for place, _ in enumerate(next(reader, []), start=1)]
+        last = f" to {names[-1]!r}" if len(names) > 1 else ""
+        notes.append(
+            f"no row names the columns, so they are called {names[0]!r}{last} (data.column_names)"
         )
-    if doubled:
-        raise DataError(f"{name} has two columns called {doubled[0]!r}. Rename one of them.")
-    return names
+        return names, written
+    rows = [row for row, _ in zip(reader, range(written.header_rows), strict=False)]
+    rows = [[""] * written.unnamed + row for row in rows]
+    return dialects.column_names(name, rows, notes), written
 
 
-def _header_end(block: bytes) -> int:
-    """The position behind the first record that is not blank."""
-    begin = len(block) - len(block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-    end = block.find(b"\n", begin) + 1
-    while end and block.count(b'"', begin, end) % 2:
-        end = block.find(b"\n", end) + 1
-    return end or len(block)
+def _header_end(block: bytes, rows: int) -> int:
+    """The position behind the first `rows` records that are not blank."""
+    end = 0
+    for _ in range(rows):
+        rest = block[end:]
+        begin = end + len(rest) - len(rest.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
+        end = block.find(b"\n", begin) + 1
+        while end and block.count(b'"', begin, end) % 2:
+            end = block.find(b"\n", end) + 1
+        end = end or len(block)
+    return end
 
 
 def _is_number(text: str) -> bool:
@@ -257,19 +318,52 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Generator[bytes]:
-    """Yield a text file in blocks of whole records, without blank lines at the end of the file."""
-    rest = b""
+def _blocks(
+    again: Callable[[], IO[bytes]], quotes: bool, written: Dialect, *, old_ends: bool = False
+) -> Generator[bytes]:
+    """Yield a table in blocks of whole records, without what stands above and below it.
+
+    `old_ends`: lines end with CR alone.
+    """
+    rest, held = b"", TAIL if written.footer_rows else 0
+    skip = written.skip_rows
+    comment = b"(?m)^" + re.escape(written.comment.encode()) + b".*\n?"
     with again() as file:
         while block := file.read(BLOCK):
-            rest += block
-            end = _last_record(rest) if quotes else rest.rfind(b"\n") + 1
+            rest += block.replace(b"\r", b"\n") if old_ends else block
+            if skip:
+                rest, skip = _below(rest, skip, written.comment), 0
+            end = rest.rfind(b"\n", 0, len(rest) - held) + 1
+            end = _last_record(rest[:end]) if quotes else end
             # Keep the last bytes, because only blank lines may follow.
             if end and rest[end:].strip():
-                yield rest[:end]
+                yield _tidy(rest[:end], written, comment)
                 rest = rest[end:]
+    rest = rest.rstrip()
+    for _ in range(written.footer_rows):  # blank lines do not count
+        rest = rest[: rest.rfind(b"\n") + 1].rstrip()
     if rest.strip():
-        yield rest.rstrip(b"\r\n") + b"\n"
+        yield _tidy(rest + b"\n", written, comment)
+
+
+def _below(block: bytes, lines: int, comment: str) -> bytes:
+    """The block without its first lines; comments and blank lines at the top do not count."""
+    block = block.removeprefix(b"\xef\xbb\xbf")
+    while lines and block:
+        line, _, block = block.partition(b"\n")
+        counts = line.strip() and not (comment and line.startswith(comment.encode()))
+        lines -= bool(counts)
+    return block
+
+
+def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
+    """The block without comments, and with one separator between aligned columns."""
+    if written.comment:
+        block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
+    if written.aligned:
+        lines = [line.strip() for line in block.splitlines()]
+        block = b"\n".join(re.sub(written.aligned.encode(), b"\t", line) for line in lines) + b"\n"
+    return block
 
 
 def _last_record(block: bytes) -> int:
@@ -283,23 +377,22 @@ def _last_record(block: bytes) -> int:
 def _text_batches(
     name: str,
     names: list[str],
-    separator: str,
+    written: Dialect,
     blocks: Iterable[bytes],
     columns: Sequence[str],
     *,
-    header: bool,
     quotes: bool,
 ) -> Iterator[pl.DataFrame]:
     """Yield every cell as text, so that an error message can show a bad cell."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
     for number, block in enumerate(blocks):
-        body = block[_header_end(block) :] if number == 0 and header else block
+        body = block[_header_end(block, written.header_rows) :] if number == 0 else block
         try:
             scan = pl.scan_csv(
                 body,
                 has_header=False,
-                separator=separator,
+                separator=written.separator,
                 schema=schema,
                 quote_char='"' if quotes else None,
                 missing_columns="insert",  # short rows end with empty cells
@@ -308,8 +401,8 @@ def _text_batches(
         except pl.exceptions.NoDataError:
             continue
         except pl.exceptions.PolarsError:
-            first = row + 1 + header
-            _show_ragged(name, body, first, names, separator=separator, quotes=quotes)
+            first = row + 1 + written.header_rows + written.skip_rows
+            _show_ragged(name, body, first, names, separator=written.separator, quotes=quotes)
             if quotes and b'"' in body:
                 raise DataError(f"{name} cannot be parsed. {STRAY_QUOTES}") from None
             raise
@@ -332,7 +425,7 @@ def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
     Raises:
         DataError: a cell holds a line end and a tab, as merged rows do.
     """
-    if table.separator != "\t":
+    if table.dialect is None or table.dialect.separator != "\t":
         return
     for row, cell in enumerate(cells):
         if "\n" in cell and "\t" in cell:

@@ -10,7 +10,8 @@ from gatewise.tasks.task import AnyTask
 
 # The settings that every run reads.
 EVERY_RUN = names(
-    data="path validation test column_names quotes encoding layout id missing_values",
+    data="path validation test column_names quotes encoding skip_rows header_rows footer_rows"
+    " comment decimal thousands layout id missing_values",
     split="train validation test by",
     task="name",
     network="kind build",
