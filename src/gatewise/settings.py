@@ -50,10 +50,20 @@ class DataSettings:
         Literal["auto", "long", "wide"], "`long`: a row is a step; `wide`: a row is a sequence."
     ] = "auto"
     id: Annotated[Columns, "The columns that together identify a sequence."] = ()
-    time: Annotated[str, "The column that orders the steps. Guessed if one column holds times."] = (
-        ""
-    )
-    time_format: Annotated[str, "The `strptime` format of times that are not ISO 8601."] = ""
+    time: Annotated[
+        Columns,
+        "The column that orders the steps, or the columns that together are its time. Guessed if "
+        "one column holds times.",
+    ] = ()
+    time_format: Annotated[
+        str,
+        "The `strptime` format of times that are not ISO 8601; or quarter, week, year, excel (days "
+        "since 1899-12-30), epoch s, epoch ms, epoch us or epoch ns. Guessed if one reads them.",
+    ] = ""
+    timezone: Annotated[
+        str,
+        "The time zone of local times, such as Europe/Berlin. Guessed from times with offsets.",
+    ] = ""
     target: Annotated[Columns, "The columns to forecast."] = ()
     past: Annotated[Columns, "Covariates that are known up to the present only."] = ()
     known: Annotated[Columns, "Covariates that are known in advance, such as holidays."] = ()
@@ -77,8 +87,9 @@ class DataSettings:
         str, "Sequences with the same value (a person, a machine) stay in the same part."
     ] = ""
     missing: Annotated[
-        Literal["error", "previous", "linear", "zero"],
-        "How to treat missing values: stop, repeat the previous value, interpolate, or put zero.",
+        Literal["error", "previous", "linear", "zero", "drop-leading"],
+        "How to treat missing values: stop, repeat the previous value, interpolate, or put zero. "
+        "`drop-leading`: leave out steps before the first value, then repeat the previous value.",
     ] = "error"
     missing_values: Annotated[Columns, "The texts that mean a missing value."] = (
         *("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"),
@@ -588,7 +599,8 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return value
     if origin is tuple:
         inner = typing.get_args(kind)[0]
-        listed = value if isinstance(value, list | tuple) else [value]
+        single = [] if value == "" else [value]
+        listed = value if isinstance(value, list | tuple) else single
         return tuple(_value(name, inner, one) for one in listed)
     if origin is dict:
         return _table(name, value)

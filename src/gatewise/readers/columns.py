@@ -15,7 +15,8 @@ import polars as pl
 from gatewise.data import grids
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers.tables import Table
+from gatewise.readers import times
+from gatewise.readers.tables import Table, as_text
 from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
@@ -27,7 +28,10 @@ Read = tuple[Sequences, DataSettings, list[str]]
 
 IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
-TIMES = ("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time")
+TIMES = (
+    *("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time"),
+    *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
+)
 # Names of times that are trusted only if the column counts the steps.
 COUNTERS = (
     *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
@@ -209,11 +213,12 @@ def _guess_names(
     if settings.layout == "wide":
         return settings
     if not settings.time:
-        column = _time(table, settings, kinds)
-        settings = _taken(settings, notes, role="time", column=column)
+        settings = _with_time(table, settings, kinds, notes)
     if not settings.id:
         column = _id(table, settings)
         settings = _taken(settings, notes, role="id", column=column)
+    if settings.time and not settings.id and settings.layout != "wide":
+        settings = _with_series(table, settings, kinds, notes)
     if settings.layout == "auto":
         settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
@@ -221,7 +226,117 @@ def _guess_names(
             notes.append(f"each row is taken as one sequence; {hint}")
     if settings.layout == "long" and not settings.time:
         settings = _with_counter(table, settings, kinds, notes, aim=aim)
+    if settings.time and settings.layout != "wide":
+        settings = _with_format(table, settings, notes)
     return settings
+
+
+def _with_time(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+) -> DataSettings:
+    """The settings with the column of times, or the columns that together are a time."""
+    if len(parts := _time_parts(table, settings, kinds)) > 1:
+        notes.append(f"the columns {_listed(parts)} are taken together as the time")
+        return replace(settings, time=parts)
+    return _taken(settings, notes, role="time", column=_time(table, settings, kinds))
+
+
+def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str, ...]:
+    """Columns that together are a time: year, month, day ..., or a date and a time of day."""
+    free = _free(table, settings)
+    dated = [name for name in free if kinds[name] == "time"]
+    if not dated:
+        return times.joined([name for name in free if kinds[name] == "number"])
+    clocks = [name for name in free if kinds[name] == "text" and _is_clock(table.sample[name])]
+    dates = [name for name in dated if _is_date(table.sample[name])]
+    return (dates[0], clocks[0]) if len(dated) == len(dates) == len(clocks) == 1 else ()
+
+
+def _with_series(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+) -> DataSettings:
+    """The settings with the column that distinguishes series, if times repeat without it.
+
+    Raises:
+        ConfigError: several columns distinguish series.
+    """
+    moments = list(settings.time)
+    if _distinct(table, moments):
+        return settings
+    height, steps = table.sample.height, table.sample.select(moments).n_unique()
+    candidates = [
+        name
+        for name in _free(table, settings)
+        if _distinct(table, [*moments, name])
+        and (
+            (kinds[name] == "text" and table.sample[name].n_unique() < height)
+            or (kinds[name] == "number" and table.sample[name].n_unique() * steps == height)
+        )
+    ]
+    if len(candidates) > 1:
+        raise ConfigError(
+            f"{table.name}: times repeat, and each of {_listed(candidates)} distinguishes series. "
+            f"Name the one that does with --set data.id={candidates[0]}, for example."
+        )
+    if candidates:
+        settings = _taken(settings, notes, role="id", column=candidates[0])
+        notes[-1] += ", because times repeat without it"
+    return settings
+
+
+def _is_clock(cells: pl.Series) -> bool:
+    """True for times of day such as 12:30 and 3:05 PM."""
+    known = cells.cast(pl.String).drop_nulls().str.strip_chars()
+    clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$"
+    return bool(known.len()) and bool(known.str.contains(clock).all())
+
+
+def _is_date(cells: pl.Series) -> bool:
+    known = cells.cast(pl.String).drop_nulls()
+    return bool(known.len()) and not known.str.contains(r"\d:\d").any()
+
+
+def _with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
+    """The settings with the format of the times and their zone, if the times show them."""
+    missing = settings.missing_values
+    cell = time_cells(table, settings)
+    sample = table.sample.select(cell).to_series()
+    named = len(settings.time) == 1
+    label = f"{table.name}: column {' and '.join(map(repr, settings.time))}"
+
+    def every() -> pl.Series:
+        batches = table.batches(list(settings.time))
+        return pl.concat([batch.select(cell.cast(pl.String)).to_series() for batch in batches])
+
+    if sample.dtype.is_nested() or sample.dtype == pl.Null:
+        return settings
+    if not settings.time_format:
+        column = settings.time[0] if named else ""
+        known = sample.filter(~sample.cast(pl.String).is_in(list(missing)))
+        form, more = times.form_of(known, column, label, every)
+        notes += more
+        settings = replace(settings, time_format=form)
+    if not settings.timezone:
+        zone = times.zone_of(sample)
+        if zone and zone_of_all(sample, zone):
+            zone = times.zone_of(every())
+        settings = replace(settings, timezone=zone)
+    return settings
+
+
+def zone_of_all(sample: pl.Series, zone: str) -> bool:
+    """True if the offset of the first rows is fixed, so that later rows may have another."""
+    return sample.dtype == pl.String and zone.startswith(("+", "-"))
+
+
+def time_cells(table: Table, settings: DataSettings) -> pl.Expr:
+    """The cells of the time, one text from several columns; empty cells are null."""
+    schema, missing = table.sample.schema, settings.missing_values
+    texts = [as_text(name, schema[name], missing) for name in settings.time]
+    if len(texts) > 1:
+        return times.as_one(texts, settings.time).alias("time")
+    plain = schema[settings.time[0]] != pl.String
+    return pl.col(settings.time[0]) if plain else texts[0]
 
 
 def _with_counter(
@@ -261,7 +376,7 @@ def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) 
     notes.append(f"the column {column!r} is taken as {words[role]}")
     if role == "id":
         return replace(settings, id=(column,))
-    return replace(settings, label=column) if role == "label" else replace(settings, time=column)
+    return replace(settings, label=column) if role == "label" else replace(settings, time=(column,))
 
 
 def _free(table: Table, settings: DataSettings) -> list[str]:
@@ -510,9 +625,11 @@ def label_of(table: Table, settings: DataSettings) -> str:
     return _label(table, settings)
 
 
-def time_of(table: Table, settings: DataSettings) -> str:
-    """The column of times, named or recognised, or ""."""
-    return settings.time or _time(table, settings, table.kinds(settings.missing_values))
+def time_of(table: Table, settings: DataSettings) -> tuple[str, ...]:
+    """The columns of times, named or recognised; () for none."""
+    kinds = table.kinds(settings.missing_values)
+    found = settings.time or _time_parts(table, settings, kinds)
+    return found or tuple(filter(None, [_time(table, settings, kinds)]))
 
 
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:

@@ -9,6 +9,7 @@ import polars as pl
 from gatewise.settings import DataSettings
 
 PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+PLAIN_CELL = rf"^{PLAIN.pattern}$"
 NUMBER = re.compile(r"[+-]?\d[\d.,'’ \xa0\u202f]*\d")
 ALIKE = {"\xa0": " ", "\u202f": " ", "’": "'"}  # other forms of a mark
 GROUPS = {" ": "[ \xa0\u202f]", "'": "['’]"}  # all forms of a mark, as a pattern
@@ -121,3 +122,13 @@ def columns(sample: pl.DataFrame, decimal: str, thousands: str) -> list[str]:
 def readings(cells: pl.Series) -> list[tuple[str, str]]:
     """The marks with which every one of these cells is a number, plain numbers first."""
     return [marks for marks in TRIED if cells.str.contains(pattern(*marks)).all()]
+
+
+def value(text: str, decimal: str, thousands: str) -> float:
+    """The number that a text means with these marks.
+
+    >>> value("1.234,5", ",", ".")
+    1234.5
+    """
+    whole = re.sub(_group(thousands), "", text) if thousands else text
+    return float(whole.replace(decimal, ".") if decimal else whole)

@@ -597,16 +597,25 @@ def as_number(
     column: str, dtype: pl.DataType, missing: Sequence[str], *, boolean: bool = False
 ) -> pl.Expr:
     """A column as float64; empty cells and cells that are not numbers are null."""
+    empty = list(missing_numbers(missing))
     if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
-        return pl.col(column).cast(pl.Float64)
-    # Most texts that mean "empty" are not numbers, so the cast makes them null without comparisons.
-    plain = not boolean and not any(map(_is_number, missing))
-    text = pl.col(column).cast(pl.String).str.strip_chars()
-    text = text if plain else as_text(column, dtype, missing)
-    if not boolean:
-        return text.cast(pl.Float64, strict=False)
-    known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)
-    return known.alias(column)
+        number = pl.col(column).cast(pl.Float64)
+    elif boolean:
+        text = as_text(column, dtype, missing)
+        known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)
+        return known.alias(column)
+    else:  # most texts that mean "empty" are not numbers, so the cast makes them null
+        number = pl.col(column).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+    return pl.when(~number.is_in(empty)).then(number).alias(column) if empty else number
+
+
+def missing_numbers(missing: Sequence[str]) -> list[float]:
+    """The numbers among the texts that mean a missing value; -9999 and -9999.0 are equal.
+
+    >>> missing_numbers(["", "NA", "-9999"])
+    [-9999.0]
+    """
+    return [float(text) for text in missing if _is_number(text)]
 
 
 def _kinds_of(table: Table, missing: Sequence[str]) -> dict[str, str]:

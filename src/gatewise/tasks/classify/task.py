@@ -45,7 +45,7 @@ SETTINGS = names(
     training="loss label_smoothing class_weight max_tokens",
 )
 OF_NUMBERS = names(
-    data="labels time time_format features triads missing duplicates gaps",
+    data="labels time time_format timezone features triads missing duplicates gaps",
     preparation="scale scale_by constant_columns",
     task="window stride",
     training="rotation",
