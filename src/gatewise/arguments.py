@@ -66,6 +66,9 @@ def target_setting(target: Sequence[str], experiment: Experiment, source: Opened
             key = "label" if data.label or holds_texts(data, source, target[0]) else "target"
     if key == "target":
         return {key: list(target)}
+    reads = [task_of(name).settings.values()] if name else []
+    if len(target) > 1 and all(any("data.label_columns" in own for own in one) for one in reads):
+        return {"label_columns": list(target)}
     if len(target) > 1:
         raise ConfigError(
             f"{name or 'A task with labels'} predicts one label. Received: {', '.join(target)}."

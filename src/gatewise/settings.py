@@ -70,6 +70,9 @@ class DataSettings:
     static: Annotated[Columns, "Columns with one value for each sequence."] = ()
     features: Annotated[Columns, "The columns to read. Empty: every numeric column."] = ()
     label: Annotated[str, "The column of labels, tags, translations or transcripts."] = ""
+    label_columns: Annotated[
+        Columns, "Columns of 0 and 1, one for each label that a sequence may have."
+    ] = ()
     text: Annotated[Columns, "The columns of texts. Several are joined, a line each."] = ()
     sound: Annotated[str, "The column with the paths of recordings."] = ""
     pattern: Annotated[str, 'What file names mean, such as "{label}_{speaker}_{take}.wav".'] = ""

@@ -16,7 +16,7 @@ from gatewise.data import grids
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import times
-from gatewise.readers.tables import Table, as_text
+from gatewise.readers.tables import Table, are_flags, as_text
 from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
@@ -40,7 +40,7 @@ COUNTERS = (
 )
 ROLES = (
     *("id", "time", "target", "past", "known", "static", "features", "label", "group"),
-    *("text", "sound"),
+    *("label_columns", "text", "sound"),
 )
 NUMBERS = ("number", "boolean")
 VALUE = "value"  # the only column of the sequences of a wide table
@@ -61,7 +61,8 @@ def resolve(
     notes: list[str] = []
     if purpose == "train" or settings.layout == "auto":
         settings = _guess_names(table, settings, kinds, notes, aim=aim)
-    if aim == "label" and purpose == "train" and not settings.label:
+    settings = _with_separator(table, settings)
+    if aim == "label" and purpose == "train" and not (settings.label or settings.label_columns):
         raise ConfigError(
             f"{table.name}: no column is recognised as the labels. Name it with "
             f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
@@ -158,7 +159,7 @@ def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
     for role in ROLES:
         value = getattr(settings, role)
         for column in [value] if isinstance(value, str) else value:
-            optional = purpose == "predict" and role in ("label", "group")
+            optional = purpose == "predict" and role in ("label", "label_columns", "group")
             virtual = role == "target" and settings.layout != "long" and column == VALUE
             if column and column not in table.columns and not optional and not virtual:
                 raise absent(table.name, column, table.columns)
@@ -167,7 +168,7 @@ def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
 def _refuse_two_roles(settings: DataSettings) -> None:
     """Refuse columns with two roles; only an id may also be the group or a static value."""
     taken: dict[str, str] = {}
-    for role in ("time", "target", "past", "known", "features", "label", "id"):
+    for role in ("time", "target", "past", "known", "features", "label", "label_columns", "id"):
         value = getattr(settings, role)
         for column in [value] if isinstance(value, str) and value else list(value):
             if taken.setdefault(column, role) != role:
@@ -185,14 +186,38 @@ def guessed_label(
     Raises:
         ConfigError: the column cannot be guessed.
     """
+    if settings.label_columns:
+        return _with_separator(table, settings)
     free = _free(table, settings)
     column = _label(table, settings) or (free[0] if len(free) == 1 else "")
+    flagged = [name for name in free if are_flags(table.sample[name])]
+    if not column and len(flagged) > 1:
+        notes.append(f"the columns {_listed(flagged)} hold 0 and 1 and are read as labels")
+        return _with_separator(table, replace(settings, label_columns=tuple(flagged)))
     if not column:
         raise ConfigError(
             f"{table.name}: no column is recognised as the labels that {task} learns. Name it "
             f"with --target COLUMN; the columns are {_listed(table.columns)}."
         )
     return _taken(settings, notes, role="label", column=column)
+
+
+def _with_separator(table: Table, settings: DataSettings) -> DataSettings:
+    """The settings with a separator of labels that have a column each.
+
+    Raises:
+        DataError: such a column holds something else than 0 and 1.
+    """
+    if not settings.label_columns:
+        return settings
+    for name in settings.label_columns:
+        if name in table.columns and not are_flags(table.sample[name]):
+            raise DataError(
+                f"{table.name}: the column {name!r} of data.label_columns must hold 0 and 1. "
+                "For a column of other labels, use data.label."
+            )
+    signs = [one for one in ";|,/" if not any(one in name for name in settings.label_columns)]
+    return replace(settings, separator=settings.separator or signs[0])
 
 
 def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
@@ -208,7 +233,7 @@ def _guess_names(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     """Guess label, time, id and layout in this order, because each guess excludes columns."""
-    if aim == "label" and not settings.label:
+    if aim == "label" and not (settings.label or settings.label_columns):
         settings = _taken(settings, notes, role="label", column=_label(table, settings))
     if settings.layout == "wide":
         return settings
@@ -431,7 +456,8 @@ def _layout(
         return "long"
     if aim != "target":
         unique = not settings.id or _distinct(table, settings.id)
-        return "wide" if settings.label and unique else "long"
+        labelled = settings.label or settings.label_columns
+        return "wide" if labelled and unique else "long"
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
     others = [name for name in free if name not in (*steps, *texts)]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gatewise.data.sequences import Sequences
-from gatewise.readers import arrays, columns, dialect, long, repairs, wide
+from gatewise.readers import arrays, columns, dialect, long, repairs, tables, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Aim, Purpose, Read
 from gatewise.readers.long import Origin
@@ -50,7 +50,9 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
     # Label and group may be absent in prediction; they are then treated as not named.
     label = settings.label if settings.label in kinds else ""
     group = settings.group if settings.group in kinds else ""
-    present = replace(settings, label=label, group=group)
+    flags = settings.label_columns if set(settings.label_columns) <= set(kinds) else ()
+    present = replace(settings, label=label, label_columns=flags, group=group)
+    guesses += tables.label_notes(table, label, settings.missing_values)
     sequences, origin, notes = shape(table, present, kinds)
     return sequences, origin, settings, [*table.notes, *guesses, *notes]
 

@@ -150,7 +150,8 @@ def _queries(
     schema, missing = table.sample.schema, settings.missing_values
     queries: dict[str, pl.Expr] = {}
     if settings.id:
-        texts = [tables.as_text(name, schema[name], missing) for name in settings.id]
+        absent = tables.missing_labels(table, settings.id, missing)
+        texts = [tables.as_label(name, schema[name], absent) for name in settings.id]
         queries["id"] = pl.concat_str(texts, separator="/")
     if settings.time:
         queries["time"] = columns.time_cells(table, settings)
@@ -158,7 +159,10 @@ def _queries(
         name = getattr(settings, role)
         if name in schema:
             read = tables.as_label if role == "label" else tables.as_text
-            queries[role] = read(name, schema[name], missing)
+            absent = tables.missing_labels(table, [name], missing) if role == "label" else missing
+            queries[role] = read(name, schema[name], absent)
+    if settings.label_columns and set(settings.label_columns) <= set(schema):
+        queries["label"] = tables.flags(settings.label_columns, schema, settings.separator)
     for name in settings.static:
         queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
     for name in names:

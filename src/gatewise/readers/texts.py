@@ -109,6 +109,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
         settings = columns.guessed_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     notes += _unread_note(table, settings)
+    notes += tables.label_notes(table, settings.label, settings.missing_values)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
@@ -137,8 +138,10 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
     schema, missing = frame.schema, ("",) if settings.separator else settings.missing_values
 
     def cells(name: str) -> pl.Series:
-        read = tables.as_label if name == settings.label else tables.as_text
-        return frame.select(read(name, schema[name], missing)).to_series()
+        named = name == settings.label or name in settings.id
+        read = tables.as_label if named else tables.as_text
+        absent = tables.missing_labels(table, [name], missing) if named else missing
+        return frame.select(read(name, schema[name], absent)).to_series()
 
     written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
     known: dict[str, Any] = {"source": table.name}
@@ -146,6 +149,9 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
         name = getattr(settings, role)
         if name in frame.columns:
             known[f"{role}s"] = np.array(cells(name).fill_null("").to_list(), dtype=object)
+    if settings.label_columns and set(settings.label_columns) <= set(frame.columns):
+        joined = tables.flags(settings.label_columns, schema, settings.separator)
+        known["labels"] = np.array(frame.select(joined).to_series().to_list(), dtype=object)
     ids = None
     if settings.id:
         rows = zip(*map(cells, settings.id), strict=True)

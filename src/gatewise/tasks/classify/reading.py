@@ -39,7 +39,8 @@ def are_recordings(source: Opened, _settings: DataSettings) -> str | None:
 
 def names_labels(_source: Opened, settings: DataSettings) -> str | None:
     """The settings name labels."""
-    return "the settings name labels" if settings.label or settings.labels else None
+    named = settings.label or settings.label_columns or settings.labels
+    return "the settings name labels" if named else None
 
 
 def has_labels(source: Opened, settings: DataSettings) -> str | None:
