@@ -416,7 +416,22 @@ def _known_as(columns: Iterable[str], names: Sequence[str]) -> str:
 
 
 def _label(table: Table, settings: DataSettings) -> str:
-    return _known_as(_free(table, settings), LABELS)
+    named_so = _known_as(_free(table, settings), LABELS)
+    return named_so or (FIRST if _is_archived(table, settings) else "")
+
+
+FIRST = "column 1"
+
+
+def _is_archived(table: Table, settings: DataSettings) -> bool:
+    """True for a file of the UCR archive: no header, a whole number, then 8 numbers or more."""
+    if table.dialect is None or table.dialect.header_rows or settings.column_names:
+        return False
+    if len(table.columns) < 9 or FIRST in named(settings):
+        return False
+    labels = table.sample[FIRST].cast(pl.Float64, strict=False)
+    whole = labels.null_count() == 0 and bool((labels == labels.round()).all())
+    return whole and 1 < labels.n_unique() <= max(2, labels.len() // 2)
 
 
 def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:

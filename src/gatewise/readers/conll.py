@@ -3,6 +3,7 @@
 A step is a token. `values` holds positions in `levels`: of the token, and of its tag if known.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -232,7 +233,7 @@ def _plain(lines: list[str]) -> Sentences:
     """
     sentences = Sentences()
     for number, line in enumerate(lines):
-        if words := line.split():
+        if words := words_of(line):
             sentences.tokens.append(words)
             sentences.ids.append(str(number))
             sentences.documents.append(0)
@@ -262,7 +263,7 @@ class _Columns:
         conllu = _is_conllu(path)
         filled = [line for line in lines if line.strip() and not _is_comment(line)]
         first = next((line for line in filled if not line.startswith("#")), next(iter(filled), ""))
-        tabs = conllu or "\t" in first
+        tabs = conllu or "\t" in first.strip()
         width = len(CONLLU) if conllu else len(_cells(first, tabs))
         names = CONLLU if conllu else settings.column_names
         label = (settings.label or ("upos" if conllu else "")).lower() if conllu else settings.label
@@ -317,7 +318,16 @@ def _is_header(line: str) -> bool:
 
 
 def _cells(line: str, tabs: bool) -> list[str]:
-    return line.rstrip("\n").split("\t") if tabs else line.split()
+    return line.strip("\r\n").split("\t") if tabs else words_of(line)
+
+
+def words_of(line: str) -> list[str]:
+    r"""The words between spaces and tabs; other white space may belong to a token.
+
+    >>> words_of(" 10\xa0000 O ")
+    ['10\xa0000', 'O']
+    """
+    return [word for word in re.split(r"[ \t\r\n]+", line) if word]
 
 
 def _place(name: str, names: Sequence[str], width: int) -> int | None:

@@ -123,6 +123,13 @@ def encoding(begin: bytes, given: str) -> tuple[str, str]:
     return WESTERN, f"the file is not UTF-8 and is read as cp1252 ({line!r}; data.encoding)"
 
 
+def marked(content: bytes, given: str) -> str:
+    """The encoding that a byte-order mark names, else the given one."""
+    found = next((name for name, mark in MARKS.items() if content.startswith(mark)), "")
+    is_default = given.lower().replace("_", "-") in ("utf-8", "utf8")
+    return found.removesuffix("-be") if found and is_default else given
+
+
 def _decodes(begin: bytes, name: str) -> bool:
     try:
         codecs.getincrementaldecoder(name)().decode(begin)

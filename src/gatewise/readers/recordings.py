@@ -107,6 +107,8 @@ def place_of(source: Any, folder: str = "") -> Place | None:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
     names = tuple(filter(is_recording, seen))
+    if not names and packed:
+        return None  # a table in an archive
     if not names:
         kind = "an archive" if packed else "a folder"
         raise UnknownSourceError(

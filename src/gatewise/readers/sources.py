@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import arrays, recordings, tables
+from gatewise.readers import archives, arrays, recordings, series, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -28,6 +28,8 @@ READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
     ".parquet": lambda file, _: tables.parquet(file.path),
     ".jsonl": lambda file, settings: tables.json_lines(file, settings.encoding),
     ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
+    ".json": lambda file, settings: tables.json_table(file, settings.encoding),
+    ".tsf": lambda file, _: series.tsf(file),
     ".ts": lambda file, _: arrays.ts(file.path),
     ".npz": lambda file, _: arrays.npz(file.path),
     ".idx": lambda file, settings: arrays.idx(file.path, _labels_of(file.path, settings)),
@@ -62,7 +64,9 @@ class Opened:
         """
         if self.named is None:
             raise nothing()
-        return tables.file_of(_found(self.named))
+        place = _placed(self.named)
+        packed = archives.member_of(place, MEMBERS)
+        return packed or tables.file_of(_found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
@@ -170,6 +174,16 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     if len(texts) != len(paths):
         raise DataError(f"There are {len(paths)} recordings, but {len(texts)} labels.")
     return pl.DataFrame([paths, texts])
+
+
+MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
+
+
+def _placed(path: Path) -> Path:
+    """The path as given, or in the folder of data sets if only that exists."""
+    archive = str(path).partition(archives.MARK)[0]
+    folder = data_folder()
+    return Path(folder) / path if folder and not Path(archive).exists() else path
 
 
 def _found(path: Path) -> Path:

@@ -487,7 +487,47 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
         except pl.exceptions.PolarsError:
             _show_bad_line(name, content)
             raise
-    return of_frame(frame, name)
+    return of_frame(_unnested(frame), name)
+
+
+def json_table(source: File, encoding: str = "utf-8") -> Table:
+    """Read a JSON file with a list of objects, or with one list for each column.
+
+    A list of objects may be the only list behind a key, as in {"data": [...]}.
+
+    Raises:
+        DataError: the file is empty or damaged, or holds something else.
+    """
+    name = str(source.path)
+    with reading(name, encoding), source.opened(encoding) as file:
+        try:
+            content = json.loads(file.read().decode("utf-8-sig"))
+        except ValueError as error:
+            raise DataError(f"{name} is not JSON: {error}.") from None
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
+            content = lists[0]
+    rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
+    by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
+    if not content or not (rows or by_column):
+        raise DataError(
+            f"{name} must hold a list of objects with the same keys, or a list for each column."
+        )
+    with reading(name):
+        return of_frame(_unnested(pl.DataFrame(content, infer_schema_length=None)), name)
+
+
+def _unnested(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a column for each field of an object: translation.en."""
+    while nested := [name for name, kind in frame.schema.items() if kind == pl.Struct]:
+        for name in nested:
+            inner = frame[name].struct.unnest()
+            fields = inner.rename({field: f"{name}.{field}" for field in inner.columns})
+            place = frame.columns.index(name)
+            columns = [*frame.columns[:place], *fields.columns, *frame.columns[place + 1 :]]
+            frame = frame.drop(name).hstack(fields).select(columns)
+    return frame
 
 
 def _show_bad_line(name: str, content: bytes) -> None:
@@ -515,7 +555,7 @@ def from_native(source: Any) -> Table:
             source = source.reset_index()  # the index often holds the times
         if nw.dependencies.is_pandas_series(source) and _has_times(source):
             source = source.rename(source.name or "value").reset_index()
-        frame = nw.from_native(source, allow_series=True)
+        frame = nw.from_native(_with_moments(source), allow_series=True)
     except (ValueError, nw.exceptions.DuplicateError) as error:
         raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
     except TypeError:
@@ -545,8 +585,21 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
         ) from None
 
 
+def _with_moments(source: Any) -> Any:
+    """A pandas frame with its periods as times and its durations as seconds."""
+    if not nw.dependencies.is_pandas_dataframe(source):
+        return source
+    changed = {}
+    for name, kind in source.dtypes.items():
+        if str(kind).startswith("period"):
+            changed[name] = source[name].dt.to_timestamp()
+        elif str(kind).startswith("timedelta"):
+            changed[name] = source[name].dt.total_seconds()
+    return source.assign(**changed) if changed else source
+
+
 def _has_times(series: Any) -> bool:
-    return type(series.index).__name__ == "DatetimeIndex"
+    return type(series.index).__name__ in ("DatetimeIndex", "PeriodIndex", "TimedeltaIndex")
 
 
 def _has_index(frame: Any) -> bool:

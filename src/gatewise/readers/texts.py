@@ -11,7 +11,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, tables
+from gatewise.readers import columns, dialect, tables
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -39,6 +39,7 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
     Raises:
         DataError: a line has another encoding, or the encoding is unknown.
     """
+    encoding = dialect.marked(content, encoding)
     try:
         plain = codecs.lookup(encoding).name == "utf-8"
         text = content.decode("utf-8-sig" if plain else encoding)
@@ -46,9 +47,10 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        tried = dialect.readings(content)
         raise DataError(
-            f"{name}: line {line} is not {encoding} text (byte {content[error.start]:#04x}). Save "
-            "the file as UTF-8, or name its encoding: --set data.encoding=cp1252."
+            f"{name}: line {line} is not {encoding} text (byte {content[error.start]:#04x}). "
+            f"{tried or 'Save the file as UTF-8.'}"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

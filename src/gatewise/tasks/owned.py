@@ -48,6 +48,15 @@ def refuse_foreign(
             raise ConfigError(f"{name} needs {needed}, which is not given. Give both or neither.")
 
 
+def implied_task(experiment: Experiment, tasks: Mapping[str, AnyTask]) -> tuple[str, str]:
+    """The only task that reads a given setting of `[task]`, and that setting; "" if open."""
+    for name in changed_settings(experiment):
+        owners = {owner.split()[0] for owner in owners_of(name, tasks)}
+        if name.startswith("task.") and len(owners) == 1:
+            return owners.pop(), name
+    return "", ""
+
+
 def changed_settings(experiment: Experiment) -> list[str]:
     """The settings that differ from their defaults."""
     defaults = asdict(Experiment())
