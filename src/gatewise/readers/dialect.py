@@ -391,7 +391,9 @@ def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: Dat
         cells = (_records(line, dialect) or [[""]])[0]
         short = len(cells) < width or (bool(cells[0]) and not any(cells[1:]))
         known = [cells[k] for k in typed if k < len(cells) and cells[k]]
-        is_note = short and bool(typed) and not any(map(DATA.fullmatch, known))
+        # A text with a separator in it may be as wide as a row, but then no column holds data.
+        whole = len(typed) > 1 and len(known) == len(typed)
+        is_note = (short or whole) and bool(typed) and not any(map(DATA.fullmatch, known))
         if any(cells) and not is_note:
             return count
     return 0  # nothing but such lines: not a footer

@@ -49,6 +49,8 @@ def pattern(decimal: str, thousands: str) -> str:
     whole = r"\d+"
     if thousands:
         whole = rf"(?:\d{{1,3}}(?:{_group(thousands)}\d{{3}})+|\d+)"
+    if thousands == (decimal or "."):  # then there is no decimal mark
+        return rf"^[+-]?{whole}$"
     return rf"^[+-]?(?:{whole}(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?$"
 
 
@@ -114,7 +116,8 @@ def columns(sample: pl.DataFrame, decimal: str, thousands: str) -> list[str]:
         fits = known.str.contains(pattern(decimal, thousands))
         # A column with decimal points in a file with decimal commas is read as it is.
         pointed = known.str.contains(r"^[+-]?\d*\.\d*$") & ~fits
-        if known.len() and not pointed.any() and int(fits.sum()) * 2 >= known.len():
+        own = int(pointed.sum()) * 2 >= known.len()
+        if known.len() and not own and int(fits.sum()) * 2 >= known.len():
             names.append(name)
     return names
 
