@@ -21,7 +21,7 @@ from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
 
