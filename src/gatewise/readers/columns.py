@@ -272,7 +272,12 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
     dated = [name for name in free if kinds[name] == "time"]
     if not dated:
         return times.joined([name for name in free if kinds[name] == "number"])
-    clocks = [name for name in free if kinds[name] == "text" and _is_clock(table.sample[name])]
+    clocks = [
+        name
+        for name in free
+        if (kinds[name] == "text" and _is_clock(table.sample[name]))
+        or (name.lower() in HOURS and _is_hour(table.sample[name]))
+    ]
     dates = [name for name in dated if _is_date(table.sample[name])]
     return (dates[0], clocks[0]) if len(dated) == len(dates) == len(clocks) == 1 else ()
 
@@ -312,8 +317,18 @@ def _with_series(
 def _is_clock(cells: pl.Series) -> bool:
     """True for times of day such as 12:30 and 3:05 PM."""
     known = cells.cast(pl.String).drop_nulls().str.strip_chars()
-    clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$"
+    clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$|^\d{1,2}\.\d{2}\.\d{2}$"
     return bool(known.len()) and bool(known.str.contains(clock).all())
+
+
+HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of whole hours
+
+
+def _is_hour(cells: pl.Series) -> bool:
+    """True for whole numbers from 0 to 24."""
+    numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
+    whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
+    return whole and bool(numbers.is_between(0, 24).all())
 
 
 def _is_date(cells: pl.Series) -> bool:
@@ -588,7 +603,10 @@ def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
         DataError: no column can be the target.
     """
     if not candidates:
-        raise DataError(f"{name} has no column of numbers that could be the target.")
+        raise DataError(
+            f"{name} has no column of numbers that could be the target. Signs such as % and $ do "
+            "not belong in the cells."
+        )
     if len(candidates) > 1:
         raise ConfigError(
             f"{name} has {len(candidates)} columns of numbers: {_listed(candidates)}. "

@@ -21,6 +21,7 @@ LINES = 200  # lines at the top that determine the dialect
 MOST_ABOVE = 40  # lines that may stand above the header
 MOST_HEADERS = 5  # rows that may name the columns
 MOST_BELOW = 60  # lines that may stand below the table
+HALF = 0.5  # share of cells that must be numbers or times where only white space cuts the lines
 MARKS: dict[str, bytes] = {
     # UTF-32 first, because its mark begins like that of UTF-16.
     "utf-32": codecs.BOM_UTF32_LE,
@@ -51,7 +52,7 @@ class Dialect:
     comment: str = ""
     decimal: str = ""  # "": points, without thousands marks
     thousands: str = ""
-    unnamed: int = 0  # columns before the first name, as R writes them
+    unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:
         """A note for each part that differs from a plain file with the separator `expected`."""
@@ -241,7 +242,8 @@ def _cuts(text: str, expected: str) -> tuple[str, str]:
     order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
     header = text.lstrip("\n").split("\n", 1)[0]
     best, signs = (0.0, 0.0, False, 0), ""
-    for sign in dict.fromkeys([expected, *order] if expected else order):
+    # White space cuts any text, so it is the last resort where another sign is expected.
+    for sign in dict.fromkeys([expected, *order, " "] if expected else order):
         records = _records(text, Dialect(sign))
         width = _width(records)
         alike = sum(len(record) == width for record in records)
@@ -251,7 +253,10 @@ def _cuts(text: str, expected: str) -> tuple[str, str]:
         typed = sum(not cell or bool(DATA.fullmatch(cell)) for cell in cells) / max(len(cells), 1)
         in_header = sign in header
         share = alike / len(records)
-        score = (round(share, 1) + in_header, round(typed, 2), sign == expected, -order.index(sign))
+        if expected and sign == " " and (signs or len(records[0]) < 2 or typed < HALF):
+            continue
+        place = order.index(sign) if sign in order else len(order)
+        score = (round(share, 1) + in_header, round(typed, 2), sign == expected, -place)
         if signs == "" or score > best:
             best, signs = score, sign
     if signs and not (signs == " " and not _even(text, " ")):
@@ -330,8 +335,10 @@ def _headed(dialect: Dialect, records: list[list[str]], settings: DataSettings) 
         top = _top(records, width, typed)
     first = records[top]
     if len(first) == width - 1 and len(records[top + 1]) == width and _all_names(first):
-        unnamed = 1
-        typed = [column - 1 for column in typed]
+        # A separator at the end of each row makes an empty column.
+        ends = any(record[-1] for record in records[top + 1 :] if len(record) == width)
+        unnamed = 1 if ends else -1
+        typed = [column - 1 for column in typed] if ends else typed
     if top == 0 and _is_data(first, typed, width, records):
         return replace(dialect, header_rows=0)
     rows = 1
@@ -417,6 +424,7 @@ def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) 
     width = max(map(len, records))
     rows = [[*record, *[""] * (width - len(record))] for record in records]
     names = [cell.strip() for cell in rows[0]]
+    names[0] = names[0].removeprefix("#").strip()  # a header that some programs write as a comment
     if len(rows) > 1:
         names = _merged(rows, names)
     made: list[str] = []

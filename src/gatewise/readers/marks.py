@@ -65,12 +65,20 @@ def found(rows: Iterable[Sequence[str]], settings: DataSettings) -> tuple[str, s
     thousands mark if a number has it twice, or before another mark. Otherwise both stay open.
     """
     decimals, groups = Counter[str](), Counter[str]()
+    open_signs: dict[int, set[str]] = {}  # column -> signs before three digits
+    whole: set[int] = set()  # columns with whole numbers without marks
     for row in rows:
-        for cell in row:
+        for column, cell in enumerate(row):
+            if re.fullmatch(r"[1-9]\d{1,2}", cell):
+                whole.add(column)
             if NUMBER.fullmatch(cell) and not PLAIN.fullmatch(cell):
                 decimal, group = _evidence(cell)
                 decimals.update([decimal] if decimal else [])
                 groups.update([group] if group else [])
+                if not decimal and not group and len(set(re.findall(r"\D", cell))) == 1:
+                    open_signs.setdefault(column, set()).add(re.findall(r"\D", cell)[0])
+    if not decimals and not groups:  # 980 and 1,020 in one column: decimals would vary in length
+        groups.update(sign for column in whole for sign in open_signs.get(column, ()))
     decimal = settings.decimal or next((sign for sign, _ in decimals.most_common(1)), "")
     group = settings.thousands or next((sign for sign, _ in groups.most_common(1)), "")
     if decimal == ",":
@@ -123,8 +131,13 @@ def columns(sample: pl.DataFrame, decimal: str, thousands: str) -> list[str]:
 
 
 def readings(cells: pl.Series) -> list[tuple[str, str]]:
-    """The marks with which every one of these cells is a number, plain numbers first."""
-    return [marks for marks in TRIED if cells.str.contains(pattern(*marks)).all()]
+    """The marks with which every one of these cells is a number, one for each meaning."""
+    meanings: dict[tuple[float, ...], tuple[str, str]] = {}
+    for marks in TRIED:
+        if cells.str.contains(pattern(*marks)).all():
+            meant = tuple(value(cell, *marks) for cell in cells.head(100))
+            meanings.setdefault(meant, marks)
+    return list(meanings.values())
 
 
 def value(text: str, decimal: str, thousands: str) -> float:

@@ -294,7 +294,8 @@ def _names_of(
         )
         return names, written
     rows = [row for row, _ in zip(reader, range(written.header_rows), strict=False)]
-    rows = [[""] * written.unnamed + row for row in rows]
+    before, behind = [""] * (written.unnamed > 0), [""] * (written.unnamed < 0)
+    rows = [[*before, *row, *behind] for row in rows]
     return dialects.column_names(name, rows, notes), written
 
 

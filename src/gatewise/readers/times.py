@@ -285,17 +285,18 @@ def _of_texts(texts: pl.Series, name: str, every: Callable[[], pl.Series]) -> st
     best = [form for form, count in counts.items() if count == most]
     if not best[0].startswith(("%d", "%m")) or len(best) == 1 or "%b" in best[0].lower():
         return best[0]
-    pair = [form for form in best if form.startswith(("%d", "%m"))][:2]
+    orders = {form[:2]: form for form in reversed(best) if form.startswith(("%d", "%m"))}
+    pair = list(orders.values())
     if len(pair) == 2 and most == texts.len():
         column = every()
-        whole = [form for form in pair if not _formatted_fully(form, column)]
-        pair = whole or pair
-    if len(pair) == 1 or "." in pair[0]:
-        return pair[0]  # dates with dots begin with the day
-    first = {form[:2]: form for form in pair}
+        pair = [form for form in pair if not _formatted_fully(form, column)] or pair
+    if len(pair) == 1:
+        return pair[0]
+    if "." in pair[0]:
+        return orders["%d"]  # dates with dots begin with the day
     raise DataError(
         f"{name} holds {texts[0]!r}, in which the order of day and month is ambiguous. "
-        f'Set data.time_format to "{first["%d"]}" (day first) or "{first["%m"]}" (month first); '
+        f'Set data.time_format to "{orders["%d"]}" (day first) or "{orders["%m"]}" (month first); '
         "both read every row."
     )
 
@@ -414,7 +415,13 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str]) -> pl.Expr:
     folded = [name.lower().replace(" ", "_") for name in names]
     parts = [next((part for part in PARTS if one in PARTS[part]), "") for one in folded]
     if parts[0] != "year" or "" in parts:
-        return pl.concat_str([cell.str.replace(r"\.0+$", "") for cell in cells], separator=" ")
+        clocks = [
+            cell.str.replace(r"^(\d+)\.0+$", "${1}")
+            .str.replace(r"^(\d{1,2})$", "${1}:00")
+            .str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
+            for cell in cells[1:]
+        ]
+        return pl.concat_str([cells[0], *clocks], separator=" ")
     known = {
         part: cell.str.replace(r"\.0+$", "").str.zfill(4 if part == "year" else 2)
         for part, cell in zip(parts, cells, strict=True)
