@@ -162,3 +162,62 @@ def test_a_label_called_na_is_a_label_where_all_else_is_text(tmp_path):
     path.write_text("note,label\n" + "a text of words,NA\nsome more of it,1\n" * 3)
     with pytest.raises(DataError, match="3 of 6 sequences have no label"):
         of(path, "classify")
+
+
+SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+
+
+def workbook(path, sheets):
+    """Write a workbook; a tuple of one number is a date, in days since 1899-12-30."""
+
+    def cell(value):
+        if isinstance(value, str):
+            return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+        dated = isinstance(value, tuple)
+        return f'<c s="{int(dated)}"><v>{value[0] if dated else value}</v></c>'
+
+    def linked(parts):
+        one = '<Relationship Id="r{}" Type="{}/{}" Target="{}"/>'
+        lines = "".join(one.format(k, OFFICE, *part) for k, part in enumerate(parts))
+        return f'<Relationships xmlns="{PACKAGE}/relationships">{lines}</Relationships>'
+
+    named = "".join(
+        f'<sheet name="{name}" sheetId="{k + 1}" r:id="r{k}"/>' for k, name in enumerate(sheets)
+    )
+    places = [("worksheet", f"worksheets/{k}.xml") for k in range(len(sheets))]
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{PACKAGE}/content-types">'
+        '<Default Extension="xml" ContentType="application/xml"/></Types>',
+        "_rels/.rels": linked([("officeDocument", "xl/workbook.xml")]),
+        "xl/workbook.xml": f'<workbook xmlns="{SHEETS}" xmlns:r="{OFFICE}">'
+        f"<sheets>{named}</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": linked([*places, ("styles", "styles.xml")]),
+        "xl/styles.xml": f'<styleSheet xmlns="{SHEETS}"><cellXfs count="2"><xf numFmtId="0"/>'
+        '<xf numFmtId="22" applyNumberFormat="1"/></cellXfs></styleSheet>',
+    }
+    for (_, place), rows in zip(places, sheets.values(), strict=True):
+        lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+        content = f"<sheetData>{lines}</sheetData>"
+        files[f"xl/{place}"] = f'<worksheet xmlns="{SHEETS}">{content}</worksheet>'
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_sheet_of_a_workbook_is_a_table(tmp_path):
+    pytest.importorskip("fastexcel")
+    rows = [[(44927 + k / 24,), k * 1.5] for k in range(30)]
+    top = [["Station 12"], ["time", "level"]]
+    path = workbook(
+        tmp_path / "book.xlsx", {"Notes": [], "2023": [*top, *rows], "2024": [top[1], *rows[:9]]}
+    )
+    found, _, notes = of(path, "forecast")
+    assert (found.step, found.times[0]) == ("1h", np.datetime64("2023-01-01"))
+    assert found.values.ravel().tolist() == [row[1] for row in rows]
+    assert any("the sheet '2023' is read; name another as in" in note for note in notes)
+    assert len(of(f"{path}#2024", "forecast")[0].values) == 9
+    with pytest.raises(DataError, match="has no sheet '2025'. Its sheets are Notes, 2023, 2024"):
+        of(f"{path}#2025", "forecast")

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import archives, arrays, recordings, series, tables
+from gatewise.readers import archives, arrays, recordings, series, sheets, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -28,6 +28,7 @@ READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
     ".parquet": lambda file, _: tables.parquet(file.path),
     ".jsonl": lambda file, settings: tables.json_lines(file, settings.encoding),
     ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
+    ".xlsx": lambda file, settings: sheets.xlsx(file, settings),
     ".json": lambda file, settings: tables.json_table(file, settings.encoding),
     ".tsf": lambda file, _: series.tsf(file),
     ".ts": lambda file, _: arrays.ts(file.path),
@@ -66,6 +67,8 @@ class Opened:
             raise nothing()
         place = _placed(self.named)
         packed = archives.member_of(place, MEMBERS)
+        if packed is None and SHEET in place.name:
+            return File(place)
         return packed or tables.file_of(_found(self.named))
 
     @cached_property
@@ -176,6 +179,7 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     return pl.DataFrame([paths, texts])
 
 
+SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
 MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
 
 
@@ -204,8 +208,8 @@ def _kind(file: File) -> str:
     path, name = file.path, file.name
     if name.endswith("ubyte") or arrays.is_idx(name):
         return ".idx"
-    suffix = Path(name).suffix
-    packable = suffix not in (".parquet", ".npz")
+    suffix = ".xlsx" if SHEET in name else Path(name).suffix
+    packable = suffix not in (".parquet", ".npz", ".xlsx")
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
     known = ", ".join(ending for ending in READERS if ending != ".idx")
