@@ -142,6 +142,14 @@ def test_local_hours_over_a_change_of_the_clock_name_the_zone_that_reads_them():
     np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
 
 
+def test_an_hour_that_the_clock_left_out_names_the_zone():
+    hours = pd.date_range("2023-03-01", periods=800, freq="h", tz="Europe/Berlin")
+    texts = [str(moment.tz_localize(None)) for moment in hours]
+    with pytest.raises(DataError, match=r"clock was set forward.*data.timezone=Europe/Berlin"):
+        of(frame_of(texts))
+    assert of(frame_of(texts), timezone="Europe/Berlin")[0].step == "1h"
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_local_days_are_regular_in_local_time(native):
     frame = pd.DataFrame({"when": SPRING, "y": range(24)})
@@ -189,6 +197,28 @@ def test_the_last_weekdays_of_months_go_on_as_such():
     assert found.step == "1mo"
     after = following(found.times, "1mo", 6)
     np.testing.assert_array_equal(after, ends[24:].to_numpy().astype("M8[us]"))
+
+
+# --- series
+
+
+def test_two_columns_that_cross_are_the_name_of_a_series():
+    rows = [
+        (a, b, str(day.date()), k * 1.5)
+        for a in (1, 2)
+        for b in "xyz"
+        for k, day in enumerate(DAYS[:20])
+    ]
+    frame = pl.DataFrame(rows, schema=["store", "item", "date", "y"], orient="row")
+    found, settings, _ = of(frame)
+    assert (settings.id, len(found)) == (("store", "item"), 6)
+
+
+def test_minutes_of_a_day_without_their_time_are_not_averaged_away():
+    days = [str(day.date()) for day in DAYS[:10] for _ in range(30)]
+    with pytest.raises(DataError, match="290 rows repeat a time.*time of day") as caught:
+        of(frame_of(days, "date"))
+    assert "duplicates" not in str(caught.value)
 
 
 # --- pandas

@@ -294,15 +294,23 @@ def _with_series(
     if _distinct(table, moments):
         return settings
     height, steps = table.sample.height, table.sample.select(moments).n_unique()
+    counts = {name: table.sample[name].n_unique() for name in _free(table, settings)}
+    numbers = [name for name in counts if kinds[name] in NUMBERS]
+    # A number may tell series apart if each has each time, and if another number can be forecast.
+    crossing = numbers if settings.target or settings.features or len(numbers) > 1 else []
+    able = [name for name in counts if kinds[name] == "text" or name in crossing]
     candidates = [
         name
-        for name in _free(table, settings)
+        for name in able
         if _distinct(table, [*moments, name])
-        and (
-            (kinds[name] == "text" and table.sample[name].n_unique() < height)
-            or (kinds[name] == "number" and table.sample[name].n_unique() * steps == height)
-        )
+        and (kinds[name] == "text" and counts[name] < height or counts[name] * steps == height)
     ]
+    if not candidates and (pair := _crossing_pair(able, counts, height // steps)):
+        notes.append(
+            f"the columns {_listed(pair)} are taken together as the name of the sequence, because "
+            "times repeat without them"
+        )
+        return replace(settings, id=pair)
     if len(candidates) > 1:
         raise ConfigError(
             f"{table.name}: times repeat, and each of {_listed(candidates)} distinguishes series. "
@@ -312,6 +320,17 @@ def _with_series(
         settings = _taken(settings, notes, role="id", column=candidates[0])
         notes[-1] += ", because times repeat without it"
     return settings
+
+
+def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:
+    """The only two columns whose combinations are as many as the series; () for none."""
+    pairs = [
+        (one, two)
+        for place, one in enumerate(names)
+        for two in names[place + 1 :]
+        if counts[one] > 1 and counts[two] > 1 and counts[one] * counts[two] == series
+    ]
+    return pairs[0] if len(pairs) == 1 else ()
 
 
 def _is_clock(cells: pl.Series) -> bool:

@@ -253,7 +253,7 @@ def _remedy(
 def _at_the_end(bad: pl.Series) -> int:
     """The number of bad rows, if they are all at the end and few; else 0."""
     count = int(bad.sum())
-    few = count <= MOST_BELOW and count < bad.len()
+    few = count <= MOST_BELOW and count * 10 <= bad.len()
     return count if few and bool(bad.tail(count).all()) else 0
 
 

@@ -11,7 +11,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 from gatewise.readers.columns import Purpose
 from gatewise.readers.long import Origin
-from gatewise.readers.times import zone_of_changes
+from gatewise.readers.times import zone_of_changes, zone_without_gaps
 from gatewise.settings import DataSettings
 
 LARGEST, SMALLEST = 1e100, 1e-100  # the squares of other numbers overflow or underflow in sums
@@ -315,6 +315,14 @@ def _without_gaps(
             "file to regular times, or train with data.gaps=ignore to use the rows as they are."
         )
     if settings.gaps == "error":
+        ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
+        local = times.dtype.kind == "M" and not sequences.zone
+        if local and (zone := zone_without_gaps(times.view(np.int64), ids)):
+            raise DataError(
+                f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
+                f"{_between(times, sequences, origin, gaps[0])}. The clock was set forward there, "
+                f"as in {zone}. Name the zone with --set data.timezone={zone}."
+            )
         raise DataError(
             f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
             f"{_between(times, sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "

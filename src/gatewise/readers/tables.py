@@ -596,6 +596,8 @@ def _with_moments(source: Any) -> Any:
             changed[name] = source[name].dt.to_timestamp()
         elif str(kind).startswith("timedelta"):
             changed[name] = source[name].dt.total_seconds()
+        elif re.search(r"UTC[+-]\d|pytz.FixedOffset", str(kind)):  # Polars knows only named zones
+            changed[name] = source[name].dt.tz_convert("UTC")
     return source.assign(**changed) if changed else source
 
 

@@ -498,3 +498,13 @@ def zone_of_changes(local: Array, ids: Array | None) -> str:
         if not missing.any() and not same.any():
             return zone
     return ""
+
+
+def zone_without_gaps(local: Array, ids: Array) -> str:
+    """The first of `ZONES` in which local times are all one step apart; "" for none."""
+    for zone in ZONES[:-1]:
+        utc, missing = to_utc(local, zone, ids)
+        ahead = np.diff(utc)[np.diff(ids) == 0]
+        if not missing.any() and len(ahead) and (ahead == ahead[0]).all():
+            return zone
+    return ""
