@@ -164,6 +164,20 @@ def test_a_label_called_na_is_a_label_where_all_else_is_text(tmp_path):
         of(path, "classify")
 
 
+def test_tables_of_tokens_are_sentences(tmp_path):
+    rows = ["Sentence: 1,Ola,NNP,B-PER", ",sings,VB,O", "Sentence: 2,null,NN,O", ",.,.,O"]
+    path = tmp_path / "ner.csv"
+    path.write_text("\n".join(["Sentence #,Word,POS,Tag", *rows]) + "\n")
+    found, settings, _ = of(path, "tag")
+    assert (settings.text, settings.label) == (("Word",), "Tag")
+    assert [tokens_of(found, "token", k) for k in (0, 1)] == [["Ola", "sings"], ["null", "."]]
+    assert tokens_of(found, "tag", 0) == ["B-PER", "O"]
+    path = tmp_path / "ner.jsonl"
+    path.write_text(json.dumps({"tokens": ["Ola", "sings"], "ner_tags": [1, 0]}) + "\n")
+    found, _, _ = of(path, "tag")
+    assert tokens_of(found, "tag", 0) == ["1", "0"]
+
+
 SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
