@@ -165,7 +165,7 @@ FLAWS = {
     "a constant target": (broken(load=[1.0] * 28), "never changes"),
     "a doubled time": (
         "day,load\n2023-01-01,1\n2023-01-01,2\n2023-01-02,3\n2023-01-03,3\n",
-        "is repeated in",
+        "1 row repeats a time; the first is",
     ),
     "one label": (
         "id,x,label\n" + "".join(f"{k},{j},a\n" for k in range(9) for j in range(3)),

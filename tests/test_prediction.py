@@ -231,6 +231,17 @@ def test_known_covariates_must_be_given(panel_run, panel):
         gatewise.predict(panel_run, with_days_ahead(panel, days=2))
 
 
+def test_one_bad_series_does_not_end_the_work_on_the_others(panel_run, panel, caplog):
+    full = with_days_ahead(panel)
+    begins = full["day"].max() - timedelta(days=6)
+    short = full.filter((pl.col("shop") != "b") | (pl.col("day") >= begins))
+    found = gatewise.predict(panel_run, short)
+    assert_frame_equal(found, gatewise.predict(panel_run, full).filter(pl.col("id") != "b"))
+    assert "1 of 3 sequences cannot be answered and is left out" in caplog.text
+    with pytest.raises(DataError, match="'b' has 3 steps with a target"):
+        gatewise.predict(panel_run, short, strict=True)
+
+
 def test_known_covariates_change_the_forecast(panel_run, panel):
     full = with_days_ahead(panel)
     other = full.with_columns(

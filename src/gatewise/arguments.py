@@ -13,7 +13,8 @@ from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.sources import Opened, opened
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings, Experiment, from_mapping
-from gatewise.tasks import hinting, task_of
+from gatewise.tasks import TASKS, hinting, task_of
+from gatewise.tasks.owned import implied_task
 
 
 def experiment_for(
@@ -78,6 +79,7 @@ def _refuse_misspelt(path: str) -> None:
 def target_setting(target: Sequence[str], experiment: Experiment, source: Opened) -> dict[str, Any]:
     """The setting in `[data]` that `--target` stands for, by the task or the column's values."""
     name, data = experiment.task.name, experiment.data
+    name = name or implied_task(experiment, TASKS)[0]
     if name:
         key: str = task_of(name).target
     else:
@@ -85,6 +87,9 @@ def target_setting(target: Sequence[str], experiment: Experiment, source: Opened
             key = "label" if data.label or holds_texts(data, source, target[0]) else "target"
     if key == "target":
         return {key: list(target)}
+    reads = [task_of(name).settings.values()] if name else []
+    if len(target) > 1 and all(any("data.label_columns" in own for own in one) for one in reads):
+        return {"label_columns": list(target)}
     if len(target) > 1:
         raise ConfigError(
             f"{name or 'A task with labels'} predicts one label. Received: {', '.join(target)}."

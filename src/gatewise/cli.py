@@ -175,6 +175,10 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse all of DATA if one sequence cannot be answered."),
+    ] = False,
 ) -> None:
     """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
     from gatewise import prediction
@@ -191,7 +195,7 @@ def predict(
     column = task_of(artefact.preparation.task).lines
     if output and output.suffix == ".txt" and not column:
         raise ConfigError(f"{artefact.preparation.task} predicts a table. Name a .csv file.")
-    table = prediction.predict(artefact, data)
+    table = prediction.predict(artefact, data, strict=strict)
     lines = "".join(" ".join(text.split()) + "\n" for text in table[column]) if column else ""
     if output is None:
         typer.echo(lines or as_csv(table), nl=False)

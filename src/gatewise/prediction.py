@@ -37,11 +37,12 @@ class Finished(Protocol):
 Trained = Artefact | Finished | str | Path  # a loaded artefact, a finished run or a run folder
 
 
-def predict(run: Trained, data: Any) -> pl.DataFrame:
+def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
     """A table with a row for each prediction: forecasts after the end of each series, or labels.
 
     `run` is what training returned, a loaded artefact or a run folder. `data` is anything that
-    training can read.
+    training can read. A warning names the sequences that cannot be answered; with `strict` they
+    are an error.
 
     Raises:
         DataError: the data differs from the training data; the message names the column.
@@ -54,7 +55,7 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
     for note in notes:
         log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
-    inputs = task.prediction_inputs(sequences, preparation)
+    inputs = task.prediction_inputs(_answerable(sequences, artefact, strict=strict), preparation)
     examples = task.examples(inputs, preparation, artefact.experiment, "predict")
     _refuse_other_lengths(examples, artefact)
     outputs = _outputs(artefact, examples)
@@ -62,6 +63,40 @@ def predict(run: Trained, data: Any) -> pl.DataFrame:
     for remark in task.remarks(predictions, preparation):
         log.info("%s", remark)
     return task.table(predictions, examples, preparation, np.arange(len(examples)))
+
+
+def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Sequences:
+    """The sequences that the task can answer; a warning names the others.
+
+    Raises:
+        DataError: no sequence can be answered, or `strict` is set and one cannot.
+    """
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
+    try:
+        task.prediction_inputs(sequences, preparation)
+    except DataError:
+        if strict or len(sequences) == 1:
+            raise
+    else:
+        return sequences
+    good, reasons = [], []
+    for k in range(len(sequences)):
+        try:
+            task.prediction_inputs(sequences.chosen(np.array([k])), preparation)
+            good.append(k)
+        except DataError as error:
+            reasons.append(str(error))
+    if not good:
+        raise DataError(reasons[0])
+    count = len(reasons)
+    log.warning(
+        "%d of %d sequences cannot be answered and %s left out. %s",
+        count,
+        len(sequences),
+        "is" if count == 1 else "are",
+        reasons[0] if count == 1 else f"The first: {reasons[0]}",
+    )
+    return sequences.chosen(np.array(good))
 
 
 def _artefact(run: Any) -> Artefact:

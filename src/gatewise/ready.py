@@ -23,7 +23,7 @@ from gatewise.readers import vectors
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
-from gatewise.tasks.owned import refuse_foreign
+from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
 
 log = logging.getLogger("gatewise")
@@ -53,7 +53,10 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     source = opened(experiment.data, source)
     notes: list[str] = []
     if not experiment.task.name:
-        name, why = guess_task(experiment.data, source)
+        name, setting = implied_task(experiment, TASKS)
+        why = f"only {name} reads {setting}"
+        if not name:
+            name, why = guess_task(experiment.data, source)
         experiment = experiment.having("task", name=name)
         notes.append(f"No task was given, so {name} was chosen: {why}.")
     task = task_of(experiment.task.name)

@@ -37,15 +37,33 @@ class DataSettings:
     labels: Annotated[str, "The file of labels, if its name does not follow from the data's."] = ""
     column_names: Annotated[Columns, "The names of the columns, for a file without a header."] = ()
     quotes: Annotated[bool, "Whether cells may be quoted, as CSV allows."] = True
-    encoding: Annotated[str, "The encoding of text files."] = "utf-8"
+    encoding: Annotated[str, "The encoding of text files. A byte-order mark overrides it."] = (
+        "utf-8"
+    )
+    skip_rows: Annotated[int, "The lines above the header. 0: found; -1: none."] = 0
+    header_rows: Annotated[int, "The rows that name the columns. 0: found."] = 0
+    footer_rows: Annotated[int, "The lines below the table. 0: found; -1: none."] = 0
+    comment: Annotated[str, 'The beginning of lines that are comments, such as "#".'] = ""
+    decimal: Annotated[str, 'The decimal mark of numbers, "." or ",". Empty: found.'] = ""
+    thousands: Annotated[str, "The mark between thousands. Empty: found."] = ""
     layout: Annotated[
         Literal["auto", "long", "wide"], "`long`: a row is a step; `wide`: a row is a sequence."
     ] = "auto"
     id: Annotated[Columns, "The columns that together identify a sequence."] = ()
-    time: Annotated[str, "The column that orders the steps. Guessed if one column holds times."] = (
-        ""
-    )
-    time_format: Annotated[str, "The `strptime` format of times that are not ISO 8601."] = ""
+    time: Annotated[
+        Columns,
+        "The column that orders the steps, or the columns that together are its time. Guessed if "
+        "one column holds times.",
+    ] = ()
+    time_format: Annotated[
+        str,
+        "The `strptime` format of times that are not ISO 8601; or quarter, week, year, excel (days "
+        "since 1899-12-30), epoch s, epoch ms, epoch us or epoch ns. Guessed if one reads them.",
+    ] = ""
+    timezone: Annotated[
+        str,
+        "The time zone of local times, such as Europe/Berlin. Guessed from times with offsets.",
+    ] = ""
     target: Annotated[Columns, "The columns to forecast, or the numbers to predict."] = ()
     target_per: Annotated[
         Literal["auto", "sequence", "step"],
@@ -57,6 +75,9 @@ class DataSettings:
     static: Annotated[Columns, "Columns with one value for each sequence."] = ()
     features: Annotated[Columns, "The columns to read. Empty: every numeric column."] = ()
     label: Annotated[str, "The column of labels, tags, translations or transcripts."] = ""
+    label_columns: Annotated[
+        Columns, "Columns of 0 and 1, one for each label that a sequence may have."
+    ] = ()
     text: Annotated[Columns, "The columns of texts. Several are joined, a line each."] = ()
     sound: Annotated[str, "The column with the paths of recordings."] = ""
     pattern: Annotated[str, 'What file names mean, such as "{label}_{speaker}_{take}.wav".'] = ""
@@ -74,8 +95,9 @@ class DataSettings:
         str, "Sequences with the same value (a person, a machine) stay in the same part."
     ] = ""
     missing: Annotated[
-        Literal["error", "previous", "linear", "zero"],
-        "How to treat missing values: stop, repeat the previous value, interpolate, or put zero.",
+        Literal["error", "previous", "linear", "zero", "drop-leading"],
+        "How to treat missing values: stop, repeat the previous value, interpolate, or put zero. "
+        "`drop-leading`: leave out steps before the first value, then repeat the previous value.",
     ] = "error"
     missing_values: Annotated[Columns, "The texts that mean a missing value."] = (
         *("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"),
@@ -466,6 +488,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "training.label_smoothing": (0, 1),
     "training.rotation": (0, math.pi),
     "training.speed_perturbation": (0, 0.5),
+    "data.skip_rows": (-1, math.inf),
+    "data.footer_rows": (-1, math.inf),
     "preparation.n_mels": (1, math.inf),
     "preparation.frame_length": (1, math.inf),
     "preparation.hop_length": (1, math.inf),
@@ -599,7 +623,8 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return value
     if origin is tuple:
         inner = typing.get_args(kind)[0]
-        listed = value if isinstance(value, list | tuple) else [value]
+        single = [] if value == "" else [value]
+        listed = value if isinstance(value, list | tuple) else single
         return tuple(_value(name, inner, one) for one in listed)
     if origin is dict:
         return _table(name, value)

@@ -14,7 +14,7 @@ def sequences(times, ids=None, **settings):
     table = pl.DataFrame({"time": times, "load": np.arange(len(times)) % 5.0})
     if ids is not None:
         table = table.with_columns(id=pl.Series(ids))
-    found, _, notes = read(DataSettings(time="time", **settings), table, task="forecast")
+    found, _, notes = read(DataSettings(time=("time",), **settings), table, task="forecast")
     return found, notes
 
 

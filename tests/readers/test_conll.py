@@ -268,10 +268,7 @@ def test_a_compressed_file_finds_compressed_tags(tmp_path):
     assert lists_of(read(copied, "predict")[0]) == [["a", "b"]]
 
 
-def test_tables_are_refused_and_a_header_is_not_a_token(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"tokens": ["a"], "tags": ["DET"]}\n')
-    with pytest.raises(DataError, match="cannot be read from a table"):
-        conll.read(tmp_path / "a.jsonl", DataSettings(), purpose="train")
+def test_a_header_is_not_a_token(tmp_path):
     (tmp_path / "a.tsv").write_text("word\ttag\nThe\tDET\ncat\tNOUN\n")
     found, _, notes = conll.read(tmp_path / "a.tsv", DataSettings(), purpose="train")
     assert conll.tokens_of(found, conll.TOKEN, 0) == ["The", "cat"]

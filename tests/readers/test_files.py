@@ -52,7 +52,7 @@ def test_delimited_text_reads_the_same_plain_and_compressed(tmp_path, ending):
     assert sequences.values.tolist() == [[1], [2], [3], [4]]
     assert sequences.columns == ("load",)
     assert sequences.step == "1d"
-    assert (settings.layout, settings.time, settings.target) == ("long", "date", ("load",))
+    assert (settings.layout, settings.time, settings.target) == ("long", ("date",), ("load",))
     assert "the column 'date' is taken as the time" in notes
     assert "the column 'load' is taken as the target" in notes
 
@@ -88,7 +88,7 @@ def test_parquet_jsonl_and_frames_read_like_csv(tmp_path):
         sequences, settings, _ = forecast(source)
         assert sequences.values.tolist() == [[1], [2], [3]]
         assert sequences.times[0] == np.datetime64("2020-01-01")
-        assert (sequences.step, settings.time) == ("1d", "date")
+        assert (sequences.step, settings.time) == ("1d", ("date",))
 
 
 def test_a_pandas_frame_keeps_its_categories_as_levels():
@@ -133,7 +133,7 @@ def test_lists_with_times_are_put_on_their_grid(tmp_path):
     text = '{"y": [1, 2, 4], "date": ["2020-01-01", "2020-01-02", "2020-01-04"]}\n'
     path = written(tmp_path / "data.jsonl", text)
     sequences, settings, _ = forecast(path, gaps="fill")
-    assert settings.time == "date"
+    assert settings.time == ("date",)
     assert sequences.values.tolist() == [[1], [2], [2], [4]]
 
 
@@ -508,13 +508,26 @@ QUARTERS = [f"{q}-{year}" for year in (2010, 2011, 2012) for q in (1, 2, 3, 4)]
 
 @pytest.mark.parametrize("together", [True, False], ids=["one below the other", "interleaved"])
 @pytest.mark.parametrize("names", [("E0", "E1", "E2"), ("7", "8", "9")], ids=["texts", "numbers"])
-def test_series_with_unreadable_times_are_not_joined(tmp_path, names, together):
+def test_series_whose_times_repeat_are_not_joined(tmp_path, names, together):
     pairs = [(name, quarter) for name in names for quarter in QUARTERS]
     pairs = pairs if together else sorted(pairs, key=lambda pair: QUARTERS.index(pair[1]))
     rows = [f"{name},{quarter},{k}" for k, (name, quarter) in enumerate(pairs)]
-    path = csv(tmp_path, "employee,quarter,sales", *rows)
+    found, settings, notes = forecast(
+        csv(tmp_path, "employee,quarter,sales", *rows), target=("sales",)
+    )
+    assert (settings.id, settings.time_format, found.step) == (("employee",), "quarter", "3mo")
+    assert found.lengths.tolist() == [12, 12, 12]
+    assert any("'employee' is taken as the name of the sequence" in note for note in notes)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one below the other", "interleaved"])
+def test_series_with_unreadable_times_are_not_joined(tmp_path, together):
+    pairs = [(name, lap) for name in ("E0", "E1", "E2") for lap in range(12)]
+    pairs = pairs if together else sorted(pairs, key=lambda pair: pair[1])
+    rows = [f"{name},lap-{lap}x,{k}" for k, (name, lap) in enumerate(pairs)]
+    path = csv(tmp_path, "employee,lap,sales", *rows)
     said = (
-        r"'employee' distinguishes 3 series .* but 'quarter' \('1-2010' ...\) is not recognised as "
+        r"'employee' distinguishes 3 series .* but 'lap' \('lap-0x' ...\) is not recognised as "
         r"their times, so they would be read as one.*--set data.id=employee"
     )
     with pytest.raises(DataError, match=said):
@@ -535,8 +548,8 @@ def test_blocks_of_rows_without_any_time_are_not_joined(tmp_path):
 
 @pytest.mark.parametrize(
     "column",
-    [["sun", "rain", "sun"] * 6, QUARTERS[:9] * 2, ["same"] * 18, [f"day {k}" for k in range(18)]],
-    ids=["comes back", "a cycle", "constant", "each its own"],
+    [["sun", "rain", "sun"] * 6, ["same"] * 18, [f"day {k}" for k in range(18)]],
+    ids=["comes back", "constant", "each its own"],
 )
 def test_one_series_with_a_text_column_is_one_series(tmp_path, column):
     path = csv(tmp_path, "note,y", *[f"{text},{k}" for k, text in enumerate(column)])
@@ -552,7 +565,7 @@ def test_missing_cells_are_counted_and_placed(tmp_path):
     path = csv(tmp_path, "date,load", "2020-01-01,1", "2020-01-02,", "2020-01-03, NA ")
     sentence = (
         rf"{re.escape(str(path))}: column 'load' has 2 empty cells, the first in row 3 "
-        r"\(counting the header as row 1\)\. .*data\.missing=previous \(or linear, zero\)"
+        r"\(counting the header as row 1\)\. .*data\.missing=previous"
     )
     with pytest.raises(DataError, match=sentence):
         forecast(path)
@@ -599,10 +612,10 @@ def test_a_text_among_numbers_is_shown_with_its_row(tmp_path):
 
 def test_decimal_commas_are_recognised(tmp_path):
     path = csv(tmp_path, "day;y", "1;12,5", "2;13,5")
-    with pytest.raises(
-        DataError, match="has '12,5'. Write decimal points instead of decimal commas"
-    ):
-        forecast(path, target=("y",))
+    sequences, settings, notes = forecast(path, target=("y",))
+    assert sequences.values.ravel().tolist() == [12.5, 13.5]
+    assert settings.decimal == ","
+    assert any("data.decimal=','" in note for note in notes)
 
 
 def test_infinite_values_are_refused(tmp_path):
@@ -653,21 +666,21 @@ def test_iso_times_and_their_step(tmp_path, texts, first, step):
 
 
 def test_whole_numbers_stay_whole_times(tmp_path):
-    rows = [f"{1_600_000_000 + 300 * k},{k}" for k in range(4)]
+    rows = [f"{1_600 + 300 * k},{k}" for k in range(4)]
     sequences, settings, _ = forecast(csv(tmp_path, "timestamp,y", *rows))
     assert sequences.times.dtype == np.int64
-    assert (sequences.step, settings.time) == ("300i", "timestamp")
+    assert (sequences.step, settings.time) == ("300i", ("timestamp",))
 
 
 def test_fractional_seconds_order_the_steps_and_give_their_spacing(tmp_path):
     rows = [f"{second},{value}" for value, second in enumerate(("0.04", "0.00", "0.02", "0.06"))]
-    sequences, settings, notes = forecast(csv(tmp_path, "s,y", *rows), time="s", target=("y",))
+    sequences, settings, notes = forecast(csv(tmp_path, "s,y", *rows), time=("s",), target=("y",))
     assert sequences.times.tolist() == [0.0, 0.02, 0.04, 0.06]
     assert column(sequences, "y") == [1, 2, 0, 3]
     assert sequences.step == "0.02"
     frame = pl.read_csv(tmp_path / "data.csv")
     np.testing.assert_array_equal(
-        forecast(frame, time="s", target=("y",))[0].times, sequences.times
+        forecast(frame, time=("s",), target=("y",))[0].times, sequences.times
     )
 
 
@@ -697,8 +710,8 @@ def test_gaps_between_seconds_follow_their_policy(tmp_path):
 
 
 def test_a_repeated_second_in_a_sequence_is_a_duplicate(tmp_path):
-    with pytest.raises(DataError, match="the time 0.5 is repeated"):
-        forecast(csv(tmp_path, "time,y", "0.0,1", "0.5,2", "0.5,3", "1.0,4"), time="time")
+    with pytest.raises(DataError, match="1 row repeats a time; the first is 0.5 in row 4"):
+        forecast(csv(tmp_path, "time,y", "0.0,1", "0.5,2", "0.5,3", "1.0,4"), time=("time",))
 
 
 @pytest.mark.parametrize("name", ["t", "Time Step", "frame", "seconds"])
@@ -707,11 +720,11 @@ def test_a_column_that_only_counts_the_steps_is_their_time_not_a_feature(tmp_pat
     rows = [f"{one},{k * rate},{k * k},{one}" for one in "ab" for k in (0, 1, 2, 3)]
     path = csv(tmp_path, f"id,{name},x,label", *rows)
     sequences, settings, notes = classify(path)
-    assert (settings.time, settings.features) == (name, ("x",))
+    assert (settings.time, settings.features) == ((name,), ("x",))
     assert any(f"'{name}' is taken as the time and not read as a value" in note for note in notes)
     assert any("data.features can name it" in note for note in notes)
     kept, settings, _ = classify(path, features=(name, "x"))
-    assert (kept.columns, kept.times, settings.time) == ((name, "x"), None, "")
+    assert (kept.columns, kept.times, settings.time) == ((name, "x"), None, ())
 
 
 @pytest.mark.parametrize(
@@ -723,14 +736,14 @@ def test_a_column_that_does_more_than_count_is_a_feature_whatever_its_name(tmp_p
     rows = [f"{one},{value},{value},{one}" for one in "ab" for value in values]
     path = csv(tmp_path, "id,t,x,label", *rows)
     _, settings, _ = classify(path, missing="zero")
-    assert (settings.time, settings.features) == ("", ("t", "x"))
+    assert (settings.time, settings.features) == ((), ("t", "x"))
 
 
 def test_rows_of_interleaved_sequences_are_put_in_the_order_of_their_counter(tmp_path):
     rows = ["b,0,1", "a,0,2", "b,1,3", "a,1,4", "b,2,5", "a,2,6"]
     sequences, settings, _ = forecast(csv(tmp_path, "id,t,y", *rows))
     assert (sequences.ids.tolist(), column(sequences, "y")) == (["b", "a"], [1, 3, 5, 2, 4, 6])
-    assert settings.time == "t"
+    assert settings.time == ("t",)
 
 
 def test_another_format_of_times_is_read_when_given(tmp_path):
@@ -738,7 +751,7 @@ def test_another_format_of_times_is_read_when_given(tmp_path):
     sentence = r"'when' holds '01/02/2020 00:00'.*%d/%m/%Y %H:%M.*%m/%d/%Y %H:%M"
     with pytest.raises(DataError, match=sentence):
         forecast(path)
-    sequences, _, _ = forecast(path, time="when", time_format="%d/%m/%Y %H:%M")
+    sequences, _, _ = forecast(path, time=("when",), time_format="%d/%m/%Y %H:%M")
     assert sequences.times[0] == np.datetime64("2020-02-01")
     assert sequences.step == "1d"
 
@@ -746,20 +759,21 @@ def test_another_format_of_times_is_read_when_given(tmp_path):
 def test_a_time_that_cannot_be_read_is_shown_with_its_row(tmp_path):
     path = csv(tmp_path, "date,y", "2020-01-01,1", "2020-01-32,2")
     with pytest.raises(DataError, match=r"row 3 .* has the time '2020-01-32'.*data.time_format"):
-        forecast(path, time="date")
+        forecast(path, time=("date",))
     path = csv(tmp_path, "date,y", "2020-01-01,1", ",2")
     with pytest.raises(DataError, match=r"row 3 .* has no time"):
         forecast(path)
     path = csv(tmp_path, "s,y", "0.5,1", "inf,2")
     with pytest.raises(DataError, match=r"row 3 .* has the time 'inf'.*fractional numbers"):
-        forecast(path, time="s", target=("y",))
+        forecast(path, time=("s",), target=("y",))
 
 
 def test_time_zones_of_frames_become_utc():
     times = pd.date_range("2020-01-01", periods=3, freq="h", tz="Europe/Berlin")
     sequences, _, notes = forecast(pd.DataFrame({"t": times, "y": [1, 2, 3]}))
     assert sequences.times[0] == np.datetime64("2019-12-31T23:00")
-    assert "times are converted to UTC" in notes
+    assert sequences.zone == "Europe/Berlin"
+    assert any("answers are in Europe/Berlin" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -769,7 +783,7 @@ def test_time_zones_of_frames_become_utc():
 def test_duplicate_times_follow_their_policy(tmp_path, policy, kept):
     rows = ("2020-01-01,1", "2020-01-02,2", "2020-01-02,4", "2020-01-03,7")
     path = csv(tmp_path, "date,y", *rows)
-    with pytest.raises(DataError, match=r"2020-01-02 is repeated in row 4 .*data.duplicates"):
+    with pytest.raises(DataError, match=r"first is 2020-01-02 in row 4 .*data.duplicates"):
         forecast(path)
     sequences, _, notes = forecast(path, duplicates=policy)
     assert column(sequences, "y") == kept
@@ -879,9 +893,6 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
         (raw("head.csv", b"a,b\n"), "holds column names but no rows"),
         (raw("plain.csv.gz", b"a,b\n1,2\n"), "is not a gzip file"),
         (raw("cut.csv.gz", packed[:-20]), "ends too early|damaged"),
-        (raw("latin.csv", "y,t\n1,é\n2,ü\n".encode("latin-1")), "is not UTF-8"),
-        (raw("numbers.csv", b"1.5,2.5\n3,4\n"), "must name the columns"),
-        (raw("twice.csv", b"a,a\n3,4\n"), "two columns called 'a'"),
         (raw("wide.csv", b"a,b\n1,2\n1,2,3\n"), "row 3 .* has 3 cells, but only 2 columns have"),
         (raw("data.parquet", b"hello world hello"), "cannot be read"),
         (raw("empty.parquet", b""), "cannot be read"),

@@ -214,6 +214,14 @@ def test_transcripts_of_a_folder_can_be_in_one_file(tmp_path):
     assert found.labels.tolist() == ["GO ON", "STOP"]
 
 
+def test_transcripts_of_ljspeech_are_read(tmp_path):
+    folder = folder_of(tmp_path, ["wavs/LJ-1.wav", "wavs/LJ-2.wav"])
+    (folder / "metadata.csv").write_text("LJ-1|No. 1|number one\nLJ-2|stop\n")
+    found, _, _ = read_all(folder, "transcribe")
+    assert found.labels.tolist() == ["number one", "stop"]
+    assert guess_task(DataSettings(), folder)[0] == "transcribe"
+
+
 def test_a_recording_without_a_transcript_is_named(tmp_path):
     folder = folder_of(tmp_path, ["1.wav", "2.wav", "3.wav"])
     (folder / "1.txt").write_text("one")

@@ -194,8 +194,8 @@ def test_tables_are_read_in_the_encoding_that_is_named(tmp_path, encoding, kind)
 
 
 def test_another_encoding_than_the_one_named_is_an_error(tmp_path):
-    path = write(tmp_path, "a.csv", "text,mood\nc'était bien,gut\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r"is not UTF-8 text.*data\.encoding"):
+    path = write(tmp_path, "a.csv", "text,mood\nэто было,gut\n".encode("cp1251"))
+    with pytest.raises(DataError, match=r"is not UTF-8 text.*data\.encoding=cp1251 as 'это было"):
         of(path)
     with pytest.raises(DataError, match="There is no encoding 'cp0'"):
         of(path, encoding="cp0")
@@ -271,7 +271,13 @@ def test_equal_numbers_are_one_label(tmp_path, written):
 
 
 def test_a_label_that_only_looks_like_a_number_stays_separate(tmp_path):
-    labels = ["1.10", "1.1", "v1.0", "1.0.0", "007", "1e0"]
+    labels = ["1.10", "1.1", "v1.0", "1.0.0", "007", "1e0x"]
     texts = [f"a text of five words {k}" for k in range(6)]
     found, _, _ = read(DataSettings(), (texts, labels), task="classify")
     assert found.labels.tolist() == labels
+
+
+def test_equal_whole_numbers_are_one_label_whatever_their_spelling(tmp_path):
+    rows = [f"a text of five words,{label}" for label in ("1", "1.0", "+1", "1e0", "1.000000e+00")]
+    found, _, _ = of(write(tmp_path, "a.csv", "\n".join(["text,label", *rows]).encode()))
+    assert found.labels.tolist() == ["1"] * 5

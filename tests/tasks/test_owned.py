@@ -8,7 +8,7 @@ import pytest
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks import TASKS
-from gatewise.tasks.owned import EVERY_RUN, changed_settings, refuse_foreign
+from gatewise.tasks.owned import EVERY_RUN, changed_settings, implied_task, refuse_foreign
 
 KEYS = {
     f"{section}.{key}": value
@@ -109,3 +109,13 @@ def test_a_users_network_may_read_every_setting_of_networks():
     experiment = Experiment().having("task", name="classify").having("network", linear=False)
     refuse_foreign(experiment, "numbers", TASKS, own_network=True)
     assert changed_settings(experiment) == ["task.name", "network.linear"]
+
+
+def test_a_setting_that_one_task_reads_decides_the_task():
+    def implied(**given):
+        return implied_task(from_mapping({"task": given}), TASKS)
+
+    assert implied(horizon=3) == ("forecast", "task.horizon")
+    assert implied(lm_order=3) == ("transcribe", "task.lm_order")
+    assert implied(lookback=3) == ("", "")
+    assert implied() == ("", "")

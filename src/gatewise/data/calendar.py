@@ -1,9 +1,12 @@
 """Calendar features of times, and the times that follow a series."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 
+from gatewise.data.grids import last_weekdays
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 
@@ -44,6 +47,7 @@ def chosen_calendar(train: Sequences, setting: tuple[str, ...]) -> tuple[str, ..
         "m": ("hour", "weekday"),
         "h": ("hour", "weekday"),
         "d": ("weekday",),
+        "b": ("weekday",),
     }
     # A yearly pattern can be learned only from more than two years of data.
     return by_unit.get(unit, ()) + (("yearday",) if span > 730 and unit != "y" else ())
@@ -81,11 +85,71 @@ def following(times: Array, step: str, count: int) -> Array:
     number = int(step.removesuffix(unit) or 1)
     if unit in MONTHS:
         return _months_on(times, number * MONTHS[unit] * offsets)
+    if unit == "b":
+        last = times[-1].astype("M8[D]")
+        weekdays = np.busday_offset(last, number * offsets, roll="backward")
+        return np.asarray(weekdays + (times[-1] - last), dtype="datetime64[us]")
     if unit:
         gap = np.array(number, dtype=f"m8[{unit.upper() if unit in ('d', 'w') else unit}]")
     else:  # irregular times: use the median interval
         gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
     return np.asarray(times[-1] + gap * offsets, dtype="datetime64[us]")
+
+
+def in_zone(times: Array, zone: str) -> Array:
+    """UTC times as texts in local time with its offset; unchanged without a zone.
+
+    >>> in_zone(np.array(["2022-10-30T01:00"], dtype="datetime64[us]"), "Europe/Berlin").tolist()
+    ['2022-10-30 02:00:00+01:00']
+    """
+    if not zone:
+        return times
+    utc = times.astype("datetime64[us]").astype(np.int64).ravel()
+    minutes = shift(utc, zone)
+    local = np.datetime_as_string((utc + minutes * 60_000_000).view("M8[us]"), unit="s")
+    texts = [
+        f"{text.replace('T', ' ')}{offset(move)}"
+        for text, move in zip(local.tolist(), minutes.tolist(), strict=True)
+    ]
+    return np.array(texts).reshape(times.shape)
+
+
+def offset(minutes: int) -> str:
+    """An offset from UTC as text.
+
+    >>> offset(-210)
+    '-03:30'
+    """
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def shift(utc: Array, zone: str) -> Array:
+    """The offset of local time from UTC in minutes, for times in microseconds.
+
+    Raises:
+        ConfigError: there is no such zone.
+
+    >>> shift(np.array([0]), "+02:00"), shift(np.array([0]), "Europe/Berlin")
+    (array([120]), array([60]))
+    """
+    if re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        minutes = int(zone[1:3]) * 60 + int(zone[4:])
+        return np.full(len(utc), -minutes if zone[0] == "-" else minutes)
+    times = pl.Series(utc).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    try:
+        local = times.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    except pl.exceptions.PolarsError:
+        raise unknown_zone(zone) from None
+    moved: Array = (local.to_physical().to_numpy() - utc) // 60_000_000
+    return moved
+
+
+def unknown_zone(zone: str) -> ConfigError:
+    """The error for a zone that the time zone database does not have."""
+    return ConfigError(
+        f"There is no time zone {zone!r} (data.timezone). Give a name such as Europe/Berlin, or "
+        "an offset such as +02:00."
+    )
 
 
 def _numbers_on(times: Array, step: str, offsets: Array) -> Array:
@@ -99,11 +163,16 @@ def _numbers_on(times: Array, step: str, offsets: Array) -> Array:
 
 
 def _months_on(times: Array, offsets: Array) -> Array:
-    """The times `offsets` months after the last one, on the usual or the last day of the month."""
+    """The times `offsets` months after the last one, on the same day of the month.
+
+    If that is the last day or the last weekday of each month, it stays so.
+    """
     days = times.astype("M8[D]")
     is_end = (days + DAY).astype("M8[M]") > days.astype("M8[M]")
     months = days[-1].astype("M8[M]") + offsets * MONTH
     ends = (months + MONTH).astype("M8[D]") - DAY
     day = (days - days.astype("M8[M]")).max()
     dates = ends if is_end[-2:].all() else np.minimum(months.astype("M8[D]") + day, ends)
+    if not is_end.all() and (days == last_weekdays(days.astype("M8[M]"))).all():
+        dates = last_weekdays(months)
     return np.asarray(dates + (times[-1] - days[-1]), dtype="datetime64[us]")

@@ -58,6 +58,10 @@ def grid(times: Array, starts: Array) -> Grid | None:
         return None
     if times.dtype.kind == "i":
         return Grid(positions, unit, f"{unit}i", share)
+    if unit == DAY and _are_weekdays(times):
+        weekdays = np.busday_count(np.datetime64(0, "D"), times.astype("M8[D]"))
+        _, share = _commonest(weekdays, starts)
+        return Grid(weekdays, 1, "1b", share)
     if unit >= 28 * DAY and unit % DAY == 0 and _on_calendar(times, starts):
         months = times.astype("M8[M]").astype(np.int64)
         unit, share = _commonest(months, starts)
@@ -85,6 +89,24 @@ def _fine_grid(times: Array, starts: Array) -> Grid | None:
     return Grid(np.cumsum(steps), FINE, f"{unit:.9g}", float((on_grid & (whole == 1)).mean()))
 
 
+def _are_weekdays(times: Array) -> bool:
+    """True if the times are of weekdays only, over two weekends or more."""
+    days = times.astype("M8[D]")
+    weeks = np.unique(days.astype("M8[W]")) if len(days) else days
+    return len(weeks) > 2 and bool(np.is_busday(days).all())
+
+
+def last_weekdays(months: Array) -> Array:
+    """The last weekday of each month.
+
+    >>> last_weekdays(np.array(["2020-05"], "M8[M]"))
+    array(['2020-05-29'], dtype='datetime64[D]')
+    """
+    after = (months + np.timedelta64(1, "M")).astype("M8[D]")
+    last: Array = np.busday_offset(after, -1, roll="forward")
+    return last
+
+
 def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array, Array]:
     """Insert all missing steps; return the times, and the positions of the old times in them.
 
@@ -100,6 +122,10 @@ def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array
     if times.dtype.kind == "f":
         return np.interp(np.arange(lengths.sum()), where, times), where
     every = np.repeat(grid.positions[starts], lengths) + counted * grid.unit
+    if grid.step.endswith("b"):
+        weekdays = np.busday_offset(np.datetime64(0, "D"), every)
+        clock = times[starts] - times[starts].astype("M8[D]")
+        return (weekdays + np.repeat(clock, lengths)).astype(times.dtype), where
     if not grid.step.endswith(("mo", "y")):
         return every.view(times.dtype), where
     anchors = np.repeat(np.maximum.reduceat(_monthday(times), starts), lengths)
@@ -122,13 +148,18 @@ def _commonest(positions: Array, starts: Array) -> tuple[int, float]:
 
 
 def _on_calendar(times: Array, starts: Array) -> bool:
-    """True if each sequence keeps its day of the month (or the last day) and its time of day."""
+    """True if each sequence keeps its day of the month and its time of day.
+
+    The last day of each month and its last weekday are also the same day.
+    """
     lengths = np.diff(np.append(starts, len(times)))
     days = _monthday(times)
     anchors = np.repeat(np.maximum.reduceat(days, starts), lengths)
     hours = times - times.astype("M8[D]")
-    steady = days == np.minimum(anchors, _days_in(times.astype("M8[M]")))
-    return bool(steady.all() and (hours == np.repeat(hours[starts], lengths)).all())
+    months = times.astype("M8[M]")
+    steady = bool((days == np.minimum(anchors, _days_in(months))).all())
+    steady = steady or bool((times.astype("M8[D]") == last_weekdays(months)).all())
+    return bool(steady and (hours == np.repeat(hours[starts], lengths)).all())
 
 
 def _monthday(times: Array) -> Array:

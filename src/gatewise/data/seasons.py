@@ -4,8 +4,8 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences
 
-# Horizons of the M4 competition by frequency (Makridakis et al. 2020).
-HORIZONS = {"m": 60, "h": 48, "d": 14, "w": 13, "mo": 18, "q": 8, "y": 6}
+# Horizons of the M4 competition by frequency (Makridakis et al. 2020); two weeks of weekdays.
+HORIZONS = {"m": 60, "h": 48, "d": 14, "b": 10, "w": 13, "mo": 18, "q": 8, "y": 6}
 
 
 def usual_horizon(sequences: Sequences) -> int:
@@ -53,6 +53,6 @@ def _cycles(step: str) -> tuple[int, ...]:
     if unit in ("s", "m", "h"):
         seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
         return tuple(cycle // seconds for cycle in (3600, 86_400, 604_800) if cycle // seconds > 1)
-    if unit in ("d", "w", "mo", "y"):
-        return {"d": (7, 365), "w": (52,), "mo": (12 // number,), "y": ()}[unit]
+    if unit in ("d", "b", "w", "mo", "y"):
+        return {"d": (7, 365), "b": (5, 260), "w": (52,), "mo": (12 // number,), "y": ()}[unit]
     return (4, 7, 12, 24, 52)

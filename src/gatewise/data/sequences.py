@@ -33,6 +33,7 @@ class Sequences:
     columns: tuple[str, ...]  # names of the columns of `values`
     # [all steps] datetime64[us], int64 or float64, ascending in each sequence
     times: Array | None = None
+    zone: str = ""  # the time zone in which UTC `times` are shown; "": they are local already
     # The interval between two times, as Polars writes it ("30m", "1h", "1d", "1mo", "300i"), or a
     # bare number ("0.02") if times are fractional numbers; "": unknown.
     step: str = ""

@@ -88,6 +88,9 @@ def _share(moments: Array, step: str) -> float:
     if unit in MONTHS:
         months = np.diff(moments.astype("M8[M]").astype(np.int64))
         return float((months == count * MONTHS[unit]).mean())
+    if unit == "b":
+        weekdays = np.busday_count(np.datetime64(0, "D"), moments.astype("M8[D]"))
+        return float((np.diff(weekdays) == count).mean())
     gaps = np.diff(moments.astype("M8[us]").astype(np.int64))
     return float((gaps == count * (grids.UNITS | {"us": 1})[unit]).mean())
 

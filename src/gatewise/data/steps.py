@@ -13,7 +13,7 @@ from gatewise.settings import PreparationSettings, names
 
 # The settings of every task on sequences of numbers.
 SETTINGS = names(
-    data="time time_format features missing duplicates gaps group",
+    data="time time_format timezone features missing duplicates gaps group",
     preparation="scale scale_by constant_columns",
 )
 Inputs = Callable[[Array, int], dict[str, Array]]

@@ -15,7 +15,8 @@ import polars as pl
 from gatewise.data import grids
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers.tables import Table
+from gatewise.readers import times
+from gatewise.readers.tables import Table, are_flags, as_text
 from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]
@@ -28,7 +29,10 @@ Read = tuple[Sequences, DataSettings, list[str]]
 
 IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
-TIMES = ("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time")
+TIMES = (
+    *("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time"),
+    *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
+)
 # Names of times that are trusted only if the column counts the steps.
 COUNTERS = (
     *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
@@ -37,7 +41,7 @@ COUNTERS = (
 )
 ROLES = (
     *("id", "time", "target", "past", "known", "static", "features", "label", "group"),
-    *("text", "sound"),
+    *("label_columns", "text", "sound"),
 )
 NUMBERS = ("number", "boolean")
 VALUE = "value"  # the only column of the sequences of a wide table
@@ -58,7 +62,8 @@ def resolve(
     notes: list[str] = []
     if purpose == "train" or settings.layout == "auto":
         settings = _guess_names(table, settings, kinds, notes, aim=aim)
-    if aim == "label" and purpose == "train" and not settings.label:
+    settings = _with_separator(table, settings)
+    if aim == "label" and purpose == "train" and not (settings.label or settings.label_columns):
         raise ConfigError(
             f"{table.name}: no column is recognised as the labels. Name it with "
             f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
@@ -160,7 +165,7 @@ def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
     for role in ROLES:
         value = getattr(settings, role)
         for column in [value] if isinstance(value, str) else value:
-            optional = purpose == "predict" and role in ("label", "group")
+            optional = purpose == "predict" and role in ("label", "label_columns", "group")
             virtual = role == "target" and settings.layout != "long" and column == VALUE
             if column and column not in table.columns and not optional and not virtual:
                 raise absent(table.name, column, table.columns)
@@ -169,7 +174,7 @@ def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
 def _refuse_two_roles(settings: DataSettings) -> None:
     """Refuse columns with two roles; only an id may also be the group or a static value."""
     taken: dict[str, str] = {}
-    for role in ("time", "target", "past", "known", "features", "label", "id"):
+    for role in ("time", "target", "past", "known", "features", "label", "label_columns", "id"):
         value = getattr(settings, role)
         for column in [value] if isinstance(value, str) and value else list(value):
             if taken.setdefault(column, role) != role:
@@ -187,14 +192,38 @@ def guessed_label(
     Raises:
         ConfigError: the column cannot be guessed.
     """
+    if settings.label_columns:
+        return _with_separator(table, settings)
     free = _free(table, settings)
     column = _label(table, settings) or (free[0] if len(free) == 1 else "")
+    flagged = [name for name in free if are_flags(table.sample[name])]
+    if not column and len(flagged) > 1:
+        notes.append(f"the columns {_listed(flagged)} hold 0 and 1 and are read as labels")
+        return _with_separator(table, replace(settings, label_columns=tuple(flagged)))
     if not column:
         raise ConfigError(
             f"{table.name}: no column is recognised as the labels that {task} learns. Name it "
             f"with --target COLUMN; the columns are {_listed(table.columns)}."
         )
     return _taken(settings, notes, role="label", column=column)
+
+
+def _with_separator(table: Table, settings: DataSettings) -> DataSettings:
+    """The settings with a separator of labels that have a column each.
+
+    Raises:
+        DataError: such a column holds something else than 0 and 1.
+    """
+    if not settings.label_columns:
+        return settings
+    for name in settings.label_columns:
+        if name in table.columns and not are_flags(table.sample[name]):
+            raise DataError(
+                f"{table.name}: the column {name!r} of data.label_columns must hold 0 and 1. "
+                "For a column of other labels, use data.label."
+            )
+    signs = [one for one in ";|,/" if not any(one in name for name in settings.label_columns)]
+    return replace(settings, separator=settings.separator or signs[0])
 
 
 def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
@@ -210,18 +239,16 @@ def _guess_names(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     """Guess label, time, id and layout in this order, because each guess excludes columns."""
-    if aim == "label" and not settings.label:
-        settings = _taken(settings, notes, role="label", column=_label(table, settings))
-    if aim == "number" and not settings.target:
-        settings = _taken(settings, notes, role="target", column=_label(table, settings))
+    settings = _with_truth(table, settings, notes, aim=aim)
     if settings.layout == "wide":
         return settings
     if not settings.time:
-        column = _time(table, settings, kinds)
-        settings = _taken(settings, notes, role="time", column=column)
+        settings = _with_time(table, settings, kinds, notes)
     if not settings.id:
         column = _id(table, settings)
         settings = _taken(settings, notes, role="id", column=column)
+    if settings.time and not settings.id and settings.layout != "wide":
+        settings = _with_series(table, settings, kinds, notes)
     if settings.layout == "auto":
         settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
@@ -229,7 +256,162 @@ def _guess_names(
             notes.append(f"each row is taken as one sequence; {hint}")
     if settings.layout == "long" and not settings.time:
         settings = _with_counter(table, settings, kinds, notes, aim=aim)
+    if settings.time and settings.layout != "wide":
+        settings = _with_format(table, settings, notes)
     return settings
+
+
+def _with_truth(
+    table: Table, settings: DataSettings, notes: list[str], *, aim: Aim
+) -> DataSettings:
+    """The settings with the column of labels, or of numbers to predict."""
+    role = {"label": "label", "number": "target"}.get(aim)
+    named = settings.target if aim == "number" else settings.label or settings.label_columns
+    if role is None or named:
+        return settings
+    return _taken(settings, notes, role=role, column=_label(table, settings))
+
+
+def _with_time(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+) -> DataSettings:
+    """The settings with the column of times, or the columns that together are a time."""
+    if len(parts := _time_parts(table, settings, kinds)) > 1:
+        notes.append(f"the columns {_listed(parts)} are taken together as the time")
+        return replace(settings, time=parts)
+    return _taken(settings, notes, role="time", column=_time(table, settings, kinds))
+
+
+def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str, ...]:
+    """Columns that together are a time: year, month, day ..., or a date and a time of day."""
+    free = _free(table, settings)
+    dated = [name for name in free if kinds[name] == "time"]
+    if not dated:
+        return times.joined([name for name in free if kinds[name] == "number"])
+    clocks = [
+        name
+        for name in free
+        if (kinds[name] == "text" and _is_clock(table.sample[name]))
+        or (name.lower() in HOURS and _is_hour(table.sample[name]))
+    ]
+    dates = [name for name in dated if _is_date(table.sample[name])]
+    return (dates[0], clocks[0]) if len(dated) == len(dates) == len(clocks) == 1 else ()
+
+
+def _with_series(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+) -> DataSettings:
+    """The settings with the column that distinguishes series, if times repeat without it.
+
+    Raises:
+        ConfigError: several columns distinguish series.
+    """
+    moments = list(settings.time)
+    if _distinct(table, moments):
+        return settings
+    height, steps = table.sample.height, table.sample.select(moments).n_unique()
+    counts = {name: table.sample[name].n_unique() for name in _free(table, settings)}
+    numbers = [name for name in counts if kinds[name] in NUMBERS]
+    # A number may tell series apart if each has each time, and if another number can be forecast.
+    crossing = numbers if settings.target or settings.features or len(numbers) > 1 else []
+    able = [name for name in counts if kinds[name] == "text" or name in crossing]
+    candidates = [
+        name
+        for name in able
+        if _distinct(table, [*moments, name])
+        and (kinds[name] == "text" and counts[name] < height or counts[name] * steps == height)
+    ]
+    if not candidates and (pair := _crossing_pair(able, counts, height // steps)):
+        notes.append(
+            f"the columns {_listed(pair)} are taken together as the name of the sequence, because "
+            "times repeat without them"
+        )
+        return replace(settings, id=pair)
+    if len(candidates) > 1:
+        raise ConfigError(
+            f"{table.name}: times repeat, and each of {_listed(candidates)} distinguishes series. "
+            f"Name the one that does with --set data.id={candidates[0]}, for example."
+        )
+    if candidates:
+        settings = _taken(settings, notes, role="id", column=candidates[0])
+        notes[-1] += ", because times repeat without it"
+    return settings
+
+
+def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:
+    """The only two columns whose combinations are as many as the series; () for none."""
+    pairs = [
+        (one, two)
+        for place, one in enumerate(names)
+        for two in names[place + 1 :]
+        if counts[one] > 1 and counts[two] > 1 and counts[one] * counts[two] == series
+    ]
+    return pairs[0] if len(pairs) == 1 else ()
+
+
+def _is_clock(cells: pl.Series) -> bool:
+    """True for times of day such as 12:30 and 3:05 PM."""
+    known = cells.cast(pl.String).drop_nulls().str.strip_chars()
+    clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$|^\d{1,2}\.\d{2}\.\d{2}$"
+    return bool(known.len()) and bool(known.str.contains(clock).all())
+
+
+HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of whole hours
+
+
+def _is_hour(cells: pl.Series) -> bool:
+    """True for whole numbers from 0 to 24."""
+    numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
+    whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
+    return whole and bool(numbers.is_between(0, 24).all())
+
+
+def _is_date(cells: pl.Series) -> bool:
+    known = cells.cast(pl.String).drop_nulls()
+    return bool(known.len()) and not known.str.contains(r"\d:\d").any()
+
+
+def _with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
+    """The settings with the format of the times and their zone, if the times show them."""
+    missing = settings.missing_values
+    cell = time_cells(table, settings)
+    sample = table.sample.select(cell).to_series()
+    named = len(settings.time) == 1
+    label = f"{table.name}: column {' and '.join(map(repr, settings.time))}"
+
+    def every() -> pl.Series:
+        batches = table.batches(list(settings.time))
+        return pl.concat([batch.select(cell.cast(pl.String)).to_series() for batch in batches])
+
+    if sample.dtype.is_nested() or sample.dtype == pl.Null:
+        return settings
+    if not settings.time_format:
+        column = settings.time[0] if named else ""
+        known = sample.filter(~sample.cast(pl.String).is_in(list(missing)))
+        form, more = times.form_of(known, column, label, every)
+        notes += more
+        settings = replace(settings, time_format=form)
+    if not settings.timezone:
+        zone = times.zone_of(sample)
+        if zone and zone_of_all(sample, zone):
+            zone = times.zone_of(every())
+        settings = replace(settings, timezone=zone)
+    return settings
+
+
+def zone_of_all(sample: pl.Series, zone: str) -> bool:
+    """True if the offset of the first rows is fixed, so that later rows may have another."""
+    return sample.dtype == pl.String and zone.startswith(("+", "-"))
+
+
+def time_cells(table: Table, settings: DataSettings) -> pl.Expr:
+    """The cells of the time, one text from several columns; empty cells are null."""
+    schema, missing = table.sample.schema, settings.missing_values
+    texts = [as_text(name, schema[name], missing) for name in settings.time]
+    if len(texts) > 1:
+        return times.as_one(texts, settings.time).alias("time")
+    plain = schema[settings.time[0]] != pl.String
+    return pl.col(settings.time[0]) if plain else texts[0]
 
 
 def _with_counter(
@@ -265,14 +447,10 @@ def _rises(table: Table, settings: DataSettings, column: str, *, evenly: bool) -
 def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) -> DataSettings:
     if not column:
         return settings
-    words = {"label": "the label", "time": "the time", "id": "the name of the sequence"}
-    words["target"] = "the target"
-    notes.append(f"the column {column!r} is taken as {words[role]}")
-    if role == "target":
-        return replace(settings, target=(column,))
-    if role == "id":
-        return replace(settings, id=(column,))
-    return replace(settings, label=column) if role == "label" else replace(settings, time=column)
+    word = "the name of the sequence" if role == "id" else f"the {role}"
+    notes.append(f"the column {column!r} is taken as {word}")
+    changed: dict[str, Any] = {role: column if role == "label" else (column,)}
+    return replace(settings, **changed)
 
 
 def _free(table: Table, settings: DataSettings) -> list[str]:
@@ -287,7 +465,22 @@ def _known_as(columns: Iterable[str], names: Sequence[str]) -> str:
 
 
 def _label(table: Table, settings: DataSettings) -> str:
-    return _known_as(_free(table, settings), LABELS)
+    named_so = _known_as(_free(table, settings), LABELS)
+    return named_so or (FIRST if _is_archived(table, settings) else "")
+
+
+FIRST = "column 1"
+
+
+def _is_archived(table: Table, settings: DataSettings) -> bool:
+    """True for a file of the UCR archive: no header, a whole number, then 8 numbers or more."""
+    if table.dialect is None or table.dialect.header_rows or settings.column_names:
+        return False
+    if len(table.columns) < 9 or FIRST in named(settings):
+        return False
+    labels = table.sample[FIRST].cast(pl.Float64, strict=False)
+    whole = labels.null_count() == 0 and bool((labels == labels.round()).all())
+    return whole and 1 < labels.n_unique() <= max(2, labels.len() // 2)
 
 
 def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
@@ -327,7 +520,8 @@ def _layout(
         return "long"
     if aim != "target":
         unique = not settings.id or _distinct(table, settings.id)
-        each_row = settings.label or (aim == "number" and settings.target_per != "step")
+        labelled = settings.label or settings.label_columns
+        each_row = labelled or (aim == "number" and settings.target_per != "step")
         return "wide" if each_row and unique else "long"
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
@@ -445,7 +639,10 @@ def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
         DataError: no column can be the target.
     """
     if not candidates:
-        raise DataError(f"{name} has no column of numbers that could be the target.")
+        raise DataError(
+            f"{name} has no column of numbers that could be the target. Signs such as % and $ do "
+            "not belong in the cells."
+        )
     if len(candidates) > 1:
         raise ConfigError(
             f"{name} has {len(candidates)} columns of numbers: {_listed(candidates)}. "
@@ -528,9 +725,11 @@ def id_of(table: Table, settings: DataSettings) -> str:
     return _id(table, settings)
 
 
-def time_of(table: Table, settings: DataSettings) -> str:
-    """The column of times, named or recognised, or ""."""
-    return settings.time or _time(table, settings, table.kinds(settings.missing_values))
+def time_of(table: Table, settings: DataSettings) -> tuple[str, ...]:
+    """The columns of times, named or recognised; () for none."""
+    kinds = table.kinds(settings.missing_values)
+    found = settings.time or _time_parts(table, settings, kinds)
+    return found or tuple(filter(None, [_time(table, settings, kinds)]))
 
 
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:

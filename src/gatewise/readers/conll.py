@@ -3,18 +3,20 @@
 A step is a token. `values` holds positions in `levels`: of the token, and of its tag if known.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import texts
 from gatewise.readers.columns import Purpose
-from gatewise.readers.tables import File
+from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
 TOKEN, TAG = "token", "tag"
@@ -108,12 +110,6 @@ def read(
         return of_lists(source, purpose), settings, []
     notes: list[str] = []
     name = source.name.removesuffix(".gz").lower()
-    if name.endswith(TABLES):
-        raise DataError(
-            f"{source}: tokens with tags cannot be read from a table. Give a file with one token "
-            "and its tag per line (CoNLL, CoNLL-U), or a file of tokens and a file of tags "
-            "(seq.in, seq.out). In Python, give a pair: lists of tokens, and lists of tags."
-        )
     lines = texts.lines(File(source), settings.encoding)
     if name.endswith(".in"):
         sentences = _pairs(source, lines, settings, purpose, notes)
@@ -129,6 +125,57 @@ def read(
         sentences = _plain(lines)
         notes.append(f"{source.name} is read as lines of tokens separated by white space")
     return _to_sequences(sentences, str(source)), settings, notes
+
+
+SENTENCES = ("sentence #", "sentence_id", "sent_id", "sentence", "sentence_idx")
+
+
+def from_table(
+    table: Table, settings: DataSettings, *, purpose: Purpose
+) -> tuple[Sequences, DataSettings, list[str]]:
+    """Read a table with a token in each row, or with lists of tokens and tags.
+
+    An empty cell in the column of sentences continues the sentence, as in Kaggle's NER corpus.
+
+    Raises:
+        DataError: no column holds tokens, tags or sentences.
+    """
+    folded = {column.lower(): column for column in reversed(table.columns)}
+    token = (
+        settings.text[0] if settings.text else next((folded[n] for n in HEADER if n in folded), "")
+    )
+    # Named entities first, because such tables also hold parts of speech.
+    order = ("ner_tags", "ner", "ner_tag", "tags", "tag", *sorted(TAGS))
+    tag = settings.label or next((folded[name] for name in order if name in folded), "")
+    if not token or (not tag and purpose != "predict"):
+        raise DataError(
+            f"{table.name}: no column is recognised as tokens and tags. Name them: --set "
+            f"'data.text=[\"TOKEN\"]' --target TAG; the columns are {', '.join(table.columns)}."
+        )
+    with_tags = bool(tag) and tag in table.columns
+    sentence = next(
+        (folded[name] for name in SENTENCES if name in folded and folded[name] != token), ""
+    )
+    frame = pl.concat(list(table.batches(list(filter(None, [token, tag * with_tags, sentence])))))
+    settings = replace(settings, text=(token,), label=tag)
+    notes = [f"tokens are read from {token!r}" + (f", tags from {tag!r}" if with_tags else "")]
+    if isinstance(frame[token].dtype, pl.List):
+        tags = [list(map(str, row)) for row in frame[tag].to_list()] if with_tags else None
+        tokens = frame[token].to_list()
+        return of_lists((tokens, tags) if tags else tokens, purpose), settings, notes
+    if not sentence:
+        raise DataError(
+            f"{table.name}: no column tells where a sentence begins. Name it {SENTENCES[0]!r} or "
+            f"{SENTENCES[1]!r}."
+        )
+    names = frame[sentence].cast(pl.String).str.strip_chars()
+    begins = names.set(names == "", None).fill_null(strategy="forward").rle_id()
+    grouped = frame.with_columns(pl.all().cast(pl.String).fill_null("null"), begins.alias("begin"))
+    lists = grouped.group_by("begin", maintain_order=True).agg(pl.all())
+    tokens = lists[token].to_list()
+    source = (tokens, lists[tag].to_list()) if with_tags else tokens
+    notes.append(f"sentences are told apart by {sentence!r}")
+    return of_lists(source, purpose), settings, notes
 
 
 def _to_sequences(sentences: Sentences, source: str) -> Sequences:
@@ -232,7 +279,7 @@ def _plain(lines: list[str]) -> Sentences:
     """
     sentences = Sentences()
     for number, line in enumerate(lines):
-        if words := line.split():
+        if words := words_of(line):
             sentences.tokens.append(words)
             sentences.ids.append(str(number))
             sentences.documents.append(0)
@@ -262,7 +309,7 @@ class _Columns:
         conllu = _is_conllu(path)
         filled = [line for line in lines if line.strip() and not _is_comment(line)]
         first = next((line for line in filled if not line.startswith("#")), next(iter(filled), ""))
-        tabs = conllu or "\t" in first
+        tabs = conllu or "\t" in first.strip()
         width = len(CONLLU) if conllu else len(_cells(first, tabs))
         names = CONLLU if conllu else settings.column_names
         label = (settings.label or ("upos" if conllu else "")).lower() if conllu else settings.label
@@ -317,7 +364,16 @@ def _is_header(line: str) -> bool:
 
 
 def _cells(line: str, tabs: bool) -> list[str]:
-    return line.rstrip("\n").split("\t") if tabs else line.split()
+    return line.strip("\r\n").split("\t") if tabs else words_of(line)
+
+
+def words_of(line: str) -> list[str]:
+    r"""The words between spaces and tabs; other white space may belong to a token.
+
+    >>> words_of(" 10\xa0000 O ")
+    ['10\xa0000', 'O']
+    """
+    return [word for word in re.split(r"[ \t\r\n]+", line) if word]
 
 
 def _place(name: str, names: Sequence[str], width: int) -> int | None:

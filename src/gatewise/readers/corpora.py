@@ -1,17 +1,21 @@
 """Read plain text: one text per file."""
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import tables, texts
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.dialect import SEPARATORS
 from gatewise.readers.sources import Opened
-from gatewise.readers.tables import File
+from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
 BEGIN = 4096  # bytes that determine the kind of a file
@@ -44,15 +48,78 @@ def read(opened: Opened, settings: DataSettings) -> Read:
     if not path.is_dir():
         name = str(opened.file.path)
         return from_texts([_text(opened.file, settings)], source=name), settings, []
-    files = sorted(
-        file for file in path.iterdir() if file.name.removesuffix(".gz").endswith(".txt")
-    )
+    files = _texts_in(path)
     if not files:
         raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of text files.")
-    ids = np.array([file.name for file in files])
+    ids = np.array([file.relative_to(path).as_posix() for file in files])
     read = [_text(File(file), settings) for file in files]
     notes = [f"{len(files)} texts are read, in the order of their names"]
     return from_texts(read, ids=ids, source=str(path)), settings, notes
+
+
+def _texts_in(path: Path) -> list[Path]:
+    """The text files in a folder and its folders, in order, without hidden ones."""
+    found = (one for one in path.rglob("*") if one.name.removesuffix(".gz").endswith(".txt"))
+    seen = [one for one in found if one.is_file() and not _is_hidden(one.relative_to(path))]
+    return sorted(seen)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+# What precedes a text in its line: the grades of SST, the classes of TREC, the labels of fastText.
+LABEL = re.compile(r"(__label__\S+|\d|[A-Z]+:[a-z]+)[ \t]+(?=\S)")
+FEWEST = 20  # lines that must agree before their first words are taken as labels
+
+
+def holds_labels(file: File) -> bool:
+    """True if each line of a text file is a label and a text, as in SST, TREC and fastText."""
+    with tables.reading(str(file.path)), file.opened() as content:
+        begin = content.read(BEGIN * 16)
+    rows = begin.decode("utf-8", "replace").splitlines()
+    rows = [row for row in (rows[:-1] if len(begin) == BEGIN * 16 else rows) if row.strip()]
+    matches = [LABEL.match(row) for row in rows]
+    labels = {match[1] for match in matches if match}
+    return len(rows) >= FEWEST and all(matches) and 2 <= len(labels) <= len(rows) / 2
+
+
+def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSettings, str] | None:
+    """A table of texts and labels from lines or from folders, its settings, and a note.
+
+    Returns:
+        None if the source is neither a file of labelled lines nor a folder of such folders.
+    """
+    if opened.named is None or opened.is_standard_input:
+        return None
+    path = opened.named
+    if path.is_dir():
+        files = _texts_in(path)
+        names = [file.parent.relative_to(path).as_posix() for file in files]
+        if len(set(names)) < 2 or "." in names:
+            return None
+        texts_read = [_text(File(file), settings).strip() for file in files]
+        ids = [file.relative_to(path).as_posix() for file in files]
+        frame = pl.DataFrame({"id": ids, "text": texts_read, "label": names})
+        note = "the folder of a text is taken as its label"
+        found = replace(settings, text=("text",), label="label", id=("id",))
+        return tables.of_frame(frame, str(path)), found, note
+    is_text = path.name.removesuffix(".gz").lower().endswith(".txt")
+    if not is_text or not holds_labels(opened.file):
+        return None
+    rows = [row for row in texts.lines(opened.file, settings.encoding) if row.strip()]
+    parts = [LABEL.match(row) for row in rows]
+    frame = pl.DataFrame(
+        {
+            "text": [
+                row[match.end() :] if match else row for row, match in zip(rows, parts, strict=True)
+            ],
+            "label": [match[1].removeprefix("__label__") if match else "" for match in parts],
+        }
+    )
+    note = "the first word of each line is taken as its label"
+    found = replace(settings, text=("text",), label="label")
+    return tables.of_frame(frame, str(opened.file.path)), found, note
 
 
 def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | None:
@@ -89,7 +156,7 @@ def is_plain(file: File) -> bool:
     lines = [line for line in begin[:-1] or begin if line.strip()]
     if len(lines) == 1 and len(begin) == 1:
         return True  # a table has rows below its header
-    counts = [{line.count(sign) for line in lines} for sign in tables.SEPARATORS]
+    counts = [{line.count(sign) for line in lines} for sign in SEPARATORS]
     return bool(lines) and all(len(numbers) > 1 or numbers == {0} for numbers in counts)
 
 

@@ -4,17 +4,19 @@ Batches of numbers are copied into one array that grows in place. If the rows ar
 that array is the result.
 """
 
-import re
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
+from gatewise.data.calendar import shift
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
-from gatewise.readers import columns, tables, times
+from gatewise.readers import columns, marks, tables, times
 from gatewise.readers.columns import Kinds
+from gatewise.readers.dialect import MOST_BELOW
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -44,6 +46,7 @@ class Loaded:
     codes: dict[str, Array]  # role -> [rows] int32 position in texts[role], -1 if empty
     texts: dict[str, dict[str, int]] = field(default_factory=dict)
     dated: bool = False
+    zoned: bool = False  # the times had zones and are UTC
     height: int = 0
 
 
@@ -63,6 +66,7 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
     numeric = {*settings.target, *settings.features}
     levels = [name for name in names if kinds[name] == "text" and name not in numeric]
     loaded, notes = load(table, settings, kinds, names, levels=levels)
+    zone = _localised(loaded, settings, table, notes)
     order = _order(loaded, settings, notes)
     starts = _starts(loaded)
     stops = np.append(starts[1:], loaded.height).astype(np.int64)
@@ -76,6 +80,7 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
         ids=picked(texts["id"], loaded.codes["id"][starts]) if "id" in texts else np.array(["0"]),
         columns=tuple(names),
         times=_as_times(loaded),
+        zone=zone,
         levels={name: tuple(texts[f"level {name}"]) for name in levels},
         source=table.name,
     )
@@ -97,17 +102,24 @@ def load(
     """
     queries = _queries(table, settings, kinds, names, levels=levels)
     notes: list[str] = []
-    clock, kind = None, "int64"
+    clock, kind, zoned = None, "int64", False
     if settings.time:
         sample = table.sample.select(queries["time"]).to_series()
-        label = f"{table.name}: column {settings.time!r}"
+        label = f"{table.name}: column {' and '.join(map(repr, settings.time))}"
         clock, notes = times.clock(sample, label, settings.time_format)
         kind = "float64" if clock(sample).dtype.is_float() else "int64"
+        zoned = times.zone_of(sample) != "" or "%z" in settings.time_format
+
+    def every() -> pl.Series:
+        batches = table.batches(list(settings.time))
+        return pl.concat([batch.select(queries["time"]) for batch in batches]).to_series()
+
     loaded = Loaded(
         values=np.empty((table.likely, len(names))),
         times=np.empty(table.likely, dtype=kind) if clock else None,
         codes={role: np.empty(table.likely, np.int32) for role in _coded(queries)},
         texts={role: {} for role in _coded(queries)},
+        zoned=zoned,
     )
     needed = list(dict.fromkeys(name for name in columns.named(settings) if name in kinds))
     for batch in table.batches(needed) if needed else ():
@@ -116,7 +128,7 @@ def load(
             if f"value {name}" in queries and cells[f"value {name}"].null_count():
                 here = cells[f"value {name}"]
                 _refuse_wrong(batch[name], here, loaded.height, table, settings.missing_values)
-        _append(cells, loaded, table, names, clock=clock)
+        _append(cells, loaded, table, names, clock=clock, every=every)
     _resize(loaded, loaded.height)
     for place, name in enumerate(names):
         if name in levels:
@@ -138,17 +150,19 @@ def _queries(
     schema, missing = table.sample.schema, settings.missing_values
     queries: dict[str, pl.Expr] = {}
     if settings.id:
-        texts = [tables.as_text(name, schema[name], missing) for name in settings.id]
+        absent = tables.missing_labels(table, settings.id, missing)
+        texts = [tables.as_label(name, schema[name], absent) for name in settings.id]
         queries["id"] = pl.concat_str(texts, separator="/")
     if settings.time:
-        cell = pl.col(settings.time)
-        plain = schema[settings.time] != pl.String
-        queries["time"] = cell if plain else tables.as_text(settings.time, pl.String(), missing)
+        queries["time"] = columns.time_cells(table, settings)
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in schema:
             read = tables.as_label if role == "label" else tables.as_text
-            queries[role] = read(name, schema[name], missing)
+            absent = tables.missing_labels(table, [name], missing) if role == "label" else missing
+            queries[role] = read(name, schema[name], absent)
+    if settings.label_columns and set(settings.label_columns) <= set(schema):
+        queries["label"] = tables.flags(settings.label_columns, schema, settings.separator)
     for name in settings.static:
         queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
     for name in names:
@@ -168,6 +182,7 @@ def _append(
     names: list[str],
     *,
     clock: times.Clock | None,
+    every: Callable[[], pl.Series],
 ) -> None:
     begin, end = loaded.height, loaded.height + batch.height
     if end > len(loaded.values):
@@ -176,7 +191,7 @@ def _append(
         if f"value {name}" in batch.columns:
             loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
     if clock and loaded.times is not None:
-        moments = moments_of(batch["time"], clock, table, begin)
+        moments = moments_of(batch["time"], clock, table, begin, every)
         loaded.dated = moments.dtype == pl.Datetime
         loaded.times[begin:end] = moments.to_physical().to_numpy()
     for role, known in loaded.texts.items():
@@ -190,41 +205,105 @@ def _append(
 def _refuse_wrong(
     cells: pl.Series, numbers: pl.Series, begin: int, table: Table, missing: tuple[str, ...]
 ) -> None:
-    """Refuse cells that are neither empty nor numbers."""
+    """Refuse cells that are neither empty nor numbers, with remedies that read the whole column."""
     texts = cells.to_frame().select(tables.as_text(cells.name, cells.dtype, missing)).to_series()
     wrong = texts.is_not_null() & numbers.is_null()
+    if empty := tables.missing_numbers(missing):
+        wrong &= ~texts.cast(pl.Float64, strict=False).is_in(empty).fill_null(False)
     if not wrong.any():
         return
-    row = int(wrong.arg_max() or 0)
-    remedy = (
-        "Write decimal points instead of decimal commas."
-        if re.fullmatch(r"[+-]?\d+,\d+", texts[row])
-        else "Correct it, or add it to data.missing_values if it stands for a missing value."
-    )
+    name, row = cells.name, int(wrong.arg_max() or 0)
+    expression = tables.as_text(name, cells.dtype, missing)
+    column = pl.concat([batch.select(expression) for batch in table.batches([name])]).to_series()
+    bad = column.is_not_null() & column.cast(pl.Float64, strict=False).is_null()
+    more = f", and {int(bad.sum()) - 1} more rows hold no number" if bad.sum() > 1 else ""
     raise DataError(
-        f"{table.name}: column {cells.name!r} must hold numbers, but {table.at(begin + row)} has "
-        f"{texts[row]!r}. {remedy}"
+        f"{table.name}: column {name!r} must hold numbers, but {table.at(begin + row)} has "
+        f"{texts[row]!r}{more}. {_remedy(table, name, column, bad, missing)}"
     )
 
 
-def moments_of(cells: pl.Series, clock: times.Clock, table: Table, begin: int) -> pl.Series:
+def _remedy(
+    table: Table, name: str, column: pl.Series, bad: pl.Series, missing: tuple[str, ...]
+) -> str:
+    """What makes every cell of a column of numbers readable; it was applied to the column."""
+    known = column.drop_nulls()
+    if ways := marks.readings(known):
+        shown = known.filter(~known.str.contains(marks.PLAIN_CELL))[0]
+        listed = " or ".join(
+            f"{marks.setting(*way)} ({shown} is then {marks.value(shown, *way):g})" for way in ways
+        )
+        return f"Name the marks of the numbers: {listed}."
+    texts = column.filter(bad)
+    if (texts == name).all():
+        return "These rows repeat the names of the columns. Remove them from the file."
+    if (below := _at_the_end(bad)) and table.dialect is not None:
+        rows = below + table.dialect.footer_rows
+        return f"They are the last rows; leave them out with --set data.footer_rows={rows}."
+    distinct = texts.unique(maintain_order=True).to_list()
+    if len(distinct) > 3:
+        return f"Such cells are {', '.join(map(repr, distinct[:3]))} ... Correct them."
+    values = json.dumps([*missing, *distinct], ensure_ascii=False)
+    return (
+        "Correct it, or if it stands for a missing value: "
+        f"--set 'data.missing_values={values}' --set data.missing=drop-leading."
+    )
+
+
+def _at_the_end(bad: pl.Series) -> int:
+    """The number of bad rows, if they are all at the end and few; else 0."""
+    count = int(bad.sum())
+    few = count <= MOST_BELOW and count * 10 <= bad.len()
+    return count if few and bool(bad.tail(count).all()) else 0
+
+
+def moments_of(
+    cells: pl.Series,
+    clock: times.Clock,
+    table: Table,
+    begin: int,
+    every: Callable[[], pl.Series] | None = None,
+) -> pl.Series:
     """Parse the cells of a time column; `begin` is the row of the first cell in the table.
+
+    `every` returns all cells of the column, with which an error message tries its remedies.
 
     Raises:
         DataError: a cell is empty or is not a time.
     """
     moments = clock(cells)
-    if moments.null_count():
-        row = int(moments.is_null().arg_max() or 0)
-        where = f"{table.name}: {table.at(begin + row)}"
-        if cells[row] is None:
-            raise DataError(f"{where} has no time. Fill it in, or remove the row.")
-        raise DataError(
-            f"{where} has the time {str(cells[row])!r}, which cannot be read. Times must be dates, "
-            "datetimes, whole numbers or fractional numbers, all in the same format; set "
-            "data.time_format for another format."
-        )
-    return moments
+    if not moments.null_count():
+        return moments
+    row = int(moments.is_null().arg_max() or 0)
+    where = f"{table.name}: {table.at(begin + row)}"
+    column = cells if every is None else every()
+    bad = clock(column).is_null()
+    empty = column.is_null()
+    kinds = {"no time": int(empty.sum()), "a time that cannot be read": int((bad & ~empty).sum())}
+    counted = " and ".join(
+        f"{count} {'row has' if count == 1 else 'rows have'} {kind}"
+        for kind, count in kinds.items()
+        if count
+    )
+    more = f" ({counted})" if int(bad.sum()) > 1 else ""
+    below = _at_the_end(bad)
+    tail = ""
+    if below and table.dialect is not None:
+        rows = below + table.dialect.footer_rows
+        tail = f" To leave out the last {below} rows: --set data.footer_rows={rows}."
+    if cells[row] is None:
+        raise DataError(f"{where} has no time{more}. Fill it in, or remove the row.{tail}")
+    formats = times.proposals(column) if column.dtype == pl.String else []
+    listed = " or ".join(f"--set 'data.time_format={one}'" for one in formats)
+    remedy = (
+        f"Every row is read with {listed}."
+        if formats
+        else "Times must be dates, datetimes, whole numbers or fractional numbers, all in the same "
+        "format; set data.time_format for another format."
+    )
+    raise DataError(
+        f"{where} has the time {str(cells[row])!r}, which cannot be read{more}. {remedy}{tail}"
+    )
 
 
 def _codes(cells: pl.Series, known: dict[str, int]) -> Array:
@@ -264,8 +343,49 @@ def _order(loaded: Loaded, settings: DataSettings, notes: list[str]) -> Array | 
     if moments is not None:
         loaded.times = moments[order]
         if _any_backward(order, loaded.codes.get("id")):
-            notes.append(f"times are not in order; rows are sorted by {settings.time!r}")
+            named = " and ".join(map(repr, settings.time))
+            notes.append(f"times are not in order; rows are sorted by {named}")
     return order
+
+
+DAY = 86_400_000_000  # microseconds
+
+
+def _localised(loaded: Loaded, settings: DataSettings, table: Table, notes: list[str]) -> str:
+    """Put the times into local time if they are days; else into UTC, and return their zone.
+
+    Days have 23 or 25 hours where clocks change, so that they are regular in local time only.
+    """
+    zone, moments = settings.timezone, loaded.times
+    if not zone or moments is None or not loaded.dated:
+        return ""
+    if not loaded.zoned:
+        if _are_days(moments):
+            return ""
+        moments, none = times.to_utc(moments, zone, loaded.codes.get("id"))
+        if none.any():
+            raise DataError(
+                f"{table.name}: {table.at(int(none.argmax()))} has a time that does not exist in "
+                f"{zone}, because the clock was set forward. Correct it, or set data.timezone."
+            )
+    else:
+        local = moments + shift(moments, zone) * 60_000_000
+        if _are_days(local):
+            notes.append(f"times are days in {zone} (data.timezone)")
+            loaded.times = local
+            return ""
+    notes.append(
+        f"times are converted to UTC; answers are in {zone} (data.timezone)"
+        if zone != "UTC"
+        else "times are converted to UTC"
+    )
+    loaded.times = moments
+    return "" if zone == "UTC" else zone
+
+
+def _are_days(moments: Array) -> bool:
+    """True if all times are midnight."""
+    return bool((moments % DAY == 0).all())
 
 
 def _any_backward(keys: Array, ids: Array | None) -> bool:

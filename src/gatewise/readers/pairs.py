@@ -21,7 +21,7 @@ from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
 
@@ -117,13 +117,15 @@ def _from_files(path: Path, lines: list[str], settings: DataSettings) -> Read:
     if settings.label:
         other = sibling(path, settings.label)
     else:
-        other, ending = guessed_sibling(path, len(lines))
+        count = len("\n".join(lines).rstrip().split("\n"))
+        other, ending = guessed_sibling(path, count)
         settings = replace(settings, label=ending)
         notes.append(
             f"the translations are taken from {other.name}, which has as many lines as {path.name} "
-            f"({len(lines):,})"
+            f"({count:,})"
         )
     translated = texts.lines(File(other), settings.encoding)
+    lines, translated = _without_tails(lines, translated, path, other, notes)
     if len(translated) != len(lines):
         raise DataError(
             f"{path} has {len(lines):,} lines, but {other} has {len(translated):,}. Line k of one "
@@ -137,6 +139,21 @@ def _from_files(path: Path, lines: list[str], settings: DataSettings) -> Read:
         source=str(path),
     )
     return made, settings, notes + more
+
+
+def _without_tails(
+    lines: list[str], others: list[str], path: Path, other: Path, notes: list[str]
+) -> tuple[list[str], list[str]]:
+    """Both files without the empty lines at the end of the longer one."""
+    shortest = min(len(lines), len(others))
+    kept = []
+    for rows, place in ((lines, path), (others, other)):
+        tail = rows[shortest:]
+        if tail and not any(row.strip() for row in tail):
+            notes.append(f"{len(tail)} empty lines at the end of {place.name} are left out")
+            rows = rows[:shortest]
+        kept.append(rows)
+    return kept[0], kept[1]
 
 
 def sibling(path: Path, label: str) -> Path:
@@ -208,12 +225,17 @@ def _lines(path: Path) -> int:
     try:
         with tables.reading(str(path)), File(path).opened() as file:
             blocks: Iterator[bytes] = iter(lambda: file.read(1 << 20), b"")
-            count, last = 0, b"\n"
+            count, blank = 0, 0  # lines with text or before such lines; blank lines behind them
+            rest = b""
             for block in blocks:
-                count, last = count + block.count(b"\n"), block
+                *whole, rest = (rest + block).split(b"\n")
+                for line in whole:
+                    count, blank = (
+                        (count, blank + 1) if not line.strip() else (count + blank + 1, 0)
+                    )
     except DataError:
         return -1
-    return count + (not last.endswith(b"\n"))
+    return count + (blank + 1 if rest.strip() else 0)
 
 
 # A table.

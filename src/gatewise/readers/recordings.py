@@ -33,6 +33,7 @@ from gatewise.settings import DataSettings
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
+METADATA = "metadata.csv"  # the transcripts of LJSpeech: name|text|normalised text
 BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
 CLASS_FOLDERS = "{label}/{file}"
 # Patterns of names that begin with the label.
@@ -107,13 +108,15 @@ def place_of(source: Any, folder: str = "") -> Place | None:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
     names = tuple(filter(is_recording, seen))
+    if not names and packed:
+        return None  # a table in an archive
     if not names:
         kind = "an archive" if packed else "a folder"
         raise UnknownSourceError(
             f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
             f"{kind} with recordings."
         )
-    others = tuple(one for one in seen if one.lower().endswith(".txt"))
+    others = tuple(one for one in seen if one.lower().endswith((".txt", METADATA)))
     return Place(path, packed, names, others)
 
 
@@ -371,6 +374,12 @@ def _transcripts(place: Place, settings: DataSettings) -> dict[str, str]:
                 name, _, text = line.strip().partition(" ")
                 if name:
                     transcripts[f"{folder}/{name}" if folder else name] = text.strip()
+        elif other.lower().endswith(METADATA):
+            by_name = {PurePosixPath(stem).name: stem for stem in stems}
+            for line in place.lines(other, settings.encoding):
+                name, bar, texts_of_line = line.partition("|")
+                if bar and name in by_name:
+                    transcripts[by_name[name]] = texts_of_line.rpartition("|")[2].strip()
         elif (stem := other[: -len(".txt")]) in stems:
             transcripts[stem] = " ".join(" ".join(place.lines(other, settings.encoding)).split())
     return {name: text for name, text in transcripts.items() if name in stems}

@@ -1,5 +1,7 @@
 """Apply the settings for repeated times, gaps and missing values to sequences."""
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 from gatewise.readers.columns import Purpose
 from gatewise.readers.long import Origin
+from gatewise.readers.times import zone_of_changes, zone_without_gaps
 from gatewise.settings import DataSettings
 
 LARGEST, SMALLEST = 1e100, 1e-100  # the squares of other numbers overflow or underflow in sums
@@ -35,16 +38,20 @@ def apply(
     notes: list[str] = []
     _refuse_infinite(sequences, origin)
     _refuse_extreme(sequences, origin, purpose)
+    if purpose == "train":
+        notes += _sentinels(sequences, settings)
     if sequences.times is not None:
         sequences, origin = _without_doubles(sequences, sequences.times, origin, settings, notes)
+    if settings.missing == "drop-leading":
+        sequences, origin = _without_leading(sequences, origin, notes)
     ends = _ends(sequences, settings, origin, purpose)
     if settings.missing == "error":
         _refuse_missing(sequences, ends, settings, origin, left_empty=left_empty)
     if sequences.times is not None:
         sequences, origin = _without_gaps(sequences, sequences.times, origin, settings, notes)
         ends = _ends(sequences, settings, origin, purpose)
-    policy = "previous" if settings.missing == "error" else settings.missing
-    policies = replace(settings, missing=policy)
+    repeats = settings.missing in ("error", "drop-leading")
+    policies = replace(settings, missing="previous") if repeats else settings
     sequences = _filled(sequences, ends, policies, origin, notes=notes, left_empty=left_empty)
     if purpose == "train" and (left := int((sequences.stops - ends).sum())):
         notes.append(
@@ -108,13 +115,7 @@ def _without_doubles(
     if len(doubled) == 0:
         return sequences, origin
     if settings.duplicates == "error":
-        time = _shown(times[doubled[0]])
-        where = _place(sequences, origin, int(doubled[0]))
-        raise DataError(
-            f"{origin.name}: the time {time} is repeated in {where}. "
-            "Name the column that distinguishes series in data.id, or train with "
-            "data.duplicates=first (or last, mean, sum)."
-        )
+        raise _doubled(sequences, times, doubled, origin)
     notes.append(
         f"{len(doubled)} rows repeat a time; the {settings.duplicates} of such rows is used"
     )
@@ -128,18 +129,95 @@ def _without_doubles(
     if settings.duplicates in ("mean", "sum"):
         for column, _ in _floats(sequences):
             values[:, column] = _merged(sequences.values[:, column], begins, settings.duplicates)
+    kept, origin = _kept(sequences, keep, origin, rows=taken)
+    return replace(kept, values=values), origin
+
+
+def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin) -> DataError:
+    """The error for repeated times, with remedies that keep what the rows say."""
+    rows = "1 row repeats" if len(doubled) == 1 else f"{len(doubled)} rows repeat"
+    where = _place(sequences, origin, int(doubled[0]))
+    begin = f"{origin.name}: {rows} a time; the first is {_shown(times[doubled[0]])} in {where}."
+    dated = times.dtype.kind == "M"
+    if dated and not sequences.zone:
+        ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
+        if zone := zone_of_changes(times.view(np.int64), ids):
+            return DataError(
+                f"{begin} The clock was set back there, as in {zone}: local times occur twice. "
+                f"Name their zone with --set data.timezone={zone}."
+            )
+    midnight = dated and bool((times == times.astype("M8[D]")).all())
+    if 2 * len(doubled) > len(times):
+        missing = " or the time of day (data.time may name several columns)" if midnight else ""
+        return DataError(
+            f"{begin} Most rows do, so that a column is missing that distinguishes series"
+            f"{missing}. Name it in data.id{' or data.time' if midnight else ''}."
+        )
+    return DataError(
+        f"{begin} Name the column that distinguishes series in data.id; or train with "
+        f"data.duplicates=first (or last, mean, sum), which leaves {len(times) - len(doubled)} of "
+        f"{len(times)} rows."
+    )
+
+
+def _without_leading(
+    sequences: Sequences, origin: Origin, notes: list[str]
+) -> tuple[Sequences, Origin]:
+    """Leave out the steps of each sequence before each of its columns has a value."""
+    keep = np.ones(len(sequences.values), dtype=bool)
+    for column, _ in _floats(sequences):
+        before, _after = _neighbours(np.isnan(sequences.values[:, column]), sequences)
+        keep &= before >= 0
+    left = int((~keep).sum())
+    if not left:
+        return sequences, origin
+    lengths = np.add.reduceat(keep.astype(np.int64), sequences.starts)
+    if not lengths.all():
+        sequence = str(sequences.ids[int(lengths.argmin())])
+        raise DataError(
+            f"{origin.name}: sequence {sequence!r} has a column without any value. Leave the "
+            "column or the sequence out."
+        )
+    verb = "is" if left == 1 else "are"
+    notes.append(f"{_amount(left, 'step')} before the first value {verb} left out (data.missing)")
+    kept, origin = _kept(sequences, keep, origin, rows=np.flatnonzero(keep))
+    return replace(kept, values=sequences.values[keep]), origin
+
+
+def _kept(
+    sequences: Sequences, keep: Array, origin: Origin, *, rows: Array
+) -> tuple[Sequences, Origin]:
+    """The bounds and times of the steps to keep; the caller replaces the values."""
     before = np.concatenate([[0], np.cumsum(keep)])
     starts, stops = before[sequences.starts], before[sequences.stops]
-    rows = taken if origin.rows is None else origin.rows[taken]
-    kept = replace(
-        sequences,
-        values=values,
-        times=times[begins],
-        starts=starts,
-        stops=stops,
-        first=starts,
-    )
-    return kept, replace(origin, rows=rows)
+    times = None if sequences.times is None else sequences.times[keep]
+    kept = replace(sequences, times=times, starts=starts, stops=stops, first=starts)
+    return kept, replace(origin, rows=rows if origin.rows is None else origin.rows[rows])
+
+
+NINES = re.compile(r"-?9{2,}(?:\.0|\.9+)?|-?(?:1e\+\d\d|9\.9+e\+\d\d)|-?32768\.0|-1\.0")
+
+
+def _sentinels(sequences: Sequences, settings: DataSettings) -> list[str]:
+    """A note for each number such as -9999 that occurs more than once, far outside all others."""
+    notes = []
+    for column, name in _floats(sequences):
+        cells = sequences.values[:, column]
+        known = cells[np.isfinite(cells)]
+        for extreme in {float(known.min()), float(known.max())} if len(known) > 20 else ():
+            others = known[known != extreme]
+            count = len(known) - len(others)
+            if count < 2 or not len(others) or not NINES.fullmatch(repr(extreme)):
+                continue
+            low, high = float(others.min()), float(others.max())
+            if min(abs(extreme - low), abs(extreme - high)) > 3 * max(high - low, 1e-9):
+                values = json.dumps([*settings.missing_values, f"{extreme:g}"])
+                notes.append(
+                    f"column {name!r} holds {extreme:g} in {count} rows, far outside all other "
+                    f"values ({low:g} to {high:g}); if it stands for a missing value: --set "
+                    f"'data.missing_values={values}' --set data.missing=drop-leading"
+                )
+    return notes
 
 
 def _merged(cells: Array, begins: Array, how: str) -> Array:
@@ -189,17 +267,32 @@ def _refuse_missing(
     *,
     left_empty: tuple[str, ...],
 ) -> None:
+    """Refuse empty cells, and name the settings that fill all of them."""
+    listed: list[str] = []
+    able = ["previous", "linear"]
     for column, name in _floats(sequences, left_empty):
         empty = _empty(sequences, ends, settings, column)
-        if empty.any():
-            count = int(empty.sum())
-            where = _place(sequences, origin, int(empty.argmax()))
-            cells = "1 empty cell, in" if count == 1 else f"{count} empty cells, the first in"
-            raise DataError(
-                f"{origin.name}: column {name!r} has {cells} {where}. An LSTM cannot skip steps. "
-                "Fill them, or train with data.missing=previous (or linear, zero): the run then "
-                "fills them in training and in prediction alike."
-            )
+        if not empty.any():
+            continue
+        count = int(empty.sum())
+        where = _place(sequences, origin, int(empty.argmax()))
+        cells = "1 empty cell, in" if count == 1 else f"{count} empty cells, the first in"
+        listed.append(f"column {name!r} has {cells} {where}")
+        before, after = _neighbours(np.isnan(sequences.values[:, column]), sequences)
+        able = [
+            policy
+            for policy in able
+            if not (empty & (before < 0)).any()
+            and (policy == "previous" or not (empty & (after < 0)).any())
+        ]
+    if not listed:
+        return
+    more = f"; {len(listed) - 3} more columns have empty cells" if len(listed) > 3 else ""
+    remedy = " or ".join(f"data.missing={policy}" for policy in able or ["drop-leading"])
+    raise DataError(
+        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot skip steps. Fill them, or "
+        f"train with {remedy}: the run then fills them in training and in prediction alike."
+    )
 
 
 def _without_gaps(
@@ -234,6 +327,14 @@ def _without_gaps(
             "file to regular times, or train with data.gaps=ignore to use the rows as they are."
         )
     if settings.gaps == "error":
+        ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
+        local = times.dtype.kind == "M" and not sequences.zone
+        if local and (zone := zone_without_gaps(times.view(np.int64), ids)):
+            raise DataError(
+                f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
+                f"{_between(times, sequences, origin, gaps[0])}. The clock was set forward there, "
+                f"as in {zone}. Name the zone with --set data.timezone={zone}."
+            )
         raise DataError(
             f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
             f"{_between(times, sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
@@ -403,8 +504,9 @@ def _stuck(
         else "ends"
     )
     side = "before" if end == "begins" else "after"
+    first = bool(np.isnan(sequences.values[sequences.starts, sequences.columns.index(name)]).any())
     return DataError(
         f"{origin.name}: column {name!r} {end} with an empty cell in "
         f"{_place(sequences, origin, step)}, but data.missing={missing} needs a value {side} it. "
-        "Remove these rows, or train with data.missing=zero."
+        f"Train with data.missing={'drop-leading' if first else 'previous'}."
     )

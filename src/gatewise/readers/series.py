@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data.sequences import Sequences
-from gatewise.readers import arrays, columns, long, repairs, targets, wide
+from gatewise.readers import arrays, columns, dialect, long, repairs, tables, targets, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Aim, Purpose, Read
 from gatewise.readers.long import Origin
@@ -38,15 +38,14 @@ def read(
         sequences, origin, settings, notes = _of_arrays(content, settings, aim, purpose)
     if aim == "label" and purpose != "predict":
         columns.require_each_label(sequences, settings, task=task)
-    targets = settings.target if aim == "number" else ()
-    repaired = replace(settings, target=()) if targets else settings
-    sequences, more = repairs.apply(
-        sequences, origin, repaired, purpose=purpose, left_empty=targets
-    )
+    truth = settings.target if aim == "number" else ()
+    repaired = replace(settings, target=()) if truth else settings
+    sequences, more = repairs.apply(sequences, origin, repaired, purpose=purpose, left_empty=truth)
     return sequences, settings, [*notes, *more]
 
 
 def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
+    settings = dialect.settled(settings, table.dialect) if purpose == "train" else settings
     settings, kinds, guesses = columns.resolve(table, settings, aim=aim, purpose=purpose)
     if settings.layout == "long":
         shape = long.long
@@ -55,7 +54,9 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
     # Label and group may be absent in prediction; they are then treated as not named.
     label = settings.label if settings.label in kinds else ""
     group = settings.group if settings.group in kinds else ""
-    present = replace(settings, label=label, group=group)
+    flags = settings.label_columns if set(settings.label_columns) <= set(kinds) else ()
+    present = replace(settings, label=label, label_columns=flags, group=group)
+    guesses += tables.label_notes(table, label, settings.missing_values)
     each_row = shape is not long.long and not any(
         kinds.get(one) == "list" for one in settings.target
     )

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import arrays, recordings, tables
+from gatewise.readers import archives, arrays, recordings, sheets, tables, tsf
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -22,12 +22,15 @@ FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data
 STANDARD_INPUT = "-"
 
 READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
-    ".csv": lambda file, settings: _delimited(file, settings, ","),
-    ".tsv": lambda file, settings: _delimited(file, settings, "\t"),
-    ".txt": lambda file, settings: _delimited(file, settings),
+    ".csv": lambda file, settings: tables.delimited(file, ",", settings),
+    ".tsv": lambda file, settings: tables.delimited(file, "\t", settings),
+    ".txt": lambda file, settings: tables.delimited(file, "", settings),
     ".parquet": lambda file, _: tables.parquet(file.path),
     ".jsonl": lambda file, settings: tables.json_lines(file, settings.encoding),
     ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
+    ".xlsx": lambda file, settings: sheets.xlsx(file, settings),
+    ".json": lambda file, settings: tables.json_table(file, settings.encoding),
+    ".tsf": lambda file, _: tsf.read(file),
     ".ts": lambda file, _: arrays.ts(file.path),
     ".npz": lambda file, _: arrays.npz(file.path),
     ".idx": lambda file, settings: arrays.idx(file.path, _labels_of(file.path, settings)),
@@ -62,7 +65,11 @@ class Opened:
         """
         if self.named is None:
             raise nothing()
-        return tables.file_of(found(self.named))
+        place = _placed(self.named)
+        packed = archives.member_of(place, MEMBERS)
+        if packed is None and SHEET in place.name:
+            return File(place)
+        return packed or tables.file_of(found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
@@ -172,14 +179,15 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     return pl.DataFrame([paths, texts])
 
 
-def _delimited(file: File, settings: DataSettings, separator: str = "") -> Table:
-    return tables.delimited(
-        file,
-        separator,
-        names=settings.column_names,
-        quotes=settings.quotes,
-        encoding=settings.encoding,
-    )
+SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
+MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
+
+
+def _placed(path: Path) -> Path:
+    """The path as given, or in the folder of data sets if only that exists."""
+    archive = str(path).partition(archives.MARK)[0]
+    folder = data_folder()
+    return Path(folder) / path if folder and not Path(archive).exists() else path
 
 
 def found(path: Path) -> Path:
@@ -200,8 +208,8 @@ def _kind(file: File) -> str:
     path, name = file.path, file.name
     if name.endswith("ubyte") or arrays.is_idx(name):
         return ".idx"
-    suffix = Path(name).suffix
-    packable = suffix not in (".parquet", ".npz")
+    suffix = ".xlsx" if SHEET in name else Path(name).suffix
+    packable = suffix not in (".parquet", ".npz", ".xlsx")
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
     known = ", ".join(ending for ending in READERS if ending != ".idx")

@@ -13,8 +13,8 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,12 +24,15 @@ import narwhals as nw
 import polars as pl
 
 from gatewise.errors import DataError
-from gatewise.readers import times
+from gatewise.readers import dialect as dialects
+from gatewise.readers import marks, times
+from gatewise.readers.dialect import Dialect
+from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20  # bytes of text parsed at once
 PACKED = 4  # approximate compression ratio of text
 SAMPLE = 1000  # rows that determine the kind of a column
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+TAIL = 1 << 15  # bytes at the end in which a footer is looked for
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
@@ -44,7 +47,7 @@ class Table:
     first: int = 1  # the number of the first row in messages
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
-    separator: str = ""  # the separator of a text file; "" for other tables
+    dialect: Dialect | None = None  # how a text file writes it; None for other tables
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
@@ -113,8 +116,10 @@ def file_of(path: Path) -> File:
 
 
 @contextmanager
-def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
+def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Iterator[None]:
     """Convert errors of Polars, gzip and the file system to a DataError that names the file.
+
+    With `file`, the error about an encoding shows what other encodings make of the file.
 
     Raises:
         DataError: the file cannot be opened, unpacked, decoded or parsed.
@@ -129,7 +134,7 @@ def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     except (EOFError, zlib.error):
         raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
     except UnicodeError:
-        raise other_encoding(name, encoding) from None
+        raise other_encoding(name, encoding, _content(file)) from None
     except LookupError:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except csv.Error as error:
@@ -139,115 +144,172 @@ def reading(name: str, encoding: str = "utf-8") -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         if "utf" in reason.lower():
-            raise other_encoding(name, encoding) from None
+            raise other_encoding(name, encoding, _content(file)) from None
         raise DataError(f"{name} cannot be read: {reason}. Check its format.") from None
 
 
-def other_encoding(name: str, encoding: str = "utf-8") -> DataError:
-    """The error for a text file in another encoding."""
+def _content(file: File | None) -> bytes:
+    """The bytes of a file, which an error message tries with other encodings."""
+    if file is None:
+        return b""
+    with file.opened() as stream:
+        return stream.read()
+
+
+def other_encoding(name: str, encoding: str = "utf-8", content: bytes = b"") -> DataError:
+    """The error for a text file in another encoding; `content` is tried with a few encodings."""
     kind = "UTF-8" if _is_utf8(encoding) else encoding
-    return DataError(
-        f"{name} is not {kind} text. Save it as UTF-8 (iconv -t UTF-8), or name its encoding: "
-        "--set data.encoding=cp1252."
-    )
+    tried = dialects.readings(content)
+    remedy = "Set the one that is right." if tried else "Save it as UTF-8 (iconv -t UTF-8)."
+    return DataError(" ".join(filter(None, [f"{name} is not {kind} text.", tried, remedy])))
 
 
 def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name == "utf-8"
 
 
-def delimited(
-    file: File,
-    separator: str = "",
-    *,
-    names: Sequence[str] = (),
-    quotes: bool = True,
-    encoding: str = "utf-8",
-) -> Table:
-    """Open a table of separated text; without `separator`, it is guessed from the first line.
+def delimited(file: File, separator: str = "", settings: DataSettings | None = None) -> Table:
+    """Open a table of separated text, in the dialect that its first and last lines show.
 
-    `names` are the column names of a file without a header. Without `quotes`, quotation marks are
-    ordinary characters.
+    `separator` is the one that the name of the file promises. `settings.column_names` are the
+    names of a file without a header; without `settings.quotes`, quotation marks are ordinary
+    characters.
 
     Raises:
         DataError: the file is empty, has no header or is not text.
     """
-    name, again = str(file.path), partial(file.opened, encoding)
-    with reading(name, encoding), closing(_blocks(again, quotes)) as blocks:
-        head = next(blocks, b"")
-        lines = head.decode("utf-8-sig").lstrip("\r\n")
-        if not lines.strip():
+    settings = settings or DataSettings()
+    name, quotes = str(file.path), settings.quotes
+    with reading(name, settings.encoding):
+        begin, end = _ends(file)
+        encoding, remark = dialects.encoding(begin, settings.encoding)
+        head = _whole_lines(_decoded(begin, encoding), whole=len(begin) < BLOCK)
+        if not head.strip():
             raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
-        used = _separator(lines, separator, len(names))
-        first = next(csv.reader(io.StringIO(lines), delimiter=used), [])
-        # A first row that holds only known names is a header, even if the training data had none.
-        header = not names or {cell.strip() for cell in first} <= set(names)
-        names = _header(name, lines, used) if header else list(names)
-        parsed = partial(_text_batches, name, names, used, header=header, quotes=quotes)
-        begin = next(parsed(chain([head], blocks), names), None)
-        if begin is None:
+        notes = [remark] if remark else []
+        old_ends = "\r" in head and "\n" not in head
+        tail = _decoded(end, encoding)
+        written = dialects.found(_lines_of(head), _lines_of(tail), separator, settings)
+        notes += written.notes(separator)
+    with reading(name, encoding, file):
+        top = written if len(begin) < BLOCK else replace(written, footer_rows=0)
+        blocks = _blocks(
+            partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
+            quotes,
+            top,
+            old_ends=old_ends,
+        )
+        first_block = next(blocks, b"")
+        names, written = _names_of(name, first_block, written, settings, notes)
+        parsed = partial(_text_batches, name, names, written, quotes=quotes)
+        sample = next(parsed(chain([first_block], blocks), names), None)
+        if sample is None:
             raise DataError(f"{name} holds column names but no rows.")
-        likely = math.ceil(begin.height * max(1.0, file.size / len(head)))
+        likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
+    sample = sample.head(SAMPLE)
+    marked = marks.columns(sample, written.decimal, written.thousands)
+    again = partial(file.opened, encoding)
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        with reading(name, encoding):
-            yield from parsed(_blocks(again, quotes), columns)
+        with reading(name, encoding, file):
+            for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
+                yield _plain(batch, marked, written)
 
-    notes = []
-    if separator and used != separator:
-        notes.append(f"the columns are separated by {SEPARATORS[used]}")
+    usual = written.header_rows == 1 and not written.skip_rows
     return Table(
         name,
-        begin.head(SAMPLE),
+        _plain(sample, marked, written),
         likely,
         batches,
         notes=tuple(notes),
-        separator=used,
-        first=2 if header else 1,
-        counting="counting the header as row 1" if header else "counting from 1",
+        dialect=written,
+        first=1 + written.header_rows + written.skip_rows,
+        counting="counting the header as row 1"
+        if usual
+        else "counting from 1"
+        if not (written.header_rows or written.skip_rows)
+        else "counting every row from 1",
     )
 
 
-def _separator(lines: str, expected: str, width: int = 0) -> str:
-    """The separator of the first line; it may differ from the expected one (a .csv with ";").
-
-    `width` is the number of columns, or 0 if unknown.
-    """
-    header = lines.splitlines()[0]
-    if expected and (expected in header or (expected == "\t" and width)):
-        return expected  # if the columns are known, a row may hold a text and nothing else
-    order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
-    fitting = [sign for sign in order if width > 1 and header.count(sign) >= width - 1]
-    if fitting:  # a text in the last column may contain any separator
-        return fitting[0]
-    counts = {sign: header.count(sign) for sign in order}
-    best = max(order, key=lambda sign: counts[sign])
-    return best if counts[best] else expected or ","
+def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.DataFrame:
+    """The batch with numbers that Polars reads."""
+    here = [name for name in marked if name in batch.columns]
+    if not here:
+        return batch
+    read = [marks.plain(pl.col(name), written.decimal, written.thousands) for name in here]
+    return batch.with_columns(cells.alias(name) for cells, name in zip(read, here, strict=True))
 
 
-def _header(name: str, lines: str, separator: str) -> list[str]:
-    """The column names, which are the first record."""
-    cells = next(csv.reader(io.StringIO(lines), delimiter=separator))
-    names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
-    doubled = sorted({cell for cell in names if names.count(cell) > 1})
-    counted = [[str(k + first) for k in range(len(names))] for first in (0, 1)]
-    if all(map(_is_number, names)) and (len(names) == 1 or names not in counted):
-        raise DataError(
-            f"{name}: the first row ({', '.join(names[:4])}) holds only numbers, but it must name "
-            "the columns. Add a line of names at the top."
+def _ends(file: File) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file, which is read to its end only if it is packed."""
+    with file.opened() as stream:
+        begin = stream.read(BLOCK)
+        if len(begin) < BLOCK:
+            return begin, begin
+        last = begin
+        if file.content is None and file.path.suffix != ".gz":
+            # A multiple of four bytes, because characters of UTF-32 are that long.
+            stream.seek(max(0, file.path.stat().st_size - TAIL) // 4 * 4)
+        while block := stream.read(BLOCK):
+            last = (last + block)[-TAIL - len(last + block) % 4 :]
+    return begin, last
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    """The text of a part of a file; characters that are cut at its ends are replaced."""
+    name = "utf-8-sig" if _is_utf8(encoding) else encoding
+    return content.decode(name, "surrogateescape" if name == "utf-8-sig" else "replace")
+
+
+def _whole_lines(text: str, *, whole: bool) -> str:
+    """The text without blank lines at its begin and, if the file goes on, without its last line."""
+    text = text.lstrip("\r\n")
+    if whole:
+        return text
+    end = max(text.rfind("\n"), text.rfind("\r") if "\n" not in text else -1)
+    return text[: end + 1] or text
+
+
+def _lines_of(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _names_of(
+    name: str, block: bytes, written: Dialect, settings: DataSettings, notes: list[str]
+) -> tuple[list[str], Dialect]:
+    """The names of the columns: those of the settings, those of the header, or numbers."""
+    lines = block.decode("utf-8-sig").lstrip("\r\n")
+    reader = csv.reader(io.StringIO(lines), delimiter=written.separator)
+    if settings.column_names:
+        names = list(settings.column_names)
+        # A first row that holds only known names is a header, even if training had none.
+        header = {cell.strip() for cell in next(reader, [])} <= set(names)
+        return names, replace(written, header_rows=int(header))
+    if not written.header_rows:
+        names = [f"column {place}" for place, _ in enumerate(next(reader, []), start=1)]
+        last = f" to {names[-1]!r}" if len(names) > 1 else ""
+        notes.append(
+            f"no row names the columns, so they are called {names[0]!r}{last} (data.column_names)"
         )
-    if doubled:
-        raise DataError(f"{name} has two columns called {doubled[0]!r}. Rename one of them.")
-    return names
+        return names, written
+    rows = [row for row, _ in zip(reader, range(written.header_rows), strict=False)]
+    before, behind = [""] * (written.unnamed > 0), [""] * (written.unnamed < 0)
+    rows = [[*before, *row, *behind] for row in rows]
+    return dialects.column_names(name, rows, notes), written
 
 
-def _header_end(block: bytes) -> int:
-    """The position behind the first record that is not blank."""
-    begin = len(block) - len(block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-    end = block.find(b"\n", begin) + 1
-    while end and block.count(b'"', begin, end) % 2:
-        end = block.find(b"\n", end) + 1
-    return end or len(block)
+def _header_end(block: bytes, rows: int) -> int:
+    """The position behind the first `rows` records that are not blank."""
+    end = 0
+    for _ in range(rows):
+        rest = block[end:]
+        begin = end + len(rest) - len(rest.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
+        end = block.find(b"\n", begin) + 1
+        while end and block.count(b'"', begin, end) % 2:
+            end = block.find(b"\n", end) + 1
+        end = end or len(block)
+    return end
 
 
 def _is_number(text: str) -> bool:
@@ -257,19 +319,52 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _blocks(again: Callable[[], IO[bytes]], quotes: bool) -> Generator[bytes]:
-    """Yield a text file in blocks of whole records, without blank lines at the end of the file."""
-    rest = b""
+def _blocks(
+    again: Callable[[], IO[bytes]], quotes: bool, written: Dialect, *, old_ends: bool = False
+) -> Generator[bytes]:
+    """Yield a table in blocks of whole records, without what stands above and below it.
+
+    `old_ends`: lines end with CR alone.
+    """
+    rest, held = b"", TAIL if written.footer_rows else 0
+    skip = written.skip_rows
+    comment = b"(?m)^" + re.escape(written.comment.encode()) + b".*\n?"
     with again() as file:
         while block := file.read(BLOCK):
-            rest += block
-            end = _last_record(rest) if quotes else rest.rfind(b"\n") + 1
+            rest += block.replace(b"\r", b"\n") if old_ends else block
+            if skip:
+                rest, skip = _below(rest, skip, written.comment), 0
+            end = rest.rfind(b"\n", 0, len(rest) - held) + 1
+            end = _last_record(rest[:end]) if quotes else end
             # Keep the last bytes, because only blank lines may follow.
             if end and rest[end:].strip():
-                yield rest[:end]
+                yield _tidy(rest[:end], written, comment)
                 rest = rest[end:]
+    rest = rest.rstrip()
+    for _ in range(written.footer_rows):  # blank lines do not count
+        rest = rest[: rest.rfind(b"\n") + 1].rstrip()
     if rest.strip():
-        yield rest.rstrip(b"\r\n") + b"\n"
+        yield _tidy(rest + b"\n", written, comment)
+
+
+def _below(block: bytes, lines: int, comment: str) -> bytes:
+    """The block without its first lines; comments and blank lines at the top do not count."""
+    block = block.removeprefix(b"\xef\xbb\xbf")
+    while lines and block:
+        line, _, block = block.partition(b"\n")
+        counts = line.strip() and not (comment and line.startswith(comment.encode()))
+        lines -= bool(counts)
+    return block
+
+
+def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
+    """The block without comments, and with one separator between aligned columns."""
+    if written.comment:
+        block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
+    if written.aligned:
+        lines = [line.strip() for line in block.splitlines()]
+        block = b"\n".join(re.sub(written.aligned.encode(), b"\t", line) for line in lines) + b"\n"
+    return block
 
 
 def _last_record(block: bytes) -> int:
@@ -283,23 +378,22 @@ def _last_record(block: bytes) -> int:
 def _text_batches(
     name: str,
     names: list[str],
-    separator: str,
+    written: Dialect,
     blocks: Iterable[bytes],
     columns: Sequence[str],
     *,
-    header: bool,
     quotes: bool,
 ) -> Iterator[pl.DataFrame]:
     """Yield every cell as text, so that an error message can show a bad cell."""
     row = 0
     schema = dict.fromkeys(names, pl.String)
     for number, block in enumerate(blocks):
-        body = block[_header_end(block) :] if number == 0 and header else block
+        body = block[_header_end(block, written.header_rows) :] if number == 0 else block
         try:
             scan = pl.scan_csv(
                 body,
                 has_header=False,
-                separator=separator,
+                separator=written.separator,
                 schema=schema,
                 quote_char='"' if quotes else None,
                 missing_columns="insert",  # short rows end with empty cells
@@ -308,8 +402,8 @@ def _text_batches(
         except pl.exceptions.NoDataError:
             continue
         except pl.exceptions.PolarsError:
-            first = row + 1 + header
-            _show_ragged(name, body, first, names, separator=separator, quotes=quotes)
+            first = row + 1 + written.header_rows + written.skip_rows
+            _show_ragged(name, body, first, names, separator=written.separator, quotes=quotes)
             if quotes and b'"' in body:
                 raise DataError(f"{name} cannot be parsed. {STRAY_QUOTES}") from None
             raise
@@ -332,7 +426,7 @@ def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
     Raises:
         DataError: a cell holds a line end and a tab, as merged rows do.
     """
-    if table.separator != "\t":
+    if table.dialect is None or table.dialect.separator != "\t":
         return
     for row, cell in enumerate(cells):
         if "\n" in cell and "\t" in cell:
@@ -394,7 +488,47 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
         except pl.exceptions.PolarsError:
             _show_bad_line(name, content)
             raise
-    return of_frame(frame, name)
+    return of_frame(_unnested(frame), name)
+
+
+def json_table(source: File, encoding: str = "utf-8") -> Table:
+    """Read a JSON file with a list of objects, or with one list for each column.
+
+    A list of objects may be the only list behind a key, as in {"data": [...]}.
+
+    Raises:
+        DataError: the file is empty or damaged, or holds something else.
+    """
+    name = str(source.path)
+    with reading(name, encoding), source.opened(encoding) as file:
+        try:
+            content = json.loads(file.read().decode("utf-8-sig"))
+        except ValueError as error:
+            raise DataError(f"{name} is not JSON: {error}.") from None
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
+            content = lists[0]
+    rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
+    by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
+    if not content or not (rows or by_column):
+        raise DataError(
+            f"{name} must hold a list of objects with the same keys, or a list for each column."
+        )
+    with reading(name):
+        return of_frame(_unnested(pl.DataFrame(content, infer_schema_length=None)), name)
+
+
+def _unnested(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a column for each field of an object: translation.en."""
+    while nested := [name for name, kind in frame.schema.items() if kind == pl.Struct]:
+        for name in nested:
+            inner = frame[name].struct.unnest()
+            fields = inner.rename({field: f"{name}.{field}" for field in inner.columns})
+            place = frame.columns.index(name)
+            columns = [*frame.columns[:place], *fields.columns, *frame.columns[place + 1 :]]
+            frame = frame.drop(name).hstack(fields).select(columns)
+    return frame
 
 
 def _show_bad_line(name: str, content: bytes) -> None:
@@ -422,7 +556,7 @@ def from_native(source: Any) -> Table:
             source = source.reset_index()  # the index often holds the times
         if nw.dependencies.is_pandas_series(source) and _has_times(source):
             source = source.rename(source.name or "value").reset_index()
-        frame = nw.from_native(source, allow_series=True)
+        frame = nw.from_native(_with_moments(source), allow_series=True)
     except (ValueError, nw.exceptions.DuplicateError) as error:
         raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
     except TypeError:
@@ -452,8 +586,23 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
         ) from None
 
 
+def _with_moments(source: Any) -> Any:
+    """A pandas frame with its periods as times and its durations as seconds."""
+    if not nw.dependencies.is_pandas_dataframe(source):
+        return source
+    changed = {}
+    for name, kind in source.dtypes.items():
+        if str(kind).startswith("period"):
+            changed[name] = source[name].dt.to_timestamp()
+        elif str(kind).startswith("timedelta"):
+            changed[name] = source[name].dt.total_seconds()
+        elif re.search(r"UTC[+-]\d|pytz.FixedOffset", str(kind)):  # Polars knows only named zones
+            changed[name] = source[name].dt.tz_convert("UTC")
+    return source.assign(**changed) if changed else source
+
+
 def _has_times(series: Any) -> bool:
-    return type(series.index).__name__ == "DatetimeIndex"
+    return type(series.index).__name__ in ("DatetimeIndex", "PeriodIndex", "TimedeltaIndex")
 
 
 def _has_index(frame: Any) -> bool:
@@ -482,38 +631,110 @@ def as_text(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
     return pl.when(~text.is_in(list(missing))).then(text).alias(column)
 
 
-# "3.0" and "3" are the same label, because a column of floats may have written it.
-WHOLE_LABEL = r"^([+-]?\d+)\.0+$"
+# Equal numbers are one label, because a column of floats may have written them. A fraction such as
+# 3.10 is kept as it is, because it may be a version.
+WHOLE_LABEL = r"^[+-]?\d+(?:\.0*)?(?:[eE][+-]?\d+)?$|^[+-]?\d+\.\d+[eE][+-]?\d+$"
+CODE = r"^-?\d+$"  # kept with its leading zeros, as a code may have them
 
 
 def as_label(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """As `as_text`, but whole numbers lose their decimal point and zeros."""
-    return as_text(column, dtype, missing).str.replace(WHOLE_LABEL, "${1}")
+    """As `as_text`, but equal whole numbers are written alike."""
+    text = as_text(column, dtype, missing)
+    spelt = text.str.contains(WHOLE_LABEL) & ~text.str.contains(CODE)
+    number = text.cast(pl.Float64, strict=False)
+    whole = (number == number.round()) & (number.abs() < 2**53)
+    digits = number.cast(pl.Int64, strict=False).cast(pl.String)
+    plain = pl.when(whole).then(digits).otherwise(number.cast(pl.String))
+    return pl.when(spelt).then(plain).otherwise(text).alias(column)
 
 
 def whole_label(text: str) -> str:
     """The label that `as_label` makes of a text.
 
-    >>> whole_label("3.0"), whole_label("3.10"), whole_label("3.0a")
-    ('3', '3.10', '3.0a')
+    >>> whole_label("3.0"), whole_label("3.10"), whole_label("-1.0000e+00"), whole_label("007")
+    ('3', '3.10', '-1', '007')
     """
-    return re.sub(WHOLE_LABEL, r"\1", text)
+    if not re.fullmatch(WHOLE_LABEL, text) or re.fullmatch(CODE, text):
+        return text
+    number = float(text)
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else str(number)
+
+
+WORDS = ("NA", "N/A", "null", "NULL")  # names as well: of a region, a person, a category
+
+
+def missing_labels(
+    table: Table, columns: Sequence[str], missing: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The texts that mean a missing label or id: where all else is text, NA and null are names."""
+    if missing != DataSettings().missing_values:
+        return missing
+    for name in columns:
+        cells = table.sample[name]
+        if cells.dtype != pl.String:
+            return missing
+        texts = table.sample.select(as_text(name, cells.dtype, missing)).to_series().drop_nulls()
+        if not texts.len() or texts.cast(pl.Float64, strict=False).is_not_null().any():
+            return missing
+    return tuple(text for text in missing if text not in WORDS)
+
+
+def label_notes(table: Table, column: str, missing: tuple[str, ...]) -> list[str]:
+    """A note for a label such as NA that is kept although it usually means a missing value."""
+    if column not in table.columns or table.sample[column].dtype != pl.String:
+        return []
+    kept = set(missing) - set(missing_labels(table, [column], missing))
+    cells = table.sample[column].cast(pl.String).str.strip_chars()
+    names = [text for text in cells.unique(maintain_order=True).to_list() if text in kept]
+    if not names:
+        return []
+    listed = " and ".join(map(repr, names))
+    return [
+        f"{listed} in the column {column!r} is a name there, because all else is text "
+        "(data.missing_values)"
+    ]
+
+
+def flags(names: Sequence[str], schema: Mapping[str, pl.DataType], separator: str) -> pl.Expr:
+    """The names of the columns of 0 and 1 that are 1 in a row, joined by the separator."""
+    chosen = [
+        pl.when(as_number(name, schema[name], (), boolean=schema[name] == pl.Boolean) == 1).then(
+            pl.lit(name)
+        )
+        for name in names
+    ]
+    return pl.concat_str(chosen, separator=separator, ignore_nulls=True)
+
+
+def are_flags(cells: pl.Series) -> bool:
+    """True for cells of 0 and 1."""
+    numbers = cells.cast(pl.Float64, strict=False)
+    return cells.len() > 0 and bool(numbers.is_in([0.0, 1.0]).fill_null(False).all())
 
 
 def as_number(
     column: str, dtype: pl.DataType, missing: Sequence[str], *, boolean: bool = False
 ) -> pl.Expr:
     """A column as float64; empty cells and cells that are not numbers are null."""
+    empty = list(missing_numbers(missing))
     if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
-        return pl.col(column).cast(pl.Float64)
-    # Most texts that mean "empty" are not numbers, so the cast makes them null without comparisons.
-    plain = not boolean and not any(map(_is_number, missing))
-    text = pl.col(column).cast(pl.String).str.strip_chars()
-    text = text if plain else as_text(column, dtype, missing)
-    if not boolean:
-        return text.cast(pl.Float64, strict=False)
-    known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)
-    return known.alias(column)
+        number = pl.col(column).cast(pl.Float64)
+    elif boolean:
+        text = as_text(column, dtype, missing)
+        known = pl.when(text.is_in(list(TRUE))).then(1.0).when(text.is_in(list(FALSE))).then(0.0)
+        return known.alias(column)
+    else:  # most texts that mean "empty" are not numbers, so the cast makes them null
+        number = pl.col(column).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+    return pl.when(~number.is_in(empty)).then(number).alias(column) if empty else number
+
+
+def missing_numbers(missing: Sequence[str]) -> list[float]:
+    """The numbers among the texts that mean a missing value; -9999 and -9999.0 are equal.
+
+    >>> missing_numbers(["", "NA", "-9999"])
+    [-9999.0]
+    """
+    return [float(text) for text in missing if _is_number(text)]
 
 
 def _kinds_of(table: Table, missing: Sequence[str]) -> dict[str, str]:

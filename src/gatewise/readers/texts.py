@@ -11,7 +11,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, tables, targets
+from gatewise.readers import columns, dialect, tables, targets
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -39,6 +39,7 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
     Raises:
         DataError: a line has another encoding, or the encoding is unknown.
     """
+    encoding = dialect.marked(content, encoding)
     try:
         plain = codecs.lookup(encoding).name == "utf-8"
         text = content.decode("utf-8-sig" if plain else encoding)
@@ -46,9 +47,10 @@ def decoded(content: bytes, name: str, encoding: str) -> str:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        tried = dialect.readings(content)
         raise DataError(
-            f"{name}: line {line} is not {encoding} text (byte {content[error.start]:#04x}). Save "
-            "the file as UTF-8, or name its encoding: --set data.encoding=cp1252."
+            f"{name}: line {line} is not {encoding} text (byte {content[error.start]:#04x}). "
+            f"{tried or 'Save the file as UTF-8.'}"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -109,6 +111,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
         settings = columns.guessed_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     notes += _unread_note(table, settings)
+    notes += tables.label_notes(table, settings.label, settings.missing_values)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
@@ -137,8 +140,10 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
     schema, missing = frame.schema, ("",) if settings.separator else settings.missing_values
 
     def cells(name: str) -> pl.Series:
-        read = tables.as_label if name == settings.label else tables.as_text
-        return frame.select(read(name, schema[name], missing)).to_series()
+        named = name == settings.label or name in settings.id
+        read = tables.as_label if named else tables.as_text
+        absent = tables.missing_labels(table, [name], missing) if named else missing
+        return frame.select(read(name, schema[name], absent)).to_series()
 
     written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
     known: dict[str, Any] = {"source": table.name}
@@ -148,6 +153,9 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
         name = getattr(settings, role)
         if name in frame.columns:
             known[f"{role}s"] = np.array(cells(name).fill_null("").to_list(), dtype=object)
+    if settings.label_columns and set(settings.label_columns) <= set(frame.columns):
+        joined = tables.flags(settings.label_columns, schema, settings.separator)
+        known["labels"] = np.array(frame.select(joined).to_series().to_list(), dtype=object)
     ids = None
     if settings.id:
         rows = zip(*map(cells, settings.id), strict=True)

@@ -1,17 +1,60 @@
-"""Parse times from texts and numbers."""
+"""Read times from texts and numbers: every format that a column of times may have.
 
-from collections.abc import Callable
+`form_of` finds the format of a column, which becomes `data.time_format`; `clock` reads with it. A
+format is a format of strptime, or one of the names in `FORMS`.
+"""
 
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
 import polars as pl
 
+from gatewise.data.calendar import offset, shift, unknown_zone
+from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
 
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 ZONE = r":\d{2}(?:\.\d+)? ?(?:Z|UTC|[+-]\d{2}:?\d{2})$"
+OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
+RANGE = r"\s+(?:-|–|to|bis)\s+\S.*$"  # from the end of the first time of a range
+LATE = r"([ T])24:00"  # midnight at the end of a day
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I %p")
+NAMED = (  # with the names of months
+    *("%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y"),
+    *("%B %d, %Y", "%b %d %Y", "%Y-%b-%d", "%a %b %d %Y", "%A, %B %d, %Y"),
+)
+MONTHLY = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y-%b", "%Y %b", "%m/%Y", "%m-%Y", "%m.%Y")
+DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period")
+YEARS = ("year", "jahr", "yr", "yyyy", "annee", "année", "ano", "año", "anno")
+EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+EARLIEST, LATEST = 315_532_800, 4_102_444_800  # 1980 and 2100, in seconds since 1970
+# The parts of a time that may stand in columns of their own, and their usual names.
+PARTS: dict[str, tuple[str, ...]] = {
+    "year": YEARS,
+    "quarter": ("quarter", "qtr", "quartal"),
+    "month": ("month", "monat", "mon", "mes", "mois"),
+    "week": ("week", "isoweek", "iso_week", "kw"),
+    "day": ("day", "dom", "day_of_month", "dia", "jour"),
+    "hour": ("hour", "stunde", "hr", "hora", "heure"),
+    "minute": ("minute", "min"),
+    "second": ("second", "sec"),
+}
+# Each pair of zones that change their clocks on other days or hours needs one here.
+ZONES = (
+    *("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago"),
+    *("America/Denver", "America/Los_Angeles", "America/Halifax", "Australia/Sydney"),
+    *("Australia/Adelaide", "Pacific/Auckland", "America/Sao_Paulo", "America/Santiago"),
+    *("Asia/Tehran", "Asia/Jerusalem", "America/St_Johns", "America/Havana", "UTC"),
+)
 
 Clock = Callable[[pl.Series], pl.Series]
+
+
+# Formats of texts
 
 
 def parse(texts: pl.Series) -> pl.Series:
@@ -49,41 +92,271 @@ def _parse_with(
     return times.dt.replace_time_zone(None) if zone else times
 
 
+def _quarter(texts: pl.Series) -> pl.Series:
+    """Parse quarters such as 2015Q1, Q1 2015 and 1-2015."""
+    forms = (
+        r"^(?P<year>\d{4})[-_ /.]?[Qq](?P<quarter>[1-4])$",
+        r"^[Qq]?(?P<quarter>[1-4])[-_ /,.]+[Qq]?(?P<year>\d{4})$",
+        r"^(?P<quarter>[1-4])[Qq][-_ /]?(?P<year>\d{4})$",
+        r"^[Qq](?P<quarter>[1-4])(?P<year>\d{4})$",
+    )
+    found = pl.Series([None] * len(texts), dtype=pl.String)
+    for form in forms:
+        parts = texts.str.extract_groups(form).struct
+        month = (parts.field("quarter").cast(pl.Int64) * 3 - 2).cast(pl.String).str.zfill(2)
+        found = found.fill_null(parts.field("year") + "-" + month)
+    return parse(found)
+
+
+def _week(texts: pl.Series) -> pl.Series:
+    """Parse ISO weeks such as 2018-W01; a week begins on its Monday."""
+    parts = texts.str.extract_groups(r"^(\d{4})[- ]?[Ww](\d{1,2})(?:-?([1-7]))?$").struct
+    names = parts.fields
+    year, week, day = (parts.field(name) for name in names)
+    tidy = year + "-W" + week.str.zfill(2) + "-" + day.fill_null("1")
+    return tidy.str.to_date("%G-W%V-%u", strict=False).cast(pl.Datetime("us"))
+
+
+def _year(texts: pl.Series) -> pl.Series:
+    whole = texts.str.replace(r"\.0+$", "")
+    whole = whole.set(~whole.str.contains(r"^\d{4}$").fill_null(True), None)
+    return parse(whole + "-01")
+
+
+def _excel(texts: pl.Series) -> pl.Series:
+    """Parse days since 1899-12-30, to the second."""
+    seconds = (texts.cast(pl.Float64, strict=False) * 86_400).round()
+    origin = np.datetime64("1899-12-30", "us").astype(np.int64)
+    return (seconds.cast(pl.Int64) * 1_000_000 + origin).cast(pl.Datetime("us"))
+
+
+def _epoch(texts: pl.Series, *, parts: int) -> pl.Series:
+    numbers = texts.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
+    if parts <= 1_000_000:
+        return (numbers * (1_000_000 // parts)).cast(pl.Datetime("us"))
+    return (numbers // (parts // 1_000_000)).cast(pl.Datetime("us"))
+
+
+FORMS: dict[str, Clock] = {
+    "quarter": _quarter,
+    "week": _week,
+    "year": _year,
+    "excel": _excel,
+    **{f"epoch {unit}": partial(_epoch, parts=parts) for unit, parts in EPOCHS.items()},
+}
+
+
+def _formatted(time_format: str) -> Clock:
+    """The function that reads one format; months without a day begin on their first day."""
+    if time_format in FORMS:
+        return FORMS[time_format]
+    zone = "UTC" if "%z" in time_format else None
+    monthly = not re.search(r"%[djeuwUWVFcDs]", time_format)
+
+    def read(texts: pl.Series) -> pl.Series:
+        given = "01 " + texts if monthly else texts
+        wanted = f"%d {time_format}" if monthly else time_format
+        times = given.str.to_datetime(wanted, time_unit="us", time_zone=zone, strict=False)
+        times = times.dt.replace_time_zone(None)
+        # "1-01" is rarely a month of the year 1.
+        return times.set((times.dt.year() < 1000).fill_null(False), None)
+
+    return read
+
+
+def _tolerant(read: Clock) -> Clock:
+    """Read also ranges, by their begin, and 24:00, the midnight at the end of a day."""
+
+    def reading(texts: pl.Series) -> pl.Series:
+        begins = texts.str.replace(RANGE, "")
+        late = begins.str.contains(LATE)
+        if not late.any():
+            return read(begins)
+        times = read(begins.str.replace(LATE, "${1}00:00"))
+        days = late.cast(pl.Int64).fill_null(0) * 86_400_000_000
+        return (times.cast(pl.Int64) + days).cast(pl.Datetime("us"))
+
+    return reading
+
+
+# Finding the format
+
+
 def are_times(texts: pl.Series) -> bool:
     """True if most of these texts are times, even if day and month are ambiguous."""
-    read = parse(texts).is_not_null() | parse_zoned(texts).is_not_null()
     # Half is enough, because a few bad cells in a column of times must become an error.
-    return int((read | texts.str.contains(DAY_OR_MONTH)).sum()) * 2 >= texts.len()
+    least = (texts.len() + 1) // 2
+    if int(texts.str.contains(r"\d").sum()) < least:
+        return False
+    return _plainly(texts) >= least or any(count >= least for _, count in _fitting(texts))
+
+
+def _plainly(texts: pl.Series) -> int:
+    """The number of texts that are ISO times."""
+    begins = texts.str.replace(RANGE, "").str.replace(LATE, "${1}00:00")
+    return int((parse(begins).is_not_null() | parse_zoned(begins).is_not_null()).sum())
+
+
+def _fitting(texts: pl.Series) -> list[tuple[str, int]]:
+    """The formats that read some of these texts, with the number of texts that each reads."""
+    counts = []
+    for time_format in _candidates(texts):
+        try:
+            count = len(texts) - _tolerant(_formatted(time_format))(texts).null_count()
+        except pl.exceptions.PolarsError:
+            continue
+        if count:
+            counts.append((time_format, count))
+    return counts
+
+
+def _candidates(texts: pl.Series) -> list[str]:
+    """The formats that the first texts could have."""
+    begins = texts.head(100).str.replace(RANGE, "")
+    made = ["quarter", "week"]
+    numbered = begins.filter(begins.str.contains(DAY_OR_MONTH))
+    if numbered.len():
+        mark = numbered[0].lstrip("0123456789")[0]
+        year = "%Y" if numbered.str.contains(r"^\d+\D\d+\D\d{4}").all() else "%y"
+        made += [
+            mark.join(order) + rest
+            for rest in CLOCKS
+            for order in (("%d", "%m", year), ("%m", "%d", year))
+        ]
+    if begins.str.contains(r"[A-Za-z]{3}").any():
+        made += [form + rest for form in NAMED for rest in CLOCKS]
+    # Quarters first: "1-2010" is a month only if some year has a fifth.
+    return [*made, *MONTHLY]
+
+
+def form_of(
+    cells: pl.Series, column: str, name: str, every: Callable[[], pl.Series]
+) -> tuple[str, list[str]]:
+    """The format of a column of times for `data.time_format`, and a note; "" for ISO and numbers.
+
+    Args:
+        cells: the first cells of the column; empty cells are null.
+        column: the name of the column, which tells years from counted steps.
+        name: the file and column, for messages.
+        every: returns all cells as texts.
+
+    Raises:
+        DataError: day and month are ambiguous.
+    """
+    if cells.dtype == pl.Date or isinstance(cells.dtype, pl.Datetime):
+        return "", []
+    texts = cells.cast(pl.String).str.strip_chars().drop_nulls()
+    numbers = texts.cast(pl.Float64, strict=False)
+    if numbers.null_count() == 0:
+        form = _of_numbers(numbers, column)
+    elif _plainly(texts) == texts.len():
+        form = ""
+    else:
+        form = _of_texts(texts, name, every)
+    return form, [f"times are read as {form!r} (data.time_format)"] if form else []
+
+
+def _of_numbers(numbers: pl.Series, column: str) -> str:
+    """The format of numbers that are times; "" if they count steps."""
+    folded = column.lower().replace(" ", "_")
+    least, most = (float(numbers.to_numpy().min()), float(numbers.to_numpy().max()))
+    whole = bool((numbers == numbers.round()).all())
+    for unit, parts in EPOCHS.items():
+        if whole and EARLIEST * parts <= least and most <= LATEST * parts:
+            return f"epoch {unit}"
+    if whole and least >= 19_000_101 and most <= 21_001_231:
+        days = numbers.cast(pl.Int64).cast(pl.String)
+        return "%Y%m%d" if _formatted("%Y%m%d")(days).null_count() == 0 else ""
+    if whole and least >= 1000 and most <= 2999 and folded in (*YEARS, "date"):
+        return "year"
+    dated = any(word in folded for word in ("date", "datum", "time", "serial", "zeit", "fecha"))
+    if least >= 20_000 and most <= 80_000 and (folded in DATES if whole else dated):
+        return "excel"
+    return ""
+
+
+def _of_texts(texts: pl.Series, name: str, every: Callable[[], pl.Series]) -> str:
+    """The format that reads most of these texts; the whole column tells day from month."""
+    counts = dict(_fitting(texts))
+    plain = _plainly(texts)
+    most = max(counts.values(), default=0)
+    if most <= plain:
+        return ""
+    best = [form for form, count in counts.items() if count == most]
+    if not best[0].startswith(("%d", "%m")) or len(best) == 1 or "%b" in best[0].lower():
+        return best[0]
+    orders = {form[:2]: form for form in reversed(best) if form.startswith(("%d", "%m"))}
+    pair = list(orders.values())
+    if len(pair) == 2 and most == texts.len():
+        column = every()
+        pair = [form for form in pair if not _formatted_fully(form, column)] or pair
+    if len(pair) == 1:
+        return pair[0]
+    if "." in pair[0]:
+        return orders["%d"]  # dates with dots begin with the day
+    raise DataError(
+        f"{name} holds {texts[0]!r}, in which the order of day and month is ambiguous. "
+        f'Set data.time_format to "{orders["%d"]}" (day first) or "{orders["%m"]}" (month first); '
+        "both read every row."
+    )
+
+
+def _formatted_fully(time_format: str, cells: pl.Series) -> int:
+    """The number of cells that a format cannot read."""
+    read = _tolerant(_formatted(time_format))(cells)
+    return read.null_count() - cells.null_count()
+
+
+def proposals(cells: pl.Series) -> list[str]:
+    """The formats that read every one of these texts."""
+    known = cells.drop_nulls().str.strip_chars()
+    return [form for form, count in _fitting(known) if count == known.len()]
+
+
+# Reading
 
 
 def clock(sample: pl.Series, name: str, time_format: str) -> tuple[Clock, list[str]]:
     """The function that parses the cells of a column to Int64, Float64 or Datetime, and notes.
 
+    Times with a zone become UTC.
+
     Args:
         sample: the first cells of the column; empty cells are null.
         name: the file and column, for messages.
-        time_format: a format as in strptime, or "".
+        time_format: a format as in strptime, a name in `FORMS`, or "".
 
     Raises:
-        DataError: day and month are ambiguous.
+        ConfigError: the format cannot be used.
     """
     kind = sample.dtype
     if kind == pl.Date or isinstance(kind, pl.Datetime):
-        zone = isinstance(kind, pl.Datetime) and kind.time_zone is not None
-        return _native, ["times are converted to UTC"] if zone else []
-    if kind.is_numeric() and not time_format:
+        return _native, []
+    if time_format:
+        return _checked(name, time_format), []
+    if kind.is_numeric():
         return (_whole if _are_whole(sample) else _fraction), []
     texts = sample.cast(pl.String).drop_nulls()
-    if time_format:
-        return _formatted(name, time_format), []
     if texts.str.contains(WHOLE).all():
         return _whole, []
     if texts.cast(pl.Float64, strict=False).null_count() == 0:
         return (_whole_float if _are_whole(texts.cast(pl.Float64)) else _fraction), []
-    _refuse_ambiguous(texts, name)
-    if texts.str.contains(ZONE).any():
-        return parse_zoned, ["times are converted to UTC"]
-    return parse, []
+    zoned = texts.str.contains(ZONE).any()
+    return _tolerant(parse_zoned if zoned else parse), []
+
+
+def _checked(name: str, time_format: str) -> Clock:
+    def read(series: pl.Series) -> pl.Series:
+        texts = series.cast(pl.String).str.strip_chars()
+        try:
+            return _tolerant(_formatted(time_format))(texts)
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"{name}: data.time_format={time_format!r} cannot be used: {reason}."
+            ) from None
+
+    return read
 
 
 def _native(series: pl.Series) -> pl.Series:
@@ -113,34 +386,125 @@ def _fraction(series: pl.Series) -> pl.Series:
     return numbers.set(~numbers.is_finite().fill_null(True), None)
 
 
-def _formatted(name: str, time_format: str) -> Clock:
-    zone = "UTC" if "%z" in time_format else None
+# Times in several columns
 
-    def read(series: pl.Series) -> pl.Series:
-        try:
-            times = series.cast(pl.String).str.to_datetime(
-                time_format, time_unit="us", time_zone=zone, strict=False
+
+def joined(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that together are a time by their names, the largest part first; () for none.
+
+    >>> joined(["No", "year", "month", "day", "hour", "load"])
+    ('year', 'month', 'day', 'hour')
+    """
+    folded = {column.lower().replace(" ", "_"): column for column in reversed(list(columns))}
+    found = {
+        part: folded[name] for part, names in PARTS.items() for name in names if name in folded
+    }
+    for order in (
+        ("year", "month", "day", "hour", "minute", "second"),
+        ("year", "quarter"),
+        ("year", "week"),
+    ):
+        parts = [part for k, part in enumerate(order) if set(order[: k + 1]) <= set(found)]
+        if len(parts) > 1:
+            return tuple(found[part] for part in parts)
+    return ()
+
+
+def as_one(cells: Sequence[pl.Expr], names: Sequence[str]) -> pl.Expr:
+    """One text from the columns of a time: ISO if their names are parts of it, else joined."""
+    folded = [name.lower().replace(" ", "_") for name in names]
+    parts = [next((part for part in PARTS if one in PARTS[part]), "") for one in folded]
+    if parts[0] != "year" or "" in parts:
+        clocks = [
+            cell.str.replace(r"^(\d+)\.0+$", "${1}")
+            .str.replace(r"^(\d{1,2})$", "${1}:00")
+            .str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
+            for cell in cells[1:]
+        ]
+        return pl.concat_str([cells[0], *clocks], separator=" ")
+    known = {
+        part: cell.str.replace(r"\.0+$", "").str.zfill(4 if part == "year" else 2)
+        for part, cell in zip(parts, cells, strict=True)
+    }
+    if "quarter" in known:
+        return pl.concat_str([known["year"], pl.lit("Q"), known["quarter"].str.slice(1)])
+    if "week" in known:
+        return pl.concat_str([known["year"], pl.lit("-W"), known["week"]])
+    day = [known["year"], pl.lit("-"), known.get("month", pl.lit("01"))]
+    day += [pl.lit("-"), known.get("day", pl.lit("01"))]
+    hour = [known.get("hour", pl.lit("00")), pl.lit(":"), known.get("minute", pl.lit("00"))]
+    hour += [pl.lit(":"), known.get("second", pl.lit("00"))]
+    return pl.concat_str([*day, pl.lit(" "), *hour])
+
+
+# Time zones
+
+
+def zone_of(cells: pl.Series) -> str:
+    """The zone of times with offsets: the first of `ZONES` with all of them, or a fixed offset.
+
+    Returns "" for texts without offsets, and "UTC" if no zone has them all.
+    """
+    if isinstance(cells.dtype, pl.Datetime):
+        return cells.dtype.time_zone or ""
+    if cells.dtype != pl.String:
+        return ""
+    texts = cells.drop_nulls().str.strip_chars()
+    texts = texts.filter(texts.str.contains(ZONE))
+    if not texts.len():
+        return ""
+    parts = texts.str.extract_groups(OFFSET).struct
+    hours, minutes = (parts.field(name).fill_null("00").cast(pl.Int64) for name in parts.fields)
+    signs = texts.str.contains(r"-\d{2}:?\d{2}$").cast(pl.Int64) * -2 + 1
+    given = ((hours.abs() * 60 + minutes) * signs).to_numpy()
+    if (given == given[0]).all():
+        return offset(int(given[0])) if given[0] else "UTC"
+    utc = parse_zoned(texts).to_physical().to_numpy()
+    return next((zone for zone in ZONES if (shift(utc, zone) == given).all()), "UTC")
+
+
+def to_utc(local: Array, zone: str, ids: Array | None) -> tuple[Array, Array]:
+    """Local times as UTC, and where there is no such time, both [steps] in microseconds.
+
+    Of two rows of a sequence with the same time, the later one lies after the clock was set back.
+    """
+    if re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        return local - shift(local, zone) * 60_000_000, np.zeros(len(local), dtype=bool)
+    frame = pl.DataFrame({"time": pl.Series(local).cast(pl.Datetime("us"))})
+    frame = frame.with_columns(pl.lit(0) if ids is None else pl.Series("id", ids))
+    again = frame.select((pl.int_range(pl.len()).over(frame.columns) > 0).alias("again"))
+    choice = again["again"].replace_strict([False, True], ["earliest", "latest"])
+    try:
+        times = frame.with_columns(choice.alias("choice")).select(
+            pl.col("time").dt.replace_time_zone(
+                zone, ambiguous=pl.col("choice"), non_existent="null"
             )
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                f"{name}: data.time_format={time_format!r} cannot be used: {reason}."
-            ) from None
-        return times.dt.replace_time_zone(None)
-
-    return read
+        )["time"]
+    except pl.exceptions.PolarsError:
+        raise unknown_zone(zone) from None
+    utc = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    missing = utc.is_null().to_numpy()
+    return utc.fill_null(frame["time"]).to_physical().to_numpy(), missing
 
 
-def _refuse_ambiguous(texts: pl.Series, name: str) -> None:
-    """Refuse dates in which the first number may be the day or the month."""
-    ambiguous = texts.filter(texts.str.contains(DAY_OR_MONTH))
-    if ambiguous.len() == 0:
-        return
-    mark = ambiguous[0].lstrip("0123456789")[0]
-    year = "%Y" if ambiguous.str.contains(r"^\d+\D\d+\D\d{4}").all() else "%y"
-    rest = " %H:%M:%S" if ambiguous[0].count(":") == 2 else " %H:%M" if ":" in ambiguous[0] else ""
-    forms = [mark.join(order) + rest for order in (("%d", "%m", year), ("%m", "%d", year))]
-    raise DataError(
-        f"{name} holds {ambiguous[0]!r}, in which the order of day and month is ambiguous. "
-        f'Set data.time_format to "{forms[0]}" (day first) or "{forms[1]}" (month first).'
-    )
+def zone_of_changes(local: Array, ids: Array | None) -> str:
+    """The first of `ZONES` in which local times never repeat and never fail; "" for none."""
+    for zone in ZONES[:-1]:
+        utc, missing = to_utc(local, zone, ids)
+        order = np.lexsort((utc, ids)) if ids is not None else np.argsort(utc, kind="stable")
+        same = np.diff(utc[order]) == 0
+        if ids is not None:
+            same &= np.diff(ids[order]) == 0
+        if not missing.any() and not same.any():
+            return zone
+    return ""
+
+
+def zone_without_gaps(local: Array, ids: Array) -> str:
+    """The first of `ZONES` in which local times are all one step apart; "" for none."""
+    for zone in ZONES[:-1]:
+        utc, missing = to_utc(local, zone, ids)
+        ahead = np.diff(utc)[np.diff(ids) == 0]
+        if not missing.any() and len(ahead) and (ahead == ahead[0]).all():
+            return zone
+    return ""

@@ -53,7 +53,7 @@ def _with_row_sides(
     sequences: Sequences, table: Table, settings: DataSettings, kinds: Kinds, *, lengths: Array
 ) -> tuple[Sequences, Origin]:
     """Add ids, labels, groups and static values, one per row."""
-    sides = replace(settings, target=(), past=(), known=(), features=(), time="")
+    sides = replace(settings, target=(), past=(), known=(), features=(), time=())
     loaded, _ = load(table, sides, kinds, [], levels=[])
     origin = Origin(table.name, table.at, np.repeat(np.arange(len(sequences)), lengths))
     if "id" in loaded.codes:
@@ -83,7 +83,7 @@ def lists(
         DataError: the lists of a row differ in length, or do not hold numbers.
     """
     named = value_columns(settings)
-    needed = [*named, settings.time] if settings.time else named
+    needed = [*named, *settings.time]
     frame = pl.concat(list(table.batches(needed)))
     lengths = _list_lengths(frame, needed, table)
     _refuse_empty(lengths, table)
@@ -98,8 +98,8 @@ def lists(
     sequences, origin = _with_row_sides(sequences, table, settings, kinds, lengths=lengths)
     if not settings.time:
         return sequences, origin, []
-    cells = frame[settings.time].explode()
-    label = f"{table.name}: column {settings.time!r}"
+    cells = frame[settings.time[0]].explode()
+    label = f"{table.name}: column {settings.time[0]!r}"
     clock, notes = times.clock(cells, label, settings.time_format)
     read = moments_of(cells, clock, table, 0)
     moments = read.to_physical().to_numpy().copy()

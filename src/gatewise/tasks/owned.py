@@ -10,7 +10,8 @@ from gatewise.tasks.task import AnyTask
 
 # The settings that every run reads.
 EVERY_RUN = names(
-    data="path validation test column_names quotes encoding layout id missing_values",
+    data="path validation test column_names quotes encoding skip_rows header_rows footer_rows"
+    " comment decimal thousands layout id missing_values",
     split="train validation test by",
     task="name",
     network="kind build",
@@ -45,6 +46,15 @@ def refuse_foreign(
         needed = (task.needs | task.network.needs).get(name, name)
         if needed not in changed:
             raise ConfigError(f"{name} needs {needed}, which is not given. Give both or neither.")
+
+
+def implied_task(experiment: Experiment, tasks: Mapping[str, AnyTask]) -> tuple[str, str]:
+    """The only task that reads a given setting of `[task]`, and that setting; "" if open."""
+    for name in changed_settings(experiment):
+        owners = {owner.split()[0] for owner in owners_of(name, tasks)}
+        if name.startswith("task.") and len(owners) == 1:
+            return owners.pop(), name
+    return "", ""
 
 
 def changed_settings(experiment: Experiment) -> list[str]:

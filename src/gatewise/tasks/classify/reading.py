@@ -43,6 +43,10 @@ def _refuse_real(sequences: Sequences) -> None:
 def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.texts is not None:
         return texts.of_lists(*source.texts, settings, task=NAME, purpose=purpose)
+    if purpose != "predict" and (found := corpora.labelled(source, settings)):
+        table, settings, note = found
+        sequences, settings, notes = texts.from_table(table, settings, task=NAME, purpose=purpose)
+        return sequences, settings, [note, *notes]
     if source.recordings is not None:
         return recordings.from_files(source.recordings, settings, truth="label", purpose=purpose)
     if (lines := corpora.lines(source, settings, purpose)) is not None:
@@ -66,7 +70,8 @@ def are_recordings(source: Opened, _settings: DataSettings) -> str | None:
 
 def names_labels(_source: Opened, settings: DataSettings) -> str | None:
     """The settings name labels."""
-    return "the settings name labels" if settings.label or settings.labels else None
+    named = settings.label or settings.label_columns or settings.labels
+    return "the settings name labels" if named else None
 
 
 def has_labels(source: Opened, settings: DataSettings) -> str | None:
@@ -81,7 +86,15 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     return f"the column {label!r} holds labels" if label else None
 
 
+def are_labelled(source: Opened, settings: DataSettings) -> str | None:
+    """Lines of a label and a text, or folders of texts."""
+    if corpora.labelled(source, settings):
+        return f"{source.named} holds texts with labels"
+    return None
+
+
 RECOGNISE: Mapping[Sign, Recognise] = {
+    "settings": are_labelled,
     "form": are_recordings,
     "labels": names_labels,
     "columns": has_labels,

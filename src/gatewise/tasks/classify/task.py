@@ -43,7 +43,7 @@ from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, mean_measure, 
 log = logging.getLogger("gatewise")
 
 SETTINGS = names(
-    data="label separator group",
+    data="label label_columns separator group",
     split="rare_labels seed test_ids",
     task="blend",
     training="loss label_smoothing class_weight max_tokens",

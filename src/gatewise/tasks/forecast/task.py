@@ -15,7 +15,7 @@ from gatewise import metrics
 from gatewise.baselines import naive
 from gatewise.baselines.ridge import Ridge, fit_ridge, ridge
 from gatewise.data.batches import Examples, Shapes
-from gatewise.data.calendar import calendar_features, chosen_calendar, following
+from gatewise.data.calendar import calendar_features, chosen_calendar, following, in_zone
 from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
 from gatewise.data.scaling import FARTHEST, fit_scale, refuse_far
 from gatewise.data.seasons import season_of, usual_horizon
@@ -37,7 +37,8 @@ SEGMENTS_DROPOUT = 0.3  # default of network.dense_dropout for `segments`
 MAX_SEGMENT_LENGTH = 48
 
 SETTINGS = names(
-    data="time time_format target past known static features group missing duplicates gaps",
+    data="time time_format timezone target past known static features group missing duplicates"
+    " gaps",
     preparation="scale scale_by constant_columns handle_unknown calendar",
     task="horizon lookback season quantiles floor stride",
     training="loss max_tokens",
@@ -807,8 +808,8 @@ def table(
     first = sequences.first[sequence]
     columns: dict[str, Array] = {"id": sequences.ids[sequence][:, None, None]}
     if sequences.times is not None:
-        columns["origin"] = sequences.times[origins - 1][:, None, None]
-        columns["time"] = sequences.times[steps][..., None]
+        columns["origin"] = in_zone(sequences.times[origins - 1], sequences.zone)[:, None, None]
+        columns["time"] = in_zone(sequences.times[steps], sequences.zone)[..., None]
     else:
         columns["origin"] = (origins - first)[:, None, None]
         columns["step"] = (steps - first[:, None] + 1)[..., None]

@@ -21,6 +21,8 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         content = sys.stdin.buffer.read()
         lines = texts.decoded(content, "standard input", settings.encoding).split("\n")
         return conll.read(lines, settings, purpose=purpose)
+    if source.named and source.file.name.endswith(conll.TABLES):
+        return conll.from_table(source.table(), settings, purpose=purpose)
     data = source.given if source.named is None else source.file.path
     return conll.read(data, settings, purpose=purpose)
 

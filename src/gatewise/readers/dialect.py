@@ -1,0 +1,460 @@
+"""How a text file writes a table: its encoding, separator, header, footer and marks of numbers.
+
+`found` looks at the first and the last lines. What it finds is stated in notes, and each part can
+be set.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gatewise.errors import DataError
+from gatewise.readers import marks
+from gatewise.settings import DataSettings
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+LINES = 200  # lines at the top that determine the dialect
+MOST_ABOVE = 40  # lines that may stand above the header
+MOST_HEADERS = 5  # rows that may name the columns
+MOST_BELOW = 60  # lines that may stand below the table
+HALF = 0.5  # share of cells that must be numbers or times where only white space cuts the lines
+MARKS: dict[str, bytes] = {
+    # UTF-32 first, because its mark begins like that of UTF-16.
+    "utf-32": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+    "utf-16": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-8": codecs.BOM_UTF8,
+}
+WESTERN = "cp1252"  # what Excel writes in the west
+PLAUSIBLE = re.compile(r"[\x00-\x7fÀ-ÿŠšŽžŒœŸ°²³µ§€£½¼¾±·–—‘’“”…•«»®©\xa0º]*")
+# What occurs in numbers and times: a cell that holds nothing else is data, not a name.
+DATA = re.compile(
+    r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?%?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+)
+MOMENT = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b.*|\d{1,2}:\d{2}.*")
+NOTHING = re.compile(r"n\.? ?[ad]\.?|n/a|nan|none|null|nil|missing|-*|\.*|\?*|#N/A", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file writes a table; `header_rows` 0: no row names the columns."""
+
+    separator: str
+    aligned: str = ""  # the pattern of the white space between aligned columns; "": not aligned
+    skip_rows: int = 0
+    header_rows: int = 1
+    footer_rows: int = 0
+    comment: str = ""
+    decimal: str = ""  # "": points, without thousands marks
+    thousands: str = ""
+    unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
+
+    def notes(self, expected: str) -> list[str]:
+        """A note for each part that differs from a plain file with the separator `expected`."""
+        listed = []
+        if self.aligned:
+            listed.append("the columns are separated by white space")
+        elif expected and self.separator != expected:
+            listed.append(f"the columns are separated by {SEPARATORS[self.separator]}")
+        if self.comment:
+            listed.append(f"lines that begin with {self.comment!r} are comments (data.comment)")
+        if self.skip_rows:
+            listed.append(
+                f"{_lines(self.skip_rows)} above the header {_are(self.skip_rows)} skipped "
+                "(data.skip_rows)"
+            )
+        if self.header_rows > 1:
+            listed.append(f"{self.header_rows} rows name the columns (data.header_rows)")
+        if self.footer_rows:
+            listed.append(
+                f"{_lines(self.footer_rows)} below the table {_are(self.footer_rows)} left out "
+                "(data.footer_rows)"
+            )
+        if self.decimal or self.thousands:
+            listed.append(
+                f"numbers are written as {marks.example(self.decimal, self.thousands)} "
+                f"({_setting(self.decimal, self.thousands)})"
+            )
+        return listed
+
+
+def _lines(count: int) -> str:
+    return f"{count} line" if count == 1 else f"{count} lines"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _setting(decimal: str, thousands: str) -> str:
+    given = {"decimal": decimal, "thousands": thousands}
+    return " and ".join(f"data.{key}={sign!r}" for key, sign in given.items() if sign)
+
+
+# Encodings
+
+
+def encoding(begin: bytes, given: str) -> tuple[str, str]:
+    """The encoding of a text file and a note; a byte-order mark decides.
+
+    Without a mark, text that is not UTF-8 is read as cp1252 if every character is then plausible.
+    `given` is kept if it is not the default.
+    """
+    marked = next((name for name, mark in MARKS.items() if begin.startswith(mark)), "")
+    plain = given.lower().replace("_", "-") in ("utf-8", "utf8")
+    if marked and (plain or marked.startswith("utf-32")):
+        # The codecs without byte order read the mark; those with one would keep it as a character.
+        name = marked.removesuffix("-be")
+        note = f"the file is {name.upper()} by its byte-order mark" if name != "utf-8" else ""
+        return name, note
+    if not plain or _decodes(begin, "utf-8"):
+        return given, ""
+    if begin[1::2].count(0) * 2 > len(begin) // 2:
+        return "utf-16-le", "the file has no byte-order mark and is read as utf-16-le"
+    shown = _foreign(begin, WESTERN)
+    # Western languages have few such letters in a row; Cyrillic read as cp1252 has many.
+    if shown is None or not PLAUSIBLE.fullmatch(shown) or re.search("[À-ÿ]{3}", shown):
+        return given, ""
+    line = shown[:60].strip()
+    return WESTERN, f"the file is not UTF-8 and is read as cp1252 ({line!r}; data.encoding)"
+
+
+def marked(content: bytes, given: str) -> str:
+    """The encoding that a byte-order mark names, else the given one."""
+    found = next((name for name, mark in MARKS.items() if content.startswith(mark)), "")
+    is_default = given.lower().replace("_", "-") in ("utf-8", "utf8")
+    return found.removesuffix("-be") if found and is_default else given
+
+
+def _decodes(begin: bytes, name: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(name)().decode(begin)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _foreign(content: bytes, name: str) -> str | None:
+    """The lines with characters outside ASCII in this encoding; None if it cannot be read."""
+    try:
+        lines = content.decode(name).splitlines()
+    except UnicodeError:
+        return None
+    return "\n".join(line for line in lines if not line.isascii())
+
+
+def readings(content: bytes) -> str:
+    """A sentence that shows what some encodings make of the first foreign line."""
+    shown: dict[str, str] = {}
+    for name in (WESTERN, "cp1251", "shift_jis", "gb18030"):
+        lines = _foreign(content, name)
+        if lines and lines.split("\n")[0] not in shown.values():
+            shown[name] = lines.split("\n")[0]
+    listed = "; ".join(f"data.encoding={name} as {line[:40]!r}" for name, line in shown.items())
+    return f"The first line with other characters is read by {listed}." if listed else ""
+
+
+# Separator, header and footer
+
+
+def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialect:
+    """The dialect of a file, from its first and last lines and the settings.
+
+    `expected` is the separator that the name of the file promises, or "".
+    """
+    lines = head.splitlines()
+    skipped = 0
+    separator = expected
+    if lines and re.fullmatch(r"sep=.", lines[0]):  # for Excel
+        separator, skipped = lines[0][-1], 1
+    comment = settings.comment or _comment(lines[skipped:])
+    rest = _without_comments("\n".join(lines[skipped:]), comment)
+    if settings.skip_rows > 0:
+        rest = "\n".join(rest.splitlines()[settings.skip_rows :])
+    if skipped:
+        made = Dialect(separator, skip_rows=skipped, comment=comment)
+    elif settings.column_names:
+        width = len(settings.column_names)
+        made = Dialect(_of_width(rest, expected, width), comment=comment, header_rows=0)
+    else:
+        sign, aligned = _cuts(rest, expected)
+        made = Dialect(sign, aligned, comment=comment)
+    records = _records(rest, made)
+    if not settings.column_names:
+        made = _headed(made, records, settings)
+    if settings.skip_rows > 0:
+        made = replace(made, skip_rows=settings.skip_rows + skipped)
+    made = replace(made, footer_rows=_footer(made, records, tail, settings))
+    if settings.footer_rows:
+        made = replace(made, footer_rows=max(settings.footer_rows, 0))
+    if settings.header_rows > 0:
+        made = replace(made, header_rows=settings.header_rows)
+    begin = made.header_rows + max(made.skip_rows - max(settings.skip_rows, 0) - skipped, 0)
+    decimal, thousands = marks.found(records[begin:], settings)
+    return replace(made, decimal=decimal, thousands=thousands)
+
+
+def _comment(lines: Sequence[str]) -> str:
+    """# if the file begins with lines of comments, and not with a header behind a #."""
+    top = [line for line in lines if line.strip()]
+    count = next((k for k, line in enumerate(top) if not line.startswith("#")), 0)
+    if not count:
+        return ""
+    # A header behind a # is as wide as the rows below it.
+    header, row = top[count - 1], top[count]
+    alike = any(header.count(sign) == row.count(sign) > 0 for sign in SEPARATORS if sign != " ")
+    return "" if alike and all(map(DATA.fullmatch, _split(row)[:1])) else "#"
+
+
+def _split(line: str) -> list[str]:
+    return [cell.strip(' "') for cell in re.split(r"[,;\t|]", line)]
+
+
+def _without_comments(text: str, comment: str) -> str:
+    if not comment:
+        return text
+    return "\n".join(line for line in text.splitlines() if not line.startswith(comment))
+
+
+def _of_width(text: str, expected: str, width: int) -> str:
+    """The separator of the first line, if there are `width` columns."""
+    first = text.splitlines()[0] if text else ""
+    if expected and (expected in first or expected == "\t"):
+        return expected  # a row may hold a text and nothing else
+    order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
+    # A text in the last column may contain any separator.
+    fitting = [sign for sign in order if width > 1 and first.count(sign) >= width - 1]
+    counts = {sign: first.count(sign) for sign in order}
+    best = max(order, key=lambda sign: counts[sign])
+    return fitting[0] if fitting else best if counts[best] else expected or ","
+
+
+def _cuts(text: str, expected: str) -> tuple[str, str]:
+    """The sign that cuts the first lines alike, and the pattern of aligned columns or "".
+
+    Among equal signs, the one that leaves more numbers and times is taken, then the expected one.
+    """
+    order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
+    header = text.lstrip("\n").split("\n", 1)[0]
+    best, signs = (0.0, 0.0, False, 0), ""
+    # White space cuts any text, so it is the last resort where another sign is expected.
+    for sign in dict.fromkeys([expected, *order, " "] if expected else order):
+        records = _records(text, Dialect(sign))
+        width = _width(records)
+        alike = sum(len(record) == width for record in records)
+        if width < 2 or alike < 2:
+            continue
+        cells = [cell for record in records[1:] for cell in record]
+        typed = sum(not cell or bool(DATA.fullmatch(cell)) for cell in cells) / max(len(cells), 1)
+        in_header = sign in header
+        share = alike / len(records)
+        if expected and sign == " " and (signs or len(records[0]) < 2 or typed < HALF):
+            continue
+        place = order.index(sign) if sign in order else len(order)
+        score = (round(share, 1) + in_header, round(typed, 2), sign == expected, -place)
+        if signs == "" or score > best:
+            best, signs = score, sign
+    if signs and not (signs == " " and not _even(text, " ")):
+        return signs, ""
+    for pattern in (r"[ \t]{2,}", r"[ \t]+"):
+        made = Dialect("\t", pattern)
+        records = _records(text, made)
+        if _width(records) > 1 and all(len(one) == len(records[0]) for one in records):
+            typed = all(DATA.fullmatch(record[-1]) for record in records[1:])
+            if typed and len(records) > 1:
+                return "\t", pattern
+    counts = {sign: header.count(sign) for sign in order}
+    most = max(order, key=lambda sign: counts[sign])
+    return (expected if expected and expected in header else "") or (
+        most if counts[most] else expected or ","
+    ), ""
+
+
+def _even(text: str, sign: str) -> bool:
+    """True if no two of these signs are adjacent, as they are between aligned columns."""
+    return all(sign * 2 not in line.strip() for line in text.splitlines()[:LINES])
+
+
+def _records(text: str, dialect: Dialect) -> list[list[str]]:
+    """The first records, without blank lines."""
+    if dialect.aligned:
+        lines = [line.strip() for line in text.splitlines()[:LINES]]
+        return [re.split(dialect.aligned, line) for line in lines if line]
+    reader = csv.reader(io.StringIO(text), delimiter=dialect.separator)
+    records = []
+    try:
+        for record in reader:
+            if record:
+                records.append([cell.strip() for cell in record])
+            if len(records) == LINES:
+                break
+    except csv.Error:
+        pass  # the reader of the table shows the place
+    return records
+
+
+def _width(records: Sequence[Sequence[str]]) -> int:
+    """The most frequent number of cells below the first third of the records."""
+    body = records[min(len(records) // 3, MOST_ABOVE) :]
+    counts = Counter(map(len, body))
+    return max(counts, key=lambda width: (counts[width], width), default=0)
+
+
+def _typed(records: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns of numbers and times, judged by the second half of the records."""
+    body = [record for record in records[len(records) // 2 :] if len(record) <= width]
+    typed = []
+    for column in range(width):
+        cells = [record[column] for record in body if column < len(record)]
+        known = [cell for cell in cells if not NOTHING.fullmatch(cell)]
+        if known and sum(bool(DATA.fullmatch(cell)) for cell in known) >= 0.8 * len(known):
+            typed.append(column)
+    return typed
+
+
+def _names(record: Sequence[str], typed: Sequence[int]) -> bool:
+    """True if a record names columns or units: no column of data holds data in it."""
+    cells = [record[column] for column in typed if column < len(record)]
+    known = [cell for cell in cells if not NOTHING.fullmatch(cell)]
+    return bool(known) and not any(DATA.fullmatch(cell) for cell in known)
+
+
+def _headed(dialect: Dialect, records: list[list[str]], settings: DataSettings) -> Dialect:
+    """The dialect with the lines above the header and the rows of the header."""
+    width = _width(records)
+    typed = _typed(records, width)
+    if len(records) < 2 or not typed:
+        return dialect
+    top, unnamed = 0, 0
+    if settings.skip_rows == 0 and width > 1:
+        top = _top(records, width, typed)
+    first = records[top]
+    if len(first) == width - 1 and len(records[top + 1]) == width and _all_names(first):
+        # A separator at the end of each row makes an empty column.
+        ends = any(record[-1] for record in records[top + 1 :] if len(record) == width)
+        unnamed = 1 if ends else -1
+        typed = [column - 1 for column in typed] if ends else typed
+    if top == 0 and _is_data(first, typed, width, records):
+        return replace(dialect, header_rows=0)
+    rows = 1
+    while rows < min(MOST_HEADERS, len(records) - top - 1):
+        if not (_names(records[top + rows], typed) and len(typed) and not unnamed):
+            break
+        rows += 1
+    rows = rows if top + rows < len(records) and rows < MOST_HEADERS else 1
+    return replace(dialect, skip_rows=dialect.skip_rows + top, header_rows=rows, unnamed=unnamed)
+
+
+def _top(records: list[list[str]], width: int, typed: list[int]) -> int:
+    """The number of records above the header."""
+    for place, record in enumerate(records[: MOST_ABOVE + 1]):
+        few = width > 2 and sum(map(bool, record)) <= 1
+        below = records[place + 1 :]
+        alike = sum(len(other) == width for other in below) >= 0.9 * len(below)
+        if len(record) == width and alike and not few:
+            return place if _names(record, typed) else 0
+    return 0
+
+
+def _all_names(record: Sequence[str]) -> bool:
+    return all(cell and not DATA.fullmatch(cell) for cell in record)
+
+
+def _is_data(
+    record: list[str], typed: list[int], width: int, records: Sequence[Sequence[str]]
+) -> bool:
+    """True if the first record is a row of data, so that no row names the columns."""
+    if len(record) != width or not all(cell for cell in record):
+        return False
+    below = records[len(records) // 2]
+    if any(MOMENT.fullmatch(record[k]) for k in typed):
+        return any(
+            MOMENT.fullmatch(record[k]) and k < len(below) and MOMENT.fullmatch(below[k])
+            for k in typed
+        )
+    if len(typed) < width or not all(marks.PLAIN.fullmatch(cell) for cell in record):
+        return False
+    numbers = [float(cell) for cell in record]
+    steps = {round(after - before, 9) for before, after in zip(numbers, numbers[1:], strict=False)}
+    counted = len(numbers) > 1 and len(steps) == 1 and steps != {0.0}
+    return not counted
+
+
+def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: DataSettings) -> int:
+    """The number of lines below the table: blank rows, and lines without data."""
+    width = _width(records)
+    if settings.footer_rows or width < 2:
+        return 0
+    typed = [column for column in _typed(records, width) if column < width]
+    lines = [line for line in tail.splitlines() if line.strip()]
+    for count, line in enumerate(reversed(lines[-MOST_BELOW:])):
+        if line.count('"') % 2:
+            return 0
+        cells = (_records(line, dialect) or [[""]])[0]
+        short = len(cells) < width or (bool(cells[0]) and not any(cells[1:]))
+        known = [cells[k] for k in typed if k < len(cells) and cells[k]]
+        # A text with a separator in it may be as wide as a row, but then no column holds data.
+        whole = len(typed) > 1 and len(known) == len(typed)
+        is_note = (short or whole) and bool(typed) and not any(map(DATA.fullmatch, known))
+        if any(cells) and not is_note:
+            return count
+    return 0  # nothing but such lines: not a footer
+
+
+def settled(settings: DataSettings, dialect: Dialect | None) -> DataSettings:
+    """The settings with the marks of numbers, so that new data are read alike."""
+    if dialect is None or not (dialect.decimal or dialect.thousands):
+        return settings
+    return replace(
+        settings, decimal=dialect.decimal or settings.decimal, thousands=dialect.thousands
+    )
+
+
+def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) -> list[str]:
+    """The names of the columns from the rows of a header.
+
+    Where a name is empty or repeated, the cells of further rows are added to it. A name that is
+    still repeated gets a number.
+    """
+    width = max(map(len, records))
+    rows = [[*record, *[""] * (width - len(record))] for record in records]
+    names = [cell.strip() for cell in rows[0]]
+    names[0] = names[0].removeprefix("#").strip()  # a header that some programs write as a comment
+    if len(rows) > 1:
+        names = _merged(rows, names)
+    made: list[str] = []
+    for place, cell in enumerate(names, start=1):
+        called = cell or f"column {place}"
+        copies = sum(one == called for one in names[: place - 1])
+        made.append(f"{called} {copies + 1}" if copies and cell else called)
+    repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
+    if len(set(made)) < len(made):
+        raise DataError(f"{name} has two columns called {repeated[0]!r}. Rename one of them.")
+    if repeated:
+        renamed = [one for one, was in zip(made, names, strict=True) if was and one != was]
+        listed = ", ".join(map(repr, renamed[:6]))
+        notes.append(f"several columns are called {repeated[0]!r}; the further ones are {listed}")
+    return made
+
+
+def _merged(rows: Sequence[Sequence[str]], names: list[str]) -> list[str]:
+    """Names that are empty or repeated, with the cells below them."""
+    carried, wide = "", []
+    for cell in names:  # a merged cell stands at its first column
+        carried = cell or carried
+        wide.append(carried)
+    unclear = [not cell or names.count(cell) > 1 for cell in names]
+    merged = []
+    for place, cell in enumerate(names):
+        below = [row[place].strip() for row in rows[1:] if row[place].strip()]
+        if unclear[place] and below:
+            parts = dict.fromkeys([wide[place], *below])
+            merged.append(" ".join(part for part in parts if part))
+        else:
+            merged.append(cell)
+    return merged

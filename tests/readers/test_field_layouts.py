@@ -1,0 +1,237 @@
+"""The layouts that the field uses: archives, folders, labelled lines, nested objects."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from gatewise.data.sequences import texts_of
+from gatewise.errors import DataError
+from gatewise.readers.conll import tokens_of
+from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task, read
+
+SERIES = "time,level\n" + "\n".join(f"2023-01-{day:02},{day}" for day in range(1, 25)) + "\n"
+TSF = """# a comment
+@attribute series_name string
+@attribute start_timestamp date
+@frequency monthly
+@data
+T1:1979-01-01 00-00-00:1,2,3.5
+T2:1980-02-01 00-00-00:4,?,6,7
+"""
+
+
+def of(path, task, purpose="train", **settings):
+    return read(DataSettings(**settings), path, task=task, purpose=purpose)
+
+
+def test_a_file_of_the_ucr_archive_is_labelled_rows(tmp_path):
+    rows = [[k % 2 * 2 - 1, *np.sin(np.arange(12) + k)] for k in range(20)]
+    path = tmp_path / "Coffee_TRAIN.tsv"
+    path.write_text("".join("\t".join(f"{cell:.7e}" for cell in row) + "\n" for row in rows))
+    assert guess_task(DataSettings(), path)[0] == "classify"
+    found, _, _ = of(path, "classify")
+    assert (len(found), found.lengths.tolist()) == (20, [12] * 20)
+    assert found.labels.tolist() == ["-1", "1"] * 10
+    np.testing.assert_allclose(found.values.ravel(), np.ravel([row[1:] for row in rows]), rtol=1e-6)
+
+
+def test_a_file_of_the_monash_archive_is_series(tmp_path):
+    path = tmp_path / "births.tsf"
+    path.write_text(TSF)
+    found, _, _ = of(path, "forecast", missing="previous")
+    assert (found.ids.tolist(), found.step) == (["T1", "T2"], "1mo")
+    assert found.values.ravel().tolist() == [1, 2, 3.5, 4, 4, 6, 7]
+    assert found.times[3] == np.datetime64("1980-02-01")
+    path.write_text(TSF.replace("4,?", "4,x"))
+    with pytest.raises(DataError, match="line 7 holds a value that is not a number"):
+        of(path, "forecast")
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [("{} a text of words", "0"), ("__label__{} a text", "0"), ("DESC:k{}x a text", "DESC:k0x")],
+    ids=["SST", "fastText", "TREC"],
+)
+def test_lines_of_a_label_and_a_text_are_labelled_texts(tmp_path, form, first):
+    path = tmp_path / "train.txt"
+    form = form.replace("k{}x", "{}")
+    names = ["a", "b"] if form.startswith("DESC") else ["0", "1"]
+    path.write_text("".join(form.format(names[k % 2]) + f" {k}\n" for k in range(30)))
+    assert guess_task(DataSettings(), path)[0] == "classify"
+    found, _, notes = of(path, "classify")
+    assert found.labels[0] == (first if names[0] == "0" else "DESC:a")
+    assert texts_of(found)[0].startswith("a text")
+    assert "the first word of each line is taken as its label" in notes
+
+
+def test_running_text_is_not_labelled(tmp_path):
+    path = tmp_path / "story.txt"
+    path.write_text("".join(f"{k % 10} men went to mow\nand came back.\n" for k in range(30)))
+    assert guess_task(DataSettings(), path)[0] == "language"
+
+
+def test_folders_of_texts_are_labels_and_hidden_files_are_not_read(tmp_path):
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        for k in range(3):
+            (tmp_path / label / f"{k}.txt").write_text(f"a {label} text number {k}")
+        (tmp_path / label / "._0.txt").write_bytes(b"\0\5\x16\7")
+    assert guess_task(DataSettings(), tmp_path)[0] == "classify"
+    found, _, _ = of(tmp_path, "classify")
+    assert found.labels.tolist() == ["neg"] * 3 + ["pos"] * 3
+    assert found.ids[0] == "neg/0.txt"
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.json"])
+def test_nested_objects_are_columns(tmp_path, name):
+    rows = [
+        {"id": k, "translation": {"en": f"one {k} two", "de": f"eins {k} zwei"}} for k in range(9)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / name).write_text(lines if name.endswith("l") else json.dumps({"data": rows}))
+    found, settings, _ = of(tmp_path / name, "translate")
+    assert (settings.text, settings.label) == (("translation.en",), "translation.de")
+    assert texts_of(found)[0] == "one 0 two"
+
+
+def test_a_file_in_an_archive_is_read(tmp_path):
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("top/data.csv", SERIES)
+        archive.writestr("__MACOSX/top/._data.csv", "x")
+        archive.writestr("top/readme.md", "x")
+    assert len(of(path, "forecast")[0].values) == 24
+    assert len(of(f"{path}#data.csv", "forecast")[0].values) == 24
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("top/more.csv", SERIES)
+    with pytest.raises(
+        DataError, match=r"several files: top/data.csv, top/more.csv. Name one"
+    ) as e:
+        of(path, "forecast")
+    remedy = str(e.value).split("as in ")[1].removesuffix(".")
+    assert len(of(remedy, "forecast")[0].values) == 24
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_decides_the_encoding_of_a_text(tmp_path, encoding):
+    path = tmp_path / "story.txt"
+    path.write_bytes("Es war einmal ein Bär.\n".encode(encoding))
+    assert texts_of(of(path, "language")[0]) == ["Es war einmal ein Bär.\n"]
+
+
+def test_empty_lines_at_the_end_of_one_of_two_files_are_left_out(tmp_path):
+    (tmp_path / "c.en").write_text("one\ntwo\nthree\n")
+    (tmp_path / "c.de").write_text("eins\nzwei\ndrei\n\n\n")
+    found, _, notes = of(tmp_path / "c.en", "translate")
+    assert found.labels.tolist() == ["eins", "zwei", "drei"]
+    assert "2 empty lines at the end of c.de are left out" in notes
+    assert len(of(tmp_path / "c.de", "translate")[0]) == 3
+
+
+@pytest.mark.parametrize("between", [" ", "\t"])
+def test_columns_of_tokens_are_cut_at_spaces_and_tabs_alone(tmp_path, between):
+    path = tmp_path / "a.conll"
+    lead = "\t" if between == " " else ""
+    path.write_text(f"{lead}10\xa0000{between}O\n{lead}Ola{between}B-PER\n\n" * 3)
+    found, _, _ = of(path, "tag")
+    assert tokens_of(found, "token", 0) == ["10\xa0000", "Ola"]
+
+
+def test_columns_of_0_and_1_are_labels(tmp_path):
+    path = tmp_path / "toxic.csv"
+    rows = [f"{k},a text of several words,{k % 2},{int(k % 3 == 0)}" for k in range(12)]
+    path.write_text("\n".join(["id,comment,toxic,insult", *rows]) + "\n")
+    found, settings, notes = of(path, "classify")
+    assert settings.label_columns == ("toxic", "insult")
+    assert found.labels[:4].tolist() == ["insult", "toxic", "", "toxic;insult"]
+    assert any("hold 0 and 1 and are read as labels" in note for note in notes)
+    path.write_text(path.read_text().replace(",1,0\n", ",2,0\n"))
+    with pytest.raises(DataError, match="'toxic' of data.label_columns must hold 0 and 1"):
+        of(path, "classify", label_columns=("toxic", "insult"))
+
+
+def test_a_label_called_na_is_a_label_where_all_else_is_text(tmp_path):
+    path = tmp_path / "regions.csv"
+    path.write_text("note,label\n" + "a text of words,NA\nsome more of it,EU\n" * 3)
+    found, _, notes = of(path, "classify")
+    assert found.labels.tolist() == ["NA", "EU"] * 3
+    assert any("'NA' in the column 'label' is a name there" in note for note in notes)
+    path.write_text("note,label\n" + "a text of words,NA\nsome more of it,1\n" * 3)
+    with pytest.raises(DataError, match="3 of 6 sequences have no label"):
+        of(path, "classify")
+
+
+def test_tables_of_tokens_are_sentences(tmp_path):
+    rows = ["Sentence: 1,Ola,NNP,B-PER", ",sings,VB,O", "Sentence: 2,null,NN,O", ",.,.,O"]
+    path = tmp_path / "ner.csv"
+    path.write_text("\n".join(["Sentence #,Word,POS,Tag", *rows]) + "\n")
+    found, settings, _ = of(path, "tag")
+    assert (settings.text, settings.label) == (("Word",), "Tag")
+    assert [tokens_of(found, "token", k) for k in (0, 1)] == [["Ola", "sings"], ["null", "."]]
+    assert tokens_of(found, "tag", 0) == ["B-PER", "O"]
+    path = tmp_path / "ner.jsonl"
+    path.write_text(json.dumps({"tokens": ["Ola", "sings"], "ner_tags": [1, 0]}) + "\n")
+    found, _, _ = of(path, "tag")
+    assert tokens_of(found, "tag", 0) == ["1", "0"]
+
+
+SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+
+
+def workbook(path, sheets):
+    """Write a workbook; a tuple of one number is a date, in days since 1899-12-30."""
+
+    def cell(value):
+        if isinstance(value, str):
+            return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+        dated = isinstance(value, tuple)
+        return f'<c s="{int(dated)}"><v>{value[0] if dated else value}</v></c>'
+
+    def linked(parts):
+        one = '<Relationship Id="r{}" Type="{}/{}" Target="{}"/>'
+        lines = "".join(one.format(k, OFFICE, *part) for k, part in enumerate(parts))
+        return f'<Relationships xmlns="{PACKAGE}/relationships">{lines}</Relationships>'
+
+    named = "".join(
+        f'<sheet name="{name}" sheetId="{k + 1}" r:id="r{k}"/>' for k, name in enumerate(sheets)
+    )
+    places = [("worksheet", f"worksheets/{k}.xml") for k in range(len(sheets))]
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{PACKAGE}/content-types">'
+        '<Default Extension="xml" ContentType="application/xml"/></Types>',
+        "_rels/.rels": linked([("officeDocument", "xl/workbook.xml")]),
+        "xl/workbook.xml": f'<workbook xmlns="{SHEETS}" xmlns:r="{OFFICE}">'
+        f"<sheets>{named}</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": linked([*places, ("styles", "styles.xml")]),
+        "xl/styles.xml": f'<styleSheet xmlns="{SHEETS}"><cellXfs count="2"><xf numFmtId="0"/>'
+        '<xf numFmtId="22" applyNumberFormat="1"/></cellXfs></styleSheet>',
+    }
+    for (_, place), rows in zip(places, sheets.values(), strict=True):
+        lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+        content = f"<sheetData>{lines}</sheetData>"
+        files[f"xl/{place}"] = f'<worksheet xmlns="{SHEETS}">{content}</worksheet>'
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_sheet_of_a_workbook_is_a_table(tmp_path):
+    pytest.importorskip("fastexcel")
+    rows = [[(44927 + k / 24,), k * 1.5] for k in range(30)]
+    top = [["Station 12"], ["time", "level"]]
+    path = workbook(
+        tmp_path / "book.xlsx", {"Notes": [], "2023": [*top, *rows], "2024": [top[1], *rows[:9]]}
+    )
+    found, _, notes = of(path, "forecast")
+    assert (found.step, found.times[0]) == ("1h", np.datetime64("2023-01-01"))
+    assert found.values.ravel().tolist() == [row[1] for row in rows]
+    assert any("the sheet '2023' is read; name another as in" in note for note in notes)
+    assert len(of(f"{path}#2024", "forecast")[0].values) == 9
+    with pytest.raises(DataError, match="has no sheet '2025'. Its sheets are Notes, 2023, 2024"):
+        of(f"{path}#2025", "forecast")
