@@ -67,6 +67,7 @@ def small(tmp_path_factory, series_file, sequences_file):
     numbers = {"data": {"target": ["stars"]}}
     long = [
         {"id": f"s{k}", "x": random.normal(), "z": random.normal(), "wear": k / 7, "load": step + k}
+        | {"still": 1.0}
         for k in range(60)
         for step in range(random.integers(4, 9))
     ]
