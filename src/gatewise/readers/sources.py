@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import archives, arrays, recordings, series, sheets, tables
+from gatewise.readers import archives, arrays, monash, recordings, sheets, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -30,7 +30,7 @@ READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
     ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
     ".xlsx": lambda file, settings: sheets.xlsx(file, settings),
     ".json": lambda file, settings: tables.json_table(file, settings.encoding),
-    ".tsf": lambda file, _: series.tsf(file),
+    ".tsf": lambda file, _: monash.tsf(file),
     ".ts": lambda file, _: arrays.ts(file.path),
     ".npz": lambda file, _: arrays.npz(file.path),
     ".idx": lambda file, settings: arrays.idx(file.path, _labels_of(file.path, settings)),
