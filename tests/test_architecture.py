@@ -28,6 +28,7 @@ FLOW = [
         "prediction",
         "pipeline",
         "glossary",
+        "overview",
         "estimators",
         "startup",
         "cli",

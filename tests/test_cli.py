@@ -18,7 +18,7 @@ from gatewise.arguments import experiment_for
 from gatewise.ready import make_ready
 from gatewise.settings import layer_of, to_toml
 
-VERBS = ["train", "evaluate", "predict", "generate", "report", "settings"]
+VERBS = ["train", "look", "evaluate", "predict", "generate", "report", "settings"]
 VERBS += ["datasets", "info", "run"]
 SMALL = ["--epochs", "2", "--set", "network.units=3", "--set", "evaluation.n_resamples=100"]
 

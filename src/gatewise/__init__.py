@@ -37,6 +37,7 @@ _MODULES = {
     "generate": "gatewise.prediction",
     "info": "gatewise.engine",
     "load": "gatewise.artefact",
+    "look": "gatewise.overview",
     "predict": "gatewise.prediction",
     "report": "gatewise.pipeline",
     "set_threads": "gatewise.engine",

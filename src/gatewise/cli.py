@@ -9,7 +9,6 @@ import resource
 import signal
 import sys
 import threading
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +33,7 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = ("train", "evaluate", "predict", "generate", "run")
+HEAVY = ("train", "look", "evaluate", "predict", "generate", "run")
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -45,6 +44,17 @@ DataArgument = Annotated[
     str | None,
     typer.Argument(help="A file, or a data set of `gatewise datasets`.", show_default=False),
 ]
+TaskOption = Annotated[str, typer.Option(help=f"{', '.join(TASKS)}; default: guess.")]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option(help="A target column, or the column of labels; repeatable."),
+]
+ConfigOption = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable."),
+]
+HorizonOption = Annotated[int | None, typer.Option(help="Steps to forecast.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 JsonOption = Annotated[
     bool,
@@ -73,23 +83,14 @@ def everywhere(
 @app.command()
 def train(
     data: DataArgument = None,
-    task: Annotated[
-        str,
-        typer.Option(help=f"{', '.join(TASKS)}; default: guess."),
-    ] = "",
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="A target column, or the column of labels; repeatable."),
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable."),
-    ] = None,
+    task: TaskOption = "",
+    target: TargetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder to write.")
     ] = None,
-    horizon: Annotated[int | None, typer.Option(help="Steps to forecast.")] = None,
+    horizon: HorizonOption = None,
     lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part, at most.")
@@ -108,16 +109,17 @@ def train(
     from gatewise.arguments import experiment_for, flags, free_folder
     from gatewise.artefact import check_replaceable
     from gatewise.output import inputs
+    from gatewise.overview import overview
     from gatewise.ready import make_ready
     from gatewise.record import interruption
-    from gatewise.settings import layer_of
 
-    layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
-    layers += [_assignment(text) for text in assignments or []]
+    layers = _layers(config, assignments)
     layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
-        _show_plan(make_ready(experiment, source), as_json=as_json)
+        _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
+        if not as_json:
+            typer.echo("Nothing was trained (--dry-run).")
         return
     folder = output or free_folder(experiment)
     if overwrite:
@@ -140,6 +142,30 @@ def train(
                 soft_wrap=True,
             )
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def look(
+    data: Annotated[
+        str,
+        typer.Argument(help="A file, or a data set of `gatewise datasets`.", show_default=False),
+    ],
+    task: TaskOption = "",
+    target: TargetOption = None,
+    horizon: HorizonOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how DATA are understood: columns, times, parts and task. Nothing is trained."""
+    from gatewise.arguments import experiment_for, flags
+    from gatewise.overview import overview
+    from gatewise.ready import make_ready
+
+    layers = _layers(config, assignments)
+    layers.append(flags(task, horizon=horizon))
+    experiment, source = experiment_for(data, layers, target or ())
+    _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
 
 
 @app.command()
@@ -375,11 +401,15 @@ def _stopped() -> str:
     return f"stopped; {NOTHING_SAVED}" if sys.argv[1:2] == ["train"] else "stopped."
 
 
-def _assignment(text: str) -> dict[str, dict[str, Any]]:
-    from gatewise.settings import assignment
+def _layers(config: Path | None, assignments: list[str] | None) -> list[Mapping[str, Any]]:
+    """The settings of --config and of each --set."""
+    from gatewise.settings import assignment, layer_of
 
-    section, key, value = assignment(text)
-    return {section: {key: value}}
+    layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
+    for text in assignments or []:
+        section, key, value = assignment(text)
+        layers.append({section: {key: value}})
+    return layers
 
 
 def _console(as_json: bool) -> "Console":
@@ -478,24 +508,35 @@ def _cell(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.4g}"
 
 
-def _show_plan(ready: Any, *, as_json: bool) -> None:
-    from gatewise.ready import part_sizes
-    from gatewise.settings import to_toml
-
-    plan = {
-        "task": ready.task.name,
-        "parts": part_sizes(ready),
-        "parameters": ready.network.count_params(),
-        "notes": ready.notes,
-        "settings": tomllib.loads(to_toml(ready.experiment)),
-    }
+def _show_overview(overview: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print on one screen how the data were understood; the notes were printed before."""
     if as_json:
-        typer.echo(json.dumps(plan, ensure_ascii=False))
+        typer.echo(json.dumps(overview, ensure_ascii=False))
         return
-    for name, size in plan["parts"].items():
-        typer.echo(f"{name:10} " + ", ".join(f"{count} {unit}" for unit, count in size.items()))
-    ready.network.summary(print_fn=typer.echo)
-    typer.echo("Nothing was trained (--dry-run).")
+    lines = [("task", overview["task"])]
+    for one in overview["columns"]:
+        role = f"{one['role']}, " if one["role"] else ""
+        lines.append(
+            ("column", f"{one['name']}: {role}{one['kind']}, such as {one['example'][:40]}")
+        )
+    whole = overview["sequences"]
+    lines.append(("sequences", _counted(whole)))
+    if "first" in whole:
+        every = f", every {whole['step']}" if whole["step"] else ""
+        zone = f" ({whole['zone']})" if whole["zone"] else ""
+        lines.append(("times", f"{whole['first']} to {whole['last']}{every}{zone}"))
+    for name, size in overview["parts"].items():
+        lines.append((name, ", ".join(f"{count:,} {unit}" for unit, count in size.items())))
+    layers = " > ".join(overview["network"])
+    lines.append(("network", f"{layers}: {overview['parameters']:,} parameters"))
+    for name, content in lines:
+        typer.echo(f"{name:11} {content}")
+
+
+def _counted(sequences: Mapping[str, Any]) -> str:
+    shortest, longest = sequences["shortest"], sequences["longest"]
+    steps = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+    return f"{sequences['count']:,}, of {steps} steps in a part"
 
 
 class _Notes(logging.Handler):

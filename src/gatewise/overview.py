@@ -1,0 +1,123 @@
+"""How data are understood: columns, sequences, parts, network and settings, before any training."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewise.arguments import experiment_for, flags
+from gatewise.readers.sources import Opened, found
+from gatewise.readers.tables import Table
+from gatewise.ready import Ready, make_ready, part_sizes
+from gatewise.settings import DataSettings, layer_of, to_toml
+
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".xlsx")
+# The settings of [data] that give a column its role.
+ROLES = (
+    *("id", "time", "target", "label", "label_columns", "text", "sound"),
+    *("past", "known", "static", "group", "features"),
+)
+
+
+def look(
+    data: Any,
+    *,
+    task: str = "",
+    target: str | Sequence[str] = (),
+    horizon: int | None = None,
+    settings: Mapping[str, Any] | str | Path | None = None,
+) -> dict[str, Any]:
+    """Read, split and prepare `data` as `gatewise.train` would, and return what was understood.
+
+    The result has `task`, `columns`, `sequences`, `parts`, `network`, `parameters`, `notes` and
+    `settings`.
+
+    Raises:
+        GatewiseError: training would refuse the data or the settings.
+    """
+    layers = [] if settings is None else [layer_of(settings)]
+    layers.append(flags(task, horizon=horizon))
+    names = [target] if isinstance(target, str) and target else list(target)
+    experiment, source = experiment_for(data, layers, names)
+    return overview(make_ready(experiment, source), source)
+
+
+def overview(ready: Ready, source: Opened) -> dict[str, Any]:
+    """Return what a ready experiment understood of its source, as values for JSON."""
+    return {
+        "task": ready.task.name,
+        "columns": _columns(source, ready.experiment.data),
+        "sequences": _sequences(ready),
+        "parts": part_sizes(ready),
+        "network": [_layer(one) for one in ready.network.layers if one.weights],
+        "parameters": ready.network.count_params(),
+        "notes": ready.notes,
+        "settings": tomllib.loads(to_toml(ready.experiment)),
+    }
+
+
+def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
+    """The columns of a table with kind, first value and role; [] for other data."""
+    table = _table(source)
+    if table is None:
+        return []
+    roles = {
+        column: role
+        for role in reversed(ROLES)
+        for column in np.atleast_1d(getattr(settings, role)).tolist()
+    }
+    kinds = table.kinds(settings.missing_values)
+    return [
+        {
+            "name": name,
+            "kind": kinds[name],
+            "example": str(next(iter(table.sample[name].drop_nulls()), "")),
+            "role": roles.get(name, ""),
+        }
+        for name in table.columns
+    ]
+
+
+def _table(source: Opened) -> Table | None:
+    """The table of a file or a frame; None for other data, and for a pipe, which is read once."""
+    if source.named is not None:
+        is_file = source.named.suffix in TABLES and found(source.named).is_file()
+        return source.table() if is_file else None
+    content = source.content(one_series=True) if source.texts is None else None
+    return content if isinstance(content, Table) else None
+
+
+def _sequences(ready: Ready) -> dict[str, Any]:
+    """The number of sequences and of their steps, and the times that they span."""
+    parts = [part for part in vars(ready.splits).values() if part is not None and len(part)]
+    lengths = np.concatenate([part.lengths for part in parts])
+    summary: dict[str, Any] = {
+        "count": len(np.unique(np.concatenate([part.ids for part in parts]))),
+        "steps": int(lengths.sum()),
+        "shortest": int(lengths.min()),
+        "longest": int(lengths.max()),
+        "columns": list(parts[0].columns),
+    }
+    times = [
+        part.times[part.starts[0] : part.stops[-1]] for part in parts if part.times is not None
+    ]
+    if times:
+        summary |= {
+            "first": str(min(one.min() for one in times)),
+            "last": str(max(one.max() for one in times)),
+            "step": parts[0].step,
+            "zone": parts[0].zone,
+        }
+    return summary
+
+
+def _layer(layer: Any) -> str:
+    """One layer in words, such as `LSTM 64`."""
+    inner = getattr(layer, "forward_layer", layer)
+    size = getattr(inner, "units", getattr(inner, "filters", getattr(inner, "output_dim", "")))
+    word = (
+        type(inner).__name__ if inner is layer else f"{type(layer).__name__} {type(inner).__name__}"
+    )
+    return f"{word} {size}".strip()
