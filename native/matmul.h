@@ -3,7 +3,7 @@
 #ifndef GATEWISE_MATMUL_H_
 #define GATEWISE_MATMUL_H_
 
-#include "simd.h"
+#include "bfloat16.h"
 
 namespace gatewise::GATEWISE_ISA {
 
@@ -15,31 +15,32 @@ constexpr int kRows = kRegisters == 32 ? 6 : 3;
 // loop is not unrolled, GCC 12 keeps the sums in memory, at half the speed (docs/log.md).
 
 // acc[r][n] += sum over k < count of a[r a_row + k a_step] * b[k b_step + b_of(n)], in this order,
-// with b_of(n) = (n / kGroup) b_group + (n % kGroup) kWidth. With kPerGate the left factor of
-// vector n is at an additional offset of (n % kGroup) a_gate, because each gate has its own rows.
-template <class T, int R, int N, int kGroup, bool kPerGate = false>
-GATEWISE_INLINE void multiply(Vector<T> (&acc)[R][N], const T* a, int64_t a_row, int64_t a_step,
-                              const T* b, int64_t b_step, int64_t b_group, int64_t count,
-                              int64_t a_gate = 0) {
+// with b_of(n) = (n / kGroup) b_group + (n % kGroup) kWidth. `count` and k count operands, which
+// are single terms or pairs (bfloat16.h). With kPerGate the left factor of vector n is at an
+// additional offset of (n % kGroup) a_gate, because each gate has its own rows.
+template <class S, int R, int N, int kGroup, bool kPerGate = false>
+GATEWISE_INLINE void multiply(Vector<Sum<S>> (&acc)[R][N], const S* a, int64_t a_row,
+                              int64_t a_step, const S* b, int64_t b_step, int64_t b_group,
+                              int64_t count, int64_t a_gate = 0) {
   for (int64_t k = 0; k < count; ++k) {
     if constexpr (kPerGate) {
 #pragma GCC unroll 32
       for (int n = 0; n < N; ++n) {
-        const Vector<T> right = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<T>);
+        const Vector<S> right = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<S>);
 #pragma GCC unroll 32
         for (int r = 0; r < R; ++r) {
-          acc[r][n] = fused<T>(all(a[r * a_row + (n % kGroup) * a_gate]), right, acc[r][n]);
+          acc[r][n] = add_products(all(a[r * a_row + (n % kGroup) * a_gate]), right, acc[r][n]);
         }
       }
     } else {
-      Vector<T> left[R];
+      Vector<S> left[R];
 #pragma GCC unroll 32
       for (int r = 0; r < R; ++r) left[r] = all(a[r * a_row]);
 #pragma GCC unroll 32
       for (int n = 0; n < N; ++n) {
-        const Vector<T> right = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<T>);
+        const Vector<S> right = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<S>);
 #pragma GCC unroll 32
-        for (int r = 0; r < R; ++r) acc[r][n] = fused<T>(left[r], right, acc[r][n]);
+        for (int r = 0; r < R; ++r) acc[r][n] = add_products(left[r], right, acc[r][n]);
       }
     }
     a += a_step;
