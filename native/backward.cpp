@@ -125,7 +125,7 @@ class Backward {
         S row[kGates / 4];
         for (int64_t v = 0; v < V; ++v, from += 4 * n_.units) {
           store_terms<S>(row, v < columns ? load_some(from, n_.columns(j)) : Vector<T>{});
-          for (int64_t u = 0; u < kGates / 4; ++u) to[u * V + v] = row[u];
+          for (int64_t u = 0; u < kGates / 4; ++u) set_operand(to + u * V, v, row[u]);
         }
       }
     }
@@ -466,7 +466,7 @@ class Backward {
       };
       S* copy = to + g * kRights * V;
       for (int64_t k = 0; k < depth; k += kTerms<S>, copy += V) {
-        store<S>(copy, take_terms<S>(k, depth, row));
+        store_operands<S>(copy, take_terms<S>(k, depth, row));
       }
     }
   }
@@ -615,6 +615,7 @@ int32_t run(const gatewise_lstm* layers, const gatewise_gradient* gradients, int
   Tasks rest(count_tasks(passes, sums));
   team.run([&](int member) {
     const FlushDenormals flush;
+    [[maybe_unused]] const Tiles tiles;
     pack.share([&](int64_t n) {
       do_task(passes, n, packs, [](auto& pass, int64_t task) { pass->pack(task); });
     });
@@ -638,6 +639,8 @@ int32_t backward(const gatewise_lstm* layers, const gatewise_gradient* gradients
       if (layers->double_precision) return run<double>(layers, gradients, count, team);
       return run<float>(layers, gradients, count, team);
 #endif
+    case GATEWISE_BFLOAT16X3:
+      return run<SplitPair>(layers, gradients, count, team);
     default:
       return run<Pair>(layers, gradients, count, team);
   }

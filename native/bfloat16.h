@@ -5,6 +5,8 @@
 #ifndef GATEWISE_BFLOAT16_H_
 #define GATEWISE_BFLOAT16_H_
 
+#include <type_traits>
+
 #include "simd.h"
 
 namespace gatewise::GATEWISE_ISA {
@@ -18,6 +20,19 @@ struct VectorOf<Pair> {
   typedef uint32_t type __attribute__((vector_size(kBytes)));
 };
 
+// The same with about twice the digits: the rounded terms, and what rounding took from them.
+struct SplitPair {
+  Pair high, low;
+};
+template <>
+struct VectorOf<SplitPair> {
+  struct type {
+    Vector<Pair> high, low;
+  };
+};
+template <>
+constexpr int kWidth<SplitPair> = kWidth<Pair>;
+
 GATEWISE_INLINE Vector<Pair> all(Pair value) { return value.bits - Vector<Pair>{}; }
 
 // Rounded to the nearest bfloat16, ties to even; it is in the upper half, and the lower half is 0.
@@ -26,6 +41,14 @@ GATEWISE_INLINE Vector<Pair> round_to_bfloat16(Vector<float> x) {
   const Vector<Pair> rounded = bits + 0x7fff + (bits >> 16 & 1);
   const Vector<Pair> quiet = bits | 0x400000;  // rounding could turn a NaN into infinity
   return (x == x ? rounded : quiet) & 0xffff0000;
+}
+
+GATEWISE_INLINE Vector<SplitPair> all(SplitPair value) { return {all(value.high), all(value.low)}; }
+
+// What rounding takes from x; nothing from infinity.
+GATEWISE_INLINE Vector<float> remainder(Vector<float> x) {
+  const Vector<float> rest = x - (Vector<float>)round_to_bfloat16(x);
+  return rest == rest ? rest : Vector<float>{};
 }
 
 // The pairs (first[n], second[n]).
@@ -54,6 +77,14 @@ GATEWISE_INLINE void store_neighbours(Pair* to, Vector<float> x) {
 #endif
 }
 
+GATEWISE_INLINE void store_neighbours(SplitPair* to, Vector<float> x) {
+  constexpr int kPairs = kWidth<float> / 2;
+  Pair high[kPairs], low[kPairs];
+  store_neighbours(high, x);
+  store_neighbours(low, remainder(x));
+  for (int n = 0; n < kPairs; ++n) to[n] = {high[n], low[n]};
+}
+
 // z + the sum of the two products, the second of which is added first.
 GATEWISE_INLINE Vector<float> add_products(Vector<Pair> x, Vector<Pair> y, Vector<float> z) {
 #if defined(__AVX512BF16__)
@@ -63,6 +94,12 @@ GATEWISE_INLINE Vector<float> add_products(Vector<Pair> x, Vector<Pair> y, Vecto
       fused<float>((Vector<float>)(x & 0xffff0000), (Vector<float>)(y & 0xffff0000), z);
   return fused<float>((Vector<float>)(x << 16), (Vector<float>)(y << 16), second);
 #endif
+}
+// Without the product of the two lower parts, which is below half an ulp of a float.
+GATEWISE_INLINE Vector<float> add_products(Vector<SplitPair> x, Vector<SplitPair> y,
+                                           Vector<float> z) {
+  const Vector<float> lower = add_products(x.low, y.high, add_products(x.high, y.low, z));
+  return add_products(x.high, y.high, lower);
 }
 GATEWISE_INLINE Vector<float> add_products(Vector<float> x, Vector<float> y, Vector<float> z) {
   return fused<float>(x, y, z);
@@ -82,6 +119,8 @@ struct Operand<Pair> {
   using Sum = float;
   static constexpr int kTerms = 2;
 };
+template <>
+struct Operand<SplitPair> : Operand<Pair> {};
 template <class S>
 using Sum = typename Operand<S>::Sum;
 template <class S>
@@ -99,7 +138,11 @@ GATEWISE_INLINE Vector<S> take_terms(int64_t k, int64_t terms, Row row) {
   if constexpr (kTerms<S> == 1) {
     return row(k);
   } else {
-    return interleave(row(k), k + 1 < terms ? row(k + 1) : Vector<float>{});
+    const Vector<float> first = row(k), second = k + 1 < terms ? row(k + 1) : Vector<float>{};
+    if constexpr (std::is_same_v<S, Pair>) return interleave(first, second);
+    if constexpr (std::is_same_v<S, SplitPair>) {
+      return {interleave(first, second), interleave(remainder(first), remainder(second))};
+    }
   }
 }
 
@@ -110,6 +153,31 @@ GATEWISE_INLINE void store_terms(S* to, Vector<Sum<S>> x) {
     store(to, x);
   } else {
     store_neighbours(to, x);
+  }
+}
+
+// A right factor holds vectors, in which the higher parts of split operands come first. A left
+// factor holds single operands.
+
+// Sets operand n of the vector of a right factor at `to`.
+template <class S>
+GATEWISE_INLINE void set_operand(S* to, int64_t n, S value) {
+  if constexpr (std::is_same_v<S, SplitPair>) {
+    Pair* const pairs = reinterpret_cast<Pair*>(to);
+    pairs[n] = value.high;
+    pairs[kWidth<S> + n] = value.low;
+  } else {
+    to[n] = value;
+  }
+}
+
+// Stores a vector of operands of a left factor.
+template <class S>
+GATEWISE_INLINE void store_operands(S* to, Vector<S> x) {
+  if constexpr (std::is_same_v<S, SplitPair>) {
+    for (int n = 0; n < kWidth<S>; ++n) to[n] = {{x.high[n]}, {x.low[n]}};
+  } else {
+    store<S>(to, x);
   }
 }
 

@@ -411,6 +411,7 @@ int32_t run(const gatewise_lstm* layers, int32_t count, Team& team) {
   Tasks pack(count_tasks(passes, packs)), scan(count_tasks(passes, shares));
   team.run([&](int) {
     const FlushDenormals flush;
+    [[maybe_unused]] const Tiles tiles;
     pack.share([&](int64_t n) {
       do_task(passes, n, packs, [](auto& pass, int64_t task) { pass->pack(task); });
     });
@@ -430,6 +431,8 @@ int32_t forward(const gatewise_lstm* layers, int32_t count, Team& team) {
       if (layers->double_precision) return run<double>(layers, count, team);
       return run<float>(layers, count, team);
 #endif
+    case GATEWISE_BFLOAT16X3:
+      return run<SplitPair>(layers, count, team);
     default:
       return run<Pair>(layers, count, team);
   }

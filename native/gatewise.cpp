@@ -5,6 +5,11 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#ifdef GATEWISE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <climits>
@@ -27,6 +32,17 @@ bool has_avx512() {
 #ifdef GATEWISE_AVX512BF16
 bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
+#ifdef GATEWISE_AMX
+// Linux grants a process the registers of AMX when it asks for them: arch_prctl(2).
+bool has_amx() {
+  constexpr unsigned kTilesOfBfloat16 = 1u << 24 | 1u << 22;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+         (d & kTilesOfBfloat16) == kTilesOfBfloat16 &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 #ifdef GATEWISE_AVX2
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
@@ -42,6 +58,9 @@ struct Isa {
 
 // Best first.
 const Isa kIsas[] = {
+#ifdef GATEWISE_AMX
+    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), true, has_amx},
+#endif
 #ifdef GATEWISE_AVX512BF16
     {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16), true, has_avx512bf16},
 #endif
@@ -52,6 +71,9 @@ const Isa kIsas[] = {
     {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), false, has_avx2},
 #endif
     {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), false, always},
+#ifdef GATEWISE_AMX_EMULATED  // for tests, by its name
+    {"amx_emulated", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx_emulated), false, has_avx512},
+#endif
 };
 
 const Isa& isa() {
@@ -80,7 +102,7 @@ bool good(const gatewise_lstm& layer) {
   return layer.batch >= 1 && layer.steps >= 1 && layer.features >= 1 && layer.units >= 1 &&
          known(layer.activation) && known(layer.recurrent_activation) && layer.x && layer.kernel &&
          layer.recurrent_kernel && layer.products >= GATEWISE_FULL &&
-         layer.products <= GATEWISE_BFLOAT16 &&
+         layer.products <= GATEWISE_BFLOAT16X3 &&
          (layer.products == GATEWISE_FULL || !layer.double_precision);
 }
 

@@ -37,6 +37,9 @@ enum gatewise_activation {
 enum gatewise_products {
   GATEWISE_FULL = 0,      // as in the arrays
   GATEWISE_BFLOAT16 = 1,  // of float arrays only: rounded to bfloat16, as TF32 rounds on a GPU
+  // Of float arrays only: the sum of two bfloat16, the products of the two lower ones left out.
+  // Infinity becomes NaN in them.
+  GATEWISE_BFLOAT16X3 = 2,
 };
 
 enum gatewise_status {
@@ -120,12 +123,13 @@ void gatewise_set_threads(int32_t threads);
 // this.
 void gatewise_keep_memory(void);
 
-// "avx512bf16", "avx512", "avx2" or "portable": the one that GATEWISE_ISA names if this machine
-// supports it, else the best one that it supports.
+// "amx", "avx512bf16", "avx512", "avx2" or "portable": the one that GATEWISE_ISA names if this
+// machine supports it, else the best one that it supports.
 const char* gatewise_isa(void);
 
-// Whether that instruction set has instructions for these products. Without them it computes the
-// same numbers slowly.
+// Whether that instruction set computes these products faster than those of GATEWISE_FULL. Where it
+// does not, it computes the same numbers slowly. Three instructions of AVX512-BF16 take longer than
+// the two of AVX-512 that they replace, so GATEWISE_BFLOAT16X3 is never faster there.
 int32_t gatewise_has_products(int32_t products);
 
 #ifdef __cplusplus

@@ -37,7 +37,9 @@ struct Kernels {
   int32_t backward(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&); \
   }
 
-GATEWISE_DECLARE(avx512bf16)  // has the products of bfloat16 only
+GATEWISE_DECLARE(amx_emulated)  // these three have the products of bfloat16 only
+GATEWISE_DECLARE(amx)
+GATEWISE_DECLARE(avx512bf16)
 GATEWISE_DECLARE(avx512)
 GATEWISE_DECLARE(avx2)
 GATEWISE_DECLARE(portable)

@@ -151,7 +151,7 @@ class Sequence {
   }
   // A factor of a product: rounded to bfloat16, half way to even, if the layer says so.
   W operand(W number) const {
-    if (layer_.products == GATEWISE_FULL || !std::isfinite(number)) return number;
+    if (layer_.products != GATEWISE_BFLOAT16 || !std::isfinite(number)) return number;
     int exponent;
     const W fraction = std::frexp(number, &exponent);
     return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);

@@ -25,7 +25,7 @@ log = logging.getLogger("gatewise")
 
 Engine = Literal["auto", "native", "stock"]
 ENGINES: tuple[Engine, ...] = ("auto", "native", "stock")
-Products = Literal["float32", "bfloat16"]
+Products = Literal["float32", "bfloat16", "bfloat16x3"]
 
 _chosen: Engine = "stock"
 _products: Products = "float32"
@@ -40,8 +40,9 @@ def accelerate(on: bool = True, *, engine: Engine = "auto", products: Products =
     the shapes that it has met, until `compile()` is called.
 
     `products="bfloat16"` rounds the operands of the matrix products of float32 layers to bfloat16,
-    as TF32 does on a GPU; sums, gates, states and weights stay float32. It applies where it is
-    faster: the processor has an instruction for it, and the layer has 16 units or more.
+    as TF32 does on a GPU; sums, gates, states and weights stay float32. `products="bfloat16x3"`
+    splits each operand into two bfloat16 numbers. Both apply only where they are faster, which
+    `info()` says: the processor has instructions for them, and the layer has 16 units or more.
 
     Raises:
         EngineError: `engine="native"`, and no layer can run natively here. Where Keras is not
@@ -173,7 +174,12 @@ def _description() -> str:
         return said
     if library.has_products(_products):
         return f"{said}, products of {_products}"
-    return f"{said}, products of float32, because there is no instruction for {_products}"
+    return f"{said}, products of float32. {_why_float32()}"
+
+
+def _why_float32() -> str:
+    """Return why the products that were chosen are not used."""
+    return f"Products of {_products} are not faster on this processor ({library.isa()})."
 
 
 def _choose(engine: Engine, products: Products) -> None:
@@ -204,6 +210,8 @@ def _apply() -> None:
     reason = hook.support.why_not_here()
     if reason is None:
         hook.install(strict=_chosen == "native", products=_products)
+        if not library.has_products(_products):
+            hook.say(_why_float32(), "Matrix products are those of float32.")
     elif _chosen == "native":
         raise EngineError(reason)
     else:

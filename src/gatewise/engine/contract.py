@@ -13,7 +13,11 @@ Array = Any  # of the framework
 ACTIVATIONS = (  # in the order of native/gatewise.h, by Keras's names
     *("tanh", "sigmoid", "relu", "hard_sigmoid", "softsign", "elu", "linear"),
 )
-PRODUCTS = ("float32", "bfloat16")  # the operands of matrix products, in that order, too
+PRODUCTS = (
+    "float32",
+    "bfloat16",
+    "bfloat16x3",
+)  # the operands of matrix products, in that order, too
 DTYPES = ("float32", "float64")
 NONE, APART, JOINED = range(3)  # outputs are not wanted; an array a layer; side by side in one
 

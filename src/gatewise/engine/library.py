@@ -22,7 +22,7 @@ NAME = "libgatewise.dylib" if sys.platform == "darwin" else f"libgatewise.so.{VE
 
 log = logging.getLogger("gatewise")
 
-ISAS = ("avx512bf16", "avx512", "avx2", "portable")
+ISAS = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 MOST_THREADS = 1024  # GATEWISE_MOST_THREADS there
 _DONE, _BAD_ARGUMENT, _NO_MEMORY = range(3)  # enum gatewise_status
 
@@ -238,7 +238,7 @@ def isa() -> str:
 
 
 def has_products(products: str) -> bool:
-    """Whether that instruction set has instructions for products, by their name in contract.py."""
+    """Whether that instruction set computes products, named in contract.py, faster than others."""
     return bool(load().gatewise_has_products(PRODUCTS.index(products)))
 
 
