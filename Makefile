@@ -45,13 +45,13 @@ check: $(VENV)/installed-dev
 
 # The native tests under sanitizers: addresses on the narrowest and the widest vectors, threads on one
 # kind only, because they do not depend on the vectors.
-build/address/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=address,undefined "-DGATEWISE_ISAS=portable;avx512"
+build/address/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=address,undefined "-DGATEWISE_ISAS=portable;avx512;amx_emulated"
 build/thread/tests/checked: SANITIZE := -DGATEWISE_SANITIZE=thread -DGATEWISE_ISAS=portable
 build/%/tests/checked: $(NATIVE) $(wildcard native/tests/*) | $(VENV)/installed-dev
 	PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B build/$* $(SANITIZE) \
 	    -DGATEWISE_XLA=OFF -DGATEWISE_TESTS=ON -DGATEWISE_WERROR=ON
 	PATH="$(abspath $(BIN)):$$PATH" cmake --build build/$* --parallel $(shell nproc)
-	for isa in portable avx512; do \
+	for isa in portable avx512 amx_emulated; do \
 	    GATEWISE_ISA=$$isa build/$*/tests/check $$isa 60 || test $$? = 77 || exit 1; done
 	touch $@
 

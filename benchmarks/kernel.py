@@ -24,6 +24,7 @@ import numpy as np
 
 from gatewise.artefact import environment
 from gatewise.engine import library
+from gatewise.engine.contract import ACTIVATIONS, PRODUCTS
 
 RESULTS = Path(__file__).parent / "results" / "kernel.json"
 SHAPES = [  # steps, features, units, batch
@@ -61,7 +62,9 @@ def pointer(array: np.ndarray) -> int:
 class Passes:
     """The arrays of one layer, and calls of its two passes."""
 
-    def __init__(self, steps: int, features: int, units: int, batch: int) -> None:
+    def __init__(
+        self, steps: int, features: int, units: int, batch: int, products: str = "float32"
+    ) -> None:
         self.native = library.load()
         size = batch * library.reserve_size(steps, units)
         self.arrays = {
@@ -79,12 +82,11 @@ class Passes:
             steps,
             features,
             units,
-            0,
-            0,
-            1,
-            0,
-            0,
-            1,
+            double_precision=0,
+            products=PRODUCTS.index(products),
+            activation=ACTIVATIONS.index("tanh"),
+            recurrent_activation=ACTIVATIONS.index("sigmoid"),
+            start_output=1,
             y_batch_stride=steps * units,
             y_step_stride=units,
         )

@@ -1,11 +1,12 @@
 """How much faster is a step of `model.fit` with the engine?
 
     python benchmarks/training.py [--backend jax] [--rounds 9] [--only NAME ...] [--no-torch]
-                                  [--grid]
+                                  [--products bfloat16] [--grid]
 
 Compares stock Keras on one back end with the same network on the engine, in alternation, each in a
 separate process that waits while the other is timed; on JAX, if PyTorch is installed, also with a
-hand-written training loop around its own nn.LSTM. Results are medians over rounds; a ratio is the
+hand-written training loop around its own nn.LSTM; with --products also with the engine and such
+products. Results are medians over rounds; a ratio is the
 median of the ratios of the rounds. Writes benchmarks/results/training.json, for another back end
 training-torch.json and so on, or training-grid.json with --grid.
 """
@@ -31,6 +32,7 @@ if "--backend" in sys.argv:  # before Keras is imported, which reads it then; pr
 
 import gatewise  # chooses JAX where nothing is chosen, and so comes before Keras
 from gatewise.artefact import environment
+from gatewise.engine.contract import PRODUCTS
 
 import keras  # isort: skip
 
@@ -193,7 +195,8 @@ class Fit:
         self.model = work.network()
         self.model.compile(optimizer=work.optimizer, loss=work.loss)
         self.steps = 2
-        gatewise.accelerate(engine == "gatewise")
+        products = engine if engine in PRODUCTS else "float32"
+        gatewise.accelerate(engine != "stock", products=products)
         self.seconds()  # compiles, where the framework does
         self.steps = 10
         self.steps = max(10, int(SECONDS / self.seconds()))
@@ -261,10 +264,13 @@ def compare(contestants: dict[str, Any], rounds: int) -> dict[str, Any]:
     return found | {f"{name} MiB": peak for name, peak in peaks.items()}
 
 
-def measure(work: Workload, rounds: int, *, torch: bool, how: str = "fit") -> Any:
+def measure(
+    work: Workload, rounds: int, *, torch: bool, how: str = "fit", products: str = ""
+) -> Any:
+    engines = {"stock": "stock", "ours": "gatewise"} | ({products: products} if products else {})
     contestants = {
         name: Contestant(__file__, "--contestant", engine, how, work.name)
-        for name, engine in (("stock", "stock"), ("ours", "gatewise"))
+        for name, engine in engines.items()
     }
     if torch and work.torch and how == "fit" and BACKEND == "jax":
         contestants["torch"] = Contestant(str(LOOP), work.torch, str(SECONDS))
@@ -311,12 +317,24 @@ def jobs() -> list[tuple[Workload, float, float, str]]:
     return found + [(WORKLOADS[0], 1.5, 1.5, "one")]
 
 
+def beside_ours(row: dict[str, Any], name: str) -> str:
+    """What is printed of another contestant, if it took part."""
+    if f"{name} / ours" not in row:
+        return ""
+    least, most = row[f"{name} / ours, least and most"]
+    return (
+        f"  {name} {row[f'{name} ms']:.2f} ms, / ours {row[f'{name} / ours']:.2f} "
+        f"({least:.2f} to {most:.2f})"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--backend", default=BACKEND)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--products", choices=PRODUCTS[1:], default="")
     parser.add_argument("--grid", action="store_true")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -330,19 +348,25 @@ def main() -> None:
         for work in GRID:
             if skipped(work.name, asked.only):
                 continue
-            row = {"workload": work.name} | measure(work, asked.rounds, torch=False)
-            found.append(row)
-            print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}", flush=True)
+            timed = measure(work, asked.rounds, torch=False, products=asked.products)
+            found.append(row := {"workload": work.name} | timed)
+            beside = beside_ours(row, asked.products)
+            print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}{beside}", flush=True)
         path = RESULTS / f"training-grid{OF_BACKEND}.json"
     else:
         for work, least, aim, how in jobs():
             name = {"fit": "", "predict": "predict, ", "one": "predict one, "}[how] + work.name
             if skipped(name, asked.only):
                 continue
-            row = measure(work, asked.rounds, torch=not asked.no_torch, how=how)
+            row = measure(
+                *(work, asked.rounds),
+                torch=not asked.no_torch,
+                how=how,
+                products=asked.products,
+            )
             row = {"workload": name, "least": least, "aim": aim} | row
             found.append(row)
-            beside = f"  torch / ours {row['torch / ours']:.2f}" if "torch / ours" in row else ""
+            beside = beside_ours(row, "torch") + beside_ours(row, asked.products)
             print(
                 f"{name}\n    stock {row['stock ms']:.2f} ms  ours {row['ours ms']:.2f} ms  "
                 f"stock / ours {row['stock / ours']:.2f} (bar {least}, aim {aim}){beside}"

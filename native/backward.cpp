@@ -17,9 +17,11 @@ namespace {
 constexpr int64_t kDepth = 64;
 constexpr int64_t kBlock = 96;  // places per task of the input gradient
 
-template <class T>
+// The products take operands of type S.
+template <class S>
 class Backward {
  public:
+  using T = Sum<S>;
   static constexpr int64_t V = kWidth<T>;
 
   Backward(const gatewise_lstm& layer, const gatewise_gradient& gradient, Deal deal)
@@ -37,11 +39,14 @@ class Backward {
 
   void lay_out(Arena& arena, int team) {
     team_ = team;
-    recurrent_ = arena.take<T>(n_.panels * gate_depth() * V);
-    if (gradient_.dx) kernel_ = arena.take<T>(n_.feature_panels * gate_depth() * V);
+    recurrent_ = arena.take<S>(n_.panels * gate_depth() * V);
+    if (gradient_.dx) kernel_ = arena.take<S>(n_.feature_panels * gate_depth() * V);
     cell_ = arena.take<T>(deal_.lanes() * n_.panels * lane_rows_ * V);
-    const int64_t copies = std::max(copies_, input_copies_);
-    lefts_ = arena.take<T>(team * kPanels * copies * kDepth * V);
+    lefts_ = arena.take<S>(team * left_size());
+    if (kReadsReserve) return;
+    for (S*& gates : running_gates_)
+      gates = arena.take<S>(deal_.lanes() * lane_rows_ * gate_depth());
+    rights_ = arena.take<S>(team * right_size());
   }
 
   // Before the scan: transposes the weights, one task per panel of units and of features.
@@ -78,12 +83,17 @@ class Backward {
   void task(int64_t task, int member) {
     if (task < weight_tasks()) return weights(task, member);
     task -= weight_tasks();
-    if (task < input_tasks()) return inputs(task);
+    if (task < input_tasks()) return inputs(task, member);
     bias(task - input_tasks());
   }
 
  private:
   static constexpr int64_t kPanels = 4;  // of a left factor per task of the weight gradients
+  // Whether products read the numbers of the reserve as they are. Otherwise a part of them is
+  // converted to operands before it is read.
+  static constexpr bool kReadsReserve = kTerms<S> == 1;
+  static constexpr int64_t kGates = 4 * V / kTerms<S>;    // operands of the gates of one panel
+  static constexpr int64_t kRights = kDepth / kTerms<S>;  // operands of kDepth places
 
   struct Share {
     int lane;
@@ -93,7 +103,7 @@ class Backward {
   static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
   static T* as(void* pointer) { return static_cast<T*>(pointer); }
 
-  int64_t gate_depth() const { return n_.panels * 4 * V; }
+  int64_t gate_depth() const { return n_.panels * kGates; }
   int64_t sorted(const Share& share, int64_t row) const { return share.lane + row * deal_.lanes(); }
   int64_t of_batch(const Share& share, int64_t row) const {
     return ragged_.row[static_cast<size_t>(sorted(share, row))];
@@ -106,34 +116,40 @@ class Backward {
     return reserve_.gates + (panel * n_.places + place) * 4 * V;
   }
 
-  // Packs the V rows of weights [rows, 4H] from row panel V on into to[panels of units][4][V
-  // units][V].
-  void pack_transposed(T* to, const T* weights, int64_t panel, int columns) {
+  // Packs the V rows of weights [rows, 4H] from row panel V on into to[panels of units][4][operands
+  // of V units][V].
+  void pack_transposed(S* to, const T* weights, int64_t panel, int columns) {
     for (int64_t j = 0; j < n_.panels; ++j) {
-      for (int64_t g = 0; g < 4; ++g) {
+      for (int64_t g = 0; g < 4; ++g, to += kGates / 4 * V) {
         const T* from = weights + (panel * V * 4 + g) * n_.units + j * V;
-        for (int64_t u = 0; u < V; ++u, to += V) {
-          for (int64_t v = 0; v < V; ++v) {
-            to[v] = v < columns && u < n_.columns(j) ? from[v * 4 * n_.units + u] : T(0);
-          }
+        S row[kGates / 4];
+        for (int64_t v = 0; v < V; ++v, from += 4 * n_.units) {
+          store_terms<S>(row, v < columns ? load_some(from, n_.columns(j)) : Vector<T>{});
+          for (int64_t u = 0; u < kGates / 4; ++u) set_operand(to + u * V, v, row[u]);
         }
       }
     }
   }
 
-  // tile[R][N][V] += scale_of(r, n, left right). `left`: the gradients of the gates, with one row
-  // every `stride` places; `right`: the transposed weights. The sum runs over `count` units of one
-  // gate, or over all gates of one panel. N is the number of panels of the result.
+  // The gradients of the gates of some rows as operands, [panels][rows][4][operands of V units].
+  struct Left {
+    const S* data;
+    int64_t row_stride, panel_stride;
+  };
+
+  // tile[R][N][V] += scale_of(r, n, left right). `left`: the gradients of the gates; `right`: the
+  // transposed weights. The sum runs over `count` operands of one gate, or of all gates of one
+  // panel. N is the number of panels of the result.
   template <int R, int N, class ScaleOf>
-  GATEWISE_INLINE void add_gates(T (&tile)[R][N][V], const T* left, int64_t stride, const T* right,
-                                 int64_t count, ScaleOf scale_of) const {
+  GATEWISE_INLINE void add_gates(T (&tile)[R][N][V], const S* left, int64_t row_stride,
+                                 const S* right, int64_t count, ScaleOf scale_of) const {
     Vector<T> acc[R][N];
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
       for (int n = 0; n < N; ++n) acc[r][n] = Vector<T>{};
     }
-    multiply<T, R, N, 1>(acc, left, stride * 4 * V, 1, right, V, gate_depth() * V, count);
+    multiply<S, R, N, 1>(acc, left, row_stride, 1, right, V, gate_depth() * V, count);
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
@@ -145,27 +161,26 @@ class Backward {
   // as kDepth. With dropout, each gate's part is multiplied by its mask. mask_of(r) is the mask of
   // the first gate for that row; `gate_stride` is the offset from one gate's mask to the next.
   template <int R, int N, class MaskOf, class Columns>
-  GATEWISE_INLINE void gradient_tile(T (&tile)[R][N][V], int64_t place, int64_t stride,
-                                     const T* right, int64_t copies, MaskOf mask_of,
-                                     int64_t gate_stride, Columns columns) const {
+  GATEWISE_INLINE void gradient_tile(T (&tile)[R][N][V], Left gates, const S* right, int64_t copies,
+                                     MaskOf mask_of, int64_t gate_stride, Columns columns) const {
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
       for (int n = 0; n < N; ++n) store(tile[r][n], Vector<T>{});
     }
-    for (int64_t j = 0; j < n_.panels; ++j, right += 4 * V * V) {
-      const T* left = gates_at(j, place);
+    for (int64_t j = 0; j < n_.panels; ++j, right += kGates * V) {
+      const S* left = gates.data + j * gates.panel_stride;
       const int64_t units = n_.columns(j);
       if (copies == 1 && units == V) {
-        add_gates<R, N>(tile, left, stride, right, 4 * V,
+        add_gates<R, N>(tile, left, gates.row_stride, right, kGates,
                         [](int, int, Vector<T> part) { return part; });
         continue;
       }
       // The sum must exclude the padding units of the last panel: their gradients are zero, but
       // zero times a value that is not finite would be NaN.
       for (int64_t g = 0; g < 4; ++g) {
-        add_gates<R, N>(tile, left + g * V, stride, right + g * V * V, units,
-                        [&](int r, int n, Vector<T> part) {
+        add_gates<R, N>(tile, left + g * kGates / 4, gates.row_stride, right + g * kGates / 4 * V,
+                        operands<S>(units), [&](int r, int n, Vector<T> part) {
                           if (copies == 1) return part;
                           return part * load_some(mask_of(r) + g * gate_stride + n * V, columns(n));
                         });
@@ -213,12 +228,24 @@ class Backward {
   GATEWISE_INLINE void hidden_tile(T (&tile)[R][N][V], const Share& share, int64_t t, int64_t panel,
                                    int64_t from) const {
     gradient_tile<R, N>(
-        tile, first(t) + sorted(share, from), deal_.lanes(), recurrent_ + panel * gate_depth() * V,
-        copies_,
+        tile, step_gates(share, t, from), recurrent_ + panel * gate_depth() * V, copies_,
         [&](int r) {
           return as(layer_.recurrent_masks) + of_batch(share, from + r) * n_.units + panel * V;
         },
         n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); });
+  }
+
+  // The gradients of the gates of step t, from a row on.
+  Left step_gates(const Share& share, int64_t t, int64_t row) const {
+    if constexpr (kReadsReserve) {
+      return {gates_at(0, first(t) + sorted(share, row)), deal_.lanes() * 4 * V, n_.places * 4 * V};
+    } else {
+      return {running_gates(share, t, 0, row), kGates, lane_rows_ * kGates};
+    }
+  }
+  // Where the scan keeps the gradients of step t as operands, for step t - 1.
+  S* running_gates(const Share& share, int64_t t, int64_t panel, int64_t row) const {
+    return running_gates_[t & 1] + ((share.lane * n_.panels + panel) * lane_rows_ + row) * kGates;
   }
 
   void pass(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
@@ -260,6 +287,16 @@ class Backward {
     store(gates + 2 * V, dc * i * gate_.cell_derivative<kUsual, T>(zg, g));
     store(gates + 3 * V, dh * activated * gate_.gate_derivative<kUsual, T>(zo, o));
     store(running(share, panel, row), dc * f);
+    if constexpr (!kReadsReserve)
+      convert_gates(running_gates(share, t, panel, row), gates, columns);
+  }
+
+  // Converts the gradients of the gates of one place and panel to operands.
+  static void convert_gates(S* to, const T* gates, int columns) {
+#pragma GCC unroll 32
+    for (int g = 0; g < 4; ++g) {
+      store_terms<S>(to + g * kGates / 4, only<T>(load(gates + g * V), columns));
+    }
   }
 
   // The gradient of the output at a position and of the masked positions after it that repeat it.
@@ -356,7 +393,7 @@ class Backward {
     const int64_t to = std::min(from + kPanels, of_kernel ? n_.feature_panels : n_.panels);
     const int64_t start = n_.panels * part / parts(), end = n_.panels * (part + 1) / parts();
     const int64_t copies = of_kernel ? input_copies_ : copies_;
-    T* lefts = lefts_ + member * kPanels * std::max(copies_, input_copies_) * kDepth * V;
+    S* lefts = lefts_ + member * left_size();
     T* result = as(of_kernel ? gradient_.dkernel : gradient_.drecurrent_kernel);
     const int64_t places = ragged_.places();
     if (places == 0 && part == 0) {
@@ -367,50 +404,76 @@ class Backward {
     for (int64_t q = 0; q < places; q += kDepth) {
       const int64_t depth = std::min(kDepth, places - q);
       for (int64_t p = from; p < to; ++p) {
-        pack_left(lefts + (p - from) * copies * kDepth * V, of_kernel, p, q, depth);
+        pack_left(lefts + (p - from) * copies * kRights * V, of_kernel, p, q, depth);
       }
       for (int64_t j = start; j < end; ++j) {
+        const S* right = right_gates(j, q, depth, member);
         for (int64_t p = from; p < to; ++p) {
-          const T* left = lefts + (p - from) * copies * kDepth * V;
-          if (!of_kernel && copies == 1) left = reserve_.hidden + (p * n_.places + q) * V;
+          const S* left = lefts + (p - from) * copies * kRights * V;
+          if constexpr (kReadsReserve) {
+            if (!of_kernel && copies == 1) left = reserve_.hidden + (p * n_.places + q) * V;
+          }
           const int64_t rows = of_kernel ? n_.feature_columns(p) : n_.columns(p);
           deal(rows, [&](int64_t row, int height) {
             T* to = result + (p * V + row) * 4 * n_.units + j * V;
-            GATEWISE_WITH_HEIGHT(height, (weight_tile<R>(to, left + row, copies, j, q, depth)));
+            GATEWISE_WITH_HEIGHT(height, (weight_tile<R>(to, left + row, copies, right,
+                                                         n_.columns(j), q == 0, depth)));
           });
         }
       }
     }
   }
 
-  // Packs one panel of the inputs, or of h_{t-1} if masks need copies of it, into
-  // to[copies][kDepth][V].
-  void pack_left(T* to, bool of_kernel, int64_t panel, int64_t place, int64_t depth) {
+  int64_t left_size() const { return kPanels * std::max(copies_, input_copies_) * kRights * V; }
+
+  int64_t right_size() const { return std::max(kRights * 4 * V, kBlock * gate_depth()); }
+
+  // The gradients of the gates of one panel at `depth` places, as operands whose terms are places.
+  const S* right_gates(int64_t panel, int64_t place, int64_t depth, int member) const {
+    const T* gates = gates_at(panel, place);
+    if constexpr (kReadsReserve) {
+      return gates;
+    } else {
+      S* const rights = rights_ + member * right_size();
+      S* to = rights;
+      for (int64_t k = 0; k < depth; k += kTerms<S>) {
+        for (int64_t g = 0; g < 4; ++g, to += V) {
+          const auto row = [&](int64_t term) { return load(gates + (term * 4 + g) * V); };
+          store<S>(to, take_terms<S>(k, depth, row));
+        }
+      }
+      return rights;
+    }
+  }
+
+  // Packs one panel of the inputs or of h_{t-1}, as operands whose terms are places, into
+  // to[copies][kRights][V].
+  void pack_left(S* to, bool of_kernel, int64_t panel, int64_t place, int64_t depth) {
     const int64_t copies = of_kernel ? input_copies_ : copies_;
-    if (!of_kernel && copies == 1) return;
+    if (kReadsReserve && !of_kernel && copies == 1) return;
     const int columns = of_kernel ? n_.feature_columns(panel) : n_.columns(panel);
     const int64_t width = of_kernel ? n_.features : n_.units;
     const T* masks = as(of_kernel ? layer_.input_masks : layer_.recurrent_masks);
-    for (int64_t k = 0; k < depth; ++k) {
-      const int64_t source = ragged_.source[static_cast<size_t>(place + k)];
-      const Vector<T> left = of_kernel
-                                 ? load_some(as(layer_.x) + source * width + panel * V, columns)
-                                 : load(reserve_.hidden + (panel * n_.places + place + k) * V);
-      if (copies == 1) {
-        store(to + k * V, left);
-        continue;
-      }
-      const T* mask = masks + source / n_.steps * width + panel * V;
-      for (int64_t g = 0; g < 4; ++g) {
-        store(to + (g * kDepth + k) * V, left * load_some(mask + g * n_.batch * width, columns));
+    for (int64_t g = 0; g < copies; ++g) {
+      const auto row = [&](int64_t k) {
+        const int64_t source = ragged_.source[static_cast<size_t>(place + k)];
+        const Vector<T> left = of_kernel
+                                   ? load_some(as(layer_.x) + source * width + panel * V, columns)
+                                   : load(reserve_.hidden + (panel * n_.places + place + k) * V);
+        if (copies == 1) return left;
+        const T* mask = masks + (g * n_.batch + source / n_.steps) * width + panel * V;
+        return left * load_some(mask, columns);
+      };
+      S* copy = to + g * kRights * V;
+      for (int64_t k = 0; k < depth; k += kTerms<S>, copy += V) {
+        store_operands<S>(copy, take_terms<S>(k, depth, row));
       }
     }
   }
 
   template <int R>
-  void weight_tile(T* to, const T* left, int64_t copies, int64_t panel, int64_t place,
+  void weight_tile(T* to, const S* left, int64_t copies, const S* right, int columns, bool first,
                    int64_t depth) {
-    const int columns = n_.columns(panel);
     Vector<T> acc[R][4];
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
@@ -419,18 +482,18 @@ class Backward {
         acc[r][g] = Vector<T>{};
       }
     }
-    const T* right = gates_at(panel, place);
+    const int64_t count = operands<S>(depth);
     if (copies == 4) {
-      multiply<T, R, 4, 4, true>(acc, left, 1, V, right, 4 * V, 0, depth, kDepth * V);
+      multiply<S, R, 4, 4, true>(acc, left, 1, V, right, 4 * V, 0, count, kRights * V);
     } else {
-      multiply<T, R, 4, 4>(acc, left, 1, V, right, 4 * V, 0, depth);
+      multiply<S, R, 4, 4>(acc, left, 1, V, right, 4 * V, 0, count);
     }
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
       for (int g = 0; g < 4; ++g) {
         T* at = to + (4 * r + g) * n_.units;
-        store_some(at, place == 0 ? acc[r][g] : load_some(at, columns) + acc[r][g], columns);
+        store_some(at, first ? acc[r][g] : load_some(at, columns) + acc[r][g], columns);
       }
     }
   }
@@ -459,23 +522,40 @@ class Backward {
     return gradient_.dx ? (ragged_.places() + kBlock - 1) / kBlock : 0;
   }
   int64_t input_tasks() const { return input_blocks() + (gradient_.dx && layer_.mask ? 1 : 0); }
-  void inputs(int64_t task) {
+  void inputs(int64_t task, int member) {
     if (task == input_blocks()) return clear_masked();
     const int64_t from = task * kBlock, count = std::min(kBlock, ragged_.places() - from);
+    const Left gates = block_gates(from, count, member);
     by_panels(0, n_.feature_panels, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
       deal(count, [&](int64_t row, int height) {
-        GATEWISE_WITH_HEIGHT(height, (input_tile<R, N>(panel, from + row)));
+        const Left rows{gates.data + row * gates.row_stride, gates.row_stride, gates.panel_stride};
+        GATEWISE_WITH_HEIGHT(height, (input_tile<R, N>(panel, from + row, rows)));
       });
     });
   }
 
+  // The gradients of the gates at `count` places.
+  Left block_gates(int64_t place, int64_t count, int member) const {
+    if constexpr (kReadsReserve) {
+      return {gates_at(0, place), 4 * V, n_.places * 4 * V};
+    } else {
+      S* const block = rights_ + member * right_size();
+      for (int64_t j = 0; j < n_.panels; ++j) {
+        for (int64_t k = 0; k < count; ++k) {
+          convert_gates(block + (j * kBlock + k) * kGates, gates_at(j, place + k), n_.columns(j));
+        }
+      }
+      return {block, kGates, kBlock * kGates};
+    }
+  }
+
   template <int R, int N>
-  void input_tile(int64_t panel, int64_t place) {
+  void input_tile(int64_t panel, int64_t place, Left gates) {
     T tile[R][N][V];
     const auto source = [&](int r) { return ragged_.source[static_cast<size_t>(place + r)]; };
     gradient_tile<R, N>(
-        tile, place, 1, kernel_ + panel * gate_depth() * V, input_copies_,
+        tile, gates, kernel_ + panel * gate_depth() * V, input_copies_,
         [&](int r) {
           return as(layer_.input_masks) + source(r) / n_.steps * n_.features + panel * V;
         },
@@ -508,16 +588,18 @@ class Backward {
   const int64_t lane_rows_;
   const int64_t copies_, input_copies_;
   int team_ = 1;
-  T *recurrent_ = nullptr, *kernel_ = nullptr, *cell_ = nullptr, *lefts_ = nullptr;
+  S *recurrent_ = nullptr, *kernel_ = nullptr, *lefts_ = nullptr, *rights_ = nullptr;
+  S* running_gates_[2] = {};
+  T* cell_ = nullptr;
 };
 
-template <class T>
+template <class S>
 int32_t run(const gatewise_lstm* layers, const gatewise_gradient* gradients, int32_t count,
             Team& team) {
-  std::vector<std::unique_ptr<Backward<T>>> passes;
+  std::vector<std::unique_ptr<Backward<S>>> passes;
   for (int32_t n = 0; n < count; ++n) {
     const Deal deal = deal_team(layers[n], n, count, team.size());
-    passes.push_back(std::make_unique<Backward<T>>(layers[n], gradients[n], deal));
+    passes.push_back(std::make_unique<Backward<S>>(layers[n], gradients[n], deal));
   }
   Arena counter;
   for (auto& pass : passes) pass->lay_out(counter, team.size());
@@ -533,6 +615,7 @@ int32_t run(const gatewise_lstm* layers, const gatewise_gradient* gradients, int
   Tasks rest(count_tasks(passes, sums));
   team.run([&](int member) {
     const FlushDenormals flush;
+    [[maybe_unused]] const Tiles tiles;
     pack.share([&](int64_t n) {
       do_task(passes, n, packs, [](auto& pass, int64_t task) { pass->pack(task); });
     });
@@ -548,14 +631,19 @@ int32_t run(const gatewise_lstm* layers, const gatewise_gradient* gradients, int
 
 }  // namespace
 
-int32_t backward_float(const gatewise_lstm* layers, const gatewise_gradient* gradients,
-                       int32_t count, Team& team) {
-  return run<float>(layers, gradients, count, team);
-}
-
-int32_t backward_double(const gatewise_lstm* layers, const gatewise_gradient* gradients,
-                        int32_t count, Team& team) {
-  return run<double>(layers, gradients, count, team);
+int32_t backward(const gatewise_lstm* layers, const gatewise_gradient* gradients, int32_t count,
+                 Team& team) {
+  switch (layers->products) {
+#ifndef GATEWISE_BFLOAT16_ONLY
+    case GATEWISE_FULL:
+      if (layers->double_precision) return run<double>(layers, gradients, count, team);
+      return run<float>(layers, gradients, count, team);
+#endif
+    case GATEWISE_BFLOAT16X3:
+      return run<SplitPair>(layers, gradients, count, team);
+    default:
+      return run<Pair>(layers, gradients, count, team);
+  }
 }
 
 }  // namespace gatewise::GATEWISE_ISA

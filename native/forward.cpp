@@ -13,9 +13,11 @@ constexpr int64_t kBlock = 48;               // rows of x per multiplication
 constexpr int64_t kChunkBytes = 512 * 1024;  // gates per chunk: half of a second-level cache
 constexpr int64_t kChunkPlaces = 96;         // at least as many rows as justify reading the kernel
 
-template <class T>
+// The products take operands of type S.
+template <class S>
 class Forward {
  public:
+  using T = Sum<S>;
   static constexpr int64_t V = kWidth<T>;
 
   Forward(const gatewise_lstm& layer, Deal deal)
@@ -35,17 +37,22 @@ class Forward {
   }
 
   void lay_out(Arena& arena) {
-    kernel_ = arena.take<T>(n_.panels * n_.features * 4 * V);
-    recurrent_ = arena.take<T>(n_.panels * n_.units * 4 * V);
+    kernel_ = arena.take<S>(n_.panels * operands<S>(n_.features) * 4 * V);
+    recurrent_ = arena.take<S>(n_.panels * operands<S>(n_.units) * 4 * V);
     bias_ = arena.take<T>(n_.panels * 4 * V);
     const int64_t running = n_.panels * lane_rows_ * V;
+    const int64_t left = copies_ * operand_panels<S>(n_.units) * lane_rows_ * V;
     for (int now : {0, 1}) {
       hidden_[now] = arena.take<T>(deal_.lanes() * running);
-      masked_[now] = copies_ == 4 ? arena.take<T>(4 * deal_.lanes() * running) : hidden_[now];
+      if (reads_hidden()) {
+        left_[now] = reinterpret_cast<S*>(hidden_[now]);
+      } else {
+        left_[now] = arena.take<S>(deal_.lanes() * left);
+      }
     }
     cell_ = arena.take<T>(deal_.lanes() * running);
     outputs_ = arena.take<T*>(deal_.members * lane_rows_);
-    inputs_ = arena.take<T>(deal_.members * input_copies_ * n_.feature_panels * kBlock * V);
+    inputs_ = arena.take<S>(deal_.members * input_size());
     if (layer_.reserve) {
       const Reserve<T> reserve(layer_.reserve, n_);
       gates_ = reserve.gates;
@@ -60,9 +67,10 @@ class Forward {
 
   int64_t pack_tasks() const { return n_.panels; }
   void pack(int64_t panel) {
-    pack_gates(kernel_ + panel * n_.features * 4 * V, as(layer_.kernel), n_.features, panel, n_);
-    pack_gates(recurrent_ + panel * n_.units * 4 * V, as(layer_.recurrent_kernel), n_.units, panel,
-               n_);
+    pack_gates(kernel_ + panel * operands<S>(n_.features) * 4 * V, as(layer_.kernel), n_.features,
+               panel, n_);
+    pack_gates(recurrent_ + panel * operands<S>(n_.units) * 4 * V, as(layer_.recurrent_kernel),
+               n_.units, panel, n_);
     for (int64_t g = 0; g < 4; ++g) {
       store(bias_ + (4 * panel + g) * V,
             layer_.bias ? load_some(as(layer_.bias) + g * n_.units + panel * V, n_.columns(panel))
@@ -77,7 +85,7 @@ class Forward {
     share.lane = deal_.by_units ? 0 : static_cast<int>(number);
     share.from = deal_.by_units ? n_.panels * number / deal_.members : 0;
     share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
-    share.inputs = inputs_ + number * input_copies_ * n_.feature_panels * kBlock * V;
+    share.inputs = inputs_ + number * input_size();
     share.outputs = outputs_ + number * lane_rows_;
     share.rows = rows_of_lane(n_.batch, share.lane, deal_.lanes());
     start(share);
@@ -98,7 +106,7 @@ class Forward {
   struct Share {
     int lane;
     int64_t from, to, rows;
-    T* inputs;
+    S* inputs;
     T** outputs;  // [rows] where the current step writes y
   };
 
@@ -113,15 +121,24 @@ class Forward {
   int64_t running(const Share& share, int64_t panel, int64_t row) const {
     return ((share.lane * n_.panels + panel) * lane_rows_ + row) * V;
   }
-  int64_t masked_running(const Share& share, int64_t gate, int64_t panel, int64_t row) const {
-    return (((share.lane * copies_ + gate) * n_.panels + panel) * lane_rows_ + row) * V;
+  // The operands of h for one gate, from a panel and row on.
+  S* left(int now, const Share& share, int64_t gate, int64_t panel, int64_t row) const {
+    const int64_t copy = (share.lane * copies_ + gate) * operand_panels<S>(n_.units) * lane_rows_;
+    return left_[now] + copy * V + panel_of_operands<S>(panel, row, lane_rows_);
   }
 
-  void mask_hidden(const Share& share, int now, int64_t panel, int64_t row, Vector<T> h) {
+  // Whether the products read h as it is: as single terms, without masks.
+  bool reads_hidden() const { return kTerms<S> == 1 && copies_ == 1; }
+  int64_t input_size() const { return input_copies_ * operand_panels<S>(n_.features) * kBlock * V; }
+
+  // Stores h as the products of the next step read it.
+  void store_left(const Share& share, int now, int64_t panel, int64_t row, Vector<T> h) {
+    const int columns = n_.columns(panel);
+    if (copies_ == 1) return store_terms<S>(left(now, share, 0, panel, row), only<T>(h, columns));
     const T* masks = as(layer_.recurrent_masks) + of_batch(share, row) * n_.units + panel * V;
     for (int64_t g = 0; g < 4; ++g) {
-      store(masked_[now] + masked_running(share, g, panel, row),
-            h * load_some(masks + g * n_.batch * n_.units, n_.columns(panel)));
+      const Vector<T> mask = load_some(masks + g * n_.batch * n_.units, columns);
+      store_terms<S>(left(now, share, g, panel, row), only<T>(h * mask, columns));
     }
   }
 
@@ -132,7 +149,7 @@ class Forward {
         const int columns = n_.columns(j);
         const Vector<T> h = layer_.h0 ? load_some(as(layer_.h0) + from, columns) : Vector<T>{};
         store(hidden_[0] + running(share, j, row), h);
-        if (copies_ == 4) mask_hidden(share, 0, j, row, h);
+        if (!reads_hidden()) store_left(share, 0, j, row, h);
         store(cell_ + running(share, j, row),
               layer_.c0 ? load_some(as(layer_.c0) + from, columns) : Vector<T>{});
       }
@@ -179,7 +196,8 @@ class Forward {
           left *= load_some(as(layer_.input_masks) + (g * n_.batch + row) * n_.features + p * V,
                             n_.feature_columns(p));
         }
-        store(share.inputs + ((g * n_.feature_panels + p) * kBlock + at) * V, left);
+        const int64_t copy = g * operand_panels<S>(n_.features) * kBlock * V;
+        store_terms<S>(share.inputs + copy + panel_of_operands<S>(p, at, kBlock), left);
       }
     }
   }
@@ -200,8 +218,9 @@ class Forward {
 #pragma GCC unroll 32
       for (int g = 0; g < 4; ++g) acc[r][g] = load(bias_ + (4 * panel + g) * V);
     }
-    sum_panels<R, 4>(acc, share.inputs + from * V, kBlock * V, input_copies_, n_.features,
-                     n_.feature_panels, kernel_ + panel * n_.features * 4 * V, 0);
+    sum_panels<R, 4>(acc, share.inputs + from * V, kBlock * V, input_copies_,
+                     operands<S>(n_.features), kernel_ + panel * operands<S>(n_.features) * 4 * V,
+                     0);
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
       T* to = gates_at(panel, places[from + r]);
@@ -210,19 +229,20 @@ class Forward {
     }
   }
 
-  // acc += left right. The left factor is stored in panels of V columns, in `copies` consecutive
-  // copies: one per gate, or one for all gates.
+  // acc += left right, over `depth` operands. The left factor is stored in panels of V operands, in
+  // `copies` consecutive copies: one per gate, or one for all gates.
   template <int R, int N>
-  GATEWISE_INLINE void sum_panels(Vector<T> (&acc)[R][N], const T* left, int64_t panel_stride,
-                                  int64_t copies, int64_t depth, int64_t depth_panels,
-                                  const T* right, int64_t right_group) const {
-    for (int64_t k = 0; k < depth_panels; ++k, left += panel_stride, right += V * 4 * V) {
+  GATEWISE_INLINE void sum_panels(Vector<T> (&acc)[R][N], const S* left, int64_t panel_stride,
+                                  int64_t copies, int64_t depth, const S* right,
+                                  int64_t right_group) const {
+    const int64_t panels = (depth + V - 1) / V;
+    for (int64_t k = 0; k < panels; ++k, left += panel_stride, right += V * 4 * V) {
       const int64_t count = std::min(V, depth - k * V);
       if (copies == 4) {
-        multiply<T, R, N, 4, true>(acc, left, V, 1, right, 4 * V, right_group, count,
-                                   depth_panels * panel_stride);
+        multiply<S, R, N, 4, true>(acc, left, V, 1, right, 4 * V, right_group, count,
+                                   panels * panel_stride);
       } else {
-        multiply<T, R, N, 4>(acc, left, V, 1, right, 4 * V, right_group, count);
+        multiply<S, R, N, 4>(acc, left, V, 1, right, 4 * V, right_group, count);
       }
     }
   }
@@ -273,9 +293,9 @@ class Forward {
 #pragma GCC unroll 32
       for (int v = 0; v < 4 * P; ++v) acc[r][v] = Vector<T>{};
     }
-    sum_panels<R, 4 * P>(acc, masked_[step.now] + masked_running(share, 0, 0, from), lane_rows_ * V,
-                         copies_, n_.units, n_.panels, recurrent_ + panel * n_.units * 4 * V,
-                         n_.units * 4 * V);
+    const int64_t depth = operands<S>(n_.units);
+    sum_panels<R, 4 * P>(acc, left(step.now, share, 0, 0, from), lane_rows_ * V, copies_, depth,
+                         recurrent_ + panel * depth * 4 * V, depth * 4 * V);
     T tile[P][R][4 * V];
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
@@ -321,7 +341,7 @@ class Forward {
         store(past_hidden_ + past + r * lanes * V, load(hidden));
       }
       if (layer_.y) store_some(share.outputs[from + r] + panel * V, h, n_.columns(panel));
-      if (copies_ == 4) mask_hidden(share, 1 - step.now, panel, from + r, h);
+      if (!reads_hidden()) store_left(share, 1 - step.now, panel, from + r, h);
     }
   }
 
@@ -367,17 +387,17 @@ class Forward {
   const int64_t lane_rows_;
   const int64_t copies_, input_copies_;
   int64_t chunk_, gates_places_ = 0;
-  T *kernel_ = nullptr, *recurrent_ = nullptr, *bias_ = nullptr;
-  T *hidden_[2] = {}, *masked_[2] = {}, *cell_ = nullptr, *inputs_ = nullptr, *gates_ = nullptr;
+  S *kernel_ = nullptr, *recurrent_ = nullptr, *left_[2] = {}, *inputs_ = nullptr;
+  T *bias_ = nullptr, *hidden_[2] = {}, *cell_ = nullptr, *gates_ = nullptr;
   T *past_hidden_ = nullptr, *past_cell_ = nullptr, **outputs_ = nullptr;
 };
 
-template <class T>
+template <class S>
 int32_t run(const gatewise_lstm* layers, int32_t count, Team& team) {
-  std::vector<std::unique_ptr<Forward<T>>> passes;
+  std::vector<std::unique_ptr<Forward<S>>> passes;
   for (int32_t n = 0; n < count; ++n) {
     const Deal deal = deal_team(layers[n], n, count, team.size());
-    passes.push_back(std::make_unique<Forward<T>>(layers[n], deal));
+    passes.push_back(std::make_unique<Forward<S>>(layers[n], deal));
   }
   Arena counter;
   for (auto& pass : passes) pass->lay_out(counter);
@@ -391,6 +411,7 @@ int32_t run(const gatewise_lstm* layers, int32_t count, Team& team) {
   Tasks pack(count_tasks(passes, packs)), scan(count_tasks(passes, shares));
   team.run([&](int) {
     const FlushDenormals flush;
+    [[maybe_unused]] const Tiles tiles;
     pack.share([&](int64_t n) {
       do_task(passes, n, packs, [](auto& pass, int64_t task) { pass->pack(task); });
     });
@@ -403,12 +424,18 @@ int32_t run(const gatewise_lstm* layers, int32_t count, Team& team) {
 
 }  // namespace
 
-int32_t forward_float(const gatewise_lstm* layers, int32_t count, Team& team) {
-  return run<float>(layers, count, team);
-}
-
-int32_t forward_double(const gatewise_lstm* layers, int32_t count, Team& team) {
-  return run<double>(layers, count, team);
+int32_t forward(const gatewise_lstm* layers, int32_t count, Team& team) {
+  switch (layers->products) {
+#ifndef GATEWISE_BFLOAT16_ONLY
+    case GATEWISE_FULL:
+      if (layers->double_precision) return run<double>(layers, count, team);
+      return run<float>(layers, count, team);
+#endif
+    case GATEWISE_BFLOAT16X3:
+      return run<SplitPair>(layers, count, team);
+    default:
+      return run<Pair>(layers, count, team);
+  }
 }
 
 }  // namespace gatewise::GATEWISE_ISA

@@ -5,6 +5,11 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#ifdef GATEWISE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <climits>
@@ -17,9 +22,6 @@
 namespace gatewise {
 namespace {
 
-#define GATEWISE_KERNELS(isa) \
-  {#isa, isa::forward_float, isa::forward_double, isa::backward_float, isa::backward_double}
-
 bool always() { return true; }
 #ifdef GATEWISE_AVX512
 bool has_avx512() {
@@ -27,40 +29,69 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
 #endif
+#ifdef GATEWISE_AVX512BF16
+bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+#endif
+#ifdef GATEWISE_AMX
+// Linux grants a process the registers of AMX when it asks for them: arch_prctl(2).
+bool has_amx() {
+  constexpr unsigned kTilesOfBfloat16 = 1u << 24 | 1u << 22;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+         (d & kTilesOfBfloat16) == kTilesOfBfloat16 &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 #ifdef GATEWISE_AVX2
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 
-struct Choice {
-  Kernels kernels;
+struct Isa {
+  const char* name;
+  Kernels full, bfloat16;
+  bool has_bfloat16;
   bool (*runs_here)();
 };
 
+#define GATEWISE_KERNELS(isa) {isa::forward, isa::backward}
+
 // Best first.
-const Choice kChoices[] = {
+const Isa kIsas[] = {
+#ifdef GATEWISE_AMX
+    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), true, has_amx},
+#endif
+#ifdef GATEWISE_AVX512BF16
+    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16), true, has_avx512bf16},
+#endif
 #ifdef GATEWISE_AVX512
-    {GATEWISE_KERNELS(avx512), has_avx512},
+    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), false, has_avx512},
 #endif
 #ifdef GATEWISE_AVX2
-    {GATEWISE_KERNELS(avx2), has_avx2},
+    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), false, has_avx2},
 #endif
-    {GATEWISE_KERNELS(portable), always},
+    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), false, always},
+#ifdef GATEWISE_AMX_EMULATED  // for tests, by its name
+    {"amx_emulated", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx_emulated), false, has_avx512},
+#endif
 };
 
-const Kernels& kernels() {
-  static const Kernels& chosen = []() -> const Kernels& {
+const Isa& isa() {
+  static const Isa& chosen = []() -> const Isa& {
     const char* asked = std::getenv("GATEWISE_ISA");
-    for (const Choice& choice : kChoices) {
-      if (choice.runs_here() && asked && !std::strcmp(asked, choice.kernels.name)) {
-        return choice.kernels;
-      }
+    for (const Isa& one : kIsas) {
+      if (one.runs_here() && asked && !std::strcmp(asked, one.name)) return one;
     }
-    for (const Choice& choice : kChoices) {
-      if (choice.runs_here()) return choice.kernels;
+    for (const Isa& one : kIsas) {
+      if (one.runs_here()) return one;
     }
-    return kChoices[0].kernels;
+    return kIsas[0];
   }();
   return chosen;
+}
+
+const Kernels& kernels(const gatewise_lstm& layer) {
+  return layer.products == GATEWISE_FULL ? isa().full : isa().bfloat16;
 }
 
 bool known(int32_t activation) {
@@ -70,7 +101,14 @@ bool known(int32_t activation) {
 bool good(const gatewise_lstm& layer) {
   return layer.batch >= 1 && layer.steps >= 1 && layer.features >= 1 && layer.units >= 1 &&
          known(layer.activation) && known(layer.recurrent_activation) && layer.x && layer.kernel &&
-         layer.recurrent_kernel;
+         layer.recurrent_kernel && layer.products >= GATEWISE_FULL &&
+         layer.products <= GATEWISE_BFLOAT16X3 &&
+         (layer.products == GATEWISE_FULL || !layer.double_precision);
+}
+
+// Whether the layers of a call have the same types.
+bool alike(const gatewise_lstm& one, const gatewise_lstm& other) {
+  return one.double_precision == other.double_precision && one.products == other.products;
 }
 
 double work(const gatewise_lstm& layer) {
@@ -121,13 +159,11 @@ int32_t gatewise_lstm_forward(const gatewise_lstm* layers, int32_t count) {
   if (!layers || count < 1) return GATEWISE_BAD_ARGUMENT;
   for (int32_t n = 0; n < count; ++n) {
     if (!gatewise::good(layers[n])) return GATEWISE_BAD_ARGUMENT;
-    if (layers[n].double_precision != layers[0].double_precision) return GATEWISE_BAD_ARGUMENT;
+    if (!gatewise::alike(layers[n], layers[0])) return GATEWISE_BAD_ARGUMENT;
   }
   try {
-    const gatewise::Kernels& kernels = gatewise::kernels();
     gatewise::Team team(gatewise::wanted(layers, count));
-    return (layers->double_precision ? kernels.forward_double : kernels.forward_float)(layers,
-                                                                                       count, team);
+    return gatewise::kernels(*layers).forward(layers, count, team);
   } catch (const std::bad_alloc&) {
     return GATEWISE_NO_MEMORY;
   }
@@ -138,13 +174,11 @@ int32_t gatewise_lstm_backward(const gatewise_lstm* layers, const gatewise_gradi
   if (!layers || !gradients || count < 1) return GATEWISE_BAD_ARGUMENT;
   for (int32_t n = 0; n < count; ++n) {
     if (!gatewise::good(layers[n]) || !layers[n].reserve) return GATEWISE_BAD_ARGUMENT;
-    if (layers[n].double_precision != layers[0].double_precision) return GATEWISE_BAD_ARGUMENT;
+    if (!gatewise::alike(layers[n], layers[0])) return GATEWISE_BAD_ARGUMENT;
   }
   try {
-    const gatewise::Kernels& kernels = gatewise::kernels();
     gatewise::Team team(gatewise::wanted(layers, count));
-    return (layers->double_precision ? kernels.backward_double : kernels.backward_float)(
-        layers, gradients, count, team);
+    return gatewise::kernels(*layers).backward(layers, gradients, count, team);
   } catch (const std::bad_alloc&) {
     return GATEWISE_NO_MEMORY;
   }
@@ -162,6 +196,11 @@ void gatewise_keep_memory(void) {
 #endif
 }
 
-const char* gatewise_isa(void) { return gatewise::kernels().name; }
+const char* gatewise_isa(void) { return gatewise::isa().name; }
+
+int32_t gatewise_has_products(int32_t products) {
+  return products == GATEWISE_FULL ||
+         (products == GATEWISE_BFLOAT16 && gatewise::isa().has_bfloat16);
+}
 
 }  // extern "C"

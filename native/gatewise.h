@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define GATEWISE_VERSION 1  // of this interface; every change of it increases it
+#define GATEWISE_VERSION 2  // of this interface; every change of it increases it
 
 enum gatewise_activation {
   GATEWISE_TANH = 0,
@@ -33,9 +33,19 @@ enum gatewise_activation {
   GATEWISE_LINEAR = 6,
 };
 
+// The operands of the matrix products, whose sums and all other numbers are those of the arrays.
+enum gatewise_products {
+  GATEWISE_FULL = 0,      // as in the arrays
+  GATEWISE_BFLOAT16 = 1,  // of float arrays only: rounded to bfloat16, as TF32 rounds on a GPU
+  // Of float arrays only: the sum of two bfloat16, the products of the two lower ones left out.
+  // Infinity becomes NaN in them.
+  GATEWISE_BFLOAT16X3 = 2,
+};
+
 enum gatewise_status {
   GATEWISE_DONE = 0,
-  GATEWISE_BAD_ARGUMENT = 1,  // a size below 1, an unknown activation, a missing pointer
+  // A size below 1, unknown activations or products, a missing pointer.
+  GATEWISE_BAD_ARGUMENT = 1,
   GATEWISE_NO_MEMORY = 2,
 };
 
@@ -43,6 +53,7 @@ enum gatewise_status {
 typedef struct gatewise_lstm {
   int64_t batch, steps, features, units;
   int32_t double_precision;
+  int32_t products;
   int32_t activation, recurrent_activation;
   int32_t go_backwards;  // process the steps from last to first
   int32_t zero_output;   // at a masked step y is 0 instead of the previously processed output
@@ -112,9 +123,14 @@ void gatewise_set_threads(int32_t threads);
 // this.
 void gatewise_keep_memory(void);
 
-// "avx512", "avx2" or "portable": the one that GATEWISE_ISA names if this machine supports it, else
-// the best one that it supports.
+// "amx", "avx512bf16", "avx512", "avx2" or "portable": the one that GATEWISE_ISA names if this
+// machine supports it, else the best one that it supports.
 const char* gatewise_isa(void);
+
+// Whether that instruction set computes these products faster than those of GATEWISE_FULL. Where it
+// does not, it computes the same numbers slowly. Three instructions of AVX512-BF16 take longer than
+// the two of AVX-512 that they replace, so GATEWISE_BFLOAT16X3 is never faster there.
+int32_t gatewise_has_products(int32_t products);
 
 #ifdef __cplusplus
 }

@@ -27,21 +27,19 @@ struct Deal {
 Deal deal_team(const gatewise_lstm& layer, int index, int count, int members);
 
 struct Kernels {
-  const char* name;
-  int32_t (*forward_float)(const gatewise_lstm*, int32_t, Team&);
-  int32_t (*forward_double)(const gatewise_lstm*, int32_t, Team&);
-  int32_t (*backward_float)(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&);
-  int32_t (*backward_double)(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&);
+  int32_t (*forward)(const gatewise_lstm*, int32_t, Team&);
+  int32_t (*backward)(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&);
 };
 
-#define GATEWISE_DECLARE(isa)                                                              \
-  namespace isa {                                                                          \
-  int32_t forward_float(const gatewise_lstm*, int32_t, Team&);                             \
-  int32_t forward_double(const gatewise_lstm*, int32_t, Team&);                            \
-  int32_t backward_float(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&);  \
-  int32_t backward_double(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&); \
+#define GATEWISE_DECLARE(isa)                                                       \
+  namespace isa {                                                                   \
+  int32_t forward(const gatewise_lstm*, int32_t, Team&);                            \
+  int32_t backward(const gatewise_lstm*, const gatewise_gradient*, int32_t, Team&); \
   }
 
+GATEWISE_DECLARE(amx_emulated)  // these three have the products of bfloat16 only
+GATEWISE_DECLARE(amx)
+GATEWISE_DECLARE(avx512bf16)
 GATEWISE_DECLARE(avx512)
 GATEWISE_DECLARE(avx2)
 GATEWISE_DECLARE(portable)

@@ -91,13 +91,27 @@ struct Reserve {
         cell(hidden + n.panels * n.places * n.V) {}
 };
 
-// Packs one panel of units of weights [rows, 4H] into to[k][4][V].
-template <class T>
-void pack_gates(T* to, const T* weights, int64_t rows, int64_t panel, const Sizes<T>& n) {
+// The operands of a left factor are stored in panels, too: [operand panels][rows][V]. A panel of V
+// operands holds kTerms panels of terms.
+template <class S>
+int64_t operand_panels(int64_t terms) {
+  return (operands<S>(terms) + kWidth<S> - 1) / kWidth<S>;
+}
+// The place in it of one panel of terms of one row.
+template <class S>
+int64_t panel_of_operands(int64_t panel, int64_t row, int64_t rows) {
+  return (panel / kTerms<S> * rows + row) * kWidth<S> + panel % kTerms<S> * (kWidth<S> / kTerms<S>);
+}
+
+// Packs one panel of units of weights [rows, 4H] into to[operands(rows)][4][V].
+template <class S, class T>
+void pack_gates(S* to, const T* weights, int64_t rows, int64_t panel, const Sizes<T>& n) {
   const int columns = n.columns(panel);
-  for (int64_t k = 0; k < rows; ++k) {
+  for (int64_t k = 0; k < rows; k += kTerms<S>) {
     for (int64_t g = 0; g < 4; ++g, to += n.V) {
-      store(to, load_some(weights + (4 * k + g) * n.units + panel * n.V, columns));
+      const T* from = weights + g * n.units + panel * n.V;
+      const auto row = [&](int64_t term) { return load_some(from + term * 4 * n.units, columns); };
+      store<S>(to, take_terms<S>(k, rows, row));
     }
   }
 }

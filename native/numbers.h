@@ -11,7 +11,8 @@ enum Field {
   kGoBackwards,
   kZeroOutput,
   kStartOutput,
-  kFlip,       // y is stored in reversed time order, which is that of the other direction
+  kFlip,  // y is stored in reversed time order, which is that of the other direction
+  kProducts,
   kArrays,     // one bit per array that is present, in the order of engine/contract.py; see Bit
   kGradients,  // one bit per gradient that is wanted, in the order of DIFFERENTIABLE there
   kFields,

@@ -79,6 +79,15 @@ GATEWISE_INLINE Vector<T> load_some(const T* from, int count) {
 #endif
 }
 
+// Zero in place of all but the first `count` elements (1 to the width).
+template <class T>
+GATEWISE_INLINE Vector<T> only(Vector<T> x, int count) {
+  if (count >= kWidth<T>) return x;
+  T some[kWidth<T>];
+  store(some, x);
+  return load_some(some, count);
+}
+
 template <class T>
 GATEWISE_INLINE void store_some(T* to, Vector<T> v, int count) {
   if (count >= kWidth<T>) return store(to, v);

@@ -327,6 +327,7 @@ class Layers {
     layer.go_backwards = fields[kGoBackwards] != 0;
     layer.zero_output = fields[kZeroOutput] != 0;
     layer.start_output = fields[kStartOutput] != 0;
+    layer.products = static_cast<int32_t>(fields[kProducts]);
   }
 
   const Attributes& attributes_;
@@ -452,7 +453,7 @@ void* create(TF_OpKernelConstruction* context) {
     TF_OpKernelConstruction_GetAttrBool(context, "training", &made->training, status);
   }
   if (!status.failed() && (count == 0 || count % kFields)) {
-    TF_SetStatus(status, TF_INVALID_ARGUMENT, "gatewise: 'layers' wants eight numbers a layer.");
+    TF_SetStatus(status, TF_INVALID_ARGUMENT, "gatewise: 'layers' wants nine numbers a layer.");
   }
   if (status.failed()) {
     TF_OpKernelConstruction_Failure(context, status);

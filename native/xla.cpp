@@ -102,6 +102,7 @@ bool take_arrays(gatewise_lstm& layer, Operands& operands, const int64_t* fields
   layer.go_backwards = fields[kGoBackwards] != 0;
   layer.zero_output = fields[kZeroOutput] != 0;
   layer.start_output = fields[kStartOutput] != 0;
+  layer.products = static_cast<int32_t>(fields[kProducts]);
   return true;
 }
 

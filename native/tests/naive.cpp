@@ -149,6 +149,13 @@ class Sequence {
     }
     return false;
   }
+  // A factor of a product: rounded to bfloat16, half way to even, if the layer says so.
+  W operand(W number) const {
+    if (layer_.products != GATEWISE_BFLOAT16 || !std::isfinite(number)) return number;
+    int exponent;
+    const W fraction = std::frexp(number, &exponent);
+    return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+  }
   W input_mask(int64_t gate, int64_t i) const {
     if (!layer_.input_masks) return 1;
     return at(layer_.input_masks, (gate * layer_.batch + row_) * layer_.features + i);
@@ -166,11 +173,12 @@ class Sequence {
       const int64_t gate = n / units_;
       z[n] = layer_.bias ? at(layer_.bias, n) : 0;
       for (int64_t i = 0; i < layer_.features; ++i) {
-        z[n] += at(layer_.x, input(s) + i) * input_mask(gate, i) *
-                at(layer_.kernel, i * 4 * units_ + n);
+        z[n] += operand(at(layer_.x, input(s) + i) * input_mask(gate, i)) *
+                operand(at(layer_.kernel, i * 4 * units_ + n));
       }
       for (int64_t u = 0; u < units_; ++u) {
-        z[n] += h[u] * recurrent_mask(gate, u) * at(layer_.recurrent_kernel, u * 4 * units_ + n);
+        z[n] += operand(h[u] * recurrent_mask(gate, u)) *
+                operand(at(layer_.recurrent_kernel, u * 4 * units_ + n));
       }
     }
     for (int64_t u = 0; u < units_; ++u) {
@@ -205,13 +213,15 @@ class Sequence {
       dbias[n] += dz[n];
       for (int64_t i = 0; i < layer_.features; ++i) {
         const int64_t weight = i * 4 * units_ + n;
-        dx[i] += dz[n] * at(layer_.kernel, weight) * input_mask(gate, i);
-        dkernel[weight] += dz[n] * at(layer_.x, input(s) + i) * input_mask(gate, i);
+        dx[i] += operand(dz[n]) * operand(at(layer_.kernel, weight)) * input_mask(gate, i);
+        dkernel[weight] +=
+            operand(dz[n]) * operand(at(layer_.x, input(s) + i) * input_mask(gate, i));
       }
       for (int64_t u = 0; u < units_; ++u) {
         const int64_t weight = u * 4 * units_ + n;
-        dh[u] += dz[n] * at(layer_.recurrent_kernel, weight) * recurrent_mask(gate, u);
-        drecurrent_kernel[weight] += dz[n] * h[u] * recurrent_mask(gate, u);
+        dh[u] +=
+            operand(dz[n]) * operand(at(layer_.recurrent_kernel, weight)) * recurrent_mask(gate, u);
+        drecurrent_kernel[weight] += operand(dz[n]) * operand(h[u] * recurrent_mask(gate, u));
       }
     }
   }

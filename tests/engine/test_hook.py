@@ -15,7 +15,7 @@ from framework import BACKEND, TANH, assert_close, kernel_calls, run, values
 from keras import layers, ops
 
 import gatewise
-from gatewise.engine import hook, reference
+from gatewise.engine import hook, library, reference, support
 from gatewise.errors import EngineError
 
 BATCH, STEPS, FEATURES, UNITS = 4, 6, 3, 5
@@ -287,6 +287,59 @@ def test_an_unrolled_layer_puts_out_the_zeros_it_was_asked_for():
     assert (found[mask] != 0).all()
 
 
+# Products of bfloat16.
+
+
+def wide(dtype="float32", **chosen):
+    """What a layer of 32 units gives, by stock Keras unless an engine is chosen."""
+    (x,) = arrays((BATCH, 12, 8))
+    layer = layers.LSTM(32, dtype=dtype, use_cudnn=False, **ALL)
+    layer.build(x.shape)
+    layer.set_weights([values(one)[0] / 6 for one in arrays((8, 128), (32, 128), (128,), seed=2)])
+    with gatewise.accelerated(bool(chosen), **chosen):
+        found = run(layer, x, None)
+    return found["outputs"], found["gradients"]
+
+
+def distances(found, truth):
+    """The relative distance of each array, in the norm."""
+    pairs = zip(values(found), values(truth), strict=True)
+    return [np.linalg.norm(one - two) / np.linalg.norm(two) for one, two in pairs]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"dtype": "mixed_bfloat16", "engine": "native"}, {"products": "bfloat16"}],
+    ids=["mixed_bfloat16", "products"],
+)
+def test_bfloat16_is_at_least_as_exact_as_in_keras(chosen):
+    truth = wide()  # in float32, whose own error is a ten thousandth of those
+    ours, theirs = distances(wide(**chosen), truth), distances(wide("mixed_bfloat16"), truth)
+    assert 1e-3 < max(theirs) < 0.05
+    assert all(one <= 1.5 * two for one, two in zip(ours, theirs, strict=True))
+
+
+def test_a_bfloat16_layer_puts_out_bfloat16():
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    mixed = {"dtype": "mixed_bfloat16"}
+    with gatewise.accelerated(engine="native"):
+        found = LSTM(**mixed, **ALL)(x), layers.Bidirectional(LSTM(**mixed, **ALL), **mixed)(x)
+    dtypes = {keras.backend.standardize_dtype(one.dtype) for one in keras.tree.flatten(found)}
+    assert dtypes == {"bfloat16"}
+
+
+def test_products_of_bfloat16_are_used_where_they_pay():
+    cells = {units: layers.LSTMCell(units) for units in (15, 16)}
+    here = "bfloat16" if library.has_products("bfloat16") else "float32"
+    assert support.products(cells[16], "bfloat16") == here
+    assert support.products(cells[15], "bfloat16") == "float32"
+    assert support.products(layers.LSTMCell(16, dtype="float64"), "bfloat16") == "float32"
+    assert support.products(layers.LSTMCell(16, dtype="mixed_bfloat16"), "float32") == here
+    assert support.products(cells[16], "float32") == "float32"
+    moved = max(distances(wide(products="bfloat16"), wide(engine="native")))
+    assert (1e-4 < moved < 2e-2) if here == "bfloat16" else moved == 0
+
+
 # What cannot run natively.
 
 
@@ -302,7 +355,6 @@ class OwnLoop(layers.LSTM):
 REASONS = {
     "gelu": (lambda: LSTM(activation="gelu"), "Activation 'gelu' has no kernel; known: tanh"),
     "half": (lambda: LSTM(dtype="mixed_float16"), "It computes in float16"),
-    "bfloat16": (lambda: LSTM(dtype="mixed_bfloat16"), "It computes in bfloat16"),
     "cuDNN": (lambda: layers.LSTM(3, use_cudnn=True), "use_cudnn=True"),
     "cell": (lambda: layers.RNN(OwnCell(3)), "Its cell is a OwnCell"),
     "loop": (lambda: OwnLoop(3), "OwnLoop has an inner_loop of its own"),
@@ -456,6 +508,14 @@ def test_keras_is_as_it_was_when_switched_off():
     assert before == (layers.LSTM.inner_loop, layers.RNN.inner_loop, layers.Bidirectional.call)
 
 
+def test_a_description_says_which_products_are_computed():
+    with gatewise.accelerated(products="bfloat16"):
+        here = "bfloat16" if library.has_products("bfloat16") else "float32. Products of bfloat16"
+        assert f"products of {here}" in gatewise.info()["reason"]
+    with pytest.raises(gatewise.ConfigError, match="one of float32, bfloat16.* Received: 'fp8'"):
+        gatewise.accelerate(products="fp8")
+
+
 def test_an_unknown_engine_is_refused():
     with pytest.raises(gatewise.ConfigError, match="auto, native, stock"):
         gatewise.accelerate(engine="fast")
@@ -503,7 +563,8 @@ assert gatewise.info()["calls"]["native"] == 1
 def test_info():
     found = gatewise.info()
     assert found["kind"] == "native" and found["backend"] == BACKEND
-    assert found["instruction_set"] in ("avx512", "avx2", "portable")
+    assert found["instruction_set"] in library.ISAS
+    assert found["products"][0] == "float32"
     assert found["threads"] >= 1 and found["versions"]["keras"] == keras.__version__
 
 

@@ -18,23 +18,31 @@ from typing import Any, Literal
 
 from gatewise.backend import wait_for_keras
 from gatewise.engine import library
+from gatewise.engine.contract import PRODUCTS
 from gatewise.errors import ConfigError, EngineError
 
 log = logging.getLogger("gatewise")
 
 Engine = Literal["auto", "native", "stock"]
 ENGINES: tuple[Engine, ...] = ("auto", "native", "stock")
+Products = Literal["float32", "bfloat16", "bfloat16x3"]
 
 _chosen: Engine = "stock"
+_products: Products = "float32"
 
 
-def accelerate(on: bool = True, *, engine: Engine = "auto") -> None:
+def accelerate(on: bool = True, *, engine: Engine = "auto", products: Products = "float32") -> None:
     """Run every Keras LSTM of this process natively from now on; `accelerate(False)` goes back.
 
     With `engine="auto"`, stock Keras runs what the kernels cannot, and a logged sentence says why,
     once for each reason; with `engine="native"` that sentence is raised. What is compiled stays as
     it is: a step that `fit`, `evaluate` or `predict` has run before keeps its loops for batches of
     the shapes that it has met, until `compile()` is called.
+
+    `products="bfloat16"` rounds the operands of the matrix products of float32 layers to bfloat16,
+    as TF32 does on a GPU; sums, gates, states and weights stay float32. `products="bfloat16x3"`
+    splits each operand into two bfloat16 numbers. Both apply only where they are faster, which
+    `info()` says: the processor has instructions for them, and the layer has 16 units or more.
 
     Raises:
         EngineError: `engine="native"`, and no layer can run natively here. Where Keras is not
@@ -47,22 +55,26 @@ def accelerate(on: bool = True, *, engine: Engine = "auto") -> None:
         )
     if engine not in ENGINES:
         raise ConfigError(f"engine wants one of {', '.join(ENGINES)}. Received: {engine!r}.")
-    _choose(engine if on else "stock")
+    if products not in PRODUCTS:
+        raise ConfigError(f"products wants one of {', '.join(PRODUCTS)}. Received: {products!r}.")
+    _choose(engine if on else "stock", products)
 
 
 @contextmanager
-def accelerated(on: bool = True, *, engine: Engine = "auto") -> Iterator[None]:
+def accelerated(
+    on: bool = True, *, engine: Engine = "auto", products: Products = "float32"
+) -> Iterator[None]:
     """`accelerate(...)` for a while; what was chosen before comes back after it.
 
     >>> with accelerated(False):
     ...     pass
     """
-    before = _chosen
-    accelerate(on, engine=engine)
+    before = _chosen, _products
+    accelerate(on, engine=engine, products=products)
     try:
         yield
     finally:
-        _choose(before)
+        _choose(*before)
 
 
 def why_not(layer: Any) -> str | None:
@@ -118,6 +130,8 @@ def set_threads(count: int) -> None:
 def info() -> dict[str, Any]:
     """Return what this machine will use: backend, versions, instruction set, threads; or why not.
 
+    `products` are the operands of matrix products for which it has instructions.
+
     `calls` counts the LSTM layers that were run or compiled so far, natively and by stock Keras.
     """
     hook = _hook()
@@ -135,7 +149,11 @@ def info() -> dict[str, Any]:
         "calls": dict(hook.calls),
     }
     if not reason:
-        found |= {"instruction_set": library.isa(), "threads": library.threads()}
+        found |= {
+            "instruction_set": library.isa(),
+            "threads": library.threads(),
+            "products": [one for one in PRODUCTS if library.has_products(one)],
+        }
     return found
 
 
@@ -151,18 +169,28 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 
 def _description() -> str:
     threads = library.threads()
-    return f"{library.isa()} kernels, {threads} thread" + ("s" if threads != 1 else "")
+    said = f"{library.isa()} kernels, {threads} thread" + ("s" if threads != 1 else "")
+    if _products == "float32":
+        return said
+    if library.has_products(_products):
+        return f"{said}, products of {_products}"
+    return f"{said}, products of float32. {_why_float32()}"
 
 
-def _choose(engine: Engine) -> None:
-    global _chosen
+def _why_float32() -> str:
+    """Return why the products that were chosen are not used."""
+    return f"Products of {_products} are not faster on this processor ({library.isa()})."
+
+
+def _choose(engine: Engine, products: Products) -> None:
+    global _chosen, _products
     if "keras" not in sys.modules:
-        _chosen = engine
+        _chosen, _products = engine, products
         wait_for_keras(_apply)
         return
     if engine == "native" and (reason := _hook().support.why_not_here()):
         raise EngineError(reason)
-    _chosen = engine
+    _chosen, _products = engine, products
     _apply()
 
 
@@ -181,7 +209,9 @@ def _apply() -> None:
         return
     reason = hook.support.why_not_here()
     if reason is None:
-        hook.install(strict=_chosen == "native")
+        hook.install(strict=_chosen == "native", products=_products)
+        if not library.has_products(_products):
+            hook.say(_why_float32(), "Matrix products are those of float32.")
     elif _chosen == "native":
         raise EngineError(reason)
     else:

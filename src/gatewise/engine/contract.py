@@ -13,6 +13,11 @@ Array = Any  # of the framework
 ACTIVATIONS = (  # in the order of native/gatewise.h, by Keras's names
     *("tanh", "sigmoid", "relu", "hard_sigmoid", "softsign", "elu", "linear"),
 )
+PRODUCTS = (
+    "float32",
+    "bfloat16",
+    "bfloat16x3",
+)  # the operands of matrix products, in that order, too
 DTYPES = ("float32", "float64")
 NONE, APART, JOINED = range(3)  # outputs are not wanted; an array a layer; side by side in one
 
@@ -27,6 +32,9 @@ class Direction:
     zero_output: bool = False  # the output of a masked step is 0, not that of the step before
     start_output: bool = True  # what is put out before the first step that is not masked: h0, or 0
     flip: bool = False  # outputs lie in the reverse of the order of processing
+    # What the operands of the matrix products are rounded to; float64 layers know "float32" only,
+    # which stands for their own type. Plain operations of the framework do not round.
+    products: str = "float32"
 
 
 class Arrays(NamedTuple):

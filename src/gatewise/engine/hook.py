@@ -19,7 +19,7 @@ from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, StackedRNNCells
 
 from gatewise.engine import library, support
-from gatewise.engine.contract import Array, Arrays, Direction
+from gatewise.engine.contract import Array, Arrays, Direction, Outputs, States
 from gatewise.engine.support import backend
 from gatewise.errors import EngineError
 
@@ -38,15 +38,16 @@ _ORIGINAL: dict[tuple[Any, str], Any] = {
     (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS, *_BESIDE)
 }
 _strict = False  # raise an error where `auto` would step aside
+_products = "float32"  # what the matrix products of float32 layers round their operands to
 _said: set[str] = set()
 # Calls of LSTM layers since the process began; a compiled call counts once.
 calls = {"native": 0, "stock": 0}
 
 
-def install(*, strict: bool) -> None:
+def install(*, strict: bool, products: str) -> None:
     """Replace the loops; `strict` raises an error where stock Keras would run instead."""
-    global _strict
-    _strict = strict
+    global _strict, _products
+    _strict, _products = strict, products
     # Each training step allocates the same large arrays; fresh pages for them took a third of the
     # step of a text classifier (docs/log.md).
     if library.why_not() is None:
@@ -156,7 +157,8 @@ def _run(
         first, final = cell is cells[0], cell is cells[-1]
         # The outputs of a cell are in the order of processing, and the cell above reads them so.
         used = mask if first or mask is None or not layer.go_backwards else ops.flip(mask, axis=1)
-        outputs, ((h, c),) = backend.lstm(
+        outputs, ((h, c),) = _lstm(
+            cell.compute_dtype,
             [_arrays(cell, x, state, used, training)],
             [_direction(layer, cell, zero=final, backwards=first)],
             sequences=layer.return_sequences or not final,
@@ -165,6 +167,17 @@ def _run(
         x = outputs[0] if outputs else x
     last = _last(layer, h, mask)
     return last, outputs[0] if layer.return_sequences else last[:, None], after
+
+
+def _lstm(dtype: str, *arguments: Any, **options: Any) -> tuple[Outputs, States]:
+    """Call the kernels; outputs and states have the dtype in which Keras computes."""
+    outputs, states = backend.lstm(*arguments, **options)
+    if dtype != "bfloat16":
+        return outputs, states
+    return (
+        tuple(ops.cast(one, dtype) for one in outputs),
+        [(ops.cast(h, dtype), ops.cast(c, dtype)) for h, c in states],
+    )
 
 
 def _bidirectional_call(
@@ -191,7 +204,8 @@ def _bidirectional_call(
         arrays.append(_arrays(layer.cell, sequences, state, used, training))
         layer._maybe_reset_dropout_masks(layer.cell)
     joined = self.return_sequences and self.merge_mode == "concat"
-    outputs, states = backend.lstm(
+    outputs, states = _lstm(
+        self.compute_dtype,
         arrays,
         # Keras reverses the outputs of the second layer in time, whatever its own direction is.
         [_direction(layer, layer.cell, flip=layer is layers[1]) for layer in layers],
@@ -259,6 +273,7 @@ def _direction(
         zero_output=layer.zero_output_for_mask and zero,
         start_output=_starts_with_state(layer),
         flip=flip,
+        products=backend.settled(support.products, cell, _products),
     )
 
 
@@ -283,7 +298,10 @@ def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) 
         None if one is None else ops.convert_to_tensor(one, dtype=dtype)
         for one in (*state, cell.kernel, cell.recurrent_kernel, cell.bias)
     )
-    return Arrays(x, mask, h0, c0, kernel, recurrent_kernel, bias, input_masks, recurrent_masks)
+    arrays = [x, h0, c0, kernel, recurrent_kernel, bias, input_masks, recurrent_masks]
+    if dtype == "bfloat16":  # what the kernels keep, such as the state of the cell, is float32
+        arrays = [None if one is None else ops.cast(one, "float32") for one in arrays]
+    return Arrays(arrays[0], mask, *arrays[1:])
 
 
 def _as_mask(mask: Any) -> Array | None:

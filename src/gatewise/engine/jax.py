@@ -33,6 +33,7 @@ from gatewise.engine.contract import (
     DIFFERENTIABLE,
     JOINED,
     NONE,
+    PRODUCTS,
     Arrays,
     Direction,
     check,
@@ -363,6 +364,7 @@ def _numbers(plan: Plan, tree: Any, wanted: _Wanted | None = None) -> np.ndarray
             one.zero_output,
             one.start_output,
             one.flip,
+            PRODUCTS.index(one.products),
             sum(1 << bit for bit, name in enumerate(Arrays._fields) if name in present),
             sum(1 << bit for bit, name in enumerate(DIFFERENTIABLE) if name in names),
         ]

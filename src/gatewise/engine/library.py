@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from gatewise.engine.contract import PRODUCTS
 from gatewise.errors import EngineError
 
-VERSION = 1  # GATEWISE_VERSION of native/gatewise.h, which explains every field and function
+VERSION = 2  # GATEWISE_VERSION of native/gatewise.h, which explains every field and function
 NAME = "libgatewise.dylib" if sys.platform == "darwin" else f"libgatewise.so.{VERSION}"
 
 log = logging.getLogger("gatewise")
 
+ISAS = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 MOST_THREADS = 1024  # GATEWISE_MOST_THREADS there
 _DONE, _BAD_ARGUMENT, _NO_MEMORY = range(3)  # enum gatewise_status
 
@@ -34,6 +36,7 @@ class Layer(ctypes.Structure):
         ("features", ctypes.c_int64),
         ("units", ctypes.c_int64),
         ("double_precision", ctypes.c_int32),
+        ("products", ctypes.c_int32),
         ("activation", ctypes.c_int32),
         ("recurrent_activation", ctypes.c_int32),
         ("go_backwards", ctypes.c_int32),
@@ -162,7 +165,7 @@ def _heed_environment(library: ctypes.CDLL) -> None:
     asked, used = os.environ.get("GATEWISE_ISA", ""), bytes(library.gatewise_isa()).decode()
     if asked not in ("", used):
         raise EngineError(
-            f"GATEWISE_ISA wants avx512, avx2 or portable, as far as the processor has it. "
+            f"GATEWISE_ISA wants {', '.join(ISAS)}, as far as the processor has it. "
             f"Received: {asked}. Without GATEWISE_ISA, this machine uses {used}."
         )
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
@@ -187,6 +190,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("set_threads", None, (ctypes.c_int32,)),
         ("keep_memory", None, ()),
         ("isa", ctypes.c_char_p, ()),
+        ("has_products", ctypes.c_int32, (ctypes.c_int32,)),
     ):
         function = getattr(library, f"gatewise_{name}")
         function.restype = result
@@ -229,8 +233,13 @@ def keep_memory() -> None:
 
 
 def isa() -> str:
-    """The instruction set in use: avx512, avx2 or portable; GATEWISE_ISA asks for one by name."""
+    """The instruction set in use, one of `ISAS`; GATEWISE_ISA asks for one by name."""
     return bytes(load().gatewise_isa()).decode()
+
+
+def has_products(products: str) -> bool:
+    """Whether that instruction set computes products, named in contract.py, faster than others."""
+    return bool(load().gatewise_has_products(PRODUCTS.index(products)))
 
 
 def reserve_size(steps: int, units: int) -> int:

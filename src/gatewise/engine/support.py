@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, LSTMCell, StackedRNNCells
 
+from gatewise.engine import library
 from gatewise.engine.contract import ACTIVATIONS, DTYPES, Array, Backend, fits
 
 KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15", "3.16")
@@ -147,9 +148,25 @@ def is_of_keras(method: Any) -> bool:
 def _why_not_dtype(layer: Any, cell: Any) -> str | None:
     if cell.compute_dtype != layer.compute_dtype:
         return f"It computes in {layer.compute_dtype} and its cell in {cell.compute_dtype}."
-    if cell.compute_dtype not in DTYPES:
-        return f"It computes in {cell.compute_dtype}; the kernels know {' and '.join(DTYPES)}."
+    known = (*DTYPES, "bfloat16")  # the last one in float32 arrays: see `products`
+    if cell.compute_dtype not in known:
+        return f"It computes in {cell.compute_dtype}; the kernels know {', '.join(known)}."
     return None
+
+
+# With fewer units rounding the operands takes longer than their products save (docs/log.md).
+FEW_FOR_BFLOAT16 = 16
+
+
+def products(cell: Any, chosen: str) -> str:
+    """Return what the products of a cell round their operands to: what is chosen, or "float32".
+
+    The operands of a bfloat16 cell are bfloat16 numbers, whatever is chosen. Products that would
+    be slower here than those of float32 are not used.
+    """
+    wanted = "bfloat16" if cell.compute_dtype == "bfloat16" else chosen
+    pays = cell.units >= FEW_FOR_BFLOAT16 and library.has_products(wanted)
+    return wanted if pays and cell.compute_dtype != "float64" else "float32"
 
 
 def why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None) -> str | None:

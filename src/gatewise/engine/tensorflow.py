@@ -33,6 +33,7 @@ from gatewise.engine.contract import (
     DIFFERENTIABLE,
     JOINED,
     NONE,
+    PRODUCTS,
     Array,
     Arrays,
     Direction,
@@ -273,6 +274,7 @@ def _numbers(plan: Plan, wanted: Wanted = ()) -> list[int]:
             one.zero_output,
             one.start_output,
             one.flip,
+            PRODUCTS.index(one.products),
             sum(1 << bit for bit, there in enumerate(present) if there),
             sum(1 << bit for bit, name in enumerate(DIFFERENTIABLE) if name in names),
         ]
@@ -282,10 +284,13 @@ def _numbers(plan: Plan, wanted: Wanted = ()) -> list[int]:
 def _read_plan(numbers: Sequence[int], outputs: int) -> tuple[Plan, Wanted]:
     """What `_numbers` was made from."""
     directions, every, wanted = [], [], []
-    for start in range(0, len(numbers), 8):
-        activation, gate, *ways, present, gradients = numbers[start : start + 8]
+    for first in range(0, len(numbers), 9):
+        activation, gate, *ways, products, present, gradients = numbers[first : first + 9]
         names = ACTIVATIONS[activation], ACTIVATIONS[gate]
-        directions.append(Direction(*names, *map(bool, ways)))
+        backwards, zero, start_output, flip = map(bool, ways)
+        directions.append(
+            Direction(*names, backwards, zero, start_output, flip, PRODUCTS[products])
+        )
         every.append(tuple(bool(present >> bit & 1) for bit in range(len(Arrays._fields))))
         wanted.append(
             tuple(name for bit, name in enumerate(DIFFERENTIABLE) if gradients >> bit & 1)

@@ -25,6 +25,7 @@ from gatewise.engine.contract import (
     DIFFERENTIABLE,
     JOINED,
     NONE,
+    PRODUCTS,
     Array,
     Arrays,
     Direction,
@@ -138,6 +139,7 @@ class _Row:
     zero_output: int
     start_output: int
     flip: int
+    products: int
     present: int  # a bit for each array of `Arrays` that is there
 
 
@@ -149,6 +151,7 @@ def _numbers(arrays: Arrays, way: Direction) -> list[int]:
         int(way.zero_output),
         int(way.start_output),
         int(way.flip),
+        PRODUCTS.index(way.products),
         sum(1 << bit for bit, one in enumerate(arrays) if one is not None),
     ]
 
@@ -281,7 +284,7 @@ def _described(arrays: Sequence[Tensor], numbers: Sequence[int]) -> Any:
         layer.double_precision = one.x.dtype == torch.float64
         layer.activation, layer.recurrent_activation = row.activation, row.recurrent_activation
         layer.go_backwards, layer.zero_output = row.go_backwards, row.zero_output
-        layer.start_output = row.start_output
+        layer.start_output, layer.products = row.start_output, row.products
         for name, array in zip(Arrays._fields, one, strict=True):
             if array is not None:
                 setattr(layer, name, array.data_ptr())
