@@ -267,6 +267,20 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(gatewise, series_file, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_look_tells_columns_times_parts_and_network(gatewise, series_file):
+    status, out, _ = gatewise("look", series_file)
+    assert status == 0
+    lines = {line[:11].strip(): line[12:] for line in out.splitlines()}
+    assert lines["task"] == "forecast"
+    assert "column      day: time, time, such as 2023-01-02" in out.splitlines()
+    assert lines["column"].startswith("load: target, number")
+    assert lines["times"] == "2023-01-02 to 2023-05-31, every 1d"
+    assert "parameters" in lines["network"]
+    found = json.loads(gatewise("look", series_file, "--json")[1])
+    assert found == plan(gatewise, series_file)
+    assert found["sequences"]["count"] == 1
+
+
 def test_later_layers_of_settings_override_earlier_ones(gatewise, tmp_path):
     (tmp_path / "run.toml").write_text(
         "[task]\nhorizon = 5\nlookback = 20\n[training]\nepochs = 3\nseed = 1\nbatch_size = 64\n"

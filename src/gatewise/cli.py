@@ -526,7 +526,8 @@ def _show_overview(overview: Mapping[str, Any], *, as_json: bool) -> None:
         zone = f" ({whole['zone']})" if whole["zone"] else ""
         lines.append(("times", f"{whole['first']} to {whole['last']}{every}{zone}"))
     for name, size in overview["parts"].items():
-        lines.append((name, ", ".join(f"{count:,} {unit}" for unit, count in size.items())))
+        words = [f"{n:,} {unit if n != 1 else unit[:-1]}" for unit, n in size.items()]
+        lines.append((name, ", ".join(words)))
     layers = " > ".join(overview["network"])
     lines.append(("network", f"{layers}: {overview['parameters']:,} parameters"))
     for name, content in lines:

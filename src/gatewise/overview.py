@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewise.arguments import experiment_for, flags
 from gatewise.readers.sources import Opened, found
-from gatewise.readers.tables import Table
+from gatewise.readers.tables import File, Table
 from gatewise.ready import Ready, make_ready, part_sizes
 from gatewise.settings import DataSettings, layer_of, to_toml
 
@@ -83,8 +83,9 @@ def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
 def _table(source: Opened) -> Table | None:
     """The table of a file or a frame; None for other data, and for a pipe, which is read once."""
     if source.named is not None:
-        is_file = source.named.suffix in TABLES and found(source.named).is_file()
-        return source.table() if is_file else None
+        path = found(source.named)
+        is_table = path.is_file() and File(path).name.endswith(TABLES)
+        return source.table() if is_table else None
     content = source.content(one_series=True) if source.texts is None else None
     return content if isinstance(content, Table) else None
 
@@ -105,12 +106,19 @@ def _sequences(ready: Ready) -> dict[str, Any]:
     ]
     if times:
         summary |= {
-            "first": str(min(one.min() for one in times)),
-            "last": str(max(one.max() for one in times)),
+            "first": _time(min(one.min() for one in times)),
+            "last": _time(max(one.max() for one in times)),
             "step": parts[0].step,
             "zone": parts[0].zone,
         }
     return summary
+
+
+def _time(moment: Any) -> str:
+    """A time without the zeros of a full day or minute; a number if times are numbers."""
+    if not isinstance(moment, np.datetime64):
+        return str(moment)
+    return str(np.datetime_as_string(moment, unit="auto")).replace("T", " ")
 
 
 def _layer(layer: Any) -> str:
