@@ -1,13 +1,17 @@
 """How much faster is a step of `model.fit` with the engine?
 
     python benchmarks/training.py [--backend jax] [--rounds 9] [--only NAME ...] [--no-torch]
-                                  [--grid]
+                                  [--grid] [--one-core]
 
 Compares stock Keras on one back end with the same network on the engine, in alternation, each in a
 separate process that waits while the other is timed; on JAX, if PyTorch is installed, also with a
 hand-written training loop around its own nn.LSTM. Results are medians over rounds; a ratio is the
 median of the ratios of the rounds. Writes benchmarks/results/training.json, for another back end
 training-torch.json and so on, or training-grid.json with --grid.
+
+With --one-core, both run on one core, and the figures are processor time: they mean something on a
+machine that is busy with other work as well. The files are then called training-one-core.json and
+so on.
 """
 
 import argparse
@@ -29,6 +33,9 @@ import numpy as np
 if "--backend" in sys.argv:  # before Keras is imported, which reads it then; processes inherit it
     os.environ["KERAS_BACKEND"] = sys.argv[sys.argv.index("--backend") + 1]
 
+if "--one-core" in sys.argv:  # before the frameworks are imported, which count the cores then
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
 import gatewise  # chooses JAX where nothing is chosen, and so comes before Keras
 from gatewise.artefact import environment
 
@@ -36,7 +43,9 @@ import keras  # isort: skip
 
 RESULTS = Path(__file__).parent / "results"
 LOOP = Path(__file__).parent / "torch_loop.py"
+ONE_CORE = "--one-core" in sys.argv
 SECONDS = 0.7  # per round of one contestant
+clock = time.process_time if ONE_CORE else time.perf_counter
 random = np.random.default_rng(0)
 
 
@@ -202,7 +211,7 @@ class Fit:
         work = self.work
         one = self.how == "one"
         x, y = work.arrays(self.steps * (1 if one else work.batch))
-        began = time.perf_counter()
+        began = clock()
         if one:
             for n in range(self.steps):
                 self.model.predict(x[n : n + 1], verbose=0)
@@ -210,7 +219,7 @@ class Fit:
             self.model.predict(x, batch_size=work.batch, verbose=0)
         else:
             self.model.fit(x, y, batch_size=work.batch, epochs=1, verbose=0, shuffle=False)
-        return (time.perf_counter() - began) / self.steps
+        return (clock() - began) / self.steps
 
 
 class Contestant:
@@ -263,10 +272,13 @@ def compare(contestants: dict[str, Any], rounds: int) -> dict[str, Any]:
 
 def measure(work: Workload, rounds: int, *, torch: bool, how: str = "fit") -> Any:
     contestants = {
-        name: Contestant(__file__, "--contestant", engine, how, work.name)
+        name: Contestant(
+            *(__file__, "--contestant", engine, how, work.name),
+            *(["--one-core"] if ONE_CORE else []),
+        )
         for name, engine in (("stock", "stock"), ("ours", "gatewise"))
     }
-    if torch and work.torch and how == "fit" and BACKEND == "jax":
+    if torch and work.torch and how == "fit" and BACKEND == "jax" and not ONE_CORE:
         contestants["torch"] = Contestant(str(LOOP), work.torch, str(SECONDS))
     try:
         return compare(contestants, rounds)
@@ -297,7 +309,8 @@ def skipped(name: str, only: list[str]) -> bool:
     return bool(only) and not any(part in name for part in only)
 
 
-OF_BACKEND = "" if BACKEND == "jax" else f"-{BACKEND}"  # in the names of files
+# In the names of files.
+OF_BACKEND = ("" if BACKEND == "jax" else f"-{BACKEND}") + ("-one-core" if ONE_CORE else "")
 
 
 def jobs() -> list[tuple[Workload, float, float, str]]:
@@ -311,6 +324,19 @@ def jobs() -> list[tuple[Workload, float, float, str]]:
     return found + [(WORKLOADS[0], 1.5, 1.5, "one")]
 
 
+def write(name: str, asked: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Write the rows so far; with --only, beside the others of the file if they were made alike."""
+    path = RESULTS / name
+    report: dict[str, Any] = {"environment": environment(), "rounds": asked.rounds}
+    if asked.only and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if report != {key: before[key] for key in report}:
+            return
+        new = {row["workload"] for row in rows}
+        rows = [row for row in before["rows"] if row["workload"] not in new] + rows
+    path.write_text(json.dumps(report | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--backend", default=BACKEND)
@@ -318,6 +344,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--one-core", action="store_true")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.contestant:
@@ -332,16 +359,18 @@ def main() -> None:
                 continue
             row = {"workload": work.name} | measure(work, asked.rounds, torch=False)
             found.append(row)
+            write(f"training-grid{OF_BACKEND}.json", asked, found)
             print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}", flush=True)
-        path = RESULTS / f"training-grid{OF_BACKEND}.json"
     else:
         for work, least, aim, how in jobs():
             name = {"fit": "", "predict": "predict, ", "one": "predict one, "}[how] + work.name
             if skipped(name, asked.only):
                 continue
             row = measure(work, asked.rounds, torch=not asked.no_torch, how=how)
-            row = {"workload": name, "least": least, "aim": aim} | row
+            bars = {} if ONE_CORE else {"least": least, "aim": aim}  # of the elapsed time
+            row = {"workload": name} | bars | row
             found.append(row)
+            write(f"training{OF_BACKEND}.json", asked, found)
             beside = f"  torch / ours {row['torch / ours']:.2f}" if "torch / ours" in row else ""
             print(
                 f"{name}\n    stock {row['stock ms']:.2f} ms  ours {row['ours ms']:.2f} ms  "
@@ -349,10 +378,6 @@ def main() -> None:
                 f"  memory {row['stock MiB']:.0f} and {row['ours MiB']:.0f} MiB",
                 flush=True,
             )
-        path = RESULTS / f"training{OF_BACKEND}.json"
-    if not asked.only:
-        report = {"environment": environment(), "rounds": asked.rounds, "rows": found}
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
