@@ -1,7 +1,7 @@
 """How much faster is a step of `model.fit` with the engine?
 
     python benchmarks/training.py [--backend jax] [--rounds 9] [--only NAME ...] [--no-torch]
-                                  [--products bfloat16] [--grid]
+                                  [--products bfloat16] [--grid] [--one-core]
 
 Compares stock Keras on one back end with the same network on the engine, in alternation, each in a
 separate process that waits while the other is timed; on JAX, if PyTorch is installed, also with a
@@ -9,6 +9,10 @@ hand-written training loop around its own nn.LSTM; with --products also with the
 products. Results are medians over rounds; a ratio is the
 median of the ratios of the rounds. Writes benchmarks/results/training.json, for another back end
 training-torch.json and so on, or training-grid.json with --grid.
+
+With --one-core, both run on one core, and the figures are processor time: they mean something on a
+machine that is busy with other work as well. The files are then called training-one-core.json and
+so on.
 """
 
 import argparse
@@ -30,6 +34,9 @@ import numpy as np
 if "--backend" in sys.argv:  # before Keras is imported, which reads it then; processes inherit it
     os.environ["KERAS_BACKEND"] = sys.argv[sys.argv.index("--backend") + 1]
 
+if "--one-core" in sys.argv:  # before the frameworks are imported, which count the cores then
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
 import gatewise  # chooses JAX where nothing is chosen, and so comes before Keras
 from gatewise.artefact import environment
 from gatewise.engine.contract import PRODUCTS
@@ -38,7 +45,9 @@ import keras  # isort: skip
 
 RESULTS = Path(__file__).parent / "results"
 LOOP = Path(__file__).parent / "torch_loop.py"
+ONE_CORE = "--one-core" in sys.argv
 SECONDS = 0.7  # per round of one contestant
+clock = time.process_time if ONE_CORE else time.perf_counter
 random = np.random.default_rng(0)
 
 
@@ -205,7 +214,7 @@ class Fit:
         work = self.work
         one = self.how == "one"
         x, y = work.arrays(self.steps * (1 if one else work.batch))
-        began = time.perf_counter()
+        began = clock()
         if one:
             for n in range(self.steps):
                 self.model.predict(x[n : n + 1], verbose=0)
@@ -213,7 +222,7 @@ class Fit:
             self.model.predict(x, batch_size=work.batch, verbose=0)
         else:
             self.model.fit(x, y, batch_size=work.batch, epochs=1, verbose=0, shuffle=False)
-        return (time.perf_counter() - began) / self.steps
+        return (clock() - began) / self.steps
 
 
 class Contestant:
@@ -269,10 +278,13 @@ def measure(
 ) -> Any:
     engines = {"stock": "stock", "ours": "gatewise"} | ({products: products} if products else {})
     contestants = {
-        name: Contestant(__file__, "--contestant", engine, how, work.name)
+        name: Contestant(
+            *(__file__, "--contestant", engine, how, work.name),
+            *(["--one-core"] if ONE_CORE else []),
+        )
         for name, engine in engines.items()
     }
-    if torch and work.torch and how == "fit" and BACKEND == "jax":
+    if torch and work.torch and how == "fit" and BACKEND == "jax" and not ONE_CORE:
         contestants["torch"] = Contestant(str(LOOP), work.torch, str(SECONDS))
     try:
         return compare(contestants, rounds)
@@ -303,7 +315,8 @@ def skipped(name: str, only: list[str]) -> bool:
     return bool(only) and not any(part in name for part in only)
 
 
-OF_BACKEND = "" if BACKEND == "jax" else f"-{BACKEND}"  # in the names of files
+# In the names of files.
+OF_BACKEND = ("" if BACKEND == "jax" else f"-{BACKEND}") + ("-one-core" if ONE_CORE else "")
 
 
 def jobs() -> list[tuple[Workload, float, float, str]]:
@@ -328,6 +341,19 @@ def beside_ours(row: dict[str, Any], name: str) -> str:
     )
 
 
+def write(name: str, asked: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Write the rows so far; with --only, beside the others of the file if they were made alike."""
+    path = RESULTS / name
+    report: dict[str, Any] = {"environment": environment(), "rounds": asked.rounds}
+    if asked.only and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if report != {key: before[key] for key in report}:
+            return
+        new = {row["workload"] for row in rows}
+        rows = [row for row in before["rows"] if row["workload"] not in new] + rows
+    path.write_text(json.dumps(report | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--backend", default=BACKEND)
@@ -336,6 +362,7 @@ def main() -> None:
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--products", choices=PRODUCTS[1:], default="")
     parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--one-core", action="store_true")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.contestant:
@@ -350,9 +377,9 @@ def main() -> None:
                 continue
             timed = measure(work, asked.rounds, torch=False, products=asked.products)
             found.append(row := {"workload": work.name} | timed)
+            write(f"training-grid{OF_BACKEND}.json", asked, found)
             beside = beside_ours(row, asked.products)
             print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}{beside}", flush=True)
-        path = RESULTS / f"training-grid{OF_BACKEND}.json"
     else:
         for work, least, aim, how in jobs():
             name = {"fit": "", "predict": "predict, ", "one": "predict one, "}[how] + work.name
@@ -364,8 +391,10 @@ def main() -> None:
                 how=how,
                 products=asked.products,
             )
-            row = {"workload": name, "least": least, "aim": aim} | row
+            bars = {} if ONE_CORE else {"least": least, "aim": aim}  # of the elapsed time
+            row = {"workload": name} | bars | row
             found.append(row)
+            write(f"training{OF_BACKEND}.json", asked, found)
             beside = beside_ours(row, "torch") + beside_ours(row, asked.products)
             print(
                 f"{name}\n    stock {row['stock ms']:.2f} ms  ours {row['ours ms']:.2f} ms  "
@@ -373,10 +402,6 @@ def main() -> None:
                 f"  memory {row['stock MiB']:.0f} and {row['ours MiB']:.0f} MiB",
                 flush=True,
             )
-        path = RESULTS / f"training{OF_BACKEND}.json"
-    if not asked.only:
-        report = {"environment": environment(), "rounds": asked.rounds, "rows": found}
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from gatewise.settings import Experiment
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
+BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
 
 
@@ -32,7 +33,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": settings_page(),
         benchmarks: with_tables(benchmarks, experiments_table(), results_table()),
         DOCS / "tasks.md": with_metrics(DOCS / "tasks.md"),
-        readme: with_tables(readme, speed_table()),
+        readme: with_tables(readme, speed_table(), backends_table()),
     }
 
 
@@ -131,6 +132,26 @@ def speed_table() -> str:
             f"| {one['workload']} | {one['stock ms']:.2f} ms | {one['ours ms']:.2f} ms | "
             f"{one['stock / ours']:.2f} | {f'{torch:.2f}' if torch else ''} |"
         )
+    return "\n".join(rows)
+
+
+def backends_table() -> str:
+    """One row per workload of benchmarks/training.py --one-core, one column per backend."""
+    found: dict[str, dict[str, str]] = {}
+    names = {}
+    for backend, name in BACKENDS.items():
+        middle = "" if backend == "jax" else f"-{backend}"
+        path = ROOT / "benchmarks" / "results" / f"training{middle}-one-core.json"
+        if not path.exists():
+            continue
+        names[backend] = name
+        for one in json.loads(path.read_text())["rows"]:
+            found.setdefault(one["workload"], {})[backend] = (
+                f"{one['stock ms']:.3g} / {one['ours ms']:.3g} ms, {one['stock / ours']:.1f}"
+            )
+    rows = [f"| a step | {' | '.join(names.values())} |", "|---" * (1 + len(names)) + "|"]
+    for workload, cells in found.items():
+        rows.append(f"| {workload} | {' | '.join(cells.get(one, '') for one in names)} |")
     return "\n".join(rows)
 
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import sys
 from functools import partial
 
 import hypothesis.strategies as st
@@ -144,6 +146,58 @@ def test_the_operators_are_what_pytorch_asks_of_one():
     leaves = [one.detach().requires_grad_(one.requires_grad) for one in arrays]
     arguments = (leaves, reserves, given, numbers, outputs, 0b111, [0, 4])
     torch.library.opcheck(engine._backward, arguments)
+
+
+def test_eager_code_and_the_operator_agree_to_the_last_bit():
+    some, ways = [layer(dropout=True), layer(1, units=3)], [FORTH, BACK]
+    arrays, numbers, outputs = called(some, ways)
+
+    def through_the_operator(*_):
+        return engine._forward(arrays, numbers, outputs, True)[:6]
+
+    assert_close(ours(some, ways), through_the_operator(), rtol=0, atol=0)
+    found, expected = (gradients(run, some, ways) for run in (ours, through_the_operator))
+    assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_outputs_may_be_changed_in_place():
+    some = [layer()]
+    (y, *_), (twice, *_) = ours(some, [FORTH]), ours(some, [FORTH])
+    twice.mul_(2)
+    first, second = (torch.autograd.grad(one.sum(), trained(some)) for one in (y, twice))
+    assert_close(second, [2 * one for one in first])
+
+
+IDLE = """
+import time
+from pathlib import Path
+import gatewise
+gatewise.accelerate(engine="native")
+import keras
+import torch
+
+keras.layers.LSTM(3)(torch.ones(2, 3, 4))
+x = torch.ones(500, 500)
+
+def sleeps():
+    texts = {one: (one / "status").read_text() for one in Path("/proc/self/task").iterdir()}
+    return {one: int(text.split("voluntary_ctxt_switches:")[1].split()[0])
+            for one, text in texts.items()}
+
+before = sleeps()
+for _ in range(100):
+    x + x
+    time.sleep(0.001)
+print(sorted(count - before.get(one, 0) for one, count in sleeps().items())[-2])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="It reads /proc.")
+def test_the_threads_of_pytorch_sleep_between_its_operators(python):
+    """The thread with the most sleeps is the main one; the next one helps with the sums."""
+    if len(os.sched_getaffinity(0)) != 2:
+        pytest.skip("This machine has not two cores; with more, several threads take turns.")
+    assert int(python(code=IDLE)) > 50
 
 
 def test_only_wanted_gradients_are_computed():

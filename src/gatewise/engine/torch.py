@@ -1,17 +1,22 @@
 """The kernels inside PyTorch: `lstm`, which autograd and torch.compile treat as any function.
 
-Two custom operators call the C interface by ctypes: `gatewise::lstm_forward`, and its derivative
-`gatewise::lstm_backward`. Both take all layers of a call at once: the arrays that are there, one
-after the other, and the numbers that describe them (`Plan`).
+Two functions call the C interface by ctypes: the forward pass, and its derivative. Both take all
+layers of a call at once: the arrays that are there, one after the other, and the numbers that
+describe them (`_Row`). Compilers, tensor subclasses and modes meet them as the custom operators
+`gatewise::lstm_forward` and `gatewise::lstm_backward`; eager code calls them directly (`_Eager`),
+because the operators take longer than a short layer.
 
 The same function is written once more in plain PyTorch, `_plain`, for what the kernels are not for:
 second derivatives and forward mode.
 """
 
 import ctypes
+import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,7 +78,38 @@ def why_not(x: Array | None = None, /) -> str | None:
 @torch.compiler.assume_constant_result
 def missing() -> str | None:
     """As contract.py says."""
-    return library.why_not()
+    reason = library.why_not()
+    if reason is None:
+        _let_threads_sleep()
+    return reason
+
+
+@cache
+def _let_threads_sleep() -> None:
+    """Have the threads of PyTorch's OpenMP sleep soon after each operator.
+
+    GNU's OpenMP lets them poll for milliseconds, on the cores that the kernels need, unless there
+    are more threads than cores: then only for microseconds. So a thread without work holds enough
+    of them. OMP_WAIT_POLICY and GOMP_SPINCOUNT are the user's choice and stay as they are.
+    """
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        return
+    try:
+        openmp = ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"))
+        run, nothing = openmp.GOMP_parallel, openmp.omp_in_parallel
+        cores, threads = openmp.omp_get_num_procs(), openmp.omp_get_max_threads()
+    except (OSError, AttributeError):
+        return  # another OpenMP, or none
+    held, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        run(nothing, None, cores - threads + 2, 0)
+        held.set()
+        end.wait()  # OpenMP ends the threads with the one that has asked for them
+
+    if 1 < threads <= cores:
+        threading.Thread(target=hold, name="gatewise: idle OpenMP", daemon=True).start()
+        held.wait()
 
 
 @torch.compiler.assume_constant_result
@@ -112,7 +148,12 @@ def lstm(
         found = _plain(arrays, numbers, outputs)
     else:
         training = torch.is_grad_enabled() and any(one.requires_grad for one in arrays)
-        found = _forward(arrays, numbers, outputs, training)
+        if not _is_eager(arrays):
+            found = _forward(arrays, numbers, outputs, training)
+        elif training:
+            found = list(_Eager.apply(numbers, outputs, *arrays))
+        else:
+            found = _run_forward(arrays, numbers, outputs, training)
     count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
     states = found[count : count + 2 * len(layers)]
     return tuple(found[:count]), list(zip(states[::2], states[1::2], strict=True))
@@ -125,6 +166,16 @@ def _transformed() -> bool:
     """
     return (
         torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def _is_eager(arrays: Sequence[Tensor]) -> bool:
+    """Whether nobody has to see an operator: no compiler, no mode, no subclass of a tensor."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._len_torch_function_stack() == 0
+        and all(type(one) in (Tensor, torch.nn.Parameter) for one in arrays)
     )
 
 
@@ -181,12 +232,11 @@ def _layers(arrays: Sequence[Any], rows: Sequence[_Row]) -> list[Arrays]:
     ]
 
 
-# The operators.
+# The two passes.
 
 
-@torch.library.custom_op("gatewise::lstm_forward", mutates_args=(), device_types="cpu")
-def _forward(
-    arrays: list[Tensor], numbers: list[int], outputs: int, training: bool
+def _run_forward(
+    arrays: Sequence[Tensor], numbers: list[int], outputs: int, training: bool
 ) -> list[Tensor]:
     """The outputs; h and c of each layer; with `training`, what the gradient needs of each."""
     arrays = [one.contiguous() for one in arrays]
@@ -199,11 +249,10 @@ def _forward(
     return found
 
 
-@torch.library.custom_op("gatewise::lstm_backward", mutates_args=(), device_types="cpu")
-def _backward(
-    arrays: list[Tensor],
-    reserves: list[Tensor],
-    given: list[Tensor],
+def _run_backward(
+    arrays: Sequence[Tensor],
+    reserves: Sequence[Tensor],
+    given: Sequence[Tensor],
     numbers: list[int],
     outputs: int,
     gifts: int,
@@ -360,7 +409,7 @@ def _made(arrays: Any, numbers: Sequence[int], outputs: int, training: bool) -> 
         found = [x.new_empty((batch, steps, sum(units)))]
     else:
         found = [
-            x.new_empty((steps, batch, size)).transpose(0, 1)
+            x.new_empty_strided((batch, steps, size), (size, batch * size, 1))
             for size in (units if outputs == APART else [])
         ]
     found += [x.new_empty((batch, size)) for size in units for _ in "hc"]
@@ -369,16 +418,36 @@ def _made(arrays: Any, numbers: Sequence[int], outputs: int, training: bool) -> 
     return found
 
 
-_forward.register_fake(_made)
-
-
-@_backward.register_fake
 def _gradients_made(arrays: Any, *rest: Any) -> list[Tensor]:
     """New arrays for what a backward pass writes."""
     return [arrays[place].new_empty(arrays[place].shape) for place in rest[-1]]
 
 
-# The derivatives.
+# The operators, and their derivatives.
+
+
+@torch.library.custom_op("gatewise::lstm_forward", mutates_args=(), device_types="cpu")
+def _forward(
+    arrays: list[Tensor], numbers: list[int], outputs: int, training: bool
+) -> list[Tensor]:
+    return _run_forward(arrays, numbers, outputs, training)
+
+
+@torch.library.custom_op("gatewise::lstm_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    arrays: list[Tensor],
+    reserves: list[Tensor],
+    given: list[Tensor],
+    numbers: list[int],
+    outputs: int,
+    gifts: int,
+    wanted: list[int],
+) -> list[Tensor]:
+    return _run_backward(arrays, reserves, given, numbers, outputs, gifts, wanted)
+
+
+_forward.register_fake(_made)
+_backward.register_fake(_gradients_made)
 
 
 def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
@@ -389,26 +458,51 @@ def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
     ctx.numbers, ctx.outputs, ctx.count = numbers, outputs, len(arrays)
 
 
-def _differentiate(ctx: Any, given: list[Tensor | None]) -> Any:
+def _gradients(
+    ctx: Any, given: Sequence[Tensor | None], needed: Sequence[bool], run: Callable[..., Any]
+) -> list[Tensor | None]:
+    """The gradients of the arrays; None: not needed. `run` is a backward pass."""
     saved = list(ctx.saved_tensors)
     arrays, reserves = saved[: ctx.count], saved[ctx.count :]
     names = [name for row in _rows(ctx.numbers) for name in _names(row)]
     wanted = [
         place
-        for place, (name, needed) in enumerate(zip(names, ctx.needs_input_grad[0], strict=True))
-        if needed and name in DIFFERENTIABLE
+        for place, (name, need) in enumerate(zip(names, needed, strict=True))
+        if need and name in DIFFERENTIABLE
     ]
     moved = [(bit, one) for bit, one in enumerate(given) if one is not None]
     gifts = sum(1 << bit for bit, _ in moved)
     some = [one for _, one in moved]
-    found = _backward(arrays, reserves, some, ctx.numbers, ctx.outputs, gifts, wanted)
+    found = run(arrays, reserves, some, ctx.numbers, ctx.outputs, gifts, wanted)
     gradients: list[Tensor | None] = [None] * ctx.count
     for place, one in zip(wanted, found, strict=True):
         gradients[place] = one
-    return gradients, None, None, None
+    return gradients
+
+
+def _differentiate(ctx: Any, given: list[Tensor | None]) -> Any:
+    return _gradients(ctx, given, ctx.needs_input_grad[0], _backward), None, None, None
 
 
 _forward.register_autograd(_differentiate, setup_context=_keep)
+
+
+class _Eager(torch.autograd.Function):
+    """`_forward` with its derivative, without the operator."""
+
+    @staticmethod
+    def forward(ctx: Any, numbers: list[int], outputs: int, *arrays: Tensor) -> Any:
+        found = _run_forward(arrays, numbers, outputs, True)
+        _keep(ctx, (arrays, numbers, outputs, True), found)
+        return tuple(found)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> Any:
+        moved = [one for one in given if one is not None]
+        # A gradient of the gradient needs the operator, which has a derivative.
+        plain = not torch.is_grad_enabled() and not _transformed() and _is_eager(moved)
+        run = _run_backward if plain else _backward
+        return None, None, *_gradients(ctx, given, ctx.needs_input_grad[2:], run)
 
 
 def _keep_again(ctx: Any, inputs: Any, output: list[Tensor]) -> None:

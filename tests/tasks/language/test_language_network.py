@@ -20,6 +20,7 @@ from gatewise.tasks.language import network as language
 from gatewise.training import _ResetStates
 
 VOCABULARY, STREAMS = 11, 3
+numbers = keras.ops.convert_to_numpy
 
 
 def network(streams=STREAMS, **settings):
@@ -47,7 +48,7 @@ def tokens(rows=STREAMS, steps=12):
 def asked(plain, given, state=None):
     state = language._zero_state(plain, len(given)) if state is None else state
     found = plain({"tokens": given} | state)
-    return np.array(found["logits"]), {name: np.array(found[name]) for name in state}
+    return numbers(found["logits"]), {name: numbers(found[name]) for name in state}
 
 
 VARIANTS = [
@@ -77,7 +78,7 @@ def test_chunks_with_the_state_carried_equal_one_long_pass(settings):
 def test_the_training_network_and_the_saved_one_agree(settings):
     given = tokens()
     learning = network(**settings)
-    batches = [learning(given[:, k : k + 4], training=False) for k in (0, 4, 8)]
+    batches = [numbers(learning(given[:, k : k + 4], training=False)) for k in (0, 4, 8)]
     whole, _ = asked(language.inference_model(learning), given)
     np.testing.assert_allclose(np.concatenate(batches, axis=1), whole, atol=1e-5)
 
@@ -116,7 +117,7 @@ def test_tied_weights_are_the_token_embeddings():
     bias = plain.get_layer("bias").get_weights()[0][0]
     hidden = keras.Model(plain.input, plain.get_layer("lstm_1").output)
     given = {"tokens": tokens(1)} | language._zero_state(plain, 1)
-    wanted = np.array(hidden(given)[0]) @ vectors.T + bias
+    wanted = numbers(hidden(given)[0]) @ vectors.T + bias
     np.testing.assert_allclose(asked(plain, tokens(1))[0], wanted, atol=1e-5)
 
 
@@ -132,18 +133,19 @@ def test_dropped_weights_are_the_same_at_all_steps_and_the_state_is_carried(monk
     for one in (dropped, reference):
         one.build((2, 6, 3))
     wanted, *state = reference(x)
-    np.testing.assert_allclose(dropped(x), wanted, atol=1e-6)  # no weight is dropped in inference
+    # No weight is dropped in inference.
+    np.testing.assert_allclose(numbers(dropped(x)), numbers(wanted), atol=1e-6)
     kernel, recurrent, bias = reference.get_weights()
     seed = np.array(dropped.sampling.state)
     drawn = keras.random.SeedGenerator(0)
     drawn.state.assign(seed)
     missing = keras.random.dropout(recurrent, 0.5, seed=drawn)
-    assert 0 < (np.array(missing) == 0).sum() < recurrent.size
+    assert 0 < (numbers(missing) == 0).sum() < recurrent.size
     reference.set_weights([kernel, missing, bias])
     wanted, *state = reference(x, initial_state=state)
-    np.testing.assert_allclose(dropped(x, training=True), wanted, atol=1e-6)
+    np.testing.assert_allclose(numbers(dropped(x, training=True)), numbers(wanted), atol=1e-6)
     for one, other in zip(dropped.state, state, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+        np.testing.assert_allclose(numbers(one), numbers(other), atol=1e-6)
 
 
 def test_training_lowers_the_loss_of_a_repetitive_text():
@@ -179,9 +181,9 @@ def test_now_and_then_a_stream_begins_at_zero_in_all_layers_while_it_learns(monk
     monkeypatch.setattr(language, "RESET_PROBABILITY", 0.5)
     learning, fresh = network(streams=40), network(streams=40)
     learning(tokens(40))
-    known = np.array(learning(tokens(40), training=True))
-    from_zero = np.array(fresh(tokens(40)))
-    going_on = np.array(fresh(tokens(40)))
+    known = numbers(learning(tokens(40), training=True))
+    from_zero = numbers(fresh(tokens(40)))
+    going_on = numbers(fresh(tokens(40)))
     forgotten = np.isclose(known, from_zero, atol=1e-5).all(axis=(1, 2))
     carried = np.isclose(known, going_on, atol=1e-5).all(axis=(1, 2))
     assert (forgotten ^ carried).all()
@@ -192,7 +194,7 @@ def test_now_and_then_a_stream_begins_at_zero_in_all_layers_while_it_learns(monk
 def test_a_sampled_softmax_is_the_full_one_where_nothing_is_learnt(tied):
     sampling, full = network(sampled_softmax=4, tied_embeddings=tied), network(tied_embeddings=tied)
     truth = tokens()[:, ::-1]
-    wanted = np.array(language.nats_of(truth, full(tokens())))
+    wanted = numbers(language.nats_of(truth, full(tokens())))
     np.testing.assert_allclose(sampling({"tokens": tokens(), "truth": truth}), wanted, atol=1e-5)
     logits, _ = asked(language.inference_model(sampling), tokens())
     np.testing.assert_allclose(language.nats_of(truth, logits), wanted, atol=1e-5)
@@ -204,8 +206,8 @@ def test_the_sum_under_a_sampled_softmax_is_right_on_average(tied):
     x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
     truth = tokens(2, 3)
     # The cost of a token is the logarithm of that sum divided by e to the token's own logit.
-    sums = np.exp([np.array(layer(x, truth, training=True)) for _ in range(2000)])
-    wanted = np.exp(np.array(layer(x, truth)))
+    sums = np.exp([numbers(layer(x, truth, training=True)) for _ in range(2000)])
+    wanted = np.exp(numbers(layer(x, truth)))
     error = sums.std(axis=0) / np.sqrt(len(sums))
     assert (error < 0.1 * wanted).all()
     assert (abs(sums.mean(axis=0) - wanted) < 5 * error).all()

@@ -229,9 +229,9 @@ def test_dropout_differs_from_text_to_text_and_only_in_training(feeding):
     model, some, *_ = made(feeding=feeding, dropout=0.5)
     source = np.repeat(some.inputs(np.array([1]), 3)["source"], 2, axis=0)
     given = {"source": source, "target": np.full((2, 3), BEGIN, dtype=np.int32)}
-    still = np.asarray(model(given, training=False))
+    still = keras.ops.convert_to_numpy(model(given, training=False))
     np.testing.assert_allclose(still[0], still[1], atol=1e-6)
-    drawn = np.asarray(model(given, training=True))
+    drawn = keras.ops.convert_to_numpy(model(given, training=True))
     assert np.isfinite(drawn).all() and abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
@@ -244,7 +244,7 @@ def test_the_saved_network_opens_in_plain_keras(tmp_path):
         "import sys, keras, numpy as np\n"
         "model = keras.saving.load_model('model.keras', safe_mode=True)\n"
         "given = dict(np.load('given.npz'))\n"
-        "np.save('said.npy', np.asarray(model(given)))\n"
+        "np.save('said.npy', keras.ops.convert_to_numpy(model(given)))\n"
         "assert 'gatewise' not in sys.modules\n"
     )
     environment = os.environ | {"KERAS_BACKEND": keras.backend.backend()}

@@ -76,6 +76,7 @@ def edits(truth: Any, logits: Any) -> Any:
     The algorithm is Wagner & Fischer 1974, one row of the table per step. Blanks and repeated
     symbols leave the row unchanged. The dependence within a row is a running minimum.
     """
+    truth = ops.convert_to_tensor(truth)  # NumPy compares an array with no tensor of PyTorch
     symbols = ops.cast(ops.argmax(logits, axis=-1), "int32")  # [batch, steps]
     before = ops.concatenate([ops.zeros_like(symbols[:, :1]), symbols[:, :-1]], axis=1)
     emitted = ops.logical_and(symbols != BLANK, symbols != before)
