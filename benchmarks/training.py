@@ -3,11 +3,11 @@
     python benchmarks/training.py [--backend jax] [--rounds 9] [--only NAME ...] [--no-torch]
                                   [--products bfloat16] [--grid] [--one-core]
 
-Compares stock Keras on one back end with the same network on the engine, in alternation, each in a
+Compares stock Keras on one backend with the same network on the engine, in alternation, each in a
 separate process that waits while the other is timed; on JAX, if PyTorch is installed, also with a
 hand-written training loop around its own nn.LSTM; with --products also with the engine and such
 products. Results are medians over rounds; a ratio is the
-median of the ratios of the rounds. Writes benchmarks/results/training.json, for another back end
+median of the ratios of the rounds. Writes benchmarks/results/training.json, for another backend
 training-torch.json and so on, or training-grid.json with --grid.
 
 With --one-core, both run on one core, and the figures are processor time: they mean something on a
@@ -176,7 +176,7 @@ WORKLOADS = [
 ]
 PREDICT = [(one, 2.0, 2.4) for one in WORKLOADS[:3]]
 BACKEND = keras.backend.backend()
-# The bars and aims on other back ends, by the workloads that have any there.
+# The bars and aims on other backends, by the workloads that have any there.
 BARS = {
     "tensorflow": {
         WORKLOADS[0].name: (3.0, 4.0),
@@ -320,7 +320,7 @@ OF_BACKEND = ("" if BACKEND == "jax" else f"-{BACKEND}") + ("-one-core" if ONE_C
 
 
 def jobs() -> list[tuple[Workload, float, float, str]]:
-    """What is measured on this back end, with its bar and its aim."""
+    """What is measured on this backend, with its bar and its aim."""
     if BACKEND == "jax":
         found = [(one, one.least, one.aim, "fit") for one in WORKLOADS]
         found += [(one, least, aim, "predict") for one, least, aim in PREDICT]

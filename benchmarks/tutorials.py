@@ -2,7 +2,7 @@
 
     GATEWISE_DATA=... python benchmarks/tutorials.py [--only NAME ...] [--epochs 10]
 
-Each script of tests/tutorials, by `python` and by `gatewise run`, on each back end that it names
+Each script of tests/tutorials, by `python` and by `gatewise run`, on each backend that it names
 and that is installed. A figure is the time of the whole script, imports included; of MNIST also
 that of `fit` over ten epochs and of ten calls of `predict` with one digit each.
 """

@@ -20,7 +20,7 @@ from gatewise.tasks import TASKS
 
 PLACE = Path(__file__).parent / "folders" / "format-1"
 FOLDERS = sorted(path.name for path in PLACE.iterdir())
-# Answers are float32 sums, which other processors and back ends add up in another order.
+# Answers are float32 sums, which other processors and backends add up in another order.
 CLOSE = {"rel_tol": 1e-3, "abs_tol": 1e-4}
 
 

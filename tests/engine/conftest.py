@@ -1,14 +1,14 @@
 """What the tests of the engine share.
 
-A process has one Keras, and Keras one back end: the one that KERAS_BACKEND names, or else JAX. The
+A process has one Keras, and Keras one backend: the one that KERAS_BACKEND names, or else JAX. The
 tests of this folder run on that one. `test_backends.py` runs them once more for each of the others,
 in a process of its own; where the framework is not installed, it skips.
 
     KERAS_BACKEND=torch .venv/bin/python -m pytest tests/engine
 
-`test_hook.py` holds for every back end: what it asks of the framework itself stands in
+`test_hook.py` holds for every backend: what it asks of the framework itself stands in
 `framework.py`, a few functions for each. `test_jax.py`, `test_torch.py` and so on hold what only
-that framework can do. A new back end is one entry in `framework.py` and a file of its own here.
+that framework can do. A new backend is one entry in `framework.py` and a file of its own here.
 """
 
 import os

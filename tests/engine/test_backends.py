@@ -1,4 +1,4 @@
-"""The tests of the engine, on the back ends that are not the one of this process."""
+"""The tests of the engine, on the backends that are not the one of this process."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Every back end offers what the contract says, under the same names of arguments."""
+"""Every backend offers what the contract says, under the same names of arguments."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The scripts of this folder say the same under `gatewise run`, on every back end they name.
+"""The scripts of this folder say the same under `gatewise run`, on every backend they name.
 
 benchmarks/tutorials.py runs them in full and compares their times.
 """

@@ -1,7 +1,7 @@
-"""The contract between Keras's layers and the frameworks: what each back end of the engine offers.
+"""The contract between `hook.py`, which knows Keras, and a backend, which knows one framework.
 
-`hook.py` meets Keras and knows no framework. It hands arrays to the back end, a module that
-`BACKENDS` there names and that offers what `Backend` says. Another framework is another module.
+A backend is a module that provides what `Backend` declares; `support.BACKENDS` names it. Another
+framework needs one more module.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,35 +10,32 @@ from typing import Any, NamedTuple, Protocol
 
 Array = Any  # of the framework
 
-ACTIVATIONS = (  # in the order of native/gatewise.h, by Keras's names
+ACTIVATIONS = (  # Keras's names, in the order of native/gatewise.h
     *("tanh", "sigmoid", "relu", "hard_sigmoid", "softsign", "elu", "linear"),
 )
-PRODUCTS = (
-    "float32",
-    "bfloat16",
-    "bfloat16x3",
-)  # the operands of matrix products, in that order, too
+# What the operands of matrix products are rounded to, in the order of native/gatewise.h.
+PRODUCTS = ("float32", "bfloat16", "bfloat16x3")
 DTYPES = ("float32", "float64")
-NONE, APART, JOINED = range(3)  # outputs are not wanted; an array a layer; side by side in one
+NONE, APART, JOINED = range(3)  # no outputs; an array for each layer; all layers in one array
 
 
 @dataclass(frozen=True)
 class Direction:
-    """How one layer goes over its sequences."""
+    """How one layer processes its sequences."""
 
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
     go_backwards: bool = False  # steps are processed last to first
-    zero_output: bool = False  # the output of a masked step is 0, not that of the step before
-    start_output: bool = True  # what is put out before the first step that is not masked: h0, or 0
-    flip: bool = False  # outputs lie in the reverse of the order of processing
-    # What the operands of the matrix products are rounded to; float64 layers know "float32" only,
-    # which stands for their own type. Plain operations of the framework do not round.
+    zero_output: bool = False  # the output of a masked step is 0, not the previous output
+    start_output: bool = True  # the output before the first unmasked step is h0, not 0
+    flip: bool = False  # the outputs are stored in the reverse of the order of processing
+    # One of PRODUCTS. For float64 layers it is "float32", which means that nothing is rounded. The
+    # framework's plain operations never round.
     products: str = "float32"
 
 
 class Arrays(NamedTuple):
-    """What one layer reads; None: absent. In the order of native/gatewise.h."""
+    """The inputs of one layer, in the order of native/gatewise.h; None: absent."""
 
     x: Array  # [batch, steps, features]
     mask: Array | None  # [batch, steps] bool
@@ -60,38 +57,37 @@ States = list[tuple[Array, Array]]
 class Backend(Protocol):
     """The kernels inside one framework, as a module.
 
-    A back end keeps whatever its framework does with a function: compiling, gradients of any
-    order, vectorising, distribution. Where the kernels cannot follow, it computes the same in plain
-    operations of the framework, or `why_not` says so.
+    A backend supports all that its framework does with a function: compilation, gradients of any
+    order, vectorisation, distribution. Where the kernels cannot, it computes the same by plain
+    operations of the framework, or `why_not` gives the reason.
     """
 
-    # For the name of an activation, the framework's own functions that compute it. A layer may hold
-    # any of them; they are known by identity. `hook.py` adds those of keras.activations and
-    # keras.ops.
+    # The framework's own functions for the name of an activation. A layer may hold any of them, and
+    # they are compared by identity. `support.py` adds those of keras.activations and keras.ops.
     ALIASES: Mapping[str, Sequence[Callable[..., Any]]]
 
-    # What Keras's loop in this framework puts out before the first step that is not masked, in a
-    # layer that is not unrolled: h0 (True) or zeros (False). Unrolled, it is zeros everywhere.
+    # The output of Keras's loop in this framework before the first unmasked step: h0 (True) or
+    # zeros (False). In an unrolled layer it is zeros in every framework.
     STARTS_WITH_STATE: bool
 
-    # A back end may also name REPLACEMENTS: methods of Keras, by class and name, and what is put in
-    # their place while the engine is on, because a short loop waits for them.
+    # A backend may also have REPLACEMENTS: (class, name) of a method of Keras -> the function that
+    # replaces it while the engine is on, because the method takes longer than a short loop.
 
     def missing(self) -> str | None:
-        """Bring the kernels into the framework; why that cannot be done, or None when it is."""
+        """Register the kernels with the framework; return why that is impossible, or None."""
 
     def why_not(self, x: Array | None = None, /) -> str | None:
-        """Why the kernels cannot compute here and now, or cannot read `x`; None: they can."""
+        """Return why the kernels cannot run now, or cannot read `x`; None: they can."""
 
     def is_traced(self, x: Array) -> bool:
-        """Whether `x` has no numbers and never will have them here, so that Keras's loop runs.
+        """Whether `x` never has values in this process, so that Keras's own loop must run.
 
-        That is so where only shapes are asked for, and where code is traced for a file that has to
-        run without gatewise. An array that is compiled for this process is not meant.
+        This is so if only shapes are inferred, or if the code is traced for a file that must run
+        without gatewise. It is not so if the code is compiled for this process.
         """
 
     def settled(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(*arguments)`, which no number of an array changes.
+        """Return `function(*arguments)`, which depends on no value of an array.
 
         A framework that compiles Python code calls the function once and keeps the result.
         """
@@ -104,22 +100,25 @@ class Backend(Protocol):
         sequences: bool = True,
         joined: bool = False,
     ) -> tuple[Outputs, States]:
-        """One layer, or several of the same batch at once: outputs, and h and c of each.
+        """Run one layer, or several on the same batch at once; return outputs, and h and c of each.
 
-        Outputs are [batch, steps, units] in the order of processing, one for each layer; with
-        `joined` there is one [batch, steps, sum of units]; without `sequences` there is none. The
-        dropout masks are taken as constants.
+        Outputs are [batch, steps, units] in the order of processing, one array for each layer; with
+        `joined`, one array [batch, steps, sum of units]; without `sequences`, none. Dropout masks
+        are constants.
 
         Raises:
-            EngineError: the kernels cannot be had; `missing` says so before.
-            ValueError: an array does not have the shape or the dtype that the others ask for.
+            EngineError: the kernels are missing; `missing` gives the reason.
+            ValueError: shape or dtype of an array do not fit the others.
         """
 
 
 def check(layers: Sequence[Arrays], dtype_of: Callable[[Array], str]) -> None:
-    """Refuse arrays that do not fit each other: the kernels trust the sizes that they are given.
+    """Refuse arrays that do not fit each other, because the kernels do not check sizes.
 
-    A size that the framework does not know yet is None, and is taken for the right one.
+    A size that the framework does not know yet is None, and fits.
+
+    Raises:
+        ValueError: shape or dtype of an array do not fit the others.
     """
     first = layers[0].x
     for arrays in layers:
@@ -137,7 +136,7 @@ def check(layers: Sequence[Arrays], dtype_of: Callable[[Array], str]) -> None:
 
 
 def _shapes(arrays: Arrays, first: Array) -> Arrays:
-    """The shape that each array must have."""
+    """The required shape of each array."""
     batch, steps = first.shape[:2]
     features = arrays.x.shape[-1]
     units = arrays.recurrent_kernel.shape[0]
@@ -155,7 +154,7 @@ def _shapes(arrays: Arrays, first: Array) -> Arrays:
 
 
 def fits(found: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
-    """Whether a shape is the wanted one and not empty, as far as both are known."""
+    """Whether a shape is the wanted one and not empty, as far as its sizes are known."""
     return len(found) == len(wanted) and all(
         one != 0 and (one is None or other is None or one == other)
         for one, other in zip(found, wanted, strict=True)

@@ -1,12 +1,12 @@
-"""The kernels inside JAX: `lstm`, which jit, grad, vmap, scan and sharding treat as any function.
+"""The kernels inside JAX: `lstm`, a function like any other to jit, grad, vmap, scan and sharding.
 
-    custom_jvp              how outputs move with their inputs; transposed, which gradients come
-      custom_vmap           into the batch where that is the same, else one after the other
+    custom_jvp              the tangents of the outputs; their transpose gives the gradients
+      custom_vmap           the mapped axis joins the batch if possible, else one call after another
         custom_partitioning over devices: rows of the batch apart, gradients of weights summed
-          primitive         native/xla.cpp by ffi_call, or plain JAX
+          primitive         native/xla.cpp through ffi_call, or plain JAX
 
-The same function is written once more in plain JAX, `_plain`, for what the kernels are not for:
-code that is exported (it must run where gatewise is not), other processors, second derivatives.
+`_plain` computes the same in plain JAX, where the kernels cannot: in exported code, which must run
+without gatewise, on other processors, and for second derivatives.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ ALIASES = {
 }
 STARTS_WITH_STATE = True
 
-# The letters of the axes of `Arrays`; a number behind a letter is that of the layer.
+# The letters of the axes of `Arrays`; the digit after a letter is the number of the layer.
 LETTERS = Arrays("b t i0", "b t", "b u0", "b u0", "i0 g0", "u0 g0", "g0", "four b i0", "four b u0")
 SUMMED = DIFFERENTIABLE[3:]  # over the batch
 
@@ -66,7 +66,7 @@ SUMMED = DIFFERENTIABLE[3:]  # over the batch
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that is known of a call before its numbers."""
+    """Everything that is known of a call before its values."""
 
     directions: tuple[Direction, ...]
     outputs: int
@@ -75,7 +75,7 @@ class Plan:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-    """The names of the gradients that each layer has to give."""
+    """The names of the gradients that are wanted of each layer."""
 
     names: tuple[tuple[str, ...], ...]
 
@@ -87,7 +87,7 @@ def lstm(
     sequences: bool = True,
     joined: bool = False,
 ) -> tuple[tuple[Array, ...], list[tuple[Array, Array]]]:
-    """As contract.py says."""
+    """See contract.py."""
     if reason := missing():
         raise EngineError(reason)
     check(layers, lambda one: str(one.dtype))
@@ -101,9 +101,9 @@ def lstm(
 
 
 def _alike(layers: Sequence[Arrays]) -> tuple[Arrays, ...]:
-    """The same arrays, each varying over the devices of a `shard_map` that any varies over.
+    """Let each array vary over all devices of a `shard_map` over which any of them varies.
 
-    JAX sees to that for its own functions; without it a gradient would not be summed over devices.
+    JAX does so for its own functions. Otherwise gradients would not be summed over devices.
     """
     leaves, tree = jax.tree.flatten(tuple(layers))
     axes = [_varying(one) for one in leaves]
@@ -113,7 +113,7 @@ def _alike(layers: Sequence[Arrays]) -> tuple[Arrays, ...]:
 
 
 def _varying(one: Array) -> frozenset[str]:
-    """The axes of a mesh over which an array varies; JAX had other names for it before 0.10."""
+    """The axes of a mesh over which an array varies; before 0.10, JAX used other names."""
     known = jax.typeof(one)
     mat = getattr(known, "mat", None)
     found: frozenset[str] = mat.varying if mat is not None else getattr(known, "vma", frozenset())
@@ -129,7 +129,7 @@ def _vary(one: Array, axes: tuple[str, ...]) -> Array:
 
 
 def why_not(_x: Array | None = None, /) -> str | None:
-    """As contract.py says. All arrays are on one platform."""
+    """See contract.py; all arrays are on one platform."""
     if reason := missing():
         return reason
     platform = jax.default_backend()
@@ -137,18 +137,18 @@ def why_not(_x: Array | None = None, /) -> str | None:
 
 
 def is_traced(x: Array) -> bool:
-    """Whether an export is traced whose sizes are left open; others hold plain JAX, see below."""
+    """Whether an export with open sizes is traced; other exports get plain JAX (`_plain`)."""
     return not all(isinstance(size, int) for size in getattr(x, "shape", (None,)))
 
 
 def settled(function: Callable[..., Any], *arguments: Any) -> Any:
-    """As contract.py says; JAX runs Python code as it stands."""
+    """See contract.py; JAX runs Python code as it is."""
     return function(*arguments)
 
 
 @functools.cache
 def missing() -> str | None:
-    """Register the kernels with JAX; the reason why that cannot be done, or None when it is."""
+    """Register the kernels with JAX; return why that is impossible, or None."""
     try:
         native = library.load()
     except EngineError as error:
@@ -159,7 +159,7 @@ def missing() -> str | None:
             "there. Install gatewise again with jaxlib at hand."
         )
     built, known = native.gatewise_xla_version(), _runtime_version()
-    # JAX refuses what was built for a newer interface, and its whole CPU backend with it.
+    # JAX refuses a handler built for a newer interface, and then its whole CPU backend fails.
     if known is None or built > known or built // 1000 != known // 1000:
         return (
             f"The C++ core of gatewise speaks version {_dotted(built)} of XLA's interface, and "
@@ -172,7 +172,7 @@ def missing() -> str | None:
 
 
 def _runtime_version() -> int | None:
-    """The version of XLA's interface that this jaxlib speaks, as its header has it."""
+    """The version of XLA's FFI in this jaxlib, read from its header."""
     header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
     try:
         found = re.findall(
@@ -188,9 +188,9 @@ def _dotted(version: int | None) -> str:
     return "an unknown one" if version is None else f"{version // 1000}.{version % 1000}"
 
 
-# The derivative. Its rule says what moves when the arrays do: a linear function of their tangents,
-# which reverse mode transposes, and so gets the gradients of the kernels. Forward mode computes it,
-# in plain JAX.
+# The derivative. Its rule gives the tangents of the outputs, a linear function of the tangents of the
+# arrays. Reverse mode transposes that function and gets the gradients from the kernels. Forward mode
+# computes it in plain JAX.
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -201,7 +201,7 @@ def _lstm(plan: Plan, layers: tuple[Arrays, ...]) -> Any:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _trained(plan: Plan, layers: tuple[Arrays, ...]) -> Any:
-    """As `_lstm`, and the reserves that a gradient needs."""
+    """Return the results of `_lstm`, and the reserves that a gradient needs."""
     return _forward(plan, layers, training=True)
 
 
@@ -212,11 +212,11 @@ def _lstm_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
 
 def _trained_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     found, moved = _moved(plan, *primals, *tangents)
-    return found, (*moved, jax.tree.map(jnp.zeros_like, found[2]))  # the reserves: told by layers
+    return found, (*moved, jax.tree.map(jnp.zeros_like, found[2]))  # the last one: reserves
 
 
 def _moved(plan: Plan, layers: tuple[Arrays, ...], tangents: tuple[Arrays, ...]) -> Any:
-    """What `_trained` returns, and how its outputs and states move."""
+    """Return the results of `_trained`, and the tangents of its outputs and states."""
     found = _trained(plan, layers)
     given = [
         {
@@ -239,7 +239,7 @@ _trained.defjvp(_trained_jvp, symbolic_zeros=True)
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _gradient(plan: Plan, wanted: _Wanted, layers: Any, reserves: Any, given: Any) -> Any:
-    """The wanted gradients of each layer; differentiable in its turn, by plain JAX."""
+    """Return the wanted gradients of each layer, which plain JAX can differentiate again."""
     leaves, tree = jax.tree.flatten((layers, reserves, given))
     found = list(_native_backward(plan, tree, wanted)(*leaves))
     return [[found.pop(0) for _ in names] for names in wanted.names]
@@ -255,7 +255,7 @@ def _gradient_jvp(plan: Plan, wanted: _Wanted, primals: Any, tangents: Any) -> A
     return found, moved
 
 
-# What XLA is given.
+# The call of XLA.
 
 
 def _forward(plan: Plan, layers: tuple[Arrays, ...], *, training: bool) -> Any:
@@ -276,7 +276,7 @@ def _count_outputs(plan: Plan) -> int:
 
 
 def _shapes_forward(leaves: Sequence[Any], plan: Plan, tree: Any, training: bool) -> list[Any]:
-    """The shapes of outputs, of states, and of the reserves."""
+    """Return the shapes of outputs, states and reserves."""
     layers = jax.tree.unflatten(tree, leaves)
     batch, steps, _ = layers[0].x.shape
     dtype = layers[0].x.dtype
@@ -290,14 +290,14 @@ def _shapes_forward(leaves: Sequence[Any], plan: Plan, tree: Any, training: bool
 
 
 def _shapes_tangent(leaves: Sequence[Any], *, plan: Plan, tree: Any, **_: Any) -> list[Any]:
-    """The shapes of outputs and states."""
+    """Return the shapes of outputs and states."""
     layers, _, _ = jax.tree.unflatten(tree, leaves)
     some, inner = jax.tree.flatten(layers)
     return _shapes_forward(some, plan, inner, False)
 
 
 def _shapes_backward(leaves: Sequence[Any], *, tree: Any, wanted: _Wanted, **_: Any) -> list[Any]:
-    """The shapes of the wanted gradients."""
+    """Return the shapes of the wanted gradients."""
     layers, _, _ = jax.tree.unflatten(tree, leaves)
     arrays = [
         getattr(one, name)
@@ -308,7 +308,7 @@ def _shapes_backward(leaves: Sequence[Any], *, tree: Any, wanted: _Wanted, **_: 
 
 
 def _letters_forward(plan: Plan, tree: Any, training: bool) -> tuple[list[str], list[str]]:
-    """The letters of the axes of operands and results, for rules that go by axis."""
+    """Return the letters of the axes of operands and results."""
     count = len(plan.directions)
     layers = [
         jax.tree.map(lambda text, n=n: text.replace("0", str(n)), LETTERS) for n in range(count)
@@ -343,14 +343,14 @@ def _letters_backward(plan: Plan, tree: Any, wanted: _Wanted) -> tuple[list[str]
 
 
 def _present(tree: Any, count: int) -> list[list[str]]:
-    """The names of the arrays that each layer has."""
+    """Return the names of the arrays of each layer."""
     layers = jax.tree.unflatten(tree, [True] * tree.num_leaves)
     assert len(layers) == count
     return [[name for name in Arrays._fields if getattr(one, name)] for one in layers]
 
 
 def _numbers(plan: Plan, tree: Any, wanted: _Wanted | None = None) -> np.ndarray:
-    """The attribute `layers` of native/xla.cpp."""
+    """Return the attribute `layers` of native/xla.cpp."""
     known = list(ACTIVATIONS)
     rows = []
     for n, (one, present) in enumerate(
@@ -406,7 +406,7 @@ def _call_backward(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> li
 
 
 def _partitioned(call: Any, letters: tuple[list[str], list[str]], summed: Sequence[bool]) -> Any:
-    """`call`, which devices share by rows of the batch; `summed` results are added up over them."""
+    """`call` with the rows of the batch spread over devices, and `summed` results added up."""
     operands, results = letters
 
     def axes_of(infos: Sequence[Any]) -> Any:
@@ -459,17 +459,17 @@ def _partitioned(call: Any, letters: tuple[list[str], list[str]], summed: Sequen
 
 @functools.cache
 def _native_forward(plan: Plan, tree: Any, training: bool) -> Any:
-    """The forward pass as a function of its leaves."""
+    """Return the forward pass as a function of its leaves."""
     call = functools.partial(forward_p.bind, plan=plan, tree=tree, training=training)
     letters = _letters_forward(plan, tree, training)
     shared = jax.jit(_partitioned(call, letters, [False] * len(letters[1])))
-    # Folded, a reserve would be that of all rows, and could not be taken apart for the gradient.
+    # A folded call would return one reserve of all rows, which the gradient could not split.
     return _mapped(shared, None if training else letters[0])
 
 
 @functools.cache
 def _native_backward(plan: Plan, tree: Any, wanted: _Wanted) -> Any:
-    """The backward pass as a function of its leaves."""
+    """Return the backward pass as a function of its leaves."""
     call = functools.partial(backward_p.bind, plan=plan, tree=tree, wanted=wanted)
     summed = [name in SUMMED for names in wanted.names for name in names]
     letters = _letters_backward(plan, tree, wanted)
@@ -480,7 +480,7 @@ def _native_backward(plan: Plan, tree: Any, wanted: _Wanted) -> Any:
 
 
 def _mapped(call: Any, letters: Sequence[str] | None) -> Any:
-    """`call`, with a rule for vmap: into the batch where `letters` says what that is."""
+    """`call` with a rule for vmap: the mapped axis joins the batch, which `letters` marks."""
     made = custom_vmap(call)
     axes = [one.split() for one in letters or ()]
     places = [one.index("b") if "b" in one else None for one in axes]
@@ -514,7 +514,7 @@ def _one_by_one(call: Any, mapped: Sequence[bool], leaves: Sequence[Array]) -> A
 
 
 def _fold(one: Array, size: int, moves: bool, place: int) -> Array:
-    """The mapped axis, which is the first, into the batch's own, which is then at `place`."""
+    """Fold the first axis, which is mapped, into the axis of the batch at `place`."""
     wide = one if moves else jnp.broadcast_to(one, (size, *one.shape))
     wide = jnp.moveaxis(wide, 0, place)
     shape = wide.shape
@@ -525,7 +525,7 @@ def _fold(one: Array, size: int, moves: bool, place: int) -> Array:
 
 
 def _plain(plan: Plan, layers: tuple[Arrays, ...]) -> Any:
-    """What `_lstm` returns, by a scan."""
+    """Return what `_lstm` returns, computed by a scan."""
     found = [_scan(one, arrays) for one, arrays in zip(plan.directions, layers, strict=True)]
     ys, states = [y for y, _ in found], [state for _, state in found]
     joined = {NONE: (), APART: tuple(ys)}
@@ -563,13 +563,13 @@ def _scan(way: Direction, arrays: Arrays) -> tuple[Array, tuple[Array, Array]]:
     first = [zeros if one is None else one for one in (arrays.h0, arrays.c0)]
     started = jnp.zeros((x.shape[1], 1), bool)
     (h, c, _), y = jax.lax.scan(step, (*first, started), (x, mask), reverse=way.go_backwards)
-    # A scan in reverse leaves its outputs in the order of time.
+    # A reverse scan returns its outputs in the order of time.
     y = y[::-1] if way.flip != way.go_backwards else y
     return y.swapaxes(0, 1), (h, c)
 
 
 def _plain_of(plan: Plan, layers: Any, chosen: Any) -> Any:
-    """What `_plain` returns, as a function of some of its arrays."""
+    """Return `_plain` as a function of some of its arrays."""
     some = zip(layers, chosen, strict=True)
     return _plain(plan, tuple(one._replace(**values) for one, values in some))
 
@@ -582,7 +582,7 @@ def _chosen(layers: Any, wanted: _Wanted) -> list[dict[str, Array]]:
 
 
 def _plain_gradient(plan: Plan, wanted: _Wanted, layers: Any, given: Any) -> Any:
-    """What `_gradient` returns."""
+    """Return what `_gradient` returns, computed by plain JAX."""
     run = functools.partial(_plain_of, plan, layers)
     found, pull = jax.vjp(run, _chosen(layers, wanted))
     whole = jax.tree.map(
@@ -601,7 +601,9 @@ def _plain_forward(*leaves: Array, plan: Plan, tree: Any, training: bool) -> lis
     outputs, states = _plain(plan, jax.tree.unflatten(tree, leaves))
     found = [*outputs, *[one for pair in states for one in pair]]
     rest = _shapes_forward(leaves, plan, tree, training)[len(found) :]
-    return found + [jnp.zeros(one.shape, one.dtype) for one in rest]  # the reserve: not read
+    return found + [
+        jnp.zeros(one.shape, one.dtype) for one in rest
+    ]  # the reserve, which is not read
 
 
 def _plain_backward(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> list[Array]:
@@ -610,7 +612,7 @@ def _plain_backward(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> l
 
 
 def _plain_tangent(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> list[Array]:
-    """How outputs and states move with what is `wanted`."""
+    """Return the tangents of outputs and states, given those of the `wanted` arrays."""
     layers, _, dots = jax.tree.unflatten(tree, leaves)
     chosen = _chosen(layers, wanted)
     moving = [
@@ -621,7 +623,7 @@ def _plain_tangent(*leaves: Array, plan: Plan, tree: Any, wanted: _Wanted) -> li
     return jax.tree.leaves(moved)
 
 
-# What JAX has to know of a primitive.
+# The rules of a primitive.
 
 
 def _primitive(name: str, shapes: Any, native: Any, plain: Any) -> Any:
@@ -641,7 +643,7 @@ def _primitive(name: str, shapes: Any, native: Any, plain: Any) -> Any:
         return jax.jit(functools.partial(made.bind, **static))
 
     def alone(*leaves: Any, **static: Any) -> Any:
-        """Met with numbers, which is under jax.disable_jit: one operation, compiled like others."""
+        """Run on concrete values under jax.disable_jit, compiled as one operation."""
         with jax.disable_jit(False):
             return compiled(**static)(*leaves)
 
@@ -653,7 +655,7 @@ def _primitive(name: str, shapes: Any, native: Any, plain: Any) -> Any:
 
 
 def _like(known: Any, one: Any) -> Any:
-    """What is known of an array beside its shape, such as the devices over which it varies."""
+    """Properties of an array besides its shape, such as the devices over which it varies."""
     nowhere = PartitionSpec(*[None] * len(one.shape))
     sharding = known.sharding.update(spec=nowhere)
     return known.update(shape=one.shape, dtype=one.dtype, weak_type=False, sharding=sharding)
@@ -667,7 +669,7 @@ tangent_p = _primitive("gatewise_tangent", _shapes_tangent, _plain_tangent, _pla
 def _transpose_tangent(
     gradients: Any, *leaves: Any, plan: Plan, tree: Any, wanted: _Wanted
 ) -> list[Array | None]:
-    """Of a linear function of tangents: the gradients of the kernels."""
+    """Transpose the linear function of tangents: the gradients come from the kernels."""
     layers, reserves, _ = jax.tree.unflatten(tree, leaves)
     given = [None if isinstance(one, ad.Zero) else one for one in gradients]
     found = _gradient(plan, wanted, layers, reserves, _outputs_and_states(plan, given))
@@ -676,7 +678,7 @@ def _transpose_tangent(
 
 
 def _tangent_jvp(primals: Any, tangents: Any, **static: Any) -> Any:
-    """Forward mode of forward mode."""
+    """The tangent of a tangent, in forward mode."""
     moving = [place for place, one in enumerate(tangents) if not isinstance(one, ad.Zero)]
 
     def run(*some: Array) -> list[Array]:

@@ -1,4 +1,4 @@
-"""The shared library of `native/`: found, loaded and described to ctypes."""
+"""Find and load the shared library of `native/`, and declare its functions to ctypes."""
 
 import ctypes
 import importlib.metadata
@@ -28,7 +28,7 @@ _DONE, _BAD_ARGUMENT, _NO_MEMORY = range(3)  # enum gatewise_status
 
 
 class Layer(ctypes.Structure):
-    """`gatewise_lstm`: one layer, what it reads and what its forward pass writes."""
+    """`gatewise_lstm`: the inputs of one layer and the outputs of its forward pass."""
 
     _fields_ = (
         ("batch", ctypes.c_int64),
@@ -61,7 +61,7 @@ class Layer(ctypes.Structure):
 
 
 class Gradient(ctypes.Structure):
-    """`gatewise_gradient`: the gradient of one layer, what it reads and what it writes."""
+    """`gatewise_gradient`: inputs and outputs of the backward pass of one layer."""
 
     _fields_ = (
         ("dy", ctypes.c_void_p),
@@ -80,20 +80,24 @@ class Gradient(ctypes.Structure):
 
 @cache
 def load() -> ctypes.CDLL:
-    """The library, its functions declared; EngineError says why where there is none."""
-    # Not beside __file__: in an editable install the library lies in another folder of the package.
+    """Load the library once, and declare its functions.
+
+    Raises:
+        EngineError: the library is missing, damaged or of another version.
+    """
+    # An editable install keeps the library in another folder than __file__.
     place = resources.files("gatewise.engine") / NAME
     if not place.is_file():
         raise EngineError(f"gatewise was installed without its C++ core ({NAME}). {_remedy()}")
     with resources.as_file(place) as path:
         library = _opened(path)
-    _heed_environment(library)
+    _check_environment(library)
     return library
 
 
 def _opened(place: Path) -> ctypes.CDLL:
     if not _is_whole(place):
-        raise EngineError(f"{place} is cut off. {_remedy()}")
+        raise EngineError(f"{place} is truncated. {_remedy()}")
     try:
         library = ctypes.CDLL(str(place))
     except OSError as error:
@@ -108,22 +112,24 @@ def _opened(place: Path) -> ctypes.CDLL:
         raise EngineError(f"{place} is not the core of gatewise: {error}. {_remedy()}") from None
     if found != VERSION:
         raise EngineError(
-            f"{place} is of version {found}, and this gatewise needs version {VERSION}. {_remedy()}"
+            f"{place} has version {found}, but this gatewise needs version {VERSION}. {_remedy()}"
         )
     return library
 
 
 def _remedy() -> str:
-    """How this very installation is made anew; without --no-cache-dir pip takes what it built."""
+    """How to repeat this installation; without --no-cache-dir, pip reuses the old build."""
     source = _source()
     if source.endswith(".whl"):
-        return f"Build {source} anew where there is a C++ compiler, such as g++, and install it."
+        return (
+            f"Build {source} again on a machine with a C++ compiler, such as g++, and install it."
+        )
     again = f"-m pip install --force-reinstall --no-cache-dir --no-deps {source}"
     return f"Install a C++ compiler, such as g++, and then: {shlex.quote(sys.executable)} {again}"
 
 
 def _source() -> str:
-    """What pip installed gatewise from: a folder, a file or an address, or an index by its name."""
+    """The source from which pip installed gatewise: a folder, file or address, or its name."""
     try:
         text = importlib.metadata.distribution("gatewise").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
@@ -141,11 +147,11 @@ def _source() -> str:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a library is as long as it says; the loader would kill the process otherwise."""
+    """Whether a library is as long as its header says; if not, loading it would end the process."""
     with path.open("rb") as file:
         head = file.read(64)
         if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
-            return True  # not of this kind: the loader says so
+            return True  # not a 64-bit ELF file; the loader gives the error
         (start,) = struct.unpack_from("<Q", head, 32)  # of the table of segments
         size, count = struct.unpack_from("<HH", head, 54)
         file.seek(start)
@@ -160,25 +166,25 @@ def _is_whole(path: Path) -> bool:
     return max(ends, default=0) <= path.stat().st_size
 
 
-def _heed_environment(library: ctypes.CDLL) -> None:
-    """What the environment asks of the kernels is what they do, or a sentence says why not."""
+def _check_environment(library: ctypes.CDLL) -> None:
+    """Refuse or report settings of the environment that the kernels cannot follow."""
     asked, used = os.environ.get("GATEWISE_ISA", ""), bytes(library.gatewise_isa()).decode()
     if asked not in ("", used):
         raise EngineError(
-            f"GATEWISE_ISA wants {', '.join(ISAS)}, as far as the processor has it. "
+            f"GATEWISE_ISA takes one of {', '.join(ISAS)} that the processor supports. "
             f"Received: {asked}. Without GATEWISE_ISA, this machine uses {used}."
         )
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if first and not (first.isascii() and first.isdigit() and 1 <= int(first) <= MOST_THREADS):
         log.warning(
-            "OMP_NUM_THREADS wants a whole number from 1 to %d. Received: %s. The LSTM kernels use "
-            "%d threads, a core each.",
+            "OMP_NUM_THREADS must be a whole number from 1 to %d. Received: %s. The LSTM kernels "
+            "use %d threads, one for each core.",
             *(MOST_THREADS, first, library.gatewise_threads()),
         )
 
 
 def _declare(library: ctypes.CDLL) -> None:
-    """Tells ctypes what the functions of native/gatewise.h take and return."""
+    """Declare arguments and results of the functions of native/gatewise.h."""
     count = ctypes.c_int32
     layers, gradients = ctypes.POINTER(Layer), ctypes.POINTER(Gradient)
     for name, result, arguments in (
@@ -198,18 +204,24 @@ def _declare(library: ctypes.CDLL) -> None:
 
 
 def check(status: int) -> None:
-    """Raise the error that the kernels return, if they do."""
+    """Raise the error for a status that the kernels return.
+
+    Raises:
+        EngineError: the status is not that of success.
+    """
     if status == _NO_MEMORY:
         raise EngineError(
-            "There is no memory left for the scratch of an LSTM layer. Use a smaller batch or "
-            "shorter sequences."
+            "There is not enough memory for the scratch space of an LSTM layer. Use a smaller "
+            "batch or shorter sequences."
         )
     if status != _DONE:
-        raise EngineError("The LSTM kernels refuse a size, an activation or a missing array.")
+        raise EngineError(
+            "The LSTM kernels do not accept a size or an activation, or miss an array."
+        )
 
 
 def why_not() -> str | None:
-    """The reason why there is no library to be had, or None when there is."""
+    """Return why the library cannot be loaded; None: it is loaded."""
     try:
         load()
     except EngineError as error:
@@ -218,30 +230,30 @@ def why_not() -> str | None:
 
 
 def threads() -> int:
-    """How many threads a call may use, its own included."""
+    """Return how many threads a call may use, including its own."""
     return int(load().gatewise_threads())
 
 
 def set_threads(count: int) -> None:
-    """Let a call use `count` threads; 0 goes back to OMP_NUM_THREADS, or to the cores there are."""
+    """Let a call use `count` threads; 0 restores OMP_NUM_THREADS or, without it, all cores."""
     load().gatewise_set_threads(count)
 
 
 def keep_memory() -> None:
-    """Let the process keep large arrays that it frees for the next ones."""
+    """Let the process reuse the memory of large arrays that it frees."""
     load().gatewise_keep_memory()
 
 
 def isa() -> str:
-    """The instruction set in use, one of `ISAS`; GATEWISE_ISA asks for one by name."""
+    """Return the instruction set in use, one of `ISAS`; GATEWISE_ISA chooses one."""
     return bytes(load().gatewise_isa()).decode()
 
 
 def has_products(products: str) -> bool:
-    """Whether that instruction set computes products, named in contract.py, faster than others."""
+    """Whether this instruction set computes such products (contract.py) faster than float32."""
     return bool(load().gatewise_has_products(PRODUCTS.index(products)))
 
 
 def reserve_size(steps: int, units: int) -> int:
-    """How many elements the reserve of one sequence takes."""
+    """Return the number of elements in the reserve of one sequence."""
     return int(load().gatewise_reserve_size(steps, units))

@@ -1,11 +1,11 @@
-"""The kernels inside TensorFlow: operations of native/tensorflow.cpp, and their gradients.
+"""The kernels inside TensorFlow: the operations of native/tensorflow.cpp and their gradients.
 
-The operations run eagerly, in a `tf.function` with sizes that are not known yet, and under every
-tape. The same function is written once more in plain TensorFlow, `_plain`, because second
-derivatives need one that TensorFlow can differentiate.
+The operations run eagerly, in a `tf.function` with unknown sizes, and under any tape. `_plain`
+computes the same in plain TensorFlow, because second derivatives need a function that TensorFlow
+can differentiate.
 
-XLA has no kernels of ours, and a file that is exported must run where gatewise is not: there,
-Keras's own loop is traced.
+XLA cannot call the kernels, and an exported file must run without gatewise. In both cases,
+TensorFlow traces Keras's own loop.
 """
 
 import functools
@@ -50,13 +50,13 @@ ALIASES = {
     "elu": (tf.nn.elu,),
     "linear": (tf.identity,),
 }
-STARTS_WITH_STATE = False  # Keras puts out zeros before the first step that is used
+STARTS_WITH_STATE = False
 
 NAME = library.NAME.replace("gatewise", "gatewise_tensorflow")
 _FORWARD = {NONE: "Gatewise>States", APART: "Gatewise>Sequences", JOINED: "Gatewise>Joined"}
 _BACKWARD = "Gatewise>Backward"
 
-# Where the code lies that traces a model for a file.
+# The folders of the code that traces a model in order to export it.
 _EXPORTERS = (
     *("/tensorflow/python/saved_model/", "/tensorflow/lite/python/"),
     *("/keras/src/export/", "/tf2onnx/"),
@@ -64,7 +64,7 @@ _EXPORTERS = (
 
 
 class Plan(NamedTuple):
-    """All that is known of a call before its numbers."""
+    """Everything that is known of a call before its values."""
 
     directions: tuple[Direction, ...]
     outputs: int
@@ -78,10 +78,10 @@ def lstm(
     sequences: bool = True,
     joined: bool = False,
 ) -> tuple[Outputs, States]:
-    """As contract.py says."""
+    """See contract.py."""
     if reason := missing():
         raise EngineError(reason)
-    # Variables of Keras are taken for tensors by Keras itself.
+    # Keras passes its variables as tensors.
     layers = [
         Arrays(*[None if one is None else tf.convert_to_tensor(one) for one in arrays])
         for arrays in layers
@@ -90,15 +90,14 @@ def lstm(
     outputs = (JOINED if joined else APART) if sequences else NONE
     present = tuple(tuple(one is not None for one in arrays) for arrays in layers)
     plan = Plan(tuple(directions), outputs, present)
-    # Without a tape nobody is likely to ask for a gradient; who does gets one, at the price of
-    # another forward pass.
+    # Without a tape a gradient is unlikely. If it is needed after all, the forward pass runs again.
     found = _forward(plan, layers, training=record.could_possibly_record())
     y, states, _ = found
     return tuple(y), list(zip(states[::2], states[1::2], strict=True))
 
 
 def why_not(x: Array | None = None, /) -> str | None:
-    """As contract.py says."""
+    """See contract.py."""
     if reason := missing():
         return reason
     if tf.config.list_logical_devices("GPU"):
@@ -115,19 +114,19 @@ def why_not(x: Array | None = None, /) -> str | None:
 
 
 def is_traced(x: Array) -> bool:
-    """Whether `x` is traced for a file that has to run without gatewise, or has no known rank."""
+    """Whether `x` is traced for a file that must run without gatewise, or has an unknown rank."""
     if tf.executing_eagerly():
         return False
     return tf.TensorShape(x.shape).rank is None or _is_exporting(sys._getframe(1))
 
 
 def settled(function: Callable[..., Any], *arguments: Any) -> Any:
-    """As contract.py says; TensorFlow runs Python code as it stands, once where it traces it."""
+    """See contract.py; TensorFlow runs Python code, once for each trace."""
     return function(*arguments)
 
 
 def _is_exporting(frame: FrameType | None) -> bool:
-    """Whether an exporter is at work: TensorFlow, LiteRT, Keras and tf2onnx have no sign of it."""
+    """Whether TensorFlow, LiteRT, Keras or tf2onnx is exporting; only the call stack tells."""
     while frame is not None:
         if any(folder in frame.f_code.co_filename for folder in _EXPORTERS):
             return True
@@ -137,18 +136,18 @@ def _is_exporting(frame: FrameType | None) -> bool:
 
 @functools.cache
 def missing() -> str | None:
-    """Load the operations; the reason why that cannot be done, or None when it is."""
+    """Load the operations; return why that is impossible, or None."""
     try:
         library.load()
     except EngineError as error:
         return str(error)
     place = resources.files("gatewise.engine") / NAME
     if sys.platform == "darwin":
-        return "The kernels run in TensorFlow on Linux alone so far."
+        return "The kernels run in TensorFlow only on Linux."
     if not place.is_file():
         return (
             f"gatewise was installed without its operations for TensorFlow ({NAME}). Install it "
-            "again where there is a C++ compiler."
+            "again on a machine with a C++ compiler."
         )
     try:
         with resources.as_file(place) as path:
@@ -166,16 +165,16 @@ def _operations(path: str = "") -> Any:
     return tf.load_op_library(path)
 
 
-# What Keras does around a loop that is short.
+# The work of Keras around a short loop.
 
 _get_tf_dataset = ArrayDataAdapter.get_tf_dataset
 
 
 def _one_batch(self: ArrayDataAdapter) -> Any:
-    """In the place of ArrayDataAdapter.get_tf_dataset.
+    """Replace ArrayDataAdapter.get_tf_dataset.
 
-    Keras makes a pipeline that shuffles and gathers. For one sequence, tracing its functions takes
-    nine tenths of `predict` (docs/log.md); a batch that is all there is needs none of them.
+    Keras builds a pipeline that shuffles and gathers. For one sequence, tracing its functions takes
+    nine tenths of `predict` (docs/log.md). A single batch needs no such functions.
     """
     if (
         self._shuffle
@@ -196,7 +195,7 @@ REPLACEMENTS = {(ArrayDataAdapter, "get_tf_dataset"): _one_batch}
 
 
 def _guard_files() -> None:
-    """Have TensorFlow refuse to save a function of the user's own that was traced natively."""
+    """Make TensorFlow refuse to save a function of the user that was traced with the kernels."""
     verify = save._verify_ops
 
     def verify_ours(graph_def: Any, *arguments: Any, **options: Any) -> None:
@@ -204,19 +203,19 @@ def _guard_files() -> None:
         if any(node.op.startswith("Gatewise>") for some in nodes for node in some):
             raise EngineError(
                 "A tf.function that was traced with the engine on cannot be saved, because the "
-                "file would not run without gatewise. Make it, and call it for the first time, "
-                "within gatewise.accelerated(False)."
+                "file would not run without gatewise. Create it, and call it for the first time, "
+                "inside gatewise.accelerated(False)."
             )
         verify(graph_def, *arguments, **options)
 
     save._verify_ops = verify_ours
 
 
-# What the operations are given.
+# The inputs of the operations.
 
 
 def _forward(plan: Plan, layers: Sequence[Arrays], *, training: bool) -> tuple[Any, Any, Any]:
-    """Outputs, states and reserves."""
+    """Return outputs, states and reserves."""
     operations = _operations()
     run = {
         NONE: operations.gatewise_states,
@@ -231,7 +230,7 @@ def _forward(plan: Plan, layers: Sequence[Arrays], *, training: bool) -> tuple[A
 
 
 def _inputs(layers: Sequence[Arrays]) -> dict[str, list[Array]]:
-    """The arrays in the order of native/tensorflow.cpp."""
+    """Return the arrays in the order of native/tensorflow.cpp."""
     return {
         "x": [one.x for one in layers],
         "recurrent_kernel": [one.recurrent_kernel for one in layers],
@@ -247,7 +246,7 @@ _REST = [one for one in Arrays._fields if one not in ("x", "mask", "recurrent_ke
 
 @functools.cache
 def _names(plan: Plan) -> list[tuple[int, str]]:
-    """Of each input, in their order and with the masks last: the layer and the name."""
+    """Return layer and name of each input, in order, with the masks last."""
     has = [dict(zip(Arrays._fields, present, strict=True)) for present in plan.present]
     count = range(len(has))
     return [
@@ -263,7 +262,7 @@ Wanted = tuple[tuple[str, ...], ...]  # the names of the gradients that each lay
 
 @functools.cache
 def _numbers(plan: Plan, wanted: Wanted = ()) -> list[int]:
-    """The attribute `layers` of native/tensorflow.cpp."""
+    """Return the attribute `layers` of native/tensorflow.cpp."""
     rows = []
     for n, (one, present) in enumerate(zip(plan.directions, plan.present, strict=True)):
         names = wanted[n] if wanted else ()
@@ -282,7 +281,7 @@ def _numbers(plan: Plan, wanted: Wanted = ()) -> list[int]:
 
 
 def _read_plan(numbers: Sequence[int], outputs: int) -> tuple[Plan, Wanted]:
-    """What `_numbers` was made from."""
+    """Return the plan from which `_numbers` was made."""
     directions, every, wanted = [], [], []
     for first in range(0, len(numbers), 9):
         activation, gate, *ways, products, present, gradients = numbers[first : first + 9]
@@ -299,7 +298,7 @@ def _read_plan(numbers: Sequence[int], outputs: int) -> tuple[Plan, Wanted]:
 
 
 def _layers(plan: Plan, inputs: Sequence[Array]) -> list[Arrays]:
-    """The arrays that an operation was given."""
+    """Return the arrays of an operation, by layer."""
     found: list[dict[str, Array]] = [dict.fromkeys(Arrays._fields) for _ in plan.directions]
     for (n, name), one in zip(_names(plan), inputs, strict=True):
         found[n][name] = one
@@ -334,7 +333,7 @@ def _backward(
     reserves: Sequence[Array],
     given: Sequence[Array | None],
 ) -> dict[tuple[int, str], Array]:
-    """The wanted gradients, by layer and name."""
+    """Return the wanted gradients, by layer and name."""
     gifts = [one for one in given if one is not None]
     pairs = [(n, name) for n, names in enumerate(wanted) for name in names]
     if not gifts or not pairs:
@@ -381,7 +380,7 @@ def _gradient_of_backward(op: Any, *moved: Array | None) -> list[Array | None]:
 def _plain_gradient(
     plan: Plan, wanted: Wanted, layers: Sequence[Arrays], gifts: Sequence[Array], bits: int
 ) -> list[Array]:
-    """What the backward pass returns."""
+    """Return the results of the backward pass."""
     sources = [
         getattr(one, name) for one, names in zip(layers, wanted, strict=True) for name in names
     ]
@@ -414,7 +413,7 @@ _PLAIN = {
 
 
 def _plain(plan: Plan, layers: Sequence[Arrays]) -> tuple[Outputs, States]:
-    """What `lstm` returns, by a loop over the steps."""
+    """Return what `lstm` returns, computed by a loop over the steps."""
     found = [_scan(one, arrays) for one, arrays in zip(plan.directions, layers, strict=True)]
     outputs = {
         NONE: lambda: (),

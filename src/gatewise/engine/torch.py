@@ -1,13 +1,13 @@
-"""The kernels inside PyTorch: `lstm`, which autograd and torch.compile treat as any function.
+"""The kernels inside PyTorch: `lstm`, a function like any other to autograd and torch.compile.
 
-Two functions call the C interface by ctypes: the forward pass, and its derivative. Both take all
-layers of a call at once: the arrays that are there, one after the other, and the numbers that
-describe them (`_Row`). Compilers, tensor subclasses and modes meet them as the custom operators
-`gatewise::lstm_forward` and `gatewise::lstm_backward`; eager code calls them directly (`_Eager`),
-because the operators take longer than a short layer.
+Two functions call the C interface through ctypes: the forward pass and its derivative. Both take
+all layers of a call at once: the arrays that are present, one after another, and the integers that
+describe them (`_Row`). Compilers, tensor subclasses and modes see the custom operators
+`gatewise::lstm_forward` and `gatewise::lstm_backward`. Eager code calls the functions directly
+(`_Eager`), because calling an operator takes longer than a short layer.
 
-The same function is written once more in plain PyTorch, `_plain`, for what the kernels are not for:
-second derivatives and forward mode.
+`_plain` computes the same in plain PyTorch, for second derivatives and forward mode, which the
+kernels do not have.
 """
 
 import ctypes
@@ -64,7 +64,7 @@ _DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bool: "bool
 
 
 def why_not(x: Array | None = None, /) -> str | None:
-    """As contract.py says."""
+    """See contract.py."""
     if reason := missing():
         return reason
     device = x.device.type if isinstance(x, Tensor) else torch.device(get_device()).type
@@ -77,7 +77,7 @@ def why_not(x: Array | None = None, /) -> str | None:
 
 @torch.compiler.assume_constant_result
 def missing() -> str | None:
-    """As contract.py says."""
+    """See contract.py."""
     reason = library.why_not()
     if reason is None:
         _let_threads_sleep()
@@ -86,11 +86,11 @@ def missing() -> str | None:
 
 @cache
 def _let_threads_sleep() -> None:
-    """Have the threads of PyTorch's OpenMP sleep soon after each operator.
+    """Let the OpenMP threads of PyTorch sleep soon after each operator.
 
-    GNU's OpenMP lets them poll for milliseconds, on the cores that the kernels need, unless there
-    are more threads than cores: then only for microseconds. So a thread without work holds enough
-    of them. OMP_WAIT_POLICY and GOMP_SPINCOUNT are the user's choice and stay as they are.
+    In GNU's OpenMP they poll for milliseconds, on the cores that the kernels need. With more
+    threads than cores, they poll only for microseconds. Therefore a thread without work holds
+    enough of them. If the user has set OMP_WAIT_POLICY or GOMP_SPINCOUNT, nothing changes.
     """
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         return
@@ -105,7 +105,7 @@ def _let_threads_sleep() -> None:
     def hold() -> None:
         run(nothing, None, cores - threads + 2, 0)
         held.set()
-        end.wait()  # OpenMP ends the threads with the one that has asked for them
+        end.wait()  # OpenMP ends its threads together with the thread that started them
 
     if 1 < threads <= cores:
         threading.Thread(target=hold, name="gatewise: idle OpenMP", daemon=True).start()
@@ -114,12 +114,12 @@ def _let_threads_sleep() -> None:
 
 @torch.compiler.assume_constant_result
 def settled(function: Callable[..., Any], *arguments: Any) -> Any:
-    """As contract.py says."""
+    """See contract.py."""
     return function(*arguments)
 
 
 def is_traced(x: Array) -> bool:
-    """Whether `x` has a shape alone, or is one of torch.export, torch.onnx or torch.jit.trace."""
+    """Whether `x` has only a shape, or torch.export, torch.onnx or torch.jit.trace is tracing."""
     return (
         (isinstance(x, Tensor) and x.device.type == "meta")
         or torch.compiler.is_exporting()
@@ -135,7 +135,7 @@ def lstm(
     sequences: bool = True,
     joined: bool = False,
 ) -> tuple[tuple[Tensor, ...], list[tuple[Tensor, Tensor]]]:
-    """As contract.py says."""
+    """See contract.py."""
     if reason := missing():
         raise EngineError(reason)
     check(layers, lambda one: _DTYPES.get(one.dtype, str(one.dtype)))
@@ -160,9 +160,9 @@ def lstm(
 
 
 def _transformed() -> bool:
-    """Whether this is within a transform of torch.func, or in forward mode.
+    """Whether a transform of torch.func or forward mode is active.
 
-    Neither takes an operator whose gradient is written in Python.
+    Neither accepts an operator whose gradient is written in Python.
     """
     return (
         torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
@@ -170,7 +170,7 @@ def _transformed() -> bool:
 
 
 def _is_eager(arrays: Sequence[Tensor]) -> bool:
-    """Whether nobody has to see an operator: no compiler, no mode, no subclass of a tensor."""
+    """Whether no operator is needed: there is no compiler, no mode and no tensor subclass."""
     return (
         not torch.compiler.is_compiling()
         and torch._C._len_torch_dispatch_stack() == 0
@@ -179,7 +179,7 @@ def _is_eager(arrays: Sequence[Tensor]) -> bool:
     )
 
 
-# How a call is described: a row of whole numbers for each layer.
+# A call is described by a row of integers for each layer.
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class _Row:
     start_output: int
     flip: int
     products: int
-    present: int  # a bit for each array of `Arrays` that is there
+    present: int  # a bit for each array of `Arrays` that is present
 
 
 def _numbers(arrays: Arrays, way: Direction) -> list[int]:
@@ -219,7 +219,7 @@ def _parsed(numbers: tuple[int, ...]) -> tuple[_Row, ...]:
 
 
 def _names(row: _Row) -> list[str]:
-    """The arrays that a layer has, in their order."""
+    """The names of the arrays that a layer has, in order."""
     return [name for bit, name in enumerate(Arrays._fields) if row.present >> bit & 1]
 
 
@@ -238,7 +238,7 @@ def _layers(arrays: Sequence[Any], rows: Sequence[_Row]) -> list[Arrays]:
 def _run_forward(
     arrays: Sequence[Tensor], numbers: list[int], outputs: int, training: bool
 ) -> list[Tensor]:
-    """The outputs; h and c of each layer; with `training`, what the gradient needs of each."""
+    """Return the outputs, h and c of each layer and, with `training`, the reserve of each."""
     arrays = [one.contiguous() for one in arrays]
     found = _made(arrays, numbers, outputs, training)
     layers = _described(arrays, numbers)
@@ -258,12 +258,12 @@ def _run_backward(
     gifts: int,
     wanted: list[int],
 ) -> list[Tensor]:
-    """The gradients of the arrays whose places are `wanted`.
+    """Return the gradients of the arrays at the positions `wanted`.
 
-    `given` are the gradients of outputs and states for which `gifts` has a bit.
+    `given` holds the gradients of those outputs and states whose bit is set in `gifts`.
     """
     arrays = [one.contiguous() for one in arrays]
-    # The kernels stride over batch and steps of a gradient, but not over its units.
+    # The kernels accept any strides of batch and steps in a gradient, but not of units.
     given = [one if one.dim() == 3 and one.stride(-1) == 1 else one.contiguous() for one in given]
     found = _gradients_made(arrays, wanted)
     layers = _described(arrays, numbers)
@@ -282,15 +282,15 @@ def _run_backward(
     return found
 
 
-# What the backward kernels need, and consume, means nothing to anybody else: a reserve is a tensor
-# without elements whose storage holds it, with a flag at the end. PyTorch may ask for the same
-# gradient again (`retain_graph`), or hand over a copy that has lost the storage; then the forward
-# kernels fill another one.
+# The backward kernels read a reserve and destroy it. It has no meaning for other code, so it is a
+# tensor without elements; its storage holds the reserve and, at the end, a flag. PyTorch may need
+# the same gradient again (`retain_graph`), or pass a copy that has lost the storage. Then the
+# forward kernels run again and fill another reserve.
 _FRESH, _CONSUMED = 1, 2
 
 
 def _reserve(layer: library.Layer) -> Tensor:
-    """A reserve for one layer, which is given its place."""
+    """Allocate the reserve of one layer, and set its address in the layer."""
     kept = torch.empty(_reserve_bytes(layer) + 1, dtype=torch.uint8).resize_(0)
     layer.reserve = kept.untyped_storage().data_ptr()
     _flag(layer).value = _FRESH
@@ -307,9 +307,9 @@ def _flag(layer: library.Layer) -> ctypes.c_uint8:
 
 
 def _claim(layers: Any, reserves: Sequence[Tensor]) -> bool:
-    """Give each layer its reserve, if all are as the forward pass has left them.
+    """Set the reserve of each layer, if all are as the forward pass left them.
 
-    The global lock of the interpreter sees to it that only one call finds them so.
+    Because of the interpreter's global lock, only one call can find them so.
     """
     for layer, one in zip(layers, reserves, strict=False):
         storage = one.untyped_storage()
@@ -324,7 +324,7 @@ def _claim(layers: Any, reserves: Sequence[Tensor]) -> bool:
 
 
 def _described(arrays: Sequence[Tensor], numbers: Sequence[int]) -> Any:
-    """What the kernels read of each layer."""
+    """Describe the inputs of each layer to the kernels."""
     rows = _rows(numbers)
     layers = (library.Layer * len(rows))()
     for layer, row, one in zip(layers, rows, _layers(arrays, rows), strict=True):
@@ -341,7 +341,7 @@ def _described(arrays: Sequence[Tensor], numbers: Sequence[int]) -> Any:
 
 
 def _place_outputs(layers: Any, numbers: Sequence[int], outputs: int, found: list[Tensor]) -> None:
-    """Tell the kernels where to write."""
+    """Set the addresses of outputs and states."""
     count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
     states = iter(found[count:])
     for layer, place in zip(layers, _strides(layers, numbers, outputs, found[:count]), strict=True):
@@ -352,7 +352,7 @@ def _place_outputs(layers: Any, numbers: Sequence[int], outputs: int, found: lis
 def _place_gradients(
     gradients: Any, layers: Any, numbers: Sequence[int], outputs: int, given: list[Tensor | None]
 ) -> None:
-    """Tell the kernels where the gradients of outputs and states lie."""
+    """Set the addresses of the gradients of outputs and states."""
     count = {NONE: 0, APART: len(layers), JOINED: 1}[outputs]
     states = iter(given[count:])
     for one, place in zip(
@@ -369,7 +369,7 @@ def _two(states: Any) -> tuple[Any, Any]:
 def _strides(
     layers: Any, numbers: Sequence[int], outputs: int, arrays: Sequence[Tensor | None]
 ) -> list[tuple[int | None, int, int]]:
-    """Where the outputs of each layer lie: their start, and the strides of batch and steps."""
+    """The address of the outputs of each layer, and their strides of batch and steps."""
     places: list[tuple[int | None, int, int]] = []
     before = 0
     for n, (layer, row) in enumerate(zip(layers, _rows(numbers), strict=True)):
@@ -392,14 +392,14 @@ def _spread(given: Sequence[Tensor], gifts: int) -> list[Tensor | None]:
     return [next(rest) if gifts >> bit & 1 else None for bit in range(GIFTS)]
 
 
-GIFTS = 64  # bits of a whole number; two directions have six outputs and states
+GIFTS = 64  # bits of an integer; two directions have six outputs and states
 
 
 def _made(arrays: Any, numbers: Sequence[int], outputs: int, training: bool) -> list[Tensor]:
-    """New arrays for what a forward pass writes, in the memory order of Keras's loop.
+    """Allocate the results of a forward pass, in the memory order of Keras's loop.
 
-    It stacks the outputs of the steps: step by step, and both directions side by side batch by
-    batch. An unseeded `torch.nn.functional.dropout` behind the layer draws in that order.
+    Keras stacks the outputs step by step and, with both directions in one array, batch by batch. An
+    unseeded `torch.nn.functional.dropout` after the layer draws its numbers in that order.
     """
     layers = _layers(arrays, _rows(numbers))
     x = layers[0].x
@@ -419,7 +419,7 @@ def _made(arrays: Any, numbers: Sequence[int], outputs: int, training: bool) -> 
 
 
 def _gradients_made(arrays: Any, *rest: Any) -> list[Tensor]:
-    """New arrays for what a backward pass writes."""
+    """Allocate the results of a backward pass."""
     return [arrays[place].new_empty(arrays[place].shape) for place in rest[-1]]
 
 
@@ -461,7 +461,7 @@ def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
 def _gradients(
     ctx: Any, given: Sequence[Tensor | None], needed: Sequence[bool], run: Callable[..., Any]
 ) -> list[Tensor | None]:
-    """The gradients of the arrays; None: not needed. `run` is a backward pass."""
+    """Return the gradients of the arrays, None for those not needed; `run` is a backward pass."""
     saved = list(ctx.saved_tensors)
     arrays, reserves = saved[: ctx.count], saved[ctx.count :]
     names = [name for row in _rows(ctx.numbers) for name in _names(row)]
@@ -488,7 +488,7 @@ _forward.register_autograd(_differentiate, setup_context=_keep)
 
 
 class _Eager(torch.autograd.Function):
-    """`_forward` with its derivative, without the operator."""
+    """`_run_forward` and its derivative without the custom operators."""
 
     @staticmethod
     def forward(ctx: Any, numbers: list[int], outputs: int, *arrays: Tensor) -> Any:
@@ -499,7 +499,7 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> Any:
         moved = [one for one in given if one is not None]
-        # A gradient of the gradient needs the operator, which has a derivative.
+        # A second derivative needs the operator, because that has a derivative of its own.
         plain = not torch.is_grad_enabled() and not _transformed() and _is_eager(moved)
         run = _run_backward if plain else _backward
         return None, None, *_gradients(ctx, given, ctx.needs_input_grad[2:], run)
@@ -513,7 +513,7 @@ def _keep_again(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
 
 
 def _differentiate_again(ctx: Any, moved: list[Tensor]) -> Any:
-    """The derivative of the gradient, by plain PyTorch."""
+    """The derivative of the gradient, computed by plain PyTorch."""
     saved = list(ctx.saved_tensors)
     count, reserves = ctx.counts
     numbers, outputs, gifts, wanted = ctx.rest
@@ -553,7 +553,7 @@ _backward.register_autograd(_differentiate_again, setup_context=_keep_again)
 
 
 def _plain(arrays: Sequence[Tensor], numbers: Sequence[int], outputs: int) -> list[Tensor]:
-    """What `_forward` returns where nothing is trained."""
+    """Return what `_run_forward` returns without `training`."""
     rows = _rows(numbers)
     found = [_loop(row, one) for row, one in zip(rows, _layers(arrays, rows), strict=True)]
     ys, states = [y for y, _, _ in found], [state for _, *pair in found for state in pair]
