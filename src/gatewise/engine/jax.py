@@ -188,9 +188,9 @@ def _dotted(version: int | None) -> str:
     return "an unknown one" if version is None else f"{version // 1000}.{version % 1000}"
 
 
-# The derivative. Its rule gives the tangents of the outputs, a linear function of the tangents of the
-# arrays. Reverse mode transposes that function and gets the gradients from the kernels. Forward mode
-# computes it in plain JAX.
+# The derivative. Its rule gives the tangents of the outputs, a linear function of the tangents of
+# the arrays. Reverse mode transposes that function and gets the gradients from the kernels. Forward
+# mode computes it in plain JAX.
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
