@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FRAMEWORKS = ("jax", "tensorflow", "torch")
-RUN = "GATEWISE_RUN"  # set by `gatewise run`: the engine of a script that does not use gatewise
+RUN = "GATEWISE_RUN"  # set by `gatewise run`: the engine and its products
 
 # The config file that Keras itself writes, whatever backend runs.
 _KERAS_DEFAULTS = {

@@ -355,6 +355,10 @@ def run(
     engine: Annotated[
         str, typer.Option(help="auto, or native: stop if an LSTM layer cannot run natively.")
     ] = "auto",
+    products: Annotated[
+        str,
+        typer.Option(help="float32, or bfloat16 or bfloat16x3: rounded operands, where faster."),
+    ] = "float32",
     module: Annotated[
         bool, typer.Option("-m", help="SCRIPT is the name of a module, as with python -m.")
     ] = False,
@@ -362,7 +366,7 @@ def run(
     """Run any Keras SCRIPT with its LSTM layers on the native kernels."""
     from gatewise.engine.running import run_script
 
-    run_script(script, arguments or [], engine=engine, module=module)
+    run_script(script, arguments or [], engine=engine, products=products, module=module)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ def run(
     """
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
-    with Interrupts() as interrupts, engine.accelerated(engine=experiment.engine.kind):
+    chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
+    with Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
         if folder is not None:

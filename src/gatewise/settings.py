@@ -443,6 +443,11 @@ class EngineSettings:
         "`auto`: the kernels of [the engine](engine.md) where they can run; `native`: stop with "
         "the reason where they cannot; `stock`: Keras's own.",
     ] = "auto"
+    products: Annotated[
+        Literal["float32", "bfloat16", "bfloat16x3"],
+        "What training rounds the operands of matrix products to, where the kernels are faster so. "
+        "`bfloat16x3` splits each operand in two.",
+    ] = "float32"
 
 
 @dataclass(frozen=True)

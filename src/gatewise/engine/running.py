@@ -9,19 +9,24 @@ from typing import NoReturn
 
 from gatewise.backend import RUN
 from gatewise.engine import ENGINES
+from gatewise.engine.contract import PRODUCTS
 from gatewise.errors import ConfigError
 
 
-def run_script(name: str, arguments: Sequence[str], *, engine: str, module: bool) -> NoReturn:
+def run_script(
+    name: str, arguments: Sequence[str], *, engine: str, products: str, module: bool
+) -> NoReturn:
     """Replace this process by `python script ...` or `python -m module ...` with the engine on.
 
     Python processes that the script starts have the engine, too.
 
     Raises:
-        ConfigError: `engine` is unknown, or there is no such script.
+        ConfigError: `engine` or `products` is unknown, or there is no such script.
     """
     if engine not in ENGINES:
         raise ConfigError(f"--engine takes one of {', '.join(ENGINES)}. Received: {engine}.")
+    if products not in PRODUCTS:
+        raise ConfigError(f"--products takes one of {', '.join(PRODUCTS)}. Received: {products}.")
     if not module:
         _require_script(Path(name))
     startup = str(Path(__file__).parents[1] / "startup")
@@ -31,7 +36,7 @@ def run_script(name: str, arguments: Sequence[str], *, engine: str, module: bool
     os.execve(
         sys.executable,
         [sys.executable, *(["-m"] if module else []), name, *arguments],
-        os.environ | {"PYTHONPATH": path, RUN: engine},
+        os.environ | {"PYTHONPATH": path, RUN: f"{engine} {products}"},
     )
 
 

@@ -1,7 +1,7 @@
-"""What `gatewise run` has Python do at its start: turn the engine on, for Keras when it comes.
+"""Turn the engine on at the start of Python, for `gatewise run`.
 
-Python imports a module of this name by itself, in a script's process and in those it starts. So the
-script runs as it would without us: by Python, as `__main__`, with no frame of ours above it.
+Python imports a module of this name by itself, in the process of a script and in those that the
+script starts. So the script runs as without gatewise: as `__main__`, with no frame above it.
 """
 
 import importlib.machinery
@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-# The folder was put on the path for this file alone; another one of its name has its turn.
+# The folder is on the path only for this file. Another module of this name is imported, too.
 _HERE = Path(__file__).parent
 sys.path[:] = [one for one in sys.path if not one or Path(one) != _HERE]
 _other = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
@@ -23,4 +23,5 @@ if _other is not None and _other.loader is not None:
 if os.environ.get("GATEWISE_RUN") and importlib.util.find_spec("gatewise"):
     from gatewise.engine import accelerate
 
-    accelerate(engine=os.environ["GATEWISE_RUN"])  # type: ignore[arg-type]  # it refuses others
+    _engine, _products = os.environ["GATEWISE_RUN"].split()
+    accelerate(engine=_engine, products=_products)  # type: ignore[arg-type]  # it refuses others

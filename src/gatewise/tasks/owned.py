@@ -18,7 +18,7 @@ EVERY_RUN = names(
     training="epochs batch_size optimizer learning_rate optimizer_options schedule warmup clipnorm"
     " clipvalue monitor patience seed",
     evaluation="metric n_resamples confidence_level",
-    engine="kind",
+    engine="kind products",
     report="title examples",
 )
 
