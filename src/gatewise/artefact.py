@@ -29,6 +29,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.evaluation import Evaluation
 from gatewise.migration import FORMAT, present_preparation, present_settings
+from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import masking
 from gatewise.output import lies_in, writing_file
 from gatewise.reporting.report import draw
@@ -253,7 +254,8 @@ def save_parts(
     """Write settings, preparation and model; without its loss, so that plain Keras can open it."""
     (folder / SETTINGS).write_text(to_toml(experiment), encoding="utf-8")
     write_json(folder / PREPARATION, preparation.to_json())
-    plain(network).save(folder / MODEL)
+    with without_tensorflow(keras.saving.serialize_keras_object):
+        plain(network).save(folder / MODEL)
 
 
 def plain(network: keras.Model) -> keras.Model:

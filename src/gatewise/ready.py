@@ -1,10 +1,8 @@
 """Everything before training: read and split the data, fit the preparation, build the network."""
 
 import logging
-import sys
 import time
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -18,6 +16,7 @@ from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.networks import OWN, Builder, build, losses, refuse_too_large
+from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import VECTORS
 from gatewise.readers import vectors
 from gatewise.readers.sources import opened, sentence
@@ -99,7 +98,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         )
     validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
-    set_random_seed(experiment.training.seed)
+    with without_tensorflow(keras.utils.set_random_seed):
+        keras.utils.set_random_seed(experiment.training.seed)
     shapes = task.shapes(train, preparation)
     shapes = replace(shapes, initial={**shapes.initial, **initial})
     network = build(shapes, experiment.network, own, network=task.network, task=task.name)
@@ -206,22 +206,6 @@ def with_own_files(splits: Splits, data: DataSettings, task: str, notes: list[st
             notes += [f"{name.capitalize()} part: {note}" for note in more]
             splits = replace(splits, **{name: held})
     return splits
-
-
-def set_random_seed(seed: int) -> None:
-    """Seed as keras.utils.set_random_seed does, but import no TensorFlow for it.
-
-    Keras imports TensorFlow for its seed wherever it is installed, on any backend: four seconds for
-    nothing. A TensorFlow that the process has already imported is seeded.
-    """
-    known = keras.utils.set_random_seed.__globals__
-    tensorflow = known.get("tf")
-    if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
-        known["tf"] = SimpleNamespace(available=False)
-    try:
-        keras.utils.set_random_seed(seed)
-    finally:
-        known["tf"] = tensorflow
 
 
 def compile_network(network: keras.Model, ready: Ready) -> None:
