@@ -207,7 +207,7 @@ def test_the_saved_model_opens_in_keras_with_its_default_options(forecast_run, c
 def test_all_saved_settings_are_resolved(forecast_run):
     settings = gatewise.load(forecast_run).experiment
     assert settings.data.target == ("load",)
-    assert settings.data.time == "day"
+    assert settings.data.time == ("day",)
     assert settings.task.lookback == 8
 
 

@@ -160,7 +160,7 @@ def test_a_truncated_or_foreign_library_is_one_sentence(tmp_path):
 
 
 ENVIRONMENTS = {
-    "an unknown instruction set": ({"GATEWISE_ISA": "typo"}, "portable, .* Received: typo."),
+    "an unknown instruction set": ({"GATEWISE_ISA": "typo"}, "portable that .* Received: typo."),
     "no instruction set": ({"GATEWISE_ISA": ""}, r"^\d+$"),
     "too many threads": (
         {"OMP_NUM_THREADS": "99999999999"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewise import metrics
-from gatewise.baselines import logistic, neighbours
+from gatewise.baselines import neighbours, summaries
 from gatewise.data.sequences import Sequences, from_arrays
 
 
@@ -122,4 +122,4 @@ def test_mnist_neighbours_reach_the_known_accuracy_in_time(data_folder):
     )
     assert how == "1-nearest neighbour: Euclidean distance."
     assert metrics.accuracy(digits("t10k"), answer) == pytest.approx(0.9691, abs=1e-3)
-    assert logistic.summaries(images("train")).shape == (60_000, 197)
+    assert summaries.summaries(images("train")).shape == (60_000, 197)

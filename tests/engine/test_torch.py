@@ -197,7 +197,7 @@ def test_the_threads_of_pytorch_sleep_between_its_operators(python):
     """The thread with the most sleeps is the main one; the next one helps with the sums."""
     if len(os.sched_getaffinity(0)) != 2:
         pytest.skip("This machine has not two cores; with more, several threads take turns.")
-    assert int(python(code=IDLE)) > 50
+    assert int(python(code=IDLE, OMP_NUM_THREADS="2")) > 50
 
 
 def test_only_wanted_gradients_are_computed():
