@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -183,3 +184,10 @@ def test_what_is_no_script_is_one_sentence(given, said, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="1"):
         cli.main()
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["auto", "auto float32"])
+def test_the_environment_may_leave_the_products_out(python, given):
+    startup = str(Path(cli.__file__).with_name("startup"))
+    code = "from gatewise import engine; print(engine._chosen, engine._products)"
+    assert python(code=code, GATEWISE_RUN=given, PYTHONPATH=startup) == "auto float32\n"

@@ -23,5 +23,6 @@ if _other is not None and _other.loader is not None:
 if os.environ.get("GATEWISE_RUN") and importlib.util.find_spec("gatewise"):
     from gatewise.engine import accelerate
 
-    _engine, _products = os.environ["GATEWISE_RUN"].split()
-    accelerate(engine=_engine, products=_products)  # type: ignore[arg-type]  # it refuses others
+    _engine, _, _products = os.environ["GATEWISE_RUN"].partition(" ")
+    # Names that `accelerate` does not know are refused there, with a sentence.
+    accelerate(engine=_engine, products=_products or "float32")  # type: ignore[arg-type]
