@@ -17,7 +17,10 @@ from gatewise.tasks import TASKS
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
-    *("readers", "baselines", "engine", "networks"),
+    *("readers", "baselines", "engine"),
+    *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
+    "runtime.predicting",
+    "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
     *(
@@ -40,11 +43,11 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
+FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "outputs", "report"}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
-    *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
-    "networks.imports",
+    *("networks", "networks.layers", "networks.losses", "networks.stack"),
+    *("networks.imports", "runtime.describe"),
     *("ready", "training", "pipeline", "artefact"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
