@@ -21,6 +21,7 @@ FLOW = [
     *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
     "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
+    *("exporting.program", "exporting.steps"),  # parts of what a task exports
     *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
     *(
         "record",
@@ -28,6 +29,7 @@ FLOW = [
         "migration",
         "artefact",
         "prediction",
+        "exporting",
         "pipeline",
         "glossary",
         "overview",
