@@ -22,6 +22,7 @@ FLOW = [
     "runtime.predicting",
     "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
+    *("exporting.program", "exporting.steps"),  # parts of what a task exports
     *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
     *(
         "record",
@@ -29,6 +30,7 @@ FLOW = [
         "migration",
         "artefact",
         "prediction",
+        "exporting",
         "pipeline",
         "glossary",
         "overview",

@@ -34,6 +34,7 @@ _MODULES = {
     "accelerated": "gatewise.engine",
     "datasets": "gatewise.readers.datasets",
     "evaluate": "gatewise.prediction",
+    "export": "gatewise.exporting.export",
     "generate": "gatewise.prediction",
     "info": "gatewise.engine",
     "load": "gatewise.artefact",

@@ -33,7 +33,7 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = ("train", "look", "evaluate", "predict", "generate", "run")
+HEAVY = ("train", "look", "evaluate", "predict", "generate", "export", "run")
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -270,6 +270,30 @@ def generate(
     for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, or a .keras file.", show_default=False)
+    ],
+    to: Annotated[
+        str, typer.Option("--to", help="The format: onnx, c, numpy, keras or savedmodel.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The folder to write; default: RUN-FORMAT."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")
+    ] = False,
+) -> None:
+    """Write a trained network in another format, and prove that its answers are the same."""
+    from gatewise.exporting.export import export as write
+
+    written = write(run, to=to, output=output, overwrite=overwrite)
+    for line in written.summary():
+        typer.echo(line)
 
 
 @app.command()

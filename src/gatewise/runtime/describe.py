@@ -656,7 +656,7 @@ def _options(name: str, operation: Any, given: dict[str, Any], dtype: str) -> di
         raise ConfigError(f"The model pads with other values than 0. {_ADVICE}")
     if name == "getitem":
         key = given.pop("key")
-        config["key"] = [_key(one) for one in (key if isinstance(key, tuple) else (key,))]
+        config["key"] = [_key(one) for one in (key if isinstance(key, tuple | list) else (key,))]
     given.pop("dtype", None)
     if name in ("cast", "ones_like", "zeros_like", "one_hot"):
         config["dtype"] = dtype

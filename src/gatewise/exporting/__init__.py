@@ -1,0 +1,1 @@
+"""Take a trained network away: ONNX, C, NumPy, Keras, SavedModel; one file each."""
