@@ -640,8 +640,8 @@ def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
     """
     if not candidates:
         raise DataError(
-            f"{name} has no column of numbers that could be the target. Signs such as % and $ do "
-            "not belong in the cells."
+            f"{name} has no column of numbers that could be the target. A cell may hold a number, "
+            "and one sign such as % or $ that is the same in the whole column."
         )
     if len(candidates) > 1:
         raise ConfigError(
