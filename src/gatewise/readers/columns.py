@@ -389,6 +389,9 @@ def _with_format(table: Table, settings: DataSettings, notes: list[str]) -> Data
         column = settings.time[0] if named else ""
         known = sample.filter(~sample.cast(pl.String).is_in(list(missing)))
         form, more = times.form_of(known, column, label, every)
+        if form == "excel" and table.dialect is not None and table.dialect.since_1904:
+            form = "excel 1904"
+            more = [f"times are read as {form!r}, because the workbook says so (data.time_format)"]
         notes += more
         settings = replace(settings, time_format=form)
     if not settings.timezone:

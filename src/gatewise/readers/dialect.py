@@ -53,6 +53,7 @@ class Dialect:
     comment: str = ""
     decimal: str = ""  # "": points, without thousands marks
     thousands: str = ""
+    since_1904: bool = False  # days of Excel count from 1904-01-01
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:

@@ -25,7 +25,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import columns, tables, targets, texts
+from gatewise.readers import columns, folders, tables, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -108,8 +108,8 @@ def place_of(source: Any, folder: str = "") -> Place | None:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
     names = tuple(filter(is_recording, seen))
-    if not names and packed:
-        return None  # a table in an archive
+    if not names and (packed or folders.holds_tables(path)):
+        return None  # tables
     if not names:
         kind = "an archive" if packed else "a folder"
         raise UnknownSourceError(

@@ -48,6 +48,7 @@ class Table:
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
     dialect: Dialect | None = None  # how a text file writes it; None for other tables
+    place: Callable[[int], str] | None = None  # names a row of several files; None for one file
     left_out: set[int] = field(default_factory=set)  # rows that batches leave out, counted from 0
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
@@ -58,6 +59,8 @@ class Table:
 
     def at(self, row: int) -> str:
         """The name of a row (counted from 0) in messages."""
+        if self.place is not None:
+            return self.place(row)
         for left in sorted(self.left_out):
             row += left <= row
         return f"row {row + self.first} ({self.counting})"
