@@ -147,10 +147,7 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
                 " Rename one of them."
             )
         nothing = dict.fromkeys(others)
-        made = [
-            replace(one, cells={ID: one.stem, **known.get(one.stem, nothing)})
-            for one in rest
-        ]
+        made = [replace(one, cells={ID: one.stem, **known.get(one.stem, nothing)}) for one in rest]
         shown = ", ".join(map(repr, others[:4]))
         return made, [f"the table {part.name} names the other files, which get its columns {shown}"]
     folders = [PurePosixPath(stem).parent.as_posix() for stem in stems]

@@ -698,13 +698,15 @@ CODE = r"^-?\d+$"  # kept with its leading zeros, as a code may have them
 
 
 def as_label(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """As `as_text`, but equal whole numbers are written alike."""
+    """As `as_text`, but equal whole numbers are written alike, and so are true and false."""
     text = as_text(column, dtype, missing)
     spelt = text.str.contains(WHOLE_LABEL) & ~text.str.contains(CODE)
     number = text.cast(pl.Float64, strict=False)
     whole = (number == number.round()) & (number.abs() < 2**53)
     digits = number.cast(pl.Int64, strict=False).cast(pl.String)
     plain = pl.when(whole).then(digits).otherwise(number.cast(pl.String))
+    flags = pl.when(text.is_in(TRUE)).then(pl.lit("True"))
+    text = flags.when(text.is_in(FALSE)).then(pl.lit("False")).otherwise(text)
     return pl.when(spelt).then(plain).otherwise(text).alias(column)
 
 
@@ -713,7 +715,11 @@ def whole_label(text: str) -> str:
 
     >>> whole_label("3.0"), whole_label("3.10"), whole_label("-1.0000e+00"), whole_label("007")
     ('3', '3.10', '-1', '007')
+    >>> whole_label("true")
+    'True'
     """
+    if text in (*TRUE, *FALSE):
+        return text.capitalize()
     if not re.fullmatch(WHOLE_LABEL, text) or re.fullmatch(CODE, text):
         return text
     number = float(text)
