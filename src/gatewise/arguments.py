@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import columns, conll, texts
+from gatewise.readers import columns, conll, pairs, texts
 from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.sources import Opened, opened
 from gatewise.readers.tables import Table
@@ -103,7 +103,10 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     Ratings are numbers, but they are labels if the table holds reviews and no column of times.
     """
     data = opened(settings, source)
-    if data.recordings is not None or (data.named and conll.holds_tokens(data.named)):
+    path = data.named
+    if path and (conll.holds_tokens(path) or pairs.ends_in_language(path)):
+        return True
+    if data.recordings is not None:
         return True
     content = data.content(one_series=True)
     if not isinstance(content, Table):

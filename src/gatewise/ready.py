@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -67,6 +68,8 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         experiment = experiment.having("split", test=0.0)
     own_network = own is not None or bool(experiment.network.build)
     refuse_foreign(experiment, sequences.kind, TASKS, own_network=own_network)
+    if data.path and Path(data.path).is_fifo():
+        data = replace(data, path="")  # a pipe cannot be read again, by whatever name
     experiment = replace(experiment, data=data)
     splits = task.split(sequences, experiment, not data.test)
     notes += rare_labels_note(sequences, splits, experiment.split)

@@ -23,7 +23,7 @@ def member_of(path: Path, kinds: tuple[str, ...]) -> File | None:
         return None
     with zipfile.ZipFile(archive) as opened:
         names = [one.filename for one in opened.infolist() if not one.is_dir()]
-        names = [one for one in names if not _is_hidden(one)]
+        names = [one for one in names if not is_hidden(one)]
         fitting = [one for one in names if one == name or one.endswith(f"/{name}")]
         if not mark:
             fitting = [one for one in names if one.removesuffix(".gz").lower().endswith(kinds)]
@@ -38,5 +38,6 @@ def member_of(path: Path, kinds: tuple[str, ...]) -> File | None:
             return File(Path(f"{archive}{MARK}{fitting[0]}"), content.read())
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """True for hidden files and for those that macOS adds to archives."""
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))

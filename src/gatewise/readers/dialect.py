@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gatewise.errors import DataError
-from gatewise.readers import marks
+from gatewise.readers import marks, units
 from gatewise.settings import DataSettings
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
@@ -34,7 +34,8 @@ WESTERN = "cp1252"  # what Excel writes in the west
 PLAUSIBLE = re.compile(r"[\x00-\x7fÀ-ÿŠšŽžŒœŸ°²³µ§€£½¼¾±·–—‘’“”…•«»®©\xa0º]*")
 # What occurs in numbers and times: a cell that holds nothing else is data, not a name.
 DATA = re.compile(
-    r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?%?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+    r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+    rf"|\(?[+\-−]?{units.SIGN} ?[+\-−]?[\d.,][\d.,'’\s]*\)?|[+\-−]?[\d.,][\d.,'’\s]*{units.SIGN}"
 )
 MOMENT = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b.*|\d{1,2}:\d{2}.*")
 NOTHING = re.compile(r"n\.? ?[ad]\.?|n/a|nan|none|null|nil|missing|-*|\.*|\?*|#N/A", re.IGNORECASE)
@@ -52,6 +53,7 @@ class Dialect:
     comment: str = ""
     decimal: str = ""  # "": points, without thousands marks
     thousands: str = ""
+    since_1904: bool = False  # days of Excel count from 1904-01-01
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:

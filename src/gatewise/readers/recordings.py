@@ -25,7 +25,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import columns, tables, targets, texts
+from gatewise.readers import columns, folders, tables, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -33,6 +33,8 @@ from gatewise.settings import DataSettings
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
+CLIPS = "clips"  # the folder of the recordings of Common Voice, beside its tables
+SPEAKER = "client_id"  # the column of the speakers of Common Voice
 METADATA = "metadata.csv"  # the transcripts of LJSpeech: name|text|normalised text
 BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
 CLASS_FOLDERS = "{label}/{file}"
@@ -108,13 +110,19 @@ def place_of(source: Any, folder: str = "") -> Place | None:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
     names = tuple(filter(is_recording, seen))
-    if not names and packed:
-        return None  # a table in an archive
+    if not names and (packed or folders.holds_tables(path)):
+        return None  # tables
     if not names:
         kind = "an archive" if packed else "a folder"
         raise UnknownSourceError(
             f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
             f"{kind} with recordings."
+        )
+    listed = [one for one in seen if "/" not in one and one.endswith(".tsv")]
+    if listed and all(name.startswith(f"{CLIPS}/") for name in names):
+        raise DataError(
+            f"{path} holds recordings in {CLIPS} and tables beside it, as Common Voice does. Name "
+            f"one of the tables: {', '.join(listed[:8])}."
         )
     others = tuple(one for one in seen if one.lower().endswith((".txt", METADATA)))
     return Place(path, packed, names, others)
@@ -191,6 +199,9 @@ def from_table(
         notes.append(f"the column {settings.sound!r} is read as paths of recordings")
     if purpose != "predict" and not (settings.label or settings.target):
         settings = _with_label(table, settings, notes, truth=truth, task=task)
+    if SPEAKER in table.columns and not settings.group and purpose == "train":
+        settings = replace(settings, group=SPEAKER)
+        notes.append(f"the recordings of each {SPEAKER!r} stay in one part (data.group)")
     columns.demand(table, settings, purpose)
     notes += columns.unread(table, settings)
     wanted = [one for one in columns.named(settings) if one in table.columns]
@@ -250,7 +261,10 @@ def _with_label(
 
 def _located(path: str, beside: Path, folder: str, where: str) -> str:
     """Resolve a path of a table."""
-    places = [beside / path, *([Path(folder) / path] if folder else [])]
+    places = (
+        [beside / path, beside / CLIPS / path] if (beside / CLIPS).is_dir() else [beside / path]
+    )
+    places += [*([Path(folder) / path] if folder else [])]
     for one in places:
         if path and one.is_file():
             return str(one.resolve())

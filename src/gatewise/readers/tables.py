@@ -25,7 +25,7 @@ import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers import dialect as dialects
-from gatewise.readers import marks, times
+from gatewise.readers import marks, times, units
 from gatewise.readers.dialect import Dialect
 from gatewise.settings import DataSettings
 
@@ -48,6 +48,8 @@ class Table:
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
     dialect: Dialect | None = None  # how a text file writes it; None for other tables
+    place: Callable[[int], str] | None = None  # names a row of several files; None for one file
+    left_out: set[int] = field(default_factory=set)  # rows that batches leave out, counted from 0
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
@@ -57,6 +59,10 @@ class Table:
 
     def at(self, row: int) -> str:
         """The name of a row (counted from 0) in messages."""
+        if self.place is not None:
+            return self.place(row)
+        for left in sorted(self.left_out):
+            row += left <= row
         return f"row {row + self.first} ({self.counting})"
 
     def kinds(self, missing: tuple[str, ...]) -> Mapping[str, str]:
@@ -201,19 +207,34 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         )
         first_block = next(blocks, b"")
         names, written = _names_of(name, first_block, written, settings, notes)
-        parsed = partial(_text_batches, name, names, written, quotes=quotes)
+        again = partial(file.opened, encoding)
+        repeats = _repeated_headers(again, first_block, written)
+        if repeats:
+            rows = "1 row repeats" if repeats == 1 else f"{repeats} rows repeat"
+            notes.append(f"{rows} the names of the columns and {_is_left(repeats)} left out")
+        left_out: set[int] = set()
+        parsed = partial(
+            _text_batches,
+            name,
+            names,
+            written,
+            quotes=quotes,
+            left_out=left_out if repeats else None,
+        )
         sample = next(parsed(chain([first_block], blocks), names), None)
         if sample is None:
             raise DataError(f"{name} holds column names but no rows.")
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
     sample = sample.head(SAMPLE)
+    signs = units.columns(sample)
+    notes += [units.note(*found) for found in signs.items()]
+    sample = _without_signs(sample, signs)
     marked = marks.columns(sample, written.decimal, written.thousands)
-    again = partial(file.opened, encoding)
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name, encoding, file):
             for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
-                yield _plain(batch, marked, written)
+                yield _plain(_without_signs(batch, signs), marked, written)
 
     usual = written.header_rows == 1 and not written.skip_rows
     return Table(
@@ -223,12 +244,39 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         batches,
         notes=tuple(notes),
         dialect=written,
+        left_out=left_out,
         first=1 + written.header_rows + written.skip_rows,
         counting="counting the header as row 1"
         if usual
         else "counting from 1"
         if not (written.header_rows or written.skip_rows)
         else "counting every row from 1",
+    )
+
+
+def _is_left(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _repeated_headers(again: Callable[[], IO[bytes]], block: bytes, written: Dialect) -> int:
+    """The number of lines below a header of one line that equal it, as where files were joined."""
+    if written.header_rows != 1 or written.aligned:
+        return 0
+    header = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip()
+    count, rest = 0, b""
+    with again() as file:
+        while block := file.read(BLOCK):
+            lines = (rest + block.replace(b"\r", b"\n")).split(b"\n")
+            rest = lines.pop()
+            count += lines.count(header)
+    return count + (rest == header) - 1 if header else 0
+
+
+def _without_signs(batch: pl.DataFrame, signs: Mapping[str, str]) -> pl.DataFrame:
+    """The batch with numbers in place of percents and amounts of money."""
+    here = {name: sign for name, sign in signs.items() if name in batch.columns}
+    return batch.with_columns(
+        units.plain(pl.col(name), sign).alias(name) for name, sign in here.items()
     )
 
 
@@ -383,8 +431,12 @@ def _text_batches(
     columns: Sequence[str],
     *,
     quotes: bool,
+    left_out: set[int] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Yield every cell as text, so that an error message can show a bad cell."""
+    """Yield every cell as text, so that an error message can show a bad cell.
+
+    With `left_out`, rows that repeat the names are left out, and their numbers are added to it.
+    """
     row = 0
     schema = dict.fromkeys(names, pl.String)
     for number, block in enumerate(blocks):
@@ -398,6 +450,14 @@ def _text_batches(
                 quote_char='"' if quotes else None,
                 missing_columns="insert",  # short rows end with empty cells
             )
+            height = 0
+            if left_out is not None:
+                every = scan.collect()
+                height = every.height
+                cells = [pl.col(cell).str.strip_chars().fill_null("") == cell for cell in names]
+                repeats = every.select(pl.all_horizontal(cells)).to_series()
+                left_out.update(row + int(at) for at in repeats.arg_true())
+                scan = every.filter(~repeats).lazy()
             batch = scan.select(columns).collect()
         except pl.exceptions.NoDataError:
             continue
@@ -409,7 +469,7 @@ def _text_batches(
             raise
         if batch.height:
             yield batch
-        row += batch.height
+        row += height or batch.height
 
 
 STRAY_QUOTES = (
@@ -638,13 +698,15 @@ CODE = r"^-?\d+$"  # kept with its leading zeros, as a code may have them
 
 
 def as_label(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """As `as_text`, but equal whole numbers are written alike."""
+    """As `as_text`, but equal whole numbers are written alike, and so are true and false."""
     text = as_text(column, dtype, missing)
     spelt = text.str.contains(WHOLE_LABEL) & ~text.str.contains(CODE)
     number = text.cast(pl.Float64, strict=False)
     whole = (number == number.round()) & (number.abs() < 2**53)
     digits = number.cast(pl.Int64, strict=False).cast(pl.String)
     plain = pl.when(whole).then(digits).otherwise(number.cast(pl.String))
+    flags = pl.when(text.is_in(TRUE)).then(pl.lit("True"))
+    text = flags.when(text.is_in(FALSE)).then(pl.lit("False")).otherwise(text)
     return pl.when(spelt).then(plain).otherwise(text).alias(column)
 
 
@@ -653,7 +715,11 @@ def whole_label(text: str) -> str:
 
     >>> whole_label("3.0"), whole_label("3.10"), whole_label("-1.0000e+00"), whole_label("007")
     ('3', '3.10', '-1', '007')
+    >>> whole_label("true")
+    'True'
     """
+    if text in (*TRUE, *FALSE):
+        return text.capitalize()
     if not re.fullmatch(WHOLE_LABEL, text) or re.fullmatch(CODE, text):
         return text
     number = float(text)

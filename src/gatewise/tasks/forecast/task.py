@@ -157,6 +157,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
     if constant and settings.constant_columns == "drop":
         numbers = tuple(name for name in numbers if name not in constant)
         notes.append(f"Dropped columns that never change in training: {', '.join(constant)}.")
+    notes += _unused_note(train, task.lookback, task.horizon)
     never_negative = tuple(name for name in data.target if _least(train, name) >= 0)
     if task.floor == "zero":
         notes.append(_floor_note(data.target, never_negative, train.source))
@@ -188,6 +189,20 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
             season=task.season,
         ),
     ), notes
+
+
+def _unused_note(train: Sequences, lookback: int, horizon: int) -> list[str]:
+    """A note about the series from which no window can be cut for training."""
+    cut = windows(train, lookback, horizon)
+    unused = np.flatnonzero(np.diff(cut.ends, prepend=0) == 0)
+    if not len(unused) or len(unused) == len(train):  # without any window, training is refused
+        return []
+    shown = ", ".join(f"'{train.ids[k]}' ({train.lengths[k]} steps)" for k in unused[:3])
+    more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+    return [
+        f"{len(unused)} of {len(train)} series {'is' if len(unused) == 1 else 'are'} too short for "
+        f"a training window of {lookback} + {horizon} steps and cannot be used: {shown}{more}"
+    ]
 
 
 def _least(train: Sequences, name: str) -> float:

@@ -93,7 +93,7 @@ def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objec
             return ops.mean(losses.pinball(truth, outputs, quantiles), axis=-1)
 
     else:
-        each = losses.named(experiment.training.loss)
+        each = losses.of_numbers(experiment.training.loss)
     return MeanOfKnown(each), [ScaledError(middle(quantiles))]
 
 
