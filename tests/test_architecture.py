@@ -19,7 +19,8 @@ FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
     *("readers", "baselines", "engine", "networks"),
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
-    *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
+    *("tasks", "arguments", "checkpoints", "training"),
+    *("ready", "validation", "evaluation", "reporting"),
     *(
         "record",
         "output",
@@ -45,7 +46,7 @@ FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
     "networks.imports",
-    *("ready", "training", "pipeline", "artefact"),
+    *("ready", "checkpoints", "training", "pipeline", "artefact"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -295,9 +295,11 @@ def examples(
     columns = preparation.positions(preparation.used)
     refuse_far(sequences, *preparation.scale.rows(sequences), columns)
     # Rotated before scaling, which distorts angles.
-    rotate = _rotation(preparation, experiment) if role == "train" else None
+    # A separate random stream, because the order of the batches comes from the same seed.
+    random = np.random.default_rng((experiment.training.seed, 1))
+    rotate = _rotation(preparation, experiment, random) if role == "train" else None
     inputs = steps.scaled_steps(pieces, preparation.scale, columns, change=rotate)
-    return Examples(pieces, pieces.lengths, inputs, targets, weights)
+    return Examples(pieces, pieces.lengths, inputs, targets, weights, random=random)
 
 
 def _balanced(labels: Array, preparation: Preparation[Fitted]) -> Array:
@@ -321,7 +323,7 @@ def _targets(labels: Array | None) -> Callable[..., Array]:
 
 
 def _rotation(
-    preparation: Preparation[Fitted], experiment: Experiment
+    preparation: Preparation[Fitted], experiment: Experiment, random: np.random.Generator
 ) -> Callable[[Array], Array] | None:
     """A random rotation of the triads of [chosen, length, columns]; None without training.rotation.
 
@@ -332,8 +334,6 @@ def _rotation(
     if not deviation:
         return None
     triads = [preparation.positions(triad) for triad in experiment.data.triads]
-    # A separate random stream, because the order of the batches comes from the same seed.
-    random = np.random.default_rng((experiment.training.seed, 1))
 
     def rotate(values: Array) -> Array:
         angles = random.normal(scale=deviation, size=(len(values), 3))
