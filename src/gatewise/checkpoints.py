@@ -375,12 +375,9 @@ def _without_steps(network: keras.Model, steps: int) -> Callable[..., Any]:
             network.train_function = train
             return train(*given)
         left -= 1
-        if backend == "jax":
-            state, _batches = given
-            return {}, state
-        if backend == "tensorflow":
-            next(given[0])
-        return {}
+        if backend != "torch":  # PyTorch gets the batch, the others an iterator as the last argument
+            next(given[-1])
+        return ({}, given[0]) if backend == "jax" else {}
 
     return step
 
@@ -412,7 +409,7 @@ def restore_variables(network: keras.Model, state: State, groups: tuple[str, ...
             value = state.arrays[f"{group}/{k}"]
             if value.dtype.kind == "V":  # NumPy does not know bfloat16
                 value = value.view(keras.ops.convert_to_numpy(variable.value).dtype)
-            variable.assign(value)
+            variable.assign(value.copy())  # JAX may overwrite what it was given
 
 
 def generators() -> dict[str, Any]:
