@@ -6,6 +6,7 @@ names the format, its second line is the SHA-256 of the rest: a line of JSON, an
 writes them. Nothing is pickled.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -154,7 +155,8 @@ class Checkpoints:
             self._write(state)
             self._failed = False
         except OSError as error:
-            self.draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder itself may be read-only
+                self.draft.unlink(missing_ok=True)
             if not self._failed:
                 kept = f"{self._existing()} is kept" if self.exists() else "there is none yet"
                 log.warning(
@@ -375,7 +377,9 @@ def _without_steps(network: keras.Model, steps: int) -> Callable[..., Any]:
             network.train_function = train
             return train(*given)
         left -= 1
-        if backend != "torch":  # PyTorch gets the batch, the others an iterator as the last argument
+        if (
+            backend != "torch"
+        ):  # PyTorch gets the batch, the others an iterator as the last argument
             next(given[-1])
         return ({}, given[0]) if backend == "jax" else {}
 
