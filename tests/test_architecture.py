@@ -19,7 +19,7 @@ FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
     *("readers", "baselines", "engine", "networks"),
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
-    *("tasks", "arguments", "checkpoints", "training"),
+    *("tasks", "arguments", "audit", "checkpoints", "training"),
     *("ready", "validation", "evaluation", "reporting"),
     *(
         "record",

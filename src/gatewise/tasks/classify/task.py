@@ -38,7 +38,7 @@ from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
 from gatewise.tasks.shown import by_length, shown
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, mean_measure, sizes_of
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, Truth, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
 
@@ -707,6 +707,16 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -
     return sequences
 
 
+def examined(
+    train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Truth]:
+    """The label of each sequence, which no column may tell; not with several labels."""
+    if train.kind != "numbers" or train.labels is None or preparation.own.separator:
+        return []
+    features = tuple(name for name in preparation.used if name not in train.levels)
+    return [Truth("the label", train.labels, features)]
+
+
 TASK = Task(
     name="classify",
     settings={
@@ -722,6 +732,7 @@ TASK = Task(
     resolve_fitted=resolve_fitted,
     words=words,
     prepare=prepare,
+    examined=examined,
     examples=examples,
     sizes=sizes,
     shapes=shapes,
