@@ -103,7 +103,7 @@ def _copies(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
     chosen = np.flatnonzero(held.lengths >= least)
     pairs = _equal(_keys(train), _keys(held.chosen(chosen)))
     pairs = [(int(chosen[j]), k) for j, k in pairs]
-    return pairs if len(pairs) >= max(1, COMMON * len(held)) else []
+    return pairs if len(pairs) >= max(2, COMMON * len(held)) else []
 
 
 def _keys(part: Sequences) -> list[str]:
