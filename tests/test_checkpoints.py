@@ -74,7 +74,10 @@ def test_a_killed_forecast_ends_like_a_whole_one(
     assert [one.name for one in tmp_path.iterdir()] == ["run"]  # the checkpoint is removed
 
 
-def test_a_killed_language_model_ends_like_a_whole_one(at_every_step, tmp_path):
+@pytest.mark.parametrize("within", [0.0, math.inf])
+def test_a_killed_language_model_ends_like_a_whole_one(
+    at_every_step, within, monkeypatch, tmp_path
+):
     """Its layers keep their states from batch to batch, and its text begins at a random offset."""
     text = tmp_path / "text.txt"
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 40)
@@ -85,6 +88,7 @@ def test_a_killed_language_model_ends_like_a_whole_one(at_every_step, tmp_path):
         "evaluation": {"n_resamples": 100},
     }
     whole = gatewise.train(text, settings=settings)
+    monkeypatch.setattr(checkpoints, "WITHIN", within)
     assert_same(whole, interrupted(text, settings, tmp_path / "run", kills=[(2, 3)]))
 
 

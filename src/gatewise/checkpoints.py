@@ -311,10 +311,17 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         """The checkpoint to continue from."""
         return self.checkpoints.resumed
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        # The other callbacks begin the epoch with this state: some reset the states of layers.
+        if self.resumed is not None and not self.resumed.plain["step"]:
+            self._restore(self.resumed)
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
-        if self.resumed is not None and self.resumed.plain["epoch"] == epoch:
-            self._restore(self.resumed)
+        # Within an epoch, the state of its step replaces what Keras and the callbacks reset.
+        state = self.resumed
+        if state is not None and state.plain["step"] and state.plain["epoch"] == epoch:
+            self._restore(state)
         self.drawn = generators()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
