@@ -23,7 +23,8 @@ FLOW = [
     "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
-    *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
+    *("tasks", "arguments", "audit", "checkpoints", "training"),
+    *("ready", "validation", "evaluation", "reporting"),
     *(
         "record",
         "output",
@@ -50,7 +51,7 @@ FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "outputs"
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
-    *("ready", "training", "pipeline", "artefact"),
+    *("ready", "checkpoints", "training", "pipeline", "artefact"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -23,7 +23,16 @@ from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
-from gatewise.training import Feed, Monitor, Progress, _divergence_check, fit, optimizer, resolved
+from gatewise.training import (
+    Around,
+    Feed,
+    Monitor,
+    Progress,
+    _divergence_check,
+    fit,
+    optimizer,
+    resolved,
+)
 
 
 def lines(count, seed, slope=2.0):
@@ -51,8 +60,7 @@ def trained(settings, *, train=None, valid=None, watch=None, monitor=LOSS, inter
         settings,
         padded=False,
         monitor=monitor,
-        interrupts=interrupts,
-        watch=watch,
+        around=Around(interrupts, watch),
     )
     return network, history
 

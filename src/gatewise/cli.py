@@ -99,6 +99,9 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the checkpoint of a killed run.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan without training.")
     ] = False,
@@ -121,6 +124,8 @@ def train(
         if not as_json:
             typer.echo("Nothing was trained (--dry-run).")
         return
+    if resume and not output:
+        raise ConfigError("--resume needs -o, the folder that the killed run would write.")
     folder = output or free_folder(experiment)
     if overwrite:
         check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
@@ -128,7 +133,12 @@ def train(
     try:
         with _Screen(console) as screen:
             finished = pipeline.run(
-                experiment, source, folder=folder, watch=screen.watch, overwrite=overwrite
+                experiment,
+                source,
+                folder=folder,
+                watch=screen.watch,
+                overwrite=overwrite,
+                resume=resume,
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)

@@ -1,5 +1,6 @@
 """The whole pipeline on one screen: from files to an evaluated, saved model. Read this first."""
 
+import contextlib
 import logging
 import math
 import time
@@ -14,6 +15,7 @@ from gatewise import artefact as artefacts
 from gatewise import engine, training
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
+from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.evaluation import ROWS, Evaluation, evaluate, predict_network_only
@@ -68,31 +70,36 @@ def run(
     network: Builder | None = None,
     watch: Watch | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. The first Ctrl-C ends the training, and the next one ends the
     evaluation; the trained model is kept. SIGTERM counts as a Ctrl-C, and as a second one five
-    seconds later.
+    seconds later. A run that was killed leaves a checkpoint beside `folder`, and `resume` continues
+    from it with the same numbers.
 
     Raises:
         GatewiseError: the data, the settings or the training failed, and nothing is left behind;
             or the folder cannot be written, and the message says where the run was saved instead.
         KeyboardInterrupt: Ctrl-C before training, or a third one. Nothing is left behind, unless
-            the text of the exception names what was already saved.
+            the text of the exception names what was already saved: a run or a checkpoint.
     """
+    kept: Any = contextlib.nullcontext()
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
+        kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    with Interrupts() as interrupts, chosen:
+    with kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
+            checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
         baselines = score_baselines(ready)
         interrupts.check()
         interrupts.training = True
-        history = learn(ready, baselines.monitor, watch, interrupts)
+        history = learn(ready, baselines.monitor, watch, interrupts, checkpoints)
         interrupts.trained = True
         if not interrupts.level or folder is None:
             return _evaluate_and_save(ready, baselines, history, folder, interrupts, overwrite)
@@ -107,7 +114,11 @@ def run(
 
 
 def learn(
-    ready: Ready, monitor: Monitor, watch: Watch | None, interrupts: Interrupts | None = None
+    ready: Ready,
+    monitor: Monitor,
+    watch: Watch | None,
+    interrupts: Interrupts | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> History:
     """Compile and fit the network; a compiled one keeps its own loss and optimizer."""
     if not ready.network.compiled:
@@ -119,8 +130,7 @@ def learn(
         ready.experiment.training,
         padded=ready.preparation.padded,
         monitor=monitor,
-        interrupts=interrupts,
-        watch=watch,
+        around=training.Around(interrupts, watch, checkpoints),
     )
 
 
@@ -257,13 +267,15 @@ def train(
     output: str | Path | None = None,
     network: Builder | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     watch: Watch | None = None,
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
     `horizon`, `lookback`, `epochs` and `seed` are those of `gatewise train`, and override
     `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
-    keras.Model of your own. `output` is the run folder, or None to save nothing.
+    keras.Model of your own. `output` is the run folder, or None to save nothing. `resume` continues
+    a training into this folder that was killed.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -272,7 +284,17 @@ def train(
     names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
     experiment, source = experiment_for(data, layers, names)
     folder = None if output is None else Path(output)
+    if folder is None and resume:
+        raise ConfigError("resume=True needs output=, the folder that the killed run would write.")
     if folder is not None and overwrite:
         own = [Path(settings)] if isinstance(settings, str | Path) else []
         artefacts.check_replaceable(folder, [*inputs(experiment), *own])
-    return run(experiment, source, folder=folder, network=network, watch=watch, overwrite=overwrite)
+    return run(
+        experiment,
+        source,
+        folder=folder,
+        network=network,
+        watch=watch,
+        overwrite=overwrite,
+        resume=resume,
+    )

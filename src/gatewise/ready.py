@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from gatewise import engine, training
+from gatewise.audit import audit
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
@@ -44,6 +45,7 @@ class Ready:
     test: Examples[Any] | None
     network: keras.Model
     notes: list[str]
+    audit: list[dict[str, str]]  # the leaks that were found
     seconds: float
 
 
@@ -120,6 +122,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         test,
         network,
         notes,
+        audit(task, splits, preparation, experiment),
         time.perf_counter() - began,
     )
 

@@ -49,6 +49,7 @@ def metrics_of(
         "stopped": history.stopped,
         "parts": part_sizes(ready),
         "notes": ready.notes,
+        "audit": ready.audit,
         "details": evaluation.details if evaluation else {},
     }
     if evaluation is not None:

@@ -32,6 +32,7 @@ class Examples(Generic[Source]):
     weights: Array | None = None  # [examples] sample weights of the loss
     ordered: bool = False  # each batch continues the previous one, so there is no shuffling
     on_epoch_end: Callable[[], None] | None = None  # called after each epoch of training
+    random: np.random.Generator | None = None  # what `inputs` and `on_epoch_end` draw from
 
     def __len__(self) -> int:
         return len(self.lengths)

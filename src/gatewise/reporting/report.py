@@ -39,6 +39,7 @@ def draw(run: Record) -> str:
         overview=_overview(run),
         parts=_parts(run.metrics.get("parts") or {}),
         notes=run.metrics.get("notes") or [],
+        audit=_audit(run.metrics.get("audit")),
         scores=_scores(run.metrics),
         first=_first(run.metrics),
         meanings=_meanings(run.metrics),
@@ -248,6 +249,14 @@ def _parts(parts: Mapping[str, Mapping[str, Any]]) -> Table | None:
         [name, *(formats.number(one.get(key), 0) for key in columns)] for name, one in parts.items()
     ]
     return Table("Sizes of the parts", ["", *columns], rows)
+
+
+def _audit(findings: Sequence[Mapping[str, str]] | None) -> Table | None:
+    """The leaks that the audit found; None for folders of older versions, which had no audit."""
+    if findings is None:
+        return None
+    rows = [[one["kind"], one["where"], one["advice"]] for one in findings]
+    return Table("Leaks", ["kind", "where", "what to do"], rows, texts=3)
 
 
 def _changed(settings: Experiment) -> Table | None:

@@ -126,6 +126,20 @@ class Promise(Generic[Predictions]):
     measure: Measure[Predictions]  # the measured share
 
 
+@dataclass(frozen=True)
+class Truth:
+    """One target of the training part, and the columns that must not tell it."""
+
+    name: str
+    values: Array  # [sequences] numbers or labels; per step: [steps of the part] numbers
+    features: tuple[str, ...]  # columns of numbers that the network reads
+    per_step: bool = False
+    # Per step only: the features must not equal the truth of up to so many later steps, and those
+    # of `early`, which are known in advance, not that of the same step either.
+    ahead: int = 0
+    early: tuple[str, ...] = ()
+
+
 # The signs by which a task recognises its data, the most certain first: settings that only this
 # task has; the form of the source (the name of a file, the files in a folder); labels that the
 # settings name; the first lines of a file; names and types of columns; and times, which many kinds
@@ -153,6 +167,13 @@ def as_prepared(
 
 def no_remarks(_predictions: Any, _preparation: Preparation[Any]) -> list[str]:
     """No remarks on predictions."""
+    return []
+
+
+def nothing_examined(
+    _train: Sequences, _preparation: Preparation[Any], _experiment: Experiment
+) -> list[Truth]:
+    """No truths, because the task reads no columns of features."""
     return []
 
 
@@ -227,6 +248,8 @@ class Task(Generic[Own, Source, Predictions]):
     quick: Callable[[Preparation[Own], Experiment], tuple[Preparation[Own], Experiment]] = (
         as_prepared
     )
+    # (training part, preparation, settings) -> the truths that the audit looks for in the features.
+    examined: Callable[[Sequences, Preparation[Own], Experiment], list[Truth]] = nothing_examined
     # Remarks on predictions for new data.
     remarks: Callable[[Predictions, Preparation[Own]], list[str]] = no_remarks
     # Nominal shares of the predictions, which the evaluation measures on the test part.

@@ -28,7 +28,7 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
-from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
+from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, sizes_of
 
 MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
 RIDGE_WINDOWS = 20_000  # maximum number of training windows of the ridge baseline
@@ -128,6 +128,31 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
         raise ConfigError("A forecast is split by time; leave split.by at auto.")
     settings = experiment.split if test else replace(experiment.split, test=0.0)
     return split_by_time(sequences, settings, horizon=_horizon(experiment, sequences))
+
+
+def examined(
+    train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Truth]:
+    """Each target at every step: no covariate may tell its future."""
+    own = preparation.own
+    features = tuple(
+        name
+        for name in (*own.past, *own.known)
+        if name not in own.targets and name not in train.levels
+    )
+    steps = np.concatenate([np.arange(*one) for one in zip(train.starts, train.stops, strict=True)])
+    return [
+        Truth(
+            f"the target '{name}'",
+            train.measured(steps, train.columns.index(name)),
+            features,
+            per_step=True,
+            ahead=own.horizon,
+            early=own.known,
+        )
+        for name in own.targets
+        if features
+    ]
 
 
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
@@ -949,6 +974,7 @@ TASK = Task(
     split=split,
     resolve=resolve,
     prepare=prepare,
+    examined=examined,
     examples=examples,
     sizes=sizes,
     shapes=shapes,

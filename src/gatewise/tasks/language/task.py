@@ -239,6 +239,7 @@ def _streams(
         targets=lambda indices, _length=0: tokens[positions(indices)],
         ordered=True,
         on_epoch_end=move if role == "train" else None,
+        random=random,
     )
 
 

@@ -197,7 +197,7 @@ def examples(
         real = positions < pieces.stops[indices][:, None]
         return np.where(real, classes[np.where(real, positions, 0)], NO_TAG).astype(np.int32)
 
-    return Examples(pieces, pieces.lengths, inputs, targets)
+    return Examples(pieces, pieces.lengths, inputs, targets, random=random)
 
 
 def _refuse_other_kinds(sequences: Sequences) -> None:
