@@ -26,6 +26,7 @@ FLOW = [
         "migration",
         "artefact",
         "prediction",
+        "inspection",
         "pipeline",
         "glossary",
         "overview",
@@ -46,6 +47,9 @@ WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
     "networks.imports",
     *("ready", "training", "pipeline", "artefact"),
+    *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
+    "inspection.model",
+    "inspection.run",
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

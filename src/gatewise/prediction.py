@@ -47,7 +47,7 @@ def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
     Raises:
         DataError: the data differs from the training data; the message names the column.
     """
-    artefact = _artefact(run)
+    artefact = artefact_of(run)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="predict"
@@ -99,7 +99,7 @@ def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Se
     return sequences.chosen(np.array(good))
 
 
-def _artefact(run: Any) -> Artefact:
+def artefact_of(run: Any) -> Artefact:
     """The artefact of a run in any of the forms of `Trained`."""
     artefact = getattr(run, "artefact", run)
     if isinstance(artefact, Artefact):
@@ -167,7 +167,7 @@ def generating(
     Raises:
         ConfigError: the run is of another task, or a number is out of range.
     """
-    artefact = _artefact(run)
+    artefact = artefact_of(run)
     task = TASKS[artefact.preparation.task]
     if task.network.generate is None:
         writing = [name for name, one in TASKS.items() if one.network.generate is not None]
@@ -248,7 +248,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     nearest-neighbour baseline is left out, because it would need the training data.
     """
     began = time.perf_counter()
-    artefact = _artefact(run)
+    artefact = artefact_of(run)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="evaluate"
