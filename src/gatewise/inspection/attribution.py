@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError
 from gatewise.inspection.gradients import gradients
 from gatewise.inspection.tracing import Call, around, array_of, first, lstm_layers
 
@@ -88,22 +89,37 @@ def _embeddings(model: keras.Model) -> list[Any]:
 
 
 def sources(model: keras.Model, inputs: Any) -> list[Source]:
-    """The inputs that hold real numbers, or, if there are none, the outputs of the embeddings."""
+    """The inputs that hold real numbers; or the outputs of the embeddings, if one holds tokens.
+
+    Raises:
+        ConfigError: several inputs hold tokens, or the inputs are not one row for each example.
+    """
     arrays, embeddings = _arrays(inputs), _embeddings(model)
-    tokens_only = bool(embeddings) and len(arrays) == 1
-    numbers = {name: one for name, one in arrays.items() if np.issubdtype(one.dtype, np.floating)}
-    if numbers and not tokens_only:
-        return [Source(name, array_of(one), embedded=False) for name, one in numbers.items()]
+    whole = [one for one in arrays.values() if embeddings and (one == np.round(one)).all()]
+    integers = [one for one in arrays.values() if np.issubdtype(one.dtype, np.integer)]
+    tokens = integers or (whole if len(arrays) == 1 else [])
+    if len(tokens) > 1 or any(len(one) != 1 for one in arrays.values()):
+        raise ConfigError(
+            "The answers are not explained, because this network reads several inputs of tokens."
+        )
+    if not tokens:
+        return [Source(name, array_of(one), embedded=False) for name, one in arrays.items()]
     found: list[Source] = []
 
-    def recorded(layer: Any, call: Any, *arguments: Any, **options: Any) -> Any:
-        outputs = call(*arguments, **options)
-        found.append(Source(layer.name, array_of(outputs), embedded=True))
+    def recorded(layer: Any, call: Any, read: Any, *arguments: Any, **options: Any) -> Any:
+        outputs = call(read, *arguments, **options)
+        if _reads(read, tokens[0].shape[1:]):
+            found.append(Source(layer.name, array_of(outputs), embedded=True))
         return outputs
 
     with around(embeddings, recorded):
         model(inputs, training=False)
     return found
+
+
+def _reads(read: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an embedding reads the tokens, and not positions or a row of weights."""
+    return tuple(read.shape[1:]) == shape
 
 
 @dataclass(frozen=True)
@@ -153,16 +169,19 @@ def _along(
     """A function of the sources, each [rows, ...]: the explained number of each row, [rows]."""
     names = [one.name for one in given]
     embedded = bool(given) and given[0].embedded
+    shape = given[0].values.shape[1:-1]  # of the tokens, if the sources are embeddings
 
     def numbers(tensors: list[Any]) -> Any:
         rows = tensors[0].shape[0]
         arrays: dict[str, Any] = {
-            name: np.repeat(one, rows, axis=0) for name, one in _arrays(inputs).items()
+            name: ops.convert_to_tensor(np.repeat(one, rows, axis=0))
+            for name, one in _arrays(inputs).items()
         }
         left = iter(tensors)
 
-        def replaced(_layer: Any, call: Any, *arguments: Any, **options: Any) -> Any:
-            return call(*arguments, **options) * 0.0 + next(left)
+        def replaced(_layer: Any, call: Any, read: Any, *arguments: Any, **options: Any) -> Any:
+            outputs = call(read, *arguments, **options)
+            return outputs * 0.0 + next(left) if _reads(read, shape) else outputs
 
         if not embedded:
             arrays |= dict(zip(names, tensors, strict=True))

@@ -116,7 +116,7 @@ def summary(
     return {
         "examples": len(indices),
         "layers": layers,
-        "advice": advice(layers, season=season, lookback=lookback),
+        "advice": advice(season=season, lookback=lookback),
     }
 
 

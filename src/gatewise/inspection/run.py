@@ -145,13 +145,11 @@ def _of_run(artefact: Artefact, data: Any, count: int) -> dict[str, Any]:
     shown = []
     for k in _spread(len(examples), count):
         inputs = inputs_of(examples, model, np.array([k]), int(examples.lengths[k]))
-        if any(len(one) != 1 for one in _values(inputs)):
-            content["unexplained"] = (
-                "The answers are not explained, because the inputs of this network are not one row "
-                "for each example."
-            )
+        try:
+            found = example_of(model, inputs, explained=explained, columns=preparation.used)
+        except ConfigError as error:
+            content["unexplained"] = str(error)
             break
-        found = example_of(model, inputs, explained=explained, columns=preparation.used)
         shown.append(found | {"example": k})
     return {"model": str(artefact.folder or ""), "data": name, **content, "shown": shown}
 
