@@ -32,6 +32,7 @@ FLOW = [
         "artefact",
         "prediction",
         "exporting",
+        "inspection",
         "pipeline",
         "glossary",
         "overview",
@@ -52,6 +53,8 @@ WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
     *("ready", "checkpoints", "training", "pipeline", "artefact"),
+    *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
+    *("inspection.model", "inspection.run"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

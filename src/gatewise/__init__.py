@@ -38,6 +38,7 @@ _MODULES = {
     "generate": "gatewise.prediction",
     "info": "gatewise.engine",
     "load": "gatewise.artefact",
+    "inspect": "gatewise.inspection.run",
     "look": "gatewise.overview",
     "predict": "gatewise.prediction",
     "report": "gatewise.pipeline",

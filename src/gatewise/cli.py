@@ -33,7 +33,7 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = ("train", "look", "evaluate", "predict", "generate", "export", "run")
+HEAVY = ("train", "look", "evaluate", "inspect", "predict", "generate", "export", "run")
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -307,6 +307,37 @@ def export(
 
 
 @app.command()
+def inspect(
+    run: RunArgument,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Raw data; default: the validation part of the run's own data.", show_default=False
+        ),
+    ] = None,
+    examples: Annotated[int, typer.Option(help="Examples whose answers are explained.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file to write.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look inside a trained network: gates, memory, idle units, and what its answers rest on."""
+    from gatewise.artefact import finite
+    from gatewise.inspection.run import inspect as look_inside
+
+    content = look_inside(run, data, examples=examples, page=output, overwrite=overwrite)
+    if as_json:
+        typer.echo(json.dumps(finite(content), ensure_ascii=False, allow_nan=False))
+        return
+    _show_inspection(content)
+    if output:
+        typer.echo(f"Page: {output}")
+
+
+@app.command()
 def report(
     run: RunArgument,
     overwrite: Annotated[
@@ -540,6 +571,30 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
     for sentence in metrics["caveats"]:
         console.print(sentence, soft_wrap=True)
+
+
+def _show_inspection(content: Mapping[str, Any]) -> None:
+    """Print the tables of the layers and the gates, a line for each example, and the advice."""
+    from rich.table import Table
+
+    from gatewise.reporting import inside
+
+    console, layers = _console(False), content["layers"]
+    console.print(f"{content['examples']} examples of {content['data']}", soft_wrap=True)
+    for columns, rows in (
+        (inside.COLUMNS, inside.rows_of(layers)),
+        (inside.GATE_COLUMNS, inside.gate_rows(layers)),
+    ):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, name in enumerate(columns):
+            table.add_column(name, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print()
+        console.print(table)
+    console.print()
+    for line in inside.lines(content):
+        console.print(line, soft_wrap=True)
 
 
 def _cell(value: float | None) -> str:

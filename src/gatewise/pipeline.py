@@ -19,6 +19,7 @@ from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.evaluation import ROWS, Evaluation, evaluate, predict_network_only
+from gatewise.inspection.model import inspected
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
@@ -195,6 +196,8 @@ def _finished(
     metrics = metrics_of(ready, baselines, history, evaluation, seconds)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
+    if ready.validation is not None and evaluation is not None:
+        metrics |= {"inspection": inspected(model, ready)}
     artefact = Artefact(
         folder,
         ready.experiment,

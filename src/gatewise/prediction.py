@@ -51,7 +51,7 @@ def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
     Raises:
         DataError: the data differs from the training data; the message names the column.
     """
-    artefact = _artefact(run, open_run)
+    artefact = artefact_of(run, open_run)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="predict"
@@ -103,7 +103,7 @@ def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Se
     return sequences.chosen(np.array(good))
 
 
-def _artefact(run: Any, opener: Callable[[Path], Artefact]) -> Artefact:
+def artefact_of(run: Any, opener: Callable[[Path], Artefact]) -> Artefact:
     """The artefact of a run in any of the forms of `Trained`; `opener` opens a run folder."""
     artefact = getattr(run, "artefact", run)
     if isinstance(artefact, Artefact):
@@ -180,7 +180,7 @@ def generating(
     Raises:
         ConfigError: the run is of another task, or a number is out of range.
     """
-    artefact = _artefact(run, open_run)
+    artefact = artefact_of(run, open_run)
     task = TASKS[artefact.preparation.task]
     if not hasattr(task.outputs, "generate"):
         writing = [name for name, one in TASKS.items() if hasattr(one.outputs, "generate")]
@@ -264,7 +264,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     from gatewise import evaluation
 
     began = time.perf_counter()
-    artefact = _artefact(run, load)
+    artefact = artefact_of(run, load)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="evaluate"

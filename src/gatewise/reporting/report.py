@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from gatewise.metrics import find, sign_of
-from gatewise.reporting import charts, formats, history
+from gatewise.reporting import charts, formats, history, inside
 from gatewise.reporting.sections import Cell, Picture, Record, Section, Table
 from gatewise.settings import Experiment, to_toml
 from gatewise.tasks import TASKS
@@ -36,6 +36,7 @@ def draw(run: Record) -> str:
         kicker=run.metrics.get("run") or "",
         verdict=verdict,
         caveats=run.metrics.get("caveats") or [],
+        heading="Task and data",
         overview=_overview(run),
         parts=_parts(run.metrics.get("parts") or {}),
         notes=run.metrics.get("notes") or [],
@@ -51,6 +52,27 @@ def draw(run: Record) -> str:
         environment=[(str(name), formats.plain(value)) for name, value in run.environment.items()],
         cost=_cost(run),
         command=_command(run),
+    )
+
+
+def draw_inspection(content: Mapping[str, Any]) -> str:
+    """Draw what `gatewise.inspect` returns as a complete HTML document."""
+    with charts.style():
+        sections = [*inside.sections(content), *inside.examples(content)]
+    sentence = " ".join(content["advice"]) or "Nothing stands out that has a known remedy."
+    return _filled(
+        "report.html.j2",
+        title="Inspection",
+        kicker=content["model"],
+        verdict={"tone": "even", "sentence": sentence, "picture": None},
+        caveats=[content["unexplained"]] if content.get("unexplained") else [],
+        heading="What was inspected",
+        overview=inside.overview(content),
+        **dict.fromkeys(
+            ("parts", "notes", "scores", "first", "meanings", "units", "thinned", "changed")
+            + ("settings", "environment", "cost", "command")
+        ),
+        sections=sections,
     )
 
 
@@ -82,6 +104,7 @@ def _sections(run: Record) -> list[Section]:
     sections = [history.section(run)]
     if task and details:
         sections += task.sections(run, details)
+    sections += inside.sections(run.metrics.get("inspection") or {})
     return [one for one in sections if one.lead or one.pictures or one.tables or one.passages]
 
 
