@@ -19,7 +19,16 @@ FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
     *("readers", "baselines", "engine", "networks"),
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
-    *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
+    *(
+        "tasks",
+        "arguments",
+        "training",
+        "ready",
+        "validation",
+        "evaluation",
+        "repeats",
+        "reporting",
+    ),
     *(
         "record",
         "output",

@@ -96,6 +96,10 @@ def train(
         int | None, typer.Option(help="Passes over the training part, at most.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
+    ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
@@ -112,7 +116,9 @@ def train(
     from gatewise.overview import overview
     from gatewise.ready import make_ready
     from gatewise.record import interruption
+    from gatewise.repeats import check_repeats
 
+    check_repeats(repeats)
     layers = _layers(config, assignments)
     layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     experiment, source = experiment_for(data, layers, target or ())
@@ -128,7 +134,12 @@ def train(
     try:
         with _Screen(console) as screen:
             finished = pipeline.run(
-                experiment, source, folder=folder, watch=screen.watch, overwrite=overwrite
+                experiment,
+                source,
+                folder=folder,
+                watch=screen.watch,
+                overwrite=overwrite,
+                repeats=repeats,
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
@@ -503,9 +514,34 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print()
     console.print(table)
     console.print()
+    if "repeats" in metrics:
+        _show_repeats(metrics, console)
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
     for sentence in metrics["caveats"]:
         console.print(sentence, soft_wrap=True)
+
+
+def _show_repeats(metrics: Mapping[str, Any], console: "Console") -> None:
+    """Print the scores of each seed, their mean and their standard deviation."""
+    from rich.table import Table
+
+    repeats, names = metrics["repeats"], list(metrics["metrics"])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("seed", "validation", *names):
+        table.add_column(name, justify="left" if name == "seed" else "right")
+    for one in repeats["each"]:
+        saved = one["seed"] == repeats["saved"]
+        cells = [_cell(one["metrics"][name]) for name in names]
+        table.add_row(
+            f"{one['seed']} (saved)" if saved else str(one["seed"]),
+            _cell(one["validation"]),
+            *cells,
+            style="bold" if saved else "",
+        )
+    for word in ("mean", "deviation"):
+        table.add_row(word, "", *(_cell(repeats[word][name]) for name in names))
+    console.print(table)
+    console.print()
 
 
 def _cell(value: float | None) -> str:
