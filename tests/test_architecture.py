@@ -34,6 +34,7 @@ FLOW = [
         "output",
         "migration",
         "artefact",
+        "comparison",
         "prediction",
         "pipeline",
         "glossary",

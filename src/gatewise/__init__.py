@@ -32,6 +32,7 @@ _MODULES = {
     "Sequences": "gatewise.data.sequences",
     "accelerate": "gatewise.engine",
     "accelerated": "gatewise.engine",
+    "compare": "gatewise.comparison",
     "datasets": "gatewise.readers.datasets",
     "evaluate": "gatewise.prediction",
     "generate": "gatewise.prediction",

@@ -284,6 +284,27 @@ def generate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Two run folders or more.", show_default=False)
+    ],
+    metric: Annotated[
+        str, typer.Option(help="The metric of the differences; default: the first verdict's.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Put finished RUNS with the same test part side by side; each is compared with the first."""
+    from gatewise import comparison
+    from gatewise.artefact import finite
+
+    found = comparison.compare(*runs, metric=metric)
+    if as_json:
+        typer.echo(json.dumps(finite(found), ensure_ascii=False, allow_nan=False))
+        return
+    _show_comparison(found)
+
+
+@app.command()
 def report(
     run: RunArgument,
     overwrite: Annotated[
@@ -519,6 +540,24 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
     for sentence in metrics["caveats"]:
         console.print(sentence, soft_wrap=True)
+
+
+def _show_comparison(found: Mapping[str, Any]) -> None:
+    """Print the scores of each run, and a sentence for each difference."""
+    from rich.table import Table
+
+    console = _console(False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for name in found["runs"][0]["metrics"]:
+        table.add_column(name, justify="right")
+    for one in found["runs"]:
+        seeds = f" (mean of {one['seeds']} seeds)" if one["seeds"] > 1 else ""
+        table.add_row(f"{one['run']}{seeds}", *map(_cell, one["metrics"].values()))
+    console.print(table)
+    console.print()
+    for one in found["comparisons"]:
+        console.print(one["sentence"], style="bold", soft_wrap=True)
 
 
 def _show_repeats(metrics: Mapping[str, Any], console: "Console") -> None:
