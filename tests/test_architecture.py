@@ -37,6 +37,7 @@ FLOW = [
         "comparison",
         "prediction",
         "pipeline",
+        "tuning",
         "glossary",
         "overview",
         "estimators",
@@ -50,7 +51,7 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
+FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report", "space"}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),

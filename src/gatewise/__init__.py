@@ -43,6 +43,7 @@ _MODULES = {
     "report": "gatewise.pipeline",
     "set_threads": "gatewise.engine",
     "train": "gatewise.pipeline",
+    "tune": "gatewise.tuning.search",
     "why_not": "gatewise.engine",
 }
 

@@ -33,7 +33,7 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = ("train", "look", "evaluate", "predict", "generate", "run")
+HEAVY = ("train", "tune", "look", "evaluate", "predict", "generate", "run")
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -153,6 +153,75 @@ def train(
                 soft_wrap=True,
             )
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def tune(
+    data: DataArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of the search.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="The time for all of it, such as 30m; final training included.")
+    ] = "",
+    trials: Annotated[int, typer.Option(help="The most trials; 0: as many as fit.")] = 0,
+    space: Annotated[Path | None, typer.Option(help="A TOML file with ranges of settings.")] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share trials and cores.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the search in -o; refuse a new one.")
+    ] = False,
+    task: TaskOption = "",
+    target: TargetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    horizon: HorizonOption = None,
+    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part, at most.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of networks and of the search.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search settings for DATA on the validation part, and train the best ones again.
+
+    The same command continues a search that was stopped or killed.
+    """
+    from gatewise.settings import merged
+    from gatewise.tuning import search
+
+    if output is None:
+        raise ConfigError("A search needs a folder: give -o, such as -o runs/search.")
+    try:
+        with _Screen(_console(as_json)) as screen:
+            tuned = search.tune(
+                data,
+                output=output,
+                budget=budget,
+                trials=trials,
+                task=task,
+                target=target or (),
+                horizon=horizon,
+                lookback=lookback,
+                epochs=epochs,
+                seed=seed,
+                settings=merged(_layers(config, assignments)),
+                space=space,
+                processes=processes,
+                resume=resume,
+                watch=lambda progress, _: screen.watch(progress, False),
+            )
+    except KeyboardInterrupt as request:
+        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(tuned.summary, ensure_ascii=False, allow_nan=False))
+        return
+    assert tuned.run is not None
+    _show(tuned.run.metrics, as_json=False)
+    console = _console(False)
+    console.print(f"Against the untuned default: {tuned.summary['sentence']}", soft_wrap=True)
+    console.print(f"Run: {output / search.BEST}", soft_wrap=True)
+    console.print(f"What mattered: {output / search.PAGE}", soft_wrap=True)
 
 
 @app.command()

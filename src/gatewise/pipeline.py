@@ -98,19 +98,41 @@ def run(
             artefacts.check_room(folder, _bytes(ready))
         baselines = score_baselines(ready)
         interrupts.check()
-        interrupts.training = True
-        trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts)
-        interrupts.trained = True
-        if not interrupts.level or folder is None:
-            return _evaluate_and_save(trained, baselines, folder, interrupts, overwrite)
-        # Save the model before the evaluation, because the user may not wait for it.
-        unevaluated = _finished(trained[0], baselines, folder)
-        interrupts.check()
-        artefacts.save(unevaluated.artefact, unevaluated.history, None, overwrite=overwrite)
-        try:
-            return _evaluate_and_save(trained, baselines, folder, interrupts, True)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
+        return run_ready(
+            ready,
+            baselines,
+            interrupts,
+            folder=folder,
+            watch=watch,
+            overwrite=overwrite,
+            repeats=repeats,
+        )
+
+
+def run_ready(
+    ready: Ready,
+    baselines: FittedBaselines,
+    interrupts: Interrupts,
+    *,
+    folder: Path | None,
+    watch: Watch | None = None,
+    overwrite: bool = False,
+    repeats: int = 1,
+) -> Run:
+    """Carry an experiment on from its prepared data, as `run` does."""
+    interrupts.training = True
+    trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts)
+    interrupts.trained = True
+    if not interrupts.level or folder is None:
+        return _evaluate_and_save(trained, baselines, folder, interrupts, overwrite)
+    # Save the model before the evaluation, because the user may not wait for it.
+    unevaluated = _finished(trained[0], baselines, folder)
+    interrupts.check()
+    artefacts.save(unevaluated.artefact, unevaluated.history, None, overwrite=overwrite)
+    try:
+        return _evaluate_and_save(trained, baselines, folder, interrupts, True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
 
 def _evaluate_and_save(

@@ -557,6 +557,21 @@ def layer_of(settings: Any) -> Mapping[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
 
 
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Layers of sections as one mapping; later layers override earlier ones.
+
+    >>> merged([{"task": {"horizon": 3}}, {"task": {"lookback": 9}}])
+    {'task': {'horizon': 3, 'lookback': 9}}
+    """
+    content: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+            content[section] = {**content.get(section, {}), **values}
+    return content
+
+
 def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:
     """Replace keys of `base` (by default: of the default settings) with the given ones.
 

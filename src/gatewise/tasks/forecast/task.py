@@ -28,6 +28,7 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.forecast.space import space
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
 
 MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
@@ -933,6 +934,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     prepare=prepare,
     examples=examples,
     sizes=sizes,
