@@ -24,16 +24,18 @@ FLOW = [
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
     *("tasks", "arguments", "audit", "checkpoints", "training"),
-    *("ready", "validation", "evaluation", "reporting"),
+    *("ready", "validation", "evaluation", "repeats", "reporting"),
     *(
         "record",
         "output",
         "migration",
         "artefact",
+        "comparison",
         "prediction",
         "exporting",
         "inspection",
         "pipeline",
+        "tuning",
         "glossary",
         "overview",
         "estimators",
@@ -47,7 +49,9 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "outputs", "report"}
+FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "outputs", "report"} | {
+    "space"
+}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),

@@ -16,12 +16,13 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact, pipeline
+from gatewise import artefact
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
 from gatewise.networks import build
 from gatewise.ready import make_ready
 from gatewise.record import interruption
+from gatewise.repeats import learn
 from gatewise.settings import from_mapping, layer_of
 from gatewise.validation import calibrate, score_baselines
 
@@ -79,7 +80,7 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
     simple = score_baselines(ready)
     with gatewise.accelerated():
-        history = pipeline.learn(ready, simple.monitor, None)
+        history = learn(ready, simple.monitor, None)
         calibrate(ready)
     assert np.isfinite(history.columns["loss"]).all()
     assert_same(ready.network.get_weights(), weights_of(again))

@@ -32,6 +32,7 @@ _MODULES = {
     "Sequences": "gatewise.data.sequences",
     "accelerate": "gatewise.engine",
     "accelerated": "gatewise.engine",
+    "compare": "gatewise.comparison",
     "datasets": "gatewise.readers.datasets",
     "evaluate": "gatewise.prediction",
     "export": "gatewise.exporting.export",
@@ -44,6 +45,7 @@ _MODULES = {
     "report": "gatewise.pipeline",
     "set_threads": "gatewise.engine",
     "train": "gatewise.pipeline",
+    "tune": "gatewise.tuning.search",
     "why_not": "gatewise.engine",
 }
 

@@ -48,7 +48,7 @@ MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml
 BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
 GRAPH, GRAPH_WEIGHTS = "graph.json", "graph.npz"  # the network for prediction without Keras
-REPORT, ENVIRONMENT = "report.html", "environment.json"
+REPORT, ENVIRONMENT, RESAMPLES = "report.html", "environment.json", "resamples.parquet"
 LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
 
 
@@ -225,7 +225,24 @@ def _write(
         pl.DataFrame(history.columns).write_csv(draft / HISTORY)
         if evaluation is not None:
             (draft / PREDICTIONS).write_text(as_csv(evaluation.table), encoding="utf-8")
+            resamples_of(evaluation).write_parquet(draft / RESAMPLES)
         (draft / REPORT).write_text(draw(read_record(draft, FORMAT)), encoding="utf-8")
+
+
+def resamples_of(evaluation: Evaluation) -> pl.DataFrame:
+    """The scores of the model: a row for each metric and seed, the resampled ones as a list."""
+    measured = evaluation.resampled
+    metrics = list(dict.fromkeys(one.metric for one in measured))
+    return pl.DataFrame(
+        {
+            "metric": [one.metric for one in measured],
+            "seed": [k // len(metrics) for k in range(len(measured))],
+            "score": [one.score for one in measured],
+            "clusters": [one.clusters for one in measured],
+            "resampled": [one.drawn for one in measured],
+        },
+        schema_overrides={"resampled": pl.List(pl.Float64)},
+    )
 
 
 def read_record(folder: Path, number: int) -> "Record":

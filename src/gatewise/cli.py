@@ -33,7 +33,7 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = ("train", "look", "evaluate", "inspect", "predict", "generate", "export", "run")
+HEAVY = (*("train", "tune", "look", "evaluate", "inspect", "predict", "generate", "export", "run"),)
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -96,6 +96,10 @@ def train(
         int | None, typer.Option(help="Passes over the training part, at most.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
+    ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
@@ -115,7 +119,9 @@ def train(
     from gatewise.overview import overview
     from gatewise.ready import make_ready
     from gatewise.record import interruption
+    from gatewise.repeats import check_repeats
 
+    check_repeats(repeats, resume=resume)
     layers = _layers(config, assignments)
     layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     experiment, source = experiment_for(data, layers, target or ())
@@ -139,6 +145,7 @@ def train(
                 watch=screen.watch,
                 overwrite=overwrite,
                 resume=resume,
+                repeats=repeats,
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
@@ -152,6 +159,75 @@ def train(
                 soft_wrap=True,
             )
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def tune(
+    data: DataArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of the search.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="The time for all of it, such as 30m; final training included.")
+    ] = "",
+    trials: Annotated[int, typer.Option(help="The most trials; 0: as many as fit.")] = 0,
+    space: Annotated[Path | None, typer.Option(help="A TOML file with ranges of settings.")] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share trials and cores.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the search in -o; refuse a new one.")
+    ] = False,
+    task: TaskOption = "",
+    target: TargetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    horizon: HorizonOption = None,
+    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part, at most.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of networks and of the search.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search settings for DATA on the validation part, and train the best ones again.
+
+    The same command continues a search that was stopped or killed.
+    """
+    from gatewise.settings import merged
+    from gatewise.tuning import search
+
+    if output is None:
+        raise ConfigError("A search needs a folder: give -o, such as -o runs/search.")
+    try:
+        with _Screen(_console(as_json)) as screen:
+            tuned = search.tune(
+                data,
+                output=output,
+                budget=budget,
+                trials=trials,
+                task=task,
+                target=target or (),
+                horizon=horizon,
+                lookback=lookback,
+                epochs=epochs,
+                seed=seed,
+                settings=merged(_layers(config, assignments)),
+                space=space,
+                processes=processes,
+                resume=resume,
+                watch=lambda progress, _: screen.watch(progress, False),
+            )
+    except KeyboardInterrupt as request:
+        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(tuned.summary, ensure_ascii=False, allow_nan=False))
+        return
+    assert tuned.run is not None
+    _show(tuned.run.metrics, as_json=False)
+    console = _console(False)
+    console.print(f"Against the untuned default: {tuned.summary['sentence']}", soft_wrap=True)
+    console.print(f"Run: {output / search.BEST}", soft_wrap=True)
+    console.print(f"What mattered: {output / search.PAGE}", soft_wrap=True)
 
 
 @app.command()
@@ -335,6 +411,27 @@ def inspect(
     _show_inspection(content)
     if output:
         typer.echo(f"Page: {output}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Two run folders or more.", show_default=False)
+    ],
+    metric: Annotated[
+        str, typer.Option(help="The metric of the differences; default: the first verdict's.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Put finished RUNS with the same test part side by side; each is compared with the first."""
+    from gatewise import comparison
+    from gatewise.artefact import finite
+
+    found = comparison.compare(*runs, metric=metric)
+    if as_json:
+        typer.echo(json.dumps(finite(found), ensure_ascii=False, allow_nan=False))
+        return
+    _show_comparison(found)
 
 
 @app.command()
@@ -568,6 +665,8 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print()
     console.print(table)
     console.print()
+    if "repeats" in metrics:
+        _show_repeats(metrics, console)
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
     for sentence in metrics["caveats"]:
         console.print(sentence, soft_wrap=True)
@@ -595,6 +694,47 @@ def _show_inspection(content: Mapping[str, Any]) -> None:
     console.print()
     for line in inside.lines(content):
         console.print(line, soft_wrap=True)
+
+
+def _show_comparison(found: Mapping[str, Any]) -> None:
+    """Print the scores of each run, and a sentence for each difference."""
+    from rich.table import Table
+
+    console = _console(False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for name in found["runs"][0]["metrics"]:
+        table.add_column(name, justify="right")
+    for one in found["runs"]:
+        seeds = f" (mean of {one['seeds']} seeds)" if one["seeds"] > 1 else ""
+        table.add_row(f"{one['run']}{seeds}", *map(_cell, one["metrics"].values()))
+    console.print(table)
+    console.print()
+    for one in found["comparisons"]:
+        console.print(one["sentence"], style="bold", soft_wrap=True)
+
+
+def _show_repeats(metrics: Mapping[str, Any], console: "Console") -> None:
+    """Print the scores of each seed, their mean and their standard deviation."""
+    from rich.table import Table
+
+    repeats, names = metrics["repeats"], list(metrics["metrics"])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("seed", "validation", *names):
+        table.add_column(name, justify="left" if name == "seed" else "right")
+    for one in repeats["each"]:
+        saved = one["seed"] == repeats["saved"]
+        cells = [_cell(one["metrics"][name]) for name in names]
+        table.add_row(
+            f"{one['seed']} (saved)" if saved else str(one["seed"]),
+            _cell(one["validation"]),
+            *cells,
+            style="bold" if saved else "",
+        )
+    for word in ("mean", "deviation"):
+        table.add_row(word, "", *(_cell(repeats[word][name]) for name in names))
+    console.print(table)
+    console.print()
 
 
 def _cell(value: float | None) -> str:

@@ -58,8 +58,8 @@ class DataSettings:
     time_format: Annotated[
         str,
         "The `strptime` format of times that are not ISO 8601; or quarter, half-year, week, year, "
-        "excel (days since 1899-12-30), excel 1904, epoch s, epoch ms, epoch us or epoch ns. Guessed "
-        "if one reads them.",
+        "excel (days since 1899-12-30), excel 1904, epoch s, epoch ms, epoch us or epoch ns. "
+        "Guessed if one reads them.",
     ] = ""
     timezone: Annotated[
         str,
@@ -556,6 +556,21 @@ def layer_of(settings: Any) -> Mapping[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text, as TOML must be. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Layers of sections as one mapping; later layers override earlier ones.
+
+    >>> merged([{"task": {"horizon": 3}}, {"task": {"lookback": 9}}])
+    {'task': {'horizon': 3, 'lookback': 9}}
+    """
+    content: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+            content[section] = {**content.get(section, {}), **values}
+    return content
 
 
 def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:

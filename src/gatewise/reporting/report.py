@@ -101,11 +101,31 @@ def _filled(name: str, **content: Any) -> str:
 def _sections(run: Record) -> list[Section]:
     task = TASKS.get(str(run.metrics.get("task")))
     details = run.metrics.get("details") or {}
-    sections = [history.section(run)]
+    sections = [_seeds(run.metrics), history.section(run)]
     if task and details:
         sections += task.sections(run, details)
     sections += inside.sections(run.metrics.get("inspection") or {})
     return [one for one in sections if one.lead or one.pictures or one.tables or one.passages]
+
+
+def _seeds(metrics: Mapping[str, Any]) -> Section:
+    """The scores of every seed, their mean and their deviation; empty for a single seed."""
+    repeats = metrics.get("repeats") or {}
+    if not repeats:
+        return Section("")
+    names = list(repeats["mean"])
+    rows = [
+        [f"seed {one['seed']}", *(formats.number(one["metrics"].get(name)) for name in names)]
+        for one in repeats["each"]
+    ]
+    for word in ("mean", "deviation"):
+        rows.append([word, *(formats.number(repeats[word].get(name)) for name in names)])
+    lead = (
+        f"The verdict is about the mean of {len(repeats['each'])} seeds; its interval counts the "
+        "chance in seeds and in the test part. The scores above, and all that follows, are those "
+        f"of seed {repeats['saved']}, which had the best validation score and is the saved model."
+    )
+    return Section("Seeds", lead, tables=[Table("Scores by seed", ["", *names], rows)])
 
 
 def _title(run: Record) -> str:

@@ -17,6 +17,7 @@ from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened
 from gatewise.settings import DataSettings, Experiment
+from gatewise.tasks.ranges import Space
 
 if TYPE_CHECKING:
     from gatewise.networks import Network
@@ -201,6 +202,8 @@ class Task(Generic[Own, Source, Predictions]):
     # (settings, all sequences, training part) -> the settings with every default filled in, and
     # notes. Defaults may depend only on the amount of all sequences, which include the test part.
     resolve: Callable[[Experiment, Sequences, Sequences], tuple[Experiment, list[str]]]
+    # Resolved settings and the number of training examples -> the ranges that tuning searches.
+    space: Callable[[Experiment, int], Space]
     prepare: Callable[
         [Sequences, Experiment], tuple[Preparation[Own], list[str]]
     ]  # fitted on train only

@@ -37,6 +37,7 @@ from gatewise.tasks import defaults
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
+from gatewise.tasks.classify.space import space
 from gatewise.tasks.shown import by_length, shown
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, Truth, mean_measure, sizes_of
 
@@ -729,6 +730,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     words=words,
     prepare=prepare,

@@ -28,6 +28,7 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.forecast.space import space
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, sizes_of
 
 MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
@@ -973,6 +974,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     prepare=prepare,
     examined=examined,
     examples=examples,

@@ -43,6 +43,7 @@ from gatewise.tasks.regress.rows import (
     truth_rows,
     unscaled,
 )
+from gatewise.tasks.regress.space import space
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
@@ -698,6 +699,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     words=words,
     prepare=prepare,
