@@ -30,6 +30,7 @@ FLOW = [
         "glossary",
         "overview",
         "estimators",
+        "serving",
         "startup",
         "cli",
         "__main__",

@@ -79,6 +79,11 @@ class Network:
     own_refused: str = ""  # the reason to refuse a user's own network; "": it is allowed
     per_step: bool = False  # one output for each step, whatever the shapes say
 
+    @property
+    def row_wise(self) -> bool:
+        """True if `predict` returns a row for each example, computed from its inputs alone."""
+        return self.predict is plain_outputs
+
 
 def build(
     shapes: Shapes,
