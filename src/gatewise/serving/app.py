@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -388,7 +389,7 @@ def refusal(error: Exception, service: Service) -> Response:
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if status == 500:
-        log.error("A request failed: %s: %s", type(error).__name__, error, exc_info=error)
+        log.error("A request failed. %s", "".join(traceback.format_exception(error)))
         text = "The server failed; its log says why."
     else:
         text = service.sentence(error) or "There is not enough memory for this. Send fewer rows."

@@ -38,7 +38,7 @@ class Batcher:
         self._readers = ThreadPoolExecutor(1, "gatewise-read")
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
-        self._closed = False
+        self._hurried = self._closed = False
         self._thread = threading.Thread(target=self._work, name="gatewise-answer", daemon=True)
         self._thread.start()
 
@@ -66,6 +66,12 @@ class Batcher:
         self._readers.submit(begin)
         return await asyncio.wrap_future(done)
 
+    def hurry(self) -> None:
+        """Wait for no further requests before a run of the network."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify()
+
     def close(self) -> None:
         """Answer what waits, and end the threads."""
         self._readers.shutdown()
@@ -86,7 +92,7 @@ class Batcher:
                 return []
             first = self._waiting[0]
             until = first.since + self.limits.max_wait / 1000
-            while not self._closed and self._size(first.model) < self.limits.max_batch:
+            while not self._hurried and self._size(first.model) < self.limits.max_batch:
                 left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break

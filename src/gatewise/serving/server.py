@@ -76,12 +76,23 @@ class Server:
         for sentence in self.welcome():
             log.info("%s", sentence)
         with _on_signals(self.stop):
-            asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
+            asyncio.run(self._serve())
         log.info("Stopped.")
+
+    async def _serve(self) -> None:
+        drain = asyncio.create_task(self._drain())
+        await self._uvicorn.serve(sockets=[self._socket])
+        await drain
+
+    async def _drain(self) -> None:
+        # The handler of a signal must not take a lock, because it may interrupt its holder.
+        while not self._uvicorn.should_exit:
+            await asyncio.sleep(0.05)
+        self.service.draining = True
+        self.service.batcher.hurry()
 
     def stop(self) -> None:
         """Refuse new requests, and let `run` return when the accepted ones are answered."""
-        self.service.draining = True
         self._uvicorn.should_exit = True
 
     def welcome(self) -> list[str]:
