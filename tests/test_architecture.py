@@ -39,6 +39,7 @@ FLOW = [
         "glossary",
         "overview",
         "estimators",
+        "serving",
         "startup",
         "cli",
         "__main__",

@@ -43,6 +43,7 @@ _MODULES = {
     "look": "gatewise.overview",
     "predict": "gatewise.prediction",
     "report": "gatewise.pipeline",
+    "serve": "gatewise.serving",
     "set_threads": "gatewise.engine",
     "train": "gatewise.pipeline",
     "tune": "gatewise.tuning.search",

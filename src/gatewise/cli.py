@@ -33,7 +33,10 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = (*("train", "tune", "look", "evaluate", "inspect", "predict", "generate", "export", "run"),)
+HEAVY = (
+    *("train", "tune", "look", "evaluate", "inspect", "predict", "generate"),
+    *("export", "serve", "run"),
+)
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -432,6 +435,40 @@ def compare(
         typer.echo(json.dumps(finite(found), ensure_ascii=False, allow_nan=False))
         return
     _show_comparison(found)
+
+
+@app.command()
+def serve(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Run folders, or NAME=FOLDER to name a model.", show_default=False),
+    ],
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; only this machine reaches the default.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0: any free one.")] = 8000,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="GATEWISE_TOKEN",
+            help="What clients must send as Authorization: Bearer TOKEN; empty: nothing.",
+        ),
+    ] = "",
+    max_batch: Annotated[int, typer.Option(help="Examples that share a run of the network.")] = 256,
+    max_wait: Annotated[
+        float, typer.Option(help="Milliseconds that a request waits for others to share its run.")
+    ] = 2.0,
+    max_body: Annotated[float, typer.Option(help="Megabytes of a request.")] = 8.0,
+    max_steps: Annotated[
+        int, typer.Option(help="Steps of a request: rows, bytes of text, samples of sound.")
+    ] = 1_000_000,
+    max_pending: Annotated[int, typer.Option(help="Requests that wait at the same time.")] = 1024,
+) -> None:
+    """Answer over HTTP with trained models, until Ctrl-C or SIGTERM."""
+    from gatewise import serving
+
+    limits = serving.Limits(max_batch, max_wait, max_body, max_steps, max_pending)
+    serving.serve(runs, host=host, port=port, token=token, limits=limits)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from gatewise import engine
 from gatewise.artefact import Artefact, load, open_run
-from gatewise.data.batches import Examples
+from gatewise.data.batches import Examples, joined
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
@@ -21,6 +21,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
 from gatewise.readers.sources import sentence
 from gatewise.runtime.network import Network
+from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import HOLDING
 from gatewise.tasks import TASKS, read
 
@@ -52,6 +53,19 @@ def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
         DataError: the data differs from the training data; the message names the column.
     """
     artefact = artefact_of(run, open_run)
+    examples = asked(artefact, raw_steps(artefact, data), strict=strict)
+    ((table, remarks),) = answers(artefact, [examples])
+    for remark in remarks:
+        log.info("%s", remark)
+    return table
+
+
+def raw_steps(artefact: Artefact, data: Any) -> Sequences:
+    """The sequences of new data, in the units of the data.
+
+    Raises:
+        DataError: the data differ from the training data; the message names the column.
+    """
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="predict"
@@ -59,14 +73,42 @@ def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
     for note in notes:
         log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
+    return sequences
+
+
+def asked(artefact: Artefact, sequences: Sequences, *, strict: bool = False) -> Examples[Any]:
+    """What the network reads of new sequences.
+
+    Raises:
+        DataError: the task can answer none of them, or with `strict` not all of them.
+    """
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     inputs = task.prediction_inputs(_answerable(sequences, artefact, strict=strict), preparation)
     examples = task.examples(inputs, preparation, artefact.experiment, "predict")
     _refuse_other_lengths(examples, artefact)
-    outputs = _outputs(artefact, examples)
-    predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
-    for remark in task.remarks(predictions, preparation):
-        log.info("%s", remark)
-    return task.table(predictions, examples, preparation, np.arange(len(examples)))
+    return examples
+
+
+def answers(
+    artefact: Artefact, several: Sequence[Examples[Any]]
+) -> list[tuple[pl.DataFrame, list[str]]]:
+    """The table of predictions for each of several requests, and the remarks on them.
+
+    They share the batches of the network if its outputs are a row for each example, computed from
+    the inputs of that example alone.
+    """
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
+    if len(several) > 1 and task.outputs.predict is plain_outputs:
+        together = _outputs(artefact, joined(several, padded=preparation.padded))
+        parts = np.split(together, np.cumsum([len(one) for one in several])[:-1])
+    else:
+        parts = [_outputs(artefact, one) for one in several]
+    answered = []
+    for examples, outputs in zip(several, parts, strict=True):
+        predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
+        table = task.table(predictions, examples, preparation, np.arange(len(examples)))
+        answered.append((table, task.remarks(predictions, preparation)))
+    return answered
 
 
 def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Sequences:

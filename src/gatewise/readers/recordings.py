@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -259,8 +260,26 @@ def _with_label(
     return columns.guessed_label(table, settings, notes, task=task)
 
 
+_may_open: ContextVar[bool] = ContextVar("may_open", default=True)
+
+
+@contextmanager
+def refusing_paths() -> Iterator[None]:
+    """Refuse tables that name recordings by paths, because their sender may not open files here."""
+    token = _may_open.set(False)
+    try:
+        yield
+    finally:
+        _may_open.reset(token)
+
+
 def _located(path: str, beside: Path, folder: str, where: str) -> str:
     """Resolve a path of a table."""
+    if not _may_open.get():
+        raise DataError(
+            f"{where} names a recording by its path, and no file is opened for the sender of a "
+            "table. Send the recording itself."
+        )
     places = (
         [beside / path, beside / CLIPS / path] if (beside / CLIPS).is_dir() else [beside / path]
     )

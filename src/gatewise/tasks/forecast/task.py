@@ -297,6 +297,11 @@ def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[
     `future` [n, horizon, features] and `static` [n, features].
     """
     sequences = cut.sequences
+    if preparation.own.calendar and sequences.times is None:
+        raise DataError(
+            f"{sequences.source} has no times, but the network reads "
+            f"{', '.join(preparation.own.calendar)} from them. Give a table with a column of times."
+        )
     centre, spread = preparation.scale.rows(sequences, cut.origins)  # [sequences, columns]
     targets = preparation.positions(preparation.own.targets)
     refuse_far(sequences, centre, spread, preparation.positions(preparation.used))
