@@ -19,7 +19,7 @@ FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
     *("readers", "baselines", "engine"),
     *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
-    "runtime.predicting",
+    *("runtime.predicting", "runtime"),
     "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports

@@ -47,7 +47,7 @@ log = logging.getLogger("gatewise")
 MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml"
 BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
-GRAPH, GRAPH_WEIGHTS = "graph.json", "graph.npz"  # the network for prediction without Keras
+GRAPH, GRAPH_WEIGHTS = graph.DESCRIPTION, graph.WEIGHTS  # for prediction without Keras
 REPORT, ENVIRONMENT, RESAMPLES = "report.html", "environment.json", "resamples.parquet"
 LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
 

@@ -84,7 +84,10 @@ def scored(
 
 def zero_state(network: Any, rows: int) -> dict[str, Array]:
     """The state before the first token of each text."""
-    sizes = {name: shape[-1] for name, shape in network.input_shape.items()}
+    if isinstance(network, Network):
+        sizes = {name: shape[-1] for name, shape in network.input_shape.items()}
+    else:  # keras.Model
+        sizes = {name: one.shape[-1] for name, one in network.input.items()}
     states = [name for name in sizes if name not in ("tokens", "truth")]
     return {name: np.zeros((rows, sizes[name]), dtype=np.float32) for name in states}
 
