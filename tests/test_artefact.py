@@ -20,6 +20,8 @@ from gatewise.errors import ArtefactError, ConfigError
 FILES = [
     "baselines.json",
     "environment.json",
+    "graph.json",
+    "graph.npz",
     "history.csv",
     "metrics.json",
     "model.keras",
@@ -30,7 +32,8 @@ FILES = [
     "splits.json",
 ]
 FOR_PEOPLE = ["environment.json", "history.csv", "predictions.csv", "report.html"]
-LOADED = [name for name in FILES if name not in FOR_PEOPLE]
+OF_RUNTIME = ["graph.json", "graph.npz"]  # tests/runtime
+LOADED = [name for name in FILES if name not in (*FOR_PEOPLE, *OF_RUNTIME)]
 
 
 @pytest.fixture

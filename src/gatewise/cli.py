@@ -208,7 +208,7 @@ def predict(
 ) -> None:
     """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
     from gatewise import prediction
-    from gatewise.artefact import as_csv, load
+    from gatewise.artefact import as_csv, open_run
     from gatewise.output import check_free_file, places, writing_file
     from gatewise.tasks import task_of
 
@@ -217,7 +217,7 @@ def predict(
         raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
     if output:
         check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
-    artefact = load(run)
+    artefact = open_run(run)
     column = task_of(artefact.preparation.task).lines
     if output and output.suffix == ".txt" and not column:
         raise ConfigError(f"{artefact.preparation.task} predicts a table. Name a .csv file.")

@@ -16,8 +16,8 @@ from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.layers import VECTORS
-from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
+from gatewise.runtime.predicting import as_keras
 from gatewise.settings import TrainingSettings
 
 # A loss that many times the loss of the first epoch ends training. Scaled values keep the loss near

@@ -193,9 +193,7 @@ def _written(writer: _Writer, node: Any, values: dict[int, Value]) -> list[Value
     return _layer(writer, operation, given)
 
 
-_ADVICE = (
-    "gatewise runs and exports only the layers that docs/api.md lists; use Keras for this one."
-)
+_ADVICE = "gatewise runs and exports only the layers that docs/api.md lists."
 
 
 def _submodel(writer: _Writer, model: Any, given: dict[str, Any]) -> list[Value]:
@@ -656,6 +654,7 @@ def _options(name: str, operation: Any, given: dict[str, Any], dtype: str) -> di
         raise ConfigError(f"The model pads with other values than 0. {_ADVICE}")
     if name == "getitem":
         key = given.pop("key")
+        # A saved model holds a list for a tuple.
         config["key"] = [_key(one) for one in (key if isinstance(key, tuple | list) else (key,))]
     given.pop("dtype", None)
     if name in ("cast", "ones_like", "zeros_like", "one_hot"):

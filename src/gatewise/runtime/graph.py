@@ -19,6 +19,8 @@ from gatewise.errors import ArtefactError
 
 Array = Any
 Structure = Any  # the name of a value, or lists and dicts of structures
+ALONE = ""  # the name of a graph that is saved without others
+DESCRIPTION, WEIGHTS = "graph.json", "graph.npz"  # the files of a run folder
 FORMAT = 1  # of the files that `save` writes
 
 # Every operation, as: inputs; configuration; weights. Optional inputs may be "". Names and axes

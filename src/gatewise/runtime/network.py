@@ -54,6 +54,13 @@ class Network:
         """The same as a call; the name is that of the method of keras.Model."""
         return self(inputs)
 
+    @property
+    def input_shape(self) -> Any:
+        """The shape of each input, in the structure of `graph.inputs`, as keras.Model has it."""
+        configs = {node.name: node.config for node in self.graph.nodes if node.operation == "input"}
+        shapes = {name: _shape(config) for name, config in configs.items()}
+        return _mapped(shapes, self.graph.inputs)
+
     def reset_state(self) -> None:
         """Let stateful layers start from zeros again."""
         self._states = {}
@@ -65,7 +72,7 @@ class Network:
         for name, array in _matched(self.graph.inputs, inputs):
             config = nodes[name].config
             array = np.asarray(array, config["dtype"])
-            shape = config.get("batch_shape") or [None, *config["shape"]]
+            shape = _shape(config)
             fits = array.ndim == len(shape) and all(
                 size is None or size == found
                 for size, found in zip(shape, array.shape, strict=True)
@@ -109,6 +116,11 @@ class Network:
         return [y, h, c][: len(node.outputs)]
 
 
+def _shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The shape of an input with its batch axis; None: any size."""
+    return tuple(config.get("batch_shape") or [None, *config["shape"]])
+
+
 def _matched(structure: Structure, inputs: Any) -> list[tuple[str, Array]]:
     """The names of a structure with their arrays."""
     if isinstance(structure, str):
@@ -128,7 +140,7 @@ def _matched(structure: Structure, inputs: Any) -> list[tuple[str, Array]]:
     return [pair for one, given in pairs for pair in _matched(one, given)]
 
 
-def _mapped(values: Mapping[str, Array], structure: Structure) -> Any:
+def _mapped(values: Mapping[str, Any], structure: Structure) -> Any:
     if isinstance(structure, str):
         return values[structure]
     if isinstance(structure, Mapping):

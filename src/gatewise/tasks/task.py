@@ -252,6 +252,15 @@ class Task(Generic[Own, Source, Predictions]):
         network: Network = module.NETWORK
         return network
 
+    @property
+    def outputs(self) -> Any:
+        """The module that predicts without a framework.
+
+        Its `predict` is `Network.predict` for a network of `gatewise.runtime`, or for several by
+        name. Its `generate`, if any, writes the text after a prompt, with a network of any kind.
+        """
+        return importlib.import_module(f"gatewise.tasks.{self.name}.outputs")
+
     def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
         """The task's own sections of the report; their module is loaded on first use."""
         module = importlib.import_module(f"gatewise.tasks.{self.name}.report")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.spatial.transform import Rotation
 from scipy.special import expit, softmax
 
 from gatewise import metrics
@@ -328,6 +327,8 @@ def _rotation(
     A sensor is worn a little differently by every person. One rotation applies to all steps and
     triads of a sequence. Its axis and angle change in every epoch.
     """
+    from scipy.spatial.transform import Rotation
+
     deviation = experiment.training.rotation
     if not deviation:
         return None
