@@ -60,6 +60,7 @@ WITH_FRAMEWORK = {
     *("ready", "checkpoints", "training", "pipeline", "artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run"),
+    *("exporting.export", "exporting.keras"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
@@ -223,6 +224,10 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     kinds = {kind for task in TASKS.values() for kind in task.network.builders if kind}
     # networks/stack.py gives its model its name; a table of the report counts "sentences".
     homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
+    # Operations of a network: a function of keras.ops, and an activation.
+    operations = ("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network")
+    formats = ("exporting.onnx", "exporting.numpy", "exporting.onestep", "exporting.c")
+    homonyms |= dict.fromkeys((*operations, *formats), {"stack", "softmax"})
     metrics = set() if name_of(module) == "metrics" else set(METRICS)
     wanted = (kinds | metrics) - homonyms.get(name_of(module), set())
     assert not [(line, text) for line, text in texts_of(module) if text in wanted]

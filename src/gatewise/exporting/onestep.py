@@ -7,7 +7,7 @@ import numpy as np
 from gatewise.errors import ConfigError
 from gatewise.exporting.onnx import BINARY, REDUCTIONS, UNARY
 from gatewise.exporting.program import BATCH, STEPS, Port, Program
-from gatewise.runtime.graph import Graph, Node
+from gatewise.runtime.graph import Graph, Node, names_in
 
 # Operations that treat each step alone, if their axis is not that of the steps.
 ALONE = frozenset(
@@ -67,10 +67,10 @@ def one_step(program: Program) -> Program:
             inputs = (inputs[0], "", states["h"][k], states["c"][k])
             node = replace(node, outputs=outputs)
         nodes.append(replace(node, inputs=inputs))
-    (y,) = program.graph.outputs
+    (y,), (answer,) = names_in(program.graph.outputs), program.outputs
     if y in every:
         nodes.append(_node("squeeze", (y,), ("y of the step",), axis=1))
-        y = "y of the step"
+        y, answer = "y of the step", replace(answer, shape=(BATCH, *answer.shape[2:]))
     for state in ("h", "c"):
         nodes.append(_node("concatenate", tuple(after[state]), (f"{state} after",), axis=-1))
     graph = Graph(
@@ -80,7 +80,6 @@ def one_step(program: Program) -> Program:
         [given.name, "h", "c"],
         [y, "h after", "c after"],
     )
-    (answer,) = program.outputs
     shape = (BATCH, sum(sizes))
     ports = [
         Port(state, shape, meaning=meaning)
@@ -91,7 +90,7 @@ def one_step(program: Program) -> Program:
         graph=graph,
         inputs=(replace(given, shape=(BATCH, *given.shape[2:])), *ports),
         outputs=(
-            replace(answer, shape=tuple(one for one in answer.shape if one != STEPS)),
+            answer,
             *(
                 replace(port, name=f"{port.name}_next", meaning="for the next step")
                 for port in ports

@@ -73,12 +73,14 @@ def _sample(
 def of_model(model: Any, program: Program) -> list[Sample]:
     """Batches of random inputs, and what the Keras model answers; tokens are padded, too."""
     random = np.random.default_rng(SEED)
-    kinds = {"batch": 11}
+    kinds = {"batch": LENGTHS[0]}
     if any(isinstance(size, str) for port in program.inputs for size in port.shape[1:]):
-        kinds["one step"] = 1
+        kinds |= {"masked": LENGTHS[0], "one step": 1}
     samples = []
     for kind, length in kinds.items():
         inputs = {port.name: _random(port, length, program, random) for port in program.inputs}
+        if kind == "masked":
+            inputs = {name: _with_padding(values) for name, values in inputs.items()}
         with engine.accelerated(False):
             given = _as_structure(program.graph.inputs, inputs)
             outputs = model.predict_on_batch(given)
@@ -90,10 +92,7 @@ def of_model(model: Any, program: Program) -> list[Sample]:
 def _random(port: Port, length: int, program: Program, random: np.random.Generator) -> Array:
     shape = [SEQUENCES, *(size if isinstance(size, int) else length for size in port.shape[1:])]
     if port.dtype == "float32":
-        values = random.normal(size=shape).astype(np.float32)
-        if len(shape) == 3 and length > 3:
-            values[1, 4:] = 0.0  # what Masking layers usually take for padding
-        return values
+        return random.normal(size=shape).astype(np.float32)
     most = min(
         (
             len(node.weights["embeddings"])
@@ -102,12 +101,17 @@ def _random(port: Port, length: int, program: Program, random: np.random.Generat
         ),
         default=2,
     )
-    tokens = random.integers(1, most, size=shape)
-    if len(shape) == 2 and length > 3:
-        tokens[0, 7:] = 0  # padded behind
-        tokens[1, :4] = 0  # before
-        tokens[2, 3:5] = 0  # and between
-    return tokens.astype(np.int64)
+    return random.integers(1, most, size=shape).astype(np.int64)
+
+
+def _with_padding(values: Array) -> Array:
+    """The same with zeros, which embeddings and Masking layers usually take for padding."""
+    values = values.copy()
+    if values.shape[1:2] == LENGTHS[:1]:
+        values[0, 7:] = 0  # behind
+        values[1, :4] = 0  # before
+        values[2, 3:5] = 0  # between
+    return values
 
 
 def _as_structure(structure: Any, inputs: Mapping[str, Array]) -> Any:
