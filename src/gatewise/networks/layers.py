@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from gatewise.data.batches import Shapes
 from gatewise.data.scaling import FINEST
+from gatewise.networks.imports import without_tensorflow
 from gatewise.settings import NetworkSettings, names
 
 VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
@@ -67,7 +68,8 @@ def one_way(
 
 def both_ways(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     """A bidirectional layer, whose outputs are concatenated."""
-    return masking(layers.Bidirectional(layer, name=name))
+    with without_tensorflow(keras.saving.serialize_keras_object):
+        return masking(layers.Bidirectional(layer, name=name))
 
 
 def masking(layer: Any) -> Any:
@@ -130,7 +132,7 @@ def pool(x: Any, how: str, mask: Any) -> Any:
 def _last(x: Any, mask: Any) -> Any:
     """The features of the last unmasked step, [batch, 1, features]."""
     if mask is None:
-        return x[:, -1:, :]
+        return ops.expand_dims(x[:, -1], axis=1)
     # A backward layer also has its output for the last unmasked step there, not at the end.
     place = ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=1) - 1, 0)
     return ops.take_along_axis(x, ops.reshape(place, (-1, 1, 1)), axis=1)
