@@ -68,9 +68,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         experiment = experiment.having("split", test=0.0)
     own_network = own is not None or bool(experiment.network.build)
     refuse_foreign(experiment, sequences.kind, TASKS, own_network=own_network)
-    if data.path and Path(data.path).is_fifo():
-        data = replace(data, path="")  # a pipe cannot be read again, by whatever name
-    experiment = replace(experiment, data=data)
+    experiment = replace(experiment, data=_without_pipe(data))
     splits = task.split(sequences, experiment, not data.test)
     notes += rare_labels_note(sequences, splits, experiment.split)
     splits = with_own_files(splits, data, task.name, notes)
@@ -122,6 +120,11 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         notes,
         time.perf_counter() - began,
     )
+
+
+def _without_pipe(data: DataSettings) -> DataSettings:
+    """The settings without the path of a pipe, which cannot be read again."""
+    return replace(data, path="") if data.path and Path(data.path).is_fifo() else data
 
 
 def _with_vectors(
