@@ -91,9 +91,7 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
         experiment = experiment.having("split", test=0.0)
     own_network = own is not None or bool(experiment.network.build)
     refuse_foreign(experiment, sequences.kind, TASKS, own_network=own_network)
-    if data.path and Path(data.path).is_fifo():
-        data = replace(data, path="")  # a pipe cannot be read again, by whatever name
-    experiment = replace(experiment, data=data)
+    experiment = replace(experiment, data=_without_pipe(data))
     splits = task.split(sequences, experiment, not data.test)
     notes += rare_labels_note(sequences, splits, experiment.split)
     splits = with_own_files(splits, data, task.name, notes)
@@ -173,6 +171,11 @@ def _prepares_alike(one: Experiment, other: Experiment) -> bool:
         return (*fitted, experiment.training.loss, network.filters, network.strides)
 
     return read(one) == read(other)
+
+
+def _without_pipe(data: DataSettings) -> DataSettings:
+    """The settings without the path of a pipe, which cannot be read again."""
+    return replace(data, path="") if data.path and Path(data.path).is_fifo() else data
 
 
 def _with_vectors(
