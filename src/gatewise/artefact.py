@@ -229,7 +229,7 @@ def _write(
         (draft / REPORT).write_text(draw(read_record(draft, FORMAT)), encoding="utf-8")
 
 
-def resamples_of(evaluation: Evaluation) -> pl.DataFrame:
+def resamples_of(evaluation: "Evaluation") -> pl.DataFrame:
     """The scores of the model: a row for each metric and seed, the resampled ones as a list."""
     measured = evaluation.resampled
     metrics = list(dict.fromkeys(one.metric for one in measured))
