@@ -43,7 +43,10 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 def _relu(
     x: Array, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Array:
-    y = np.where(x >= threshold, x, negative_slope * (x - threshold))
+    if (negative_slope, threshold) == (0, 0):
+        y = np.maximum(x, 0)
+    else:
+        y = np.where(x >= threshold, x, negative_slope * (x - threshold))
     return y if max_value is None else np.minimum(y, max_value)
 
 
