@@ -235,8 +235,12 @@ def _begin(
     again = give_up_unfinished(study)
     earlier = len(finished(study))
     if earlier or again:
-        unfinished = f"; {again} unfinished begin again" if again else ""
-        log.info("Continuing the search in %s: %d trials are kept%s.", folder, earlier, unfinished)
+        log.info(
+            "Continuing the search in %s. Finished trials: %d; unfinished, so tried again: %d.",
+            folder,
+            earlier,
+            again,
+        )
     if not study.get_trials(deepcopy=False):
         values = {name: default_of(name, ready.experiment) for name in space}
         inside = {k: v for k, v in values.items() if _holds(space[k], v)}
