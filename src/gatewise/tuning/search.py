@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gatewise import artefact as artefacts
 from gatewise import engine
 from gatewise.arguments import experiment_for, flags
@@ -140,14 +142,16 @@ def tune(
     folder = Path(output)
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    with chosen, _share_of_cores(0, processes):
-        search, baselines = _begin(folder, experiment, source, changes, limits, processes)
-        workers = _start_workers(search, processes)
-        try:
-            _search(search, watch)
-        finally:
-            _end_workers(workers)
-    return _finish(search, baselines, watch)
+    cores = _cores()
+    with chosen:
+        with _only_on(cores[::processes]):
+            search, baselines = _begin(folder, experiment, source, changes, limits, processes)
+            workers = _start_workers(search, processes, cores)
+            try:
+                _search(search, watch)
+            finally:
+                _end_workers(workers)
+        return _finish(search, baselines, watch)
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -172,17 +176,14 @@ def _check_processes(processes: int, *, in_memory: bool) -> None:
 
 
 @contextmanager
-def _share_of_cores(number: int, processes: int) -> Iterator[None]:
-    """Use only this process's share of the cores."""
-    every = _cores()
-    if processes == 1:
-        yield
-        return
-    os.sched_setaffinity(0, every[number::processes])
+def _only_on(cores: list[int]) -> Iterator[None]:
+    """Use only these cores, in this thread and in those that it starts."""
+    before = _cores()
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, every)
+        os.sched_setaffinity(0, before)
 
 
 def _check_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
@@ -227,16 +228,19 @@ def _begin(
             "settings": asdict(experiment),
             "space": {name: asdict(one) for name, one in space.items()},
             "data": _data_of(ready),
-            "processes": processes,
         }
     )
     _write_or_compare(folder, content)
-    study = _study(folder, ready, baselines.monitor, processes, number=0)
+    study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
     earlier = len(finished(study))
     if earlier or again:
-        unfinished = f"; {again} unfinished begin again" if again else ""
-        log.info("Continuing the search in %s: %d trials are kept%s.", folder, earlier, unfinished)
+        log.info(
+            "Continuing the search in %s. Finished trials: %d; unfinished, so tried again: %d.",
+            folder,
+            earlier,
+            again,
+        )
     if not study.get_trials(deepcopy=False):
         values = {name: default_of(name, ready.experiment) for name in space}
         inside = {k: v for k, v in values.items() if _holds(space[k], v)}
@@ -271,20 +275,23 @@ def _holds(one: Any, value: Any) -> bool:
     return isinstance(one, Between) and one.low <= value <= one.high
 
 
-def _study(folder: Path, ready: Ready, monitor: Monitor, processes: int, *, number: int) -> Any:
+def _study(folder: Path, ready: Ready, monitor: Monitor, *, shared: bool, number: int = 0) -> Any:
     training = ready.experiment.training
     return open_study(
         folder,
         higher=monitor.higher_is_better,
         epochs=training.epochs,
         seed=training.seed + 1009 * number,
-        shared=processes > 1,
+        shared=shared,
     )
 
 
 def _data_of(ready: Ready) -> str:
     """A fingerprint of the training part."""
-    return " ".join(fingerprint(steps) for steps in comparable(ready.splits.train))[:2000]
+    train = ready.splits.train
+    told = [fingerprint(steps) for steps in comparable(train)]
+    told += [] if train.labels is None else map(str, train.labels.tolist())
+    return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
 
 
 def _write_or_compare(folder: Path, content: Any) -> None:
@@ -485,13 +492,14 @@ def _short(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name.partition('.')[2]}={text(value)}" for name, value in values.items())
 
 
-def _start_workers(search: Search, processes: int) -> list[Any]:
+def _start_workers(search: Search, processes: int, cores: list[int]) -> list[Any]:
     """Start the other processes of a search; their notes go to files in its folder."""
     workers = []
     for number in range(1, processes):
         with (search.folder / f"process-{number}.log").open("a") as file:
             deadline, trials = search.limits.deadline, search.limits.trials
-            words = [str(search.folder), str(number), str(processes), repr(deadline), str(trials)]
+            share = ",".join(map(str, cores[number::processes]))
+            words = [str(search.folder), str(number), share, repr(deadline), str(trials)]
             workers.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "gatewise.tuning.worker", *words],
@@ -510,8 +518,8 @@ def _end_workers(workers: list[Any]) -> None:
         worker.wait()
 
 
-def work(folder: Path, number: int, processes: int, limits: Limits) -> None:
-    """Try settings beside other processes of a search that one of them has begun."""
+def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
+    """Try settings on these cores, beside other processes of a search that one has begun."""
     content = read_json(folder / SEARCH)
     experiment = from_mapping(content["settings"])
     space: Space = {
@@ -519,10 +527,10 @@ def work(folder: Path, number: int, processes: int, limits: Limits) -> None:
         for name, one in content["space"].items()
     }
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    with chosen, _share_of_cores(number, processes):
+    with chosen, _only_on(cores):
         ready = make_ready(experiment)
         monitor = monitor_of(ready, [])
-        study = _study(folder, ready, monitor, processes, number=number)
+        study = _study(folder, ready, monitor, shared=True, number=number)
         _search(Search(folder, ready, space, study, monitor, limits, 3.0), None)
 
 

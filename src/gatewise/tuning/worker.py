@@ -1,4 +1,4 @@
-"""One process of a search: python -m gatewise.tuning.worker FOLDER NUMBER OF DEADLINE TRIALS."""
+"""One process of a search: python -m gatewise.tuning.worker FOLDER NUMBER CORES DEADLINE TRIALS."""
 
 import logging
 import sys
@@ -10,9 +10,10 @@ from gatewise.tuning.search import Limits, work
 def main() -> None:
     """Read the search from its folder, and take part in it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder, number, processes, deadline, trials = sys.argv[1:]
+    folder, number, cores, deadline, trials = sys.argv[1:]
+    limits = Limits(float(deadline), int(trials))
     try:
-        work(Path(folder), int(number), int(processes), Limits(float(deadline), int(trials)))
+        work(Path(folder), int(number), [int(core) for core in cores.split(",")], limits)
     except KeyboardInterrupt:
         sys.exit(1)
 
