@@ -366,9 +366,7 @@ def export(
     run: Annotated[
         Path, typer.Argument(help="A run folder, or a .keras file.", show_default=False)
     ],
-    to: Annotated[
-        str, typer.Option("--to", help="The format: onnx, c, numpy, keras or savedmodel.")
-    ],
+    to: Annotated[str, typer.Option("--to", help="The format: onnx, numpy, keras or savedmodel.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The folder to write; default: RUN-FORMAT."),

@@ -105,7 +105,7 @@ def _trained(run: Any) -> Trained:
 def _beside(trained: Trained, to: str) -> Path:
     folder = trained.folder if isinstance(trained, Artefact) else None
     if folder is None:
-        raise ConfigError("Name a folder for the export: output=...")
+        raise ConfigError("Name a folder for the export: -o FOLDER, or output=... in Python.")
     return folder.with_name(f"{folder.name}-{to}")
 
 

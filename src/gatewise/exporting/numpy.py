@@ -144,7 +144,6 @@ AXIS = {
     "squeeze": "np.squeeze({0}, {axis})",
     "repeat": "np.repeat({0}, {repeats}, axis={axis})",
     "transpose": "{0}.transpose({axes})",
-    "reshape": "{0}.reshape({newshape})",
     "pad": "np.pad({0}, {pad_width})",
     "flatten": "{0}.reshape(len({0}), -1)",
     **{
@@ -253,8 +252,10 @@ class _Writer:
         name, config = node.operation, dict(node.config)
         if name in UNARY or name in BINARY:
             return (UNARY | BINARY)[name].format(*inputs)
+        if name == "reshape":
+            return _reshaped(inputs[0], config["newshape"])
         if name in AXIS:
-            for key in ("newshape", "axes", "pad_width", "axis"):
+            for key in ("axes", "pad_width", "axis"):
                 if isinstance(config.get(key), list):
                     config[key] = _tuple(config[key])
             return AXIS[name].format(*inputs, **{"axis": None, "keepdims": False, **config})
@@ -279,6 +280,12 @@ class _Writer:
 
 def _tuple(values: Sequence[Any]) -> Any:
     return tuple(_tuple(one) if isinstance(one, list | tuple) else one for one in values)
+
+
+def _reshaped(x: str, shape: Sequence[int]) -> str:
+    # A size of 0 is that of the same axis before, as in ONNX.
+    sizes = [f"{x}.shape[{k}]" if size == 0 else str(size) for k, size in enumerate(shape)]
+    return f"{x}.reshape({', '.join(sizes)})"
 
 
 def _constant(writer: _Writer, node: Node, _inputs: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Inputs of sequences of any length: steps in their own units and lengths, or tokens."""
+"""Inputs of sequences of any length: steps in their own units, and lengths."""
 
 from typing import Any
 
@@ -11,13 +11,11 @@ from gatewise.exporting.program import BATCH, STEPS, Extension, Port
 
 
 def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bool) -> list[Port]:
-    """Declare the inputs of a network over steps or tokens, and scale the steps.
+    """Declare the inputs of a network over steps, and scale them.
 
     Raises:
-        ConfigError: the scale of a new sequence is that of its own steps, or steps are recordings.
+        ConfigError: the steps are no numbers, or each sequence is scaled by its own steps.
     """
-    if preparation.kind == "text":
-        return [_tokens(extension)]
     if preparation.kind != "numbers":
         raise ConfigError(
             f"An export of a run on {preparation.kind} is not offered. Export its Keras model: "
@@ -52,10 +50,3 @@ def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bo
         "steps", extension.do("where", extension.do("expand_dims", mask, axis=-1), scaled, padding)
     )
     return [port, lengths]
-
-
-def _tokens(extension: Extension) -> Port:
-    port = Port("tokens", (BATCH, STEPS), "int64", "the positions of the tokens in the vocabulary "
-                "(`vocabulary` of export.json); 0 behind the end of a text")  # fmt: skip
-    extension.input(port)
-    return port

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from gatewise.data.preparation import Preparation, to_plain
+from gatewise.data.preparation import Preparation
 from gatewise.exporting.program import BATCH, Extension, Port, Program
 from gatewise.exporting.steps import inputs_of
 from gatewise.runtime.graph import Graph
@@ -14,7 +14,7 @@ from gatewise.tasks.classify.fitted import Fitted
 def program(
     graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
 ) -> Program:
-    """Steps in their own units or tokens in, a probability for each class out."""
+    """Steps in their own units in, a probability for each class out."""
     own, extension = preparation.own, Extension(graph)
     ports = inputs_of(extension, preparation, padded=padded)
     (logits,) = extension.outputs()
@@ -27,8 +27,6 @@ def program(
         columns=own.classes,
     )
     facts: dict[str, Any] = {"classes": own.classes}
-    if own.vocabulary is not None:
-        facts |= {"vocabulary": to_plain(own.vocabulary), "max_length": own.max_length}
     return Program(
         title=f"Classification into {len(own.classes)} labels.",
         graph=extension.result((extension.do("activation", cooled, activation=activation),)),
@@ -50,11 +48,6 @@ def outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
         )
     if own.window:
         found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
-    if own.vocabulary is not None:
-        found.append(
-            f"Cut texts into tokens as `vocabulary` says, at most {own.max_length}, and keep the "
-            f"{'beginning' if own.truncation == 'end' else 'end'} of longer ones."
-        )
     return tuple(found)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.data.preparation import Preparation, to_plain
+from gatewise.data.preparation import Preparation
 from gatewise.data.targets import Target
 from gatewise.exporting.program import BATCH, STEPS, Extension, Port, Program
 from gatewise.exporting.steps import inputs_of
@@ -17,7 +17,7 @@ from gatewise.tasks.regress.fitted import Fitted
 def program(
     graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
 ) -> Program:
-    """Steps in their own units or tokens in, quantiles of each target out."""
+    """Steps in their own units in, quantiles of each target out."""
     own, extension = preparation.own, Extension(graph)
     ports = inputs_of(extension, preparation, padded=padded)
     levels = own.quantiles or (0.5,)
@@ -38,8 +38,6 @@ def program(
         + (f"quantiles {', '.join(f'{q:g}' for q in levels)}" if own.quantiles else "one number"),
     )
     facts: dict[str, Any] = {"targets": own.names, "quantiles": own.quantiles}
-    if own.vocabulary is not None:
-        facts |= {"vocabulary": to_plain(own.vocabulary), "max_length": own.max_length}
     return Program(
         title=f"Regression: {', '.join(own.names)} of a {own.per}.",
         graph=extension.result((extension.do("stack", *rows, axis=-2),)),
@@ -88,8 +86,6 @@ def _outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
     own, found = preparation.own, []
     if own.window:
         found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
-    if own.vocabulary is not None:
-        found.append(f"Cut texts into tokens as `vocabulary` says, at most {own.max_length}.")
     return tuple(found)
 
 
