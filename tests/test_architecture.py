@@ -49,6 +49,7 @@ WITH_FRAMEWORK = {
     *("ready", "training", "pipeline", "artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     "inspection.model",
+    "networks.dropping",
     "inspection.run",
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}

@@ -29,6 +29,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.evaluation import Evaluation
 from gatewise.migration import FORMAT, present_preparation, present_settings
+from gatewise.networks.dropping import without_weight_dropout
 from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import masking
 from gatewise.output import lies_in, writing_file
@@ -261,8 +262,10 @@ def save_parts(
 def plain(network: keras.Model) -> keras.Model:
     """A model of the same layers and weights without optimizer and loss, which may be ours.
 
-    A model of a user's own class is returned as it is.
+    Layers that exist for training only become Keras's own. A model of a user's own class is
+    returned as it is.
     """
+    without_weight_dropout(network)
     if isinstance(network, keras.Sequential):  # `input` is undefined before the first call
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):
