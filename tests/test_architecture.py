@@ -59,7 +59,7 @@ WITH_FRAMEWORK = {
     *("networks.imports", "runtime.describe"),
     *("ready", "checkpoints", "training", "pipeline", "artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
-    *("inspection.model", "inspection.run"),
+    *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}

@@ -228,6 +228,8 @@ OTHER = {
     "network.recurrent_dropout": 0.2,
     "network.l1": 0.1,
     "network.l2": 0.1,
+    "network.activity_l1": 0.1,
+    "network.activity_l2": 0.1,
     "network.normalization": "layer",
     "network.pooling": "max",
     "network.dense": [5],

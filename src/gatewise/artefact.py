@@ -314,10 +314,14 @@ def _save_graphs(
 def plain(network: "keras.Model") -> "keras.Model":
     """A model of the same layers and weights without optimizer and loss, which may be ours.
 
-    A model of a user's own class is returned as it is.
+    Layers that exist for training only become Keras's own. A model of a user's own class is
+    returned as it is.
     """
     import keras
 
+    from gatewise.networks.dropping import without_weight_dropout
+
+    without_weight_dropout(network)
     if isinstance(network, keras.Sequential):  # `input` is undefined before the first call
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):

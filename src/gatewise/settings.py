@@ -270,6 +270,8 @@ class NetworkSettings:
     recurrent_dropout: Annotated[float, "Dropout on the state of each LSTM layer."] = 0.0
     l1: Annotated[float, "The L1 penalty on the weights of LSTM layers."] = 0.0
     l2: Annotated[float, "The L2 penalty on the weights of LSTM layers."] = 0.0
+    activity_l1: Annotated[float, "The L1 penalty on the outputs of LSTM layers."] = 0.0
+    activity_l2: Annotated[float, "The L2 penalty on the outputs of LSTM layers."] = 0.0
     normalization: Annotated[
         Literal["none", "batch", "layer"], "The normalization after each LSTM layer."
     ] = "none"
@@ -317,7 +319,7 @@ class NetworkSettings:
         "fastText's .vec or word2vec's .bin. Prediction does not need it.",
     ] = ""
     weight_dropout: Annotated[
-        float, "DropConnect on the recurrent weights (Merity et al. 2017)."
+        float, "DropConnect on the recurrent weights of each LSTM layer (Merity et al. 2018)."
     ] = 0.0
     sampled_softmax: Annotated[
         int,

@@ -123,6 +123,21 @@ REACHED = {
         LABELS,
         lambda n: float(lstms(n)[0].cell.kernel_regularizer.l2) == pytest.approx(0.01),
     ),
+    "activity_l1": (
+        {"activity_l1": 0.01},
+        LABELS,
+        lambda n: float(lstms(n)[0].activity_regularizer.l1) == pytest.approx(0.01),
+    ),
+    "activity_l2": (
+        {"activity_l2": 0.01},
+        LABELS,
+        lambda n: float(lstms(n)[0].activity_regularizer.l2) == pytest.approx(0.01),
+    ),
+    "weight_dropout": (
+        {"weight_dropout": 0.25},
+        LABELS,
+        lambda n: lstms(n)[0].weight_dropout == 0.25,
+    ),
     "normalization": (
         {"normalization": "batch"},
         LABELS,
@@ -170,7 +185,7 @@ REACHED = {
     ),
 }
 # Settings of networks with their own test file.
-OWN = {"weight_dropout", "sampled_softmax", "character_units", "word_dropout"}
+OWN = {"sampled_softmax", "character_units", "word_dropout"}
 OWN |= {"tied_embeddings", "input_feeding", "vectors"}
 
 

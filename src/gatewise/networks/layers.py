@@ -8,13 +8,16 @@ from keras import layers, ops
 
 from gatewise.data.batches import Shapes
 from gatewise.data.scaling import FINEST
+from gatewise.networks.dropping import WeightDropLSTM
 from gatewise.networks.imports import without_tensorflow
 from gatewise.settings import NetworkSettings, names
 
 VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
 
 # The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
-LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
+LSTM = names(
+    network="units activation recurrent_activation dropout recurrent_dropout weight_dropout"
+) | names(network="l1 l2 activity_l1 activity_l2")
 READ = LSTM | names(network="bidirectional normalization pooling")
 DENSE = names(network="dense dense_activation dense_dropout")
 EMBEDDING = names(network="embedding_dim embedding_dropout")
@@ -23,10 +26,12 @@ CONVOLUTION = names(network="filters kernel_size strides")
 
 
 def regularizer(settings: NetworkSettings) -> Any:
-    """The L1 and L2 penalties of the settings, or None."""
-    if not (settings.l1 or settings.l2):
-        return None
-    return keras.regularizers.L1L2(l1=settings.l1, l2=settings.l2)
+    """The L1 and L2 penalties of the settings on weights, or None."""
+    return _penalty(settings.l1, settings.l2)
+
+
+def _penalty(l1: float, l2: float) -> Any:
+    return keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
 
 
 def lstm(
@@ -51,7 +56,8 @@ def one_way(
     state: bool = False,
 ) -> keras.layers.Layer:
     """One LSTM layer; `sequences` returns every step, `state` also returns the final state."""
-    layer = layers.LSTM(
+    dropped = {"weight_dropout": settings.weight_dropout} if settings.weight_dropout else {}
+    layer = (WeightDropLSTM if dropped else layers.LSTM)(
         units,
         activation=settings.activation,
         recurrent_activation=settings.recurrent_activation,
@@ -61,7 +67,9 @@ def one_way(
         recurrent_dropout=settings.recurrent_dropout,
         kernel_regularizer=regularizer(settings),
         recurrent_regularizer=regularizer(settings),
+        activity_regularizer=_penalty(settings.activity_l1, settings.activity_l2),
         name=name,
+        **dropped,
     )
     return masking(layer)
 

@@ -7,6 +7,7 @@ text, of a batch of texts, or of a text that the model generates.
 """
 
 import math
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -178,7 +179,9 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if settings.embedding_dropout:
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
     for number, size in enumerate(units, 1):
-        layer = lstm(size, settings, sequences=True, name=f"lstm_{number}")
+        # The stateful layer drops the weights itself.
+        plain = replace(settings, weight_dropout=0.0)
+        layer = lstm(size, plain, sequences=True, name=f"lstm_{number}")
         layer.return_state = True
         x = StatefulLSTM(layer, settings.weight_dropout, name=f"stateful_{number}")(x)
         if settings.normalization == "layer":
@@ -345,9 +348,7 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
     Penalties are not among them: they are part of the loss, which gives the perplexity.
     """
     penalties = names(network="l1 l2")
-    own = names(
-        network="normalization dense_dropout weight_dropout sampled_softmax tied_embeddings"
-    )
+    own = names(network="normalization dense_dropout sampled_softmax tied_embeddings")
     return (LSTM - penalties) | EMBEDDING | own
 
 
