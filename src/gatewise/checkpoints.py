@@ -141,6 +141,11 @@ class Checkpoints:
                     old,
                     new,
                 )
+        if identity["backend"] == "torch":
+            log.warning(
+                "On PyTorch, a continued training does not end with exactly the numbers of one "
+                "that was not interrupted."
+            )
         log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
 
     def due(self, *, within: bool) -> bool:
