@@ -141,6 +141,11 @@ class Checkpoints:
                     old,
                     new,
                 )
+        if identity["backend"] == "torch":
+            log.warning(
+                "On PyTorch, a continued training does not end with exactly the numbers of one "
+                "that was not interrupted."
+            )
         log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
 
     def due(self, *, within: bool) -> bool:
@@ -312,11 +317,13 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         return self.checkpoints.resumed
 
     def on_train_begin(self, logs: Any = None) -> None:
+        """Put back a state between two epochs."""
         # The other callbacks begin the epoch with this state: some reset the states of layers.
         if self.resumed is not None and not self.resumed.plain["step"]:
             self._restore(self.resumed)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Put back a state within this epoch, and note the generators."""
         self.epoch = epoch
         # Within an epoch, the state of its step replaces what Keras and the callbacks reset.
         state = self.resumed
@@ -325,11 +332,13 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         self.drawn = generators()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Write a checkpoint within an epoch, if one is due."""
         if not self._skips(batch) and batch and self.checkpoints.due(within=True):
             # On JAX, reading `self.model` writes the weights back to it. No step is running now.
             self._write(self.model, self.epoch, batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write a checkpoint after this epoch, if one is due."""
         if not self.interrupted() and self.checkpoints.due(within=False):
             self.drawn = generators()
             self._write(self.model, epoch + 1, 0)
