@@ -1,6 +1,6 @@
 """Read mutated files with every task that could read them, and report what is not a sentence.
 
-    python -m tests.fuzz.reading --seconds 300 --seed 1 --keep FOLDER
+    python tests/fuzz/reading.py --seconds 300 --seed 1 --keep FOLDER
 
 Each input that raises anything but a GatewiseError, takes 10 seconds, or takes 20 times its size
 and 64 MB of memory is written to FOLDER and printed.
@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.fuzz.corpus import seeds
-from tests.fuzz.mutations import mutated
+from corpus import seeds
+from mutations import mutated
 
 from gatewise.errors import GatewiseError
 from gatewise.settings import DataSettings

@@ -146,6 +146,10 @@ def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Ite
         raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
     except UnicodeError:
         raise other_encoding(name, encoding, _content(file)) from None
+    except RecursionError:
+        raise DataError(
+            f"{name} is nested too deeply to be a table. It needs a list of objects."
+        ) from None
     except LookupError:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except csv.Error as error:
