@@ -104,7 +104,7 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     """
     data = opened(settings, source)
     path = data.named
-    if path and (conll.holds_tokens(path) or pairs.ends_in_language(path)):
+    if path and (conll.holds_tokens(path) or pairs.ends_in_locale(path)):
         return True
     if data.recordings is not None:
         return True

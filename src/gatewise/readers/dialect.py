@@ -430,11 +430,12 @@ def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) 
     if len(rows) > 1:
         names = _merged(rows, names)
     made: list[str] = []
+    before = Counter[str]()
     for place, cell in enumerate(names, start=1):
         called = cell or f"column {place}"
-        copies = sum(one == called for one in names[: place - 1])
-        made.append(f"{called} {copies + 1}" if copies and cell else called)
-    repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
+        made.append(f"{called} {before[called] + 1}" if before[called] and cell else called)
+        before[cell] += 1
+    repeated = sorted(cell for cell, count in before.items() if cell and count > 1)
     if len(set(made)) < len(made):
         raise DataError(f"{name} has two columns called {repeated[0]!r}. Rename one of them.")
     if repeated:

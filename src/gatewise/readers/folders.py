@@ -4,7 +4,6 @@ The name of a file becomes the column `sequence_id`. Labels come from a table in
 that names the files, or from the folders in which the files are.
 """
 
-import zipfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ def holds_tables(path: Path) -> bool:
     """True for a folder with a table, and for an archive with several tables and nothing else."""
     if path.is_dir():
         return any(_is_table(name) for name in _names(path))
-    if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+    if not archives.is_archive(path):
         return False
     names = _names(path)
     return len(names) > 1 and all(map(_is_table, names))
@@ -52,8 +51,7 @@ def _names(path: Path) -> list[str]:
     if path.is_dir():
         found = [one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file()]
     else:
-        with zipfile.ZipFile(path) as archive:
-            found = [one.filename for one in archive.infolist() if not one.is_dir()]
+        found = archives.names(path)
     return sorted(name for name in found if not archives.is_hidden(name))
 
 
@@ -112,12 +110,7 @@ def read(path: Path, settings: DataSettings) -> Table:
 
 def _table(path: Path, name: str, settings: DataSettings) -> Table:
     """The table of one file, which messages call by its path."""
-    if path.is_dir():
-        file = File(path / name)
-    else:
-        found = archives.member_of(Path(f"{path}{archives.MARK}{name}"), ())
-        assert found is not None
-        file = found
+    file = File(path / name) if path.is_dir() else tables.unpacked(path, name)
     suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
     return tables.delimited(file, SEPARATORS[suffix], settings)
 

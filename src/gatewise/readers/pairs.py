@@ -22,7 +22,7 @@ from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
-LANGUAGE = re.compile(r"\.[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
+LOCALE = re.compile(r"\.[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
 SERIES = ".ts"  # a format of series, not a language
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
@@ -186,10 +186,10 @@ def sibling(path: Path, label: str) -> Path:
     )
 
 
-def ends_in_language(path: Path) -> bool:
+def ends_in_locale(path: Path) -> bool:
     """True if a name ends in the code of a language, such as train.en or train.pt_BR.gz."""
     suffix = Path(path.name.removesuffix(".gz")).suffix
-    return suffix != SERIES and LANGUAGE.fullmatch(suffix) is not None
+    return suffix != SERIES and LOCALE.fullmatch(suffix) is not None
 
 
 def parallel(path: Path, label: str) -> Path | None:
@@ -201,7 +201,7 @@ def parallel(path: Path, label: str) -> Path | None:
         other = sibling(path, label) if label else guessed_sibling(path, _lines(path))[0]
     except (ConfigError, DataError):
         return None
-    return other if label or ends_in_language(other) else None
+    return other if label or ends_in_locale(other) else None
 
 
 def guessed_sibling(path: Path, count: int) -> tuple[Path, str]:

@@ -8,8 +8,6 @@ recordings.
 import io
 import os
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import columns, folders, tables, targets, texts
+from gatewise.readers import archives, columns, folders, tables, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -63,15 +61,7 @@ class Place:
         """The path or the bytes of the file with this name."""
         if not self.packed:
             return self.path / name if self.path.is_dir() else self.path
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return io.BytesIO(archive.read(name))
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-            # An archive with a password raises RuntimeError.
-            raise DataError(
-                f"{self.path}: {name!r} cannot be extracted: {error}. Fetch or pack the archive "
-                "again, without a password, or name a folder."
-            ) from error
+        return io.BytesIO(archives.content(self.path, name))
 
     def lines(self, name: str, encoding: str) -> list[str]:
         """The lines of a text file."""
@@ -101,10 +91,8 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     if path.is_dir():
         found = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
         packed = False
-    elif path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            found = sorted(one.filename for one in archive.infolist() if not one.is_dir())
-        packed = True
+    elif archives.is_archive(path):
+        found, packed = sorted(archives.names(path)), True
     elif path.suffix.lower() in ENDINGS and path.exists():
         return Place(path, False, (path.name,), ())
     else:

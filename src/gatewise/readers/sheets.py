@@ -11,6 +11,7 @@ import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.extras import require
+from gatewise.readers import archives
 from gatewise.readers.archives import MARK
 from gatewise.readers.tables import File, Table, delimited, reading
 from gatewise.settings import DataSettings
@@ -30,6 +31,7 @@ def xlsx(file: File, settings: DataSettings) -> Table:
     name = f"{before}.xlsx" if mark else str(file.path)
     with reading(name):
         content = file.content if file.content is not None else Path(name).read_bytes()
+    archives.refuse_bomb(content, name)
     try:
         book = package.read_excel(content)
         if mark and wanted not in book.sheet_names:

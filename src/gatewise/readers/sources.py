@@ -68,10 +68,11 @@ class Opened:
         place = placed(self.named)
         if folders.holds_tables(place):
             return File(place)
-        packed = archives.member_of(place, MEMBERS)
-        if packed is None and SHEET in place.name:
+        if (packed := archives.chosen(place, MEMBERS)) is not None:
+            return tables.unpacked(*packed)
+        if SHEET in place.name:
             return File(place)
-        return packed or tables.file_of(found(self.named))
+        return tables.file_of(found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:

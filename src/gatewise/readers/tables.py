@@ -24,8 +24,8 @@ import narwhals as nw
 import polars as pl
 
 from gatewise.errors import DataError
+from gatewise.readers import archives, marks, times, units
 from gatewise.readers import dialect as dialects
-from gatewise.readers import marks, times, units
 from gatewise.readers.dialect import Dialect
 from gatewise.settings import DataSettings
 
@@ -102,8 +102,8 @@ class File:
         if self.content is not None:
             file: IO[bytes] = io.BytesIO(self.content)
         else:
-            open_it = gzip.open if self.path.suffix == ".gz" else open
-            file = cast("IO[bytes]", open_it(self.path, "rb"))
+            packed = self.path.suffix == ".gz"
+            file = archives.gunzipped(self.path) if packed else self.path.open("rb")
         if plain:
             return file
         return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
@@ -119,6 +119,11 @@ def file_of(path: Path) -> File:
         return File(path)
     with reading(str(path)), File(path).opened() as file:
         return File(path, file.read())
+
+
+def unpacked(archive: Path, name: str) -> File:
+    """The file with this name in an archive."""
+    return File(Path(f"{archive}{archives.MARK}{name}"), archives.content(archive, name))
 
 
 @contextmanager
@@ -141,6 +146,10 @@ def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Ite
         raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
     except UnicodeError:
         raise other_encoding(name, encoding, _content(file)) from None
+    except RecursionError:
+        raise DataError(
+            f"{name} is nested too deeply to be a table. It needs a list of objects."
+        ) from None
     except LookupError:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except csv.Error as error:
@@ -208,10 +217,6 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         first_block = next(blocks, b"")
         names, written = _names_of(name, first_block, written, settings, notes)
         again = partial(file.opened, encoding)
-        repeats = _repeated_headers(again, first_block, written)
-        if repeats:
-            rows = "1 row repeats" if repeats == 1 else f"{repeats} rows repeat"
-            notes.append(f"{rows} the names of the columns and {_is_left(repeats)} left out")
         left_out: set[int] = set()
         parsed = partial(
             _text_batches,
@@ -219,11 +224,16 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             names,
             written,
             quotes=quotes,
-            left_out=left_out if repeats else None,
+            header=_header_line(first_block, written),
+            left_out=left_out,
         )
         sample = next(parsed(chain([first_block], blocks), names), None)
         if sample is None:
             raise DataError(f"{name} holds column names but no rows.")
+        if repeats := len(left_out):
+            verb = "row repeats the names of the columns and is"
+            several = "rows repeat the names of the columns and are"
+            notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
     sample = sample.head(SAMPLE)
     signs = units.columns(sample)
@@ -254,22 +264,11 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     )
 
 
-def _is_left(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _repeated_headers(again: Callable[[], IO[bytes]], block: bytes, written: Dialect) -> int:
-    """The number of lines below a header of one line that equal it, as where files were joined."""
+def _header_line(block: bytes, written: Dialect) -> bytes:
+    """The line that names the columns, which joined files repeat; b"" if several lines do."""
     if written.header_rows != 1 or written.aligned:
-        return 0
-    header = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip()
-    count, rest = 0, b""
-    with again() as file:
-        while block := file.read(BLOCK):
-            lines = (rest + block.replace(b"\r", b"\n")).split(b"\n")
-            rest = lines.pop()
-            count += lines.count(header)
-    return count + (rest == header) - 1 if header else 0
+        return b""
+    return block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip()
 
 
 def _without_signs(batch: pl.DataFrame, signs: Mapping[str, str]) -> pl.DataFrame:
@@ -431,11 +430,12 @@ def _text_batches(
     columns: Sequence[str],
     *,
     quotes: bool,
-    left_out: set[int] | None = None,
+    header: bytes,
+    left_out: set[int],
 ) -> Iterator[pl.DataFrame]:
     """Yield every cell as text, so that an error message can show a bad cell.
 
-    With `left_out`, rows that repeat the names are left out, and their numbers are added to it.
+    Rows that repeat the header are left out, and their numbers are added to `left_out`.
     """
     row = 0
     schema = dict.fromkeys(names, pl.String)
@@ -451,7 +451,7 @@ def _text_batches(
                 missing_columns="insert",  # short rows end with empty cells
             )
             height = 0
-            if left_out is not None:
+            if header and header in body:
                 every = scan.collect()
                 height = every.height
                 cells = [pl.col(cell).str.strip_chars().fill_null("") == cell for cell in names]

@@ -42,7 +42,7 @@ def are_parallel(source: Opened, settings: DataSettings) -> str | None:
     if source.named is None or source.is_standard_input:
         return None
     path = placed(source.named)
-    if not path.is_file() or not pairs.ends_in_language(path):
+    if not path.is_file() or not pairs.ends_in_locale(path):
         return None
     other = pairs.parallel(path, settings.label)
     return f"{path.name} and {other.name} hold as many lines" if other else None
