@@ -10,7 +10,6 @@ from gatewise import engine
 from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, from_arrays
-from gatewise.data.windows import Windows
 from gatewise.exporting.program import Port, Program, Sample
 from gatewise.tasks import TASKS
 
@@ -59,7 +58,7 @@ def _sample(
     if ids:
         inputs["series"] = np.array([ids.index(name) for name in sequences.ids.tolist()])
     valid = None
-    if not isinstance(raw.source, Windows) and len(answers) != len(raw):
+    if answers.ndim < len(program.outputs[0].shape):
         # An answer for each step, end to end.
         valid = np.arange(length) < np.asarray(raw.lengths)[:, None]
         padded = np.zeros((*valid.shape, *answers.shape[1:]))
