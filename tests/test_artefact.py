@@ -28,12 +28,14 @@ FILES = [
     "predictions.csv",
     "preparation.json",
     "report.html",
+    "resamples.parquet",
     "settings.toml",
     "splits.json",
 ]
 FOR_PEOPLE = ["environment.json", "history.csv", "predictions.csv", "report.html"]
+COMPARED = ["resamples.parquet"]  # tests/test_comparison.py
 OF_RUNTIME = ["graph.json", "graph.npz"]  # tests/runtime
-LOADED = [name for name in FILES if name not in (*FOR_PEOPLE, *OF_RUNTIME)]
+LOADED = [name for name in FILES if name not in (*FOR_PEOPLE, *OF_RUNTIME, *COMPARED)]
 
 
 @pytest.fixture

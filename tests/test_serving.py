@@ -41,7 +41,7 @@ def serving(*runs, **options):
 
 @pytest.fixture(scope="module")
 def port(forecast_run, classify_run):
-    with serving(classify_run, f"load={forecast_run}") as port:
+    with serving(classify_run, f"load={forecast_run}", limits=Limits(max_wait=20)) as port:
         yield port
 
 

@@ -69,8 +69,8 @@ def draw_inspection(content: Mapping[str, Any]) -> str:
         heading="What was inspected",
         overview=inside.overview(content),
         **dict.fromkeys(
-            ("parts", "notes", "scores", "first", "meanings", "units", "thinned", "changed")
-            + ("settings", "environment", "cost", "command")
+            ("parts", "notes", "audit", "scores", "first", "meanings", "units", "thinned")
+            + ("changed", "settings", "environment", "cost", "command")
         ),
         sections=sections,
     )
