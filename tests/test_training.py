@@ -140,7 +140,13 @@ def test_the_monitored_metric_determines_the_best_epoch(values, higher, best):
 
     monitor = scripted(values, higher=higher)
     history = fit(
-        network, lines(64, 0), lines(32, 1), settings, padded=False, monitor=monitor, watch=watch
+        network,
+        lines(64, 0),
+        lines(32, 1),
+        settings,
+        padded=False,
+        monitor=monitor,
+        around=Around(watch=watch),
     )
     assert history.best_epoch == best
     np.testing.assert_array_equal(history.columns["val_f1"], values)
@@ -204,7 +210,7 @@ def test_a_diverging_loss_stops_before_it_is_nan(held_out):
             settings,
             padded=False,
             monitor=LOSS,
-            watch=lambda now, over: seen.append(now.loss) if over else None,
+            around=Around(watch=lambda now, over: seen.append(now.loss) if over else None),
         )
     assert np.isfinite(seen).all() and seen[-1] > 1e6 * seen[0]
     assert all(loss <= 1e6 * seen[0] for loss in seen[:-1])
