@@ -50,8 +50,8 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "outputs", "report"} | {
-    "space"
+FILES_OF_A_TASK = {
+    *("__init__", "fitted", "task", "reading", "network", "outputs", "space", "report"),
 }
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
