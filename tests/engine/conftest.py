@@ -29,14 +29,14 @@ collect_ignore = [f"test_{name}.py" for name in support.BACKENDS if name != BACK
 
 @pytest.fixture(autouse=True)
 def _kernels():
-    """The C++ core, which a machine without a compiler does without."""
+    """The C++ core; a machine without a compiler skips its tests."""
     if reason := support.why_not_here():
         pytest.skip(reason)
 
 
 @pytest.fixture
 def x64():
-    """Arrays may hold float64, which JAX has to be told."""
+    """Let arrays hold float64, which JAX must be told."""
     if BACKEND != "jax":
         yield
         return
@@ -54,7 +54,7 @@ def x64():
 
 @pytest.fixture
 def python(tmp_path):
-    """A fresh Python process: its standard output, or its words of complaint."""
+    """Run a fresh Python process and return its standard output; fail with its errors."""
 
     def run(*arguments, code="", **environment):
         given = ["-c", code] if code else []

@@ -1,4 +1,4 @@
-"""What the tests of the engine ask of the framework that Keras runs on, and nothing else does.
+"""What the tests of the engine need from the framework that Keras runs on.
 
 `run(layer, x, given, **options)` calls a layer as a user of the framework would who trains it, and
 returns NumPy arrays: outputs, variables after the call, and the gradients of one number to weights,
@@ -20,7 +20,7 @@ SIZES = {"batch": 3, "steps": 6, "features": 4, "units": 5}
 
 
 def random_layer(array, seed, *, dropout=False, masked=True, scale=0.5, **sizes):
-    """Random arrays of one layer; `array` makes those of a framework from those of NumPy."""
+    """Return random arrays of one layer; `array` converts NumPy's to those of a framework."""
     batch, steps, features, units = (SIZES | sizes).values()
     random = np.random.default_rng(seed)
 
@@ -44,7 +44,7 @@ def random_layer(array, seed, *, dropout=False, masked=True, scale=0.5, **sizes)
 
 
 def misfits(arrays):
-    """Arrays that do not fit the others of a layer, by name."""
+    """Return arrays that do not match the other arrays of a layer, by name."""
     return {
         "mask": arrays.mask[:, :3],
         "h0": arrays.h0[:1],
@@ -55,7 +55,7 @@ def misfits(arrays):
 
 
 def values(tree):
-    """All arrays of a tree, as NumPy arrays."""
+    """Return all arrays of a tree as NumPy arrays."""
     return [ops.convert_to_numpy(one) for one in keras.tree.flatten(tree) if one is not None]
 
 
@@ -65,7 +65,7 @@ def assert_close(found, expected, *, rtol=1e-5, atol=1e-6):
 
 
 def weights_of(one):
-    """Weights for the elements of an array, so that each of them counts."""
+    """Return a different weight for each element of an array."""
     return np.linspace(1, 2, int(np.prod(one.shape))).reshape(one.shape)
 
 

@@ -1,4 +1,4 @@
-"""A pytest plugin that runs somebody else's tests with the engine on, and says what ran.
+"""A pytest plugin that runs other people's tests with the engine on and reports what ran.
 
 python -m pytest -p keras_plugin --pyargs keras.src.layers.rnn.lstm_test
 """

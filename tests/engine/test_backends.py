@@ -1,4 +1,4 @@
-"""The tests of the engine, on the backends that are not the one of this process."""
+"""Run the tests of the engine on the backends that this process does not use."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ HOW = {"torch": '"torch==2.13.0"', "tensorflow": "tensorflow-cpu", "jax": "jax"}
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="the tests on JAX start those on the others")
 @pytest.mark.parametrize("name", OTHERS)
-def test_on_another_back_end(name):
+def test_on_another_backend(name):
     if not find_spec(name):
         pytest.skip(f"{name} is not installed: pip install {HOW[name]}")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Every backend offers what the contract says, under the same names of arguments."""
+"""Every backend offers what the contract says, with the same argument names."""
 
 import ast
 import importlib
@@ -20,7 +20,7 @@ def methods():
 
 
 @pytest.mark.parametrize("name", support.BACKENDS)
-def test_a_back_end_keeps_the_contract(name):
+def test_a_backend_keeps_the_contract(name):
     if not find_spec(name):
         pytest.skip(f"{name} is not installed")
     module = importlib.import_module(support.BACKENDS[name])

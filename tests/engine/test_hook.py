@@ -1,4 +1,4 @@
-"""Keras with the engine on gives what Keras's own generic loop gives, layer by layer."""
+"""With the engine on, each layer gives what Keras's own generic loop gives."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def state(count=2, units=UNITS):
     return arrays(*[(BATCH, units)] * count, seed=1)
 
 
-# What is asked: the layer, and what it is called with besides its input.
+# Each case: how the layer is built, and the arguments of its call besides the input.
 SEQ = {"return_sequences": True}
 ALL = {"return_sequences": True, "return_state": True}
 DROP = {"dropout": 0.4, "recurrent_dropout": 0.3, "seed": 3}
@@ -150,7 +150,7 @@ CASES = {
 
 
 def made(build, features=FEATURES):
-    """A layer with weights that are the same each time."""
+    """Build a layer with the same weights each time."""
     keras.utils.set_random_seed(5)
     layer = build()
     layer.build((BATCH, STEPS, features))
@@ -165,7 +165,7 @@ def made(build, features=FEATURES):
 
 
 def outcome(build, options, x):
-    """What `run` returns of a new layer."""
+    """Return what `run` gives for a new layer."""
     layer = made(build, x.shape[-1])
     options = dict(options)
     mask = options.pop("mask", None)
@@ -175,7 +175,7 @@ def outcome(build, options, x):
 
 
 def assert_same(build, options, x, *, native=1, rtol=2e-5, atol=2e-6):
-    """The engine's numbers are Keras's, and it was the engine that computed them."""
+    """Check that the engine gives Keras's numbers and that the engine computed them."""
     with gatewise.accelerated(False):
         expected = outcome(build, options, x)
     before = hook.calls["native"]
@@ -277,7 +277,7 @@ def test_implementation_1_with_dropout_runs_where_keras_fails():
     assert_close(found, expected)
 
 
-def test_an_unrolled_layer_puts_out_the_zeros_it_was_asked_for():
+def test_an_unrolled_layer_returns_zeros_for_masked_steps_if_asked():
     (x,) = arrays((BATCH, STEPS, FEATURES))
     mask = np.array(MASKS["right"], bool)
     layer = made(partial(LSTM, unroll=True, zero_output_for_mask=True, **SEQ))
@@ -291,7 +291,7 @@ def test_an_unrolled_layer_puts_out_the_zeros_it_was_asked_for():
 
 
 def wide(dtype="float32", **chosen):
-    """What a layer of 32 units gives, by stock Keras unless an engine is chosen."""
+    """Return the outputs of a layer of 32 units, from stock Keras unless an engine is chosen."""
     (x,) = arrays((BATCH, 12, 8))
     layer = layers.LSTM(32, dtype=dtype, use_cudnn=False, **ALL)
     layer.build(x.shape)
@@ -302,7 +302,7 @@ def wide(dtype="float32", **chosen):
 
 
 def distances(found, truth):
-    """The relative distance of each array, in the norm."""
+    """Return the relative error of each array in the L2 norm."""
     pairs = zip(values(found), values(truth), strict=True)
     return [np.linalg.norm(one - two) / np.linalg.norm(two) for one, two in pairs]
 
@@ -319,7 +319,7 @@ def test_bfloat16_is_at_least_as_exact_as_in_keras(chosen):
     assert all(one <= 1.5 * two for one, two in zip(ours, theirs, strict=True))
 
 
-def test_a_bfloat16_layer_puts_out_bfloat16():
+def test_a_bfloat16_layer_returns_bfloat16():
     (x,) = arrays((BATCH, STEPS, FEATURES))
     mixed = {"dtype": "mixed_bfloat16"}
     with gatewise.accelerated(engine="native"):
@@ -381,7 +381,7 @@ def test_a_sentence_says_why_not(name, caplog):
         layer(x)
 
 
-def test_why_not_of_what_can_run_and_of_what_is_no_lstm():
+def test_why_not_for_layers_that_run_natively_and_for_other_layers():
     assert gatewise.why_not(LSTM()) is None
     assert gatewise.why_not(bidirectional()) is None
     assert gatewise.why_not(stack(3, 4)) is None
@@ -462,8 +462,8 @@ def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
     assert "Its mask has the shape (1, 6)" in caplog.text
 
 
-def test_what_keras_is_faster_at_is_left_to_it(caplog):
-    """Few steps, and few units with many rows; unless the kernels are asked for by name."""
+def test_keras_runs_what_it_is_faster_at(caplog):
+    """Few steps, or few units with many rows, unless the kernels are asked for by name."""
     caplog.set_level(logging.DEBUG, "gatewise")
     small = [(layers.LSTM(32), (2, 3, 4)), (layers.LSTM(4), (64, 5, 3))]
     small += [(layers.Bidirectional(layers.LSTM(8)), (63, 1, 2))]
@@ -498,7 +498,7 @@ def test_other_backends_are_left_alone(python):
 # On and off.
 
 
-def test_keras_is_as_it_was_when_switched_off():
+def test_switching_off_restores_keras():
     before = (layers.LSTM.inner_loop, layers.RNN.inner_loop, layers.Bidirectional.call)
     with gatewise.accelerated():
         assert layers.LSTM.inner_loop is not before[0]
@@ -526,7 +526,7 @@ def test_an_unknown_engine_is_refused():
 
 
 @pytest.mark.parametrize("wrong", [2**40, 1025, -1, "2", 2.0, None, True])
-def test_a_number_of_threads_that_is_none_is_refused(wrong):
+def test_an_invalid_number_of_threads_is_refused(wrong):
     before = gatewise.info()["threads"]
     with pytest.raises(gatewise.ConfigError, match="a whole number from 0 to 1024"):
         gatewise.set_threads(wrong)
@@ -537,7 +537,7 @@ def test_a_number_of_threads_that_is_none_is_refused(wrong):
 
 
 def test_accelerate_before_keras_is_there(python):
-    """Whoever looks for Keras before, or fails to import it, takes nothing away."""
+    """A search for Keras, or a failed import of it, before the import does no harm."""
     code = """
 import importlib.util, sys, gatewise
 gatewise.accelerate()
@@ -608,7 +608,7 @@ def losses(model):
     return kept, model.evaluate(x, y, verbose=0), model.predict(x, verbose=0)
 
 
-def test_training_goes_the_same_way_step_by_step():
+def test_training_gives_the_same_losses_step_by_step():
     with gatewise.accelerated(False):
         expected = losses(network(dropout=0.3))
     with gatewise.accelerated(engine="native"):
@@ -652,8 +652,8 @@ SUITES = (
 
 
 @pytest.mark.slow
-def test_tests_of_keras_itself(python, tmp_path):
-    """Unmodified, from the installed wheel; and natively, not by stepping aside in silence."""
+def test_keras_own_tests(python, tmp_path):
+    """Unmodified, from the installed wheel, and natively: no silent fallback."""
     calls = tmp_path / "calls.json"
     python(
         *("-m", "pytest", "-q", "-p", "keras_plugin", "-p", "no:cacheprovider", "--pyargs"),

@@ -1,4 +1,4 @@
-"""`engine.jax.lstm` against the reference, and under everything that JAX does with a function."""
+"""`engine.jax.lstm` against the reference, and under all of JAX's transformations."""
 
 from functools import partial
 from pathlib import Path
@@ -27,14 +27,14 @@ from gatewise.engine.jax import Plan, lstm
 
 
 def layer(seed=0, *, dtype="float32", **how):
-    """Random arrays of one layer."""
+    """Return random arrays of one layer."""
     return random_layer(
         lambda one: jnp.asarray(one, one.dtype if one.dtype == bool else dtype), seed, **how
     )
 
 
 def total(found):
-    """One number in which every number of the outputs has its own weight."""
+    """Reduce the outputs to one number in which each element has its own weight."""
     return sum(
         jnp.sum(jnp.sin(one) * np.linspace(1, 2, one.size, dtype=one.dtype).reshape(one.shape))
         for one in jax.tree.leaves(found)
@@ -42,7 +42,7 @@ def total(found):
 
 
 def gradients(function, layers):
-    """The gradients of `total` to every array that has one."""
+    """Return the gradients of `total` by every array that has one."""
     chosen = [{name: getattr(one, name) for name in DIFFERENTIABLE} for one in layers]
 
     def loss(chosen):
@@ -274,7 +274,7 @@ for one, two in zip(*[jax.tree.leaves(floats(f, layers[0])) for f in (apart, alo
 
 
 def test_devices_share_the_batch_without_gathering_it(python):
-    """By sharding, and by hand in a `shard_map`, where gradients of weights are summed."""
+    """By sharding, and in a `shard_map`, which sums the gradients of the weights."""
     said = python(
         Path(__file__).parent, code=SHARES, XLA_FLAGS="--xla_force_host_platform_device_count=2"
     )
@@ -299,7 +299,7 @@ def test_the_number_of_threads_changes_no_bit(batch, units):
 
 
 def both(arrays, **kinds):
-    """Outputs and gradients of ours and of plain JAX, in the dtype of the arrays."""
+    """Return the outputs and gradients of ours and of plain JAX, in the dtype of the arrays."""
     way = [Direction(**kinds)]
     run = jax.jit(partial(gradients, partial(lstm, directions=way)))
     other = jax.jit(partial(gradients, plain(way)))
@@ -332,7 +332,7 @@ def test_extreme_numbers(scale):
 
 @pytest.mark.parametrize("kinds", [{}, {"activation": "softsign"}], ids=["tanh", "softsign"])
 def test_errors_are_not_above_those_of_plain_jax(kinds, x64, optimised):
-    """Each array's error in float32, as a whole; 1.5 times that of a scan in float32 at most."""
+    """The float32 error of each array is at most 1.5 times that of a float32 scan."""
     wide = layer(7, dtype="float64", batch=16, steps=60, features=20, units=48, scale=0.3)
     narrow = jax.tree.map(
         lambda one: one.astype("float32") if one.dtype == np.float64 else one, wide

@@ -1,4 +1,4 @@
-"""The reference is what the books write, and its smallest cases can be worked out by hand."""
+"""The reference follows the published equations; its smallest cases are computed by hand."""
 
 import numpy as np
 import pytest

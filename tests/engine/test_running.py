@@ -1,4 +1,4 @@
-"""`gatewise run X` is `python X`: the same words, the same status, in all that a script can see."""
+"""`gatewise run X` behaves like `python X`: the same output, status and environment."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ print(pickle.loads(pickle.dumps(Own)) is Own)
 
 
 def both(folder, *command, **environment):
-    """What Python says, and what `gatewise run` says, with status."""
+    """Return the output and status of Python and of `gatewise run`."""
     return [
         subprocess.run(
             [sys.executable, *before, *command],
@@ -85,7 +85,7 @@ def assert_same(plain, ours):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_cannot_tell(name, tmp_path):
+def test_a_script_sees_no_difference(name, tmp_path):
     (tmp_path / "beside.txt").write_text("it lies beside")
     (tmp_path / "script.py").write_text(SCRIPTS[name])
     assert_same(*both(tmp_path, "script.py", "--some", "-x", "--engine", "7"))
@@ -127,7 +127,7 @@ print([one.shape for one in tape.gradient(y, layer.trainable_variables)])
 @pytest.mark.skipif(not find_spec("tensorflow"), reason="TensorFlow is not installed")
 @pytest.mark.parametrize("name", ["keras", "tf.keras"])
 def test_a_tensorflow_script_runs_on_tensorflow(name, tmp_path, monkeypatch):
-    """Natively, or `--engine native` would end it."""
+    """Natively, because `--engine native` ends a script that cannot run so."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     own = TAPE if name == "keras" else TAPE.replace("import keras\n", "").replace("keras", name)
     (tmp_path / "script.py").write_text(own)
@@ -179,7 +179,7 @@ def test_spawned_children_have_the_engine_too(tmp_path):
         (["--engine", "fast", "script.py"], "auto, native, stock. Received: fast."),
     ],
 )
-def test_what_is_no_script_is_one_sentence(given, said, monkeypatch, capsys):
+def test_a_missing_script_is_one_sentence(given, said, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gatewise", "run", *given])
     with pytest.raises(SystemExit, match="1"):
         cli.main()

@@ -1,4 +1,4 @@
-"""`engine.tensorflow.lstm` against the reference, and under all that TensorFlow does with it."""
+"""`engine.tensorflow.lstm` against the reference, and in all of TensorFlow's modes."""
 
 import logging
 import subprocess
@@ -31,14 +31,14 @@ from gatewise.errors import EngineError
 
 
 def layer(seed=0, *, dtype="float64", **how):
-    """Random arrays of one layer."""
+    """Return random arrays of one layer."""
     return random_layer(
         lambda one: tf.constant(one, one.dtype if one.dtype == bool else dtype), seed, **how
     )
 
 
 def total(found):
-    """One number in which every number of the outputs has its own weight."""
+    """Reduce the outputs to one number in which each element has its own weight."""
 
     def weighed(one):
         size = tf.cast(tf.size(one), one.dtype)
@@ -53,7 +53,7 @@ def chosen(some):
 
 
 def gradients(function, some):
-    """The gradients of `total` to every array that has one."""
+    """Return the gradients of `total` by every array that has one."""
     sources = chosen(some)
     with tf.GradientTape() as tape:
         tape.watch(sources)
@@ -235,7 +235,7 @@ def gradient(f):
 
 
 def asked_twice(f):
-    """A tape that is asked twice still has what the backward pass overwrites."""
+    """A persistent tape still has what the backward pass overwrites."""
 
     def run(x):
         with tf.GradientTape(persistent=True) as tape:
@@ -266,7 +266,7 @@ def forward_mode(f):
 
 
 def of_graph(f):
-    """Without a tape, as TensorFlow 1 had it: the forward pass is run again."""
+    """Symbolic gradients, as in TensorFlow 1, run the forward pass again."""
     return tf.function(lambda x: tf.gradients(f(x), x)[0])
 
 
@@ -356,7 +356,7 @@ def test_what_is_not_finite_spreads_as_in_plain_tensorflow(value):
 
 
 def test_errors_are_not_above_those_of_plain_tensorflow():
-    """Each array's error in float32, as a whole; 1.5 times that of a loop in float32 at most."""
+    """The float32 error of each array is at most 1.5 times that of a float32 loop."""
     narrow = layer(7, dtype="float32", batch=16, steps=60, features=20, units=48, scale=0.3)
     wide = Arrays(
         *[
@@ -416,7 +416,7 @@ def network():
 
 
 def one_way():
-    """Of sizes that LiteRT can lay out; masks, and steps of any number, it cannot."""
+    """LiteRT needs fixed sizes: it takes neither masks nor a variable number of steps."""
     keras.utils.set_random_seed(0)
     return keras.Sequential([layers.Input((7, 3), batch_size=1), layers.LSTM(5), layers.Dense(1)])
 
@@ -435,7 +435,7 @@ def trained(model, data, **options):
 
 
 def test_data_of_unknown_length():
-    """From a generator, with batches of their own length; the last batch is a smaller one."""
+    """A generator gives batches of different lengths; the last batch is smaller."""
 
     def batches():
         for steps in (7, 4, 9):
@@ -553,7 +553,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_batch_that_is_all_there_is_comes_as_from_keras(name):
+def test_a_single_batch_is_iterated_as_keras_does(name):
     rows, size, options = PARTS[name]
     x = {"a": np.arange(rows * 6.0).reshape(rows, 3, 2), "b": tf.range(rows)}
     found = []

@@ -1,4 +1,4 @@
-"""The toolkit trains and answers on the engine, and says so."""
+"""The toolkit trains and predicts on the engine, and says so."""
 
 from importlib.util import find_spec
 
@@ -52,7 +52,7 @@ def test_auto_names_the_reason(series_file, forecast_settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other", [name for name in support.BACKENDS if name != BACKEND])
-def test_a_run_answers_the_same_on_another_back_end(
+def test_a_run_answers_the_same_on_another_backend(
     other, series_file, forecast_run, python, tmp_path
 ):
     if not find_spec(other):

@@ -1,4 +1,4 @@
-"""`engine.torch.lstm` against the reference, and under everything that PyTorch does with it."""
+"""`engine.torch.lstm` against the reference, and in all of PyTorch's modes."""
 
 import io
 import json
@@ -33,7 +33,7 @@ FORTH, BACK = Direction(start_output=False), Direction(go_backwards=True, flip=T
 
 
 def layer(seed=0, *, dtype=torch.float64, **how):
-    """Random arrays of one layer; those that are trained ask for their gradients."""
+    """Return random arrays of one layer; trained arrays require gradients."""
     arrays = random_layer(
         lambda one: torch.tensor(one, dtype=torch.bool if one.dtype == bool else dtype), seed, **how
     )
@@ -43,7 +43,7 @@ def layer(seed=0, *, dtype=torch.float64, **how):
 
 
 def called(some, ways, outputs=APART):
-    """The arguments of the operators, and the arrays among them that have a gradient."""
+    """Return the arguments of the operators, and those of them that have a gradient."""
     arrays = [array for one in some for array in one if array is not None]
     numbers = [n for one, way in zip(some, ways, strict=True) for n in engine._numbers(one, way)]
     return arrays, numbers, outputs
@@ -194,7 +194,7 @@ print(sorted(count - before.get(one, 0) for one, count in sleeps().items())[-2])
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="It reads /proc.")
 def test_the_threads_of_pytorch_sleep_between_its_operators(python):
-    """The thread with the most sleeps is the main one; the next one helps with the sums."""
+    """The main thread sleeps most often; the second one is the OpenMP helper."""
     if len(os.sched_getaffinity(0)) != 2:
         pytest.skip("This machine has not two cores; with more, several threads take turns.")
     assert int(python(code=IDLE, OMP_NUM_THREADS="2")) > 50
@@ -496,7 +496,7 @@ def test_what_is_not_finite_spreads_as_in_plain_pytorch(value):
 
 
 def test_errors_are_not_above_those_of_plain_pytorch():
-    """Each array's error in float32, as a whole; 1.5 times that of plain float32 at most."""
+    """The float32 error of each array is at most 1.5 times that of plain float32."""
     sizes = {"batch": 16, "steps": 60, "features": 20, "units": 48, "scale": 0.3}
     narrow = [layer(7, dtype=torch.float32, **sizes)]
     wide = [
@@ -560,10 +560,10 @@ for run, file in ((own, "own.csv"), (other, "other.csv")):
 """
 
 
-def test_a_run_answers_alike_on_another_back_end(
+def test_a_run_answers_alike_on_another_backend(
     forecast_run, forecast_settings, series_file, python, tmp_path
 ):
-    """Trained here and asked on JAX, and the other way round."""
+    """A run trained on PyTorch predicts on JAX, and vice versa."""
     (tmp_path / "script.py").write_text(ON_JAX)
     own = tmp_path / "run"
     settings = json.dumps(forecast_settings)
