@@ -1,25 +1,35 @@
-"""The command line: the only module that prints. Each command imports its heavy modules itself."""
+"""The verbs of the command line, which import their heavy modules themselves.
 
-import contextlib
-import errno
-import json
+What verbs share is in options.py and terminal.py; process.py has signals and exit statuses.
+"""
+
 import logging
 import os
-import resource
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from gatewise.errors import ConfigError, GatewiseError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from gatewise import process, terminal
+from gatewise.errors import ConfigError
+from gatewise.options import (
+    ConfigOption,
+    DataArgument,
+    EpochsOption,
+    HorizonOption,
+    JsonOption,
+    LookbackOption,
+    OverwriteOption,
+    RequiredDataArgument,
+    RunArgument,
+    SetOption,
+    TargetOption,
+    TaskOption,
+    layers_of,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,42 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
-NOTHING_SAVED = "nothing was saved."
-# The names of the folders, because the tasks need packages that --help does not wait for.
-TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
-TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = (
-    *("train", "tune", "look", "evaluate", "inspect", "predict", "generate"),
-    *("export", "serve", "run"),
-)
-MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
-SAVE_MEMORY = (
-    "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
-    "task.lookback or network.units."
-)
-
-DataArgument = Annotated[
-    str | None,
-    typer.Argument(help="A file, or a data set of `gatewise datasets`.", show_default=False),
-]
-TaskOption = Annotated[str, typer.Option(help=f"{', '.join(TASKS)}; default: guess.")]
-TargetOption = Annotated[
-    list[str] | None,
-    typer.Option(help="A target column, or the column of labels; repeatable."),
-]
-ConfigOption = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable."),
-]
-HorizonOption = Annotated[int | None, typer.Option(help="Steps to forecast.")]
-RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object on standard output, and nothing else."),
-]
 
 
 def _print_version(asked: bool) -> None:
@@ -94,10 +68,8 @@ def train(
         Path | None, typer.Option("--output", "-o", help="The run folder to write.")
     ] = None,
     horizon: HorizonOption = None,
-    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training part, at most.")
-    ] = None,
+    lookback: LookbackOption = None,
+    epochs: EpochsOption = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
     repeats: Annotated[
         int,
@@ -125,7 +97,7 @@ def train(
     from gatewise.repeats import check_repeats
 
     check_repeats(repeats, resume=resume)
-    layers = _layers(config, assignments)
+    layers = layers_of(config, assignments)
     layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
@@ -138,30 +110,23 @@ def train(
     folder = output or free_folder(experiment)
     if overwrite:
         check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
-    console = _console(as_json)
-    try:
-        with _Screen(console) as screen:
-            finished = pipeline.run(
-                experiment,
-                source,
-                folder=folder,
-                watch=screen.watch,
-                overwrite=overwrite,
-                resume=resume,
-                repeats=repeats,
-            )
-    except KeyboardInterrupt as request:
-        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
-        raise typer.Exit(1) from None
-    _show(finished.metrics, as_json=as_json)
+    with process.training(), terminal.Screen(as_json=as_json) as screen:
+        finished = pipeline.run(
+            experiment,
+            source,
+            folder=folder,
+            watch=screen.watch,
+            overwrite=overwrite,
+            resume=resume,
+            repeats=repeats,
+        )
+    terminal.show_metrics(finished.metrics, as_json=as_json)
     if not as_json:
         stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
-        if stopped and not interruption(stopped, best):  # shown beside the verdict instead
-            console.print(
-                f"Training ended early: {stopped}. The weights are those of epoch {best}.",
-                soft_wrap=True,
-            )
-        console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+        lines = [f"Training ended early: {stopped}. The weights are those of epoch {best}."]
+        # An interruption is shown beside the verdict instead.
+        shown = lines if stopped and not interruption(stopped, best) else []
+        terminal.show_lines([*shown, f"Report: {folder / 'report.html'}"])
 
 
 @app.command()
@@ -184,10 +149,8 @@ def tune(
     config: ConfigOption = None,
     assignments: SetOption = None,
     horizon: HorizonOption = None,
-    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training part, at most.")
-    ] = None,
+    lookback: LookbackOption = None,
+    epochs: EpochsOption = None,
     seed: Annotated[int | None, typer.Option(help="Of networks and of the search.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -200,45 +163,41 @@ def tune(
 
     if output is None:
         raise ConfigError("A search needs a folder: give -o, such as -o runs/search.")
-    try:
-        with _Screen(_console(as_json)) as screen:
-            tuned = search.tune(
-                data,
-                output=output,
-                budget=budget,
-                trials=trials,
-                task=task,
-                target=target or (),
-                horizon=horizon,
-                lookback=lookback,
-                epochs=epochs,
-                seed=seed,
-                settings=merged(_layers(config, assignments)),
-                space=space,
-                processes=processes,
-                resume=resume,
-                watch=lambda progress, _: screen.watch(progress, False),
-            )
-    except KeyboardInterrupt as request:
-        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
-        raise typer.Exit(1) from None
+    with process.training(), terminal.Screen(as_json=as_json) as screen:
+        tuned = search.tune(
+            data,
+            output=output,
+            budget=budget,
+            trials=trials,
+            task=task,
+            target=target or (),
+            horizon=horizon,
+            lookback=lookback,
+            epochs=epochs,
+            seed=seed,
+            settings=merged(layers_of(config, assignments)),
+            space=space,
+            processes=processes,
+            resume=resume,
+            watch=lambda progress, _: screen.watch(progress, False),
+        )
     if as_json:
-        typer.echo(json.dumps(tuned.summary, ensure_ascii=False, allow_nan=False))
+        terminal.show_json(tuned.summary)
         return
     assert tuned.run is not None
-    _show(tuned.run.metrics, as_json=False)
-    console = _console(False)
-    console.print(f"Against the untuned default: {tuned.summary['sentence']}", soft_wrap=True)
-    console.print(f"Run: {output / search.BEST}", soft_wrap=True)
-    console.print(f"What mattered: {output / search.PAGE}", soft_wrap=True)
+    terminal.show_metrics(tuned.run.metrics, as_json=False)
+    terminal.show_lines(
+        [
+            f"Against the untuned default: {tuned.summary['sentence']}",
+            f"Run: {output / search.BEST}",
+            f"What mattered: {output / search.PAGE}",
+        ]
+    )
 
 
 @app.command()
 def look(
-    data: Annotated[
-        str,
-        typer.Argument(help="A file, or a data set of `gatewise datasets`.", show_default=False),
-    ],
+    data: RequiredDataArgument,
     task: TaskOption = "",
     target: TargetOption = None,
     horizon: HorizonOption = None,
@@ -251,7 +210,7 @@ def look(
     from gatewise.overview import overview
     from gatewise.ready import make_ready
 
-    layers = _layers(config, assignments)
+    layers = layers_of(config, assignments)
     layers.append(flags(task, horizon=horizon))
     experiment, source = experiment_for(data, layers, target or ())
     _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
@@ -266,7 +225,7 @@ def evaluate(
     """Score a trained model on DATA, beside the baselines saved with it."""
     from gatewise import prediction
 
-    _show(prediction.evaluate(run, data), as_json=as_json)
+    terminal.show_metrics(prediction.evaluate(run, data), as_json=as_json)
 
 
 @app.command()
@@ -287,45 +246,29 @@ def predict(
             help="A .csv, .parquet, .jsonl or .txt file; default: standard output.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Refuse all of DATA if one sequence cannot be answered."),
     ] = False,
 ) -> None:
     """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
-    from gatewise import prediction
-    from gatewise.artefact import as_csv, open_run
-    from gatewise.output import check_free_file, places, writing_file
-    from gatewise.tasks import task_of
+    from gatewise import prediction, predictions
+    from gatewise.artefact import open_run
+    from gatewise.output import check_free_file, places
 
-    endings = (".csv", ".parquet", ".jsonl", ".txt")
-    if output and output.suffix not in endings:
-        raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
     if output:
+        predictions.check_ending(output)
         check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
     artefact = open_run(run)
-    column = task_of(artefact.preparation.task).lines
-    if output and output.suffix == ".txt" and not column:
-        raise ConfigError(f"{artefact.preparation.task} predicts a table. Name a .csv file.")
+    trained_for = artefact.preparation.task
+    if output:
+        predictions.check_lines(output, trained_for)
     table = prediction.predict(artefact, data, strict=strict)
-    lines = "".join(" ".join(text.split()) + "\n" for text in table[column]) if column else ""
     if output is None:
-        typer.echo(lines or as_csv(table), nl=False)
+        typer.echo(predictions.printed(table, trained_for), nl=False)
         return
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".txt": lambda path: path.write_text(lines, encoding="utf-8"),
-        ".csv": lambda path: path.write_text(as_csv(table), encoding="utf-8"),
-        ".parquet": table.write_parquet,
-        ".jsonl": table.write_ndjson,
-    }
-    try:
-        with writing_file(output, overwrite=overwrite) as draft:
-            writers[output.suffix](draft)
-    except OSError as error:
-        raise ConfigError(f"{output} cannot be written: {error.strerror or error}.") from None
+    predictions.write(table, trained_for, output, overwrite=overwrite)
     typer.echo(f"{len(table)} rows in {output}", err=True)
 
 
@@ -396,20 +339,17 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="An .html file to write.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look inside a trained network: gates, memory, idle units, and what its answers rest on."""
-    from gatewise.artefact import finite
     from gatewise.inspection.run import inspect as look_inside
 
     content = look_inside(run, data, examples=examples, page=output, overwrite=overwrite)
     if as_json:
-        typer.echo(json.dumps(finite(content), ensure_ascii=False, allow_nan=False))
+        terminal.show_json(content)
         return
-    _show_inspection(content)
+    terminal.show_inspection(content)
     if output:
         typer.echo(f"Page: {output}")
 
@@ -426,13 +366,12 @@ def compare(
 ) -> None:
     """Put finished RUNS with the same test part side by side; each is compared with the first."""
     from gatewise import comparison
-    from gatewise.artefact import finite
 
     found = comparison.compare(*runs, metric=metric)
     if as_json:
-        typer.echo(json.dumps(finite(found), ensure_ascii=False, allow_nan=False))
+        terminal.show_json(found)
         return
-    _show_comparison(found)
+    terminal.show_comparison(found)
 
 
 @app.command()
@@ -503,26 +442,15 @@ def settings(
 @app.command()
 def datasets(as_json: JsonOption = False) -> None:
     """List the data sets that ship with gatewise, with source and licence."""
-    from gatewise.readers.datasets import DATASETS
+    from gatewise.readers.datasets import DATASETS, described
 
+    shown = {name: described(dataset) for name, dataset in DATASETS.items()}
     if as_json:
-        descriptions = {name: _description(dataset) for name, dataset in DATASETS.items()}
-        typer.echo(json.dumps(descriptions, indent=1))
+        terminal.show_json(shown, indent=1)
         return
-    for name, dataset in DATASETS.items():
+    for name, content in shown.items():
         typer.secho(name, bold=True)
-        for key, value in _description(dataset).items():
-            typer.echo(f"  {key:8} {value}")
-
-
-def _description(dataset: Any) -> dict[str, str]:
-    return {
-        "title": dataset.title,
-        "task": dataset.task,
-        "size": dataset.size,
-        "source": dataset.source,
-        "licence": dataset.licence,
-    }
+        terminal.show_pairs(content.items(), 8, indent=2)
 
 
 @app.command()
@@ -533,12 +461,11 @@ def info(as_json: JsonOption = False) -> None:
 
     facts = environment() | {"engine": engine.info()}
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        terminal.show_json(facts, indent=1)
         return
     kind = facts.pop("engine")
     facts["engine"] = f"{kind['kind']}: {kind['reason']}"
-    for key, value in facts.items():
-        typer.echo(f"{key:14} {value}")
+    terminal.show_pairs(facts.items(), 14)
 
 
 @app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
@@ -566,267 +493,14 @@ def run(
     run_script(script, arguments or [], engine=engine, products=products, module=module)
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """End the command with a sentence on Ctrl-C and SIGTERM.
-
-    Python discards an exception that a handler raises during a callback of the garbage collector,
-    for example while JAX is imported. Therefore the process ends two seconds later in any case.
-    Training installs handlers of its own.
-    """
-    timers: list[threading.Timer] = []
-
-    def stop(number: int, _frame: object) -> None:
-        status = TERMINATED if number == signal.SIGTERM else 1
-        timers.append(threading.Timer(2.0, _stop_hard, [status]))
-        timers[-1].daemon = True
-        timers[-1].start()
-        raise SystemExit(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for timer in timers:
-            timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop_hard(status: int) -> None:
-    os.write(2, f"gatewise: {_stopped()}\n".encode())
-    os._exit(status)
-
-
-def _stopped() -> str:
-    return f"stopped; {NOTHING_SAVED}" if sys.argv[1:2] == ["train"] else "stopped."
-
-
-def _layers(config: Path | None, assignments: list[str] | None) -> list[Mapping[str, Any]]:
-    """The settings of --config and of each --set."""
-    from gatewise.settings import assignment, layer_of
-
-    layers: list[Mapping[str, Any]] = [layer_of(config)] if config else []
-    for text in assignments or []:
-        section, key, value = assignment(text)
-        layers.append({section: {key: value}})
-    return layers
-
-
-def _console(as_json: bool) -> "Console":
-    """The console for progress: standard output, or standard error if the former is for JSON."""
-    from rich.console import Console
-
-    console = Console(stderr=as_json, highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width to fit a table into
-    return console
-
-
-class _Screen(logging.Handler):
-    """Prints epoch lines; on a terminal, a progress bar below them also names the phase."""
-
-    def __init__(self, console: "Console") -> None:
-        super().__init__()
-        self.console = console
-        self.bar: Any = None
-        self.task: Any = None
-
-    def __enter__(self) -> "_Screen":
-        if self.console.is_terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                console=self.console,
-                transient=True,
-            )
-            self.bar.start()
-            self.task = self.bar.add_task("", total=None)
-            log = logging.getLogger("gatewise.phases")
-            log.setLevel(logging.DEBUG)
-            log.addHandler(self)
-        return self
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show the name of a phase that begins."""
-        if record.levelno == logging.DEBUG:
-            self.bar.update(self.task, description=record.getMessage(), completed=0, total=None)
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            logging.getLogger("gatewise.phases").removeHandler(self)
-            self.bar.stop()
-
-    def watch(self, progress: Any, epoch_over: bool) -> None:
-        if epoch_over:
-            self.console.print(progress.line(), soft_wrap=True)
-        elif self.bar is not None:
-            self.bar.update(
-                self.task,
-                description=f"epoch {progress.epoch}/{progress.epochs}",
-                completed=progress.step,
-                total=progress.steps,
-            )
-
-
-def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the table and the verdict, or one JSON object."""
-    if as_json:
-        from gatewise.artefact import finite
-
-        content = {key: value for key, value in metrics.items() if key != "details"}
-        typer.echo(json.dumps(finite(content), ensure_ascii=False, allow_nan=False))
-        return
-    if not metrics["verdict"]:
-        typer.echo(metrics.get("unjudged") or "There was no test part, so there is no verdict.")
-        for sentence in metrics["caveats"]:
-            typer.echo(sentence)
-        return
-    from rich.table import Table
-
-    console = _console(False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    network = {"LSTM alone": metrics["alone"]} if metrics["alone"] else {}
-    rows = {metrics["answer"]: metrics["metrics"]} | network | dict(metrics["baselines"])
-    for name in metrics["metrics"]:
-        table.add_column(name, justify="right")
-    for name, scores in rows.items():
-        cells = [_cell(scores[key]) for key in metrics["metrics"]]
-        table.add_row(name, *cells, style="bold" if name == metrics["answer"] else "")
-    console.print()
-    console.print(table)
-    console.print()
-    if "repeats" in metrics:
-        _show_repeats(metrics, console)
-    console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
-    for sentence in metrics["caveats"]:
-        console.print(sentence, soft_wrap=True)
-
-
-def _show_inspection(content: Mapping[str, Any]) -> None:
-    """Print the tables of the layers and the gates, a line for each example, and the advice."""
-    from rich.table import Table
-
-    from gatewise.reporting import inside
-
-    console, layers = _console(False), content["layers"]
-    console.print(f"{content['examples']} examples of {content['data']}", soft_wrap=True)
-    for columns, rows in (
-        (inside.COLUMNS, inside.rows_of(layers)),
-        (inside.GATE_COLUMNS, inside.gate_rows(layers)),
-    ):
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for number, name in enumerate(columns):
-            table.add_column(name, justify="right" if number else "left")
-        for row in rows:
-            table.add_row(*row)
-        console.print()
-        console.print(table)
-    console.print()
-    for line in inside.lines(content):
-        console.print(line, soft_wrap=True)
-
-
-def _show_comparison(found: Mapping[str, Any]) -> None:
-    """Print the scores of each run, and a sentence for each difference."""
-    from rich.table import Table
-
-    console = _console(False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for name in found["runs"][0]["metrics"]:
-        table.add_column(name, justify="right")
-    for one in found["runs"]:
-        seeds = f" (mean of {one['seeds']} seeds)" if one["seeds"] > 1 else ""
-        table.add_row(f"{one['run']}{seeds}", *map(_cell, one["metrics"].values()))
-    console.print(table)
-    console.print()
-    for one in found["comparisons"]:
-        console.print(one["sentence"], style="bold", soft_wrap=True)
-
-
-def _show_repeats(metrics: Mapping[str, Any], console: "Console") -> None:
-    """Print the scores of each seed, their mean and their standard deviation."""
-    from rich.table import Table
-
-    repeats, names = metrics["repeats"], list(metrics["metrics"])
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("seed", "validation", *names):
-        table.add_column(name, justify="left" if name == "seed" else "right")
-    for one in repeats["each"]:
-        saved = one["seed"] == repeats["saved"]
-        cells = [_cell(one["metrics"][name]) for name in names]
-        table.add_row(
-            f"{one['seed']} (saved)" if saved else str(one["seed"]),
-            _cell(one["validation"]),
-            *cells,
-            style="bold" if saved else "",
-        )
-    for word in ("mean", "deviation"):
-        table.add_row(word, "", *(_cell(repeats[word][name]) for name in names))
-    console.print(table)
-    console.print()
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.4g}"
-
-
 def _show_overview(overview: Mapping[str, Any], *, as_json: bool) -> None:
     """Print on one screen how the data were understood; the notes were printed before."""
+    from gatewise.overview import pairs
+
     if as_json:
-        typer.echo(json.dumps(overview, ensure_ascii=False))
-        return
-    lines = [("task", overview["task"])]
-    for one in overview["columns"]:
-        role = f"{one['role']}, " if one["role"] else ""
-        lines.append(
-            ("column", f"{one['name']}: {role}{one['kind']}, such as {one['example'][:40]}")
-        )
-    whole = overview["sequences"]
-    lines.append(("sequences", _counted(whole)))
-    if "first" in whole:
-        every = f", every {whole['step']}" if whole["step"] else ""
-        zone = f" ({whole['zone']})" if whole["zone"] else ""
-        lines.append(("times", f"{whole['first']} to {whole['last']}{every}{zone}"))
-    for name, size in overview["parts"].items():
-        words = [f"{n:,} {unit if n != 1 else unit[:-1]}" for unit, n in size.items()]
-        lines.append((name, ", ".join(words)))
-    layers = " > ".join(overview["network"])
-    lines.append(("network", f"{layers}: {overview['parameters']:,} parameters"))
-    for name, content in lines:
-        typer.echo(f"{name:11} {content}")
-
-
-def _counted(sequences: Mapping[str, Any]) -> str:
-    shortest, longest = sequences["shortest"], sequences["longest"]
-    steps = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
-    return f"{sequences['count']:,}, of {steps} steps in a part"
-
-
-class _Notes(logging.Handler):
-    """Prints the log of the library, one sentence a line."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        prints_results = sys.argv[1:2] in (["predict"], ["generate"])
-        err = "--json" in sys.argv or record.levelno > logging.INFO or prints_results
-        typer.echo(record.getMessage(), err=err)
-
-
-def _refuse_small_address_space() -> None:
-    """Refuse a small address space, in which the libraries end the process without a message."""
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    limited = most != resource.RLIM_INFINITY and most < MIN_ADDRESSES
-    if limited and sys.argv[1:2] and sys.argv[1] in HEAVY:
-        raise ConfigError(
-            f"The memory of this process is limited to {most / 1e9:.1f} GB (ulimit -v), but JAX "
-            f"alone needs {MIN_ADDRESSES / 1e9:.1f} GB of addresses. Raise the limit, or remove it "
-            "(ulimit -v unlimited)."
-        )
+        terminal.show_json(overview)
+    else:
+        terminal.show_pairs(pairs(overview), 11)
 
 
 def entry() -> None:
@@ -834,8 +508,7 @@ def entry() -> None:
     try:
         main()
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        process.deaf()
 
 
 def main() -> None:
@@ -844,39 +517,5 @@ def main() -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
-    log.addHandler(_Notes(logging.INFO))
-    ours = sys.argv[1:2] != ["run"]
-    try:
-        _refuse_small_address_space()
-        with _stoppable() if ours else contextlib.nullcontext():
-            app()
-    except GatewiseError as error:
-        typer.echo(f"gatewise: {error}", err=True)
-        sys.exit(1)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        detail = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        typer.echo(
-            f"gatewise: There is not enough memory for this{detail}. {SAVE_MEMORY}", err=True
-        )
-        sys.exit(1)
-    except SystemExit as error:
-        if error.code in (INTERRUPTED, TERMINATED) and ours:
-            typer.echo(f"gatewise: {_stopped()}", err=True)
-            sys.exit(1 if error.code == INTERRUPTED else TERMINATED)
-        raise
-    except BrokenPipeError:
-        # The reader (head, less) has closed the pipe; without this, Python complains again at exit.
-        _drop_output()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG) or error.filename:
-            raise
-        _drop_output()
-        typer.echo(f"gatewise: standard output cannot be written: {error.strerror}.", err=True)
-        sys.exit(1)
-
-
-def _drop_output() -> None:
-    """Discard what is still in the buffer of standard output."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    log.addHandler(terminal.Notes(logging.INFO))
+    process.run(app)

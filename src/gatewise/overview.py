@@ -1,7 +1,7 @@
 """How data are understood: columns, sequences, parts, network and settings, before any training."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,31 @@ def overview(ready: Ready, source: Opened) -> dict[str, Any]:
         "notes": ready.notes,
         "settings": tomllib.loads(to_toml(ready.experiment)),
     }
+
+
+def pairs(overview: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """An overview as `gatewise look` prints it: a name and its text a line."""
+    yield "task", overview["task"]
+    for one in overview["columns"]:
+        role = f"{one['role']}, " if one["role"] else ""
+        yield "column", f"{one['name']}: {role}{one['kind']}, such as {one['example'][:40]}"
+    whole = overview["sequences"]
+    yield "sequences", _counted(whole)
+    if "first" in whole:
+        every = f", every {whole['step']}" if whole["step"] else ""
+        zone = f" ({whole['zone']})" if whole["zone"] else ""
+        yield "times", f"{whole['first']} to {whole['last']}{every}{zone}"
+    for name, size in overview["parts"].items():
+        words = [f"{n:,} {unit if n != 1 else unit[:-1]}" for unit, n in size.items()]
+        yield name, ", ".join(words)
+    layers = " > ".join(overview["network"])
+    yield "network", f"{layers}: {overview['parameters']:,} parameters"
+
+
+def _counted(sequences: Mapping[str, Any]) -> str:
+    shortest, longest = sequences["shortest"], sequences["longest"]
+    steps = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+    return f"{sequences['count']:,}, of {steps} steps in a part"
 
 
 def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:

@@ -33,6 +33,17 @@ class Dataset:
         return str(self.settings["task"]["name"])
 
 
+def described(dataset: Dataset) -> dict[str, str]:
+    """What `gatewise datasets` shows of a data set."""
+    return {
+        "title": dataset.title,
+        "task": dataset.task,
+        "size": dataset.size,
+        "source": dataset.source,
+        "licence": dataset.licence,
+    }
+
+
 _TABLES = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 DATASETS: dict[str, Dataset] = {
     name: Dataset(name=name, **known) for name, known in tomllib.loads(_TABLES).items()

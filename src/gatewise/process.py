@@ -1,0 +1,132 @@
+"""The command line as a process: signals, exit statuses, too little memory, closed pipes."""
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import typer
+
+from gatewise.errors import ConfigError, GatewiseError
+
+INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
+TERMINATED = 143  # the exit status that a shell reports after SIGTERM
+NOTHING_SAVED = "nothing was saved."
+HEAVY = (
+    *("train", "tune", "look", "evaluate", "inspect", "predict", "generate"),
+    *("export", "serve", "run"),
+)
+MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
+SAVE_MEMORY = (
+    "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
+    "task.lookback or network.units."
+)
+
+
+def run(command: Callable[[], object]) -> None:
+    """Run the command line; an error that the user can fix is one sentence and exit status 1."""
+    ours = sys.argv[1:2] != ["run"]  # a script handles its own signals
+    try:
+        _refuse_small_address_space()
+        with _stoppable() if ours else contextlib.nullcontext():
+            command()
+    except GatewiseError as error:
+        _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        detail = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        _fail(f"There is not enough memory for this{detail}. {SAVE_MEMORY}")
+    except SystemExit as error:
+        if error.code in (INTERRUPTED, TERMINATED) and ours:
+            _fail(_stopped(), 1 if error.code == INTERRUPTED else TERMINATED)
+        raise
+    except BrokenPipeError:
+        # The reader (head, less) has closed the pipe; without this, Python complains again at exit.
+        _drop_output()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG) or error.filename:
+            raise
+        _drop_output()
+        _fail(f"standard output cannot be written: {error.strerror}.")
+
+
+def deaf() -> None:
+    """Ignore signals from now on, because Python may take seconds to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """End the command with a sentence when Ctrl-C stops a training.
+
+    The text of the exception names what was saved.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as request:
+        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _fail(sentence: str, status: int = 1) -> None:
+    typer.echo(f"gatewise: {sentence}", err=True)
+    sys.exit(status)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """End the command with a sentence on Ctrl-C and SIGTERM.
+
+    Python discards an exception that a handler raises during a callback of the garbage collector,
+    for example while JAX is imported. Therefore the process ends two seconds later in any case.
+    Training installs handlers of its own.
+    """
+    timers: list[threading.Timer] = []
+
+    def stop(number: int, _frame: object) -> None:
+        status = TERMINATED if number == signal.SIGTERM else 1
+        timers.append(threading.Timer(2.0, _stop_hard, [status]))
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise SystemExit(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop_hard(status: int) -> None:
+    os.write(2, f"gatewise: {_stopped()}\n".encode())
+    os._exit(status)
+
+
+def _stopped() -> str:
+    return f"stopped; {NOTHING_SAVED}" if sys.argv[1:2] == ["train"] else "stopped."
+
+
+def _refuse_small_address_space() -> None:
+    """Refuse a small address space, in which the libraries end the process without a message."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limited = most != resource.RLIM_INFINITY and most < MIN_ADDRESSES
+    if limited and sys.argv[1:2] and sys.argv[1] in HEAVY:
+        raise ConfigError(
+            f"The memory of this process is limited to {most / 1e9:.1f} GB (ulimit -v), but JAX "
+            f"alone needs {MIN_ADDRESSES / 1e9:.1f} GB of addresses. Raise the limit, or remove it "
+            "(ulimit -v unlimited)."
+        )
+
+
+def _drop_output() -> None:
+    """Discard what is still in the buffer of standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
