@@ -94,7 +94,7 @@ def commands() -> dict[str, list[str]]:
     for name in ("daily-min-temperatures", "nab-ambient-temperature"):
         sets[name] += " data.gaps=fill"
     for name in ("nab-request-latency", "nab-machine-temperature"):
-        sets[name] += " data.duplicates=first data.gaps=fill"
+        sets[name] += " data.duplicates=first data.gaps=ignore"
     for name in UEA:
         path = f"uea/{name}/{name}_"
         sets[name.lower()] = f"{path}TRAIN.ts data.test={path}TEST.ts"
@@ -109,7 +109,7 @@ def commands() -> dict[str, list[str]]:
                 "split.validation=2880 split.test=2880"
             )
     sets |= {
-        "surnames": "{made}/surnames.csv --task classify --target label",
+        "surnames": "{made}/surnames.csv --task classify --target label data.text=text",
         "sms-spam": "sms-spam",
         "atis-slots": f"atis/train/seq.in {parts('atis/valid/seq.in', 'atis/test/seq.in')} "
         "--task tag",

@@ -26,6 +26,7 @@ FLOW = [
         "migration",
         "artefact",
         "prediction",
+        "folding",
         "pipeline",
         "glossary",
         "overview",
@@ -44,7 +45,7 @@ FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
-    "networks.imports",
+    *("networks.imports", "networks.ensemble", "folding"),
     *("ready", "training", "pipeline", "artefact"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}

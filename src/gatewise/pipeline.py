@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import engine, training
+from gatewise import engine, folding, training
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
@@ -21,6 +21,7 @@ from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
 from gatewise.phases import Phase
+from gatewise.readers.sources import sentence
 from gatewise.ready import Ready, compile_network, make_ready
 from gatewise.record import metrics_of, splits_of
 from gatewise.reporting.report import draw, summary
@@ -89,21 +90,45 @@ def run(
             ready = make_ready(experiment, source, network)
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
-        baselines = score_baselines(ready)
-        interrupts.check()
-        interrupts.training = True
-        history = learn(ready, baselines.monitor, watch, interrupts)
+        ensemble = _trained_ensemble(ready, watch, interrupts)
+        if ensemble is not None:
+            ready, baselines, history = ensemble.ready, ensemble.baselines, ensemble.history
+        else:
+            baselines = score_baselines(ready)
+            interrupts.check()
+            interrupts.training = True
+            history = learn(ready, baselines.monitor, watch, interrupts)
         interrupts.trained = True
         if not interrupts.level or folder is None:
-            return _evaluate_and_save(ready, baselines, history, folder, interrupts, overwrite)
+            return _evaluate_and_save(
+                ready, baselines, history, folder, interrupts, overwrite, ensemble
+            )
         # Save the model before the evaluation, because the user may not wait for it.
         unevaluated = _finished(ready, baselines, history, folder)
         interrupts.check()
         artefacts.save(unevaluated.artefact, history, None, overwrite=overwrite)
         try:
-            return _evaluate_and_save(ready, baselines, history, folder, interrupts, True)
+            return _evaluate_and_save(ready, baselines, history, folder, interrupts, True, ensemble)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
+
+
+def _trained_ensemble(
+    ready: Ready, watch: Watch | None, interrupts: Interrupts
+) -> folding.Ensemble | None:
+    """Several networks, if the quality asks for them and the data allow it."""
+    chosen, note = folding.plan(ready)
+    if note:
+        log.info("%s", sentence(note))
+    if chosen is None:
+        return None
+    interrupts.training = True
+    return folding.train_ensemble(
+        ready,
+        chosen,
+        lambda one, monitor, requests: learn(one, monitor, watch, requests),
+        interrupts,
+    )
 
 
 def learn(
@@ -131,13 +156,17 @@ def _evaluate_and_save(
     folder: Path | None,
     interrupts: Interrupts,
     overwrite: bool,
+    ensemble: folding.Ensemble | None = None,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, and save the result."""
     began, preparation, evaluation = time.perf_counter(), ready.preparation, None
     try:
         with Phase("Evaluating"):
-            preparation = calibrate(ready)
-            evaluation = evaluate_on_test(ready, preparation, baselines)
+            if ensemble is not None:
+                evaluation = folding.judged(ensemble)
+            else:
+                preparation = calibrate(ready)
+                evaluation = evaluate_on_test(ready, preparation, baselines)
     except Skipped:
         interrupts.announce()
     seconds = time.perf_counter() - began

@@ -36,6 +36,7 @@ class Ready:
 
     task: AnyTask
     experiment: Experiment  # with every default filled in
+    sequences: Sequences  # all of them, without those of files of their own
     splits: Splits
     preparation: Preparation[Any]
     train: Examples[Any]
@@ -110,6 +111,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     return Ready(
         task,
         experiment,
+        sequences,
         splits,
         preparation,
         train,

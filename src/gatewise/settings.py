@@ -23,6 +23,7 @@ from gatewise.errors import ConfigError
 
 Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yearday", "month"]
 Columns = tuple[str, ...]
+QUALITIES = ("fast", "good", "best")
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ class SplitSettings:
         str, "A regular expression. Sequences whose id matches it are the test part."
     ] = ""
     seed: Annotated[int, "The seed of the random assignment to parts."] = 0
+    folds: Annotated[
+        int,
+        "The folds of cross-validation, which tests every sequence once. 0: by `training.quality`; "
+        "1: one test part instead.",
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -346,6 +352,23 @@ class NetworkSettings:
 class TrainingSettings:
     """`[training]`: how the network is fitted."""
 
+    quality: Annotated[
+        Literal["auto", "fast", "good", "best"],
+        "How much time a better answer is worth. `fast`: one network, one test part. `good`: small "
+        "sets are cross-validated, several networks are averaged, and other networks are trained "
+        "again on everything. `best`: the same with more networks. `auto`: the environment "
+        "variable GATEWISE_QUALITY, else `good`.",
+    ] = "auto"
+    networks: Annotated[
+        int,
+        "The networks of an ensemble, each with another validation part; with folds, of each fold. "
+        "0: by `quality`.",
+    ] = 0
+    refit: Annotated[
+        Literal["auto", "yes", "no"],
+        "Whether the network is trained again on all parts, for as many epochs as were best, after "
+        "it is judged. `auto`: by `quality`.",
+    ] = "auto"
     epochs: Annotated[
         int, "The most passes over the training part. 0: by the number of examples."
     ] = 0

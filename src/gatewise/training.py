@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.layers import VECTORS
 from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
-from gatewise.settings import TrainingSettings
+from gatewise.settings import QUALITIES, TrainingSettings
 
 # A loss that many times the loss of the first epoch ends training. Scaled values keep the loss near
 # 1 and clipping keeps spikes short, so this is not a spike, and more epochs would be wasted.
@@ -149,12 +150,33 @@ def _as_data(feed: Feed, *, shuffle: bool) -> Any:
     return adapter
 
 
-def resolved(settings: TrainingSettings) -> TrainingSettings:
-    """The settings with the default patience and learning rate filled in.
+QUALITY = "GATEWISE_QUALITY"  # the environment variable with the default of training.quality
+
+
+def _quality(settings: TrainingSettings) -> Any:
+    """The quality that the settings or the environment ask for.
 
     Raises:
-        ConfigError: Keras has no such optimizer, or the optimizer has no such option.
+        ConfigError: the environment asks for an unknown quality.
     """
+    if settings.quality != "auto":
+        return settings.quality
+    quality = os.environ.get(QUALITY) or "good"
+    if quality not in QUALITIES:
+        raise ConfigError(
+            f"{QUALITY} must be one of {', '.join(QUALITIES)}. Received: {quality!r}."
+        )
+    return quality
+
+
+def resolved(settings: TrainingSettings) -> TrainingSettings:
+    """The settings with the default quality, patience and learning rate filled in.
+
+    Raises:
+        ConfigError: Keras has no such optimizer, the optimizer has no such option, or the
+            environment asks for an unknown quality.
+    """
+    settings = replace(settings, quality=_quality(settings))
     if settings.patience < 0:
         settings = replace(settings, patience=max(3, settings.epochs // 6))
     if not settings.learning_rate:

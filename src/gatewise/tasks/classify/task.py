@@ -38,15 +38,15 @@ from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
 from gatewise.tasks.shown import by_length, shown
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, mean_measure, sizes_of
+from gatewise.tasks.task import NETWORK, Baseline, Folding, Measure, Task, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
 
 SETTINGS = names(
     data="label label_columns separator group",
-    split="rare_labels seed test_ids",
+    split="rare_labels seed test_ids folds",
     task="blend",
-    training="loss label_smoothing class_weight max_tokens",
+    training="networks loss label_smoothing class_weight max_tokens",
 )
 OF_NUMBERS = steps.SETTINGS | names(data="labels triads", task="window stride", training="rotation")
 OF_TEXTS = tokens.SETTINGS
@@ -707,6 +707,28 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -
     return sequences
 
 
+def strata(sequences: Sequences, experiment: Experiment) -> Array | None:
+    """The labels, unless sequences have several."""
+    return None if experiment.data.separator else sequences.labels
+
+
+def fixed(experiment: Experiment, _preparation: Preparation[Fitted]) -> Experiment:
+    """The same settings."""
+    return experiment
+
+
+def same_outputs(_one: Preparation[Fitted], _other: Preparation[Fitted]) -> tuple[Array, Array]:
+    """Factor 1 and offset 0, because logits have no scale."""
+    return np.ones(1), np.zeros(1)
+
+
+def why_not_folded(experiment: Experiment, _preparation: Preparation[Fitted]) -> str:
+    """The reason to train one network only, or ""."""
+    if experiment.data.separator:
+        return "sequences have several labels"
+    return "task.window is set" if experiment.task.window else ""
+
+
 TASK = Task(
     name="classify",
     settings={
@@ -736,6 +758,7 @@ TASK = Task(
     details=details,
     table=table,
     prediction_inputs=prediction_inputs,
+    folding=Folding(strata, fixed, same_outputs, why_not_folded),
     labelled=True,
     needs={"task.stride": "task.window"},
     estimator="Classifier",
