@@ -27,6 +27,7 @@ FLOW = [
         "artefact",
         "prediction",
         "folding",
+        "refitting",
         "pipeline",
         "glossary",
         "overview",
@@ -45,7 +46,7 @@ FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
-    *("networks.imports", "networks.ensemble", "folding"),
+    *("networks.imports", "networks.ensemble", "folding", "refitting"),
     *("ready", "training", "pipeline", "artefact"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}

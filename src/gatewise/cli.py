@@ -96,6 +96,10 @@ def train(
         int | None, typer.Option(help="Passes over the training part, at most.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(help="fast, good or best: how much time a better answer is worth."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
@@ -114,7 +118,8 @@ def train(
     from gatewise.record import interruption
 
     layers = _layers(config, assignments)
-    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
+    numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
+    layers += [numbers, flags(quality=quality)]
     experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
         _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)

@@ -79,6 +79,7 @@ class Fold:
     baselines: dict[str, Any]
     state: Mapping[str, Any]  # of the baselines
     monitor: Monitor
+    name: str  # of the model, which says what is blended in
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,7 @@ def _fold(
     held: list[Array] = []
     seen: list[Array] = []
     said: dict[str, list[Any]] = {}
+    said_of_held: dict[str, list[Any]] = {}
     monitor: Monitor | None = None
     for number in range(workshop.networks):
         valid, train = np.flatnonzero(inner == number), np.flatnonzero(inner != number)
@@ -304,6 +306,8 @@ def _fold(
         for baseline in baselines.baselines:
             if not baseline.slow:
                 said.setdefault(baseline.name, []).append(baseline.predict(test))
+                checked = baseline.predict(ready.validation)
+                said_of_held.setdefault(baseline.name, []).append(checked)
         members.append(workshop.copy(ready.network, shapes))
         if workshop.interrupts.level >= STOP:
             break
@@ -317,6 +321,9 @@ def _fold(
         places = develop.chosen(np.concatenate(held))
         checks = task.examples(places, preparation, experiment, "validation")
         preparation = task.calibrate(preparation, np.concatenate(seen), checks)
+        if task.choose is not None:
+            known = {name: np.concatenate(one) for name, one in said_of_held.items()}
+            preparation = task.choose(preparation, np.concatenate(seen), known, checks)
     assert monitor is not None
     mean = np.mean(outputs, axis=0)
     quick, _ = task.quick(preparation, experiment)
@@ -330,6 +337,7 @@ def _fold(
         {name: _mean(predictions) for name, predictions in said.items()},
         states[0],
         monitor,
+        task.model_name(preparation),
     )
 
 
@@ -366,6 +374,10 @@ def _joined(
         for fold in folds
         for network in fold.members
     ]
+
+    def in_order(parts: list[Any]) -> Any:
+        return np.concatenate(parts)[order]
+
     order = np.argsort(np.concatenate([fold.tested for fold in folds]))
     if chosen.folds == 1:
         preparation, state, part = folds[0].preparation, folds[0].state, first.splits.test
@@ -377,11 +389,15 @@ def _joined(
         if task.calibrate is not None:
             moved = [_shared(fold, shared, task.folding.outputs) for fold in folds]
             checks = task.examples(part, shared, experiment, "validation")
-            preparation = task.calibrate(shared, np.concatenate(moved)[order], checks)
+            answers = np.concatenate(moved)[order]
+            preparation = task.calibrate(shared, answers, checks)
+            if task.choose is not None:
+                known = {
+                    name: in_order([fold.baselines[name] for fold in folds])
+                    for name in folds[0].baselines
+                }
+                preparation = task.choose(preparation, answers, known, checks)
     test = task.examples(part, preparation, experiment, "test")
-
-    def in_order(parts: list[Any]) -> Any:
-        return np.concatenate(parts)[order]
 
     def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
         return lambda _examples: said
@@ -436,6 +452,9 @@ def _caveat(
     chosen: Plan, folds: list[Fold], networks: int, part: Sequences, everything: Sequences
 ) -> str:
     """What was judged and what is saved."""
+    names = [fold.name for fold in folds]
+    mixed = f" In {names.count(names[0])} of {len(names)} folds it is the {names[0]}."
+    mixed = mixed if len(set(names)) > 1 else ""
     if chosen.folds == 1:
         return (
             f"The model is the mean of {networks} networks. Each was trained on another part of "
@@ -444,7 +463,7 @@ def _caveat(
     finished = "" if len(folds) == chosen.folds else f" in {len(folds)} of {chosen.folds} folds"
     return (
         f"Each of {len(part):,} sequences was tested once{finished}, by networks that had not seen "
-        f"it (cross-validation). The saved model is the mean of all {networks} networks."
+        f"it (cross-validation). The saved model is the mean of all {networks} networks.{mixed}"
     )
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import engine, folding, training
+from gatewise import engine, folding, refitting, training
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.evaluation import ROWS, Evaluation, evaluate, predict_network_only
 from gatewise.interrupts import Interrupts, Skipped
@@ -101,14 +102,30 @@ def run(
         interrupts.trained = True
         if not interrupts.level or folder is None:
             return _evaluate_and_save(
-                ready, baselines, history, folder, interrupts, overwrite, ensemble
+                ready,
+                baselines,
+                history,
+                folder,
+                interrupts,
+                overwrite,
+                ensemble=ensemble,
+                watch=watch,
             )
         # Save the model before the evaluation, because the user may not wait for it.
         unevaluated = _finished(ready, baselines, history, folder)
         interrupts.check()
         artefacts.save(unevaluated.artefact, history, None, overwrite=overwrite)
         try:
-            return _evaluate_and_save(ready, baselines, history, folder, interrupts, True, ensemble)
+            return _evaluate_and_save(
+                ready,
+                baselines,
+                history,
+                folder,
+                interrupts,
+                True,
+                ensemble=ensemble,
+                watch=watch,
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
@@ -156,21 +173,33 @@ def _evaluate_and_save(
     folder: Path | None,
     interrupts: Interrupts,
     overwrite: bool,
-    ensemble: folding.Ensemble | None = None,
+    *,
+    ensemble: folding.Ensemble | None,
+    watch: Watch | None,
 ) -> Run:
-    """Calibrate and evaluate, unless a signal skips that, and save the result."""
+    """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, preparation, evaluation = time.perf_counter(), ready.preparation, None
+    seen = None  # what the network was trained on after it was judged
     try:
         with Phase("Evaluating"):
             if ensemble is not None:
                 evaluation = folding.judged(ensemble)
             else:
-                preparation = calibrate(ready)
+                preparation = calibrate(ready, baselines)
                 evaluation = evaluate_on_test(ready, preparation, baselines)
     except Skipped:
         interrupts.announce()
     seconds = time.perf_counter() - began
-    finished = _finished(ready, baselines, history, folder, preparation, evaluation, seconds)
+    if ensemble is None and evaluation is not None:
+
+        def again(whole: Ready, monitor: Monitor, requests: Interrupts) -> History:
+            return learn(whole, monitor, watch, requests)
+
+        seen = refitting.refit(ready, history, again, interrupts)
+        if seen is not None:
+            note = refitting.caveat(ready, seen, history.best_epoch)
+            evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
+    finished = _finished(ready, baselines, history, folder, preparation, evaluation, seconds, seen)
     interrupts.check()
     if folder is not None:
         artefacts.save(finished.artefact, history, evaluation, overwrite=overwrite)
@@ -209,19 +238,21 @@ def _finished(
     preparation: Preparation[Any] | None = None,
     evaluation: Evaluation | None = None,
     seconds: float = 0.0,
+    seen: Sequences | None = None,
 ) -> Run:
     """Everything that is saved of a run; without metrics if the evaluation was skipped."""
+    ready = replace(ready, preparation=preparation or ready.preparation)
     metrics = metrics_of(ready, baselines, history, evaluation, seconds)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
     artefact = Artefact(
         folder,
         ready.experiment,
-        preparation or ready.preparation,
+        ready.preparation,
         model,
         baselines.state,
         metrics,
-        splits_of(ready.splits),
+        splits_of(ready.splits, seen),
     )
     return Run(artefact, history, evaluation, metrics)
 

@@ -73,6 +73,7 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     notes += rare_labels_note(sequences, splits, experiment.split)
     splits = with_own_files(splits, data, task.name, notes)
     notes += few_groups_note(splits)
+    experiment = replace(experiment, training=training.with_quality(experiment.training))
     experiment, more = task.resolve(experiment, sequences, splits.train)
     notes += more
     experiment = replace(experiment, training=training.resolved(experiment.training))

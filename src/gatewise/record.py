@@ -88,10 +88,11 @@ def data_name(path: str) -> str:
     return next(names, path) or "data in memory"
 
 
-def splits_of(splits: Splits) -> dict[str, Any]:
+def splits_of(splits: Splits, seen: Sequences | None = None) -> dict[str, Any]:
     """The steps that each part holds, counted from the beginning of each sequence.
 
-    The fingerprints are those of the training part: they identify its data in other files.
+    The fingerprints identify the data that the network was trained on in other files: the training
+    part, or `seen`.
     """
     content: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
@@ -102,5 +103,5 @@ def splits_of(splits: Splits) -> dict[str, Any]:
                 list(row)
                 for row in zip(part.ids.tolist(), begins.tolist(), ends.tolist(), strict=True)
             ]
-    content["fingerprints"] = [fingerprint(steps) for steps in comparable(splits.train)]
+    content["fingerprints"] = [fingerprint(steps) for steps in comparable(seen or splits.train)]
     return {"columns": ["id", "first step", "step after the last"]} | content

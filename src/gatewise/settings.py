@@ -237,10 +237,11 @@ class TaskSettings:
         int, "Steps from one window to the next. 0: 1 for a forecast, else the window."
     ] = 0
     blend: Annotated[
-        Literal["none", "logistic"],
+        Literal["auto", "none", "logistic"],
         "`logistic`: predict the mean of the network's probabilities and those of the logistic "
-        "regression on summaries.",
-    ] = "none"
+        "regression on summaries. `auto`: if that lowers the log loss of the validation part; "
+        "`none` with `training.quality = fast` and where sequences have several labels.",
+    ] = "auto"
     beam_size: Annotated[
         int, "The hypotheses that the beam search keeps. 1: greedy; 0: by the task."
     ] = 0

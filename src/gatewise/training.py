@@ -153,30 +153,28 @@ def _as_data(feed: Feed, *, shuffle: bool) -> Any:
 QUALITY = "GATEWISE_QUALITY"  # the environment variable with the default of training.quality
 
 
-def _quality(settings: TrainingSettings) -> Any:
-    """The quality that the settings or the environment ask for.
+def with_quality(settings: TrainingSettings) -> TrainingSettings:
+    """The settings with the quality that they or the environment ask for.
 
     Raises:
         ConfigError: the environment asks for an unknown quality.
     """
     if settings.quality != "auto":
-        return settings.quality
-    quality = os.environ.get(QUALITY) or "good"
+        return settings
+    quality: Any = os.environ.get(QUALITY) or "good"
     if quality not in QUALITIES:
         raise ConfigError(
             f"{QUALITY} must be one of {', '.join(QUALITIES)}. Received: {quality!r}."
         )
-    return quality
+    return replace(settings, quality=quality)
 
 
 def resolved(settings: TrainingSettings) -> TrainingSettings:
-    """The settings with the default quality, patience and learning rate filled in.
+    """The settings with the default patience and learning rate filled in.
 
     Raises:
-        ConfigError: Keras has no such optimizer, the optimizer has no such option, or the
-            environment asks for an unknown quality.
+        ConfigError: Keras has no such optimizer, or the optimizer has no such option.
     """
-    settings = replace(settings, quality=_quality(settings))
     if settings.patience < 0:
         settings = replace(settings, patience=max(3, settings.epochs // 6))
     if not settings.learning_rate:
