@@ -313,6 +313,7 @@ def train(
     lookback: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    quality: str | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     output: str | Path | None = None,
     network: Builder | None = None,
@@ -321,14 +322,15 @@ def train(
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `horizon`, `lookback`, `epochs` and `seed` are those of `gatewise train`, and override
-    `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
-    keras.Model of your own. `output` is the run folder, or None to save nothing.
+    `horizon`, `lookback`, `epochs`, `seed` and `quality` are those of `gatewise train`, and
+    override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns
+    a keras.Model of your own. `output` is the run folder, or None to save nothing.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
     layers = [] if settings is None else [layer_of(settings)]
-    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
+    numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
+    layers += [numbers, flags(quality=quality)]
     names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
     experiment, source = experiment_for(data, layers, names)
     folder = None if output is None else Path(output)
