@@ -148,22 +148,22 @@ def run(name: str, arguments: list[str], quality: str, data: Path, limit: float)
             ended = wait(process, limit)
         seconds = time.perf_counter() - began
         if ended is None:
-            return {"failed": f"not finished in {limit:.0f} s"}
+            return {"set": name, "verdict": f"not finished in {limit:.0f} s"}
         status, usage = ended
         if status:
-            return {"failed": err.read_text().strip().splitlines()[-1]}
+            reason = err.read_text().strip().splitlines()[-1].removeprefix("gatewise: ")
+            return {"set": name, "verdict": f"failed: {reason}"}
         metrics = json.loads(out.read_text().splitlines()[-1])
         verdict = metrics["verdict"]
         return {
+            "set": name,
             "verdict": word_of(verdict),
-            "sentence": verdict["sentence"],
             **{key: verdict[key] for key in ("metric", "ours", "theirs", "against", "clusters")},
             "alone": metrics["alone"].get(verdict["metric"]),
             "seconds": round(seconds, 1),
             "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
             "memory_mb": round(usage.ru_maxrss / 1024),
             "load": round(os.getloadavg()[0], 1),
-            "caveats": metrics["caveats"],
         }
 
 
@@ -188,18 +188,24 @@ def word_of(verdict: dict[str, Any]) -> str:
     return "better" if verdict["better"] else "worse"
 
 
-def table(results: dict[str, Any]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
     lines = [
         "| set | verdict | metric | network | best baseline | | seconds | MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, one in results.items():
-        if "failed" in one:
-            lines.append(f"| {name} | failed: {one['failed']} | | | | | | |")
+    for one in rows:
+        if "metric" not in one:
+            lines.append(f"| {one['set']} | {one['verdict']} | | | | | | |")
             continue
         cells = (
-            *(name, one["verdict"], one["metric"], f"{one['ours']:.4g}", f"{one['theirs']:.4g}"),
+            *(
+                one["set"],
+                one["verdict"],
+                one["metric"],
+                f"{one['ours']:.4g}",
+                f"{one['theirs']:.4g}",
+            ),
             *(one["against"], f"{one['seconds']:.0f}", f"{one['memory_mb']:,}"),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -221,16 +227,17 @@ def main() -> None:
         parser.error("GATEWISE_DATA must be the folder of public data sets (docs/benchmarks.md).")
     label = chosen.name or chosen.quality or "default"
     path = RESULTS / f"defaults-{label}.json"
-    known = json.loads(path.read_text()) if path.exists() else {"environment": {}, "results": {}}
+    known = json.loads(path.read_text()) if path.exists() else {"environment": {}, "rows": []}
+    results = {row["set"]: row for row in known["rows"]}
     for name in chosen.only:
-        if name in known["results"] and not chosen.again:
+        if name in results and not chosen.again:
             continue
         result = run(name, sets[name], chosen.quality, data.resolve(), chosen.limit)
-        known["results"][name] = result
-        known["environment"] = environment()
+        results[name] = result
+        known = {"environment": environment(), "rows": list(results.values())}
         path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
-        print(name, result.get("sentence") or result, flush=True)
-    print(table(known["results"]))
+        print(result, flush=True)
+    print(table(known["rows"]))
 
 
 if __name__ == "__main__":

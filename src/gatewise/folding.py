@@ -28,9 +28,9 @@ from gatewise.networks import OWN, build
 from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.networks.imports import without_tensorflow
 from gatewise.ready import Ready, compile_network
-from gatewise.settings import SplitSettings
+from gatewise.settings import SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
-from gatewise.training import History, Monitor
+from gatewise.training import History, Monitor, patience_of
 from gatewise.validation import FittedBaselines, score_baselines
 
 log = logging.getLogger("gatewise")
@@ -41,6 +41,9 @@ FOLDS = {"good": 5, "best": 10}
 NETWORKS = {"good": (3, 1), "best": (5, 3)}
 WITH_TEST_FILE = {"good": 5, "best": 10}  # the networks if the test part is a file of its own
 FEW = 500
+# Validation parts of fewer sequences: their accuracy is a few steps wide and stops training by
+# chance (docs/log.md), so the loss chooses the epoch, and patience is a third of the epochs.
+FEW_CHECKS = 100
 MOST_PARTS = 20  # the validation part is a twentieth of the sequences, or more
 
 Learn = Callable[[Ready, Monitor, Interrupts], History]
@@ -146,6 +149,7 @@ def train_ensemble(
     folding, sequences = first.task.folding, first.sequences
     assert folding is not None
     experiment = folding.fixed(first.experiment, first.preparation)
+    experiment = replace(experiment, training=_patient(first))
     first = replace(first, experiment=experiment)
     folds = _assigned(first, sequences, chosen.folds)
     shared, _ = first.task.prepare(sequences, experiment)
@@ -162,6 +166,18 @@ def train_ensemble(
         if interrupts.level >= STOP:
             break
     return _joined(first, chosen, trained, shared, workshop)
+
+
+def _patient(first: Ready) -> TrainingSettings:
+    """The settings of training for this size of the validation part, where none were given."""
+    settings = first.experiment.training
+    if first.validation is None or len(first.validation) >= FEW_CHECKS:
+        return settings
+    if settings.monitor == "auto":
+        settings = replace(settings, monitor="loss")
+    if settings.patience == patience_of(settings.epochs):
+        settings = replace(settings, patience=max(3, settings.epochs // 3))
+    return settings
 
 
 def _assigned(ready: Ready, sequences: Sequences, count: int) -> Array:

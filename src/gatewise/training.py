@@ -169,6 +169,11 @@ def with_quality(settings: TrainingSettings) -> TrainingSettings:
     return replace(settings, quality=quality)
 
 
+def patience_of(epochs: int) -> int:
+    """The default of training.patience."""
+    return max(3, epochs // 6)
+
+
 def resolved(settings: TrainingSettings) -> TrainingSettings:
     """The settings with the default patience and learning rate filled in.
 
@@ -176,7 +181,7 @@ def resolved(settings: TrainingSettings) -> TrainingSettings:
         ConfigError: Keras has no such optimizer, or the optimizer has no such option.
     """
     if settings.patience < 0:
-        settings = replace(settings, patience=max(3, settings.epochs // 6))
+        settings = replace(settings, patience=patience_of(settings.epochs))
     if not settings.learning_rate:
         default = _optimizer_of(settings.optimizer, dict(settings.optimizer_options))
         # Keras holds float32, so print the shortest number that is the same float32: 0.001.
