@@ -162,7 +162,10 @@ def train_ensemble(
     for preparation, develop, inner, tested in parts:
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
-        trained.append(_fold(first, workshop, preparation, develop, inner, part, tested))
+        fold = _fold(first, workshop, preparation, develop, inner, part, tested)
+        if trained and interrupts.level >= STOP and len(fold.members) == 1:
+            break  # the only network of this fold was cut short
+        trained.append(fold)
         if interrupts.level >= STOP:
             break
     return _joined(first, chosen, trained, shared, workshop)
@@ -314,6 +317,8 @@ def _fold(
         monitor = monitor or baselines.monitor
         workshop.baseline_seconds += baselines.seconds
         workshop.trained(ready, baselines.monitor)
+        if members and workshop.interrupts.level >= STOP:
+            break  # without this network, whose training was cut short
         assert ready.validation is not None
         outputs.append(_outputs(ready, test))
         seen.append(_outputs(ready, ready.validation))
