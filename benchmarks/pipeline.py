@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gatewise import engine, pipeline, training
+from gatewise import engine, training
 from gatewise.arguments import experiment_for
 from gatewise.artefact import environment
 from gatewise.data.batches import Examples
 from gatewise.networks import build
 from gatewise.ready import Ready, compile_network, make_ready
+from gatewise.repeats import learn
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
 ENGINES = ("stock", "native")  # the faster a step, the larger the share of the overhead
@@ -79,7 +80,7 @@ def measure(ready: Ready, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {"gatewise": [], "plain": []}
     for turn in range(rounds + 1):
         began = time.perf_counter()
-        pipeline.learn(one_epoch, training.Monitor("loss"), None)
+        learn(one_epoch, training.Monitor("loss"), None)
         between = time.perf_counter()
         plain.fit(x, y, batch_size=size, epochs=1, verbose=0)
         ended = time.perf_counter()

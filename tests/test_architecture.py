@@ -17,21 +17,31 @@ from gatewise.tasks import TASKS
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
     *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
-    *("readers", "baselines", "engine", "networks"),
+    *("readers", "baselines", "engine"),
+    *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
+    *("runtime.predicting", "runtime"),
+    "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
-    *("tasks", "arguments", "training", "ready", "validation", "evaluation", "reporting"),
+    *("exporting.program", "exporting.steps"),  # parts of what a task exports
+    *("tasks", "arguments", "audit", "checkpoints", "training"),
+    *("ready", "validation", "evaluation", "repeats", "reporting"),
     *(
         "record",
         "output",
         "migration",
         "artefact",
+        "comparison",
         "prediction",
+        "exporting",
+        "inspection",
         "folding",
         "refitting",
         "pipeline",
+        "tuning",
         "glossary",
         "overview",
         "estimators",
+        "serving",
         "startup",
         "cli",
         "__main__",
@@ -42,12 +52,18 @@ WITHOUT_FRAMEWORK = (
     *("errors", "extras", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
-FILES_OF_A_TASK = {"__init__", "fitted", "task", "reading", "network", "report"}
+FILES_OF_A_TASK = {
+    *("__init__", "fitted", "task", "reading", "network", "outputs", "space", "report"),
+}
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
-    *("networks", "networks.layers", "networks.losses", "networks.predicting", "networks.stack"),
-    *("networks.imports", "networks.ensemble", "folding", "refitting"),
-    *("ready", "training", "pipeline", "artefact"),
+    *("networks", "networks.layers", "networks.losses", "networks.stack"),
+    *("networks.imports", "runtime.describe"),
+    *("ready", "checkpoints", "training", "pipeline", "artefact"),
+    *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
+    *("inspection.model", "inspection.run", "networks.dropping"),
+    *("exporting.export", "exporting.keras"),
+    *("networks.ensemble", "folding", "refitting"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
@@ -211,6 +227,10 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     kinds = {kind for task in TASKS.values() for kind in task.network.builders if kind}
     # networks/stack.py gives its model its name; a table of the report counts "sentences".
     homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
+    # Operations of a network: a function of keras.ops, and an activation.
+    operations = ("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network")
+    formats = ("exporting.onnx", "exporting.numpy", "exporting.onestep")
+    homonyms |= dict.fromkeys((*operations, *formats), {"stack", "softmax"})
     metrics = set() if name_of(module) == "metrics" else set(METRICS)
     wanted = (kinds | metrics) - homonyms.get(name_of(module), set())
     assert not [(line, text) for line, text in texts_of(module) if text in wanted]

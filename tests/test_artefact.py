@@ -20,17 +20,22 @@ from gatewise.errors import ArtefactError, ConfigError
 FILES = [
     "baselines.json",
     "environment.json",
+    "graph.json",
+    "graph.npz",
     "history.csv",
     "metrics.json",
     "model.keras",
     "predictions.csv",
     "preparation.json",
     "report.html",
+    "resamples.parquet",
     "settings.toml",
     "splits.json",
 ]
 FOR_PEOPLE = ["environment.json", "history.csv", "predictions.csv", "report.html"]
-LOADED = [name for name in FILES if name not in FOR_PEOPLE]
+COMPARED = ["resamples.parquet"]  # tests/test_comparison.py
+OF_RUNTIME = ["graph.json", "graph.npz"]  # tests/runtime
+LOADED = [name for name in FILES if name not in (*FOR_PEOPLE, *OF_RUNTIME, *COMPARED)]
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import polars as pl
 import pytest
 import soundfile
 
-from gatewise import pipeline
 from gatewise.arguments import experiment_for
 from gatewise.data.batches import plan
 from gatewise.errors import ConfigError
 from gatewise.networks import build
-from gatewise.ready import make_ready, objective
+from gatewise.ready import compile_network, make_ready, objective
 from gatewise.settings import from_mapping, to_toml
 
 WORDS = ("red", "green", "blue", "yellow", "a", "the")
@@ -180,7 +179,7 @@ def test_every_default_is_filled_in_and_the_saved_settings_give_the_same_run(sma
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
     rates = []
     for one in (again, ready):
-        pipeline.compile_network(one.network, one)
+        compile_network(one.network, one)
         rates.append(keras.ops.convert_to_numpy(one.network.optimizer.learning_rate))
     assert rates[0] == rates[1] > 0
 
@@ -228,6 +227,8 @@ OTHER = {
     "network.recurrent_dropout": 0.2,
     "network.l1": 0.1,
     "network.l2": 0.1,
+    "network.activity_l1": 0.1,
+    "network.activity_l2": 0.1,
     "network.normalization": "layer",
     "network.pooling": "max",
     "network.dense": [5],

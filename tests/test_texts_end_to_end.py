@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from polars.testing import assert_frame_equal
 
 from gatewise import evaluate, predict, train
 from gatewise.errors import ConfigError, DataError
@@ -44,7 +45,8 @@ def test_texts_to_a_folder_and_back(tmp_path):
     assert any("more than 6 tokens" in note for note in run.metrics["notes"])
     new = ["so fine in the end", "", "zzz"]
     there, here = predict(tmp_path / "run", new), predict(run.artefact, new)
-    assert there.equals(here) and there["id"].to_list() == ["0", "1", "2"]
+    assert_frame_equal(there, here, rel_tol=1e-5)  # without Keras and with it
+    assert there["id"].to_list() == ["0", "1", "2"]
     report = (tmp_path / "run" / "report.html").read_text()
     assert "in the end" in report  # mistakes are shown as texts
     rows = run.metrics["details"]["lengths"]

@@ -23,7 +23,16 @@ from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
-from gatewise.training import Feed, Monitor, Progress, _divergence_check, fit, optimizer, resolved
+from gatewise.training import (
+    Around,
+    Feed,
+    Monitor,
+    Progress,
+    _divergence_check,
+    fit,
+    optimizer,
+    resolved,
+)
 
 
 def lines(count, seed, slope=2.0):
@@ -51,8 +60,7 @@ def trained(settings, *, train=None, valid=None, watch=None, monitor=LOSS, inter
         settings,
         padded=False,
         monitor=monitor,
-        interrupts=interrupts,
-        watch=watch,
+        around=Around(interrupts, watch),
     )
     return network, history
 
@@ -132,7 +140,13 @@ def test_the_monitored_metric_determines_the_best_epoch(values, higher, best):
 
     monitor = scripted(values, higher=higher)
     history = fit(
-        network, lines(64, 0), lines(32, 1), settings, padded=False, monitor=monitor, watch=watch
+        network,
+        lines(64, 0),
+        lines(32, 1),
+        settings,
+        padded=False,
+        monitor=monitor,
+        around=Around(watch=watch),
     )
     assert history.best_epoch == best
     np.testing.assert_array_equal(history.columns["val_f1"], values)
@@ -196,7 +210,7 @@ def test_a_diverging_loss_stops_before_it_is_nan(held_out):
             settings,
             padded=False,
             monitor=LOSS,
-            watch=lambda now, over: seen.append(now.loss) if over else None,
+            around=Around(watch=lambda now, over: seen.append(now.loss) if over else None),
         )
     assert np.isfinite(seen).all() and seen[-1] > 1e6 * seen[0]
     assert all(loss <= 1e6 * seen[0] for loss in seen[:-1])

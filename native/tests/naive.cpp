@@ -2,6 +2,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -149,12 +152,18 @@ class Sequence {
     }
     return false;
   }
-  // A factor of a product: rounded to bfloat16, half way to even, if the layer says so.
+  // A factor of a product: rounded to bfloat16, half way to even, if the layer says so. bfloat16
+  // keeps seven bits of the fraction; a carry out of the fraction rightly enters the exponent.
   W operand(W number) const {
     if (layer_.products != GATEWISE_BFLOAT16 || !std::isfinite(number)) return number;
-    int exponent;
-    const W fraction = std::frexp(number, &exponent);
-    return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+    using Bits = std::conditional_t<sizeof(W) == 4, uint32_t, uint64_t>;
+    constexpr int dropped = std::numeric_limits<W>::digits - 8;
+    Bits bits;
+    std::memcpy(&bits, &number, sizeof bits);
+    bits += ((Bits{1} << (dropped - 1)) - 1) + ((bits >> dropped) & 1);
+    bits &= ~((Bits{1} << dropped) - 1);
+    std::memcpy(&number, &bits, sizeof number);
+    return number;
   }
   W input_mask(int64_t gate, int64_t i) const {
     if (!layer_.input_masks) return 1;

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import columns, conll, texts
+from gatewise.readers import columns, conll, pairs, texts
 from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.sources import Opened, opened
 from gatewise.readers.tables import Table
@@ -104,7 +104,10 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     Ratings are numbers, but they are labels if the table holds reviews and no column of times.
     """
     data = opened(settings, source)
-    if data.recordings is not None or (data.named and conll.holds_tokens(data.named)):
+    path = data.named
+    if path and (conll.holds_tokens(path) or pairs.ends_in_locale(path)):
+        return True
+    if data.recordings is not None:
         return True
     content = data.content(one_series=True)
     if not isinstance(content, Table):
@@ -116,10 +119,17 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
 
 
 def free_folder(experiment: Experiment) -> Path:
-    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that does not exist."""
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that does not exist.
+
+    A killed run holds its name by its checkpoint.
+    """
     stem = Path(experiment.data.path).name.split(".")[0] or "run"
     names = (
         Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         for number in itertools.count(1)
     )
-    return next(folder for folder in names if not folder.exists())
+    return next(
+        folder
+        for folder in names
+        if not folder.exists() and not folder.with_name(f"{folder.name}.checkpoint").exists()
+    )

@@ -9,6 +9,7 @@ people, who may edit or delete them.
 import hashlib
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -18,30 +19,36 @@ import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import polars as pl
 
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.evaluation import Evaluation
 from gatewise.migration import FORMAT, present_preparation, present_settings
-from gatewise.networks.imports import without_tensorflow
-from gatewise.networks.layers import masking
 from gatewise.output import lies_in, writing_file
-from gatewise.reporting.report import draw
-from gatewise.reporting.sections import Record
+from gatewise.runtime import graph
+from gatewise.runtime.network import Network
 from gatewise.settings import Experiment, from_mapping, to_toml
 from gatewise.tasks import TASKS
-from gatewise.training import History
+
+# Prediction reads run folders without Keras, so what needs it is imported on first use.
+if TYPE_CHECKING:
+    import keras
+
+    from gatewise.evaluation import Evaluation
+    from gatewise.reporting.sections import Record
+    from gatewise.training import History
+
+log = logging.getLogger("gatewise")
 
 MODEL, PREPARATION, SETTINGS = "model.keras", "preparation.json", "settings.toml"
 BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
-REPORT, ENVIRONMENT = "report.html", "environment.json"
+GRAPH, GRAPH_WEIGHTS = graph.DESCRIPTION, graph.WEIGHTS  # for prediction without Keras
+REPORT, ENVIRONMENT, RESAMPLES = "report.html", "environment.json", "resamples.parquet"
 LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
 
 
@@ -52,7 +59,7 @@ class Artefact:
     folder: Path | None  # None: trained in this process and not saved
     experiment: Experiment
     preparation: Preparation[Any]
-    network: keras.Model
+    network: Any  # a keras.Model; of `open_run`, what `Task.outputs` predicts with
     baselines: Mapping[str, Any]
     metrics: Mapping[str, Any]
     splits: Mapping[str, Any]  # the steps of each part; empty in folders of older versions
@@ -63,7 +70,7 @@ class Artefact:
         return f"<Artefact {place}: {task}, {self.model.count_params()} parameters>"
 
     @property
-    def model(self) -> keras.Model:
+    def model(self) -> "keras.Model":
         """The Keras model, a plain one that works like any other."""
         return self.network
 
@@ -156,7 +163,7 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def save(
-    artefact: Artefact, history: History, evaluation: Evaluation | None, *, overwrite: bool
+    artefact: Artefact, history: "History", evaluation: "Evaluation | None", *, overwrite: bool
 ) -> None:
     """Write the run folder; if that fails, write it elsewhere and say where.
 
@@ -182,7 +189,7 @@ def save(
 
 
 def _rescue(
-    artefact: Artefact, history: History, evaluation: Evaluation | None, folder: Path
+    artefact: Artefact, history: "History", evaluation: "Evaluation | None", folder: Path
 ) -> Path | None:
     """Save the run in the first other folder that can be written; None if there is none."""
     for place in (tempfile.gettempdir(), Path.home(), Path.cwd()):
@@ -201,12 +208,14 @@ def _rescue(
 
 def _write(
     artefact: Artefact,
-    history: History,
-    evaluation: Evaluation | None,
+    history: "History",
+    evaluation: "Evaluation | None",
     *,
     folder: Path,
     overwrite: bool,
 ) -> None:
+    from gatewise.reporting.report import draw
+
     with writing(folder, overwrite=overwrite) as draft:
         save_parts(draft, artefact.experiment, artefact.preparation, artefact.network)
         write_json(draft / BASELINES, artefact.baselines)
@@ -216,11 +225,30 @@ def _write(
         pl.DataFrame(history.columns).write_csv(draft / HISTORY)
         if evaluation is not None:
             (draft / PREDICTIONS).write_text(as_csv(evaluation.table), encoding="utf-8")
+            resamples_of(evaluation).write_parquet(draft / RESAMPLES)
         (draft / REPORT).write_text(draw(read_record(draft, FORMAT)), encoding="utf-8")
 
 
-def read_record(folder: Path, number: int) -> Record:
+def resamples_of(evaluation: "Evaluation") -> pl.DataFrame:
+    """The scores of the model: a row for each metric and seed, the resampled ones as a list."""
+    measured = evaluation.resampled
+    metrics = list(dict.fromkeys(one.metric for one in measured))
+    return pl.DataFrame(
+        {
+            "metric": [one.metric for one in measured],
+            "seed": [k // len(metrics) for k in range(len(measured))],
+            "score": [one.score for one in measured],
+            "clusters": [one.clusters for one in measured],
+            "resampled": [one.drawn for one in measured],
+        },
+        schema_overrides={"resampled": pl.List(pl.Float64)},
+    )
+
+
+def read_record(folder: Path, number: int) -> "Record":
     """The part of a run folder of format `number` that the report shows."""
+    from gatewise.reporting.sections import Record
+
     return Record(
         settings=read_settings(folder, number),
         metrics=read_json(folder / METRICS),
@@ -249,20 +277,51 @@ def seal(folder: Path) -> None:
 
 
 def save_parts(
-    folder: Path, experiment: Experiment, preparation: Preparation[Any], network: keras.Model
+    folder: Path, experiment: Experiment, preparation: Preparation[Any], network: "keras.Model"
 ) -> None:
     """Write settings, preparation and model; without its loss, so that plain Keras can open it."""
+    import keras
+
+    from gatewise.networks.imports import without_tensorflow
+
     (folder / SETTINGS).write_text(to_toml(experiment), encoding="utf-8")
     write_json(folder / PREPARATION, preparation.to_json())
     with without_tensorflow(keras.saving.serialize_keras_object):
         plain(network).save(folder / MODEL)
+    _save_graphs(folder, experiment, preparation, network)
 
 
-def plain(network: keras.Model) -> keras.Model:
+def _save_graphs(
+    folder: Path, experiment: Experiment, preparation: Preparation[Any], network: "keras.Model"
+) -> None:
+    """Write the network as graphs, or the reason why a graph cannot hold it.
+
+    They repeat what `model.keras` holds, because reading that file takes Keras or a copy of its
+    reader, and the models of a beam search are in no file of Keras.
+    """
+    from gatewise.runtime.describe import describe
+
+    task = TASKS[preparation.task].network
+    try:
+        models = task.runtime_models(network, preparation, experiment)
+        graphs = {name: describe(model) for name, model in models.items()}
+    except ConfigError as error:
+        write_json(folder / GRAPH, {"format": graph.FORMAT, "reason": str(error)})
+    else:
+        graph.save(graphs, folder / GRAPH, folder / GRAPH_WEIGHTS)
+
+
+def plain(network: "keras.Model") -> "keras.Model":
     """A model of the same layers and weights without optimizer and loss, which may be ours.
 
-    A model of a user's own class is returned as it is.
+    Layers that exist for training only become Keras's own. A model of a user's own class is
+    returned as it is.
     """
+    import keras
+
+    from gatewise.networks.dropping import without_weight_dropout
+
+    without_weight_dropout(network)
     if isinstance(network, keras.Sequential):  # `input` is undefined before the first call
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):
@@ -271,19 +330,18 @@ def plain(network: keras.Model) -> keras.Model:
 
 
 def load(folder: str | Path) -> Artefact:
-    """Load a saved run, and check it against its manifest.
+    """Load a saved run with its Keras model, and check it against its manifest.
 
     Raises:
         ArtefactError: the folder is no run folder, a file is missing or changed, or the format is
             unknown.
     """
+    import keras
+
+    from gatewise.networks.layers import masking
+
     folder = Path(folder)
-    listed = SPLITS in _manifest(folder)["files"]  # older versions did not write this file
-    verify(folder, (*LOADED, SPLITS) if listed else LOADED)
-    number = format_of(folder)
-    experiment = read_settings(folder, number)
-    own = TASKS[experiment.task.name].fitted
-    fitted = present_preparation(read_json(folder / PREPARATION), own, number)
+    artefact = _without_network(folder, MODEL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
@@ -294,11 +352,53 @@ def load(folder: str | Path) -> Artefact:
             f"Keras cannot open {folder / MODEL}: {reason} Layers of your own must be registered "
             "(keras.saving.register_keras_serializable) and imported before loading."
         ) from error
+    return replace(artefact, network=masking(network))
+
+
+def open_run(folder: str | Path) -> Artefact:
+    """Open a saved run to predict with it: without Keras, if it holds the graph of its network.
+
+    Otherwise it is what `load` returns, and the log says why.
+
+    Raises:
+        ArtefactError: as `load`.
+    """
+    folder = Path(folder)
+    if reason := _needs_keras(folder):
+        log.info("Keras runs the network, because %s", reason)
+        return load(folder)
+    artefact = _without_network(folder, GRAPH, GRAPH_WEIGHTS)
+    graphs = graph.load(folder / GRAPH, folder / GRAPH_WEIGHTS)
+    networks = {name: Network(one) for name, one in graphs.items()}
+    return replace(artefact, network=networks.get(graph.ALONE, networks))
+
+
+def _needs_keras(folder: Path) -> str:
+    """Why a run cannot predict without Keras, as the end of a sentence; "": it can."""
+    if GRAPH not in _manifest(folder)["files"]:
+        return "an earlier version of gatewise saved this run. Train it again to do without."
+    verify(folder, (SETTINGS, GRAPH))
+    if reason := read_json(folder / GRAPH).get("reason"):
+        return f"a graph cannot hold it. {reason}"
+    if read_settings(folder, format_of(folder)).engine.kind == "stock":
+        return "the settings of this run say engine.kind = stock."
+    return ""
+
+
+def _without_network(folder: Path, *needed: str) -> Artefact:
+    """A saved run, except its network, whose files `needed` are checked too."""
+    listed = SPLITS in _manifest(folder)["files"]  # older versions did not write this file
+    others = tuple(name for name in LOADED if name != MODEL)
+    verify(folder, (*needed, *others, SPLITS) if listed else (*needed, *others))
+    number = format_of(folder)
+    experiment = read_settings(folder, number)
+    own = TASKS[experiment.task.name].fitted
+    fitted = present_preparation(read_json(folder / PREPARATION), own, number)
     return Artefact(
         folder=folder,
         experiment=experiment,
         preparation=Preparation.from_json(fitted, own),
-        network=masking(network),
+        network=None,
         baselines=read_json(folder / BASELINES),
         metrics=read_json(folder / METRICS),
         splits=read_json(folder / SPLITS) if listed else {},
@@ -409,6 +509,8 @@ def as_csv(table: pl.DataFrame) -> str:
 
 def environment() -> dict[str, Any]:
     """The packages, the backend and the machine of the run."""
+    import keras
+
     packages = (
         "gatewise",
         "keras",

@@ -33,7 +33,10 @@ NOTHING_SAVED = "nothing was saved."
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-HEAVY = ("train", "look", "evaluate", "predict", "generate", "run")
+HEAVY = (
+    *("train", "tune", "look", "evaluate", "inspect", "predict", "generate"),
+    *("export", "serve", "run"),
+)
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
@@ -100,8 +103,15 @@ def train(
         str | None,
         typer.Option(help="fast, good or best: how much time a better answer is worth."),
     ] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
+    ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the checkpoint of a killed run.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan without training.")
@@ -116,7 +126,9 @@ def train(
     from gatewise.overview import overview
     from gatewise.ready import make_ready
     from gatewise.record import interruption
+    from gatewise.repeats import check_repeats
 
+    check_repeats(repeats, resume=resume)
     layers = _layers(config, assignments)
     numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     layers += [numbers, flags(quality=quality)]
@@ -126,6 +138,8 @@ def train(
         if not as_json:
             typer.echo("Nothing was trained (--dry-run).")
         return
+    if resume and not output:
+        raise ConfigError("--resume needs -o, the folder that the killed run would write.")
     folder = output or free_folder(experiment)
     if overwrite:
         check_replaceable(folder, [*inputs(experiment), *([config] if config else [])])
@@ -133,7 +147,13 @@ def train(
     try:
         with _Screen(console) as screen:
             finished = pipeline.run(
-                experiment, source, folder=folder, watch=screen.watch, overwrite=overwrite
+                experiment,
+                source,
+                folder=folder,
+                watch=screen.watch,
+                overwrite=overwrite,
+                resume=resume,
+                repeats=repeats,
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
@@ -147,6 +167,75 @@ def train(
                 soft_wrap=True,
             )
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def tune(
+    data: DataArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of the search.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="The time for all of it, such as 30m; final training included.")
+    ] = "",
+    trials: Annotated[int, typer.Option(help="The most trials; 0: as many as fit.")] = 0,
+    space: Annotated[Path | None, typer.Option(help="A TOML file with ranges of settings.")] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share trials and cores.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the search in -o; refuse a new one.")
+    ] = False,
+    task: TaskOption = "",
+    target: TargetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    horizon: HorizonOption = None,
+    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part, at most.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of networks and of the search.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search settings for DATA on the validation part, and train the best ones again.
+
+    The same command continues a search that was stopped or killed.
+    """
+    from gatewise.settings import merged
+    from gatewise.tuning import search
+
+    if output is None:
+        raise ConfigError("A search needs a folder: give -o, such as -o runs/search.")
+    try:
+        with _Screen(_console(as_json)) as screen:
+            tuned = search.tune(
+                data,
+                output=output,
+                budget=budget,
+                trials=trials,
+                task=task,
+                target=target or (),
+                horizon=horizon,
+                lookback=lookback,
+                epochs=epochs,
+                seed=seed,
+                settings=merged(_layers(config, assignments)),
+                space=space,
+                processes=processes,
+                resume=resume,
+                watch=lambda progress, _: screen.watch(progress, False),
+            )
+    except KeyboardInterrupt as request:
+        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(tuned.summary, ensure_ascii=False, allow_nan=False))
+        return
+    assert tuned.run is not None
+    _show(tuned.run.metrics, as_json=False)
+    console = _console(False)
+    console.print(f"Against the untuned default: {tuned.summary['sentence']}", soft_wrap=True)
+    console.print(f"Run: {output / search.BEST}", soft_wrap=True)
+    console.print(f"What mattered: {output / search.PAGE}", soft_wrap=True)
 
 
 @app.command()
@@ -213,7 +302,7 @@ def predict(
 ) -> None:
     """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
     from gatewise import prediction
-    from gatewise.artefact import as_csv, load
+    from gatewise.artefact import as_csv, open_run
     from gatewise.output import check_free_file, places, writing_file
     from gatewise.tasks import task_of
 
@@ -222,7 +311,7 @@ def predict(
         raise ConfigError(f"-o wants a name ending in {', '.join(endings)}. Received: {output}.")
     if output:
         check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
-    artefact = load(run)
+    artefact = open_run(run)
     column = task_of(artefact.preparation.task).lines
     if output and output.suffix == ".txt" and not column:
         raise ConfigError(f"{artefact.preparation.task} predicts a table. Name a .csv file.")
@@ -275,6 +364,114 @@ def generate(
     for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, or a .keras file.", show_default=False)
+    ],
+    to: Annotated[str, typer.Option("--to", help="The format: onnx, numpy, keras or savedmodel.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The folder to write; default: RUN-FORMAT."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")
+    ] = False,
+) -> None:
+    """Write a trained network in another format, and prove that its answers are the same."""
+    from gatewise.exporting.export import export as write
+
+    written = write(run, to=to, output=output, overwrite=overwrite)
+    for line in written.summary():
+        typer.echo(line)
+
+
+@app.command()
+def inspect(
+    run: RunArgument,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Raw data; default: the validation part of the run's own data.", show_default=False
+        ),
+    ] = None,
+    examples: Annotated[int, typer.Option(help="Examples whose answers are explained.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file to write.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look inside a trained network: gates, memory, idle units, and what its answers rest on."""
+    from gatewise.artefact import finite
+    from gatewise.inspection.run import inspect as look_inside
+
+    content = look_inside(run, data, examples=examples, page=output, overwrite=overwrite)
+    if as_json:
+        typer.echo(json.dumps(finite(content), ensure_ascii=False, allow_nan=False))
+        return
+    _show_inspection(content)
+    if output:
+        typer.echo(f"Page: {output}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Two run folders or more.", show_default=False)
+    ],
+    metric: Annotated[
+        str, typer.Option(help="The metric of the differences; default: the first verdict's.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Put finished RUNS with the same test part side by side; each is compared with the first."""
+    from gatewise import comparison
+    from gatewise.artefact import finite
+
+    found = comparison.compare(*runs, metric=metric)
+    if as_json:
+        typer.echo(json.dumps(finite(found), ensure_ascii=False, allow_nan=False))
+        return
+    _show_comparison(found)
+
+
+@app.command()
+def serve(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Run folders, or NAME=FOLDER to name a model.", show_default=False),
+    ],
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; only this machine reaches the default.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0: any free one.")] = 8000,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="GATEWISE_TOKEN",
+            help="What clients must send as Authorization: Bearer TOKEN; empty: nothing.",
+        ),
+    ] = "",
+    max_batch: Annotated[int, typer.Option(help="Examples that share a run of the network.")] = 256,
+    max_wait: Annotated[
+        float, typer.Option(help="Milliseconds that a request waits for others to share its run.")
+    ] = 2.0,
+    max_body: Annotated[float, typer.Option(help="Megabytes of a request.")] = 8.0,
+    max_steps: Annotated[
+        int, typer.Option(help="Steps of a request: rows, bytes of text, samples of sound.")
+    ] = 1_000_000,
+    max_pending: Annotated[int, typer.Option(help="Requests that wait at the same time.")] = 1024,
+) -> None:
+    """Answer over HTTP with trained models, until Ctrl-C or SIGTERM."""
+    from gatewise import serving
+
+    limits = serving.Limits(max_batch, max_wait, max_body, max_steps, max_pending)
+    serving.serve(runs, host=host, port=port, token=token, limits=limits)
 
 
 @app.command()
@@ -508,9 +705,76 @@ def _show(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     console.print()
     console.print(table)
     console.print()
+    if "repeats" in metrics:
+        _show_repeats(metrics, console)
     console.print(metrics["verdict"]["sentence"], style="bold", soft_wrap=True)
     for sentence in metrics["caveats"]:
         console.print(sentence, soft_wrap=True)
+
+
+def _show_inspection(content: Mapping[str, Any]) -> None:
+    """Print the tables of the layers and the gates, a line for each example, and the advice."""
+    from rich.table import Table
+
+    from gatewise.reporting import inside
+
+    console, layers = _console(False), content["layers"]
+    console.print(f"{content['examples']} examples of {content['data']}", soft_wrap=True)
+    for columns, rows in (
+        (inside.COLUMNS, inside.rows_of(layers)),
+        (inside.GATE_COLUMNS, inside.gate_rows(layers)),
+    ):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, name in enumerate(columns):
+            table.add_column(name, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print()
+        console.print(table)
+    console.print()
+    for line in inside.lines(content):
+        console.print(line, soft_wrap=True)
+
+
+def _show_comparison(found: Mapping[str, Any]) -> None:
+    """Print the scores of each run, and a sentence for each difference."""
+    from rich.table import Table
+
+    console = _console(False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for name in found["runs"][0]["metrics"]:
+        table.add_column(name, justify="right")
+    for one in found["runs"]:
+        seeds = f" (mean of {one['seeds']} seeds)" if one["seeds"] > 1 else ""
+        table.add_row(f"{one['run']}{seeds}", *map(_cell, one["metrics"].values()))
+    console.print(table)
+    console.print()
+    for one in found["comparisons"]:
+        console.print(one["sentence"], style="bold", soft_wrap=True)
+
+
+def _show_repeats(metrics: Mapping[str, Any], console: "Console") -> None:
+    """Print the scores of each seed, their mean and their standard deviation."""
+    from rich.table import Table
+
+    repeats, names = metrics["repeats"], list(metrics["metrics"])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("seed", "validation", *names):
+        table.add_column(name, justify="left" if name == "seed" else "right")
+    for one in repeats["each"]:
+        saved = one["seed"] == repeats["saved"]
+        cells = [_cell(one["metrics"][name]) for name in names]
+        table.add_row(
+            f"{one['seed']} (saved)" if saved else str(one["seed"]),
+            _cell(one["validation"]),
+            *cells,
+            style="bold" if saved else "",
+        )
+    for word in ("mean", "deviation"):
+        table.add_row(word, "", *(_cell(repeats[word][name]) for name in names))
+    console.print(table)
+    console.print()
 
 
 def _cell(value: float | None) -> str:

@@ -6,7 +6,7 @@ them. Dependent units (overlapping horizons, recordings of one person) are resam
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ import polars as pl
 
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array
+from gatewise.data.sequences import Array, fingerprint
 from gatewise.interrupts import checkpoint
+from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
     NETWORK,
@@ -45,11 +46,15 @@ class Evaluation:
     baselines: dict[str, dict[str, float]]
     verdict: dict[str, Any]
     comparisons: list[dict[str, Any]]  # with every baseline, by every measure of the task
+    resampled: "list[Resampled]"  # the model by every measure of the task, seed after seed
+    rivals: "list[Resampled]"  # the baselines by every measure
     caveats: list[str]  # sentences to show beside the verdict
     details: dict[str, Any]
     table: pl.DataFrame
     listed: int  # number of examples in the table
     count: int  # number of all examples
+    # Seed, validation score, metrics and epochs of each network; empty for a single one.
+    seeds: list[dict[str, Any]] = field(default_factory=list)
 
 
 def evaluate(
@@ -78,18 +83,16 @@ def evaluate(
     }
     measures = task.measures(examples, preparation, experiment)
     main = chosen_measure(measures, experiment.evaluation.metric)
-    comparisons = [
-        compare(
-            measure,
-            predictions,
-            by_model[baseline.name],
-            baseline.name,
-            experiment.evaluation,
-            model=name,
-        )
-        for measure in measures
-        for baseline in baselines
-    ]
+    # The network by itself is reported, but not compared.
+    judged = {one: by_model[one] for one in by_model if one != NETWORK or one == name}
+    comparisons: list[dict[str, Any]] = []
+    drawn: list[Resampled] = []
+    rivals: list[Resampled] = []
+    for measure in measures:
+        ours, *theirs = resample(measure, judged, experiment.evaluation)
+        drawn.append(ours)
+        rivals += theirs
+        comparisons += [compared(ours, one, experiment.evaluation) for one in theirs]
     details = task.details(by_model, examples, preparation, experiment)
     probe = np.arange(min(PROBE, len(examples)))
     listed = thinned(len(examples), task.table(predictions, examples, preparation, probe))
@@ -100,6 +103,8 @@ def evaluate(
         baselines={baseline.name: scores[baseline.name] for baseline in baselines},
         verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
         comparisons=comparisons,
+        resampled=drawn,
+        rivals=rivals,
         caveats=_caveats(
             details,
             [] if task.promises is None else task.promises(examples, preparation),
@@ -143,6 +148,55 @@ def _hardest(comparisons: list[dict[str, Any]], measure: Measure[Any]) -> dict[s
     return min(known or comparisons, key=lambda one: sign * one["theirs"])
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """The score of a model by one measure, on the test part and on resamples of its clusters."""
+
+    metric: str
+    model: str
+    score: float
+    drawn: Array  # [resamples]; empty if there are too few clusters
+    clusters: int
+    grouping: str  # a fingerprint of the cluster of each unit
+    invalid: int = 0  # predictions that are not numbers
+    count: int = 0  # all predictions
+
+
+def resample(
+    measure: Measure[Predictions],
+    by_model: Mapping[str, Predictions],
+    settings: EvaluationSettings,
+) -> list[Resampled]:
+    """Score each model on the test part and on the same resamples of it.
+
+    Whole clusters are drawn with replacement. The draws depend only on the number of clusters, so
+    that models of different runs can be compared on them, too.
+    """
+    sums = [_by_cluster(measure, predictions) for predictions in by_model.values()]
+    clusters = len(sums[0])
+    enough = clusters >= MIN_CLUSTERS
+    drawn = (
+        _resampled(measure, sums, settings.n_resamples) if enough else [np.empty(0) for _ in sums]
+    )
+    made = []
+    for (model, predictions), one, scores in zip(by_model.items(), sums, drawn, strict=True):
+        invalid = _count_nan(predictions)
+        score = math.nan if invalid else float(measure.value(one.sum(axis=0)))
+        made.append(
+            Resampled(
+                measure.name,
+                model,
+                score,
+                scores,
+                clusters,
+                fingerprint(measure.clusters.astype(np.int64)),
+                invalid,
+                len(predictions),
+            )
+        )
+    return made
+
+
 def compare(
     measure: Measure[Predictions],
     ours: Predictions,
@@ -152,27 +206,31 @@ def compare(
     *,
     model: str = NETWORK,
 ) -> dict[str, Any]:
-    """Ours minus theirs, with a bootstrap interval over clusters.
+    """Compare two sets of predictions by one measure, as `compared` does.
 
     `model` and `name` are the names of the two models.
+    """
+    left, right = (
+        resample(measure, {one: predictions}, settings)[0]
+        for one, predictions in ((model, ours), (name, theirs))
+    )
+    return compared(left, right, settings)
+
+
+def compared(ours: Resampled, theirs: Resampled, settings: EvaluationSettings) -> dict[str, Any]:
+    """Ours minus theirs, with a bootstrap interval over clusters.
 
     Efron & Tibshirani 1993, ch. 8 and 13: the percentile interval of the paired difference, with
     whole clusters drawn with replacement. If either score is not a number, there is no verdict, and
     the sentence says why.
     """
     checkpoint()
-    left, right = (_by_cluster(measure, predictions) for predictions in (ours, theirs))
-    clusters = len(left)
-    sides = {model: (ours, left), name: (theirs, right)}
-    invalid = {name: _count_nan(predictions) for name, (predictions, _) in sides.items()}
-    our_score, their_score = (
-        math.nan if invalid[name] else float(measure.value(sums.sum(axis=0)))
-        for name, (_, sums) in sides.items()
-    )
+    metric = METRICS[ours.metric.removeprefix(SCALED)]
+    our_score, their_score = ours.score, theirs.score
     comparison: dict[str, Any] = {
-        "metric": measure.name,
-        "answer": model,
-        "against": name,
+        "metric": ours.metric,
+        "answer": ours.model,
+        "against": theirs.model,
         "ours": our_score,
         "theirs": their_score,
         "difference": our_score - their_score,
@@ -180,24 +238,47 @@ def compare(
         "high": math.nan,
         "confidence": settings.confidence_level,
         "better": None,
-        "clusters": clusters,
+        "clusters": ours.clusters,
         "relative": our_score / their_score - 1 if their_score > 0 else math.nan,
         "relative_low": math.nan,
         "relative_high": math.nan,
     }
     if not math.isfinite(our_score - their_score):
-        reason = _why_no_verdict(comparison, invalid, len(ours))
-        return comparison | {"sentence": f"No verdict against {name}: {reason}."}
-    if clusters >= MIN_CLUSTERS:
-        our_scores, their_scores = _resampled(measure, [left, right], settings.n_resamples)
+        reason = _why_no_verdict(ours, theirs)
+        return comparison | {"sentence": f"No verdict against {theirs.model}: {reason}."}
+    if ours.clusters >= MIN_CLUSTERS:
+        rounds = min(len(ours.drawn), len(theirs.drawn))
+        our_scores, their_scores = ours.drawn[:rounds], theirs.drawn[:rounds]
         comparison["low"], comparison["high"] = _interval(our_scores - their_scores, settings)
         if their_score > 0 and (their_scores > 0).all():
             # The ratio of each round, so that a lower-is-better metric cannot fall by over 100 %.
             ratios = our_scores / their_scores - 1
             comparison["relative_low"], comparison["relative_high"] = _interval(ratios, settings)
         if comparison["low"] > 0 or comparison["high"] < 0:
-            comparison["better"] = (our_score > their_score) == measure.higher_is_better
-    return comparison | {"sentence": _sentence(comparison, measure)}
+            comparison["better"] = (our_score > their_score) == (metric.better == "higher")
+    return comparison | {"sentence": _sentence(comparison, metric)}
+
+
+def over_seeds(seeds: list[Resampled], model: str, *, draws: int = 0) -> Resampled:
+    """The mean of networks that differ only in their seed, on resamples of clusters and of seeds.
+
+    Each round draws seeds with replacement, independently of the clusters of the same round: the
+    pigeonhole bootstrap of Owen (2007, Annals of Applied Statistics 1(2), 386-411) for two crossed
+    sources of chance. Runs that are compared take different `draws`, because seed 0 of one network
+    has nothing to do with seed 0 of another.
+    """
+    drawn = np.stack([one.drawn for one in seeds])  # [seeds, resamples]
+    count, rounds = drawn.shape
+    random = np.random.default_rng((1, draws))
+    shares = random.multinomial(count, np.full(count, 1 / count), size=rounds) / count
+    return replace(
+        seeds[0],
+        model=model,
+        score=float(np.mean([one.score for one in seeds])),
+        drawn=(shares.T * drawn).sum(axis=0),
+        invalid=sum(one.invalid for one in seeds),
+        count=sum(one.count for one in seeds),
+    )
 
 
 def _count_nan(predictions: Any) -> int:
@@ -208,18 +289,14 @@ def _count_nan(predictions: Any) -> int:
     return int(np.isnan(array.reshape(len(array), -1)).any(axis=1).sum())
 
 
-def _why_no_verdict(comparison: Mapping[str, Any], invalid: Mapping[str, int], count: int) -> str:
-    for name, number in invalid.items():
-        if number:
-            return f"{number} of {count} predictions of {name} are not numbers"
-    sides = (
-        (comparison["answer"], comparison["ours"]),
-        (comparison["against"], comparison["theirs"]),
-    )
-    name = next((name for name, score in sides if not math.isfinite(score)), comparison["answer"])
+def _why_no_verdict(ours: Resampled, theirs: Resampled) -> str:
+    for one in (ours, theirs):
+        if one.invalid:
+            return f"{one.invalid} of {one.count} predictions of {one.model} are not numbers"
+    name = next((one.model for one in (ours, theirs) if not math.isfinite(one.score)), ours.model)
     return (
-        f"the {comparison['metric']} of {name} is not a number, which happens where the truth is "
-        "unknown. Look for empty cells in the test part"
+        f"the {ours.metric} of {name} is not a number, which happens where the truth is unknown. "
+        "Look for empty cells in the test part"
     )
 
 
@@ -255,9 +332,9 @@ def _by_cluster(measure: Measure[Predictions], predictions: Predictions) -> Arra
     return sums
 
 
-def _sentence(comparison: Mapping[str, Any], measure: Measure[Any]) -> str:
+def _sentence(comparison: Mapping[str, Any], metric: Metric) -> str:
     model, against = comparison["answer"], comparison["against"]
-    amount = _amount(comparison, measure)
+    amount = _amount(comparison, metric)
     if comparison["clusters"] < MIN_CLUSTERS:
         return (
             f"Too little to tell the {model} from {against}: {amount}, from only "
@@ -269,21 +346,21 @@ def _sentence(comparison: Mapping[str, Any], measure: Measure[Any]) -> str:
     return f"The {model} is {word} than {against}: {amount}."
 
 
-def _amount(comparison: Mapping[str, Any], measure: Measure[Any]) -> str:
+def _amount(comparison: Mapping[str, Any], metric: Metric) -> str:
     """Both scores and their difference, in points, in percent or in the units of the metric."""
     keys, scale, unit, digits = ("difference", "low", "high"), 1.0, "", "+.4g"
     sides = f"{comparison['ours']:.4g} against {comparison['theirs']:.4g}"
-    if measure.higher_is_better:
-        places = 3 if measure.metric.full == 1 else 1
+    if metric.better == "higher":
+        places = 3 if metric.full == 1 else 1
         sides = f"{comparison['ours']:.{places}f} against {comparison['theirs']:.{places}f}"
-        scale, digits = 100 / measure.metric.full, "+.1f"
+        scale, digits = 100 / metric.full, "+.1f"
     elif math.isfinite(comparison["relative"]) and (
         comparison["clusters"] < MIN_CLUSTERS or math.isfinite(comparison["relative_low"])
     ):
         keys, scale, unit = ("relative", "relative_low", "relative_high"), 100.0, " %"
         digits = "+.1f"
     size, low, high = (f"{scale * comparison[key]:{digits}}{unit}" for key in keys)
-    if measure.higher_is_better:
+    if metric.better == "higher":
         size += " points"
     if comparison["low"] == comparison["high"]:
         size += ", the same in every resample"  # an interval of width 0 would claim certainty

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics as sk_metrics
 
 from gatewise.extras import require
 
@@ -215,6 +214,8 @@ def f1_macro(truth: Array, predictions: Array) -> float:
     As in scikit-learn, the mean is over the classes that occur in truth or predictions. A class
     that is never predicted rightly counts 0.
     """
+    from sklearn import metrics as sk_metrics
+
     return float(sk_metrics.f1_score(truth, predictions, average="macro", zero_division=0.0))
 
 
@@ -234,6 +235,8 @@ def roc_auc(truth: Array, probabilities: Array) -> float:
     With two classes, the area of the second class. With more, the unweighted mean of each class
     against the rest, over the classes present in truth. NaN if truth holds only one class.
     """
+    from sklearn import metrics as sk_metrics
+
     present = np.unique(truth)
     if len(present) < 2:
         return float("nan")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from gatewise.arguments import experiment_for, flags
-from gatewise.readers.sources import Opened, found
-from gatewise.readers.tables import File, Table
+from gatewise.readers import folders
+from gatewise.readers.sources import Opened, placed
+from gatewise.readers.tables import Table
 from gatewise.ready import Ready, make_ready, part_sizes
 from gatewise.settings import DataSettings, layer_of, to_toml
 
@@ -83,9 +84,13 @@ def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
 def _table(source: Opened) -> Table | None:
     """The table of a file or a frame; None for other data, and for a pipe, which is read once."""
     if source.named is not None:
-        path = found(source.named)
-        is_table = path.is_file() and File(path).name.endswith(TABLES)
-        return source.table() if is_table else None
+        is_folder = placed(source.named).is_dir()
+        if is_folder and not folders.holds_tables(placed(source.named)):
+            return None
+        file = source.file
+        if is_folder or file.name.endswith(TABLES):
+            return source.table()
+        return source.table() if folders.holds_tables(file.path) else None
     content = source.content(one_series=True) if source.texts is None else None
     return content if isinstance(content, Table) else None
 

@@ -1,9 +1,10 @@
 """The whole pipeline on one screen: from files to an evaluated, saved model. Read this first."""
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,38 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import engine, folding, refitting, training
+from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
+from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
-from gatewise.evaluation import ROWS, Evaluation, evaluate, predict_network_only
+from gatewise.evaluation import ROWS, Evaluation
+from gatewise.inspection.model import inspected
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
 from gatewise.phases import Phase
 from gatewise.readers.sources import sentence
-from gatewise.ready import Ready, compile_network, make_ready
+from gatewise.ready import Ready, make_ready
 from gatewise.record import metrics_of, splits_of
+from gatewise.repeats import (
+    Trained,
+    Watch,
+    best_value,
+    check_repeats,
+    evaluate_on_test,
+    learn,
+    learn_each,
+    over_all_seeds,
+)
 from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment, layer_of
-from gatewise.training import History, Monitor, Progress
+from gatewise.training import History, Monitor
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")
-
-Watch = Callable[[Progress, bool], None]
 
 REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row
 
@@ -70,64 +81,87 @@ def run(
     network: Builder | None = None,
     watch: Watch | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    repeats: int = 1,
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
-    `folder=None` saves nothing. The first Ctrl-C ends the training, and the next one ends the
-    evaluation; the trained model is kept. SIGTERM counts as a Ctrl-C, and as a second one five
-    seconds later.
+    `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
+    seeds, and the network with the best validation score is saved.
+
+    The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
+    kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
+    leaves a checkpoint beside `folder`, and `resume` continues from it with the same numbers.
 
     Raises:
         GatewiseError: the data, the settings or the training failed, and nothing is left behind;
             or the folder cannot be written, and the message says where the run was saved instead.
         KeyboardInterrupt: Ctrl-C before training, or a third one. Nothing is left behind, unless
-            the text of the exception names what was already saved.
+            the text of the exception names what was already saved: a run or a checkpoint.
     """
+    check_repeats(repeats, resume=resume)
+    kept: Any = contextlib.nullcontext()
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
+        kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    with Interrupts() as interrupts, chosen:
+    with kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
-        ensemble = _trained_ensemble(ready, watch, interrupts)
-        if ensemble is not None:
-            ready, baselines, history = ensemble.ready, ensemble.baselines, ensemble.history
-        else:
-            baselines = score_baselines(ready)
-            interrupts.check()
-            interrupts.training = True
-            history = learn(ready, baselines.monitor, watch, interrupts)
-        interrupts.trained = True
-        if not interrupts.level or folder is None:
-            return _evaluate_and_save(
-                ready,
-                baselines,
-                history,
-                folder,
-                interrupts,
-                overwrite,
-                ensemble=ensemble,
-                watch=watch,
-            )
-        # Save the model before the evaluation, because the user may not wait for it.
-        unevaluated = _finished(ready, baselines, history, folder)
+            checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
+        baselines = score_baselines(ready)
         interrupts.check()
-        artefacts.save(unevaluated.artefact, history, None, overwrite=overwrite)
-        try:
-            return _evaluate_and_save(
-                ready,
-                baselines,
-                history,
-                folder,
-                interrupts,
-                True,
-                ensemble=ensemble,
-                watch=watch,
-            )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
+        return run_ready(
+            ready,
+            baselines,
+            interrupts,
+            folder=folder,
+            watch=watch,
+            overwrite=overwrite,
+            repeats=repeats,
+            checkpoints=checkpoints,
+        )
+
+
+def run_ready(
+    ready: Ready,
+    baselines: FittedBaselines,
+    interrupts: Interrupts,
+    *,
+    folder: Path | None,
+    watch: Watch | None = None,
+    overwrite: bool = False,
+    repeats: int = 1,
+    checkpoints: Checkpoints | None = None,
+) -> Run:
+    """Carry an experiment on from its prepared data, as `run` does."""
+    interrupts.training = True
+    ensemble = _trained_ensemble(ready, watch, interrupts) if repeats == 1 else None
+    if ensemble is not None:
+        baselines = ensemble.baselines
+        value = best_value(ensemble.history, baselines.monitor)
+        trained = [Trained(ensemble.ready, ensemble.history, value)]
+    else:
+        trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
+    interrupts.trained = True
+
+    def judge(overwrite: bool) -> Run:
+        return _evaluate_and_save(
+            trained, baselines, folder, interrupts, overwrite, ensemble=ensemble, watch=watch
+        )
+
+    if not interrupts.level or folder is None:
+        return judge(overwrite)
+    # Save the model before the evaluation, because the user may not wait for it.
+    unevaluated = _finished(trained[0], baselines, folder)
+    interrupts.check()
+    artefacts.save(unevaluated.artefact, unevaluated.history, None, overwrite=overwrite)
+    try:
+        return judge(True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
 
 def _trained_ensemble(
@@ -139,7 +173,6 @@ def _trained_ensemble(
         log.info("%s", sentence(note))
     if chosen is None:
         return None
-    interrupts.training = True
     return folding.train_ensemble(
         ready,
         chosen,
@@ -148,28 +181,9 @@ def _trained_ensemble(
     )
 
 
-def learn(
-    ready: Ready, monitor: Monitor, watch: Watch | None, interrupts: Interrupts | None = None
-) -> History:
-    """Compile and fit the network; a compiled one keeps its own loss and optimizer."""
-    if not ready.network.compiled:
-        compile_network(ready.network, ready)
-    return training.fit(
-        ready.network,
-        ready.train,
-        ready.validation,
-        ready.experiment.training,
-        padded=ready.preparation.padded,
-        monitor=monitor,
-        interrupts=interrupts,
-        watch=watch,
-    )
-
-
 def _evaluate_and_save(
-    ready: Ready,
+    trained: list[Trained],
     baselines: FittedBaselines,
-    history: History,
     folder: Path | None,
     interrupts: Interrupts,
     overwrite: bool,
@@ -178,62 +192,40 @@ def _evaluate_and_save(
     watch: Watch | None,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
-    began, preparation, evaluation = time.perf_counter(), ready.preparation, None
+    began, best = time.perf_counter(), trained[0]
+    preparation, evaluation = best.ready.preparation, None
     seen = None  # what the network was trained on after it was judged
     try:
         with Phase("Evaluating"):
             if ensemble is not None:
                 evaluation = folding.judged(ensemble)
             else:
-                preparation = calibrate(ready, baselines)
-                evaluation = evaluate_on_test(ready, preparation, baselines)
+                preparation = calibrate(best.ready, baselines)
+                evaluation = evaluate_on_test(best.ready, preparation, baselines)
+            if evaluation is not None and len(trained) > 1:
+                evaluation = over_all_seeds(evaluation, trained, baselines)
     except Skipped:
         interrupts.announce()
     seconds = time.perf_counter() - began
-    if ensemble is None and evaluation is not None:
+    if ensemble is None and evaluation is not None and len(trained) == 1:
 
         def again(whole: Ready, monitor: Monitor, requests: Interrupts) -> History:
             return learn(whole, monitor, watch, requests)
 
-        seen = refitting.refit(ready, history, again, interrupts)
+        seen = refitting.refit(best.ready, best.history, again, interrupts)
         if seen is not None:
-            note = refitting.caveat(ready, seen, history.best_epoch)
+            note = refitting.caveat(best.ready, seen, best.history.best_epoch)
             evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
-    finished = _finished(ready, baselines, history, folder, preparation, evaluation, seconds, seen)
+    finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
     interrupts.check()
     if folder is not None:
-        artefacts.save(finished.artefact, history, evaluation, overwrite=overwrite)
+        artefacts.save(finished.artefact, best.history, evaluation, overwrite=overwrite)
     return finished
 
 
-def evaluate_on_test(
-    ready: Ready, preparation: Preparation[Any], baselines: FittedBaselines
-) -> Evaluation | None:
-    """Evaluate once on the test part; None if there is no test part."""
-    if ready.test is None:
-        log.info("There is no test part, so the model is not evaluated.")
-        return None
-    task, examples = ready.task, ready.test
-    outputs = task.network.predict(ready.network, examples, preparation, ready.experiment)
-    predictions = task.postprocess(outputs, examples, preparation, baselines.state)
-    network_only = predict_network_only(outputs, examples, task, preparation, ready.experiment)
-    evaluation = evaluate(
-        predictions,
-        examples,
-        task,
-        preparation,
-        ready.experiment,
-        baselines=baselines.baselines,
-        network_only=network_only,
-    )
-    extras = task.network.report_extras(ready.network, preparation, ready.experiment)
-    return replace(evaluation, details=evaluation.details | extras)
-
-
 def _finished(
-    ready: Ready,
+    trained: Trained,
     baselines: FittedBaselines,
-    history: History,
     folder: Path | None,
     preparation: Preparation[Any] | None = None,
     evaluation: Evaluation | None = None,
@@ -241,10 +233,13 @@ def _finished(
     seen: Sequences | None = None,
 ) -> Run:
     """Everything that is saved of a run; without metrics if the evaluation was skipped."""
-    ready = replace(ready, preparation=preparation or ready.preparation)
+    history = trained.history
+    ready = replace(trained.ready, preparation=preparation or trained.ready.preparation)
     metrics = metrics_of(ready, baselines, history, evaluation, seconds)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
+    if ready.validation is not None and evaluation is not None:
+        metrics |= {"inspection": inspected(model, ready)}
     artefact = Artefact(
         folder,
         ready.experiment,
@@ -318,13 +313,17 @@ def train(
     output: str | Path | None = None,
     network: Builder | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     watch: Watch | None = None,
+    repeats: int = 1,
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `horizon`, `lookback`, `epochs`, `seed` and `quality` are those of `gatewise train`, and
-    override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns
-    a keras.Model of your own. `output` is the run folder, or None to save nothing.
+    `horizon`, `lookback`, `epochs`, `seed` and `quality` are those of `gatewise train`,
+    and override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)`
+    returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
+    continues a training into this folder that was killed. `repeats` seeds are trained and judged
+    together.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -334,7 +333,18 @@ def train(
     names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
     experiment, source = experiment_for(data, layers, names)
     folder = None if output is None else Path(output)
+    if folder is None and resume:
+        raise ConfigError("resume=True needs output=, the folder that the killed run would write.")
     if folder is not None and overwrite:
         own = [Path(settings)] if isinstance(settings, str | Path) else []
         artefacts.check_replaceable(folder, [*inputs(experiment), *own])
-    return run(experiment, source, folder=folder, network=network, watch=watch, overwrite=overwrite)
+    return run(
+        experiment,
+        source,
+        folder=folder,
+        network=network,
+        watch=watch,
+        overwrite=overwrite,
+        resume=resume,
+        repeats=repeats,
+    )

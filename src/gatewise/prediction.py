@@ -4,22 +4,24 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
-from gatewise import engine, evaluation
-from gatewise.artefact import Artefact, load
-from gatewise.data.batches import Examples
+from gatewise import engine
+from gatewise.artefact import Artefact, load, open_run
+from gatewise.data.batches import Examples, joined
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
 from gatewise.readers.sources import sentence
+from gatewise.runtime.network import Network
+from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import HOLDING
 from gatewise.tasks import TASKS, read
 
@@ -44,10 +46,26 @@ def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
     training can read. A warning names the sequences that cannot be answered; with `strict` they
     are an error.
 
+    A run folder predicts without Keras where it can (`artefact.open_run`). What training or
+    gatewise.load returned predicts with its Keras model, which the caller may have changed.
+
     Raises:
         DataError: the data differs from the training data; the message names the column.
     """
-    artefact = _artefact(run)
+    artefact = artefact_of(run, open_run)
+    examples = asked(artefact, raw_steps(artefact, data), strict=strict)
+    ((table, remarks),) = answers(artefact, [examples])
+    for remark in remarks:
+        log.info("%s", remark)
+    return table
+
+
+def raw_steps(artefact: Artefact, data: Any) -> Sequences:
+    """The sequences of new data, in the units of the data.
+
+    Raises:
+        DataError: the data differ from the training data; the message names the column.
+    """
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="predict"
@@ -55,14 +73,42 @@ def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
     for note in notes:
         log.info("%s", sentence(note))
     _refuse_other_kinds(sequences, preparation)
+    return sequences
+
+
+def asked(artefact: Artefact, sequences: Sequences, *, strict: bool = False) -> Examples[Any]:
+    """What the network reads of new sequences.
+
+    Raises:
+        DataError: the task can answer none of them, or with `strict` not all of them.
+    """
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     inputs = task.prediction_inputs(_answerable(sequences, artefact, strict=strict), preparation)
     examples = task.examples(inputs, preparation, artefact.experiment, "predict")
     _refuse_other_lengths(examples, artefact)
-    outputs = _outputs(artefact, examples)
-    predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
-    for remark in task.remarks(predictions, preparation):
-        log.info("%s", remark)
-    return task.table(predictions, examples, preparation, np.arange(len(examples)))
+    return examples
+
+
+def answers(
+    artefact: Artefact, several: Sequence[Examples[Any]]
+) -> list[tuple[pl.DataFrame, list[str]]]:
+    """The table of predictions for each of several requests, and the remarks on them.
+
+    They share the batches of the network if its outputs are a row for each example, computed from
+    the inputs of that example alone.
+    """
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
+    if len(several) > 1 and task.outputs.predict is plain_outputs:
+        together = _outputs(artefact, joined(several, padded=preparation.padded))
+        parts = np.split(together, np.cumsum([len(one) for one in several])[:-1])
+    else:
+        parts = [_outputs(artefact, one) for one in several]
+    answered = []
+    for examples, outputs in zip(several, parts, strict=True):
+        predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
+        table = task.table(predictions, examples, preparation, np.arange(len(examples)))
+        answered.append((table, task.remarks(predictions, preparation)))
+    return answered
 
 
 def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Sequences:
@@ -99,13 +145,13 @@ def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Se
     return sequences.chosen(np.array(good))
 
 
-def _artefact(run: Any) -> Artefact:
-    """The artefact of a run in any of the forms of `Trained`."""
+def artefact_of(run: Any, opener: Callable[[Path], Artefact]) -> Artefact:
+    """The artefact of a run in any of the forms of `Trained`; `opener` opens a run folder."""
     artefact = getattr(run, "artefact", run)
     if isinstance(artefact, Artefact):
         return artefact
     if isinstance(artefact, str | os.PathLike):
-        return load(Path(artefact))
+        return opener(Path(artefact))
     raise ConfigError(
         "A run is a run folder, or what gatewise.load or gatewise.train returned. "
         f"Received: {type(run).__name__}."
@@ -121,11 +167,20 @@ def _located(data: Any) -> Any:
 
 def _outputs(artefact: Artefact, examples: Examples[Any]) -> Any:
     """The network's raw outputs; stock kernels will do, even if training required native ones."""
-    with engine.accelerated(artefact.experiment.engine.kind != "stock"):
-        network = TASKS[artefact.preparation.task].network
-        return network.predict(
+    task = TASKS[artefact.preparation.task]
+    if _without_keras(artefact):
+        return task.outputs.predict(
             artefact.network, examples, artefact.preparation, artefact.experiment
         )
+    with engine.accelerated(artefact.experiment.engine.kind != "stock"):
+        return task.network.predict(
+            artefact.network, examples, artefact.preparation, artefact.experiment
+        )
+
+
+def _without_keras(artefact: Artefact) -> bool:
+    """Whether the network is one of `gatewise.runtime`, or several by name."""
+    return isinstance(artefact.network, Network | dict)
 
 
 def generate(
@@ -167,10 +222,10 @@ def generating(
     Raises:
         ConfigError: the run is of another task, or a number is out of range.
     """
-    artefact = _artefact(run)
+    artefact = artefact_of(run, open_run)
     task = TASKS[artefact.preparation.task]
-    if task.network.generate is None:
-        writing = [name for name, one in TASKS.items() if one.network.generate is not None]
+    if not hasattr(task.outputs, "generate"):
+        writing = [name for name, one in TASKS.items() if hasattr(one.outputs, "generate")]
         raise ConfigError(
             f"generate needs a run of the task {' or '.join(writing)}; this one is of {task.name}."
         )
@@ -178,7 +233,7 @@ def generating(
     for name, value in numbers.items():
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
-    return task.network.generate(
+    text: Iterator[str] = task.outputs.generate(
         artefact.network,
         artefact.preparation,
         prompt,
@@ -187,6 +242,7 @@ def generating(
         top_k=top_k,
         seed=seed,
     )
+    return text
 
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> None:
@@ -227,7 +283,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> 
 
 def _refuse_other_lengths(examples: Examples[Any], artefact: Artefact) -> None:
     """Refuse a length that the network does not read; a user's own network may read only one."""
-    shape = artefact.network.input_shape
+    shape = getattr(artefact.network, "input_shape", None)  # a beam search has several networks
     fixed = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
     if fixed is None or artefact.preparation.padded:
         return
@@ -247,8 +303,10 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     Returns the same keys as `metrics.json`. A note says if the run was trained on these data. The
     nearest-neighbour baseline is left out, because it would need the training data.
     """
+    from gatewise import evaluation
+
     began = time.perf_counter()
-    artefact = _artefact(run)
+    artefact = artefact_of(run, load)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _located(data), task=task.name, purpose="evaluate"

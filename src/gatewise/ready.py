@@ -3,12 +3,14 @@
 import logging
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from gatewise import engine, training
+from gatewise.audit import audit
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
@@ -31,12 +33,24 @@ Objective = tuple[keras.optimizers.Optimizer, Any, list[Any]]  # optimizer, loss
 
 
 @dataclass(frozen=True)
+class Parts:
+    """The data of an experiment: read and split, with defaults still open."""
+
+    task: AnyTask
+    experiment: Experiment  # with every guess about the data filled in
+    sequences: Sequences  # all of them
+    splits: Splits
+    notes: list[str]
+    own: Builder | None
+
+
+@dataclass(frozen=True)
 class Ready:
     """An experiment that is ready to train."""
 
+    parts: Parts
     task: AnyTask
     experiment: Experiment  # with every default filled in
-    sequences: Sequences  # all of them, without those of files of their own
     splits: Splits
     preparation: Preparation[Any]
     train: Examples[Any]
@@ -44,12 +58,26 @@ class Ready:
     test: Examples[Any] | None
     network: keras.Model
     notes: list[str]
+    audit: list[dict[str, str]]  # the leaks that were found
     seconds: float
+
+    @property
+    def sequences(self) -> Sequences:
+        """All sequences but those of files of their own."""
+        return self.parts.sequences
 
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
     """Read, split, prepare and build; every check that can run before training runs here."""
     began = time.perf_counter()
+    ready = prepared(read_parts(experiment, source, own))
+    for note in ready.notes:
+        log.info("%s", note)
+    return replace(ready, seconds=time.perf_counter() - began)
+
+
+def read_parts(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Parts:
+    """Read and split the data."""
     source = opened(experiment.data, source)
     notes: list[str] = []
     if not experiment.task.name:
@@ -68,23 +96,38 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
         experiment = experiment.having("split", test=0.0)
     own_network = own is not None or bool(experiment.network.build)
     refuse_foreign(experiment, sequences.kind, TASKS, own_network=own_network)
-    experiment = replace(experiment, data=data)
+    experiment = replace(experiment, data=_without_pipe(data))
     splits = task.split(sequences, experiment, not data.test)
     notes += rare_labels_note(sequences, splits, experiment.split)
     splits = with_own_files(splits, data, task.name, notes)
     notes += few_groups_note(splits)
+    return Parts(task, experiment, sequences, splits, notes, own)
+
+
+def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
+    """Fill in the defaults, prepare the parts and build the network.
+
+    The preparation of `earlier`, made from the same parts, is used again if nothing that it depends
+    on has changed.
+    """
+    began = time.perf_counter()
+    task, splits, own = parts.task, parts.splits, parts.own
+    experiment = parts.experiment
     experiment = replace(experiment, training=training.with_quality(experiment.training))
-    experiment, more = task.resolve(experiment, sequences, splits.train)
-    notes += more
+    experiment, more = task.resolve(experiment, parts.sequences, splits.train)
+    notes = [*parts.notes, *more]
     experiment = replace(experiment, training=training.resolved(experiment.training))
-    preparation, more = task.prepare(splits.train, experiment)
-    notes += more
+    if earlier is not None and _prepares_alike(experiment, earlier.experiment):
+        preparation = earlier.preparation
+    else:
+        preparation, more = task.prepare(splits.train, experiment)
+        notes += more
     initial: dict[str, Array] = {}
     if experiment.network.vectors:
         experiment, initial[VECTORS], note = _with_vectors(task, preparation, experiment)
         notes.append(note)
     experiment = task.resolve_fitted(experiment, preparation)
-    if own_network:
+    if own is not None or experiment.network.build:
         # No kind describes it, so it is trained with the plain loss of the task.
         experiment = experiment.having("network", kind=OWN)
 
@@ -106,22 +149,40 @@ def make_ready(experiment: Experiment, source: Any = None, own: Builder | None =
     shapes = replace(shapes, initial={**shapes.initial, **initial})
     network = build(shapes, experiment.network, own, network=task.network, task=task.name)
     _refuse_untrainable(network, experiment, preparation, train)
-    notes = [sentence(note) for note in notes]
-    for note in notes:
-        log.info("%s", note)
     return Ready(
+        parts,
         task,
         experiment,
-        sequences,
         splits,
         preparation,
         train,
         validation,
         test,
         network,
-        notes,
+        [sentence(note) for note in notes],
+        audit(task, splits, preparation, experiment),
         time.perf_counter() - began,
     )
+
+
+def _prepares_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether a preparation for one experiment serves the other, on the same parts.
+
+    Convolutions count, because they shorten recordings; the loss counts, because it decides whether
+    targets are transformed.
+    """
+
+    def read(experiment: Experiment) -> tuple[Any, ...]:
+        network = experiment.network
+        fitted = (experiment.data, experiment.preparation, experiment.task)
+        return (*fitted, experiment.training.loss, network.filters, network.strides)
+
+    return read(one) == read(other)
+
+
+def _without_pipe(data: DataSettings) -> DataSettings:
+    """The settings without the path of a pipe, which cannot be read again."""
+    return replace(data, path="") if data.path and Path(data.path).is_fifo() else data
 
 
 def _with_vectors(

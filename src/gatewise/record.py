@@ -1,6 +1,9 @@
 """The record of a run: metrics.json, and the steps that each part holds."""
 
+import json
 from typing import Any
+
+import numpy as np
 
 from gatewise import engine
 from gatewise.data.sequences import Sequences, comparable, fingerprint
@@ -8,6 +11,8 @@ from gatewise.data.splits import Splits
 from gatewise.evaluation import Evaluation
 from gatewise.readers.datasets import DATASETS, path_of
 from gatewise.ready import Ready, part_sizes
+from gatewise.repeats import summary_of
+from gatewise.settings import DataSettings
 from gatewise.training import History, column_of
 from gatewise.validation import FittedBaselines
 
@@ -49,9 +54,19 @@ def metrics_of(
         "stopped": history.stopped,
         "parts": part_sizes(ready),
         "notes": ready.notes,
+        "audit": ready.audit,
         "details": evaluation.details if evaluation else {},
     }
+    if evaluation is not None and evaluation.seeds:
+        content["repeats"] = summary_of(evaluation)
+        spent = sum(one["seconds"] for one in evaluation.seeds) - history.seconds
+        for name in ("train", "total"):
+            content["seconds"][name] += spent
     if evaluation is not None:
+        content["resampled"] = {
+            "test": test_fingerprint(ready.splits.test, ready.experiment.data),
+            "groupings": {one.metric: one.grouping for one in evaluation.resampled},
+        }
         rows = {
             "rows": evaluation.table.height,
             "answers": evaluation.listed,
@@ -73,6 +88,20 @@ def metrics_of(
     if ready.task.units is not None:
         content["units_note"] = ready.task.units(ready.experiment)
     return content
+
+
+def test_fingerprint(part: Sequences | None, data: DataSettings) -> str:
+    """A hash of the truth of the test part: of its sequences, and of their labels or targets."""
+    assert part is not None
+    steps = comparable(part)
+    targets = [k for k, name in enumerate(part.columns) if name in data.target]
+    told = [part.ids.astype(str).tolist()]
+    told += [[] if part.labels is None else part.labels.tolist()]
+    told += [part.static[name].tolist() for name in data.target if name in part.static]
+    told += [fingerprint(one[:, targets] if targets else one) for one in steps] * (
+        part.labels is None or bool(targets)
+    )
+    return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
 
 
 def interruption(stopped: str, best_epoch: int) -> list[str]:

@@ -58,8 +58,9 @@ class DataSettings:
     ] = ()
     time_format: Annotated[
         str,
-        "The `strptime` format of times that are not ISO 8601; or quarter, week, year, excel (days "
-        "since 1899-12-30), epoch s, epoch ms, epoch us or epoch ns. Guessed if one reads them.",
+        "The `strptime` format of times that are not ISO 8601; or quarter, half-year, week, year, "
+        "excel (days since 1899-12-30), excel 1904, epoch s, epoch ms, epoch us or epoch ns. "
+        "Guessed if one reads them.",
     ] = ""
     timezone: Annotated[
         str,
@@ -276,6 +277,8 @@ class NetworkSettings:
     recurrent_dropout: Annotated[float, "Dropout on the state of each LSTM layer."] = 0.0
     l1: Annotated[float, "The L1 penalty on the weights of LSTM layers."] = 0.0
     l2: Annotated[float, "The L2 penalty on the weights of LSTM layers."] = 0.0
+    activity_l1: Annotated[float, "The L1 penalty on the outputs of LSTM layers."] = 0.0
+    activity_l2: Annotated[float, "The L2 penalty on the outputs of LSTM layers."] = 0.0
     normalization: Annotated[
         Literal["none", "batch", "layer"], "The normalization after each LSTM layer."
     ] = "none"
@@ -323,7 +326,7 @@ class NetworkSettings:
         "fastText's .vec or word2vec's .bin. Prediction does not need it.",
     ] = ""
     weight_dropout: Annotated[
-        float, "DropConnect on the recurrent weights (Merity et al. 2017)."
+        float, "DropConnect on the recurrent weights of each LSTM layer (Merity et al. 2018)."
     ] = 0.0
     sampled_softmax: Annotated[
         int,
@@ -579,6 +582,21 @@ def layer_of(settings: Any) -> Mapping[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text, as TOML must be. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Layers of sections as one mapping; later layers override earlier ones.
+
+    >>> merged([{"task": {"horizon": 3}}, {"task": {"lookback": 9}}])
+    {'task': {'horizon': 3, 'lookback': 9}}
+    """
+    content: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+            content[section] = {**content.get(section, {}), **values}
+    return content
 
 
 def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Experiment:

@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,12 +13,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from gatewise.checkpoints import (
+    Checkpointer,
+    Checkpoints,
+    State,
+    Stateful,
+    of_keeper,
+    restore_variables,
+)
 from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.layers import VECTORS
-from gatewise.networks.predicting import as_keras
 from gatewise.phases import Phase
+from gatewise.runtime.predicting import as_keras
 from gatewise.settings import QUALITIES, TrainingSettings
 
 # A loss that many times the loss of the first epoch ends training. Scaled values keep the loss near
@@ -86,6 +94,15 @@ class History:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Around:
+    """What may stop, watch and keep a training."""
+
+    interrupts: Interrupts | None = None
+    watch: Callable[[Progress, bool], None] | None = None  # after every step and every epoch
+    checkpoints: Checkpoints | None = None
+
+
 class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
     """Examples as a Keras data set; each batch is cut and padded on access."""
 
@@ -104,6 +121,8 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
         self.deal = functools.partial(
             plan, examples.lengths, batch_size, padded=padded, random=self.random, steps=steps
         )
+        # The states of both generators before they drew for this epoch.
+        self.before = self._generators()
         self.plan = self.deal()
 
     def __len__(self) -> int:
@@ -119,10 +138,30 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 
     def on_epoch_end(self) -> None:
         """Draw the batches of the next epoch."""
+        self.before = self._generators()
+        self._draw()
+
+    def _draw(self) -> None:
         if self.examples.on_epoch_end is not None:
             self.examples.on_epoch_end()
         if self.random is not None:
             self.plan = self.deal()
+
+    def _generators(self) -> list[dict[str, Any] | None]:
+        both = (self.random, self.examples.random)
+        return [None if one is None else dict(one.bit_generator.state) for one in both]
+
+    def state(self) -> State:
+        """The generators before this epoch, from which its batches follow."""
+        return State({"before": self.before}, {})
+
+    def restore(self, state: State) -> None:
+        """Draw an earlier epoch again."""
+        self.before = state.plain["before"]
+        for one, before in zip((self.random, self.examples.random), self.before, strict=True):
+            if one is not None and before is not None:
+                one.bit_generator.state = before
+        self._draw()
 
 
 MOST_LOOKS = 64  # batches whose targets are looked at before training, on TensorFlow
@@ -204,18 +243,18 @@ def fit(
     *,
     padded: bool,
     monitor: Monitor,
-    interrupts: Interrupts | None = None,
-    watch: Callable[[Progress, bool], None] | None = None,
+    around: Around | None = None,
 ) -> History:
     """Train a compiled network, and leave it with the weights of its best epoch by `monitor`.
 
     Between epochs with the same metric, the lower validation loss decides.
-    `watch(progress, epoch_over)` is called after every step and every epoch. A request to stop ends
-    training after the next step, as if patience had run out.
+    A request to stop ends training after the next step, as if patience had run out. Training
+    continues from the state that the checkpoints hold, if any.
 
     Raises:
         TrainingError: the loss is not a number, or a million times the loss of the first epoch.
     """
+    around = around or Around()
     random = np.random.default_rng(settings.seed)
     size, most = settings.batch_size, settings.max_tokens
     train_feed = Feed(train, size, padded=padded, random=random, steps=most)
@@ -226,22 +265,38 @@ def fit(
         network,
         Progress(settings.epochs, len(train_feed), monitor),
         None if valid_feed is None else _Best(monitor, settings.patience, settings.frozen_epochs),
-        interrupts or Interrupts(),
-        watch,
+        around.interrupts or Interrupts(),
+        around.watch,
     )
-    diverged = keras.callbacks.LambdaCallback(on_epoch_end=_divergence_check())
+    checkpoints = around.checkpoints
+    resumed = None if checkpoints is None else checkpoints.resumed
+    if resumed is not None:
+        tracker.restore(of_keeper(resumed, "tracker"))
+    losses = [abs(loss) for loss in tracker.columns.get("loss", [])]
+    diverged = keras.callbacks.LambdaCallback(on_epoch_end=_divergence_check(losses))
     callbacks: list[Any] = [tracker, diverged]
+    keepers: dict[str, Stateful] = {"tracker": tracker, "feed": train_feed}
     if train.ordered:
         callbacks.append(_ResetStates())
     if valid_feed is not None and settings.schedule == "plateau":
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=max(1, settings.patience // 3))
-        )
-    began = time.perf_counter()
+        plateau = _Plateau(factor=0.3, patience=max(1, settings.patience // 3))
+        callbacks.append(plateau)
+        keepers["plateau"] = plateau
+    if checkpoints is not None:
+        stopped = tracker.is_stopped
+        callbacks.append(Checkpointer(network, checkpoints, keepers, settings.epochs, stopped))
+    if resumed is not None and resumed.plain["over"]:
+        restore_variables(network, resumed, ("network",))
+        tracker.on_train_end()
+        return tracker.history()
     try:
+        if resumed is not None and keras.backend.backend() == "tensorflow":
+            # On TensorFlow, Keras makes the variables of the metrics in the first step.
+            network._symbolic_build(data_batch=train_feed[0])
         network.fit(
             _as_data(train_feed, shuffle=not train.ordered),
             validation_data=None if valid_feed is None else _as_data(valid_feed, shuffle=False),
+            initial_epoch=0 if resumed is None else resumed.plain["epoch"],
             epochs=settings.epochs,
             callbacks=callbacks,
             verbose=0,
@@ -252,7 +307,7 @@ def fit(
     # The very last step may break the weights, and no later loss would show it.
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise TrainingError(_not_a_number(settings.epochs))
-    return tracker.history(time.perf_counter() - began)
+    return tracker.history()
 
 
 @dataclass
@@ -314,13 +369,15 @@ class _Tracker(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unty
         self.validated = True  # False if a signal cut the validation of this epoch short
         self.counting = threading.Lock()
         self.compiling = Phase("Compiling")
-        self.first_epoch_over = self.epoch_began = time.perf_counter()
+        self.began = self.first_epoch_over = self.epoch_began = time.perf_counter()
+        self.epoch_seconds = 0.0  # of this epoch, before the checkpoint
         self.steps_over: list[float] = []  # when each step of the first epoch ended
         self.valid_batches = 0  # batches of the validation part
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.progress.epoch, self.progress.step = epoch + 1, 0
-        self.epoch_began, self.validated = time.perf_counter(), True
+        self.epoch_began, self.validated = time.perf_counter() - self.epoch_seconds, True
+        self.epoch_seconds = 0.0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.interrupts.check()
@@ -406,9 +463,39 @@ class _Tracker(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unty
         if self.best is not None and self.best.weights:
             self.network.set_weights(self.best.weights)
 
-    def history(self, seconds: float) -> History:
+    def is_stopped(self) -> bool:
+        """Whether a signal cut this epoch short."""
+        return self.interrupts.level >= STOP
+
+    def state(self) -> State:
+        """The history, the best epoch and its weights, and the time spent."""
+        now, plain = time.perf_counter(), {"columns": self.columns}
+        done = len(self.columns.get("epoch", [])) == self.progress.epoch  # else within the epoch
+        times = {"seconds": now - self.began, "epoch": 0.0 if done else now - self.epoch_began}
+        if self.best is None:
+            return State(plain | times, {})
+        best = {"epoch": self.best.epoch, "rank": self.best.rank, "waited": self.best.waited}
+        arrays = {str(k): weights for k, weights in enumerate(self.best.weights)}
+        return State(plain | times | {"best": best, "value": self.progress.best}, arrays)
+
+    def restore(self, state: State) -> None:
+        """Continue the history, and go on looking for a better epoch."""
+        plain, now = state.plain, time.perf_counter()
+        self.columns = {name: list(numbers) for name, numbers in plain["columns"].items()}
+        self.began, self.epoch_seconds = now - plain["seconds"], plain["epoch"]
+        spent = self.columns.get("seconds", [])
+        self.first_epoch_over = now - sum(spent[1:]) - (plain["epoch"] if spent else 0.0)
+        if self.best is not None:
+            best = plain["best"]
+            self.best.epoch, self.best.rank = best["epoch"], tuple(best["rank"])
+            self.best.waited = best["waited"]
+            self.best.weights = [state.arrays[str(k)] for k in range(len(state.arrays))]
+            self.progress.best, self.progress.best_epoch = plain["value"], best["epoch"]
+
+    def history(self) -> History:
         """The metrics of each epoch, and why training ended."""
         done = len(self.columns.get("epoch", []))
+        seconds = time.perf_counter() - self.began
         history = History(dict(self.columns), best_epoch=done, seconds=seconds)
         if self.best is not None and self.best.epoch:
             history.best_epoch = self.best.epoch
@@ -418,6 +505,19 @@ class _Tracker(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unty
             metric, waited = self.best.monitor.name, self.best.patience
             history.stopped = f"no better validation {metric} for {waited} epochs"
         return history
+
+
+class _Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # Keras is untyped
+    """Keras's callback, whose state a checkpoint keeps; the rate itself is the optimizer's."""
+
+    def state(self) -> State:
+        """The best loss so far, and the epochs since."""
+        return State({"best": self.best, "wait": self.wait, "cooldown": self.cooldown_counter}, {})
+
+    def restore(self, state: State) -> None:
+        """Continue to wait for a better loss."""
+        self.best, self.wait = state.plain["best"], state.plain["wait"]
+        self.cooldown_counter = state.plain["cooldown"]
 
 
 def column_of(metric: str) -> str:
@@ -452,9 +552,14 @@ LIKELY_CAUSES = (
 )
 
 
-def _divergence_check() -> Callable[[int, dict[str, float]], None]:
-    """A callback for the end of an epoch that raises once the loss diverges."""
-    first: list[float] = []
+def _divergence_check(
+    earlier: Sequence[float] = (),
+) -> Callable[[int, dict[str, float]], None]:
+    """A callback for the end of an epoch that raises once the loss diverges.
+
+    `earlier` are the absolute losses of the epochs before.
+    """
+    first = list(earlier)
 
     def check(epoch: int, logs: dict[str, float]) -> None:
         loss = float(logs["loss"])

@@ -1,6 +1,7 @@
 """Networks: every setting reaches Keras, padding changes nothing, and plain Keras opens them."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ import pytest
 from gatewise import networks
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.errors import ConfigError
+from gatewise.networks import losses
 from gatewise.networks.layers import fine, statistics
 from gatewise.settings import NetworkSettings
 from gatewise.tasks import TASKS
@@ -123,6 +125,21 @@ REACHED = {
         LABELS,
         lambda n: float(lstms(n)[0].cell.kernel_regularizer.l2) == pytest.approx(0.01),
     ),
+    "activity_l1": (
+        {"activity_l1": 0.01},
+        LABELS,
+        lambda n: float(lstms(n)[0].activity_regularizer.l1) == pytest.approx(0.01),
+    ),
+    "activity_l2": (
+        {"activity_l2": 0.01},
+        LABELS,
+        lambda n: float(lstms(n)[0].activity_regularizer.l2) == pytest.approx(0.01),
+    ),
+    "weight_dropout": (
+        {"weight_dropout": 0.25},
+        LABELS,
+        lambda n: lstms(n)[0].weight_dropout == 0.25,
+    ),
     "normalization": (
         {"normalization": "batch"},
         LABELS,
@@ -170,7 +187,7 @@ REACHED = {
     ),
 }
 # Settings of networks with their own test file.
-OWN = {"weight_dropout", "sampled_softmax", "character_units", "word_dropout"}
+OWN = {"sampled_softmax", "character_units", "word_dropout"}
 OWN |= {"tied_embeddings", "input_feeding", "vectors"}
 
 
@@ -346,6 +363,12 @@ def test_a_users_network_must_fit_the_data():
         build(LABELS, settings(), lambda *_: "a model")
 
 
+def test_a_loss_that_cannot_compare_the_shapes_is_refused():
+    numbers = np.zeros((2, 3), "float32")
+    with pytest.raises(ConfigError, match=r"cannot compare outputs of shape \(2, 3\)"):
+        losses.refuse_unfit(keras.losses.CTC(), numbers, numbers)
+
+
 def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path, optimised):
     """In a process where importing gatewise fails."""
     built = {
@@ -380,7 +403,9 @@ print("opened", *sys.argv[3:])
         [sys.executable, "-I", "-S", "-c", program, json.dumps([installed]), tmp_path, *built],
         capture_output=True,
         text=True,
-        env={"KERAS_BACKEND": keras.backend.backend(), "HOME": str(tmp_path)},
+        # The flags are those of this process, because others round differently.
+        env={"KERAS_BACKEND": keras.backend.backend(), "HOME": str(tmp_path)}
+        | {key: os.environ[key] for key in os.environ if key == "XLA_FLAGS"},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["opened", *built]

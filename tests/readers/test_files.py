@@ -882,9 +882,10 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 
+    (tmp_path / "folder").mkdir()
     packed = gzip.compress(b"a,b\n" + b"1,2\n" * 5000)
     cases = [
-        (tmp_path, "is a folder"),
+        (tmp_path / "folder", "is a folder"),
         (tmp_path / "none.csv", "There is no file .*none.csv"),
         (raw("data.xyz", b"1"), "kind ..xyz. are not supported"),
         (raw("noending", b"1"), "no suffix"),

@@ -375,7 +375,7 @@ def test_a_damaged_archive_is_a_sentence(tmp_path):
     content = bytearray((tmp_path / "a.zip").read_bytes())
     content[200] ^= 255
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.zip: 'yes/a\.wav' cannot be extracted"):
+    with pytest.raises(DataError, match=r"a\.zip#yes/a\.wav cannot be unpacked"):
         read_all(tmp_path / "a.zip")
 
 

@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.extmath import softmax
+from scipy.special import softmax
 
 from gatewise import metrics
 from gatewise.errors import DataError
@@ -53,11 +50,15 @@ def fit_logistic(
 
 def logistic(model: Logistic, features: Array) -> Array:
     """Probabilities [n, classes]; 0 for a class that is not in the training part."""
-    probabilities: Array = softmax(features @ model.coefficients + model.intercept)
+    probabilities: Array = softmax(features @ model.coefficients + model.intercept, axis=1)
     return probabilities
 
 
 def _logistic_of(features: Array, labels: Array, classes: int, inverse_penalty: float) -> Logistic:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(features)
     regression = LogisticRegression(C=inverse_penalty, max_iter=300, tol=1e-3)
     with warnings.catch_warnings():

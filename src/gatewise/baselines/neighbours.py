@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import KNeighborsClassifier
 
 from gatewise.data.sequences import Sequences
 
@@ -28,6 +27,8 @@ def nearest_neighbour(
     [columns], so that all columns have the same weight. The mean is not subtracted, because it
     cancels in every distance.
     """
+    from sklearn.neighbors import KNeighborsClassifier
+
     columns = train.values.shape[1]
     cells = float(len(train)) * float(train.lengths.max()) * float(queries.lengths.sum())
     if cells * (columns + 15) <= DTW_BUDGET:

@@ -4,15 +4,15 @@ Both are fitted by scikit-learn, and are kept as plain numbers, so that a run fo
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import GradientBoostingRegressor
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 from gatewise import metrics
 from gatewise.data.sequences import Array
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import GradientBoostingRegressor
 
 PENALTIES = tuple(10.0**power for power in range(-2, 5))
 MANY_FEATURES = 50  # with more features, each split of a tree considers the square root of them
@@ -25,6 +25,9 @@ def fit_linear(features: Any, targets: Array, valid: tuple[Any, Array] | None) -
     Dense features are standardised, so that a penalty has the same effect on each of them. Sparse
     ones are used as they are.
     """
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler(with_mean=isinstance(features, np.ndarray))
     if not isinstance(features, np.ndarray):
         scaler.set_params(with_std=False)
@@ -58,6 +61,8 @@ def linear(state: Mapping[str, Any], features: Any) -> Array:
 
 def fit_boosting(features: Array, targets: Array) -> list[dict[str, Any]]:
     """Gradient boosting with scikit-learn's defaults, one model for each target, for JSON."""
+    from sklearn.ensemble import GradientBoostingRegressor
+
     if len(features) > ROWS:
         thin = np.linspace(0, len(features) - 1, ROWS).astype(np.int64)
         features, targets = features[thin], targets[thin]
@@ -68,7 +73,7 @@ def fit_boosting(features: Array, targets: Array) -> list[dict[str, Any]]:
     ]
 
 
-def _plain(model: GradientBoostingRegressor) -> dict[str, Any]:
+def _plain(model: "GradientBoostingRegressor") -> dict[str, Any]:
     trees = [one.tree_ for one in model.estimators_[:, 0]]
     return {
         "start": float(model.init_.constant_.item()),

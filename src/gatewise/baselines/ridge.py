@@ -4,14 +4,15 @@ Forecasts take `past` [windows, back, targets] and return [windows, horizon, tar
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge as SklearnRidge
-from sklearn.preprocessing import StandardScaler
 
 from gatewise import metrics
+
+if TYPE_CHECKING:
+    from sklearn.preprocessing import StandardScaler
 
 Array = NDArray[Any]
 
@@ -43,6 +44,8 @@ def fit_ridge(
     `known` are covariates of the horizon [windows, horizon, K], or None. `valid` is the same triple
     for the validation part. Without validation windows, the penalty is 1.
     """
+    from sklearn.preprocessing import StandardScaler
+
     count = max(RIDGE_ROWS // past.shape[2], 1)
     if count < len(past):  # spread evenly, at a stride that is no multiple of a season
         thin = np.linspace(0, len(past) - 1, count).astype(np.int64)
@@ -82,8 +85,10 @@ def _channels(windows: Array) -> Array:
     return windows.swapaxes(1, 2).reshape(-1, windows.shape[1])
 
 
-def _ridge_of(inputs: Array, outputs: Array, scaler: StandardScaler, penalty: float) -> Ridge:
+def _ridge_of(inputs: Array, outputs: Array, scaler: "StandardScaler", penalty: float) -> Ridge:
     """A ridge fitted on standardised inputs, with its coefficients for the original inputs."""
+    from sklearn.linear_model import Ridge as SklearnRidge
+
     fitted = SklearnRidge(alpha=penalty, solver="cholesky").fit(inputs, outputs)
     coefficients = fitted.coef_.reshape(outputs.shape[1], -1).T / scaler.scale_[:, None]
     return Ridge(coefficients, fitted.intercept_ - scaler.mean_ @ coefficients, penalty)

@@ -2,16 +2,16 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from gatewise import metrics
 from gatewise.data.sequences import Array
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 MAX_WORDS = 30_000  # the most frequent ones
 CHARACTERS = r"(?u)\w"  # if no text has a word of two letters
@@ -43,14 +43,18 @@ def probabilities(state: Mapping[str, Any], texts: Sequence[str]) -> Array:
 
 def weighted_words(state: Mapping[str, Any], texts: Sequence[str]) -> Any:
     """The weighted words of the texts, [texts, words] sparse, from the state of `words_state`."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     words = state["words"]
     vectors = TfidfVectorizer(vocabulary=words, token_pattern=state["pattern"], sublinear_tf=True)
     vectors.idf_ = np.array(state["idf"])
     return vectors.transform(texts)
 
 
-def fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
+def fit_words(texts: Sequence[str]) -> "tuple[TfidfVectorizer, Any]":
     """The fitted weights of words, and the weighted words of the texts, [texts, words] sparse."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     options: dict[str, Any] = {"max_features": MAX_WORDS, "sublinear_tf": True}
     pattern = TfidfVectorizer().token_pattern
     for least, chosen in ((2, pattern), (1, pattern), (1, CHARACTERS), (1, r"(?s).")):
@@ -62,7 +66,7 @@ def fit_words(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any]:
     raise AssertionError("a text of the training part holds a character")
 
 
-def words_state(vectors: TfidfVectorizer) -> dict[str, Any]:
+def words_state(vectors: "TfidfVectorizer") -> dict[str, Any]:
     """The fitted weights of words in a form for JSON."""
     return {
         "words": vectors.get_feature_names_out().tolist(),
@@ -90,6 +94,9 @@ def _regression(table: Any, wanted: Array, inverse_penalty: float) -> dict[str, 
 
 def _line(table: Any, labels: Array, inverse_penalty: float) -> tuple[Array, Array]:
     """Weights [words, classes] and offsets [classes] of the softmax over classes 0, 1, 2 ..."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     count = int(labels.max()) + 1 if labels.max() > 1 else 2
     if len(np.unique(labels)) < 2:  # a label that every text has, or none
         offsets = np.where(np.arange(2) == labels[0], 10.0, -10.0)

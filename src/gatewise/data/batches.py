@@ -5,7 +5,7 @@ a bucket moves to the next longer one, so that only one batch per epoch is small
 as in Keras.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,7 @@ class Examples(Generic[Source]):
     weights: Array | None = None  # [examples] sample weights of the loss
     ordered: bool = False  # each batch continues the previous one, so there is no shuffling
     on_epoch_end: Callable[[], None] | None = None  # called after each epoch of training
+    random: np.random.Generator | None = None  # what `inputs` and `on_epoch_end` draw from
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -145,6 +146,34 @@ def _equal(count: int, length: int, batch_size: int, random: np.random.Generator
     starts = np.arange(0, count, batch_size)
     stops = np.minimum(starts + batch_size, count)
     return Plan(order, starts, stops, np.full(len(starts), length))
+
+
+def joined(parts: Sequence[Examples[Any]], *, padded: bool) -> Examples[None]:
+    """The inputs of several sets of examples, one set after the other; there are no targets.
+
+    With `padded`, lengths are rounded up to an eighth of a power of two, so that examples from many
+    sources share batches, and few lengths are compiled.
+    """
+    lengths = np.concatenate([part.lengths for part in parts])
+    if padded:
+        unit = np.exp2(np.maximum(0, np.ceil(np.log2(np.maximum(lengths, 1))) - 3)).astype(int)
+        lengths = -(-lengths // unit) * unit
+    stops = np.cumsum([len(part) for part in parts])
+
+    def inputs(indices: Array, length: int) -> dict[str, Array]:
+        of_part = np.searchsorted(stops, indices, side="right")
+        order = np.argsort(of_part, kind="stable")
+        pieces: list[Mapping[str, Array]] = []
+        for k in np.unique(of_part):
+            here = indices[of_part == k] - (stops[k] - len(parts[k]))
+            pieces.append(parts[k].inputs(here, length))
+        back = np.argsort(order)
+        return {name: np.concatenate([piece[name] for piece in pieces])[back] for name in pieces[0]}
+
+    def no_targets(_indices: Array, _length: int = 0) -> Any:
+        raise AssertionError("new data hold no targets")
+
+    return Examples(None, lengths, inputs, no_targets)
 
 
 def gather(sequences: Sequences, indices: Array, length: int) -> tuple[Array, Array | None]:

@@ -90,12 +90,13 @@ def examples(
         pieces = cut(pieces, window, stride)
     played = spectra.heard(pieces, recordings, spectrum)
     augmentation = spectra.augmentation_of(training)
+    random = np.random.default_rng((training.seed, 2))  # independent of the order of batches
     if role == "train" and augmentation:
         lengths = augmentation.longest(played.lengths, spectrum)
-        inputs = _augmented_frames(played, spectrum, scale, augmentation, training.seed)
+        inputs = _augmented_frames(played, spectrum, scale, augmentation, random)
     else:
         lengths, inputs = pieces.lengths, _fixed_frames(pieces, scale)
-    return Examples(Recordings(pieces, played), lengths, inputs, _no_targets)
+    return Examples(Recordings(pieces, played), lengths, inputs, _no_targets, random=random)
 
 
 def _no_targets(_indices: Array, _length: int = 0) -> None:
@@ -116,10 +117,13 @@ def _fixed_frames(pieces: Sequences, scale: Scale) -> Inputs:
 
 
 def _augmented_frames(
-    played: Sequences, spectrum: Spectrum, scale: Scale, augmentation: Augmentation, seed: int
+    played: Sequences,
+    spectrum: Spectrum,
+    scale: Scale,
+    augmentation: Augmentation,
+    random: np.random.Generator,
 ) -> Inputs:
     """Frames of randomly augmented recordings, computed again for every batch."""
-    random = np.random.default_rng((seed, 2))  # independent of the order of batches
 
     def inputs(indices: Array, length: int) -> dict[str, Array]:
         steps = np.full((len(indices), length, spectrum.n_mels), PADDING, dtype=np.float32)

@@ -8,7 +8,6 @@ import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import get_window
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
@@ -111,6 +110,8 @@ def frames(samples: Array, spectrum: Spectrum) -> Array:
     >>> frames(np.zeros(400, np.int16), spectrum).shape
     (3, 20)
     """
+    from scipy.signal import get_window
+
     count = int(spectrum.count(len(samples)))
     short = (count - 1) * spectrum.hop_length + spectrum.frame_length - len(samples)
     if short > 0:

@@ -7,7 +7,6 @@ the transformed quantiles of the target.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import skew, yeojohnson, yeojohnson_normmax
 
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
@@ -42,6 +41,8 @@ def fit_target(name: str, values: Array, transform: str, source: str) -> Target:
         DataError: the target never changes.
         ConfigError: the logarithm of a target that is not positive is asked for.
     """
+    from scipy.stats import yeojohnson_normmax
+
     if values.min() == values.max():
         raise DataError(
             f"{source}: the target '{name}' is always {values[0]:g} in the training part, so there "
@@ -66,6 +67,8 @@ def fit_target(name: str, values: Array, transform: str, source: str) -> Target:
 
 def _chosen(values: Array) -> str:
     """The transform that halves the skewness of a skewed target, or "none"."""
+    from scipy.stats import skew, yeojohnson
+
     usual = abs(float(skew(_standard(values))))
     if usual <= SKEWED:
         return "none"
@@ -85,6 +88,8 @@ def _standard(values: Array) -> Array:
 
 
 def _transformed(target: Target, values: Array) -> Array:
+    from scipy.stats import yeojohnson
+
     if target.transform == "log":
         logarithms: Array = np.log(values)
         return logarithms

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,8 @@ import keras
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.networks.predicting import outputs
+from gatewise.runtime.graph import ALONE
+from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import Experiment, NetworkSettings
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
@@ -27,19 +28,13 @@ NEEDS = {
 }
 BYTES = 8  # least bytes of a weight in training: the weight and its gradient
 OWN = "own"  # network.kind of a user's own network
-BATCH = 256  # sequences per batch of prediction
-STEPS = 65_536  # steps of such a batch at most, so that long texts need no more memory
 
 
-def plain_outputs(
-    network: keras.Model,
-    examples: Examples[Any],
-    preparation: Preparation[Any],
-    _experiment: Experiment,
-) -> Any:
-    """The network's raw outputs for all examples, in their order and all of the same shape."""
-    steps = STEPS if preparation.kind != "numbers" else 0
-    return outputs(network, examples, BATCH, padded=preparation.padded, steps=steps)
+def only_model(
+    network: keras.Model, _preparation: Preparation[Any], _experiment: Experiment
+) -> dict[str, keras.Model]:
+    """The trained model, alone."""
+    return {ALONE: network}
 
 
 def same_model(network: keras.Model) -> keras.Model:
@@ -69,11 +64,12 @@ class Network:
     )
     # The model to save: Keras's own layers, with the weights of the trained model.
     inference_model: Callable[[keras.Model], keras.Model] = same_model
+    # (saved model, preparation, experiment) -> the models that run without Keras, by name.
+    runtime_models: Callable[
+        [keras.Model, Preparation[Any], Experiment], dict[str, keras.Model]
+    ] = only_model
     # Details for the report that only the network can compute.
     report_extras: Callable[[keras.Model, Preparation[Any], Experiment], dict[str, Any]] = no_extras
-    # (model, preparation, prompt, ...) -> the text after a prompt, piece by piece; None: it writes
-    # no text.
-    generate: Callable[..., Iterator[str]] | None = None
     # A setting that has an effect only together with another one -> the other one.
     needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     own_refused: str = ""  # the reason to refuse a user's own network; "": it is allowed

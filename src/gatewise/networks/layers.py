@@ -8,12 +8,16 @@ from keras import layers, ops
 
 from gatewise.data.batches import Shapes
 from gatewise.data.scaling import FINEST
+from gatewise.networks.dropping import WeightDropLSTM
+from gatewise.networks.imports import without_tensorflow
 from gatewise.settings import NetworkSettings, names
 
 VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
 
 # The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
-LSTM = names(network="units activation recurrent_activation dropout recurrent_dropout l1 l2")
+LSTM = names(
+    network="units activation recurrent_activation dropout recurrent_dropout weight_dropout"
+) | names(network="l1 l2 activity_l1 activity_l2")
 READ = LSTM | names(network="bidirectional normalization pooling")
 DENSE = names(network="dense dense_activation dense_dropout")
 EMBEDDING = names(network="embedding_dim embedding_dropout")
@@ -22,10 +26,12 @@ CONVOLUTION = names(network="filters kernel_size strides")
 
 
 def regularizer(settings: NetworkSettings) -> Any:
-    """The L1 and L2 penalties of the settings, or None."""
-    if not (settings.l1 or settings.l2):
-        return None
-    return keras.regularizers.L1L2(l1=settings.l1, l2=settings.l2)
+    """The L1 and L2 penalties of the settings on weights, or None."""
+    return _penalty(settings.l1, settings.l2)
+
+
+def _penalty(l1: float, l2: float) -> Any:
+    return keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
 
 
 def lstm(
@@ -50,7 +56,8 @@ def one_way(
     state: bool = False,
 ) -> keras.layers.Layer:
     """One LSTM layer; `sequences` returns every step, `state` also returns the final state."""
-    layer = layers.LSTM(
+    dropped = {"weight_dropout": settings.weight_dropout} if settings.weight_dropout else {}
+    layer = (WeightDropLSTM if dropped else layers.LSTM)(
         units,
         activation=settings.activation,
         recurrent_activation=settings.recurrent_activation,
@@ -60,14 +67,17 @@ def one_way(
         recurrent_dropout=settings.recurrent_dropout,
         kernel_regularizer=regularizer(settings),
         recurrent_regularizer=regularizer(settings),
+        activity_regularizer=_penalty(settings.activity_l1, settings.activity_l2),
         name=name,
+        **dropped,
     )
     return masking(layer)
 
 
 def both_ways(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     """A bidirectional layer, whose outputs are concatenated."""
-    return masking(layers.Bidirectional(layer, name=name))
+    with without_tensorflow(keras.saving.serialize_keras_object):
+        return masking(layers.Bidirectional(layer, name=name))
 
 
 def masking(layer: Any) -> Any:
@@ -130,7 +140,7 @@ def pool(x: Any, how: str, mask: Any) -> Any:
 def _last(x: Any, mask: Any) -> Any:
     """The features of the last unmasked step, [batch, 1, features]."""
     if mask is None:
-        return x[:, -1:, :]
+        return ops.expand_dims(x[:, -1], axis=1)
     # A backward layer also has its output for the last unmasked step there, not at the end.
     place = ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=1) - 1, 0)
     return ops.take_along_axis(x, ops.reshape(place, (-1, 1, 1)), axis=1)

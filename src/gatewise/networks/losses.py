@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,25 @@ def named(name: str) -> Any:
         options = {"reduction": "none"} | _logits(type(loss).__init__)
         return type(loss)(**options)
     return functools.partial(loss, **_logits(loss))
+
+
+# Losses that compare classes: their outputs are logits or probabilities, never measured numbers.
+CLASSES = re.compile(r"crossentropy|hinge|kl_?div|kld|dice|tversky|ctc|circle", re.IGNORECASE)
+
+
+def of_numbers(name: str) -> Any:
+    """The Keras loss of this name for numbers to predict.
+
+    Raises:
+        ConfigError: Keras has no such loss, or it compares classes.
+    """
+    loss = named(name)
+    if CLASSES.search(name):
+        raise ConfigError(
+            f"training.loss = {name!r} compares classes, but this task predicts numbers. Set it to "
+            "mse, mae, huber or another loss of numbers, or leave it at auto."
+        )
+    return loss
 
 
 def _logits(function: Any) -> dict[str, bool]:

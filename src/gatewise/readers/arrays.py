@@ -195,7 +195,8 @@ def npz(path: Path) -> Arrays:
 def _archive(path: Path, name: str) -> dict[str, Array]:
     with reading(name):
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # NumPy leaves a file open that it opened and cannot read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise DataError(f"{name} holds one array, not an archive. Use np.savez(x=...).")
                 return {key.lower(): archive[key] for key in archive.files}

@@ -389,6 +389,9 @@ def _with_format(table: Table, settings: DataSettings, notes: list[str]) -> Data
         column = settings.time[0] if named else ""
         known = sample.filter(~sample.cast(pl.String).is_in(list(missing)))
         form, more = times.form_of(known, column, label, every)
+        if form == "excel" and table.dialect is not None and table.dialect.since_1904:
+            form = "excel 1904"
+            more = [f"times are read as {form!r}, because the workbook says so (data.time_format)"]
         notes += more
         settings = replace(settings, time_format=form)
     if not settings.timezone:
@@ -640,8 +643,8 @@ def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
     """
     if not candidates:
         raise DataError(
-            f"{name} has no column of numbers that could be the target. Signs such as % and $ do "
-            "not belong in the cells."
+            f"{name} has no column of numbers that could be the target. A cell may hold a number, "
+            "and one sign such as % or $ that is the same in the whole column."
         )
     if len(candidates) > 1:
         raise ConfigError(

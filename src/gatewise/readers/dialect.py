@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gatewise.errors import DataError
-from gatewise.readers import marks
+from gatewise.readers import marks, units
 from gatewise.settings import DataSettings
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
@@ -34,7 +34,8 @@ WESTERN = "cp1252"  # what Excel writes in the west
 PLAUSIBLE = re.compile(r"[\x00-\x7fÀ-ÿŠšŽžŒœŸ°²³µ§€£½¼¾±·–—‘’“”…•«»®©\xa0º]*")
 # What occurs in numbers and times: a cell that holds nothing else is data, not a name.
 DATA = re.compile(
-    r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?%?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+    r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+    rf"|\(?[+\-−]?{units.SIGN} ?[+\-−]?[\d.,][\d.,'’\s]*\)?|[+\-−]?[\d.,][\d.,'’\s]*{units.SIGN}"
 )
 MOMENT = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b.*|\d{1,2}:\d{2}.*")
 NOTHING = re.compile(r"n\.? ?[ad]\.?|n/a|nan|none|null|nil|missing|-*|\.*|\?*|#N/A", re.IGNORECASE)
@@ -52,6 +53,7 @@ class Dialect:
     comment: str = ""
     decimal: str = ""  # "": points, without thousands marks
     thousands: str = ""
+    since_1904: bool = False  # days of Excel count from 1904-01-01
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:
@@ -428,11 +430,12 @@ def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) 
     if len(rows) > 1:
         names = _merged(rows, names)
     made: list[str] = []
+    before = Counter[str]()
     for place, cell in enumerate(names, start=1):
         called = cell or f"column {place}"
-        copies = sum(one == called for one in names[: place - 1])
-        made.append(f"{called} {copies + 1}" if copies and cell else called)
-    repeated = sorted({cell for cell in names if cell and names.count(cell) > 1})
+        made.append(f"{called} {before[called] + 1}" if before[called] and cell else called)
+        before[cell] += 1
+    repeated = sorted(cell for cell, count in before.items() if cell and count > 1)
     if len(set(made)) < len(made):
         raise DataError(f"{name} has two columns called {repeated[0]!r}. Rename one of them.")
     if repeated:

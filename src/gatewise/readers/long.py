@@ -244,9 +244,11 @@ def _remedy(
     if len(distinct) > 3:
         return f"Such cells are {', '.join(map(repr, distinct[:3]))} ... Correct them."
     values = json.dumps([*missing, *distinct], ensure_ascii=False)
+    first = bad[0] or column[0] is None
+    policy = "drop-leading" if first else "previous"
     return (
         "Correct it, or if it stands for a missing value: "
-        f"--set 'data.missing_values={values}' --set data.missing=drop-leading."
+        f"--set 'data.missing_values={values}' --set data.missing={policy}."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from gatewise.readers import units
 from gatewise.settings import DataSettings
 
 PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -68,7 +69,7 @@ def found(rows: Iterable[Sequence[str]], settings: DataSettings) -> tuple[str, s
     open_signs: dict[int, set[str]] = {}  # column -> signs before three digits
     whole: set[int] = set()  # columns with whole numbers without marks
     for row in rows:
-        for column, cell in enumerate(row):
+        for column, cell in enumerate(map(units.bare, row)):
             if re.fullmatch(r"[1-9]\d{1,2}", cell):
                 whole.add(column)
             if NUMBER.fullmatch(cell) and not PLAIN.fullmatch(cell):

@@ -22,6 +22,8 @@ from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+LOCALE = re.compile(r"\.[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
+SERIES = ".ts"  # a format of series, not a language
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
 
@@ -182,6 +184,24 @@ def sibling(path: Path, label: str) -> Path:
         f"{path}: the file of translations, {wanted}, does not exist. Set --target to the suffix "
         f"or the path of that file. Received: {label!r}."
     )
+
+
+def ends_in_locale(path: Path) -> bool:
+    """True if a name ends in the code of a language, such as train.en or train.pt_BR.gz."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    return suffix != SERIES and LOCALE.fullmatch(suffix) is not None
+
+
+def parallel(path: Path, label: str) -> Path | None:
+    """The translations of a file, if their name ends in a language too and is the only such name.
+
+    `label` is the ending or the path of the translations; "" to look for them.
+    """
+    try:
+        other = sibling(path, label) if label else guessed_sibling(path, _lines(path))[0]
+    except (ConfigError, DataError):
+        return None
+    return other if label or ends_in_locale(other) else None
 
 
 def guessed_sibling(path: Path, count: int) -> tuple[Path, str]:

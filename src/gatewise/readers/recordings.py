@@ -8,11 +8,10 @@ recordings.
 import io
 import os
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import columns, tables, targets, texts
+from gatewise.readers import archives, columns, folders, tables, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -33,6 +32,8 @@ from gatewise.settings import DataSettings
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
+CLIPS = "clips"  # the folder of the recordings of Common Voice, beside its tables
+SPEAKER = "client_id"  # the column of the speakers of Common Voice
 METADATA = "metadata.csv"  # the transcripts of LJSpeech: name|text|normalised text
 BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
 CLASS_FOLDERS = "{label}/{file}"
@@ -60,15 +61,7 @@ class Place:
         """The path or the bytes of the file with this name."""
         if not self.packed:
             return self.path / name if self.path.is_dir() else self.path
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return io.BytesIO(archive.read(name))
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-            # An archive with a password raises RuntimeError.
-            raise DataError(
-                f"{self.path}: {name!r} cannot be extracted: {error}. Fetch or pack the archive "
-                "again, without a password, or name a folder."
-            ) from error
+        return io.BytesIO(archives.content(self.path, name))
 
     def lines(self, name: str, encoding: str) -> list[str]:
         """The lines of a text file."""
@@ -98,23 +91,27 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     if path.is_dir():
         found = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
         packed = False
-    elif path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            found = sorted(one.filename for one in archive.infolist() if not one.is_dir())
-        packed = True
+    elif archives.is_archive(path):
+        found, packed = sorted(archives.names(path)), True
     elif path.suffix.lower() in ENDINGS and path.exists():
         return Place(path, False, (path.name,), ())
     else:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
     names = tuple(filter(is_recording, seen))
-    if not names and packed:
-        return None  # a table in an archive
+    if not names and (packed or folders.holds_tables(path)):
+        return None  # tables
     if not names:
         kind = "an archive" if packed else "a folder"
         raise UnknownSourceError(
             f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
             f"{kind} with recordings."
+        )
+    listed = [one for one in seen if "/" not in one and one.endswith(".tsv")]
+    if listed and all(name.startswith(f"{CLIPS}/") for name in names):
+        raise DataError(
+            f"{path} holds recordings in {CLIPS} and tables beside it, as Common Voice does. Name "
+            f"one of the tables: {', '.join(listed[:8])}."
         )
     others = tuple(one for one in seen if one.lower().endswith((".txt", METADATA)))
     return Place(path, packed, names, others)
@@ -191,6 +188,9 @@ def from_table(
         notes.append(f"the column {settings.sound!r} is read as paths of recordings")
     if purpose != "predict" and not (settings.label or settings.target):
         settings = _with_label(table, settings, notes, truth=truth, task=task)
+    if SPEAKER in table.columns and not settings.group and purpose == "train":
+        settings = replace(settings, group=SPEAKER)
+        notes.append(f"the recordings of each {SPEAKER!r} stay in one part (data.group)")
     columns.demand(table, settings, purpose)
     notes += columns.unread(table, settings)
     wanted = [one for one in columns.named(settings) if one in table.columns]
@@ -248,9 +248,30 @@ def _with_label(
     return columns.guessed_label(table, settings, notes, task=task)
 
 
+_may_open: ContextVar[bool] = ContextVar("may_open", default=True)
+
+
+@contextmanager
+def refusing_paths() -> Iterator[None]:
+    """Refuse tables that name recordings by paths, because their sender may not open files here."""
+    token = _may_open.set(False)
+    try:
+        yield
+    finally:
+        _may_open.reset(token)
+
+
 def _located(path: str, beside: Path, folder: str, where: str) -> str:
     """Resolve a path of a table."""
-    places = [beside / path, *([Path(folder) / path] if folder else [])]
+    if not _may_open.get():
+        raise DataError(
+            f"{where} names a recording by its path, and no file is opened for the sender of a "
+            "table. Send the recording itself."
+        )
+    places = (
+        [beside / path, beside / CLIPS / path] if (beside / CLIPS).is_dir() else [beside / path]
+    )
+    places += [*([Path(folder) / path] if folder else [])]
     for one in places:
         if path and one.is_file():
             return str(one.resolve())

@@ -211,11 +211,13 @@ def _sentinels(sequences: Sequences, settings: DataSettings) -> list[str]:
                 continue
             low, high = float(others.min()), float(others.max())
             if min(abs(extreme - low), abs(extreme - high)) > 3 * max(high - low, 1e-9):
+                begins = np.isnan(cells[sequences.starts]) | (cells[sequences.starts] == extreme)
+                policy = "drop-leading" if begins.any() else "previous"
                 values = json.dumps([*settings.missing_values, f"{extreme:g}"])
                 notes.append(
                     f"column {name!r} holds {extreme:g} in {count} rows, far outside all other "
                     f"values ({low:g} to {high:g}); if it stands for a missing value: --set "
-                    f"'data.missing_values={values}' --set data.missing=drop-leading"
+                    f"'data.missing_values={values}' --set data.missing={policy}"
                 )
     return notes
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import archives, arrays, recordings, sheets, tables, tsf
+from gatewise.readers import archives, arrays, folders, recordings, sheets, tables, tsf
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -65,11 +65,14 @@ class Opened:
         """
         if self.named is None:
             raise nothing()
-        place = _placed(self.named)
-        packed = archives.member_of(place, MEMBERS)
-        if packed is None and SHEET in place.name:
+        place = placed(self.named)
+        if folders.holds_tables(place):
             return File(place)
-        return packed or tables.file_of(found(self.named))
+        if (packed := archives.chosen(place, MEMBERS)) is not None:
+            return tables.unpacked(*packed)
+        if SHEET in place.name:
+            return File(place)
+        return tables.file_of(found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
@@ -118,6 +121,8 @@ class Opened:
     def _content(self) -> Table | Arrays:
         if self.named is None:
             return tables.from_native(self.given)
+        if folders.holds_tables(self.file.path):
+            return folders.read(self.file.path, self.settings)
         # A file without a suffix is a table if the settings name its columns.
         bare = self.settings.column_names and not self.file.path.suffix
         return READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
@@ -183,7 +188,7 @@ SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
 MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
 
 
-def _placed(path: Path) -> Path:
+def placed(path: Path) -> Path:
     """The path as given, or in the folder of data sets if only that exists."""
     archive = str(path).partition(archives.MARK)[0]
     folder = data_folder()

@@ -24,8 +24,8 @@ import narwhals as nw
 import polars as pl
 
 from gatewise.errors import DataError
+from gatewise.readers import archives, marks, times, units
 from gatewise.readers import dialect as dialects
-from gatewise.readers import marks, times
 from gatewise.readers.dialect import Dialect
 from gatewise.settings import DataSettings
 
@@ -48,6 +48,8 @@ class Table:
     counting: str = "counting from 1"
     notes: tuple[str, ...] = ()
     dialect: Dialect | None = None  # how a text file writes it; None for other tables
+    place: Callable[[int], str] | None = None  # names a row of several files; None for one file
+    left_out: set[int] = field(default_factory=set)  # rows that batches leave out, counted from 0
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
@@ -57,6 +59,10 @@ class Table:
 
     def at(self, row: int) -> str:
         """The name of a row (counted from 0) in messages."""
+        if self.place is not None:
+            return self.place(row)
+        for left in sorted(self.left_out):
+            row += left <= row
         return f"row {row + self.first} ({self.counting})"
 
     def kinds(self, missing: tuple[str, ...]) -> Mapping[str, str]:
@@ -96,8 +102,8 @@ class File:
         if self.content is not None:
             file: IO[bytes] = io.BytesIO(self.content)
         else:
-            open_it = gzip.open if self.path.suffix == ".gz" else open
-            file = cast("IO[bytes]", open_it(self.path, "rb"))
+            packed = self.path.suffix == ".gz"
+            file = archives.gunzipped(self.path) if packed else self.path.open("rb")
         if plain:
             return file
         return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
@@ -113,6 +119,11 @@ def file_of(path: Path) -> File:
         return File(path)
     with reading(str(path)), File(path).opened() as file:
         return File(path, file.read())
+
+
+def unpacked(archive: Path, name: str) -> File:
+    """The file with this name in an archive."""
+    return File(Path(f"{archive}{archives.MARK}{name}"), archives.content(archive, name))
 
 
 @contextmanager
@@ -135,6 +146,10 @@ def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Ite
         raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
     except UnicodeError:
         raise other_encoding(name, encoding, _content(file)) from None
+    except RecursionError:
+        raise DataError(
+            f"{name} is nested too deeply to be a table. It needs a list of objects."
+        ) from None
     except LookupError:
         raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
     except csv.Error as error:
@@ -201,19 +216,35 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         )
         first_block = next(blocks, b"")
         names, written = _names_of(name, first_block, written, settings, notes)
-        parsed = partial(_text_batches, name, names, written, quotes=quotes)
+        again = partial(file.opened, encoding)
+        left_out: set[int] = set()
+        parsed = partial(
+            _text_batches,
+            name,
+            names,
+            written,
+            quotes=quotes,
+            header=_header_line(first_block, written),
+            left_out=left_out,
+        )
         sample = next(parsed(chain([first_block], blocks), names), None)
         if sample is None:
             raise DataError(f"{name} holds column names but no rows.")
+        if repeats := len(left_out):
+            verb = "row repeats the names of the columns and is"
+            several = "rows repeat the names of the columns and are"
+            notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
     sample = sample.head(SAMPLE)
+    signs = units.columns(sample)
+    notes += [units.note(*found) for found in signs.items()]
+    sample = _without_signs(sample, signs)
     marked = marks.columns(sample, written.decimal, written.thousands)
-    again = partial(file.opened, encoding)
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name, encoding, file):
             for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
-                yield _plain(batch, marked, written)
+                yield _plain(_without_signs(batch, signs), marked, written)
 
     usual = written.header_rows == 1 and not written.skip_rows
     return Table(
@@ -223,12 +254,28 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         batches,
         notes=tuple(notes),
         dialect=written,
+        left_out=left_out,
         first=1 + written.header_rows + written.skip_rows,
         counting="counting the header as row 1"
         if usual
         else "counting from 1"
         if not (written.header_rows or written.skip_rows)
         else "counting every row from 1",
+    )
+
+
+def _header_line(block: bytes, written: Dialect) -> bytes:
+    """The line that names the columns, which joined files repeat; b"" if several lines do."""
+    if written.header_rows != 1 or written.aligned:
+        return b""
+    return block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip()
+
+
+def _without_signs(batch: pl.DataFrame, signs: Mapping[str, str]) -> pl.DataFrame:
+    """The batch with numbers in place of percents and amounts of money."""
+    here = {name: sign for name, sign in signs.items() if name in batch.columns}
+    return batch.with_columns(
+        units.plain(pl.col(name), sign).alias(name) for name, sign in here.items()
     )
 
 
@@ -383,8 +430,13 @@ def _text_batches(
     columns: Sequence[str],
     *,
     quotes: bool,
+    header: bytes,
+    left_out: set[int],
 ) -> Iterator[pl.DataFrame]:
-    """Yield every cell as text, so that an error message can show a bad cell."""
+    """Yield every cell as text, so that an error message can show a bad cell.
+
+    Rows that repeat the header are left out, and their numbers are added to `left_out`.
+    """
     row = 0
     schema = dict.fromkeys(names, pl.String)
     for number, block in enumerate(blocks):
@@ -398,6 +450,14 @@ def _text_batches(
                 quote_char='"' if quotes else None,
                 missing_columns="insert",  # short rows end with empty cells
             )
+            height = 0
+            if header and header in body:
+                every = scan.collect()
+                height = every.height
+                cells = [pl.col(cell).str.strip_chars().fill_null("") == cell for cell in names]
+                repeats = every.select(pl.all_horizontal(cells)).to_series()
+                left_out.update(row + int(at) for at in repeats.arg_true())
+                scan = every.filter(~repeats).lazy()
             batch = scan.select(columns).collect()
         except pl.exceptions.NoDataError:
             continue
@@ -409,7 +469,7 @@ def _text_batches(
             raise
         if batch.height:
             yield batch
-        row += batch.height
+        row += height or batch.height
 
 
 STRAY_QUOTES = (
@@ -638,13 +698,15 @@ CODE = r"^-?\d+$"  # kept with its leading zeros, as a code may have them
 
 
 def as_label(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """As `as_text`, but equal whole numbers are written alike."""
+    """As `as_text`, but equal whole numbers are written alike, and so are true and false."""
     text = as_text(column, dtype, missing)
     spelt = text.str.contains(WHOLE_LABEL) & ~text.str.contains(CODE)
     number = text.cast(pl.Float64, strict=False)
     whole = (number == number.round()) & (number.abs() < 2**53)
     digits = number.cast(pl.Int64, strict=False).cast(pl.String)
     plain = pl.when(whole).then(digits).otherwise(number.cast(pl.String))
+    flags = pl.when(text.is_in(TRUE)).then(pl.lit("True"))
+    text = flags.when(text.is_in(FALSE)).then(pl.lit("False")).otherwise(text)
     return pl.when(spelt).then(plain).otherwise(text).alias(column)
 
 
@@ -653,7 +715,11 @@ def whole_label(text: str) -> str:
 
     >>> whole_label("3.0"), whole_label("3.10"), whole_label("-1.0000e+00"), whole_label("007")
     ('3', '3.10', '-1', '007')
+    >>> whole_label("true")
+    'True'
     """
+    if text in (*TRUE, *FALSE):
+        return text.capitalize()
     if not re.fullmatch(WHOLE_LABEL, text) or re.fullmatch(CODE, text):
         return text
     number = float(text)

@@ -108,6 +108,21 @@ def _quarter(texts: pl.Series) -> pl.Series:
     return parse(found)
 
 
+def _half_year(texts: pl.Series) -> pl.Series:
+    """Parse half-years such as 2024H1, H1 2024 and 2024S2."""
+    forms = (
+        r"^(?P<year>\d{4})[-_ /.]?[HhSs](?P<half>[12])$",
+        r"^[HhSs](?P<half>[12])[-_ /,.]*(?P<year>\d{4})$",
+        r"^(?P<half>[12])[HhSs][-_ /]?(?P<year>\d{4})$",
+    )
+    found = pl.Series([None] * len(texts), dtype=pl.String)
+    for form in forms:
+        parts = texts.str.extract_groups(form).struct
+        month = parts.field("half").replace_strict({"1": "01", "2": "07"}, default=None)
+        found = found.fill_null(parts.field("year") + "-" + month)
+    return parse(found)
+
+
 def _week(texts: pl.Series) -> pl.Series:
     """Parse ISO weeks such as 2018-W01; a week begins on its Monday."""
     parts = texts.str.extract_groups(r"^(\d{4})[- ]?[Ww](\d{1,2})(?:-?([1-7]))?$").struct
@@ -123,10 +138,10 @@ def _year(texts: pl.Series) -> pl.Series:
     return parse(whole + "-01")
 
 
-def _excel(texts: pl.Series) -> pl.Series:
-    """Parse days since 1899-12-30, to the second."""
+def _excel(texts: pl.Series, *, begin: str = "1899-12-30") -> pl.Series:
+    """Parse days since the begin, to the second."""
     seconds = (texts.cast(pl.Float64, strict=False) * 86_400).round()
-    origin = np.datetime64("1899-12-30", "us").astype(np.int64)
+    origin = np.datetime64(begin, "us").astype(np.int64)
     return (seconds.cast(pl.Int64) * 1_000_000 + origin).cast(pl.Datetime("us"))
 
 
@@ -138,10 +153,12 @@ def _epoch(texts: pl.Series, *, parts: int) -> pl.Series:
 
 
 FORMS: dict[str, Clock] = {
+    "half-year": _half_year,
     "quarter": _quarter,
     "week": _week,
     "year": _year,
     "excel": _excel,
+    "excel 1904": partial(_excel, begin="1904-01-01"),  # workbooks made on old Macintoshes
     **{f"epoch {unit}": partial(_epoch, parts=parts) for unit, parts in EPOCHS.items()},
 }
 
@@ -213,7 +230,7 @@ def _fitting(texts: pl.Series) -> list[tuple[str, int]]:
 def _candidates(texts: pl.Series) -> list[str]:
     """The formats that the first texts could have."""
     begins = texts.head(100).str.replace(RANGE, "")
-    made = ["quarter", "week"]
+    made = ["quarter", "half-year", "week"]
     numbered = begins.filter(begins.str.contains(DAY_OR_MONTH))
     if numbered.len():
         mark = numbered[0].lstrip("0123456789")[0]

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from gatewise.metrics import find, sign_of
-from gatewise.reporting import charts, formats, history
+from gatewise.reporting import charts, formats, history, inside
 from gatewise.reporting.sections import Cell, Picture, Record, Section, Table
 from gatewise.settings import Experiment, to_toml
 from gatewise.tasks import TASKS
@@ -36,9 +36,11 @@ def draw(run: Record) -> str:
         kicker=run.metrics.get("run") or "",
         verdict=verdict,
         caveats=run.metrics.get("caveats") or [],
+        heading="Task and data",
         overview=_overview(run),
         parts=_parts(run.metrics.get("parts") or {}),
         notes=run.metrics.get("notes") or [],
+        audit=_audit(run.metrics.get("audit")),
         scores=_scores(run.metrics),
         first=_first(run.metrics),
         meanings=_meanings(run.metrics),
@@ -50,6 +52,27 @@ def draw(run: Record) -> str:
         environment=[(str(name), formats.plain(value)) for name, value in run.environment.items()],
         cost=_cost(run),
         command=_command(run),
+    )
+
+
+def draw_inspection(content: Mapping[str, Any]) -> str:
+    """Draw what `gatewise.inspect` returns as a complete HTML document."""
+    with charts.style():
+        sections = [*inside.sections(content), *inside.examples(content)]
+    sentence = " ".join(content["advice"]) or "Nothing stands out that has a known remedy."
+    return _filled(
+        "report.html.j2",
+        title="Inspection",
+        kicker=content["model"],
+        verdict={"tone": "even", "sentence": sentence, "picture": None},
+        caveats=[content["unexplained"]] if content.get("unexplained") else [],
+        heading="What was inspected",
+        overview=inside.overview(content),
+        **dict.fromkeys(
+            ("parts", "notes", "audit", "scores", "first", "meanings", "units", "thinned")
+            + ("changed", "settings", "environment", "cost", "command")
+        ),
+        sections=sections,
     )
 
 
@@ -78,10 +101,31 @@ def _filled(name: str, **content: Any) -> str:
 def _sections(run: Record) -> list[Section]:
     task = TASKS.get(str(run.metrics.get("task")))
     details = run.metrics.get("details") or {}
-    sections = [history.section(run)]
+    sections = [_seeds(run.metrics), history.section(run)]
     if task and details:
         sections += task.sections(run, details)
+    sections += inside.sections(run.metrics.get("inspection") or {})
     return [one for one in sections if one.lead or one.pictures or one.tables or one.passages]
+
+
+def _seeds(metrics: Mapping[str, Any]) -> Section:
+    """The scores of every seed, their mean and their deviation; empty for a single seed."""
+    repeats = metrics.get("repeats") or {}
+    if not repeats:
+        return Section("")
+    names = list(repeats["mean"])
+    rows = [
+        [f"seed {one['seed']}", *(formats.number(one["metrics"].get(name)) for name in names)]
+        for one in repeats["each"]
+    ]
+    for word in ("mean", "deviation"):
+        rows.append([word, *(formats.number(repeats[word].get(name)) for name in names)])
+    lead = (
+        f"The verdict is about the mean of {len(repeats['each'])} seeds; its interval counts the "
+        "chance in seeds and in the test part. The scores above, and all that follows, are those "
+        f"of seed {repeats['saved']}, which had the best validation score and is the saved model."
+    )
+    return Section("Seeds", lead, tables=[Table("Scores by seed", ["", *names], rows)])
 
 
 def _title(run: Record) -> str:
@@ -248,6 +292,14 @@ def _parts(parts: Mapping[str, Mapping[str, Any]]) -> Table | None:
         [name, *(formats.number(one.get(key), 0) for key in columns)] for name, one in parts.items()
     ]
     return Table("Sizes of the parts", ["", *columns], rows)
+
+
+def _audit(findings: Sequence[Mapping[str, str]] | None) -> Table | None:
+    """The leaks that the audit found; None for folders of older versions, which had no audit."""
+    if findings is None:
+        return None
+    rows = [[one["kind"], one["where"], one["advice"]] for one in findings]
+    return Table("Leaks", ["kind", "where", "what to do"], rows, texts=3)
 
 
 def _changed(settings: Experiment) -> Table | None:

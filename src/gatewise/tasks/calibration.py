@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from gatewise.data.sequences import Array
@@ -29,5 +28,7 @@ def fit_temperature(outputs: Array, labels: Array) -> float:
 
 def best_temperature(nll: Callable[[float], float]) -> float:
     """The temperature between e^-3 and e^3 with the lowest negative log likelihood."""
+    from scipy.optimize import minimize_scalar
+
     best = minimize_scalar(lambda x: nll(np.exp(x)), bounds=(-3.0, 3.0), method="bounded")
     return float(np.exp(best.x))

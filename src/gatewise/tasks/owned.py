@@ -36,7 +36,7 @@ def refuse_foreign(
     task = tasks[experiment.task.name]
     if kind not in task.settings:
         return  # the task itself refuses the data
-    known = EVERY_RUN | task.settings[kind] | _of_network(task, experiment.network.kind, kind)
+    known = settings_of_run(experiment, kind, tasks)
     changed = changed_settings(experiment)
     if own_network:
         changed = [name for name in changed if not name.startswith("network.")]
@@ -46,6 +46,14 @@ def refuse_foreign(
         needed = (task.needs | task.network.needs).get(name, name)
         if needed not in changed:
             raise ConfigError(f"{name} needs {needed}, which is not given. Give both or neither.")
+
+
+def settings_of_run(
+    experiment: Experiment, kind: str, tasks: Mapping[str, AnyTask]
+) -> frozenset[str]:
+    """The full names of the settings that a run on this kind of data reads."""
+    task = tasks[experiment.task.name]
+    return EVERY_RUN | task.settings[kind] | _of_network(task, experiment.network.kind, kind)
 
 
 def implied_task(experiment: Experiment, tasks: Mapping[str, AnyTask]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened
 from gatewise.settings import DataSettings, Experiment
+from gatewise.tasks.ranges import Space
 
 if TYPE_CHECKING:
     from gatewise.networks import Network
@@ -126,6 +127,20 @@ class Promise(Generic[Predictions]):
     measure: Measure[Predictions]  # the measured share
 
 
+@dataclass(frozen=True)
+class Truth:
+    """One target of the training part, and the columns that must not tell it."""
+
+    name: str
+    values: Array  # [sequences] numbers or labels; per step: [steps of the part] numbers
+    features: tuple[str, ...]  # columns of numbers that the network reads
+    per_step: bool = False
+    # Per step only: the features must not equal the truth of up to so many later steps, and those
+    # of `early`, which are known in advance, not that of the same step either.
+    ahead: int = 0
+    early: tuple[str, ...] = ()
+
+
 # The signs by which a task recognises its data, the most certain first: settings that only this
 # task has; the form of the source (the name of a file, the files in a folder); labels that the
 # settings name; the first lines of a file; names and types of columns; and times, which many kinds
@@ -153,6 +168,13 @@ def as_prepared(
 
 def no_remarks(_predictions: Any, _preparation: Preparation[Any]) -> list[str]:
     """No remarks on predictions."""
+    return []
+
+
+def nothing_examined(
+    _train: Sequences, _preparation: Preparation[Any], _experiment: Experiment
+) -> list[Truth]:
+    """No truths, because the task reads no columns of features."""
     return []
 
 
@@ -201,6 +223,8 @@ class Task(Generic[Own, Source, Predictions]):
     # (settings, all sequences, training part) -> the settings with every default filled in, and
     # notes. Defaults may depend only on the amount of all sequences, which include the test part.
     resolve: Callable[[Experiment, Sequences, Sequences], tuple[Experiment, list[str]]]
+    # Resolved settings and the number of training examples -> the ranges that tuning searches.
+    space: Callable[[Experiment, int], Space]
     prepare: Callable[
         [Sequences, Experiment], tuple[Preparation[Own], list[str]]
     ]  # fitted on train only
@@ -248,6 +272,8 @@ class Task(Generic[Own, Source, Predictions]):
     quick: Callable[[Preparation[Own], Experiment], tuple[Preparation[Own], Experiment]] = (
         as_prepared
     )
+    # (training part, preparation, settings) -> the truths that the audit looks for in the features.
+    examined: Callable[[Sequences, Preparation[Own], Experiment], list[Truth]] = nothing_examined
     # Remarks on predictions for new data.
     remarks: Callable[[Predictions, Preparation[Own]], list[str]] = no_remarks
     # Nominal shares of the predictions, which the evaluation measures on the test part.
@@ -274,6 +300,15 @@ class Task(Generic[Own, Source, Predictions]):
         module = importlib.import_module(f"gatewise.tasks.{self.name}.network")
         network: Network = module.NETWORK
         return network
+
+    @property
+    def outputs(self) -> Any:
+        """The module that predicts without a framework.
+
+        Its `predict` is `Network.predict` for a network of `gatewise.runtime`, or for several by
+        name. Its `generate`, if any, writes the text after a prompt, with a network of any kind.
+        """
+        return importlib.import_module(f"gatewise.tasks.{self.name}.outputs")
 
     def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
         """The task's own sections of the report; their module is loaded on first use."""

@@ -17,6 +17,7 @@ from gatewise.errors import ConfigError
 from gatewise.networks import build
 from gatewise.settings import NetworkSettings
 from gatewise.tasks.language import network as language
+from gatewise.tasks.language import outputs
 from gatewise.training import _ResetStates
 
 VOCABULARY, STREAMS = 11, 3
@@ -46,7 +47,7 @@ def tokens(rows=STREAMS, steps=12):
 
 
 def asked(plain, given, state=None):
-    state = language._zero_state(plain, len(given)) if state is None else state
+    state = outputs.zero_state(plain, len(given)) if state is None else state
     found = plain({"tokens": given} | state)
     return numbers(found["logits"]), {name: numbers(found[name]) for name in state}
 
@@ -104,7 +105,7 @@ def test_a_text_longer_than_a_chunk_is_scored_as_one(monkeypatch):
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
     stream = streams.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
     whole = language.nats(network(), lines_of(stream), None, None)
-    monkeypatch.setattr(language, "CHUNK", 8)
+    monkeypatch.setattr(outputs, "CHUNK", 8)
     parts = language.nats(network(), lines_of(stream), None, None)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
@@ -116,7 +117,7 @@ def test_tied_weights_are_the_token_embeddings():
     vectors = plain.get_layer("embedding").get_weights()[0]
     bias = plain.get_layer("bias").get_weights()[0][0]
     hidden = keras.Model(plain.input, plain.get_layer("lstm_1").output)
-    given = {"tokens": tokens(1)} | language._zero_state(plain, 1)
+    given = {"tokens": tokens(1)} | outputs.zero_state(plain, 1)
     wanted = numbers(hidden(given)[0]) @ vectors.T + bias
     np.testing.assert_allclose(asked(plain, tokens(1))[0], wanted, atol=1e-5)
 
@@ -275,11 +276,11 @@ def test_the_saved_network_opens_in_plain_keras(settings, tmp_path):
 def test_draws_follow_the_softmax_at_the_temperature():
     logits, random = np.log([0.5, 0.3, 0.2]), np.random.default_rng(0)
     for temperature in (1.0, 0.5):
-        drawn = [language._sample(logits, temperature, 0, random) for _ in range(20_000)]
+        drawn = [outputs._sample(logits, temperature, 0, random) for _ in range(20_000)]
         wanted = np.array([0.5, 0.3, 0.2]) ** (1 / temperature)
         np.testing.assert_allclose(np.bincount(drawn) / 20_000, wanted / wanted.sum(), atol=0.015)
-    assert {language._sample(logits, 1.0, 2, random) for _ in range(200)} == {0, 1}
-    assert {language._sample(logits, 0, 0, random) for _ in range(20)} == {0}
+    assert {outputs._sample(logits, 1.0, 2, random) for _ in range(200)} == {0, 1}
+    assert {outputs._sample(logits, 0, 0, random) for _ in range(20)} == {0}
 
 
 def test_generated_text_is_what_the_network_predicts_step_by_step():

@@ -18,7 +18,8 @@ from gatewise.settings import (
 )
 from gatewise.tasks.tag import crf
 from gatewise.tasks.tag import task as tag
-from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger, token_scores
+from gatewise.tasks.tag.network import NETWORK, TokenAccuracy, TokenEntropy, tagger
+from gatewise.tasks.tag.outputs import predict as token_scores
 
 SMALL = {"units": [6, 5], "character_units": 4, "embedding_dim": 7, "bidirectional": True}
 PLAIN = from_mapping({"preparation": {"max_length": 64, "vocabulary_size": 99}, "network": SMALL})

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import log_loss, roc_auc_score
 
 from gatewise import metrics
 from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
@@ -35,6 +34,8 @@ def score(truths: Array, probabilities: Array) -> dict[str, float]:
 
     The definitions are scikit-learn's. The AUC leaves out classes that are never or always true.
     """
+    from sklearn.metrics import roc_auc_score
+
     labels = chosen(probabilities)
     mixed = truths.any(axis=0) & ~truths.all(axis=0)
     auc = roc_auc_score(truths[:, mixed], probabilities[:, mixed]) if mixed.any() else float("nan")
@@ -49,6 +50,8 @@ def score(truths: Array, probabilities: Array) -> dict[str, float]:
 
 
 def _nll(truths: Array, probabilities: Array) -> float:
+    from sklearn.metrics import log_loss
+
     if bool(((probabilities == 0) | (probabilities == 1)).all()):
         return float("nan")  # the predictions are labels without probabilities
     return float(log_loss(truths.ravel(), probabilities.ravel(), labels=[False, True]))

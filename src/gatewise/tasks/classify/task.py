@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.spatial.transform import Rotation
 from scipy.special import expit, softmax
 
 from gatewise import metrics
@@ -37,8 +36,18 @@ from gatewise.tasks import defaults
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
+from gatewise.tasks.classify.space import space
 from gatewise.tasks.shown import by_length, shown
-from gatewise.tasks.task import NETWORK, Baseline, Folding, Measure, Task, mean_measure, sizes_of
+from gatewise.tasks.task import (
+    NETWORK,
+    Baseline,
+    Folding,
+    Measure,
+    Task,
+    Truth,
+    mean_measure,
+    sizes_of,
+)
 
 log = logging.getLogger("gatewise")
 
@@ -299,9 +308,11 @@ def examples(
     columns = preparation.positions(preparation.used)
     refuse_far(sequences, *preparation.scale.rows(sequences), columns)
     # Rotated before scaling, which distorts angles.
-    rotate = _rotation(preparation, experiment) if role == "train" else None
+    # A separate random stream, because the order of the batches comes from the same seed.
+    random = np.random.default_rng((experiment.training.seed, 1))
+    rotate = _rotation(preparation, experiment, random) if role == "train" else None
     inputs = steps.scaled_steps(pieces, preparation.scale, columns, change=rotate)
-    return Examples(pieces, pieces.lengths, inputs, targets, weights)
+    return Examples(pieces, pieces.lengths, inputs, targets, weights, random=random)
 
 
 def _balanced(labels: Array, preparation: Preparation[Fitted]) -> Array:
@@ -325,19 +336,19 @@ def _targets(labels: Array | None) -> Callable[..., Array]:
 
 
 def _rotation(
-    preparation: Preparation[Fitted], experiment: Experiment
+    preparation: Preparation[Fitted], experiment: Experiment, random: np.random.Generator
 ) -> Callable[[Array], Array] | None:
     """A random rotation of the triads of [chosen, length, columns]; None without training.rotation.
 
     A sensor is worn a little differently by every person. One rotation applies to all steps and
     triads of a sequence. Its axis and angle change in every epoch.
     """
+    from scipy.spatial.transform import Rotation
+
     deviation = experiment.training.rotation
     if not deviation:
         return None
     triads = [preparation.positions(triad) for triad in experiment.data.triads]
-    # A separate random stream, because the order of the batches comes from the same seed.
-    random = np.random.default_rng((experiment.training.seed, 1))
 
     def rotate(values: Array) -> Array:
         angles = random.normal(scale=deviation, size=(len(values), 3))
@@ -754,6 +765,16 @@ def why_not_folded(experiment: Experiment, _preparation: Preparation[Fitted]) ->
     return "task.window is set" if experiment.task.window else ""
 
 
+def examined(
+    train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Truth]:
+    """The label of each sequence, which no column may tell; not with several labels."""
+    if train.kind != "numbers" or train.labels is None or preparation.own.separator:
+        return []
+    features = tuple(name for name in preparation.used if name not in train.levels)
+    return [Truth("the label", train.labels, features)]
+
+
 TASK = Task(
     name="classify",
     settings={
@@ -766,9 +787,11 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     words=words,
     prepare=prepare,
+    examined=examined,
     examples=examples,
     sizes=sizes,
     shapes=shapes,

@@ -165,7 +165,7 @@ def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objec
 def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> Any:
     """The pinball loss over the quantiles, or the named Keras loss; truth has a last axis of 1."""
     if settings.loss != "auto":
-        return losses.named(settings.loss)
+        return losses.of_numbers(settings.loss)
 
     def pinball(truth: Any, forecasts: Any) -> Any:
         return ops.mean(losses.pinball(truth, forecasts, quantiles), axis=(1, 2, 3))

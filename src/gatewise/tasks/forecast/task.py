@@ -28,7 +28,8 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
-from gatewise.tasks.task import Baseline, Measure, Promise, Task, sizes_of
+from gatewise.tasks.forecast.space import space
+from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, sizes_of
 
 MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
 RIDGE_WINDOWS = 20_000  # maximum number of training windows of the ridge baseline
@@ -130,6 +131,31 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     return split_by_time(sequences, settings, horizon=_horizon(experiment, sequences))
 
 
+def examined(
+    train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
+) -> list[Truth]:
+    """Each target at every step: no covariate may tell its future."""
+    own = preparation.own
+    features = tuple(
+        name
+        for name in (*own.past, *own.known)
+        if name not in own.targets and name not in train.levels
+    )
+    steps = np.concatenate([np.arange(*one) for one in zip(train.starts, train.stops, strict=True)])
+    return [
+        Truth(
+            f"the target '{name}'",
+            train.measured(steps, train.columns.index(name)),
+            features,
+            per_step=True,
+            ahead=own.horizon,
+            early=own.known,
+        )
+        for name in own.targets
+        if features
+    ]
+
+
 def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitted], list[str]]:
     """Scale, categories and calendar features, fitted on the training part."""
     data, task, settings = experiment.data, experiment.task, experiment.preparation
@@ -157,6 +183,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
     if constant and settings.constant_columns == "drop":
         numbers = tuple(name for name in numbers if name not in constant)
         notes.append(f"Dropped columns that never change in training: {', '.join(constant)}.")
+    notes += _unused_note(train, task.lookback, task.horizon)
     never_negative = tuple(name for name in data.target if _least(train, name) >= 0)
     if task.floor == "zero":
         notes.append(_floor_note(data.target, never_negative, train.source))
@@ -188,6 +215,20 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
             season=task.season,
         ),
     ), notes
+
+
+def _unused_note(train: Sequences, lookback: int, horizon: int) -> list[str]:
+    """A note about the series from which no window can be cut for training."""
+    cut = windows(train, lookback, horizon)
+    unused = np.flatnonzero(np.diff(cut.ends, prepend=0) == 0)
+    if not len(unused) or len(unused) == len(train):  # without any window, training is refused
+        return []
+    shown = ", ".join(f"'{train.ids[k]}' ({train.lengths[k]} steps)" for k in unused[:3])
+    more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+    return [
+        f"{len(unused)} of {len(train)} series {'is' if len(unused) == 1 else 'are'} too short for "
+        f"a training window of {lookback} + {horizon} steps and cannot be used: {shown}{more}"
+    ]
 
 
 def _least(train: Sequences, name: str) -> float:
@@ -256,6 +297,11 @@ def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[
     `future` [n, horizon, features] and `static` [n, features].
     """
     sequences = cut.sequences
+    if preparation.own.calendar and sequences.times is None:
+        raise DataError(
+            f"{sequences.source} has no times, but the network reads "
+            f"{', '.join(preparation.own.calendar)} from them. Give a table with a column of times."
+        )
     centre, spread = preparation.scale.rows(sequences, cut.origins)  # [sequences, columns]
     targets = preparation.positions(preparation.own.targets)
     refuse_far(sequences, centre, spread, preparation.positions(preparation.used))
@@ -933,7 +979,9 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     prepare=prepare,
+    examined=examined,
     examples=examples,
     sizes=sizes,
     shapes=shapes,

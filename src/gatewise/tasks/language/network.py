@@ -6,9 +6,8 @@ and the state is among its inputs and outputs. The caller therefore keeps the st
 text, of a batch of texts, or of a text that the model generates.
 """
 
-import logging
 import math
-from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -20,16 +19,14 @@ from gatewise import engine
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import decode_pieces, encode_prompt, special_tokens, start_token
+from gatewise.data.streams import decode_pieces, special_tokens, start_token
 from gatewise.errors import ConfigError
-from gatewise.interrupts import checkpoint
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.language.fitted import Fitted
+from gatewise.tasks.language.outputs import continued, scored
 from gatewise.tasks.language.task import Corpus
-
-log = logging.getLogger("gatewise")
 
 # The probability, per batch, that a stream starts again from a zero state in training. Without it
 # the network relies on cells that only thousands of steps have filled: after an epoch of 17,500
@@ -38,9 +35,6 @@ log = logging.getLogger("gatewise")
 RESET_PROBABILITY = 0.02
 HEAD = 8.0  # the most frequent tokens, which are sampled almost uniformly
 NEG_INF = -1.0e9  # a finite stand-in for log 0
-TEXTS = 16  # texts of a batch, at most
-CHUNK = 1024  # steps of one forward pass, at most
-MAX_LOGITS = 1 << 24  # logits of one forward pass, at most: 64 MiB
 TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples in the report
 SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "whitespace": 80}  # tokens of a sample
 
@@ -185,7 +179,9 @@ def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     if settings.embedding_dropout:
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
     for number, size in enumerate(units, 1):
-        layer = lstm(size, settings, sequences=True, name=f"lstm_{number}")
+        # The stateful layer drops the weights itself.
+        plain = replace(settings, weight_dropout=0.0)
+        layer = lstm(size, plain, sequences=True, name=f"lstm_{number}")
         layer.return_state = True
         x = StatefulLSTM(layer, settings.weight_dropout, name=f"stateful_{number}")(x)
         if settings.normalization == "layer":
@@ -307,32 +303,10 @@ def nats(
     _preparation: Preparation[Fitted],
     _experiment: Experiment,
 ) -> Array:
-    """-log P of every token, given all tokens before it in its text, [tokens] float64.
-
-    The state is passed from chunk to chunk, so that chunks limit memory, not the context.
-    """
-    stream = examples.source.stream
-    before, lengths = stream.before(), np.diff(stream.texts)
-    model = _with_truth(inference_model(network))
-    nll = np.empty(len(stream), dtype=np.float64)
-    order = np.argsort(-lengths, kind="stable")
-    rows = min(TEXTS, len(order))
-    for begin in range(0, len(order), rows):
-        # Copies fill the last batch, so that only one shape is compiled.
-        batch = np.resize(order[begin : begin + rows], rows)
-        starts, stops = stream.texts[batch], stream.texts[batch + 1]
-        state = _zero_state(model, rows)
-        chunk = _chunk(int(lengths.max()), rows, model)
-        for at in range(0, int(lengths[batch].max()), chunk):
-            checkpoint()
-            places = starts[:, None] + at + np.arange(chunk)  # [texts, chunk]
-            real = places < stops[:, None]
-            places = np.where(real, places, starts[:, None])
-            inputs = {"tokens": before[places], "truth": stream.tokens[places]}
-            outputs = model.predict_on_batch(inputs | state)
-            state = {name: outputs[name] for name in state}
-            nll[places[real]] = outputs["nats"][real]
-    return nll
+    """-log P of every token, given all tokens before it in its text, [tokens] float64."""
+    model = inference_model(network)
+    vocabulary = model.get_layer("embedding").input_dim
+    return scored(_with_truth(model).predict_on_batch, examples, model, vocabulary)
 
 
 def _with_truth(network: keras.Model) -> keras.Model:
@@ -343,94 +317,6 @@ def _with_truth(network: keras.Model) -> keras.Model:
     true = ops.take_along_axis(logits, ops.expand_dims(truth, -1), axis=-1)
     nll = ops.logsumexp(logits, axis=-1) - ops.squeeze(true, axis=-1)
     return keras.Model(inputs | {"truth": truth}, outputs | {"nats": nll})
-
-
-def _zero_state(network: keras.Model, rows: int) -> dict[str, Array]:
-    """The state before the first token of each text."""
-    sizes = {name: one.shape[-1] for name, one in network.input.items()}
-    states = [name for name in sizes if name not in ("tokens", "truth")]
-    return {name: np.zeros((rows, sizes[name]), dtype=np.float32) for name in states}
-
-
-def _chunk(longest: int, rows: int, network: keras.Model) -> int:
-    """Steps of one forward pass: a power of two, so that few shapes are compiled."""
-    vocabulary = network.get_layer("embedding").input_dim
-    most = min(CHUNK, max(1, MAX_LOGITS // (rows * vocabulary)))
-    return int(min(1 << int(math.log2(most)), 1 << math.ceil(math.log2(max(1, longest)))))
-
-
-def continued(
-    network: keras.Model,
-    tokens: Array,
-    *,
-    forbidden: Array,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    seed: int | None = None,
-) -> Iterator[int]:
-    """An endless iterator of tokens sampled after `tokens`.
-
-    Args:
-        network: a model from `inference_model`.
-        tokens: the prompt, [tokens]; at least one token.
-        forbidden: tokens that are never sampled.
-        temperature: the divisor of the logits; 0 chooses the most likely token.
-        top_k: sample from this many of the most likely tokens; 0: from all.
-        seed: the same seed gives the same tokens.
-    """
-    random = np.random.default_rng(seed)
-    state = _zero_state(network, 1)
-    unread = [int(one) for one in tokens]
-    while True:
-        checkpoint()
-        for token in unread:
-            inputs = {"tokens": np.array([[token]], dtype=np.int32)} | state
-            outputs = network.predict_on_batch(inputs)
-            state = {name: outputs[name] for name in state}
-        logits = outputs["logits"][0, -1].astype(np.float64)
-        logits[forbidden] = -np.inf
-        unread = [_sample(logits, temperature, top_k, random)]
-        yield unread[0]
-
-
-def _sample(logits: Array, temperature: float, top_k: int, random: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    if top_k and top_k < len(logits):
-        least = np.partition(logits, -top_k)[-top_k]
-        logits = np.where(logits >= least, logits, -np.inf)
-    probabilities = np.exp((logits - logits.max()) / temperature)
-    return int(random.choice(len(probabilities), p=probabilities / probabilities.sum()))
-
-
-def generate(
-    network: keras.Model,
-    preparation: Preparation[Fitted],
-    prompt: str,
-    *,
-    length: int,
-    temperature: float,
-    top_k: int,
-    seed: int | None,
-) -> Iterator[str]:
-    """An iterator of `length` tokens of text that continue a prompt; see `continued`."""
-    vocabulary = preparation.own.vocabulary
-    tokens, unknown = encode_prompt(prompt, vocabulary)
-    if unknown:
-        kind = "characters" if vocabulary.kind == "characters" else "words"
-        how = "left out" if kind == "characters" else "read as the unknown token"
-        names = ", ".join(map(repr, unknown[:10]))
-        log.warning("The prompt has %s that the model does not know, %s: %s.", kind, how, names)
-    drawn = continued(
-        network,
-        tokens,
-        forbidden=special_tokens(vocabulary),
-        temperature=temperature,
-        top_k=top_k,
-        seed=seed,
-    )
-    begun = bool(prompt) and not prompt[-1].isspace()
-    return decode_pieces(islice(drawn, length), vocabulary, begun=begun)
 
 
 def samples(
@@ -462,9 +348,7 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
     Penalties are not among them: they are part of the loss, which gives the perplexity.
     """
     penalties = names(network="l1 l2")
-    own = names(
-        network="normalization dense_dropout weight_dropout sampled_softmax tied_embeddings"
-    )
+    own = names(network="normalization dense_dropout sampled_softmax tied_embeddings")
     return (LSTM - penalties) | EMBEDDING | own
 
 
@@ -475,6 +359,5 @@ NETWORK = Network(
     nats,
     inference_model=inference_model,
     report_extras=samples,
-    generate=generate,
     own_refused="its layers keep their state between batches",
 )

@@ -23,6 +23,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
 from gatewise.tasks.language import reading
 from gatewise.tasks.language.fitted import Fitted
+from gatewise.tasks.language.space import space
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
@@ -239,6 +240,7 @@ def _streams(
         targets=lambda indices, _length=0: tokens[positions(indices)],
         ordered=True,
         on_epoch_end=move if role == "train" else None,
+        random=random,
     )
 
 
@@ -475,6 +477,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,

@@ -4,21 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
-from gatewise.data.batches import Examples, Shapes
+from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array
-from gatewise.data.windows import Stretches
-from gatewise.networks import BATCH, STEPS, Network, losses, plain_outputs
+from gatewise.networks import Network, losses
 from gatewise.networks.layers import DENSE, LSTM, dense, recurrent
 from gatewise.networks.losses import Objective
-from gatewise.networks.predicting import predict
 from gatewise.networks.stack import OF_STEPS, OF_TEXTS, features, inputs_of, masked
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.quantiles import middle
 from gatewise.tasks.regress.fitted import Fitted
+from gatewise.tasks.regress.outputs import predict
 
 
 def sequence(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -96,30 +93,8 @@ def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objec
             return ops.mean(losses.pinball(truth, outputs, quantiles), axis=-1)
 
     else:
-        each = losses.named(experiment.training.loss)
+        each = losses.of_numbers(experiment.training.loss)
     return MeanOfKnown(each), [ScaledError(middle(quantiles))]
-
-
-def rows(
-    network: keras.Model,
-    examples: Examples[Any],
-    preparation: Preparation[Fitted],
-    experiment: Experiment,
-) -> Array:
-    """The outputs for each sequence, or for each step in turn: [rows, targets, quantiles]."""
-    source = examples.source
-    if not isinstance(source, Stretches):
-        return np.asarray(plain_outputs(network, examples, preparation, experiment))
-    sizes, before = source.scored.lengths, source.before
-    ends = np.cumsum(sizes)
-    result: Array | None = None
-    for indices, batch in predict(network, examples, BATCH, padded=preparation.padded, steps=STEPS):
-        if result is None:
-            result = np.empty((int(ends[-1]), *batch.shape[2:]), np.float32)
-        for k, outputs in zip(indices.tolist(), batch, strict=True):
-            result[ends[k] - sizes[k] : ends[k]] = outputs[before[k] : before[k] + sizes[k]]
-    assert result is not None
-    return result
 
 
 SETTINGS_OF_STEPS = LSTM | DENSE | names(network="bidirectional normalization")
@@ -132,4 +107,4 @@ def settings_of(network: str, data: str) -> frozenset[str]:
     return OF_TEXTS if data == "text" else OF_STEPS
 
 
-NETWORK = Network({"stack": sequence, "per-step": steps}, objective, settings_of, rows)
+NETWORK = Network({"stack": sequence, "per-step": steps}, objective, settings_of, predict)

@@ -43,7 +43,17 @@ from gatewise.tasks.regress.rows import (
     truth_rows,
     unscaled,
 )
-from gatewise.tasks.task import Baseline, Folding, Measure, Promise, Task, mean_measure, sizes_of
+from gatewise.tasks.regress.space import space
+from gatewise.tasks.task import (
+    Baseline,
+    Folding,
+    Measure,
+    Promise,
+    Task,
+    Truth,
+    mean_measure,
+    sizes_of,
+)
 
 log = logging.getLogger("gatewise")
 
@@ -252,6 +262,21 @@ def _fitted(train: Sequences, experiment: Experiment) -> tuple[Fitted, list[str]
         if target.transform != "none" and transform == "auto"
     ]
     return own, notes
+
+
+def examined(
+    train: Sequences, preparation: Preparation[Fitted], experiment: Experiment
+) -> list[Truth]:
+    """Each target, which no column may tell."""
+    if train.kind != "numbers":
+        return []
+    features, per_step = preparation.used, experiment.data.target_per == "step"
+    early = features if per_step else ()
+    columns = zip(preparation.own.targets, _training_targets(train, experiment).T, strict=True)
+    return [
+        Truth(f"the target '{one.name}'", values, features, per_step=per_step, early=early)
+        for one, values in columns
+    ]
 
 
 def _training_targets(train: Sequences, experiment: Experiment) -> Array:
@@ -706,9 +731,11 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     words=words,
     prepare=prepare,
+    examined=examined,
     examples=examples,
     sizes=sizes,
     shapes=shapes,

@@ -12,9 +12,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from gatewise.data.batches import Examples, Shapes
+from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import (
@@ -29,14 +28,13 @@ from gatewise.networks.layers import (
     masking,
 )
 from gatewise.networks.losses import Objective
-from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.tag import crf
 from gatewise.tasks.tag.crf import CRF, SOFTMAX
 from gatewise.tasks.tag.fitted import Fitted
+from gatewise.tasks.tag.outputs import predict
 
 CHARACTER_DIM = 32  # size of the character embedding
-BATCH, STEPS = 256, 8_192  # sentences and tokens in one prediction batch, at most
 
 
 def tagger(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -195,29 +193,6 @@ def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objec
     return loss, [TokenAccuracy()]
 
 
-def token_scores(
-    network: keras.Model,
-    examples: Examples[Sequences],
-    preparation: Preparation[Fitted],
-    experiment: Experiment,
-) -> crf.Scores:
-    """The logits of every token, sentence after sentence, and the transitions of a CRF."""
-    ends, tags = np.cumsum(examples.lengths), len(preparation.own.classes)
-    first = tags + crf.BORDERS if experiment.network.kind == CRF else 0  # row of the logits
-    stacked = np.empty((int(ends[-1]), tags), np.float32)
-    transitions: Array | None = None
-    # The transitions are there for each sentence, so many tags leave room for few sentences.
-    sentences = min(BATCH, max(1, crf.CELLS // (first * tags))) if first else BATCH
-    batches = predict(network, examples, sentences, padded=preparation.padded, steps=STEPS)
-    for indices, batch in batches:
-        if first:
-            transitions = batch[0, :first]
-        for k, rows in zip(indices.tolist(), batch, strict=True):
-            size = int(examples.lengths[k])
-            stacked[ends[k] - size : ends[k]] = rows[first : first + size]
-    return crf.Scores(stacked, transitions)
-
-
 SETTINGS = (
     LSTM
     | DENSE
@@ -233,5 +208,5 @@ def settings_of(network: str, _data: str) -> frozenset[str]:
 
 
 NETWORK = Network(
-    {SOFTMAX: tagger, CRF: crf_tagger}, objective, settings_of, token_scores, per_step=True
+    {SOFTMAX: tagger, CRF: crf_tagger}, objective, settings_of, predict, per_step=True
 )

@@ -28,6 +28,7 @@ from gatewise.tasks.calibration import best_temperature, fit_temperature
 from gatewise.tasks.tag import crf, details, reading, spans
 from gatewise.tasks.tag.details import Tagged
 from gatewise.tasks.tag.fitted import Fitted
+from gatewise.tasks.tag.space import space
 from gatewise.tasks.task import Baseline, Measure, Task, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
@@ -197,7 +198,7 @@ def examples(
         real = positions < pieces.stops[indices][:, None]
         return np.where(real, classes[np.where(real, positions, 0)], NO_TAG).astype(np.int32)
 
-    return Examples(pieces, pieces.lengths, inputs, targets)
+    return Examples(pieces, pieces.lengths, inputs, targets, random=random)
 
 
 def _refuse_other_kinds(sequences: Sequences) -> None:
@@ -482,6 +483,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     words=words,
     prepare=prepare,

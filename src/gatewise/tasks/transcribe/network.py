@@ -10,20 +10,17 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from gatewise.data.batches import Examples, Shapes
+from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array
-from gatewise.data.sound import Recordings
 from gatewise.errors import ConfigError
 from gatewise.networks import NEEDS, Network
 from gatewise.networks.layers import CONVOLUTION, DENSE, LSTM, convolve, dense, lstm, only
 from gatewise.networks.losses import Objective
-from gatewise.networks.predicting import predict
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.transcribe.decoding import BLANK
 from gatewise.tasks.transcribe.fitted import Fitted
+from gatewise.tasks.transcribe.outputs import predict
 
-BATCH, STEPS = 64, 32_768  # recordings and frames of a batch in prediction, at most
 NEG_INF = -1e9  # the logit of an impossible symbol
 
 
@@ -106,27 +103,6 @@ def objective(_experiment: Experiment, _preparation: Preparation[Fitted]) -> Obj
     return keras.losses.CTC(), [CharacterErrorRate()]
 
 
-def log_probs(
-    network: keras.Model,
-    examples: Examples[Recordings],
-    preparation: Preparation[Fitted],
-    _experiment: Experiment,
-) -> list[Array]:
-    """The log probabilities of each recording, [steps, symbols], without padding."""
-    results: list[Any] = [None] * len(examples)
-    for indices, logits in predict(
-        network, examples, BATCH, padded=preparation.padded, steps=STEPS
-    ):
-        for row, k in enumerate(indices.tolist()):
-            steps = examples.lengths[k]
-            for stride in preparation.own.strides:
-                steps = -(-steps // stride)
-            own = logits[row, :steps]
-            most = own.max(axis=1, keepdims=True)
-            results[k] = own - most - np.log(np.exp(own - most).sum(axis=1, keepdims=True))
-    return results
-
-
 # network.strides = 1 without filters turns the default convolutions off.
 ALONE = {name: needed for name, needed in NEEDS.items() if name != "network.strides"}
 
@@ -136,4 +112,4 @@ def settings_of(_network: str, _data: str) -> frozenset[str]:
     return LSTM | DENSE | CONVOLUTION | names(network="bidirectional normalization gaussian_noise")
 
 
-NETWORK = Network({"": ctc}, objective, settings_of, log_probs, per_step=True, needs=ALONE)
+NETWORK = Network({"": ctc}, objective, settings_of, predict, per_step=True, needs=ALONE)

@@ -24,6 +24,7 @@ from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, sizes_of
 from gatewise.tasks.transcribe import decoding, reading
 from gatewise.tasks.transcribe.fitted import Fitted
+from gatewise.tasks.transcribe.space import space
 
 SETTINGS = sound.SETTINGS | names(
     data="label",
@@ -518,6 +519,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     prepare=prepare,
     examples=examples,
     sizes=sizes,

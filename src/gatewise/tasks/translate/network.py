@@ -13,21 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Sequences
 from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
-from gatewise.networks.predicting import batches_of
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.translate.fitted import Fitted
-from gatewise.tasks.translate.search import NEG_INF, Rules, Step, beam_search
-from gatewise.tasks.translate.task import BEAMS, Hypothesis, shapes_of
+from gatewise.tasks.translate.outputs import ENCODER, STEP, beams_of, predict
+from gatewise.tasks.translate.search import NEG_INF
+from gatewise.tasks.translate.task import Hypothesis, shapes_of
 
 Attend = Callable[[Any], tuple[Any, Any]]  # x -> attention output, attention weights
 Run = Callable[[Any, Any, list[Any]], tuple[Any, list[Any]]]  # layer, x, state -> x, state
@@ -318,18 +317,9 @@ def inference_model(network: keras.Model) -> keras.Model:
 # The search.
 
 
-@dataclass(frozen=True)
-class SearchModels:
-    """A trained network as two models, compiled once for each shape."""
-
-    encoder: keras.Model  # source -> keys, mask, states
-    step: keras.Model  # one step of all beams, from `_step`
-    vocabulary: int
-
-
 def search_models(
     network: keras.Model, preparation: Preparation[Fitted], settings: NetworkSettings, *, beams: int
-) -> SearchModels:
+) -> dict[str, keras.Model]:
     """Split a trained network into an encoder, run once per text, and a decoder step."""
     shapes = shapes_of(preparation.own)
     trained = {layer.name: layer for layer in inference_model(network).layers}
@@ -338,7 +328,7 @@ def search_models(
     pieces = Pieces(lambda name, _make: trained[name], settings, shapes)
     source = keras.Input((None,), dtype="int32", name="source")
     encoder = keras.Model(source, encode(pieces, source))
-    return SearchModels(encoder, _step(pieces, beams), shapes.output[0])
+    return {ENCODER: encoder, STEP: _step(pieces, beams)}
 
 
 def _step(pieces: Pieces, beams: int) -> keras.Model:
@@ -438,63 +428,31 @@ class Perplexity(keras.metrics.Metric):  # type: ignore[misc]  # Keras is untype
         return ops.exp(self.nll / ops.maximum(self.count, 1.0))
 
 
-BATCH = 64  # texts of a batch in the search, at most
-STEPS = 4_096  # source steps of such a batch, at most
-
-
 def search(
     network: keras.Model,
     examples: Examples[Sequences],
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> list[Hypothesis]:
-    """The best hypothesis of each example, in order.
-
-    Texts of similar length share a batch. Copies fill the last batch of a length, so that each
-    length is compiled once.
-    """
-    # The settings of older runs lack the resolved beam size.
-    beams = experiment.task.beam_size or BEAMS
-    models = _cached_models(network, preparation, experiment, beams)
-    hypotheses: list[Any] = [None] * len(examples)
-    for indices, inputs in batches_of(examples, BATCH, padded=True, steps=STEPS):
-        source = inputs["source"]
-        tokens = (source != PAD).sum(axis=1)
-        max_length = np.maximum(1, np.ceil(preparation.own.max_length_ratio * (tokens + 5)))
-        rules = Rules(beams, max_length, experiment.task.length_penalty, models.vocabulary)
-        best = beam_search(_stepper(models, source, beams), len(source), rules)
-        for k, one, length in zip(indices, best, tokens, strict=False):
-            hypotheses[k] = Hypothesis(one.tokens, one.score, one.attention[:, :length])
-    return hypotheses
+    """The best hypothesis of each example, in order."""
+    models = runtime_models(network, preparation, experiment)
+    return predict(models, examples, preparation, experiment)
 
 
-_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[int, SearchModels]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _cached_models(
-    network: keras.Model, preparation: Preparation[Fitted], experiment: Experiment, beams: int
-) -> SearchModels:
-    """The models of the search, built once for each network."""
+def runtime_models(
+    network: keras.Model, preparation: Preparation[Fitted], experiment: Experiment
+) -> dict[str, keras.Model]:
+    """The models of the beam search, built once for each network."""
+    beams = beams_of(experiment)
     models = _MODELS.setdefault(network, {})
     if beams not in models:
         models[beams] = search_models(network, preparation, experiment.network, beams=beams)
     return models[beams]
 
 
-def _stepper(models: SearchModels, source: Array, beams: int) -> Step:
-    """Encode the source [batch, steps]; return a step function that keeps the states."""
-    keys, mask, states = models.encoder.predict_on_batch(source)
-    flat = [np.repeat(one[:, None], beams, axis=1) for state in states for one in state]
-
-    def step(tokens: Array, scores: Array, parents: Array) -> tuple[Array, Array, Array, Array]:
-        nonlocal flat
-        inputs = [tokens, scores, parents, keys, mask, *flat]
-        best, places, ends, weights, *flat = models.step.predict_on_batch(inputs)
-        return best, places, ends, weights
-
-    return step
+_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[int, dict[str, keras.Model]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def settings_of(_network: str, _data: str) -> frozenset[str]:
@@ -512,5 +470,6 @@ NETWORK = Network(
     settings_of,
     search,
     inference_model=inference_model,
+    runtime_models=runtime_models,
     own_refused="its beam search runs the built-in layers step by step",
 )

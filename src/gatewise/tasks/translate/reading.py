@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gatewise.readers import columns, pairs, recordings, texts
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.sources import Opened
+from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 from gatewise.tasks.task import Recognise, Sign
@@ -34,4 +34,18 @@ def are_pairs(source: Opened, settings: DataSettings) -> str | None:
     return "the columns {!r} and {!r} hold texts".format(*names) if len(names) == 2 else None
 
 
-RECOGNISE: Mapping[Sign, Recognise] = {"columns": are_pairs}
+def are_parallel(source: Opened, settings: DataSettings) -> str | None:
+    """The reason why a file and another one are translations of each other, or None.
+
+    Their names end in two codes of languages (train.en, train.de), and they have as many lines.
+    """
+    if source.named is None or source.is_standard_input:
+        return None
+    path = placed(source.named)
+    if not path.is_file() or not pairs.ends_in_locale(path):
+        return None
+    other = pairs.parallel(path, settings.label)
+    return f"{path.name} and {other.name} hold as many lines" if other else None
+
+
+RECOGNISE: Mapping[Sign, Recognise] = {"form": are_parallel, "columns": are_pairs}

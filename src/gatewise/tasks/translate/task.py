@@ -30,6 +30,7 @@ from gatewise.settings import Experiment, names
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, sizes_of
 from gatewise.tasks.translate import reading
 from gatewise.tasks.translate.fitted import Fitted
+from gatewise.tasks.translate.space import space
 
 log = logging.getLogger("gatewise")
 
@@ -582,6 +583,7 @@ TASK = Task(
     read=reading.read,
     split=split,
     resolve=resolve,
+    space=space,
     resolve_fitted=resolve_fitted,
     prepare=prepare,
     examples=examples,

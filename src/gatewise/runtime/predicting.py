@@ -1,14 +1,25 @@
 """The one prediction loop, batch by batch."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
-import keras
 import numpy as np
 
 from gatewise.data.batches import Examples, plan
+from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.interrupts import checkpoint
+from gatewise.settings import Experiment
+
+BATCH = 256  # sequences per batch of prediction
+STEPS = 65_536  # steps of such a batch at most, so that long texts need no more memory
+
+
+class Predicts(Protocol):
+    """A keras.Model, or a `runtime.network.Network`."""
+
+    def predict_on_batch(self, inputs: Any) -> Any:
+        """The outputs for a batch."""
 
 
 def as_keras(inputs: Any) -> Any:
@@ -35,7 +46,7 @@ def batches_of(
 
 
 def predict(
-    network: keras.Model, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
+    network: Predicts, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the indices of each batch, [batch], and the network's outputs, [batch, ...]."""
     for indices, inputs in batches_of(examples, batch_size, padded=padded, steps=steps):
@@ -43,7 +54,7 @@ def predict(
 
 
 def outputs(
-    network: keras.Model, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
+    network: Predicts, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
 ) -> Array:
     """The network's outputs for all examples, in their order and all of the same shape."""
     result: Array | None = None
@@ -54,3 +65,14 @@ def outputs(
     if result is None:
         raise ValueError("There are no examples to predict.")
     return result
+
+
+def plain_outputs(
+    network: Predicts,
+    examples: Examples[Any],
+    preparation: Preparation[Any],
+    _experiment: Experiment,
+) -> Any:
+    """The network's raw outputs for all examples, in their order and all of the same shape."""
+    steps = STEPS if preparation.kind != "numbers" else 0
+    return outputs(network, examples, BATCH, padded=preparation.padded, steps=steps)

@@ -1,0 +1,310 @@
+"""The leak audit of every run: what the parts share, and what tells the answer.
+
+A finding is a fact about the data, not a proof of an error. It names the place and what to do.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Array, Sequences, comparable, fingerprint, texts_of
+from gatewise.data.splits import Splits
+from gatewise.settings import Experiment
+from gatewise.tasks.task import AnyTask, Truth
+
+log = logging.getLogger("gatewise")
+
+NEAR = 0.01  # two values are nearly equal within this share of the column's deviation
+UNEXPLAINED = 1e-6  # the share of the variance that a copy of the target leaves at most
+LEAST = 20  # fewer pairs are equal by chance
+LONG = 40  # bytes or 8 tokens: shorter texts repeat without being copies
+LONG_TOKENS = 8
+COMMON = 0.01  # the share of a part's texts from which copies are a finding
+MOST = 2000  # sequences of a held part that are looked up, and of training that are examined
+STEPS = 5000  # steps of a series that are compared with its target
+LISTED = 5  # places that a finding names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One leak."""
+
+    kind: str  # duplicates, group, overlap, target or order
+    where: str
+    advice: str
+
+    def sentence(self) -> str:
+        """The finding as a line of text."""
+        return f"Audit ({self.kind}): {self.where}. {self.advice}"
+
+
+def audit(
+    task: AnyTask, splits: Splits, preparation: Preparation[Any], experiment: Experiment
+) -> list[dict[str, str]]:
+    """Look for leaks, log each one, and return them as mappings of `kind`, `where`, `advice`."""
+    findings: list[Finding] = []
+    for name in ("validation", "test"):
+        held = getattr(splits, name)
+        if held is not None:
+            findings += _between(splits.train, held, name)
+    for truth in task.examined(splits.train, preparation, experiment):
+        findings += _telling(splits.train, truth)
+    for finding in findings:
+        log.warning("%s", finding.sentence())
+    return [asdict(finding) for finding in findings]
+
+
+def _between(train: Sequences, held: Sequences, name: str) -> Iterator[Finding]:
+    """What the training part shares with a held part."""
+    pairs = _copies(train, held)
+    if pairs:
+        several = f"{len(pairs):,} of {len(held):,} sequences" if len(pairs) > 1 else "a sequence"
+        places = [f"{held.ids[j]} = {train.ids[k]}" for j, k in pairs]
+        yield Finding(
+            "duplicates",
+            f"{several} of the {name} part {_are(pairs)} also in the training part, equal or "
+            f"nearly so ({name} = training: {_listed(places)})",
+            "Remove the copies, or give copies one group (data.group), so that they stay in one "
+            "part",
+        )
+    if train.groups is not None and held.groups is not None:
+        apart = held.groups
+        if train.values is held.values:  # a sequence that is cut by time is on both sides
+            apart = apart[~np.isin(held.first, train.first)]
+        shared = np.intersect1d(train.groups.astype(str), apart.astype(str)).tolist()
+        if shared:
+            yield Finding(
+                "group",
+                f"groups have sequences in the training part and in the {name} part: "
+                f"{_listed(shared)}",
+                "Split by group (split.by = group), or move the files so that each group is in one",
+            )
+    shared = _overlaps(train, held)
+    if shared:
+        yield Finding(
+            "overlap",
+            f"the {name} part repeats steps of the training part: {_listed(shared)}",
+            f"Let the {name} part begin after the last step of the training part",
+        )
+
+
+def _copies(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
+    """Pairs (held, training) of equal or nearly equal sequences."""
+    if train.kind == "numbers":
+        return _near(train, held)
+    if train.kind == "sound":
+        return _equal(_keys(train), _keys(held))
+    least = LONG if train.kind == "text" else LONG_TOKENS
+    chosen = np.flatnonzero(held.lengths >= least)
+    pairs = _equal(_keys(train), _keys(held.chosen(chosen)))
+    pairs = [(int(chosen[j]), k) for j, k in pairs]
+    return pairs if len(pairs) >= max(2, COMMON * len(held)) else []
+
+
+def _keys(part: Sequences) -> list[str]:
+    """A text for each sequence that equal sequences share; of texts, letters and digits count."""
+    if part.kind != "text":
+        return [fingerprint(steps) for steps in comparable(part)]
+    return ["".join(filter(str.isalnum, text.casefold())) for text in texts_of(part)]
+
+
+def _equal(train: list[str], held: list[str]) -> list[tuple[int, int]]:
+    first = {key: k for k, key in reversed(list(enumerate(train)))}
+    return [(j, first[key]) for j, key in enumerate(held) if key in first]
+
+
+def _near(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
+    """Pairs of sequences whose numbers are nearly equal at every step.
+
+    Sequences of one length are compared by their means and deviations first. One that hardly
+    changes has nothing to be recognised by.
+    """
+    if train.columns != held.columns:
+        return []
+    lengths = np.intersect1d(train.lengths, held.lengths)
+    lengths = lengths[lengths > 1]
+    if not len(lengths):
+        return []
+    some = np.linspace(0, len(train.values) - 1, STEPS).astype(int)
+    spread = np.nanstd(train.values[some].astype(np.float64), axis=0)
+    spread[~(spread > 0)] = 1.0
+    asked = np.linspace(0, len(held) - 1, min(MOST, len(held))).astype(int)
+    pairs = []
+    for length in lengths.tolist():
+        ours = np.flatnonzero(train.lengths == length)
+        theirs = asked[held.lengths[asked] == length]
+        if not len(theirs):
+            continue
+        tree = cKDTree(_outlines(train, ours, spread))
+        outlines = _outlines(held, theirs, spread)
+        reach = NEAR * np.sqrt(outlines.shape[1])
+        for row, near in enumerate(tree.query_ball_point(outlines, reach)):
+            steps = held[int(theirs[row])].astype(np.float64) / spread
+            if len(near) and (np.nanstd(steps, axis=0) > 10 * NEAR).any():
+                for k in ours[near].tolist():
+                    if np.allclose(train[k] / spread, steps, rtol=0, atol=NEAR, equal_nan=True):
+                        pairs.append((int(theirs[row]), k))
+                        break
+    return sorted(pairs)
+
+
+def _outlines(part: Sequences, indices: Array, spread: Array) -> Array:
+    """Mean and deviation of the first columns of these sequences, [indices, numbers]."""
+    columns = slice(0, 8)
+    rows = [np.nan_to_num(part[k][:, columns].astype(np.float64)) for k in indices.tolist()]
+    numbers = [np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in rows]
+    outlines: Array = np.array(numbers) / np.concatenate([spread[columns]] * 2)
+    return outlines
+
+
+def _overlaps(train: Sequences, held: Sequences) -> list[str]:
+    """The ids of sequences whose steps lie in both parts."""
+    found = []
+    places = {str(name): k for k, name in enumerate(train.ids)}
+    for j, name in enumerate(held.ids[:MOST].tolist()):
+        k = places.get(str(name))
+        if k is None:
+            continue
+        if train.values is held.values:
+            inside = held.starts[j] < train.stops[k] and train.starts[k] < held.stops[j]
+        elif train.times is not None and held.times is not None:
+            ours = train.times[train.starts[k] : train.stops[k]]
+            theirs = held.times[held.starts[j] : held.stops[j]]
+            inside = ours.dtype == theirs.dtype and bool(np.isin(theirs, ours).any())
+            inside = inside and _repeats(train[k], held[j])
+        else:
+            inside = len(held[j]) != len(train[k]) and _repeats(train[k], held[j])
+        if inside:
+            found.append(str(name))
+    return found
+
+
+def _repeats(ours: Array, theirs: Array) -> bool:
+    """Whether the first steps of `theirs` occur in `ours`, one after the other."""
+    window = theirs[: min(len(theirs), LEAST)]
+    if len(window) < LEAST or np.nanstd(window[:, 0].astype(np.float64)) == 0:
+        return False
+    starts = np.flatnonzero(ours[: len(ours) - LEAST + 1, 0] == window[0, 0])[:MOST]
+    return any(
+        np.array_equal(ours[start : start + LEAST], window, equal_nan=ours.dtype.kind == "f")
+        for start in starts.tolist()
+    )
+
+
+def _telling(train: Sequences, truth: Truth) -> Iterator[Finding]:
+    """The features and the times of the training part that tell the truth."""
+    if truth.per_step:
+        yield from _copies_of_target(train, truth)
+        return
+    some = np.linspace(0, len(train) - 1, min(MOST, len(train))).astype(int)
+    known = truth.values[some]
+    if len(np.unique(known)) < 2 or len(some) < LEAST:
+        return
+    for name in truth.features:
+        column = train.columns.index(name)
+        cells = [train[k][:, column].astype(np.float64) for k in some.tolist()]
+        firsts = np.array([one[0] if len(one) else np.nan for one in cells])
+        constant = all(len(one) and (one == one[0]).all() for one in cells)
+        if (constant and _names(firsts, known)) or _equals(firsts, known):
+            yield Finding(
+                "target",
+                f"column '{name}' determines {truth.name} in all of {len(some):,} sequences "
+                "that were examined",
+                f"Leave it out (data.features), unless it is known before {truth.name} is",
+            )
+        rising = not constant and all((np.diff(one) > 0).all() for one in cells)
+        if rising and _ordered(firsts, known):
+            yield _order(f"column '{name}'", truth.name)
+    if train.times is not None:
+        begins = train.times[train.starts[some]]
+        if _ordered(begins, known):
+            yield _order("the time", truth.name)
+
+
+def _order(what: str, name: str) -> Finding:
+    return Finding(
+        "order",
+        f"{what} puts the sequences in the order of {name}: each value of it has a time of its own",
+        "Split by time or by recording session, so that the network cannot learn the session "
+        "instead, and leave times out of the features",
+    )
+
+
+def _names(values: Array, labels: Array) -> bool:
+    """Whether each label has one value of its own."""
+    if np.isnan(values).any():
+        return False
+    pairs = {(value, str(label)) for value, label in zip(values.tolist(), labels, strict=True)}
+    count = len(np.unique(labels))
+    return len(pairs) == count == len(np.unique(values)) and count <= len(labels) // 2
+
+
+def _equals(values: Array, numbers: Array) -> bool:
+    """Whether values are a linear function of numbers."""
+    return numbers.dtype.kind in "fiu" and _unexplained(values, numbers) <= UNEXPLAINED
+
+
+def _unexplained(values: Array, numbers: Array) -> float:
+    """The share of the variance of `numbers` that `values` leave, 1 - r²; 1 if there is none."""
+    both = np.isfinite(values) & np.isfinite(numbers)
+    if both.sum() < LEAST:
+        return 1.0
+    x, y = values[both].astype(np.float64), numbers[both].astype(np.float64)
+    x, y = x - x.mean(), y - y.mean()
+    scale = float((x @ x) * (y @ y))
+    return 1.0 - float(x @ y) ** 2 / scale if scale > 0 else 1.0
+
+
+def _ordered(places: Array, labels: Array) -> bool:
+    """Whether the labels come one after the other in the order of `places`."""
+    names = np.unique(labels, return_inverse=True)[1]
+    few = len(np.unique(names)) <= len(names) // 4  # of more, runs are a matter of chance
+    if not few or len(np.unique(places)) < len(places):
+        return False
+    changes = int((np.diff(names[np.argsort(places, kind="stable")]) != 0).sum())
+    return changes == len(np.unique(names)) - 1
+
+
+def _copies_of_target(train: Sequences, truth: Truth) -> Iterator[Finding]:
+    """The columns that equal the target of the same step or of a later one."""
+    k = int(train.lengths.argmax())
+    most = min(len(train[k]), STEPS)
+    ends = np.cumsum(train.lengths)
+    target = truth.values[ends[k] - len(train[k]) :][:most].astype(np.float64)
+    own = {
+        ahead: _unexplained(target[: most - ahead], target[ahead:])
+        for ahead in range(1, min(truth.ahead, most - LEAST) + 1)
+    }
+    for name in truth.features:
+        values = train[k][:most, train.columns.index(name)].astype(np.float64)
+        if name in truth.early and _unexplained(values, target) <= UNEXPLAINED:
+            yield _target(name, f"equals {truth.name} of the same step", truth.name)
+            continue
+        for ahead, least in own.items():
+            left = _unexplained(values[: most - ahead], target[ahead:])
+            if left <= UNEXPLAINED and 10 * left < least:
+                what = f"equals {truth.name} {ahead} step{'s' * (ahead > 1)} later"
+                yield _target(name, what, truth.name)
+                break
+
+
+def _target(name: str, what: str, target: str) -> Finding:
+    return Finding(
+        "target",
+        f"column '{name}' {what}, up to scale, in the training part",
+        f"Leave it out of the features, unless it is really known before {target} is",
+    )
+
+
+def _are(pairs: list[Any]) -> str:
+    return "are" if len(pairs) > 1 else "is"
+
+
+def _listed(places: list[str]) -> str:
+    more = len(places) - LISTED
+    return ", ".join(places[:LISTED]) + (f" and {more:,} more" if more > 0 else "")

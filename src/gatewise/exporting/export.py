@@ -1,0 +1,273 @@
+"""export(): write a trained network in another format, with a proof and a README."""
+
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+from gatewise.artefact import Artefact, load, write_json
+from gatewise.errors import ConfigError
+from gatewise.exporting import keras as as_keras
+from gatewise.exporting import numpy as as_numpy
+from gatewise.exporting import onnx as as_onnx
+from gatewise.exporting.onestep import one_step
+from gatewise.exporting.program import BATCH, Port, Program, Sample
+from gatewise.exporting.samples import of_model, of_run
+from gatewise.runtime.describe import describe
+from gatewise.runtime.graph import names_in
+
+LIMIT = 1e-3  # the largest difference, as a share of the targets' spread or of the largest answer
+FACTS, README = "export.json", "README.txt"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written, and how far its answers are from those of the run."""
+
+    folder: Path
+    to: str
+    files: tuple[str, ...]
+    difference: float  # the largest of all answers, in their own units
+    share: float  # the same as a share of the targets' spread, or of the largest answer
+    notes: tuple[str, ...]  # sentences: the proof, and what else to know
+
+    def summary(self) -> list[str]:
+        """The lines that the command line prints."""
+        return [*self.notes, f"Export: {self.folder} ({', '.join(self.files)})"]
+
+    def __repr__(self) -> str:
+        """One line, because notebooks display it."""
+        return f"<Export {self.folder}: {self.to}, largest difference {self.difference:.2g}>"
+
+
+def export(
+    run: Any, *, to: str, output: str | Path | None = None, overwrite: bool = False
+) -> Export:
+    """Write a trained network in another format into the folder `output`.
+
+    The files are run on made-up data first, and compared with the run. If the answers differ, or
+    something else fails, nothing is left behind.
+
+    Args:
+        run: what training returned, a loaded artefact, a run folder or a Keras model.
+        to: onnx, numpy, keras or savedmodel.
+        output: the folder to write; default: RUN-FORMAT beside the run folder.
+        overwrite: replace a folder that an export wrote before.
+
+    Raises:
+        ConfigError: the format is unknown, a package is missing, the network has a part that the
+            format cannot hold, the folder exists, or the answers differ.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"--to must be one of {', '.join(FORMATS)}. Received: '{to}'.")
+    trained = _trained(run)
+    folder = Path(output) if output else _beside(trained, to)
+    with _writing(folder, overwrite=overwrite) as draft:
+        difference, share, notes = FORMATS[to](draft, trained)
+        if not share <= LIMIT:
+            raise ConfigError(
+                f"The answers of the export differ from those of the run by {difference:.3g} "
+                f"({share:.1%} of their spread), so nothing was written. Numbers far from 0 lose "
+                "digits in float32: subtract a constant from the column and train again."
+            )
+        files = tuple(sorted(path.name for path in draft.iterdir()))
+    return Export(folder, to, files, difference, share, tuple(notes))
+
+
+Trained: TypeAlias = "Artefact | keras.Model"
+
+
+def _trained(run: Any) -> Trained:
+    run = getattr(run, "artefact", run)
+    if isinstance(run, Artefact | keras.Model):
+        return run
+    if isinstance(run, str | os.PathLike):
+        path = Path(run)
+        if path.suffix == ".keras" and path.is_file():
+            model: keras.Model = keras.saving.load_model(path, compile=False)
+            return model
+        return load(path)
+    raise ConfigError(
+        "export takes a run folder, what gatewise.load or gatewise.train returned, or a Keras "
+        f"model. Received: {type(run).__name__}."
+    )
+
+
+def _beside(trained: Trained, to: str) -> Path:
+    folder = trained.folder if isinstance(trained, Artefact) else None
+    if folder is None:
+        raise ConfigError("Name a folder for the export: -o FOLDER, or output=... in Python.")
+    return folder.with_name(f"{folder.name}-{to}")
+
+
+@contextmanager
+def _writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder that is moved to `folder` when complete, and removed otherwise."""
+    if folder.exists() or folder.is_symlink():
+        if not overwrite:
+            raise ConfigError(f"{folder} exists. Choose another -o, or give --overwrite.")
+        if folder.is_symlink() or not (folder / FACTS).is_file():
+            raise ConfigError(f"{folder} is not an export, so it is not replaced.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}.") from None
+    old = draft.with_name(f"{draft.name}-old")
+    try:
+        yield draft
+        draft.chmod(0o755)  # mkdtemp lets only the owner in
+        if folder.exists():
+            folder.rename(old)
+        draft.rename(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}.") from error
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)  # interrupted between the two renames: keep the old export
+        for rest in (old, draft):
+            if rest.exists():
+                shutil.rmtree(rest)
+
+
+def programs_of(trained: Trained) -> tuple[Program, Program | str, list[Sample]]:
+    """The program, that for one step or the reason why there is none, and samples for the proof.
+
+    Raises:
+        ConfigError: the network has a part that a graph cannot hold, or the task has no export.
+    """
+    if isinstance(trained, Artefact):
+        name, preparation = trained.preparation.task, trained.preparation
+        try:
+            module = importlib.import_module(f"gatewise.tasks.{name}.export")
+        except ModuleNotFoundError:
+            raise ConfigError(
+                f"A run of the task {name} is exported with --to keras or savedmodel alone, "
+                "because its answers take more than one pass of a network."
+            ) from None
+        graph, experiment = describe(trained.network), trained.experiment
+        program = module.program(graph, preparation, experiment, padded=preparation.padded)
+        samples = of_run(trained, program, module)
+        unpadded = program
+        if preparation.padded:
+            unpadded = module.program(graph, preparation, experiment, padded=False)
+    else:
+        program = unpadded = _of_model(trained)
+        samples = of_model(trained, program)
+    try:
+        step: Program | str = one_step(unpadded)
+    except ConfigError as error:
+        step = f"There is no form for one step, because {error}."
+    return program, step, samples
+
+
+def _of_model(model: keras.Model) -> Program:
+    """A Keras model as it is, without scaling."""
+    graph = describe(model)
+    inputs = []
+    for name in names_in(graph.inputs):
+        config = graph.node(name).config
+        shape = config.get("shape", config.get("batch_shape", [])[1:])
+        axes = tuple(
+            size if size is not None else "steps" if k == 0 else f"{name}_axis_{k + 1}"
+            for k, size in enumerate(shape)
+        )
+        kind = np.dtype(config["dtype"]).kind
+        inputs.append(Port(name, (BATCH, *axes), "float32" if kind == "f" else "int64"))
+    flat = keras.tree.flatten(model.outputs)
+    outputs = []
+    for k, tensor in enumerate(flat):
+        axes = tuple(size or f"axis_{j + 1}" for j, size in enumerate(tensor.shape[1:]))
+        outputs.append(Port("output" if len(flat) == 1 else f"output_{k + 1}", (BATCH, *axes)))
+    return Program(f"The Keras model '{model.name}'.", graph, tuple(inputs), tuple(outputs))
+
+
+def _onnx(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
+    program, step, samples = programs_of(trained)
+    proof = as_onnx.write(draft, program, step, samples)
+    _describe(draft, program, proof, as_onnx.USAGE, step)
+    absent = [step] if isinstance(step, str) else []
+    return proof.difference, proof.share, [proof.sentence(), *absent, *proof.notes]
+
+
+def _numpy(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
+    program, _, samples = programs_of(trained)
+    proof = as_numpy.write(draft, program, samples)
+    _describe(draft, program, proof, as_numpy.USAGE, None)
+    return proof.difference, proof.share, [proof.sentence(), *proof.notes]
+
+
+def _plain(saved: bool) -> Callable[[Path, Trained], tuple[float, float, list[str]]]:
+    def write(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
+        model = trained.network if isinstance(trained, Artefact) else trained
+        return as_keras.write(draft, model, trained, saved=saved)
+
+    return write
+
+
+FORMATS: Mapping[str, Callable[[Path, Trained], tuple[float, float, list[str]]]] = {
+    "onnx": _onnx,
+    "keras": _plain(saved=False),
+    "savedmodel": _plain(saved=True),
+    "numpy": _numpy,
+}
+
+
+def _describe(
+    draft: Path, program: Program, proof: Any, usage: str, step: Program | str | None
+) -> None:
+    """Write README.txt and export.json."""
+    lines = [program.title, "", usage.strip(), ""]
+    for title, ports in (("Inputs", program.inputs), ("Outputs", program.outputs)):
+        lines += [f"{title}:", *(_line(port) for port in ports), ""]
+    if isinstance(step, Program):
+        lines += ["One step (step.*): feed h and c back, beginning with zeros.", "Inputs:"]
+        lines += [*(_line(port) for port in step.inputs), "Outputs:"]
+        lines += [*(_line(port) for port in step.outputs), ""]
+    elif step:
+        lines += [step, ""]
+    if program.outside:
+        lines += ["What is not inside:", *(f"  {one}" for one in program.outside), ""]
+    lines += [proof.sentence(), *proof.notes]
+    version = metadata.version("gatewise")
+    lines += [f"Written by gatewise {version}. export.json holds the same as data."]
+    (draft / README).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    described = {
+        title: [
+            {
+                "name": port.name,
+                "shape": list(port.shape),
+                "dtype": port.dtype,
+                "meaning": port.meaning,
+                "columns": list(port.columns),
+            }
+            for port in each
+        ]
+        for title, each in (("inputs", program.inputs), ("outputs", program.outputs))
+    }
+    content = {
+        "gatewise": version,
+        "title": program.title,
+        **described,
+        **(program.facts or {}),
+        "outside": list(program.outside),
+        "proof": proof.facts(),
+    }
+    write_json(draft / FACTS, content)
+
+
+def _line(port: Port) -> str:
+    shape = ", ".join(map(str, port.shape))
+    columns = f" Last axis: {', '.join(port.columns)}." if port.columns else ""
+    return (
+        f"  {port.name} {port.dtype} [{shape}] {port.meaning}{'.' if port.meaning else ''}{columns}"
+    )

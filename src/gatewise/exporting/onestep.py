@@ -1,0 +1,130 @@
+"""One step of a network: x, h, c -> y, h, c."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gatewise.errors import ConfigError
+from gatewise.exporting.onnx import BINARY, REDUCTIONS, UNARY
+from gatewise.exporting.program import BATCH, STEPS, Port, Program
+from gatewise.runtime.graph import Graph, Node, names_in
+
+# Operations that treat each step alone, if their axis is not that of the steps.
+ALONE = frozenset(
+    (
+        *("dense", "embedding", "activation", "cast", "where", "ones_like", "zeros_like", "lstm"),
+        *("batch_normalization", "layer_normalization", "logical_and", "logical_or"),
+        *(*UNARY, *BINARY, "square", "log1p", "not_equal"),
+    )
+)
+# These do, too, if their axis comes after that of the steps.
+ALONG = frozenset(
+    ("concatenate", "stack", "split", "softmax", "top_k", "one_hot", "any", "all", *REDUCTIONS)
+)
+
+
+def one_step(program: Program) -> Program:
+    """The program for one step, with the states of all LSTM layers as inputs and outputs.
+
+    States of several layers lie side by side, in the order of the layers.
+
+    Raises:
+        ConfigError: an answer needs more than one step and the states; the message says why.
+    """
+    given = program.inputs[0]
+    if len(program.inputs) > 1 or given.shape[1:2] != (STEPS,) or len(program.outputs) > 1:
+        raise ConfigError("the network reads whole windows, or has several inputs or outputs")
+    every = _stepwise(program.graph, given.name)
+    layers = [node for node in program.graph.nodes if node.operation == "lstm"]
+    if not layers:
+        raise ConfigError("the network has no LSTM layer")
+    sizes = [int(node.config["units"]) for node in layers]
+    x = f"{given.name} of one step"
+    nodes: list[Node] = [
+        _node("input", (), (given.name,), shape=[*given.shape[2:]], dtype=given.dtype),
+        _node("input", (), ("h",), shape=[sum(sizes)], dtype="float32"),
+        _node("input", (), ("c",), shape=[sum(sizes)], dtype="float32"),
+        _node("expand_dims", (given.name,), (x,), axis=1),
+    ]
+    states = {}
+    cuts = np.cumsum(sizes)[:-1].tolist()
+    for state in ("h", "c"):
+        states[state] = [f"{state} of {node.name}" for node in layers] if cuts else [state]
+        if cuts:
+            nodes.append(
+                _node("split", (state,), tuple(states[state]), indices_or_sections=cuts, axis=-1)
+            )
+    after: dict[str, list[str]] = {"h": [], "c": []}
+    for node in program.graph.nodes:
+        if node.operation == "input":
+            continue
+        inputs = tuple(x if one == given.name else one for one in node.inputs)
+        if node.operation == "lstm":
+            k = layers.index(node)
+            outputs = (node.outputs[0], f"{node.name} h after", f"{node.name} c after")
+            after["h"].append(outputs[1])
+            after["c"].append(outputs[2])
+            inputs = (inputs[0], "", states["h"][k], states["c"][k])
+            node = replace(node, outputs=outputs)
+        nodes.append(replace(node, inputs=inputs))
+    (y,), (answer,) = names_in(program.graph.outputs), program.outputs
+    if y in every:
+        nodes.append(_node("squeeze", (y,), ("y of the step",), axis=1))
+        y, answer = "y of the step", replace(answer, shape=(BATCH, *answer.shape[2:]))
+    for state in ("h", "c"):
+        nodes.append(_node("concatenate", tuple(after[state]), (f"{state} after",), axis=-1))
+    graph = Graph(
+        program.graph.name,
+        program.graph.dtype,
+        tuple(nodes),
+        [given.name, "h", "c"],
+        [y, "h after", "c after"],
+    )
+    shape = (BATCH, sum(sizes))
+    ports = [
+        Port(state, shape, meaning=meaning)
+        for state, meaning in (("h", "output state; 0 at first"), ("c", "cell state; 0 at first"))
+    ]
+    return replace(
+        program,
+        graph=graph,
+        inputs=(replace(given, shape=(BATCH, *given.shape[2:])), *ports),
+        outputs=(
+            answer,
+            *(
+                replace(port, name=f"{port.name}_next", meaning="for the next step")
+                for port in ports
+            ),
+        ),
+    )
+
+
+def _node(
+    operation: str, inputs: tuple[str, ...], outputs: tuple[str, ...], **config: object
+) -> Node:
+    return Node(outputs[0], operation, inputs, outputs, config)
+
+
+def _stepwise(graph: Graph, given: str) -> set[str]:
+    """The values that have a row for each step."""
+    every, ranks_end = {given}, set[str]()
+    for node in graph.nodes:
+        if not every & set(node.inputs):
+            continue
+        name, config = node.operation, node.config
+        if name == "lstm" and (config.get("go_backwards") or node.inputs[0] not in every):
+            raise ConfigError(f"'{node.name}' reads the last step first")
+        if name == "getitem":
+            alone = config["key"][0] == "..."
+        elif name in ALONG or name in ("expand_dims", "squeeze"):
+            axis = config.get("axis", -1)
+            alone = all(one < 0 or one > 1 for one in ([axis] if isinstance(axis, int) else axis))
+        else:
+            alone = name in ALONE
+        if not alone or any(one in ranks_end for one in node.inputs):
+            raise ConfigError(f"'{node.name}' ({name}) needs all steps")
+        if name == "lstm" and not config["return_sequences"]:
+            ranks_end.update(node.outputs)
+        else:
+            every.update(node.outputs[:1] if name == "lstm" else node.outputs)
+    return every

@@ -1,0 +1,186 @@
+"""inspect(): look inside a trained run, or any Keras model with LSTM layers."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from gatewise.artefact import Artefact, load
+from gatewise.data.batches import Examples
+from gatewise.errors import ConfigError, DataError
+from gatewise.inspection.attribution import Explained
+from gatewise.inspection.model import (
+    MOST_EXAMPLES,
+    example_of,
+    explained_of,
+    inputs_of,
+    layers_of,
+    summary,
+)
+from gatewise.output import check_free_file, writing_file
+from gatewise.prediction import artefact_of
+from gatewise.readers.columns import Purpose
+from gatewise.readers.datasets import located
+from gatewise.readers.sources import opened
+from gatewise.ready import with_own_files
+from gatewise.reporting.report import draw_inspection
+from gatewise.tasks import TASKS, read
+
+SHOWN = 3  # examples whose answers are explained, by default
+
+
+def inspect(
+    model: Any,
+    data: Any = None,
+    *,
+    examples: int = SHOWN,
+    page: str | Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """What the LSTM layers of a model do on data, and what its answers rest on.
+
+    Args:
+        model: a keras.Model with keras.layers.LSTM layers; or a run folder, or what `gatewise.load`
+            or `gatewise.train` returned.
+        data: for a model, its inputs, [batch, steps, features] or [batch, steps] tokens, or what
+            else `model.predict` takes as arrays; for a run, raw data, or None for the validation
+            part of its own data.
+        examples: the number of examples, spread evenly, whose answers are explained.
+        page: an HTML file to write.
+        overwrite: replace that file if it exists.
+
+    Returns:
+        `layers`: for each call of an LSTM layer its gates (mean and saturation), memory
+        (half-lives in steps), dead and redundant units, and gradient norms by distance from the
+        last step. `shown`: for each explained example integrated gradients with their completeness
+        error, occlusion, and the path of the hidden state. `advice`: sentences.
+
+    Raises:
+        ConfigError: the model has no LSTM layer, or the page cannot be written.
+        DataError: the data are missing, or not those of the model.
+    """
+    if examples < 0:
+        raise ConfigError(f"examples must be at least 0. Received: {examples}.")
+    path = None if page is None else Path(page)
+    if path is not None:
+        if path.suffix != ".html":
+            raise ConfigError(f"The page needs a name ending in .html. Received: {path}.")
+        check_free_file(path, reads=[], overwrite=overwrite)
+    if isinstance(model, keras.Model):
+        content = _of_model(model, data, examples)
+    else:
+        content = _of_run(artefact_of(model, load), data, examples)
+    if path is not None:
+        with writing_file(path, overwrite=overwrite) as draft:
+            draft.write_text(draw_inspection(content), encoding="utf-8")
+    return content
+
+
+def _of_model(model: keras.Model, data: Any, count: int) -> dict[str, Any]:
+    if data is None:
+        raise DataError("There are no data (None). Give the inputs of the model as arrays.")
+    arrays = data if isinstance(data, dict | list | tuple) else np.asarray(data)
+    total = len(next(iter(_values(arrays))))
+    if not total:
+        raise DataError("There are no examples: the first axis of the data is empty.")
+    spread = np.unique(np.linspace(0, total - 1, min(total, MOST_EXAMPLES)).round().astype(int))
+    explained: Explained = "largest"
+    batch = _rows(arrays, spread)
+    for one in _values(batch):
+        if not np.isfinite(np.asarray(one, dtype=float)).all():
+            raise DataError("The data hold NaN or infinite values. Replace them first.")
+    try:
+        layers = layers_of(model, batch, explained=explained)
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"The model cannot read these data: {reason}") from error
+    shown = [
+        example_of(model, _rows(arrays, np.array([k])), explained=explained) | {"example": int(k)}
+        for k in _spread(total, count)
+    ]
+    return {
+        "model": model.name,
+        "data": "",
+        "examples": len(spread),
+        "layers": layers,
+        "advice": [],
+        "shown": shown,
+    }
+
+
+def _values(arrays: Any) -> list[Any]:
+    if isinstance(arrays, dict):
+        return list(arrays.values())
+    return list(arrays) if isinstance(arrays, list | tuple) else [arrays]
+
+
+def _rows(arrays: Any, indices: Any) -> Any:
+    if isinstance(arrays, dict):
+        return {name: np.asarray(one)[indices] for name, one in arrays.items()}
+    if isinstance(arrays, list | tuple):
+        return [np.asarray(one)[indices] for one in arrays]
+    return arrays[indices]
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Evenly spread positions, at most `count`."""
+    spread = np.unique(np.linspace(0, total - 1, min(total, count)).round().astype(int))
+    return [int(k) for k in spread]
+
+
+def _of_run(artefact: Artefact, data: Any, count: int) -> dict[str, Any]:
+    examples, name = _examples(artefact, data)
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
+    explained = explained_of(task, preparation)
+    model = artefact.network
+    content = summary(
+        model,
+        examples,
+        padded=preparation.padded,
+        explained=explained,
+        season=artefact.experiment.task.season,
+        lookback=artefact.experiment.task.lookback,
+    )
+    shown = []
+    for k in _spread(len(examples), count):
+        inputs = inputs_of(examples, model, np.array([k]), int(examples.lengths[k]))
+        try:
+            found = example_of(model, inputs, explained=explained, columns=preparation.used)
+        except ConfigError as error:
+            content["unexplained"] = str(error)
+            break
+        shown.append(found | {"example": k})
+    return {"model": str(artefact.folder or ""), "data": name, **content, "shown": shown}
+
+
+def _examples(artefact: Artefact, data: Any) -> tuple[Examples[Any], str]:
+    """The examples of `data`, or of the validation part, and the name of the data.
+
+    Raises:
+        DataError: the data of the run are not where they were, or hold no example.
+    """
+    task, experiment = TASKS[artefact.preparation.task], artefact.experiment
+    if data is None:
+        if not experiment.data.path:
+            raise DataError("The run was trained on data in memory. Give the data to inspect.")
+        source = opened(experiment.data, None)
+        sequences, settings, _ = read(experiment.data, source, task=task.name)
+        splits = task.split(sequences, experiment, not settings.test)
+        splits = with_own_files(splits, settings, task.name, [])
+        part, role = splits.validation, "validation"
+        if part is None:
+            raise DataError("The run has no validation part. Give the data to inspect.")
+        name = f"the validation part of {experiment.data.path}"
+    else:
+        # Examples of a labelled task need no labels, but those of the others are cut with targets.
+        purpose: Purpose = "predict" if task.labelled else "evaluate"
+        role = "predict" if task.labelled else "validation"
+        part, _, _ = read(experiment.data, located(data), task=task.name, purpose=purpose)
+        if task.labelled:
+            part = task.prediction_inputs(part, artefact.preparation)
+        name = part.source
+    examples = task.examples(part, artefact.preparation, experiment, role)
+    if not len(examples):
+        raise DataError(f"{name} holds no example. Give more data.")
+    return examples, name

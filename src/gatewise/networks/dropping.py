@@ -1,0 +1,53 @@
+"""Dropout on recurrent weights, in training only: a layer that becomes Keras's LSTM when saved."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+
+@keras.saving.register_keras_serializable("gatewise")
+class WeightDropLSTM(layers.LSTM):  # type: ignore[misc]  # Keras is untyped
+    """An LSTM whose recurrent weights are dropped with probability `weight_dropout` in training.
+
+    All steps of a batch have the same mask, and the kept weights are divided by 1 - weight_dropout
+    (DropConnect, Merity et al. 2018). The mask is applied before the loop over the steps, so the
+    native kernels run. Without training it is exactly a keras.layers.LSTM.
+    """
+
+    def __init__(self, units: int, weight_dropout: float = 0.0, **options: Any) -> None:
+        super().__init__(units, **options)
+        self.weight_dropout = weight_dropout
+        self.weight_seed = keras.random.SeedGenerator()
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Map [batch, steps, features] like keras.layers.LSTM."""
+        if not training or not self.weight_dropout:
+            return super().call(sequences, initial_state, mask, training)
+        kernel = self.cell.recurrent_kernel
+        dropped = keras.random.dropout(kernel.value, self.weight_dropout, seed=self.weight_seed)
+        # Inside a scope, variables that it does not list would lose the values of the outer scope.
+        values = [(one, dropped if one is kernel else one.value) for one in self.variables]
+        with keras.StatelessScope(values) as scope:
+            outputs = super().call(sequences, initial_state, mask, training)
+        for one in self.non_trainable_variables:  # the state of Keras's own dropout
+            after = scope.get_current_value(one)
+            if after is not None:
+                one.assign(after)
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The options of the layer."""
+        return {**super().get_config(), "weight_dropout": self.weight_dropout}
+
+
+def without_weight_dropout(network: keras.Model) -> None:
+    """Turn the layers of a network into Keras's own LSTM layers, with the same weights."""
+    for layer in network._flatten_layers():
+        if type(layer) is WeightDropLSTM:
+            layer._seed_generators = [
+                one for one in layer._seed_generators if one is not layer.weight_seed
+            ]
+            layer.__class__ = layers.LSTM

@@ -1,0 +1,184 @@
+"""Read a folder or a zip archive that holds one table for each sequence, as one table.
+
+The name of a file becomes the column `sequence_id`. Labels come from a table in the same folder
+that names the files, or from the folders in which the files are.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from gatewise.errors import DataError
+from gatewise.readers import archives, tables
+from gatewise.readers.tables import File, Table
+from gatewise.settings import DataSettings
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+ID, LABEL = "sequence_id", "label"
+NAMED = 0.9  # share of the files that a table of labels must name
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file: its relative path, its table, and the cells that all of its rows have."""
+
+    name: str
+    table: Table
+    stem: str = ""  # the path without its suffix and without the folders that all files share
+    cells: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def holds_tables(path: Path) -> bool:
+    """True for a folder with a table, and for an archive with several tables and nothing else."""
+    if path.is_dir():
+        return any(_is_table(name) for name in _names(path))
+    if not archives.is_archive(path):
+        return False
+    names = _names(path)
+    return len(names) > 1 and all(map(_is_table, names))
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith(tuple(SEPARATORS))
+
+
+def _names(path: Path) -> list[str]:
+    """The relative paths of the files, in order, without hidden ones."""
+    if path.is_dir():
+        found = [one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file()]
+    else:
+        found = archives.names(path)
+    return sorted(name for name in found if not archives.is_hidden(name))
+
+
+def read(path: Path, settings: DataSettings) -> Table:
+    """The rows of all tables, with the columns `sequence_id` and, if there are labels, `label`.
+
+    Raises:
+        DataError: a file cannot be read, or the files have different columns.
+    """
+    names = [name for name in _names(path) if _is_table(name)]
+    parts = [Part(name, _table(path, name, settings)) for name in names]
+    parts, notes = _labelled(str(path), parts)
+    columns = parts[0].table.columns
+    for part in parts:
+        if set(part.table.columns) != set(columns):
+            other = sorted(set(part.table.columns) ^ set(columns))
+            raise DataError(
+                f"{path}: the tables must have the same columns, but only one of {parts[0].name} "
+                f"and {part.name} has {', '.join(map(repr, other[:4]))}. Correct the file, or put "
+                "it into another folder."
+            )
+    begins: list[int] = []  # row at which each file begins, known once it is read
+
+    def batches(wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
+        begins.clear()
+        row = 0
+        for part in parts:
+            begins.append(row)
+            own = [name for name in wanted if name in columns] or columns[:1]
+            for batch in part.table.batches(own):
+                row += batch.height
+                yield _with_cells(batch, part, columns).select(wanted)
+
+    def at(row: int) -> str:
+        place = max(bisect_right(begins, row) - 1, 0)
+        begin = begins[place] if begins else 0
+        return f"{parts[place].table.at(row - begin)} of {parts[place].name}"
+
+    share = max(2, tables.SAMPLE // len(parts))
+    heads = [
+        _with_cells(part.table.sample.head(share).select(columns), part, columns) for part in parts
+    ]
+    own_notes = dict.fromkeys(note for part in parts for note in part.table.notes)
+    written = (part.table.dialect for part in parts)
+    dialect = next((one for one in written if one and one.decimal), parts[0].table.dialect)
+    return Table(
+        str(path),
+        pl.concat(heads),
+        sum(part.table.likely for part in parts),
+        batches,
+        notes=(f"{len(parts)} files are read, one sequence each", *notes, *own_notes),
+        dialect=dialect,
+        place=at,
+    )
+
+
+def _table(path: Path, name: str, settings: DataSettings) -> Table:
+    """The table of one file, which messages call by its path."""
+    file = File(path / name) if path.is_dir() else tables.unpacked(path, name)
+    suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    return tables.delimited(file, SEPARATORS[suffix], settings)
+
+
+def _with_cells(batch: pl.DataFrame, part: Part, columns: Sequence[str]) -> pl.DataFrame:
+    cells = {name: cell for name, cell in part.cells.items() if name not in columns}
+    return batch.with_columns(pl.lit(cell, pl.String).alias(name) for name, cell in cells.items())
+
+
+def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
+    """The tables of sequences with their ids and labels, and notes about them."""
+    stems = [_stem(name) for name in _below_common([part.name for part in parts])]
+    parts = [replace(part, stem=stem) for part, stem in zip(parts, stems, strict=True)]
+    for part in parts if len(parts) > 2 else []:
+        if (column := _naming(part, stems)) is None:
+            continue
+        rows = pl.concat(list(part.table.batches(part.table.columns)))
+        others = [one for one in part.table.columns if one != column]
+        known = {
+            _stem(str(row[column])): {name: row[name] for name in others}
+            for row in rows.iter_rows(named=True)
+        }
+        rest = [one for one in parts if one is not part]
+        if taken := sorted(set(others) & set(rest[0].table.columns)):
+            raise DataError(
+                f"{source}: {part.name} names the other files, but both have a column {taken[0]!r}."
+                " Rename one of them."
+            )
+        nothing = dict.fromkeys(others)
+        made = [replace(one, cells={ID: one.stem, **known.get(one.stem, nothing)}) for one in rest]
+        shown = ", ".join(map(repr, others[:4]))
+        return made, [f"the table {part.name} names the other files, which get its columns {shown}"]
+    folders = [PurePosixPath(stem).parent.as_posix() for stem in stems]
+    if len(set(folders)) > 1 and "." not in folders and LABEL not in parts[0].table.columns:
+        made = [
+            replace(part, cells={ID: part.stem, LABEL: folder})
+            for part, folder in zip(parts, folders, strict=True)
+        ]
+        return made, [f"the folder of a file is taken as its label ({LABEL!r})"]
+    return [replace(one, cells={ID: one.stem}) for one in parts], []
+
+
+def _naming(part: Part, stems: Sequence[str]) -> str | None:
+    """The column of a table that names the other files; None if there is none."""
+    others = Counter(stem for stem in stems if stem != part.stem)
+    for column in part.table.columns if part.table.likely >= len(others) * NAMED else []:
+        named = {
+            _stem(str(cell))
+            for batch in part.table.batches([column])
+            for cell in batch.to_series().drop_nulls()
+        }
+        if len(named & set(others)) >= NAMED * len(others):
+            return column
+    return None
+
+
+def _below_common(names: list[str]) -> list[str]:
+    """The paths without the folders that all of them share."""
+    while all("/" in name for name in names):
+        tops = {name.partition("/")[0] for name in names}
+        if len(tops) > 1:
+            break
+        names = [name.partition("/")[2] for name in names]
+    return names
+
+
+def _stem(name: str) -> str:
+    """The path without its suffix, with which tables of labels and ids name a file."""
+    plain = name.removesuffix(".gz")
+    suffix = PurePosixPath(plain).suffix
+    return plain.removesuffix(suffix) if suffix.lower() in SEPARATORS else plain

@@ -1,0 +1,57 @@
+"""Numbers with a sign of percent or of a currency: found, and read without the sign."""
+
+import re
+
+import polars as pl
+
+CODES = "EUR|USD|GBP|CHF|JPY|CNY|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|INR|BRL|MXN|ZAR"
+SIGN = rf"(?:US\$|R\$|[%‰$€£¥₹]|{CODES})"
+MINUS = r"[+\-−]?"
+DIGITS = r"[\d.,][\d.,'’ \xa0\u202f]*(?:[eE][+-]?\d+)?"
+# Groups: bracket, sign before, minus, digits, sign behind.
+CELL = rf"^(\()?({MINUS})\s*({SIGN})?\s*({MINUS})({DIGITS}?)\s*({SIGN})?\)?$"
+PATTERN = re.compile(CELL)
+
+
+def bare(cell: str) -> str:
+    """A cell without its sign; other cells are returned unchanged.
+
+    >>> bare("$1,234.50"), bare("1.234,50 EUR"), bare("(€ 5)"), bare("12 %"), bare("A5")
+    ('1,234.50', '1.234,50', '-5', '12', 'A5')
+    """
+    found = PATTERN.match(cell.strip())
+    if not found or not (found[3] or found[6]):
+        return cell
+    minus = "-" if found[1] else (found[2] or found[4]).replace("−", "-")
+    return minus + found[5].strip()
+
+
+def columns(sample: pl.DataFrame) -> dict[str, str]:
+    """The columns of numbers in which most cells have a sign, and all signs are the same."""
+    found = {}
+    for name in sample.columns:
+        cells = sample[name].drop_nulls().str.strip_chars()
+        parts = cells.str.extract_groups(CELL).struct
+        signs = parts.field("3").fill_null(parts.field("6")).drop_nulls()
+        if len(signs) * 2 > len(cells) and signs.n_unique() == 1:
+            found[name] = str(signs[0])
+    return found
+
+
+def plain(cells: pl.Expr, sign: str) -> pl.Expr:
+    """Numbers without this sign; a number that lacks the sign becomes a text that says so."""
+    parts = cells.str.strip_chars().str.extract_groups(CELL).struct
+    here = parts.field("3").fill_null(parts.field("6"))
+    minus = parts.field("2").fill_null("") + parts.field("4").fill_null("")
+    minus = pl.when(parts.field("1").is_not_null()).then(pl.lit("-")).otherwise(minus)
+    number = minus.str.replace("−", "-", literal=True) + parts.field("5").str.strip_chars()
+    # 0.12 among percents may be a fraction, and 5 among dollars another currency.
+    lacking = here.is_null() & parts.field("5").is_not_null() & (parts.field("5") != "")
+    remark = pl.format("{} (without the sign {})", cells, pl.lit(sign))
+    return pl.when(here == sign).then(number).when(lacking).then(remark).otherwise(cells)
+
+
+def note(column: str, sign: str) -> str:
+    """The note about a column whose signs are left out."""
+    shown = f"5 {sign}" if sign in "%‰" or sign.isalpha() else f"{sign}5"
+    return f"the column {column!r} holds numbers with the sign {sign}: {shown} is read as 5"

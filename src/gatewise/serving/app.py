@@ -1,0 +1,396 @@
+"""The application of FastAPI: routes, bodies, limits, access, and answers in JSON or CSV."""
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from gatewise.artefact import as_csv
+from gatewise.errors import GatewiseError
+from gatewise.serving import inference
+from gatewise.serving.batching import Batcher
+from gatewise.serving.limits import Limits, Refusal
+from gatewise.serving.metrics import Metrics
+from gatewise.serving.models import ENDINGS, SOUNDS, Answer, Model, Question, data_in
+
+log = logging.getLogger("gatewise")
+
+PATIENCE = 30.0  # seconds in which a client must send its body
+JSON, CSV, TEXT = "application/json", "text/csv", "text/plain"
+NOTES = "gatewise-notes"  # the header with the notes on the data, as JSON in ASCII
+MAX_NOTES = 2000  # characters, because servers and clients limit the size of headers
+OPEN = ("/v2/health/live", "/v2/health/ready")  # paths that need no token
+
+
+class Service:
+    """The models of a server, its limits and what it counts."""
+
+    def __init__(
+        self, models: Mapping[str, Model], limits: Limits, *, token: str, folder: Path
+    ) -> None:
+        self.models = models
+        self.limits = limits
+        self.token = token
+        self.folder = folder  # for the body that is being read
+        self.metrics = Metrics()
+        self.batcher = Batcher(limits, lambda model, size: self.metrics.on_batch(model.name, size))
+        self.pending = self.held = 0  # requests and bytes that wait
+        self.draining = False
+
+    def model(self, name: str | None) -> Model:
+        """The model of this name; without a name, the only one.
+
+        Raises:
+            Refusal: there is none.
+        """
+        if name is None and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        if name is None:
+            places = ", ".join(f"/models/{one}/predict" for one in self.models)
+            raise Refusal(404, f"The server has several models. Use {places}.")
+        if name not in self.models:
+            raise Refusal(404, f"There is no model '{name}'. There are: {', '.join(self.models)}.")
+        return self.models[name]
+
+    async def answer(
+        self,
+        request: Request,
+        model: Model,
+        source_of: Callable[[bytes], Any],
+        finish: Callable[[Answer], Response],
+    ) -> Response:
+        """Read a body, and answer it together with others.
+
+        Raises:
+            Refusal: a limit is exceeded.
+            GatewiseError: the data are not what the model reads.
+        """
+        if self.pending >= self.limits.max_pending:
+            raise Refusal(503, "Too many requests wait (--max-pending). Try again in a second.")
+        self.pending += 1
+        received = 0
+        try:
+            chunks = []
+            async with asyncio.timeout(PATIENCE):
+                async for chunk in request.stream():
+                    received += len(chunk)
+                    self.held += len(chunk)
+                    self._check_size(received)
+                    chunks.append(chunk)
+            body = b"".join(chunks)
+            if not body:
+                raise Refusal(400, "The request has no body. Send the data to predict.")
+
+            def read() -> Question:
+                return model.asked(source_of(body), self.limits)
+
+            answered: Response = await self.batcher.answer(model, read, finish)
+            return answered
+        except TimeoutError:
+            raise Refusal(
+                408, f"The body did not arrive within {PATIENCE:.0f} s. Send it again."
+            ) from None
+        finally:
+            self.pending -= 1
+            self.held -= received
+
+    def _check_size(self, received: int) -> None:
+        if received > self.limits.body_bytes:
+            raise Refusal(
+                413,
+                f"The body has more than {self.limits.max_body:g} MB (--max-body). Send fewer rows "
+                "in a request.",
+            )
+        if self.held > self.limits.held_bytes:
+            raise Refusal(503, "Too many bytes wait to be read. Try again in a second.")
+
+    def source(self, request: Request, body: bytes) -> Any:
+        """The data of a body: a file of the kind that its content type names, or data in memory."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in ENDINGS:
+            raise Refusal(
+                415,
+                f"The content type must be one of {', '.join(ENDINGS)}. Received: {kind!r}. Give "
+                "it as the header Content-Type.",
+            )
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Refusal(415, "Send the body without a Content-Encoding.")
+        if kind == JSON and (found := data_in(body)) is not None:
+            return found
+        path = self.folder / (_name_of(request, kind) or f"request{ENDINGS[kind]}")
+        path.write_bytes(body)
+        return path
+
+    def sentence(self, error: BaseException) -> str:
+        """The text of an error, without the place where the server keeps bodies."""
+        return str(error).replace(f"{self.folder}/", "")
+
+
+def _name_of(request: Request, kind: str) -> str:
+    """The file name of a recording, which becomes its id; "" without one."""
+    disposition = request.headers.get("content-disposition", "")
+    found = re.search(r'filename="?([\w-][\w. -]{0,100})"?', disposition)
+    if not found or kind not in SOUNDS:
+        return ""
+    return Path(found[1].strip()).stem + ENDINGS[kind]
+
+
+def wanted(accept: str, model: Model) -> str:
+    """The content type of the answer: the first one in Accept that the server writes.
+
+    Raises:
+        Refusal: it writes none of them.
+    """
+    offers = [JSON, CSV, *([TEXT] if model.lines else [])]
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
+        kind = part.partition(";")[0].strip().lower()
+        if kind in ("*/*", "application/*"):
+            return JSON
+        if kind == "text/*":
+            return CSV
+        if kind in offers:
+            return kind
+    raise Refusal(406, f"The answer is one of {', '.join(offers)}. Accept was {accept!r}.")
+
+
+def written(answer: Answer, kind: str, lines: str) -> Response:
+    """The table of an answer as JSON records, as CSV, or as the lines of one column."""
+    if kind == CSV:
+        content = as_csv(answer.table)
+    elif kind == TEXT:
+        content = "".join(" ".join(text.split()) + "\n" for text in answer.table[lines])
+    else:
+        content = answer.table.write_json()
+    headers = {}
+    if answer.notes:
+        headers[NOTES] = json.dumps(answer.notes)[:MAX_NOTES]
+    return Response(content, media_type=kind, headers=headers)
+
+
+def application(service: Service) -> FastAPI:
+    """The application that answers for a service."""
+    app = FastAPI(
+        title="gatewise",
+        version=metadata.version("gatewise"),
+        description="Predictions of trained models: raw data in, the table of `predict` out.",
+        # The pages of Swagger load scripts from other servers.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(_predictions(service))
+    app.include_router(_protocol(service))
+    app.include_router(_facts(service))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_request: Request, error: HTTPException) -> Response:
+        place = " The places are in /openapi.json." if error.status_code in (404, 405) else ""
+        return _sentence(error.status_code, f"{error.detail}.{place}", error.headers)
+
+    app.add_middleware(_Gate, service=service)
+    return app
+
+
+def _predictions(service: Service) -> APIRouter:
+    """The routes for raw data."""
+    routes = APIRouter()
+
+    async def predict(request: Request, name: str | None = None) -> Response:
+        model = service.model(name)
+        kind = wanted(request.headers.get("accept", ""), model)
+        return await service.answer(
+            request,
+            model,
+            lambda body: service.source(request, body),
+            lambda answer: written(answer, kind, model.lines),
+        )
+
+    @routes.post("/predict", openapi_extra=_BODY, responses=_ANSWERS)
+    async def predict_with_the_only_model(request: Request) -> Response:
+        """Predict raw data with the only model of the server."""
+        return await predict(request)
+
+    @routes.post("/models/{name}/predict", openapi_extra=_BODY, responses=_ANSWERS)
+    async def predict_with_a_model(request: Request, name: str) -> Response:
+        """Predict raw data with one of the models."""
+        return await predict(request, name)
+
+    return routes
+
+
+def _protocol(service: Service) -> APIRouter:
+    """The routes of the Open Inference Protocol."""
+    routes = APIRouter(prefix="/v2")
+
+    @routes.get("")
+    async def server_metadata() -> dict[str, Any]:
+        """The metadata of the server."""
+        version = metadata.version("gatewise")
+        return {"name": "gatewise", "version": version, "extensions": inference.EXTENSIONS}
+
+    @routes.get("/health/live")
+    async def live() -> dict[str, bool]:
+        """Whether the server runs."""
+        return {"live": True}
+
+    @routes.get("/health/ready")
+    async def ready() -> Response:
+        """Whether the server takes requests."""
+        return _ready(service)
+
+    @routes.get("/models/{name}/ready", responses=_ANSWERS)
+    async def model_ready(name: str) -> Response:
+        """Whether a model takes requests."""
+        service.model(name)
+        return _ready(service)
+
+    @routes.get("/models/{name}", responses=_ANSWERS)
+    async def model_metadata(name: str) -> dict[str, Any]:
+        """The tensors that a model reads."""
+        return inference.described(service.model(name))
+
+    @routes.post("/models/{name}/infer", openapi_extra=_TENSORS, responses=_ANSWERS)
+    async def infer(request: Request, name: str) -> Response:
+        """Predict tensors."""
+        model = service.model(name)
+        asked: dict[str, Any] = {}
+
+        def source_of(body: bytes) -> Any:
+            found, binary = inference.split_body(body, request.headers.get(inference.LENGTH))
+            asked.update(found)
+            text = model.kind in ("text", "tokens")
+            return inference.source_of(found, binary, text=text)
+
+        def finish(answer: Answer) -> Response:
+            content, headers = inference.reply(model, asked, answer)
+            return Response(content, headers=headers)
+
+        return await service.answer(request, model, source_of, finish)
+
+    return routes
+
+
+def _facts(service: Service) -> APIRouter:
+    """The routes about the server itself."""
+    routes = APIRouter()
+
+    @routes.get("/models")
+    async def models() -> dict[str, Any]:
+        """The models of the server, with their tasks."""
+        return {name: {"task": one.task, "data": one.kind} for name, one in service.models.items()}
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        """Counters for Prometheus."""
+        text = service.metrics.text(service.pending)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    return routes
+
+
+def _ready(service: Service) -> Response:
+    ready = not service.draining
+    return Response(json.dumps({"ready": ready}), 200 if ready else 503, media_type=JSON)
+
+
+def _sentence(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    content = json.dumps({"error": text}, ensure_ascii=False)
+    return Response(content, status, headers=headers, media_type=JSON)
+
+
+_SCHEMAS = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ENDINGS}
+_SCHEMAS[JSON] = {"schema": {}}
+_BODY = {"requestBody": {"required": True, "content": _SCHEMAS}}
+_TENSORS = {"requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}}
+_SENTENCE = {
+    "content": {JSON: {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {"description": meaning, **_SENTENCE}
+    for status, meaning in {
+        400: "The request is not what the protocol describes.",
+        401: "The token is missing or wrong.",
+        404: "There is no such model.",
+        406: "The answer cannot be written in the accepted form.",
+        408: "The body did not arrive in time.",
+        413: "The data are too long.",
+        415: "The content type is unknown.",
+        422: "The data are not what the model reads.",
+        503: "The server is busy or stops.",
+    }.items()
+}
+
+
+class _Gate:
+    """The outermost layer: access, counting, and a sentence instead of every error."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], service: Service) -> None:
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, service = time.perf_counter(), self.service
+        status = 0
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if service.token and scope["path"] not in OPEN and not self._may_enter(scope):
+                raise Refusal(401, "Give the token: Authorization: Bearer TOKEN.")
+            await self.app(scope, receive, sending)
+        except ClientDisconnect:
+            status = 499
+        except Exception as error:
+            refused = refusal(error, service)
+            await refused(scope, receive, sending)
+        parts = scope["path"].removeprefix("/v2").split("/")
+        name = parts[2] if len(parts) > 3 and parts[1] == "models" else ""
+        if scope["path"] == "/predict" and len(service.models) == 1:
+            name = next(iter(service.models))
+        known = name if name in service.models else ""
+        service.metrics.on_answer(known, status, time.perf_counter() - began)
+
+    def _may_enter(self, scope: dict[str, Any]) -> bool:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        scheme, _, token = given.partition(b" ")
+        same = hmac.compare_digest(token.strip(), self.service.token.encode())
+        return scheme.lower() == b"bearer" and same
+
+
+def refusal(error: Exception, service: Service) -> Response:
+    """The answer to a request that failed."""
+    status = 500
+    headers: dict[str, str] = {}
+    if isinstance(error, Refusal):
+        status = error.status
+    elif isinstance(error, GatewiseError):
+        status = 422
+    elif isinstance(error, MemoryError):
+        status = 503
+    if status == 503:
+        headers["retry-after"] = "1"
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status == 500:
+        log.error("A request failed. %s", "".join(traceback.format_exception(error)))
+        text = "The server failed; its log says why."
+    else:
+        text = service.sentence(error) or "There is not enough memory for this. Send fewer rows."
+    return _sentence(status, text, headers)

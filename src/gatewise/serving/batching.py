@@ -1,0 +1,131 @@
+"""Micro-batches: requests that wait at the same time share a run of the network.
+
+One thread reads requests, and another one runs the network, so that reading continues while the
+kernels compute without Python's lock. A request that finds the network free waits at most
+`Limits.max_wait` for others; while the network is busy, requests wait for it in any case.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from gatewise.serving.limits import Limits
+from gatewise.serving.models import Answer, Model, Question
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A question that waits for the network."""
+
+    model: Model
+    question: Question
+    finish: Callable[[Answer], Any]
+    done: "Future[Any]"
+    since: float
+
+
+class Batcher:
+    """Reads requests and answers them in batches, until it is closed."""
+
+    def __init__(self, limits: Limits, on_batch: Callable[[Model, int], None]) -> None:
+        self.limits = limits
+        self._on_batch = on_batch
+        self._readers = ThreadPoolExecutor(1, "gatewise-read")
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._hurried = self._closed = False
+        self._thread = threading.Thread(target=self._work, name="gatewise-answer", daemon=True)
+        self._thread.start()
+
+    async def answer(
+        self, model: Model, read: Callable[[], Question], finish: Callable[[Answer], Any]
+    ) -> Any:
+        """What `finish` makes of the answer to the question that `read` returns.
+
+        Both functions run in threads of the batcher.
+        """
+        done: Future[Any] = Future()
+
+        def begin() -> None:
+            if not done.set_running_or_notify_cancel():
+                return  # the client has gone
+            try:
+                question = read()
+            except BaseException as error:
+                done.set_exception(error)
+                return
+            with self._changed:
+                self._waiting.append(_Waiting(model, question, finish, done, time.monotonic()))
+                self._changed.notify()
+
+        self._readers.submit(begin)
+        return await asyncio.wrap_future(done)
+
+    def hurry(self) -> None:
+        """Wait for no further requests before a run of the network."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Answer what waits, and end the threads."""
+        self._readers.shutdown()
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while batch := self._next():
+            self._answer(batch)
+
+    def _next(self) -> list[_Waiting]:
+        """The next batch of one model, oldest first; empty after the last one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return []
+            first = self._waiting[0]
+            until = first.since + self.limits.max_wait / 1000
+            while not self._hurried and self._size(first.model) < self.limits.max_batch:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            batch, size = [first], len(first.question.examples)
+            self._waiting.popleft()
+            others: deque[_Waiting] = deque()
+            while self._waiting:
+                one = self._waiting.popleft()
+                more = len(one.question.examples)
+                if one.model is first.model and size + more <= self.limits.max_batch:
+                    batch.append(one)
+                    size += more
+                else:
+                    others.append(one)
+            self._waiting = others
+            return batch
+
+    def _size(self, model: Model) -> int:
+        return sum(len(one.question.examples) for one in self._waiting if one.model is model)
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        """Answer a batch; if that fails, each question alone, so that one client is refused."""
+        model = batch[0].model
+        self._on_batch(model, len(batch))
+        try:
+            answers = model.answered([one.question for one in batch])
+            bodies = [one.finish(answer) for one, answer in zip(batch, answers, strict=True)]
+        except BaseException as error:
+            if len(batch) > 1:
+                for one in batch:
+                    self._answer([one])
+            else:
+                batch[0].done.set_exception(error)
+            return
+        for one, body in zip(batch, bodies, strict=True):
+            one.done.set_result(body)

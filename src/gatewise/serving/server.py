@@ -1,0 +1,166 @@
+"""Run folders behind Uvicorn, until SIGTERM."""
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from gatewise.errors import ConfigError
+from gatewise.serving.app import Service, application
+from gatewise.serving.limits import Limits
+from gatewise.serving.models import loaded
+
+log = logging.getLogger("gatewise")
+
+MAX_CONNECTIONS = 4096
+DRAIN = 30  # seconds in which accepted requests are answered after SIGTERM
+
+
+class Server:
+    """Trained models on a socket: the socket is open at once, and `run` answers.
+
+    Args: as of `serve`.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[str | Path],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        token: str = "",
+        limits: Limits | None = None,
+    ) -> None:
+        self._socket = _listening(host, port)
+        try:
+            models = loaded(runs)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._folder = tempfile.TemporaryDirectory(prefix="gatewise-serve-")
+        self.service = Service(
+            models, limits or Limits(), token=token, folder=Path(self._folder.name)
+        )
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self._uvicorn = _Quiet(
+            uvicorn.Config(
+                application(self.service),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_graceful_shutdown=DRAIN,
+                lifespan="off",
+            )
+        )
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.service.batcher.close()
+        self._socket.close()
+        self._folder.cleanup()
+
+    def run(self) -> None:
+        """Answer requests until `stop` is called, or until SIGTERM or Ctrl-C."""
+        for sentence in self.welcome():
+            log.info("%s", sentence)
+        with _on_signals(self.stop):
+            asyncio.run(self._serve())
+        log.info("Stopped.")
+
+    async def _serve(self) -> None:
+        drain = asyncio.create_task(self._drain())
+        await self._uvicorn.serve(sockets=[self._socket])
+        await drain
+
+    async def _drain(self) -> None:
+        # The handler of a signal must not take a lock, because it may interrupt its holder.
+        while not self._uvicorn.should_exit:
+            await asyncio.sleep(0.05)
+        self.service.draining = True
+        self.service.batcher.hurry()
+
+    def stop(self) -> None:
+        """Refuse new requests, and let `run` return when the accepted ones are answered."""
+        self._uvicorn.should_exit = True
+
+    def welcome(self) -> list[str]:
+        """What is served, where, and who can reach it."""
+        where = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        names = ", ".join(f"{name} ({one.task})" for name, one in self.service.models.items())
+        near = _is_loopback(self.host)
+        token = bool(self.service.token)
+        if near:
+            reach = "Only this machine can reach it."
+        elif token:
+            reach = "Every machine of its network can reach it; the token is sent in clear text."
+        else:
+            reach = (
+                "Every machine of its network can reach it without a token (--token or "
+                "GATEWISE_TOKEN)."
+            )
+        return [f"Serving {names} on {where}. {reach}"]
+
+
+class _Quiet(uvicorn.Server):
+    """A Uvicorn that leaves signals to `Server.run`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextmanager
+def _on_signals(stop: Any) -> Iterator[None]:
+    """Call `stop` on SIGTERM and Ctrl-C; outside the main thread, signals have no effect."""
+    try:
+        before = {
+            number: signal.signal(number, lambda *_: stop())
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+    except ValueError:
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections.
+
+    Raises:
+        ConfigError: the address is unknown or taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen()  # from here on, nobody else gets this port
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
+        ) from None
+    return listening
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,56 @@
+"""What an export of `classify` holds: scaling, the network and calibrated probabilities."""
+
+from dataclasses import replace
+from typing import Any
+
+from gatewise.data.preparation import Preparation
+from gatewise.exporting.program import BATCH, Extension, Port, Program
+from gatewise.exporting.steps import inputs_of
+from gatewise.runtime.graph import Graph
+from gatewise.settings import Experiment
+from gatewise.tasks.classify.fitted import Fitted
+
+
+def program(
+    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+) -> Program:
+    """Steps in their own units in, a probability for each class out."""
+    own, extension = preparation.own, Extension(graph)
+    ports = inputs_of(extension, preparation, padded=padded)
+    (logits,) = extension.outputs()
+    cooled = extension.do("divide", logits, extension.constant(own.temperature))
+    activation = "sigmoid" if own.separator else "softmax"
+    answer = Port(
+        "probabilities",
+        (BATCH, len(own.classes)),
+        meaning="the probability of each label" + (", each alone" if own.separator else ""),
+        columns=own.classes,
+    )
+    facts: dict[str, Any] = {"classes": own.classes}
+    return Program(
+        title=f"Classification into {len(own.classes)} labels.",
+        graph=extension.result((extension.do("activation", cooled, activation=activation),)),
+        inputs=tuple(ports),
+        outputs=(answer,),
+        right_padded=True,
+        outside=outside(preparation),
+        facts=facts,
+    )
+
+
+def outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
+    """Sentences on what the caller does beside."""
+    own, found = preparation.own, []
+    if own.blend != "none":
+        found.append(
+            f"The run averages the network's probabilities with those of its baseline "
+            f"({own.blend}); the export holds the network alone."
+        )
+    if own.window:
+        found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
+    return tuple(found)
+
+
+def whole(preparation: Preparation[Fitted]) -> Preparation[Fitted]:
+    """The same preparation for whole sequences and the network alone, as the export answers."""
+    return replace(preparation, own=replace(preparation.own, window=0, blend="none"))

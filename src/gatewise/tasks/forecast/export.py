@@ -1,0 +1,160 @@
+"""What an export of `forecast` holds: scaling, the network, and quantiles in the data's units."""
+
+import numpy as np
+
+from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Array
+from gatewise.exporting.program import BATCH, Extension, Port, Program
+from gatewise.runtime.graph import Graph, names_in
+from gatewise.settings import Experiment
+from gatewise.tasks import quantiles
+from gatewise.tasks.forecast.fitted import Fitted
+
+
+def program(
+    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+) -> Program:
+    """Raw windows in, quantiles in the units of the targets out."""
+    assert not padded, "A window has no padding."
+    own, network = preparation.own, list(names_in(graph.inputs))
+    extension = Extension(graph)
+    ports = [one for one in _ports(preparation) if one.name in network]
+    by_series = preparation.scale.by == "series"
+    if by_series:
+        known = len(preparation.scale.ids)
+        meaning = f"the number of the series, 0 to {known - 1} (`series` of export.json)"
+        ports.append(Port("series", (BATCH,), "int64", meaning))
+    for port in ports:
+        extension.input(port)
+    for port in ports:
+        if port.name in network:
+            centre, spread = _scale(preparation, port.columns)
+            shifted = extension.do("subtract", port.name, _each(extension, centre, by_series, port))
+            divided = extension.do("divide", shifted, _each(extension, spread, by_series, port))
+            extension.feed(port.name, divided)
+    (x,) = extension.outputs()  # [batch, horizon, targets, quantiles]
+    levels = own.quantiles or (0.5,)
+    x = extension.ascending(x, len(levels))
+    if own.margins:
+        margins = extension.constant(np.array(own.margins)[:, None])
+        x = extension.ascending(extension.do("add", x, margins), len(levels))
+    past = ports[0]
+    centre, spread = _scale(preparation, own.targets)
+    unit, zero = (
+        extension.do("expand_dims", _each(extension, one, by_series, past), axis=-1)
+        for one in (spread, centre)
+    )
+    x = extension.do("add", extension.do("multiply", x, unit), zero)
+    floored = [own.floor == "zero" and name in own.never_negative for name in own.targets]
+    if any(floored):
+        least = np.where(floored, 0.0, np.finfo(np.float32).min)[:, None]
+        x = extension.do("maximum", x, extension.constant(least))
+    answer = Port(
+        "forecast",
+        (BATCH, own.horizon, len(own.targets), len(levels)),
+        meaning=f"the next {own.horizon} steps of {', '.join(own.targets)}, in their own units; "
+        "the last axis: "
+        + (f"quantiles {', '.join(f'{q:g}' for q in levels)}" if own.quantiles else "one forecast"),
+    )
+    step = f" Steps are {preparation.step} apart." if preparation.step else ""
+    return Program(
+        title=f"Forecast of {own.horizon} steps from the last {own.lookback}.{step}",
+        graph=extension.result((x,)),
+        inputs=tuple(ports),
+        outputs=(answer,),
+        outside=_outside(preparation, by_series, network),
+        facts={
+            "targets": own.targets,
+            "quantiles": own.quantiles,
+            "series": preparation.scale.ids if by_series else (),
+            "median": quantiles.middle(levels),
+        },
+    )
+
+
+def unit(preparation: Preparation[Fitted]) -> float:
+    """The largest spread of a target, in which differences are measured."""
+    targets = preparation.positions(preparation.own.targets)
+    return float(preparation.scale.spread[:, targets].max())
+
+
+def _ports(preparation: Preparation[Fitted]) -> list[Port]:
+    own = preparation.own
+    earlier, known = _names(preparation, (*own.past, *own.known)), _names(preparation, own.known)
+    static = tuple(
+        one
+        for name in own.static
+        for one in (
+            [name]
+            if name in preparation.static_scale
+            else [f"{name} = {text}" for text in preparation.categories[name]]
+        )
+    )
+    targets = (BATCH, own.lookback, len(own.targets))
+    ahead = (BATCH, own.horizon, len(known))
+    return [
+        Port("past", targets, meaning="the targets, in their own units", columns=own.targets),
+        Port(
+            "covariates",
+            (BATCH, own.lookback, len(earlier)),
+            meaning="the other columns of the same steps, in their own units",
+            columns=earlier,
+        ),
+        Port("future", ahead, meaning="the columns that are known ahead", columns=known),
+        Port("static", (BATCH, len(static)), meaning="what never changes", columns=static),
+    ]
+
+
+def _names(preparation: Preparation[Fitted], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns in the order of `window_examples`: numbers, categories, calendar."""
+    numbers = [name for name in names if name in preparation.used]
+    hot = [
+        f"{name} = {text}"
+        for name in names
+        if name in preparation.categories
+        for text in preparation.categories[name]
+    ]
+    waves = [f"{wave} of {one}" for one in preparation.own.calendar for wave in ("sine", "cosine")]
+    return (*numbers, *hot, *waves)
+
+
+def _scale(preparation: Preparation[Fitted], names: tuple[str, ...]) -> tuple[Array, Array]:
+    """Centre and spread of these columns, [series or 1, columns]; 0 and 1 for all but numbers."""
+    rows = len(preparation.scale.centre)
+    centre, spread = np.zeros((rows, len(names))), np.ones((rows, len(names)))
+    for k, name in enumerate(names):
+        if name in preparation.static_scale:
+            centre[:, k], spread[:, k] = preparation.static_scale[name]
+        elif name in preparation.columns:
+            column = preparation.columns.index(name)
+            centre[:, k] = preparation.scale.centre[:, column]
+            spread[:, k] = preparation.scale.spread[:, column]
+    return centre, spread
+
+
+def _each(extension: Extension, rows: Array, by_series: bool, port: Port) -> str:
+    """The row of each example, with an axis of steps if the input has one."""
+    if not by_series:
+        return extension.constant(rows[0])
+    own = extension.do("take", extension.constant(rows), "series", axis=0)
+    return extension.do("expand_dims", own, axis=1) if len(port.shape) == 3 else own
+
+
+def _outside(
+    preparation: Preparation[Fitted], by_series: bool, network: list[str]
+) -> tuple[str, ...]:
+    own = preparation.own
+    found = [
+        f"Cut a window of exactly {own.lookback} steps without gaps, the oldest first; missing "
+        "values must be filled in before."
+    ]
+    if own.calendar and "covariates" in network:
+        found.append(
+            f"Calendar columns are sine and cosine of 2 pi times the share of the turn that has "
+            f"passed: {', '.join(own.calendar)}."
+        )
+    if preparation.categories:
+        found.append("A column `name = text` is 1 where the text column holds this text, else 0.")
+    if by_series:
+        found.append("The scale of each series of the training part is inside; others have none.")
+    return tuple(found)

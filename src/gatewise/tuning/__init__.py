@@ -1,0 +1,1 @@
+"""gatewise tune: search settings on the validation part, within a budget."""

@@ -1,0 +1,116 @@
+"""The page on a search: its history, what mattered, and the scores by setting."""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from gatewise.extras import require
+from gatewise.reporting import charts, formats
+from gatewise.reporting.sections import Key, Picture, Table
+from gatewise.tuning.study import DEFAULT, ENDED, SECONDS, VALUE, candidates, finished
+
+FEW = 8  # complete trials; fewer do not tell what mattered
+
+
+def draw(study: Any, summary: Mapping[str, Any], *, higher: bool) -> str:
+    """Draw the page as a complete HTML document that needs no other file."""
+    trials = [one for one in finished(study) if one.user_attrs.get(VALUE) is not None]
+    with charts.style():
+        history = _history(trials, summary, higher)
+        importances = _importances(study)
+        slices = [_slice(trials, name, summary) for name in _names(trials)]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    template = resources.files("gatewise.reporting").joinpath("tuning.html.j2")
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        style="; ".join(f"--{name}: {colour}" for name, colour in charts.COLOURS.items()),
+        summary=summary,
+        history=history,
+        importances=importances,
+        slices=slices,
+        trials=_table(study, summary, higher),
+        few=FEW,
+    )
+
+
+def _names(trials: list[Any]) -> list[str]:
+    """The settings that have more than one value among the trials."""
+    names = formats.union(one.params for one in trials)
+    return [n for n in names if len({repr(one.params.get(n)) for one in trials}) > 1]
+
+
+def _history(trials: list[Any], summary: Mapping[str, Any], higher: bool) -> Picture:
+    """The score of each trial, and the best one so far."""
+    figure, axes = charts.axes(width=560)
+    numbers = np.array([one.number for one in trials], dtype=np.float64)
+    values = np.array([one.user_attrs[VALUE] for one in trials], dtype=np.float64)
+    best = (np.maximum if higher else np.minimum).accumulate(values)
+    axes.plot(numbers, values, "o", color=charts.COLOURS["muted"], markersize=4)
+    axes.step(numbers, best, where="post", color=charts.COLOURS["accent"], linewidth=1.6)
+    axes.axhline(
+        summary["default"], color=charts.COLOURS["s1"], linewidth=1.2, linestyle=charts.DASHES[1]
+    )
+    axes.set_xlabel("trial")
+    keys = [
+        Key("muted", "a trial", "dot"),
+        Key("accent", "best so far"),
+        Key("s1", "untuned default", "dash"),
+    ]
+    label = (
+        f"validation {summary['metric']} by trial; the best is {formats.number(summary['best'])}"
+    )
+    return Picture(charts.svg(figure, label), f"Validation {summary['metric']} by trial", "", keys)
+
+
+def _importances(study: Any) -> Table | None:
+    """The share of the variance of scores that each setting explains (fANOVA, Hutter et al. 2014).
+
+    None if too few trials were complete.
+    """
+    optuna = require("optuna", "tune", "The page of a search")
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < FEW:
+        return None
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=64, max_depth=64, seed=0)
+    try:
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    except (ValueError, RuntimeError):  # all complete trials have the same score
+        return None
+    rows = [[name, formats.percent(share)] for name, share in shares.items()]
+    return Table("What mattered", ["setting", "share of the variance"], rows)
+
+
+def _slice(trials: list[Any], name: str, summary: Mapping[str, Any]) -> Picture:
+    """The scores of all trials by the value of one setting."""
+    figure, axes = charts.axes(width=280, height=180)
+    some = [one for one in trials if name in one.params]
+    values = [one.params[name] for one in some]
+    scores = [one.user_attrs[VALUE] for one in some]
+    numeric = all(isinstance(one, float) for one in values)
+    if numeric:
+        places: list[Any] = values
+        if min(values) > 0 and max(values) > 10 * min(values):
+            axes.set_xscale("log")
+    else:
+        known = sorted(set(values), key=lambda one: (str(type(one)), one))
+        places = [known.index(one) for one in values]
+        axes.set_xticks(range(len(known)), [str(one).lower() for one in known])
+    axes.plot(places, scores, "o", color=charts.COLOURS["accent"], markersize=4, alpha=0.7)
+    return Picture(charts.svg(figure, f"validation {summary['metric']} by {name}"), name)
+
+
+def _table(study: Any, summary: Mapping[str, Any], higher: bool) -> Table:
+    """All trials with a score, the best first."""
+    ranked = candidates(study, higher=higher)
+    names = _names(ranked)
+    rows = []
+    for one in ranked:
+        kind = " (default)" if one.user_attrs.get(DEFAULT) else ""
+        cells = [formats.plain(one.params.get(name, "")) for name in names]
+        told = [formats.number(one.user_attrs[VALUE], 4), f"{one.user_attrs[SECONDS]:.0f}"]
+        rows.append([f"{one.number}{kind}", *told, *cells, str(one.user_attrs.get(ENDED) or "")])
+    columns = ["trial", summary["metric"], "seconds", *names, "ended"]
+    return Table("All trials with a score, the best first", columns, rows)

@@ -1,0 +1,619 @@
+"""tune(): the trials, the winner's training, and the comparison with the untuned default."""
+
+import gc
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewise import artefact as artefacts
+from gatewise import engine
+from gatewise.arguments import experiment_for, flags
+from gatewise.artefact import finite, read_json, write_json
+from gatewise.comparison import compare
+from gatewise.data.sequences import comparable, fingerprint
+from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
+from gatewise.interrupts import SKIP, STOP, Interrupts
+from gatewise.output import inputs, lies_in
+from gatewise.phases import Phase
+from gatewise.pipeline import Run, run_ready
+from gatewise.ready import Ready, make_ready, prepared
+from gatewise.repeats import Watch, best_value, learn, monitor_for
+from gatewise.settings import Experiment, from_mapping, layer_of
+from gatewise.tasks.ranges import Between, Choice, Space
+from gatewise.training import Monitor, Progress
+from gatewise.tuning import page
+from gatewise.tuning.space import default_of, described, space_of, suggested, values_of, with_values
+from gatewise.tuning.study import (
+    DEFAULT,
+    ENDED,
+    LOSS,
+    SECONDS,
+    VALUE,
+    candidates,
+    default_trial,
+    finished,
+    give_up_unfinished,
+    open_study,
+    optuna,
+    seconds_of,
+)
+from gatewise.validation import FittedBaselines, monitor_of, score_baselines
+
+log = logging.getLogger("gatewise")
+
+SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"
+BEST, UNTUNED = "best", "default"  # the run folders
+TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
+PRUNED, OUT_OF_TIME = "pruned", "the budget ended"  # why a trial ended early
+MARGIN = 1.3  # of the time that the final training took as a trial
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends."""
+
+    deadline: float  # of the whole work, in seconds of time.time(); infinite without a budget
+    trials: int  # of all processes, earlier ones included; 0: no limit
+
+
+@dataclass(frozen=True)
+class Search:
+    """What every trial needs."""
+
+    folder: Path
+    ready: Ready  # of the untuned default
+    space: Space
+    study: Any
+    monitor: Monitor
+    limits: Limits
+    evaluating: float = 0.0  # seconds that the final evaluations need besides training
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished search."""
+
+    folder: Path
+    run: Run | None  # the winner; None if it was not trained again
+    summary: Mapping[str, Any]  # the content of tuning.json
+
+    def __repr__(self) -> str:
+        """One line, for the prompt of Python."""
+        return f"<Tuned {self.folder}: {self.summary['sentence']}>"
+
+
+def tune(
+    data: Any = None,
+    *,
+    output: str | Path,
+    budget: str | float = "",
+    trials: int = 0,
+    task: str = "",
+    target: str | Sequence[str] = (),
+    horizon: int | None = None,
+    lookback: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | str | Path | None = None,
+    space: Mapping[str, Any] | str | Path | None = None,
+    processes: int = 1,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Tuned:
+    """Search settings on the validation part, and train the best ones again.
+
+    The first trial is the untuned default. `output/best` is the run folder of the winner and
+    `output/default` that of the default; both are judged once on the test part. The settings that
+    are given stay as they are, unless `space` names them.
+
+    `output` is the folder of the search; one that exists is continued, and with `resume` a new one
+    is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
+    most trials, earlier ones included. `space` holds ranges of settings, as sections or a TOML
+    file: a list of values, a table with `low`, `high` and perhaps `log`, or a single value.
+    `processes` share the trials and the cores. Everything else is as in `train`.
+
+    Raises:
+        ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
+            part, or `output` holds something else.
+        KeyboardInterrupt: a third Ctrl-C; finished trials are kept.
+    """
+    optuna()
+    layers = [] if settings is None else [layer_of(settings)]
+    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
+    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
+    experiment, source = experiment_for(data, layers, names)
+    changes = {} if space is None else layer_of(space)
+    seconds = seconds_of(budget)
+    limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
+    if not (seconds or trials):
+        raise ConfigError("Give --budget, such as 30m, or --trials: a search needs an end.")
+    _check_processes(processes, in_memory=not experiment.data.path)
+    folder = Path(output)
+    _check_folder(folder, experiment, resume=resume)
+    chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
+    cores = _cores()
+    with chosen:
+        with _only_on(cores[::processes]):
+            search, baselines = _begin(folder, experiment, source, changes, limits, processes)
+            workers = _start_workers(search, processes, cores)
+            try:
+                _search(search, watch)
+            finally:
+                _end_workers(workers)
+        return _finish(search, baselines, watch)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number, at least {least}. Received: {value!r}.")
+    return value
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def _check_processes(processes: int, *, in_memory: bool) -> None:
+    _whole("--processes", processes, 1)
+    if processes > len(_cores()):
+        raise ConfigError(
+            f"--processes is {processes}, but this machine has {len(_cores())} cores. Every "
+            "process needs one."
+        )
+    if processes > 1 and in_memory:
+        raise ConfigError("Several processes need data in a file. Save them, or use one process.")
+
+
+@contextmanager
+def _only_on(cores: list[int]) -> Iterator[None]:
+    """Use only these cores, in this thread and in those that it starts."""
+    before = _cores()
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _check_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
+    """Refuse a folder that is no search.
+
+    Raises:
+        ConfigError: it holds something else, is an input, or cannot be made.
+    """
+    begun = (folder / SEARCH).is_file()
+    if resume and not begun:
+        raise ConfigError(f"There is no search in {folder} to resume. Leave out --resume.")
+    if not begun and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists and is no search. Choose another -o.")
+    if any(read.exists() and lies_in(read, folder) for read in inputs(experiment)):
+        raise ConfigError(f"{folder} holds an input. Choose another -o.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror}.") from None
+
+
+def _begin(
+    folder: Path,
+    experiment: Experiment,
+    source: Any,
+    changes: Mapping[str, Any],
+    limits: Limits,
+    processes: int,
+) -> tuple[Search, FittedBaselines]:
+    """Prepare the data once, open the study, and state what will happen."""
+    with Phase("Reading the data"):
+        ready = make_ready(experiment, source)
+    if ready.validation is None:
+        raise ConfigError(
+            "A search compares trials on the validation part, and there is none. Set "
+            "split.validation."
+        )
+    space = space_of(ready, experiment, changes)
+    baselines = score_baselines(ready)
+    content = finite(
+        {
+            "settings": asdict(experiment),
+            "space": {name: asdict(one) for name, one in space.items()},
+            "data": _data_of(ready),
+        }
+    )
+    _write_or_compare(folder, content)
+    study = _study(folder, ready, baselines.monitor, shared=processes > 1)
+    again = give_up_unfinished(study)
+    earlier = len(finished(study))
+    if earlier or again:
+        log.info(
+            "Continuing the search in %s. Finished trials: %d; unfinished, so tried again: %d.",
+            folder,
+            earlier,
+            again,
+        )
+    if not study.get_trials(deepcopy=False):
+        values = {name: default_of(name, ready.experiment) for name in space}
+        inside = {k: v for k, v in values.items() if _holds(space[k], v)}
+        study.enqueue_trial(inside, user_attrs={DEFAULT: True})
+    fixed = [name for name, one in space.items() if len(values_of(one)) == 1]
+    searched = [described(name, one) for name, one in space.items() if name not in fixed]
+    log.info("Searched: %s.", "; ".join(searched))
+    log.info(
+        "Trials are compared by the validation %s; the first is the untuned default. %s",
+        baselines.monitor.name,
+        _plan(limits, time.time()),
+    )
+    search = Search(
+        folder, ready, space, study, baselines.monitor, limits, 2 * baselines.seconds + 3.0
+    )
+    return search, baselines
+
+
+def _plan(limits: Limits, now: float) -> str:
+    ends = []
+    if limits.deadline < math.inf:
+        ends.append(f"All of it takes at most {limits.deadline - now:.0f} s from now")
+    if limits.trials:
+        ends.append(f"the search ends after {limits.trials} trials")
+    sentence = "; ".join(ends)
+    return f"{sentence[:1].upper()}{sentence[1:]}. The winner and the default are trained again."
+
+
+def _holds(one: Any, value: Any) -> bool:
+    if isinstance(one, Choice):
+        return value in one.values
+    return isinstance(one, Between) and one.low <= value <= one.high
+
+
+def _study(folder: Path, ready: Ready, monitor: Monitor, *, shared: bool, number: int = 0) -> Any:
+    training = ready.experiment.training
+    return open_study(
+        folder,
+        higher=monitor.higher_is_better,
+        epochs=training.epochs,
+        seed=training.seed + 1009 * number,
+        shared=shared,
+    )
+
+
+def _data_of(ready: Ready) -> str:
+    """A fingerprint of the training part."""
+    train = ready.splits.train
+    told = [fingerprint(steps) for steps in comparable(train)]
+    told += [] if train.labels is None else map(str, train.labels.tolist())
+    return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
+
+
+def _write_or_compare(folder: Path, content: Any) -> None:
+    """Keep what the search is about; a search that continues must be about the same.
+
+    Raises:
+        ConfigError: the folder holds another search; the message names the first difference.
+    """
+    path = folder / SEARCH
+    content = json.loads(json.dumps(content))
+    if not path.is_file():
+        write_json(path, content)
+        return
+    before = read_json(path)
+    if before["data"] != content["data"]:
+        raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
+    for section, keys in content["settings"].items():
+        for key, value in keys.items():
+            if before["settings"].get(section, {}).get(key) != value:
+                raise ConfigError(
+                    f"{folder} holds a search with {section}.{key} = "
+                    f"{before['settings'].get(section, {}).get(key)!r}, not {value!r}. Give the "
+                    "same settings, or choose another -o."
+                )
+    if before["space"] != content["space"]:
+        names = [*before["space"], *content["space"]]
+        other = next(n for n in names if before["space"].get(n) != content["space"].get(n))
+        raise ConfigError(
+            f"{folder} holds a search with another range of {other}. Give the same --space, or "
+            "choose another -o."
+        )
+
+
+def _search(search: Search, watch: Watch | None) -> None:
+    """Try settings until the limits, or until Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C.
+    """
+    with Interrupts() as interrupts:
+        interrupts.training = True
+        while not _over(search) and interrupts.level < STOP:
+            _try(search, interrupts, watch)
+    if interrupts.level >= SKIP:
+        raise KeyboardInterrupt(
+            f"the trials are kept in {search.folder}; the same command continues them."
+        )
+    if interrupts.level:
+        log.info("The search ends (%s).", interrupts.by)
+
+
+def _over(search: Search) -> bool:
+    """Whether no trial may begin: the trials are used up, or the time is."""
+    trials = finished(search.study)
+    if search.limits.trials and len(trials) >= search.limits.trials:
+        return True
+    if not trials or default_trial(search.study) is None:
+        return False
+    return time.time() + _reserve(search) > search.limits.deadline
+
+
+def _reserve(search: Search) -> float:
+    """Seconds for the final training of the winner and of the default, and their evaluation."""
+    best = candidates(search.study, higher=search.monitor.higher_is_better)
+    default = default_trial(search.study)
+    if default is None or not best:
+        return 0.0
+    # A trial that was cut short may take as long as the default.
+    longest: float = max(one.user_attrs[SECONDS] for one in (best[0], default))
+    shortest: float = default.user_attrs[SECONDS]
+    return MARGIN * (longest + shortest) + search.evaluating
+
+
+def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
+    """Train one trial, and tell the study."""
+    state = optuna().trial.TrialState
+    study, began = search.study, time.time()
+    trial = study.ask()
+    values = suggested(trial, search.space)
+    default = bool(trial.user_attrs.get(DEFAULT))
+    ended, history = "", None
+    seen: list[Progress] = []
+    try:
+        ready = search.ready if default else _ready_for(search, values)
+        monitor = search.monitor if default else monitor_for(ready, search.monitor)
+        history = learn(ready, monitor, _watcher(search, trial, seen, watch, default), interrupts)
+    except _Cut as cut:
+        ended = str(cut)
+    except (TrainingError, DataError, ConfigError) as error:
+        if default:
+            study.tell(trial, state=state.FAIL)
+            raise
+        log.info("Trial %d failed: %s", trial.number, error)
+        trial.set_user_attr(ENDED, str(error))
+        study.tell(trial, state=state.FAIL)
+        return
+    if interrupts.level >= STOP and (history is None or history.stopped.startswith("stopped by")):
+        study.tell(trial, state=state.FAIL)
+        study.enqueue_trial(trial.params, user_attrs={DEFAULT: True} if default else {})
+        return
+    trial.set_user_attr(SECONDS, time.time() - began)
+    trial.set_user_attr(ENDED, ended or (history.stopped if history else ""))
+    if history is None:
+        _tell_cut(search, trial, seen, ended)
+    else:
+        value = best_value(history, monitor)
+        loss = history.columns["val_loss"][history.best_epoch - 1]
+        trial.set_user_attr(VALUE, value)
+        trial.set_user_attr(LOSS, loss)
+        study.tell(trial, _objective(value, loss, search.monitor))
+    _report(search, trial, values, seen)
+    gc.collect()
+
+
+def _tell_cut(search: Search, trial: Any, seen: list[Progress], ended: str) -> None:
+    """Tell the study of a trial that was pruned; one that the budget cut short keeps its score."""
+    if seen and ended != PRUNED and not math.isnan(seen[-1].best):
+        trial.set_user_attr(VALUE, seen[-1].best)
+        trial.set_user_attr(LOSS, 1e9)  # unknown: between equal scores, a whole trial wins
+    search.study.tell(trial, state=optuna().trial.TrialState.PRUNED)
+
+
+def _ready_for(search: Search, values: Mapping[str, Any]) -> Ready:
+    """The data and the network of a trial.
+
+    Raises:
+        ConfigError: the settings change what is validated, so that scores cannot be compared.
+    """
+    parts = search.ready.parts
+    experiment = with_values(parts.experiment, values)
+    ready = prepared(replace(parts, experiment=experiment), search.ready)
+    ours, theirs = (len(one.validation or ()) for one in (ready, search.ready))
+    if ours != theirs:
+        raise ConfigError(f"it would be validated on {ours:,} examples, the default on {theirs:,}.")
+    return ready
+
+
+class _Cut(Exception):  # noqa: N818 - a decision, not an error
+    """Ends the training of a trial; the text is the reason."""
+
+
+def _watcher(
+    search: Search, trial: Any, seen: list[Progress], watch: Watch | None, default: bool
+) -> Callable[[Progress, bool], None]:
+    """Report each epoch to the study, and end the trial where it is hopeless or too late."""
+    latest = search.limits.deadline - _reserve(search)
+
+    def each(progress: Progress, epoch_over: bool) -> None:
+        if watch is not None:
+            watch(progress, epoch_over)
+        # An epoch may take longer than what is left, so every step looks at the clock.
+        if not default and time.time() > latest:
+            raise _Cut(OUT_OF_TIME)
+        if not epoch_over or not progress.best_epoch:
+            return
+        seen[:] = [progress]
+        trial.report(progress.best, progress.epoch)
+        if not default and trial.should_prune():
+            raise _Cut(PRUNED)
+
+    return each
+
+
+def _objective(value: float, loss: float, monitor: Monitor) -> float:
+    """The score for the sampler; between equal scores the lower loss is better."""
+    if math.isnan(value):
+        return value
+    small = TIE * loss / (1 + abs(loss))
+    return value - small if monitor.higher_is_better else value + small
+
+
+def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Progress]) -> None:
+    """Log one line on a trial."""
+    best = candidates(search.study, higher=search.monitor.higher_is_better)
+    attributes = search.study.get_trials(deepcopy=False)[trial.number].user_attrs
+    value = attributes.get(VALUE, seen[-1].best if seen else math.nan)
+    score = "none" if math.isnan(value) else f"{value:.4f}"
+    default = default_trial(search.study)
+    text = [f"trial {trial.number}  val {search.monitor.name} {score}"]
+    if best:
+        text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {best[0].number})")
+    if default is not None:
+        text.append(f"default {default.user_attrs[VALUE]:.4f}")
+    epochs = f"{seen[-1].epoch if seen else 0} epochs"
+    text.append(f"{epochs}, {attributes[SECONDS]:.0f} s")
+    if attributes.get(ENDED) in (PRUNED, OUT_OF_TIME):
+        text.append(attributes[ENDED])
+    told = "the untuned default" if attributes.get(DEFAULT) else _short(values)
+    log.info("%s  %s", "  ".join(text), told)
+
+
+def _short(values: Mapping[str, Any]) -> str:
+    """Values without their sections: `units=64 layers=1`."""
+
+    def text(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value).lower()
+
+    return " ".join(f"{name.partition('.')[2]}={text(value)}" for name, value in values.items())
+
+
+def _start_workers(search: Search, processes: int, cores: list[int]) -> list[Any]:
+    """Start the other processes of a search; their notes go to files in its folder."""
+    workers = []
+    for number in range(1, processes):
+        with (search.folder / f"process-{number}.log").open("a") as file:
+            deadline, trials = search.limits.deadline, search.limits.trials
+            share = ",".join(map(str, cores[number::processes]))
+            words = [str(search.folder), str(number), share, repr(deadline), str(trials)]
+            workers.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "gatewise.tuning.worker", *words],
+                    stdout=file,
+                    stderr=file,
+                )
+            )
+    return workers
+
+
+def _end_workers(workers: list[Any]) -> None:
+    """End the other processes, which queue their unfinished trials again."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.wait()
+
+
+def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
+    """Try settings on these cores, beside other processes of a search that one has begun."""
+    content = read_json(folder / SEARCH)
+    experiment = from_mapping(content["settings"])
+    space: Space = {
+        name: Choice(tuple(one["values"])) if "values" in one else Between(**one)
+        for name, one in content["space"].items()
+    }
+    chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
+    with chosen, _only_on(cores):
+        ready = make_ready(experiment)
+        monitor = monitor_of(ready, [])
+        study = _study(folder, ready, monitor, shared=True, number=number)
+        _search(Search(folder, ready, space, study, monitor, limits, 3.0), None)
+
+
+def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
+    """Train the winner and the default again, judge both on the test part, and tell the result.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before any trial was finished.
+    """
+    higher, default = search.monitor.higher_is_better, default_trial(search.study)
+    best = candidates(search.study, higher=higher)
+    if default is None or not best:
+        raise KeyboardInterrupt(
+            f"no trial was finished; the same command continues the search in {search.folder}."
+        )
+    won = best[0].number != default.number
+    log.info(
+        "Training %s again%s.",
+        f"trial {best[0].number}" if won else "the untuned default, which is the best trial,",
+        ", and the untuned default" if won else "",
+    )
+    values = best[0].params if won else {}
+    tuned = _train_again(search, baselines, values, BEST, watch)
+    sentence, comparison = "", None
+    if won:
+        _train_again(search, baselines, {}, UNTUNED, watch)
+        comparison, sentence = _compared(search.folder)
+    summary = {
+        "task": search.ready.task.name,
+        "search": str(search.folder),
+        "run": str(search.folder / BEST),
+        "metric": search.monitor.name,
+        "default": default.user_attrs[VALUE],
+        "best": best[0].user_attrs[VALUE],
+        "best_trial": best[0].number,
+        "trials": _counts(search.study),
+        "values": dict(values),
+        "comparison": comparison,
+        "verdict": tuned.metrics["verdict"],
+        "sentence": sentence or _no_gain(won),
+    }
+    write_json(search.folder / SUMMARY, summary)
+    (search.folder / PAGE).write_text(
+        page.draw(search.study, summary, higher=higher), encoding="utf-8"
+    )
+    return Tuned(search.folder, tuned, finite(summary))
+
+
+def _no_gain(won: bool) -> str:
+    if won:
+        return "There is no test part, so the winner is not compared with the default on one."
+    return "No trial was better than the untuned default on the validation part."
+
+
+def _train_again(
+    search: Search,
+    baselines: FittedBaselines,
+    values: Mapping[str, Any],
+    name: str,
+    watch: Watch | None,
+) -> Run:
+    """Train and judge the settings of a trial; a run of an earlier search is replaced."""
+    experiment = with_values(search.ready.parts.experiment, values)
+    ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
+    if ready.preparation is search.ready.preparation:
+        fitted = replace(baselines, monitor=monitor_for(ready, baselines.monitor))
+    else:
+        fitted = score_baselines(ready)
+    folder = search.folder / name
+    artefacts.check_free(folder, overwrite=True)
+    with Interrupts() as interrupts:
+        return run_ready(ready, fitted, interrupts, folder=folder, watch=watch, overwrite=True)
+
+
+def _compared(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """How the winner differs from the default on the test part."""
+    try:
+        found = compare(folder / UNTUNED, folder / BEST)["comparisons"][0]
+    except GatewiseError as error:
+        return None, str(error)
+    return found, found["sentence"]
+
+
+def _counts(study: Any) -> dict[str, int]:
+    states = [one.state.name.lower() for one in study.get_trials(deepcopy=False)]
+    return {name: states.count(name) for name in ("complete", "pruned", "fail")}

@@ -1,0 +1,117 @@
+"""The study of a search: an Optuna journal, in which every trial and every epoch is kept."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from gatewise.errors import ConfigError
+from gatewise.extras import require
+
+JOURNAL, NAME = "study.journal", "gatewise"
+STARTUP = 8  # random trials before the sampler learns from earlier ones
+DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
+
+
+def optuna() -> Any:
+    """The package, which logs only warnings."""
+    package = require("optuna", "tune", "gatewise tune")
+    package.logging.set_verbosity(package.logging.WARNING)
+    return package
+
+
+def open_study(folder: Path, *, higher: bool, epochs: int, seed: int, shared: bool) -> Any:
+    """The study in the journal of a folder, which several processes may share.
+
+    The options of samplers and pruners are given in full, because the defaults of Optuna 4 and 5
+    differ. The sampler is TPE (Bergstra et al. 2011; multivariate as of Falkner et al. 2018); the
+    pruner is asynchronous successive halving (Li et al. 2020, arXiv:1810.05934).
+    """
+    package = optuna()
+    journal = package.storages.journal
+    path = str(folder / JOURNAL)
+    backend = journal.JournalFileBackend(path, lock_obj=journal.JournalFileOpenLock(path))
+    storage = package.storages.JournalStorage(backend)
+    pruner = package.pruners.SuccessiveHalvingPruner(
+        min_resource=max(1, round(epochs / 20)),
+        reduction_factor=3,
+        min_early_stopping_rate=0,
+        bootstrap_count=0,
+    )
+    study = package.create_study(
+        study_name=NAME,
+        storage=storage,
+        sampler=package.samplers.RandomSampler(seed=seed),
+        pruner=pruner,
+        direction="maximize" if higher else "minimize",
+        load_if_exists=True,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", package.exceptions.ExperimentalWarning)
+        study.sampler = package.samplers.TPESampler(
+            n_startup_trials=STARTUP,
+            n_ei_candidates=24,
+            multivariate=True,
+            group=False,
+            constant_liar=shared,
+            # After a restart, the same seed would draw the same first trials again.
+            seed=seed + len(study.get_trials(deepcopy=False)),
+        )
+    return study
+
+
+def give_up_unfinished(study: Any) -> int:
+    """Queue again the trials that a killed process left unfinished; their number."""
+    state = optuna().trial.TrialState
+    left = study.get_trials(deepcopy=False, states=(state.RUNNING,))
+    for trial in left:
+        study.tell(trial.number, state=state.FAIL)
+        kept = {key: value for key, value in trial.user_attrs.items() if key == DEFAULT}
+        study.enqueue_trial(trial.params, user_attrs=kept)
+    return len(left)
+
+
+def finished(study: Any) -> list[Any]:
+    """The trials that were trained to their end, or until they were pruned."""
+    state = optuna().trial.TrialState
+    found: list[Any] = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
+    return found
+
+
+def candidates(study: Any, *, higher: bool) -> list[Any]:
+    """The trials with a score, the best first: by metric, then by loss, then the older one."""
+
+    def rank(trial: Any) -> tuple[float, float, int]:
+        value = trial.user_attrs[VALUE]
+        return (-value if higher else value, trial.user_attrs[LOSS], trial.number)
+
+    scored = [one for one in finished(study) if one.user_attrs.get(VALUE) is not None]
+    return sorted(scored, key=rank)
+
+
+def default_trial(study: Any) -> Any:
+    """The trial of the untuned default; None before it is finished."""
+    return next((one for one in finished(study) if one.user_attrs.get(DEFAULT)), None)
+
+
+def seconds_of(budget: str | float) -> float:
+    """A budget in seconds: a number with s, m or h, or a bare number of seconds; 0 for "".
+
+    >>> seconds_of("30m"), seconds_of("1.5h"), seconds_of(20)
+    (1800.0, 5400.0, 20.0)
+
+    Raises:
+        ConfigError: it is no length of time above 0.
+    """
+    if budget == "":
+        return 0.0
+    text = str(budget).strip().lower()
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+    try:
+        seconds = float(text[:-1] if unit else text) * (unit or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(
+            f"--budget must be a length of time, such as 90s, 30m or 2h. Received: {budget!r}."
+        )
+    return seconds

@@ -1,0 +1,173 @@
+"""Exports answer as the run does, in ONNX Runtime and in NumPy alone."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import polars as pl
+import pytest
+from keras import layers
+
+import gatewise
+from gatewise.data.calendar import calendar_features, following
+from gatewise.errors import ConfigError
+from gatewise.exporting.export import programs_of
+from gatewise.exporting.program import Sample
+from gatewise.exporting.proof import prove
+
+
+@pytest.fixture(scope="module")
+def classifier(classify_run, tmp_path_factory):
+    return gatewise.export(classify_run, to="onnx", output=tmp_path_factory.mktemp("out") / "walks")
+
+
+def session(path):
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def walks(sequences_file):
+    """Raw steps padded with numbers that must not matter, lengths, and ids."""
+    groups = pl.read_csv(sequences_file).group_by("id", maintain_order=True)
+    tables = [(name[0], group.select("x", "y").to_numpy()) for name, group in groups]
+    lengths = np.array([len(table) for _, table in tables])
+    steps = np.full((len(tables), lengths.max(), 2), 77.0, np.float32)
+    for k, (_, table) in enumerate(tables):
+        steps[k, : len(table)] = table
+    return steps, lengths, [name for name, _ in tables]
+
+
+def test_raw_steps_give_the_probabilities_of_predict(classifier, classify_run, sequences_file):
+    steps, lengths, ids = walks(sequences_file)
+    answer = session(classifier.folder / "model.onnx").run(
+        None, {"steps": steps, "lengths": lengths}
+    )[0]
+    table = gatewise.predict(classify_run, sequences_file)
+    classes = json.loads((classifier.folder / "export.json").read_text())["classes"]
+    assert table["id"].to_list() == ids
+    for k, name in enumerate(classes):
+        assert answer[:, k] == pytest.approx(table[f"p({name})"].to_numpy(), abs=1e-5)
+
+
+def test_one_step_at_a_time_gives_the_same_as_the_whole_sequence(classifier, sequences_file):
+    steps, lengths, _ = walks(sequences_file)
+    step = session(classifier.folder / "step.onnx")
+    whole = session(classifier.folder / "model.onnx").run(
+        None, {"steps": steps, "lengths": lengths}
+    )[0]
+    h = c = np.zeros((1, 3), np.float32)
+    for x in steps[0, : lengths[0]]:
+        y, h, c = step.run(None, {"steps": x[None], "h": h, "c": c})
+    assert y[0] == pytest.approx(whole[0], abs=1e-6)
+
+
+def test_the_model_holds_an_lstm_with_lengths_and_the_proof(classifier):
+    model = onnx.load(classifier.folder / "model.onnx")
+    (node,) = [node for node in model.graph.node if node.op_type == "LSTM"]
+    assert node.input[4]  # sequence_lens
+    assert "Largest difference" in {one.key: one.value for one in model.metadata_props}["proof"]
+    assert classifier.difference < 1e-5
+
+
+def test_a_raw_window_gives_the_forecast_of_predict(forecast_run, series_file, tmp_path):
+    written = gatewise.export(forecast_run, to="onnx", output=tmp_path / "load")
+    facts = json.loads((written.folder / "export.json").read_text())
+    series = pl.read_csv(series_file, try_parse_dates=True)
+    days = series["day"].to_numpy().astype("M8[us]")
+    waves = [
+        calendar_features(times, gatewise.load(forecast_run).preparation.own.calendar)[None]
+        for times in (days[-8:], following(days, "1d", 4))
+    ]
+    past = series["load"].to_numpy()[-8:].reshape(1, 8, 1).astype(np.float32)
+    inputs = {"past": past, "covariates": waves[0], "future": waves[1]}
+    answer = session(written.folder / "model.onnx").run(None, inputs)[0]
+    table = gatewise.predict(forecast_run, series_file)
+    column = next(name for name in table.columns if "0.5" in name or name == "forecast")
+    assert answer[0, :, 0, facts["median"]] == pytest.approx(table[column].to_numpy(), abs=1e-4)
+    assert "Steps are 1d apart" in (written.folder / "README.txt").read_text()
+
+
+def test_the_numpy_file_needs_nothing_but_numpy(classify_run, sequences_file, tmp_path):
+    gatewise.export(classify_run, to="numpy", output=tmp_path / "walks")
+    steps, lengths, _ = walks(sequences_file)
+    np.savez(tmp_path / "x.npz", steps=steps, lengths=lengths)
+    code = (
+        "import sys, numpy as np; sys.path.insert(0, 'walks'); from network import predict;"
+        "x = np.load('x.npz'); y = predict(x['steps'], x['lengths']);"
+        "assert not {'keras', 'gatewise', 'jax', 'onnx'} & set(sys.modules);"
+        "print(abs(y.sum(axis=1) - 1).max() < 1e-5, y.shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["True", "(40,", "2)"], done.stderr
+
+
+TOKENS = keras.Input((None,), dtype="int32", name="tokens")
+EMBEDDED = layers.Embedding(6, 3, mask_zero=True)(TOKENS)
+NUMBERS = keras.Input((None, 3), name="numbers")
+MODELS = {
+    "masked": (TOKENS, layers.LSTM(4)(EMBEDDED)),
+    "masked, every step": (TOKENS, layers.LSTM(4, return_sequences=True)(EMBEDDED)),
+    "masked, backwards": (
+        TOKENS,
+        layers.LSTM(4, return_sequences=True, go_backwards=True)(EMBEDDED),
+    ),
+    "both ways": (TOKENS, layers.Bidirectional(layers.LSTM(4, return_sequences=True))(EMBEDDED)),
+    "other activations": (
+        NUMBERS,
+        layers.LSTM(4, activation="linear", recurrent_activation="hard_sigmoid")(NUMBERS),
+    ),
+    "stacked": (NUMBERS, layers.LSTM(2)(layers.LSTM(4, return_sequences=True)(NUMBERS))),
+    "states": (NUMBERS, layers.LSTM(4, return_state=True, use_bias=False)(NUMBERS)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("to", ["onnx", "numpy"])
+def test_any_keras_model_answers_the_same_with_holes_in_its_masks(name, to, tmp_path):
+    model = keras.Model(*MODELS[name])
+    written = gatewise.export(model, to=to, output=tmp_path / "model")
+    assert written.difference < 1e-5
+
+
+def test_a_wrong_answer_is_refused_and_leaves_nothing(classify_run, tmp_path, monkeypatch):
+    artefact = gatewise.load(classify_run)
+    _, _, samples = programs_of(artefact)
+    wrong = [Sample("batch", samples[0].inputs, (samples[0].answers[0] + 0.1,))]
+    monkeypatch.setattr("gatewise.exporting.export.of_run", lambda *_: wrong)
+    with pytest.raises(ConfigError, match="differ from those of the run by 0.1"):
+        gatewise.export(artefact, to="numpy", output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_is_not_a_number_is_an_infinite_difference():
+    sample = Sample("batch", {}, (np.zeros((2, 3)),))
+    assert prove("", lambda _: [np.full((2, 3), np.nan)], [sample]).difference == np.inf
+    assert prove("", lambda _: [np.zeros((2, 4))], [sample]).difference == np.inf
+
+
+def test_folders_are_replaced_on_request_and_only_exports(classify_run, tmp_path):
+    folder = tmp_path / "out"
+    gatewise.export(classify_run, to="keras", output=folder)
+    with pytest.raises(ConfigError, match="exists"):
+        gatewise.export(classify_run, to="keras", output=folder)
+    gatewise.export(classify_run, to="keras", output=folder, overwrite=True)
+    assert keras.saving.load_model(folder / "model.keras").count_params()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ConfigError, match="is not an export"):
+        gatewise.export(classify_run, to="keras", output=tmp_path / "mine", overwrite=True)
+
+
+def test_what_cannot_be_exported_is_a_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="--to must be one of onnx"):
+        gatewise.export(keras.Model(*MODELS["masked"]), to="tflite", output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="Received: int"):
+        gatewise.export(3, to="onnx", output=tmp_path / "out")
+    gru = keras.Sequential([keras.Input((None, 3)), layers.GRU(2)])
+    with pytest.raises(ConfigError, match="GRU"):
+        gatewise.export(gru, to="onnx", output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

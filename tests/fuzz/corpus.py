@@ -1,0 +1,66 @@
+"""Small files of every format that gatewise reads, as seeds of mutations."""
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+
+DAYS = [f"2022-01-{day:02d}" for day in range(1, 29)]
+
+
+def lines(*given: str) -> bytes:
+    """The lines as the content of a file."""
+    return "\n".join([*given, ""]).encode()
+
+
+def saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    """The bytes that a function writes."""
+    target = io.BytesIO()
+    save(target)
+    return target.getvalue()
+
+
+def packed(**files: bytes) -> bytes:
+    """A zip archive of files, whose names end behind the first underscore."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("_", "."), content)
+    return target.getvalue()
+
+
+def seeds() -> Mapping[str, bytes]:
+    """The name and the content of each seed."""
+    series = lines("day,load", *[f"{day},{k * k % 7}" for k, day in enumerate(DAYS)])
+    german = lines("Tag;Umsatz", *[f"{k:02d}.01.2022;1.{k:03d},50 €" for k in range(1, 29)])
+    labelled = lines("id,x,label", *[f"{k},{k % 5},{'ab'[k % 2]}" for k in range(30)])
+    tokens = lines(*["a DT\nman NN\nsleeps VB\n" for _ in range(10)])
+    rows = [{"id": k, "x": [1.0, 2.0], "label": "ab"[k % 2]} for k in range(20)]
+    frame = pl.DataFrame({"day": DAYS, "load": [float(k % 7) for k in range(28)]})
+    x = np.arange(60, dtype=np.float64).reshape(10, 6)
+    idx = b"\0\0\x08\x03" + np.array([4, 3, 3], ">u4").tobytes() + bytes(range(36))
+    tsf = lines("@frequency daily", "@horizon 2", "@data", *["T:2020-01-01:1,2,3,4,5,6"] * 3)
+    ts = lines("@problemName a", "@classLabel true a b", "@data", *["1,2,3:a", "2,3,4:b"] * 5)
+    texts = lines(*[f"{k % 3} this is text number {k}" for k in range(30)])
+    return {
+        "series.csv": series,
+        "german.csv": german,
+        "labelled.csv": labelled,
+        "series.csv.gz": gzip.compress(series, mtime=0),
+        "labels.tsv": labelled.replace(b",", b"\t"),
+        "texts.txt": texts,
+        "tokens.conll": tokens,
+        "rows.jsonl": lines(*map(json.dumps, rows)),
+        "rows.json": json.dumps(rows).encode(),
+        "series.parquet": saved(frame.write_parquet),
+        "arrays.npz": saved(lambda to: np.savez(to, x=x, y=np.arange(10) % 2)),
+        "images.idx3-ubyte": idx,
+        "series.tsf": tsf,
+        "cases.ts": ts,
+        "one.zip": packed(series_csv=series),
+        "several.zip": packed(a_csv=series, b_csv=series),
+    }

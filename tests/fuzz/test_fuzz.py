@@ -1,0 +1,49 @@
+"""No mutated file leads to anything but sequences or a sentence; `reading.py` tries more."""
+
+import random
+import struct
+import zipfile
+
+import pytest
+from corpus import seeds
+from mutations import mutated
+from reading import faults
+
+from gatewise.errors import DataError
+from gatewise.settings import DataSettings
+from gatewise.tasks import TASKS, read
+
+
+@pytest.mark.parametrize("name", seeds())
+def test_mutations_are_read_or_refused_in_a_sentence(name, tmp_path):
+    source, path = random.Random(name), tmp_path / name
+    for task in TASKS:
+        path.write_bytes(mutated(seeds()[name], source))
+        assert list(faults(path, [task])) == []
+
+
+def test_an_archive_of_zeros_is_refused_before_it_fills_the_memory(tmp_path):
+    path = tmp_path / "zeros.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.csv", "w") as member,
+    ):
+        for _ in range(80):
+            member.write(bytes(1 << 20))
+    with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
+        read(DataSettings(), path, task="forecast")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("deep.json", b"[" * 100_000, "nested too deeply"),
+        ("deep.jsonl", b'{"a":' * 50_000, "nested too deeply"),
+        ("huge.idx3-ubyte", b"\0\0\x08\x03" + struct.pack(">III", 2**32 - 1, 2**29, 2), "cut off"),
+    ],
+)
+def test_headers_that_lie_are_refused(name, content, said, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read(DataSettings(), path, task="classify")

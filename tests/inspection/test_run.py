@@ -1,0 +1,69 @@
+"""gatewise.inspect on runs and on models, and its page."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from typer.testing import CliRunner
+
+import gatewise
+from gatewise.cli import app
+from gatewise.errors import ConfigError, DataError
+from gatewise.inspection.advice import advice
+
+
+def test_a_run_is_inspected_on_its_validation_part_and_on_new_data(
+    classify_run, sequences_file, tmp_path
+):
+    page = tmp_path / "inside.html"
+    own = gatewise.inspect(classify_run, examples=1, page=page)
+    new = gatewise.inspect(classify_run, sequences_file, examples=0)
+    assert own["examples"] < new["examples"] == 40
+    assert own["shown"][0]["completeness_error"] < 0.01
+    text = page.read_text(encoding="utf-8")
+    assert "Half-life" in text and "Occlusion" in text and "<script" not in text
+    with pytest.raises(ConfigError, match="exists"):
+        gatewise.inspect(classify_run, page=page)
+
+
+def test_the_shell_prints_the_numbers_as_json(classify_run):
+    done = CliRunner().invoke(app, ["inspect", str(classify_run), "--examples", "0", "--json"])
+    layer = json.loads(done.stdout)["layers"][0]
+    assert layer["units"] == len(layer["memory"]["half_lives"]) == 3
+
+
+def test_the_report_has_the_layers_and_only_the_validation_part_is_read(classify_run):
+    metrics = json.loads((classify_run / "metrics.json").read_text())
+    assert "Inside the network" in (classify_run / "report.html").read_text(encoding="utf-8")
+    assert metrics["inspection"]["examples"] == metrics["parts"]["validation"]["sequences"]
+
+
+def test_a_plain_model_is_inspected_and_bad_data_are_refused(random):
+    model = keras.Sequential([keras.Input((6, 2)), layers.LSTM(3), layers.Dense(1)])
+    x = random.normal(size=(4, 6, 2)).astype(np.float32)
+    found = gatewise.inspect(model, x, examples=2)
+    assert [one["example"] for one in found["shown"]] == [0, 3]
+    for bad, message in (
+        (None, "no data"),
+        (x[:0], "no examples"),
+        (x * np.nan, "NaN"),
+        (x[..., :1], "cannot read these data"),
+    ):
+        with pytest.raises(DataError, match=message):
+            gatewise.inspect(model, bad)
+
+
+def test_several_inputs_of_tokens_are_not_explained():
+    a, b = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    embedding = layers.Embedding(5, 2)
+    model = keras.Model([a, b], layers.LSTM(2)(layers.Add()([embedding(a), embedding(b)])))
+    tokens = np.ones((1, 3), np.int32)
+    with pytest.raises(ConfigError, match="several inputs of tokens"):
+        gatewise.inspect(model, [tokens, tokens])
+
+
+def test_a_lookback_below_the_season_is_advised_against():
+    assert "Set task.lookback to 48" in advice(season=24, lookback=8)[0]
+    assert advice(season=24, lookback=24) == advice(season=1, lookback=0) == []

@@ -1,0 +1,57 @@
+"""A folder or an archive of tables is one table."""
+
+import zipfile
+
+import pytest
+
+from gatewise.errors import DataError
+from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task, read
+
+ROWS = "x,y\n1,2\n3,4\n"
+
+
+def of(path):
+    return read(DataSettings(), path, task="classify")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("s1", "s2", "s3"):
+        (tmp_path / f"{name}.csv").write_text(ROWS)
+    (tmp_path / "labels.csv").write_text("file,label\ns1.csv,a\ns3.csv,b\ns2.csv,a\n")
+    return tmp_path
+
+
+def test_a_table_that_names_the_files_holds_their_labels(folder):
+    assert guess_task(DataSettings(), folder)[0] == "classify"
+    found, _, _ = of(folder)
+    assert found.ids.tolist() == ["s1", "s2", "s3"]
+    assert found.labels.tolist() == ["a", "a", "b"]
+    assert found.values.tolist() == [[1, 2], [3, 4]] * 3
+
+
+def test_an_archive_is_read_like_the_folder_in_it(folder, tmp_path):
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for one in folder.glob("*.csv"):
+            archive.write(one, f"inner/{one.name}")
+    assert of(path)[0].labels.tolist() == ["a", "a", "b"]
+
+
+def test_folders_of_tables_are_classes(tmp_path):
+    for place in ("walk/1.csv", "walk/2.csv", "run/1.csv"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(ROWS)
+    found, _, _ = of(tmp_path)
+    assert found.ids.tolist() == ["run/1", "walk/1", "walk/2"]
+    assert found.labels.tolist() == ["run", "walk", "walk"]
+
+
+def test_a_bad_cell_or_column_is_found_in_its_file(folder):
+    (folder / "s2.csv").write_text(ROWS + "5,oops\n")
+    with pytest.raises(DataError, match=r"row 4 .* of s2\.csv has 'oops'"):
+        of(folder)
+    (folder / "s2.csv").write_text("x,z\n1,2\n")
+    with pytest.raises(DataError, match=r"only one of s1\.csv and s2\.csv has 'y', 'z'"):
+        of(folder)

@@ -1,0 +1,54 @@
+"""Percents, money, half-years and repeated headers are read; mixtures are refused."""
+
+import pytest
+
+from gatewise.errors import DataError
+from gatewise.settings import DataSettings
+from gatewise.tasks import read
+
+DAYS = [f"2022-01-{day:02d}" for day in range(1, 13)]
+
+
+def of(path, *rows):
+    path.write_text("\n".join(rows) + "\n")
+    return read(DataSettings(), path, task="forecast")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("12 %", 12.0),
+        ('"$1,234.50"', 1234.5),
+        ('"-$1,234.50"', -1234.5),
+        ('"($1,234.50)"', -1234.5),
+        ('"1.234,50 EUR"', 1234.5),
+        ("€7", 7.0),
+    ],
+)
+def test_a_sign_that_all_cells_have_is_left_out(written, meant, tmp_path):
+    rows = [f"{day},{written}" for day in DAYS]
+    found, _, notes = of(tmp_path / "a.csv", "day,price", *rows)
+    assert found.values.ravel().tolist() == [meant] * 12
+    assert any("numbers with the sign" in note for note in notes)
+
+
+def test_a_number_without_the_sign_of_its_column_is_refused(tmp_path):
+    rows = [f"{day},{k} %" for k, day in enumerate(DAYS)]
+    with pytest.raises(DataError, match=r"row 14 .* has '0\.5 \(without the sign %\)'"):
+        of(tmp_path / "a.csv", "day,share", *rows, "2022-01-13,0.5")
+
+
+def test_rows_that_repeat_the_header_are_left_out_and_still_counted(tmp_path):
+    rows = [f"{day},{k}" for k, day in enumerate(DAYS)]
+    joined = ["day,load", *rows[:6], "day,load", *rows[6:]]
+    found, _, notes = of(tmp_path / "a.csv", *joined)
+    assert found.values.ravel().tolist() == list(range(12))
+    assert "1 row repeats the names of the columns and is left out" in notes
+    with pytest.raises(DataError, match=r"row 12 \(counting the header as row 1\) has 'x'"):
+        of(tmp_path / "a.csv", *joined[:11], "2022-01-10,x", *joined[12:])
+
+
+def test_half_years_are_times_six_months_apart(tmp_path):
+    rows = [f"{2000 + k // 2}H{k % 2 + 1},{k}" for k in range(12)]
+    found, _, _ = of(tmp_path / "a.csv", "half,load", *rows)
+    assert (found.step, str(found.times[1])[:10]) == ("6mo", "2000-07-01")

@@ -1,0 +1,143 @@
+"""The audit: each kind of leak, planted in real data, is found, and clean data have none."""
+
+import gzip
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gatewise.arguments import experiment_for
+from gatewise.readers.datasets import path_of
+from gatewise.ready import make_ready
+
+
+def audited(data, settings=None, target=()):
+    """The findings for these data."""
+    return make_ready(*experiment_for(data, [settings or {}], target)).audit
+
+
+def kinds(findings):
+    return [one["kind"] for one in findings]
+
+
+@pytest.mark.parametrize("name", ["seattle-weather", "japanese-vowels", "sms-spam"])
+def test_clean_data_have_no_finding(name):
+    assert audited(name) == []
+
+
+@pytest.fixture(scope="module")
+def weather():
+    return pl.read_csv(path_of("seattle-weather"), try_parse_dates=True)
+
+
+FORECAST = {
+    "task": {"name": "forecast", "horizon": 3, "lookback": 10},
+    "data": {"target": ["temp_max"], "time": "date"},
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "shift", "said"),
+    [
+        ("known", 0, "column 'copy' equals the target 'temp_max' of the same step"),
+        ("known", -2, "column 'copy' equals the target 'temp_max' 2 steps later"),
+        ("past", -1, "column 'copy' equals the target 'temp_max' 1 step later"),
+        ("past", 0, ""),  # the past of the target is no secret
+        ("known", 3, ""),
+    ],
+)
+def test_a_covariate_that_tells_the_target_is_found(weather, role, shift, said):
+    copied = (1.8 * pl.col("temp_max") + 32).shift(shift, fill_value=50.0).alias("copy")
+    frame = weather.select("date", "temp_max", copied)
+    settings = FORECAST | {"data": FORECAST["data"] | {role: ["copy"]}}
+    findings = audited(frame, settings)
+    assert kinds(findings) == ["target"] * bool(said)
+    assert all(said in one["where"] and "Leave it out" in one["advice"] for one in findings)
+
+
+def test_a_test_file_that_begins_before_the_end_of_training_is_found(weather, tmp_path):
+    frame = weather.select("date", "temp_max")
+    frame[:1200].write_csv(tmp_path / "train.csv")
+    for begin, found in ((1000, ["overlap"]), (1200, [])):
+        frame[begin:].write_csv(tmp_path / "test.csv")
+        files = {"path": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
+        settings = FORECAST | {"data": FORECAST["data"] | files}
+        assert kinds(audited(None, settings)) == found
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Images [1797, 8, 8], and their labels."""
+    with np.load(path_of("digits")) as file:
+        arrays = {name: file[name] for name in file.files}
+    x = next(one for one in arrays.values() if one.ndim == 3)
+    y = next(one for one in arrays.values() if one.ndim == 1)
+    return x.astype(float), y.astype(str)
+
+
+CLASSIFY = {"task": {"name": "classify"}}
+
+
+def test_sequences_that_are_nearly_equal_in_two_parts_are_found(digits, random):
+    x, y = digits
+    assert audited((x, y), CLASSIFY) == []
+    near = x[:100] * random.uniform(0.9995, 1.0005, x[:100].shape)
+    findings = audited((np.concatenate([x, near]), np.concatenate([y, y[:100]])), CLASSIFY)
+    assert set(kinds(findings)) == {"duplicates"}
+    assert "nearly so (test = training: " in findings[-1]["where"]
+
+
+def test_a_column_that_is_the_label_is_found(digits):
+    x, y = digits
+    codes = np.broadcast_to(7.0 - y.astype(float)[:, None, None], (*x.shape[:2], 1))
+    [found] = audited((np.concatenate([x, codes], axis=2), y), CLASSIFY)
+    assert found["kind"] == "target"
+    assert "column 'x8' determines the label" in found["where"]
+
+
+def test_a_clock_that_puts_the_labels_in_order_is_found(digits):
+    x, y = digits
+    order = np.argsort(y, kind="stable")
+    clock = np.arange(x.shape[0] * 8, dtype=float).reshape(-1, 8, 1)
+    [found] = audited((np.concatenate([x[order], clock], axis=2), y[order]), CLASSIFY)
+    assert found["kind"] == "order"
+    assert "column 'x8' puts the sequences in the order of the label" in found["where"]
+    assert audited((np.concatenate([x, clock], axis=2), y), CLASSIFY) == []
+
+
+def test_a_column_that_is_the_number_to_predict_is_found(digits):
+    x, _ = digits
+    sums = x.sum(axis=(1, 2))
+    tells = np.broadcast_to(3 - 2 * sums[:, None, None], (*x.shape[:2], 1))
+    [found] = audited((np.concatenate([x, tells], axis=2), sums), {"task": {"name": "regress"}})
+    assert found["kind"] == "target"
+
+
+def test_a_group_on_both_sides_is_found(tmp_path, random):
+    rows = [
+        {"id": f"{part}{k}", "x": random.normal(), "label": "ab"[k % 2], "person": f"{k // 4}"}
+        for part in ("train", "test")
+        for k in range(40)
+        for _ in range(6)
+    ]
+    frame = pl.DataFrame(rows)
+    held = pl.col("id").str.starts_with("test")
+    frame.filter(~held).write_csv(tmp_path / "train.csv")
+    frame.filter(held & (pl.col("person") < "3")).write_csv(tmp_path / "test.csv")
+    files = {"path": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
+    names = {"id": "id", "label": "label", "group": "person"}
+    [found] = audited(None, CLASSIFY | {"data": files | names})
+    assert found["kind"] == "group"
+    assert found["where"].endswith("the test part: 0, 1, 2")
+
+
+def test_messages_in_two_files_are_found_whatever_their_case(tmp_path):
+    text = gzip.decompress(path_of("sms-spam").read_bytes()).decode()
+    header, *lines = text.splitlines()[:401]
+    copies = ["\t".join([line.split("\t")[0], line.split("\t")[1].upper()]) for line in lines[:20]]
+    names = {"text": ["text"], "label": "label", "quotes": False}
+    for held, found in ((lines[300:] + copies, ["duplicates"]), (lines[300:], [])):
+        (tmp_path / "train.tsv").write_text("\n".join([header, *lines[:300]]))
+        (tmp_path / "test.tsv").write_text("\n".join([header, *held]))
+        files = {"path": str(tmp_path / "train.tsv"), "test": str(tmp_path / "test.tsv")}
+        assert kinds(audited(None, CLASSIFY | {"data": files | names})) == found

@@ -1,0 +1,150 @@
+"""A search: the default first, resumable, within its limits, and judged once on the test part."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise.errors import ConfigError
+from gatewise.settings import Experiment
+from gatewise.tasks.ranges import Between, Choice
+from gatewise.tuning import study as studies
+from gatewise.tuning.space import with_values
+
+# One shape of network only, because every other one is compiled anew.
+SPACE = {
+    "network": {"units": 3, "layers": 1, "dropout": 0.0, "recurrent_dropout": 0.0},
+    "task": {"lookback": 8},
+    "training": {"batch_size": 32, "learning_rate": {"low": 0.001, "high": 0.3, "log": True}},
+}
+SETTINGS = {
+    "task": {"name": "forecast", "horizon": 4, "season": 7},
+    "network": {"kind": "stack"},
+    "training": {"epochs": 2},
+    "evaluation": {"n_resamples": 100},
+}
+KNOWN = {"settings": SETTINGS, "space": SPACE, "trials": 3}
+
+
+@pytest.fixture(scope="module")
+def tuned(series_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuning") / "search"
+    return gatewise.tune(series_file, output=folder, **KNOWN)
+
+
+def trials_of(folder):
+    found = studies.open_study(folder, higher=False, epochs=2, seed=0, shared=False)
+    return found.get_trials()
+
+
+def test_the_first_trial_is_the_untuned_default(tuned, series_file):
+    alone = gatewise.train(series_file, settings=SETTINGS)
+    first = trials_of(tuned.folder)[0]
+    values = alone.history.columns[f"val_{tuned.summary['metric']}"]
+    assert first.user_attrs["default"]
+    assert first.user_attrs["value"] == pytest.approx(values[alone.history.best_epoch - 1])
+
+
+def test_the_winner_trained_again_has_the_score_of_its_trial(tuned):
+    assert tuned.summary["best"] <= tuned.summary["default"]
+    history = tuned.run.history
+    value = history.columns[f"val_{tuned.summary['metric']}"][history.best_epoch - 1]
+    assert value == pytest.approx(tuned.summary["best"], rel=1e-4)
+
+
+def test_winner_and_default_are_run_folders_that_are_compared(tuned):
+    found = gatewise.compare(tuned.folder / "default", tuned.folder / "best")
+    assert tuned.summary["comparison"]["difference"] == found["comparisons"][0]["difference"]
+    assert gatewise.load(tuned.folder / "best").experiment.training.learning_rate > 0.001
+
+
+def test_every_epoch_is_kept_and_the_page_needs_no_network(tuned):
+    assert all(one.intermediate_values for one in trials_of(tuned.folder))
+    text = (tuned.folder / "tuning.html").read_text(encoding="utf-8")
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "Validation mae by trial" in text
+
+
+def test_the_same_command_continues_the_search(tuned, series_file):
+    more = gatewise.tune(series_file, output=tuned.folder, **KNOWN | {"trials": 4}, resume=True)
+    assert len(trials_of(tuned.folder)) == 4
+    assert more.summary["best"] <= tuned.summary["best"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"settings": SETTINGS | {"training": {"epochs": 3}}}, "training.epochs = 2, not 3"),
+        ({"space": SPACE | {"training": {"batch_size": 16}}}, "another range of training"),
+        ({"trials": 0}, "a search needs an end"),
+        ({"budget": "soon"}, "such as 90s, 30m or 2h"),
+        ({"trials": -1}, "--trials must be a whole number"),
+        ({"processes": 100000}, "cores"),
+        ({"space": {"network": {"unit": 3}}}, "Did you mean network.units"),
+        ({"space": {"network": {"units": {"low": 3}}}}, "low, high"),
+        ({"space": {"network": {"dropout": 2.0}}}, "network.dropout must be between 0 and 1"),
+        ({"space": {"network": {"dropout": {"low": 0.0, "high": 0.5, "log": True}}}}, "above 0"),
+        ({"settings": SETTINGS | {"split": {"validation": 0.0}}}, "split.validation"),
+    ],
+)
+def test_a_wrong_search_is_refused(tuned, series_file, change, reason):
+    with pytest.raises(ConfigError, match=reason):
+        gatewise.tune(series_file, output=tuned.folder, **KNOWN | change)
+
+
+def test_another_folder_and_a_search_that_was_not_begun_are_refused(
+    forecast_run, series_file, tmp_path
+):
+    with pytest.raises(ConfigError, match="exists and is no search"):
+        gatewise.tune(series_file, output=forecast_run, **KNOWN)
+    with pytest.raises(ConfigError, match="no search in .* to resume"):
+        gatewise.tune(series_file, output=tmp_path / "none", **KNOWN, resume=True)
+
+
+def test_a_trial_that_was_killed_is_queued_again(tmp_path):
+    first = studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
+    first.enqueue_trial({"x": 0.5}, user_attrs={"default": True})
+    killed = first.ask()
+    killed.suggest_float("x", 0.0, 1.0)
+    again = studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
+    assert studies.give_up_unfinished(again) == 1
+    trial = again.ask()
+    assert trial.suggest_float("x", 0.0, 1.0) == 0.5
+    assert trial.user_attrs["default"]
+
+
+def test_values_become_settings():
+    values = {"network.units": 8, "network.layers": 2, "training.learning_rate": 0.01}
+    made = with_values(Experiment(), values)
+    assert made.network.units == (8, 8)
+    assert made.training.learning_rate == 0.01
+
+
+def test_every_task_has_ranges_that_hold_its_defaults(forecast_run, classify_run):
+    for folder in (forecast_run, classify_run):
+        run = gatewise.load(folder)
+        task = gatewise.tasks.TASKS[run.experiment.task.name]
+        for name, one in task.space(run.experiment, 1000).items():
+            assert isinstance(one, Choice | Between), name
+
+
+@pytest.mark.slow
+def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path):
+    folder = tmp_path / "search"
+    words = [sys.executable, "-m", "gatewise", "tune", str(series_file), "-o", str(folder)]
+    words += ["--horizon", "4", "--epochs", "2", "--trials", "3", "--set", "network.kind=stack"]
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    for line in running.stdout:
+        if line.startswith("trial 0"):
+            break
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    assert "Continuing the search" in done.stdout
+    summary = json.loads((folder / "tuning.json").read_text())
+    assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 3
+    assert np.isfinite(summary["best"])
