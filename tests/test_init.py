@@ -146,17 +146,19 @@ import numpy as np
 import gatewise
 import keras
 from gatewise.networks.imports import without_tensorflow
+from gatewise.runtime.describe import describe
 
 def drawn():
     return random.random(), np.random.random(), np.asarray(keras.random.normal((2,))).tolist()
 
-model = keras.Sequential([keras.Input((3, 2)), keras.layers.LSTM(4)])
+model = keras.Sequential([keras.Input((3, 2)), keras.layers.LSTM(4), keras.layers.Dense(1)])
 with without_tensorflow(keras.utils.set_random_seed):
     keras.utils.set_random_seed(7)
 ours = drawn()
 with without_tensorflow(keras.saving.serialize_keras_object):
     model.save(sys.argv[1])
 keras.saving.load_model(sys.argv[1])
+describe(model)
 print("tensorflow" in sys.modules)
 keras.utils.set_random_seed(7)
 print(ours == drawn())

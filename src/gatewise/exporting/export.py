@@ -194,7 +194,8 @@ def _of_model(model: keras.Model) -> Program:
 def _onnx(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
     program, step, samples = programs_of(trained)
     proof = as_onnx.write(draft, program, step, samples)
-    _describe(draft, program, proof, as_onnx.USAGE, step)
+    usage = _usage(as_onnx.USAGE, as_onnx.ARGUMENT, program)
+    _describe(draft, program, proof, usage, step)
     absent = [step] if isinstance(step, str) else []
     return proof.difference, proof.share, [proof.sentence(), *absent, *proof.notes]
 
@@ -202,7 +203,8 @@ def _onnx(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
 def _numpy(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
     program, _, samples = programs_of(trained)
     proof = as_numpy.write(draft, program, samples)
-    _describe(draft, program, proof, as_numpy.USAGE, None)
+    usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, program)
+    _describe(draft, program, proof, usage, None)
     return proof.difference, proof.share, [proof.sentence(), *proof.notes]
 
 
@@ -220,6 +222,12 @@ FORMATS: Mapping[str, Callable[[Path, Trained], tuple[float, float, list[str]]]]
     "savedmodel": _plain(saved=True),
     "numpy": _numpy,
 }
+
+
+def _usage(lines: str, argument: str, program: Program) -> str:
+    """The lines of code that call an export, with the names of its inputs."""
+    given = ", ".join(argument.format(name=port.name) for port in program.inputs)
+    return lines.replace("ARGUMENTS", given)
 
 
 def _describe(

@@ -153,8 +153,9 @@ AXIS = {
 }
 USAGE = """
 from network import predict
-answer = predict(NAME=ARRAY, ...)  # the names and shapes of the inputs below
+answer = predict(ARGUMENTS)  # NumPy arrays, described below
 """
+ARGUMENT = "{name}={name}"  # an argument in USAGE
 
 
 def write(draft: Path, program: Program, samples: Sequence[Sample]) -> Proof:

@@ -23,8 +23,9 @@ from gatewise.runtime.graph import Node, names_in
 USAGE = """
 import onnxruntime
 session = onnxruntime.InferenceSession("model.onnx")
-answers = session.run(None, {"NAME": ARRAY, ...})  # the names and shapes of the inputs below
+answers = session.run(None, {ARGUMENTS})  # NumPy arrays, described below
 """
+ARGUMENT = '"{name}": {name}'  # an argument in USAGE
 OPSET = 18
 IR_VERSION = 9  # of 2023; older runtimes refuse newer ones
 LAST = np.iinfo(np.int64).max  # an end of a slice behind every axis

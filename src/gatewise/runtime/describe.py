@@ -263,10 +263,11 @@ def _vanish(_writer: _Writer, _layer: Any, x: Value, _mask: Any, _given: Any) ->
 
 def _activation(layer: Any, function: Any) -> str:
     """The name of an activation of Keras."""
-    name = keras.activations.serialize(function)
-    if name not in ACTIVATIONS:
+    # Not by keras.activations.serialize, which imports TensorFlow wherever it is installed.
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in ACTIVATIONS or keras.activations.get(name) is not function:
         raise ConfigError(f"Layer {layer.name} has the activation {name!r}. {_ADVICE}")
-    return str(name)
+    return name
 
 
 def _dense(writer: _Writer, layer: Any, x: Value, _mask: Any, _given: Any) -> Written:
