@@ -1,6 +1,7 @@
 """Cross-validation and ensembles: who is tested, what is averaged, what is saved."""
 
 import json
+import math
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import training
+from gatewise import checkpoints, training
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.data.folds import assign
 from gatewise.errors import ConfigError
@@ -54,11 +55,13 @@ def test_an_ensemble_is_the_mean_of_its_members_in_their_own_scales(random):
     np.testing.assert_allclose(whole.predict_on_batch(steps), wanted, atol=1e-5)
 
 
+FOLDS = {"split": {"folds": 3}, "training": {"epochs": 1, "batch_size": 16}}
+
+
 @pytest.fixture(scope="module")
 def folded(sequences_file, classify_settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folded") / "run"
-    folds = {"split": {"folds": 3}, "training": {"epochs": 1, "batch_size": 16}}
-    return gatewise.train(sequences_file, settings=classify_settings | folds, output=folder)
+    return gatewise.train(sequences_file, settings=classify_settings | FOLDS, output=folder)
 
 
 def test_every_sequence_is_tested_once(folded, sequences_file):
@@ -76,24 +79,84 @@ def test_the_saved_ensemble_is_a_plain_model_that_answers_as_before(folded, sequ
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     assert type(model).__module__.startswith("keras.")
     assert sum(isinstance(layer, keras.Model) for layer in model.layers) == 3
-    before, after = (gatewise.predict(one, sequences_file) for one in (folded, folder))
+    before, after = (
+        gatewise.predict(one, sequences_file) for one in (folded, gatewise.load(folder))
+    )
     assert before.equals(after)
     assert json.loads((folder / "manifest.json").read_text())["format"] == 2
+    without_keras = gatewise.predict(folder, sequences_file)
+    columns = [name for name in before.columns if name.startswith("p(")]
+    numbers = (one.select(columns).to_numpy() for one in (without_keras, before))
+    np.testing.assert_allclose(*numbers, atol=2e-6)
 
 
-def test_training_again_changes_the_saved_network_and_no_score(
-    sequences_file, classify_settings, classify_run, tmp_path
+class Killed(BaseException):
+    """Ends a training in the middle, as SIGKILL would."""
+
+
+def killed_then_resumed(monkeypatch, at, data, settings, folder):
+    """A run that was killed where `at` is true of the progress, and resumed."""
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)  # a checkpoint after each epoch
+
+    def watch(progress, epoch_over):
+        if epoch_over and at(progress):
+            raise Killed
+
+    with pytest.raises(Killed):
+        gatewise.train(data, settings=settings, output=folder, watch=watch)
+    return gatewise.train(data, settings=settings, output=folder, resume=True)
+
+
+def assert_same_weights(one, other):
+    for some, same in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(some, same)
+
+
+def test_an_ensemble_that_was_killed_loses_no_finished_network(
+    monkeypatch, folded, sequences_file, classify_settings, tmp_path, caplog
 ):
-    more = classify_settings["training"] | {"refit": "yes"}
-    settings = classify_settings | {"training": more}
-    again = gatewise.train(sequences_file, settings=settings, output=tmp_path / "again")
+    caplog.set_level("INFO")
+    again = killed_then_resumed(
+        monkeypatch,
+        lambda progress: progress.network == "network 3 of 3",
+        sequences_file,
+        classify_settings | FOLDS,
+        tmp_path / "run",
+    )
+    assert "Training continues after 2 finished networks" in caplog.text
+    assert_same_weights(again, folded)
+    assert again.metrics["metrics"] == folded.metrics["metrics"]
+
+
+@pytest.fixture(scope="module")
+def refitted(sequences_file, classify_settings, tmp_path_factory):
+    settings = classify_settings | {"training": classify_settings["training"] | {"refit": "yes"}}
+    folder = tmp_path_factory.mktemp("refitted") / "run"
+    return settings, gatewise.train(sequences_file, settings=settings, output=folder)
+
+
+def test_training_again_changes_the_saved_network_and_no_score(refitted, classify_run):
+    _, again = refitted
     judged = gatewise.load(classify_run)
     assert again.metrics["metrics"] == judged.metrics["metrics"]
     assert "trained again" in again.metrics["caveats"][-1]
     pairs = zip(again.model.get_weights(), judged.model.get_weights(), strict=True)
     assert any((one != other).any() for one, other in pairs)
-    fingerprints = json.loads((tmp_path / "again" / "splits.json").read_text())["fingerprints"]
-    assert len(fingerprints) == 40  # so that evaluate knows what the network has seen
+    record = json.loads((again.artefact.folder / "splits.json").read_text())
+    assert len(record["fingerprints"]) == 40  # so that evaluate knows what the network has seen
+
+
+def test_a_last_training_that_was_killed_continues(monkeypatch, refitted, sequences_file, tmp_path):
+    settings, whole = refitted
+    again = killed_then_resumed(
+        monkeypatch,
+        lambda progress: progress.monitor.name == "loss" and progress.epoch < progress.epochs,
+        sequences_file,
+        settings,
+        tmp_path / "run",
+    )
+    assert_same_weights(again, whole)
+    assert again.metrics["caveats"] == whole.metrics["caveats"]
 
 
 def test_folds_that_cannot_be_made_are_refused(sequences_file, classify_settings):

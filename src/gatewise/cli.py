@@ -125,7 +125,7 @@ def train(
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
-    from gatewise.record import interruption
+    from gatewise.record import ended_early
     from gatewise.repeats import check_repeats
 
     check_repeats(repeats, resume=resume)
@@ -160,12 +160,9 @@ def train(
         raise typer.Exit(1) from None
     _show(finished.metrics, as_json=as_json)
     if not as_json:
-        stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
-        if stopped and not interruption(stopped, best):  # shown beside the verdict instead
-            console.print(
-                f"Training ended early: {stopped}. The weights are those of epoch {best}.",
-                soft_wrap=True,
-            )
+        ended = ended_early(finished.metrics)
+        if ended:
+            console.print(ended, soft_wrap=True)
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
 
 
@@ -666,12 +663,12 @@ class _Screen(logging.Handler):
             self.bar.stop()
 
     def watch(self, progress: Any, epoch_over: bool) -> None:
-        if epoch_over:
+        if epoch_over and not progress.network:  # several networks log a line each
             self.console.print(progress.line(), soft_wrap=True)
         elif self.bar is not None:
             self.bar.update(
                 self.task,
-                description=f"epoch {progress.epoch}/{progress.epochs}",
+                description=f"{progress.network} epoch {progress.epoch}/{progress.epochs}".strip(),
                 completed=progress.step,
                 total=progress.steps,
             )

@@ -7,7 +7,6 @@ validation parts, and their ensemble is judged on that file.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,13 +23,12 @@ from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation, evaluate
 from gatewise.interrupts import STOP, Interrupts
-from gatewise.networks import OWN, build
+from gatewise.networks import OWN
 from gatewise.networks.ensemble import SAME, Affine, Member, average
-from gatewise.networks.imports import without_tensorflow
-from gatewise.ready import Ready, compile_network
-from gatewise.settings import SplitSettings, TrainingSettings
+from gatewise.ready import Ready, compile_network, network_for, restart
+from gatewise.settings import Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
-from gatewise.training import History, Monitor, patience_of
+from gatewise.training import History, Monitor, build_metrics, column_of, patience_of
 from gatewise.validation import FittedBaselines, score_baselines
 
 log = logging.getLogger("gatewise")
@@ -46,7 +44,9 @@ FEW = 500
 FEW_CHECKS = 100
 MOST_PARTS = 20  # the validation part is a twentieth of the sequences, or more
 
-Learn = Callable[[Ready, Monitor, Interrupts], History]
+FASTER = "--quality fast trains a single network."
+
+Learn = Callable[[Ready, Monitor, Interrupts, str], History]  # the last one names the network
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Plan:
         if self.folds == 1:
             return (
                 f"{self.networks} networks are trained, each with another validation part, and "
-                f"their mean is judged: {self.reason}."
+                f"their mean is judged: {self.reason}. {FASTER}"
             )
-        return f"Cross-validation in {self.folds} folds, with {each} each: {self.reason}."
+        return f"Cross-validation in {self.folds} folds, with {each} each: {self.reason}. {FASTER}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def plan(ready: Ready) -> tuple[Plan | None, str]:
             f"split.folds and training.networks cannot be used, because {reason}. Leave them out."
         )
     if reason:
-        return None, f"one network is trained, and not several, because {reason}"
+        return None, f"several networks are not trained, because {reason}"
     own_file = bool(experiment.data.test)
     folds = 1 if own_file else split.folds or FOLDS.get(quality, 1)
     if own_file:
@@ -121,6 +121,16 @@ def plan(ready: Ready) -> tuple[Plan | None, str]:
         networks = NETWORKS.get(quality, (1, 1))[count >= FEW]
     plural = f"there are {count:,} sequences (training.quality = {quality})"
     return Plan(folds, settings.networks or networks, plural), ""
+
+
+def refuse_several(experiment: Experiment, reason: str) -> None:
+    """Refuse settings that ask for several networks where one is trained.
+
+    Raises:
+        ConfigError: split.folds or training.networks is set.
+    """
+    if experiment.split.folds > 1 or experiment.training.networks > 1:
+        raise ConfigError(f"{reason} Leave out split.folds and training.networks.")
 
 
 def _why_not(ready: Ready) -> str:
@@ -227,56 +237,65 @@ class _Workshop:
 
     def __init__(self, first: Ready, chosen: Plan, learn: Learn, interrupts: Interrupts) -> None:
         self.first, self.learn, self.interrupts = first, learn, interrupts
-        self.networks, self.count = chosen.networks, chosen.folds * chosen.networks
-        self.done = 0
-        self.began = time.perf_counter()
+        self.folds, self.networks = chosen.folds, chosen.networks
+        self.count = chosen.folds * chosen.networks
         self.baseline_seconds = 0.0
         self.histories: list[History] = []
         self.compiled: dict[str, tuple[keras.Model, list[Array]]] = {}
 
-    def trained(self, ready: Ready, baselines: Monitor) -> History:
-        """Fit the network of `ready`."""
-        self.done += 1
-        log.info("Network %d of %d%s.", self.done, self.count, self._left())
-        history = self.learn(ready, baselines, self.interrupts)
-        self.histories.append(history)
-        return history
+    @property
+    def number(self) -> int:
+        """The number of the network in training, from 1 on."""
+        return len(self.histories) + 1
 
-    def _left(self) -> str:
-        if self.done == 1:
-            return ""
-        seconds = (time.perf_counter() - self.began) / (self.done - 1)
-        left = seconds * (self.count - self.done + 1)
-        return f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
+    def trained(self, ready: Ready, monitor: Monitor) -> None:
+        """Fit the network of `ready`, and log its best epoch and the time that is left."""
+        name = f"network {self.number} of {self.count}"
+        history = self.learn(ready, monitor, self.interrupts, name)
+        self.histories.append(history)
+        parts = [name]
+        if history.best_epoch:
+            value = history.columns[f"val_{column_of(monitor.name)}"][history.best_epoch - 1]
+            parts.append(f"val {monitor.name} {value:.4f} (epoch {history.best_epoch})")
+        if self.interrupts.level < STOP and self.number <= self.count:
+            parts.append(f"about {_duration(self._left())} left")
+        log.info("%s", "  ".join(parts))
+
+    def _left(self) -> float:
+        """Seconds for the networks that are left, by the time of those that are trained."""
+        spent = 0.0
+        for history in self.histories:
+            # The first epoch of a network also compiles, which the next networks need not.
+            first, *others = history.columns["seconds"]
+            spent += sum(others) + (float(np.median(others)) if others else first)
+        each = (spent + self.baseline_seconds) / len(self.histories)
+        return each * (self.count - len(self.histories))
 
     def network(self, ready: Ready, shapes: Shapes) -> keras.Model:
         """A compiled network with new weights and an optimizer at its first step."""
-        fresh = self.built(shapes, ready.experiment.training.seed)
         key = repr(shapes)
         if key not in self.compiled:
-            compile_network(fresh, ready)
-            fresh.optimizer.build(fresh.trainable_variables)
-            start = [np.array(one) for one in fresh.optimizer.variables]
-            self.compiled[key] = fresh, start
-            return fresh
+            network = network_for(shapes, ready.experiment)
+            compile_network(network, ready)
+            network.optimizer.build(network.trainable_variables)
+            build_metrics(network, ready.train, padded=ready.preparation.padded)
+            start = [np.array(one) for one in network.optimizer.variables]
+            self.compiled[key] = network, start
         network, start = self.compiled[key]
-        network.set_weights(fresh.get_weights())
+        restart(network, network_for(shapes, ready.experiment))
         for variable, value in zip(network.optimizer.variables, start, strict=True):
             variable.assign(value)
         return network
 
-    def built(self, shapes: Shapes, seed: int) -> keras.Model:
-        """A network with the random weights of this seed."""
-        task, settings = self.first.task, self.first.experiment.network
-        with without_tensorflow(keras.utils.set_random_seed):
-            keras.utils.set_random_seed(seed)
-        return build(shapes, settings, None, network=task.network, task=task.name)
-
     def copy(self, network: keras.Model, shapes: Shapes) -> keras.Model:
         """A second network with the same weights."""
-        copied = self.built(shapes, 0)
+        copied = network_for(shapes, self.first.experiment)
         copied.set_weights(network.get_weights())
         return copied
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def _fold(
@@ -301,10 +320,11 @@ def _fold(
     monitor: Monitor | None = None
     for number in range(workshop.networks):
         valid, train = np.flatnonzero(inner == number), np.flatnonzero(inner != number)
+        done = len(workshop.histories)
         splits = Splits(develop.chosen(train), held_out := develop.chosen(valid), part)
         ready = replace(
             first,
-            experiment=experiment.having("training", seed=experiment.training.seed + workshop.done),
+            experiment=experiment.having("training", seed=experiment.training.seed + done),
             splits=splits,
             preparation=preparation,
             train=task.examples(splits.train, preparation, experiment, "train"),
@@ -347,13 +367,15 @@ def _fold(
             preparation = task.choose(preparation, np.concatenate(seen), known, checks)
     assert monitor is not None
     mean = np.mean(outputs, axis=0)
+    # If there are no folds, one state of the baselines is judged, because one is saved.
+    judged = states if workshop.folds > 1 else states[:1]
     quick, _ = task.quick(preparation, experiment)
     return Fold(
         tested,
         members,
         preparation,
         mean,
-        _mean([task.postprocess(mean, test, preparation, state) for state in states]),
+        _mean([task.postprocess(mean, test, preparation, state) for state in judged]),
         task.postprocess(mean, test, quick, {}),
         {name: _mean(predictions) for name, predictions in said.items()},
         states[0],
@@ -446,6 +468,7 @@ def _joined(
         FittedBaselines(state, baselines, folds[0].monitor, workshop.baseline_seconds),
         replace(
             history,
+            networks=len(members),
             stopped=last.stopped if workshop.interrupts.level >= STOP else history.stopped,
             seconds=sum(one.seconds for one in workshop.histories),
         ),

@@ -40,7 +40,7 @@ from gatewise.repeats import (
 )
 from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment, layer_of
-from gatewise.training import History, Monitor
+from gatewise.training import History, Monitor, Progress
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")
@@ -100,6 +100,8 @@ def run(
             the text of the exception names what was already saved: a run or a checkpoint.
     """
     check_repeats(repeats, resume=resume)
+    if repeats > 1:
+        folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
     kept: Any = contextlib.nullcontext()
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
@@ -135,10 +137,19 @@ def run_ready(
     overwrite: bool = False,
     repeats: int = 1,
     checkpoints: Checkpoints | None = None,
+    several: bool = True,
 ) -> Run:
-    """Carry an experiment on from its prepared data, as `run` does."""
+    """Carry an experiment on from its prepared data, as `run` does.
+
+    Without `several`, small sets are not cross-validated either, and one network is judged on the
+    test part.
+    """
     interrupts.training = True
-    ensemble = _trained_ensemble(ready, watch, interrupts) if repeats == 1 else None
+    ensemble = None
+    if repeats == 1 and several:
+        ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints)
+    if ensemble is None and repeats == 1 and (plan := refitting.plan(ready)):
+        log.info("%s", plan)
     if ensemble is not None:
         baselines = ensemble.baselines
         value = best_value(ensemble.history, baselines.monitor)
@@ -149,7 +160,14 @@ def run_ready(
 
     def judge(overwrite: bool) -> Run:
         return _evaluate_and_save(
-            trained, baselines, folder, interrupts, overwrite, ensemble=ensemble, watch=watch
+            trained,
+            baselines,
+            folder,
+            interrupts,
+            overwrite,
+            ensemble=ensemble,
+            watch=watch,
+            checkpoints=checkpoints,
         )
 
     if not interrupts.level or folder is None:
@@ -165,7 +183,7 @@ def run_ready(
 
 
 def _trained_ensemble(
-    ready: Ready, watch: Watch | None, interrupts: Interrupts
+    ready: Ready, watch: Watch | None, interrupts: Interrupts, checkpoints: Checkpoints | None
 ) -> folding.Ensemble | None:
     """Several networks, if the quality asks for them and the data allow it."""
     chosen, note = folding.plan(ready)
@@ -173,12 +191,16 @@ def _trained_ensemble(
         log.info("%s", sentence(note))
     if chosen is None:
         return None
-    return folding.train_ensemble(
-        ready,
-        chosen,
-        lambda one, monitor, requests: learn(one, monitor, watch, requests),
-        interrupts,
-    )
+
+    def train_one(one: Ready, monitor: Monitor, requests: Interrupts, name: str) -> History:
+        def named(progress: Progress, epoch_over: bool) -> None:
+            progress.network = name
+            if watch is not None:
+                watch(progress, epoch_over)
+
+        return learn(one, monitor, named, requests, checkpoints)
+
+    return folding.train_ensemble(ready, chosen, train_one, interrupts)
 
 
 def _evaluate_and_save(
@@ -190,6 +212,7 @@ def _evaluate_and_save(
     *,
     ensemble: folding.Ensemble | None,
     watch: Watch | None,
+    checkpoints: Checkpoints | None,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, best = time.perf_counter(), trained[0]
@@ -210,11 +233,11 @@ def _evaluate_and_save(
     if ensemble is None and evaluation is not None and len(trained) == 1:
 
         def again(whole: Ready, monitor: Monitor, requests: Interrupts) -> History:
-            return learn(whole, monitor, watch, requests)
+            return learn(whole, monitor, watch, requests, checkpoints)
 
         seen = refitting.refit(best.ready, best.history, again, interrupts)
         if seen is not None:
-            note = refitting.caveat(best.ready, seen, best.history.best_epoch)
+            note = refitting.caveat(best.ready, seen, best.history)
             evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
     finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
     interrupts.check()

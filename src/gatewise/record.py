@@ -1,6 +1,7 @@
 """The record of a run: metrics.json, and the steps that each part holds."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ def metrics_of(
         "epochs": len(history.columns.get("epoch", [])),
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
+        "networks": history.networks,
+        "refit_epochs": history.refit_epochs,
         "parts": part_sizes(ready),
         "notes": ready.notes,
         "audit": ready.audit,
@@ -109,6 +112,18 @@ def interruption(stopped: str, best_epoch: int) -> list[str]:
     if not stopped.startswith("stopped by"):
         return []
     return [f"Training was interrupted: {stopped}. The weights are those of epoch {best_epoch}."]
+
+
+def ended_early(metrics: Mapping[str, Any]) -> str:
+    """A sentence on a training that ended by itself before its last epoch; "" for others.
+
+    An interruption stands beside the verdict instead, and several networks end one by one.
+    """
+    stopped, best = metrics["stopped"], metrics["best_epoch"]
+    if not stopped or interruption(stopped, best) or metrics["networks"] > 1:
+        return ""
+    weights = "" if metrics["refit_epochs"] else f" The weights are those of epoch {best}."
+    return f"Training ended early: {stopped}.{weights}"
 
 
 def data_name(path: str) -> str:

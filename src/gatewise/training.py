@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import keras
@@ -61,6 +61,7 @@ class Progress:
     best: float = math.nan
     best_epoch: int = 0
     seconds_left: float = math.nan  # at most, because training may end before the last epoch
+    network: str = ""  # which of several networks, such as "network 3 of 15"; "": there is one
     stopping: bool = False  # a signal asked to stop after this epoch
 
     def line(self) -> str:
@@ -92,6 +93,8 @@ class History:
     best_epoch: int = 0
     stopped: str = ""  # why training ended before the last epoch, or ""
     seconds: float = 0.0
+    networks: int = 1  # the networks that are averaged; the columns are those of the first
+    refit_epochs: int = 0  # of the last training, on everything; 0: there was none
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,18 @@ class Around:
     interrupts: Interrupts | None = None
     watch: Callable[[Progress, bool], None] | None = None  # after every step and every epoch
     checkpoints: Checkpoints | None = None
+
+
+def as_finished(network: keras.Model, history: History) -> State:
+    """What a checkpoint keeps of a network whose training is over."""
+    weights = {str(k): weight for k, weight in enumerate(network.get_weights())}
+    return State(asdict(history), weights)
+
+
+def from_finished(network: keras.Model, state: State) -> History:
+    """Give a network the weights that it had when its training was over."""
+    network.set_weights([state.arrays[str(k)] for k in range(len(state.arrays))])
+    return History(**state.plain)
 
 
 class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
@@ -235,6 +250,14 @@ def steps_of(train: Examples[Any], settings: TrainingSettings, *, padded: bool) 
     return len(plan(train.lengths, size, padded=padded, steps=most))
 
 
+def build_metrics(network: keras.Model, train: Examples[Any], *, padded: bool) -> None:
+    """Make the variables of the loss and the metrics, as the first `fit` does otherwise.
+
+    Keras draws a batch for it, after which the batches of that `fit` come in another order.
+    """
+    network._symbolic_build(data_batch=Feed(train, 2, padded=padded, random=None)[0])
+
+
 def fit(
     network: keras.Model,
     train: Examples[Any],
@@ -269,7 +292,7 @@ def fit(
         around.watch,
     )
     checkpoints = around.checkpoints
-    resumed = None if checkpoints is None else checkpoints.resumed
+    resumed = None if checkpoints is None else checkpoints.in_training
     if resumed is not None:
         tracker.restore(of_keeper(resumed, "tracker"))
     losses = [abs(loss) for loss in tracker.columns.get("loss", [])]
