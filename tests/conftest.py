@@ -50,6 +50,9 @@ if find_spec("jaxlib"):
 # their number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# One network, judged on one test part, because an ensemble takes many times as long.
+os.environ.setdefault("GATEWISE_QUALITY", "fast")
+
 # The tests of the tasks make small data that other tests use as well.
 sys.path += [
     str(folder) for folder in (Path(__file__).parent / "tasks").iterdir() if folder.is_dir()

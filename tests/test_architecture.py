@@ -34,6 +34,8 @@ FLOW = [
         *("prediction", "predictions"),
         "exporting",
         "inspection",
+        "folding",
+        "refitting",
         "pipeline",
         "tuning",
         "glossary",
@@ -62,6 +64,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
+    *("networks.ensemble", "folding", "refitting"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

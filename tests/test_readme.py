@@ -17,11 +17,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-def run_bash(block: str, folder: Path) -> str:
+def run_bash(block: str, folder: Path, quality: str = "fast") -> str:
     """The output of a block; it must exit with 1 if the output is an error of gatewise."""
     lines = re.sub(r"^(gatewise train (?!.*--epochs).*)$", r"\1 --epochs 1", block, flags=re.M)
     scripts = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "GATEWISE_QUALITY": quality}
     done = subprocess.run(
         ["bash", "-ec", lines], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -65,7 +66,7 @@ def test_every_block_of_the_readme_runs_and_prints_what_is_shown(tmp_path, monke
     output = ""
     for language, block in BLOCKS:
         if language == "bash":
-            output = run_bash(block, tmp_path)
+            output = run_bash(block, tmp_path, "good")
         elif language == "python":
             output = run_python(block, names)
         elif language == "text":

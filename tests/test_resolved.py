@@ -271,8 +271,9 @@ WITH = {
     "preparation.truncation": "preparation.max_length",
     "task.length_penalty": "task.beam_size",
 }
-# Covered by other tests, because they need a file of vectors.
+# Covered by other tests; vectors need a file.
 ELSEWHERE = {"network.vectors", "training.frozen_epochs"}
+ELSEWHERE |= {"split.folds", "training.networks"}  # several networks: tests/test_folding.py
 # Fixed by the task: resolve fills in the only possible value.
 FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
 FIXED["transcribe"] = {"network.bidirectional"}

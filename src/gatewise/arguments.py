@@ -58,11 +58,12 @@ def flags(
     lookback: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    quality: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the settings that the flags of `gatewise train` stand for."""
     given: dict[str, dict[str, Any]] = {
         "task": {"name": task or None, "horizon": horizon, "lookback": lookback},
-        "training": {"epochs": epochs, "seed": seed},
+        "training": {"epochs": epochs, "seed": seed, "quality": quality},
     }
     return {
         section: {key: value for key, value in values.items() if value is not None}

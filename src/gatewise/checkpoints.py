@@ -46,10 +46,16 @@ class State:
 
     def place(self) -> str:
         """The point that training had reached."""
+        done = len(self.plain.get("finished", []))
+        networks = f"{done} finished network{'s'[: done != 1]}"
+        if "kept" not in self.plain:
+            return f"after {networks}"
         epoch, step, epochs = (self.plain[key] for key in ("epoch", "step", "epochs"))
+        before = f"{networks} and " if done else ""
         if self.plain["over"]:
-            return "after the last epoch"
-        return f"after {f'step {step:,} of ' if step else ''}epoch {epoch + bool(step)} of {epochs}"
+            return f"after {before}the last epoch"
+        within = f"step {step:,} of " if step else ""
+        return f"after {before}{within}epoch {epoch + bool(step)} of {epochs}"
 
 
 class Stateful(Protocol):
@@ -65,7 +71,9 @@ class Stateful(Protocol):
 class Checkpoints:
     """The checkpoints of one run, and the one that it continues from.
 
-    They are removed when the context of the run ends well, or when training cannot continue.
+    A run trains one network or several, always in the same order. A checkpoint holds those that are
+    finished, and the state of the one in training. Checkpoints are removed when the context of the
+    run ends well, or when training cannot continue.
 
     Raises:
         ConfigError: there is a checkpoint, and neither `resume` nor `overwrite` is given.
@@ -78,6 +86,8 @@ class Checkpoints:
         self.draft = folder.with_name(f"{folder.name}.checkpoint.partial")
         self.resumed = self._found(resume=resume, overwrite=overwrite)
         self.identity: Mapping[str, Any] = {}
+        self.finished = [] if self.resumed is None else _finished_of(self.resumed)
+        self._taken = 0  # of those, which the run that continues has come to again
         self._cost, self._last, self._failed = FIRST_COST, time.perf_counter(), False
 
     def __enter__(self) -> "Checkpoints":
@@ -148,6 +158,29 @@ class Checkpoints:
             )
         log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
 
+    @property
+    def in_training(self) -> State | None:
+        """The state of the network that was in training; None for the networks before and after."""
+        state = self.resumed
+        if state is None or "kept" not in state.plain:
+            return None
+        before = len(state.plain.get("finished", []))
+        return state if self._taken == before == len(self.finished) else None
+
+    def next_finished(self) -> State | None:
+        """The next network that was finished before; None if it has to be trained."""
+        if self._taken == len(self.finished):
+            return None
+        self._taken += 1
+        return self.finished[self._taken - 1]
+
+    def finish(self, state: State) -> None:
+        """Keep a finished network in every checkpoint from now on."""
+        self.finished.append(state)
+        self._taken += 1
+        if self.due(within=False):
+            self.write(State({}, {}))
+
     def due(self, *, within: bool) -> bool:
         """Whether it is time for a checkpoint, at the end of an epoch or `within` one."""
         least = max(self._cost / SHARE, WITHIN if within else 0.0)
@@ -184,9 +217,15 @@ class Checkpoints:
 
     def _write(self, state: State) -> None:
         body = io.BytesIO()
-        plain = {**state.plain, "identity": self.identity}
+        before = [one.plain for one in self.finished]
+        plain = {**state.plain, "identity": self.identity, "finished": before}
         body.write(json.dumps(plain).encode() + b"\n")
-        np.savez(body, allow_pickle=False, **state.arrays)
+        weights = {
+            f"finished/{number}/{key}": array
+            for number, one in enumerate(self.finished)
+            for key, array in one.arrays.items()
+        }
+        np.savez(body, allow_pickle=False, **state.arrays, **weights)
         content = body.getbuffer()
         with self.draft.open("wb") as file:
             file.write(FORMAT + hashlib.sha256(content).hexdigest().encode() + b"\n")
@@ -228,6 +267,16 @@ def _parsed(path: Path) -> State | None:
     line, _, arrays = body.partition(b"\n")
     with np.load(io.BytesIO(arrays), allow_pickle=False) as file:
         return State(json.loads(line), dict(file))
+
+
+def _finished_of(state: State) -> list[State]:
+    """The finished networks that a checkpoint holds."""
+    found = []
+    for number, plain in enumerate(state.plain.get("finished", [])):
+        begin = f"finished/{number}/"
+        names = [key for key in state.arrays if key.startswith(begin)]
+        found.append(State(plain, {key.removeprefix(begin): state.arrays[key] for key in names}))
+    return found
 
 
 def identity_of(experiment: Experiment, splits: Splits, network: keras.Model) -> dict[str, Any]:
@@ -314,7 +363,7 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
     @property
     def resumed(self) -> State | None:
         """The checkpoint to continue from."""
-        return self.checkpoints.resumed
+        return self.checkpoints.in_training
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Put back a state between two epochs."""

@@ -71,6 +71,10 @@ def train(
     lookback: LookbackOption = None,
     epochs: EpochsOption = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(help="fast, good or best: how much time a better answer is worth."),
+    ] = None,
     repeats: Annotated[
         int,
         typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
@@ -93,12 +97,13 @@ def train(
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
-    from gatewise.record import interruption
+    from gatewise.record import ended_early
     from gatewise.repeats import check_repeats
 
     check_repeats(repeats, resume=resume)
     layers = layers_of(config, assignments)
-    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
+    numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
+    layers += [numbers, flags(quality=quality)]
     experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
         _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
@@ -122,11 +127,8 @@ def train(
         )
     terminal.show_metrics(finished.metrics, as_json=as_json)
     if not as_json:
-        stopped, best = finished.metrics["stopped"], finished.metrics["best_epoch"]
-        lines = [f"Training ended early: {stopped}. The weights are those of epoch {best}."]
-        # An interruption is shown beside the verdict instead.
-        shown = lines if stopped and not interruption(stopped, best) else []
-        terminal.show_lines([*shown, f"Report: {folder / 'report.html'}"])
+        ended = ended_early(finished.metrics)
+        terminal.show_lines([*([ended] if ended else []), f"Report: {folder / 'report.html'}"])
 
 
 @app.command()

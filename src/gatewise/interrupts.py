@@ -45,6 +45,7 @@ class Interrupts:
         self.level = 0
         self.by = ""  # the source of the first request: Ctrl-C or SIGTERM
         self.training = self.trained = False
+        self.messages = dict(MESSAGES)
         self._announced = 0
         self._before: dict[signal.Signals, Any] = {}
         self._timer: threading.Timer | None = None
@@ -113,7 +114,7 @@ class Interrupts:
         """Log once what happens next; called only where it cannot interrupt another print."""
         if self._announced < self.level < ABANDON:
             self._announced = self.level
-            log.info("%s", MESSAGES[self.level])
+            log.info("%s", self.messages[self.level])
 
 
 _current: Interrupts | None = None

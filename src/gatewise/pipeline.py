@@ -1,21 +1,23 @@
 """The whole pipeline on one screen: from files to an evaluated, saved model. Read this first."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import engine
+from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
 from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.evaluation import ROWS, Evaluation
 from gatewise.inspection.model import inspected
@@ -23,20 +25,25 @@ from gatewise.interrupts import Interrupts, Skipped
 from gatewise.networks import Builder
 from gatewise.output import inputs, writing_file
 from gatewise.phases import Phase
+from gatewise.readers.sources import sentence
 from gatewise.ready import Ready, make_ready
 from gatewise.record import metrics_of, splits_of
 from gatewise.repeats import (
     Trained,
     Watch,
+    best_value,
     check_repeats,
     evaluate_on_test,
+    learn,
     learn_each,
     over_all_seeds,
 )
 from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment, layer_of
-from gatewise.training import History
+from gatewise.training import History, Monitor, Progress
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
+
+log = logging.getLogger("gatewise")
 
 REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row
 
@@ -93,6 +100,8 @@ def run(
             the text of the exception names what was already saved: a run or a checkpoint.
     """
     check_repeats(repeats, resume=resume)
+    if repeats > 1:
+        folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
     kept: Any = contextlib.nullcontext()
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite)
@@ -128,21 +137,70 @@ def run_ready(
     overwrite: bool = False,
     repeats: int = 1,
     checkpoints: Checkpoints | None = None,
+    several: bool = True,
 ) -> Run:
-    """Carry an experiment on from its prepared data, as `run` does."""
+    """Carry an experiment on from its prepared data, as `run` does.
+
+    Without `several`, small sets are not cross-validated either, and one network is judged on the
+    test part.
+    """
     interrupts.training = True
-    trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
+    ensemble = None
+    if repeats == 1 and several:
+        ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints)
+    if ensemble is None and repeats == 1 and (plan := refitting.plan(ready)):
+        log.info("%s", plan)
+    if ensemble is not None:
+        baselines = ensemble.baselines
+        value = best_value(ensemble.history, baselines.monitor)
+        trained = [Trained(ensemble.ready, ensemble.history, value)]
+    else:
+        trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
     interrupts.trained = True
+
+    def judge(overwrite: bool) -> Run:
+        return _evaluate_and_save(
+            trained,
+            baselines,
+            folder,
+            interrupts,
+            overwrite,
+            ensemble=ensemble,
+            watch=watch,
+            checkpoints=checkpoints,
+        )
+
     if not interrupts.level or folder is None:
-        return _evaluate_and_save(trained, baselines, folder, interrupts, overwrite)
+        return judge(overwrite)
     # Save the model before the evaluation, because the user may not wait for it.
     unevaluated = _finished(trained[0], baselines, folder)
     interrupts.check()
     artefacts.save(unevaluated.artefact, unevaluated.history, None, overwrite=overwrite)
     try:
-        return _evaluate_and_save(trained, baselines, folder, interrupts, True)
+        return judge(True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
+
+
+def _trained_ensemble(
+    ready: Ready, watch: Watch | None, interrupts: Interrupts, checkpoints: Checkpoints | None
+) -> folding.Ensemble | None:
+    """Several networks, if the quality asks for them and the data allow it."""
+    chosen, note = folding.plan(ready)
+    if note:
+        log.info("%s", sentence(note))
+    if chosen is None:
+        return None
+
+    def train_one(one: Ready, monitor: Monitor, requests: Interrupts, name: str) -> History:
+        def named(progress: Progress, epoch_over: bool) -> None:
+            progress.network = name
+            if watch is not None:
+                watch(progress, epoch_over)
+
+        return learn(one, monitor, named, requests, checkpoints)
+
+    return folding.train_ensemble(ready, chosen, train_one, interrupts)
 
 
 def _evaluate_and_save(
@@ -151,20 +209,37 @@ def _evaluate_and_save(
     folder: Path | None,
     interrupts: Interrupts,
     overwrite: bool,
+    *,
+    ensemble: folding.Ensemble | None,
+    watch: Watch | None,
+    checkpoints: Checkpoints | None,
 ) -> Run:
-    """Calibrate and evaluate, unless a signal skips that, and save the network of the first."""
+    """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, best = time.perf_counter(), trained[0]
     preparation, evaluation = best.ready.preparation, None
+    seen = None  # what the network was trained on after it was judged
     try:
         with Phase("Evaluating"):
-            preparation = calibrate(best.ready)
-            evaluation = evaluate_on_test(best.ready, preparation, baselines)
+            if ensemble is not None:
+                evaluation = folding.judged(ensemble)
+            else:
+                preparation = calibrate(best.ready, baselines)
+                evaluation = evaluate_on_test(best.ready, preparation, baselines)
             if evaluation is not None and len(trained) > 1:
                 evaluation = over_all_seeds(evaluation, trained, baselines)
     except Skipped:
         interrupts.announce()
     seconds = time.perf_counter() - began
-    finished = _finished(best, baselines, folder, preparation, evaluation, seconds)
+    if ensemble is None and evaluation is not None and len(trained) == 1:
+
+        def again(whole: Ready, monitor: Monitor, requests: Interrupts) -> History:
+            return learn(whole, monitor, watch, requests, checkpoints)
+
+        seen = refitting.refit(best.ready, best.history, again, interrupts)
+        if seen is not None:
+            note = refitting.caveat(best.ready, seen, best.history)
+            evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
+    finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
     interrupts.check()
     if folder is not None:
         artefacts.save(finished.artefact, best.history, evaluation, overwrite=overwrite)
@@ -178,9 +253,11 @@ def _finished(
     preparation: Preparation[Any] | None = None,
     evaluation: Evaluation | None = None,
     seconds: float = 0.0,
+    seen: Sequences | None = None,
 ) -> Run:
     """Everything that is saved of a run; without metrics if the evaluation was skipped."""
-    ready, history = trained.ready, trained.history
+    history = trained.history
+    ready = replace(trained.ready, preparation=preparation or trained.ready.preparation)
     metrics = metrics_of(ready, baselines, history, evaluation, seconds)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
@@ -189,11 +266,11 @@ def _finished(
     artefact = Artefact(
         folder,
         ready.experiment,
-        preparation or ready.preparation,
+        ready.preparation,
         model,
         baselines.state,
         metrics,
-        splits_of(ready.splits),
+        splits_of(ready.splits, seen),
     )
     return Run(artefact, history, evaluation, metrics)
 
@@ -254,6 +331,7 @@ def train(
     lookback: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    quality: str | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     output: str | Path | None = None,
     network: Builder | None = None,
@@ -264,15 +342,17 @@ def train(
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `horizon`, `lookback`, `epochs` and `seed` are those of `gatewise train`, and override
-    `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
-    keras.Model of your own. `output` is the run folder, or None to save nothing. `resume` continues
-    a training into this folder that was killed. `repeats` seeds are trained and judged together.
+    `horizon`, `lookback`, `epochs`, `seed` and `quality` are those of `gatewise train`,
+    and override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)`
+    returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
+    continues a training into this folder that was killed. `repeats` seeds are trained and judged
+    together.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
     layers = [] if settings is None else [layer_of(settings)]
-    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
+    numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
+    layers += [numbers, flags(quality=quality)]
     names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
     experiment, source = experiment_for(data, layers, names)
     folder = None if output is None else Path(output)

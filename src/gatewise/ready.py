@@ -11,7 +11,7 @@ import numpy as np
 
 from gatewise import engine, training
 from gatewise.audit import audit
-from gatewise.data.batches import Examples
+from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import refuse_other_spacing
@@ -61,6 +61,11 @@ class Ready:
     audit: list[dict[str, str]]  # the leaks that were found
     seconds: float
 
+    @property
+    def sequences(self) -> Sequences:
+        """All sequences but those of files of their own."""
+        return self.parts.sequences
+
 
 def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
     """Read, split, prepare and build; every check that can run before training runs here."""
@@ -107,7 +112,9 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     """
     began = time.perf_counter()
     task, splits, own = parts.task, parts.splits, parts.own
-    experiment, more = task.resolve(parts.experiment, parts.sequences, splits.train)
+    experiment = parts.experiment
+    experiment = replace(experiment, training=training.with_quality(experiment.training))
+    experiment, more = task.resolve(experiment, parts.sequences, splits.train)
     notes = [*parts.notes, *more]
     experiment = replace(experiment, training=training.resolved(experiment.training))
     if earlier is not None and _prepares_alike(experiment, earlier.experiment):
@@ -136,11 +143,9 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
         )
     validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
-    with without_tensorflow(keras.utils.set_random_seed):
-        keras.utils.set_random_seed(experiment.training.seed)
     shapes = task.shapes(train, preparation)
     shapes = replace(shapes, initial={**shapes.initial, **initial})
-    network = build(shapes, experiment.network, own, network=task.network, task=task.name)
+    network = network_for(shapes, experiment, own)
     _refuse_untrainable(network, experiment, preparation, train)
     return Ready(
         parts,
@@ -156,6 +161,20 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
         audit(task, splits, preparation, experiment),
         time.perf_counter() - began,
     )
+
+
+def network_for(shapes: Shapes, experiment: Experiment, own: Builder | None = None) -> keras.Model:
+    """A network of the task, with the random first weights of training.seed."""
+    task = task_of(experiment.task.name)
+    with without_tensorflow(keras.utils.set_random_seed):
+        keras.utils.set_random_seed(experiment.training.seed)
+    return build(shapes, experiment.network, own, network=task.network, task=task.name)
+
+
+def restart(network: keras.Model, fresh: keras.Model) -> None:
+    """Give a network the weights and the random seeds of another one with the same layers."""
+    for variable, first in zip(network.variables, fresh.variables, strict=True):
+        variable.assign(keras.ops.convert_to_numpy(first.value))
 
 
 def _prepares_alike(one: Experiment, other: Experiment) -> bool:

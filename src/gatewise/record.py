@@ -1,6 +1,7 @@
 """The record of a run: metrics.json, and the steps that each part holds."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ def metrics_of(
         "epochs": len(history.columns.get("epoch", [])),
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
+        "networks": history.networks,
+        "refit_epochs": history.refit_epochs,
         "parts": part_sizes(ready),
         "notes": ready.notes,
         "audit": ready.audit,
@@ -111,16 +114,29 @@ def interruption(stopped: str, best_epoch: int) -> list[str]:
     return [f"Training was interrupted: {stopped}. The weights are those of epoch {best_epoch}."]
 
 
+def ended_early(metrics: Mapping[str, Any]) -> str:
+    """A sentence on a training that ended by itself before its last epoch; "" for others.
+
+    An interruption stands beside the verdict instead, and several networks end one by one.
+    """
+    stopped, best = metrics["stopped"], metrics["best_epoch"]
+    if not stopped or interruption(stopped, best) or metrics["networks"] > 1:
+        return ""
+    weights = "" if metrics["refit_epochs"] else f" The weights are those of epoch {best}."
+    return f"Training ended early: {stopped}.{weights}"
+
+
 def data_name(path: str) -> str:
     """The name of a shipped data set, or the path of other data."""
     names = (name for name in DATASETS if path == str(path_of(name)))
     return next(names, path) or "data in memory"
 
 
-def splits_of(splits: Splits) -> dict[str, Any]:
+def splits_of(splits: Splits, seen: Sequences | None = None) -> dict[str, Any]:
     """The steps that each part holds, counted from the beginning of each sequence.
 
-    The fingerprints are those of the training part: they identify its data in other files.
+    The fingerprints identify the data that the network was trained on in other files: the training
+    part, or `seen`.
     """
     content: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
@@ -131,5 +147,5 @@ def splits_of(splits: Splits) -> dict[str, Any]:
                 list(row)
                 for row in zip(part.ids.tolist(), begins.tolist(), ends.tolist(), strict=True)
             ]
-    content["fingerprints"] = [fingerprint(steps) for steps in comparable(splits.train)]
+    content["fingerprints"] = [fingerprint(steps) for steps in comparable(seen or splits.train)]
     return {"columns": ["id", "first step", "step after the last"]} | content

@@ -52,10 +52,15 @@ def learn(
     interrupts: Interrupts | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> History:
-    """Compile and fit the network; a compiled one keeps its own loss and optimizer."""
+    """Compile and fit the network; a compiled one keeps its own loss and optimizer.
+
+    A network that an earlier part of this run finished is taken from the checkpoint.
+    """
+    if checkpoints is not None and (finished := checkpoints.next_finished()) is not None:
+        return training.from_finished(ready.network, finished)
     if not ready.network.compiled:
         compile_network(ready.network, ready)
-    return training.fit(
+    history = training.fit(
         ready.network,
         ready.train,
         ready.validation,
@@ -64,6 +69,9 @@ def learn(
         monitor=monitor,
         around=training.Around(interrupts, watch, checkpoints),
     )
+    if checkpoints is not None and (interrupts is None or interrupts.level < STOP):
+        checkpoints.finish(training.as_finished(ready.network, history))
+    return history
 
 
 def check_repeats(repeats: int, *, resume: bool) -> None:
@@ -208,7 +216,7 @@ def _of_another(
     one: Trained, baselines: FittedBaselines
 ) -> tuple[dict[str, float], list[Resampled]]:
     """The metrics and the measures of another seed on the test part."""
-    ready, preparation = one.ready, calibrate(one.ready)
+    ready, preparation = one.ready, calibrate(one.ready, baselines)
     task, examples = ready.task, ready.test
     assert examples is not None
     outputs = task.network.predict(ready.network, examples, preparation, ready.experiment)

@@ -23,6 +23,7 @@ from gatewise.errors import ConfigError
 
 Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yearday", "month"]
 Columns = tuple[str, ...]
+QUALITIES = ("fast", "good", "best")
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,11 @@ class SplitSettings:
         str, "A regular expression. Sequences whose id matches it are the test part."
     ] = ""
     seed: Annotated[int, "The seed of the random assignment to parts."] = 0
+    folds: Annotated[
+        int,
+        "The folds of cross-validation, which tests every sequence once. 0: by `training.quality`; "
+        "1: one test part instead.",
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -232,10 +238,11 @@ class TaskSettings:
         int, "Steps from one window to the next. 0: 1 for a forecast, else the window."
     ] = 0
     blend: Annotated[
-        Literal["none", "logistic"],
+        Literal["auto", "none", "logistic"],
         "`logistic`: predict the mean of the network's probabilities and those of the logistic "
-        "regression on summaries.",
-    ] = "none"
+        "regression on summaries. `auto`: if that lowers the log loss of the validation part; "
+        "`none` with `training.quality = fast` and where sequences have several labels.",
+    ] = "auto"
     beam_size: Annotated[
         int, "The hypotheses that the beam search keeps. 1: greedy; 0: by the task."
     ] = 0
@@ -349,6 +356,23 @@ class NetworkSettings:
 class TrainingSettings:
     """`[training]`: how the network is fitted."""
 
+    quality: Annotated[
+        Literal["auto", "fast", "good", "best"],
+        "How much time a better answer is worth. `fast`: one network, one test part. `good`: small "
+        "sets are cross-validated, several networks are averaged, and other networks are trained "
+        "again on everything. `best`: the same with more networks. `auto`: the environment "
+        "variable GATEWISE_QUALITY, else `good`.",
+    ] = "auto"
+    networks: Annotated[
+        int,
+        "The networks of an ensemble, each with another validation part; with folds, of each fold. "
+        "0: by `quality`.",
+    ] = 0
+    refit: Annotated[
+        Literal["auto", "yes", "no"],
+        "Whether the network is trained again on all parts, for as many epochs as were best, after "
+        "it is judged. `auto`: by `quality`.",
+    ] = "auto"
     epochs: Annotated[
         int, "The most passes over the training part. 0: by the number of examples."
     ] = 0

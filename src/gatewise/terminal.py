@@ -73,12 +73,12 @@ class Screen(logging.Handler):
 
     def watch(self, progress: Any, epoch_over: bool) -> None:
         """Show the state of a training, after each step and each epoch."""
-        if epoch_over:
+        if epoch_over and not progress.network:  # several networks log a line each
             self.console.print(progress.line(), soft_wrap=True)
         elif self.bar is not None:
             self.bar.update(
                 self.task,
-                description=f"epoch {progress.epoch}/{progress.epochs}",
+                description=f"{progress.network} epoch {progress.epoch}/{progress.epochs}".strip(),
                 completed=progress.step,
                 total=progress.steps,
             )

@@ -2,10 +2,11 @@
 
 import functools
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import keras
@@ -26,7 +27,7 @@ from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.layers import VECTORS
 from gatewise.phases import Phase
 from gatewise.runtime.predicting import as_keras
-from gatewise.settings import TrainingSettings
+from gatewise.settings import QUALITIES, TrainingSettings
 
 # A loss that many times the loss of the first epoch ends training. Scaled values keep the loss near
 # 1 and clipping keeps spikes short, so this is not a spike, and more epochs would be wasted.
@@ -60,6 +61,7 @@ class Progress:
     best: float = math.nan
     best_epoch: int = 0
     seconds_left: float = math.nan  # at most, because training may end before the last epoch
+    network: str = ""  # which of several networks, such as "network 3 of 15"; "": there is one
     stopping: bool = False  # a signal asked to stop after this epoch
 
     def line(self) -> str:
@@ -91,6 +93,8 @@ class History:
     best_epoch: int = 0
     stopped: str = ""  # why training ended before the last epoch, or ""
     seconds: float = 0.0
+    networks: int = 1  # the networks that are averaged; the columns are those of the first
+    refit_epochs: int = 0  # of the last training, on everything; 0: there was none
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,18 @@ class Around:
     interrupts: Interrupts | None = None
     watch: Callable[[Progress, bool], None] | None = None  # after every step and every epoch
     checkpoints: Checkpoints | None = None
+
+
+def as_finished(network: keras.Model, history: History) -> State:
+    """What a checkpoint keeps of a network whose training is over."""
+    weights = {str(k): weight for k, weight in enumerate(network.get_weights())}
+    return State(asdict(history), weights)
+
+
+def from_finished(network: keras.Model, state: State) -> History:
+    """Give a network the weights that it had when its training was over."""
+    network.set_weights([state.arrays[str(k)] for k in range(len(state.arrays))])
+    return History(**state.plain)
 
 
 class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
@@ -188,6 +204,30 @@ def _as_data(feed: Feed, *, shuffle: bool) -> Any:
     return adapter
 
 
+QUALITY = "GATEWISE_QUALITY"  # the environment variable with the default of training.quality
+
+
+def with_quality(settings: TrainingSettings) -> TrainingSettings:
+    """The settings with the quality that they or the environment ask for.
+
+    Raises:
+        ConfigError: the environment asks for an unknown quality.
+    """
+    if settings.quality != "auto":
+        return settings
+    quality: Any = os.environ.get(QUALITY) or "good"
+    if quality not in QUALITIES:
+        raise ConfigError(
+            f"{QUALITY} must be one of {', '.join(QUALITIES)}. Received: {quality!r}."
+        )
+    return replace(settings, quality=quality)
+
+
+def patience_of(epochs: int) -> int:
+    """The default of training.patience."""
+    return max(3, epochs // 6)
+
+
 def resolved(settings: TrainingSettings) -> TrainingSettings:
     """The settings with the default patience and learning rate filled in.
 
@@ -195,7 +235,7 @@ def resolved(settings: TrainingSettings) -> TrainingSettings:
         ConfigError: Keras has no such optimizer, or the optimizer has no such option.
     """
     if settings.patience < 0:
-        settings = replace(settings, patience=max(3, settings.epochs // 6))
+        settings = replace(settings, patience=patience_of(settings.epochs))
     if not settings.learning_rate:
         default = _optimizer_of(settings.optimizer, dict(settings.optimizer_options))
         # Keras holds float32, so print the shortest number that is the same float32: 0.001.
@@ -208,6 +248,14 @@ def steps_of(train: Examples[Any], settings: TrainingSettings, *, padded: bool) 
     """Optimizer steps per epoch."""
     size, most = settings.batch_size, settings.max_tokens
     return len(plan(train.lengths, size, padded=padded, steps=most))
+
+
+def build_metrics(network: keras.Model, train: Examples[Any], *, padded: bool) -> None:
+    """Make the variables of the loss and the metrics, as the first `fit` does otherwise.
+
+    Keras draws a batch for it, after which the batches of that `fit` come in another order.
+    """
+    network._symbolic_build(data_batch=Feed(train, 2, padded=padded, random=None)[0])
 
 
 def fit(
@@ -244,7 +292,7 @@ def fit(
         around.watch,
     )
     checkpoints = around.checkpoints
-    resumed = None if checkpoints is None else checkpoints.resumed
+    resumed = None if checkpoints is None else checkpoints.in_training
     if resumed is not None:
         tracker.restore(of_keeper(resumed, "tracker"))
     losses = [abs(loss) for loss in tracker.columns.get("loss", [])]

@@ -25,7 +25,9 @@ def section(run: Record) -> Section:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         pictures.append(Picture(charts.svg(figure, "learning rate by epoch"), "learning rate"))
-    return Section("Training history", pictures=pictures)
+    networks = run.metrics.get("networks", 1)
+    lead = f"Of the first of {networks} networks." if networks > 1 else ""
+    return Section("Training history", lead, pictures=pictures)
 
 
 def _epochs(columns: Mapping[str, Numbers], length: int) -> Numbers:

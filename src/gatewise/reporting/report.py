@@ -281,7 +281,11 @@ def _training(metrics: Mapping[str, Any]) -> str:
         return ""
     text = formats.count(metrics["epochs"], "epoch")
     text += f", best after {metrics['best_epoch']}" if metrics.get("best_epoch") else ""
-    return text + (f"; stopped: {metrics['stopped']}" if metrics.get("stopped") else "")
+    text += f"; stopped: {metrics['stopped']}" if metrics.get("stopped") else ""
+    if metrics.get("refit_epochs"):
+        text += f"; then {formats.count(metrics['refit_epochs'], 'epoch')} on everything"
+    networks = metrics.get("networks", 1)
+    return f"{networks} networks; the first: {text}" if networks > 1 else text
 
 
 def _parts(parts: Mapping[str, Mapping[str, Any]]) -> Table | None:

@@ -15,8 +15,8 @@ EVERY_RUN = names(
     split="train validation test by",
     task="name",
     network="kind build",
-    training="epochs batch_size optimizer learning_rate optimizer_options schedule warmup clipnorm"
-    " clipvalue monitor patience seed",
+    training="quality refit epochs batch_size optimizer learning_rate optimizer_options schedule"
+    " warmup clipnorm clipvalue monitor patience seed",
     evaluation="metric n_resamples confidence_level",
     engine="kind products",
     report="title examples",

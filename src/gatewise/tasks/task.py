@@ -184,6 +184,27 @@ def sizes_of(sequences: Sequences) -> dict[str, int]:
     return {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
 
 
+# (preparation, outputs for the validation part, what the baselines say about it, the part) -> the
+# preparation, which also says whether a baseline is blended in.
+Choose = Callable[
+    [Preparation[Own], Any, Mapping[str, Predictions], Examples[Source]], Preparation[Own]
+]
+
+
+@dataclass(frozen=True)
+class Folding(Generic[Own]):
+    """What cross-validation and ensembles of a task need."""
+
+    # The stratum of each sequence, which is spread evenly over the folds; None: there are none.
+    strata: Callable[[Sequences, Experiment], Array | None]
+    # The settings with which the preparations of all folds are alike.
+    fixed: Callable[[Experiment, Preparation[Own]], Experiment]
+    # Factor and offset from outputs in the first preparation to those in the second.
+    outputs: Callable[[Preparation[Own], Preparation[Own]], tuple[Array, Array]]
+    # The reason not to train several networks, or "".
+    why_not: Callable[[Experiment, Preparation[Own]], str]
+
+
 @dataclass(frozen=True)
 class Task(Generic[Own, Source, Predictions]):
     """The steps in which tasks differ, typed by fitted values, source and predictions."""
@@ -269,6 +290,8 @@ class Task(Generic[Own, Source, Predictions]):
     # Settings that need another setting -> that setting.
     needs: dict[str, str] = field(default_factory=dict)
     lines: str = ""  # the column that `predict` prints, one value per line; "": all columns, as CSV
+    choose: Choose[Own, Predictions, Source] | None = None  # None: the task blends nothing
+    folding: Folding[Own] | None = None  # None: one network, and one test part
     labelled: bool = False  # the truth is in the labels of the sequences
 
     @property

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gatewise import artefact as artefacts
-from gatewise import engine
+from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import finite, read_json, write_json
 from gatewise.comparison import compare
@@ -133,6 +133,7 @@ def tune(
     layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
     experiment, source = experiment_for(data, layers, names)
+    folding.refuse_several(experiment, "A trial of a search is a single network.")
     changes = {} if space is None else layer_of(space)
     seconds = seconds_of(budget)
     limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
@@ -362,7 +363,8 @@ def _reserve(search: Search) -> float:
     # A trial that was cut short may take as long as the default.
     longest: float = max(one.user_attrs[SECONDS] for one in (best[0], default))
     shortest: float = default.user_attrs[SECONDS]
-    return MARGIN * (longest + shortest) + search.evaluating
+    again = refitting.longer(search.ready)  # the winner is trained again on everything
+    return MARGIN * ((1 + again) * longest + shortest) + search.evaluating
 
 
 def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
@@ -594,6 +596,8 @@ def _train_again(
 ) -> Run:
     """Train and judge the settings of a trial; a run of an earlier search is replaced."""
     experiment = with_values(search.ready.parts.experiment, values)
+    if name == UNTUNED:
+        experiment = experiment.having("training", refit="no")  # it is only compared
     ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
     if ready.preparation is search.ready.preparation:
         fitted = replace(baselines, monitor=monitor_for(ready, baselines.monitor))
@@ -602,7 +606,16 @@ def _train_again(
     folder = search.folder / name
     artefacts.check_free(folder, overwrite=True)
     with Interrupts() as interrupts:
-        return run_ready(ready, fitted, interrupts, folder=folder, watch=watch, overwrite=True)
+        # Cross-validation would test on the sequences that chose the winner.
+        return run_ready(
+            ready,
+            fitted,
+            interrupts,
+            folder=folder,
+            watch=watch,
+            overwrite=True,
+            several=False,
+        )
 
 
 def _compared(folder: Path) -> tuple[dict[str, Any] | None, str]:

@@ -335,3 +335,17 @@ def test_identical_texts_stay_in_one_part():
     assert all(not one & other for one, other in itertools.combinations(seen, 2))
     shares = [np.mean(one.labels == "a") for one in (parts.train, parts.validation, parts.test)]
     assert np.ptp(shares) < 0.15 and parts.test.groups is None
+
+
+def test_auto_blends_where_the_mean_has_the_lower_log_loss():
+    preparation, some, _, outputs = blended()
+    undecided, truth = own_with(preparation, blend="auto"), classify.labels_of(some, preparation)
+    classes = len(preparation.own.classes)
+    name = classify.LOGISTIC["numbers"]
+    right = 0.02 + (1 - 0.02 * classes) * np.eye(classes)[truth]
+    wrong = right[:, ::-1]
+    for baseline, chosen in ((right, "logistic"), (wrong, "none")):
+        sure = 3 * np.eye(classes)[truth]
+        outputs = sure if chosen == "none" else np.zeros_like(sure)
+        found = classify.choose_blend(undecided, outputs, {name: baseline}, some)
+        assert found.own.blend == chosen

@@ -322,3 +322,14 @@ def test_unknown_targets_are_counted_and_left_out_of_an_evaluation():
     assert len(kept) == 28 and "2 of 30 sequences have no value of 'y'" in notes[0]
     with pytest.raises(DataError, match="no sequence has a value of 'y'"):
         regress.with_truth(replace(sequences, static={}), preparation)
+
+
+def test_outputs_in_the_scale_of_another_preparation_mean_the_same_numbers():
+    experiment = PER_SEQUENCE.having("task", transform="none")
+    one, _ = regress.prepare(means(30, seed=1), experiment)
+    other, _ = regress.prepare(means(40, seed=2), experiment)
+    factor, offset = regress.rescaled_outputs(one, other)
+    outputs = np.random.default_rng(0).normal(size=(6, 1, 3))
+    np.testing.assert_allclose(
+        rows.unscaled(outputs * factor + offset, other), rows.unscaled(outputs, one)
+    )

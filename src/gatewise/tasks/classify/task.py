@@ -38,15 +38,24 @@ from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
 from gatewise.tasks.classify.space import space
 from gatewise.tasks.shown import by_length, shown
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, Truth, mean_measure, sizes_of
+from gatewise.tasks.task import (
+    NETWORK,
+    Baseline,
+    Folding,
+    Measure,
+    Task,
+    Truth,
+    mean_measure,
+    sizes_of,
+)
 
 log = logging.getLogger("gatewise")
 
 SETTINGS = names(
     data="label label_columns separator group",
-    split="rare_labels seed test_ids",
+    split="rare_labels seed test_ids folds",
     task="blend",
-    training="loss label_smoothing class_weight max_tokens",
+    training="networks loss label_smoothing class_weight max_tokens",
 )
 OF_NUMBERS = steps.SETTINGS | names(data="labels triads", task="window stride", training="rotation")
 OF_TEXTS = tokens.SETTINGS
@@ -71,6 +80,10 @@ def resolve(
     network = defaults.network(experiment.network, sequences.kind)
     kind = "stack" if network.kind == "auto" else network.kind
     experiment = replace(experiment, network=replace(network, kind=kind))
+    if experiment.task.blend == "auto" and (
+        experiment.training.quality == "fast" or experiment.data.separator
+    ):
+        experiment = experiment.having("task", blend="none")
     if experiment.task.window and not experiment.task.stride:
         experiment = experiment.having("task", stride=experiment.task.window)
     if sequences.kind == "sound":
@@ -432,9 +445,30 @@ def calibrate(
     return replace(preparation, own=replace(preparation.own, temperature=temperature))
 
 
+def choose_blend(
+    preparation: Preparation[Fitted],
+    outputs: Array,
+    said: Mapping[str, Array],
+    examples: Examples[Pieces],
+) -> Preparation[Fitted]:
+    """Decide a blend that is "auto": by the log loss on these examples.
+
+    `said` holds the baselines' probabilities for the same examples. The log loss of a mean of two
+    predictions is at most the mean of both log losses, so even a worse baseline often helps.
+    """
+    if preparation.own.blend != "auto":
+        return preparation
+    labels = labels_of(examples, preparation)
+    network = _probabilities(outputs, preparation, None)
+    both = (network + said[LOGISTIC[preparation.kind]]) / 2
+    helps = metrics.log_loss(labels, both) < metrics.log_loss(labels, network)
+    blend = "logistic" if helps else "none"
+    return replace(preparation, own=replace(preparation.own, blend=blend))
+
+
 def model_name(preparation: Preparation[Fitted]) -> str:
     """The name of the network and, with a blend, of its baseline."""
-    if preparation.own.blend == "none":
+    if preparation.own.blend != "logistic":
         return NETWORK
     return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
 
@@ -453,7 +487,7 @@ def postprocess(
     state: Mapping[str, Any],
 ) -> Array:
     """Calibrated probabilities, [sequences, classes]; a blend averages them with the baseline's."""
-    baseline = None if preparation.own.blend == "none" else _regression(state, examples)
+    baseline = None if preparation.own.blend != "logistic" else _regression(state, examples)
     return _probabilities(outputs, preparation, baseline)
 
 
@@ -615,7 +649,7 @@ def details(
     curve = metrics.reliability(actual, probabilities)
     # Undo the temperature to get the uncalibrated probabilities.
     own = np.log(np.maximum(by_model[NETWORK], MIN_PROBABILITY))
-    baseline = None if preparation.own.blend == "none" else by_model[LOGISTIC[preparation.kind]]
+    baseline = None if preparation.own.blend != "logistic" else by_model[LOGISTIC[preparation.kind]]
     uncalibrated = replace(preparation, own=replace(preparation.own, temperature=1.0))
     before = _probabilities(own * preparation.own.temperature, uncalibrated, baseline)
     return {
@@ -709,6 +743,28 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -
     return sequences
 
 
+def strata(sequences: Sequences, experiment: Experiment) -> Array | None:
+    """The labels, unless sequences have several."""
+    return None if experiment.data.separator else sequences.labels
+
+
+def fixed(experiment: Experiment, _preparation: Preparation[Fitted]) -> Experiment:
+    """The same settings."""
+    return experiment
+
+
+def same_outputs(_one: Preparation[Fitted], _other: Preparation[Fitted]) -> tuple[Array, Array]:
+    """Factor 1 and offset 0, because logits have no scale."""
+    return np.ones(1), np.zeros(1)
+
+
+def why_not_folded(experiment: Experiment, _preparation: Preparation[Fitted]) -> str:
+    """The reason to train one network only, or ""."""
+    if experiment.data.separator:
+        return "sequences have several labels"
+    return "task.window is set" if experiment.task.window else ""
+
+
 def examined(
     train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Truth]:
@@ -750,6 +806,8 @@ TASK = Task(
     details=details,
     table=table,
     prediction_inputs=prediction_inputs,
+    choose=choose_blend,
+    folding=Folding(strata, fixed, same_outputs, why_not_folded),
     labelled=True,
     needs={"task.stride": "task.window"},
     estimator="Classifier",

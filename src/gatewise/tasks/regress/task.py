@@ -44,15 +44,24 @@ from gatewise.tasks.regress.rows import (
     unscaled,
 )
 from gatewise.tasks.regress.space import space
-from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, mean_measure, sizes_of
+from gatewise.tasks.task import (
+    Baseline,
+    Folding,
+    Measure,
+    Promise,
+    Task,
+    Truth,
+    mean_measure,
+    sizes_of,
+)
 
 log = logging.getLogger("gatewise")
 
 SETTINGS = names(
     data="target target_per label group",
-    split="seed test_ids",
+    split="seed test_ids folds",
     task="quantiles transform",
-    training="loss max_tokens",
+    training="networks loss max_tokens",
 )
 OF_NUMBERS = steps.SETTINGS | names(data="labels", task="window stride")
 OF_TEXTS = tokens.SETTINGS
@@ -687,6 +696,29 @@ def units(experiment: Experiment) -> str:
     return "errors in the target's own units"
 
 
+def fixed(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
+    """The settings with the transform that was chosen for all targets."""
+    return experiment.having("task", transform=preparation.own.targets[0].transform)
+
+
+def rescaled_outputs(one: Preparation[Fitted], other: Preparation[Fitted]) -> tuple[Array, Array]:
+    """Factor and offset, [targets, 1], from numbers in the scale of `one` to that of `other`."""
+    pairs = list(zip(one.own.targets, other.own.targets, strict=True))
+    factor = [a.spread / b.spread for a, b in pairs]
+    offset = [(a.centre - b.centre) / b.spread for a, b in pairs]
+    return np.array(factor)[:, None], np.array(offset)[:, None]
+
+
+def why_not_folded(experiment: Experiment, preparation: Preparation[Fitted]) -> str:
+    """The reason to train one network only, or ""."""
+    transforms = {target.transform for target in preparation.own.targets}
+    if preparation.own.per == "step":
+        return "there is a number at each step"
+    if len(transforms) > 1 or "power" in transforms:
+        return "folds would transform the target differently"
+    return "task.window is set" if experiment.task.window else ""
+
+
 TASK = Task(
     name="regress",
     settings={
@@ -721,5 +753,6 @@ TASK = Task(
     target="target",
     units=units,
     needs={"task.stride": "task.window"},
+    folding=Folding(_strata, fixed, rescaled_outputs, why_not_folded),
     estimator="Regressor",
 )

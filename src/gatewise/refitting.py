@@ -1,0 +1,120 @@
+"""Train the judged network again on everything, for as many epochs as were best."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from gatewise.data.sequences import Sequences
+from gatewise.errors import TrainingError
+from gatewise.interrupts import SKIP, STOP, Interrupts
+from gatewise.networks import OWN
+from gatewise.ready import Ready, compile_network, network_for, restart
+from gatewise.training import History, Monitor
+
+log = logging.getLogger("gatewise")
+
+
+KEPT = "The network that was judged is kept, because the last training {}."
+
+
+def plan(ready: Ready) -> str:
+    """What happens after the network was judged, for the user to read before it starts."""
+    everything = _everything(ready)
+    if everything is None:
+        return ""
+    if reason := _why_not(ready):
+        return f"The network will not be trained again on everything, because {reason}."
+    return (
+        "One network is trained and judged on the test part. It is then trained again on "
+        f"everything, which takes at most {longer(ready):.1f} times as long "
+        "(--quality fast leaves that out)."
+    )
+
+
+def refit(
+    ready: Ready,
+    history: History,
+    learn: Callable[[Ready, Monitor, Interrupts], History],
+    interrupts: Interrupts,
+) -> Sequences | None:
+    """Train the network of `ready` again on all parts, and return them; None if it was not.
+
+    The preparation and the calibration stay those of the judged network. After a Ctrl-C, or if the
+    training fails, the network has the weights that were judged.
+    """
+    everything = _everything(ready)
+    if everything is None or not history.best_epoch or interrupts.level or _why_not(ready):
+        return None
+    task, experiment, network = ready.task, ready.experiment, ready.network
+    judged = network.get_weights()
+    whole = replace(
+        ready,
+        train=task.examples(everything, ready.preparation, experiment, "train"),
+        validation=None,
+    )
+    epochs = history.best_epoch
+    seconds = epochs * np.median(history.columns["seconds"]) * longer(ready)
+    count = f"{epochs} epoch{'s'[: epochs != 1]}"
+    log.info("Training again on everything, for %s: about %.0f s.", count, max(seconds, 1))
+    interrupts.messages[SKIP] = KEPT.format("is interrupted")
+    restart(network, network_for(task.shapes(ready.train, ready.preparation), experiment))
+    compile_network(network, whole)  # the schedule is that of all epochs
+    shorter = experiment.having("training", epochs=epochs)
+    try:
+        finished = learn(replace(whole, experiment=shorter), Monitor("loss"), interrupts)
+    except TrainingError as error:
+        network.set_weights(judged)
+        log.warning("%s %s", KEPT.format("failed"), error)
+        return None
+    if interrupts.level >= STOP:
+        network.set_weights(judged)
+        return None
+    history.seconds += finished.seconds
+    history.refit_epochs = epochs
+    return everything
+
+
+def caveat(ready: Ready, everything: Sequences, history: History) -> str:
+    """What was judged and what is saved."""
+    epochs = history.refit_epochs
+    return (
+        f"The scores are those of a network trained on {100 / _ratio(ready, everything):.0f} % of "
+        f"the data. The saved network was trained again on all of them, for {epochs} "
+        f"epoch{'s'[: epochs != 1]} (training.refit)."
+    )
+
+
+def longer(ready: Ready) -> float:
+    """The most time of the last training, in that of the first; 0 if there is no last one."""
+    everything = None if _why_not(ready) else _everything(ready)
+    return 0.0 if everything is None else _ratio(ready, everything)
+
+
+def _ratio(ready: Ready, everything: Sequences) -> float:
+    """How many times as many steps there are in all parts as in the training part."""
+    return float(everything.lengths.sum() / ready.splits.train.lengths.sum())
+
+
+def _everything(ready: Ready) -> Sequences | None:
+    """All sequences of the main file; None if they are not wanted or the network has seen them."""
+    settings = ready.experiment.training
+    wanted = settings.refit == "yes" or (settings.refit == "auto" and settings.quality != "fast")
+    known, sequences = ready.splits.train, ready.sequences
+    if not wanted or ready.validation is None or ready.experiment.split.train:
+        return None
+    rare = ready.experiment.split.rare_labels == "drop"
+    if rare and sequences.labels is not None and known.labels is not None:
+        sequences = sequences.chosen(np.flatnonzero(np.isin(sequences.labels, known.labels)))
+    return sequences if sequences.lengths.sum() > known.lengths.sum() else None
+
+
+def _why_not(ready: Ready) -> str:
+    """The reason not to train again, or ""."""
+    network, training = ready.experiment.network, ready.experiment.training
+    if network.kind == OWN or network.vectors:
+        return "its first weights are not those of this task"
+    if training.schedule == "plateau":
+        return "the schedule needs a validation part (training.schedule = plateau)"
+    return ""

@@ -1,0 +1,173 @@
+"""Cross-validation and ensembles: who is tested, what is averaged, what is saved."""
+
+import json
+import math
+
+import keras
+import numpy as np
+import polars as pl
+import pytest
+
+import gatewise
+from gatewise import checkpoints, training
+from gatewise.data.batches import PADDING, Shapes
+from gatewise.data.folds import assign
+from gatewise.errors import ConfigError
+from gatewise.networks.ensemble import Member, average
+from gatewise.networks.stack import stack
+from gatewise.settings import NetworkSettings, TrainingSettings, from_mapping
+
+
+def test_folds_spread_each_stratum_evenly(random):
+    strata = random.choice(["a", "b", "c"], p=[0.6, 0.3, 0.1], size=103)
+    folds = assign(strata, None, 5, 103, 0)
+    for name in "abc":
+        counts = np.bincount(folds[strata == name], minlength=5)
+        assert counts.max() - counts.min() <= 1
+    assert np.ptp(np.bincount(folds)) <= 1
+
+
+def test_folds_never_divide_a_group(random):
+    groups = random.integers(0, 12, size=90).astype(str)
+    folds = assign(random.choice(["a", "b"], size=90), groups, 4, 90, 0)
+    assert set(folds) == {0, 1, 2, 3}
+    assert all(len(set(folds[groups == name])) == 1 for name in set(groups))
+
+
+def test_a_label_that_lies_in_one_group_gives_no_folds():
+    groups = np.repeat(["1", "2", "3", "4"], 5)
+    strata = np.where(groups == "1", "alone", "other")
+    assert not assign(strata, groups, 2, 20, 0).any()
+
+
+def test_an_ensemble_is_the_mean_of_its_members_in_their_own_scales(random):
+    shapes = Shapes({"steps": (None, 2)}, (3,), padding=PADDING)
+    settings = NetworkSettings(units=(4,), pooling="last", dense_dropout=0.0)
+    members = [stack(shapes, settings) for _ in range(2)]
+    change, back = (np.array([2.0, 0.5]), np.array([0.1, -1.0])), (np.ones(1) * 3, np.ones(1))
+    whole = average([Member(members[0]), Member(members[1], change, back)], shapes)
+    steps = random.normal(size=(5, 7, 2)).astype(np.float32)
+    steps[0, 4:] = steps[3, 2:] = PADDING
+    real = steps != PADDING
+    moved = np.where(real, steps * change[0] + change[1], PADDING).astype(np.float32)
+    first, second = members[0].predict_on_batch(steps), members[1].predict_on_batch(moved)
+    wanted = (first + second * 3 + 1) / 2
+    np.testing.assert_allclose(whole.predict_on_batch(steps), wanted, atol=1e-5)
+
+
+FOLDS = {"split": {"folds": 3}, "training": {"epochs": 1, "batch_size": 16}}
+
+
+@pytest.fixture(scope="module")
+def folded(sequences_file, classify_settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folded") / "run"
+    return gatewise.train(sequences_file, settings=classify_settings | FOLDS, output=folder)
+
+
+def test_every_sequence_is_tested_once(folded, sequences_file):
+    names = pl.read_csv(sequences_file)["id"].unique(maintain_order=True).to_list()
+    table = pl.read_csv(folded.artefact.folder / "predictions.csv")
+    assert table["id"].to_list() == names
+    assert folded.metrics["verdict"]["clusters"] == len(names)
+    right = (table["label"] == table["truth"]).mean()
+    assert folded.metrics["metrics"]["accuracy"] == pytest.approx(right)
+    assert "cross-validation" in folded.metrics["caveats"][0]
+
+
+def test_the_saved_ensemble_is_a_plain_model_that_answers_as_before(folded, sequences_file):
+    folder = folded.artefact.folder
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    assert type(model).__module__.startswith("keras.")
+    assert sum(isinstance(layer, keras.Model) for layer in model.layers) == 3
+    before, after = (
+        gatewise.predict(one, sequences_file) for one in (folded, gatewise.load(folder))
+    )
+    assert before.equals(after)
+    assert json.loads((folder / "manifest.json").read_text())["format"] == 2
+    without_keras = gatewise.predict(folder, sequences_file)
+    columns = [name for name in before.columns if name.startswith("p(")]
+    numbers = (one.select(columns).to_numpy() for one in (without_keras, before))
+    np.testing.assert_allclose(*numbers, atol=2e-6)
+
+
+class Killed(BaseException):
+    """Ends a training in the middle, as SIGKILL would."""
+
+
+def killed_then_resumed(monkeypatch, at, data, settings, folder):
+    """A run that was killed where `at` is true of the progress, and resumed."""
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)  # a checkpoint after each epoch
+
+    def watch(progress, epoch_over):
+        if epoch_over and at(progress):
+            raise Killed
+
+    with pytest.raises(Killed):
+        gatewise.train(data, settings=settings, output=folder, watch=watch)
+    return gatewise.train(data, settings=settings, output=folder, resume=True)
+
+
+def assert_same_weights(one, other):
+    for some, same in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(some, same)
+
+
+def test_an_ensemble_that_was_killed_loses_no_finished_network(
+    monkeypatch, folded, sequences_file, classify_settings, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    again = killed_then_resumed(
+        monkeypatch,
+        lambda progress: progress.network == "network 3 of 3",
+        sequences_file,
+        classify_settings | FOLDS,
+        tmp_path / "run",
+    )
+    assert "Training continues after 2 finished networks" in caplog.text
+    assert_same_weights(again, folded)
+    assert again.metrics["metrics"] == folded.metrics["metrics"]
+
+
+@pytest.fixture(scope="module")
+def refitted(sequences_file, classify_settings, tmp_path_factory):
+    settings = classify_settings | {"training": classify_settings["training"] | {"refit": "yes"}}
+    folder = tmp_path_factory.mktemp("refitted") / "run"
+    return settings, gatewise.train(sequences_file, settings=settings, output=folder)
+
+
+def test_training_again_changes_the_saved_network_and_no_score(refitted, classify_run):
+    _, again = refitted
+    judged = gatewise.load(classify_run)
+    assert again.metrics["metrics"] == judged.metrics["metrics"]
+    assert "trained again" in again.metrics["caveats"][-1]
+    pairs = zip(again.model.get_weights(), judged.model.get_weights(), strict=True)
+    assert any((one != other).any() for one, other in pairs)
+    record = json.loads((again.artefact.folder / "splits.json").read_text())
+    assert len(record["fingerprints"]) == 40  # so that evaluate knows what the network has seen
+
+
+def test_a_last_training_that_was_killed_continues(monkeypatch, refitted, sequences_file, tmp_path):
+    settings, whole = refitted
+    again = killed_then_resumed(
+        monkeypatch,
+        lambda progress: progress.monitor.name == "loss" and progress.epoch < progress.epochs,
+        sequences_file,
+        settings,
+        tmp_path / "run",
+    )
+    assert_same_weights(again, whole)
+    assert again.metrics["caveats"] == whole.metrics["caveats"]
+
+
+def test_folds_that_cannot_be_made_are_refused(sequences_file, classify_settings):
+    settings = classify_settings | {"split": {"folds": 3, "test": 10}}
+    with pytest.raises(ConfigError, match=r"split\.folds .* the settings choose the test part"):
+        gatewise.train(sequences_file, settings=settings)
+
+
+def test_an_unknown_quality_in_the_environment_is_refused(monkeypatch):
+    monkeypatch.setenv(training.QUALITY, "superb")
+    with pytest.raises(ConfigError, match="GATEWISE_QUALITY must be one of fast, good, best"):
+        training.with_quality(TrainingSettings())
+    asked = from_mapping({"training": {"quality": "best"}}).training
+    assert training.with_quality(asked).quality == "best"
