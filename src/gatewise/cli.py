@@ -800,6 +800,7 @@ def _show_overview(overview: Mapping[str, Any], *, as_json: bool) -> None:
         lines.append((name, ", ".join(words)))
     layers = " > ".join(overview["network"])
     lines.append(("network", f"{layers}: {overview['parameters']:,} parameters"))
+    lines += [("training", one) for one in overview["training"]]
     for name, content in lines:
         typer.echo(f"{name:11} {content}")
 

@@ -102,7 +102,7 @@ def _everything(ready: Ready) -> Sequences | None:
     settings = ready.experiment.training
     wanted = settings.refit == "yes" or (settings.refit == "auto" and settings.quality != "fast")
     known, sequences = ready.splits.train, ready.sequences
-    if not wanted or ready.validation is None or ready.experiment.split.train:
+    if not wanted or ready.experiment.split.train or None in (ready.validation, ready.test):
         return None
     rare = ready.experiment.split.rare_labels == "drop"
     if rare and sequences.labels is not None and known.labels is not None:
