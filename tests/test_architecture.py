@@ -64,7 +64,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *("networks.ensemble", "folding", "refitting"),
+    *("networks.ensemble", "folding"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

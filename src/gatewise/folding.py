@@ -44,7 +44,7 @@ FEW = 500
 FEW_CHECKS = 100
 MOST_PARTS = 20  # the validation part is a twentieth of the sequences, or more
 
-FASTER = "--quality fast trains a single network."
+FASTER = " --quality fast trains a single network."
 
 Learn = Callable[[Ready, Monitor, Interrupts, str], History]  # the last one names the network
 
@@ -64,9 +64,9 @@ class Plan:
         if self.folds == 1:
             return (
                 f"{self.networks} networks are trained, each with another validation part, and "
-                f"their mean is judged: {self.reason}. {FASTER}"
+                f"their mean is judged: {self.reason}"
             )
-        return f"Cross-validation in {self.folds} folds, with {each} each: {self.reason}. {FASTER}"
+        return f"Cross-validation in {self.folds} folds, with {each} each: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,9 @@ def plan(ready: Ready) -> tuple[Plan | None, str]:
         networks = WITH_TEST_FILE.get(quality, 1)
     else:
         networks = NETWORKS.get(quality, (1, 1))[count >= FEW]
-    plural = f"there are {count:,} sequences (training.quality = {quality})"
-    return Plan(folds, settings.networks or networks, plural), ""
+    faster = FASTER if quality in FOLDS else ""
+    reason = f"there are {count:,} sequences (training.quality = {quality}).{faster}"
+    return Plan(folds, settings.networks or networks, reason), ""
 
 
 def refuse_several(experiment: Experiment, reason: str) -> None:
@@ -161,12 +162,13 @@ def train_ensemble(
     experiment = folding.fixed(first.experiment, first.preparation)
     experiment = replace(experiment, training=_patient(first))
     first = replace(first, experiment=experiment)
+    log.info("%s", chosen.sentence)
     folds = _assigned(first, sequences, chosen.folds)
     shared, _ = first.task.prepare(sequences, experiment)
     parts = _parts(first, sequences, folds, chosen)
     if parts is None or any(one.used != shared.used for one, *_ in parts):
+        log.info("The sequences cannot be divided that often, so one network is trained.")
         return None
-    log.info("%s", chosen.sentence)
     trained: list[Fold] = []
     workshop = _Workshop(first, chosen, learn, interrupts)
     for preparation, develop, inner, tested in parts:

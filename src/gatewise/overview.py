@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.arguments import experiment_for, flags
+from gatewise.pipeline import planned
 from gatewise.readers import folders
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
@@ -32,8 +33,8 @@ def look(
 ) -> dict[str, Any]:
     """Read, split and prepare `data` as `gatewise.train` would, and return what was understood.
 
-    The result has `task`, `columns`, `sequences`, `parts`, `network`, `parameters`, `notes` and
-    `settings`.
+    The result has `task`, `columns`, `sequences`, `parts`, `network`, `parameters`, `training`,
+    `notes` and `settings`.
 
     Raises:
         GatewiseError: training would refuse the data or the settings.
@@ -54,6 +55,7 @@ def overview(ready: Ready, source: Opened) -> dict[str, Any]:
         "parts": part_sizes(ready),
         "network": [_layer(one) for one in ready.network.layers if one.weights],
         "parameters": ready.network.count_params(),
+        "training": planned(ready),
         "notes": ready.notes,
         "settings": tomllib.loads(to_toml(ready.experiment)),
     }
@@ -76,6 +78,8 @@ def pairs(overview: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, ", ".join(words)
     layers = " > ".join(overview["network"])
     yield "network", f"{layers}: {overview['parameters']:,} parameters"
+    for sentence in overview["training"]:
+        yield "training", sentence
 
 
 def _counted(sequences: Mapping[str, Any]) -> str:

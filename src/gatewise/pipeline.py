@@ -148,8 +148,9 @@ def run_ready(
     ensemble = None
     if repeats == 1 and several:
         ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints)
-    if ensemble is None and repeats == 1 and (plan := refitting.plan(ready)):
-        log.info("%s", plan)
+    if repeats == 1 and ensemble is None:
+        for one in planned(ready, several=False):
+            log.info("%s", one)
     if ensemble is not None:
         baselines = ensemble.baselines
         value = best_value(ensemble.history, baselines.monitor)
@@ -182,13 +183,19 @@ def run_ready(
         raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
 
+def planned(ready: Ready, *, several: bool = True) -> list[str]:
+    """Sentences on what training will do beyond one network."""
+    chosen, note = folding.plan(ready)
+    if several and chosen is not None:
+        return [chosen.sentence]
+    return [one for one in (sentence(note) if note else "", refitting.plan(ready)) if one]
+
+
 def _trained_ensemble(
     ready: Ready, watch: Watch | None, interrupts: Interrupts, checkpoints: Checkpoints | None
 ) -> folding.Ensemble | None:
     """Several networks, if the quality asks for them and the data allow it."""
-    chosen, note = folding.plan(ready)
-    if note:
-        log.info("%s", sentence(note))
+    chosen, _ = folding.plan(ready)
     if chosen is None:
         return None
 

@@ -45,7 +45,7 @@ def metrics_of(
         "verdict": evaluation.verdict if evaluation else None,
         "comparisons": evaluation.comparisons if evaluation else [],
         "caveats": [
-            *interruption(history.stopped, history.best_epoch),
+            *interruption(history.stopped, history.best_epoch, history.networks),
             *(evaluation.caveats if evaluation else []),
         ],
         "seconds": durations | {"total": sum(durations.values())},
@@ -107,11 +107,14 @@ def test_fingerprint(part: Sequences | None, data: DataSettings) -> str:
     return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
 
 
-def interruption(stopped: str, best_epoch: int) -> list[str]:
+def interruption(stopped: str, best_epoch: int, networks: int = 1) -> list[str]:
     """The caveat that a signal ended training early; empty if training ended by itself."""
     if not stopped.startswith("stopped by"):
         return []
-    return [f"Training was interrupted: {stopped}. The weights are those of epoch {best_epoch}."]
+    weights = f"The weights are those of epoch {best_epoch}."
+    if networks > 1:
+        weights = f"The {networks} networks that were finished are kept."
+    return [f"Training was interrupted: {stopped}. {weights}"]
 
 
 def ended_early(metrics: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data.sequences import Sequences
-from gatewise.errors import TrainingError
+from gatewise.errors import DataError, TrainingError
 from gatewise.interrupts import SKIP, STOP, Interrupts
 from gatewise.networks import OWN
 from gatewise.ready import Ready, compile_network, network_for, restart
@@ -49,22 +49,20 @@ def refit(
         return None
     task, experiment, network = ready.task, ready.experiment, ready.network
     judged = network.get_weights()
-    whole = replace(
-        ready,
-        train=task.examples(everything, ready.preparation, experiment, "train"),
-        validation=None,
-    )
     epochs = history.best_epoch
     seconds = epochs * np.median(history.columns["seconds"]) * longer(ready)
     count = f"{epochs} epoch{'s'[: epochs != 1]}"
     log.info("Training again on everything, for %s: about %.0f s.", count, max(seconds, 1))
     interrupts.messages[SKIP] = KEPT.format("is interrupted")
     restart(network, network_for(task.shapes(ready.train, ready.preparation), experiment))
-    compile_network(network, whole)  # the schedule is that of all epochs
     shorter = experiment.having("training", epochs=epochs)
     try:
+        train = task.examples(everything, ready.preparation, experiment, "train")
+        whole = replace(ready, train=train, validation=None)
+        compile_network(network, whole)  # the schedule is that of all epochs
         finished = learn(replace(whole, experiment=shorter), Monitor("loss"), interrupts)
-    except TrainingError as error:
+    except (DataError, TrainingError) as error:
+        # The other parts may hold what the preparation does not know.
         network.set_weights(judged)
         log.warning("%s %s", KEPT.format("failed"), error)
         return None
@@ -102,7 +100,7 @@ def _everything(ready: Ready) -> Sequences | None:
     settings = ready.experiment.training
     wanted = settings.refit == "yes" or (settings.refit == "auto" and settings.quality != "fast")
     known, sequences = ready.splits.train, ready.sequences
-    if not wanted or ready.validation is None or ready.experiment.split.train:
+    if not wanted or ready.experiment.split.train or None in (ready.validation, ready.test):
         return None
     rare = ready.experiment.split.rare_labels == "drop"
     if rare and sequences.labels is not None and known.labels is not None:
