@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from keras.src.backend.tensorflow.trainer import TFEpochIterator
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from tensorflow.python.eager import record
 from tensorflow.python.framework import ops as framework
 from tensorflow.python.ops import control_flow_util
@@ -191,7 +193,26 @@ def _one_batch(self: ArrayDataAdapter) -> Any:
     return data.batch(self._batch_size, drop_remainder=whole).with_options(options)
 
 
-REPLACEMENTS = {(ArrayDataAdapter, "get_tf_dataset"): _one_batch}
+def _untuned(self: TFEpochIterator) -> Any:
+    """Replace TFEpochIterator._get_iterator: TensorFlow does not tune Keras's own pipelines.
+
+    The thread that tunes a pipeline sleeps for 10 ms, then 20, 40 and so on up to a minute. The end
+    of an iterator often fails to wake it and waits for it, so that an epoch takes up to twice as
+    long as its steps (docs/log.md). The pipelines of Keras have nothing to tune; a data set of the
+    user keeps its options.
+    """
+    data = self._distributed_dataset
+    if isinstance(self.data_adapter, TFDatasetAdapter) or not isinstance(data, tf.data.Dataset):
+        return data
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
+REPLACEMENTS = {
+    (ArrayDataAdapter, "get_tf_dataset"): _one_batch,
+    (TFEpochIterator, "_get_iterator"): _untuned,
+}
 
 
 def _guard_files() -> None:
