@@ -618,7 +618,11 @@ def test_training_goes_the_same_way_step_by_step():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"epsilon": 0.1, "beta_2": 0.9}, {"weight_decay": 0.1}, {"amsgrad": True}]
+    "options",
+    [
+        *({}, {"epsilon": 0.1, "beta_2": 0.9}, {"weight_decay": 0.1}, {"amsgrad": True}),
+        {"gradient_accumulation_steps": 2},
+    ],
 )
 def test_adam_takes_the_steps_of_keras(options):
     """An optimizer that is replaced because it takes longer than the layers."""

@@ -231,8 +231,10 @@ def _fused_adam(self: Adam, gradient: Any, variable: Any, learning_rate: Any) ->
     ):
         _update_step(self, gradient, variable, learning_rate)
         return
-    step = tf.cast(self.iterations.value + 1, dtype)
-    beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+    step = tf.cast(self.iterations + 1, dtype)
+    beta_1, beta_2, epsilon = (
+        tf.constant(one, dtype) for one in (self.beta_1, self.beta_2, self.epsilon)
+    )
     powers = tf.pow(beta_1, step), tf.pow(beta_2, step)
     gradient = tf.cast(gradient, dtype)
     if isinstance(gradient, tf.IndexedSlices):
@@ -251,7 +253,7 @@ def _fused_adam(self: Adam, gradient: Any, variable: Any, learning_rate: Any) ->
         lr=tf.cast(learning_rate, dtype),
         beta1=beta_1,
         beta2=beta_2,
-        epsilon=tf.cast(self.epsilon, dtype),
+        epsilon=epsilon,
         grad=gradient,
     )
 

@@ -577,7 +577,7 @@ def _fused_adam(self: Adam, grads: Any, variables: Any, learning_rate: Any) -> N
     ):
         _parallel_update_step(self, grads, variables, learning_rate)
         return
-    step = torch.as_tensor(self.iterations.value + 1, dtype=dtype)
+    step = torch.as_tensor(self.iterations + 1, dtype=dtype)
     left_1, left_2 = (
         float(1 - torch.tensor(one, dtype=dtype) ** step) for one in (self.beta_1, self.beta_2)
     )
