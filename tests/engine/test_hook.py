@@ -617,6 +617,31 @@ def test_training_gives_the_same_losses_step_by_step():
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({}, {"epsilon": 0.1, "beta_2": 0.9}, {"weight_decay": 0.1}, {"amsgrad": True}),
+        {"gradient_accumulation_steps": 2},
+    ],
+)
+def test_adam_takes_the_steps_of_keras(options):
+    """An optimizer that is replaced because it takes longer than the layers."""
+    start, *gradients = np.random.default_rng(0).normal(size=(6, 4, 3)).astype("float32")
+
+    def ends():
+        weights = [keras.Variable(start), keras.Variable(start[0])]
+        adam = keras.optimizers.Adam(0.1, **options)
+        for one in gradients:
+            adam.apply([ops.convert_to_tensor(one), ops.convert_to_tensor(one[1])], weights)
+        return [values(one.value) for one in (*weights, *adam.variables)]
+
+    with gatewise.accelerated(False):
+        expected = ends()
+    with gatewise.accelerated():
+        for one, other in zip(ends(), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
 def test_configurations_are_plain_keras():
     keras.backend.clear_session()
     with gatewise.accelerated(False):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from framework import misfits, random_layer
 from hypothesis import given, settings
 from keras import layers
+from keras.src.backend.tensorflow.trainer import TFEpochIterator
 
 import gatewise
 from gatewise.engine import hook, library, reference
@@ -452,6 +453,35 @@ def test_data_of_unknown_length():
     with gatewise.accelerated(engine="native"):
         np.testing.assert_allclose(trained(network(), data), expected, rtol=1e-4, atol=1e-5)
     assert hook.calls["native"] > before
+
+
+def test_words_that_occur_twice_are_trained_as_by_keras():
+    """Keras's Adam adds up the squares of their gradients."""
+    words, y = np.array([[0, 1, 1, 2], [3, 3, 3, 0]]), np.ones((2, 1))
+
+    def ends():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [layers.Input((4,)), layers.Embedding(5, 3), layers.LSTM(2), layers.Dense(1)]
+        )
+        model.compile("adam", "mse")
+        model.fit(words, y, epochs=3, verbose=0)
+        return model.get_weights()
+
+    with gatewise.accelerated(False):
+        expected = ends()
+    with gatewise.accelerated():
+        for one, other in zip(ends(), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_only_pipelines_of_keras_are_not_tuned():
+    x, y = numbers()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    with gatewise.accelerated():
+        for given, tuned in (((x, y), False), ((data,), None)):
+            iterator = TFEpochIterator(tf.distribute.get_strategy(), *given)._get_iterator()
+            assert iterator.options().autotune.enabled is tuned
 
 
 def test_what_is_compiled_by_xla_is_stock_keras(caplog):

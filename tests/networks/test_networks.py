@@ -285,7 +285,7 @@ def test_summaries_of_sequences_of_one_length_are_those_of_their_steps():
 def test_fine_columns_are_the_arcsinh_of_the_distance_from_the_mean_of_the_real_steps():
     steps = np.random.default_rng(0).normal(3, 1, size=(2, 6, 2)).astype("f")
     mask = np.arange(6) < np.array([[6], [4]])
-    found = keras.ops.convert_to_numpy(fine(steps, mask, 0.1))
+    found = keras.ops.convert_to_numpy(fine(keras.ops.convert_to_tensor(steps), mask, 0.1))
     np.testing.assert_array_equal(found[..., :2], steps)
     np.testing.assert_array_equal(found[1, 4:, 2:], 0)
     for one, length in ((0, 6), (1, 4)):

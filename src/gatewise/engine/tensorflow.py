@@ -19,11 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from keras.optimizers import Adam
+from keras.src.backend.tensorflow.trainer import TFEpochIterator
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from tensorflow.python.eager import record
 from tensorflow.python.framework import ops as framework
 from tensorflow.python.ops import control_flow_util
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 from tensorflow.python.saved_model import save
 
 from gatewise.engine import contract, library
@@ -191,7 +195,74 @@ def _one_batch(self: ArrayDataAdapter) -> Any:
     return data.batch(self._batch_size, drop_remainder=whole).with_options(options)
 
 
-REPLACEMENTS = {(ArrayDataAdapter, "get_tf_dataset"): _one_batch}
+def _untuned(self: TFEpochIterator) -> Any:
+    """Replace TFEpochIterator._get_iterator: TensorFlow does not tune Keras's own pipelines.
+
+    The thread that tunes a pipeline sleeps for 10 ms, then 20, 40 and so on up to a minute. The end
+    of an iterator often fails to wake it and waits for it, so that an epoch takes up to twice as
+    long as its steps (docs/log.md). The pipelines of Keras have nothing to tune; a data set of the
+    user keeps its options.
+    """
+    data = self._distributed_dataset
+    if isinstance(self.data_adapter, TFDatasetAdapter) or not isinstance(data, tf.data.Dataset):
+        return data
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
+_update_step = Adam.update_step
+
+
+def _fused_adam(self: Adam, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    """Replace Adam.update_step by TensorFlow's operation for the same formula.
+
+    Keras's fifteen operations each read and write a whole embedding. With an Embedding(20000, 128),
+    that took longer than the LSTM (docs/log.md).
+    """
+    index = self._get_variable_index(variable)
+    m, v = (getattr(one, "value", one) for one in (self._momentums[index], self._velocities[index]))
+    dtype = variable.dtype
+    if (
+        self.amsgrad
+        or why_not()
+        or not all(isinstance(one, BaseResourceVariable) for one in (variable, m, v))
+        or dtype not in (tf.float32, tf.float64)
+    ):
+        _update_step(self, gradient, variable, learning_rate)
+        return
+    step = tf.cast(self.iterations + 1, dtype)
+    beta_1, beta_2, epsilon = (
+        tf.constant(one, dtype) for one in (self.beta_1, self.beta_2, self.epsilon)
+    )
+    powers = tf.pow(beta_1, step), tf.pow(beta_2, step)
+    gradient = tf.cast(gradient, dtype)
+    if isinstance(gradient, tf.IndexedSlices):
+        # Keras adds up the squares of a row that occurs twice; the operation would square the sum.
+        m.assign(m * beta_1)
+        m.scatter_add(tf.IndexedSlices(gradient.values * (1 - beta_1), gradient.indices))
+        squares = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, variable.shape)
+        gradient = tf.sqrt(tf.convert_to_tensor(squares))
+        beta_1 = tf.ones((), dtype)  # m stays
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=m.handle,
+        v=v.handle,
+        beta1_power=powers[0],
+        beta2_power=powers[1],
+        lr=tf.cast(learning_rate, dtype),
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=epsilon,
+        grad=gradient,
+    )
+
+
+REPLACEMENTS = {
+    (Adam, "update_step"): _fused_adam,
+    (ArrayDataAdapter, "get_tf_dataset"): _one_batch,
+    (TFEpochIterator, "_get_iterator"): _untuned,
+}
 
 
 def _guard_files() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from keras.src.backend.torch.optimizers.torch_adam import Adam
 from torch import Tensor
 from torch.nn import functional
 
@@ -547,6 +548,54 @@ def _differentiate_again(ctx: Any, moved: list[Tensor]) -> Any:
 
 
 _backward.register_autograd(_differentiate_again, setup_context=_keep_again)
+
+
+# The work of Keras around a short loop.
+
+_parallel_update_step = Adam._parallel_update_step
+
+
+def _fused_adam(self: Adam, grads: Any, variables: Any, learning_rate: Any) -> None:
+    """Replace Adam._parallel_update_step by PyTorch's operator for all of it.
+
+    Keras's operators each read and write every weight. With an Embedding(20000, 128), that took
+    longer than the LSTM (docs/log.md).
+    """
+    weights = [one.value for one in variables]
+    index = [self._get_variable_index(one) for one in variables]
+    m, v = ([some[place].value for place in index] for some in (self._momentums, self._velocities))
+    dtype = weights[0].dtype
+    arrays = [*weights, *m, *v, *grads]
+    if (
+        self.amsgrad
+        or not _is_eager(arrays)
+        or why_not(weights[0])
+        or dtype not in (torch.float32, torch.float64)
+        or any(one.dtype != dtype for one in arrays)
+        or not all(one.is_contiguous() for one in (*weights, *m, *v))
+        or max(self.beta_1, self.beta_2) > 1 - 1e-6  # divisions by zero, which are Keras's
+    ):
+        _parallel_update_step(self, grads, variables, learning_rate)
+        return
+    step = torch.as_tensor(self.iterations + 1, dtype=dtype)
+    left_1, left_2 = (
+        float(1 - torch.tensor(one, dtype=dtype) ** step) for one in (self.beta_1, self.beta_2)
+    )
+    # The operator adds epsilon after it has corrected the bias; Keras adds it before.
+    exact_1, exact_2 = 1 - self.beta_1 ** int(step), 1 - self.beta_2 ** int(step)
+    torch._fused_adam_(
+        *(weights, [one.contiguous() for one in grads], m, v, [], [step.float()] * len(weights)),
+        lr=float(learning_rate) * (left_2 / exact_2) ** 0.5 * exact_1 / left_1,
+        beta1=self.beta_1,
+        beta2=self.beta_2,
+        weight_decay=0.0,
+        eps=self.epsilon / exact_2**0.5,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+REPLACEMENTS = {(Adam, "_parallel_update_step"): _fused_adam}
 
 
 # In plain PyTorch.

@@ -249,7 +249,7 @@ def test_the_saved_network_opens_in_plain_keras(tmp_path):
     )
     environment = os.environ | {"KERAS_BACKEND": keras.backend.backend()}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)
-    wanted = np.asarray(model({"source": source, "target": target}))
+    wanted = keras.ops.convert_to_numpy(model({"source": source, "target": target}))
     np.testing.assert_allclose(np.load(tmp_path / "said.npy"), wanted, atol=1e-5)
 
 
