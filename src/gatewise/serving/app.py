@@ -5,9 +5,12 @@ import hmac
 import json
 import logging
 import re
+import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,7 @@ class Service:
         self.models = models
         self.limits = limits
         self.token = token
-        self.folder = folder  # for the body that is being read
+        self.folder = folder  # for the bodies that are being read
         self.metrics = Metrics()
         self.batcher = Batcher(limits, lambda model, size: self.metrics.on_batch(model.name, size))
         self.pending = self.held = 0  # requests and bytes that wait
@@ -67,7 +70,7 @@ class Service:
         self,
         request: Request,
         model: Model,
-        source_of: Callable[[bytes], Any],
+        source_of: Callable[[bytes], AbstractContextManager[Any]],
         finish: Callable[[Answer], Response],
     ) -> Response:
         """Read a body, and answer it together with others.
@@ -93,7 +96,9 @@ class Service:
                 raise Refusal(400, "The request has no body. Send the data to predict.")
 
             def read() -> Question:
-                return model.asked(source_of(body), self.limits)
+                with source_of(body) as source:
+                    question = model.asked(source, self.limits)
+                return replace(question, notes=tuple(map(self.public, question.notes)))
 
             answered: Response = await self.batcher.answer(model, read, finish)
             return answered
@@ -115,8 +120,13 @@ class Service:
         if self.held > self.limits.held_bytes:
             raise Refusal(503, "Too many bytes wait to be read. Try again in a second.")
 
-    def source(self, request: Request, body: bytes) -> Any:
-        """The data of a body: a file of the kind that its content type names, or data in memory."""
+    @contextmanager
+    def source(self, request: Request, body: bytes) -> Iterator[Any]:
+        """The data of a body: a file of the kind that its content type names, or data in memory.
+
+        The file is alone in its folder, because readers look beside a file for others that belong
+        to it, and it is removed at the end.
+        """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in ENDINGS:
             raise Refusal(
@@ -127,14 +137,20 @@ class Service:
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "Send the body without a Content-Encoding.")
         if kind == JSON and (found := data_in(body)) is not None:
-            return found
-        path = self.folder / (_name_of(request, kind) or f"request{ENDINGS[kind]}")
-        path.write_bytes(body)
-        return path
+            yield found
+            return
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        path = folder / (_name_of(request, kind) or f"request{ENDINGS[kind]}")
+        try:
+            path.write_bytes(body)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+            folder.rmdir()
 
-    def sentence(self, error: BaseException) -> str:
-        """The text of an error, without the place where the server keeps bodies."""
-        return str(error).replace(f"{self.folder}/", "")
+    def public(self, sentence: str) -> str:
+        """A sentence without the place where the server keeps bodies."""
+        return re.sub(f"{re.escape(str(self.folder))}/[^/ ]*/", "", sentence)
 
 
 def _name_of(request: Request, kind: str) -> str:
@@ -265,11 +281,11 @@ def _protocol(service: Service) -> APIRouter:
         model = service.model(name)
         asked: dict[str, Any] = {}
 
-        def source_of(body: bytes) -> Any:
+        def source_of(body: bytes) -> AbstractContextManager[Any]:
             found, binary = inference.split_body(body, request.headers.get(inference.LENGTH))
             asked.update(found)
             text = model.kind in ("text", "tokens")
-            return inference.source_of(found, binary, text=text)
+            return nullcontext(inference.source_of(found, binary, text=text))
 
         def finish(answer: Answer) -> Response:
             content, headers = inference.reply(model, asked, answer)
@@ -392,5 +408,5 @@ def refusal(error: Exception, service: Service) -> Response:
         log.error("A request failed. %s", "".join(traceback.format_exception(error)))
         text = "The server failed; its log says why."
     else:
-        text = service.sentence(error) or "There is not enough memory for this. Send fewer rows."
+        text = service.public(str(error)) or "There is not enough memory for this. Send fewer rows."
     return _sentence(status, text, headers)
