@@ -1,6 +1,7 @@
 """The application of FastAPI: routes, bodies, limits, access, and answers in JSON or CSV."""
 
 import asyncio
+import codecs
 import hmac
 import json
 import logging
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from email.message import Message
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ log = logging.getLogger("gatewise")
 
 PATIENCE = 30.0  # seconds in which a client must send its body
 JSON, CSV, TEXT = "application/json", "text/csv", "text/plain"
+# Besides UTF-8. Some of Python's other encodings take quadratic time.
+CHARSETS = ("ascii", "iso8859-1", "cp1252", "utf-16")
 NOTES = "gatewise-notes"  # the header with the notes on the data, as JSON in ASCII
 MAX_NOTES = 2000  # characters, because servers and clients limit the size of headers
 OPEN = ("/v2/health/live", "/v2/health/ready")  # paths that need no token
@@ -79,6 +83,8 @@ class Service:
             Refusal: a limit is exceeded.
             GatewiseError: the data are not what the model reads.
         """
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Refusal(415, "Send the body without a Content-Encoding.")
         if self.pending >= self.limits.max_pending:
             raise Refusal(503, "Too many requests wait (--max-pending). Try again in a second.")
         self.pending += 1
@@ -127,15 +133,17 @@ class Service:
         The file is alone in its folder, because readers look beside a file for others that belong
         to it, and it is removed at the end.
         """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        head = Message()
+        head["content-type"] = request.headers.get("content-type", "")
+        kind = head["content-type"].partition(";")[0].strip().lower()
         if kind not in ENDINGS:
             raise Refusal(
                 415,
                 f"The content type must be one of {', '.join(ENDINGS)}. Received: {kind!r}. Give "
                 "it as the header Content-Type.",
             )
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise Refusal(415, "Send the body without a Content-Encoding.")
+        if kind not in SOUNDS:
+            body = as_utf8(body, head.get_content_charset("utf-8"))
         if kind == JSON and (found := data_in(body)) is not None:
             yield found
             return
@@ -151,6 +159,23 @@ class Service:
     def public(self, sentence: str) -> str:
         """A sentence without the place where the server keeps bodies."""
         return re.sub(f"{re.escape(str(self.folder))}/[^/ ]*/", "", sentence)
+
+
+def as_utf8(body: bytes, charset: str) -> bytes:
+    """A text in UTF-8.
+
+    Raises:
+        Refusal: the charset is not read here, or the text is not in it.
+    """
+    try:
+        name = codecs.lookup(charset).name
+        if name == "utf-8":
+            return body  # the reader names the line of a wrong byte
+        if name in CHARSETS:
+            return body.decode(name).encode()
+    except (LookupError, UnicodeError):
+        pass
+    raise Refusal(415, f"The body cannot be read in the charset {charset!r}. Send it as UTF-8.")
 
 
 def _name_of(request: Request, kind: str) -> str:
@@ -210,8 +235,10 @@ def application(service: Service) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def unknown(_request: Request, error: HTTPException) -> Response:
+        allowed = (error.headers or {}).get("Allow")
+        method = f" Use {allowed}." if allowed else ""
         place = " The places are in /openapi.json." if error.status_code in (404, 405) else ""
-        return _sentence(error.status_code, f"{error.detail}.{place}", error.headers)
+        return _sentence(error.status_code, f"{error.detail}.{method}{place}", error.headers)
 
     app.add_middleware(_Gate, service=service)
     return app
@@ -370,6 +397,8 @@ class _Gate:
         try:
             if service.token and scope["path"] not in OPEN and not self._may_enter(scope):
                 raise Refusal(401, "Give the token: Authorization: Bearer TOKEN.")
+            if scope["method"] == "HEAD":  # the server leaves out the body
+                scope = scope | {"method": "GET"}
             await self.app(scope, receive, sending)
         except ClientDisconnect:
             status = 499

@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
+from gatewise.readers.tables import parsed
 from gatewise.serving.limits import Refusal
-from gatewise.serving.models import Answer, Model, parsed
+from gatewise.serving.models import REQUEST, Answer, Model
 
 TYPES = {
     "BOOL": "?",
@@ -56,9 +57,18 @@ def described(model: Model) -> dict[str, Any]:
         "versions": ["1"],
         "platform": "gatewise",
         "inputs": inputs,
-        "outputs": [],
+        "outputs": [_tensor(name, _datatype(kind)) for name, kind in model.schema.items()],
         "parameters": {"task": model.task},
     }
+
+
+def _datatype(kind: Any) -> str:
+    """The datatype of a column of Polars."""
+    if kind.is_integer():
+        return "INT64"
+    if kind.is_float():
+        return "FP64"
+    return "BOOL" if kind == pl.Boolean else TEXT
 
 
 def _tensor(name: str, datatype: str) -> dict[str, Any]:
@@ -81,7 +91,7 @@ def split_body(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
             )
         size = int(length)
     try:
-        request = parsed(body[:size])
+        request = parsed(body[:size], REQUEST)
     except DataError as error:
         raise Refusal(400, str(error)) from None
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list):
@@ -244,16 +254,15 @@ def reply(model: Model, request: Mapping[str, Any], answer: Answer) -> tuple[byt
 
 def _values(column: pl.Series) -> tuple[str, list[Any]]:
     """The type and the values of a column; numbers that are not finite are None."""
-    if column.dtype.is_integer():
-        return "INT64", column.to_list()
+    datatype = _datatype(column.dtype)
     if column.dtype.is_float():
         finite = [one if one is not None and math.isfinite(one) else None for one in column]
-        return "FP64", finite
-    if column.dtype == pl.Boolean:
-        return "BOOL", column.to_list()
+        return datatype, finite
     if column.dtype.is_temporal():
-        return TEXT, column.dt.to_string("iso:strict").to_list()
-    return TEXT, ["" if one is None else str(one) for one in column]
+        return datatype, column.dt.to_string("iso:strict").to_list()
+    if datatype == TEXT:
+        return datatype, ["" if one is None else str(one) for one in column]
+    return datatype, column.to_list()
 
 
 def _packed(values: list[Any], datatype: str) -> bytes:

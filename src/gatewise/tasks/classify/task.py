@@ -704,6 +704,12 @@ def table(
     return pl.DataFrame(columns)
 
 
+def schema(preparation: Preparation[Fitted], _experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    scores = {f"p({name})": pl.Float64 for name in preparation.own.classes}
+    return {"id": pl.String, "label": pl.String} | scores
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """Return new sequences unchanged, with their labels if they have any."""
     return sequences
@@ -749,6 +755,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     labelled=True,
     needs={"task.stride": "task.window"},
