@@ -189,6 +189,7 @@ def test_tensors_of_the_inference_protocol_are_columns(port, classify_run):
         {"inputs": [1]},
         {"inputs": [{"name": "x", "shape": [-1], "datatype": "FP64", "data": []}]},
         {"inputs": [{"name": "x", "shape": [2], "datatype": "FP99", "data": [1, 2]}]},
+        {"inputs": [{"name": "x", "shape": [2], "datatype": [[]], "data": [1, 2]}]},
         {"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, [2]]}]},
         {"inputs": [{"name": "x", "shape": [3], "datatype": "INT8", "data": [1, 2]}]},
         {"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": [None]}]},

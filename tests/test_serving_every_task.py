@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import random
+import sys
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -206,3 +207,19 @@ def differing(asked, folder, port):
 @pytest.mark.parametrize("run", RUNS)
 def test_no_answer_depends_on_a_file_that_a_request_names(run, folder, port):
     assert not differing(list(asked_of(run, folder)), folder, port)
+
+
+def test_mutated_requests_are_answered_and_never_disturb_another_client(port, caplog):
+    sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
+    from asking import answer, good, mutated
+
+    requests = [one for run in RUNS for one in good(run, PLACE / run)]
+    draw = random.Random(0)
+    other = ("/models/classify-texts/predict", json.dumps(["news of rain"]), JSON)
+    alone = call(port, *other)[2]
+    for number in range(150):
+        request = mutated(requests, draw)
+        assert answer(port, request)[0] < 500, request
+        if number % 10 == 0:
+            assert call(port, *other)[2] == alone
+    assert not caplog.records

@@ -228,6 +228,7 @@ def application(service: Service) -> FastAPI:
         # The pages of Swagger load scripts from other servers.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host that the client claims
     )
     app.include_router(_predictions(service))
     app.include_router(_protocol(service))

@@ -148,7 +148,7 @@ def _header(given: Any) -> tuple[str, list[int], str, int | None]:
         raise Refusal(400, 'A tensor is an object with "name", "shape", "datatype" and "data".')
     name, shape, datatype = given["name"], given.get("shape"), given.get("datatype")
     known = ", ".join((*TYPES, TEXT))
-    if datatype not in TYPES and datatype != TEXT:
+    if not isinstance(datatype, str) or (datatype not in TYPES and datatype != TEXT):
         raise Refusal(400, f"Tensor '{name}': datatype must be one of {known}. Got {datatype!r}.")
     if (
         not isinstance(shape, list)
@@ -222,6 +222,8 @@ def reply(model: Model, request: Mapping[str, Any], answer: Answer) -> tuple[byt
     """
     table = answer.table
     wanted = request.get("outputs") or [{"name": name} for name in table.columns]
+    if not isinstance(wanted, list):
+        raise Refusal(400, '"outputs" must be a list of objects with "name".')
     general = request.get("parameters")
     everywhere = isinstance(general, dict) and bool(general.get("binary_data_output"))
     outputs, binary = [], []
