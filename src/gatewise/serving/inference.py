@@ -36,7 +36,8 @@ TYPES = {
 TEXT = "BYTES"
 MAX_RANK = 3
 LENGTH = "inference-header-content-length"  # bytes of JSON before the binary tensors
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", "sequence"]
+SEQUENCE = "sequence_id"
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -126,6 +127,37 @@ def source_of(request: Mapping[str, Any], binary: bytes, *, text: bool) -> Any:
     if len(tensors) == 1 and (np.ndim(first) > 1 or (text and isinstance(first, list))):
         return first
     return _table(tensors)
+
+
+def steps_of(source: Any) -> Any:
+    """The rows of a request that belongs to a sequence: of an array [1, steps, columns], its steps.
+
+    Raises:
+        Refusal: the array holds several sequences.
+    """
+    if isinstance(source, np.ndarray) and source.ndim == 3:
+        if len(source) != 1:
+            raise Refusal(400, f"A request of a sequence holds one. Got {len(source)}.")
+        return source[0]
+    return source
+
+
+def sequence_of(request: Mapping[str, Any]) -> tuple[int | str, bool, bool]:
+    """The id of the sequence that a request belongs to, and whether it starts and ends there.
+
+    Raises:
+        Refusal: a parameter of the sequence has the wrong type.
+    """
+    parameters = request.get("parameters")
+    if not isinstance(parameters, dict):
+        parameters = {}
+    name = parameters.get(SEQUENCE)
+    if isinstance(name, bool) or not isinstance(name, int | str) or not 0 < len(str(name)) <= 128:
+        raise Refusal(400, f"{SEQUENCE} must be a number or a short text. Got {str(name)[:80]!r}.")
+    flags = [parameters.get(f"sequence_{which}", False) for which in ("start", "end")]
+    if not all(isinstance(one, bool) for one in flags):
+        raise Refusal(400, "sequence_start and sequence_end must be true or false.")
+    return name, flags[0], flags[1]
 
 
 def _table(tensors: Mapping[str, Any]) -> pl.DataFrame:

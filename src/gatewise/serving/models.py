@@ -99,7 +99,7 @@ class Model:
             DataError: the data are not what the model reads; the sentence is that of the shell.
             Refusal: the data are too long.
         """
-        with _noted() as notes, recordings.refusing_paths():
+        with noted() as notes, recordings.refusing_paths():
             data = opened(self.artefact.experiment.data, source)
             if self.kind == "sound":
                 self._check_sound(data.named, limits)
@@ -217,7 +217,7 @@ logging.getLogger("gatewise").addFilter(_NOTES)
 
 
 @contextmanager
-def _noted() -> Iterator[list[str]]:
+def noted() -> Iterator[list[str]]:
     """The notes that this thread logs meanwhile."""
     notes: list[str] = []
     _NOTES.thread.notes = notes
