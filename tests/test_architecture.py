@@ -23,6 +23,7 @@ FLOW = [
     "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
+    "streaming.plan",  # how a task answers a stream
     *("tasks", "arguments", "audit", "checkpoints", "training"),
     *("ready", "validation", "evaluation", "repeats", "reporting"),
     *(
@@ -32,6 +33,7 @@ FLOW = [
         "artefact",
         "comparison",
         *("prediction", "predictions"),
+        "streaming",
         "exporting",
         "inspection",
         "folding",

@@ -30,6 +30,7 @@ _MODULES = {
     "Regressor": "gatewise.estimators",
     "Run": "gatewise.pipeline",
     "Sequences": "gatewise.data.sequences",
+    "Stream": "gatewise.streaming",
     "accelerate": "gatewise.engine",
     "accelerated": "gatewise.engine",
     "compare": "gatewise.comparison",

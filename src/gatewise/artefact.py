@@ -7,6 +7,7 @@ people, who may edit or delete them.
 """
 
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import logging
@@ -73,6 +74,11 @@ class Artefact:
     def model(self) -> "keras.Model":
         """The Keras model, a plain one that works like any other."""
         return self.network
+
+    def stream(self, *, window: int | None = None, every: int | None = None, id: str = "") -> Any:
+        """A `gatewise.Stream` of this run; its module is loaded on first use."""
+        module = importlib.import_module("gatewise.streaming")
+        return module.Stream(self, window=window, every=every, id=id)
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:

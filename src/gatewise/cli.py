@@ -402,11 +402,19 @@ def serve(
         int, typer.Option(help="Steps of a request: rows, bytes of text, samples of sound.")
     ] = 1_000_000,
     max_pending: Annotated[int, typer.Option(help="Requests that wait at the same time.")] = 1024,
+    max_sessions: Annotated[
+        int, typer.Option(help="Sequences that are open at the same time, to be streamed.")
+    ] = 1024,
+    session_idle: Annotated[
+        float, typer.Option(help="Seconds without a step after which such a sequence is forgotten.")
+    ] = 300.0,
 ) -> None:
     """Answer over HTTP with trained models, until Ctrl-C or SIGTERM."""
     from gatewise import serving
 
-    limits = serving.Limits(max_batch, max_wait, max_body, max_steps, max_pending)
+    limits = serving.Limits(
+        max_batch, max_wait, max_body, max_steps, max_pending, max_sessions, session_idle
+    )
     serving.serve(runs, host=host, port=port, token=token, limits=limits)
 
 

@@ -72,6 +72,10 @@ class Run:
         """The trained Keras model."""
         return self.artefact.network
 
+    def stream(self, *, window: int | None = None, every: int | None = None, id: str = "") -> Any:
+        """A `gatewise.Stream` of this run."""
+        return self.artefact.stream(window=window, every=every, id=id)
+
 
 def run(
     experiment: Experiment,

@@ -150,8 +150,12 @@ def from_files(place: Place, settings: DataSettings, *, truth: Truth, purpose: P
 
 
 def column_of(table: Table, settings: DataSettings) -> str:
-    """The column of a table that holds paths of recordings, or ""."""
-    if settings.sound:
+    """The column of a table that holds paths of recordings, or "".
+
+    A column of texts may end like one. It is not guessed where the settings name texts, nor while
+    paths are refused.
+    """
+    if settings.sound or settings.text or not may_open():
         return settings.sound
     usual = sorted(table.columns, key=lambda name: name.lower() not in COLUMNS)
     for name in usual:
@@ -251,9 +255,17 @@ def _with_label(
 _may_open: ContextVar[bool] = ContextVar("may_open", default=True)
 
 
+def may_open() -> bool:
+    """Whether data may name files to read; False within `refusing_paths`."""
+    return _may_open.get()
+
+
 @contextmanager
 def refusing_paths() -> Iterator[None]:
-    """Refuse tables that name recordings by paths, because their sender may not open files here."""
+    """Open no file that data name, because their sender may not open files here.
+
+    Texts that look like paths are read as texts.
+    """
     token = _may_open.set(False)
     try:
         yield
@@ -263,7 +275,7 @@ def refusing_paths() -> Iterator[None]:
 
 def _located(path: str, beside: Path, folder: str, where: str) -> str:
     """Resolve a path of a table."""
-    if not _may_open.get():
+    if not may_open():
         raise DataError(
             f"{where} names a recording by its path, and no file is opened for the sender of a "
             "table. Send the recording itself."

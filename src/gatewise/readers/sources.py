@@ -86,7 +86,13 @@ class Opened:
         if hasattr(items, "dtype") and items.dtype.kind in "UO" and items.ndim == 1:
             items = items.tolist()
         are_texts = isinstance(items, list) and items and isinstance(items[0], str)
-        return (items, labels) if are_texts and _paths_in_memory(self.given) is None else None
+        return (items, labels) if are_texts and self._paths is None else None
+
+    @property
+    def _paths(self) -> pl.DataFrame | None:
+        """A table of the paths of recordings in a list; None if the list holds texts."""
+        texts = self.settings.text or not recordings.may_open()
+        return None if texts else _paths_in_memory(self.given)
 
     def content(self, *, one_series: bool = False) -> Table | Arrays:
         """The table or the arrays of the source.
@@ -99,7 +105,7 @@ class Opened:
         """
         if self.given is None:
             raise nothing()
-        if (paths := _paths_in_memory(self.given)) is not None:
+        if (paths := self._paths) is not None:
             return tables.from_native(paths)
         if isinstance(self.given, tuple | list) or hasattr(self.given, "__array_interface__"):
             if one_series not in self._arrays:

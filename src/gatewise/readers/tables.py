@@ -561,10 +561,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     """
     name = str(source.path)
     with reading(name, encoding), source.opened(encoding) as file:
-        try:
-            content = json.loads(file.read().decode("utf-8-sig"))
-        except ValueError as error:
-            raise DataError(f"{name} is not JSON: {error}.") from None
+        content = parsed(file.read(), name)
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
@@ -576,7 +573,41 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
             f"{name} must hold a list of objects with the same keys, or a list for each column."
         )
     with reading(name):
-        return of_frame(_unnested(pl.DataFrame(content, infer_schema_length=None)), name)
+        try:
+            frame = pl.DataFrame(content, infer_schema_length=None)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"{name} has a column that mixes kinds of values, or a number that is too large: "
+                f"{str(error)[:200].rstrip('.')}."
+            ) from None
+        return of_frame(_unnested(frame), name)
+
+
+def parsed(content: bytes, name: str) -> Any:
+    """The content of a JSON text; `name` is its name in messages.
+
+    Raises:
+        DataError: it is not JSON, is nested too deeply, or gives a key of an object twice.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=partial(_object, name))
+    except UnicodeDecodeError:
+        raise other_encoding(name, content=content) from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{name} is not JSON: {error}.") from None
+    except RecursionError:
+        raise DataError(f"{name} is not JSON that can be read: it is nested too deeply.") from None
+    except ValueError:  # Python refuses to convert so many digits
+        raise DataError(f"{name} holds a whole number with thousands of digits.") from None
+
+
+def _object(name: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f"{name}: an object has the key {twice[:80]!r} twice. Give each key once.")
+    return found
 
 
 def _unnested(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,35 +1,45 @@
 """The application of FastAPI: routes, bodies, limits, access, and answers in JSON or CSV."""
 
 import asyncio
+import codecs
 import hmac
 import json
 import logging
 import re
+import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
+from email.message import Message
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from gatewise.artefact import as_csv
-from gatewise.errors import GatewiseError
+from gatewise.errors import DataError, GatewiseError
+from gatewise.readers.tables import parsed
 from gatewise.serving import inference
 from gatewise.serving.batching import Batcher
 from gatewise.serving.limits import Limits, Refusal
 from gatewise.serving.metrics import Metrics
 from gatewise.serving.models import ENDINGS, SOUNDS, Answer, Model, Question, data_in
+from gatewise.serving.sessions import Session, Sessions
 
 log = logging.getLogger("gatewise")
 
 PATIENCE = 30.0  # seconds in which a client must send its body
 JSON, CSV, TEXT = "application/json", "text/csv", "text/plain"
+# Besides UTF-8. Some of Python's other encodings take quadratic time.
+CHARSETS = ("ascii", "iso8859-1", "cp1252", "utf-16")
 NOTES = "gatewise-notes"  # the header with the notes on the data, as JSON in ASCII
 MAX_NOTES = 2000  # characters, because servers and clients limit the size of headers
+TOKEN = "Give the token: Authorization: Bearer TOKEN."
 OPEN = ("/v2/health/live", "/v2/health/ready")  # paths that need no token
 
 
@@ -42,9 +52,10 @@ class Service:
         self.models = models
         self.limits = limits
         self.token = token
-        self.folder = folder  # for the body that is being read
+        self.folder = folder  # for the bodies that are being read
         self.metrics = Metrics()
         self.batcher = Batcher(limits, lambda model, size: self.metrics.on_batch(model.name, size))
+        self.sessions = Sessions(limits)
         self.pending = self.held = 0  # requests and bytes that wait
         self.draining = False
 
@@ -65,42 +76,56 @@ class Service:
 
     async def answer(
         self,
-        request: Request,
+        body: bytes,
         model: Model,
-        source_of: Callable[[bytes], Any],
+        source_of: Callable[[bytes], AbstractContextManager[Any]],
         finish: Callable[[Answer], Response],
     ) -> Response:
-        """Read a body, and answer it together with others.
+        """Answer a body together with others.
 
         Raises:
             Refusal: a limit is exceeded.
             GatewiseError: the data are not what the model reads.
         """
+
+        def read() -> Question:
+            with source_of(body) as source:
+                question = model.asked(source, self.limits)
+            return replace(question, notes=tuple(map(self.public, question.notes)))
+
+        answered: Response = await self.batcher.answer(model, read, finish)
+        return answered
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request, which counts as waiting until the block ends.
+
+        Raises:
+            Refusal: a limit is exceeded, or the body is empty, packed or too slow.
+        """
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Refusal(415, "Send the body without a Content-Encoding.")
         if self.pending >= self.limits.max_pending:
             raise Refusal(503, "Too many requests wait (--max-pending). Try again in a second.")
         self.pending += 1
         received = 0
         try:
             chunks = []
-            async with asyncio.timeout(PATIENCE):
-                async for chunk in request.stream():
-                    received += len(chunk)
-                    self.held += len(chunk)
-                    self._check_size(received)
-                    chunks.append(chunk)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    async for chunk in request.stream():
+                        received += len(chunk)
+                        self.held += len(chunk)
+                        self._check_size(received)
+                        chunks.append(chunk)
+            except TimeoutError:
+                raise Refusal(
+                    408, f"The body did not arrive within {PATIENCE:.0f} s. Send it again."
+                ) from None
             body = b"".join(chunks)
             if not body:
                 raise Refusal(400, "The request has no body. Send the data to predict.")
-
-            def read() -> Question:
-                return model.asked(source_of(body), self.limits)
-
-            answered: Response = await self.batcher.answer(model, read, finish)
-            return answered
-        except TimeoutError:
-            raise Refusal(
-                408, f"The body did not arrive within {PATIENCE:.0f} s. Send it again."
-            ) from None
+            yield body
         finally:
             self.pending -= 1
             self.held -= received
@@ -115,26 +140,56 @@ class Service:
         if self.held > self.limits.held_bytes:
             raise Refusal(503, "Too many bytes wait to be read. Try again in a second.")
 
-    def source(self, request: Request, body: bytes) -> Any:
-        """The data of a body: a file of the kind that its content type names, or data in memory."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    @contextmanager
+    def source(self, request: Request, body: bytes) -> Iterator[Any]:
+        """The data of a body: a file of the kind that its content type names, or data in memory.
+
+        The file is alone in its folder, because readers look beside a file for others that belong
+        to it, and it is removed at the end.
+        """
+        head = Message()
+        head["content-type"] = request.headers.get("content-type", "")
+        kind = head["content-type"].partition(";")[0].strip().lower()
         if kind not in ENDINGS:
             raise Refusal(
                 415,
                 f"The content type must be one of {', '.join(ENDINGS)}. Received: {kind!r}. Give "
                 "it as the header Content-Type.",
             )
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise Refusal(415, "Send the body without a Content-Encoding.")
+        if kind not in SOUNDS:
+            body = as_utf8(body, head.get_content_charset("utf-8"))
         if kind == JSON and (found := data_in(body)) is not None:
-            return found
-        path = self.folder / (_name_of(request, kind) or f"request{ENDINGS[kind]}")
-        path.write_bytes(body)
-        return path
+            yield found
+            return
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        path = folder / (_name_of(request, kind) or f"request{ENDINGS[kind]}")
+        try:
+            path.write_bytes(body)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+            folder.rmdir()
 
-    def sentence(self, error: BaseException) -> str:
-        """The text of an error, without the place where the server keeps bodies."""
-        return str(error).replace(f"{self.folder}/", "")
+    def public(self, sentence: str) -> str:
+        """A sentence without the place where the server keeps bodies."""
+        return re.sub(f"{re.escape(str(self.folder))}/[^/ ]*/", "", sentence)
+
+
+def as_utf8(body: bytes, charset: str) -> bytes:
+    """A text in UTF-8.
+
+    Raises:
+        Refusal: the charset is not read here, or the text is not in it.
+    """
+    try:
+        name = codecs.lookup(charset).name
+        if name == "utf-8":
+            return body  # the reader names the line of a wrong byte
+        if name in CHARSETS:
+            return body.decode(name).encode()
+    except (LookupError, UnicodeError):
+        pass
+    raise Refusal(415, f"The body cannot be read in the charset {charset!r}. Send it as UTF-8.")
 
 
 def _name_of(request: Request, kind: str) -> str:
@@ -187,15 +242,19 @@ def application(service: Service) -> FastAPI:
         # The pages of Swagger load scripts from other servers.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host that the client claims
     )
     app.include_router(_predictions(service))
     app.include_router(_protocol(service))
     app.include_router(_facts(service))
+    app.include_router(_streams(service))
 
     @app.exception_handler(HTTPException)
     async def unknown(_request: Request, error: HTTPException) -> Response:
+        allowed = (error.headers or {}).get("Allow")
+        method = f" Use {allowed}." if allowed else ""
         place = " The places are in /openapi.json." if error.status_code in (404, 405) else ""
-        return _sentence(error.status_code, f"{error.detail}.{place}", error.headers)
+        return _sentence(error.status_code, f"{error.detail}.{method}{place}", error.headers)
 
     app.add_middleware(_Gate, service=service)
     return app
@@ -208,12 +267,13 @@ def _predictions(service: Service) -> APIRouter:
     async def predict(request: Request, name: str | None = None) -> Response:
         model = service.model(name)
         kind = wanted(request.headers.get("accept", ""), model)
-        return await service.answer(
-            request,
-            model,
-            lambda body: service.source(request, body),
-            lambda answer: written(answer, kind, model.lines),
-        )
+        async with service.body(request) as body:
+            return await service.answer(
+                body,
+                model,
+                lambda body: service.source(request, body),
+                lambda answer: written(answer, kind, model.lines),
+            )
 
     @routes.post("/predict", openapi_extra=_BODY, responses=_ANSWERS)
     async def predict_with_the_only_model(request: Request) -> Response:
@@ -263,21 +323,93 @@ def _protocol(service: Service) -> APIRouter:
     async def infer(request: Request, name: str) -> Response:
         """Predict tensors."""
         model = service.model(name)
+        length = request.headers.get(inference.LENGTH)
+        text = model.kind in ("text", "tokens")
         asked: dict[str, Any] = {}
 
-        def source_of(body: bytes) -> Any:
-            found, binary = inference.split_body(body, request.headers.get(inference.LENGTH))
+        def source_of(body: bytes) -> AbstractContextManager[Any]:
+            found, binary = inference.split_body(body, length)
             asked.update(found)
-            text = model.kind in ("text", "tokens")
-            return inference.source_of(found, binary, text=text)
+            return nullcontext(inference.source_of(found, binary, text=text))
 
         def finish(answer: Answer) -> Response:
             content, headers = inference.reply(model, asked, answer)
             return Response(content, headers=headers)
 
-        return await service.answer(request, model, source_of, finish)
+        async with service.body(request) as body:
+            if f'"{inference.SEQUENCE}"'.encode() not in body:
+                return await service.answer(body, model, source_of, finish)
+            with await asyncio.to_thread(source_of, body) as source:
+                rows = inference.steps_of(source)
+                return finish(await _in_sequence(service, model, asked, rows))
 
     return routes
+
+
+def _streams(service: Service) -> APIRouter:
+    """The route of sequences that are still going on."""
+    routes = APIRouter()
+
+    @routes.websocket("/models/{name}/stream")
+    async def stream(socket: WebSocket, name: str) -> None:
+        """Answer each message of steps, with the states of the network carried on."""
+        sessions = service.sessions
+        try:
+            session = await sessions.opened(service.model(name), object())
+        except (Refusal, GatewiseError) as error:
+            await socket.send_denial_response(refusal(error, service))
+            return
+        try:
+            await socket.accept()
+            while True:
+                try:
+                    async with asyncio.timeout(service.limits.session_idle):
+                        message = await socket.receive()
+                except TimeoutError:
+                    await socket.close(1001, "No step came for long.")
+                    return
+                if message["type"] == "websocket.disconnect":
+                    return
+                await socket.send_text(await _streamed(service, session, message))
+        finally:
+            sessions.end(session)
+
+    return routes
+
+
+FINISH = "finish"  # the message, a text of JSON, that asks for the last answers
+
+
+async def _streamed(service: Service, session: Session, message: Mapping[str, Any]) -> str:
+    """The answers to a message as JSON records, or a sentence."""
+    given = message.get("text") or ""
+    try:
+        rows = parsed(given.encode("utf-8", "surrogatepass"), "The message")
+        end = isinstance(rows, str) and rows == FINISH
+        if not end and not (rows and isinstance(rows, dict | list)):
+            raise DataError(f'A message is a row, a list of rows or "{FINISH}", as JSON.')
+        answer = await service.sessions.advanced(session, None if end else rows, end=end)
+    except Exception as error:
+        return bytes(refusal(error, service).body).decode()
+    return answer.table.write_json() if len(answer.table) else "[]"
+
+
+async def _in_sequence(
+    service: Service, model: Model, asked: Mapping[str, Any], rows: Any
+) -> Answer:
+    """The answers to more rows of the sequence that a request names."""
+    name, start, end = inference.sequence_of(asked)
+    sessions = service.sessions
+    session = await sessions.opened(model, name) if start else sessions.found(model, name)
+    try:
+        answer = await sessions.advanced(session, rows, end=end)
+    except BaseException:
+        if start:  # so that the client can start again
+            sessions.end(session)
+        raise
+    if end:
+        sessions.end(session)
+    return answer
 
 
 def _facts(service: Service) -> APIRouter:
@@ -292,7 +424,7 @@ def _facts(service: Service) -> APIRouter:
     @routes.get("/metrics")
     async def metrics() -> Response:
         """Counters for Prometheus."""
-        text = service.metrics.text(service.pending)
+        text = service.metrics.text(service.pending, len(service.sessions))
         return Response(text, media_type="text/plain; version=0.0.4")
 
     return routes
@@ -320,9 +452,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "The request is not what the protocol describes.",
         401: "The token is missing or wrong.",
-        404: "There is no such model.",
+        404: "There is no such model or sequence.",
         406: "The answer cannot be written in the accepted form.",
         408: "The body did not arrive in time.",
+        409: "A sequence of this name is open.",
         413: "The data are too long.",
         415: "The content type is unknown.",
         422: "The data are not what the model reads.",
@@ -339,8 +472,11 @@ class _Gate:
         self.service = service
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            if (denied := self._denied(WebSocket(scope, receive, send))) is None:
+                await self.app(scope, receive, send)
+            else:
+                await WebSocket(scope, receive, send).send_denial_response(denied)
             return
         began, service = time.perf_counter(), self.service
         status = 0
@@ -353,7 +489,9 @@ class _Gate:
 
         try:
             if service.token and scope["path"] not in OPEN and not self._may_enter(scope):
-                raise Refusal(401, "Give the token: Authorization: Bearer TOKEN.")
+                raise Refusal(401, TOKEN)
+            if scope["method"] == "HEAD":  # the server leaves out the body
+                scope = scope | {"method": "GET"}
             await self.app(scope, receive, sending)
         except ClientDisconnect:
             status = 499
@@ -366,6 +504,15 @@ class _Gate:
             name = next(iter(service.models))
         known = name if name in service.models else ""
         service.metrics.on_answer(known, status, time.perf_counter() - began)
+
+    def _denied(self, socket: WebSocket) -> Response | None:
+        """The answer to a connection without the token, or from a page of another server."""
+        origin, host = socket.headers.get("origin"), socket.headers.get("host")
+        if origin is not None and origin.partition("://")[2] != host:
+            return _sentence(403, f"A page of {origin} may not connect to {host}.")
+        if self.service.token and not self._may_enter(socket.scope):
+            return refusal(Refusal(401, TOKEN), self.service)
+        return None
 
     def _may_enter(self, scope: dict[str, Any]) -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
@@ -392,5 +539,5 @@ def refusal(error: Exception, service: Service) -> Response:
         log.error("A request failed. %s", "".join(traceback.format_exception(error)))
         text = "The server failed; its log says why."
     else:
-        text = service.sentence(error) or "There is not enough memory for this. Send fewer rows."
+        text = service.public(str(error)) or "There is not enough memory for this. Send fewer rows."
     return _sentence(status, text, headers)

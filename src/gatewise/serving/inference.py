@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
+from gatewise.readers.tables import parsed
 from gatewise.serving.limits import Refusal
-from gatewise.serving.models import Answer, Model, parsed
+from gatewise.serving.models import REQUEST, Answer, Model
 
 TYPES = {
     "BOOL": "?",
@@ -35,7 +36,8 @@ TYPES = {
 TEXT = "BYTES"
 MAX_RANK = 3
 LENGTH = "inference-header-content-length"  # bytes of JSON before the binary tensors
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", "sequence"]
+SEQUENCE = "sequence_id"
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -56,9 +58,18 @@ def described(model: Model) -> dict[str, Any]:
         "versions": ["1"],
         "platform": "gatewise",
         "inputs": inputs,
-        "outputs": [],
+        "outputs": [_tensor(name, _datatype(kind)) for name, kind in model.schema.items()],
         "parameters": {"task": model.task},
     }
+
+
+def _datatype(kind: Any) -> str:
+    """The datatype of a column of Polars."""
+    if kind.is_integer():
+        return "INT64"
+    if kind.is_float():
+        return "FP64"
+    return "BOOL" if kind == pl.Boolean else TEXT
 
 
 def _tensor(name: str, datatype: str) -> dict[str, Any]:
@@ -81,7 +92,7 @@ def split_body(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
             )
         size = int(length)
     try:
-        request = parsed(body[:size])
+        request = parsed(body[:size], REQUEST)
     except DataError as error:
         raise Refusal(400, str(error)) from None
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list):
@@ -118,6 +129,37 @@ def source_of(request: Mapping[str, Any], binary: bytes, *, text: bool) -> Any:
     return _table(tensors)
 
 
+def steps_of(source: Any) -> Any:
+    """The rows of a request that belongs to a sequence: of an array [1, steps, columns], its steps.
+
+    Raises:
+        Refusal: the array holds several sequences.
+    """
+    if isinstance(source, np.ndarray) and source.ndim == 3:
+        if len(source) != 1:
+            raise Refusal(400, f"A request of a sequence holds one. Got {len(source)}.")
+        return source[0]
+    return source
+
+
+def sequence_of(request: Mapping[str, Any]) -> tuple[int | str, bool, bool]:
+    """The id of the sequence that a request belongs to, and whether it starts and ends there.
+
+    Raises:
+        Refusal: a parameter of the sequence has the wrong type.
+    """
+    parameters = request.get("parameters")
+    if not isinstance(parameters, dict):
+        parameters = {}
+    name = parameters.get(SEQUENCE)
+    if isinstance(name, bool) or not isinstance(name, int | str) or not 0 < len(str(name)) <= 128:
+        raise Refusal(400, f"{SEQUENCE} must be a number or a short text. Got {str(name)[:80]!r}.")
+    flags = [parameters.get(f"sequence_{which}", False) for which in ("start", "end")]
+    if not all(isinstance(one, bool) for one in flags):
+        raise Refusal(400, "sequence_start and sequence_end must be true or false.")
+    return name, flags[0], flags[1]
+
+
 def _table(tensors: Mapping[str, Any]) -> pl.DataFrame:
     for name, tensor in tensors.items():
         if np.ndim(tensor) != 1:
@@ -138,7 +180,7 @@ def _header(given: Any) -> tuple[str, list[int], str, int | None]:
         raise Refusal(400, 'A tensor is an object with "name", "shape", "datatype" and "data".')
     name, shape, datatype = given["name"], given.get("shape"), given.get("datatype")
     known = ", ".join((*TYPES, TEXT))
-    if datatype not in TYPES and datatype != TEXT:
+    if not isinstance(datatype, str) or (datatype not in TYPES and datatype != TEXT):
         raise Refusal(400, f"Tensor '{name}': datatype must be one of {known}. Got {datatype!r}.")
     if (
         not isinstance(shape, list)
@@ -212,6 +254,8 @@ def reply(model: Model, request: Mapping[str, Any], answer: Answer) -> tuple[byt
     """
     table = answer.table
     wanted = request.get("outputs") or [{"name": name} for name in table.columns]
+    if not isinstance(wanted, list):
+        raise Refusal(400, '"outputs" must be a list of objects with "name".')
     general = request.get("parameters")
     everywhere = isinstance(general, dict) and bool(general.get("binary_data_output"))
     outputs, binary = [], []
@@ -244,16 +288,15 @@ def reply(model: Model, request: Mapping[str, Any], answer: Answer) -> tuple[byt
 
 def _values(column: pl.Series) -> tuple[str, list[Any]]:
     """The type and the values of a column; numbers that are not finite are None."""
-    if column.dtype.is_integer():
-        return "INT64", column.to_list()
+    datatype = _datatype(column.dtype)
     if column.dtype.is_float():
         finite = [one if one is not None and math.isfinite(one) else None for one in column]
-        return "FP64", finite
-    if column.dtype == pl.Boolean:
-        return "BOOL", column.to_list()
+        return datatype, finite
     if column.dtype.is_temporal():
-        return TEXT, column.dt.to_string("iso:strict").to_list()
-    return TEXT, ["" if one is None else str(one) for one in column]
+        return datatype, column.dt.to_string("iso:strict").to_list()
+    if datatype == TEXT:
+        return datatype, ["" if one is None else str(one) for one in column]
+    return datatype, column.to_list()
 
 
 def _packed(values: list[Any], datatype: str) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gatewise.errors import ConfigError
 
 LEAST = {"max_batch": 1, "max_wait": 0, "max_body": 1, "max_steps": 1, "max_pending": 1}
+LEAST |= {"max_sessions": 0, "session_idle": 1}
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Limits:
     max_body: float = 8.0  # megabytes of a request
     max_steps: int = 1_000_000  # steps of a request: rows, bytes of text or samples of sound
     max_pending: int = 1024  # requests that wait at the same time
+    max_sessions: int = 1024  # sequences that are open at the same time
+    session_idle: float = 300.0  # seconds without a step after which a sequence is forgotten
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():

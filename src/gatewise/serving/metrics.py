@@ -61,8 +61,8 @@ class Metrics:
         with self._lock:
             self._batches.add(model, size)
 
-    def text(self, pending: int) -> str:
-        """The page of metrics; `pending` requests wait."""
+    def text(self, pending: int, sessions: int) -> str:
+        """The page of metrics; `pending` requests wait, and so many sequences are open."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         with self._lock:
             lines = [
@@ -77,6 +77,8 @@ class Metrics:
                 *self._batches.text("gatewise_batch_requests"),
                 *_head("gatewise_pending_requests", "gauge", "Requests that wait."),
                 f"gatewise_pending_requests {pending}",
+                *_head("gatewise_open_sequences", "gauge", "Sequences that are streamed."),
+                f"gatewise_open_sequences {sessions}",
                 *_head("process_resident_memory_bytes", "gauge", "Resident memory."),
                 f"process_resident_memory_bytes {_resident()}",
                 *_head("process_cpu_seconds_total", "counter", "Processor time."),

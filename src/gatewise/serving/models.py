@@ -3,12 +3,11 @@
 This is the only module of the server that knows how predictions are made.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from gatewise.artefact import Artefact, open_run
 from gatewise.data.batches import Examples
 from gatewise.errors import ConfigError, DataError
 from gatewise.extras import require
-from gatewise.readers import recordings
+from gatewise.readers import recordings, tables
 from gatewise.readers.sources import opened
 from gatewise.serving.limits import Limits, Refusal
 from gatewise.tasks import task_of
@@ -47,6 +46,7 @@ SOUNDS = {
     "audio/x-aiff": ".aiff",
 }
 ENDINGS = TABLES | TEXTS | SOUNDS
+REQUEST = "request.json"  # the name of a body in JSON, for messages
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Model:
         """The column that `gatewise predict` prints, one value per line; "" for a table."""
         return task_of(self.task).lines
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The columns of its answers, with their types of Polars."""
+        return task_of(self.task).schema(self.artefact.preparation, self.artefact.experiment)
+
     def asked(self, source: Any, limits: Limits) -> Question:
         """What the network reads of a path or of data in memory.
 
@@ -94,7 +99,7 @@ class Model:
             DataError: the data are not what the model reads; the sentence is that of the shell.
             Refusal: the data are too long.
         """
-        with _noted() as notes, recordings.refusing_paths():
+        with noted() as notes, recordings.refusing_paths():
             data = opened(self.artefact.experiment.data, source)
             if self.kind == "sound":
                 self._check_sound(data.named, limits)
@@ -157,36 +162,28 @@ def loaded(runs: Sequence[str | Path]) -> dict[str, Model]:
                 if name in models
                 else f"The name of a run holds no '/'. Received: '{name}'."
             )
-        models[name] = Model(name, open_run(folder))
+        artefact = open_run(folder)
+        # Bodies are UTF-8, whatever the files of the training were.
+        experiment = artefact.experiment.having("data", encoding="utf-8")
+        models[name] = Model(name, replace(artefact, experiment=experiment))
     return models
 
 
 def data_in(content: bytes) -> Any:
-    """The list of texts or the array of numbers in a JSON body; None for a table.
+    """The texts, tokens or numbers in a JSON body; None for a table.
 
     Raises:
         DataError: the body is not JSON.
     """
     if content[:64].lstrip()[:1] != b"[" or content[:64].lstrip()[1:].lstrip()[:1] == b"{":
         return None
-    found = parsed(content)
+    found = tables.parsed(content, REQUEST)
     if not found or isinstance(found[0], dict):
         return None
-    if isinstance(found[0], str):
-        return found
-    return [_array(one) for one in found] if isinstance(found[0], list) else _array(found)
-
-
-def parsed(content: bytes) -> Any:
-    """The content of a JSON body.
-
-    Raises:
-        DataError: it is not JSON.
-    """
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"request.json is not JSON: {error}.") from None
+    if not isinstance(found[0], list):
+        return found if isinstance(found[0], str) else _array(found)
+    tokens = any(isinstance(one, str) for one in found[0])
+    return found if tokens else [_array(one) for one in found]
 
 
 def _array(content: Any) -> Any:
@@ -194,8 +191,9 @@ def _array(content: Any) -> Any:
         return np.asarray(content, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise DataError(
-            "request.json must hold texts, records, or numbers: a list for each sequence with a "
-            "list for each step. Rows must be equally long."
+            f"{REQUEST} must hold texts, lists of tokens, records, or numbers: a list for each "
+            "sequence with a list for each step. Rows must be equally long, and numbers at most "
+            "1e308."
         ) from None
 
 
@@ -219,7 +217,7 @@ logging.getLogger("gatewise").addFilter(_NOTES)
 
 
 @contextmanager
-def _noted() -> Iterator[list[str]]:
+def noted() -> Iterator[list[str]]:
     """The notes that this thread logs meanwhile."""
     notes: list[str] = []
     _NOTES.thread.notes = notes

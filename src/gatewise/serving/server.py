@@ -21,6 +21,7 @@ from gatewise.serving.models import loaded
 log = logging.getLogger("gatewise")
 
 MAX_CONNECTIONS = 4096
+MAX_MESSAGE = 1_000_000  # bytes of a message on a WebSocket, which the event loop parses
 DRAIN = 30  # seconds in which accepted requests are answered after SIGTERM
 
 
@@ -60,6 +61,9 @@ class Server:
                 limit_concurrency=MAX_CONNECTIONS,
                 timeout_graceful_shutdown=DRAIN,
                 lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=min(self.service.limits.body_bytes, MAX_MESSAGE),
+                ws_per_message_deflate=False,  # a small message may unpack to a large one
             )
         )
 
@@ -68,6 +72,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.service.batcher.close()
+        self.service.sessions.close()
         self._socket.close()
         self._folder.cleanup()
 

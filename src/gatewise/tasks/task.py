@@ -257,6 +257,8 @@ class Task(Generic[Own, Source, Predictions]):
     table: Callable[
         [Predictions, Examples[Source], Preparation[Own], Array], pl.DataFrame
     ]  # the rows of predictions.csv for these examples
+    # The columns of `table` for new data, with their types of Polars.
+    schema: Callable[[Preparation[Own], Experiment], dict[str, Any]]
     # New data -> the steps to predict.
     prediction_inputs: Callable[[Sequences, Preparation[Own]], Sequences]
     # New data -> the steps with known truth, and notes on the others; None: all truth is known.

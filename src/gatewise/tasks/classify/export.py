@@ -51,6 +51,6 @@ def outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def whole(preparation: Preparation[Fitted]) -> Preparation[Fitted]:
+def whole(preparation: Preparation[Fitted], blend: str = "none") -> Preparation[Fitted]:
     """The same preparation for whole sequences and the network alone, as the export answers."""
-    return replace(preparation, own=replace(preparation.own, window=0, blend="none"))
+    return replace(preparation, own=replace(preparation.own, window=0, blend=blend))

@@ -738,6 +738,12 @@ def table(
     return pl.DataFrame(columns)
 
 
+def schema(preparation: Preparation[Fitted], _experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    scores = {f"p({name})": pl.Float64 for name in preparation.own.classes}
+    return {"id": pl.String, "label": pl.String} | scores
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """Return new sequences unchanged, with their labels if they have any."""
     return sequences
@@ -805,6 +811,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     choose=choose_blend,
     folding=Folding(strata, fixed, same_outputs, why_not_folded),

@@ -869,6 +869,15 @@ def table(
     return frame.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else frame
 
 
+def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    times = {"origin": pl.Datetime, "time": pl.Datetime}
+    steps = {"origin": pl.Int64, "step": pl.Int64}
+    levels = [f"q{level:g}" for level in preparation.own.quantiles] or ["forecast"]
+    where = times if experiment.data.time else steps
+    return {"id": pl.String} | where | {"target": pl.String} | dict.fromkeys(levels, pl.Float64)
+
+
 def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) -> Sequences:
     """Append the steps to forecast to each series; the part covers those steps.
 
@@ -993,6 +1002,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     promises=promises,
     with_truth=with_truth,

@@ -464,6 +464,13 @@ def table(
     )
 
 
+def schema(_preparation: Preparation[Fitted], _experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    numbers = ("nats_per_token", "perplexity", "bits_per_character")
+    first = {"id": pl.String, "text": pl.String, "tokens": pl.Int64}
+    return first | dict.fromkeys(numbers, pl.Float64)
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """The texts unchanged."""
     return sequences
@@ -491,6 +498,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     hint="For running text, in a file or a folder of files, give --task language.",
 )

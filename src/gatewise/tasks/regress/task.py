@@ -659,6 +659,15 @@ def table(
     return frame.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else frame
 
 
+def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    where: dict[str, Any] = {}
+    if experiment.data.target_per == "step":
+        where = {"time": pl.Datetime} if experiment.data.time else {"step": pl.Int64}
+    levels = [f"q{level:g}" for level in preparation.own.quantiles] or ["prediction"]
+    return {"id": pl.String} | where | {"target": pl.String} | dict.fromkeys(levels, pl.Float64)
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """Return new sequences unchanged, with their targets if they have any."""
     return sequences
@@ -747,6 +756,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     promises=promises,
     with_truth=with_truth,

@@ -470,6 +470,12 @@ def table(
     return pl.DataFrame(columns)
 
 
+def schema(_preparation: Preparation[Fitted], _experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    texts = {"token": pl.String, "tag": pl.String}
+    return {"id": pl.String, "position": pl.Int64} | texts | {"probability": pl.Float64}
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """Return new sentences unchanged, with their tags if they have any."""
     return sequences
@@ -498,5 +504,6 @@ TASK = Task(
     measures=measures,
     details=details.details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
 )

@@ -506,6 +506,11 @@ def quick(
     return replace(preparation, own=replace(preparation.own, beam_size=1, lm=None)), experiment
 
 
+def schema(_preparation: Preparation[Fitted], _experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    return dict.fromkeys(("id", "transcript"), pl.String)
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """The recordings unchanged, with any transcripts."""
     return sequences
@@ -532,6 +537,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     quick=quick,
     labelled=True,

@@ -570,6 +570,11 @@ def quick(
     return preparation, experiment.having("task", beam_size=1)
 
 
+def schema(_preparation: Preparation[Fitted], _experiment: Experiment) -> dict[str, Any]:
+    """The columns of `table` for new data."""
+    return dict.fromkeys(("id", "source", "translation"), pl.String)
+
+
 def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -> Sequences:
     """The texts unchanged."""
     return sequences
@@ -597,6 +602,7 @@ TASK = Task(
     measures=measures,
     details=details,
     table=table,
+    schema=schema,
     prediction_inputs=prediction_inputs,
     quick=quick,
     labelled=True,

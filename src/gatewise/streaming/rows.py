@@ -1,0 +1,324 @@
+"""Rows that arrive one after another: numbers in the order of the run, and times.
+
+This is what `readers/` does for whole files, for one row at a time: what it would need later rows
+for is an error.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.calendar import following, shift
+from gatewise.data.grids import SLACK
+from gatewise.data.preparation import Preparation, one_hot
+from gatewise.data.sequences import Array
+from gatewise.errors import DataError
+from gatewise.readers import times
+from gatewise.settings import DataSettings
+from gatewise.streaming.plan import Plan
+
+MOST_MISSING = 10_000  # steps that data.gaps = fill inserts between two rows
+LOCAL = ("d", "b", "w", "mo", "q", "y")  # units of steps
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step in the units of the data."""
+
+    values: Array  # [columns of the run] float64; texts as positions in their categories
+    time: Array | None = None  # datetime64[us], int64 or float64
+    ahead: bool = False  # a step whose targets are not known yet
+
+
+@dataclass
+class Memory:
+    """What a stream must remember of its rows to read the next one."""
+
+    values: Array | None = None  # of the last row
+    times: tuple[Any, ...] = ()  # the last two
+    ahead: tuple[Any, ...] = ()  # those of the rows ahead
+    id: str = ""
+    static: dict[str, Any] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads the rows of a stream as the run reads its files."""
+
+    def __init__(self, plan: Plan, settings: DataSettings) -> None:
+        self.plan, self.settings = plan, settings
+        self._preparation: Preparation[Any] = plan.preparation
+        self._missing = frozenset(settings.missing_values)
+        self._places = {name: self._preparation.columns.index(name) for name in plan.columns}
+        self._texts = {
+            name: {text: float(k) for k, text in enumerate(texts)}
+            for name, texts in self._preparation.categories.items()
+            if name in self._places
+        }
+        self._targets = [self._places[name] for name in plan.targets]
+        self._numbers = [
+            place for name, place in self._places.items() if name not in self._texts
+        ]  # fmt: skip
+        self._clock: times.Clock | None = None
+        # Steps of days and longer are regular in local time only.
+        self.local = self._preparation.step.lstrip("0123456789") in LOCAL
+
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The texts of each text column; a text that training did not have is after them."""
+        return {name: (*known, "") for name, known in self._preparation.categories.items()
+                if name in self._places}  # fmt: skip
+
+    def rows_of(self, steps: Any) -> Iterator[Any]:
+        """The rows of what a user pushes: one row, a list of rows, an array or a table."""
+        if isinstance(steps, Mapping):
+            yield steps
+        elif hasattr(steps, "columns") and hasattr(steps, "shape"):
+            yield from _records(steps)
+        elif isinstance(steps, Sequence) and not isinstance(steps, str) and _has_rows(steps):
+            yield from steps
+        else:
+            array = np.asarray(steps, dtype=object)
+            if array.ndim == 1 and len(array) and len(self.plan.columns) > 1:
+                array = array[None]
+            yield from array.reshape(-1, 1) if array.ndim < 2 else array
+
+    def read(self, given: Any, memory: Memory) -> list[Row]:
+        """The step of a row, after the steps that data.gaps = fill inserts before it.
+
+        `memory` is updated.
+
+        Raises:
+            DataError: the row has not what the run needs; `memory` is as before.
+        """
+        named = isinstance(given, Mapping)
+        identity = _identity(given, self.settings, memory) if named else memory.id
+        static = self._static(given, memory) if named else memory.static
+        values = self._values(given, named=named)
+        time = self._time(given, memory) if named else None
+        if time is None and self.plan.needs_times:
+            names = _listed(self.settings.time)
+            raise DataError(
+                f"The row has no time, from which the run reads {self.plan.needs_times}. Give rows "
+                f"with names, among them {names}."
+            )
+        ahead = bool(self._targets) and bool(np.isnan(values[self._targets]).all())
+        inserted = self._gap(time, memory, ahead=ahead)
+        rows = [*(Row(self._empty(), one) for one in inserted), Row(values, time, ahead)]
+        filled, how = memory.values, self.settings.missing
+        for row in rows[:-1]:  # data.gaps = fill repeats the previous value, unless told otherwise
+            filled = self._fill(row, filled, "previous" if how == "error" else how)
+        filled = self._fill(rows[-1], filled, how)
+        if ahead:
+            memory.ahead = (*memory.ahead, time)
+        else:
+            memory.values, memory.ahead = filled, memory.ahead[1:]
+            if time is not None:
+                memory.times = (*memory.times[-1:], *inserted[-1:], time)[-2:]
+        memory.id, memory.static = identity, static
+        return rows
+
+    def _values(self, given: Any, *, named: bool) -> Array:
+        values, count = self._empty(), len(self.plan.columns)
+        if not named and np.shape(given) != (count,):
+            raise DataError(
+                f"A step has the columns {_listed(self.plan.columns)}. Received: an array of the "
+                f"shape {list(np.shape(given))}. Give [{count}] for a step or [steps, {count}]."
+            )
+        for k, (name, place) in enumerate(self._places.items()):
+            if named and name not in given:
+                if name in self.plan.targets:
+                    continue  # a row ahead need not have the column
+                raise DataError(
+                    f"The row has no column '{name}'. It has {_listed(tuple(given))}; the run "
+                    f"reads {_listed(self.plan.columns)}."
+                )
+            cell = given[name] if named else given[k]
+            values[place] = self._text(name, cell) if name in self._texts else self._number(
+                name, cell
+            )  # fmt: skip
+        return values
+
+    def _empty(self) -> Array:
+        return np.full(len(self._preparation.columns), np.nan)
+
+    def _number(self, name: str, cell: Any) -> float:
+        if cell is None or (isinstance(cell, str) and cell.strip() in self._missing):
+            return math.nan
+        try:
+            number = float(cell)
+        except (TypeError, ValueError):
+            number = math.inf
+        if math.isinf(number):
+            raise DataError(f"Column '{name}' must hold numbers, but holds {cell!r}. Correct it.")
+        return number
+
+    def _text(self, name: str, cell: Any) -> float:
+        known = self._texts[name]
+        text = "" if cell is None else str(cell)
+        if text not in known:
+            levels = self._preparation.categories[name]
+            one_hot(np.array([text]), levels, self._preparation.handle_unknown, name, "The stream")
+        return known.get(text, float(len(known)))
+
+    def _fill(self, row: Row, before: Array | None, how: str) -> Array:
+        """Fill the empty cells of a row in place, as data.missing says; returns its values."""
+        places = [p for p in self._numbers if not (row.ahead and p in self._targets)]
+        empty = [place for place in places if math.isnan(row.values[place])]
+        if not empty:
+            return row.values
+        names = _listed(tuple(self._preparation.columns[place] for place in empty))
+        if how == "zero":
+            row.values[empty] = 0.0
+        elif how in ("previous", "drop-leading") and not row.ahead:
+            if before is None or np.isnan(before[empty]).any():
+                raise DataError(
+                    f"{names}: the first step has no value. Begin with a row that has one."
+                )
+            row.values[empty] = before[empty]
+        else:
+            reason = {
+                "linear": " The run interpolates (data.missing = linear), for which a stream would "
+                "need the next value.",
+                "error": " Or train with data.missing=previous.",
+            }.get(how, "")
+            raise DataError(f"{names}: the row has no value. Fill it in.{reason}")
+        return row.values
+
+    def _static(self, given: Mapping[str, Any], memory: Memory) -> dict[str, Any]:
+        if not self.plan.static:
+            return memory.static
+        found = dict(memory.static)
+        for name in self.plan.static:
+            if name not in given and name in found:
+                continue
+            if name not in given:
+                raise DataError(f"The row has no column '{name}', which the run reads. Give it.")
+            scaled = name in self._preparation.static_scale
+            value = self._number(name, given[name]) if scaled else str(given[name])
+            if found.setdefault(name, value) != value:
+                raise DataError(
+                    f"Column '{name}' held {found[name]!r} before and holds {value!r} now, but it "
+                    "must not change. Begin another stream."
+                )
+        return found
+
+    def _time(self, given: Mapping[str, Any], memory: Memory) -> Any:
+        """The time of a row on the clock of the run; None if it has none."""
+        names = self.settings.time
+        if not names or not all(name in given for name in names):
+            return None
+        cells = pl.DataFrame({name: [given[name]] for name in names}, strict=False)
+        cell = cells[names[0]]
+        if len(names) > 1:
+            texts = [pl.col(name).cast(pl.String) for name in names]
+            cell = cells.select(times.as_one(texts, names).alias("time"))["time"]
+        if self._clock is None:
+            self._clock, _ = times.clock(cell, "The stream", self.settings.time_format)
+        moments = self._clock(cell)
+        if moments.null_count():
+            raise DataError(f"The time {str(cell[0])!r} cannot be read. Give one as in training.")
+        moment = moments.to_physical().to_numpy()
+        if moments.dtype != pl.Datetime:
+            return moment[0]
+        return self._localised(moment, cell, memory).view("M8[us]")[0]
+
+    def _localised(self, moment: Array, cell: pl.Series, memory: Memory) -> Array:
+        """UTC, or local time if steps are days, as `readers.long` has it for files."""
+        zone = self.settings.timezone
+        if not zone:
+            return moment
+        if times.zone_of(cell) or "%z" in self.settings.time_format:
+            return moment + shift(moment, zone) * 60_000_000 if self.local else moment
+        if self.local:
+            return moment
+        twice, missing = times.to_utc(np.repeat(moment, 2), zone, None)
+        if missing.any():
+            raise DataError(
+                f"The time {str(cell[0])!r} does not exist in {zone}, because the clock was set "
+                "forward. Correct it."
+            )
+        # Of two equal times, the later one lies after the clock was set back.
+        again = memory.times and twice[:1].view("M8[us]")[0] <= memory.times[-1]
+        return twice[1:] if again else twice[:1]
+
+    def _gap(self, time: Any, memory: Memory, *, ahead: bool) -> list[Any]:
+        """The times of steps that are missing before a row, to be inserted."""
+        if memory.ahead and not ahead:
+            if time != memory.ahead[0]:
+                raise DataError(
+                    f"The time {_shown(time)} is not that of the first row ahead, "
+                    f"{_shown(memory.ahead[0])}. Send the rows in the order of their times."
+                )
+            return []
+        before = (*memory.times, *memory.ahead)[-2:] if ahead else memory.times
+        if not before or before[-1] is None:
+            return []
+        if time is None:
+            raise DataError("The row has no time, but the rows before it have one. Give it.")
+        last = np.array(before)
+        if not time > last[-1]:
+            raise DataError(
+                f"The time {_shown(time)} is not after {_shown(last[-1])}, that of the last row. "
+                "Send the rows in the order of their times."
+            )
+        step, found = self._preparation.step, list[Any]()
+        if not step or self.settings.gaps == "ignore":
+            return found
+        fills = self.settings.gaps == "fill" and not ahead
+        while not _same(expected := following(last, step, 1)[0], time, last[-1]):
+            if not fills or expected > time or len(found) == MOST_MISSING:
+                raise DataError(
+                    f"The time {_shown(time)} is not one step ({step.removesuffix('i')}) after "
+                    f"{_shown(before[-1])}. Send each step; or train with data.gaps=fill, which "
+                    "inserts missing steps."
+                )
+            found.append(expected)
+            last = np.array([*last[-1:], expected])
+        return found
+
+
+def _same(expected: Any, time: Any, last: Any) -> bool:
+    """Whether a time is the expected one; fractional numbers may be a little off."""
+    if not isinstance(expected, np.floating):
+        return bool(expected == time)
+    return bool(abs(expected - time) <= SLACK * abs(expected - last))
+
+
+def _has_rows(steps: Sequence[Any]) -> bool:
+    """Whether a list holds rows; else it is one."""
+    return any(isinstance(one, Mapping | list | tuple | np.ndarray) for one in steps)
+
+
+def _records(table: Any) -> Iterator[Mapping[str, Any]]:
+    """The rows of a table as dicts."""
+    if isinstance(table, pl.DataFrame):
+        yield from table.iter_rows(named=True)
+    else:
+        yield from table.to_dict(orient="records")
+
+
+def _identity(given: Mapping[str, Any], settings: DataSettings, memory: Memory) -> str:
+    """The id of the sequence of a row."""
+    if not settings.id or not all(name in given for name in settings.id):
+        return memory.id
+    found = "/".join(str(given[name]) for name in settings.id)
+    if memory.id and found != memory.id:
+        raise DataError(
+            f"The row is of sequence '{found}', but the stream is that of '{memory.id}'. Begin "
+            "another stream for each sequence."
+        )
+    return found
+
+
+def _shown(time: Any) -> str:
+    text = str(time).removesuffix(".000000").removesuffix("T00:00:00")
+    return text.replace("T", " ")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:12]))
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown or "nothing"

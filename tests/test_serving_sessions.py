@@ -1,0 +1,131 @@
+"""Sequences that go on over HTTP: each gets the answers of its own stream, and none another's."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from test_serving import JSON, call, error_of, serving
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+import gatewise
+from gatewise.serving import Limits
+
+CLOSE = {"rel_tol": 1e-4, "abs_tol": 1e-5}
+BIG = {"x": 1.0, "y": 0.0}
+
+
+@pytest.fixture(scope="module")
+def port(classify_run, forecast_run):
+    limits = Limits(max_sessions=20)
+    with serving(classify_run, f"load={forecast_run}", limits=limits) as port:
+        yield port
+
+
+def steps(seed, count=6):
+    draw = np.random.default_rng(seed)
+    return [{"x": float(x), "y": float(y)} for x, y in draw.normal(size=(count, 2))]
+
+
+def alone(run, rows):
+    """The answers of a stream of its own."""
+    stream = gatewise.Stream(run)
+    stream.push(rows)
+    return pl.DataFrame(stream.read())
+
+
+def talk(port, messages, model="classify", **options):
+    """The answers to the messages on one WebSocket."""
+    address = f"ws://127.0.0.1:{port}/models/{model}/stream"
+    with connect(address, **options) as socket:
+        answers = []
+        for message in messages:
+            socket.send(json.dumps(message))
+            answers.append(json.loads(socket.recv()))
+        return answers
+
+
+def ask(port, rows, name, *, start=False, end=False):
+    """The answer to rows of a sequence in the protocol."""
+    tensors = [
+        {"name": key, "shape": [len(rows)], "datatype": "FP64", "data": [one[key] for one in rows]}
+        for key in rows[0]
+    ]
+    parameters = {"sequence_id": name, "sequence_start": start, "sequence_end": end}
+    body = json.dumps({"inputs": tensors, "parameters": parameters})
+    return call(port, "/v2/models/classify/infer", body, JSON)
+
+
+def table_of(answer):
+    outputs = json.loads(answer[2])["outputs"]
+    return pl.DataFrame({one["name"]: one["data"] for one in outputs})
+
+
+def test_sockets_at_the_same_time_get_the_answers_of_their_own_streams(port, classify_run):
+    def one(seed):
+        rows = steps(seed, 4 + seed % 5)
+        found = talk(port, [rows[0], rows[1:3], [list(row.values()) for row in rows[3:]]])
+        flat = pl.DataFrame([record for answer in found for record in answer])
+        assert_frame_equal(flat, alone(classify_run, rows), **CLOSE)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(16)))
+
+
+def test_a_sequence_of_the_protocol_goes_on_and_ends(port, classify_run):
+    rows, others = steps(1), steps(2)
+    first = table_of(ask(port, rows[:2], 7, start=True))
+    assert ask(port, others[:3], "7", start=True)[0] == 200  # a text is another id than a number
+    second = table_of(ask(port, rows[2:], 7, end=True))
+    assert_frame_equal(pl.concat([first, second]), alone(classify_run, rows), **CLOSE)
+    other = table_of(ask(port, others[3:], "7", end=True))
+    assert_frame_equal(other, alone(classify_run, others)[3:], **CLOSE)
+    status, sentence = error_of(ask(port, rows, 7))
+    assert (status, sentence[:27]) == (404, "There is no sequence 7. It ")
+
+
+def test_an_id_that_is_open_cannot_be_started_by_another_client(port):
+    assert ask(port, steps(1), "a", start=True)[0] == 200
+    status, sentence = error_of(ask(port, steps(2), "a", start=True))
+    assert (status, "choose another id" in sentence) == (409, True)
+    assert ask(port, steps(1), "a", end=True)[0] == 200
+
+
+def test_bad_steps_change_nothing(port, classify_run):
+    rows = steps(3)
+    bad = [{"x": 1}, "no", 3, None, [], [[1, 2, 3]], {"x": "a", "y": 1}, [BIG] * 1001, True]
+    answers = talk(port, [rows[:2], *bad, rows[2:]])
+    assert all("error" in answer for answer in answers[1:-1])
+    found = pl.DataFrame([*answers[0], *answers[-1]])
+    assert_frame_equal(found, alone(classify_run, rows), **CLOSE)
+    for wrong in (True, None, "", [1], "x" * 200):
+        assert ask(port, rows, wrong, start=True)[0] == 400
+
+
+def test_sessions_are_limited_expire_and_need_the_token(classify_run):
+    limits = Limits(max_sessions=1, session_idle=1)
+    with serving(classify_run, limits=limits, token="key") as port:
+        address, headers = f"ws://127.0.0.1:{port}/models/classify/stream", {}
+        with pytest.raises(InvalidStatus, match="401"):
+            connect(address)
+        headers = {"Authorization": "Bearer key"}
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(address, additional_headers=headers, origin="http://elsewhere.org")
+        with pytest.raises(InvalidStatus, match="404"):
+            connect(address.replace("classify", "x"), additional_headers=headers)
+        with connect(address, additional_headers=headers) as socket:
+            with pytest.raises(InvalidStatus, match="503"):
+                connect(address, additional_headers=headers)
+            with pytest.raises(ConnectionClosed, match="No step came for long"):
+                socket.recv()
+        assert talk(port, [BIG, "finish"], additional_headers=headers)[1] == []
+
+
+def test_a_forecast_is_streamed_and_a_run_that_cannot_be_says_so(port, series_file):
+    rows = pl.read_csv(series_file)[:9].to_dicts()
+    *early, answer = talk(port, rows, model="load")
+    assert [len(one) for one in early] == [0] * 7 + [4]
+    assert [one["step"] for one in answer] == [9] * 4

@@ -1,0 +1,292 @@
+"""A stream answers as predict does, however it is cut, and tells what it cannot answer."""
+
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gatewise
+from gatewise import artefact, prediction
+from gatewise.errors import ConfigError, DataError
+from gatewise.ready import make_ready
+from gatewise.settings import from_mapping
+from gatewise.streaming import advance
+
+CUTS = [(1,) * 40, (3, 1, 5, 40), (40,)]  # steps of each push
+
+
+def untrained(table, /, **settings):
+    """An artefact with the preparation of these data and the first weights of its network."""
+    settings.setdefault("network", {"units": [3]})
+    ready = make_ready(from_mapping(settings), table)
+    return artefact.Artefact(
+        None, ready.experiment, ready.preparation, ready.network, {}, {"engine": {}}, {}
+    )
+
+
+def pushed(stream, rows, cut):
+    """The answers to rows that are pushed in pieces."""
+    answers, begin = [], 0
+    for size in cut:
+        stream.push(rows[begin : begin + size])
+        answers += stream.read()
+        begin += size
+    return answers
+
+
+def same(answer, row):
+    """Whether an answer has the columns and numbers of a row of `gatewise.predict`."""
+    for name, value in row.items():
+        if name in ("id", "truth"):
+            continue
+        close = pytest.approx(value, rel=1e-4, abs=1e-5) if isinstance(value, float) else value
+        assert answer[name] == close, name
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_class_is_answered_after_each_step_as_the_steps_so_far_are(
+    cut, classify_run, sequences_file
+):
+    table = pl.read_csv(sequences_file).filter(pl.col("id") == "walk 7")
+    stream = gatewise.Stream(classify_run)
+    answers = pushed(stream, table.to_dicts(), cut)
+    assert [one["step"] for one in answers] == list(range(1, len(table) + 1))
+    for answer in answers[::3]:
+        ((row),) = gatewise.predict(classify_run, table[: answer["step"]]).to_dicts()
+        same(answer, row)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_forecast_rolls_on_with_each_value(cut, forecast_run, series_file):
+    table = pl.read_csv(series_file)[:12]
+    stream = gatewise.Stream(forecast_run)
+    answers = pushed(stream, table.to_dicts(), cut)
+    assert [one["step"] for one in answers] == [k for k in range(8, 13) for _ in range(4)]
+    for step in (8, 12):
+        rows = gatewise.predict(forecast_run, table[:step]).to_dicts()
+        for answer, row in zip([a for a in answers if a["step"] == step], rows, strict=True):
+            same(answer, row)
+
+
+def test_streams_that_advance_together_answer_as_each_alone(classify_run, sequences_file):
+    steps = [one.select("x", "y").to_numpy() for _, one in pl.read_csv(sequences_file)
+             .group_by("id", maintain_order=True)][:5]  # fmt: skip
+    first = gatewise.Stream(classify_run)
+    streams = [first, *(first.new() for _ in steps[1:])]
+    found = [[] for _ in steps]
+    for begin, end in ((0, 2), (2, 3), (3, 40)):
+        for stream, one in zip(streams, steps, strict=True):
+            stream.push(one[begin:end])
+        advance(streams)
+        for answers, stream in zip(found, streams, strict=True):
+            answers += stream.read()
+    for answers, one in zip(found, steps, strict=True):
+        alone = first.new()
+        alone.push(one)
+        for answer, row in zip(answers, alone.read(), strict=True):
+            same(answer, row)
+
+
+def test_a_stream_continues_in_another_process(classify_run, forecast_run, series_file, tmp_path):
+    rows = pl.read_csv(series_file)["load"].to_numpy()[:20]
+    for run, steps in ((classify_run, np.stack([rows, rows[::-1]], axis=1)), (forecast_run, None)):
+        stream = gatewise.Stream(run)
+        data = pl.read_csv(series_file)[:20].to_dicts() if steps is None else steps
+        stream.push(data[:13])
+        stream.read()
+        (tmp_path / "state").write_bytes(stream.state())
+        stream.push(data[13:])
+        wanted = stream.read()
+        other = gatewise.Stream(run)
+        other.restore((tmp_path / "state").read_bytes())
+        assert other.step == 13
+        other.push(data[13:])
+        assert other.read() == wanted
+
+
+def test_a_state_of_another_run_or_of_nothing_is_refused(classify_run, forecast_run):
+    stream = gatewise.Stream(classify_run)
+    with pytest.raises(ConfigError, match="a stream of another run"):
+        stream.restore(gatewise.Stream(forecast_run).state())
+    for state in (b"", b"PK", stream.state()[:-30]):
+        with pytest.raises(ConfigError, match="not the state of a stream"):
+            stream.restore(state)
+
+
+def numbers(steps=30):
+    """Sequences of two columns, each with a target at each step and one for the whole."""
+    random = np.random.default_rng(0)
+    names = np.repeat([f"s{k}" for k in range(12)], steps)
+    x = random.normal(size=(len(names), 2))
+    level = np.repeat(random.normal(size=12), steps)
+    return pl.DataFrame({"id": names, "x": x[:, 0], "y": x[:, 1], "now": x.sum(axis=1),
+                         "level": level})  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean-max"])
+def test_a_number_is_answered_after_each_step_whatever_the_pooling(pooling):
+    table = numbers().drop("now")
+    network = {"units": [3, 2], "pooling": pooling, "normalization": "layer", "dense": [4]}
+    run = untrained(table, task={"name": "regress"}, data={"target": ["level"]}, network=network)
+    one = table.filter(pl.col("id") == "s3")
+    stream = gatewise.Stream(run)
+    stream.push(one.select(stream.columns).to_numpy())
+    for answer in stream.read()[::10]:
+        for row in gatewise.predict(run, one[: answer["step"]]).to_dicts():
+            same({**answer, "target": "level"}, row)
+
+
+@pytest.mark.parametrize("window", [0, 7])
+def test_a_number_at_each_step_is_that_of_the_last_steps(window):
+    table = numbers().drop("level")
+    run = untrained(table, task={"name": "regress"}, data={"target": ["now"]})
+    one = table.filter(pl.col("id") == "s3")
+    stream = gatewise.Stream(run, window=window)
+    answers = pushed(stream, one.to_dicts(), CUTS[1])
+    assert len(answers) == 30
+    for step in (1, 6, 20):
+        last = one[step - window if window and step > window else 0 : step]
+        row = gatewise.predict(run, last).to_dicts()[-1]
+        del row["step"]
+        same(answers[step - 1], row)
+
+
+def test_windows_of_a_run_are_answered_as_predict_cuts_them():
+    table = numbers().drop("now")
+    run = untrained(
+        table,
+        task={"name": "regress", "window": 8, "stride": 5},
+        data={"target": ["level"]},
+        network={"units": [3], "bidirectional": True},
+    )
+    one = table.filter(pl.col("id") == "s3")
+    stream = gatewise.Stream(run)
+    answers = pushed(stream, one.to_dicts(), CUTS[1]) + stream.finish()
+    rows = gatewise.predict(run, one).to_dicts()
+    assert [one["step"] for one in answers] == [8, 13, 18, 23, 28, 30]
+    for answer, row in zip(answers[:-1], rows, strict=True):
+        same(answer, row)
+
+
+def test_a_network_that_reads_backwards_needs_a_window():
+    table = numbers().drop("now")
+    network = {"units": [3], "bidirectional": True}
+    run = untrained(table, task={"name": "regress"}, data={"target": ["level"]}, network=network)
+    with pytest.raises(ConfigError, match="reads the last step first. Give a window"):
+        gatewise.Stream(run)
+    one = table.filter(pl.col("id") == "s3")
+    stream = gatewise.Stream(run, window=9, every=3)
+    answers = pushed(stream, one.to_dicts(), CUTS[2])
+    assert [one["step"] for one in answers] == list(range(9, 31, 3))
+    (row,) = gatewise.predict(run, one[3:12]).to_dicts()
+    same(answers[1], row)
+
+
+def test_rows_ahead_tell_what_is_known_of_the_future():
+    days = np.datetime64("2023-01-01") + np.arange(60) * np.timedelta64(1, "D")
+    random = np.random.default_rng(0)
+    table = pl.DataFrame(
+        {
+            "day": days,
+            "sales": 2 + random.random(60),
+            "promotion": random.integers(0, 2, 60).astype(float),
+            "weather": random.choice(["sun", "rain"], 60),
+        }
+    )
+    run = untrained(
+        table,
+        task={"name": "forecast", "horizon": 3, "lookback": 6},
+        data={"target": ["sales"], "known": ["promotion"], "past": ["weather"], "time": ["day"]},
+    )
+    future = table.with_columns(sales=pl.when(pl.int_range(60) < 20).then("sales"))
+    stream = gatewise.Stream(run)
+    stream.push(table[:19])
+    assert not stream.read(), "nothing is known of the days ahead"
+    stream.push(future[19:22])
+    assert not stream.read()
+    stream.push(future[22:23].drop("sales"))
+    rows = gatewise.predict(run, future[:23]).to_dicts()
+    for answer, row in zip(stream.read(), rows, strict=True):
+        same(answer, row)
+    # A row ahead comes true, and another one follows.
+    stream.push(table[20:21])
+    stream.push(future[23:24])
+    later = table.with_columns(sales=pl.when(pl.int_range(60) < 21).then("sales"))[:24]
+    for answer, row in zip(stream.read(), gatewise.predict(run, later).to_dicts(), strict=True):
+        assert answer["step"] == 21
+        same(answer, row)
+
+
+def test_a_bad_row_is_named_and_changes_nothing(classify_run, forecast_run):
+    stream = gatewise.Stream(classify_run)
+    stream.push([1.0, 2.0])
+    assert len(stream.read()) == 1
+    for row, words in (
+        ({"x": 1}, "The row has no column 'y'"),
+        ({"x": "abc", "y": 1}, "Column 'x' must hold numbers, but holds 'abc'"),
+        ({"x": float("inf"), "y": 1}, "Column 'x' must hold numbers"),
+        ({"x": None, "y": 1}, "'x': the row has no value"),
+        ([1.0, 2.0, 3.0], r"A step has the columns 'x', 'y'.*the shape \[3\]"),
+        ([[1.0, 2.0], [float("nan"), 1.0]], "'x': the row has no value"),
+    ):
+        with pytest.raises(DataError, match=words):
+            stream.push(row)
+    assert stream.step == 1
+    stream.push([1e39, 0.0])
+    with pytest.raises(DataError, match="Give values of the size seen in training"):
+        stream.read()
+    assert stream.step == 1, "the row that cannot be answered is forgotten"
+    stream.push([0.5, 0.5])
+    assert [one["step"] for one in stream.read()] == [2]
+    stream = gatewise.Stream(forecast_run)
+    stream.push({"day": "2023-01-01", "load": 1})
+    for day, words in (
+        ("2023-01-01", "is not after 2023-01-01"),
+        ("2023-01-04", r"is not one step \(1d\) after 2023-01-01"),
+        ("yesterday", "'yesterday' cannot be read"),
+    ):
+        with pytest.raises(DataError, match=words):
+            stream.push({"day": day, "load": 1})
+    with pytest.raises(DataError, match="The row has no time"):
+        stream.push([1.0])
+
+
+def test_one_bad_stream_does_not_end_the_others(classify_run):
+    good = gatewise.Stream(classify_run)
+    bad = good.new()
+    good.push([1.0, 2.0])
+    bad.push([1e39, 0.0])
+    advance([good, bad])
+    assert len(good.read()) == 1
+    with pytest.raises(DataError, match="size seen in training"):
+        bad.read()
+
+
+def test_a_short_stream_says_what_it_lacked(forecast_run, caplog):
+    stream = gatewise.Stream(forecast_run)
+    stream.push({"day": "2023-01-01", "load": 1})
+    assert stream.finish() == []
+    assert "The stream ended after 1 steps, but an answer needs 8." in caplog.text
+    assert stream.step == 0
+
+
+def test_a_stream_imports_no_keras(classify_run):
+    code = (
+        "import sys, gatewise\n"
+        f"stream = gatewise.Stream({str(classify_run)!r})\n"
+        "stream.push([[1.0, 2.0]] * 3)\n"
+        "assert len(stream.read()) == 3\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"keras", "jax", "tensorflow", "torch"} & set(done.stdout.split())
+
+
+def test_arguments_that_do_not_fit_are_refused(forecast_run, classify_run):
+    with pytest.raises(ConfigError, match="reads windows of 8 steps. Leave window out"):
+        gatewise.Stream(forecast_run, window=9)
+    with pytest.raises(ConfigError, match="every must be a whole number from 1. Received: 0"):
+        gatewise.Stream(classify_run, every=0)
+    assert prediction.artefact_of(classify_run, gatewise.load).stream().columns == ("x", "y")
