@@ -73,14 +73,25 @@ def export(
     folder = Path(output) if output else _beside(trained, to)
     with _writing(folder, overwrite=overwrite) as draft:
         difference, share, notes = FORMATS[to](draft, trained)
-        if not share <= LIMIT:
-            raise ConfigError(
-                f"The answers of the export differ from those of the run by {difference:.3g} "
-                f"({share:.1%} of their spread), so nothing was written. Numbers far from 0 lose "
-                "digits in float32: subtract a constant from the column and train again."
-            )
+        _check(difference, share)
         files = tuple(sorted(path.name for path in draft.iterdir()))
     return Export(folder, to, files, difference, share, tuple(notes))
+
+
+def _check(difference: float, share: float) -> None:
+    """Refuse an export whose answers differ from those of the run."""
+    if not np.isfinite(difference):
+        raise ConfigError(
+            "The export answers with arrays of another shape than the run, or with NaN, so nothing "
+            "was written. This is a fault of gatewise: please report it. Another --to may work."
+        )
+    if not share <= LIMIT:
+        raise ConfigError(
+            f"The answers of the export differ from those of the run by {difference:.3g} "
+            f"({share:.1%} of their spread), so nothing was written. Numbers far from 0 lose "
+            "digits in float32. If a column holds such numbers, subtract a constant from it and "
+            "train again."
+        )
 
 
 Trained: TypeAlias = "Artefact | keras.Model"
