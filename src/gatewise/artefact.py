@@ -318,16 +318,18 @@ def _save_graphs(
 
 
 def plain(network: "keras.Model") -> "keras.Model":
-    """A model of the same layers and weights without optimizer and loss, which may be ours.
+    """A model of the same weights without optimizer and loss, which may be ours.
 
-    Layers that exist for training only become Keras's own. A model of a user's own class is
-    returned as it is.
+    Its layers are those of the network, or copies, if some of them exist for training only. A model
+    of a user's own class is returned as it is.
     """
     import keras
 
     from gatewise.networks.dropping import without_weight_dropout
+    from gatewise.networks.layers import masking
 
-    without_weight_dropout(network)
+    copy = without_weight_dropout(network)
+    network = network if copy is network else masking(copy)
     if isinstance(network, keras.Sequential):  # `input` is undefined before the first call
         return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     if getattr(network, "inputs", None) and type(network).__module__.startswith("keras."):

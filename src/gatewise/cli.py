@@ -311,7 +311,9 @@ def export(
     run: Annotated[
         Path, typer.Argument(help="A run folder, or a .keras file.", show_default=False)
     ],
-    to: Annotated[str, typer.Option("--to", help="The format: onnx, numpy, keras or savedmodel.")],
+    to: Annotated[
+        str, typer.Option("--to", help="The format: onnx, c, numpy, keras or savedmodel.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The folder to write; default: RUN-FORMAT."),
@@ -319,11 +321,14 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")
     ] = False,
+    weights: Annotated[
+        str, typer.Option(help="float32, or int8 with --to c: a quarter of the size.")
+    ] = "float32",
 ) -> None:
     """Write a trained network in another format, and prove that its answers are the same."""
     from gatewise.exporting.export import export as write
 
-    written = write(run, to=to, output=output, overwrite=overwrite)
+    written = write(run, to=to, output=output, overwrite=overwrite, weights=weights)
     for line in written.summary():
         typer.echo(line)
 

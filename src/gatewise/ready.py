@@ -284,6 +284,23 @@ def with_own_files(splits: Splits, data: DataSettings, task: str, notes: list[st
     return splits
 
 
+def validation_part(experiment: Experiment) -> Sequences:
+    """The validation part of a run, read again from its data.
+
+    Raises:
+        DataError: the data of the run are not where they were, or there is no such part.
+    """
+    if not experiment.data.path:
+        raise DataError("The run was trained on data in memory.")
+    name = experiment.task.name
+    sequences, settings, _ = read(experiment.data, opened(experiment.data, None), task=name)
+    splits = TASKS[name].split(sequences, experiment, not settings.test)
+    part = with_own_files(splits, settings, name, []).validation
+    if part is None:
+        raise DataError("The run has no validation part.")
+    return part
+
+
 def compile_network(network: keras.Model, ready: Ready) -> None:
     """Compile a network with the optimizer, the loss and the metrics of the settings."""
     optimizer, loss, metrics = objective(ready.experiment, ready.preparation, ready.train)

@@ -52,8 +52,20 @@ def test_the_saved_model_has_only_layers_of_keras(both, random, tmp_path):
     model = model_of(layers.Bidirectional(layer) if both else layer)
     x = random.normal(size=(2, 5, 2)).astype(np.float32)
     expected = model.predict(x, verbose=0)
-    plain(model).save(tmp_path / "model.keras")
+    for _ in range(2):  # saving does not change the model
+        plain(model).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     kinds = {type(one).__module__.split(".")[0] for one in loaded._flatten_layers()}
     assert kinds == {"keras"}
     np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, atol=1e-6)
+
+
+def test_training_goes_on_with_weight_dropout_after_saving(random):
+    model = model_of(layers.Bidirectional(WeightDropLSTM(3, weight_dropout=0.5)))
+    model.compile("sgd", "mse")
+    x = random.normal(size=(8, 5, 2)).astype(np.float32)
+    copy = plain(model)
+    model.fit(x, np.ones((8, 6)), verbose=0)
+    assert (copy.get_weights()[0] != model.get_weights()[0]).any()
+    answers = [keras.ops.convert_to_numpy(model(x, training=True)) for _ in range(2)]
+    assert (answers[0] != answers[1]).any()  # other weights are dropped

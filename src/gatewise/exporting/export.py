@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,15 +16,18 @@ import numpy as np
 
 from gatewise.artefact import Artefact, load, write_json
 from gatewise.errors import ConfigError
+from gatewise.exporting import c as as_c
 from gatewise.exporting import keras as as_keras
 from gatewise.exporting import numpy as as_numpy
 from gatewise.exporting import onnx as as_onnx
 from gatewise.exporting.onestep import one_step
 from gatewise.exporting.program import BATCH, Port, Program, Sample
+from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import names_in
 
+WEIGHTS = ("float32", "int8")
 LIMIT = 1e-3  # the largest difference, as a share of the targets' spread or of the largest answer
 FACTS, README = "export.json", "README.txt"
 
@@ -50,7 +53,12 @@ class Export:
 
 
 def export(
-    run: Any, *, to: str, output: str | Path | None = None, overwrite: bool = False
+    run: Any,
+    *,
+    to: str,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    weights: str = "float32",
 ) -> Export:
     """Write a trained network in another format into the folder `output`.
 
@@ -59,9 +67,10 @@ def export(
 
     Args:
         run: what training returned, a loaded artefact, a run folder or a Keras model.
-        to: onnx, numpy, keras or savedmodel.
+        to: onnx, c, numpy, keras or savedmodel.
         output: the folder to write; default: RUN-FORMAT beside the run folder.
         overwrite: replace a folder that an export wrote before.
+        weights: float32, or int8 for C alone; README.txt states what the rounding costs.
 
     Raises:
         ConfigError: the format is unknown, a package is missing, the network has a part that the
@@ -69,21 +78,37 @@ def export(
     """
     if to not in FORMATS:
         raise ConfigError(f"--to must be one of {', '.join(FORMATS)}. Received: '{to}'.")
+    if weights not in WEIGHTS or (to != "c" and weights != "float32"):
+        raise ConfigError(
+            f"--weights must be float32, or int8 with --to c. Received: '{weights}' with --to {to}."
+        )
     trained = _trained(run)
     folder = Path(output) if output else _beside(trained, to)
     with _writing(folder, overwrite=overwrite) as draft:
-        difference, share, notes = FORMATS[to](draft, trained)
-        if not share <= LIMIT:
-            raise ConfigError(
-                f"The answers of the export differ from those of the run by {difference:.3g} "
-                f"({share:.1%} of their spread), so nothing was written. Numbers far from 0 lose "
-                "digits in float32: subtract a constant from the column and train again."
-            )
+        difference, share, notes = FORMATS[to](draft, trained, weights)
+        _check(difference, share)
         files = tuple(sorted(path.name for path in draft.iterdir()))
     return Export(folder, to, files, difference, share, tuple(notes))
 
 
+def _check(difference: float, share: float) -> None:
+    """Refuse an export whose answers differ from those of the run."""
+    if not np.isfinite(difference):
+        raise ConfigError(
+            "The export answers with arrays of another shape than the run, or with NaN, so nothing "
+            "was written. This is a fault of gatewise: please report it. Another --to may work."
+        )
+    if not share <= LIMIT:
+        raise ConfigError(
+            f"The answers of the export differ from those of the run by {difference:.3g} "
+            f"({share:.1%} of their spread), so nothing was written. Numbers far from 0 lose "
+            "digits in float32. If a column holds such numbers, subtract a constant from it and "
+            "train again."
+        )
+
+
 Trained: TypeAlias = "Artefact | keras.Model"
+Written: TypeAlias = tuple[float, float, list[str]]  # difference, share and notes
 
 
 def _trained(run: Any) -> Trained:
@@ -139,8 +164,18 @@ def _writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
                 shutil.rmtree(rest)
 
 
-def programs_of(trained: Trained) -> tuple[Program, Program | str, list[Sample]]:
-    """The program, that for one step or the reason why there is none, and samples for the proof.
+@dataclass(frozen=True)
+class Programs:
+    """The forms of a network that an export may hold."""
+
+    padded: Program  # for sequences of different lengths, with their lengths
+    whole: Program  # for sequences of one length; the same where there is no padding
+    step: Program | str  # for one step, or the reason why there is no such form
+    samples: list[Sample]  # for the proof, of `padded`
+
+
+def programs_of(trained: Trained) -> Programs:
+    """The programs of a run or a model, and samples for the proof.
 
     Raises:
         ConfigError: the network has a part that a graph cannot hold, or the task has no export.
@@ -167,7 +202,7 @@ def programs_of(trained: Trained) -> tuple[Program, Program | str, list[Sample]]
         step: Program | str = one_step(unpadded)
     except ConfigError as error:
         step = f"There is no form for one step, because {error}."
-    return program, step, samples
+    return Programs(program, unpadded, step, samples)
 
 
 def _of_model(model: keras.Model) -> Program:
@@ -191,33 +226,47 @@ def _of_model(model: keras.Model) -> Program:
     return Program(f"The Keras model '{model.name}'.", graph, tuple(inputs), tuple(outputs))
 
 
-def _onnx(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
-    program, step, samples = programs_of(trained)
-    proof = as_onnx.write(draft, program, step, samples)
+def _onnx(draft: Path, trained: Trained, _weights: str) -> Written:
+    found = programs_of(trained)
+    program, step = found.padded, found.step
+    proof = as_onnx.write(draft, program, step, found.samples)
     usage = _usage(as_onnx.USAGE, as_onnx.ARGUMENT, program)
     _describe(draft, program, proof, usage, step)
     absent = [step] if isinstance(step, str) else []
     return proof.difference, proof.share, [proof.sentence(), *absent, *proof.notes]
 
 
-def _numpy(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
-    program, _, samples = programs_of(trained)
-    proof = as_numpy.write(draft, program, samples)
-    usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, program)
-    _describe(draft, program, proof, usage, None)
+def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
+    found = programs_of(trained)
+    proof = as_numpy.write(draft, found.padded, found.samples)
+    usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, found.padded)
+    _describe(draft, found.padded, proof, usage, None)
     return proof.difference, proof.share, [proof.sentence(), *proof.notes]
 
 
-def _plain(saved: bool) -> Callable[[Path, Trained], tuple[float, float, list[str]]]:
-    def write(draft: Path, trained: Trained) -> tuple[float, float, list[str]]:
+def _c(draft: Path, trained: Trained, weights: str) -> Written:
+    found = programs_of(trained)
+    samples, notes = found.samples, []
+    if weights == "int8":
+        samples, cost = as_int8(found.padded, samples)
+        notes = [cost, *score_with_int8(trained)]
+    proof, usage = as_c.write(draft, found.whole, found.step, samples, rounded=bool(notes))
+    proof = replace(proof, notes=(*proof.notes, *notes))
+    _describe(draft, found.whole, proof, usage, found.step if isinstance(found.step, str) else None)
+    return proof.difference, proof.share, [proof.sentence(), *proof.notes]
+
+
+def _plain(saved: bool) -> Callable[[Path, Trained, str], Written]:
+    def write(draft: Path, trained: Trained, _weights: str) -> Written:
         model = trained.network if isinstance(trained, Artefact) else trained
         return as_keras.write(draft, model, trained, saved=saved)
 
     return write
 
 
-FORMATS: Mapping[str, Callable[[Path, Trained], tuple[float, float, list[str]]]] = {
+FORMATS: Mapping[str, Callable[[Path, Trained, str], Written]] = {
     "onnx": _onnx,
+    "c": _c,
     "keras": _plain(saved=False),
     "savedmodel": _plain(saved=True),
     "numpy": _numpy,

@@ -197,6 +197,8 @@ class _Writer:
         inputs = [self.names[name] if name else "" for name in node.inputs]
         code = self._code(node, inputs)
         names = ", ".join(self.names[value] for value in node.outputs)
+        if node.operation == "split":
+            names += ","  # a list, even of one part
         self.lines.append(f"    {names} = {code}")
 
     def text(self, program: Program, answers: Sequence[str]) -> str:

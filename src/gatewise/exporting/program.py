@@ -59,8 +59,9 @@ class Extension:
 
     def input(self, port: Port) -> str:
         """Declare an input; it hides an input of the network with the same name."""
-        config = {"shape": list(port.shape[1:]), "dtype": port.dtype}
-        self.nodes.append(Node(f"{port.name} given", "input", (), (port.name,), config))
+        sizes = [size if isinstance(size, int) else None for size in port.shape[1:]]
+        config = {"shape": sizes, "dtype": port.dtype}
+        self.nodes.append(Node(port.name, "input", (), (port.name,), config))
         return port.name
 
     def feed(self, name: str, value: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
+from gatewise.errors import GatewiseError
 from gatewise.inspection.advice import advice
 from gatewise.inspection.attribution import (
     Explained,
@@ -24,6 +25,9 @@ from gatewise.tasks.task import AnyTask
 MOST_EXAMPLES = 200  # that the statistics read
 MOST_NUMBERS = 2_000_000  # of one gate over all examples, steps and units
 TOP = 8  # columns of an example that are named
+# Frameworks raise the first three for inputs that a network refuses; an LSTM layer of the user's
+# own class may lack an attribute; we raise the last one.
+UNREADABLE = (ValueError, TypeError, RuntimeError, AttributeError, GatewiseError)
 
 
 def layers_of(model: keras.Model, inputs: Any, *, explained: Explained) -> list[dict[str, Any]]:
@@ -123,8 +127,8 @@ def summary(
 def inspected(model: keras.Model, ready: Ready) -> dict[str, Any]:
     """The summary of a trained model on the validation part, for its report.
 
-    A network of the user may do anything, so an error becomes the sentence `failed` of the report,
-    and the run is saved.
+    What Keras and the frameworks raise for a network of the user that cannot be called so, or has
+    no LSTM layers, becomes the sentence `failed` of the report, and the run is saved.
     """
     task, settings = ready.task, ready.experiment.task
     assert ready.validation is not None
@@ -137,7 +141,7 @@ def inspected(model: keras.Model, ready: Ready) -> dict[str, Any]:
             season=settings.season,
             lookback=settings.lookback,
         )
-    except Exception as error:
+    except UNREADABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return {"failed": f"The network was not inspected: {reason}"}
     for layer in content["layers"]:

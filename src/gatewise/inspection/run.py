@@ -22,8 +22,7 @@ from gatewise.output import check_free_file, writing_file
 from gatewise.prediction import artefact_of
 from gatewise.readers.columns import Purpose
 from gatewise.readers.datasets import located
-from gatewise.readers.sources import opened
-from gatewise.ready import with_own_files
+from gatewise.ready import validation_part
 from gatewise.reporting.report import draw_inspection
 from gatewise.tasks import TASKS, read
 
@@ -162,15 +161,10 @@ def _examples(artefact: Artefact, data: Any) -> tuple[Examples[Any], str]:
     """
     task, experiment = TASKS[artefact.preparation.task], artefact.experiment
     if data is None:
-        if not experiment.data.path:
-            raise DataError("The run was trained on data in memory. Give the data to inspect.")
-        source = opened(experiment.data, None)
-        sequences, settings, _ = read(experiment.data, source, task=task.name)
-        splits = task.split(sequences, experiment, not settings.test)
-        splits = with_own_files(splits, settings, task.name, [])
-        part, role = splits.validation, "validation"
-        if part is None:
-            raise DataError("The run has no validation part. Give the data to inspect.")
+        try:
+            part, role = validation_part(experiment), "validation"
+        except DataError as error:
+            raise DataError(f"{error} Give the data to inspect.") from error
         name = f"the validation part of {experiment.data.path}"
     else:
         # Examples of a labelled task need no labels, but those of the others are cut with targets.

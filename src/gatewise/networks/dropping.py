@@ -5,6 +5,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from gatewise.networks.imports import without_tensorflow
+
+REGISTERED = "gatewise>WeightDropLSTM"  # as Keras names the class in a configuration
+
 
 @keras.saving.register_keras_serializable("gatewise")
 class WeightDropLSTM(layers.LSTM):  # type: ignore[misc]  # Keras is untyped
@@ -43,11 +47,25 @@ class WeightDropLSTM(layers.LSTM):  # type: ignore[misc]  # Keras is untyped
         return {**super().get_config(), "weight_dropout": self.weight_dropout}
 
 
-def without_weight_dropout(network: keras.Model) -> None:
-    """Turn the layers of a network into Keras's own LSTM layers, with the same weights."""
-    for layer in network._flatten_layers():
-        if type(layer) is WeightDropLSTM:
-            layer._seed_generators = [
-                one for one in layer._seed_generators if one is not layer.weight_seed
-            ]
-            layer.__class__ = layers.LSTM
+def without_weight_dropout(network: keras.Model) -> keras.Model:
+    """A copy of a network with Keras's own LSTM layers; the network itself, if it has no others."""
+    if not any(type(layer) is WeightDropLSTM for layer in network._flatten_layers()):
+        return network
+    with without_tensorflow(keras.saving.serialize_keras_object):
+        config = _as_lstm(network.get_config())
+    copy = type(network).from_config(config)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _as_lstm(config: Any) -> Any:
+    """A configuration of Keras in which each WeightDropLSTM is a keras.layers.LSTM."""
+    if isinstance(config, list | tuple):
+        return type(config)(_as_lstm(one) for one in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("registered_name") == REGISTERED:
+        options = {key: one for key, one in config["config"].items() if key != "weight_dropout"}
+        own = {"module": "keras.layers", "class_name": "LSTM", "registered_name": None}
+        return {**config, **own, "config": options}
+    return {key: _as_lstm(one) for key, one in config.items()}

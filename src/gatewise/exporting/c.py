@@ -1,0 +1,153 @@
+"""C99: a graph as one file and a header that need nothing but math.h.
+
+A network that reads its steps in order is exported as a step with a state, so it reads sequences of
+any length in constant memory. Another one is exported as a call for a whole sequence, with all
+buffers in the state. Nothing is allocated.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError
+from gatewise.exporting.ctext import CODE, HEADER, Interface, Stored, code, example, header
+from gatewise.exporting.program import STEPS, Program, Sample
+from gatewise.exporting.proof import Proof, prove
+
+FLAGS = ("-std=c99", "-O3", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+TYPES = {"float": np.float32, "int": np.intc, "signed char": np.int8}
+COMPILERS = ("cc", "gcc", "clang")
+USAGE = """
+cc -std=c99 -O3 main.c network.c -lm -o main     (-march=native: faster, for this machine alone)
+cc -std=c99 -O3 -DGW_SELF_TEST network.c -lm -o test && ./test
+
+The second line tests stored sequences. This main.c reads from standard input {read}:
+
+{program}
+
+{memory} bytes of state, {weights} bytes of weights.
+"""
+
+
+def write(
+    draft: Path, whole: Program, step: Program | str, samples: Sequence[Sample], *, rounded: bool
+) -> tuple[Proof, str]:
+    """Write network.c and network.h, compile and prove them; return the proof and the usage.
+
+    Args:
+        draft: the folder.
+        whole: the network for sequences without padding.
+        step: the network for one step, or why there is none.
+        samples: the inputs and the answers of the proof.
+        rounded: int8 weights.
+
+    Raises:
+        ConfigError: the network has a part that is not written, or there is no C compiler.
+    """
+    compiler = found_compiler()
+    face = Interface(whole, step, rounded=rounded)
+    rows = [row for sample in samples for row in _rows(sample, face)]
+    (draft / HEADER).write_text(header(face), encoding="utf-8")
+    (draft / CODE).write_text(code(face, [rows[0], rows[-1]]), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "network.so"
+        _compile(compiler, draft / CODE, library)
+        run = _Library(library, face)
+        proof = prove(f"C ({Path(compiler).name} {' '.join(FLAGS[:2])})", run, samples)
+    return proof, _usage(face)
+
+
+def found_compiler() -> str:
+    """The C compiler: $CC, cc, gcc or clang.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    names = (os.environ["CC"],) if os.environ.get("CC") else COMPILERS
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    raise ConfigError(
+        f"The proof of a C export needs a C compiler. Looked for: {', '.join(names)}. Install one "
+        "(apt install gcc), or set CC to its name."
+    )
+
+
+def _compile(compiler: str, source: Path, library: Path) -> None:
+    options = [*FLAGS, "-shared", "-fPIC"]
+    command = [compiler, *options, str(source), "-o", str(library), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        first = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
+        raise ConfigError(
+            f"{compiler} does not compile the export: {first}. Set CC to a compiler of C99; if it "
+            "is one, please report this."
+        )
+
+
+def _usage(face: Interface) -> str:
+    named = ", then ".join(
+        f"the numbers of {port.name}" + (", step by step" if STEPS in port.shape else "")
+        for port in face.whole.inputs
+    )
+    read = f"the number of steps, then {named}" if face.open and not face.by_step else named
+    program = "\n".join(f"    {line}".rstrip() for line in example(face).splitlines())
+    weights = sum(array.astype(_narrow(array)).nbytes for array in face.writer.weights.values())
+    return USAGE.format(read=read, program=program, memory=face.state_bytes(), weights=weights)
+
+
+def _narrow(array: Array) -> np.dtype:
+    return array.dtype if array.dtype == np.int8 else np.dtype(np.float32)
+
+
+def _rows(sample: Sample, face: Interface) -> Iterator[Stored]:
+    """The sequences of a batch, each in its own length."""
+    inputs, lengths = sample.inputs, sample.inputs.get("lengths")
+    names = [port.name for port in face.whole.inputs]
+    open_ = [port.name for port in face.whole.inputs if STEPS in port.shape]
+    for k in range(len(inputs[names[0]])):
+        steps = inputs[open_[0]].shape[1] if open_ else 0
+        steps = int(lengths[k]) if lengths is not None else steps
+        given = tuple(
+            np.ascontiguousarray(
+                inputs[port.name][k][: steps if port.name in open_ else None],
+                TYPES[face.kind(port)],
+            )
+            for port in face.whole.inputs
+        )
+        answers = tuple(answer[k][: steps if face.each_step else None] for answer in sample.answers)
+        yield Stored(given, steps, answers)
+
+
+class _Library:
+    """Runs a compiled export on batches."""
+
+    def __init__(self, path: Path, face: Interface) -> None:
+        self._run = ctypes.CDLL(str(path)).gw_run
+        self._face = face
+        self._state = ctypes.create_string_buffer(face.state_bytes())
+
+    def __call__(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """The outputs for a batch; steps after the end of a sequence are 0."""
+        face = self._face
+        rows = list(_rows(Sample("", inputs, ()), face))
+        most = max(row.steps for row in rows)
+        found = [np.zeros((len(rows), *face.shape(k, most)), np.float32)
+                 for k in range(len(face.results))]  # fmt: skip
+        for k, row in enumerate(rows):
+            outputs = [np.zeros(face.shape(j, row.steps), np.float32) for j in range(len(found))]
+            steps = [ctypes.c_int(row.steps)] if face.open else []
+            given = [ctypes.c_void_p(one.ctypes.data) for one in row.inputs]
+            written = [ctypes.c_void_p(one.ctypes.data) for one in outputs]
+            if self._run(ctypes.byref(self._state), *given, *steps, *written):
+                raise ConfigError(f"The C export refuses a sequence of {row.steps} steps.")
+            for one, output in zip(found, outputs, strict=True):
+                one[k][tuple(slice(size) for size in output.shape)] = output
+        return found
