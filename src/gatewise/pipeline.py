@@ -95,7 +95,7 @@ def run(
     check_repeats(repeats, resume=resume)
     kept: Any = contextlib.nullcontext()
     if folder is not None:
-        artefacts.check_free(folder, overwrite=overwrite)
+        artefacts.check_free(folder, overwrite=overwrite, resume=resume)
         kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     with kept as checkpoints, Interrupts() as interrupts, chosen:
