@@ -103,6 +103,10 @@ def train(
         int,
         typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
     ] = 1,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A function of yours to be judged beside, module:function; repeatable."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
@@ -118,6 +122,7 @@ def train(
     from gatewise import pipeline
     from gatewise.arguments import experiment_for, flags, free_folder
     from gatewise.artefact import check_replaceable
+    from gatewise.baselines.custom import customs
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
@@ -125,6 +130,7 @@ def train(
     from gatewise.repeats import check_repeats
 
     check_repeats(repeats, resume=resume)
+    custom = customs(baseline or ())
     layers = _layers(config, assignments)
     layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
     experiment, source = experiment_for(data, layers, target or ())
@@ -149,6 +155,7 @@ def train(
                 overwrite=overwrite,
                 resume=resume,
                 repeats=repeats,
+                custom=custom,
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)

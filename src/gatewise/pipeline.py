@@ -14,6 +14,7 @@ from gatewise import artefact as artefacts
 from gatewise import engine
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
+from gatewise.baselines.custom import Custom, customs
 from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
@@ -76,11 +77,13 @@ def run(
     overwrite: bool = False,
     resume: bool = False,
     repeats: int = 1,
+    custom: Sequence[Custom] = (),
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
-    seeds, and the network with the best validation score is saved.
+    seeds, and the network with the best validation score is saved. `custom` are baselines of the
+    user's own.
 
     The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
     kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
@@ -104,7 +107,7 @@ def run(
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
-        baselines = score_baselines(ready)
+        baselines = score_baselines(ready, custom)
         interrupts.check()
         return run_ready(
             ready,
@@ -261,6 +264,7 @@ def train(
     resume: bool = False,
     watch: Watch | None = None,
     repeats: int = 1,
+    baseline: Any = None,
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
@@ -268,6 +272,7 @@ def train(
     `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
     keras.Model of your own. `output` is the run folder, or None to save nothing. `resume` continues
     a training into this folder that was killed. `repeats` seeds are trained and judged together.
+    `baseline` is a function of your own to be judged beside (docs/tasks.md), or several.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -290,4 +295,5 @@ def train(
         overwrite=overwrite,
         resume=resume,
         repeats=repeats,
+        custom=customs(baseline),
     )
