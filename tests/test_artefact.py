@@ -159,19 +159,26 @@ def test_a_write_that_fails_leaves_the_old_run_as_it_was(copy, tmp_path):
     artefact.verify(copy)
 
 
-def test_a_write_that_is_killed_leaves_no_folder_with_the_runs_name(tmp_path):
+def test_a_write_that_is_killed_leaves_a_draft_that_the_next_one_removes(tmp_path):
     program = """
 import os, signal, sys
 from pathlib import Path
 from gatewise import artefact
 with artefact.writing(Path(sys.argv[1]), overwrite=False) as draft:
-    (draft / "model.keras").write_text("half")
+    (draft / "settings.toml").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "run"], env=os.environ)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "run").exists()
-    assert all(path.name.startswith(".") for path in tmp_path.iterdir())
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith(".run-")
+    with artefact.writing(tmp_path / "run", overwrite=False) as draft:
+        (draft / "settings.toml").write_text("whole")
+        with artefact.writing(tmp_path / "run", overwrite=False):
+            assert draft.exists()  # a draft that is being written is not removed
+        (tmp_path / "run").rename(tmp_path / "other")
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "other"}
 
 
 def test_a_parent_that_cannot_be_made_is_refused_before_the_work(tmp_path):

@@ -1,5 +1,6 @@
 """Checkpoints: a training that was killed ends with the numbers of one that was not."""
 
+import hashlib
 import math
 import shutil
 import signal
@@ -164,9 +165,9 @@ def end_while_writing(kept):
     kept.draft.write_bytes(kept.path.read_bytes()[:50])
 
 
-def damage(path):
+def damage(path, place=-30):
     content = bytearray(path.read_bytes())
-    content[-30] ^= 1
+    content[place] ^= 1
     path.write_bytes(content)
 
 
@@ -178,6 +179,10 @@ def shorten_the_last(kept):
     kept.path.write_bytes(kept.path.read_bytes()[:-1])
 
 
+def empty_the_last(kept):
+    kept.path.write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     ("end", "epoch"),
     [
@@ -186,6 +191,7 @@ def shorten_the_last(kept):
         (end_while_writing, 2),
         (damage_the_last, 1),
         (shorten_the_last, 1),
+        (empty_the_last, 1),
     ],
 )
 def test_a_good_checkpoint_is_left_at_any_moment(end, epoch, tmp_path):
@@ -194,6 +200,31 @@ def test_a_good_checkpoint_is_left_at_any_moment(end, epoch, tmp_path):
     assert found.plain["epoch"] == epoch
     assert math.isnan(found.plain["nan"])
     np.testing.assert_array_equal(found.arrays["network/0"], [epoch, np.nan])
+
+
+def test_a_wrong_byte_anywhere_is_found(tmp_path):
+    kept = written(tmp_path / "run")
+    last, previous = kept.path.read_bytes(), kept.previous.read_bytes()
+    for place in range(len(last)):
+        kept.path.write_bytes(last)
+        kept.previous.write_bytes(previous)
+        damage(kept.path, place)
+        assert Checkpoints(tmp_path / "run", resume=True).resumed.plain["epoch"] == 1
+
+
+def test_a_checkpoint_of_another_format_is_named(tmp_path):
+    kept = written(tmp_path / "run")
+    content = kept.path.read_bytes().replace(b"checkpoint 2", b"checkpoint 1", 1)
+    header, _, body = content.split(b"\n", 2)
+    digest = hashlib.sha256(body).hexdigest().encode()
+    kept.path.write_bytes(b"\n".join([header, digest, body]))
+    with pytest.raises(ArtefactError, match="was written by another version of gatewise"):
+        Checkpoints(tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_is_not_resumed(forecast_run, series_file, forecast_settings):
+    with pytest.raises(ConfigError, match="is a finished run, so --resume has nothing to continue"):
+        gatewise.train(series_file, settings=forecast_settings, output=forecast_run, resume=True)
 
 
 def test_without_a_good_checkpoint_training_is_not_continued(tmp_path):

@@ -6,6 +6,8 @@ reads against the manifest and executes nothing. The report, the predictions and
 people, who may edit or delete them.
 """
 
+import fcntl
+import glob
 import hashlib
 import importlib
 import importlib.metadata
@@ -19,7 +21,7 @@ import tempfile
 import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,13 +83,18 @@ class Artefact:
         return module.Stream(self, window=window, every=every, id=id)
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
+def check_free(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
     """Check before the work that the run folder can be written; nothing is overwritten silently.
 
     Raises:
         ConfigError: the folder exists and may not be replaced, or its parent cannot be written to.
     """
     if folder.exists():
+        if resume and not overwrite and (folder / MANIFEST).is_file():
+            raise ConfigError(
+                f"{folder} is a finished run, so --resume has nothing to continue. Choose another "
+                "-o to train again, or give --overwrite without --resume to replace the run."
+            )
         if not overwrite:
             raise ConfigError(
                 f"{folder} exists. Choose another -o, or give --overwrite to replace it."
@@ -151,9 +158,13 @@ def check_replaceable(folder: Path, reads: Iterable[Path]) -> None:
 def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder for a run: moved to its destination when complete, otherwise removed."""
     check_free(folder, overwrite=overwrite)
+    _remove_abandoned(folder)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     old = draft.with_name(f"{draft.name}-old")
+    lock = os.open(draft, os.O_RDONLY)
     try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield draft
         seal(draft)
         draft.chmod(0o755)  # mkdtemp lets only the owner in
@@ -166,6 +177,22 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         for rest in (old, draft):
             if rest.exists():
                 shutil.rmtree(rest)
+        os.close(lock)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the drafts of this folder that killed processes left: those that nobody locks."""
+    for draft in folder.parent.glob(f".{glob.escape(folder.name)}-????????"):
+        if not (draft / SETTINGS).is_file():
+            continue
+        lock = os.open(draft, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(draft)
+        except OSError:  # a process writes it, or the file system has no locks
+            continue
+        finally:
+            os.close(lock)
 
 
 def save(

@@ -2,8 +2,8 @@
 
 A checkpoint is one file beside the run folder. It is written under a temporary name and moved into
 place, and the one before it is kept, so a kill at any moment leaves a good one. Its first line
-names the format, its second line is the SHA-256 of the rest: a line of JSON, and arrays as NumPy
-writes them. Nothing is pickled.
+names the format, its second line is the SHA-256 of the first line and of the rest: a line of JSON,
+and arrays as NumPy writes them. Nothing is pickled.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ from gatewise.settings import Experiment
 
 log = logging.getLogger("gatewise")
 
-FORMAT = b"gatewise checkpoint 1\n"
+NAME = b"gatewise checkpoint "
+FORMAT = NAME + b"2\n"
 SHARE = 0.01  # most of the time that checkpoints take
 FIRST_COST = 0.02  # seconds that a checkpoint is thought to take before one was written
 WITHIN = 120.0  # seconds between two checkpoints within an epoch, at least
@@ -77,7 +78,7 @@ class Checkpoints:
 
     Raises:
         ConfigError: there is a checkpoint, and neither `resume` nor `overwrite` is given.
-        ArtefactError: every checkpoint is damaged.
+        ArtefactError: every checkpoint is damaged, or another version of gatewise wrote it.
     """
 
     def __init__(self, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -151,11 +152,6 @@ class Checkpoints:
                     old,
                     new,
                 )
-        if identity["backend"] == "torch":
-            log.warning(
-                "On PyTorch, a continued training does not end with exactly the numbers of one "
-                "that was not interrupted."
-            )
         log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
 
     @property
@@ -228,7 +224,7 @@ class Checkpoints:
         np.savez(body, allow_pickle=False, **state.arrays, **weights)
         content = body.getbuffer()
         with self.draft.open("wb") as file:
-            file.write(FORMAT + hashlib.sha256(content).hexdigest().encode() + b"\n")
+            file.write(FORMAT + _sha256(FORMAT, content) + b"\n")
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -254,6 +250,13 @@ class Checkpoints:
         )
 
 
+def _sha256(*contents: bytes | memoryview) -> bytes:
+    hashed = hashlib.sha256()
+    for content in contents:
+        hashed.update(content)
+    return hashed.hexdigest().encode()
+
+
 def _parsed(path: Path) -> State | None:
     """The content of a checkpoint; None if it is damaged."""
     try:
@@ -261,9 +264,16 @@ def _parsed(path: Path) -> State | None:
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from None
     begin = len(FORMAT) + 65  # 64 hexadecimal digits and the end of the line
-    digest, body = content[len(FORMAT) : begin - 1], content[begin:]
-    if not content.startswith(FORMAT) or hashlib.sha256(body).hexdigest().encode() != digest:
+    header, digest, body = content[: len(FORMAT)], content[len(FORMAT) : begin - 1], content[begin:]
+    # Format 1 took the digest of the body alone.
+    known = {_sha256(header, body), _sha256(body)} if header != FORMAT else {_sha256(header, body)}
+    if not header.startswith(NAME) or digest not in known:
         return None
+    if header != FORMAT:
+        raise ArtefactError(
+            f"{path} was written by another version of gatewise, in another format. Continue it "
+            "with that version, or give --overwrite without --resume to train from the start."
+        )
     line, _, arrays = body.partition(b"\n")
     with np.load(io.BytesIO(arrays), allow_pickle=False) as file:
         return State(json.loads(line), dict(file))
@@ -416,6 +426,7 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
             "epochs": self.epochs,
             "over": not step and (epoch == self.epochs or bool(model.stop_training)),
             "generators": self.drawn,
+            "generators_now": generators() if step else {},
             "kept": {name: state.plain for name, state in kept.items()},
         }
         self.checkpoints.write(State(plain, arrays))
@@ -426,13 +437,19 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
             keeper.restore(of_keeper(state, name))
         restore_generators(state.plain["generators"])
         if state.plain["step"]:
-            self.network.train_function = _without_steps(self.network, state.plain["step"])
+            self.network.train_function = _without_steps(
+                self.network, state.plain["step"], state.plain["generators_now"]
+            )
 
 
-def _without_steps(network: keras.Model, steps: int) -> Callable[..., Any]:
+def _without_steps(
+    network: keras.Model, steps: int, generators_after: Mapping[str, Any]
+) -> Callable[..., Any]:
     """The training function of the network, whose first `steps` calls only draw their batch.
 
     The batches of the skipped steps are made, so that every generator draws what it drew for them.
+    The steps themselves may draw, too: on PyTorch, Keras's dropout draws from the generator of
+    PyTorch. Therefore the generators continue from their states after the skipped steps.
     """
     train, backend, left = network.train_function, keras.backend.backend(), steps
 
@@ -440,11 +457,10 @@ def _without_steps(network: keras.Model, steps: int) -> Callable[..., Any]:
         nonlocal left
         if not left:
             network.train_function = train
+            restore_generators(generators_after)
             return train(*given)
         left -= 1
-        if (
-            backend != "torch"
-        ):  # PyTorch gets the batch, the others an iterator as the last argument
+        if backend != "torch":  # the others get an iterator as the last argument, not the batch
             next(given[-1])
         return ({}, given[0]) if backend == "jax" else {}
 
@@ -491,6 +507,7 @@ def generators() -> dict[str, Any]:
         import torch
 
         states["torch"] = torch.get_rng_state().tolist()
+        states["cuda"] = [state.tolist() for state in torch.cuda.get_rng_state_all()]
     return states
 
 
@@ -505,3 +522,5 @@ def restore_generators(states: Mapping[str, Any]) -> None:
         import torch
 
         torch.set_rng_state(torch.tensor(states["torch"], dtype=torch.uint8))
+        cuda = [torch.tensor(state, dtype=torch.uint8) for state in states["cuda"]]
+        torch.cuda.set_rng_state_all(cuda)

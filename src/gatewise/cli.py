@@ -79,6 +79,10 @@ def train(
         int,
         typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
     ] = 1,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A function of yours to be judged beside, module:function; repeatable."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
@@ -94,6 +98,7 @@ def train(
     from gatewise import pipeline
     from gatewise.arguments import experiment_for, flags, free_folder
     from gatewise.artefact import check_replaceable
+    from gatewise.baselines.custom import customs
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
@@ -101,6 +106,7 @@ def train(
     from gatewise.repeats import check_repeats
 
     check_repeats(repeats, resume=resume)
+    custom = customs(baseline or ())
     layers = layers_of(config, assignments)
     numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     layers += [numbers, flags(quality=quality)]
@@ -124,6 +130,7 @@ def train(
             overwrite=overwrite,
             resume=resume,
             repeats=repeats,
+            custom=custom,
         )
     terminal.show_metrics(finished.metrics, as_json=as_json)
     if not as_json:

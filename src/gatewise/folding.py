@@ -7,13 +7,14 @@ validation parts, and their ensemble is judged on that file.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from gatewise.baselines.custom import Custom
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.folds import assign
 from gatewise.data.preparation import Preparation
@@ -154,7 +155,11 @@ def _why_not(ready: Ready) -> str:
 
 
 def train_ensemble(
-    first: Ready, chosen: Plan, learn: Learn, interrupts: Interrupts
+    first: Ready,
+    chosen: Plan,
+    learn: Learn,
+    interrupts: Interrupts,
+    custom: Sequence[Custom] = (),
 ) -> Ensemble | None:
     """Train the networks of all folds; None if the data cannot be divided that often."""
     folding, sequences = first.task.folding, first.sequences
@@ -170,7 +175,7 @@ def train_ensemble(
         log.info("The sequences cannot be divided that often, so one network is trained.")
         return None
     trained: list[Fold] = []
-    workshop = _Workshop(first, chosen, learn, interrupts)
+    workshop = _Workshop(first, chosen, learn, interrupts, custom)
     for preparation, develop, inner, tested in parts:
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
@@ -237,8 +242,16 @@ def _parts(
 class _Workshop:
     """Trains networks of one shape again and again, and compiles each shape only once."""
 
-    def __init__(self, first: Ready, chosen: Plan, learn: Learn, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        first: Ready,
+        chosen: Plan,
+        learn: Learn,
+        interrupts: Interrupts,
+        custom: Sequence[Custom],
+    ) -> None:
         self.first, self.learn, self.interrupts = first, learn, interrupts
+        self.custom = custom
         self.folds, self.networks = chosen.folds, chosen.networks
         self.count = chosen.folds * chosen.networks
         self.baseline_seconds = 0.0
@@ -335,7 +348,7 @@ def _fold(
         )
         shapes = task.shapes(ready.train, preparation)
         ready = replace(ready, network=workshop.network(ready, shapes))
-        baselines = score_baselines(ready)
+        baselines = score_baselines(ready, workshop.custom)
         monitor = monitor or baselines.monitor
         workshop.baseline_seconds += baselines.seconds
         workshop.trained(ready, baselines.monitor)

@@ -15,6 +15,7 @@ from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_for, flags
 from gatewise.artefact import Artefact
+from gatewise.baselines.custom import Custom, customs
 from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
@@ -87,11 +88,13 @@ def run(
     overwrite: bool = False,
     resume: bool = False,
     repeats: int = 1,
+    custom: Sequence[Custom] = (),
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
-    seeds, and the network with the best validation score is saved.
+    seeds, and the network with the best validation score is saved. `custom` are baselines of the
+    user's own.
 
     The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
     kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
@@ -108,7 +111,7 @@ def run(
         folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
     kept: Any = contextlib.nullcontext()
     if folder is not None:
-        artefacts.check_free(folder, overwrite=overwrite)
+        artefacts.check_free(folder, overwrite=overwrite, resume=resume)
         kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     with kept as checkpoints, Interrupts() as interrupts, chosen:
@@ -117,7 +120,7 @@ def run(
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
-        baselines = score_baselines(ready)
+        baselines = score_baselines(ready, custom)
         interrupts.check()
         return run_ready(
             ready,
@@ -128,6 +131,7 @@ def run(
             overwrite=overwrite,
             repeats=repeats,
             checkpoints=checkpoints,
+            custom=custom,
         )
 
 
@@ -142,6 +146,7 @@ def run_ready(
     repeats: int = 1,
     checkpoints: Checkpoints | None = None,
     several: bool = True,
+    custom: Sequence[Custom] = (),
 ) -> Run:
     """Carry an experiment on from its prepared data, as `run` does.
 
@@ -151,7 +156,7 @@ def run_ready(
     interrupts.training = True
     ensemble = None
     if repeats == 1 and several:
-        ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints)
+        ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints, custom)
     if repeats == 1 and ensemble is None:
         for one in planned(ready, several=False):
             log.info("%s", one)
@@ -196,7 +201,11 @@ def planned(ready: Ready, *, several: bool = True) -> list[str]:
 
 
 def _trained_ensemble(
-    ready: Ready, watch: Watch | None, interrupts: Interrupts, checkpoints: Checkpoints | None
+    ready: Ready,
+    watch: Watch | None,
+    interrupts: Interrupts,
+    checkpoints: Checkpoints | None,
+    custom: Sequence[Custom],
 ) -> folding.Ensemble | None:
     """Several networks, if the quality asks for them and the data allow it."""
     chosen, _ = folding.plan(ready)
@@ -211,7 +220,7 @@ def _trained_ensemble(
 
         return learn(one, monitor, named, requests, checkpoints)
 
-    return folding.train_ensemble(ready, chosen, train_one, interrupts)
+    return folding.train_ensemble(ready, chosen, train_one, interrupts, custom)
 
 
 def _evaluate_and_save(
@@ -350,6 +359,7 @@ def train(
     resume: bool = False,
     watch: Watch | None = None,
     repeats: int = 1,
+    baseline: Any = None,
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
@@ -357,7 +367,7 @@ def train(
     and override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)`
     returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
     continues a training into this folder that was killed. `repeats` seeds are trained and judged
-    together.
+    together. `baseline` is a function of your own to be judged beside (docs/tasks.md), or several.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -381,4 +391,5 @@ def train(
         overwrite=overwrite,
         resume=resume,
         repeats=repeats,
+        custom=customs(baseline),
     )

@@ -2,14 +2,16 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gatewise.baselines.custom import Custom
 from gatewise.data.preparation import Preparation
+from gatewise.errors import ConfigError
 from gatewise.phases import Phase
 from gatewise.ready import Ready
-from gatewise.tasks.task import Baseline, monitored_measure
+from gatewise.tasks.task import NETWORK, Baseline, monitored_measure
 from gatewise.training import Monitor
 
 
@@ -23,14 +25,33 @@ class FittedBaselines:
     seconds: float
 
 
-def score_baselines(ready: Ready) -> FittedBaselines:
-    """Fit the baselines, and score them on the validation part to find the best."""
+def score_baselines(ready: Ready, custom: Sequence[Custom] = ()) -> FittedBaselines:
+    """Fit the baselines, and score them on the validation part to find the best.
+
+    Raises:
+        ConfigError: one of the user's own fails, or the task has none.
+    """
     began = time.perf_counter()
     with Phase("Fitting the baselines"):
         state = ready.task.fit_baselines(ready.train, ready.validation, ready.preparation)
         baselines = ready.task.baselines(state, ready.preparation, ready.train)
+        known = [one.name for one in baselines]
+        baselines += [_custom_baseline(one, ready, known) for one in custom]
         monitor = monitor_of(ready, baselines)
     return FittedBaselines(state, baselines, monitor, time.perf_counter() - began)
+
+
+def _custom_baseline(custom: Custom, ready: Ready, known: list[str]) -> Baseline[Any, Any]:
+    """The baseline that the user's own function is."""
+    task = ready.task
+    if task.custom_baseline is None:
+        raise ConfigError(f"{task.name} has no baselines of your own. Leave out --baseline.")
+    if custom.name in (*known, NETWORK):
+        raise ConfigError(f"{task.name} has a baseline '{custom.name}'. Rename your function.")
+    made: Baseline[Any, Any] = task.custom_baseline(
+        custom, ready.train, ready.validation, ready.preparation
+    )
+    return made
 
 
 def monitor_of(ready: Ready, baselines: list[Baseline[Any, Any]]) -> Monitor:

@@ -1,6 +1,7 @@
 """The interface of a task: each task has one file with a `Task` and one entry in `TASKS`."""
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -311,6 +312,16 @@ class Task(Generic[Own, Source, Predictions]):
         name. Its `generate`, if any, writes the text after a prompt, with a network of any kind.
         """
         return importlib.import_module(f"gatewise.tasks.{self.name}.outputs")
+
+    @property
+    def custom_baseline(self) -> Any:
+        """The function that makes a baseline of the user's own function; None: the task has none.
+
+        (baselines.custom.Custom, training part, validation part or None, preparation) -> Baseline
+        """
+        name = f"gatewise.tasks.{self.name}.custom"
+        found = importlib.util.find_spec(name)
+        return None if found is None else importlib.import_module(name).custom_baseline
 
     def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
         """The task's own sections of the report; their module is loaded on first use."""

@@ -1,0 +1,190 @@
+"""Baselines of the user's own: load a function, call it, and check what it answers.
+
+What a function is given and what it returns depends on the task: `custom.py` in its folder.
+"""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError
+
+PACKAGE = str(Path(__file__).parents[1])
+SHOWN = 60  # characters of an answer or of a line that a message shows
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A function of the user's own, and its name in tables and verdicts."""
+
+    name: str
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a baseline reads: the training part with its truth, or sequences without theirs."""
+
+    sequences: Sequence[Any]  # arrays [steps, columns], texts, lists of tokens or arrays of samples
+    ids: tuple[str, ...]
+    truth: Any = None  # of the training part only
+    columns: tuple[str, ...] = ()  # of arrays [steps, columns]
+    classes: tuple[str, ...] = ()  # the labels or tags of the training part
+    rate: int = 0  # samples per second of recordings
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+def customs(given: Any) -> list[Custom]:
+    """The baselines that `given` names: a function, "module:function", or several of these.
+
+    Raises:
+        ConfigError: there is no such function, or two have the same name.
+    """
+    several = given if isinstance(given, list | tuple) else [given] * (given is not None)
+    found = [_custom(one) for one in several]
+    names = [one.name for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"Two baselines are called '{name}'. Rename one of the functions.")
+    return found
+
+
+def _custom(given: Any) -> Custom:
+    function = _loaded(given) if isinstance(given, str) else given
+    if not callable(function):
+        raise ConfigError(
+            'A baseline is a function, or its name as "module:function" or "file.py:function". '
+            f"Received: {given!r}."
+        )
+    return Custom(str(getattr(function, "__name__", type(function).__name__)), function)
+
+
+def _loaded(reference: str) -> Any:
+    """The function that "module:function" or "file.py:function" names."""
+    place, _, name = reference.rpartition(":")
+    if not place or not name:
+        raise ConfigError(
+            f'--baseline wants "module:function" or "file.py:function". Received: {reference!r}.'
+        )
+    if place.endswith(".py") and not Path(place).is_file():
+        raise ConfigError(f"--baseline {reference}: there is no file {place}.")
+    try:
+        module = _from_file(place) if place.endswith(".py") else _from_name(place)
+    except Exception as error:  # the user's code may raise anything
+        raise ConfigError(
+            f"--baseline {reference} cannot be imported: {failure(error)}."
+        ) from error
+    function = getattr(module, name, None)
+    if function is None:
+        raise ConfigError(f"--baseline {reference}: {place} has no function '{name}'.")
+    return function
+
+
+def _from_file(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None and spec.loader is not None  # the file ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(spec.name, module)  # dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_name(name: str) -> ModuleType:
+    """The module of that name, which may lie in the working folder."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+def failure(error: Exception) -> str:
+    """What went wrong in the user's code, and the last line of it that ran."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_foreign(frame.filename)]
+    reason = str(error).strip().partition("\n")[0]
+    said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if isinstance(error, SyntaxError) or not own:
+        return said
+    line = (own[-1].line or "")[:SHOWN]
+    return f"{said} ({own[-1].filename}, line {own[-1].lineno}: {line})"
+
+
+def _is_foreign(file: str) -> bool:
+    """Whether a file is gatewise's, a package's or Python's own."""
+    return file.startswith((PACKAGE, sys.prefix, sys.base_prefix, "<frozen"))
+
+
+def called(custom: Custom, *given: Any) -> Any:
+    """What the function returns.
+
+    Raises:
+        ConfigError: it raises an error; the message names the line.
+    """
+    try:
+        return custom.function(*given)
+    except Exception as error:  # the user's code may raise anything
+        raise ConfigError(f"The baseline '{custom.name}' failed: {failure(error)}.") from error
+
+
+def refuse(custom: Custom, received: str, wanted: str) -> ConfigError:
+    """The error about an answer of a wrong form."""
+    return ConfigError(
+        f"The baseline '{custom.name}' returned {received}. It must return {wanted}."
+    )
+
+
+def counted(custom: Custom, answers: Any, count: int, wanted: str) -> list[Any]:
+    """The answers as a list, one for each sequence.
+
+    Raises:
+        ConfigError: they are too few or too many, or no list.
+    """
+    if isinstance(answers, str | bytes) or not hasattr(answers, "__len__"):
+        raise refuse(custom, repr(answers)[:SHOWN], wanted)
+    if len(answers) != count:
+        raise refuse(custom, f"{len(answers):,} answers for {count:,} sequences", wanted)
+    return list(answers)
+
+
+def numbers(custom: Custom, answers: Any, wanted: str) -> Array:
+    """The answers as an array of finite numbers of float64.
+
+    Raises:
+        ConfigError: they are no numbers, or some are NaN or infinite.
+    """
+    try:
+        if answers is None:
+            raise TypeError
+        values = np.asarray(answers, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise refuse(custom, repr(answers)[:SHOWN], wanted) from None
+    if not np.isfinite(values).all():
+        place = np.argwhere(~np.isfinite(values))[0].tolist()
+        count = int((~np.isfinite(values)).sum())
+        raise refuse(custom, f"{count:,} values that are NaN or infinite, first at {place}", wanted)
+    return values
+
+
+def texts(custom: Custom, answers: Any, count: int) -> list[str]:
+    """The answers as texts, one for each sequence.
+
+    Raises:
+        ConfigError: they are too few or too many, or some are no texts.
+    """
+    listed = counted(custom, answers, count, "a text for each sequence")
+    for k, one in enumerate(listed):
+        if not isinstance(one, str):
+            raise refuse(custom, f"{one!r} for sequence {k}", "a text for each sequence")
+    return [str(one) for one in listed]
