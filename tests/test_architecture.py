@@ -23,7 +23,8 @@ FLOW = [
     "networks",
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
-    *("tasks", "arguments", "audit", "checkpoints", "training"),
+    *("tasks", "arguments", "audit", "checkpoints", "averaging"),
+    *("gradient_noise", "training"),
     *("ready", "validation", "evaluation", "repeats", "reporting"),
     *(
         "record",
@@ -57,7 +58,7 @@ FILES_OF_A_TASK = {
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
-    *("ready", "checkpoints", "training", "pipeline", "artefact"),
+    *("ready", "checkpoints", "training", "pipeline", "artefact", "averaging", "gradient_noise"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
