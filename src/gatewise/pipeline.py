@@ -128,19 +128,24 @@ def run_ready(
     overwrite: bool = False,
     repeats: int = 1,
     checkpoints: Checkpoints | None = None,
+    trained: Trained | None = None,
 ) -> Run:
-    """Carry an experiment on from its prepared data, as `run` does."""
+    """Carry an experiment on from its prepared data, or from a network that is `trained`."""
     interrupts.training = True
-    trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
+    each = (
+        [trained]
+        if trained is not None
+        else learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
+    )
     interrupts.trained = True
     if not interrupts.level or folder is None:
-        return _evaluate_and_save(trained, baselines, folder, interrupts, overwrite)
+        return _evaluate_and_save(each, baselines, folder, interrupts, overwrite)
     # Save the model before the evaluation, because the user may not wait for it.
-    unevaluated = _finished(trained[0], baselines, folder)
+    unevaluated = _finished(each[0], baselines, folder)
     interrupts.check()
     artefacts.save(unevaluated.artefact, unevaluated.history, None, overwrite=overwrite)
     try:
-        return _evaluate_and_save(trained, baselines, folder, interrupts, True)
+        return _evaluate_and_save(each, baselines, folder, interrupts, True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
