@@ -36,6 +36,7 @@ FLOW = [
         "exporting",
         "inspection",
         "pipeline",
+        "curves",
         "tuning",
         "glossary",
         "overview",

@@ -34,7 +34,7 @@ NOTHING_SAVED = "nothing was saved."
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
 HEAVY = (
-    *("train", "tune", "look", "evaluate", "inspect", "predict", "generate"),
+    *("train", "tune", "curve", "look", "evaluate", "inspect", "predict", "generate"),
     *("export", "serve", "run"),
 )
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
@@ -231,6 +231,64 @@ def tune(
     console.print(f"Against the untuned default: {tuned.summary['sentence']}", soft_wrap=True)
     console.print(f"Run: {output / search.BEST}", soft_wrap=True)
     console.print(f"What mattered: {output / search.PAGE}", soft_wrap=True)
+
+
+@app.command()
+def curve(
+    data: DataArgument = None,
+    by: Annotated[str, typer.Option(help="size or learning-rate.")] = "size",
+    repeats: Annotated[int, typer.Option(help="Seeds for each amount of data.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file to write.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+    ] = False,
+    task: TaskOption = "",
+    target: TargetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    horizon: HorizonOption = None,
+    lookback: Annotated[int | None, typer.Option(help="Past steps that the network reads.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part, at most.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The first of the seeds.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show validation scores for DATA by the amount of training data, or by the learning rate.
+
+    By size, a power law says what twice the data would give. The test part is not touched.
+    """
+    from gatewise.curves import curve as curves
+    from gatewise.settings import merged
+
+    try:
+        with _Screen(_console(as_json)) as screen:
+            content = curves.curve(
+                data,
+                by=by,  # type: ignore[arg-type]  # checked there
+                repeats=repeats,
+                task=task,
+                target=target or (),
+                horizon=horizon,
+                lookback=lookback,
+                epochs=epochs,
+                seed=seed,
+                settings=merged(_layers(config, assignments)),
+                page=output,
+                overwrite=overwrite,
+                watch=lambda progress, _: screen.watch(progress, False),
+            )
+    except KeyboardInterrupt:
+        typer.echo("gatewise: stopped.", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))
+        return
+    typer.echo(content["sentence"])
+    if output:
+        typer.echo(f"Page: {output}")
 
 
 @app.command()

@@ -273,6 +273,12 @@ def compile_network(network: keras.Model, ready: Ready) -> None:
     network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
 
 
+def with_rate(ready: Ready, rate: float) -> Ready:
+    """The same with a constant learning rate."""
+    given = ready.experiment.having("training", learning_rate=rate, schedule="constant", warmup=0.0)
+    return replace(ready, experiment=given)
+
+
 def objective(
     experiment: Experiment, preparation: Preparation[Any], train: Examples[Any]
 ) -> Objective:

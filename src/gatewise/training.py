@@ -168,7 +168,7 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 MOST_LOOKS = 64  # batches whose targets are looked at before training, on TensorFlow
 
 
-def _as_data(feed: Feed, *, shuffle: bool) -> Any:
+def as_data(feed: Feed, *, shuffle: bool) -> Any:
     """What Keras reads the batches from.
 
     On TensorFlow it takes the sizes of the first two batches for those of all, unless it is told
@@ -258,7 +258,7 @@ def fit(
     callbacks: list[Any] = [averaging, tracker, averaging.back, diverged]
     keepers: dict[str, Stateful] = {"tracker": tracker, "feed": train_feed, "averaging": averaging}
     if train.ordered:
-        callbacks.append(_ResetStates())
+        callbacks.append(ResetStates())
     if valid_feed is not None and settings.schedule == "plateau":
         plateau = _Plateau(factor=0.3, patience=max(1, settings.patience // 3))
         callbacks.append(plateau)
@@ -276,8 +276,8 @@ def fit(
             # On TensorFlow, Keras makes the variables of the metrics in the first step.
             network._symbolic_build(data_batch=train_feed[0])
         network.fit(
-            _as_data(train_feed, shuffle=not train.ordered),
-            validation_data=None if valid_feed is None else _as_data(valid_feed, shuffle=False),
+            as_data(train_feed, shuffle=not train.ordered),
+            validation_data=None if valid_feed is None else as_data(valid_feed, shuffle=False),
             initial_epoch=0 if resumed is None else resumed.plain["epoch"],
             epochs=settings.epochs,
             callbacks=callbacks,
@@ -507,7 +507,7 @@ def column_of(metric: str) -> str:
     return metric.replace(" ", "_")
 
 
-class _ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
+class ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
     """Resets the states of the layers before every pass over a text."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -517,9 +517,14 @@ class _ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         self._reset()
 
     def _reset(self) -> None:
-        for layer in self.model._flatten_layers():
-            if hasattr(layer, "reset_state"):
-                layer.reset_state()
+        reset_states(self.model)
+
+
+def reset_states(network: keras.Model) -> None:
+    """Begin the states that layers keep from batch to batch at zero."""
+    for layer in network._flatten_layers():
+        if hasattr(layer, "reset_state"):
+            layer.reset_state()
 
 
 def _not_a_number(epoch: int) -> str:

@@ -66,6 +66,7 @@ SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"
 BEST, UNTUNED = "best", "default"  # the run folders
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
 PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
+EVALUATION = 5.0  # seconds of an otherwise idle core for each evaluation, its report included
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 
@@ -226,6 +227,7 @@ def _begin(
     processes: int,
 ) -> tuple[Search, FittedBaselines]:
     """Prepare the data once, open the study, and state what will happen."""
+    began = time.time(), time.process_time()
     with Phase("Reading the data"):
         ready = make_ready(experiment, source)
     if ready.validation is None:
@@ -263,10 +265,10 @@ def _begin(
         baselines.monitor.name,
         _plan(limits, time.time()),
     )
-    search = Search(
-        folder, ready, space, study, baselines.monitor, limits, 2 * baselines.seconds + 3.0
-    )
-    return search, baselines
+    # On a busy machine, everything takes as many times as long as it did so far.
+    slower = max(1.0, (time.time() - began[0]) / (time.process_time() - began[1]))
+    evaluating = 2 * (baselines.seconds + EVALUATION * slower)
+    return Search(folder, ready, space, study, baselines.monitor, limits, evaluating), baselines
 
 
 def _plan(limits: Limits, now: float) -> str:
@@ -561,7 +563,7 @@ def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
         ready = make_ready(experiment)
         monitor = monitor_of(ready, [])
         study = _study(folder, ready, monitor, shared=True, number=number)
-        _search(Search(folder, ready, space, study, monitor, limits, 3.0), None)
+        _search(Search(folder, ready, space, study, monitor, limits, EVALUATION), None)
 
 
 def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
