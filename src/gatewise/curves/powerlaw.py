@@ -13,8 +13,8 @@ from gatewise.data.sequences import Array
 
 EXPONENTS = np.geomspace(0.05, 1.0, 25)  # those of Hestness et al. lie between 0.07 and 0.5
 RESAMPLES = 1000
-# The bootstrap's level for a 90 % interval, because it takes the few repeats for all there are: with
-# three at each of four amounts, it holds 91 % of the runs on made-up laws (docs/log.md).
+# The bootstrap's level for a 90 % interval. It takes the few repeats for all there are: with three
+# at each of four amounts, it holds 91 % of the runs on made-up laws (docs/log.md).
 LEVEL = 0.95
 PARAMETERS = 3
 
