@@ -44,7 +44,7 @@ def _curve(content: Mapping[str, Any]) -> Picture:
     points, twice = content["points"], content["twice"]
     amounts = np.concatenate([[one["amount"]] * len(one["scores"]) for one in points])
     scores = np.concatenate([one["scores"] for one in points])
-    figure, axes = charts.axes(width=560)
+    figure, axes = charts.axes()
     axes.set_xscale("log")
     axes.plot(amounts, scores, "o", color=charts.COLOURS["accent"], markersize=4, alpha=0.7)
     keys = [Key("accent", "a network", "dot")]
@@ -70,7 +70,7 @@ def _by_rate(content: Mapping[str, Any]) -> Section:
     )
     if not points:
         return Section("Learning rates", lead)
-    figure, axes = charts.axes(width=560)
+    figure, axes = charts.axes()
     rates = np.array([one["rate"] for one in points])
     axes.set_xscale("log")
     for key, colour in (("val_loss", "accent"), ("loss", "muted")):

@@ -178,7 +178,7 @@ def inside(default: Mapping[str, Any], space: Space) -> dict[str, Any]:
 def _holds(one: Range, value: Any) -> bool:
     if isinstance(one, Choice):
         return value in one.values
-    return one.low <= value <= one.high
+    return bool(one.low <= value <= one.high)
 
 
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
