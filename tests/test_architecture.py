@@ -24,7 +24,8 @@ FLOW = [
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
     "streaming.plan",  # how a task answers a stream
-    *("tasks", "arguments", "audit", "checkpoints", "training"),
+    *("tasks", "arguments", "audit", "checkpoints", "averaging"),
+    *("gradient_noise", "training"),
     *("ready", "validation", "evaluation", "repeats", "reporting"),
     *(
         "record",
@@ -39,6 +40,7 @@ FLOW = [
         "folding",
         "refitting",
         "pipeline",
+        "curves",
         "tuning",
         "glossary",
         "overview",
@@ -62,7 +64,7 @@ FILES_OF_A_TASK = {
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
-    *("ready", "checkpoints", "training", "pipeline", "artefact"),
+    *("ready", "checkpoints", "training", "pipeline", "artefact", "averaging", "gradient_noise"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),

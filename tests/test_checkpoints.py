@@ -67,7 +67,8 @@ def test_a_killed_forecast_ends_like_a_whole_one(
 ):
     settings = forecast_settings | {
         "network": {"units": [3], "dropout": 0.2},
-        "training": {"epochs": 3, "batch_size": 32, "schedule": "plateau"},
+        "training": {"epochs": 3, "batch_size": 32, "schedule": "plateau"}
+        | {"averaging": "ema", "gradient_noise": 0.01},
     }
     whole = gatewise.train(series_file, settings=settings)
     cut = interrupted(series_file, settings, tmp_path / "run", kills=[(1, 2), (2, 1)])
@@ -85,7 +86,7 @@ def test_a_killed_language_model_ends_like_a_whole_one(
     settings = {
         "task": {"name": "language", "lookback": 8},
         "network": {"units": [3], "embedding_dim": 3, "dropout": 0.2},
-        "training": {"epochs": 2, "batch_size": 16},
+        "training": {"epochs": 2, "batch_size": 16, "averaging": "swa"},
         "evaluation": {"n_resamples": 100},
     }
     whole = gatewise.train(text, settings=settings)

@@ -34,6 +34,7 @@ _MODULES = {
     "accelerate": "gatewise.engine",
     "accelerated": "gatewise.engine",
     "compare": "gatewise.comparison",
+    "curve": "gatewise.curves.curve",
     "datasets": "gatewise.readers.datasets",
     "evaluate": "gatewise.prediction",
     "export": "gatewise.exporting.export",

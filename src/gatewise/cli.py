@@ -205,6 +205,54 @@ def tune(
 
 
 @app.command()
+def curve(
+    data: DataArgument = None,
+    by: Annotated[str, typer.Option(help="size or learning-rate.")] = "size",
+    repeats: Annotated[int, typer.Option(help="Seeds for each amount of data.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file to write.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    task: TaskOption = "",
+    target: TargetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    horizon: HorizonOption = None,
+    lookback: LookbackOption = None,
+    epochs: EpochsOption = None,
+    seed: Annotated[int | None, typer.Option(help="The first of the seeds.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show validation scores for DATA by the amount of training data, or by the learning rate.
+
+    By size, a power law says what twice the data would give. The test part is not touched.
+    """
+    from gatewise.curves import curve as curves
+    from gatewise.settings import merged
+
+    with process.training(), terminal.Screen(as_json=as_json) as screen:
+        content = curves.curve(
+            data,
+            by=by,  # type: ignore[arg-type]  # checked there
+            repeats=repeats,
+            task=task,
+            target=target or (),
+            horizon=horizon,
+            lookback=lookback,
+            epochs=epochs,
+            seed=seed,
+            settings=merged(layers_of(config, assignments)),
+            page=output,
+            overwrite=overwrite,
+            watch=lambda progress, _: screen.watch(progress, False),
+        )
+    if as_json:
+        terminal.show_json(content)
+        return
+    terminal.show_lines([content["sentence"], *([f"Page: {output}"] if output else [])])
+
+
+@app.command()
 def look(
     data: RequiredDataArgument,
     task: TaskOption = "",

@@ -147,30 +147,31 @@ def run_ready(
     checkpoints: Checkpoints | None = None,
     several: bool = True,
     custom: Sequence[Custom] = (),
+    trained: Trained | None = None,
 ) -> Run:
-    """Carry an experiment on from its prepared data, as `run` does.
+    """Carry an experiment on from its prepared data, or from a network that is `trained`.
 
     Without `several`, small sets are not cross-validated either, and one network is judged on the
     test part.
     """
     interrupts.training = True
-    ensemble = None
-    if repeats == 1 and several:
+    each, ensemble = [] if trained is None else [trained], None
+    if not each and repeats == 1 and several:
         ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints, custom)
-    if repeats == 1 and ensemble is None:
+    if not each and repeats == 1 and ensemble is None:
         for one in planned(ready, several=False):
             log.info("%s", one)
     if ensemble is not None:
         baselines = ensemble.baselines
         value = best_value(ensemble.history, baselines.monitor)
-        trained = [Trained(ensemble.ready, ensemble.history, value)]
-    else:
-        trained = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
+        each = [Trained(ensemble.ready, ensemble.history, value)]
+    if not each:
+        each = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
     interrupts.trained = True
 
     def judge(overwrite: bool) -> Run:
         return _evaluate_and_save(
-            trained,
+            each,
             baselines,
             folder,
             interrupts,
@@ -183,7 +184,7 @@ def run_ready(
     if not interrupts.level or folder is None:
         return judge(overwrite)
     # Save the model before the evaluation, because the user may not wait for it.
-    unevaluated = _finished(trained[0], baselines, folder)
+    unevaluated = _finished(each[0], baselines, folder)
     interrupts.check()
     artefacts.save(unevaluated.artefact, unevaluated.history, None, overwrite=overwrite)
     try:

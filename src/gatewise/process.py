@@ -17,7 +17,7 @@ INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
 TERMINATED = 143  # the exit status that a shell reports after SIGTERM
 NOTHING_SAVED = "nothing was saved."
 HEAVY = (
-    *("train", "tune", "look", "evaluate", "inspect", "predict", "generate"),
+    *("train", "tune", "curve", "look", "evaluate", "inspect", "predict", "generate"),
     *("export", "serve", "run"),
 )
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more

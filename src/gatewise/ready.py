@@ -11,6 +11,7 @@ import numpy as np
 
 from gatewise import engine, training
 from gatewise.audit import audit
+from gatewise.averaging import refuse_batch_statistics
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
@@ -19,7 +20,7 @@ from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, DataError, EngineError
 from gatewise.networks import OWN, Builder, build, losses, refuse_too_large
 from gatewise.networks.imports import without_tensorflow
-from gatewise.networks.layers import VECTORS
+from gatewise.networks.layers import STATISTICS, VECTORS
 from gatewise.readers import vectors
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import DataSettings, Experiment
@@ -259,6 +260,7 @@ def _refuse_untrainable(
 ) -> None:
     """Check the size, the optimizer, the loss and the engine before training does."""
     refuse_too_large(network.count_params())
+    refuse_batch_statistics(network, experiment.training.averaging, STATISTICS)
     if not network.compiled:
         _, loss, _ = objective(experiment, preparation, train)
         if experiment.training.loss != "auto":
@@ -305,6 +307,12 @@ def compile_network(network: keras.Model, ready: Ready) -> None:
     """Compile a network with the optimizer, the loss and the metrics of the settings."""
     optimizer, loss, metrics = objective(ready.experiment, ready.preparation, ready.train)
     network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+
+
+def with_rate(ready: Ready, rate: float) -> Ready:
+    """The same with a constant learning rate."""
+    given = ready.experiment.having("training", learning_rate=rate, schedule="constant", warmup=0.0)
+    return replace(ready, experiment=given)
 
 
 def objective(

@@ -426,6 +426,18 @@ class TrainingSettings:
     clipvalue: Annotated[
         float, "The largest absolute value in a gradient; replaces `clipnorm`. 0: no limit."
     ] = 0.0
+    averaging: Annotated[
+        Literal["none", "ema", "swa"],
+        "Validation and the saved model use averaged weights. `ema`: the exponential moving "
+        "average of Keras's optimizers (`use_ema`, with `ema_momentum` of `optimizer_options`); "
+        "`swa`: the mean over the ends of the last quarter of the epochs (Izmailov et al. 2018), "
+        "before which `patience` does not run out.",
+    ] = "none"
+    gradient_noise: Annotated[
+        float,
+        "Each step t adds Gaussian noise with this variance over (1 + t)^0.55 to the clipped "
+        "gradients (Neelakantan et al. 2015, who recommend 0.01, 0.3 or 1).",
+    ] = 0.0
     monitor: Annotated[
         str,
         "The validation metric that chooses the best epoch: a metric of the task, or `loss`. Equal "

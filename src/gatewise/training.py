@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from gatewise.averaging import Averaging, first_epoch
 from gatewise.checkpoints import (
     Checkpointer,
     Checkpoints,
@@ -23,6 +24,7 @@ from gatewise.checkpoints import (
 )
 from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
+from gatewise.gradient_noise import noisy
 from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.networks.layers import VECTORS
 from gatewise.phases import Phase
@@ -182,7 +184,7 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
 MOST_LOOKS = 64  # batches whose targets are looked at before training, on TensorFlow
 
 
-def _as_data(feed: Feed, *, shuffle: bool) -> Any:
+def as_data(feed: Feed, *, shuffle: bool) -> Any:
     """What Keras reads the batches from.
 
     On TensorFlow it takes the sizes of the first two batches for those of all, unless it is told
@@ -237,7 +239,7 @@ def resolved(settings: TrainingSettings) -> TrainingSettings:
     if settings.patience < 0:
         settings = replace(settings, patience=patience_of(settings.epochs))
     if not settings.learning_rate:
-        default = _optimizer_of(settings.optimizer, dict(settings.optimizer_options))
+        default = _optimizer_of(settings, dict(settings.optimizer_options))
         # Keras holds float32, so print the shortest number that is the same float32: 0.001.
         rate = float(str(np.float32(_rate(default))))
         settings = replace(settings, learning_rate=rate)
@@ -284,10 +286,13 @@ def fit(
     valid_feed = None
     if valid is not None:
         valid_feed = Feed(valid, size, padded=padded, random=None, steps=most)
+    averaging = Averaging(network, settings.averaging, settings.epochs)
+    # Patience must not run out before the vectors are trained, too, and before SWA begins.
+    begun = max(settings.frozen_epochs, first_epoch(settings.averaging, settings.epochs) - 1)
     tracker = _Tracker(
         network,
         Progress(settings.epochs, len(train_feed), monitor),
-        None if valid_feed is None else _Best(monitor, settings.patience, settings.frozen_epochs),
+        None if valid_feed is None else _Best(monitor, settings.patience, begun),
         around.interrupts or Interrupts(),
         around.watch,
     )
@@ -295,12 +300,13 @@ def fit(
     resumed = None if checkpoints is None else checkpoints.in_training
     if resumed is not None:
         tracker.restore(of_keeper(resumed, "tracker"))
+        averaging.restore(of_keeper(resumed, "averaging"))
     losses = [abs(loss) for loss in tracker.columns.get("loss", [])]
     diverged = keras.callbacks.LambdaCallback(on_epoch_end=_divergence_check(losses))
-    callbacks: list[Any] = [tracker, diverged]
-    keepers: dict[str, Stateful] = {"tracker": tracker, "feed": train_feed}
+    callbacks: list[Any] = [averaging, tracker, averaging.back, diverged]
+    keepers: dict[str, Stateful] = {"tracker": tracker, "feed": train_feed, "averaging": averaging}
     if train.ordered:
-        callbacks.append(_ResetStates())
+        callbacks.append(ResetStates())
     if valid_feed is not None and settings.schedule == "plateau":
         plateau = _Plateau(factor=0.3, patience=max(1, settings.patience // 3))
         callbacks.append(plateau)
@@ -309,7 +315,8 @@ def fit(
         stopped = tracker.is_stopped
         callbacks.append(Checkpointer(network, checkpoints, keepers, settings.epochs, stopped))
     if resumed is not None and resumed.plain["over"]:
-        restore_variables(network, resumed, ("network",))
+        restore_variables(network, resumed, ("network", "optimizer"))
+        averaging.on_train_end()
         tracker.on_train_end()
         return tracker.history()
     try:
@@ -317,8 +324,8 @@ def fit(
             # On TensorFlow, Keras makes the variables of the metrics in the first step.
             network._symbolic_build(data_batch=train_feed[0])
         network.fit(
-            _as_data(train_feed, shuffle=not train.ordered),
-            validation_data=None if valid_feed is None else _as_data(valid_feed, shuffle=False),
+            as_data(train_feed, shuffle=not train.ordered),
+            validation_data=None if valid_feed is None else as_data(valid_feed, shuffle=False),
             initial_epoch=0 if resumed is None else resumed.plain["epoch"],
             epochs=settings.epochs,
             callbacks=callbacks,
@@ -339,7 +346,7 @@ class _Best:
 
     monitor: Monitor
     patience: int  # 0: unlimited
-    frozen: int  # epochs in which patience does not run out, because vectors are still frozen
+    begun: int  # epochs in which patience does not run out
     epoch: int = 0
     rank: tuple[float, float] = (-math.inf, -math.inf)
     weights: list[Any] = field(default_factory=list)  # NumPy's, because JAX's would be donated
@@ -352,7 +359,7 @@ class _Best:
         else:
             signed = value if self.monitor.higher_is_better else -value
         self.waited += 1
-        if epoch <= self.frozen:
+        if epoch <= self.begun:
             self.waited = 0
         if not self.epoch or (signed, -loss) > self.rank:
             self.epoch, self.rank, self.waited = epoch, (signed, -loss), 0
@@ -548,7 +555,7 @@ def column_of(metric: str) -> str:
     return metric.replace(" ", "_")
 
 
-class _ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
+class ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
     """Resets the states of the layers before every pass over a text."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -558,9 +565,14 @@ class _ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         self._reset()
 
     def _reset(self) -> None:
-        for layer in self.model._flatten_layers():
-            if hasattr(layer, "reset_state"):
-                layer.reset_state()
+        reset_states(self.model)
+
+
+def reset_states(network: keras.Model) -> None:
+    """Begin the states that layers keep from batch to batch at zero."""
+    for layer in network._flatten_layers():
+        if hasattr(layer, "reset_state"):
+            layer.reset_state()
 
 
 def _not_a_number(epoch: int) -> str:
@@ -616,18 +628,25 @@ def optimizer(
         elif settings.clipnorm:
             options["clipnorm"] = settings.clipnorm
     options["learning_rate"] = _schedule(settings, settings.learning_rate, steps)
-    return _optimizer_of(settings.optimizer, options, steps * frozen // settings.epochs)
+    if settings.averaging == "ema":
+        options["use_ema"] = True
+    return _optimizer_of(settings, options, steps * frozen // settings.epochs)
 
 
 def _optimizer_of(
-    name: str, options: dict[str, Any], frozen_steps: int = 0
+    settings: TrainingSettings, options: dict[str, Any], frozen_steps: int = 0
 ) -> keras.optimizers.Optimizer:
+    name = settings.optimizer
     try:
         plain = {key: value for key, value in options.items() if key != "learning_rate"}
         kind = type(keras.optimizers.deserialize({"class_name": name, "config": plain}))
         if not issubclass(kind, keras.optimizers.Optimizer):
             raise ValueError("keras.optimizers has no class of that name.")
-        return (_freezing(kind, frozen_steps) if frozen_steps else kind)(**options)
+        kind = _freezing(kind, frozen_steps) if frozen_steps else kind
+        if settings.gradient_noise:
+            moving = functools.partial(_moving, frozen_steps)
+            kind = noisy(kind, settings.gradient_noise, settings.seed, moving)
+        return kind(**options)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
             f"Keras cannot make the optimizer '{name}' with {options}: {str(error).splitlines()[0]}"
@@ -645,14 +664,24 @@ def _freezing(kind: Any, steps: int) -> Any:
         def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
             """Apply the gradients, those of the vectors only after `steps`."""
             variables = trainable_variables or self._trainable_variables
-            moving = ops.cast(self.iterations >= steps, "float32")
             grads = [
-                grad * moving if VECTORS in variable.path.split("/") else grad
+                grad * _moving(steps, self, variable) if _frozen_first(variable) else grad
                 for grad, variable in zip(grads, variables, strict=True)
             ]
             return super().apply(grads, trainable_variables)
 
     return Freezing
+
+
+def _frozen_first(variable: Any) -> bool:
+    return VECTORS in variable.path.split("/")
+
+
+def _moving(steps: int, optimizer: Any, variable: Any) -> Any:
+    """1, but 0 for pretrained vectors in the first `steps`."""
+    if not _frozen_first(variable):
+        return 1.0
+    return ops.cast(optimizer.iterations >= steps, "float32")
 
 
 def _rate(optimizer: keras.optimizers.Optimizer) -> float:

@@ -13,6 +13,7 @@ from gatewise.networks.imports import without_tensorflow
 from gatewise.settings import NetworkSettings, names
 
 VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
+STATISTICS = "statistics"  # the name of the layer that normalises the summaries of the inputs
 
 # The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
 LSTM = names(
@@ -213,7 +214,7 @@ def statistics(x: Any, mask: Any) -> Any:
     ]
     if mask is not None:
         features.append(steps)
-    return layers.BatchNormalization(name="statistics")(ops.concatenate(features, axis=-1))
+    return layers.BatchNormalization(name=STATISTICS)(ops.concatenate(features, axis=-1))
 
 
 def _count(mask: Any, x: Any) -> Any:

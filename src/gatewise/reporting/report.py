@@ -60,14 +60,36 @@ def draw_inspection(content: Mapping[str, Any]) -> str:
     with charts.style():
         sections = [*inside.sections(content), *inside.examples(content)]
     sentence = " ".join(content["advice"]) or "Nothing stands out that has a known remedy."
-    return _filled(
-        "report.html.j2",
-        title="Inspection",
+    return simple_page(
+        "Inspection",
         kicker=content["model"],
-        verdict={"tone": "even", "sentence": sentence, "picture": None},
+        sentence=sentence,
         caveats=[content["unexplained"]] if content.get("unexplained") else [],
         heading="What was inspected",
         overview=inside.overview(content),
+        sections=sections,
+    )
+
+
+def simple_page(
+    title: str,
+    *,
+    kicker: str,
+    sentence: str,
+    heading: str,
+    overview: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    caveats: Sequence[str] = (),
+) -> str:
+    """A page in the form of the report: a sentence, an overview under `heading`, and sections."""
+    return _filled(
+        "report.html.j2",
+        title=title,
+        kicker=kicker,
+        verdict={"tone": "even", "sentence": sentence, "picture": None},
+        caveats=caveats,
+        heading=heading,
+        overview=overview,
         **dict.fromkeys(
             ("parts", "notes", "audit", "scores", "first", "meanings", "units", "thinned")
             + ("changed", "settings", "environment", "cost", "command")

@@ -16,7 +16,7 @@ EVERY_RUN = names(
     task="name",
     network="kind build",
     training="quality refit epochs batch_size optimizer learning_rate optimizer_options schedule"
-    " warmup clipnorm clipvalue monitor patience seed",
+    " warmup clipnorm clipvalue averaging gradient_noise monitor patience seed",
     evaluation="metric n_resamples confidence_level",
     engine="kind products",
     report="title examples",

@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from gatewise.extras import require
 from gatewise.reporting import charts, formats
@@ -44,7 +45,7 @@ def _names(trials: list[Any]) -> list[str]:
 
 def _history(trials: list[Any], summary: Mapping[str, Any], higher: bool) -> Picture:
     """The score of each trial, and the best one so far."""
-    figure, axes = charts.axes(width=560)
+    figure, axes = charts.axes()
     numbers = np.array([one.number for one in trials], dtype=np.float64)
     values = np.array([one.user_attrs[VALUE] for one in trials], dtype=np.float64)
     best = (np.maximum if higher else np.minimum).accumulate(values)
@@ -54,6 +55,7 @@ def _history(trials: list[Any], summary: Mapping[str, Any], higher: bool) -> Pic
         summary["default"], color=charts.COLOURS["s1"], linewidth=1.2, linestyle=charts.DASHES[1]
     )
     axes.set_xlabel("trial")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     keys = [
         Key("muted", "a trial", "dot"),
         Key("accent", "best so far"),
@@ -94,6 +96,9 @@ def _slice(trials: list[Any], name: str, summary: Mapping[str, Any]) -> Picture:
         places: list[Any] = values
         if min(values) > 0 and max(values) > 10 * min(values):
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
     else:
         known = sorted(set(values), key=lambda one: (str(type(one)), one))
         places = [known.index(one) for one in values]

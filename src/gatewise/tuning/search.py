@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,27 @@ from gatewise.output import inputs, lies_in
 from gatewise.phases import Phase
 from gatewise.pipeline import Run, run_ready
 from gatewise.ready import Ready, make_ready, prepared
-from gatewise.repeats import Watch, best_value, learn, monitor_for
+from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
-from gatewise.training import Monitor, Progress
+from gatewise.training import History, Monitor, Progress
 from gatewise.tuning import page
-from gatewise.tuning.space import default_of, described, space_of, suggested, values_of, with_values
+from gatewise.tuning.space import (
+    default_of,
+    described,
+    inside,
+    near,
+    space_of,
+    suggested,
+    values_of,
+    with_values,
+)
 from gatewise.tuning.study import (
     DEFAULT,
     ENDED,
     LOSS,
     SECONDS,
+    STARTUP,
     VALUE,
     candidates,
     default_trial,
@@ -55,7 +65,8 @@ log = logging.getLogger("gatewise")
 SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"
 BEST, UNTUNED = "best", "default"  # the run folders
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
-PRUNED, OUT_OF_TIME = "pruned", "the budget ended"  # why a trial ended early
+PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
+EVALUATION = 5.0  # seconds of an otherwise idle core for each evaluation, its report included
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 
@@ -78,6 +89,8 @@ class Search:
     monitor: Monitor
     limits: Limits
     evaluating: float = 0.0  # seconds that the final evaluations need besides training
+    # The networks of the default and of the best trial by number, if this process has trained them.
+    kept: dict[int, Trained] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ def tune(
     resume: bool = False,
     watch: Watch | None = None,
 ) -> Tuned:
-    """Search settings on the validation part, and train the best ones again.
+    """Search settings on the validation part, and judge the best ones on the test part.
 
     The first trial is the untuned default. `output/best` is the run folder of the winner and
     `output/default` that of the default; both are judged once on the test part. The settings that
@@ -215,6 +228,7 @@ def _begin(
     processes: int,
 ) -> tuple[Search, FittedBaselines]:
     """Prepare the data once, open the study, and state what will happen."""
+    began = time.time(), time.process_time()
     with Phase("Reading the data"):
         ready = make_ready(experiment, source)
     if ready.validation is None:
@@ -243,9 +257,7 @@ def _begin(
             again,
         )
     if not study.get_trials(deepcopy=False):
-        values = {name: default_of(name, ready.experiment) for name in space}
-        inside = {k: v for k, v in values.items() if _holds(space[k], v)}
-        study.enqueue_trial(inside, user_attrs={DEFAULT: True})
+        study.enqueue_trial(inside(defaults(space, ready), space), user_attrs={DEFAULT: True})
     fixed = [name for name, one in space.items() if len(values_of(one)) == 1]
     searched = [described(name, one) for name, one in space.items() if name not in fixed]
     log.info("Searched: %s.", "; ".join(searched))
@@ -254,10 +266,10 @@ def _begin(
         baselines.monitor.name,
         _plan(limits, time.time()),
     )
-    search = Search(
-        folder, ready, space, study, baselines.monitor, limits, 2 * baselines.seconds + 3.0
-    )
-    return search, baselines
+    # On a busy machine, everything takes as many times as long as it did so far.
+    slower = max(1.0, (time.time() - began[0]) / (time.process_time() - began[1]))
+    evaluating = 2 * (baselines.seconds + EVALUATION * slower)
+    return Search(folder, ready, space, study, baselines.monitor, limits, evaluating), baselines
 
 
 def _plan(limits: Limits, now: float) -> str:
@@ -267,13 +279,12 @@ def _plan(limits: Limits, now: float) -> str:
     if limits.trials:
         ends.append(f"the search ends after {limits.trials} trials")
     sentence = "; ".join(ends)
-    return f"{sentence[:1].upper()}{sentence[1:]}. The winner and the default are trained again."
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
-def _holds(one: Any, value: Any) -> bool:
-    if isinstance(one, Choice):
-        return value in one.values
-    return isinstance(one, Between) and one.low <= value <= one.high
+def defaults(space: Space, ready: Ready) -> dict[str, Any]:
+    """The value of each setting in the untuned default."""
+    return {name: default_of(name, ready.experiment) for name in space}
 
 
 def _study(folder: Path, ready: Ready, monitor: Monitor, *, shared: bool, number: int = 0) -> Any:
@@ -355,22 +366,22 @@ def _over(search: Search) -> bool:
 
 
 def _reserve(search: Search) -> float:
-    """Seconds for the final training of the winner and of the default, and their evaluation."""
+    """Seconds for the evaluation of the winner and of the default, trained again if not kept."""
     best = candidates(search.study, higher=search.monitor.higher_is_better)
     default = default_trial(search.study)
     if default is None or not best:
         return 0.0
-    # A trial that was cut short may take as long as the default.
-    longest: float = max(one.user_attrs[SECONDS] for one in (best[0], default))
-    shortest: float = default.user_attrs[SECONDS]
-    again = refitting.longer(search.ready)  # the winner is trained again on everything
-    return MARGIN * ((1 + again) * longest + shortest) + search.evaluating
+    spent = {one.number: one.user_attrs[SECONDS] for one in (best[0], default)}
+    seconds: float = sum(spent[number] for number in spent.keys() - search.kept.keys())
+    seconds += refitting.longer(search.ready) * spent[best[0].number]  # the winner, on everything
+    return MARGIN * seconds + search.evaluating
 
 
 def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
     """Train one trial, and tell the study."""
     state = optuna().trial.TrialState
     study, began = search.study, time.time()
+    _queue_near_the_default(search)
     trial = study.ask()
     values = suggested(trial, search.space)
     default = bool(trial.user_attrs.get(DEFAULT))
@@ -390,30 +401,51 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         trial.set_user_attr(ENDED, str(error))
         study.tell(trial, state=state.FAIL)
         return
-    if interrupts.level >= STOP and (history is None or history.stopped.startswith("stopped by")):
+    if (interrupts.level >= STOP and ended != PRUNED and _unfinished(history)) or (
+        ended == OUT_OF_TIME
+    ):
         study.tell(trial, state=state.FAIL)
         study.enqueue_trial(trial.params, user_attrs={DEFAULT: True} if default else {})
+        if ended:
+            log.info("Trial %d is cut off, because %s.", trial.number, ended)
         return
     trial.set_user_attr(SECONDS, time.time() - began)
     trial.set_user_attr(ENDED, ended or (history.stopped if history else ""))
     if history is None:
-        _tell_cut(search, trial, seen, ended)
+        study.tell(trial, state=state.PRUNED)
     else:
         value = best_value(history, monitor)
         loss = history.columns["val_loss"][history.best_epoch - 1]
         trial.set_user_attr(VALUE, value)
         trial.set_user_attr(LOSS, loss)
         study.tell(trial, _objective(value, loss, search.monitor))
+        _keep(search, trial.number, Trained(ready, history, value))
     _report(search, trial, values, seen)
     gc.collect()
 
 
-def _tell_cut(search: Search, trial: Any, seen: list[Progress], ended: str) -> None:
-    """Tell the study of a trial that was pruned; one that the budget cut short keeps its score."""
-    if seen and ended != PRUNED and not math.isnan(seen[-1].best):
-        trial.set_user_attr(VALUE, seen[-1].best)
-        trial.set_user_attr(LOSS, 1e9)  # unknown: between equal scores, a whole trial wins
-    search.study.tell(trial, state=optuna().trial.TrialState.PRUNED)
+def _queue_near_the_default(search: Search) -> None:
+    """Queue the next trial, unless one waits or the sampler has enough trials to learn from."""
+    states = [one.state.name for one in search.study.get_trials(deepcopy=False)]
+    if "WAITING" in states or not 0 < len(states) < STARTUP:
+        return
+    training = search.ready.experiment.training
+    random = np.random.default_rng([training.seed, len(states)])
+    values = near(defaults(search.space, search.ready), search.space, random)
+    search.study.enqueue_trial(values)
+
+
+def _unfinished(history: History | None) -> bool:
+    return history is None or history.stopped.startswith("stopped by")
+
+
+def _keep(search: Search, number: int, trained: Trained) -> None:
+    """Keep the networks of the default and of the best trial, which need no training at the end."""
+    search.kept[number] = trained
+    best = candidates(search.study, higher=search.monitor.higher_is_better)[:1]
+    needed = {one.number for one in (*best, default_trial(search.study)) if one is not None}
+    for other in search.kept.keys() - needed:
+        del search.kept[other]
 
 
 def _ready_for(search: Search, values: Mapping[str, Any]) -> Ready:
@@ -479,8 +511,8 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
         text.append(f"default {default.user_attrs[VALUE]:.4f}")
     epochs = f"{seen[-1].epoch if seen else 0} epochs"
     text.append(f"{epochs}, {attributes[SECONDS]:.0f} s")
-    if attributes.get(ENDED) in (PRUNED, OUT_OF_TIME):
-        text.append(attributes[ENDED])
+    if attributes.get(ENDED) == PRUNED:
+        text.append(PRUNED)
     told = "the untuned default" if attributes.get(DEFAULT) else _short(values)
     log.info("%s  %s", "  ".join(text), told)
 
@@ -533,11 +565,13 @@ def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
         ready = make_ready(experiment)
         monitor = monitor_of(ready, [])
         study = _study(folder, ready, monitor, shared=True, number=number)
-        _search(Search(folder, ready, space, study, monitor, limits, 3.0), None)
+        _search(Search(folder, ready, space, study, monitor, limits, EVALUATION), None)
 
 
 def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
-    """Train the winner and the default again, judge both on the test part, and tell the result.
+    """Judge the winner and the default on the test part, and tell the result.
+
+    A network that this process does not hold, because another one trained it, is trained again.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before any trial was finished.
@@ -549,16 +583,11 @@ def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> 
             f"no trial was finished; the same command continues the search in {search.folder}."
         )
     won = best[0].number != default.number
-    log.info(
-        "Training %s again%s.",
-        f"trial {best[0].number}" if won else "the untuned default, which is the best trial,",
-        ", and the untuned default" if won else "",
-    )
     values = best[0].params if won else {}
-    tuned = _train_again(search, baselines, values, BEST, watch)
+    tuned = _judge(search, baselines, best[0].number, values, BEST, watch)
     sentence, comparison = "", None
     if won:
-        _train_again(search, baselines, {}, UNTUNED, watch)
+        _judge(search, baselines, default.number, {}, UNTUNED, watch)
         comparison, sentence = _compared(search.folder)
     summary = {
         "task": search.ready.task.name,
@@ -587,18 +616,25 @@ def _no_gain(won: bool) -> str:
     return "No trial was better than the untuned default on the validation part."
 
 
-def _train_again(
+def _judge(
     search: Search,
     baselines: FittedBaselines,
+    number: int,
     values: Mapping[str, Any],
     name: str,
     watch: Watch | None,
 ) -> Run:
-    """Train and judge the settings of a trial; a run of an earlier search is replaced."""
-    experiment = with_values(search.ready.parts.experiment, values)
-    if name == UNTUNED:
-        experiment = experiment.having("training", refit="no")  # it is only compared
-    ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
+    """Judge a trial on the test part, and save it; a run of an earlier search is replaced."""
+    trained = search.kept.get(number)
+    if trained is None:
+        log.info("Training trial %d again.", number)
+        experiment = with_values(search.ready.parts.experiment, values)
+        ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
+    else:
+        ready = trained.ready
+    if name == UNTUNED:  # it is only compared
+        ready = replace(ready, experiment=ready.experiment.having("training", refit="no"))
+        trained = None if trained is None else replace(trained, ready=ready)
     if ready.preparation is search.ready.preparation:
         fitted = replace(baselines, monitor=monitor_for(ready, baselines.monitor))
     else:
@@ -615,6 +651,7 @@ def _train_again(
             watch=watch,
             overwrite=True,
             several=False,
+            trained=trained,
         )
 
 

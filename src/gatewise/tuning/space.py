@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from gatewise.errors import ConfigError
 from gatewise.ready import Ready
 from gatewise.settings import Experiment, from_mapping
@@ -11,6 +13,7 @@ from gatewise.tasks import TASKS
 from gatewise.tasks.owned import changed_settings, settings_of_run
 from gatewise.tasks.ranges import LAYERS, Between, Choice, Range, Space
 
+RATE = "training.learning_rate"
 FORM = "a list of values, a table with low, high and perhaps log = true, or a single value"
 
 
@@ -138,6 +141,44 @@ def suggested(trial: Any, space: Space) -> dict[str, Any]:
         else:
             values[name] = trial.suggest_float(name, float(one.low), float(one.high), log=one.log)
     return values
+
+
+def near(default: Mapping[str, Any], space: Space, random: np.random.Generator) -> dict[str, Any]:
+    """Values for a trial near the default: another learning rate, and one to three other changes.
+
+    The defaults are good already, so a point drawn from the whole space, where every setting
+    differs, is rarely better (docs/log.md).
+    """
+    names = [name for name, one in space.items() if len(set(values_of(one))) > 1]
+    others = [name for name in names if name != RATE]
+    count = min(len(others), int(random.integers(1, 4)))
+    changed = {RATE, *random.choice(others, count, replace=False)} if others else {RATE}
+    return {
+        name: _drawn(space[name], random) if name in changed else value
+        for name, value in default.items()
+        if name in changed or _holds(space[name], value)
+    }
+
+
+def _drawn(one: Range, random: np.random.Generator) -> Any:
+    if isinstance(one, Choice):
+        return one.values[int(random.integers(len(one.values)))]
+    if isinstance(one.low, int) and isinstance(one.high, int):
+        return int(random.integers(one.low, one.high + 1))
+    if one.log:
+        return float(np.exp(random.uniform(np.log(one.low), np.log(one.high))))
+    return float(random.uniform(one.low, one.high))
+
+
+def inside(default: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The defaults that their ranges hold."""
+    return {name: value for name, value in default.items() if _holds(space[name], value)}
+
+
+def _holds(one: Range, value: Any) -> bool:
+    if isinstance(one, Choice):
+        return value in one.values
+    return bool(one.low <= value <= one.high)
 
 
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:

@@ -8,7 +8,7 @@ from gatewise.errors import ConfigError
 from gatewise.extras import require
 
 JOURNAL, NAME = "study.journal", "gatewise"
-STARTUP = 8  # random trials before the sampler learns from earlier ones
+STARTUP = 8  # trials near the default before the sampler learns from earlier ones
 DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
 
 
