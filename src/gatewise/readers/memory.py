@@ -77,7 +77,9 @@ def as_array(source: Any) -> Any:
         return source
     if hasattr(source, "detach") and hasattr(source, "cpu"):  # PyTorch
         tensor = source.detach().cpu()
-        return (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
+        # NumPy has no bfloat16.
+        short = tensor.is_floating_point() and tensor.dtype.itemsize < 4
+        return (tensor.float() if short else tensor).numpy()
     if not isinstance(source, type) and hasattr(source, "__array__"):
         return np.asarray(source)
     return source

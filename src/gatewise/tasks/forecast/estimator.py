@@ -61,7 +61,7 @@ class Forecaster(Estimator):
         """
         series = plain(X)
         length_of(series, "X", "one series, or a list of series")
-        experiment = self._experiment("forecast", horizon=self.horizon, lookback=self.lookback)
+        experiment = self._task_settings()
         self.run_ = pipeline.run(_all_columns(experiment, series), series, folder=None)
         self.horizon_ = self.run_.artefact.preparation.own.horizon
         self.past_ = series
@@ -75,6 +75,9 @@ class Forecaster(Estimator):
             a first or last axis of size 1.
         """
         return self.predict_quantiles(X)[..., self._middle()]
+
+    def _task_settings(self) -> Experiment:
+        return self._experiment("forecast", horizon=self.horizon, lookback=self.lookback)
 
     @value_errors()
     def predict_quantiles(self, X: Any = None) -> Array:

@@ -86,6 +86,8 @@ def _as_array(y: Any) -> Array:
         DataError: y holds something else.
     """
     try:
+        if np.asarray(y).dtype.kind in "cMm":  # would lose the imaginary part, or the unit
+            raise TypeError
         return np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(
