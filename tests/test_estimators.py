@@ -1,6 +1,7 @@
 """The estimators behave like those of scikit-learn."""
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -8,9 +9,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gatewise
-from gatewise import Classifier, Forecaster
+from gatewise import Classifier, Forecaster, Regressor
 
 SMALL = {"units": (3,), "epochs": 2, "batch_size": 16}
 FEW = {"task": {"horizon": 3, "lookback": 6, "season": 1}}
@@ -98,6 +100,45 @@ def test_there_must_be_as_many_labels_as_sequences():
 @pytest.mark.parametrize("units", [8, np.int64(8), (8,), np.array([8])])
 def test_one_number_of_units_is_one_layer(units):
     assert Classifier(units=units)._experiment("classify").network.units == (8,)
+
+
+# The checks of scikit-learn that train nothing. docs/api.md lists those that fail, and why.
+CHEAP = {
+    *("check_do_not_raise_errors_in_init_or_set_param", "check_estimator_cloneable"),
+    *("check_estimator_repr", "check_estimator_sparse_tag", "check_estimator_sparse_array"),
+    *("check_estimator_sparse_matrix", "check_estimator_tags_renamed", "check_estimators_unfitted"),
+    *("check_get_params_invariance", "check_mixin_order", "check_no_attributes_set_in_init"),
+    *("check_parameters_default_constructible", "check_set_params", "check_valid_tag_types"),
+    "check_classifiers_one_label",
+}
+
+
+@pytest.mark.parametrize("estimator", [Classifier(), Regressor(), Forecaster()])
+def test_the_estimators_pass_the_checks_of_scikit_learn(estimator):
+    names = []
+    for one, check in estimator_checks_generator(estimator):
+        if check.func.__name__ in CHEAP:
+            check(one)
+            names.append(check.func.__name__)
+    assert len(names) >= 13
+
+
+def test_a_horizon_and_a_lookback_are_parameters():
+    task = Forecaster(horizon=12, lookback=30)._task_settings().task
+    assert (task.horizon, task.lookback) == (12, 30)
+    below = {"task": {"horizon": 3}}
+    assert Forecaster(horizon=12, settings=below)._task_settings().task.horizon == 3
+
+
+@pytest.mark.parametrize("estimator", [Classifier(), Regressor()])
+def test_a_table_is_read_as_its_array(estimator):
+    with pytest.raises(ValueError, match="X has 2 sequences, but y has 1"):
+        estimator.fit(pl.DataFrame({"0": [1, 2], "1": [1, 3]}), [1])
+
+
+def test_complex_targets_are_refused():
+    with pytest.raises(gatewise.DataError, match="y must hold numbers"):
+        Regressor().fit(np.zeros((2, 3)), [1j, 2])
 
 
 X = np.zeros((4, 3))

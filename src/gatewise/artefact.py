@@ -390,6 +390,25 @@ def load(folder: str | Path) -> Artefact:
     return replace(artefact, network=masking(network))
 
 
+def folder_of(run: Any) -> Path:
+    """The folder of a run: of a path, of a loaded artefact or of what training returned.
+
+    Raises:
+        ConfigError: the run was not saved, or is none of these.
+    """
+    artefact = getattr(run, "artefact", run)
+    if isinstance(artefact, Artefact):
+        if artefact.folder is None:
+            raise ConfigError("This run was not saved. Give train an output folder to save it.")
+        return artefact.folder
+    if isinstance(artefact, str | os.PathLike):
+        return Path(artefact)
+    raise ConfigError(
+        "A run is a run folder, or what gatewise.load or gatewise.train returned. "
+        f"Received: {type(run).__name__}."
+    )
+
+
 def open_run(folder: str | Path) -> Artefact:
     """Open a saved run to predict with it: without Keras, if it holds the graph of its network.
 

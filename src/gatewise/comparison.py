@@ -27,7 +27,7 @@ class Judged:
     measures: Mapping[str, list[Resampled]]  # by metric, one for each seed
 
 
-def compare(*runs: str | Path, metric: str = "") -> dict[str, Any]:
+def compare(*runs: Any, metric: str = "") -> dict[str, Any]:
     """The scores of finished runs side by side, and how each differs from the first.
 
     The runs must have the same test part. The intervals are those of the paired bootstrap: the
@@ -35,7 +35,7 @@ def compare(*runs: str | Path, metric: str = "") -> dict[str, Any]:
     each (`gatewise train --repeats`). Nothing is predicted again, and the data are not read.
 
     Args:
-        runs: two or more run folders.
+        runs: two or more run folders, or what `gatewise.train` or `gatewise.load` returned.
         metric: the metric of the differences; by default, that of the first run's verdict.
 
     Returns:
@@ -48,7 +48,7 @@ def compare(*runs: str | Path, metric: str = "") -> dict[str, Any]:
     """
     if len(runs) < 2:
         raise ConfigError(f"compare wants two run folders or more. Received: {len(runs)}.")
-    read = [_read(Path(run)) for run in runs]
+    read = [_read(artefacts.folder_of(run)) for run in runs]
     first = read[0]
     for other in read[1:]:
         _refuse_other_test_part(first, other)

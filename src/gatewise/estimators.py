@@ -5,20 +5,49 @@ They hold out no test part, because scikit-learn does its own splitting. Each es
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from gatewise.errors import DataError
+from gatewise.errors import ConfigError, DataError, GatewiseError
+from gatewise.readers.memory import plain
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks import TASKS
 
 
+class InputError(DataError, ValueError):
+    """A DataError that is also the ValueError which scikit-learn expects."""
+
+
+class ParameterError(ConfigError, ValueError):
+    """A ConfigError that is also the ValueError which scikit-learn expects."""
+
+
+@contextmanager
+def value_errors() -> Iterator[None]:
+    """Raise the errors of gatewise as the ValueErrors that scikit-learn expects."""
+    try:
+        yield
+    except GatewiseError as error:
+        if isinstance(error, ValueError):
+            raise
+        if isinstance(error, DataError):
+            raise InputError(str(error)) from error
+        if isinstance(error, ConfigError):
+            raise ParameterError(str(error)) from error
+        raise
+
+
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """The common base: settings by name, with parameters for those that are tuned most often."""
+    """The common base: settings by name, with parameters for those that are tuned most often.
+
+    A parameter that is 0 or empty is chosen by gatewise, as in a settings file.
+    """
 
     def __init__(
         self,
@@ -41,9 +70,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         self.seed = seed
         self.settings = settings
 
-    def _experiment(self, task: str) -> Experiment:
+    def _experiment(self, task: str, **own: Any) -> Experiment:
+        """The settings of the parameters; `own` are those of `[task]` that only this task has."""
         parameters = {
-            "task": {"name": task},
+            "task": {"name": task, **own},
             "split": {"validation": self.validation, "test": 0.0},
             "network": {"units": _as_list(self.units), "dropout": self.dropout},
             "training": {
@@ -76,6 +106,18 @@ def _as_list(units: Any) -> list[Any]:
     if units is None:
         return []
     return list(units) if np.iterable(units) and not isinstance(units, str) else [units]
+
+
+def sequences_of(data: Any) -> Any:
+    """X as an array or a list; the rows of a table are sequences, its columns their steps.
+
+    Raises:
+        DataError: X comes in a form that cannot be read.
+    """
+    sequences = plain(data)
+    if nw.dependencies.is_into_dataframe(sequences):
+        return plain(nw.from_native(sequences, eager_only=True).to_numpy())
+    return sequences
 
 
 def length_of(data: Any, name: str, wanted: str) -> int:

@@ -312,7 +312,7 @@ def report(run: Run | Artefact | str | Path, *, overwrite: bool = False) -> Path
         ArtefactError: a file that the report is drawn from is damaged or missing.
         ConfigError: the report was edited, or cannot be written.
     """
-    folder = _folder(run)
+    folder = artefacts.folder_of(run)
     files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
     artefacts.verify(folder, files)
     path = folder / artefacts.REPORT
@@ -332,15 +332,6 @@ def report(run: Run | Artefact | str | Path, *, overwrite: bool = False) -> Path
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
     return path
-
-
-def _folder(run: Run | Artefact | str | Path) -> Path:
-    if isinstance(run, str | Path):
-        return Path(run)
-    artefact = run.artefact if isinstance(run, Run) else run
-    if artefact.folder is None:
-        raise ConfigError("This run was not saved. Give train an output folder to save it.")
-    return artefact.folder
 
 
 def train(

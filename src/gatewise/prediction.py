@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +11,14 @@ import numpy as np
 import polars as pl
 
 from gatewise import engine
-from gatewise.artefact import Artefact, load, open_run
+from gatewise.artefact import Artefact, folder_of, load, open_run
 from gatewise.data.batches import Examples, joined
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
+from gatewise.readers.memory import plain
 from gatewise.readers.sources import sentence
 from gatewise.runtime.network import Network
 from gatewise.runtime.predicting import plain_outputs
@@ -68,7 +68,7 @@ def raw_steps(artefact: Artefact, data: Any) -> Sequences:
     """
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
-        artefact.experiment.data, _located(data), task=task.name, purpose="predict"
+        artefact.experiment.data, _given(data, preparation), task=task.name, purpose="predict"
     )
     for note in notes:
         log.info("%s", sentence(note))
@@ -150,19 +150,23 @@ def artefact_of(run: Any, opener: Callable[[Path], Artefact]) -> Artefact:
     artefact = getattr(run, "artefact", run)
     if isinstance(artefact, Artefact):
         return artefact
-    if isinstance(artefact, str | os.PathLike):
-        return opener(Path(artefact))
-    raise ConfigError(
-        "A run is a run folder, or what gatewise.load or gatewise.train returned. "
-        f"Received: {type(run).__name__}."
-    )
+    return opener(folder_of(run))
 
 
-def _located(data: Any) -> Any:
-    """The data with its path located; None is refused, because it would mean the training data."""
+def _given(data: Any, preparation: Preparation[Any]) -> Any:
+    """New data in a form that the readers know; a path is located.
+
+    An array [steps, columns] with the columns of training is one sequence. None is refused,
+    because it would mean the training data.
+    """
     if data is None:
         raise DataError("There are no data (None). Give a path, a table or arrays.")
-    return located(data)
+    data = plain(located(data))
+    width = len(preparation.columns)
+    generated = set(preparation.columns) == {f"x{number}" for number in range(width)}
+    if isinstance(data, np.ndarray) and data.ndim == 2 and generated and data.shape[1] == width:
+        return data[None]
+    return data
 
 
 def _outputs(artefact: Artefact, examples: Examples[Any]) -> Any:
@@ -309,7 +313,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     artefact = artefact_of(run, load)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
-        artefact.experiment.data, _located(data), task=task.name, purpose="evaluate"
+        artefact.experiment.data, _given(data, preparation), task=task.name, purpose="evaluate"
     )
     _refuse_other_kinds(sequences, preparation)
     if task.with_truth is not None:

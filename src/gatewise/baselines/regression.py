@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PENALTIES = tuple(10.0**power for power in range(-2, 5))
 MANY_FEATURES = 50  # with more features, each split of a tree considers the square root of them
+EXTREME = 1e30  # columns of larger numbers are scaled for the trees, which read float32
 ROWS = 20_000  # rows that the trees are fitted on; more take minutes
 
 
@@ -67,13 +68,22 @@ def fit_boosting(features: Array, targets: Array) -> list[dict[str, Any]]:
         thin = np.linspace(0, len(features) - 1, ROWS).astype(np.int64)
         features, targets = features[thin], targets[thin]
     most = None if features.shape[1] <= MANY_FEATURES else "sqrt"
+    sizes = _sizes(features)
+    scaled = features / sizes
     return [
-        _plain(GradientBoostingRegressor(max_features=most, random_state=0).fit(features, column))
-        for column in targets.T
+        _plain(GradientBoostingRegressor(max_features=most, random_state=0).fit(scaled, one), sizes)
+        for one in targets.T
     ]
 
 
-def _plain(model: "GradientBoostingRegressor") -> dict[str, Any]:
+def _sizes(features: Array) -> Array:
+    """Powers of two that bring extreme columns into the range of float32, else 1, [features]."""
+    largest = np.abs(features).max(axis=0)
+    extreme = (largest > EXTREME) | ((largest < 1 / EXTREME) & (largest > 0))
+    return np.where(extreme, np.ldexp(1.0, np.frexp(largest)[1]), 1.0)
+
+
+def _plain(model: "GradientBoostingRegressor", sizes: Array) -> dict[str, Any]:
     trees = [one.tree_ for one in model.estimators_[:, 0]]
     return {
         "start": float(model.init_.constant_.item()),
@@ -81,7 +91,7 @@ def _plain(model: "GradientBoostingRegressor") -> dict[str, Any]:
         "trees": [
             {
                 "feature": tree.feature.tolist(),  # below 0: a leaf
-                "threshold": tree.threshold.tolist(),
+                "threshold": (tree.threshold * sizes[np.maximum(tree.feature, 0)]).tolist(),
                 "left": tree.children_left.tolist(),
                 "right": tree.children_right.tolist(),
                 "value": tree.value[:, 0, 0].tolist(),
@@ -93,7 +103,9 @@ def _plain(model: "GradientBoostingRegressor") -> dict[str, Any]:
 
 def boosting(state: list[dict[str, Any]], features: Array) -> Array:
     """The predictions of fitted gradient boosting, [n, targets]."""
-    rows = features.astype(np.float32).astype(np.float64)  # scikit-learn's trees read float32
+    # scikit-learn's trees read float32, here in the range of float64.
+    digits, exponents = np.frexp(features)
+    rows = np.ldexp(digits.astype(np.float32).astype(np.float64), exponents)
     return np.stack([_boosted(one, rows) for one in state], axis=1)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
 from gatewise.readers.long import Origin
+from gatewise.readers.memory import without_numbers
 from gatewise.readers.tables import File, other_encoding, reading, whole_label
 
 MAX_DIMENSIONS = 16  # a file whose header announces more is not an IDX file
@@ -54,7 +55,7 @@ def origin(content: Arrays) -> Origin:
 def of(source: Any, *, one_series: bool) -> Arrays:
     """Read an array, a list of arrays of unequal lengths, or a pair (X, y).
 
-    With `one_series`, an array [steps] or [steps, columns] without labels is one sequence.
+    An array [steps] without labels is one sequence; with `one_series`, [steps, columns] is, too.
 
     Raises:
         DataError: the array has another shape, or X and y differ in length.
@@ -70,7 +71,7 @@ def of(source: Any, *, one_series: bool) -> Arrays:
         sequences = _joined(listed, name)
     else:
         whole = _numeric(source, name)
-        single = one_series and whole.ndim < 3 and labels is None
+        single = labels is None and (whole.ndim == 1 or (one_series and whole.ndim == 2))
         sequences = _stacked(whole[None] if single else whole, name)
     return Arrays(name, f"{name} comes", _labelled(sequences, labels, name), truth=labels)
 
@@ -85,10 +86,7 @@ def _numeric(source: Any, name: str) -> Array:
     except ValueError:
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{name} must hold numbers in rows of equal length. Received: {array.dtype}. "
-            "For sequences of unequal lengths, give a list of arrays."
-        )
+        raise without_numbers(array, name)
     # Integers keep their type: images then need an eighth of the memory.
     return array if array.dtype.kind in "iu" else array.astype(np.float64)
 

@@ -79,6 +79,7 @@ def resolve(
         return settings, kinds, [*notes, *unread(table, settings, read)]
     fill = _with_target if aim == "target" else _with_features
     settings = fill(table, settings, kinds, notes)
+    demand(table, settings, purpose)  # again, because only a wide table has no column of targets
     if aim in ("target", "number") and purpose == "train":
         _refuse_joined(table, settings, kinds)
     return settings, kinds, [*notes, *unread(table, settings)]
@@ -685,7 +686,7 @@ def of_array(
             raise DataError(
                 f"{name} has {_counted(columns)} per step, but the run was trained on "
                 f"{_counted(tuple(names))}. Give arrays with the columns of training, in the "
-                "same order."
+                "same order; for several sequences, a list of arrays [steps, columns]."
             )
     if unread := [column for column in columns if column not in names]:
         counts = f"each step has {_counted(columns)}, but the run reads {_counted(tuple(names))}"

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import archives, arrays, folders, recordings, sheets, tables, tsf
+from gatewise.readers import archives, arrays, folders, memory, recordings, sheets, tables, tsf
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.tables import File, Table
 from gatewise.settings import DataSettings
@@ -83,8 +83,7 @@ class Opened:
     def texts(self) -> tuple[list[Any], Any] | None:
         """A list of texts in memory, with its labels or None; None for other sources."""
         items, labels = _pair(self.given)
-        if hasattr(items, "dtype") and items.dtype.kind in "UO" and items.ndim == 1:
-            items = items.tolist()
+        items = memory.texts(items)
         are_texts = isinstance(items, list) and items and isinstance(items[0], str)
         return (items, labels) if are_texts and self._paths is None else None
 
@@ -147,7 +146,7 @@ def opened(settings: DataSettings, source: Any = None) -> Opened:
     """
     if isinstance(source, Opened):
         return source
-    return Opened((settings.path or None) if source is None else source, settings)
+    return Opened((settings.path or None) if source is None else memory.plain(source), settings)
 
 
 def data_folder() -> str:

@@ -652,8 +652,8 @@ def from_native(source: Any) -> Table:
         raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
     except TypeError:
         raise DataError(
-            "The data must be a path, a table (pandas, Polars, ...), an array, a list of arrays or "
-            f"a pair (X, y). Received: {type(source).__name__}."
+            "The data must be a path, a table (pandas, Polars, ...), an array, a tensor, a list of "
+            f"arrays, a mapping of columns or a pair (X, y). Received: {type(source).__name__}."
         ) from None
     if isinstance(frame, nw.Series):
         frame = frame.alias(frame.name or "value").to_frame()

@@ -167,7 +167,7 @@ def test_a_real_number_is_recognised_and_other_targets_are_not():
 
 def test_classify_refuses_real_numbers_and_names_the_way():
     data = DataSettings(label="wear", id=("run",))
-    with pytest.raises(DataError, match="12 different real numbers.*--task regress"):
+    with pytest.raises(DataError, match="12 different continuous numbers.*--task regress"):
         read(data, frame(lambda k, step: k / 7), task="classify")
     with pytest.raises(DataError, match="Regressor"):
         gatewise.Classifier().fit(np.zeros((20, 4)), np.arange(20) / 3)

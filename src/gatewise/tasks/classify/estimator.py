@@ -9,37 +9,41 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise import pipeline
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.estimators import Estimator, length_of
+from gatewise.estimators import Estimator, length_of, sequences_of, value_errors
 from gatewise.prediction import predict
+from gatewise.readers.memory import plain
 from gatewise.readers.tables import whole_label
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-learn is untyped
     """An LSTM that predicts the label of a sequence.
 
-    X is an array [sequences, steps] or [sequences, steps, columns], or a list of arrays [steps,
-    columns] of different lengths. y holds a label for each sequence. `settings` takes the sections
-    of a settings file.
+    X is an array [sequences, steps] or [sequences, steps, columns], a table with a row for each
+    sequence, or a list of arrays [steps, columns] of different lengths. y holds a label for each
+    sequence. `settings` takes the sections of a settings file.
 
     >>> Classifier(units=(32,)).get_params()["units"]
     (32,)
     """
 
+    @value_errors()
     def fit(self, X: Any, y: Any) -> Self:
         """Train on labelled sequences.
 
         Raises:
             DataError: X and y differ in length, a label is missing, or all labels are the same.
         """
-        labels = _labels(y)
-        count = length_of(X, "X", "a sequence in each row")
+        sequences, labels = sequences_of(X), _labels(plain(y))
+        count = length_of(sequences, "X", "a sequence in each row")
         if len(labels) != count:
             raise DataError(
                 f"X has {count} sequences, but y has {len(labels)} labels. Give one label for each."
             )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         names = np.array(_names(self.classes_))
-        self.run_ = pipeline.run(self._experiment("classify"), (X, names[codes]), folder=None)
+        self.run_ = pipeline.run(
+            self._experiment("classify"), (sequences, names[codes]), folder=None
+        )
         return self
 
     def predict(self, X: Any) -> Array:
@@ -47,10 +51,11 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-le
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
+    @value_errors()
     def predict_proba(self, X: Any) -> Array:
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
         check_is_fitted(self, "run_")
-        table = predict(self.run_.artefact, X)
+        table = predict(self.run_.artefact, sequences_of(X))
         return table.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
 
 

@@ -34,7 +34,7 @@ def _refuse_real(sequences: Sequences) -> None:
     if targets.are_real(sequences.labels):
         count = len(np.unique(sequences.labels))
         raise DataError(
-            f"{sequences.source}: the labels are {count} different real numbers, such as "
+            f"{sequences.source}: the labels are {count} different continuous numbers, such as "
             f"'{sequences.labels[0]}', not classes. To predict a number, give --task regress "
             "(Regressor in Python)."
         )

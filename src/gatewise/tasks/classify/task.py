@@ -213,7 +213,7 @@ def _classes(train: Sequences, separator: str) -> tuple[str, ...]:
     if len(known) < 2:
         raise DataError(
             f"{train.source}: every training sequence has the label '{''.join(known)}'. "
-            "Classification needs at least two labels."
+            "A classifier needs at least two labels."
         )
     return tuple(known)
 

@@ -1,5 +1,6 @@
 """The scikit-learn estimator of the task."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,8 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise import pipeline
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.estimators import Estimator, length_of
+from gatewise.estimators import Estimator, length_of, value_errors
 from gatewise.prediction import predict
+from gatewise.readers.memory import plain
 from gatewise.settings import Experiment
 
 
@@ -19,21 +21,50 @@ class Forecaster(Estimator):
     X is one series [steps] or [steps, columns], or a list of such series. Every column is forecast.
     X may also be a data frame; `settings` then names its columns, as in a settings file.
 
-    >>> Forecaster(epochs=5, settings={"task": {"horizon": 12}}).get_params()["epochs"]
-    5
+    >>> Forecaster(horizon=12, epochs=5).get_params()["horizon"]
+    12
     """
 
+    def __init__(
+        self,
+        *,
+        horizon: int = 0,
+        lookback: int = 0,
+        units: int | Sequence[int] = (),
+        epochs: int = 0,
+        batch_size: int = 0,
+        learning_rate: float = 0.0,
+        dropout: float = 0.0,
+        validation: float = 0.1,
+        seed: int = 0,
+        settings: Mapping[str, Mapping[str, Any]] | str | None = None,
+    ) -> None:
+        super().__init__(
+            units=units,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            dropout=dropout,
+            validation=validation,
+            seed=seed,
+            settings=settings,
+        )
+        self.horizon = horizon
+        self.lookback = lookback
+
+    @value_errors()
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on one or many series; y is ignored.
 
         Raises:
             DataError: X is not a series or a list of series, or a series is too short.
         """
-        length_of(X, "X", "one series, or a list of series")
-        experiment = self._experiment("forecast")
-        self.run_ = pipeline.run(_all_columns(experiment, X), X, folder=None)
+        series = plain(X)
+        length_of(series, "X", "one series, or a list of series")
+        experiment = self._task_settings()
+        self.run_ = pipeline.run(_all_columns(experiment, series), series, folder=None)
         self.horizon_ = self.run_.artefact.preparation.own.horizon
-        self.past_ = X
+        self.past_ = series
         return self
 
     def predict(self, X: Any = None) -> Array:
@@ -45,6 +76,10 @@ class Forecaster(Estimator):
         """
         return self.predict_quantiles(X)[..., self._middle()]
 
+    def _task_settings(self) -> Experiment:
+        return self._experiment("forecast", horizon=self.horizon, lookback=self.lookback)
+
+    @value_errors()
     def predict_quantiles(self, X: Any = None) -> Array:
         """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
         forecasts = self._forecast(self.past_ if X is None else X)
@@ -52,14 +87,16 @@ class Forecaster(Estimator):
             forecasts = forecasts[0]
         return forecasts[..., 0, :] if forecasts.shape[-2] == 1 else forecasts
 
+    @value_errors()
     def score(self, X: Any, y: Any = None) -> float:
         """The negative MASE of forecasts of each series' last horizon from its earlier steps."""
         from gatewise import metrics
 
-        if hasattr(X, "columns"):
+        given = plain(X)
+        if hasattr(given, "columns"):
             raise DataError("score needs arrays [steps] or [steps, columns]. Received: a table.")
-        length_of(X, "X", "one series, or a list of series")
-        arrays = X if isinstance(X, list) else [X]
+        length_of(given, "X", "one series, or a list of series")
+        arrays = given if isinstance(given, list) else [given]
         series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
         horizon, season = self.horizon_, self.run_.artefact.preparation.own.season
         forecasts = self._forecast([one[:-horizon] for one in series])[..., self._middle()]

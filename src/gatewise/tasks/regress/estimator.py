@@ -9,39 +9,42 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise import pipeline
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.estimators import Estimator, length_of
+from gatewise.estimators import Estimator, length_of, sequences_of, value_errors
 from gatewise.prediction import predict
+from gatewise.readers.memory import plain
 from gatewise.tasks.quantiles import middle
 
 
 class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-learn is untyped
     """An LSTM that predicts a number, or several, for a sequence.
 
-    X is an array [sequences, steps] or [sequences, steps, columns], a list of arrays [steps,
-    columns] of different lengths, or a list of texts. y is [sequences] or [sequences, targets]. For
-    a number at each step, y is a list of arrays [steps] or [steps, targets]. `settings` takes the
-    sections of a settings file.
+    X is an array [sequences, steps] or [sequences, steps, columns], a table with a row for each
+    sequence, a list of arrays [steps, columns] of different lengths, or a list of texts. y is
+    [sequences] or [sequences, targets]. For a number at each step, y is a list of arrays [steps] or
+    [steps, targets]. `settings` takes the sections of a settings file.
 
     >>> Regressor(units=(32,)).get_params()["units"]
     (32,)
     """
 
+    @value_errors()
     def fit(self, X: Any, y: Any) -> Self:
         """Train on sequences and their numbers.
 
         Raises:
             DataError: X and y differ in length, a number is missing, or all of them are the same.
         """
-        count = length_of(X, "X", "a sequence in each row")
-        numbers = length_of(y, "y", "a number for each sequence")
-        if numbers != count:
+        sequences, numbers = sequences_of(X), plain(y)
+        count = length_of(sequences, "X", "a sequence in each row")
+        given = length_of(numbers, "y", "a number for each sequence")
+        if given != count:
             raise DataError(
-                f"X has {count} sequences, but y has {numbers} numbers. Give one for each sequence."
+                f"X has {count} sequences, but y has {given} numbers. Give one for each sequence."
             )
-        targets = y if _per_step(y) else _as_array(y)
+        targets = numbers if _per_step(numbers) else _as_array(numbers)
         each = targets[0] if isinstance(targets, list) else targets
         self.several_ = np.ndim(each) > 1  # y has an axis for the targets
-        self.run_ = pipeline.run(self._experiment("regress"), (X, targets), folder=None)
+        self.run_ = pipeline.run(self._experiment("regress"), (sequences, targets), folder=None)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -55,18 +58,20 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
             return [one[..., middle(levels)] for one in quantiles]
         return quantiles[..., middle(levels)]
 
+    @value_errors()
     def predict_quantiles(self, X: Any) -> Any:
         """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
         check_is_fitted(self, "run_")
+        sequences = sequences_of(X)
         fitted = self.run_.artefact.preparation.own
-        rows = predict(self.run_.artefact, X)
+        rows = predict(self.run_.artefact, sequences)
         names = [name for name in rows.columns if name == "prediction" or name.startswith("q")]
         numbers: Array = rows.select(names).to_numpy()
         numbers = numbers.reshape(-1, len(fitted.targets), len(names))
         numbers = numbers if self.several_ else numbers[:, 0]
         if fitted.per == "sequence":
             return numbers
-        lengths = [len(one) for one in X]
+        lengths = [len(one) for one in sequences]
         return np.split(numbers, np.cumsum(lengths)[:-1])
 
 
@@ -81,6 +86,8 @@ def _as_array(y: Any) -> Array:
         DataError: y holds something else.
     """
     try:
+        if np.asarray(y).dtype.kind in "cMm":  # would lose the imaginary part, or the unit
+            raise TypeError
         return np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(

@@ -1,0 +1,103 @@
+"""Data in memory: every form of the same numbers is read alike, and the others are refused."""
+
+import array
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+
+from gatewise.errors import DataError
+from gatewise.readers.memory import plain
+from gatewise.readers.sources import opened
+from gatewise.settings import DataSettings
+
+STEPS = np.array([1.0, 2.5, 4.0])
+
+
+def torch_tensor(values):
+    torch = pytest.importorskip("torch")
+    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+
+
+def jax_array(values):
+    return pytest.importorskip("jax.numpy").asarray(values)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.ndarray.tolist,
+        list,
+        torch_tensor,
+        jax_array,
+        lambda x: x.astype(object),
+        lambda x: [Decimal(str(one)) for one in x],
+        lambda x: array.array("d", x),
+        memoryview,
+        lambda x: np.ma.masked_array(x, mask=[False] * len(x)),
+    ],
+)
+def test_every_form_of_the_same_steps_is_one_sequence(form):
+    found = opened(DataSettings(), form(STEPS)).content().sequences
+    np.testing.assert_allclose(found.values[:, 0], STEPS, rtol=1e-7)
+    assert len(found) == 1
+
+
+def test_masked_and_missing_numbers_are_empty_cells():
+    masked = plain(np.ma.masked_array(STEPS, mask=[False, True, False]))
+    np.testing.assert_array_equal(masked, [1.0, np.nan, 4.0])
+    np.testing.assert_array_equal(plain([1, None, 4]), [1.0, np.nan, 4.0])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"a": [1, 2], "b": ["x", "y"]},
+        {"a": np.array([1, 2]), "b": np.array(["x", "y"])},
+        [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}],
+    ],
+)
+def test_columns_and_records_are_a_table(form):
+    assert plain(form).equals(pl.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
+
+
+@pytest.mark.parametrize("form", [pd.Series, pl.Series, np.array])
+def test_a_series_of_texts_is_a_list_of_texts(form):
+    assert opened(DataSettings(), form(["good", "bad"])).texts == (["good", "bad"], None)
+
+
+MULTI = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (scipy.sparse.csr_array(np.eye(3)), "toarray"),
+        (scipy.sparse.dok_array(np.eye(3)), "toarray"),
+        ((one for one in STEPS), "Give a list"),
+        (map(float, STEPS), "Give a list"),
+        (MULTI, "several levels"),
+        ({}, "is empty"),
+        ({"a": [1, 2], "b": [1]}, "columns of equal length"),
+        ([10**400], "too large"),
+        (np.array(["1", "2"]), "texts such as '1'.*astype"),
+        (STEPS + 1j, "complex numbers. Give the real"),
+        (np.array(["2024-01-01"], dtype="M8[D]"), "dates. Give a table"),
+        (np.zeros(2, dtype=[("a", "f8")]), "named fields"),
+        ({1, 2}, "Received: set"),
+        (3, "Received: int"),
+        (object, "Received: type"),
+    ],
+)
+def test_other_forms_are_a_sentence(form, said):
+    with pytest.raises(DataError, match=said):
+        opened(DataSettings(), form).content()
+
+
+def test_a_pair_keeps_its_parts():
+    x, y = plain((pd.DataFrame({"a": STEPS}), None))
+    assert y is None
+    assert isinstance(x, pd.DataFrame)
