@@ -233,8 +233,8 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     # networks/stack.py gives its model its name; a table of the report counts "sentences".
     homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
     # Operations of a network: a function of keras.ops, and an activation.
-    operations = [f"runtime.{one}" for one in ("graph", "describe", "operations", "network")]
-        operations.append("runtime.stepping")
+    modules = ("graph", "describe", "operations", "network", "stepping")
+    operations = [f"runtime.{one}" for one in modules]
     formats = [f"exporting.{one}" for one in ("onnx", "numpy", "onestep", "cgraph")]
     homonyms |= dict.fromkeys((*operations, *formats), {"stack", "softmax"})
     metrics = set() if name_of(module) == "metrics" else set(METRICS)
