@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 
 import keras
 import numpy as np
@@ -126,6 +127,18 @@ def test_an_ensemble_that_was_killed_loses_no_finished_network(
     assert "Training continues after 2 finished networks" in caplog.text
     assert_same_weights(again, folded)
     assert again.metrics["metrics"] == folded.metrics["metrics"]
+
+
+def test_ctrl_c_keeps_the_folds_that_are_finished(sequences_file, classify_settings):
+    def watch(progress, epoch_over):
+        if epoch_over and progress.network == "network 2 of 3":
+            signal.raise_signal(signal.SIGINT)
+
+    settings = classify_settings | FOLDS
+    metrics = gatewise.train(sequences_file, settings=settings, watch=watch).metrics
+    assert "stopped by Ctrl-C in network 2 of 3" in metrics["caveats"][0]
+    assert "in 1 of 3 folds" in metrics["caveats"][1] and metrics["networks"] == 1
+    assert 13 <= metrics["verdict"]["clusters"] <= 14  # of 40 sequences
 
 
 @pytest.fixture(scope="module")

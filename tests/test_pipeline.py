@@ -82,7 +82,7 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     simple = score_baselines(ready)
     with gatewise.accelerated():
         history = learn(ready, simple.monitor, None)
-        calibrate(ready)
+        calibrate(ready, simple)
     assert np.isfinite(history.columns["loss"]).all()
     assert_same(ready.network.get_weights(), weights_of(again))
 

@@ -180,9 +180,8 @@ def train_ensemble(
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
         fold = _fold(first, workshop, preparation, develop, inner, part, tested)
-        if trained and interrupts.level >= STOP and len(fold.members) == 1:
-            break  # the only network of this fold was cut short
-        trained.append(fold)
+        if fold is not None:
+            trained.append(fold)
         if interrupts.level >= STOP:
             break
     return _joined(first, chosen, trained, shared, workshop)
@@ -263,6 +262,11 @@ class _Workshop:
         """The number of the network in training, from 1 on."""
         return len(self.histories) + 1
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether a signal ended the training of the latest network."""
+        return self.histories[-1].stopped.startswith("stopped by")
+
     def trained(self, ready: Ready, monitor: Monitor) -> None:
         """Fit the network of `ready`, and log its best epoch and the time that is left."""
         name = f"network {self.number} of {self.count}"
@@ -321,8 +325,11 @@ def _fold(
     inner: Array,
     part: Sequences,
     tested: Array,
-) -> Fold:
-    """Train the networks of one fold, and let them and the baselines predict its test part."""
+) -> Fold | None:
+    """Train the networks of one fold, and let them and the baselines predict its test part.
+
+    A network that a signal cut short counts only if it is the first; None if there is no other.
+    """
     task, experiment = first.task, first.experiment
     test = task.examples(part, preparation, experiment, "test")
     members: list[keras.Model] = []
@@ -352,8 +359,8 @@ def _fold(
         monitor = monitor or baselines.monitor
         workshop.baseline_seconds += baselines.seconds
         workshop.trained(ready, baselines.monitor)
-        if members and workshop.interrupts.level >= STOP:
-            break  # without this network, whose training was cut short
+        if workshop.cut_short and done:
+            break
         assert ready.validation is not None
         outputs.append(_outputs(ready, test))
         seen.append(_outputs(ready, ready.validation))
@@ -367,6 +374,8 @@ def _fold(
         members.append(workshop.copy(ready.network, shapes))
         if workshop.interrupts.level >= STOP:
             break
+    if not members:
+        return None
     whole = task.examples(develop, preparation, experiment, "train")
     said |= {
         baseline.name: [baseline.predict(test)]
@@ -475,7 +484,10 @@ def _joined(
         network=average(members, shapes),
     )
     history = workshop.histories[0]
-    last = workshop.histories[-1]
+    stopped, requests = history.stopped, workshop.interrupts
+    if requests.level >= STOP:
+        number = len(workshop.histories)
+        stopped = f"stopped by {requests.by} in network {number} of {workshop.count}"
     return Ensemble(
         ready,
         in_order([fold.predictions for fold in folds]),
@@ -484,7 +496,7 @@ def _joined(
         replace(
             history,
             networks=len(members),
-            stopped=last.stopped if workshop.interrupts.level >= STOP else history.stopped,
+            stopped=stopped,
             seconds=sum(one.seconds for one in workshop.histories),
         ),
         _caveat(chosen, folds, len(members), part, everything),
@@ -519,10 +531,11 @@ def _caveat(
             f"The model is the mean of {networks} networks. Each was trained on another part of "
             f"the {len(everything):,} sequences, and together they were judged on the test file."
         )
+    saved = f"the mean of all {networks} networks" if networks > 1 else "the only network"
     finished = "" if len(folds) == chosen.folds else f" in {len(folds)} of {chosen.folds} folds"
     return (
         f"Each of {len(part):,} sequences was tested once{finished}, by networks that had not seen "
-        f"it (cross-validation). The saved model is the mean of all {networks} networks.{mixed}"
+        f"it (cross-validation). The saved model is {saved}.{mixed}"
     )
 
 
