@@ -5,6 +5,7 @@ methods compute. `hook.py` asks this module before each call.
 """
 
 import importlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -191,11 +192,12 @@ class Few(NamedTuple):
     steps: int  # fewer steps, of all rows together
     rows: int  # one step for fewer rows
     units: int  # no more units, for MANY_ROWS or more
+    wide: float = math.inf  # one or two steps of so many units
 
 
 # As measured (docs/log.md). The kernels rearrange the weights in each call, which does not pay off
 # over a few steps, and compute 16 units at a time, whereas XLA computes many rows at a time.
-FEW = {"jax": Few(8, 64, 4), "tensorflow": Few(0, 0, 0), "torch": Few(3, 16, 0)}
+FEW = {"jax": Few(8, 64, 4), "tensorflow": Few(0, 0, 0, 256), "torch": Few(3, 16, 0)}
 MANY_ROWS = 64
 
 
@@ -207,7 +209,8 @@ def better_stock(cells: Sequence[Any], x: Array) -> str | None:
     batch, steps, _ = x.shape
     if batch is None or steps is None:
         return None
-    if batch * steps < few.steps or (steps == 1 and batch < few.rows):
+    wide = steps <= 2 and any(cell.units >= few.wide for cell in cells)
+    if batch * steps < few.steps or (steps == 1 and batch < few.rows) or wide:
         return "For so few steps Keras's own loop is faster."
     if batch >= MANY_ROWS and any(cell.units <= few.units for cell in cells):
         return "For so few units and so many rows Keras's own loop is faster."
