@@ -36,7 +36,7 @@ QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split
 def known_to_xla(flag: str) -> bool:
     for library in Path(find_spec("jaxlib").origin).parent.glob("*.so"):
         with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            if content.find(flag.encode()) >= 0:
+            if content.find(b"\0" + flag.encode() + b"\0") >= 0:
                 return True
     return False
 

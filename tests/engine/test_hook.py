@@ -465,9 +465,15 @@ def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
 def test_keras_runs_what_it_is_faster_at(caplog):
     """Few steps, or few units with many rows, unless the kernels are asked for by name."""
     caplog.set_level(logging.DEBUG, "gatewise")
-    small = [(layers.LSTM(32), (2, 3, 4)), (layers.LSTM(4), (64, 5, 3))]
-    small += [(layers.Bidirectional(layers.LSTM(8)), (63, 1, 2))]
-    for layer, shape in small:
+    small = {
+        "jax": [
+            *((layers.LSTM(32), (2, 3, 4)), (layers.LSTM(4), (64, 5, 3))),
+            (layers.Bidirectional(layers.LSTM(8)), (63, 1, 2)),
+        ],
+        "torch": [(layers.LSTM(32), (1, 2, 4)), (layers.Bidirectional(layers.LSTM(8)), (15, 1, 2))],
+        "tensorflow": [(layers.LSTM(256), (4, 2, 3))],
+    }
+    for layer, shape in small[BACKEND]:
         before = dict(hook.calls)
         with gatewise.accelerated():
             layer(ops.ones(shape))

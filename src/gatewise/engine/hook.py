@@ -79,13 +79,15 @@ def _steps_aside(
 ) -> bool:
     """Whether stock Keras runs this call; logs each reason once.
 
-    What depends on no array is `settled`: a compiler evaluates it once and does not trace it.
+    What depends on no array is `settled`: a compiler evaluates it once and does not trace it. The
+    reasons come last, because they take longer than a short loop.
     """
+    if not _strict and (better := support.better_stock(cells, x)):
+        return bool(backend.settled(_decide, layer, None, better))
     reason = backend.settled(support.why_not_layer, layer) or support.why_not_call(
         cells, x, states, mask
     )
-    better = None if reason or _strict else support.better_stock(cells, x)
-    return bool(backend.settled(_decide, layer, reason, better))
+    return bool(backend.settled(_decide, layer, reason, None))
 
 
 def _decide(layer: Any, reason: str | None, better: str | None) -> bool:
@@ -240,7 +242,10 @@ def _merged(mode: str | None, y: Array, y_back: Array) -> Any:
 def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
     """Whether both directions run in one call; otherwise each of them decides alone."""
     halves = (self.forward_layer, self.backward_layer)
-    if _is_symbolic(x) or not backend.settled(support.supports_both, self):
+    cells = [one.cell for one in halves]
+    if _is_symbolic(x) or (not _strict and support.better_stock(cells, x)):
+        return False
+    if not backend.settled(support.supports_both, self):
         return False
     if initial_state is not None and len(initial_state) != 4:
         return False
@@ -249,10 +254,7 @@ def _go_together(self: Any, x: Array, initial_state: Any, mask: Any) -> bool:
         if expected not in (None, x.shape[0]):
             return False
     states = [] if initial_state is None else [initial_state[:2], initial_state[2:]]
-    cells = [one.cell for one in halves]
-    if support.why_not_call(cells if states else [], x, states, mask):
-        return False
-    return _strict or support.better_stock(cells, x) is None
+    return support.why_not_call(cells if states else [], x, states, mask) is None
 
 
 def _initial_state(layer: Any, x: Array, given: Any) -> list[Array]:

@@ -146,6 +146,10 @@ def settled(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
+# The newest version of XLA's interface that is known to take the handlers: 0.5, in jaxlib 0.12.
+NEWEST_KNOWN = 5
+
+
 @functools.cache
 def missing() -> str | None:
     """Register the kernels with JAX; return why that is impossible, or None."""
@@ -159,15 +163,25 @@ def missing() -> str | None:
             "there. Install gatewise again with jaxlib at hand."
         )
     built, known = native.gatewise_xla_version(), _runtime_version()
-    # JAX refuses a handler built for a newer interface, and then its whole CPU backend fails.
+    # JAX refuses a handler built for a newer interface or for one that is too old. If it has no CPU
+    # backend yet, it does so when it creates one, which then fails.
     if known is None or built > known or built // 1000 != known // 1000:
         return (
             f"The C++ core of gatewise speaks version {_dotted(built)} of XLA's interface, and "
             f"jaxlib {version('jaxlib')} {_dotted(known)}. Install a newer jax."
         )
-    for name in ("gatewise_xla_forward", "gatewise_xla_backward"):
-        capsule = jax.ffi.pycapsule(getattr(native, name))
-        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    if known > NEWEST_KNOWN:
+        jax.devices()  # then a refusal is an error of the registration
+    try:
+        for name in ("gatewise_xla_forward", "gatewise_xla_backward"):
+            capsule = jax.ffi.pycapsule(getattr(native, name))
+            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    except jax.errors.JaxRuntimeError as error:
+        return (
+            f"jaxlib {version('jaxlib')} refuses the C++ core of gatewise, which speaks version "
+            f"{_dotted(built)} of XLA's interface. Install an older jax or a newer gatewise. "
+            f"{error}"
+        )
     return None
 
 
