@@ -135,6 +135,10 @@ class Stream:
         other._begin(self._model, id)
         return other
 
+    def id_of(self, row: Any) -> str:
+        """The id of the sequence of a row, in the columns that name sequences; "": it has none."""
+        return self._model.reader.id_of(row)
+
     def push(self, steps: Any) -> None:
         """Add steps: a row, a list of rows, an array [columns] or [steps, columns], or a table.
 
@@ -180,8 +184,8 @@ class Stream:
                 needed = max(model.plan.window, 1)
                 ahead = f" and {model.plan.ahead} rows ahead" if model.plan.ahead else ""
                 log.warning(
-                    "The stream ended after %d steps, but an answer needs %d%s.",
-                    *(place.step, needed, ahead),
+                    "The stream ended after %s, but an answer needs %d%s.",
+                    *("1 step" if place.step == 1 else f"{place.step} steps", needed, ahead),
                 )
         answers = self._answers
         self._begin(model, self._id)
