@@ -29,7 +29,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record: on standard error if standard output is for results."""
-        prints_results = sys.argv[1:2] in (["predict"], ["generate"])
+        prints_results = sys.argv[1:2] in (["predict"], ["generate"], ["stream"])
         err = "--json" in sys.argv or record.levelno > logging.INFO or prints_results
         typer.echo(record.getMessage(), err=err)
 
