@@ -1,4 +1,4 @@
-"""C exports answer as the run does, compile without a warning, and touch no memory but their own."""
+"""C exports answer as the run does, compile without warnings, and stay within their memory."""
 
 import re
 import subprocess
