@@ -127,7 +127,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("to", ["onnx", "numpy"])
+@pytest.mark.parametrize("to", ["onnx", "numpy", "c"])
 def test_any_keras_model_answers_the_same_with_holes_in_its_masks(name, to, tmp_path):
     model = keras.Model(*MODELS[name])
     written = gatewise.export(model, to=to, output=tmp_path / "model")

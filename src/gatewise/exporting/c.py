@@ -85,7 +85,8 @@ def _compile(compiler: str, source: Path, library: Path) -> None:
     command = [compiler, *options, str(source), "-o", str(library), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        first = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
+        lines = [line for line in done.stderr.splitlines() if "error" in line]
+        first = lines[0] if lines else f"exit status {done.returncode}"
         raise ConfigError(
             f"{compiler} does not compile the export: {first}. Set CC to a compiler of C99; if it "
             "is one, please report this."

@@ -84,9 +84,13 @@ def _wrapped(place: str) -> str:
 
 def times(shape: Shape) -> str:
     """The number of entries, as C."""
-    fixed = int(np.prod([size for size in shape if isinstance(size, int)], dtype=np.int64))
-    open_ = [str(size) for size in shape if isinstance(size, Open)]
-    return " * ".join([*open_, str(fixed)] if fixed != 1 or not open_ else open_)
+    known, open_ = fixed(shape), [str(size) for size in shape if isinstance(size, Open)]
+    return " * ".join([*open_, str(known)] if known != 1 or not open_ else open_)
+
+
+def fixed(shape: Sequence[Any]) -> int:
+    """The product of the sizes that are not open."""
+    return int(np.prod([size for size in shape if isinstance(size, int)], dtype=np.int64))
 
 
 def capacity(shape: Shape) -> str:
@@ -488,57 +492,54 @@ def _dense(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
 
 
 def _lstm(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
-    """The steps of a layer; h and c are buffers that start with 0 or the states that are given."""
+    """The steps of a layer; h and c start with 0 or the states that are given, and end as they are.
+
+    A batch of more than 1 is one that the network makes of a sequence, such as its segments.
+    """
     x, mask, h0, c0 = [*inputs, None, None, None][:4]
-    config = node.config
-    if config.get("stateful"):
-        raise ConfigError(f"C: '{node.name}' is stateful. Build the network with stateful=False.")
-    units, features = int(config["units"]), np.asarray(node.weights["kernel"]).shape[0]
-    steps: Size = x.shape[1]
-    h, c, z = (writer.buffer(f"{node.name}_{part}", (1, units * wide))
-               for part, wide in (("h", 1), ("c", 1), ("z", 4)))  # fmt: skip
-    every = bool(config["return_sequences"])
-    y = writer.buffer(f"{node.name}_y", (1, steps, units)) if every else None
+    config, (batch, steps, features) = node.config, x.shape
     zeros = bool(config.get("zero_output_for_mask")) and mask is not None
-    starts = ["0.0f" if one is None else f"{one.code}[j]" for one in (h0, c0)]
+    every = bool(config["return_sequences"])
+    if config.get("stateful") or (zeros and not every):
+        raise ConfigError(
+            f"C: '{node.name}' is stateful or has zero_output_for_mask for its last output, which "
+            "is not written. Choose --to onnx."
+        )
+    units = int(config["units"])
+    h, c = (writer.buffer(f"{node.name}_{part}", (batch, units)) for part in ("h", "c"))
+    z = writer.buffer(f"{node.name}_z", (4 * units,))
+    y = writer.buffer(f"{node.name}_y", (batch, steps, units)) if every else None
+    row = "b * " if batch != 1 else ""
+    places = [f"{row}{units} + j" if row else "j"] * 2
+    starts = [f"{one.code}[{place}]" if one else "0.0f"
+              for one, place in zip((h0, c0), places, strict=True)]  # fmt: skip
+    start = f"{row}{times((steps, features))} + " if row else ""
+    lines = [f"const float *x = {x.code} + {start}t * {features};"]
+    step = _lstm_step(writer, node, z.code)
+    real = f"{mask.code}[{f'{row}{steps} + ' if row else ''}t]" if mask is not None else ""
+    lines += [f"if ({real}) {{", *_in(step), "}"] if real else step
+    if y is not None:
+        to = f"({y.code}{f' + {row}{times((steps, units))}' if row else ''})"
+        lines += _lstm_output(to, units, real, zeros)
     t = f"{steps} - 1 - number" if config.get("go_backwards") else "number"
     lines = [
-        f"const int t = {t};",
-        f"const float *x = {x.code} + t * {features};",
-    ] if steps != 1 else [f"const float *x = {x.code};"]  # fmt: skip
-    step = _lstm_step(writer, node, h=h.code, c=c.code, z=z.code)
-    if mask is not None:
-        lines += [f"if ({mask.code}[{'t' if steps != 1 else '0'}]) {{", *_in(step), "}"]
-    else:
-        lines += step
-    if y is not None:
-        lines += _lstm_output(y, h.code, "" if mask is None else mask.code, steps, zeros)
-    writer.add(
-        [
-            f"for (int j = 0; j < {units}; j++) {{",
-            f"  {h.code}[j] = {starts[0]};",
-            f"  {c.code}[j] = {starts[1]};",
-            "}",
-            *(
-                ["{", *_in(lines), "}"]
-                if steps == 1
-                else [f"for (int number = 0; number < {steps}; number++) {{", *_in(lines), "}"]
-            ),
-        ]
-    )
-    if zeros and not every:
-        raise ConfigError(
-            f"C: '{node.name}' returns its last output as 0 for masked steps, which is not written."
-            " Choose --to onnx."
-        )
+        *(f"float *{name} = {held.code}{f' + {row}{units}' if row else ''};"
+          for name, held in (("h", h), ("c", c))),
+        f"for (int j = 0; j < {units}; j++) {{",
+        f"  h[j] = {starts[0]};",
+        f"  c[j] = {starts[1]};",
+        "}",
+        f"for (int number = 0; number < {steps}; number++) {{",
+        f"  const int t = {t};",
+        *_in(lines),
+        "}",
+    ]  # fmt: skip
+    head = f"for (int b = 0; b < {batch}; b++) {{" if row else "{"
+    writer.add([head, *_in(lines), "}"])
     return [y or h, h, c]
 
 
-def _in(lines: Sequence[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
-
-
-def _lstm_step(writer: Writer, node: Node, *, h: str, c: str, z: str) -> list[str]:
+def _lstm_step(writer: Writer, node: Node, z: str) -> list[str]:
     """One step from x, h and c to h and c; z holds the gates i, f, g, o before activation."""
     units = int(node.config["units"])
     cell = activation(writer, node, node.config["activation"]).format
@@ -550,29 +551,30 @@ def _lstm_step(writer: Writer, node: Node, *, h: str, c: str, z: str) -> list[st
     return [
         f"for (int j = 0; j < {4 * units}; j++) {z}[j] = {bias};",
         writer.product(node, "kernel", y=z, x="x"),
-        writer.product(node, "recurrent_kernel", y=z, x=h),
+        writer.product(node, "recurrent_kernel", y=z, x="h"),
         f"for (int j = 0; j < {units}; j++) {{",
-        f"  {c}[j] = {gate(f)} * {c}[j] + {gate(i)} * {cell(g)};",
-        f"  {h}[j] = {gate(o)} * {cell(f'{c}[j]')};",
+        f"  c[j] = {gate(f)} * c[j] + {gate(i)} * {cell(g)};",
+        f"  h[j] = {gate(o)} * {cell('c[j]')};",
         "}",
     ]
 
 
-def _lstm_output(y: Value, h: str, mask: str, steps: Size, zeros: bool) -> list[str]:
+def _lstm_output(y: str, units: int, real: str, zeros: bool) -> list[str]:
     """Copy h to the output; a masked step repeats the output before it, or is 0."""
-    units = y.shape[-1]
-    place = "number" if steps != 1 else "0"
-    to = f"{y.code}[{place} * {units} + j]"
-    loop = f"for (int j = 0; j < {units}; j++)"
-    if not mask:
-        return [f"{loop} {to} = {h}[j];"]
-    before = "0.0f" if zeros else f"{place} ? {y.code}[({place} - 1) * {units} + j] : 0.0f"
-    real = f"{mask}[{'t' if steps != 1 else '0'}]"
-    return [f"{loop} {to} = {real} ? {h}[j] : ({before});"]
+    one = f"for (int j = 0; j < {units}; j++) {y}[number * {units} + j] ="
+    if not real:
+        return [f"{one} h[j];"]
+    before = "0.0f" if zeros else f"number ? {y}[(number - 1) * {units} + j] : 0.0f"
+    return [f"{one} {real} ? h[j] : ({before});"]
+
+
+def _in(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
 
 
 def _conv1d(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     (x,), config = inputs, node.config
+    _refuse_batch(node, x)
     stride, dilation = (int(np.ravel(config.get(k, 1))[0]) for k in ("strides", "dilation_rate"))
     kernel = np.asarray(node.weights["kernel"])  # [size, features, filters]
     size, features, filters = kernel.shape
@@ -602,6 +604,14 @@ def _conv1d(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     return _activated(writer, node, y)
 
 
+def _refuse_batch(node: Node, x: Value) -> None:
+    if x.shape[0] != 1:
+        raise ConfigError(
+            f"C: '{node.name}' reads {x.shape[0]} parts of a sequence at a time, which is not "
+            "written. Choose --to onnx."
+        )
+
+
 def _windows(steps: Size, span: int, stride: int, padding: str, node: Node) -> tuple[Size, int]:
     """The number of windows, and the padding before the first step."""
     if padding == "valid" or padding == "causal":
@@ -623,6 +633,7 @@ def _windows(steps: Size, span: int, stride: int, padding: str, node: Node) -> t
 
 def _pooling(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     (x,), config = inputs, node.config
+    _refuse_batch(node, x)
     size = int(np.ravel(config["pool_size"])[0])
     stride = int(np.ravel(config.get("strides") or size)[0])
     steps, before = _windows(x.shape[1], size, stride, config.get("padding", "valid"), node)
@@ -653,6 +664,7 @@ def _pooling(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
 
 def _global_average(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     x, mask = [*inputs, None][:2]
+    _refuse_batch(node, x)
     features = x.shape[2]
     shape = (1, 1, features) if node.config.get("keepdims") else (1, features)
     y = writer.buffer(node.name, shape)
@@ -719,16 +731,9 @@ def _reshape(_writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     (x,), new = inputs, list(node.config["newshape"])
     shape: list[Size] = [x.shape[k] if size == 0 else size for k, size in enumerate(new)]
     if -1 in shape:
-        rest = list(x.shape)
-        for size in shape:
-            if size != -1 and size in rest:
-                rest.remove(size)
-        fixed = [one for one in rest if isinstance(one, int)]
-        known = int(np.prod([s for s in shape if isinstance(s, int) and s != -1 and s not in
-                             x.shape], dtype=np.int64))  # fmt: skip
-        if len(fixed) != len(rest):
+        if [s for s in shape if isinstance(s, Open)] != [s for s in x.shape if isinstance(s, Open)]:
             raise ConfigError(f"C: '{node.name}' joins the open axis of the steps with another.")
-        shape[shape.index(-1)] = int(np.prod(fixed, dtype=np.int64)) // known
+        shape[shape.index(-1)] = -fixed(x.shape) // fixed(shape)
     return [Value(x.code, tuple(shape), x.kind)]
 
 
@@ -822,6 +827,26 @@ def _flip(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
         x.shape,
         lambda p: [turned + one if k == axis else one for k, one in enumerate(p)],
     )
+
+
+def _pad(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
+    (x,), widths = inputs, node.config["pad_width"]
+    padded = [k for k, pair in enumerate(widths) if any(pair)]
+    if any(isinstance(x.shape[k], Open) for k in padded):
+        raise ConfigError(f"C: '{node.name}' pads open steps, which is not written. Use onnx.")
+    shape = tuple(
+        size + sum(widths[k]) if isinstance(size, int) else size for k, size in enumerate(x.shape)
+    )
+
+    def entry(places: list[str]) -> str:
+        inside, moved = [], list(places)
+        for k in padded:
+            before, size = widths[k][0], x.shape[k]
+            inside.append(f"{places[k]} >= {before} && {places[k]} < {before + size}")
+            moved[k] = f"{places[k]} - {before}"
+        return f"{' && '.join(inside) or '1'} ? {x.at(moved)} : 0"
+
+    return [writer.each(node.name, shape, entry, x.kind)]
 
 
 def _repeat(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
@@ -1021,6 +1046,7 @@ OPERATIONS: Mapping[str, Callable[[Writer, Node, Inputs], list[Value]]] = {
     "transpose": _transpose,
     "flip": _flip,
     "repeat": _repeat,
+    "pad": _pad,
     "concatenate": _concatenate,
     "stack": _stack,
     "split": _split,

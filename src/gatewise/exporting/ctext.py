@@ -17,6 +17,7 @@ from gatewise.exporting.cgraph import (
     Writer,
     array_of,
     capacity,
+    fixed,
     number,
     plain,
     times,
@@ -79,10 +80,6 @@ def macro(port: Port) -> str:
     return f"GW_{plain(port.name).upper()}"
 
 
-def _fixed(shape: Sequence[object]) -> int:
-    return int(np.prod([size for size in shape if isinstance(size, int)], dtype=np.int64))
-
-
 def _comment(text: str) -> str:
     """Text that cannot end a comment."""
     return " ".join(text.replace("*/", "* /").replace("/*", "/ *").split())
@@ -100,9 +97,9 @@ def header(face: Interface) -> str:
     lines = [f"/* {_comment(face.whole.title)} Written by gatewise; see README.txt. */", ""]
     lines += ["#ifndef GW_NETWORK_H", "#define GW_NETWORK_H", ""]
     sizes = [
-        *((port, _fixed(port.shape[1:])) for port in face.whole.inputs),
+        *((port, fixed(port.shape[1:])) for port in face.whole.inputs),
         *(
-            (port, _fixed(value.shape))
+            (port, fixed(value.shape))
             for port, value in zip(face.whole.outputs, face.results, strict=True)
         ),
     ]

@@ -25,7 +25,7 @@ from gatewise.exporting.program import BATCH, Port, Program, Sample
 from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
 from gatewise.runtime.describe import describe
-from gatewise.runtime.graph import names_in
+from gatewise.runtime.graph import Graph, names_in
 
 WEIGHTS = ("float32", "int8")
 LIMIT = 1e-3  # the largest difference, as a share of the targets' spread or of the largest answer
@@ -245,15 +245,21 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
 
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
-    found = programs_of(trained)
-    samples, notes = found.samples, []
+    found, notes = programs_of(trained), list[str]()
+    samples, step = found.samples, found.step
+    if not found.whole.right_padded and _has_mask(found.whole.graph):
+        step = "There is no form for one step, because masks may skip steps."
     if weights == "int8":
         samples, cost = as_int8(found.padded, samples)
         notes = [cost, *score_with_int8(trained)]
-    proof, usage = as_c.write(draft, found.whole, found.step, samples, rounded=bool(notes))
+    proof, usage = as_c.write(draft, found.whole, step, samples, rounded=weights == "int8")
     proof = replace(proof, notes=(*proof.notes, *notes))
-    _describe(draft, found.whole, proof, usage, found.step if isinstance(found.step, str) else None)
+    _describe(draft, found.whole, proof, usage, step if isinstance(step, str) else None)
     return proof.difference, proof.share, [proof.sentence(), *proof.notes]
+
+
+def _has_mask(graph: Graph) -> bool:
+    return any(node.operation == "lstm" and node.inputs[1:2] > ("",) for node in graph.nodes)
 
 
 def _plain(saved: bool) -> Callable[[Path, Trained, str], Written]:

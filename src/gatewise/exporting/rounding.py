@@ -21,8 +21,10 @@ from gatewise.tasks.task import monitored_measure
 
 def as_int8(program: Program, samples: Sequence[Sample]) -> tuple[list[Sample], str]:
     """The samples with the answers of the rounded weights, and how far those are from the run."""
-    network = Network(rounded(program.graph))
-    names, apart, found = list(names_in(program.graph.inputs)), 0.0, []
+    graph = rounded(program.graph)
+    names, answers = list(names_in(graph.inputs)), list(names_in(graph.outputs))
+    network = Network(replace(graph, inputs=names, outputs=answers))
+    apart, found = 0.0, []
     for sample in samples:
         answers = network([sample.inputs[name] for name in names])
         answers = tuple(np.asarray(one, np.float64) for one in answers)

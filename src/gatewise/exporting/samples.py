@@ -8,8 +8,11 @@ import numpy as np
 
 from gatewise import engine
 from gatewise.artefact import Artefact
+from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, from_arrays
+from gatewise.data.steps import scaled_steps
+from gatewise.data.tokens import padded_tokens
 from gatewise.exporting.program import Port, Program, Sample
 from gatewise.tasks import TASKS
 
@@ -33,30 +36,39 @@ def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
         kinds = {"batch": [LENGTHS[0]] * SEQUENCES, "one step": [1] * SEQUENCES}
         if artefact.preparation.padded:
             kinds["masked"] = list(LENGTHS)
-    return [
-        _sample(kind, made_up(artefact.preparation, lengths, random), artefact, program, module)
-        for kind, lengths in kinds.items()
-    ]
+    return [_sample(kind, lengths, random, artefact, program, module)
+            for kind, lengths in kinds.items()]  # fmt: skip
 
 
 def _sample(
-    kind: str, sequences: Sequences, artefact: Artefact, program: Program, module: Any
+    kind: str,
+    lengths: list[int],
+    random: np.random.Generator,
+    artefact: Artefact,
+    program: Program,
+    module: Any,
 ) -> Sample:
     task, experiment = TASKS[artefact.preparation.task], artefact.experiment
     preparation = artefact.preparation
     if hasattr(module, "whole"):
         preparation = module.whole(preparation)
-    examples = task.examples(sequences, preparation, experiment, "predict")
+    if preparation.kind == "numbers":
+        sequences = made_up(preparation, lengths, random)
+        examples = task.examples(sequences, preparation, experiment, "predict")
+        raw = task.examples(sequences, _unscaled(preparation), experiment, "predict")
+        series = sequences.ids.tolist()
+    else:
+        examples, raw = _tokens_or_frames(preparation, lengths, random)
+        series = []
     with engine.accelerated(False):
         outputs = task.network.predict(artefact.network, examples, preparation, experiment)
     answers = task.postprocess(outputs, examples, preparation, artefact.baselines)
-    raw = task.examples(sequences, _unscaled(preparation), experiment, "predict")
     length = int(raw.lengths.max())
     inputs: dict[str, Array] = dict(raw.inputs(np.arange(len(raw)), length))
     inputs["lengths"] = np.asarray(raw.lengths, np.int64)
     ids = preparation.scale.ids
     if ids:
-        inputs["series"] = np.array([ids.index(name) for name in sequences.ids.tolist()])
+        inputs["series"] = np.array([ids.index(name) for name in series])
     valid = None
     if answers.ndim < len(program.outputs[0].shape):
         # An answer for each step, end to end.
@@ -67,6 +79,27 @@ def _sample(
     taken = {port.name: inputs[port.name].astype(port.dtype) for port in program.inputs}
     unit = module.unit(preparation) if hasattr(module, "unit") else 1.0
     return Sample(kind, taken, (np.asarray(answers, np.float64),), unit, valid)
+
+
+def _tokens_or_frames(
+    preparation: Preparation[Any], lengths: list[int], random: np.random.Generator
+) -> tuple[Examples[Any], Examples[Any]]:
+    """Random tokens twice, or random frames as the network and as an export reads them."""
+    if preparation.kind == "text":
+        known = len(preparation.own.vocabulary)
+        sequences = from_arrays(
+            [random.integers(1, known, size=length).astype(np.int32) for length in lengths]
+        )
+        inputs = [padded_tokens(sequences)] * 2
+    else:
+        sequences = made_up(preparation, lengths, random)
+        columns = preparation.positions(preparation.used)
+        inputs = [
+            scaled_steps(sequences, one.scale, columns)
+            for one in (preparation, _unscaled(preparation))
+        ]
+    first, second = (Examples(sequences, np.array(lengths), one, lambda *_: None) for one in inputs)
+    return first, second
 
 
 def of_model(model: Any, program: Program) -> list[Sample]:

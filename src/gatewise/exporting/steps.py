@@ -1,4 +1,4 @@
-"""Inputs of sequences of any length: steps in their own units, and lengths."""
+"""Inputs of sequences of any length: tokens, or steps in their own units, and lengths."""
 
 from typing import Any
 
@@ -6,21 +6,20 @@ import numpy as np
 
 from gatewise.data.batches import PADDING
 from gatewise.data.preparation import Preparation
+from gatewise.data.spectra import LOWEST, SILENCE
+from gatewise.data.vocabulary import UNKNOWN, Vocabulary
 from gatewise.errors import ConfigError
 from gatewise.exporting.program import BATCH, STEPS, Extension, Port
 
 
 def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bool) -> list[Port]:
-    """Declare the inputs of a network over steps, and scale them.
+    """Declare the inputs of a network over steps, and scale numbers and frames.
 
     Raises:
-        ConfigError: the steps are no numbers, or each sequence is scaled by its own steps.
+        ConfigError: each sequence is scaled by its own steps.
     """
-    if preparation.kind != "numbers":
-        raise ConfigError(
-            f"An export of a run on {preparation.kind} is not offered. Export its Keras model: "
-            "gatewise.export(gatewise.load(RUN).model, to=...)."
-        )
+    if preparation.kind == "text":
+        return [tokens_of(extension)]
     if preparation.scale.by == "series":
         raise ConfigError(
             "The run scales each sequence by its own steps (preparation.scale_by = series), which "
@@ -32,8 +31,9 @@ def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bo
         for rows in (preparation.scale.centre, preparation.scale.spread)
     )
     shape = (BATCH, STEPS, len(preparation.used))
-    port = Port("steps", shape, meaning="in the units of the training data",
-                columns=preparation.used)  # fmt: skip
+    unit = "frames of log-mel energies" if preparation.kind == "sound" else (
+        "in the units of the training data")  # fmt: skip
+    port = Port("steps", shape, meaning=unit, columns=preparation.used)
     x = extension.input(port)
     scaled = extension.do("divide", extension.do("subtract", x, centre), spread)
     if not padded:
@@ -50,3 +50,44 @@ def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bo
         "steps", extension.do("where", extension.do("expand_dims", mask, axis=-1), scaled, padding)
     )
     return [port, lengths]
+
+
+def tokens_of(extension: Extension, name: str = "tokens") -> Port:
+    """Declare an input of tokens."""
+    port = Port(name, (BATCH, STEPS), "int64", "the positions of tokens; 0 is padding")
+    extension.feed(name, extension.do("cast", extension.input(port), dtype="int32"))
+    return port
+
+
+def outside(preparation: Preparation[Any]) -> list[str]:
+    """Sentences on what the caller does to texts and recordings before."""
+    own = preparation.own
+    if preparation.kind == "text":
+        return text_outside(own.vocabulary, most=own.max_length, truncation=own.truncation)
+    if preparation.kind != "sound":
+        return []
+    spectrum = own.spectrum
+    return [
+        f"Frames are computed from samples between -1 and 1 at {spectrum.rate} Hz: stretches of "
+        f"{spectrum.frame_length} samples, {spectrum.hop_length} apart, times a periodic Hann "
+        f"window; their power spectrum, summed over {spectrum.n_mels} triangular bands that are "
+        f"evenly spaced on the mel scale of HTK from {LOWEST:g} Hz to {spectrum.rate // 2} Hz, "
+        f"plus {SILENCE:g}; then the natural logarithm (gatewise.data.spectra.frames)."
+    ]
+
+
+def text_outside(vocabulary: Vocabulary, *, most: int = 0, truncation: str = "end") -> list[str]:
+    """Sentences on how texts become tokens."""
+    limit = f"At most {most} tokens are read; the {truncation} of a longer text is cut off. "
+    return [
+        f"Tokens are {vocabulary.kind}; `tokenizer` of export.json is their tokenizer, which "
+        "Tokenizer.from_str(json.dumps(...)) of the package tokenizers opens. "
+        + (limit if most else "")
+        + f"A text without tokens is the token {UNKNOWN}."
+    ]
+
+
+def facts(preparation: Preparation[Any]) -> dict[str, Any]:
+    """The tokenizer of a run on texts, for export.json."""
+    known = getattr(preparation.own, "vocabulary", None)
+    return {"tokenizer": known.content} if known is not None else {}

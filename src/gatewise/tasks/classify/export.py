@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from gatewise.data.preparation import Preparation
+from gatewise.exporting import steps
 from gatewise.exporting.program import BATCH, Extension, Port, Program
-from gatewise.exporting.steps import inputs_of
 from gatewise.runtime.graph import Graph
 from gatewise.settings import Experiment
 from gatewise.tasks.classify.fitted import Fitted
@@ -16,7 +16,7 @@ def program(
 ) -> Program:
     """Steps in their own units in, a probability for each class out."""
     own, extension = preparation.own, Extension(graph)
-    ports = inputs_of(extension, preparation, padded=padded)
+    ports = steps.inputs_of(extension, preparation, padded=padded)
     (logits,) = extension.outputs()
     cooled = extension.do("divide", logits, extension.constant(own.temperature))
     activation = "sigmoid" if own.separator else "softmax"
@@ -26,7 +26,7 @@ def program(
         meaning="the probability of each label" + (", each alone" if own.separator else ""),
         columns=own.classes,
     )
-    facts: dict[str, Any] = {"classes": own.classes}
+    facts: dict[str, Any] = {"classes": own.classes, **steps.facts(preparation)}
     return Program(
         title=f"Classification into {len(own.classes)} labels.",
         graph=extension.result((extension.do("activation", cooled, activation=activation),)),
@@ -40,7 +40,7 @@ def program(
 
 def outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
     """Sentences on what the caller does beside."""
-    own, found = preparation.own, []
+    own, found = preparation.own, steps.outside(preparation)
     if own.blend != "none":
         found.append(
             f"The run averages the network's probabilities with those of its baseline "

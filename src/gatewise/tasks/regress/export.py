@@ -7,8 +7,8 @@ import numpy as np
 
 from gatewise.data.preparation import Preparation
 from gatewise.data.targets import Target
+from gatewise.exporting import steps
 from gatewise.exporting.program import BATCH, STEPS, Extension, Port, Program
-from gatewise.exporting.steps import inputs_of
 from gatewise.runtime.graph import Graph
 from gatewise.settings import Experiment
 from gatewise.tasks.regress.fitted import Fitted
@@ -19,7 +19,7 @@ def program(
 ) -> Program:
     """Steps in their own units in, quantiles of each target out."""
     own, extension = preparation.own, Extension(graph)
-    ports = inputs_of(extension, preparation, padded=padded)
+    ports = steps.inputs_of(extension, preparation, padded=padded)
     levels = own.quantiles or (0.5,)
     (x,) = extension.outputs()  # [batch, targets, quantiles], or [batch, steps, targets, quantiles]
     x = extension.ascending(x, len(levels))
@@ -38,6 +38,7 @@ def program(
         + (f"quantiles {', '.join(f'{q:g}' for q in levels)}" if own.quantiles else "one number"),
     )
     facts: dict[str, Any] = {"targets": own.names, "quantiles": own.quantiles}
+    facts |= steps.facts(preparation)
     return Program(
         title=f"Regression: {', '.join(own.names)} of a {own.per}.",
         graph=extension.result((extension.do("stack", *rows, axis=-2),)),
@@ -83,7 +84,7 @@ def _inverse(extension: Extension, x: str, power: float) -> str:
 
 
 def _outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
-    own, found = preparation.own, []
+    own, found = preparation.own, steps.outside(preparation)
     if own.window:
         found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
     return tuple(found)

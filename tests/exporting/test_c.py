@@ -1,0 +1,77 @@
+"""C exports answer as the run does, compile without warnings, and stay within their memory."""
+
+import re
+import subprocess
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gatewise
+from gatewise.errors import ConfigError
+from gatewise.exporting.c import FLAGS, found_compiler
+from gatewise.exporting.quantising import int8
+
+
+@pytest.fixture(scope="module")
+def folder(classify_run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("c") / "walks"
+    return gatewise.export(classify_run, to="c", output=output).folder
+
+
+def compiled(folder, *options, sources=("network.c",)):
+    command = [found_compiler(), *FLAGS, *options, *sources, "-lm", "-o", "program"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "program"
+
+
+def test_the_program_in_the_readme_answers_like_predict(folder, classify_run, sequences_file):
+    readme = (folder / "README.txt").read_text()
+    block = re.search(r"^    #include.*?^    }$", readme, re.DOTALL | re.MULTILINE)[0]
+    (folder / "main.c").write_text(re.sub("^    ", "", block, flags=re.MULTILINE) + "\n")
+    program = compiled(folder, sources=("main.c", "network.c"))
+    table = gatewise.predict(classify_run, sequences_file)
+    groups = pl.read_csv(sequences_file).group_by("id", maintain_order=True)
+    for (name,), steps in list(groups)[:3]:
+        given = " ".join(map(str, steps.select("x", "y").to_numpy().ravel()))
+        answer = subprocess.run([program], input=given, capture_output=True, text=True, check=True)
+        wanted = table.filter(pl.col("id") == name).select(pl.selectors.starts_with("p("))
+        assert list(map(float, answer.stdout.split())) == pytest.approx(wanted.row(0), abs=1e-5)
+
+
+@pytest.mark.parametrize("task", ["classify", "forecast"])
+def test_the_self_test_passes_under_sanitizers(task, folder, forecast_run, tmp_path):
+    if task == "forecast":
+        folder = gatewise.export(forecast_run, to="c", output=tmp_path / "c").folder
+    checks = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    done = subprocess.run([compiled(folder, "-DGW_SELF_TEST", *checks)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"passed")
+
+
+def test_the_self_test_finds_a_wrong_weight(folder, tmp_path):
+    (tmp_path / "network.h").write_text((folder / "network.h").read_text())
+    code = (folder / "network.c").read_text()
+    wrong = re.sub(r"(lstm_1_bias\[\d+\] = \{\s+)[^,]*", r"\g<1>9.0f", code)
+    assert wrong != code
+    (tmp_path / "network.c").write_text(wrong)
+    done = subprocess.run([compiled(tmp_path, "-DGW_SELF_TEST")], capture_output=True)
+    assert done.returncode == 1 and done.stdout.startswith(b"FAILED")
+
+
+def test_int8_numbers_are_half_a_step_from_the_weights_at_most(random):
+    matrix = random.normal(size=(5, 7)) * 10.0 ** np.arange(-3, 4)
+    for axis in (0, 1):
+        held = int8(matrix, axis)
+        scale = held.scale if axis else held.scale[:, None]
+        assert (np.abs(held.floats() - matrix) <= scale / 2 * (1 + 1e-5)).all()
+    assert not int8(np.zeros((2, 3)), 1).floats().any()
+
+
+def test_the_readme_of_int8_weights_states_what_they_cost(classify_run, tmp_path):
+    written = gatewise.export(classify_run, to="c", weights="int8", output=tmp_path / "c")
+    readme = (written.folder / "README.txt").read_text()
+    assert re.search(r"int8 weights change the answers of the run by up to \d", readme)
+    assert re.search(r"on the validation part \(walks.csv, \d+ examples\): [\d.]+ with", readme)
+    with pytest.raises(ConfigError, match="int8 with --to c. Received: 'int8' with --to onnx"):
+        gatewise.export(classify_run, to="onnx", weights="int8", output=tmp_path / "onnx")
