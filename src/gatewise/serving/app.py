@@ -514,7 +514,7 @@ class _Gate:
             return refusal(Refusal(401, TOKEN), self.service)
         return None
 
-    def _may_enter(self, scope: dict[str, Any]) -> bool:
+    def _may_enter(self, scope: Mapping[str, Any]) -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
         scheme, _, token = given.partition(b" ")
         same = hmac.compare_digest(token.strip(), self.service.token.encode())
