@@ -53,10 +53,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # One network, judged on one test part, because an ensemble takes many times as long.
 os.environ.setdefault("GATEWISE_QUALITY", "fast")
 
-# The tests of the tasks make small data that other tests use as well.
-sys.path += [
-    str(folder) for folder in (Path(__file__).parent / "tasks").iterdir() if folder.is_dir()
-]
+# The tests of the tasks make small data that other tests use as well, and so do two others.
+TESTS = Path(__file__).parent
+sys.path += [str(folder) for folder in (TESTS / "tasks").iterdir() if folder.is_dir()]
+sys.path += [str(TESTS / "fuzz"), str(TESTS / "runtime")]
 
 # No deadline per example, because a busy machine is not a failure.
 hypothesis.settings.register_profile("shared", deadline=None)

@@ -162,7 +162,18 @@ def test_only_the_token_opens_the_server(classify_run):
             assert call(port, "/predict", body, JSON | given)[0] == 401
         assert call(port, "/predict", body, JSON | {"Authorization": "Bearer key"})[0] == 200
         assert call(port, "/metrics")[0] == 401
-        assert call(port, "/v2/health/ready")[0] == 200
+        assert call(port, "/models/classify/report")[0] == 401
+        assert call(port, "/v2/health/ready")[0] == call(port, "/")[0] == 200
+
+
+def test_a_page_with_a_form_and_the_report_are_served(port, classify_run):
+    status, headers, page = call(port, "/")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert b"width=device-width" in page
+    assert b"src=" not in page  # it loads nothing
+    report = call(port, "/models/classify/report")[2]
+    assert report == (classify_run / "report.html").read_bytes()
+    assert error_of(call(port, "/models/x/report"))[0] == 404
 
 
 def test_tensors_of_the_inference_protocol_are_columns(port, classify_run):
@@ -214,6 +225,8 @@ def test_a_bad_tensor_is_refused(port, request_body):
 def test_limits_and_names_that_make_no_sense_are_refused(classify_run):
     with pytest.raises(ConfigError, match="max_batch wants a number from 1"):
         Limits(max_batch=0)
+    with pytest.raises(ConfigError, match="every machine of the network could"):
+        Server([classify_run], port=0, host="0.0.0.0")
     with pytest.raises(ConfigError, match="Two runs are named 'classify'"):
         Server([classify_run, classify_run], port=0)
     with (

@@ -29,7 +29,9 @@ def bare(cell: str) -> str:
 def columns(sample: pl.DataFrame) -> dict[str, str]:
     """The columns of numbers in which most cells have a sign, and all signs are the same."""
     found = {}
-    for name in sample.columns:
+    # Few tables have a sign, and one query finds that.
+    signed = sample.select(pl.all().str.contains(SIGN).any()).row(0, named=True)
+    for name in filter(signed.get, sample.columns):
         cells = sample[name].drop_nulls().str.strip_chars()
         parts = cells.str.extract_groups(CELL).struct
         signs = parts.field("3").fill_null(parts.field("6")).drop_nulls()

@@ -26,15 +26,16 @@ def serve(
             "NAME=FOLDER".
         host: the address to listen on; only this machine reaches the default.
         port: the port; 0: any free one, which the log names.
-        token: what clients must send as `Authorization: Bearer TOKEN`; "": nothing.
+        token: what clients must send as `Authorization: Bearer TOKEN`; "": nothing, which is
+            allowed only on an address of this machine alone.
         limits: how much one request may ask for, and how long it waits for others.
 
     Raises:
-        ConfigError: the port is taken, two runs have the same name, or FastAPI or Uvicorn is not
-            installed.
+        ConfigError: the port is taken, two runs have the same name, other machines could enter
+            without a token, or a package is not installed.
         ArtefactError: a folder is not a run folder.
     """
-    for package in ("fastapi", "uvicorn"):
+    for package in ("fastapi", "uvicorn", "websockets"):
         require(package, "serve", "Serving")
     from gatewise.serving.server import Server
 

@@ -20,6 +20,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, PlainTextResponse
 
 from gatewise.artefact import as_csv
 from gatewise.errors import DataError, GatewiseError
@@ -40,7 +41,13 @@ CHARSETS = ("ascii", "iso8859-1", "cp1252", "utf-16")
 NOTES = "gatewise-notes"  # the header with the notes on the data, as JSON in ASCII
 MAX_NOTES = 2000  # characters, because servers and clients limit the size of headers
 TOKEN = "Give the token: Authorization: Bearer TOKEN."
-OPEN = ("/v2/health/live", "/v2/health/ready")  # paths that need no token
+OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # paths that need no token
+PAGE = Path(__file__).with_name("page.html")
+# The page sends what is typed to this server alone, and no other page may show it.
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 class Service:
@@ -415,17 +422,31 @@ async def _in_sequence(
 def _facts(service: Service) -> APIRouter:
     """The routes about the server itself."""
     routes = APIRouter()
+    page = PAGE.read_text(encoding="utf-8")
+
+    @routes.get("/", response_class=HTMLResponse)
+    async def form() -> Response:
+        """A page with a form for the data."""
+        return HTMLResponse(page, headers={"content-security-policy": PAGE_POLICY})
+
+    @routes.get("/models/{name}/report", response_class=HTMLResponse, responses=_ANSWERS)
+    async def report(name: str) -> Response:
+        """The report of a run."""
+        text = await asyncio.to_thread(service.model(name).report)
+        if text is None:
+            raise Refusal(404, f"The run '{name}' has no report. Write it: gatewise report.")
+        return HTMLResponse(text)
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
         """The models of the server, with their tasks."""
         return {name: {"task": one.task, "data": one.kind} for name, one in service.models.items()}
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counters for Prometheus."""
         text = service.metrics.text(service.pending, len(service.sessions))
-        return Response(text, media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     return routes
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from gatewise import prediction
-from gatewise.artefact import Artefact, open_run
+from gatewise.artefact import REPORT, Artefact, open_run
 from gatewise.data.batches import Examples
 from gatewise.errors import ConfigError, DataError
 from gatewise.extras import require
@@ -86,6 +86,12 @@ class Model:
     def lines(self) -> str:
         """The column that `gatewise predict` prints, one value per line; "" for a table."""
         return task_of(self.task).lines
+
+    def report(self) -> str | None:
+        """The page of the report in its run folder; None if there is none."""
+        assert self.artefact.folder is not None
+        path = self.artefact.folder / REPORT
+        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     @property
     def schema(self) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Server:
         token: str = "",
         limits: Limits | None = None,
     ) -> None:
+        _refuse_open(host, token)
         self._socket = _listening(host, port)
         try:
             models = loaded(runs)
@@ -104,17 +105,9 @@ class Server:
         """What is served, where, and who can reach it."""
         where = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
         names = ", ".join(f"{name} ({one.task})" for name, one in self.service.models.items())
-        near = _is_loopback(self.host)
-        token = bool(self.service.token)
-        if near:
+        reach = "Every machine of its network can reach it; the token is sent in clear text."
+        if _is_loopback(self.host):
             reach = "Only this machine can reach it."
-        elif token:
-            reach = "Every machine of its network can reach it; the token is sent in clear text."
-        else:
-            reach = (
-                "Every machine of its network can reach it without a token (--token or "
-                "GATEWISE_TOKEN)."
-            )
         return [f"Serving {names} on {where}. {reach}"]
 
 
@@ -162,6 +155,19 @@ def _listening(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
         ) from None
     return listening
+
+
+def _refuse_open(host: str, token: str) -> None:
+    """Refuse to let every machine of a network in without a token.
+
+    Raises:
+        ConfigError: the address is not that of this machine alone, and there is no token.
+    """
+    if not (token or _is_loopback(host)):
+        raise ConfigError(
+            f"On {host}, every machine of the network could use the models. Set a token: "
+            'GATEWISE_TOKEN="$(openssl rand -hex 16)" gatewise serve ..., or leave --host out.'
+        )
 
 
 def _is_loopback(host: str) -> bool:
