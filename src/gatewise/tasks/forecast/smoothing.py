@@ -104,7 +104,7 @@ def theta(past: Past) -> Array:
 
 def _each(past: Past, forecast: Callable[[Array, int], Array]) -> Array:
     """The forecast of each target; its last value, where a model cannot be fitted."""
-    made = repeat_last(past.targets[None], past.horizon)[0]
+    made: Array = repeat_last(past.targets[None], past.horizon)[0]
     for k, series in enumerate(past.targets.T):
         season = past.season if len(series) >= 2 * past.season else 1
         if len(series) < LEAST or series.min() == series.max():
@@ -112,7 +112,7 @@ def _each(past: Past, forecast: Callable[[Array, int], Array]) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a fit that has not converged still forecasts
             try:
-                found: Array = forecast(series, season)
+                found = forecast(series, season)
             except (ValueError, ArithmeticError, np.linalg.LinAlgError):
                 continue
         if np.isfinite(found).all():
