@@ -206,7 +206,7 @@ def test_a_good_checkpoint_is_left_at_any_moment(end, epoch, tmp_path):
 def test_a_wrong_byte_anywhere_is_found(tmp_path):
     kept = written(tmp_path / "run")
     last, previous = kept.path.read_bytes(), kept.previous.read_bytes()
-    for place in range(len(last)):
+    for place in [*range(120), *range(120, len(last), 7)]:
         kept.path.write_bytes(last)
         kept.previous.write_bytes(previous)
         damage(kept.path, place)
@@ -237,6 +237,24 @@ def test_without_a_good_checkpoint_training_is_not_continued(tmp_path):
     assert kept.path.exists()
     assert Checkpoints(tmp_path / "run", overwrite=True).resumed is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_cannot_be_saved_keeps_its_checkpoint(tmp_path, caplog):
+    with pytest.raises(ArtefactError), Checkpoints(tmp_path / "run") as kept:
+        kept.begin({})
+        kept.write(state_of(1))
+        raise ArtefactError("The disk is full.")
+    assert caplog.messages == [f"The checkpoint {kept.path} is kept; --resume continues it."]
+    assert kept.path.exists()
+
+
+def test_the_first_checkpoint_of_a_large_network_comes_late(tmp_path):
+    kept = Checkpoints(tmp_path / "run")
+    kept.begin({})
+    kept._last -= 10  # seconds ago
+    assert kept.due(within=False)
+    kept.expect(320_000_000)
+    assert not kept.due(within=False)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, caplog):

@@ -34,7 +34,8 @@ log = logging.getLogger("gatewise")
 NAME = b"gatewise checkpoint "
 FORMAT = NAME + b"2\n"
 SHARE = 0.01  # most of the time that checkpoints take
-FIRST_COST = 0.02  # seconds that a checkpoint is thought to take before one was written
+FIRST_COST = 0.02  # seconds that a checkpoint is thought to take at least, before one was written
+SPEED = 100e6  # bytes a second at which the first checkpoint is thought to be written
 WITHIN = 120.0  # seconds between two checkpoints within an epoch, at least
 
 
@@ -89,6 +90,7 @@ class Checkpoints:
         self.identity: Mapping[str, Any] = {}
         self.finished = [] if self.resumed is None else _finished_of(self.resumed)
         self._taken = 0  # of those, which the run that continues has come to again
+        self._begun = False  # whether this process trains what the checkpoint is of
         self._cost, self._last, self._failed = FIRST_COST, time.perf_counter(), False
 
     def __enter__(self) -> "Checkpoints":
@@ -105,6 +107,8 @@ class Checkpoints:
             self.remove()
         elif issubclass(kind or object, KeyboardInterrupt) and self.exists():
             raise KeyboardInterrupt(f"--resume continues {self._existing()}.") from None
+        elif self._begun and self.exists():
+            log.warning("The checkpoint %s is kept; --resume continues it.", self._existing())
 
     def exists(self) -> bool:
         """Whether an unfinished run left a checkpoint."""
@@ -134,6 +138,7 @@ class Checkpoints:
             ConfigError: the checkpoint is one of other data, settings, network or backend.
         """
         self.identity, self._last = identity, time.perf_counter()
+        self._begun = self.resumed is None
         if self.resumed is None:
             return
         before = self.resumed.plain["identity"]
@@ -152,6 +157,7 @@ class Checkpoints:
                     old,
                     new,
                 )
+        self._begun = True
         log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
 
     @property
@@ -176,6 +182,10 @@ class Checkpoints:
         self._taken += 1
         if self.due(within=False):
             self.write(State({}, {}))
+
+    def expect(self, size: int) -> None:
+        """Note that the first checkpoint has about `size` bytes, so that it comes late enough."""
+        self._cost = max(FIRST_COST, size / SPEED)
 
     def due(self, *, within: bool) -> bool:
         """Whether it is time for a checkpoint, at the end of an epoch or `within` one."""
@@ -224,7 +234,7 @@ class Checkpoints:
         np.savez(body, allow_pickle=False, **state.arrays, **weights)
         content = body.getbuffer()
         with self.draft.open("wb") as file:
-            file.write(FORMAT + _sha256(FORMAT, content) + b"\n")
+            file.write(FORMAT + _sha256(FORMAT, content))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -251,10 +261,11 @@ class Checkpoints:
 
 
 def _sha256(*contents: bytes | memoryview) -> bytes:
+    """The SHA-256 of these contents, one after the other, as a line."""
     hashed = hashlib.sha256()
     for content in contents:
         hashed.update(content)
-    return hashed.hexdigest().encode()
+    return hashed.hexdigest().encode() + b"\n"
 
 
 def _parsed(path: Path) -> State | None:
@@ -264,7 +275,7 @@ def _parsed(path: Path) -> State | None:
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from None
     begin = len(FORMAT) + 65  # 64 hexadecimal digits and the end of the line
-    header, digest, body = content[: len(FORMAT)], content[len(FORMAT) : begin - 1], content[begin:]
+    header, digest, body = content[: len(FORMAT)], content[len(FORMAT) : begin], content[begin:]
     # Format 1 took the digest of the body alone.
     known = {_sha256(header, body), _sha256(body)} if header != FORMAT else {_sha256(header, body)}
     if not header.startswith(NAME) or digest not in known:
@@ -376,7 +387,9 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         return self.checkpoints.in_training
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Put back a state between two epochs."""
+        """Put back a state between two epochs, and estimate the first checkpoint."""
+        # float32 weights, two moments of Adam, and the best weights
+        self.checkpoints.expect(4 * 4 * int(self.network.count_params()))
         # The other callbacks begin the epoch with this state: some reset the states of layers.
         if self.resumed is not None and not self.resumed.plain["step"]:
             self._restore(self.resumed)

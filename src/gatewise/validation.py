@@ -35,6 +35,9 @@ def score_baselines(ready: Ready, custom: Sequence[Custom] = ()) -> FittedBaseli
     with Phase("Fitting the baselines"):
         state = ready.task.fit_baselines(ready.train, ready.validation, ready.preparation)
         baselines = ready.task.baselines(state, ready.preparation, ready.train)
+        baselines += ready.task.more_baselines(
+            ready.train, ready.validation, ready.test, ready.preparation
+        )
         known = [one.name for one in baselines]
         baselines += [_custom_baseline(one, ready, known) for one in custom]
         monitor = monitor_of(ready, baselines)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import sys
 from functools import partial
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from keras import layers
 
 import gatewise
+from gatewise import checkpoints
 from gatewise.engine import hook, library, reference
 from gatewise.engine import torch as engine
 from gatewise.engine.contract import (
@@ -574,3 +576,28 @@ def test_a_run_answers_alike_on_another_backend(
         for name in found.columns:
             if found[name].dtype.is_float():
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+class Killed(BaseException):
+    """Ends a training in the middle, as SIGKILL would."""
+
+
+def test_a_killed_training_ends_like_a_whole_one(
+    series_file, forecast_settings, tmp_path, monkeypatch
+):
+    """Keras's dropout draws from PyTorch's own generator, whose state follows the steps."""
+
+    def kill(progress, _over):
+        if (progress.epoch, progress.step) == (2, 3):
+            raise Killed
+
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)
+    monkeypatch.setattr(checkpoints, "WITHIN", 0.0)
+    given = forecast_settings | {"network": {"units": [3], "dropout": 0.2}}
+    whole = gatewise.train(series_file, settings=given)
+    with pytest.raises(Killed):
+        gatewise.train(series_file, settings=given, output=tmp_path / "run", watch=kill)
+    cut = gatewise.train(series_file, settings=given, output=tmp_path / "run", resume=True)
+    for kept, again in zip(whole.model.get_weights(), cut.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, again)
+    assert whole.history.columns["loss"] == cut.history.columns["loss"]

@@ -179,6 +179,16 @@ def nothing_examined(
     return []
 
 
+def no_more_baselines(
+    _train: Examples[Any],
+    _valid: Examples[Any] | None,
+    _test: Examples[Any] | None,
+    _preparation: Preparation[Any],
+) -> list[Baseline[Any, Any]]:
+    """No baselines that are fitted again for each example."""
+    return []
+
+
 def sizes_of(sequences: Sequences) -> dict[str, int]:
     """The number of sequences, and of their steps or bytes of text."""
     steps = int((sequences.stops - sequences.starts).sum())
@@ -277,6 +287,12 @@ class Task(Generic[Own, Source, Predictions]):
     )
     # (training part, preparation, settings) -> the truths that the audit looks for in the features.
     examined: Callable[[Sequences, Preparation[Own], Experiment], list[Truth]] = nothing_examined
+    # (training, validation and test part, preparation) -> baselines that no run saves, because they
+    # are fitted again for each example.
+    more_baselines: Callable[
+        [Examples[Source], Examples[Source] | None, Examples[Source] | None, Preparation[Own]],
+        list[Baseline[Source, Predictions]],
+    ] = no_more_baselines
     # Remarks on predictions for new data.
     remarks: Callable[[Predictions, Preparation[Own]], list[str]] = no_remarks
     # Nominal shares of the predictions, which the evaluation measures on the test part.

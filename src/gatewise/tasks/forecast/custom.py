@@ -73,8 +73,8 @@ def custom_baseline(
         made = forecasts(custom, examples, preparation, every)
         if made.shape[-1] == len(levels) > 1:
             return np.sort(made, axis=-1)
-        bands: Array = made + offsets * _spread(examples, preparation, every)[..., None]
-        return bands
+        spread = _spread(examples, preparation, every)[..., None]
+        return np.asarray(made + offsets * spread)
 
     return Baseline(custom.name, predict, slow=True)
 

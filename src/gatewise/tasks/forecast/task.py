@@ -28,6 +28,7 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
 from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.forecast.smoothing import smoothing_baselines
 from gatewise.tasks.forecast.space import space
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, sizes_of
 
@@ -998,6 +999,7 @@ TASK = Task(
     postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
+    more_baselines=smoothing_baselines,
     metrics=score,
     measures=measures,
     details=details,
