@@ -35,6 +35,7 @@ FLOW = [
         "prediction",
         "exporting",
         "inspection",
+        "tracking",
         "pipeline",
         "curves",
         "tuning",

@@ -109,6 +109,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint of a killed run.")
     ] = False,
+    track: Annotated[
+        str, typer.Option(help="mlflow or tensorboard: send the numbers of each epoch there.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan without training.")
     ] = False,
@@ -149,6 +152,7 @@ def train(
                 overwrite=overwrite,
                 resume=resume,
                 repeats=repeats,
+                track=track,
             )
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
@@ -286,7 +290,8 @@ def curve(
     if as_json:
         typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))
         return
-    typer.echo(content["sentence"])
+    for sentence in (content["sentence"], *content["remarks"]):
+        typer.echo(sentence)
     if output:
         typer.echo(f"Page: {output}")
 

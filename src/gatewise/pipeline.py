@@ -35,6 +35,7 @@ from gatewise.repeats import (
 )
 from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment, layer_of
+from gatewise.tracking import both, tracked
 from gatewise.training import History
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
@@ -76,11 +77,13 @@ def run(
     overwrite: bool = False,
     resume: bool = False,
     repeats: int = 1,
+    track: str = "",
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
-    seeds, and the network with the best validation score is saved.
+    seeds, and the network with the best validation score is saved. `track` names a tracker of
+    `tracking.KINDS`.
 
     The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
     kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
@@ -98,7 +101,8 @@ def run(
         artefacts.check_free(folder, overwrite=overwrite)
         kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    with kept as checkpoints, Interrupts() as interrupts, chosen:
+    following = tracked(track, folder, repeats)
+    with following as tracker, kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
         if folder is not None:
@@ -106,16 +110,19 @@ def run(
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
         baselines = score_baselines(ready)
         interrupts.check()
-        return run_ready(
+        finished = run_ready(
             ready,
             baselines,
             interrupts,
             folder=folder,
-            watch=watch,
+            watch=both(watch, tracker),
             overwrite=overwrite,
             repeats=repeats,
             checkpoints=checkpoints,
         )
+        if tracker is not None:
+            tracker.finish(ready.experiment, finished.metrics)
+        return finished
 
 
 def run_ready(
@@ -266,6 +273,7 @@ def train(
     resume: bool = False,
     watch: Watch | None = None,
     repeats: int = 1,
+    track: str = "",
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
@@ -273,6 +281,7 @@ def train(
     `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
     keras.Model of your own. `output` is the run folder, or None to save nothing. `resume` continues
     a training into this folder that was killed. `repeats` seeds are trained and judged together.
+    `track` is "mlflow" or "tensorboard", which then get the numbers of each epoch.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -295,4 +304,5 @@ def train(
         overwrite=overwrite,
         resume=resume,
         repeats=repeats,
+        track=track,
     )

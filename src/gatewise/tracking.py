@@ -1,0 +1,127 @@
+"""Send a training to MLflow or TensorBoard while it runs."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gatewise.errors import ConfigError
+from gatewise.extras import require
+from gatewise.settings import Experiment
+from gatewise.training import Progress
+
+Watch = Callable[[Progress, bool], None]
+Log = Callable[[Mapping[str, float], int], None]  # numbers by name, and the epoch (0: the end)
+BOARD = "tensorboard"  # the folder of event files, beside the run folder
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """What a training calls while it is tracked."""
+
+    log: Log
+    note: Callable[[Mapping[str, str]], None]  # the settings, in full
+
+    def watch(self, progress: Progress, epoch_over: bool) -> None:
+        """Send the numbers of an epoch."""
+        if not epoch_over:
+            return
+        numbers = {"loss": progress.loss, f"val_{progress.monitor.name}": progress.value}
+        self.log({name: one for name, one in numbers.items() if one == one}, progress.epoch)
+
+    def finish(self, experiment: Experiment, metrics: Mapping[str, Any]) -> None:
+        """Send the resolved settings, and the scores on the test part."""
+        sections = asdict(experiment).items()
+        self.note(
+            {
+                f"{section}.{key}": str(one)
+                for section, keys in sections
+                for key, one in keys.items()
+            }
+        )
+        scores = metrics.get("metrics") or {}
+        self.log({f"test_{name}": float(one) for name, one in scores.items() if one == one}, 0)
+
+
+def both(watch: Watch | None, tracker: Tracker | None) -> Watch | None:
+    """A watch that calls both of them."""
+    if tracker is None:
+        return watch
+
+    def each(progress: Progress, epoch_over: bool) -> None:
+        tracker.watch(progress, epoch_over)
+        if watch is not None:
+            watch(progress, epoch_over)
+
+    return each
+
+
+@contextlib.contextmanager
+def tracked(kind: str, folder: Path | None, repeats: int = 1) -> Iterator[Tracker | None]:
+    """The tracker of this kind; None for "".
+
+    Raises:
+        ConfigError: there is no such kind, its package is not installed, or several seeds would
+            write over each other.
+    """
+    if not kind:
+        yield None
+        return
+    if kind not in KINDS:
+        raise ConfigError(f"--track must be one of {', '.join(KINDS)}. Received: {kind!r}.")
+    if repeats > 1:
+        raise ConfigError("--track follows one training. Leave out --repeats or --track.")
+    if folder is None:
+        raise ConfigError("--track needs an output folder, whose name is that of the tracked run.")
+    with KINDS[kind](folder) as tracker:
+        yield tracker
+
+
+@contextlib.contextmanager
+def _mlflow(folder: Path) -> Iterator[Tracker]:
+    """A run of MLflow, in the store that MLFLOW_TRACKING_URI names or else MLflow's default."""
+    mlflow = require("mlflow", "mlflow", "--track mlflow")
+    with mlflow.start_run(run_name=folder.name):
+        mlflow.set_tag("gatewise.run", str(folder.resolve()))
+        yield Tracker(
+            lambda numbers, epoch: mlflow.log_metrics(dict(numbers), step=epoch),
+            lambda settings: mlflow.log_params(dict(settings)),
+        )
+
+
+@contextlib.contextmanager
+def _tensorboard(folder: Path) -> Iterator[Tracker]:
+    """Event files in `tensorboard/` beside the run folder."""
+    purpose = "--track tensorboard"
+    files = require("tensorboard.summary.writer.event_file_writer", "tensorboard", purpose)
+    event = require("tensorboard.compat.proto.event_pb2", "tensorboard", purpose)
+    summaries = require("tensorboard.compat.proto.summary_pb2", "tensorboard", purpose)
+    text = require("tensorboard.plugins.text.metadata", "tensorboard", purpose)
+    tensors = require("tensorboard.util.tensor_util", "tensorboard", purpose)
+    place = folder.parent / BOARD / folder.name
+    writer = files.EventFileWriter(str(place))
+
+    def write(values: list[Any], epoch: int) -> None:
+        summary = summaries.Summary(value=values)
+        writer.add_event(event.Event(wall_time=time.time(), step=epoch, summary=summary))
+        writer.flush()
+
+    def log(numbers: Mapping[str, float], epoch: int) -> None:
+        value = summaries.Summary.Value
+        write([value(tag=name, simple_value=one) for name, one in numbers.items()], epoch)
+
+    def note(settings: Mapping[str, str]) -> None:
+        lines = "\n".join(f"    {name} = {value}" for name, value in settings.items())
+        content = tensors.make_tensor_proto(lines.encode(), dtype=None, shape=())
+        metadata = text.create_summary_metadata("settings", "")
+        write([summaries.Summary.Value(tag="settings", tensor=content, metadata=metadata)], 0)
+
+    try:
+        yield Tracker(log, note)
+    finally:
+        writer.close()
+
+
+KINDS = {"mlflow": _mlflow, "tensorboard": _tensorboard}
