@@ -1,6 +1,8 @@
 """Send a training to MLflow or TensorBoard while it runs."""
 
 import contextlib
+import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +13,8 @@ from gatewise.errors import ConfigError
 from gatewise.extras import require
 from gatewise.settings import Experiment
 from gatewise.training import Progress
+
+log = logging.getLogger("gatewise")
 
 Watch = Callable[[Progress, bool], None]
 Log = Callable[[Mapping[str, float], int], None]  # numbers by name, and the epoch (0: the end)
@@ -83,32 +87,65 @@ def tracked(kind: str, folder: Path | None, repeats: int = 1) -> Iterator[Tracke
 def _mlflow(folder: Path) -> Iterator[Tracker]:
     """A run of MLflow, in the store that MLFLOW_TRACKING_URI names or else MLflow's default."""
     mlflow = require("mlflow", "mlflow", "--track mlflow")
-    with mlflow.start_run(run_name=folder.name):
+    failures = (mlflow.exceptions.MlflowException, OSError)
+    try:
+        active = mlflow.start_run(run_name=folder.name)
         mlflow.set_tag("gatewise.run", str(folder.resolve()))
+    except failures as error:
+        raise ConfigError(
+            f"MLflow does not begin a run in {mlflow.get_tracking_uri()}: {_first_line(error)}"
+        ) from None
+    failed = False
+
+    def send(call: Callable[..., Any], *given: Any, **more: Any) -> None:
+        nonlocal failed
+        try:
+            call(*given, **more)
+        except failures as error:  # a server that is away must not end a training
+            if not failed:
+                log.warning("MLflow does not take the numbers: %s", _first_line(error))
+            failed = True
+
+    with active:
         yield Tracker(
-            lambda numbers, epoch: mlflow.log_metrics(dict(numbers), step=epoch),
-            lambda settings: mlflow.log_params(dict(settings)),
+            lambda numbers, epoch: send(mlflow.log_metrics, dict(numbers), step=epoch),
+            lambda settings: send(mlflow.log_params, dict(settings)),
         )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextlib.contextmanager
 def _tensorboard(folder: Path) -> Iterator[Tracker]:
-    """Event files in `tensorboard/` beside the run folder."""
+    """An event file in `tensorboard/` beside the run folder.
+
+    TensorBoard's own EventFileWriter would import TensorFlow wherever that is installed.
+    """
     purpose = "--track tensorboard"
-    files = require("tensorboard.summary.writer.event_file_writer", "tensorboard", purpose)
+    records = require("tensorboard.summary.writer.record_writer", "tensorboard", purpose)
     event = require("tensorboard.compat.proto.event_pb2", "tensorboard", purpose)
     summaries = require("tensorboard.compat.proto.summary_pb2", "tensorboard", purpose)
     text = require("tensorboard.plugins.text.metadata", "tensorboard", purpose)
     tensors = require("tensorboard.util.tensor_util", "tensorboard", purpose)
     place = folder.parent / BOARD / folder.name
-    writer = files.EventFileWriter(str(place))
+    path = place / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+    writer = records.RecordWriter(file)
 
-    def write(values: list[Any], epoch: int) -> None:
-        summary = summaries.Summary(value=values)
-        writer.add_event(event.Event(wall_time=time.time(), step=epoch, summary=summary))
+    def write_event(**content: Any) -> None:
+        writer.write(event.Event(wall_time=time.time(), **content).SerializeToString())
         writer.flush()
 
-    def log(numbers: Mapping[str, float], epoch: int) -> None:
+    def write(values: list[Any], epoch: int) -> None:
+        write_event(step=epoch, summary=summaries.Summary(value=values))
+
+    def numbers_of(numbers: Mapping[str, float], epoch: int) -> None:
         value = summaries.Summary.Value
         write([value(tag=name, simple_value=one) for name, one in numbers.items()], epoch)
 
@@ -118,8 +155,9 @@ def _tensorboard(folder: Path) -> Iterator[Tracker]:
         metadata = text.create_summary_metadata("settings", "")
         write([summaries.Summary.Value(tag="settings", tensor=content, metadata=metadata)], 0)
 
+    write_event(file_version="brain.Event:2")
     try:
-        yield Tracker(log, note)
+        yield Tracker(numbers_of, note)
     finally:
         writer.close()
 
