@@ -39,6 +39,7 @@ FLOW = [
         "inspection",
         "folding",
         "refitting",
+        "tracking",
         "pipeline",
         "curves",
         "tuning",

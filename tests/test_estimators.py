@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -84,6 +84,24 @@ def test_a_grid_search_tries_the_settings(waves):
     search.fit(x, y)
     assert [one["units"] for one in search.cv_results_["params"]] == [(2,), (3,)]
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_randomized_search_reaches_through_a_pipeline(waves):
+    x, y = waves
+    pipeline = make_pipeline(StandardScaler(), Regressor(**SMALL))
+    space = {"regressor__learning_rate": [1e-6, 0.1]}
+    search = RandomizedSearchCV(pipeline, space, n_iter=2, cv=2, random_state=0)
+    search.fit(x, x.mean(axis=1))
+    assert search.best_params_ == {"regressor__learning_rate": 0.1}
+    assert search.best_estimator_[-1].learning_rate == 0.1
+    assert search.predict(x).shape == (40,)
+
+
+def test_cross_validation_scores_each_fold_with_a_clone(waves):
+    estimator = Regressor(**SMALL)
+    scores = cross_val_score(estimator, waves[0], waves[0].mean(axis=1), cv=2)
+    assert scores.shape == (2,) and np.isfinite(scores).all()
+    assert not hasattr(estimator, "run_")
 
 
 @pytest.mark.parametrize("estimator", [Classifier(), Forecaster()])

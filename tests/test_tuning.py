@@ -13,7 +13,7 @@ from gatewise.errors import ConfigError
 from gatewise.settings import Experiment
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.tuning import study as studies
-from gatewise.tuning.space import with_values
+from gatewise.tuning.space import near, with_values
 
 # One shape of network only, because every other one is compiled anew.
 SPACE = {
@@ -122,6 +122,20 @@ def test_values_become_settings():
     made = with_values(Experiment(), values)
     assert made.network.units == (8, 8)
     assert made.training.learning_rate == 0.01
+
+
+def test_early_trials_change_the_learning_rate_and_one_to_three_other_settings(random):
+    space = {f"network.{name}": Between(0.0, 0.5) for name in "abcde"}
+    space |= {"training.learning_rate": Between(1e-4, 1e-2, log=True), "network.f": Choice((8,))}
+    default = dict.fromkeys(space, 0.0) | {"training.learning_rate": 1e-3, "network.f": 8}
+    counts = set()
+    for _ in range(50):
+        values = near(default, space, random)
+        changed = {name for name, one in values.items() if one != default[name]}
+        assert "training.learning_rate" in changed and values["network.f"] == 8
+        assert 1e-4 <= values["training.learning_rate"] <= 1e-2
+        counts.add(len(changed) - 1)
+    assert counts == {1, 2, 3}
 
 
 def test_every_task_has_ranges_that_hold_its_defaults(forecast_run, classify_run):

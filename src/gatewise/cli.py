@@ -89,6 +89,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint of a killed run.")
     ] = False,
+    track: Annotated[
+        str, typer.Option(help="mlflow or tensorboard: send the numbers of each epoch there.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan without training.")
     ] = False,
@@ -131,6 +134,7 @@ def train(
             resume=resume,
             repeats=repeats,
             custom=custom,
+            track=track,
         )
     terminal.show_metrics(finished.metrics, as_json=as_json)
     if not as_json:
@@ -249,7 +253,8 @@ def curve(
     if as_json:
         terminal.show_json(content)
         return
-    terminal.show_lines([content["sentence"], *([f"Page: {output}"] if output else [])])
+    page = [f"Page: {output}"] if output else []
+    terminal.show_lines([content["sentence"], *content["remarks"], *page])
 
 
 @app.command()

@@ -41,6 +41,7 @@ from gatewise.repeats import (
 )
 from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment, layer_of
+from gatewise.tracking import both, tracked
 from gatewise.training import History, Monitor, Progress
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
@@ -89,12 +90,13 @@ def run(
     resume: bool = False,
     repeats: int = 1,
     custom: Sequence[Custom] = (),
+    track: str = "",
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
     seeds, and the network with the best validation score is saved. `custom` are baselines of the
-    user's own.
+    user's own. `track` names a tracker of `tracking.KINDS`.
 
     The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
     kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
@@ -114,7 +116,8 @@ def run(
         artefacts.check_free(folder, overwrite=overwrite, resume=resume)
         kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    with kept as checkpoints, Interrupts() as interrupts, chosen:
+    following = tracked(track, folder, repeats)
+    with following as tracker, kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
         if folder is not None:
@@ -122,17 +125,20 @@ def run(
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
         baselines = score_baselines(ready, custom)
         interrupts.check()
-        return run_ready(
+        finished = run_ready(
             ready,
             baselines,
             interrupts,
             folder=folder,
-            watch=watch,
+            watch=both(watch, tracker),
             overwrite=overwrite,
             repeats=repeats,
             checkpoints=checkpoints,
             custom=custom,
         )
+        if tracker is not None:
+            tracker.finish(ready.experiment, finished.metrics)
+        return finished
 
 
 def run_ready(
@@ -352,6 +358,7 @@ def train(
     watch: Watch | None = None,
     repeats: int = 1,
     baseline: Any = None,
+    track: str = "",
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
@@ -360,6 +367,7 @@ def train(
     returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
     continues a training into this folder that was killed. `repeats` seeds are trained and judged
     together. `baseline` is a function of your own to be judged beside (docs/tasks.md), or several.
+    `track` is "mlflow" or "tensorboard", which then get the numbers of each epoch.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -384,4 +392,5 @@ def train(
         resume=resume,
         repeats=repeats,
         custom=customs(baseline),
+        track=track,
     )

@@ -30,6 +30,9 @@ def test_the_last_point_is_the_score_of_an_ordinary_run(by_size, classify_run):
 def test_the_sentence_the_prediction_and_the_page_agree(by_size):
     content, page = by_size
     twice, check = content["twice"], content["check"]
+    if twice is None:
+        assert "do not follow a power law" in content["sentence"]
+        return
     assert twice["amount"] == 2 * content["points"][-1]["amount"]
     assert twice["low"] <= twice["score"] <= twice["high"]
     assert check["held"] == (check["low"] <= check["actual"] <= check["high"])

@@ -50,10 +50,10 @@ def curve(
 
     Returns:
         `points`: for each amount (steps or sequences, see `unit`) its `scores`, or for each rate
-        the losses. `sentence`: what they say. By size, `twice`: the score for twice the data with
-        the 90% interval of a run, and `check`: the score for all data as the other points predict
-        it; each may be None. By learning rate, `falls`, `lowest` and `diverges`: the rates at which
-        the validation loss begins to fall, is lowest, and rises above its start.
+        the losses. `sentence` and `remarks`: what they say. By size, `twice`: the score for twice
+        the data with the 90% interval of a run, and `check`: the score for all data as the other
+        points predict it; each may be None. By learning rate, `falls`, `lowest` and `diverges`: the
+        rates at which the validation loss begins to fall, is lowest, and rises above its start.
 
     Raises:
         ConfigError: `by` or `repeats` is wrong, there is no validation part, or the page cannot be
@@ -94,7 +94,7 @@ def curve(
         else:
             content = losses_by_rate(ready, interrupts)
     sizes = part_sizes(ready)
-    content["data"] = ready.experiment.data.path
+    content["data"] = Path(ready.experiment.data.path).name
     content["overview"] = {
         "task": ready.task.name,
         **{

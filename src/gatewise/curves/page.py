@@ -19,6 +19,7 @@ def draw(content: Mapping[str, Any]) -> str:
         section.title,
         kicker=content["data"],
         sentence=content["sentence"],
+        caveats=content["remarks"],
         heading="What was trained",
         overview=[(key, str(value)) for key, value in content["overview"].items()],
         sections=[section],

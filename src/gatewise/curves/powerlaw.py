@@ -57,7 +57,7 @@ def _laws(amounts: Array, scores: Array, higher: bool) -> tuple[Array, Array, Ar
     sign = -1.0 if higher else 1.0  # below, lower is better
     y = sign * scores
     lowest = -1.0 if higher else 0.0
-    bounded = y.min() >= lowest
+    bounded = _bounded(scores, higher)
     x = amounts[None] ** -EXPONENTS[:, None]  # [exponents, networks]
     means, centred = x.mean(axis=1), x - x.mean(axis=1, keepdims=True)
     average = y.mean(axis=1, keepdims=True)
@@ -73,6 +73,11 @@ def _laws(amounts: Array, scores: Array, higher: bool) -> tuple[Array, Array, Ar
     best = errors.argmin(axis=1)
     rows = np.arange(len(y))
     return sign * limit[rows, best], sign * factor[rows, best], EXPONENTS[best]
+
+
+def _bounded(scores: Array, higher: bool) -> bool:
+    """Whether the best score that can be is 1 where higher ones are better, and else 0."""
+    return bool(np.max(scores) <= 1 if higher else np.min(scores) >= 0)
 
 
 def predict(
@@ -101,6 +106,8 @@ def predict(
     drawn = drawn + deviation * random.standard_t(freedom, RESAMPLES)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     score = float(law.at(amount))
+    if _bounded(scores, higher):
+        low, high = (low, min(high, 1.0)) if higher else (max(low, 0.0), high)
     return Prediction(amount, score, min(float(low), score), max(float(high), score))
 
 

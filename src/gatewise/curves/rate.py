@@ -113,6 +113,7 @@ def _content(
     content: dict[str, Any] = {
         "by": "learning-rate",
         "metric": "loss",
+        "remarks": [],
         "start": start,
         "default": default,
         "steps": steps,

@@ -94,6 +94,7 @@ def _content(points: list[dict[str, Any]], monitor: Monitor, steps: bool) -> dic
         "twice": None,
         "check": None,
         "sentence": "",
+        "remarks": [],
     }
     if len(points) < LEAST or points[-1]["share"] < 1:
         content["sentence"] = (
@@ -101,24 +102,31 @@ def _content(points: list[dict[str, Any]], monitor: Monitor, steps: bool) -> dic
             f"would give: a power law needs the whole and at least {LEAST - 1} shares of it."
         )
         return content
+    whole = sum(points[-1]["scores"]) / len(points[-1]["scores"])
     found = _predicted(points, 2 * points[-1]["amount"], monitor)
+    worse = found.score < whole if monitor.higher_is_better else found.score > whole
+    if worse:
+        content["sentence"] = (
+            f"The scores do not follow a power law: it gives {found.score:.4g} for twice the data, "
+            f"which is worse than the validation {monitor.name} of {whole:.4g} that all of the "
+            "data give. Networks that train too briefly on little data do so: give more --epochs."
+        )
+        return content
     content["twice"] = vars(found)
-    whole = points[-1]["scores"]
-    mean = sum(whole) / len(whole)
     content["sentence"] = (
         f"Twice the data would give a validation {monitor.name} of about {found.score:.4g} "
         f"(90% interval of a run {found.low:.4g} to {found.high:.4g}); all of the data give "
-        f"{mean:.4g}."
+        f"{whole:.4g}."
     )
     if len(points) > LEAST:
         check = _predicted(points[:-1], points[-1]["amount"], monitor)
-        held = check.low <= mean <= check.high
-        content["check"] = vars(check) | {"actual": mean, "held": held}
-        content["sentence"] += (
-            f" Without the last point, the same law predicts {check.score:.4g} for all of the data "
+        held = check.low <= whole <= check.high
+        content["check"] = vars(check) | {"actual": whole, "held": held}
+        content["remarks"] = [
+            f"From less data, the same law predicts {check.score:.4g} for all of them "
             f"({check.low:.4g} to {check.high:.4g}), "
             + ("which holds." if held else "which is wrong, so do not rely on it.")
-        )
+        ]
     return content
 
 

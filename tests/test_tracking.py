@@ -1,0 +1,42 @@
+"""Tracking: what goes to the stores, and what is refused before training."""
+
+import csv
+
+import pytest
+
+import gatewise
+from gatewise.errors import ConfigError
+
+
+def test_tensorboard_reads_the_numbers_of_each_epoch(series_file, forecast_settings, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = tmp_path / "run"
+    run = gatewise.train(
+        series_file, settings=forecast_settings, output=folder, track="tensorboard"
+    )
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard" / "run")).Reload()
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("loss", "val_mae"):
+        sent = {one.step: one.value for one in events.Scalars(name)}
+        assert sent == pytest.approx({k: float(row[name]) for k, row in enumerate(rows, 1)})
+    assert events.Scalars("test_mae")[0].value == pytest.approx(run.metrics["metrics"]["mae"])
+    [settings] = events.Tensors("settings")
+    assert b"network.units = (3,)" in settings.tensor_proto.string_val[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"track": "wandb"}, "--track must be one of mlflow, tensorboard"),
+        ({"track": "tensorboard", "repeats": 2}, "Leave out --repeats"),
+        ({"track": "tensorboard", "output": None}, "needs an output folder"),
+    ],
+)
+def test_what_cannot_be_tracked_is_refused(
+    series_file, forecast_settings, tmp_path, change, reason
+):
+    given = {"settings": forecast_settings, "output": tmp_path / "run"} | change
+    with pytest.raises(ConfigError, match=reason):
+        gatewise.train(series_file, **given)
+    assert list(tmp_path.iterdir()) == []
