@@ -41,7 +41,7 @@ FLOW = [
         "estimators",
         "serving",
         "startup",
-        *("options", "terminal", "process"),
+        *("terminal", "options", "process"),
         "cli",
         "__main__",
     ),

@@ -1,6 +1,7 @@
 """The record of a run: metrics.json, and the steps that each part holds."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,15 @@ def interruption(stopped: str, best_epoch: int) -> list[str]:
     if not stopped.startswith("stopped by"):
         return []
     return [f"Training was interrupted: {stopped}. The weights are those of epoch {best_epoch}."]
+
+
+def ending(metrics: Mapping[str, Any]) -> list[str]:
+    """The sentence on why training ended; none if a caveat says it."""
+    stopped, best, epochs = metrics["stopped"], metrics["best_epoch"], metrics["epochs"]
+    if interruption(stopped, best):
+        return []
+    reason = f"early: {stopped}" if stopped else f"after all {epochs} epochs"
+    return [f"Training ended {reason}. The weights are those of epoch {best}."]
 
 
 def data_name(path: str) -> str:
