@@ -16,6 +16,7 @@ import typer
 
 from gatewise import cli, glossary
 from gatewise.metrics import METRICS
+from gatewise.options import LEVELS
 from gatewise.settings import Experiment
 
 DOCS = Path(__file__).parent
@@ -46,6 +47,12 @@ def cli_page() -> str:
         "",
         "Exit status: 0 success; 1 an error that you can fix, in one sentence on standard error;",
         "2 wrong usage.",
+        "",
+        "Every verb also has these options:",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| `{', '.join(one.opts)}` | {one.help} |" for one in LEVELS),
     ]
     group: Any = typer.main.get_command(cli.app)
     for name, verb in group.commands.items():

@@ -48,7 +48,7 @@ FLOW = [
         "estimators",
         "serving",
         "startup",
-        *("options", "terminal", "process"),
+        *("terminal", "options", "process"),
         "cli",
         "__main__",
     ),

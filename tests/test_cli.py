@@ -75,6 +75,25 @@ def test_every_verb_has_help(gatewise, verb):
     status, out, _ = gatewise(verb, "--help")
     assert status == 0
     assert "Usage:" in out
+    assert "--quiet" in out
+    assert "--verbose" in out
+
+
+def test_quiet_prints_results_only(gatewise, forecast_run, series_file, tmp_path):
+    wider = tmp_path / "wider.csv"
+    pl.read_csv(series_file).with_columns(more=1).write_csv(wider)
+    _, loud, notes = gatewise("predict", forecast_run, wider)
+    _, quiet, nothing = gatewise("predict", forecast_run, wider, "--quiet")
+    assert quiet == loud
+    assert notes == "Not read: 'more'.\n"
+    assert nothing == ""
+
+
+def test_verbose_adds_the_traceback_to_the_sentence(gatewise):
+    _, _, brief = gatewise("evaluate", "nowhere", "nothing.csv")
+    _, _, long = gatewise("evaluate", "nowhere", "nothing.csv", "--verbose")
+    assert long.startswith("Traceback")
+    assert long.endswith(brief)
 
 
 @pytest.mark.parametrize(

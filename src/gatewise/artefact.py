@@ -35,7 +35,7 @@ from gatewise.output import lies_in, writing_file
 from gatewise.runtime import graph
 from gatewise.runtime.network import Network
 from gatewise.settings import Experiment, from_mapping, to_toml
-from gatewise.tasks import TASKS
+from gatewise.tasks import TASKS, task_of
 
 # Prediction reads run folders without Keras, so what needs it is imported on first use.
 if TYPE_CHECKING:
@@ -282,18 +282,21 @@ def read_record(folder: Path, number: int) -> "Record":
     """The part of a run folder of format `number` that the report shows."""
     from gatewise.reporting.sections import Record
 
+    with intact(folder / HISTORY):
+        history = pl.read_csv(folder / HISTORY).to_dict(as_series=False)
     return Record(
         settings=read_settings(folder, number),
         metrics=read_json(folder / METRICS),
-        history=pl.read_csv(folder / HISTORY).to_dict(as_series=False),
+        history=history,
         environment=read_json(folder / ENVIRONMENT),
     )
 
 
 def read_settings(folder: Path, number: int) -> Experiment:
     """The settings of a run folder of format `number`."""
-    given = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    return from_mapping(present_settings(given, number))
+    with intact(folder / SETTINGS):
+        given = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        return from_mapping(present_settings(given, number))
 
 
 def seal(folder: Path) -> None:
@@ -381,8 +384,8 @@ def load(folder: str | Path) -> Artefact:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
             network = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except graph.DAMAGED as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArtefactError(
             f"Keras cannot open {folder / MODEL}: {reason} Layers of your own must be registered "
             "(keras.saving.register_keras_serializable) and imported before loading."
@@ -432,7 +435,9 @@ def _needs_keras(folder: Path) -> str:
     if GRAPH not in _manifest(folder)["files"]:
         return "an earlier version of gatewise saved this run. Train it again to do without."
     verify(folder, (SETTINGS, GRAPH))
-    if reason := read_json(folder / GRAPH).get("reason"):
+    with intact(folder / GRAPH):
+        reason = read_json(folder / GRAPH).get("reason")
+    if reason:
         return f"a graph cannot hold it. {reason}"
     if read_settings(folder, format_of(folder)).engine.kind == "stock":
         return "the settings of this run say engine.kind = stock."
@@ -446,12 +451,19 @@ def _without_network(folder: Path, *needed: str) -> Artefact:
     verify(folder, (*needed, *others, SPLITS) if listed else (*needed, *others))
     number = format_of(folder)
     experiment = read_settings(folder, number)
-    own = TASKS[experiment.task.name].fitted
-    fitted = present_preparation(read_json(folder / PREPARATION), own, number)
+    with intact(folder / PREPARATION):
+        own = task_of(experiment.task.name).fitted
+        fitted = present_preparation(read_json(folder / PREPARATION), own, number)
+        preparation = Preparation.from_json(fitted, own)
+    if preparation.task != experiment.task.name:
+        raise ArtefactError(
+            f"{folder} holds the files of two runs: {SETTINGS} is of the task "
+            f"{experiment.task.name}, {PREPARATION} of {preparation.task}. Restore the folder."
+        )
     return Artefact(
         folder=folder,
         experiment=experiment,
-        preparation=Preparation.from_json(fitted, own),
+        preparation=preparation,
         network=None,
         baselines=read_json(folder / BASELINES),
         metrics=read_json(folder / METRICS),
@@ -552,8 +564,32 @@ def finite(content: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read what `write_json` wrote.
+
+    Raises:
+        ArtefactError: the file holds no JSON.
+    """
+    with intact(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a damaged file or folder into one sentence.
+
+    Raises:
+        ArtefactError: the file or folder is damaged.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (*graph.DAMAGED, pl.exceptions.PolarsError) as error:
+        reason = (str(error).strip() or "nothing to read").splitlines()[0].rstrip(".")
+        raise ArtefactError(
+            f"{path} is damaged ({type(error).__name__}: {reason}). Restore the folder from a "
+            "backup."
+        ) from error
 
 
 def as_csv(table: pl.DataFrame) -> str:

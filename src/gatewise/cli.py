@@ -28,10 +28,12 @@ from gatewise.options import (
     SetOption,
     TargetOption,
     TaskOption,
+    Verbs,
     layers_of,
 )
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -65,7 +67,8 @@ def train(
     config: ConfigOption = None,
     assignments: SetOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run folder to write.")
+        Path | None,
+        typer.Option("--output", "-o", help="The run folder to write; default: runs/ and a name."),
     ] = None,
     horizon: HorizonOption = None,
     lookback: LookbackOption = None,
@@ -105,7 +108,7 @@ def train(
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
-    from gatewise.record import ended_early
+    from gatewise.record import ending
     from gatewise.repeats import check_repeats
 
     check_repeats(repeats, resume=resume)
@@ -136,17 +139,18 @@ def train(
             custom=custom,
             track=track,
         )
+    if not as_json:
+        terminal.show_lines(ending(finished.metrics))
     terminal.show_metrics(finished.metrics, as_json=as_json)
     if not as_json:
-        ended = ended_early(finished.metrics)
-        terminal.show_lines([*([ended] if ended else []), f"Report: {folder / 'report.html'}"])
+        terminal.show_lines([f"Report: {folder / 'report.html'}"])
 
 
 @app.command()
 def tune(
     data: DataArgument = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The folder of the search.")
+        Path | None, typer.Option("--output", "-o", help="The folder of the search; required.")
     ] = None,
     budget: Annotated[
         str, typer.Option(help="The time for all of it, such as 30m; final training included.")
@@ -450,7 +454,7 @@ def inspect(
     ] = None,
     examples: Annotated[int, typer.Option(help="Examples whose answers are explained.")] = 3,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="An .html file to write.")
+        Path | None, typer.Option("--output", "-o", help="An .html file to write; default: none.")
     ] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

@@ -101,7 +101,11 @@ def _read(folder: Path) -> Judged:
     Raises:
         ArtefactError: it is damaged, or has no test part, or an older version saved it.
     """
-    number = artefacts.format_of(folder)
+    with artefacts.intact(folder):
+        return _judged(folder, artefacts.format_of(folder))
+
+
+def _judged(folder: Path, number: int) -> Judged:
     names = (artefacts.METRICS, artefacts.SETTINGS, artefacts.PREPARATION)
     artefacts.verify(folder, names)
     metrics = artefacts.read_json(folder / artefacts.METRICS)

@@ -1,10 +1,14 @@
 """Arguments and options that several verbs share, and the settings that they stand for."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from gatewise import terminal
 
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
@@ -34,6 +38,57 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object on standard output, and nothing else."),
 ]
+
+
+def _quiet(given: bool) -> None:
+    if given:
+        terminal.set_level(logging.WARNING)
+
+
+def _verbose(given: bool) -> None:
+    if given:
+        terminal.set_level(logging.DEBUG)
+
+
+def _levels(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_quiet,
+            expose_value=False,
+            help="Print results and warnings only.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            callback=_verbose,
+            expose_value=False,
+            help="Also print each phase, and the traceback of an error.",
+        ),
+    ] = False,
+) -> None:
+    """Declares the options that every verb has."""
+
+
+_declaring = typer.Typer(add_completion=False)
+_declaring.command()(_levels)
+LEVELS: list[Any] = typer.main.get_command(_declaring).params
+
+
+class Verbs(TyperGroup):
+    """The verbs, each with the options `LEVELS`."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb of this name; None if there is none."""
+        verb = super().get_command(ctx, cmd_name)
+        if verb is not None and LEVELS[0] not in verb.params:
+            verb.params += LEVELS
+        return verb
 
 
 def layers_of(config: Path | None, assignments: list[str] | None) -> list[Mapping[str, Any]]:

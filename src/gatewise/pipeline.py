@@ -322,7 +322,9 @@ def report(run: Run | Artefact | str | Path, *, overwrite: bool = False) -> Path
     files = (artefacts.SETTINGS, artefacts.METRICS, artefacts.HISTORY, artefacts.ENVIRONMENT)
     artefacts.verify(folder, files)
     path = folder / artefacts.REPORT
-    drawn = draw(artefacts.read_record(folder, artefacts.format_of(folder)))
+    record = artefacts.read_record(folder, artefacts.format_of(folder))
+    with artefacts.intact(folder / artefacts.METRICS):
+        drawn = draw(record)
     existing = path.read_bytes() if path.is_file() else None
     if existing == drawn.encode():
         return path

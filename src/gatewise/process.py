@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import logging
 import os
 import resource
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 
 import typer
@@ -35,6 +37,7 @@ def run(command: Callable[[], object]) -> None:
         with _stoppable() if ours else contextlib.nullcontext():
             command()
     except GatewiseError as error:
+        logging.getLogger("gatewise").debug("%s", traceback.format_exc().rstrip())
         _fail(str(error))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):

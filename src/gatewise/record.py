@@ -117,16 +117,14 @@ def interruption(stopped: str, best_epoch: int, networks: int = 1) -> list[str]:
     return [f"Training was interrupted: {stopped}. {weights}"]
 
 
-def ended_early(metrics: Mapping[str, Any]) -> str:
-    """A sentence on a training that ended by itself before its last epoch; "" for others.
-
-    An interruption stands beside the verdict instead, and several networks end one by one.
-    """
-    stopped, best = metrics["stopped"], metrics["best_epoch"]
-    if not stopped or interruption(stopped, best) or metrics["networks"] > 1:
-        return ""
+def ending(metrics: Mapping[str, Any]) -> list[str]:
+    """The sentence on why training ended; none if a caveat says it, or for several networks."""
+    stopped, best, epochs = metrics["stopped"], metrics["best_epoch"], metrics["epochs"]
+    if metrics["networks"] > 1 or interruption(stopped, best):
+        return []
+    reason = f"early: {stopped}" if stopped else f"after all {epochs} epochs"
     weights = "" if metrics["refit_epochs"] else f" The weights are those of epoch {best}."
-    return f"Training ended early: {stopped}.{weights}"
+    return [f"Training ended {reason}.{weights}"]
 
 
 def data_name(path: str) -> str:

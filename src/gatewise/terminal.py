@@ -24,13 +24,22 @@ def console(*, err: bool = False) -> "Console":
     return made
 
 
+def set_level(level: int) -> None:
+    """Print the records of the library from this level on; INFO by default."""
+    log = logging.getLogger("gatewise")
+    log.setLevel(level)
+    for handler in log.handlers:
+        if isinstance(handler, Notes):
+            handler.setLevel(level)
+
+
 class Notes(logging.Handler):
     """Prints the log of the library, one sentence a line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record: on standard error if standard output is for results."""
         prints_results = sys.argv[1:2] in (["predict"], ["generate"], ["stream"])
-        err = "--json" in sys.argv or record.levelno > logging.INFO or prints_results
+        err = "--json" in sys.argv or record.levelno != logging.INFO or prints_results
         typer.echo(record.getMessage(), err=err)
 
 
@@ -42,9 +51,10 @@ class Screen(logging.Handler):
         self.console = console(err=as_json)
         self.bar: Any = None
         self.task: Any = None
+        self.quiet = not logging.getLogger("gatewise").isEnabledFor(logging.INFO)
 
     def __enter__(self) -> "Screen":
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.quiet:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             self.bar = Progress(
@@ -73,7 +83,7 @@ class Screen(logging.Handler):
 
     def watch(self, progress: Any, epoch_over: bool) -> None:
         """Show the state of a training, after each step and each epoch."""
-        if epoch_over and not progress.network:  # several networks log a line each
+        if epoch_over and not (self.quiet or progress.network):  # several networks log a line each
             self.console.print(progress.line(), soft_wrap=True)
         elif self.bar is not None:
             self.bar.update(

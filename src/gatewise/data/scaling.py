@@ -56,14 +56,15 @@ class Scale:
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> "Scale":
-        """The scale that `to_json` wrote."""
-        return Scale(
-            content["kind"],
-            content["by"],
-            tuple(content["ids"]),
-            np.array(content["centre"], dtype=np.float64),
-            np.array(content["spread"], dtype=np.float64),
-        )
+        """The scale that `to_json` wrote.
+
+        Raises:
+            ValueError: centre and spread are not [rows, columns], or a spread is not positive.
+        """
+        centre, spread = (np.array(content[key], dtype=np.float64) for key in ("centre", "spread"))
+        if centre.ndim != 2 or centre.shape != spread.shape or not (spread > 0).all():
+            raise ValueError(f"the scale has shapes {centre.shape} and {spread.shape}")
+        return Scale(content["kind"], content["by"], tuple(content["ids"]), centre, spread)
 
 
 def fit_scale(train: Sequences, kind: str, by: str) -> Scale:

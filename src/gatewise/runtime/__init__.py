@@ -42,10 +42,22 @@ def load_all(folder: str | Path) -> dict[str, Network]:
     """The networks of a run folder, by name; see `load`."""
     folder = Path(folder)
     description = _checked(folder, graph.DESCRIPTION)
-    if reason := json.loads(description.read_text(encoding="utf-8")).get("reason"):
+    if reason := _read(description).get("reason"):
         raise ConfigError(f"{folder} needs Keras: {reason} Use gatewise.load.")
     graphs = graph.load(description, _checked(folder, graph.WEIGHTS))
     return {name: Network(one) for name, one in graphs.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file.
+
+    Raises:
+        ArtefactError: the file holds something else.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except graph.DAMAGED:
+        raise ArtefactError(f"{path} is damaged. Restore the folder from a backup.") from None
 
 
 def _checked(folder: Path, name: str) -> Path:
@@ -53,12 +65,16 @@ def _checked(folder: Path, name: str) -> Path:
     manifest, path = folder / "manifest.json", folder / name
     if not manifest.is_file():
         raise ArtefactError(f"{folder} is not a run folder: it has no {manifest.name}.")
-    files: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8")).get("files", {})
+    files = _read(manifest).get("files", {})
     if name not in files:
         raise ArtefactError(
             f"{folder} has no {name}, because an earlier version of gatewise saved it. Train it "
             "again, or use gatewise.load."
         )
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != files[name]:
+    if (
+        not isinstance(files, dict)
+        or not path.is_file()
+        or hashlib.sha256(path.read_bytes()).hexdigest() != files[name]
+    ):
         raise ArtefactError(f"{path} is not the file that was saved. Restore it from a backup.")
     return path

@@ -8,6 +8,8 @@ products and the softmax of which it consists.
 """
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,11 @@ Structure = Any  # the name of a value, or lists and dicts of structures
 ALONE = ""  # the name of a graph that is saved without others
 DESCRIPTION, WEIGHTS = "graph.json", "graph.npz"  # the files of a run folder
 FORMAT = 1  # of the files that `save` writes
+# What reading or running a damaged description raises, in the standard library and in NumPy.
+DAMAGED = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError),
+    *(RecursionError, NotImplementedError, MemoryError, EOFError, zipfile.BadZipFile, zlib.error),
+)
 
 # Every operation, as: inputs; configuration; weights. Optional inputs may be "". Names and axes
 # are those of Keras: the last part of the table holds functions of keras.ops.
@@ -189,14 +196,53 @@ def load(description: Path, weights: Path) -> dict[str, Graph]:
                 f"{description} has format {content['format']}, but this version of gatewise reads "
                 f"up to {FORMAT}. Install a newer gatewise."
             )
+        _refuse_packed(weights)
         with np.load(weights, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return {name: _graph(one, arrays) for name, one in content["graphs"].items()}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except DAMAGED as error:
         reason = f"{type(error).__name__}: {error}"
         raise ArtefactError(
             f"{description} or {weights} is damaged ({reason}). Restore the folder from a backup."
         ) from None
+
+
+def _refuse_packed(weights: Path) -> None:
+    """Refuse compressed arrays, which `save` does not write and which unpack to any size.
+
+    Raises:
+        ValueError: an array unpacks to more than the file holds.
+    """
+    with zipfile.ZipFile(weights) as archive:
+        if sum(one.file_size for one in archive.infolist()) > weights.stat().st_size:
+            raise ValueError("the arrays announce more bytes than the file holds")
+
+
+def _refuse_inconsistent(graph: Graph) -> None:
+    """Refuse a graph that cannot be run in its order.
+
+    Raises:
+        ValueError: a node has an unknown operation, the name of another one, or reads what no node
+            before it writes.
+    """
+    if graph.dtype not in ("float32", "float64"):
+        raise ValueError(f"there are no networks of {graph.dtype!r}")
+    written: set[str] = {""}
+    names: set[str] = set()
+    for node in graph.nodes:
+        if node.operation not in OPERATIONS:
+            raise ValueError(f"node {node.name!r} has the unknown operation {node.operation!r}")
+        if node.name in names:
+            raise ValueError(f"two nodes have the name {node.name!r}")
+        if unknown := [one for one in node.inputs if one not in written]:
+            raise ValueError(f"node {node.name!r} reads {unknown[0]!r}, which nothing writes")
+        names.add(node.name)
+        written |= set(node.outputs)
+    if unknown := [one for one in names_in(graph.outputs) if one not in written]:
+        raise ValueError(f"the network returns {unknown[0]!r}, which nothing writes")
+    inputs = {node.name for node in graph.nodes if node.operation == "input"}
+    if unknown := [one for one in names_in(graph.inputs) if one not in inputs]:
+        raise ValueError(f"the network has no input {unknown[0]!r}")
 
 
 def _graph(content: Mapping[str, Any], arrays: Mapping[str, Array]) -> Graph:
@@ -211,4 +257,6 @@ def _graph(content: Mapping[str, Any], arrays: Mapping[str, Array]) -> Graph:
         )
         for one in content["nodes"]
     )
-    return Graph(content["name"], content["dtype"], nodes, content["inputs"], content["outputs"])
+    graph = Graph(content["name"], content["dtype"], nodes, content["inputs"], content["outputs"])
+    _refuse_inconsistent(graph)
+    return graph

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.engine.contract import Arrays, Direction
-from gatewise.errors import ConfigError
+from gatewise.errors import ArtefactError, ConfigError
 from gatewise.runtime.graph import Graph, Node, Structure, names_in
 from gatewise.runtime.operations import FUNCTIONS, Array, lstm
 
@@ -44,8 +44,7 @@ class Network:
         values = self._given(inputs)
         for node in self.graph.nodes:
             if node.operation != "input":
-                written = self._run(node, [values.get(name) for name in node.inputs])
-                values.update(zip(node.outputs, written, strict=True))
+                values.update(self._written(node, [values.get(name) for name in node.inputs]))
             for name in self._free[node.name]:
                 values.pop(name, None)
         return _mapped(values, self.graph.outputs)
@@ -84,6 +83,20 @@ class Network:
                 )
             values[name] = array
         return values
+
+    def _written(self, node: Node, inputs: list[Array | None]) -> dict[str, Array]:
+        """The values that a node writes, by name.
+
+        Raises:
+            ArtefactError: its configuration or its weights do not fit its inputs.
+        """
+        try:
+            return dict(zip(node.outputs, self._run(node, inputs), strict=True))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise ArtefactError(
+                f"Node {node.name!r} ({node.operation}) of the network cannot be run: {error}. The "
+                "graph or its weights are damaged: restore the run folder from a backup."
+            ) from error
 
     def _run(self, node: Node, inputs: list[Array | None]) -> list[Array]:
         """What a node writes."""

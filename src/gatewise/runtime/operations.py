@@ -14,7 +14,7 @@ import numpy as np
 
 from gatewise.engine import library
 from gatewise.engine.contract import ACTIVATIONS as NATIVE
-from gatewise.engine.contract import Arrays, Direction
+from gatewise.engine.contract import Arrays, Direction, check
 from gatewise.engine.reference import ACTIVATIONS as OF_LSTM
 
 Array = Any
@@ -212,6 +212,8 @@ def _native_lstm(arrays: Arrays, direction: Direction, every: bool) -> tuple[Arr
         for name, one in arrays._asdict().items()
         if one is not None
     }
+    # The kernels do not check sizes, and would read memory that is not theirs.
+    check([arrays], lambda one: "bool" if one is arrays.mask else str(dtype))
     batch, steps, features = arrays.x.shape
     units = len(arrays.recurrent_kernel)
     held["h"], held["c"] = np.empty((batch, units), dtype), np.empty((batch, units), dtype)

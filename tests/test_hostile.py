@@ -1,0 +1,120 @@
+"""Run folders that lie: sealed again after a change, they are refused in a sentence."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise import artefact as artefacts
+from gatewise.runtime import graph
+
+
+@pytest.fixture
+def folder(forecast_run, tmp_path):
+    return shutil.copytree(forecast_run, tmp_path / "run")
+
+
+def rewritten(path, change):
+    """Change the content of a JSON file, and update the manifest."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    artefacts.seal_again(path)
+
+
+def nodes_of(content):
+    return content["graphs"][graph.ALONE]["nodes"]
+
+
+def lstm_of(content):
+    return next(one for one in nodes_of(content) if one["operation"] == "lstm")
+
+
+GRAPHS = {
+    "an unknown operation": lambda c: lstm_of(c).update(operation="system"),
+    "a cycle": lambda c: nodes_of(c).reverse(),
+    "a node twice": lambda c: nodes_of(c).append(nodes_of(c)[-1]),
+    "an output that nothing writes": lambda c: c["graphs"][graph.ALONE].update(outputs="nothing"),
+    "weights that are not there": lambda c: lstm_of(c)["weights"].update(kernel="nothing"),
+    "weights of another layer": lambda c: lstm_of(c)["weights"].update(
+        kernel=lstm_of(c)["weights"]["bias"]
+    ),
+    "an activation that is a size": lambda c: lstm_of(c)["config"].update(activation=10**30),
+    "no nodes": lambda c: c["graphs"][graph.ALONE].update(nodes={}),
+    "another dtype": lambda c: c["graphs"][graph.ALONE].update(dtype="object"),
+    "a newer format": lambda c: c.update(format=99),
+}
+
+
+@pytest.mark.parametrize("lie", GRAPHS)
+def test_a_graph_that_lies_is_refused(folder, series_file, lie):
+    rewritten(folder / graph.DESCRIPTION, GRAPHS[lie])
+    with pytest.raises(gatewise.ArtefactError, match=r"damaged|newer"):
+        gatewise.predict(folder, series_file)
+
+
+def resized(arrays):
+    """The kernels would read behind the end of a smaller array."""
+    return {name: np.atleast_1d(one)[..., :4] for name, one in arrays.items()}
+
+
+WEIGHTS = {
+    "smaller": (resized, np.savez),
+    "packed": (lambda arrays: arrays | {"zeros": np.zeros(1 << 22)}, np.savez_compressed),
+    "of texts": (lambda arrays: {name: one.astype("U") for name, one in arrays.items()}, np.savez),
+}
+
+
+@pytest.mark.parametrize("lie", WEIGHTS)
+def test_weights_that_lie_are_refused(folder, series_file, lie):
+    path = folder / graph.WEIGHTS
+    change, write = WEIGHTS[lie]
+    with np.load(path) as arrays:
+        changed = change(dict(arrays))
+    write(path, **changed)
+    artefacts.seal_again(path)
+    with pytest.raises(gatewise.ArtefactError, match="damaged"):
+        gatewise.predict(folder, series_file)
+
+
+def test_a_header_that_announces_more_than_fits_into_memory_is_refused(folder, series_file):
+    path = folder / graph.WEIGHTS
+    with zipfile.ZipFile(path, "w") as archive:
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({1 << 60},), }}\n"
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        archive.writestr("huge.npy", start + header.encode())
+    artefacts.seal_again(path)
+    with pytest.raises(gatewise.ArtefactError, match="damaged"):
+        gatewise.predict(folder, series_file)
+
+
+@pytest.mark.parametrize("name", [artefacts.SETTINGS, artefacts.PREPARATION, artefacts.SPLITS])
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff\xfe\x00"])
+def test_files_of_another_content_are_refused(folder, series_file, name, content):
+    (folder / name).write_bytes(content)
+    artefacts.seal_again(folder / name)
+    with pytest.raises(gatewise.GatewiseError):
+        gatewise.predict(folder, series_file)
+
+
+def test_files_of_two_tasks_are_refused(folder, classify_run, series_file):
+    shutil.copy(classify_run / artefacts.SETTINGS, folder)
+    artefacts.seal_again(folder / artefacts.SETTINGS)
+    with pytest.raises(gatewise.ArtefactError, match=r"damaged|of two runs"):
+        gatewise.predict(folder, series_file)
+
+
+def test_a_script_named_in_the_settings_of_a_run_is_not_executed(folder, series_file, tmp_path):
+    script, mark = tmp_path / "own.py", tmp_path / "executed"
+    script.write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\nbuild = None\n")
+    path = folder / artefacts.SETTINGS
+    text = path.read_text()
+    assert text.count('build = ""') == 1
+    path.write_text(text.replace('build = ""', f'build = "{script}:build"'))
+    artefacts.seal_again(path)
+    gatewise.predict(folder, series_file)
+    gatewise.report(folder, overwrite=True)
+    assert not mark.exists()
