@@ -41,6 +41,7 @@ def run_python(block: str, names: dict) -> str:
 
 def bare(line: str) -> str:
     """A line without the parts that differ between runs: numbers, spaces, the verdict's word."""
+    line = line.replace("epochs", "epoch")
     line = re.sub(r"\b(better than|worse than|not distinguishable from) .*: mae", "V: mae", line)
     line = re.sub(r"to (seasonal|ridge|repeat|drift)\b.*  ", "to B  ", line)
     return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|\s+", "", line)

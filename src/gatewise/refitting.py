@@ -50,9 +50,12 @@ def refit(
     task, experiment, network = ready.task, ready.experiment, ready.network
     judged = network.get_weights()
     epochs = history.best_epoch
-    seconds = epochs * np.median(history.columns["seconds"]) * longer(ready)
+    spent = history.columns["seconds"]
+    # The first epoch also compiles, and so does that of the last training.
+    compiling = max(0.0, spent[0] - float(np.median(spent)))
+    seconds = epochs * float(np.median(spent)) * longer(ready) + compiling
     count = f"{epochs} epoch{'s'[: epochs != 1]}"
-    log.info("Training again on everything, for %s: about %.0f s.", count, max(seconds, 1))
+    log.info("Training again on everything, for %s: about %.0f s.", count, max(seconds, 1.0))
     interrupts.messages[SKIP] = KEPT.format("is interrupted")
     restart(network, network_for(task.shapes(ready.train, ready.preparation), experiment))
     shorter = experiment.having("training", epochs=epochs)
