@@ -58,9 +58,8 @@ build/%/tests/checked: $(NATIVE) $(wildcard native/tests/*) | $(VENV)/installed-
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/kernel.py
-	$(BIN)/python benchmarks/training.py
 	for one in jax tensorflow torch; do \
-		$(BIN)/python benchmarks/training.py --backend $$one --one-core || exit 1; done
+		$(BIN)/python benchmarks/training.py --backend $$one || exit 1; done
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_cli.py

@@ -143,22 +143,19 @@ def speed_table() -> str:
 
 
 def backends_table() -> str:
-    """One row per workload of benchmarks/training.py --one-core, one column per backend."""
+    """One row per workload that benchmarks/training.py measures on several backends."""
     found: dict[str, dict[str, str]] = {}
-    names = {}
-    for backend, name in BACKENDS.items():
+    for backend in BACKENDS:
         middle = "" if backend == "jax" else f"-{backend}"
-        path = ROOT / "benchmarks" / "results" / f"training{middle}-one-core.json"
-        if not path.exists():
-            continue
-        names[backend] = name
+        path = ROOT / "benchmarks" / "results" / f"training{middle}.json"
         for one in json.loads(path.read_text())["rows"]:
             found.setdefault(one["workload"], {})[backend] = (
                 f"{one['stock ms']:.3g} / {one['ours ms']:.3g} ms, {one['stock / ours']:.1f}"
             )
-    rows = [f"| a step | {' | '.join(names.values())} |", "|---" * (1 + len(names)) + "|"]
+    rows = [f"| a step | {' | '.join(BACKENDS.values())} |", "|---" * (1 + len(BACKENDS)) + "|"]
     for workload, cells in found.items():
-        rows.append(f"| {workload} | {' | '.join(cells.get(one, '') for one in names)} |")
+        if len(cells) > 1:
+            rows.append(f"| {workload} | {' | '.join(cells.get(one, '') for one in BACKENDS)} |")
     return "\n".join(rows)
 
 
