@@ -1,6 +1,7 @@
 """Train on a pump that wears out, save the run, and answer its sensor line by line."""
 
 import numpy as np
+import polars as pl
 
 import gatewise
 
@@ -8,17 +9,19 @@ random = np.random.default_rng(0)
 
 
 def sensor(worn):
-    """Flow and pressure of a pump, a step at a time; a worn one trembles."""
-    for step in range(40):
-        tremble = random.normal() * (0.5 if worn else 0.1)
-        yield {"flow": np.sin(step / 3) + tremble, "pressure": np.cos(step / 3) + 0.5 * tremble}
+    """Flow and pressure of a pump, a step at a time; a worn one loses pressure."""
+    for step in range(20):
+        pressure = 2 - 0.05 * step * worn + 0.2 * random.normal()
+        yield {"flow": np.sin(step / 3) + 0.2 * random.normal(), "pressure": pressure}
 
 
-rows = [{"pump": k, "state": ("fine", "worn")[k % 2], **row}
-        for k in range(60) for row in sensor(k % 2)]  # fmt: skip
-table = {name: [row[name] for row in rows] for name in rows[0]}
-settings = {"data": {"id": ["pump"], "label": "state"}, "training": {"epochs": 10}}
-gatewise.train(table, task="classify", settings=settings, output="runs/pumps")
+rows = [
+    {"pump": k, "state": ("fine", "worn")[k % 2], **row} for k in range(40) for row in sensor(k % 2)
+]
+settings = {"data": {"id": ["pump"], "label": "state"}, "network": {"units": [8]}}
+gatewise.train(
+    pl.DataFrame(rows), task="classify", settings=settings, epochs=10, output="runs/pumps"
+)
 
 stream = gatewise.Stream("runs/pumps")
 for row in sensor(worn=True):

@@ -5,7 +5,6 @@ import pytest
 
 from gatewise.engine import cells
 from gatewise.engine.cells import Cells, Layer, Stepping
-from gatewise.engine.contract import Arrays, Direction
 from gatewise.engine.reference import lstm
 from gatewise.errors import EngineError
 
@@ -27,7 +26,8 @@ def by_reference(stack, x):
     x, states = x.astype(np.float64), []
     for layer in stack:
         weights = [one.astype(np.float64) for one in layer[:3]]
-        x, h, c = lstm(Arrays(x, None, None, None, *weights), Direction())
+        start = np.zeros((len(x), len(weights[1])))
+        x, h, c = lstm(x, start, start, *weights)
         states.append((h, c))
     return [np.concatenate(part, axis=1) for part in zip(*states, strict=True)]
 

@@ -9,6 +9,7 @@ from gatewise.data.batches import Examples, plan
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.interrupts import checkpoint
+from gatewise.runtime.network import Network
 from gatewise.settings import Experiment
 
 BATCH = 256  # sequences per batch of prediction
@@ -28,12 +29,12 @@ def as_keras(inputs: Any) -> Any:
 
 
 def batches_of(
-    examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
+    examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0, fill: bool = True
 ) -> Iterator[tuple[Array, dict[str, Array]]]:
     """Yield the indices of each batch, [batch], and its inputs, [batch or more, ...].
 
-    The last batch of each length is filled up with copies, so that each length compiles only once.
-    With `steps`, a batch holds at most that many steps.
+    With `fill`, the last batch of each length is filled up with copies, so that each length
+    compiles only once. With `steps`, a batch holds at most that many steps.
     """
     batches = plan(examples.lengths, batch_size, padded=padded, steps=steps)
     sizes: dict[int, int] = {}
@@ -41,7 +42,7 @@ def batches_of(
         sizes[length] = max(sizes.get(length, 0), len(indices)) if steps else batch_size
     for indices, length in (batches[b] for b in range(len(batches))):
         checkpoint()
-        filled = np.resize(indices, sizes[length])
+        filled = np.resize(indices, sizes[length]) if fill else indices
         yield indices, dict(examples.inputs(filled, length))
 
 
@@ -49,7 +50,8 @@ def predict(
     network: Predicts, examples: Examples[Any], batch_size: int, *, padded: bool, steps: int = 0
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the indices of each batch, [batch], and the network's outputs, [batch, ...]."""
-    for indices, inputs in batches_of(examples, batch_size, padded=padded, steps=steps):
+    fill = not isinstance(network, Network)  # which compiles nothing
+    for indices, inputs in batches_of(examples, batch_size, padded=padded, steps=steps, fill=fill):
         yield indices, np.asarray(network.predict_on_batch(as_keras(inputs)))[: len(indices)]
 
 

@@ -135,10 +135,10 @@ class Reader:
 
     def _values(self, given: Any, *, named: bool) -> Array:
         values, count = self._empty(), len(self.plan.columns)
-        if not named and np.shape(given) != (count,):
+        if not named and (shape := np.asarray(given, dtype=object).shape) != (count,):
             raise DataError(
                 f"A step has the columns {_listed(self.plan.columns)}. Received: an array of the "
-                f"shape {list(np.shape(given))}. Give [{count}] for a step or [steps, {count}]."
+                f"shape {list(shape)}. Give [{count}] for a step or [steps, {count}]."
             )
         for k, (name, place) in enumerate(self._places.items()):
             if named and name not in given:
@@ -313,6 +313,8 @@ def _records(table: Any) -> Iterator[Mapping[str, Any]]:
     """The rows of a table as dicts."""
     if isinstance(table, pl.DataFrame):
         yield from table.iter_rows(named=True)
+    elif hasattr(table, "to_pylist"):  # of PyArrow
+        yield from table.to_pylist()
     else:
         yield from table.to_dict(orient="records")
 
