@@ -22,8 +22,8 @@ from gatewise.tasks.task import monitored_measure
 def as_int8(program: Program, samples: Sequence[Sample]) -> tuple[list[Sample], str]:
     """The samples with the answers of the rounded weights, and how far those are from the run."""
     graph = rounded(program.graph)
-    names, answers = list(names_in(graph.inputs)), list(names_in(graph.outputs))
-    network = Network(replace(graph, inputs=names, outputs=answers))
+    names = list(names_in(graph.inputs))
+    network = Network(replace(graph, inputs=names, outputs=list(names_in(graph.outputs))))
     apart, found = 0.0, []
     for sample in samples:
         answers = network([sample.inputs[name] for name in names])
