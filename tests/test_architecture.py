@@ -226,7 +226,7 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
     # Operations of a network: a function of keras.ops, and an activation.
     operations = ("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network")
-    formats = ("exporting.onnx", "exporting.numpy", "exporting.onestep")
+    formats = ("exporting.onnx", "exporting.numpy", "exporting.onestep", "exporting.cgraph")
     homonyms |= dict.fromkeys((*operations, *formats), {"stack", "softmax"})
     metrics = set() if name_of(module) == "metrics" else set(METRICS)
     wanted = (kinds | metrics) - homonyms.get(name_of(module), set())
