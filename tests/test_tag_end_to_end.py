@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 import gatewise
@@ -80,3 +81,32 @@ def test_predictions_are_those_of_the_saved_network(run):
 def test_target_names_the_column_of_tags():
     experiment, _ = experiment_for("ewt-sample", [], ["xpos"])
     assert "NNP" in make_ready(experiment).preparation.own.classes
+
+
+def test_the_best_path_through_an_export_has_the_tags_of_predict(run, tmp_path):
+    import onnxruntime
+
+    folder = gatewise.export(run, to="onnx", output=tmp_path / "onnx").folder
+    facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    sentence = ["The", "dog", "barks", "."]
+    places = {word: k + 2 for k, word in enumerate(facts["words"])}
+    letters = {letter: k + 2 for k, letter in enumerate(facts["characters"])}
+    words = [places.get(word) or places.get(word.lower(), 1) for word in sentence]
+    characters = np.zeros((4, 16), np.int64)
+    for row, word in zip(characters, sentence, strict=True):
+        row[: len(word)] = [letters.get(letter, 1) for letter in word]
+    inputs = {"words": np.array([words]), "places": np.arange(4)[None], "characters": characters}
+    (emissions,) = onnxruntime.InferenceSession(str(folder / "model.onnx")).run(None, inputs)
+    between = np.array(facts["transitions"])
+    size = len(facts["classes"])
+    paths = {k: (between[size, k] + emissions[0, 0, k], [k]) for k in range(size)}
+    for row in emissions[0, 1:]:
+        paths = {
+            k: max((total + between[j, k] + row[k], [*path, k]) for j, (total, path) in
+                   paths.items())
+            for k in range(size)
+        }  # fmt: skip
+    _, best = max((total + between[-1, k], path) for k, (total, path) in paths.items())
+    assert [facts["classes"][k] for k in best] == gatewise.predict(run, [" ".join(sentence)])[
+        "tag"
+    ].to_list()

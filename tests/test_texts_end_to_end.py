@@ -1,10 +1,14 @@
 """classify on texts, end to end: from lists in memory to an evaluated, saved run."""
 
+import json
+import runpy
+
 import numpy as np
 import pytest
 from polars.testing import assert_frame_equal
+from tokenizers import Tokenizer
 
-from gatewise import evaluate, predict, train
+from gatewise import evaluate, export, predict, train
 from gatewise.errors import ConfigError, DataError
 
 # Texts.
@@ -48,6 +52,12 @@ def test_texts_to_a_folder_and_back(tmp_path):
     # Without Keras and with it: sums of float32 in another order, 1e-8 apart where it was measured.
     assert_frame_equal(there, here, rel_tol=1e-6, abs_tol=0)
     assert there["id"].to_list() == ["0", "1", "2"]
+    export(run, to="numpy", output=tmp_path / "numpy")
+    facts = json.loads((tmp_path / "numpy" / "export.json").read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_str(json.dumps(facts["tokenizer"]))
+    tokens = tokenizer.encode(new[0], add_special_tokens=False).ids[-6:]
+    answer = runpy.run_path(str(tmp_path / "numpy" / "network.py"))["predict"]([tokens])
+    assert answer[0] == pytest.approx(there.select("p(down)", "p(up)").row(0), abs=1e-6)
     report = (tmp_path / "run" / "report.html").read_text()
     assert "in the end" in report  # mistakes are shown as texts
     rows = run.metrics["details"]["lengths"]

@@ -64,10 +64,10 @@ def test_one_step_at_a_time_gives_the_same_as_the_whole_sequence(classifier, seq
     assert y[0] == pytest.approx(whole[0], abs=1e-6)
 
 
-def test_the_model_holds_an_lstm_with_lengths_and_the_proof(classifier):
+def test_the_model_holds_an_lstm_that_needs_no_lengths_and_the_proof(classifier):
     model = onnx.load(classifier.folder / "model.onnx")
     (node,) = [node for node in model.graph.node if node.op_type == "LSTM"]
-    assert node.input[4]  # sequence_lens
+    assert not node.input[4]  # sequence_lens, which some runtimes ignore
     assert "Largest difference" in {one.key: one.value for one in model.metadata_props}["proof"]
     assert classifier.difference < 1e-5
 

@@ -16,9 +16,9 @@ import numpy as np
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.exporting.cfunctions import FUNCTIONS
-from gatewise.exporting.program import STEPS, Program
+from gatewise.exporting.program import BATCH, STEPS, Program
 from gatewise.exporting.quantising import int8_weights
-from gatewise.runtime.graph import Node, names_in
+from gatewise.runtime.graph import Node, pruned
 
 FLOAT, INT, BOOL = "float", "int", "signed char"  # the types of values; BOOL is 0 or 1
 ORDER = (BOOL, INT, FLOAT)  # an operation computes in the later type of two
@@ -146,13 +146,12 @@ class Writer:
         Raises:
             ConfigError: a node has no C code; the message names it.
         """
-        needed = set(names_in(program.graph.outputs))
-        kept = []
-        for node in reversed(program.graph.nodes):
-            if needed & set(node.outputs):
-                needed |= set(node.inputs)
-                kept.append(node)
         for port in program.inputs:
+            if port.shape[0] != BATCH:
+                raise ConfigError(
+                    f"C: the rows of the input '{port.name}' are not sequences, which is not "
+                    "written. Choose --to onnx."
+                )
             sizes = tuple(1 if k == 0 else _size(one) for k, one in enumerate(port.shape))
             kind = {"float32": FLOAT, "bool": BOOL}.get(port.dtype, INT)
             if port.name in held:
@@ -160,7 +159,7 @@ class Writer:
             else:
                 self.values[port.name] = Value(plain(port.name), sizes, kind)
                 self._names.add(plain(port.name))
-        for node in reversed(kept):
+        for node in pruned(program.graph).nodes:
             if node.operation != "input":
                 self._write(node)
 

@@ -26,6 +26,11 @@ def softmax(x, axis=-1):
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 """,
+    "log_softmax": """
+def log_softmax(x, axis=-1):
+    x = x - x.max(axis=axis, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+""",
     "softplus": """
 def softplus(x):
     return np.logaddexp(x, 0)
@@ -385,6 +390,10 @@ def _scaled(writer: _Writer, node: Node, code: str) -> str:
     return f"{code} + {writer.weight(node, 'beta')}" if "beta" in node.weights else code
 
 
+def _softmax(writer: _Writer, node: Node, inputs: list[str]) -> str:
+    return f"{writer.use(node.operation)}({inputs[0]}, {node.config.get('axis', -1)})"
+
+
 def _getitem(_writer: _Writer, node: Node, inputs: list[str]) -> str:
     def part(one: Any) -> str:
         if isinstance(one, list | tuple):
@@ -417,9 +426,8 @@ WRITERS: dict[str, Callable[[_Writer, Node, list[str]], str]] = {
     "batch_normalization": _batch_normalization,
     "layer_normalization": _layer_normalization,
     "activation": lambda writer, node, inputs: _activated(writer, node, inputs[0]),
-    "softmax": lambda w, node, inputs: (
-        f"{w.use('softmax')}({inputs[0]}, {node.config.get('axis', -1)})"
-    ),
+    "softmax": _softmax,
+    "log_softmax": _softmax,
     "getitem": _getitem,
     "concatenate": _joined,
     "stack": _joined,

@@ -19,7 +19,18 @@ ALONE = frozenset(
 )
 # These do, too, if their axis comes after that of the steps.
 ALONG = frozenset(
-    ("concatenate", "stack", "split", "softmax", "top_k", "one_hot", "any", "all", *REDUCTIONS)
+    (
+        "concatenate",
+        "stack",
+        "split",
+        "softmax",
+        "log_softmax",
+        "top_k",
+        "one_hot",
+        "any",
+        "all",
+        *REDUCTIONS,
+    )
 )
 
 

@@ -641,41 +641,61 @@ def _like(writer: _Writer, node: Node, inputs: Inputs) -> Results:
 
 
 def _lstm(writer: _Writer, node: Node, inputs: Inputs) -> Results:
-    """An ONNX LSTM, and what masks ask of it beside."""
+    """An ONNX LSTM, and what masks ask of it beside.
+
+    OpenVINO 2026.4 and ONNX's reference implementation ignore `sequence_lens`. So masked steps are
+    moved behind the others, and the outputs after the last real step are not read. Only the cell
+    state after that step is nowhere else: an LSTM that returns it does get lengths.
+    """
     x, mask, h0, c0 = [*inputs, None, None, None][:4]
     config, emit, c = node.config, writer.emit, writer.constant
     backwards, sequences = bool(config.get("go_backwards")), bool(config["return_sequences"])
-    lengths = ""
+    count, lengths = "", ""
     if mask is not None:
         mask = writer.cast(mask, "bool")
-        lengths = emit(
-            "Cast",
-            emit("ReduceSum", writer.cast(mask, "int64").name, c([1]), keepdims=0),
-            to=writer.onnx.TensorProto.INT32,
-        )
+        count = emit("ReduceSum", writer.cast(mask, "int64").name, c([1]), keepdims=0)
+        if len(node.outputs) > 1:
+            lengths = emit("Cast", count, to=writer.onnx.TensorProto.INT32)
         if not writer.right_padded:
             x = Value(_compact(writer, x, mask), "float32", 3)
-    steps_first = emit("Transpose", writer.cast(x, "float32").name, perm=[1, 0, 2])
+    turned = backwards and bool(count) and not lengths
+    given = emit("Transpose", writer.cast(x, "float32").name, perm=[1, 0, 2])  # steps first
+    if turned:
+        given = emit("ReverseSequence", given, count, batch_axis=1, time_axis=0)
     state = [emit("Unsqueeze", one.name, c([0])) if one else "" for one in (h0, c0)]
-    forward = "reverse" if backwards else "forward"
     y, h, cell = writer.emit_all(
         "LSTM",
-        [steps_first, *_lstm_weights(writer, node), lengths, *state, ""],
+        [given, *_lstm_weights(writer, node), lengths, *state, ""],
         outputs=writer.fresh(3),
         hidden_size=int(config["units"]),
-        direction=forward,
+        direction="reverse" if backwards and not turned else "forward",
         **_lstm_activations(node),
     )
+    every = emit("Squeeze", y, c([1]))  # [steps, batch, units]
     last = Value(emit("Squeeze", h, c([0])), "float32", 2)
     last_cell = Value(emit("Squeeze", cell, c([0])), "float32", 2)
+    if count and not lengths:
+        last = _at_the_end(writer, every, count, h0)
     if not sequences:
         return [last, last, last_cell]
-    every = emit("Transpose", emit("Squeeze", y, c([1])), perm=[1, 0, 2])  # [batch, steps, units]
+    if turned:
+        every = emit("ReverseSequence", every, count, batch_axis=1, time_axis=0)
+    every = emit("Transpose", every, perm=[1, 0, 2])  # [batch, steps, units]
     if mask is not None:
         every = _spread(writer, Value(every, "float32", 3), mask, node)
     if backwards:
         every = _flipped(writer, every, 1)
     return [Value(every, "float32", 3), last, last_cell]
+
+
+def _at_the_end(writer: _Writer, every: str, count: str, h0: Any) -> Value:
+    """The outputs [steps, batch, units] after `count` steps [batch], or the first state."""
+    emit, c = writer.emit, writer.constant
+    place = emit("Max", emit("Sub", count, c(1)), c(0))
+    places = Value(emit("Unsqueeze", place, c([0, 2])), "int64", 3)  # [1, batch, 1]
+    found = emit("Squeeze", _along(writer, Value(every, "float32", 3), places, 0), c([0]))
+    real = emit("Unsqueeze", emit("Greater", count, c(0)), c([1]))
+    return Value(emit("Where", real, found, h0.name if h0 else c(0.0)), "float32", 2)
 
 
 def _lstm_weights(writer: _Writer, node: Node) -> list[str]:

@@ -48,11 +48,14 @@ def int8_weights(node: Node) -> Mapping[str, Int8]:
 
 
 def rounded(graph: Graph) -> Graph:
-    """The graph with the weights that int8 numbers stand for."""
+    """The graph with the weights that int8 numbers stand for; weights that are shared stay so."""
+    floats = {
+        id(node.weights[name]): held.floats()
+        for node in graph.nodes
+        for name, held in int8_weights(node).items()
+    }
     nodes = tuple(
-        replace(node, weights={**node.weights, **{k: w.floats() for k, w in found.items()}})
-        if (found := int8_weights(node))
-        else node
+        replace(node, weights={key: floats.get(id(one), one) for key, one in node.weights.items()})
         for node in graph.nodes
     )
     return replace(graph, nodes=nodes)

@@ -28,7 +28,7 @@ def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
     postprocessing.
     """
     random, own = np.random.default_rng(SEED), artefact.preparation.own
-    if hasattr(own, "lookback"):
+    if hasattr(own, "horizon"):
         # A window has one length.
         kinds = {"batch": [own.lookback + own.horizon] * SEQUENCES}
         kinds["one window"] = kinds["batch"][:1]
@@ -36,8 +36,20 @@ def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
         kinds = {"batch": [LENGTHS[0]] * SEQUENCES, "one step": [1] * SEQUENCES}
         if artefact.preparation.padded:
             kinds["masked"] = list(LENGTHS)
+    if hasattr(module, "made_up"):
+        return [_answered(kind, one, random, artefact, module) for kind, one in kinds.items()]
     return [_sample(kind, lengths, random, artefact, program, module)
             for kind, lengths in kinds.items()]  # fmt: skip
+
+
+def _answered(kind: str, lengths: list[int], random: np.random.Generator, artefact: Artefact,
+              module: Any) -> Sample:  # fmt: skip
+    """A sample of a task that makes its inputs and answers itself, an answer for each step."""
+    inputs = module.made_up(artefact.preparation, lengths, random)
+    with engine.accelerated(False):
+        answers = module.answers(artefact.network, inputs, artefact.preparation)
+    valid = np.arange(max(lengths)) < np.array(lengths)[:, None]
+    return Sample(kind, inputs, answers, valid=valid)
 
 
 def _sample(

@@ -19,7 +19,7 @@ def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bo
         ConfigError: each sequence is scaled by its own steps.
     """
     if preparation.kind == "text":
-        return [tokens_of(extension)]
+        return [tokens_of(extension, padded=padded)]
     if preparation.scale.by == "series":
         raise ConfigError(
             "The run scales each sequence by its own steps (preparation.scale_by = series), which "
@@ -52,9 +52,10 @@ def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bo
     return [port, lengths]
 
 
-def tokens_of(extension: Extension, name: str = "tokens") -> Port:
+def tokens_of(extension: Extension, name: str = "tokens", *, padded: bool) -> Port:
     """Declare an input of tokens."""
-    port = Port(name, (BATCH, STEPS), "int64", "the positions of tokens; 0 is padding")
+    meaning = f"the positions of {name}" + ("; 0 is padding" if padded else "")
+    port = Port(name, (BATCH, STEPS), "int64", meaning)
     extension.feed(name, extension.do("cast", extension.input(port), dtype="int32"))
     return port
 

@@ -11,7 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,16 @@ class Graph:
     def node(self, value: str) -> Node:
         """The node that writes a value."""
         return next(node for node in self.nodes if value in node.outputs)
+
+
+def pruned(graph: Graph) -> Graph:
+    """The graph without nodes on which no output depends; inputs stay."""
+    needed, kept = set(names_in(graph.outputs)), []
+    for node in reversed(graph.nodes):
+        if node.operation == "input" or needed & set(node.outputs):
+            needed |= set(node.inputs)
+            kept.append(node)
+    return replace(graph, nodes=tuple(reversed(kept)))
 
 
 def names_in(structure: Structure) -> Iterator[str]:

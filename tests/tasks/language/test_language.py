@@ -227,6 +227,24 @@ def test_text_continues_a_prompt(run):
     assert likely == gatewise.generate(run.artefact, "the ", length=20, top_k=1, seed=5)
 
 
+def test_the_step_of_an_export_writes_the_text_of_generate(run, tmp_path):
+    import onnxruntime
+
+    folder = gatewise.export(run, to="onnx", output=tmp_path / "onnx").folder
+    step = onnxruntime.InferenceSession(str(folder / "step.onnx"))
+    vocabulary = run.artefact.preparation.own.vocabulary
+    tokens, read = list(vocabulary.encode(["the "])[0]), 0
+    h = c = np.zeros((1, 24), np.float32)
+    while len(tokens) < 24:
+        for token in tokens[read:]:
+            y, h, c = step.run(None, {"tokens": np.array([token], np.int64), "h": h, "c": c})
+        read = len(tokens)
+        tokens.append(int(y[0, 4:].argmax()) + 4)
+    assert np.exp(y).sum() == pytest.approx(1)
+    written = gatewise.generate(run.artefact, "the ", length=20, temperature=0)
+    assert vocabulary.decode(tokens) == written
+
+
 def test_unknown_tokens_of_a_prompt_are_noted(run, caplog):
     assert gatewise.generate(run.artefact, "Aœ", length=3, temperature=0).startswith("Aœ")
     assert "left out: 'œ'" in caplog.text
