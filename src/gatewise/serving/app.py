@@ -329,26 +329,7 @@ def _protocol(service: Service) -> APIRouter:
     @routes.post("/models/{name}/infer", openapi_extra=_TENSORS, responses=_ANSWERS)
     async def infer(request: Request, name: str) -> Response:
         """Predict tensors."""
-        model = service.model(name)
-        length = request.headers.get(inference.LENGTH)
-        text = model.kind in ("text", "tokens")
-        asked: dict[str, Any] = {}
-
-        def source_of(body: bytes) -> AbstractContextManager[Any]:
-            found, binary = inference.split_body(body, length)
-            asked.update(found)
-            return nullcontext(inference.source_of(found, binary, text=text))
-
-        def finish(answer: Answer) -> Response:
-            content, headers = inference.reply(model, asked, answer)
-            return Response(content, headers=headers)
-
-        async with service.body(request) as body:
-            if f'"{inference.SEQUENCE}"'.encode() not in body:
-                return await service.answer(body, model, source_of, finish)
-            with await asyncio.to_thread(source_of, body) as source:
-                rows = inference.steps_of(source)
-                return finish(await _in_sequence(service, model, asked, rows))
+        return await _inferred(service, service.model(name), request)
 
     return routes
 
@@ -378,6 +359,9 @@ def _streams(service: Service) -> APIRouter:
                 if message["type"] == "websocket.disconnect":
                     return
                 await socket.send_text(await _streamed(service, session, message))
+                if not sessions.holds(session):
+                    await socket.close(1011, "The server failed.")
+                    return
         finally:
             sessions.end(session)
 
@@ -399,6 +383,31 @@ async def _streamed(service: Service, session: Session, message: Mapping[str, An
     except Exception as error:
         return bytes(refusal(error, service).body).decode()
     return answer.table.write_json() if len(answer.table) else "[]"
+
+
+async def _inferred(service: Service, model: Model, request: Request) -> Response:
+    """The answer to a request of the protocol, alone or as part of a sequence."""
+    length = request.headers.get(inference.LENGTH)
+    text = model.kind in ("text", "tokens")
+    asked: dict[str, Any] = {}
+
+    def source_of(body: bytes) -> AbstractContextManager[Any]:
+        found, binary = inference.split_body(body, length)
+        asked.update(found)
+        return nullcontext(inference.source_of(found, binary, text=text))
+
+    def finish(answer: Answer) -> Response:
+        content, headers = inference.reply(model, asked, answer)
+        return Response(content, headers=headers)
+
+    async with service.body(request) as body:
+        # A column may have the name of the parameter, so that only the parsed request tells.
+        if f'"{inference.SEQUENCE}"'.encode() in body:
+            with await asyncio.to_thread(source_of, body) as source:
+                if inference.names_sequence(asked):
+                    rows = inference.steps_of(source)
+                    return finish(await _in_sequence(service, model, asked, rows))
+        return await service.answer(body, model, source_of, finish)
 
 
 async def _in_sequence(
