@@ -15,7 +15,9 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
+#include <stdexcept>
 
 #include "kernels.h"
 
@@ -50,29 +52,35 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 struct Isa {
   const char* name;
   Kernels full, bfloat16;
+  Steps steps;
   bool has_bfloat16;
   bool (*runs_here)();
 };
 
 #define GATEWISE_KERNELS(isa) {isa::forward, isa::backward}
+#define GATEWISE_STEPS(isa) {isa::pack_cells, isa::step_cells}
 
 // Best first.
 const Isa kIsas[] = {
 #ifdef GATEWISE_AMX
-    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), true, has_amx},
+    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), GATEWISE_STEPS(avx512), true, has_amx},
 #endif
 #ifdef GATEWISE_AVX512BF16
-    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16), true, has_avx512bf16},
+    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16), GATEWISE_STEPS(avx512),
+     true, has_avx512bf16},
 #endif
 #ifdef GATEWISE_AVX512
-    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), false, has_avx512},
+    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), GATEWISE_STEPS(avx512), false,
+     has_avx512},
 #endif
 #ifdef GATEWISE_AVX2
-    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), false, has_avx2},
+    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), GATEWISE_STEPS(avx2), false, has_avx2},
 #endif
-    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), false, always},
+    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), GATEWISE_STEPS(portable),
+     false, always},
 #ifdef GATEWISE_AMX_EMULATED  // for tests, by its name
-    {"amx_emulated", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx_emulated), false, has_avx512},
+    {"amx_emulated", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx_emulated),
+     GATEWISE_STEPS(avx512), false, has_avx512},
 #endif
 };
 
@@ -109,6 +117,18 @@ bool good(const gatewise_lstm& layer) {
 // Whether the layers of a call have the same types.
 bool alike(const gatewise_lstm& one, const gatewise_lstm& other) {
   return one.double_precision == other.double_precision && one.products == other.products;
+}
+
+bool good(const gatewise_cell* layers, int32_t count) {
+  for (int32_t n = 0; n < count; ++n) {
+    const gatewise_cell& layer = layers[n];
+    if (layer.features < 1 || layer.units < 1 || !known(layer.activation) ||
+        !known(layer.recurrent_activation) || !layer.kernel || !layer.recurrent_kernel ||
+        (n > 0 && layer.features != layers[n - 1].units)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 double work(const gatewise_lstm& layer) {
@@ -183,6 +203,43 @@ int32_t gatewise_lstm_backward(const gatewise_lstm* layers, const gatewise_gradi
     return GATEWISE_NO_MEMORY;
   }
 }
+
+int32_t gatewise_cells_pack(const gatewise_cell* layers, int32_t count, int32_t weights,
+                            gatewise_cells** cells) {
+  if (!layers || count < 1 || !cells || !gatewise::good(layers, count) ||
+      (weights != GATEWISE_FLOAT32 && weights != GATEWISE_INT8)) {
+    return GATEWISE_BAD_ARGUMENT;
+  }
+  try {
+    auto made = std::make_unique<gatewise_cells>();
+    made->weights = weights;
+    made->features = layers->features;
+    for (int32_t n = 0; n < count; ++n) made->units += layers[n].units;
+    made->layers.resize(static_cast<size_t>(count));
+    const gatewise::Steps& steps = gatewise::isa().steps;
+    made->memory.resize(steps.pack(*made, layers, nullptr) + 64);
+    char* const memory = made->memory.data();
+    steps.pack(*made, layers, memory + (64 - reinterpret_cast<uintptr_t>(memory) % 64) % 64);
+    *cells = made.release();
+    return GATEWISE_DONE;
+  } catch (const std::bad_alloc&) {
+    return GATEWISE_NO_MEMORY;
+  } catch (const std::length_error&) {
+    return GATEWISE_NO_MEMORY;
+  }
+}
+
+int32_t gatewise_cells_step(const gatewise_cells* cells, int64_t batch,
+                            const gatewise_states* states) {
+  if (!cells || batch < 1 || !states || !states->x || !states->h || !states->c || !states->h_next ||
+      !states->c_next) {
+    return GATEWISE_BAD_ARGUMENT;
+  }
+  gatewise::isa().steps.step(*cells, batch, *states);
+  return GATEWISE_DONE;
+}
+
+void gatewise_cells_free(gatewise_cells* cells) { delete cells; }
 
 int32_t gatewise_threads(void) { return gatewise::threads(); }
 void gatewise_set_threads(int32_t threads) { gatewise::set_threads(threads); }

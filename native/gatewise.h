@@ -1,5 +1,5 @@
 // The complete C interface of the engine: LSTM layers over batches of sequences, forward and
-// backward.
+// backward, and one step at a time.
 //
 // All arrays are row-major and hold `float`, or `double` if `double_precision` is set. The letters
 // B, T, I, H stand for batch, steps, features, units. The last axis of the weights holds the gates
@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define GATEWISE_VERSION 2  // of this interface; every change of it increases it
+#define GATEWISE_VERSION 3  // of this interface; every change of it increases it
 
 enum gatewise_activation {
   GATEWISE_TANH = 0,
@@ -96,6 +96,36 @@ typedef struct gatewise_gradient {
   void* dbias;              // [4H]
 } gatewise_gradient;
 
+// How packed weights are stored.
+enum gatewise_weights {
+  GATEWISE_FLOAT32 = 0,
+  // Rounded to 255 levels, with a scale for each column of the kernel and of the recurrent kernel.
+  // The bias, the states and all sums are floats.
+  GATEWISE_INT8 = 1,
+};
+
+// One layer of a stack for single steps, always of floats.
+typedef struct gatewise_cell {
+  int64_t features, units;  // after the first layer, features are the units of the layer before
+  int32_t activation, recurrent_activation;
+  const float* kernel;            // [I, 4H]
+  const float* recurrent_kernel;  // [H, 4H]
+  const float* bias;              // [4H]; NULL: none
+} gatewise_cell;
+
+// The arrays of one step. The states of all layers are side by side, in the order of the layers; U
+// is the sum of their units. The output of the stack is the state h of the last layer.
+typedef struct gatewise_states {
+  const float* x;  // [B, I]
+  const float* h;  // [B, U] before the step
+  const float* c;  // [B, U]
+  float* h_next;   // [B, U] after the step
+  float* c_next;   // [B, U]
+} gatewise_states;
+
+// A stack of layers whose weights are packed.
+typedef struct gatewise_cells gatewise_cells;
+
 // GATEWISE_VERSION of the library. Compare it with that of this header.
 int32_t gatewise_version(void);
 
@@ -111,6 +141,20 @@ int32_t gatewise_lstm_forward(const gatewise_lstm* layers, int32_t count);
 // order, so the result does not depend on the number of threads.
 int32_t gatewise_lstm_backward(const gatewise_lstm* layers, const gatewise_gradient* gradients,
                                int32_t count);
+
+// Packs `count` layers, of which each reads the output of the one before, as gatewise_weights.
+// gatewise_cells_free() releases the result. Returns a status.
+int32_t gatewise_cells_pack(const gatewise_cell* layers, int32_t count, int32_t weights,
+                            gatewise_cells** cells);
+
+// One step of the stack for B rows, on the calling thread. Several threads may step the same cells.
+// With GATEWISE_FLOAT32, the states are equal to the last bit to those of gatewise_lstm_forward().
+// Returns a status.
+int32_t gatewise_cells_step(const gatewise_cells* cells, int64_t batch,
+                            const gatewise_states* states);
+
+// Releases what gatewise_cells_pack() returned; NULL is allowed.
+void gatewise_cells_free(gatewise_cells* cells);
 
 // Threads per call, including the calling thread. The default is OMP_NUM_THREADS if it is set, else
 // the number of cores in the affinity mask. A number below 1 restores the default; the maximum is

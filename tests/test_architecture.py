@@ -228,6 +228,7 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
     # Operations of a network: a function of keras.ops, and an activation.
     operations = ("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network")
+    operations += ("runtime.stepping",)
     formats = ("exporting.onnx", "exporting.numpy", "exporting.onestep")
     homonyms |= dict.fromkeys((*operations, *formats), {"stack", "softmax"})
     metrics = set() if name_of(module) == "metrics" else set(METRICS)

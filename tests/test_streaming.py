@@ -1,5 +1,8 @@
 """A stream answers as predict does, however it is cut, and tells what it cannot answer."""
 
+import io
+import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +15,7 @@ from gatewise import artefact, prediction
 from gatewise.errors import ConfigError, DataError
 from gatewise.ready import make_ready
 from gatewise.settings import from_mapping
-from gatewise.streaming import advance
+from gatewise.streaming import advance, lines
 
 CUTS = [(1,) * 40, (3, 1, 5, 40), (40,)]  # steps of each push
 
@@ -268,7 +271,7 @@ def test_a_short_stream_says_what_it_lacked(forecast_run, caplog):
     stream = gatewise.Stream(forecast_run)
     stream.push({"day": "2023-01-01", "load": 1})
     assert stream.finish() == []
-    assert "The stream ended after 1 steps, but an answer needs 8." in caplog.text
+    assert "The stream ended after 1 step, but an answer needs 8." in caplog.text
     assert stream.step == 0
 
 
@@ -290,3 +293,44 @@ def test_arguments_that_do_not_fit_are_refused(forecast_run, classify_run):
     with pytest.raises(ConfigError, match="every must be a whole number from 1. Received: 0"):
         gatewise.Stream(classify_run, every=0)
     assert prediction.artefact_of(classify_run, gatewise.load).stream().columns == ("x", "y")
+
+
+def answered(stream, text, complain=None, **options):
+    """What the shell prints for some lines, which arrive in two reads."""
+    there, here = os.pipe()
+    os.write(here, text.encode())
+    os.close(here)
+    out = []
+    lines.answer(stream, there, write=out.append, complain=complain, **options)
+    os.close(there)
+    return "".join(out).splitlines()
+
+
+def test_a_line_out_for_each_row_in(classify_run, sequences_file):
+    """In CSV and in JSON, with a stream for each id, and with a sentence for each bad line."""
+    rows = pl.read_csv(sequences_file).filter(pl.col("id").is_in(["walk 3", "walk 4"]))
+    mixed = rows.sort(pl.int_range(pl.len()).over("id"), maintain_order=True)
+    answers = pl.read_csv(
+        io.StringIO("\n".join(answered(gatewise.Stream(classify_run), mixed.write_csv())))
+    )
+    assert answers.height == rows.height
+    for (name,), one in answers.group_by("id"):
+        last = one.sort("step")[-1].to_dicts()[0]
+        whole = rows.filter(pl.col("id") == name)
+        same(last, gatewise.predict(classify_run, whole).to_dicts()[0])
+    said = []
+    bad = '{"id": "a", "x": 1, "y": 2}\n{"id": "a", "x": 1e39, "y": 2}\n{"x": 1\n\n[1, 2]\n[1]\n'
+    found = answered(gatewise.Stream(classify_run), bad, said.append)
+    assert [json.loads(line)["step"] for line in found] == [1, 1]
+    assert [text.split(":")[0] for text in said] == ["Line 3", "Line 6", "Line 2"]
+    with pytest.raises(DataError, match="Line 3: It is not JSON"):
+        answered(gatewise.Stream(classify_run), bad)
+
+
+@pytest.mark.parametrize("text", ["1,2\n", "x,z\n1,2\n", "no"])
+def test_lines_without_a_header_are_refused(classify_run, text):
+    with pytest.raises(ConfigError, match="must name the columns, but it has no .*--columns x,y"):
+        answered(gatewise.Stream(classify_run), text)
+    named = answered(gatewise.Stream(classify_run), "1,2\n", columns=("x", "y"))
+    assert named[0].startswith("step,label,p(")
+    assert len(named) == 2

@@ -569,6 +569,185 @@ void check_the_truth_itself() {
   }
 }
 
+// A stack of layers, and three steps of it.
+struct Stack {
+  static constexpr int64_t kSteps = 3;
+  int64_t batch, features, sum = 0;
+  std::vector<Inputs<float>> weights;  // of their arrays, the weights alone
+  std::vector<gatewise_cell> layers;
+  Array<float> x, h, c;  // [steps, batch, features], [batch, sum of units] twice
+
+  static Stack random(uint64_t seed) {
+    Random random(seed);
+    Case given{kOdd[random.below(12)], 1, kOdd[random.below(12)], 1};
+    given.activation = seed % 3 ? GATEWISE_TANH : GATEWISE_SOFTSIGN;
+    given.recurrent_activation = seed % 4 ? GATEWISE_SIGMOID : GATEWISE_HARD_SIGMOID;
+    return Stack(given, random);
+  }
+
+  // The states after all steps, h beside c, from single steps.
+  Array<float> step(int32_t kind) {
+    gatewise_cells* cells = nullptr;
+    const auto count = static_cast<int32_t>(layers.size());
+    expect_done(gatewise_cells_pack(layers.data(), count, kind, &cells), describe());
+    Array<float> h_now = h, c_now = c, both(2 * batch * sum);
+    for (int64_t t = 0; t < kSteps; ++t) {
+      Array<float> h_next(batch * sum), c_next(batch * sum);
+      const gatewise_states states{x.data() + t * batch * features, h_now.data(), c_now.data(),
+                                   h_next.data(), c_next.data()};
+      expect_done(gatewise_cells_step(cells, batch, &states), describe());
+      if (!h_next.guards_are_whole() || !c_next.guards_are_whole()) {
+        fail("written beyond the states: " + describe());
+      }
+      h_now = h_next, c_now = c_next;
+    }
+    gatewise_cells_free(cells);
+    for (int64_t n = 0; n < batch * sum; ++n) both[n] = h_now[n], both[batch * sum + n] = c_now[n];
+    return both;
+  }
+
+  // The same from whole sequences, layer by layer.
+  template <class Forward>
+  Array<float> run(Forward forward) {
+    Array<float> both(2 * batch * sum), inputs(batch * kSteps * features);
+    for (int64_t b = 0; b < batch; ++b) {
+      for (int64_t t = 0; t < kSteps; ++t) {
+        for (int64_t i = 0; i < features; ++i) {
+          inputs[(b * kSteps + t) * features + i] = x[(t * batch + b) * features + i];
+        }
+      }
+    }
+    int64_t from = 0;
+    for (const gatewise_cell& cell : layers) {
+      Array<float> h0(batch * cell.units), c0 = h0, h1 = h0, c1 = h0;
+      Array<float> y(batch * kSteps * cell.units);
+      for (int64_t n = 0; n < batch * cell.units; ++n) {
+        const int64_t place = n / cell.units * sum + from + n % cell.units;
+        h0[n] = h[place], c0[n] = c[place];
+      }
+      gatewise_lstm layer{};
+      layer.batch = batch, layer.steps = kSteps;
+      layer.features = cell.features, layer.units = cell.units;
+      layer.activation = cell.activation, layer.recurrent_activation = cell.recurrent_activation;
+      layer.x = inputs.data(), layer.h0 = h0.data(), layer.c0 = c0.data();
+      layer.kernel = cell.kernel, layer.recurrent_kernel = cell.recurrent_kernel;
+      layer.bias = cell.bias;
+      layer.y = y.data();
+      layer.y_batch_stride = kSteps * cell.units, layer.y_step_stride = cell.units;
+      layer.h = h1.data(), layer.c = c1.data();
+      forward(&layer);
+      for (int64_t n = 0; n < batch * cell.units; ++n) {
+        const int64_t place = n / cell.units * sum + from + n % cell.units;
+        both[place] = h1[n], both[batch * sum + place] = c1[n];
+      }
+      inputs = y;
+      from += cell.units;
+    }
+    return both;
+  }
+
+  // Rounds the weights as GATEWISE_INT8 does.
+  void round() {
+    for (size_t n = 0; n < layers.size(); ++n) {
+      round_columns(weights[n].kernel, layers[n].features);
+      round_columns(weights[n].recurrent_kernel, layers[n].units);
+    }
+  }
+
+  std::string describe() const {
+    std::string said = "steps of B=" + std::to_string(batch) + " I=" + std::to_string(features);
+    for (const gatewise_cell& cell : layers) said += " H=" + std::to_string(cell.units);
+    return said;
+  }
+
+ private:
+  Stack(Case given, Random& random)
+      : batch(given.batch), features(given.features), x(0), h(0), c(0) {
+    const int64_t count = 1 + random.below(3);
+    weights.reserve(static_cast<size_t>(count));
+    for (int64_t n = 0; n < count; ++n) {
+      const int64_t units = kOdd[random.below(12)];
+      weights.emplace_back(given, units, random);
+      Inputs<float>& in = weights.back();
+      layers.push_back({given.features, units, given.activation, given.recurrent_activation,
+                        in.kernel.data(), in.recurrent_kernel.data(),
+                        random.one_in(4) ? nullptr : in.bias.data()});
+      given.features = units;
+      sum += units;
+    }
+    x = Array<float>(kSteps * batch * features);
+    h = Array<float>(batch * sum), c = h;
+    x.fill(random, 2), h.fill(random, 1), c.fill(random, 1);
+  }
+
+  static void round_columns(Array<float>& matrix, int64_t rows) {
+    const int64_t columns = matrix.size() / rows;
+    for (int64_t column = 0; column < columns; ++column) {
+      float most = 0;
+      for (int64_t k = 0; k < rows; ++k) {
+        most = std::fmax(most, std::fabs(matrix[k * columns + column]));
+      }
+      const float scale = most > 0 ? most / 127 : 1;
+      for (int64_t k = 0; k < rows; ++k) {
+        float& weight = matrix[k * columns + column];
+        weight = std::nearbyint(weight / scale) * scale;
+      }
+    }
+  }
+};
+
+void check_steps() {
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    Stack stack = Stack::random(seed);
+    const Array<float> steps = stack.step(GATEWISE_FLOAT32);
+    const Array<float> whole =
+        stack.run([](gatewise_lstm* layer) { gatewise_lstm_forward(layer, 1); });
+    if (!(steps == whole)) fail("single steps differ from whole sequences: " + stack.describe());
+    const Array<float> rough = stack.step(GATEWISE_INT8);
+    const auto expect_all_near = [&](const Array<float>& one, const char* what) {
+      const Array<float> truth = stack.run([](gatewise_lstm* layer) { naive_forward(layer, 1); });
+      for (int64_t n = 0; n < truth.size(); ++n) {
+        if (!(std::fabs(one[n] - truth[n]) <= 3e-5 * std::fmax(1.0f, std::fabs(truth[n])))) {
+          fail(what + (" [" + std::to_string(n) + "] is ") + text(one[n]) + ", and should be " +
+               text(truth[n]) + ": " + stack.describe());
+        }
+      }
+    };
+    expect_all_near(steps, "a state after steps");
+    stack.round();
+    expect_all_near(rough, "a state after steps with weights of 8 bits");
+  }
+}
+
+void check_arguments_of_steps() {
+  float numbers[4] = {}, next[2];
+  const gatewise_cell right{1, 1, GATEWISE_TANH, GATEWISE_SIGMOID, numbers, numbers, nullptr};
+  gatewise_cells* cells = nullptr;
+  const auto refuse = [&](const char* what, int32_t count, int32_t kind, auto spoil) {
+    gatewise_cell wrong[] = {right, right};
+    spoil(wrong);
+    if (gatewise_cells_pack(wrong, count, kind, &cells) != GATEWISE_BAD_ARGUMENT || cells) {
+      fail(std::string(what) + " is not refused");
+    }
+  };
+  refuse("no layer", 0, GATEWISE_FLOAT32, [](gatewise_cell*) {});
+  refuse("an unknown kind of weights", 1, 2, [](gatewise_cell*) {});
+  refuse("no unit", 1, GATEWISE_INT8, [](gatewise_cell* cell) { cell->units = 0; });
+  refuse("no kernel", 1, GATEWISE_INT8, [](gatewise_cell* cell) { cell->kernel = nullptr; });
+  refuse("activation 9", 1, GATEWISE_INT8, [](gatewise_cell* cell) { cell->activation = 9; });
+  refuse("a layer that reads 2 features of 1 unit", 2, GATEWISE_FLOAT32,
+         [](gatewise_cell* cell) { cell[1].features = 2; });
+  expect_done(gatewise_cells_pack(&right, 1, GATEWISE_FLOAT32, &cells), "the smallest cell");
+  const gatewise_states states{numbers, numbers, numbers, next, nullptr};
+  if (gatewise_cells_step(cells, 1, &states) != GATEWISE_BAD_ARGUMENT ||
+      gatewise_cells_step(cells, 0, &states) != GATEWISE_BAD_ARGUMENT ||
+      gatewise_cells_step(nullptr, 1, &states) != GATEWISE_BAD_ARGUMENT) {
+    fail("a step without cells, rows or arrays is not refused");
+  }
+  gatewise_cells_free(cells);
+  gatewise_cells_free(nullptr);
+}
+
 void check_arguments() {
   float x[1] = {}, weights[4] = {}, h[1];
   gatewise_lstm right{};
@@ -677,6 +856,8 @@ int main(int argc, char** argv) {
   const uint64_t cases = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 200;
   check_the_truth_itself();
   check_arguments();
+  check_arguments_of_steps();
+  check_steps();
   check_threads();
   check_every_size();
   check_wide_layers();

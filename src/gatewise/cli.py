@@ -362,6 +362,52 @@ def generate(
 
 
 @app.command()
+def stream(
+    run: RunArgument,
+    follow: Annotated[
+        Path | None,
+        typer.Option(help="Read a file that grows, instead of standard input.", show_default=False),
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="The columns of CSV without a header, separated by commas.")
+    ] = "",
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps that an answer reads anew; 0: all, carried on from step to step.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(help="Steps between two answers.", show_default=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer CSV in lines of JSON, too.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End at the first line that cannot be used.")
+    ] = False,
+) -> None:
+    """Answer lines of CSV or JSON as they arrive: a row in, a line out for each answer."""
+    from gatewise.streaming import Stream, lines
+
+    lines.answer(
+        Stream(run, window=window, every=every),
+        lines.opened(follow),
+        write=_write_at_once,
+        complain=None if strict else lambda text: typer.echo(f"gatewise: {text}", err=True),
+        follow=follow is not None,
+        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        as_json=as_json,
+    )
+
+
+def _write_at_once(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+@app.command()
 def export(
     run: Annotated[
         Path, typer.Argument(help="A run folder, or a .keras file.", show_default=False)
@@ -820,7 +866,7 @@ class _Notes(logging.Handler):
     """Prints the log of the library, one sentence a line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        prints_results = sys.argv[1:2] in (["predict"], ["generate"])
+        prints_results = sys.argv[1:2] in (["predict"], ["generate"], ["stream"])
         err = "--json" in sys.argv or record.levelno > logging.INFO or prints_results
         typer.echo(record.getMessage(), err=err)
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from gatewise.engine.contract import PRODUCTS
 from gatewise.errors import EngineError
 
-VERSION = 2  # GATEWISE_VERSION of native/gatewise.h, which explains every field and function
+VERSION = 3  # GATEWISE_VERSION of native/gatewise.h, which explains every field and function
 NAME = "libgatewise.dylib" if sys.platform == "darwin" else f"libgatewise.so.{VERSION}"
 
 log = logging.getLogger("gatewise")
@@ -75,6 +75,32 @@ class Gradient(ctypes.Structure):
         ("dkernel", ctypes.c_void_p),
         ("drecurrent_kernel", ctypes.c_void_p),
         ("dbias", ctypes.c_void_p),
+    )
+
+
+class Cell(ctypes.Structure):
+    """`gatewise_cell`: one layer of a stack for single steps."""
+
+    _fields_ = (
+        ("features", ctypes.c_int64),
+        ("units", ctypes.c_int64),
+        ("activation", ctypes.c_int32),
+        ("recurrent_activation", ctypes.c_int32),
+        ("kernel", ctypes.c_void_p),
+        ("recurrent_kernel", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
+class States(ctypes.Structure):
+    """`gatewise_states`: the arrays of one step."""
+
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        ("h", ctypes.c_void_p),
+        ("c", ctypes.c_void_p),
+        ("h_next", ctypes.c_void_p),
+        ("c_next", ctypes.c_void_p),
     )
 
 
@@ -187,11 +213,15 @@ def _declare(library: ctypes.CDLL) -> None:
     """Declare arguments and results of the functions of native/gatewise.h."""
     count = ctypes.c_int32
     layers, gradients = ctypes.POINTER(Layer), ctypes.POINTER(Gradient)
+    cells, handle = ctypes.POINTER(Cell), ctypes.c_void_p
     for name, result, arguments in (
         ("version", ctypes.c_int32, ()),
         ("reserve_size", ctypes.c_int64, (ctypes.c_int64, ctypes.c_int64)),
         ("lstm_forward", ctypes.c_int32, (layers, count)),
         ("lstm_backward", ctypes.c_int32, (layers, gradients, count)),
+        ("cells_pack", ctypes.c_int32, (cells, count, count, ctypes.POINTER(handle))),
+        ("cells_step", ctypes.c_int32, (handle, ctypes.c_int64, ctypes.POINTER(States))),
+        ("cells_free", None, (handle,)),
         ("threads", ctypes.c_int32, ()),
         ("set_threads", None, (ctypes.c_int32,)),
         ("keep_memory", None, ()),

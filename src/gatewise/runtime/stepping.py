@@ -8,10 +8,13 @@ steps, which is true everywhere in a stream. Whatever needs more is refused by n
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gatewise.engine import cells
+from gatewise.engine.cells import Layer
 from gatewise.engine.contract import Arrays, Direction
 from gatewise.errors import ConfigError
 from gatewise.runtime.graph import Graph, Node, names_in
@@ -56,17 +59,20 @@ class Stepper:
     Args:
         graph: a network with one input [batch, steps, ...].
         padding: the value that marks padded steps in the data of training, if any.
+        weights: how the weights of LSTM layers are stored: float32 or int8 (`engine.cells`).
 
     Raises:
         ConfigError: an answer needs later steps, or all steps; the message names the layer.
     """
 
-    def __init__(self, graph: Graph, padding: float | None = None) -> None:
+    def __init__(
+        self, graph: Graph, padding: float | None = None, weights: str = "float32"
+    ) -> None:
         inputs, outputs = list(names_in(graph.inputs)), list(names_in(graph.outputs))
         if len(inputs) > 1 or len(outputs) > 1:
             raise ConfigError("The network has several inputs or outputs.")
         self.graph, self.input, self.output = graph, inputs[0], outputs[0]
-        self._padding = padding
+        self._padding, self.weights = padding, weights
         self._kinds: dict[str, str] = {self.input: STEP}
         self._fixed: dict[str, Array] = {}
         self._initial: State = {}  # the states of one stream before its first step
@@ -167,15 +173,27 @@ class Stepper:
         if any(node.inputs[2:]) or self._kinds.get(node.inputs[0]) != STEP:
             raise ConfigError(f"'{name}' starts from states that the network computes.")
         keys = (f"{name} h", f"{name} c")
-        weights = [node.weights.get(one) for one in ("kernel", "recurrent_kernel", "bias")]
-        direction = Direction(
-            activation=config["activation"], recurrent_activation=config["recurrent_activation"]
+        layer = Layer(
+            kernel=node.weights["kernel"],
+            recurrent_kernel=node.weights["recurrent_kernel"],
+            bias=node.weights.get("bias"),
+            activation=config["activation"],
+            recurrent_activation=config["recurrent_activation"],
         )
         sequences = config["return_sequences"]
+        step: Callable[[Array, Array, Array], tuple[Array, Array]]
+        if cells.why_not(layer) is None:
+            step = cells.Cells([layer], self.weights)
+        elif self.weights != "float32":
+            raise ConfigError(f"'{name}' does not run on {self.weights}: {cells.why_not(layer)}.")
+        else:
+            step = partial(_step_of, layer)
 
         def run(values: list[Any], state: State) -> Sequence[Array]:
-            h, c = (state.get(key) for key in keys)
-            _, h, c = lstm(Arrays(values[0], None, h, c, *weights), direction, sequences=False)
+            x = values[0][:, 0]
+            h, c = (state.get(key, np.zeros((len(x), int(config["units"])), x.dtype))
+                    for key in keys)  # fmt: skip
+            h, c = step(np.ascontiguousarray(x), h, c)
             state[keys[0]], state[keys[1]] = h, c
             return [h[:, None] if sequences else h, h, c]
 
@@ -238,6 +256,16 @@ def _steps_stay_apart(node: Node) -> bool:
         axis = config.get("axis", -1)
         return all(one < 0 or one > 1 for one in ([axis] if isinstance(axis, int) else axis))
     return name in ALONE
+
+
+def _step_of(layer: Layer, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """One step of a layer that has no packed weights."""
+    direction = Direction(
+        activation=layer.activation, recurrent_activation=layer.recurrent_activation
+    )
+    weights = (layer.kernel, layer.recurrent_kernel, layer.bias)
+    _, h, c = lstm(Arrays(x[:, None], None, h, c, *weights), direction, sequences=False)
+    return h, c
 
 
 def _nothing(_values: list[Any], _state: State) -> Sequence[Array]:

@@ -17,7 +17,7 @@ from gatewise.data.grids import SLACK
 from gatewise.data.preparation import Preparation, one_hot
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.readers import times
+from gatewise.readers import marks, times
 from gatewise.settings import DataSettings
 from gatewise.streaming.plan import Plan
 
@@ -86,6 +86,13 @@ class Reader:
                 array = array[None]
             yield from array.reshape(-1, 1) if array.ndim < 2 else array
 
+    def id_of(self, given: Any) -> str:
+        """The id of the sequence of a row; "" if it has none."""
+        names = self.settings.id
+        if not names or not isinstance(given, Mapping) or not all(name in given for name in names):
+            return ""
+        return "/".join(str(given[name]) for name in names)
+
     def read(self, given: Any, memory: Memory) -> list[Row]:
         """The step of a row, after the steps that data.gaps = fill inserts before it.
 
@@ -95,7 +102,12 @@ class Reader:
             DataError: the row has not what the run needs; `memory` is as before.
         """
         named = isinstance(given, Mapping)
-        identity = _identity(given, self.settings, memory) if named else memory.id
+        identity = self.id_of(given) or memory.id
+        if memory.id and identity != memory.id:
+            raise DataError(
+                f"The row is of sequence '{identity}', but the stream is that of '{memory.id}'. "
+                "Begin another stream for each sequence."
+            )
         static = self._static(given, memory) if named else memory.static
         values = self._values(given, named=named)
         time = self._time(given, memory) if named else None
@@ -148,8 +160,12 @@ class Reader:
     def _number(self, name: str, cell: Any) -> float:
         if cell is None or (isinstance(cell, str) and cell.strip() in self._missing):
             return math.nan
+        decimal, thousands = self.settings.decimal, self.settings.thousands
         try:
-            number = float(cell)
+            if isinstance(cell, str) and (decimal or thousands):
+                number = marks.value(cell.strip(), decimal, thousands)
+            else:
+                number = float(cell)
         except (TypeError, ValueError):
             number = math.inf
         if math.isinf(number):
@@ -299,19 +315,6 @@ def _records(table: Any) -> Iterator[Mapping[str, Any]]:
         yield from table.iter_rows(named=True)
     else:
         yield from table.to_dict(orient="records")
-
-
-def _identity(given: Mapping[str, Any], settings: DataSettings, memory: Memory) -> str:
-    """The id of the sequence of a row."""
-    if not settings.id or not all(name in given for name in settings.id):
-        return memory.id
-    found = "/".join(str(given[name]) for name in settings.id)
-    if memory.id and found != memory.id:
-        raise DataError(
-            f"The row is of sequence '{found}', but the stream is that of '{memory.id}'. Begin "
-            "another stream for each sequence."
-        )
-    return found
 
 
 def _shown(time: Any) -> str:

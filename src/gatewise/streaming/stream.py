@@ -17,6 +17,7 @@ from gatewise import prediction
 from gatewise.artefact import Artefact, open_run
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import Array, Sequences, from_arrays
+from gatewise.engine.cells import WEIGHTS
 from gatewise.errors import ConfigError, DataError
 from gatewise.prediction import Trained
 from gatewise.runtime.network import Network
@@ -92,15 +93,24 @@ class Stream:
         window: the steps that an answer reads; default: what the run was trained on. 0: all steps.
         every: the steps between two answers; default: 1, or the stride of the run's windows.
         id: the name of the sequence, if the run scales each one by its own steps.
+        weights: float32, or int8: weights of LSTM layers are rounded to 255 levels, which changes
+            the answers a little and makes steps of wide layers faster. States must be carried on.
 
     Raises:
         ConfigError: the run cannot be streamed in this way; the message names the way out.
     """
 
     def __init__(
-        self, run: Trained, *, window: int | None = None, every: int | None = None, id: str = ""
+        self,
+        run: Trained,
+        *,
+        window: int | None = None,
+        every: int | None = None,
+        id: str = "",
+        weights: str = "float32",
     ) -> None:
-        self._begin(_model(prediction.artefact_of(run, open_run), window, every), id)
+        artefact = prediction.artefact_of(run, open_run)
+        self._begin(_model(artefact, window, every, weights), id)
 
     def _begin(self, model: _Model, name: str) -> None:
         self._model, self._id = model, name
@@ -134,6 +144,10 @@ class Stream:
         other = object.__new__(Stream)
         other._begin(self._model, id)
         return other
+
+    def id_of(self, row: Any) -> str:
+        """The id of the sequence of a row, in the columns that name sequences; "": it has none."""
+        return self._model.reader.id_of(row)
 
     def push(self, steps: Any) -> None:
         """Add steps: a row, a list of rows, an array [columns] or [steps, columns], or a table.
@@ -180,8 +194,8 @@ class Stream:
                 needed = max(model.plan.window, 1)
                 ahead = f" and {model.plan.ahead} rows ahead" if model.plan.ahead else ""
                 log.warning(
-                    "The stream ended after %d steps, but an answer needs %d%s.",
-                    *(place.step, needed, ahead),
+                    "The stream ended after %s, but an answer needs %d%s.",
+                    *("1 step" if place.step == 1 else f"{place.step} steps", needed, ahead),
                 )
         answers = self._answers
         self._begin(model, self._id)
@@ -246,7 +260,9 @@ def _advance_together(streams: Sequence[Stream]) -> None:
         one._answers += found
 
 
-def _model(artefact: Artefact, window: int | None, every: int | None) -> _Model:
+def _model(
+    artefact: Artefact, window: int | None, every: int | None, weights: str = "float32"
+) -> _Model:
     """What the streams of a run share.
 
     Raises:
@@ -273,12 +289,19 @@ def _model(artefact: Artefact, window: int | None, every: int | None) -> _Model:
     plan = replace(plan, every=every or plan.every)
     stepper = None
     if not plan.window:
-        stepper = _stepper(artefact, plan)
+        stepper = _stepper(artefact, plan, weights)
+    elif weights != "float32":
+        raise ConfigError(
+            f"weights={weights} needs states that are carried on, but this stream answers windows "
+            "anew. Leave weights out."
+        )
     artefact = replace(artefact, preparation=plan.preparation)
     return _Model(artefact, plan, Reader(plan, artefact.experiment.data), stepper)
 
 
-def _stepper(artefact: Artefact, plan: Plan) -> Stepper:
+def _stepper(artefact: Artefact, plan: Plan, weights: str) -> Stepper:
+    if weights not in WEIGHTS:
+        raise ConfigError(f"weights must be {' or '.join(WEIGHTS)}. Received: {weights!r}.")
     reason, network = plan.whole, artefact.network
     try:
         if plan.preparation.scale.by == "series":
@@ -291,7 +314,7 @@ def _stepper(artefact: Artefact, plan: Plan) -> Stepper:
             from gatewise.runtime.describe import describe
 
             network = Network(describe(network))
-        return Stepper(network.graph, PADDING)
+        return Stepper(network.graph, PADDING, weights)
     except ConfigError as error:
         raise ConfigError(
             "The states of this run cannot be carried on from step to step: "
