@@ -515,6 +515,9 @@ class _Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if service.draining:  # or the client might send its next request in vain
+                    closing = (b"connection", b"close")
+                    message = message | {"headers": [*message["headers"], closing]}
             await send(message)
 
         try:
@@ -528,12 +531,17 @@ class _Gate:
         except Exception as error:
             refused = refusal(error, service)
             await refused(scope, receive, sending)
-        parts = scope["path"].removeprefix("/v2").split("/")
+        name = self._model_of(scope["path"])
+        service.metrics.on_answer(name, status, time.perf_counter() - began)
+
+    def _model_of(self, path: str) -> str:
+        """The model that a path names; "" for none."""
+        models = self.service.models
+        parts = path.removeprefix("/v2").split("/")
         name = parts[2] if len(parts) > 3 and parts[1] == "models" else ""
-        if scope["path"] == "/predict" and len(service.models) == 1:
-            name = next(iter(service.models))
-        known = name if name in service.models else ""
-        service.metrics.on_answer(known, status, time.perf_counter() - began)
+        if path == "/predict" and len(models) == 1:
+            name = next(iter(models))
+        return name if name in models else ""
 
     def _denied(self, socket: WebSocket) -> Response | None:
         """The answer to a connection without the token, or from a page of another server."""
