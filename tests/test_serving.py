@@ -251,7 +251,9 @@ def test_sigterm_answers_what_was_accepted_and_exits_0(classify_run):
                 pending = call(port, "/metrics")[2]
                 time.sleep(0.01)
             server.send_signal(signal.SIGTERM)
-            assert [one.result()[0] for one in asked] == [200] * 8
+            answers = [one.result() for one in asked]
+            assert [one[0] for one in answers] == [200] * 8
+            assert {one[1]["connection"] for one in answers} == {"close"}
         assert server.wait(60) == 0
     with pytest.raises(ConnectionRefusedError):
         call(port, "/v2/health/live")

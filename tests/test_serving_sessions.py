@@ -92,6 +92,15 @@ def test_an_id_that_is_open_cannot_be_started_by_another_client(port):
     status, sentence = error_of(ask(port, steps(2), "a", start=True))
     assert (status, "choose another id" in sentence) == (409, True)
     assert ask(port, steps(1), "a", end=True)[0] == 200
+    with ThreadPoolExecutor(8) as pool:
+        started = pool.map(lambda k: ask(port, steps(k), "b", start=True)[0], range(8))
+        assert sorted(started) == [200] + [409] * 7
+    assert ask(port, [{"sequence_id": 1, **one} for one in steps(1)], 1)[0] == 404
+    column = {"name": "sequence_id", "shape": [1], "datatype": "FP64", "data": [1]}
+    name = {"name": "id", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+    tensors = [name, column, {**column, "name": "x"}, {**column, "name": "y"}]
+    body = json.dumps({"inputs": tensors})
+    assert call(port, "/v2/models/classify/infer", body, JSON)[0] == 200
 
 
 def test_bad_steps_change_nothing(port, classify_run):

@@ -329,26 +329,7 @@ def _protocol(service: Service) -> APIRouter:
     @routes.post("/models/{name}/infer", openapi_extra=_TENSORS, responses=_ANSWERS)
     async def infer(request: Request, name: str) -> Response:
         """Predict tensors."""
-        model = service.model(name)
-        length = request.headers.get(inference.LENGTH)
-        text = model.kind in ("text", "tokens")
-        asked: dict[str, Any] = {}
-
-        def source_of(body: bytes) -> AbstractContextManager[Any]:
-            found, binary = inference.split_body(body, length)
-            asked.update(found)
-            return nullcontext(inference.source_of(found, binary, text=text))
-
-        def finish(answer: Answer) -> Response:
-            content, headers = inference.reply(model, asked, answer)
-            return Response(content, headers=headers)
-
-        async with service.body(request) as body:
-            if f'"{inference.SEQUENCE}"'.encode() not in body:
-                return await service.answer(body, model, source_of, finish)
-            with await asyncio.to_thread(source_of, body) as source:
-                rows = inference.steps_of(source)
-                return finish(await _in_sequence(service, model, asked, rows))
+        return await _inferred(service, service.model(name), request)
 
     return routes
 
@@ -378,6 +359,9 @@ def _streams(service: Service) -> APIRouter:
                 if message["type"] == "websocket.disconnect":
                     return
                 await socket.send_text(await _streamed(service, session, message))
+                if not sessions.holds(session):
+                    await socket.close(1011, "The server failed.")
+                    return
         finally:
             sessions.end(session)
 
@@ -399,6 +383,31 @@ async def _streamed(service: Service, session: Session, message: Mapping[str, An
     except Exception as error:
         return bytes(refusal(error, service).body).decode()
     return answer.table.write_json() if len(answer.table) else "[]"
+
+
+async def _inferred(service: Service, model: Model, request: Request) -> Response:
+    """The answer to a request of the protocol, alone or as part of a sequence."""
+    length = request.headers.get(inference.LENGTH)
+    text = model.kind in ("text", "tokens")
+    asked: dict[str, Any] = {}
+
+    def source_of(body: bytes) -> AbstractContextManager[Any]:
+        found, binary = inference.split_body(body, length)
+        asked.update(found)
+        return nullcontext(inference.source_of(found, binary, text=text))
+
+    def finish(answer: Answer) -> Response:
+        content, headers = inference.reply(model, asked, answer)
+        return Response(content, headers=headers)
+
+    async with service.body(request) as body:
+        # A column may have the name of the parameter, so that only the parsed request tells.
+        if f'"{inference.SEQUENCE}"'.encode() in body:
+            with await asyncio.to_thread(source_of, body) as source:
+                if inference.names_sequence(asked):
+                    rows = inference.steps_of(source)
+                    return finish(await _in_sequence(service, model, asked, rows))
+        return await service.answer(body, model, source_of, finish)
 
 
 async def _in_sequence(
@@ -506,6 +515,9 @@ class _Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if service.draining:  # or the client might send its next request in vain
+                    closing = (b"connection", b"close")
+                    message = message | {"headers": [*message["headers"], closing]}
             await send(message)
 
         try:
@@ -519,12 +531,17 @@ class _Gate:
         except Exception as error:
             refused = refusal(error, service)
             await refused(scope, receive, sending)
-        parts = scope["path"].removeprefix("/v2").split("/")
+        name = self._model_of(scope["path"])
+        service.metrics.on_answer(name, status, time.perf_counter() - began)
+
+    def _model_of(self, path: str) -> str:
+        """The model that a path names; "" for none."""
+        models = self.service.models
+        parts = path.removeprefix("/v2").split("/")
         name = parts[2] if len(parts) > 3 and parts[1] == "models" else ""
-        if scope["path"] == "/predict" and len(service.models) == 1:
-            name = next(iter(service.models))
-        known = name if name in service.models else ""
-        service.metrics.on_answer(known, status, time.perf_counter() - began)
+        if path == "/predict" and len(models) == 1:
+            name = next(iter(models))
+        return name if name in models else ""
 
     def _denied(self, socket: WebSocket) -> Response | None:
         """The answer to a connection without the token, or from a page of another server."""

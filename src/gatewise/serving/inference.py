@@ -142,16 +142,20 @@ def steps_of(source: Any) -> Any:
     return source
 
 
+def names_sequence(request: Mapping[str, Any]) -> bool:
+    """Whether a request belongs to a sequence."""
+    parameters = request.get("parameters")
+    return isinstance(parameters, dict) and SEQUENCE in parameters
+
+
 def sequence_of(request: Mapping[str, Any]) -> tuple[int | str, bool, bool]:
     """The id of the sequence that a request belongs to, and whether it starts and ends there.
 
     Raises:
         Refusal: a parameter of the sequence has the wrong type.
     """
-    parameters = request.get("parameters")
-    if not isinstance(parameters, dict):
-        parameters = {}
-    name = parameters.get(SEQUENCE)
+    parameters = request["parameters"]
+    name = parameters[SEQUENCE]
     if isinstance(name, bool) or not isinstance(name, int | str) or not 0 < len(str(name)) <= 128:
         raise Refusal(400, f"{SEQUENCE} must be a number or a short text. Got {str(name)[:80]!r}.")
     flags = [parameters.get(f"sequence_{which}", False) for which in ("start", "end")]

@@ -8,11 +8,13 @@ import asyncio
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from gatewise.errors import GatewiseError
 from gatewise.serving.limits import Limits, Refusal
 from gatewise.serving.models import Answer, Model, noted
 from gatewise.streaming import Stream, advance
@@ -70,6 +72,9 @@ class Sessions:
             Refusal: the name is taken, or there are too many sessions.
             ConfigError: the run cannot be streamed.
         """
+        loop = asyncio.get_running_loop()
+        stream = await loop.run_in_executor(self._thread, self._new, model)
+        # Nothing waits from here on, so that of two clients who start one id the second is refused.
         self._expire()
         key = (model.name, name)
         if key in self._sessions:
@@ -80,8 +85,6 @@ class Sessions:
             )
         if len(self._sessions) >= self.limits.max_sessions:
             raise Refusal(503, "Too many sequences are open (--max-sessions). Try again later.")
-        loop = asyncio.get_running_loop()
-        stream = await loop.run_in_executor(self._thread, self._new, model)
         session = Session(key, stream, time.monotonic())
         self._sessions[key] = session
         return session
@@ -102,6 +105,10 @@ class Sessions:
             )
         return session
 
+    def holds(self, session: Session) -> bool:
+        """Whether a session is still open."""
+        return self._sessions.get(session.key) is session
+
     def end(self, session: Session) -> None:
         """Forget a session; a second call has no effect."""
         self._sessions.pop(session.key, None)
@@ -121,6 +128,11 @@ class Sessions:
         self._thread.submit(self._work)
         try:
             return await asyncio.wrap_future(done)
+        except (GatewiseError, Refusal):
+            raise
+        except Exception:
+            self.end(session)  # where its stream is, is unknown
+            raise
         finally:
             session.used = time.monotonic()
 
@@ -156,7 +168,8 @@ class Sessions:
                 pushed.append(one)
             except BaseException as error:
                 one.done.set_exception(error)
-        advance([one.session.stream for one in pushed])
+        with suppress(Exception):  # `read` raises the error of a stream to its client alone
+            advance([one.session.stream for one in pushed])
         for one in pushed:
             try:
                 with noted() as notes:
