@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from gatewise.reporting import charts, formats
 from gatewise.reporting.sections import Key, Picture, Section, Table
 
