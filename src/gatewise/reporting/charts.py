@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from gatewise.reporting.formats import Numbers
@@ -90,7 +90,7 @@ def dress(axes: Any, grid: str = "y") -> None:
 def plain_powers(axis: Any) -> None:
     """Label the powers of ten of a logarithmic axis as plain numbers, and nothing between them."""
     # matplotlib's own labels are formulas, which are not parsed here.
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
