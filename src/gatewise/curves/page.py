@@ -81,6 +81,7 @@ def _by_rate(content: Mapping[str, Any]) -> Section:
     top = 1.2 * max(content["start"], points[0]["loss"])
     axes.set_ylim(top=min(top, axes.get_ylim()[1]))
     axes.set_xlabel("learning rate")
+    charts.plain_powers(axes.xaxis)
     keys = [Key("accent", "validation"), Key("muted", "training"), Key("s1", "default", "dash")]
     picture = Picture(charts.svg(figure, "loss by learning rate"), "Loss", "", keys)
     rows = [

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from gatewise.reporting.formats import Numbers
@@ -84,6 +85,13 @@ def dress(axes: Any, grid: str = "y") -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(visible=True, axis=grid)
+
+
+def plain_powers(axis: Any) -> None:
+    """Label the powers of ten of a logarithmic axis as plain numbers, and nothing between them."""
+    # matplotlib's own labels are formulas, which are not parsed here.
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def line(

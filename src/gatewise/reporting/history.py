@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from gatewise.reporting import charts, formats
 from gatewise.reporting.formats import Numbers
@@ -68,8 +68,7 @@ def _curve(run: Record, columns: Mapping[str, Numbers], name: str) -> Picture:
     logarithmic = _wide(np.concatenate(drawn))
     if logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        charts.plain_powers(axes.yaxis)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     title = f"{name}{', logarithmic' if logarithmic else ''}"

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
 
 from gatewise.reporting import charts, formats
 from gatewise.reporting.sections import Key, Picture, Section, Table
@@ -137,7 +136,7 @@ def _norms(layers: Sequence[Mapping[str, Any]]) -> Picture:
         keys.append(Key(colour, str(one["layer"])))
     if any(max(one["gradient"]["norms"], default=0) > 0 for one in layers):
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        charts.plain_powers(axes.yaxis)
     axes.invert_xaxis()
     axes.set_xlabel("steps before the last")
     label = "gradient norm by distance from the last step"

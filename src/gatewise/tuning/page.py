@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from gatewise.extras import require
 from gatewise.reporting import charts, formats
@@ -96,7 +96,7 @@ def _slice(trials: list[Any], name: str, summary: Mapping[str, Any]) -> Picture:
         places: list[Any] = values
         if min(values) > 0 and max(values) > 10 * min(values):
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            charts.plain_powers(axes.xaxis)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(4))
     else:
