@@ -420,6 +420,7 @@ def _without_network(folder: Path, *needed: str) -> Artefact:
         own = task_of(experiment.task.name).fitted
         fitted = present_preparation(read_json(folder / PREPARATION), own, number)
         preparation = Preparation.from_json(fitted, own)
+        preparation.positions(preparation.used)  # ValueError: no such column
     if preparation.task != experiment.task.name:
         raise ArtefactError(
             f"{folder} holds the files of two runs: {SETTINGS} is of the task "
