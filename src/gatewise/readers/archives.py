@@ -19,7 +19,10 @@ from gatewise.errors import DataError
 MARK = "#"  # between an archive and the name of a file in it
 FREE = 64 << 20  # bytes that any file may unpack to
 TIGHTEST = 200  # a file that unpacks to more may be at most this many times its packed size
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError)
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError),
+    NotImplementedError,  # a version or a method that zipfile does not know
+)
 ENCRYPTED = 1  # the bit of a file's flags
 
 
@@ -112,14 +115,12 @@ def _opened(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """Open a file of an archive.
 
     Raises:
-        BadZipFile: it has a password, or is packed by a method that zipfile does not know.
+        BadZipFile: it has a password.
+        NotImplementedError: it is packed by a method that zipfile does not know.
     """
     if archive.getinfo(name).flag_bits & ENCRYPTED:
         raise zipfile.BadZipFile("it has a password")
-    try:
-        return archive.open(name)
-    except NotImplementedError as error:
-        raise zipfile.BadZipFile(str(error)) from None
+    return archive.open(name)
 
 
 def refuse_bomb(packed: bytes, name: str) -> None:
