@@ -1,20 +1,22 @@
-"""Write derived docs: cli.md, settings.md, and tables of benchmarks.md, tasks.md and README.md.
+"""Write cli.md, settings.md, errors.md, and tables of benchmarks.md, tasks.md and README.md.
 
     python docs/make_cli.py
 
 A test fails when one of them is stale (tests/test_docs.py).
 """
 
+import ast
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from gatewise import cli, glossary
+from gatewise import cli, errors, glossary
 from gatewise.metrics import METRICS
 from gatewise.options import LEVELS
 from gatewise.settings import Experiment
@@ -32,6 +34,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "cli.md": cli_page(),
         DOCS / "settings.md": settings_page(),
+        DOCS / "errors.md": errors_page(),
         benchmarks: with_tables(benchmarks, experiments_table(), results_table()),
         DOCS / "tasks.md": with_metrics(DOCS / "tasks.md"),
         readme: with_tables(readme, speed_table(), backends_table()),
@@ -93,6 +96,48 @@ def settings_page() -> str:
             cells = [f"`{one.key}`", f"`{one.default}`", one.values, one.owners, one.meaning]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Every message of an error that the user can fix, by its class, from the source."""
+    lines = [
+        "# Errors",
+        "",
+        "Written by `docs/make_cli.py` from the source. The command line prints these messages",
+        "after `gatewise: `, with exit status 1; Python raises them. `…` stands for what was",
+        "received. The second column is the module of `src/gatewise/` that finds the error;",
+        "`--verbose` shows the place.",
+    ]
+    found = sorted(set(_messages()), key=lambda one: (one[1].lstrip("…: ").lower(), one))
+    for kind in (one for one in vars(errors).values() if isinstance(one, type)):
+        rows = [(text, module) for name, text, module in found if name == kind.__name__]
+        if rows:
+            lines += ["", f"## {kind.__name__}", "", kind.__doc__ or "", "", "| message | from |"]
+            lines += ["|---|---|"]
+            lines += [f"| {text} | `{module}` |" for text, module in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _messages() -> Iterator[tuple[str, str, str]]:
+    """The class, the message and the module of each error that the source makes."""
+    source = ROOT / "src" / "gatewise"
+    for path in sorted(source.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+                continue
+            if hasattr(errors, node.func.id) and (text := _template(node.args[0])):
+                shown = re.sub(r"([|<>*_`\[\]])", r"\\\1", " ".join(text.split()))
+                yield node.func.id, shown, str(path.relative_to(source))
+
+
+def _template(node: ast.expr) -> str:
+    """The text of a message, with … for each value; "" if it is made elsewhere."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    parts = [str(one.value) if isinstance(one, ast.Constant) else "…" for one in node.values]
+    return "".join(parts) if any(isinstance(one, ast.Constant) for one in node.values) else ""
 
 
 def with_tables(page: Path, *tables: str) -> str:

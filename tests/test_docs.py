@@ -28,7 +28,9 @@ def script(name: str):
 make_cli = script("make_cli")
 
 
-@pytest.mark.parametrize("page", ["cli.md", "settings.md", "benchmarks.md", "tasks.md"])
+@pytest.mark.parametrize(
+    "page", ["cli.md", "settings.md", "errors.md", "benchmarks.md", "tasks.md"]
+)
 def test_a_derived_page_is_up_to_date(page):
     wanted = make_cli.pages()[DOCS / page]
     found = (DOCS / page).read_text(encoding="utf-8")

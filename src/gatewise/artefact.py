@@ -31,7 +31,7 @@ import polars as pl
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.migration import FORMAT, present_preparation, present_settings
-from gatewise.output import lies_in, writing_file
+from gatewise.output import as_parquet, lies_in, writing_file
 from gatewise.runtime import graph
 from gatewise.runtime.network import Network
 from gatewise.settings import Experiment, from_mapping, to_toml
@@ -255,10 +255,10 @@ def _write(
         write_json(draft / METRICS, {**artefact.metrics, "run": str(folder)})
         write_json(draft / ENVIRONMENT, environment())
         write_json(draft / SPLITS, artefact.splits)
-        pl.DataFrame(history.columns).write_csv(draft / HISTORY)
+        (draft / HISTORY).write_text(pl.DataFrame(history.columns).write_csv(), encoding="utf-8")
         if evaluation is not None:
             (draft / PREDICTIONS).write_text(as_csv(evaluation.table), encoding="utf-8")
-            resamples_of(evaluation).write_parquet(draft / RESAMPLES)
+            (draft / RESAMPLES).write_bytes(as_parquet(resamples_of(evaluation)))
         (draft / REPORT).write_text(draw(read_record(draft, FORMAT)), encoding="utf-8")
 
 
@@ -455,6 +455,7 @@ def _without_network(folder: Path, *needed: str) -> Artefact:
         own = task_of(experiment.task.name).fitted
         fitted = present_preparation(read_json(folder / PREPARATION), own, number)
         preparation = Preparation.from_json(fitted, own)
+        preparation.positions(preparation.used)  # ValueError: no such column
     if preparation.task != experiment.task.name:
         raise ArtefactError(
             f"{folder} holds the files of two runs: {SETTINGS} is of the task "

@@ -632,6 +632,8 @@ def entry() -> None:
     """Run the command line as a process of its own; afterwards, signals have no effect."""
     try:
         main()
+    except process.Stopped as request:
+        process.leave(request)
     finally:
         process.deaf()
 

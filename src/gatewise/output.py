@@ -1,11 +1,14 @@
 """Output files: checked before the work, written atomically, never over an input."""
 
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import polars as pl
 
 from gatewise.errors import ConfigError
 from gatewise.readers import datasets, sources
@@ -75,6 +78,13 @@ def writing_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         if path.exists():
             shutil.copymode(path, draft)
         draft.replace(path)
+
+
+def as_parquet(table: pl.DataFrame) -> bytes:
+    """A table as Parquet. Polars reports a full disk as an error of its own, Python as OSError."""
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def _changes(path: Path, read: Path) -> bool:

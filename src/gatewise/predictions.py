@@ -8,7 +8,7 @@ import polars as pl
 
 from gatewise.artefact import as_csv
 from gatewise.errors import ConfigError
-from gatewise.output import writing_file
+from gatewise.output import as_parquet, writing_file
 from gatewise.tasks import task_of
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".txt")
@@ -48,8 +48,8 @@ def write(table: pl.DataFrame, task: str, path: Path, *, overwrite: bool) -> Non
     writers: dict[str, Callable[[Path], Any]] = {
         ".txt": lambda draft: draft.write_text(_lines(table, task), encoding="utf-8"),
         ".csv": lambda draft: draft.write_text(as_csv(table), encoding="utf-8"),
-        ".parquet": table.write_parquet,
-        ".jsonl": table.write_ndjson,
+        ".parquet": lambda draft: draft.write_bytes(as_parquet(table)),
+        ".jsonl": lambda draft: draft.write_text(table.write_ndjson(), encoding="utf-8"),
     }
     try:
         with writing_file(path, overwrite=overwrite) as draft:

@@ -29,6 +29,10 @@ SAVE_MEMORY = (
 )
 
 
+class Stopped(SystemExit):
+    """The end of a command that a signal stopped."""
+
+
 def run(command: Callable[[], object]) -> None:
     """Run the command line; an error that the user can fix is one sentence and exit status 1."""
     ours = sys.argv[1:2] != ["run"]  # a script handles its own signals
@@ -46,7 +50,8 @@ def run(command: Callable[[], object]) -> None:
         _fail(f"There is not enough memory for this{detail}. {SAVE_MEMORY}")
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED) and ours:
-            _fail(_stopped(), 1 if error.code == INTERRUPTED else TERMINATED)
+            typer.echo(f"gatewise: {_stopped()}", err=True)
+            raise Stopped(1 if error.code == INTERRUPTED else TERMINATED) from None
         raise
     except BrokenPipeError:
         # The reader (head, less) has closed the pipe; without this, Python complains again at exit.
@@ -64,6 +69,14 @@ def deaf() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def leave(request: Stopped) -> None:
+    """End the process now: after a half import, the end of Python may crash in a library."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(int(str(request.code)))
+
+
 @contextlib.contextmanager
 def training() -> Iterator[None]:
     """End the command with a sentence when Ctrl-C stops a training.
@@ -77,9 +90,9 @@ def training() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _fail(sentence: str, status: int = 1) -> None:
+def _fail(sentence: str) -> None:
     typer.echo(f"gatewise: {sentence}", err=True)
-    sys.exit(status)
+    sys.exit(1)
 
 
 @contextlib.contextmanager

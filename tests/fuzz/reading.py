@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import polars as pl
 from corpus import seeds
 from mutations import mutated
 
@@ -41,7 +42,7 @@ def faults(path: Path, tasks: list[str]) -> Iterator[str]:
         except GatewiseError as error:
             if len(str(error)) > 5000:
                 yield f"{task or 'guess'}: a message of {len(str(error))} characters"
-        except Exception as error:
+        except (Exception, pl.exceptions.PanicException) as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             yield f"{task or 'guess'}: {type(error).__name__} at {place.filename}:{place.lineno}"
         if (seconds := time.process_time() - began) > SLOW:

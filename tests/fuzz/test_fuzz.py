@@ -47,3 +47,12 @@ def test_headers_that_lie_are_refused(name, content, said, tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=said):
         read(DataSettings(), path, task="classify")
+
+
+def test_a_parquet_file_that_makes_polars_panic_is_a_sentence(tmp_path):
+    content = bytearray(seeds()["series.parquet"])
+    content[-394] = 60  # a length in the footer
+    path = tmp_path / "series.parquet"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read(DataSettings(), path, task="forecast")

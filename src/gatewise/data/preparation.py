@@ -46,15 +46,8 @@ class Preparation(Generic[Own]):
 
     @staticmethod
     def from_json(values: Mapping[str, Any], own: type[Own]) -> "Preparation[Own]":
-        """Read the output of `to_json`; `own` is the class of the task's part.
-
-        Raises:
-            ValueError: a column that the network reads is none of the columns.
-        """
-        read = _values(typing.get_type_hints(Preparation) | {"own": own}, values)
-        preparation = Preparation(**read)
-        preparation.positions(preparation.used)
-        return preparation
+        """Read the output of `to_json`; `own` is the class of the task's part."""
+        return Preparation(**_values(typing.get_type_hints(Preparation) | {"own": own}, values))
 
 
 def to_plain(value: Any) -> Any:

@@ -21,8 +21,9 @@ FREE = 64 << 20  # bytes that any file may unpack to
 TIGHTEST = 200  # a file that unpacks to more may be at most this many times its packed size
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError),
-    *(RuntimeError, NotImplementedError),  # a password, an unknown method
+    NotImplementedError,  # a version or a method that zipfile does not know
 )
+ENCRYPTED = 1  # the bit of a file's flags
 
 
 class Counted(io.RawIOBase):
@@ -106,8 +107,20 @@ def content(path: Path, name: str) -> bytes:
     with unpacking(f"{path}{MARK}{name}"), zipfile.ZipFile(path) as archive:
         packed = archive.getinfo(name).compress_size
         packed = min(packed, path.stat().st_size)  # a header can lie
-        with archive.open(name) as stream:
+        with _opened(archive, name) as stream:
             return Counted(stream, packed, f"{path}{MARK}{name}").readall()
+
+
+def _opened(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Open a file of an archive.
+
+    Raises:
+        BadZipFile: it has a password.
+        NotImplementedError: it is packed by a method that zipfile does not know.
+    """
+    if archive.getinfo(name).flag_bits & ENCRYPTED:
+        raise zipfile.BadZipFile("it has a password")
+    return archive.open(name)
 
 
 def refuse_bomb(packed: bytes, name: str) -> None:

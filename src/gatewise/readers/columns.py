@@ -87,7 +87,8 @@ def resolve(
 
 def unread(table: Table, settings: DataSettings, read: Sequence[str] = ()) -> list[str]:
     """A note that lists the columns that are not read; empty if all are read."""
-    rest = [name for name in _free(table, settings) if name not in read]
+    known = set(read)
+    rest = [name for name in _free(table, settings) if name not in known]
     return [f"not read: {_listed(rest)}"] if rest else []
 
 
@@ -529,7 +530,7 @@ def _layout(
         return "wide" if each_row and unique else "long"
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
-    others = [name for name in free if name not in (*steps, *texts)]
+    others = set(free) - {*steps, *texts}
     values = settings.target or settings.past or settings.known
     wide = texts and _distinct(table, texts) and _numbered(steps) and not others and not values
     return "wide" if wide else "long"
@@ -691,7 +692,8 @@ def of_array(
     if unread := [column for column in columns if column not in names]:
         counts = f"each step has {_counted(columns)}, but the run reads {_counted(tuple(names))}"
         notes.append(f"not read: {_listed(unread)}" if purpose == "train" else counts)
-    return settings, [columns.index(column) for column in names]
+    places = {column: place for place, column in enumerate(columns)}
+    return settings, [places[column] for column in names]
 
 
 def _counted(columns: Sequence[str]) -> str:

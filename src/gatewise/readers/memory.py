@@ -51,7 +51,7 @@ def _plain(source: Any) -> Any:
         return _of_columns(source)
     if isinstance(source, range | memoryview | array.array):
         return np.asarray(source)
-    if getattr(getattr(source, "columns", None), "nlevels", 1) > 1:
+    if nw.dependencies.is_pandas_dataframe(source) and source.columns.nlevels > 1:
         raise DataError(
             "the data frame has columns of several levels. Join their names first: "
             "frame.columns = ['_'.join(map(str, names)) for names in frame.columns]."

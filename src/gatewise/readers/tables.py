@@ -156,7 +156,8 @@ def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Ite
         raise DataError(f"{name} is not separated text: {error}.") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        # A damaged Parquet file may cause a panic, which is not even an Exception.
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         if "utf" in reason.lower():
             raise other_encoding(name, encoding, _content(file)) from None
