@@ -15,9 +15,8 @@ def sensor(worn):
         yield {"flow": np.sin(step / 3) + 0.2 * random.normal(), "pressure": pressure}
 
 
-rows = [
-    {"pump": k, "state": ("fine", "worn")[k % 2], **row} for k in range(40) for row in sensor(k % 2)
-]
+states = ("fine", "worn")
+rows = [{"pump": k, "state": states[k % 2], **row} for k in range(40) for row in sensor(k % 2)]
 settings = {"data": {"id": ["pump"], "label": "state"}, "network": {"units": [8]}}
 gatewise.train(
     pl.DataFrame(rows), task="classify", settings=settings, epochs=10, output="runs/pumps"

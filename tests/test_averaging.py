@@ -73,7 +73,9 @@ def test_patience_does_not_run_out_before_swa_begins():
 
 def drawn(steps, **options):
     """The noise of each step, which plain gradient descent takes from weights of 0."""
-    settings = TrainingSettings(steps, optimizer="sgd", learning_rate=1.0, gradient_noise=0.3)
+    settings = TrainingSettings(
+        epochs=steps, optimizer="sgd", learning_rate=1.0, gradient_noise=0.3
+    )
     settings = replace(settings, **options)
     weights = keras.Variable(np.zeros(20_000, np.float32))
     noisy = optimizer(settings, steps)

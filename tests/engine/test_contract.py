@@ -32,6 +32,7 @@ def test_a_backend_keeps_the_contract(name):
         assert list(map(_known_by, found.values())) == list(map(_known_by, wanted.values()))[1:]
     assert set(module.ALIASES) <= set(contract.ACTIVATIONS)
     assert isinstance(module.STARTS_WITH_STATE, bool)
+    assert isinstance(module.FEW, contract.Few)
 
 
 @pytest.mark.parametrize("module", [hook, support])

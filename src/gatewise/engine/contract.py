@@ -4,6 +4,7 @@ A backend is a module that provides what `Backend` declares; `support.BACKENDS` 
 framework needs one more module.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -50,6 +51,21 @@ class Arrays(NamedTuple):
 
 DIFFERENTIABLE = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias")  # as in gatewise_gradient
 
+
+class Few(NamedTuple):
+    """Calls for which Keras's own loop is faster in one framework, as measured (docs/log.md).
+
+    The kernels rearrange the weights in each call, which does not pay off over a few steps, and
+    compute 16 units at a time, whereas XLA computes many rows at a time.
+    """
+
+    steps: int = 0  # fewer steps, of all rows together
+    rows: int = 0  # one step for fewer rows
+    units: int = 0  # no more units, for `many_rows` or more
+    many_rows: int = 64
+    wide: float = math.inf  # one or two steps of so many units
+
+
 Outputs = tuple[Array, ...]
 States = list[tuple[Array, Array]]
 
@@ -69,6 +85,8 @@ class Backend(Protocol):
     # The output of Keras's loop in this framework before the first unmasked step: h0 (True) or
     # zeros (False). In an unrolled layer it is zeros in every framework.
     STARTS_WITH_STATE: bool
+
+    FEW: Few  # the calls that are left to Keras
 
     # A backend may also have REPLACEMENTS: (class, name) of a method of Keras -> the function that
     # replaces it while the engine is on, because the method takes longer than a short loop.

@@ -36,6 +36,7 @@ from gatewise.engine.contract import (
     PRODUCTS,
     Arrays,
     Direction,
+    Few,
     check,
 )
 from gatewise.errors import EngineError
@@ -57,6 +58,7 @@ ALIASES = {
     **{name: (ACTIVATIONS[name],) for name in ("relu", "hard_sigmoid", "softsign", "elu")},
 }
 STARTS_WITH_STATE = True
+FEW = Few(steps=8, rows=64, units=4)
 
 # The letters of the axes of `Arrays`; the digit after a letter is the number of the layer.
 LETTERS = Arrays("b t i0", "b t", "b u0", "b u0", "i0 g0", "u0 g0", "g0", "four b i0", "four b u0")

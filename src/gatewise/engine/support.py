@@ -5,11 +5,10 @@ methods compute. `hook.py` asks this module before each call.
 """
 
 import importlib
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -186,33 +185,18 @@ def why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None
     return backend.why_not(x)
 
 
-class Few(NamedTuple):
-    """Calls for which Keras's own loop is faster on one backend."""
-
-    steps: int  # fewer steps, of all rows together
-    rows: int  # one step for fewer rows
-    units: int  # no more units, for MANY_ROWS or more
-    wide: float = math.inf  # one or two steps of so many units
-
-
-# As measured (docs/log.md). The kernels rearrange the weights in each call, which does not pay off
-# over a few steps, and compute 16 units at a time, whereas XLA computes many rows at a time.
-FEW = {"jax": Few(8, 64, 4), "tensorflow": Few(0, 0, 0, 256), "torch": Few(3, 16, 0)}
-MANY_ROWS = 64
-
-
 def better_stock(cells: Sequence[Any], x: Array) -> str | None:
     """Return why stock Keras is faster for an input of this shape; None: the kernels are."""
     if len(x.shape) != 3 or 0 in tuple(x.shape):
         return None
-    few = FEW[keras.backend.backend()]
+    few = backend.FEW
     batch, steps, _ = x.shape
     if batch is None or steps is None:
         return None
     wide = steps <= 2 and any(cell.units >= few.wide for cell in cells)
     if batch * steps < few.steps or (steps == 1 and batch < few.rows) or wide:
         return "For so few steps Keras's own loop is faster."
-    if batch >= MANY_ROWS and any(cell.units <= few.units for cell in cells):
+    if batch >= few.many_rows and any(cell.units <= few.units for cell in cells):
         return "For so few units and so many rows Keras's own loop is faster."
     return None
 

@@ -55,6 +55,7 @@ ALIASES = {
     "linear": (tf.identity,),
 }
 STARTS_WITH_STATE = False
+FEW = contract.Few(wide=256)
 
 NAME = library.NAME.replace("gatewise", "gatewise_tensorflow")
 _FORWARD = {NONE: "Gatewise>States", APART: "Gatewise>Sequences", JOINED: "Gatewise>Joined"}

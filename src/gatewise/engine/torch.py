@@ -35,6 +35,7 @@ from gatewise.engine.contract import (
     Array,
     Arrays,
     Direction,
+    Few,
     check,
 )
 from gatewise.errors import EngineError
@@ -60,6 +61,7 @@ ALIASES = {
     **{name: (FUNCTIONS[name],) for name in ("hard_sigmoid", "softsign", "elu")},
 }
 STARTS_WITH_STATE = False
+FEW = Few(steps=3, rows=16)
 
 _DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bool: "bool"}
 

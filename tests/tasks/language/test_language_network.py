@@ -18,7 +18,7 @@ from gatewise.networks import build
 from gatewise.settings import NetworkSettings
 from gatewise.tasks.language import network as language
 from gatewise.tasks.language import outputs
-from gatewise.training import _ResetStates
+from gatewise.training import ResetStates
 
 VOCABULARY, STREAMS = 11, 3
 numbers = keras.ops.convert_to_numpy
@@ -168,13 +168,13 @@ def test_training_carries_the_state_from_batch_to_batch(monkeypatch):
     order = [given[:, k : k + 4] for k in (0, 4, 8)], [truth[:, k : k + 4] for k in (0, 4, 8)]
     x, y = (np.concatenate(parts) for parts in order)
     found = learning.fit(
-        x, y, batch_size=STREAMS, shuffle=False, verbose=0, callbacks=[_ResetStates()]
+        x, y, batch_size=STREAMS, shuffle=False, verbose=0, callbacks=[ResetStates()]
     )
     logits, _ = asked(language.inference_model(learning), given)
     wanted = -np.take_along_axis(log_softmax(logits, axis=-1), truth[..., None], axis=-1).mean()
     assert found.history["loss"][0] == pytest.approx(wanted, rel=1e-5)
     assert learning.evaluate(
-        x, y, batch_size=STREAMS, verbose=0, callbacks=[_ResetStates()]
+        x, y, batch_size=STREAMS, verbose=0, callbacks=[ResetStates()]
     ) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -243,7 +243,7 @@ def test_each_pass_over_a_text_starts_from_zero_states():
     learning.compile(optimizer="sgd", loss=language.nats_of)
     x, y = tokens(STREAMS * 2, 5), tokens(STREAMS * 2, 5)[:, ::-1]
     plain = {"batch_size": STREAMS, "verbose": 0}
-    first, second = (learning.evaluate(x, y, callbacks=[_ResetStates()], **plain) for _ in range(2))
+    first, second = (learning.evaluate(x, y, callbacks=[ResetStates()], **plain) for _ in range(2))
     assert first == second
     assert learning.evaluate(x, y, **plain) != first
 
