@@ -154,15 +154,17 @@ class Sequence {
   }
   // A factor of a product: rounded to bfloat16, half way to even, if the layer says so. bfloat16
   // keeps seven bits of the fraction; a carry out of the fraction rightly enters the exponent.
+  // Layers of double never round.
   W operand(W number) const {
-    if (layer_.products != GATEWISE_BFLOAT16 || !std::isfinite(number)) return number;
-    using Bits = std::conditional_t<sizeof(W) == 4, uint32_t, uint64_t>;
-    constexpr int dropped = std::numeric_limits<W>::digits - 8;
-    Bits bits;
-    std::memcpy(&bits, &number, sizeof bits);
-    bits += ((Bits{1} << (dropped - 1)) - 1) + ((bits >> dropped) & 1);
-    bits &= ~((Bits{1} << dropped) - 1);
-    std::memcpy(&number, &bits, sizeof number);
+    if constexpr (std::is_same_v<W, double>) {
+      if (layer_.products != GATEWISE_BFLOAT16 || !std::isfinite(number)) return number;
+      constexpr int dropped = std::numeric_limits<double>::digits - 8;
+      uint64_t bits;
+      std::memcpy(&bits, &number, sizeof bits);
+      bits += ((uint64_t{1} << (dropped - 1)) - 1) + ((bits >> dropped) & 1);
+      bits &= ~((uint64_t{1} << dropped) - 1);
+      std::memcpy(&number, &bits, sizeof number);
+    }
     return number;
   }
   W input_mask(int64_t gate, int64_t i) const {
