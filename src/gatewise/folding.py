@@ -29,7 +29,7 @@ from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.ready import Ready, compile_network, network_for, restart
 from gatewise.settings import Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
-from gatewise.training import History, Monitor, build_metrics, column_of, patience_of
+from gatewise.training import FEW_CHECKS, History, Monitor, build_metrics, column_of
 from gatewise.validation import FittedBaselines, score_baselines
 
 log = logging.getLogger("gatewise")
@@ -40,9 +40,6 @@ FOLDS = {"good": 5, "best": 10}
 NETWORKS = {"good": (3, 1), "best": (5, 3)}
 WITH_TEST_FILE = {"good": 5, "best": 10}  # the networks if the test part is a file of its own
 FEW = 500
-# Validation parts of fewer sequences: their accuracy is a few steps wide and stops training by
-# chance (docs/log.md), so the loss chooses the epoch, and patience is a third of the epochs.
-FEW_CHECKS = 100
 MOST_PARTS = 20  # the validation part is a twentieth of the sequences, or more
 
 FASTER = " --quality fast trains a single network."
@@ -165,7 +162,7 @@ def train_ensemble(
     folding, sequences = first.task.folding, first.sequences
     assert folding is not None
     experiment = folding.fixed(first.experiment, first.preparation)
-    experiment = replace(experiment, training=_patient(first))
+    experiment = replace(experiment, training=_monitoring(first))
     first = replace(first, experiment=experiment)
     log.info("%s", chosen.sentence)
     folds = _assigned(first, sequences, chosen.folds)
@@ -187,16 +184,15 @@ def train_ensemble(
     return _joined(first, chosen, trained, shared, workshop)
 
 
-def _patient(first: Ready) -> TrainingSettings:
-    """The settings of training for this size of the validation part, where none were given."""
+def _monitoring(first: Ready) -> TrainingSettings:
+    """The settings of training, with the loss as the monitor of a small validation part.
+
+    The accuracy of a few sequences has such wide steps that it chooses epochs by chance.
+    """
     settings = first.experiment.training
     if first.validation is None or len(first.validation) >= FEW_CHECKS:
         return settings
-    if settings.monitor == "auto":
-        settings = replace(settings, monitor="loss")
-    if settings.patience == patience_of(settings.epochs):
-        settings = replace(settings, patience=max(3, settings.epochs // 3))
-    return settings
+    return replace(settings, monitor="loss") if settings.monitor == "auto" else settings
 
 
 def _assigned(ready: Ready, sequences: Sequences, count: int) -> Array:

@@ -143,6 +143,8 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
             "smaller split.validation and split.test."
         )
     validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
+    checks = 0 if validation is None else len(validation)
+    experiment = replace(experiment, training=training.with_patience(experiment.training, checks))
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     shapes = task.shapes(train, preparation)
     shapes = replace(shapes, initial={**shapes.initial, **initial})

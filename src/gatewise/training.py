@@ -206,6 +206,8 @@ def as_data(feed: Feed, *, shuffle: bool) -> Any:
     return adapter
 
 
+# Validation parts of fewer examples stop training by chance (docs/log.md), so it waits for longer.
+FEW_CHECKS = 100
 QUALITY = "GATEWISE_QUALITY"  # the environment variable with the default of training.quality
 
 
@@ -225,19 +227,20 @@ def with_quality(settings: TrainingSettings) -> TrainingSettings:
     return replace(settings, quality=quality)
 
 
-def patience_of(epochs: int) -> int:
-    """The default of training.patience."""
-    return max(3, epochs // 6)
+def with_patience(settings: TrainingSettings, checks: int) -> TrainingSettings:
+    """The settings with the default patience for so many examples in the validation part."""
+    if settings.patience >= 0:
+        return settings
+    noisy = 0 < checks < FEW_CHECKS and settings.quality != "fast"
+    return replace(settings, patience=max(3, settings.epochs // (3 if noisy else 6)))
 
 
 def resolved(settings: TrainingSettings) -> TrainingSettings:
-    """The settings with the default patience and learning rate filled in.
+    """The settings with the default learning rate filled in.
 
     Raises:
         ConfigError: Keras has no such optimizer, or the optimizer has no such option.
     """
-    if settings.patience < 0:
-        settings = replace(settings, patience=patience_of(settings.epochs))
     if not settings.learning_rate:
         default = _optimizer_of(settings, dict(settings.optimizer_options))
         # Keras holds float32, so print the shortest number that is the same float32: 0.001.
