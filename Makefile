@@ -32,7 +32,7 @@ demo: $(INSTALLED)
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(WORKERS)
 
-# The inner loop: all tests but the slow ones.
+# The inner loop, in two minutes: all tests but those of tests/slow.txt.
 quick: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 

@@ -63,6 +63,15 @@ hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 
+SLOW = frozenset((TESTS / "slow.txt").read_text(encoding="utf-8").split())  # by slow.py
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.partition("[")[0] in SLOW:
+            item.add_marker("slow")
+
+
 def pytest_collection_finish():
     """Leave imported objects out of all later garbage collections: a tenth of the time."""
     gc.collect()

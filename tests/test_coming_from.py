@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import gatewise
 from gatewise.options import TASKS
@@ -12,7 +11,6 @@ from gatewise.options import TASKS
 PAGE = (Path(__file__).parents[1] / "docs" / "coming-from.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_every_block_of_the_page_runs():
     random = np.random.default_rng(0)
     labels = np.array(["low", "high"] * 20)

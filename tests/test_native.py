@@ -59,7 +59,6 @@ def check() -> Path:
 
 
 @needs_compiler
-@pytest.mark.slow
 @pytest.mark.parametrize("isa", library.ISAS)
 def test_the_library_agrees_with_its_definition(check, isa):
     done = run(check, isa, GATEWISE_ISA=isa)

@@ -59,7 +59,6 @@ def assert_shown(expected: str, output: str) -> None:
         )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the README is written for bash")
 def test_every_block_of_the_readme_runs_and_prints_what_is_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -146,7 +146,6 @@ def test_every_task_has_ranges_that_hold_its_defaults(forecast_run, classify_run
             assert isinstance(one, Choice | Between), name
 
 
-@pytest.mark.slow
 def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path):
     folder = tmp_path / "search"
     words = [sys.executable, "-m", "gatewise", "tune", str(series_file), "-o", str(folder)]

@@ -104,7 +104,6 @@ def test_a_constant_column_divides_by_one():
     np.testing.assert_array_equal(answer, [0, 1])
 
 
-@pytest.mark.slow
 def test_mnist_neighbours_reach_the_known_accuracy_in_time(data_folder):
     def images(part):
         packed = (data_folder / "mnist" / f"{part}-images-idx3-ubyte.gz").read_bytes()

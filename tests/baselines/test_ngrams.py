@@ -121,7 +121,6 @@ def test_what_is_kept_is_bounded(monkeypatch):
     assert kept.tolist() == [15, 16, 17, 18, 19]
 
 
-@pytest.mark.slow
 def test_penn_treebank_has_the_published_perplexity(data_folder):
     # SRILM's modified Kneser-Ney of order 5 has 141.2 (Mikolov 2012), where a context
     # ends with its sentence; ours continues over it.

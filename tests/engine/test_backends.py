@@ -14,7 +14,6 @@ OTHERS = [name for name in support.BACKENDS if name != BACKEND]
 HOW = {"torch": '"torch==2.13.0"', "tensorflow": "tensorflow-cpu", "jax": "jax"}  # to install it
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="the tests on JAX start those on the others")
 @pytest.mark.parametrize("name", OTHERS)
 def test_on_another_backend(name):

@@ -682,7 +682,6 @@ SUITES = (
 )
 
 
-@pytest.mark.slow
 def test_keras_own_tests(python, tmp_path):
     """Unmodified, from the installed wheel, and natively: no silent fallback."""
     calls = tmp_path / "calls.json"

@@ -50,7 +50,6 @@ def test_auto_names_the_reason(series_file, forecast_settings):
     assert said["kind"] == "stock" and "Activation 'gelu'" in said["reason"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("other", [name for name in support.BACKENDS if name != BACKEND])
 def test_a_run_answers_the_same_on_another_backend(
     other, series_file, forecast_run, python, tmp_path

@@ -40,7 +40,6 @@ def run(script, *before, **environment):
     return done
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("script", "backend"), SCRIPTS)
 def test_a_tutorial_says_the_same_under_gatewise_run(script, backend, tmp_path, request):
     if reason := library.why_not():

@@ -1,0 +1,19 @@
+"""Write slow.txt, the tests that `make quick` leaves out, from the times of a whole run.
+
+pytest --junitxml=times.xml && python tests/slow.py times.xml
+"""
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+SECONDS = 1.0  # of one test function, all its parameters together
+
+if __name__ == "__main__":
+    seconds: dict[str, float] = defaultdict(float)
+    for case in ElementTree.parse(sys.argv[1]).iter("testcase"):
+        file = case.get("classname", "").replace(".", "/") + ".py"
+        seconds[f"{file}::{case.get('name', '').partition('[')[0]}"] += float(case.get("time", 0))
+    slow = sorted(name for name, time in seconds.items() if time > SECONDS)
+    (Path(__file__).parent / "slow.txt").write_text("\n".join(slow) + "\n", encoding="utf-8")
