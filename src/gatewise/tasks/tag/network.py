@@ -166,8 +166,8 @@ def log_partition(logits: Any, transitions: Any, real: Any) -> Any:
     smallest = np.finfo(keras.backend.standardize_dtype(logits.dtype)).tiny
     between = ops.exp(transitions[:size])
 
-    def step(scores: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
-        given, counts = inputs
+    def step(scores: Any, inputs: Any) -> tuple[Any, Any]:
+        given, counts = inputs[:, :size], inputs[:, size:] > 0
         top = ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
         # A product of matrices needs far fewer exponentials than one sum for each pair of tags.
         summed = ops.matmul(ops.exp(scores - top), between)
@@ -177,7 +177,9 @@ def log_partition(logits: Any, transitions: Any, real: Any) -> Any:
 
     first = transitions[size] + logits[:, 0]
     later = ops.concatenate([ops.zeros_like(real[:, :1]), real[:, 1:]], axis=1)
-    steps = ops.transpose(logits, (1, 0, 2)), ops.expand_dims(ops.transpose(later), -1)
+    counts = ops.expand_dims(ops.cast(later, logits.dtype), -1)
+    # One tensor, because Keras's scan on TensorFlow refuses several of a length that is not known.
+    steps = ops.transpose(ops.concatenate([logits, counts], axis=-1), (1, 0, 2))
     scores, _ = ops.scan(step, first, steps)
     return ops.logsumexp(scores + transitions[size + 1], axis=-1)
 
