@@ -33,6 +33,19 @@ def packed(**files: bytes) -> bytes:
     return target.getvalue()
 
 
+def found() -> Mapping[str, bytes]:
+    """Inputs that once led to a traceback, by name."""
+    archive = bytearray(packed(a_csv=lines("x", "1", "2")))
+    archive[archive.index(b"PK\x01\x02") + 6] = 178  # the version of zip that is needed
+    long = [{"id": k, "x": 1.0, "label": "a"} for k in (0, int("2" * 51), 2)]
+    return {
+        "number.json": json.dumps(long).encode(),
+        "number.jsonl": lines(*map(json.dumps, long)),
+        "version.zip": bytes(archive),
+        "answers.txt": lines(*["124", "124", "2 this is text number 20"] * 5),
+    }
+
+
 def seeds() -> Mapping[str, bytes]:
     """The name and the content of each seed."""
     series = lines("day,load", *[f"{day},{k * k % 7}" for k, day in enumerate(DAYS)])

@@ -5,7 +5,7 @@ import struct
 import zipfile
 
 import pytest
-from corpus import seeds
+from corpus import found, seeds
 from mutations import mutated
 from reading import faults
 
@@ -20,6 +20,13 @@ def test_mutations_are_read_or_refused_in_a_sentence(name, tmp_path):
     for task in TASKS:
         path.write_bytes(mutated(seeds()[name], source))
         assert list(faults(path, [task])) == []
+
+
+@pytest.mark.parametrize("name", found())
+def test_what_once_was_a_traceback_is_read_or_refused_in_a_sentence(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(found()[name])
+    assert list(faults(path, list(TASKS))) == []
 
 
 def test_an_archive_of_zeros_is_refused_before_it_fills_the_memory(tmp_path):

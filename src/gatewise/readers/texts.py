@@ -98,11 +98,18 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
     `task` is the name of the task, for messages.
 
     Raises:
-        DataError: a column is missing, or no row holds a text.
+        DataError: a column is missing, no row holds a text, or the only texts are the answers.
         ConfigError: the column of labels cannot be guessed.
     """
     columns.demand(table, settings, purpose)
     chosen = text_columns(table, settings)
+    if not chosen:
+        answers = ", ".join(map(repr, settings.target or (settings.label,)))
+        raise DataError(
+            f"{table.name} has no column of texts besides {answers}, which {task} learns. Name the "
+            "column of texts with --set data.text=COLUMN; the columns are "
+            f"{', '.join(map(repr, table.columns))}."
+        )
     notes: list[str] = []
     if not settings.text:
         notes.append(f"the column {chosen[0]!r} is read as text")
