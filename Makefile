@@ -61,8 +61,11 @@ bench: $(VENV)/installed-dev
 	for one in jax tensorflow torch; do \
 		$(BIN)/python benchmarks/training.py --backend $$one || exit 1; done
 
+# The generated pages, and the site of all pages in build/site.
 docs: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python docs/make_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist runs
