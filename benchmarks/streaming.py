@@ -75,7 +75,7 @@ def onnx_session(layer: Layer):
             helper.make_node(
                 "LSTM", ["x", "W", "R", "B", "", "h", "c"], ["", "hn", "cn"], hidden_size=units
             )
-        ],  # fmt: skip
+        ],
         "step",
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, units]) for n in ("hn", "cn")],

@@ -74,8 +74,10 @@ def test_a_forecast_rolls_on_with_each_value(cut, forecast_run, series_file):
 
 
 def test_streams_that_advance_together_answer_as_each_alone(classify_run, sequences_file):
-    steps = [one.select("x", "y").to_numpy() for _, one in pl.read_csv(sequences_file)
-             .group_by("id", maintain_order=True)][:5]  # fmt: skip
+    steps = [
+        one.select("x", "y").to_numpy()
+        for _, one in pl.read_csv(sequences_file).group_by("id", maintain_order=True)
+    ][:5]
     first = gatewise.Stream(classify_run)
     streams = [first, *(first.new() for _ in steps[1:])]
     found = [[] for _ in steps]
@@ -124,8 +126,9 @@ def numbers(steps=30):
     names = np.repeat([f"s{k}" for k in range(12)], steps)
     x = random.normal(size=(len(names), 2))
     level = np.repeat(random.normal(size=12), steps)
-    return pl.DataFrame({"id": names, "x": x[:, 0], "y": x[:, 1], "now": x.sum(axis=1),
-                         "level": level})  # fmt: skip
+    return pl.DataFrame(
+        {"id": names, "x": x[:, 0], "y": x[:, 1], "now": x.sum(axis=1), "level": level}
+    )
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean-max"])

@@ -102,10 +102,11 @@ def test_the_best_path_through_an_export_has_the_tags_of_predict(run, tmp_path):
     paths = {k: (between[size, k] + emissions[0, 0, k], [k]) for k in range(size)}
     for row in emissions[0, 1:]:
         paths = {
-            k: max((total + between[j, k] + row[k], [*path, k]) for j, (total, path) in
-                   paths.items())
+            k: max(
+                (total + between[j, k] + row[k], [*path, k]) for j, (total, path) in paths.items()
+            )
             for k in range(size)
-        }  # fmt: skip
+        }
     _, best = max((total + between[-1, k], path) for k, (total, path) in paths.items())
     assert [facts["classes"][k] for k in best] == gatewise.predict(run, [" ".join(sentence)])[
         "tag"

@@ -530,6 +530,7 @@ def restore_generators(states: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     numbers = states["numpy"]
     key = np.array(numbers["state"]["key"], dtype=np.uint32)
+    # As in `generators`: code of others draws from this one.
     np.random.set_state({**numbers, "state": {**numbers["state"], "key": key}})  # noqa: NPY002
     if "torch" in states:
         import torch

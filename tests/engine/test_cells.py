@@ -58,9 +58,12 @@ def test_weights_of_eight_bits_are_the_rounded_ones(random):
     stepping = Stepping(Cells(stack, "int8"), 2)
     for t in range(4):
         stepping.step(x[:, t])
-    near = [layer._replace(kernel=rounded(layer.kernel),
-                           recurrent_kernel=rounded(layer.recurrent_kernel))
-            for layer in stack]  # fmt: skip
+    near = [
+        layer._replace(
+            kernel=rounded(layer.kernel), recurrent_kernel=rounded(layer.recurrent_kernel)
+        )
+        for layer in stack
+    ]
     assert stepping.states == pytest.approx(np.stack(by_reference(near, x)), abs=1e-5)
     assert stepping.states != pytest.approx(np.stack(by_reference(stack, x)), abs=1e-5)
 

@@ -107,4 +107,5 @@ def curve(
     if path is not None:
         with writing_file(path, overwrite=overwrite) as draft:
             draft.write_text(pages.draw(content), encoding="utf-8")
-    return finite(content)  # type: ignore[no-any-return]
+    plain: dict[str, Any] = finite(content)
+    return plain

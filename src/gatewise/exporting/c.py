@@ -140,8 +140,10 @@ class _Library:
         face = self._face
         rows = list(_rows(Sample("", inputs, ()), face))
         most = max(row.steps for row in rows)
-        found = [np.zeros((len(rows), *face.shape(k, most)), np.float32)
-                 for k in range(len(face.results))]  # fmt: skip
+        found = [
+            np.zeros((len(rows), *face.shape(k, most)), np.float32)
+            for k in range(len(face.results))
+        ]
         for k, row in enumerate(rows):
             outputs = [np.zeros(face.shape(j, row.steps), np.float32) for j in range(len(found))]
             steps = [ctypes.c_int(row.steps)] if face.open else []

@@ -197,8 +197,9 @@ class Writer:
         self.functions[name] = None
         return name
 
-    def each(self, name: str, shape: Shape, entry: Callable[[list[str]], str], kind: str = FLOAT
-             ) -> Value:  # fmt: skip
+    def each(
+        self, name: str, shape: Shape, entry: Callable[[list[str]], str], kind: str = FLOAT
+    ) -> Value:
         """A buffer whose entries are computed one by one from their place."""
         made = self.buffer(name, shape, kind)
         self.add(loops(shape, lambda places: [f"{made.at(places)} = {entry(places)};"]))
@@ -268,8 +269,9 @@ def _broadcast(values: Sequence[Value]) -> Shape:
     return tuple(next((one for one in sizes if one != 1), 1) for sizes in zip(*shapes, strict=True))
 
 
-def _elementwise(writer: Writer, node: Node, values: Sequence[Value], code: str, kind: str
-                 ) -> list[Value]:  # fmt: skip
+def _elementwise(
+    writer: Writer, node: Node, values: Sequence[Value], code: str, kind: str
+) -> list[Value]:
     """`code` of the entries {0}, {1} ... of arrays that are broadcast."""
     shape = _broadcast(values)
     return [
@@ -368,8 +370,11 @@ def activation(writer: Writer, node: Node, name: str) -> str:
     own = {key: node.config[key] for key in ARGUMENTS if node.config.get(key)}
     if name == "relu" and not own.get("threshold"):
         slope, most = own.get("negative_slope", 0.0), own.get("max_value")
-        code = f"({{0}} > 0.0f ? {{0}} : {number(slope)} * {{0}})" if slope else (
-            f"{writer.use('gw_relu')}({{0}})")  # fmt: skip
+        code = (
+            f"({{0}} > 0.0f ? {{0}} : {number(slope)} * {{0}})"
+            if slope
+            else (f"{writer.use('gw_relu')}({{0}})")
+        )
         return f"({code} < {number(most)} ? {code} : {number(most)})" if most else code
     if name == "leaky_relu":
         return f"({{0}} > 0.0f ? {{0}} : {number(own.get('negative_slope', 0.2))} * {{0}})"
@@ -426,11 +431,16 @@ def _softmax_of(writer: Writer, y: Value, axis: int, x: str, name: str) -> Value
         last = f"{at(y)} - log_sum" if name == "log_softmax" else f"{at(y)} / sum"
         # Without exponentials in between, the logarithm of a small probability is exact.
         middle = (
-            [f"{loop} {{", f"  {at(y)} = {at(given)} - most;", f"  sum += expf({at(y)});", "}",
-             "const float log_sum = logf(sum);"]
+            [
+                f"{loop} {{",
+                f"  {at(y)} = {at(given)} - most;",
+                f"  sum += expf({at(y)});",
+                "}",
+                "const float log_sum = logf(sum);",
+            ]
             if name == "log_softmax"
             else [f"{loop} {{", f"  {at(y)} = expf({at(given)} - most);", f"  sum += {at(y)};", "}"]
-        )  # fmt: skip
+        )
         return [
             "float most = -HUGE_VALF, sum = 0.0f;",
             f"{loop} most = {at(given)} > most ? {at(given)} : most;",
@@ -474,8 +484,9 @@ def _dense(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     n, m = np.asarray(node.weights["kernel"]).shape
     y = writer.buffer(node.name, (*x.shape[:-1], m))
     rows = times(x.shape[:-1])
-    place, given = (f"{y.code} + r * {m}", f"{x.code} + r * {n}") if rows != "1" else (
-        y.code, x.code)  # fmt: skip
+    place, given = (
+        (f"{y.code} + r * {m}", f"{x.code} + r * {n}") if rows != "1" else (y.code, x.code)
+    )
     bias = "0.0f"
     if "bias" in node.weights:
         bias = f"{writer.weight(f'{node.name}_bias', node.weights['bias']).code}[j]"
@@ -510,8 +521,10 @@ def _lstm(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     y = writer.buffer(f"{node.name}_y", (batch, steps, units)) if every else None
     row = "b * " if batch != 1 else ""
     places = [f"{row}{units} + j" if row else "j"] * 2
-    starts = [f"{one.code}[{place}]" if one else "0.0f"
-              for one, place in zip((h0, c0), places, strict=True)]  # fmt: skip
+    starts = [
+        f"{one.code}[{place}]" if one else "0.0f"
+        for one, place in zip((h0, c0), places, strict=True)
+    ]
     start = f"{row}{times((steps, features))} + " if row else ""
     lines = [f"const float *x = {x.code} + {start}t * {features};"]
     step = _lstm_step(writer, node, z.code)
@@ -522,8 +535,10 @@ def _lstm(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
         lines += _lstm_output(to, units, real, zeros)
     t = f"{steps} - 1 - number" if config.get("go_backwards") else "number"
     lines = [
-        *(f"float *{name} = {held.code}{f' + {row}{units}' if row else ''};"
-          for name, held in (("h", h), ("c", c))),
+        *(
+            f"float *{name} = {held.code}{f' + {row}{units}' if row else ''};"
+            for name, held in (("h", h), ("c", c))
+        ),
         f"for (int j = 0; j < {units}; j++) {{",
         f"  h[j] = {starts[0]};",
         f"  c[j] = {starts[1]};",
@@ -532,7 +547,7 @@ def _lstm(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
         f"  const int t = {t};",
         *_in(lines),
         "}",
-    ]  # fmt: skip
+    ]
     head = f"for (int b = 0; b < {batch}; b++) {{" if row else "{"
     writer.add([head, *_in(lines), "}"])
     return [y or h, h, c]
@@ -694,16 +709,21 @@ def _batch_normalization(writer: Writer, node: Node, inputs: Inputs) -> list[Val
     mean, variance = (np.asarray(node.weights[f"moving_{one}"]) for one in ("mean", "variance"))
     scale = np.asarray(node.weights.get("gamma", 1.0)) / np.sqrt(variance + node.config["epsilon"])
     shift = np.asarray(node.weights.get("beta", 0.0)) - mean * scale
-    a, b = (writer.weight(f"{node.name}_{part}", one.astype(np.float32))
-            for part, one in (("scale", scale), ("shift", shift)))  # fmt: skip
+    a, b = (
+        writer.weight(f"{node.name}_{part}", one.astype(np.float32))
+        for part, one in (("scale", scale), ("shift", shift))
+    )
     return _elementwise(writer, node, [x, a, b], "{0} * {1} + {2}", FLOAT)
 
 
 def _layer_normalization(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     (x,) = inputs
     size, y = x.shape[-1], writer.buffer(node.name, x.shape)
-    parts = {name: writer.weight(f"{node.name}_{name}", node.weights[name]).code
-             for name in ("gamma", "beta") if name in node.weights}  # fmt: skip
+    parts = {
+        name: writer.weight(f"{node.name}_{name}", node.weights[name]).code
+        for name in ("gamma", "beta")
+        if name in node.weights
+    }
     scaled = f" * {parts['gamma']}[j]" if "gamma" in parts else ""
     moved = f" + {parts['beta']}[j]" if "beta" in parts else ""
 
@@ -750,8 +770,9 @@ def _squeeze(_writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     return [Value(x.code, tuple(s for k, s in enumerate(x.shape) if k not in gone), x.kind)]
 
 
-def _moved(writer: Writer, node: Node, x: Value, shape: Shape, place: Callable[[list[str]], Any]
-           ) -> list[Value]:  # fmt: skip
+def _moved(
+    writer: Writer, node: Node, x: Value, shape: Shape, place: Callable[[list[str]], Any]
+) -> list[Value]:
     """A copy of x whose entries come from other places."""
     return [writer.each(node.name, shape, lambda places: x.at(place(places)), x.kind)]
 
@@ -973,9 +994,11 @@ def _reduction(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
         ]
 
     writer.add(_scope(loops(wide, body)))
-    kept = wide if node.config.get("keepdims") else tuple(
-        size for k, size in enumerate(wide) if k not in axes
-    )  # fmt: skip
+    kept = (
+        wide
+        if node.config.get("keepdims")
+        else tuple(size for k, size in enumerate(wide) if k not in axes)
+    )
     return [Value(y.code, kept, kind)]
 
 

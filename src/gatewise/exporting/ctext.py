@@ -135,9 +135,11 @@ def code(face: Interface, stored: Sequence[Stored]) -> str:
     lines = [
         *writer.lines,
         *(_copy(plain(port.name), value) for port, value in copies),
-        *(_copy(writer.values[name].code, value)
-          for name, value in zip(STATES, face.states, strict=False)),
-    ]  # fmt: skip
+        *(
+            _copy(writer.values[name].code, value)
+            for name, value in zip(STATES, face.states, strict=False)
+        ),
+    ]
     lines = [f"  {line}" for line in lines]
     if face.by_step:
         body = [f"void gw_step({_parameters(face, step=True)}) {{", *lines, "}", ""]
@@ -252,8 +254,10 @@ def example(face: Interface) -> str:
         wide = f" * {MOST}" if STEPS in port.shape else ""
         lines += [f"  static {face.kind(port)} {plain(port.name)}[{macro(port)}{wide}];"]
     sizes = [capacity(value.shape) for value in face.results]
-    lines += [f"  static float {plain(port.name)}[{size}];"
-              for port, size in zip(outputs, sizes, strict=True)]  # fmt: skip
+    lines += [
+        f"  static float {plain(port.name)}[{size}];"
+        for port, size in zip(outputs, sizes, strict=True)
+    ]
     if face.open:
         lines += ["  int n;", f'  if (scanf("%d", &n) != 1 || n < 1 || n > {MOST}) return 1;']
     for port in ports:

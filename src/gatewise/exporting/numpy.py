@@ -220,11 +220,13 @@ class _Writer:
             f'W = dict(np.load(Path(__file__).with_name("{WEIGHTS}")))\n\n{functions}\n\n'
             f"def predict({', '.join(inputs)}):\n"
             f'    """{", ".join(port.name for port in program.outputs)}.\n\n{ports}\n    """\n'
-            + "".join(f"    {name} = np.asarray({name}, np.{port.dtype})\n"
-                      for name, port in zip(inputs, program.inputs, strict=True))
+            + "".join(
+                f"    {name} = np.asarray({name}, np.{port.dtype})\n"
+                for name, port in zip(inputs, program.inputs, strict=True)
+            )
             + "\n".join(self.lines)
             + f"\n    return {', '.join(answers)}\n"
-        )  # fmt: skip
+        )
 
     def use(self, name: str) -> str:
         """The name of a function of the file."""
@@ -320,8 +322,11 @@ def _embedding(writer: _Writer, node: Node, inputs: list[str]) -> str:
 
 def _lstm(writer: _Writer, node: Node, inputs: list[str]) -> str:
     config = node.config
-    parts = [writer.weight(node, name) for name in ("kernel", "recurrent_kernel", "bias")
-             if name in node.weights]  # fmt: skip
+    parts = [
+        writer.weight(node, name)
+        for name in ("kernel", "recurrent_kernel", "bias")
+        if name in node.weights
+    ]
     options = [
         f"{key}={value}"
         for key, value in zip(("mask", "h", "c"), inputs[1:], strict=False)

@@ -38,12 +38,14 @@ def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
             kinds["masked"] = list(LENGTHS)
     if hasattr(module, "made_up"):
         return [_answered(kind, one, random, artefact, module) for kind, one in kinds.items()]
-    return [_sample(kind, lengths, random, artefact, program, module)
-            for kind, lengths in kinds.items()]  # fmt: skip
+    return [
+        _sample(kind, lengths, random, artefact, program, module) for kind, lengths in kinds.items()
+    ]
 
 
-def _answered(kind: str, lengths: list[int], random: np.random.Generator, artefact: Artefact,
-              module: Any) -> Sample:  # fmt: skip
+def _answered(
+    kind: str, lengths: list[int], random: np.random.Generator, artefact: Artefact, module: Any
+) -> Sample:
     """A sample of a task that makes its inputs and answers itself, an answer for each step."""
     inputs = module.made_up(artefact.preparation, lengths, random)
     with engine.accelerated(False):

@@ -31,16 +31,23 @@ def inputs_of(extension: Extension, preparation: Preparation[Any], *, padded: bo
         for rows in (preparation.scale.centre, preparation.scale.spread)
     )
     shape = (BATCH, STEPS, len(preparation.used))
-    unit = "frames of log-mel energies" if preparation.kind == "sound" else (
-        "in the units of the training data")  # fmt: skip
+    unit = (
+        "frames of log-mel energies"
+        if preparation.kind == "sound"
+        else ("in the units of the training data")
+    )
     port = Port("steps", shape, meaning=unit, columns=preparation.used)
     x = extension.input(port)
     scaled = extension.do("divide", extension.do("subtract", x, centre), spread)
     if not padded:
         extension.feed("steps", scaled)
         return [port]
-    lengths = Port("lengths", (BATCH,), "int64", "the number of real steps of each sequence; those"
-                   " after them are ignored")  # fmt: skip
+    lengths = Port(
+        "lengths",
+        (BATCH,),
+        "int64",
+        "the number of real steps of each sequence; those after them are ignored",
+    )
     extension.input(lengths)
     one = extension.do("ones_like", extension.do("getitem", x, key=["...", 0]), dtype="int32")
     number = extension.do("cumsum", one, axis=1)  # 1, 2, 3 ... [batch, steps]

@@ -161,8 +161,9 @@ class Stepper:
         def run(values: list[Any], _state: State) -> Sequence[Array]:
             written = function(*values, **weights, **config)
             outputs = written if isinstance(written, tuple) else (written,)
-            return [one.astype(narrow.get(str(one.dtype), one.dtype), copy=False)
-                    for one in outputs]  # fmt: skip
+            return [
+                one.astype(narrow.get(str(one.dtype), one.dtype), copy=False) for one in outputs
+            ]
 
         return run
 
@@ -191,8 +192,9 @@ class Stepper:
 
         def run(values: list[Any], state: State) -> Sequence[Array]:
             x = values[0][:, 0]
-            h, c = (state.get(key, np.zeros((len(x), int(config["units"])), x.dtype))
-                    for key in keys)  # fmt: skip
+            h, c = (
+                state.get(key, np.zeros((len(x), int(config["units"])), x.dtype)) for key in keys
+            )
             h, c = step(np.ascontiguousarray(x), h, c)
             state[keys[0]], state[keys[1]] = h, c
             return [h[:, None] if sequences else h, h, c]

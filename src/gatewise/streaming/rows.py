@@ -59,9 +59,7 @@ class Reader:
             if name in self._places
         }
         self._targets = [self._places[name] for name in plan.targets]
-        self._numbers = [
-            place for name, place in self._places.items() if name not in self._texts
-        ]  # fmt: skip
+        self._numbers = [place for name, place in self._places.items() if name not in self._texts]
         self._clock: times.Clock | None = None
         # Steps of days and longer are regular in local time only.
         self.local = self._preparation.step.lstrip("0123456789") in LOCAL
@@ -69,8 +67,11 @@ class Reader:
     @property
     def levels(self) -> dict[str, tuple[str, ...]]:
         """The texts of each text column; a text that training did not have is after them."""
-        return {name: (*known, "") for name, known in self._preparation.categories.items()
-                if name in self._places}  # fmt: skip
+        return {
+            name: (*known, "")
+            for name, known in self._preparation.categories.items()
+            if name in self._places
+        }
 
     def rows_of(self, steps: Any) -> Iterator[Any]:
         """The rows of what a user pushes: one row, a list of rows, an array or a table."""
@@ -149,9 +150,9 @@ class Reader:
                     f"reads {_listed(self.plan.columns)}."
                 )
             cell = given[name] if named else given[k]
-            values[place] = self._text(name, cell) if name in self._texts else self._number(
-                name, cell
-            )  # fmt: skip
+            values[place] = (
+                self._text(name, cell) if name in self._texts else self._number(name, cell)
+            )
         return values
 
     def _empty(self) -> Array:

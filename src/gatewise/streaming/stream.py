@@ -368,9 +368,11 @@ def _points(plan: Plan, place: _Place, rows: list[Row]) -> list[_Point]:
                 del held[0]
         size = len(held) - known
         enough = size >= (plan.window if not plan.per_step else 1)
-        due = (place.step - plan.window) % plan.every == 0 if not plan.per_step else (
-            place.step % plan.every == 0
-        )  # fmt: skip
+        due = (
+            (place.step - plan.window) % plan.every == 0
+            if not plan.per_step
+            else (place.step % plan.every == 0)
+        )
         waited = known == plan.ahead if row.ahead else known >= plan.ahead
         if enough and due and waited:
             points.append(_Point(place.step, tuple(held[: size + plan.ahead])))
@@ -451,7 +453,8 @@ def _steps(model: _Model, places: list[_Place], several: list[list[Row]]) -> lis
     assert model.stepper is not None
     stepper, preparation = model.stepper, model.plan.preparation
     order = sorted(range(len(places)), key=lambda k: -len(several[k]))
-    inputs, outputs = [], [[] for _ in places]  # type: ignore[var-annotated]
+    inputs: list[Array] = []
+    outputs: list[list[Array]] = [[] for _ in places]
     for k in order:
         sequences = _sequences(model, [(places[k].memory, several[k])])
         task = TASKS[preparation.task]

@@ -80,8 +80,14 @@ def _dense(graph: Graph, node: Node) -> Node:
         return node
     kernel = np.asarray(held.weights["value"])
     kernel = kernel.T if turned.operation == "transpose" else kernel
-    return Node(node.name, "dense", (x,), node.outputs, {"activation": "linear"},
-                {"kernel": np.ascontiguousarray(kernel)})  # fmt: skip
+    return Node(
+        node.name,
+        "dense",
+        (x,),
+        node.outputs,
+        {"activation": "linear"},
+        {"kernel": np.ascontiguousarray(kernel)},
+    )
 
 
 def made_up(
