@@ -61,7 +61,8 @@ bench: $(VENV)/installed-dev
 	for one in jax tensorflow torch; do \
 		$(BIN)/python benchmarks/training.py --backend $$one || exit 1; done
 
-# The generated pages, and the site of all pages in build/site.
+# The generated pages, and the site of all pages in build/site. The variable hides a notice that Material for MkDocs ends
+# in 2027, which is not about these pages.
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python docs/make_cli.py
