@@ -1,4 +1,4 @@
-"""Run the tests of the engine on the backends that this process does not use."""
+"""Run the tests of the engine, and of the CRF, on the backends that this process does not use."""
 
 import os
 import subprocess
@@ -23,6 +23,7 @@ def test_on_another_backend(name):
         [
             *(sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider"),
             *(str(HERE / one) for one in ("test_hook.py", "test_toolkit.py", f"test_{name}.py")),
+            str(HERE.parent / "tasks" / "tag" / "test_crf.py"),
         ],
         capture_output=True,
         text=True,

@@ -93,19 +93,63 @@ def test_a_forbidden_transition_in_the_truth_keeps_the_loss_small():
     assert abs(loss_of(truth, logits, transitions)) < 10
 
 
-def test_the_gradient_of_the_log_partition_is_the_marginals():
-    if keras.backend.backend() != "jax":
-        pytest.skip("takes the gradient with JAX")
-    import jax
+def slopes(function, *arrays):
+    """The gradients of a function by float32 arrays, compiled as Keras compiles a training step."""
+    given = [ops.convert_to_tensor(one, "float32") for one in arrays]
+    if keras.backend.backend() == "jax":
+        import jax
 
+        return jax.jit(jax.grad(function, argnums=tuple(range(len(given)))))(*given)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        given = [one.detach().requires_grad_() for one in given]
+        return [one.cpu() for one in torch.autograd.grad(function(*given), given)]
+    import tensorflow as tf
+
+    # A training step of Keras knows neither the number of sentences nor their length.
+    @tf.function(input_signature=[tf.TensorSpec([None] * (one.ndim - 1) + [TAGS]) for one in given])
+    def run(*given):
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            found = function(*given)
+        return tape.gradient(found, given)
+
+    return run(*given)
+
+
+def test_the_gradient_of_the_log_partition_is_the_marginals():
     logits, transitions = drawn()
     transitions[0, 1] = crf.FORBIDDEN
-    real = np.ones(logits.shape[:2], dtype=bool)
-    gradients = jax.grad(lambda *given: log_partition(*given, real).sum(), argnums=(0, 1))(
-        logits.astype(np.float32), transitions.astype(np.float32)
+    lengths = np.array([5, 1, 3, 2])
+    real = ops.convert_to_tensor(np.arange(5) < lengths[:, None])
+    found = slopes(
+        lambda *given: ops.sum(log_partition(*given, real)),
+        logits,
+        transitions,
     )
-    np.testing.assert_allclose(gradients[0], crf.marginals(logits, transitions), atol=1e-5)
-    assert gradients[1][0, 1] == 0  # so that training leaves it forbidden
+    by_logits, by_transitions = (np.asarray(one) for one in found)
+    for one, ours, n in zip(logits, by_logits, lengths, strict=True):
+        wanted = crf.marginals(one[None, :n], transitions)[0]
+        np.testing.assert_allclose(ours[:n], wanted, atol=1e-5)
+        assert not ours[n:].any()
+    assert by_transitions[0, 1] == 0  # so that training leaves it forbidden
+
+
+def test_the_gradient_of_the_loss_is_the_marginals_less_the_true_path():
+    logits, transitions = drawn()
+    lengths = np.array([5, 1, 3, 2])
+    truth = np.where(np.arange(5) < lengths[:, None], np.arange(20).reshape(4, 5) % TAGS, -1)
+    rows = np.broadcast_to(transitions, (len(logits), *transitions.shape))
+    known = ops.convert_to_tensor(truth)
+    [found] = slopes(
+        lambda outputs: PathEntropy(TAGS)(known, outputs), np.concatenate([rows, logits], axis=1)
+    )
+    by_logits = np.asarray(found)[:, TAGS + crf.BORDERS :]
+    for one, tags, ours, n in zip(logits, truth, by_logits, lengths, strict=True):
+        wanted = crf.marginals(one[None, :n], transitions)[0] - np.eye(TAGS)[tags[:n]]
+        np.testing.assert_allclose(ours[:n], wanted / lengths.sum(), atol=1e-6)
+        assert not ours[n:].any()
 
 
 def test_sentences_of_different_lengths_keep_their_places():
