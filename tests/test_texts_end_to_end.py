@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tokenizers import Tokenizer
 
-from gatewise import evaluate, export, predict, train
+from gatewise import evaluate, export, load, predict, train
 from gatewise.errors import ConfigError, DataError
 
 # Texts.
@@ -49,6 +49,7 @@ def test_texts_to_a_folder_and_back(tmp_path):
     assert any("more than 6 tokens" in note for note in run.metrics["notes"])
     new = ["so fine in the end", "", "zzz"]
     there, here = predict(tmp_path / "run", new), predict(run.artefact, new)
+    assert predict(load(tmp_path / "run"), new).equals(here)
     # Without Keras and with it: sums of float32 in another order, 1e-8 apart where it was measured.
     assert_frame_equal(there, here, rel_tol=1e-6, abs_tol=0)
     assert there["id"].to_list() == ["0", "1", "2"]

@@ -176,12 +176,12 @@ def test_the_shipped_text_is_trained_evaluated_and_reported(run):
 def test_a_sampled_softmax_learns_and_is_evaluated_over_all_tokens(run, tmp_path):
     settings = {
         "network": {"units": [24], "sampled_softmax": 12},
-        "training": {"epochs": 3, "learning_rate": 0.02, "batch_size": 16},
+        "training": {"epochs": 6, "learning_rate": 0.02, "batch_size": 16},
         "evaluation": {"n_resamples": 100},
     }
     sampled = gatewise.train("shakespeare", settings=settings, output=tmp_path / "run")
     full, own = (one.metrics["metrics"]["nats_per_token"] for one in (run, sampled))
-    assert own == pytest.approx(full, abs=0.6)  # 0.35 to 0.53 on three seeds and two backends
+    assert own == pytest.approx(full, abs=0.4)
     assert (
         sampled.metrics["details"]["softmax"]
         == "sampled, 12 tokens per batch (network.sampled_softmax)"
