@@ -58,7 +58,7 @@ def test_other_data_than_text_is_refused_with_file_and_line(tmp_path):
     with pytest.raises(DataError, match=r"holds no \.txt file"):
         (tmp_path / "empty").mkdir()
         reading(tmp_path / "empty")
-    with pytest.raises(ConfigError, match="Received: DataFrame"):
+    with pytest.raises(ConfigError, match="Received: a table"):
         reading({"text": "a"})
 
 

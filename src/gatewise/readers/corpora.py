@@ -37,9 +37,10 @@ def read(opened: Opened, settings: DataSettings) -> Read:
         return _of_list(source), settings, []
     if not isinstance(source, str | Path) or not str(source):
         empty = source is None or opened.named is not None
+        kind = "a table" if isinstance(source, pl.DataFrame) else type(source).__name__
         raise ConfigError(
             "The data must be plain text: a text file, a folder of text files, or a list of texts. "
-            f"Received: {'nothing' if empty else type(source).__name__}."
+            f"Received: {'nothing' if empty else kind}."
         )
     if opened.is_standard_input:
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)

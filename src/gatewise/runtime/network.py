@@ -94,8 +94,8 @@ class Network:
             return dict(zip(node.outputs, self._run(node, inputs), strict=True))
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise ArtefactError(
-                f"Node {node.name!r} ({node.operation}) of the network cannot be run: {error}. The "
-                "graph or its weights are damaged: restore the run folder from a backup."
+                f"Node {node.name!r} ({node.operation}) of the network cannot be run: {error}. It "
+                "cannot read this input, or the run folder is damaged: restore it from a backup."
             ) from error
 
     def _run(self, node: Node, inputs: list[Array | None]) -> list[Array]:
