@@ -25,6 +25,7 @@ from gatewise.ready import make_ready
 from gatewise.record import interruption
 from gatewise.repeats import learn
 from gatewise.settings import from_mapping, layer_of
+from gatewise.training import Around
 from gatewise.validation import calibrate, score_baselines
 
 
@@ -81,7 +82,7 @@ def test_the_test_part_is_not_touched_before_the_end(again, series_file, forecas
     test.values[test.starts[0] : test.stops[0]] = np.nan  # whatever reads this shows it
     simple = score_baselines(ready)
     with gatewise.accelerated():
-        history = learn(ready, simple.monitor, None)
+        history = learn(ready, simple.monitor, Around())
         calibrate(ready, simple)
     assert np.isfinite(history.columns["loss"]).all()
     assert_same(ready.network.get_weights(), weights_of(again))
@@ -228,6 +229,8 @@ def test_a_network_that_no_memory_holds_is_refused_before_training(
 
 
 def test_a_run_in_memory_predicts_like_its_folder(again, forecast_run, series_file):
+    loaded = gatewise.load(forecast_run)
+    assert gatewise.predict(again, series_file).equals(gatewise.predict(loaded, series_file))
     # One answers with Keras and the other without. Both compute in float32 (a rounding of 6e-8) and
     # add the same few hundred products in another order: the differences seen are below 1e-8.
     here, there = (gatewise.predict(run, series_file) for run in (again, forecast_run))

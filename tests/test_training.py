@@ -60,7 +60,7 @@ def trained(settings, *, train=None, valid=None, watch=None, monitor=LOSS, inter
         settings,
         padded=False,
         monitor=monitor,
-        around=Around(interrupts, watch),
+        around=Around(interrupts or Interrupts(), watch),
     )
     return network, history
 

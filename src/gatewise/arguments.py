@@ -12,7 +12,7 @@ from gatewise.readers import columns, conll, pairs, texts
 from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.sources import Opened, opened
 from gatewise.readers.tables import Table
-from gatewise.settings import DataSettings, Experiment, from_mapping
+from gatewise.settings import DataSettings, Experiment, from_mapping, layer_of
 from gatewise.tasks import TASKS, hinting, task_of
 from gatewise.tasks.owned import implied_task
 
@@ -49,6 +49,18 @@ def experiment_for(
         layer = {"data": target_setting(target, experiment, source)}
         experiment = from_mapping(layer, experiment)
     return experiment, source
+
+
+def experiment_from(
+    data: Any,
+    settings: Mapping[str, Any] | str | Path | None,
+    target: str | Sequence[str],
+    given: Mapping[str, Any],
+) -> tuple[Experiment, Opened]:
+    """`experiment_for` with the keywords of `gatewise.train`; `given` are those of `flags`."""
+    layers = [given] if settings is None else [layer_of(settings), given]
+    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
+    return experiment_for(data, layers, names)
 
 
 def flags(

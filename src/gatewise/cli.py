@@ -114,8 +114,9 @@ def train(
     check_repeats(repeats, resume=resume)
     custom = customs(baseline or ())
     layers = layers_of(config, assignments)
-    numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
-    layers += [numbers, flags(quality=quality)]
+    layers.append(
+        flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality)
+    )
     experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
         _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
@@ -241,7 +242,7 @@ def curve(
     with process.training(), terminal.Screen(as_json=as_json) as screen:
         content = curves.curve(
             data,
-            by=by,  # type: ignore[arg-type]  # checked there
+            by=by,
             repeats=repeats,
             task=task,
             target=target or (),

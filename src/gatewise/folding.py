@@ -23,13 +23,22 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation, evaluate
-from gatewise.interrupts import STOP, Interrupts
+from gatewise.interrupts import STOP
 from gatewise.networks import OWN
 from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.ready import Ready, compile_network, network_for, restart
+from gatewise.repeats import learn
 from gatewise.settings import Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
-from gatewise.training import FEW_CHECKS, History, Monitor, build_metrics, column_of
+from gatewise.training import (
+    FEW_CHECKS,
+    Around,
+    History,
+    Monitor,
+    Progress,
+    build_metrics,
+    column_of,
+)
 from gatewise.validation import FittedBaselines, score_baselines
 
 log = logging.getLogger("gatewise")
@@ -43,8 +52,6 @@ FEW = 500
 MOST_PARTS = 20  # the validation part is a twentieth of the sequences, or more
 
 FASTER = " --quality fast trains a single network."
-
-Learn = Callable[[Ready, Monitor, Interrupts, str], History]  # the last one names the network
 
 
 @dataclass(frozen=True)
@@ -154,8 +161,7 @@ def _why_not(ready: Ready) -> str:
 def train_ensemble(
     first: Ready,
     chosen: Plan,
-    learn: Learn,
-    interrupts: Interrupts,
+    around: Around,
     custom: Sequence[Custom] = (),
 ) -> Ensemble | None:
     """Train the networks of all folds; None if the data cannot be divided that often."""
@@ -172,14 +178,14 @@ def train_ensemble(
         log.info("The sequences cannot be divided that often, so one network is trained.")
         return None
     trained: list[Fold] = []
-    workshop = _Workshop(first, chosen, learn, interrupts, custom)
+    workshop = _Workshop(first, chosen, around, custom)
     for preparation, develop, inner, tested in parts:
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
         fold = _fold(first, workshop, preparation, develop, inner, part, tested)
         if fold is not None:
             trained.append(fold)
-        if interrupts.level >= STOP:
+        if around.interrupts.level >= STOP:
             break
     return _joined(first, chosen, trained, shared, workshop)
 
@@ -241,11 +247,10 @@ class _Workshop:
         self,
         first: Ready,
         chosen: Plan,
-        learn: Learn,
-        interrupts: Interrupts,
+        around: Around,
         custom: Sequence[Custom],
     ) -> None:
-        self.first, self.learn, self.interrupts = first, learn, interrupts
+        self.first, self.around, self.interrupts = first, around, around.interrupts
         self.custom = custom
         self.folds, self.networks = chosen.folds, chosen.networks
         self.count = chosen.folds * chosen.networks
@@ -266,7 +271,13 @@ class _Workshop:
     def trained(self, ready: Ready, monitor: Monitor) -> None:
         """Fit the network of `ready`, and log its best epoch and the time that is left."""
         name = f"network {self.number} of {self.count}"
-        history = self.learn(ready, monitor, self.interrupts, name)
+
+        def named(progress: Progress, epoch_over: bool) -> None:
+            progress.network = name
+            if self.around.watch is not None:
+                self.around.watch(progress, epoch_over)
+
+        history = learn(ready, monitor, replace(self.around, watch=named))
         self.histories.append(history)
         parts = [name]
         if history.best_epoch:

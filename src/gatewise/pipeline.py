@@ -1,4 +1,4 @@
-"""The whole pipeline on one screen: from files to an evaluated, saved model. Read this first."""
+"""The whole pipeline: from files to an evaluated, saved model. Read this first."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ import keras
 
 from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
-from gatewise.arguments import experiment_for, flags
+from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import Artefact
 from gatewise.baselines.custom import Custom, customs
 from gatewise.checkpoints import Checkpoints, identity_of
@@ -35,14 +35,13 @@ from gatewise.repeats import (
     best_value,
     check_repeats,
     evaluate_on_test,
-    learn,
     learn_each,
     over_all_seeds,
 )
 from gatewise.reporting.report import draw, summary
-from gatewise.settings import Experiment, layer_of
+from gatewise.settings import Experiment
 from gatewise.tracking import both, tracked
-from gatewise.training import History, Monitor, Progress
+from gatewise.training import Around, History
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")
@@ -128,12 +127,10 @@ def run(
         finished = run_ready(
             ready,
             baselines,
-            interrupts,
+            Around(interrupts, both(watch, tracker), checkpoints),
             folder=folder,
-            watch=both(watch, tracker),
             overwrite=overwrite,
             repeats=repeats,
-            checkpoints=checkpoints,
             custom=custom,
         )
         if tracker is not None:
@@ -144,13 +141,11 @@ def run(
 def run_ready(
     ready: Ready,
     baselines: FittedBaselines,
-    interrupts: Interrupts,
+    around: Around,
     *,
     folder: Path | None,
-    watch: Watch | None = None,
     overwrite: bool = False,
     repeats: int = 1,
-    checkpoints: Checkpoints | None = None,
     several: bool = True,
     custom: Sequence[Custom] = (),
     trained: Trained | None = None,
@@ -160,10 +155,12 @@ def run_ready(
     Without `several`, small sets are not cross-validated either, and one network is judged on the
     test part.
     """
+    interrupts = around.interrupts
     interrupts.training = True
     each, ensemble = [] if trained is None else [trained], None
-    if not each and repeats == 1 and several:
-        ensemble = _trained_ensemble(ready, watch, interrupts, checkpoints, custom)
+    chosen = folding.plan(ready)[0] if several and repeats == 1 and not each else None
+    if chosen is not None:
+        ensemble = folding.train_ensemble(ready, chosen, around, custom)
     if not each and repeats == 1 and ensemble is None:
         for one in planned(ready, several=False):
             log.info("%s", one)
@@ -172,20 +169,11 @@ def run_ready(
         value = best_value(ensemble.history, baselines.monitor)
         each = [Trained(ensemble.ready, ensemble.history, value)]
     if not each:
-        each = learn_each(ready, repeats, baselines.monitor, watch, interrupts, checkpoints)
+        each = learn_each(ready, repeats, baselines.monitor, around)
     interrupts.trained = True
 
     def judge(overwrite: bool) -> Run:
-        return _evaluate_and_save(
-            each,
-            baselines,
-            folder,
-            interrupts,
-            overwrite,
-            ensemble=ensemble,
-            watch=watch,
-            checkpoints=checkpoints,
-        )
+        return _evaluate_and_save(each, baselines, around, folder, overwrite, ensemble)
 
     if not interrupts.level or folder is None:
         return judge(overwrite)
@@ -207,39 +195,13 @@ def planned(ready: Ready, *, several: bool = True) -> list[str]:
     return [one for one in (sentence(note) if note else "", refitting.plan(ready)) if one]
 
 
-def _trained_ensemble(
-    ready: Ready,
-    watch: Watch | None,
-    interrupts: Interrupts,
-    checkpoints: Checkpoints | None,
-    custom: Sequence[Custom],
-) -> folding.Ensemble | None:
-    """Several networks, if the quality asks for them and the data allow it."""
-    chosen, _ = folding.plan(ready)
-    if chosen is None:
-        return None
-
-    def train_one(one: Ready, monitor: Monitor, requests: Interrupts, name: str) -> History:
-        def named(progress: Progress, epoch_over: bool) -> None:
-            progress.network = name
-            if watch is not None:
-                watch(progress, epoch_over)
-
-        return learn(one, monitor, named, requests, checkpoints)
-
-    return folding.train_ensemble(ready, chosen, train_one, interrupts, custom)
-
-
 def _evaluate_and_save(
     trained: list[Trained],
     baselines: FittedBaselines,
+    around: Around,
     folder: Path | None,
-    interrupts: Interrupts,
     overwrite: bool,
-    *,
     ensemble: folding.Ensemble | None,
-    watch: Watch | None,
-    checkpoints: Checkpoints | None,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, best = time.perf_counter(), trained[0]
@@ -255,19 +217,15 @@ def _evaluate_and_save(
             if evaluation is not None and len(trained) > 1:
                 evaluation = over_all_seeds(evaluation, trained, baselines)
     except Skipped:
-        interrupts.announce()
+        around.interrupts.announce()
     seconds = time.perf_counter() - began
     if ensemble is None and evaluation is not None and len(trained) == 1:
-
-        def again(whole: Ready, monitor: Monitor, requests: Interrupts) -> History:
-            return learn(whole, monitor, watch, requests, checkpoints)
-
-        seen = refitting.refit(best.ready, best.history, again, interrupts)
+        seen = refitting.refit(best.ready, best.history, around)
         if seen is not None:
             note = refitting.caveat(best.ready, seen, best.history)
             evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
     finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
-    interrupts.check()
+    around.interrupts.check()
     if folder is not None:
         artefacts.save(finished.artefact, best.history, evaluation, overwrite=overwrite)
     return finished
@@ -373,11 +331,10 @@ def train(
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
-    layers = [] if settings is None else [layer_of(settings)]
-    numbers = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
-    layers += [numbers, flags(quality=quality)]
-    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
-    experiment, source = experiment_for(data, layers, names)
+    given = flags(
+        task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality
+    )
+    experiment, source = experiment_from(data, settings, target, given)
     folder = None if output is None else Path(output)
     if folder is None and resume:
         raise ConfigError("resume=True needs output=, the folder that the killed run would write.")

@@ -1,17 +1,17 @@
 """Train the judged network again on everything, for as many epochs as were best."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError, TrainingError
-from gatewise.interrupts import SKIP, STOP, Interrupts
+from gatewise.interrupts import SKIP, STOP
 from gatewise.networks import OWN
 from gatewise.ready import Ready, compile_network, network_for, restart
-from gatewise.training import History, Monitor
+from gatewise.repeats import learn
+from gatewise.training import Around, History, Monitor
 
 log = logging.getLogger("gatewise")
 
@@ -33,18 +33,13 @@ def plan(ready: Ready) -> str:
     )
 
 
-def refit(
-    ready: Ready,
-    history: History,
-    learn: Callable[[Ready, Monitor, Interrupts], History],
-    interrupts: Interrupts,
-) -> Sequences | None:
+def refit(ready: Ready, history: History, around: Around) -> Sequences | None:
     """Train the network of `ready` again on all parts, and return them; None if it was not.
 
     The preparation and the calibration stay those of the judged network. After a Ctrl-C, or if the
     training fails, the network has the weights that were judged.
     """
-    everything = _everything(ready)
+    everything, interrupts = _everything(ready), around.interrupts
     if everything is None or not history.best_epoch or interrupts.level or _why_not(ready):
         return None
     task, experiment, network = ready.task, ready.experiment, ready.network
@@ -63,7 +58,7 @@ def refit(
         train = task.examples(everything, ready.preparation, experiment, "train")
         whole = replace(ready, train=train, validation=None)
         compile_network(network, whole)  # the schedule is that of all epochs
-        finished = learn(replace(whole, experiment=shorter), Monitor("loss"), interrupts)
+        finished = learn(replace(whole, experiment=shorter), Monitor("loss"), around)
     except (DataError, TrainingError) as error:
         # The other parts may hold what the preparation does not know.
         network.set_weights(judged)

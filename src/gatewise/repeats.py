@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gatewise import training
-from gatewise.checkpoints import Checkpoints
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.evaluation import (
@@ -21,9 +20,9 @@ from gatewise.evaluation import (
     predict_network_only,
     resample,
 )
-from gatewise.interrupts import STOP, Interrupts
+from gatewise.interrupts import STOP
 from gatewise.ready import Ready, compile_network, prepared
-from gatewise.training import History, Monitor, Progress, column_of
+from gatewise.training import Around, History, Monitor, Progress, column_of
 from gatewise.validation import FittedBaselines, calibrate, monitor_of
 
 log = logging.getLogger("gatewise")
@@ -45,17 +44,12 @@ class Trained:
         return self.ready.experiment.training.seed
 
 
-def learn(
-    ready: Ready,
-    monitor: Monitor,
-    watch: Watch | None,
-    interrupts: Interrupts | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> History:
+def learn(ready: Ready, monitor: Monitor, around: Around) -> History:
     """Compile and fit the network; a compiled one keeps its own loss and optimizer.
 
     A network that an earlier part of this run finished is taken from the checkpoint.
     """
+    checkpoints = around.checkpoints
     if checkpoints is not None and (finished := checkpoints.next_finished()) is not None:
         return training.from_finished(ready.network, finished)
     if not ready.network.compiled:
@@ -67,9 +61,9 @@ def learn(
         ready.experiment.training,
         padded=ready.preparation.padded,
         monitor=monitor,
-        around=training.Around(interrupts, watch, checkpoints),
+        around=around,
     )
-    if checkpoints is not None and (interrupts is None or interrupts.level < STOP):
+    if checkpoints is not None and around.interrupts.level < STOP:
         checkpoints.finish(training.as_finished(ready.network, history))
     return history
 
@@ -89,14 +83,7 @@ def check_repeats(repeats: int, *, resume: bool) -> None:
         )
 
 
-def learn_each(
-    ready: Ready,
-    repeats: int,
-    monitor: Monitor,
-    watch: Watch | None,
-    interrupts: Interrupts,
-    checkpoints: Checkpoints | None = None,
-) -> list[Trained]:
+def learn_each(ready: Ready, repeats: int, monitor: Monitor, around: Around) -> list[Trained]:
     """Train from `repeats` seeds, beginning with training.seed; the best on validation comes first.
 
     Only the training of a single seed keeps checkpoints.
@@ -105,6 +92,9 @@ def learn_each(
     short counts only if no seed was finished.
     """
     trained: list[Trained] = []
+    interrupts = around.interrupts
+    if repeats > 1:
+        around = replace(around, checkpoints=None)
     first = ready.experiment.training.seed
     for seed in range(first, first + repeats):
         if seed > first:
@@ -113,8 +103,7 @@ def learn_each(
             monitor = monitor_for(ready, monitor)
         if repeats > 1:
             log.info("Seed %d (%d of %d).", seed, seed - first + 1, repeats)
-        kept = checkpoints if repeats == 1 else None
-        history = learn(ready, monitor, watch, interrupts, kept)
+        history = learn(ready, monitor, around)
         if interrupts.level >= STOP and trained:
             log.info("Seed %d was not finished and is left out.", seed)
             break

@@ -103,7 +103,7 @@ class History:
 class Around:
     """What may stop, watch and keep a training."""
 
-    interrupts: Interrupts | None = None
+    interrupts: Interrupts = field(default_factory=Interrupts)
     watch: Callable[[Progress, bool], None] | None = None  # after every step and every epoch
     checkpoints: Checkpoints | None = None
 
@@ -296,7 +296,7 @@ def fit(
         network,
         Progress(settings.epochs, len(train_feed), monitor),
         None if valid_feed is None else _Best(monitor, settings.patience, begun),
-        around.interrupts or Interrupts(),
+        around.interrupts,
         around.watch,
     )
     checkpoints = around.checkpoints

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from gatewise import engine
-from gatewise.arguments import experiment_for, flags
+from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import finite
 from gatewise.curves import page as pages
 from gatewise.curves.rate import losses_by_rate
@@ -17,17 +17,16 @@ from gatewise.output import check_free_file, inputs, writing_file
 from gatewise.phases import Phase
 from gatewise.ready import make_ready, part_sizes
 from gatewise.repeats import Watch, check_repeats
-from gatewise.settings import layer_of
 from gatewise.validation import monitor_of
 
-By = Literal["size", "learning-rate"]
+BY = ("size", "learning-rate")
 REPEATS = 3
 
 
 def curve(
     data: Any = None,
     *,
-    by: By = "size",
+    by: str = "size",
     repeats: int = REPEATS,
     task: str = "",
     target: str | Sequence[str] = (),
@@ -60,13 +59,11 @@ def curve(
             written.
         KeyboardInterrupt: a second Ctrl-C; after the first, the points so far are the result.
     """
-    if by not in get_args(By):
-        raise ConfigError(f"--by must be one of {', '.join(get_args(By))}. Received: {by!r}.")
+    if by not in BY:
+        raise ConfigError(f"--by must be one of {', '.join(BY)}. Received: {by!r}.")
     check_repeats(repeats, resume=False)
-    layers = [] if settings is None else [layer_of(settings)]
-    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
-    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
-    experiment, source = experiment_for(data, layers, names)
+    given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
+    experiment, source = experiment_from(data, settings, target, given)
     path = None if page is None else Path(page)
     if path is not None:
         if path.suffix != ".html":

@@ -12,7 +12,7 @@ from gatewise.interrupts import STOP, Interrupts
 from gatewise.ready import Ready, prepared
 from gatewise.repeats import Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment
-from gatewise.training import Monitor
+from gatewise.training import Around, Monitor
 
 log = logging.getLogger("gatewise")
 
@@ -47,7 +47,7 @@ def scores_by_size(
                 log.info("A share of %g is left out: %s", share, error)
                 break
             scored = monitor_for(one, monitor)
-            history = learn(one, scored, watch, interrupts)
+            history = learn(one, scored, Around(interrupts, watch))
             if interrupts.level >= STOP:
                 return _content(points, monitor, steps)
             values.append(best_value(history, scored))

@@ -18,7 +18,7 @@ import numpy as np
 
 from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
-from gatewise.arguments import experiment_for, flags
+from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import finite, read_json, write_json
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
@@ -31,7 +31,7 @@ from gatewise.ready import Ready, make_ready, prepared
 from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
-from gatewise.training import History, Monitor, Progress
+from gatewise.training import Around, History, Monitor, Progress
 from gatewise.tuning import page
 from gatewise.tuning.space import (
     default_of,
@@ -142,10 +142,8 @@ def tune(
         KeyboardInterrupt: a third Ctrl-C; finished trials are kept.
     """
     optuna()
-    layers = [] if settings is None else [layer_of(settings)]
-    layers.append(flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed))
-    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
-    experiment, source = experiment_for(data, layers, names)
+    given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
+    experiment, source = experiment_from(data, settings, target, given)
     folding.refuse_several(experiment, "A trial of a search is a single network.")
     changes = {} if space is None else layer_of(space)
     seconds = seconds_of(budget)
@@ -390,7 +388,8 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
     try:
         ready = search.ready if default else _ready_for(search, values)
         monitor = search.monitor if default else monitor_for(ready, search.monitor)
-        history = learn(ready, monitor, _watcher(search, trial, seen, watch, default), interrupts)
+        watcher = _watcher(search, trial, seen, watch, default)
+        history = learn(ready, monitor, Around(interrupts, watcher))
     except _Cut as cut:
         ended = str(cut)
     except (TrainingError, DataError, ConfigError) as error:
@@ -646,9 +645,8 @@ def _judge(
         return run_ready(
             ready,
             fitted,
-            interrupts,
+            Around(interrupts, watch),
             folder=folder,
-            watch=watch,
             overwrite=True,
             several=False,
             trained=trained,
