@@ -36,9 +36,8 @@ class Averaging(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unt
         self.epoch = 0
         self.means: list[Array] = []  # of SWA
         self.count = 0  # epochs in these means
-        self.trained: list[
-            Array
-        ] = []  # the weights to train on, while the average is in the network
+        # The weights to train on, while the average is in the network.
+        self.trained: list[Array] = []
         self.back = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._leave())
         _check(kind, self.ema)
 

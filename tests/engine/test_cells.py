@@ -88,3 +88,18 @@ def test_what_cannot_be_packed_is_refused(random):
         stack[0]._replace(activation="swish")
     )
     assert "not float32" in cells.why_not(layers(random, np.float64)[0])
+
+
+def test_arrays_of_another_shape_are_refused(random):
+    first, second = layers(random)[:2]
+    for wrong in ({"kernel": first.kernel[:, 1:]}, {"bias": first.recurrent_kernel[0][1:]}):
+        with pytest.raises(EngineError, match="is needed"):
+            Cells([first._replace(**wrong), second])
+    with pytest.raises(EngineError, match="kernel has the shape"):
+        Cells([first, first])
+    packed = Cells([first, second])
+    state = np.zeros((1, packed.units), np.float32)
+    with pytest.raises(EngineError, match="the layers need"):
+        packed(np.zeros((1, 2), np.float32), state, state)
+    with pytest.raises(EngineError, match="the layers need"):
+        packed(np.zeros((1, 3), np.float32), state[:, 1:], state)

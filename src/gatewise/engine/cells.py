@@ -47,7 +47,9 @@ class Cells:
         self.last = len(layers[-1].recurrent_kernel)  # units of the last layer
         self._library = library.load()
         held, given = [], (library.Cell * len(layers))()
+        features = self.features
         for cell, layer in zip(given, layers, strict=True):
+            features = _fitting(layer, features)
             arrays = [
                 None if one is None else np.ascontiguousarray(one, np.float32)
                 for one in (layer.kernel, layer.recurrent_kernel, layer.bias)
@@ -72,8 +74,18 @@ class Cells:
     def __call__(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
         """The states h and c [batch, units of all layers] after a step x [batch, features].
 
-        The arrays are contiguous float32. The output of the stack is the last `last` columns of h.
+        The output of the stack is the last `last` columns of h.
+
+        Raises:
+            EngineError: an array has another shape.
         """
+        x, h, c = (np.ascontiguousarray(one, np.float32) for one in (x, h, c))
+        states = (len(x), self.units)
+        if (x.shape, h.shape, c.shape) != ((len(x), self.features), states, states):
+            raise EngineError(
+                f"The step is {x.shape}, the states are {h.shape} and {c.shape}; the layers need "
+                f"{(len(x), self.features)} and twice {states}."
+            )
         h_next, c_next = np.empty_like(h), np.empty_like(c)
         pointers = library.States(
             *(one.__array_interface__["data"][0] for one in (x, h, c, h_next, c_next))
@@ -131,6 +143,25 @@ class Stepping:
     @states.setter
     def states(self, states: Array) -> None:
         self._states[self._turn] = states
+
+
+def _fitting(layer: Layer, features: int) -> int:
+    """The units of a layer that reads so many features; the kernels do not check sizes.
+
+    Raises:
+        EngineError: a weight has another shape.
+    """
+    units = len(layer.recurrent_kernel)
+    wanted = {
+        "kernel": (features, 4 * units),
+        "recurrent_kernel": (units, 4 * units),
+        "bias": (4 * units,),
+    }
+    for name, shape in wanted.items():
+        array = getattr(layer, name)
+        if array is not None and np.shape(array) != shape:
+            raise EngineError(f"{name} has the shape {np.shape(array)}; {shape} is needed.")
+    return units
 
 
 def why_not(layer: Layer) -> str | None:

@@ -1,6 +1,5 @@
 """export(): write a trained network in another format, with a proof and a README."""
 
-import importlib
 import os
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
+from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
 LIMIT = 1e-3  # the largest difference, as a share of the targets' spread or of the largest answer
@@ -182,13 +182,12 @@ def programs_of(trained: Trained) -> Programs:
     """
     if isinstance(trained, Artefact):
         name, preparation = trained.preparation.task, trained.preparation
-        try:
-            module = importlib.import_module(f"gatewise.tasks.{name}.export")
-        except ModuleNotFoundError:
+        module = TASKS[name].part("export")
+        if module is None:
             raise ConfigError(
                 f"A run of the task {name} is exported with --to keras or savedmodel alone, "
                 "because its answers take more than one pass of a network."
-            ) from None
+            )
         graph, experiment = describe(trained.network), trained.experiment
         program = module.program(graph, preparation, experiment, padded=preparation.padded)
         samples = of_run(trained, program, module)

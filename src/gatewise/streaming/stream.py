@@ -1,7 +1,6 @@
 """Stream: the answers of a run to a sequence that is still going on."""
 
 import hashlib
-import importlib
 import io
 import json
 import logging
@@ -269,13 +268,12 @@ def _model(
         ConfigError: as `Stream`.
     """
     name, preparation = artefact.preparation.task, artefact.preparation
-    try:
-        module = importlib.import_module(f"gatewise.tasks.{name}.stream")
-    except ModuleNotFoundError:
+    module = TASKS[name].part("stream")
+    if module is None:
         raise ConfigError(
             f"A run of the task {name} cannot be streamed, because its answers take a whole "
             "sequence. Use predict."
-        ) from None
+        )
     if preparation.kind != "numbers":
         raise ConfigError(f"A run on {preparation.kind} cannot be streamed. Use predict.")
     plan: Plan = module.plan(preparation, artefact.experiment)

@@ -335,9 +335,13 @@ class Task(Generic[Own, Source, Predictions]):
 
         (baselines.custom.Custom, training part, validation part or None, preparation) -> Baseline
         """
-        name = f"gatewise.tasks.{self.name}.custom"
-        found = importlib.util.find_spec(name)
-        return None if found is None else importlib.import_module(name).custom_baseline
+        module = self.part("custom")
+        return None if module is None else module.custom_baseline
+
+    def part(self, name: str) -> Any:
+        """The module of this name in the folder of the task; None if it has none."""
+        whole = f"gatewise.tasks.{self.name}.{name}"
+        return None if importlib.util.find_spec(whole) is None else importlib.import_module(whole)
 
     def sections(self, run: "Record", details: Mapping[str, Any]) -> "list[Section]":
         """The task's own sections of the report; their module is loaded on first use."""
