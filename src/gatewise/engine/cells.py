@@ -47,9 +47,8 @@ class Cells:
         self.last = len(layers[-1].recurrent_kernel)  # units of the last layer
         self._library = library.load()
         held, given = [], (library.Cell * len(layers))()
-        features = self.features
         for cell, layer in zip(given, layers, strict=True):
-            features = _fitting(layer, features)
+            _check_shapes(layer)
             arrays = [
                 None if one is None else np.ascontiguousarray(one, np.float32)
                 for one in (layer.kernel, layer.recurrent_kernel, layer.bias)
@@ -145,15 +144,15 @@ class Stepping:
         self._states[self._turn] = states
 
 
-def _fitting(layer: Layer, features: int) -> int:
-    """The units of a layer that reads so many features; the kernels do not check sizes.
+def _check_shapes(layer: Layer) -> None:
+    """Check that the weights fit each other; the library knows their sizes only from two of them.
 
     Raises:
         EngineError: a weight has another shape.
     """
     units = len(layer.recurrent_kernel)
     wanted = {
-        "kernel": (features, 4 * units),
+        "kernel": (len(layer.kernel), 4 * units),
         "recurrent_kernel": (units, 4 * units),
         "bias": (4 * units,),
     }
@@ -161,7 +160,6 @@ def _fitting(layer: Layer, features: int) -> int:
         array = getattr(layer, name)
         if array is not None and np.shape(array) != shape:
             raise EngineError(f"{name} has the shape {np.shape(array)}; {shape} is needed.")
-    return units
 
 
 def why_not(layer: Layer) -> str | None:
