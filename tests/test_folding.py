@@ -59,10 +59,16 @@ def test_an_ensemble_is_the_mean_of_its_members_in_their_own_scales(random):
 FOLDS = {"split": {"folds": 3}, "training": {"epochs": 1, "batch_size": 16}}
 
 
+def first_class(train, asked):
+    """A baseline of the user's own."""
+    return [train.classes[0]] * len(asked)
+
+
 @pytest.fixture(scope="module")
 def folded(sequences_file, classify_settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folded") / "run"
-    return gatewise.train(sequences_file, settings=classify_settings | FOLDS, output=folder)
+    settings = classify_settings | FOLDS
+    return gatewise.train(sequences_file, settings=settings, output=folder, baseline=first_class)
 
 
 def test_every_sequence_is_tested_once(folded, sequences_file):
@@ -73,6 +79,12 @@ def test_every_sequence_is_tested_once(folded, sequences_file):
     right = (table["label"] == table["truth"]).mean()
     assert folded.metrics["metrics"]["accuracy"] == pytest.approx(right)
     assert "cross-validation" in folded.metrics["caveats"][0]
+
+
+def test_a_baseline_of_the_users_own_answers_each_sequence_once(folded):
+    table = pl.read_csv(folded.artefact.folder / "predictions.csv")
+    right = (table["truth"] == sorted(set(table["truth"]))[0]).mean()
+    assert folded.metrics["baselines"]["first_class"]["accuracy"] == pytest.approx(right)
 
 
 def test_the_saved_ensemble_is_a_plain_model_that_answers_as_before(folded, sequences_file):

@@ -362,7 +362,8 @@ def _fold(
         )
         shapes = task.shapes(ready.train, preparation)
         ready = replace(ready, network=workshop.network(ready, shapes))
-        baselines = score_baselines(ready, workshop.custom)
+        own = () if members else workshop.custom  # once for each fold, because they may be slow
+        baselines = score_baselines(ready, own)
         monitor = monitor or baselines.monitor
         workshop.baseline_seconds += baselines.seconds
         workshop.trained(ready, baselines.monitor)
@@ -373,8 +374,11 @@ def _fold(
         seen.append(_outputs(ready, ready.validation))
         held.append(valid)
         states.append(baselines.state)
+        names = [one.name for one in own]
         for baseline in baselines.baselines:
-            if not baseline.slow:
+            if baseline.name in names:
+                said[baseline.name] = [baseline.predict(test)]
+            elif not baseline.slow:
                 said.setdefault(baseline.name, []).append(baseline.predict(test))
                 checked = baseline.predict(ready.validation)
                 said_of_held.setdefault(baseline.name, []).append(checked)
