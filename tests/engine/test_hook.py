@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -696,43 +694,3 @@ def test_keras_own_tests(python, tmp_path):
     )
     found = json.loads(calls.read_text())
     assert found["native"] >= 60 and found["stock"] <= 6  # half precision, and one lone cell
-
-
-SCRIPT = """
-import sys
-import keras
-import numpy as np
-from keras import layers
-
-random = np.random.default_rng(0)
-x = random.normal(size=(64, 10, 1))
-y = (x.sum(axis=(1, 2)) > 0).astype("float32")
-keras.utils.set_random_seed(0)
-model = keras.Sequential()
-model.add(layers.LSTM(64, input_shape=(10, 1)))
-model.add(layers.Dense(1, activation="sigmoid"))
-model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
-model.fit(x, y, epochs=2, batch_size=16, verbose=2 if "-v" in sys.argv else 0)
-print(__name__, sys.argv[1:], "%.3f" % model.evaluate(x, y, verbose=0)[0])
-sys.exit(int(sys.argv[-1]))
-"""
-
-
-def test_gatewise_run_is_python_with_the_engine_on(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-
-    def ran(*command):
-        return subprocess.run(
-            [*command, "script.py", "--some", "-x", "7"],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | {"KERAS_BACKEND": BACKEND},
-            timeout=300,
-            check=False,
-        )
-
-    plain = ran(sys.executable)
-    fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
-    assert fast.returncode == plain.returncode == 7
-    assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout

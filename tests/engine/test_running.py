@@ -191,3 +191,43 @@ def test_the_environment_may_leave_the_products_out(python, given):
     startup = str(Path(cli.__file__).with_name("startup"))
     code = "from gatewise import engine; print(engine._chosen, engine._products)"
     assert python(code=code, GATEWISE_RUN=given, PYTHONPATH=startup) == "auto float32\n"
+
+
+TRAINING = """
+import sys
+import keras
+import numpy as np
+from keras import layers
+
+random = np.random.default_rng(0)
+x = random.normal(size=(64, 10, 1))
+y = (x.sum(axis=(1, 2)) > 0).astype("float32")
+keras.utils.set_random_seed(0)
+model = keras.Sequential()
+model.add(layers.LSTM(64, input_shape=(10, 1)))
+model.add(layers.Dense(1, activation="sigmoid"))
+model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+model.fit(x, y, epochs=2, batch_size=16, verbose=2 if "-v" in sys.argv else 0)
+print(__name__, sys.argv[1:], "%.3f" % model.evaluate(x, y, verbose=0)[0])
+sys.exit(int(sys.argv[-1]))
+"""
+
+
+def test_a_script_that_trains_prints_the_same(tmp_path):
+    (tmp_path / "script.py").write_text(TRAINING, encoding="utf-8")
+
+    def ran(*command):
+        return subprocess.run(
+            [*command, "script.py", "--some", "-x", "7"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"KERAS_BACKEND": "jax"},
+            timeout=300,
+            check=False,
+        )
+
+    plain = ran(sys.executable)
+    fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
+    assert fast.returncode == plain.returncode == 7
+    assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout

@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 from mnist import put_in_place
 
-from gatewise.engine import library
+from gatewise.engine import library, support
 
 HERE = Path(__file__).parent
 
+# one_after_another.py runs the scripts that it is given in one process: one import of a framework.
 SCRIPTS = [
-    *(("binary.py", backend) for backend in ("jax", "tensorflow", "torch")),
-    *(("prediction.py", backend) for backend in ("jax", "tensorflow", "torch")),
+    *(("one_after_another.py binary.py prediction.py", backend) for backend in support.BACKENDS),
     ("mnist_rows.py", "tensorflow"),
 ]
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
-def run(script, *before, **environment):
+def run(scripts, *before, **environment):
     # What is not set here is not chosen: a script that imports TensorFlow runs on TensorFlow.
     inherited = {name: text for name, text in os.environ.items() if name != "KERAS_BACKEND"}
     done = subprocess.run(
-        [sys.executable, *before, str(HERE / script)],
+        [sys.executable, *before, *(str(HERE / one) for one in scripts.split())],
         capture_output=True,
         text=True,
         env=inherited | {"PYTHONPATH": str(HERE / "offline"), "EPOCHS": "2"} | environment,
@@ -40,20 +40,20 @@ def run(script, *before, **environment):
     return done
 
 
-@pytest.mark.parametrize(("script", "backend"), SCRIPTS)
-def test_a_tutorial_says_the_same_under_gatewise_run(script, backend, tmp_path, request):
+@pytest.mark.parametrize(("scripts", "backend"), SCRIPTS)
+def test_a_tutorial_says_the_same_under_gatewise_run(scripts, backend, tmp_path, request):
     if reason := library.why_not():
         pytest.skip(reason)
     if not find_spec(backend):
         pytest.skip(f"{backend} is not installed")
     environment = {"KERAS_HOME": str(tmp_path)}
-    if script == "mnist_rows.py":
+    if scripts == "mnist_rows.py":
         data = request.getfixturevalue("data_folder")
         put_in_place(data, tmp_path, train=1920, test=500)
     else:
         environment["KERAS_BACKEND"] = backend
-    plain = run(script, **environment)
-    ours = run(script, "-m", "gatewise", "run", **environment)
+    plain = run(scripts, **environment)
+    ours = run(scripts, "-m", "gatewise", "run", **environment)
     assert "Stock Keras runs" not in ours.stderr, ours.stderr
     lines = [
         [line for line in done.stdout.splitlines() if not line.startswith("seconds")]
