@@ -251,7 +251,7 @@ def test_the_epoch_line_shows_loss_metric_best_epoch_distance_and_time():
     now = Progress(9, 1, monitor, 3, loss=1.0, value=0.4, best=0.3, best_epoch=2, seconds_left=70)
     assert now.line() == (
         "epoch 3/9  loss 1.0000  val mae 0.4000  best 0.3000 (epoch 2)  "
-        "-0.1000 to repeat last  at most 1:10 left"
+        "0.1000 below repeat last  at most 1:10 left"
     )
 
 

@@ -76,15 +76,16 @@ class Progress:
                 fields.append(f"best {_digits(self.best)} (epoch {self.best_epoch})")
             if monitor.baseline:
                 difference = self.value - monitor.baseline_value
-                fields.append(f"{_digits(difference, '+')} to {monitor.baseline}")
+                side = "below" if difference < 0 else "above"
+                fields.append(f"{_digits(abs(difference), self.value)} {side} {monitor.baseline}")
         if not math.isnan(self.seconds_left) and not self.stopping:
             fields.append(f"at most {_clock(self.seconds_left)} left")
         return "  ".join(fields)
 
 
-def _digits(value: float, sign: str = "") -> str:
-    """A number with four decimals if it is below 1000, otherwise with six digits."""
-    return f"{value:{sign}.4f}" if abs(value) < 1000 else f"{value:{sign}.6g}"
+def _digits(value: float, beside: float = 0.0) -> str:
+    """A number with four decimals, or two if it or the one `beside` it is at least 1000."""
+    return f"{value:.4f}" if max(abs(value), abs(beside)) < 1000 else f"{value:.2f}"
 
 
 @dataclass
