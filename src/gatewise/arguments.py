@@ -9,8 +9,9 @@ from typing import Any
 
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import columns, conll, pairs, texts
+from gatewise.readers.archives import MARK
 from gatewise.readers.datasets import DATASETS, settings_of
-from gatewise.readers.sources import Opened, opened
+from gatewise.readers.sources import Opened, found, opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings, Experiment, from_mapping, layer_of
 from gatewise.tasks import TASKS, hinting, task_of
@@ -36,7 +37,7 @@ def experiment_for(
         own = settings_of(path)
         layers = [own, *layers, {"data": {"path": own["data"]["path"]}}]
     elif path is not None:
-        _refuse_misspelt(str(path))
+        _refuse_missing(str(path))
         layers = [*layers, {"data": {"path": str(path)}}]
     for layer in layers:
         experiment = from_mapping(layer, experiment)
@@ -83,10 +84,14 @@ def flags(
     }
 
 
-def _refuse_misspelt(path: str) -> None:
+def _refuse_missing(path: str) -> None:
+    """Now, because the data are opened after Keras is imported, which takes seconds."""
+    place = Path(path.partition(MARK)[0])
     near = get_close_matches(path, DATASETS, n=1, cutoff=0.8)
-    if near and not Path(path).exists():
+    if near and not place.exists():
         raise DataError(f"There is no file {path}. Did you mean the data set '{near[0]}'?")
+    if not placed(place).exists():
+        found(place)
 
 
 def target_setting(target: Sequence[str], experiment: Experiment, source: Opened) -> dict[str, Any]:

@@ -101,8 +101,15 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a network on DATA, evaluate it beside baselines, save it and write the report."""
-    from gatewise import pipeline
     from gatewise.arguments import experiment_for, flags, free_folder
+
+    layers = layers_of(config, assignments)
+    layers.append(
+        flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality)
+    )
+    experiment, source = experiment_for(data, layers, target or ())
+    # Importing Keras takes seconds; a mistake in the command was answered before.
+    from gatewise import pipeline
     from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
     from gatewise.output import inputs
@@ -113,11 +120,6 @@ def train(
 
     check_repeats(repeats, resume=resume)
     custom = customs(baseline or ())
-    layers = layers_of(config, assignments)
-    layers.append(
-        flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality)
-    )
-    experiment, source = experiment_for(data, layers, target or ())
     if dry_run:
         _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
         if not as_json:
@@ -274,12 +276,13 @@ def look(
 ) -> None:
     """Show how DATA are understood: columns, times, parts and task. Nothing is trained."""
     from gatewise.arguments import experiment_for, flags
-    from gatewise.overview import overview
-    from gatewise.ready import make_ready
 
     layers = layers_of(config, assignments)
     layers.append(flags(task, horizon=horizon))
     experiment, source = experiment_for(data, layers, target or ())
+    from gatewise.overview import overview  # these import Keras, which takes seconds
+    from gatewise.ready import make_ready
+
     _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
 
 
