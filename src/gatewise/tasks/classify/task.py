@@ -448,19 +448,19 @@ def calibrate(
 def choose_blend(
     preparation: Preparation[Fitted],
     outputs: Array,
-    said: Mapping[str, Array],
+    baselines: Mapping[str, Array],
     examples: Examples[Pieces],
 ) -> Preparation[Fitted]:
     """Decide a blend that is "auto": by the log loss on these examples.
 
-    `said` holds the baselines' probabilities for the same examples. The log loss of a mean of two
+    `baselines` are their probabilities for the same examples. The log loss of a mean of two
     predictions is at most the mean of both log losses, so even a worse baseline often helps.
     """
     if preparation.own.blend != "auto":
         return preparation
     labels = labels_of(examples, preparation)
     network = _probabilities(outputs, preparation, None)
-    both = (network + said[LOGISTIC[preparation.kind]]) / 2
+    both = (network + baselines[LOGISTIC[preparation.kind]]) / 2
     helps = metrics.log_loss(labels, both) < metrics.log_loss(labels, network)
     blend = "logistic" if helps else "none"
     return replace(preparation, own=replace(preparation.own, blend=blend))
@@ -774,7 +774,7 @@ def why_not_folded(experiment: Experiment, _preparation: Preparation[Fitted]) ->
 def examined(
     train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Truth]:
-    """The label of each sequence, which no column may tell; not with several labels."""
+    """The label of each sequence, which no column may reveal; not with several labels."""
     if train.kind != "numbers" or train.labels is None or preparation.own.separator:
         return []
     features = tuple(name for name in preparation.used if name not in train.levels)
