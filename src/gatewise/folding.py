@@ -178,16 +178,16 @@ def train_ensemble(
         log.info("The sequences cannot be divided that often, so one network is trained.")
         return None
     trained: list[Fold] = []
-    trainer = _Trainer(first, chosen, around, custom)
+    workshop = _Workshop(first, chosen, around, custom)
     for preparation, develop, inner, tested in parts:
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
-        fold = _fold(first, trainer, preparation, develop, inner, part, tested)
+        fold = _fold(first, workshop, preparation, develop, inner, part, tested)
         if fold is not None:
             trained.append(fold)
         if around.interrupts.level >= STOP:
             break
-    return _joined(first, chosen, trained, shared, trainer)
+    return _joined(first, chosen, trained, shared, workshop)
 
 
 def _monitoring(first: Ready) -> TrainingSettings:
@@ -240,8 +240,8 @@ def _parts(
     return parts
 
 
-class _Trainer:
-    """Trains several networks of the same shape, and compiles each shape only once."""
+class _Workshop:
+    """Trains networks of one shape again and again, and compiles each shape only once."""
 
     def __init__(
         self,
@@ -326,7 +326,7 @@ def _duration(seconds: float) -> str:
 
 def _fold(
     first: Ready,
-    trainer: _Trainer,
+    workshop: _Workshop,
     preparation: Preparation[Any],
     develop: Sequences,
     inner: Array,
@@ -344,12 +344,12 @@ def _fold(
     states: list[Mapping[str, Any]] = []
     held: list[Array] = []
     seen: list[Array] = []
-    predicted: dict[str, list[Any]] = {}
-    validated: dict[str, list[Any]] = {}
+    said: dict[str, list[Any]] = {}
+    said_of_held: dict[str, list[Any]] = {}
     monitor: Monitor | None = None
-    for number in range(trainer.networks):
+    for number in range(workshop.networks):
         valid, train = np.flatnonzero(inner == number), np.flatnonzero(inner != number)
-        done = len(trainer.histories)
+        done = len(workshop.histories)
         splits = Splits(develop.chosen(train), held_out := develop.chosen(valid), part)
         ready = replace(
             first,
@@ -361,13 +361,13 @@ def _fold(
             test=test,
         )
         shapes = task.shapes(ready.train, preparation)
-        ready = replace(ready, network=trainer.network(ready, shapes))
-        own = () if members else trainer.custom  # once for each fold, because they may be slow
+        ready = replace(ready, network=workshop.network(ready, shapes))
+        own = () if members else workshop.custom  # once for each fold, because they may be slow
         baselines = score_baselines(ready, own)
         monitor = monitor or baselines.monitor
-        trainer.baseline_seconds += baselines.seconds
-        trainer.trained(ready, baselines.monitor)
-        if trainer.cut_short and done:
+        workshop.baseline_seconds += baselines.seconds
+        workshop.trained(ready, baselines.monitor)
+        if workshop.cut_short and done:
             break
         assert ready.validation is not None
         outputs.append(_outputs(ready, test))
@@ -377,18 +377,18 @@ def _fold(
         names = [one.name for one in own]
         for baseline in baselines.baselines:
             if baseline.name in names:
-                predicted[baseline.name] = [baseline.predict(test)]
+                said[baseline.name] = [baseline.predict(test)]
             elif not baseline.slow:
-                predicted.setdefault(baseline.name, []).append(baseline.predict(test))
+                said.setdefault(baseline.name, []).append(baseline.predict(test))
                 checked = baseline.predict(ready.validation)
-                validated.setdefault(baseline.name, []).append(checked)
-        members.append(trainer.copy(ready.network, shapes))
-        if trainer.interrupts.level >= STOP:
+                said_of_held.setdefault(baseline.name, []).append(checked)
+        members.append(workshop.copy(ready.network, shapes))
+        if workshop.interrupts.level >= STOP:
             break
     if not members:
         return None
     whole = task.examples(develop, preparation, experiment, "train")
-    predicted |= {
+    said |= {
         baseline.name: [baseline.predict(test)]
         for baseline in task.baselines(states[0], preparation, whole)
         if baseline.slow
@@ -398,12 +398,12 @@ def _fold(
         checks = task.examples(places, preparation, experiment, "validation")
         preparation = task.calibrate(preparation, np.concatenate(seen), checks)
         if task.choose is not None:
-            known = {name: np.concatenate(one) for name, one in validated.items()}
+            known = {name: np.concatenate(one) for name, one in said_of_held.items()}
             preparation = task.choose(preparation, np.concatenate(seen), known, checks)
     assert monitor is not None
     mean = np.mean(outputs, axis=0)
     # If there are no folds, one state of the baselines is judged, because one is saved.
-    judged = states if trainer.folds > 1 else states[:1]
+    judged = states if workshop.folds > 1 else states[:1]
     quick, _ = task.quick(preparation, experiment)
     return Fold(
         tested,
@@ -412,7 +412,7 @@ def _fold(
         mean,
         _mean([task.postprocess(mean, test, preparation, state) for state in judged]),
         task.postprocess(mean, test, quick, {}),
-        {name: _mean(predictions) for name, predictions in predicted.items()},
+        {name: _mean(predictions) for name, predictions in said.items()},
         states[0],
         monitor,
         task.model_name(preparation),
@@ -436,7 +436,7 @@ def _joined(
     chosen: Plan,
     folds: list[Fold],
     shared: Preparation[Any],
-    trainer: _Trainer,
+    workshop: _Workshop,
 ) -> Ensemble:
     """The networks of all folds as one model, and their predictions in the order of the data."""
     task, experiment, everything = first.task, first.experiment, first.sequences
@@ -477,8 +477,8 @@ def _joined(
                 preparation = task.choose(preparation, answers, known, checks)
     test = task.examples(part, preparation, experiment, "test")
 
-    def repeating(predictions: Any) -> Callable[[Examples[Any]], Any]:
-        return lambda _examples: predictions
+    def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
+        return lambda _examples: said
 
     baselines = [
         Baseline(name, repeating(in_order([fold.baselines[name] for fold in folds])))
@@ -494,21 +494,21 @@ def _joined(
         test=test,
         network=average(members, shapes),
     )
-    history = trainer.histories[0]
-    stopped, requests = history.stopped, trainer.interrupts
+    history = workshop.histories[0]
+    stopped, requests = history.stopped, workshop.interrupts
     if requests.level >= STOP:
-        number = len(trainer.histories)
-        stopped = f"stopped by {requests.by} in network {number} of {trainer.count}"
+        number = len(workshop.histories)
+        stopped = f"stopped by {requests.by} in network {number} of {workshop.count}"
     return Ensemble(
         ready,
         in_order([fold.predictions for fold in folds]),
         None if alone else in_order([fold.network_only for fold in folds]),
-        FittedBaselines(state, baselines, folds[0].monitor, trainer.baseline_seconds),
+        FittedBaselines(state, baselines, folds[0].monitor, workshop.baseline_seconds),
         replace(
             history,
             networks=len(members),
             stopped=stopped,
-            seconds=sum(one.seconds for one in trainer.histories),
+            seconds=sum(one.seconds for one in workshop.histories),
         ),
         _caveat(chosen, folds, len(members), part, everything),
     )

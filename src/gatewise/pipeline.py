@@ -157,21 +157,18 @@ def run_ready(
     """
     interrupts = around.interrupts
     interrupts.training = True
-    folds = several and repeats == 1 and trained is None
-    chosen = folding.plan(ready)[0] if folds else None
-    ensemble = None
+    each, ensemble = [] if trained is None else [trained], None
+    chosen = folding.plan(ready)[0] if several and repeats == 1 and not each else None
     if chosen is not None:
         ensemble = folding.train_ensemble(ready, chosen, around, custom)
-    if trained is not None:
-        each = [trained]
-    elif ensemble is not None:
+    if not each and repeats == 1 and ensemble is None:
+        for one in planned(ready, several=False):
+            log.info("%s", one)
+    if ensemble is not None:
         baselines = ensemble.baselines
         value = best_value(ensemble.history, baselines.monitor)
         each = [Trained(ensemble.ready, ensemble.history, value)]
-    else:
-        if repeats == 1:
-            for one in planned(ready, several=False):
-                log.info("%s", one)
+    if not each:
         each = learn_each(ready, repeats, baselines.monitor, around)
     interrupts.trained = True
 
@@ -191,7 +188,7 @@ def run_ready(
 
 
 def planned(ready: Ready, *, several: bool = True) -> list[str]:
-    """Sentences on the trainings that follow, if they are more than one."""
+    """Sentences on what training will do beyond one network."""
     chosen, note = folding.plan(ready)
     if several and chosen is not None:
         return [chosen.sentence]
@@ -329,8 +326,8 @@ def train(
     and override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)`
     returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
     continues a training into this folder that was killed. `repeats` seeds are trained and judged
-    together. `baseline` is a function of your own, or several, that the network is compared with
-    (docs/tasks.md). `track` is "mlflow" or "tensorboard", which receives the numbers of each epoch.
+    together. `baseline` is a function of your own to be judged beside (docs/tasks.md), or several.
+    `track` is "mlflow" or "tensorboard", which then get the numbers of each epoch.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
