@@ -448,19 +448,19 @@ def calibrate(
 def choose_blend(
     preparation: Preparation[Fitted],
     outputs: Array,
-    baselines: Mapping[str, Array],
+    said: Mapping[str, Array],
     examples: Examples[Pieces],
 ) -> Preparation[Fitted]:
     """Decide a blend that is "auto": by the log loss on these examples.
 
-    `baselines` are their probabilities for the same examples. The log loss of a mean of two
+    `said` holds the baselines' probabilities for the same examples. The log loss of a mean of two
     predictions is at most the mean of both log losses, so even a worse baseline often helps.
     """
     if preparation.own.blend != "auto":
         return preparation
     labels = labels_of(examples, preparation)
     network = _probabilities(outputs, preparation, None)
-    both = (network + baselines[LOGISTIC[preparation.kind]]) / 2
+    both = (network + said[LOGISTIC[preparation.kind]]) / 2
     helps = metrics.log_loss(labels, both) < metrics.log_loss(labels, network)
     blend = "logistic" if helps else "none"
     return replace(preparation, own=replace(preparation.own, blend=blend))
