@@ -1,4 +1,4 @@
-# demo · test · quick · check · bench; each builds what it needs. Requires Python 3.11+, a C++ compiler and make.
+# demo · test · quick · check · bench · docs; each builds what it needs. Requires Python 3.11+, a C++ compiler and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -26,6 +26,7 @@ ROOT = DOCS.parent
 BEGIN, END = "<!-- written by docs/make_cli.py: begin -->", "<!-- end -->"
 BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 METRICS_MARK = re.compile(r"(<!-- metrics of [^:]*: (.*?) -->)")
+ROWS = ("rows", "workloads", "steps")  # the key of the rows in a file of benchmarks/results
 
 
 def pages() -> dict[Path, str]:
@@ -229,19 +230,35 @@ def experiments_table() -> str:
 
 
 def results_table() -> str:
-    """Every number of benchmarks/results/*.json; files with rows get a separate table."""
-    lines = ["| file | what | value |", "|---|---|---|"]
+    """Every number of benchmarks/results/*.json: a row for each file, and a table of its rows."""
+    lines = ["| file | about all of its rows |", "|---|---|"]
     tables = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         content = json.loads(path.read_text())
-        some = content.pop("rows") if isinstance(content.get("rows"), list) else []
-        lines += [f"| `{path.name}` | {name} | {value} |" for name, value in flat(content)]
-        if some:
-            names = list(dict.fromkeys(name for row in some for name in row))
+        keys = [key for key in ROWS if isinstance(content.get(key), dict | list)]
+        rows = [row for key in keys for row in _rows(content.pop(key))]
+        facts = [f"{name.removeprefix('environment.')} {value}" for name, value in flat(content)]
+        lines.append(f"| `{path.name}` | {', '.join(facts)} |")
+        if rows:
+            names = list(dict.fromkeys(name for row in rows for name in row))
             tables += ["", f"`{path.name}`:", "", f"| {' | '.join(names)} |"]
             tables += ["|---" * len(names) + "|"]
-            tables += [f"| {' | '.join(_cell(row.get(name)) for name in names)} |" for row in some]
+            tables += [f"| {' | '.join(_cell(row.get(name)) for name in names)} |" for row in rows]
     return "\n".join(lines + tables)
+
+
+def _rows(some: Any) -> list[dict[str, Any]]:
+    """Rows without tables in their cells; a mapping of rows has its keys in the first column."""
+    if isinstance(some, dict):
+        some = [{"workload": name} | row for name, row in some.items()]
+    return [
+        {
+            inner: value
+            for name, cell in row.items()
+            for inner, value in (cell.items() if isinstance(cell, dict) else [(name, cell)])
+        }
+        for row in some
+    ]
 
 
 def _cell(value: Any) -> str:

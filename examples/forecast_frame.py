@@ -12,7 +12,6 @@ week = 10 * np.sin(2 * np.pi * np.arange(len(days)) / 7)
 noise = np.random.default_rng(0).normal(0, 2, len(days))
 frame = pl.DataFrame({"day": days, "visitors": 100 + week + noise})
 
-settings = {"task": {"horizon": 7, "lookback": 21}, "training": {"epochs": 3}}
-run = gatewise.train(frame, target="visitors", settings=settings)
+run = gatewise.train(frame, target="visitors", horizon=7, lookback=21, epochs=3)
 print(run.metrics["verdict"]["sentence"])
-print(gatewise.predict(run.artefact, frame))
+print(gatewise.predict(run, frame))

@@ -10,8 +10,7 @@ import gatewise
 
 waves = np.sin(np.arange(300) / 5) + 0.1 * np.random.default_rng(0).normal(size=300)
 np.savez("waves.npz", x=waves)
-settings = {"task": {"horizon": 6, "lookback": 20}, "training": {"epochs": 2}}
-gatewise.train("waves.npz", task="forecast", settings=settings, output="runs/waves")
+gatewise.train("waves.npz", task="forecast", horizon=6, lookback=20, epochs=2, output="runs/waves")
 
 shutil.move("runs/waves", "moved")
 shutil.rmtree("runs")

@@ -23,4 +23,4 @@ sentences, tags = ([list(pair[k]) for pair in pairs] for k in (0, 1))
 settings = {"training": {"epochs": 6, "learning_rate": 0.01}, "network": {"units": [16]}}
 run = gatewise.train((sentences, tags), task="tag", settings=settings)
 print(run.metrics["verdict"]["sentence"])
-print(gatewise.predict(run.artefact, ["fly to New York from Lima"]))
+print(gatewise.predict(run, ["fly to New York from Lima"]))

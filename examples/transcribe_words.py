@@ -11,4 +11,4 @@ settings = {
 run = gatewise.train("spoken-words", settings=settings)
 for measure, value in run.metrics["metrics"].items():
     print(f"{measure}: {value:.3f}")
-print(gatewise.predict(run.artefact, "spoken-words").sample(5, seed=0))
+print(gatewise.predict(run, "spoken-words").sample(5, seed=0))

@@ -25,4 +25,4 @@ settings = {
 }
 run = gatewise.train((list(figures), list(words)), task="translate", settings=settings)
 print(run.metrics["verdict"]["sentence"])
-print(gatewise.predict(run.artefact, ["from 3:15", "until 7:30"])["translation"].to_list())
+print(gatewise.predict(run, ["from 3:15", "until 7:30"])["translation"].to_list())

@@ -9,7 +9,7 @@ settings = {
 }
 run = gatewise.train("shakespeare", settings=settings)
 print(run.metrics["verdict"]["sentence"])
-print(gatewise.generate(run.artefact, "CORIOLANUS:\n", length=120, temperature=0.7, seed=1))
+print(gatewise.generate(run, "CORIOLANUS:\n", length=120, temperature=0.7, seed=1))
 
-lines = gatewise.predict(run.artefact, ["What say you to that?\nxq zzk qx wpt\n"])
+lines = gatewise.predict(run, ["What say you to that?\nxq zzk qx wpt\n"])
 print(lines.select("text", "bits_per_character"))

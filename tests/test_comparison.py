@@ -88,7 +88,7 @@ def test_another_task_one_run_and_an_unknown_metric_are_refused(
 ):
     with pytest.raises(ConfigError, match="tasks are forecast and classify"):
         gatewise.compare(forecast_run, classify_run)
-    with pytest.raises(ConfigError, match="two run folders or more"):
+    with pytest.raises(ConfigError, match="at least two run folders"):
         gatewise.compare(forecast_run)
     with pytest.raises(ConfigError, match="elegance cannot be compared.*mae, mse"):
         gatewise.compare(forecast_run, other_run, metric="elegance")

@@ -1,4 +1,4 @@
-"""The leak audit of every run: what the parts share, and what tells the answer.
+"""The leak audit of every run: what the parts share, and what reveals the answer.
 
 A finding is a fact about the data, not a proof of an error. It names the place and what to do.
 """
@@ -22,8 +22,7 @@ log = logging.getLogger("gatewise")
 NEAR = 0.01  # two values are nearly equal within this share of the column's deviation
 UNEXPLAINED = 1e-6  # the share of the variance that a copy of the target leaves at most
 LEAST = 20  # fewer pairs are equal by chance
-LONG = 40  # bytes or 8 tokens: shorter texts repeat without being copies
-LONG_TOKENS = 8
+LONG, LONG_TOKENS = 40, 8  # bytes and tokens; shorter texts repeat without being copies
 COMMON = 0.01  # the share of a part's texts from which copies are a finding
 MOST = 2000  # sequences of a held part that are looked up, and of training that are examined
 STEPS = 5000  # steps of a series that are compared with its target
@@ -107,7 +106,7 @@ def _copies(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
 
 
 def _keys(part: Sequences) -> list[str]:
-    """A text for each sequence that equal sequences share; of texts, letters and digits count."""
+    """A key for each sequence, the same for equal ones; of texts, only letters and digits count."""
     if part.kind != "text":
         return [fingerprint(steps) for steps in comparable(part)]
     return ["".join(filter(str.isalnum, text.casefold())) for text in texts_of(part)]
@@ -121,8 +120,8 @@ def _equal(train: list[str], held: list[str]) -> list[tuple[int, int]]:
 def _near(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
     """Pairs of sequences whose numbers are nearly equal at every step.
 
-    Sequences of one length are compared by their means and deviations first. One that hardly
-    changes has nothing to be recognised by.
+    Sequences of one length are compared by their means and deviations first. A sequence that hardly
+    changes cannot be recognised.
     """
     if train.columns != held.columns:
         return []
@@ -197,7 +196,7 @@ def _repeats(ours: Array, theirs: Array) -> bool:
 
 
 def _telling(train: Sequences, truth: Truth) -> Iterator[Finding]:
-    """The features and the times of the training part that tell the truth."""
+    """The features and the times of the training part that reveal the truth."""
     if truth.per_step:
         yield from _copies_of_target(train, truth)
         return

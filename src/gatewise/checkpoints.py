@@ -33,10 +33,10 @@ log = logging.getLogger("gatewise")
 
 NAME = b"gatewise checkpoint "
 FORMAT = NAME + b"2\n"
-SHARE = 0.01  # most of the time that checkpoints take
-FIRST_COST = 0.02  # seconds that a checkpoint is thought to take at least, before one was written
-SPEED = 100e6  # bytes a second at which the first checkpoint is thought to be written
-WITHIN = 120.0  # seconds between two checkpoints within an epoch, at least
+SHARE = 0.01  # the largest share of the time that checkpoints take
+FIRST_COST = 0.02  # the least seconds that are assumed for the first checkpoint
+SPEED = 100e6  # the bytes per second that are assumed for the first checkpoint
+WITHIN = 120.0  # the least seconds between two checkpoints within an epoch
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Checkpoints:
         self.resumed = self._found(resume=resume, overwrite=overwrite)
         self.identity: Mapping[str, Any] = {}
         self.finished = [] if self.resumed is None else _finished_of(self.resumed)
-        self._taken = 0  # of those, which the run that continues has come to again
-        self._begun = False  # whether this process trains what the checkpoint is of
+        self._taken = 0  # the number of those that this process has used so far
+        self._begun = False  # whether this process trains what the checkpoint holds
         self._cost, self._last, self._failed = FIRST_COST, time.perf_counter(), False
 
     def __enter__(self) -> "Checkpoints":
@@ -118,7 +118,7 @@ class Checkpoints:
         """The state to continue from; without `resume` a checkpoint is not touched silently."""
         if not self.exists():
             if resume:
-                log.info("There is no checkpoint %s, so training begins anew.", self.path)
+                log.info("There is no checkpoint %s, so training starts from scratch.", self.path)
             return None
         if resume:
             return self._read()
@@ -460,7 +460,7 @@ def _without_steps(
 ) -> Callable[..., Any]:
     """The training function of the network, whose first `steps` calls only draw their batch.
 
-    The batches of the skipped steps are made, so that every generator draws what it drew for them.
+    The batches of the skipped steps are made, so that every generator draws the same numbers again.
     The steps themselves may draw, too: on PyTorch, Keras's dropout draws from the generator of
     PyTorch. Therefore the generators continue from their states after the skipped steps.
     """
@@ -511,7 +511,7 @@ def restore_variables(network: keras.Model, state: State, groups: tuple[str, ...
 
 
 def generators() -> dict[str, Any]:
-    """The state of every random generator that belongs to nobody: Python's, NumPy's, PyTorch's."""
+    """The state of every global random generator: Python's, NumPy's, PyTorch's."""
     # Code of users and of other packages draws from this generator.
     numbers = np.random.get_state(legacy=False)  # noqa: NPY002
     numbers["state"]["key"] = numbers["state"]["key"].tolist()

@@ -84,7 +84,7 @@ def train(
     ] = 1,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(help="A function of yours to be judged beside, module:function; repeatable."),
+        typer.Option(help="A baseline of your own, as module:function; repeatable."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
@@ -171,7 +171,9 @@ def tune(
     horizon: HorizonOption = None,
     lookback: LookbackOption = None,
     epochs: EpochsOption = None,
-    seed: Annotated[int | None, typer.Option(help="Of networks and of the search.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The seed of the networks and of the search.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search settings for DATA on the validation part, and train the best ones again.
@@ -395,7 +397,7 @@ def stream(
         int | None, typer.Option(help="Steps between two answers.", show_default=False)
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Answer CSV in lines of JSON, too.")
+        bool, typer.Option("--json", help="Write lines of JSON, for lines of CSV as well.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="End at the first line that cannot be used.")
@@ -633,13 +635,13 @@ def _show_overview(overview: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def entry() -> None:
-    """Run the command line as a process of its own; afterwards, signals have no effect."""
+    """Run the command line as a process; signals that come afterwards have no effect."""
     try:
         main()
     except process.Stopped as request:
         process.leave(request)
     finally:
-        process.deaf()
+        process.ignore_signals()
 
 
 def main() -> None:

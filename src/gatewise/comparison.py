@@ -17,7 +17,7 @@ from gatewise.settings import EvaluationSettings, Experiment
 
 @dataclass(frozen=True)
 class Judged:
-    """What a run folder tells of its test part."""
+    """The part of a run folder that is compared: its scores, and what identifies its test part."""
 
     name: str
     metrics: Mapping[str, Any]  # metrics.json
@@ -47,7 +47,7 @@ def compare(*runs: Any, metric: str = "") -> dict[str, Any]:
         ArtefactError: a folder is no run folder, is damaged, or keeps no resampled scores.
     """
     if len(runs) < 2:
-        raise ConfigError(f"compare wants two run folders or more. Received: {len(runs)}.")
+        raise ConfigError(f"compare needs at least two run folders. Received: {len(runs)}.")
     read = [_read(artefacts.folder_of(run)) for run in runs]
     first = read[0]
     for other in read[1:]:

@@ -1,4 +1,4 @@
-"""scikit-learn estimators: what those of the tasks share, on the same pipeline.
+"""The base of the scikit-learn estimators, which run the same pipeline as `gatewise.train`.
 
 They hold out no test part, because scikit-learn does its own splitting. Each estimator is in
 `estimator.py` of its task and is found here by its name.

@@ -1,4 +1,4 @@
-"""Scores beside those of the baselines, with intervals, and a verdict.
+"""Scores of the network and of the baselines, with intervals, and a verdict.
 
 The comparison is paired: both models are scored on the same units and on the same resamples of
 them. Dependent units (overlapping horizons, recordings of one person) are resampled together.

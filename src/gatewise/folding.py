@@ -76,7 +76,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Fold:
-    """The networks of one fold, and what they and the baselines say about its test part."""
+    """The networks of one fold, and the predictions for its test part."""
 
     tested: Array  # positions in all sequences
     members: list[keras.Model]
@@ -97,7 +97,7 @@ class Ensemble:
     ready: Ready  # with the model, the calibrated preparation, and the tested part
     predictions: Any
     network_only: Any  # None where the model is nothing but the networks
-    baselines: FittedBaselines  # whose baselines repeat what they said in the folds
+    baselines: FittedBaselines  # whose baselines repeat their predictions of the folds
     history: History  # of the first network; the seconds are those of all
     caveat: str  # what was judged and what is saved
 
@@ -515,7 +515,7 @@ def _joined(
 
 
 def judged(ensemble: Ensemble) -> Evaluation:
-    """The score of what the networks said about sequences that they had not seen."""
+    """The evaluation of the predictions for sequences that the networks had not seen."""
     ready = ensemble.ready
     assert ready.test is not None
     evaluation = evaluate(

@@ -62,7 +62,7 @@ def overview(ready: Ready, source: Opened) -> dict[str, Any]:
 
 
 def pairs(overview: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """An overview as `gatewise look` prints it: a name and its text a line."""
+    """The lines of an overview that `gatewise look` prints, each a name and its text."""
     yield "task", overview["task"]
     for one in overview["columns"]:
         role = f"{one['role']}, " if one["role"] else ""

@@ -236,7 +236,7 @@ def generating(
     numbers = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
     for name, value in numbers.items():
         if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
+            raise ConfigError(f"{name} must be a number that is not negative. Received: {value}.")
     text: Iterator[str] = task.outputs.generate(
         artefact.network,
         artefact.preparation,

@@ -1,4 +1,4 @@
-"""Predictions as files: .csv, .parquet, .jsonl, or a line of text for each."""
+"""Write predictions to a file: .csv, .parquet, .jsonl, or a line of text for each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def check_ending(path: Path) -> None:
         ConfigError: its name has none of `ENDINGS`.
     """
     if path.suffix not in ENDINGS:
-        raise ConfigError(f"-o wants a name ending in {', '.join(ENDINGS)}. Received: {path}.")
+        raise ConfigError(f"-o must end in one of {', '.join(ENDINGS)}. Received: {path}.")
 
 
 def check_lines(path: Path, task: str) -> None:

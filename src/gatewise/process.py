@@ -63,7 +63,7 @@ def run(command: Callable[[], object]) -> None:
         _fail(f"standard output cannot be written: {error.strerror}.")
 
 
-def deaf() -> None:
+def ignore_signals() -> None:
     """Ignore signals from now on, because Python may take seconds to end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -98,13 +98,12 @@ def test_fingerprint(part: Sequences | None, data: DataSettings) -> str:
     assert part is not None
     steps = comparable(part)
     targets = [k for k, name in enumerate(part.columns) if name in data.target]
-    told = [part.ids.astype(str).tolist()]
-    told += [[] if part.labels is None else part.labels.tolist()]
-    told += [part.static[name].tolist() for name in data.target if name in part.static]
-    told += [fingerprint(one[:, targets] if targets else one) for one in steps] * (
-        part.labels is None or bool(targets)
-    )
-    return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
+    truth = [part.ids.astype(str).tolist()]
+    truth += [[] if part.labels is None else part.labels.tolist()]
+    truth += [part.static[name].tolist() for name in data.target if name in part.static]
+    if part.labels is None or targets:
+        truth += [fingerprint(one[:, targets] if targets else one) for one in steps]
+    return fingerprint(np.frombuffer(json.dumps(truth).encode(), np.uint8))
 
 
 def interruption(stopped: str, best_epoch: int, networks: int = 1) -> list[str]:

@@ -34,7 +34,7 @@ def set_level(level: int) -> None:
 
 
 class Notes(logging.Handler):
-    """Prints the log of the library, one sentence a line."""
+    """Prints the log of the library, one sentence per line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record: on standard error if standard output is for results."""
@@ -161,6 +161,6 @@ def show_comparison(found: Mapping[str, Any]) -> None:
 
 
 def show_pairs(pairs: Iterable[tuple[str, object]], width: int, *, indent: int = 0) -> None:
-    """Print a name and a value a line."""
+    """Print one name and its value per line."""
     for name, value in pairs:
         typer.echo(f"{' ' * indent}{name:{width}} {value}")

@@ -23,7 +23,7 @@ BOARD = "tensorboard"  # the folder of event files, beside the run folder
 
 @dataclass
 class Tracker:
-    """What a run calls while it is tracked."""
+    """Sends the numbers of one run to MLflow or TensorBoard."""
 
     log: Log
     note: Callable[[Mapping[str, str]], None]  # the settings, in full

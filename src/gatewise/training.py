@@ -31,8 +31,8 @@ from gatewise.phases import Phase
 from gatewise.runtime.predicting import as_keras
 from gatewise.settings import QUALITIES, TrainingSettings
 
-# A loss that many times the loss of the first epoch ends training. Scaled values keep the loss near
-# 1 and clipping keeps spikes short, so this is not a spike, and more epochs would be wasted.
+# A loss of this many times the loss of the first epoch ends training. Scaled values keep the loss
+# near 1 and clipping keeps spikes short, so this is no spike, and more epochs would be wasted.
 DIVERGENCE = 1e6
 
 
@@ -102,7 +102,7 @@ class History:
 
 @dataclass(frozen=True)
 class Around:
-    """What may stop, watch and keep a training."""
+    """What surrounds a training: what may stop it, what watches it, and what keeps its state."""
 
     interrupts: Interrupts = field(default_factory=Interrupts)
     watch: Callable[[Progress, bool], None] | None = None  # after every step and every epoch
@@ -188,8 +188,8 @@ MOST_LOOKS = 64  # batches whose targets are looked at before training, on Tenso
 def as_data(feed: Feed, *, shuffle: bool) -> Any:
     """What Keras reads the batches from.
 
-    On TensorFlow it takes the sizes of the first two batches for those of all, unless it is told
-    which of them change.
+    On TensorFlow, Keras assumes that all batches have the sizes of the first two, unless it knows
+    which sizes change.
     """
     if keras.backend.backend() != "tensorflow":
         return feed
@@ -229,7 +229,7 @@ def with_quality(settings: TrainingSettings) -> TrainingSettings:
 
 
 def with_patience(settings: TrainingSettings, checks: int) -> TrainingSettings:
-    """The settings with the default patience for so many examples in the validation part."""
+    """The settings with the default patience for `checks` examples in the validation part."""
     if settings.patience >= 0:
         return settings
     noisy = 0 < checks < FEW_CHECKS and settings.quality != "fast"

@@ -93,7 +93,7 @@ def monitor_of(ready: Ready, baselines: list[Baseline[Any, Any]]) -> Monitor:
 
 
 def calibrate(ready: Ready, baselines: FittedBaselines) -> Preparation[Any]:
-    """What the validation part has still to say: a temperature for probabilities, and a blend."""
+    """The preparation with what follows from the validation part: a temperature, and a blend."""
     if ready.validation is None or ready.task.calibrate is None:
         return ready.preparation
     outputs = ready.task.network.predict(
@@ -102,5 +102,5 @@ def calibrate(ready: Ready, baselines: FittedBaselines) -> Preparation[Any]:
     preparation = ready.task.calibrate(ready.preparation, outputs, ready.validation)
     if ready.task.choose is None:
         return preparation
-    said = {one.name: one.predict(ready.validation) for one in baselines.baselines if not one.slow}
-    return ready.task.choose(preparation, outputs, said, ready.validation)
+    known = {one.name: one.predict(ready.validation) for one in baselines.baselines if not one.slow}
+    return ready.task.choose(preparation, outputs, known, ready.validation)

@@ -161,7 +161,7 @@ def test_a_function_is_found_by_file_or_by_module(tmp_path, monkeypatch):
     assert [one.name for one in customs(["mine:rule"])] == ["rule"]
     assert customs(f"{tmp_path}/mine.py:rule")[0].function(7) == 7
     for given, said in (
-        ("mine", 'wants "module:function"'),
+        ("mine", 'must be "module:function"'),
         ("mine.py:rules", "has no function 'rules'"),
         ("mine:number", "A baseline is a function"),
         ("none.py:rule", "there is no file none.py"),

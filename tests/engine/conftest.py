@@ -1,14 +1,14 @@
-"""What the tests of the engine share.
+"""Fixtures of the tests of the engine.
 
 A process has one Keras, and Keras one backend: the one that KERAS_BACKEND names, or else JAX. The
-tests of this folder run on that one. `test_backends.py` runs them once more for each of the others,
-in a process of its own; where the framework is not installed, it skips.
+tests of this folder run on it. `test_backends.py` runs them again on each of the other backends, in
+a process of its own, if the framework is installed. To run them on one of these by hand:
 
     KERAS_BACKEND=torch .venv/bin/python -m pytest tests/engine
 
-`test_hook.py` holds for every backend: what it asks of the framework itself stands in
-`framework.py`, a few functions for each. `test_jax.py`, `test_torch.py` and so on hold what only
-that framework can do. A new backend is one entry in `framework.py` and a file of its own here.
+`test_hook.py` makes the same claims on every backend, with the functions of `framework.py` for each
+framework. `test_jax.py`, `test_tensorflow.py` and `test_torch.py` are about one framework. A new
+backend needs functions in `framework.py` and a file of its own here.
 """
 
 import os
@@ -29,14 +29,14 @@ collect_ignore = [f"test_{name}.py" for name in support.BACKENDS if name != BACK
 
 @pytest.fixture(autouse=True)
 def _kernels():
-    """The C++ core; a machine without a compiler skips its tests."""
+    """Skip the tests where the C++ core is missing."""
     if reason := support.why_not_here():
         pytest.skip(reason)
 
 
 @pytest.fixture
 def x64():
-    """Let arrays hold float64, which JAX must be told."""
+    """Let arrays hold float64, which JAX allows only if it is enabled."""
     if BACKEND != "jax":
         yield
         return

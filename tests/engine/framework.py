@@ -1,8 +1,8 @@
-"""What the tests of the engine need from the framework that Keras runs on.
+"""The functions of the engine's tests that depend on the framework on which Keras runs.
 
-`run(layer, x, given, **options)` calls a layer as a user of the framework would who trains it, and
-returns NumPy arrays: outputs, variables after the call, and the gradients of one number to weights,
-inputs and the initial state. `kernel_calls(layer, x)` counts how often that enters the kernels.
+`run(layer, x, given, **options)` calls a layer as in training, and returns its outputs, its
+variables after the call, and the gradients of one number by weights, inputs and the initial state
+`given`. `kernel_calls(layer, x)` is the number of calls of the kernels in one call of the layer.
 """
 
 import importlib
@@ -44,7 +44,7 @@ def random_layer(array, seed, *, dropout=False, masked=True, scale=0.5, **sizes)
 
 
 def misfits(arrays):
-    """Return arrays that do not match the other arrays of a layer, by name."""
+    """Return arrays that do not fit the other arrays of a layer, by name."""
     return {
         "mask": arrays.mask[:, :3],
         "h0": arrays.h0[:1],
@@ -70,7 +70,7 @@ def weights_of(one):
 
 
 def total(found, sin):
-    """One number that depends on every element of the outputs in its own way."""
+    """One number, to which each element of the outputs contributes with another weight."""
     flat = keras.tree.flatten(found)
     return sum((sin(one) * ops.convert_to_tensor(weights_of(one), one.dtype)).sum() for one in flat)
 

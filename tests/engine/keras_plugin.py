@@ -1,6 +1,6 @@
-"""A pytest plugin that runs other people's tests with the engine on and reports what ran.
+"""A pytest plugin that turns the engine on, and writes how many calls ran natively.
 
-python -m pytest -p keras_plugin --pyargs keras.src.layers.rnn.lstm_test
+GATEWISE_CALLS=calls.json python -m pytest -p keras_plugin --pyargs keras.src.layers.core
 """
 
 import json
@@ -13,9 +13,9 @@ from gatewise.engine import support
 
 def pytest_configure(config):
     gatewise.accelerate()
-    # These tests are small; here the kernels run also what Keras's own loop is faster at.
+    # These tests are so small that Keras's own loop is faster. Run the kernels all the same.
     support.better_stock = lambda *_: None
-    # What the conftest of Keras's repository has, which the wheel leaves out.
+    # The markers of Keras's conftest.py, which its wheel leaves out.
     for marker in ("requires_trainable_backend", "multi_device"):
         config.addinivalue_line("markers", f"{marker}: of Keras's own")
 

@@ -16,7 +16,7 @@ HOW = {"torch": '"torch==2.13.0"', "tensorflow": "tensorflow-cpu", "jax": "jax"}
 
 @pytest.mark.skipif(BACKEND != "jax", reason="the tests on JAX start those on the others")
 @pytest.mark.parametrize("name", OTHERS)
-def test_on_another_backend(name):
+def test_the_engine_passes_its_tests_on_another_backend(name):
     if not find_spec(name):
         pytest.skip(f"{name} is not installed: pip install {HOW[name]}")
     done = subprocess.run(

@@ -184,7 +184,7 @@ def assert_same(build, options, x, *, native=1, rtol=2e-5, atol=2e-6):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_as_keras(name):
+def test_a_layer_gives_what_keras_gives(name):
     build, options = CASES[name]
     (x,) = arrays((BATCH, STEPS, FEATURES))
     assert_same(build, options, x)
@@ -193,12 +193,12 @@ def test_as_keras(name):
 @pytest.mark.parametrize(
     "batch, steps, features, units", [(1, 1, 1, 1), (3, 1, 2, 17), (1, 9, 70, 1), (2, 3, 5, 130)]
 )
-def test_odd_sizes(batch, steps, features, units):
+def test_odd_sizes_give_what_keras_gives(batch, steps, features, units):
     (x,) = arrays((batch, steps, features))
     assert_same(partial(layers.LSTM, units, use_cudnn=False, **ALL), {}, x, atol=1e-5)
 
 
-def test_float64(x64):
+def test_float64_layers_compute_in_float64_throughout(x64):
     (x,) = arrays((BATCH, STEPS, FEATURES))
     build = partial(bidirectional, dtype="float64", **ALL)
     options = {"mask": "holes"}
@@ -213,7 +213,7 @@ def test_float64(x64):
     assert_close(found, expected, rtol=1e-12, atol=0)
 
 
-def test_whole_numbers_as_input():
+def test_whole_numbers_are_read_as_by_keras():
     x = ops.reshape(ops.arange(BATCH * STEPS) % 3, (BATCH, STEPS, 1))
     layer = made(LSTM, 1)
     with gatewise.accelerated(False):
@@ -252,7 +252,7 @@ def test_a_bidirectional_layer_is_one_call():
         assert kernel_calls(layer, x) == 1
 
 
-def test_within_a_time_distributed_layer():
+def test_a_layer_within_a_time_distributed_one_gives_what_keras_gives():
     (x,) = arrays((2, 3, STEPS, FEATURES))
     found = []
     for on in (False, True):
@@ -362,13 +362,13 @@ REASONS = {
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_sentence_says_why_not(name, caplog):
+def test_a_layer_that_cannot_run_natively_has_a_reason_that_is_logged_once(name, caplog):
     build, expected = REASONS[name]
     layer = build()
     assert expected in gatewise.why_not(layer)
     (x,) = arrays((BATCH, STEPS, FEATURES))
     hook._said.clear()
-    # A loop of one's own is met by nobody; Keras fails without cuDNN and with one cell in a stack.
+    # Such a loop replaces the engine's; Keras fails without cuDNN, and with one cell in a stack.
     if name in ("loop", "cuDNN", "one in a stack"):
         return
     with caplog.at_level(logging.WARNING, "gatewise"), gatewise.accelerated():
@@ -379,7 +379,7 @@ def test_a_sentence_says_why_not(name, caplog):
         layer(x)
 
 
-def test_why_not_for_layers_that_run_natively_and_for_other_layers():
+def test_why_not_is_none_for_native_layers_and_a_sentence_for_others():
     assert gatewise.why_not(LSTM()) is None
     assert gatewise.why_not(bidirectional()) is None
     assert gatewise.why_not(stack(3, 4)) is None
@@ -460,7 +460,7 @@ def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
     assert "Its mask has the shape (1, 6)" in caplog.text
 
 
-def test_keras_runs_what_it_is_faster_at(caplog):
+def test_calls_at_which_keras_is_faster_are_left_to_it(caplog):
     """Few steps, or few units with many rows, unless the kernels are asked for by name."""
     caplog.set_level(logging.DEBUG, "gatewise")
     small = {
@@ -540,8 +540,8 @@ def test_an_invalid_number_of_threads_is_refused(wrong):
     gatewise.set_threads(0)
 
 
-def test_accelerate_before_keras_is_there(python):
-    """A search for Keras, or a failed import of it, before the import does no harm."""
+def test_accelerate_before_keras_is_imported_waits_for_its_import(python):
+    """Neither a search for Keras nor a failed import of it turns the engine on too early."""
     code = """
 import importlib.util, sys, gatewise
 gatewise.accelerate()
@@ -564,7 +564,7 @@ assert gatewise.info()["calls"]["native"] == 1
     python(code=code)
 
 
-def test_info():
+def test_info_describes_this_process():
     found = gatewise.info()
     assert found["kind"] == "native" and found["backend"] == BACKEND
     assert found["instruction_set"] in library.ISAS
@@ -629,7 +629,7 @@ def test_training_gives_the_same_losses_step_by_step():
     ],
 )
 def test_adam_takes_the_steps_of_keras(options):
-    """An optimizer that is replaced because it takes longer than the layers."""
+    """The engine replaces Adam's steps on TensorFlow and PyTorch, where they are slow."""
     start, *gradients = np.random.default_rng(0).normal(size=(6, 4, 3)).astype("float32")
 
     def ends():
@@ -680,8 +680,8 @@ SUITES = (
 )
 
 
-def test_keras_own_tests(python, tmp_path):
-    """Unmodified, from the installed wheel, and natively: no silent fallback."""
+def test_keras_own_tests_pass_natively(python, tmp_path):
+    """They come unmodified from the installed wheel; the calls show that nothing fell back."""
     calls = tmp_path / "calls.json"
     python(
         *("-m", "pytest", "-q", "-p", "keras_plugin", "-p", "no:cacheprovider", "--pyargs"),

@@ -97,7 +97,7 @@ WAYS = {
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("name", WAYS)
-def test_every_way_of_going_over_a_sequence(name, dropout, x64):
+def test_every_direction_gives_what_plain_jax_gives(name, dropout, x64):
     directions, outputs = WAYS[name]
     sizes = [{}, {"units": 3}]
     layers = [
@@ -184,7 +184,7 @@ def without_jit(function):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_transformations(name, x64):
+def test_a_transformed_function_gives_what_plain_jax_gives(name, x64):
     arrays = layer(dtype="float64")
 
     def loss(function, x):
@@ -197,7 +197,7 @@ def test_transformations(name, x64):
 
 
 @pytest.mark.parametrize("name", ["x", "mask", "h0", "kernel", "recurrent_masks"])
-def test_vmap_over_any_array(name):
+def test_vmap_over_any_array_gives_what_plain_jax_gives(name):
     arrays = layer(dropout=True)
     value = getattr(arrays, name)
     stacked = jnp.stack([value, jnp.flip(value, 0), value])
@@ -316,7 +316,7 @@ def test_what_is_not_finite_spreads_as_in_plain_jax(value):
     ours, theirs = both(arrays)
     assert_close(ours[0], theirs[0])
     assert np.isfinite(np.asarray(ours[0][0][0][0])).all()  # the other rows are as they were
-    # Infinity times what is all but zero is infinity or NaN; either says that it is no number.
+    # Infinity times a number near zero is infinity or NaN, as it is rounded; neither is finite.
     for one, two in zip(*[jax.tree.leaves(found[1]) for found in (ours, theirs)], strict=True):
         np.testing.assert_array_equal(np.isfinite(one), np.isfinite(two))
         one, two = np.nan_to_num(one, posinf=0, neginf=0), np.nan_to_num(two, posinf=0, neginf=0)
@@ -324,7 +324,7 @@ def test_what_is_not_finite_spreads_as_in_plain_jax(value):
 
 
 @pytest.mark.parametrize("scale", [1e4, 1e-30, 1e-42], ids=["saturated", "tiny", "denormal"])
-def test_extreme_numbers(scale):
+def test_extreme_numbers_give_what_plain_jax_gives(scale):
     arrays = layer(masked=False)
     ours, theirs = both(arrays._replace(x=arrays.x * scale, h0=arrays.h0 * min(scale, 1)))
     assert_close(ours, theirs, rtol=1e-3)
@@ -392,7 +392,7 @@ print(gatewise.info()["calls"]["native"])
 """
 
 
-def test_data_parallel_training(python):
+def test_data_parallel_training_ends_with_the_weights_of_one_device(python):
     said = python(code=DATA_PARALLEL, XLA_FLAGS="--xla_force_host_platform_device_count=2")
     assert int(said) >= 2
 

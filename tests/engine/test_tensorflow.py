@@ -113,7 +113,7 @@ WAYS = {
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("name", WAYS)
-def test_every_way_of_going_over_a_sequence(name, dropout):
+def test_every_direction_gives_what_plain_tensorflow_gives(name, dropout):
     directions, outputs = WAYS[name]
     some = [
         layer(seed, dropout=dropout, **size)
@@ -170,7 +170,7 @@ def test_only_wanted_gradients_are_computed():
     assert not nodes(concrete, "Gatewise>Sequences")[0].attr["training"].b
 
 
-def test_sizes_that_are_not_known_yet():
+def test_one_trace_serves_all_sizes_of_batch_and_steps():
     arrays, shapes = layer(dropout=True), []
     spec = [tf.TensorSpec([None, None, 4], "float64"), tf.TensorSpec([None, None], "bool")]
 
@@ -316,7 +316,7 @@ TWO = ("function", "asked twice", "without a tape", "second derivative")
 @pytest.mark.parametrize(
     ("name", "count"), [*((name, 1) for name in TRANSFORMS), *((name, 2) for name in TWO)]
 )
-def test_transformations(name, count):
+def test_a_derivative_of_any_kind_is_that_of_plain_tensorflow(name, count):
     some = [layer(steps=3), layer(1, steps=3)][:count]
 
     def loss(function, x):
@@ -435,7 +435,7 @@ def trained(model, data, **options):
     return [*found, *model.predict(data, verbose=0).ravel()]
 
 
-def test_data_of_unknown_length():
+def test_batches_of_different_lengths_train_as_on_stock_keras():
     """A generator gives batches of different lengths; the last batch is smaller."""
 
     def batches():
@@ -601,7 +601,7 @@ def test_a_single_batch_is_iterated_as_keras_does(name):
     assert_close(ours, expected)
 
 
-def test_replicas():
+def test_a_mirrored_strategy_trains_as_without_it():
     x, y = numbers()
     expected = trained(network(), tf.data.Dataset.from_tensor_slices((x, y)).batch(8))
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])

@@ -117,7 +117,7 @@ WAYS = {
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("name", WAYS)
-def test_every_way_of_going_over_a_sequence(name, dropout):
+def test_every_direction_gives_what_plain_pytorch_gives(name, dropout):
     ways, outputs = WAYS[name]
     some = [layer(n, dropout=dropout, units=5 - 2 * n) for n, _ in enumerate(ways)]
     assert_close(ours(some, ways, outputs), plain(some, ways, outputs))
@@ -138,7 +138,7 @@ def test_gradients_are_central_differences(activation):
         assert torch.autograd.gradgradcheck(run, trained([arrays]))
 
 
-def test_the_operators_are_what_pytorch_asks_of_one():
+def test_the_operators_pass_the_checks_of_pytorch():
     some, ways = [layer(dropout=True), layer(1, units=3)], [FORTH, BACK]
     arrays, numbers, outputs = called(some, ways)
     torch.library.opcheck(engine._forward, (arrays, numbers, outputs, True))
@@ -231,7 +231,7 @@ def test_what_is_saved_may_be_copied():
     assert_close(torch.autograd.grad(checkpointed, trained(some)), found)
 
 
-def test_arrays_of_any_strides():
+def test_arrays_of_any_strides_give_the_same():
     arrays = layer()
     turned = arrays._replace(
         x=arrays.x.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_(),
@@ -292,7 +292,7 @@ TRANSFORMS = {
 # PyTorch compiles its own rules of forward mode by torch.jit.script when it first needs one.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_transformations(name):
+def test_a_transformed_function_gives_what_plain_pytorch_gives(name):
     arrays = layer(batch=2, steps=3, features=2, units=2)
     arrays = Arrays(*[None if one is None else one.detach() for one in arrays])
 
@@ -305,7 +305,7 @@ def test_transformations(name):
 
 
 @pytest.mark.parametrize("name", ["x", "mask", "h0", "kernel", "recurrent_masks"])
-def test_vmap_over_any_array(name):
+def test_vmap_over_any_array_gives_what_plain_pytorch_gives(name):
     arrays = layer(dropout=True)
     arrays = Arrays(*[None if one is None else one.detach() for one in arrays])
     value = getattr(arrays, name)
@@ -319,7 +319,7 @@ def test_vmap_over_any_array(name):
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_compiled_without_a_break(dynamic):
+def test_compiled_code_has_no_graph_break_and_gives_the_same(dynamic):
     model = network()
     x, more = torch.randn(5, 6, 3), torch.randn(7, 9, 3)
     with gatewise.accelerated(engine="native"):
@@ -419,7 +419,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_data_loader_with_processes(python):
+def test_the_processes_of_a_data_loader_run_the_kernels(python):
     said = python(code=DATA_LOADER.replace("METHOD", "'fork'"), OMP_NUM_THREADS="2")
     assert said.strip() == "True"
 

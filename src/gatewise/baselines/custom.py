@@ -1,6 +1,6 @@
-"""Baselines of the user's own: load a function, call it, and check what it answers.
+"""Baselines of the user's own: load a function, call it, and check its answers.
 
-What a function is given and what it returns depends on the task: `custom.py` in its folder.
+`custom.py` in the folder of each task defines the arguments and the answer of a function.
 """
 
 import importlib
@@ -75,7 +75,7 @@ def _loaded(reference: str) -> Any:
     place, _, name = reference.rpartition(":")
     if not place or not name:
         raise ConfigError(
-            f'--baseline wants "module:function" or "file.py:function". Received: {reference!r}.'
+            f'--baseline must be "module:function" or "file.py:function". Received: {reference!r}.'
         )
     if place.endswith(".py") and not Path(place).is_file():
         raise ConfigError(f"--baseline {reference}: there is no file {place}.")
@@ -114,11 +114,11 @@ def failure(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_foreign(frame.filename)]
     reason = str(error).strip().partition("\n")[0]
-    said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    text = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if isinstance(error, SyntaxError) or not own:
-        return said
+        return text
     line = (own[-1].line or "")[:SHOWN]
-    return f"{said} ({own[-1].filename}, line {own[-1].lineno}: {line})"
+    return f"{text} ({own[-1].filename}, line {own[-1].lineno}: {line})"
 
 
 def _is_foreign(file: str) -> bool:

@@ -1,4 +1,4 @@
-"""The page on a curve."""
+"""The HTML page that shows a curve."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -47,7 +47,7 @@ class Sequences:
     groups: Array | None = None  # [sequences] str
     source: str = "the data"  # for messages: a file name, or "the array"
     # The kind of a step: a row of numbers; a byte of UTF-8 text; a token and its tags, each a
-    # position in `levels`; or an int16 sample of a recording with `rate` samples a second.
+    # position in `levels`; or an int16 sample of a recording with `rate` samples per second.
     kind: Kind = "numbers"
     rate: int = 0
 

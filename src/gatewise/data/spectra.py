@@ -15,7 +15,7 @@ from gatewise.extras import require
 from gatewise.settings import PreparationSettings, TrainingSettings
 
 FULL = 32_768  # full scale of int16 samples
-LOWEST_RATE = 1000  # samples a second
+LOWEST_RATE = 1000  # samples per second
 MELS_APART = 20  # Hz of the rate for each band; with more bands, some would be empty
 LOWEST = 20.0  # Hz, the lower limit of hearing
 SILENCE = 1e-6  # added energy, so that silence has a logarithm: about three steps of int16
@@ -27,7 +27,7 @@ MASKS = 2  # masks per recording, in frequency and in time (Park et al. 2019: Li
 class Spectrum:
     """The settings of the transform from samples to frames."""
 
-    rate: int  # samples a second
+    rate: int  # samples per second
     n_mels: int  # number of mel bands
     frame_length: int  # samples in a frame
     hop_length: int  # samples from one frame to the next
@@ -58,7 +58,7 @@ def spectrum_of(settings: PreparationSettings, rate: int) -> Spectrum:
         )
     if rate < LOWEST_RATE:
         raise ConfigError(
-            f"The recordings have a rate of {rate:,} samples a second, but the minimum is "
+            f"The recordings have a rate of {rate:,} samples per second, but the least is "
             f"{LOWEST_RATE:,}. data.sample_rate is in Hz: 16000, not 16."
         )
     if settings.n_mels > rate // MELS_APART:

@@ -17,7 +17,7 @@ MARK = "<unk>"  # how prepared texts write an unknown word
 
 @dataclass(frozen=True)
 class Stream:
-    """Texts as one stream of tokens: text k is `tokens[texts[k]:texts[k + 1]]`, lines alike."""
+    """Texts as one stream of tokens: text k is `tokens[texts[k]:texts[k + 1]]`; so are lines."""
 
     tokens: Array  # [tokens] int32
     texts: Array  # [texts + 1] int64

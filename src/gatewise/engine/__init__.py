@@ -3,8 +3,8 @@
 >>> import gatewise
 >>> gatewise.accelerate()  # doctest: +SKIP
 
-Importing this imports no framework. Asked for before Keras is there, the kernels are put in when
-somebody imports it, so that the choice of a backend stays open until then.
+Importing this imports no framework. If Keras is not imported yet, the kernels replace its loops
+when it is, so that the choice of a backend stays open until then.
 """
 
 import importlib
@@ -32,12 +32,12 @@ _products: Products = "float32"
 
 
 def accelerate(on: bool = True, *, engine: Engine = "auto", products: Products = "float32") -> None:
-    """Run every Keras LSTM of this process natively from now on; `accelerate(False)` goes back.
+    """Run every Keras LSTM of this process natively from now on; `accelerate(False)` ends that.
 
     With `engine="auto"`, stock Keras runs what the kernels cannot, and a logged sentence says why,
-    once for each reason; with `engine="native"` that sentence is raised. What is compiled stays as
-    it is: a step that `fit`, `evaluate` or `predict` has run before keeps its loops for batches of
-    the shapes that it has met, until `compile()` is called.
+    once for each reason; with `engine="native"` that sentence is raised. Compiled code does not
+    change: a step that `fit`, `evaluate` or `predict` has run before keeps its loops for batches of
+    the same shapes, until `compile()` is called.
 
     `products="bfloat16"` rounds the operands of the matrix products of float32 layers to bfloat16,
     as TF32 does on a GPU; sums, gates, states and weights stay float32. `products="bfloat16x3"`
@@ -50,13 +50,13 @@ def accelerate(on: bool = True, *, engine: Engine = "auto", products: Products =
     """
     if not isinstance(on, bool):
         raise ConfigError(
-            f"accelerate wants True or False. Received: {on!r}. "
+            f"accelerate takes True or False. Received: {on!r}. "
             'An engine is named by accelerate(engine="native").'
         )
     if engine not in ENGINES:
-        raise ConfigError(f"engine wants one of {', '.join(ENGINES)}. Received: {engine!r}.")
+        raise ConfigError(f"engine must be one of {', '.join(ENGINES)}. Received: {engine!r}.")
     if products not in PRODUCTS:
-        raise ConfigError(f"products wants one of {', '.join(PRODUCTS)}. Received: {products!r}.")
+        raise ConfigError(f"products must be one of {', '.join(PRODUCTS)}. Received: {products!r}.")
     _choose(engine if on else "stock", products)
 
 
@@ -64,7 +64,7 @@ def accelerate(on: bool = True, *, engine: Engine = "auto", products: Products =
 def accelerated(
     on: bool = True, *, engine: Engine = "auto", products: Products = "float32"
 ) -> Iterator[None]:
-    """`accelerate(...)` for a while; what was chosen before comes back after it.
+    """`accelerate(...)` within a `with` block; afterwards, the earlier choice is in effect again.
 
     >>> with accelerated(False):
     ...     pass
@@ -98,10 +98,10 @@ def used_by(network: Any) -> dict[str, str]:
         return {"kind": "stock", "reason": "the network has no LSTM layer"}
     if len(refused) == len(layers):
         return {"kind": "stock", "reason": refused[0][1]}
-    said = _description()
+    text = _description()
     if refused:
-        said += f"; stock Keras runs '{refused[0][0]}': {refused[0][1]}"
-    return {"kind": "native", "reason": said}
+        text += f"; stock Keras runs '{refused[0][0]}': {refused[0][1]}"
+    return {"kind": "native", "reason": text}
 
 
 def set_threads(count: int) -> None:
@@ -169,12 +169,12 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 
 def _description() -> str:
     threads = library.threads()
-    said = f"{library.isa()} kernels, {threads} thread" + ("s" if threads != 1 else "")
+    text = f"{library.isa()} kernels, {threads} thread" + ("s" if threads != 1 else "")
     if _products == "float32":
-        return said
+        return text
     if library.has_products(_products):
-        return f"{said}, products of {_products}"
-    return f"{said}, products of float32. {_why_float32()}"
+        return f"{text}, products of {_products}"
+    return f"{text}, products of float32. {_why_float32()}"
 
 
 def _why_float32() -> str:

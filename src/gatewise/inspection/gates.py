@@ -1,4 +1,4 @@
-"""The gates of an LSTM layer, recomputed in float64, and what they tell."""
+"""The gates of an LSTM layer, recomputed in float64, and statistics of them."""
 
 import math
 from collections.abc import Callable

@@ -188,7 +188,7 @@ def _from_file(reference: str) -> Builder:
     path, colon, name = reference.rpartition(":")
     if not colon or not Path(path).is_file():
         raise ConfigError(
-            'network.build wants "file.py:function", and the file must exist. Received: '
+            'network.build must be "file.py:function", and the file must exist. Received: '
             f"{reference!r}."
         )
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)

@@ -1,7 +1,7 @@
 """Keep Keras from importing a TensorFlow that it does not run on.
 
-Some functions of Keras ask on any backend whether TensorFlow is there, and import it to find out.
-Where it is installed beside another framework, that takes seconds for nothing.
+Some functions of Keras check on any backend whether TensorFlow is installed, by importing it. Where
+it is installed beside another framework, that takes seconds and has no use.
 """
 
 import sys

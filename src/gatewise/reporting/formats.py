@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
+LISTED = 8  # names that a line shows
+
 
 def floats(values: Iterable[Any]) -> Numbers:
     """The values as floats; None becomes NaN."""
@@ -78,10 +80,10 @@ def known(texts: Iterable[Any]) -> list[str]:
     return [str(text) for text in texts if text not in (None, "")]
 
 
-def listed(names: Sequence[Any], most: int = 8) -> str:
+def listed(names: Sequence[Any]) -> str:
     """Names in one line; of many names, the first ones and the number of the rest."""
-    rest = len(names) - most
-    return ", ".join(map(str, names[:most])) + (f" and {rest:,} more" if rest > 0 else "")
+    rest = len(names) - LISTED
+    return ", ".join(map(str, names[:LISTED])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The defaults that tasks on whole sequences share: size of the network, batches and epochs."""
+"""The defaults of tasks on whole sequences of numbers or texts: network, batch size, epochs."""
 
 from dataclasses import replace
 

@@ -130,7 +130,7 @@ class Promise(Generic[Predictions]):
 
 @dataclass(frozen=True)
 class Truth:
-    """One target of the training part, and the columns that must not tell it."""
+    """One target of the training part, and the columns that must not reveal it."""
 
     name: str
     values: Array  # [sequences] numbers or labels; per step: [steps of the part] numbers
@@ -195,8 +195,8 @@ def sizes_of(sequences: Sequences) -> dict[str, int]:
     return {"sequences": len(sequences), "bytes" if sequences.kind == "text" else "steps": steps}
 
 
-# (preparation, outputs for the validation part, what the baselines say about it, the part) -> the
-# preparation, which also says whether a baseline is blended in.
+# (preparation, the network's outputs and the baselines' predictions for the validation part, the
+# part) -> the preparation, which also says whether a baseline is blended in.
 Choose = Callable[
     [Preparation[Own], Any, Mapping[str, Predictions], Examples[Source]], Preparation[Own]
 ]

@@ -254,9 +254,9 @@ def test_generating_requires_a_language_model_and_non_negative_numbers(run, clas
     with pytest.raises(ConfigError, match="this one is of classify"):
         gatewise.generate(classify_run, "a")
     for name, value in (("seed", -1), ("temperature", float("nan"))):
-        with pytest.raises(ConfigError, match=f"{name} wants a number that is not negative"):
+        with pytest.raises(ConfigError, match=f"{name} must be a number that is not negative"):
             gatewise.generate(run.artefact, "a", **{name: value})
-    with pytest.raises(ConfigError, match="length wants a number that is not negative"):
+    with pytest.raises(ConfigError, match="length must be a number that is not negative"):
         gatewise.generate(run.artefact, "a", length=-1)
 
 

@@ -774,7 +774,7 @@ def why_not_folded(experiment: Experiment, _preparation: Preparation[Fitted]) ->
 def examined(
     train: Sequences, preparation: Preparation[Fitted], _experiment: Experiment
 ) -> list[Truth]:
-    """The label of each sequence, which no column may tell; not with several labels."""
+    """The label of each sequence, which no column may reveal; not with several labels."""
     if train.kind != "numbers" or train.labels is None or preparation.own.separator:
         return []
     features = tuple(name for name in preparation.used if name not in train.levels)

@@ -267,7 +267,7 @@ def _fitted(train: Sequences, experiment: Experiment) -> tuple[Fitted, list[str]
 def examined(
     train: Sequences, preparation: Preparation[Fitted], experiment: Experiment
 ) -> list[Truth]:
-    """Each target, which no column may tell."""
+    """Each target, which no column may reveal."""
     if train.kind != "numbers":
         return []
     features, per_step = preparation.used, experiment.data.target_per == "step"
@@ -299,8 +299,8 @@ def examples(
 ) -> Examples[Source]:
     """The sequences, or their windows, with scaled targets [n, targets, 1].
 
-    Of a number at each step, the targets are [n, steps, targets, 1], with NaN where a step is only
-    read, padding, or has no target.
+    With a number at each step, the targets are [n, steps, targets, 1], with NaN where a step is
+    only read, is padding, or has no target.
     """
     own = preparation.own
     if own.spectrum is not None:

@@ -20,7 +20,7 @@ def custom_baseline(
     valid: Examples[Sequences] | None,
     preparation: Preparation[Fitted],
 ) -> Baseline[Sequences, Tagged]:
-    """The baseline that calls `tag(train, asked)`, which returns a list of tags a sentence."""
+    """The baseline that calls `tag(train, asked)`, which returns a list of tags per sentence."""
     known = sentences_of(train)
 
     def predict(examples: Examples[Sequences]) -> Tagged:

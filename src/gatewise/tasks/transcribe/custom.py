@@ -18,7 +18,7 @@ def custom_baseline(
     valid: Examples[Recordings] | None,
     _preparation: Preparation[Fitted],
 ) -> Baseline[Recordings, Array]:
-    """The baseline that calls `transcribe(train, asked)`, which returns a text a recording."""
+    """The baseline that calls `transcribe(train, asked)`, which returns a text per recording."""
     labels = train.source.frames.labels
     assert labels is not None
 
