@@ -340,6 +340,20 @@ def _with_series(
     return settings
 
 
+def ids_apart(table: Table, settings: DataSettings) -> list[tuple[str, ...]]:
+    """The values of data.id, one more column each, with which no time of the table repeats."""
+    kinds = table.kinds(settings.missing_values)
+    named = [*settings.id, *settings.time]
+    found = []
+    for name in _free(table, settings):
+        few = table.sample[name].n_unique() * 2 <= table.sample.height
+        if kinds[name] not in ("text", "number") or not few:
+            continue
+        if not pl.concat(table.batches([*named, name])).is_duplicated().any():
+            found.append((*settings.id, name))
+    return found[:3]
+
+
 def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:
     """The only two columns whose combinations are as many as the series; () for none."""
     pairs = [

@@ -29,19 +29,14 @@ def example(decimal: str, thousands: str) -> str:
     return f"1{thousands}234{decimal or '.'}5"
 
 
-def setting(decimal: str, thousands: str) -> str:
-    """The settings of these marks, for the command line.
+def changes(decimal: str, thousands: str) -> dict[str, str]:
+    """The settings of these marks.
 
-    >>> setting(",", "")
-    "--set 'data.decimal=,'"
+    >>> changes(",", "")
+    {'decimal': ','}
     """
     given = {"decimal": decimal, "thousands": thousands}
-    quotes = {"'": '"'}
-    return " ".join(
-        f"--set {quotes.get(sign, APOSTROPHE)}data.{key}={sign}{quotes.get(sign, APOSTROPHE)}"
-        for key, sign in given.items()
-        if sign
-    )
+    return {key: sign for key, sign in given.items() if sign}
 
 
 def pattern(decimal: str, thousands: str) -> str:

@@ -362,7 +362,7 @@ def _header_end(block: bytes, rows: int) -> int:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return not math.isnan(float(text))
     except ValueError:
         return False
 
