@@ -44,7 +44,10 @@ def pattern(decimal: str, thousands: str) -> str:
     mark = re.escape(decimal or ".")
     whole = r"\d+"
     if thousands:
-        whole = rf"(?:\d{{1,3}}(?:{_group(thousands)}\d{{3}})+|\d+)"
+        group = _group(thousands)
+        whole = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)"
+        if thousands == ",":  # India writes 12,34,567
+            whole = r"(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d+)"
     if thousands == (decimal or "."):  # then there is no decimal mark
         return rf"^[+-]?{whole}$"
     return rf"^[+-]?(?:{whole}(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?$"

@@ -162,7 +162,8 @@ def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin)
                 ways=[Way({"timezone": zone})],
             )
     apart = [Way({"id": names}) for names in origin.apart()]
-    if 2 * len(doubled) > len(times):
+    remark = f"leaves {len(times) - len(doubled)} of {len(times)} rows"
+    if 2 * len(doubled) > len(times) and _alike(times):
         midnight = dated and bool((times == times.astype("M8[D]")).all())
         missing = " or the time of day (data.time may name several columns)" if midnight else ""
         return FlawError(
@@ -171,16 +172,23 @@ def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin)
             advice=f"Name it in data.id{' or data.time' if midnight else ''}",
             ways=apart,
         )
-    remark = f"leaves {len(times) - len(doubled)} of {len(times)} rows"
+    # Rows of which most repeat a time are events, of which one alone says little.
+    able = ("sum", "mean") if 2 * len(doubled) > len(times) else ("first", "last", "mean", "sum")
     policies = [
-        Way({"duplicates": "first"}, remark),
-        *(Way({"duplicates": one}) for one in ("last", "mean", "sum")),
+        Way({"duplicates": able[0]}, remark),
+        *(Way({"duplicates": one}) for one in able[1:]),
     ]
     return FlawError(
         begin,
         advice="Name the column that distinguishes series in data.id",
         ways=[*apart, *policies],
     )
+
+
+def _alike(times: Array) -> bool:
+    """True if all times occur equally often, as with a missing id; events of a day do not."""
+    _, counts = np.unique(times, return_counts=True)
+    return float(np.mean(counts == np.median(counts))) > 0.8
 
 
 def _without_leading(
