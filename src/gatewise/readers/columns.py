@@ -14,8 +14,9 @@ import polars as pl
 
 from gatewise.data import grids
 from gatewise.data.sequences import Sequences
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, GatewiseError
 from gatewise.readers import times
+from gatewise.readers.remedies import option
 from gatewise.readers.tables import Table, are_flags, as_text
 from gatewise.settings import DataSettings
 
@@ -32,6 +33,7 @@ LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 TIMES = (
     *("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time"),
     *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
+    *("ts", "epoch", "epoch_time", "unix_time", "unixtime", "unix_timestamp"),
 )
 # Names of times that are trusted only if the column counts the steps.
 COUNTERS = (
@@ -75,7 +77,7 @@ def resolve(
         )
     if settings.layout == "wide":
         settings = _resolve_wide(table, settings, kinds, notes, aim=aim)
-        read = [] if in_lists(settings, kinds) else wide_steps(settings, kinds)
+        read = [] if in_lists(settings, kinds) else dated_steps(settings, kinds, notes)
         return settings, kinds, [*notes, *unread(table, settings, read)]
     fill = _with_target if aim == "target" else _with_features
     settings = fill(table, settings, kinds, notes)
@@ -131,7 +133,8 @@ def _series_columns(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[st
     for column in repeated:
         for other in repeated:
             crossed = counts[column] * counts[other] == height  # each series at each time
-            likely = kinds[other] == "text" and (kinds[column] == "text" or crossed)
+            either = "text" in (kinds[column], kinds[other])
+            likely = either and (crossed or kinds[column] == kinds[other])
             fewer = other != column and counts[column] <= counts[other]
             if likely and fewer and _distinct(table, [column, other]):
                 return column, other
@@ -340,6 +343,20 @@ def _with_series(
     return settings
 
 
+def ids_apart(table: Table, settings: DataSettings) -> list[tuple[str, ...]]:
+    """The values of data.id, one more column each, with which no time of the table repeats."""
+    kinds = table.kinds(settings.missing_values)
+    named = [*settings.id, *settings.time]
+    found = []
+    for name in _free(table, settings):
+        few = table.sample[name].n_unique() * 2 <= table.sample.height
+        if kinds[name] not in ("text", "number") or not few:
+            continue
+        if not pl.concat(table.batches([*named, name])).is_duplicated().any():
+            found.append((*settings.id, name))
+    return found[:3]
+
+
 def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:
     """The only two columns whose combinations are as many as the series; () for none."""
     pairs = [
@@ -464,8 +481,9 @@ def _free(table: Table, settings: DataSettings) -> list[str]:
 
 
 def _known_as(columns: Iterable[str], names: Sequence[str]) -> str:
-    """The column with the first of these names that occurs, or ""."""
+    """The column with the first of these names that occurs, or ""; `device.id` is also an id."""
     folded = {column.lower().replace(" ", "_"): column for column in reversed(list(columns))}
+    folded = {name.rpartition(".")[2]: column for name, column in folded.items()} | folded
     return next((folded[name] for name in names if name in folded), "")
 
 
@@ -489,7 +507,7 @@ def _is_archived(table: Table, settings: DataSettings) -> bool:
 
 
 def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
-    """The only column of times; if there are several, the one with a usual name."""
+    """The only column of times; of several, the one with a usual name, or with the begins."""
     free = _free(table, settings)
     candidates = [name for name in free if kinds[name] == "time"]
     if not candidates:
@@ -498,12 +516,32 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
     if len(candidates) == 1:
         return candidates[0]
-    if name := _known_as(candidates, TIMES):
+    if name := _known_as(candidates, TIMES) or _begin(table, candidates):
         return name
+    named = " or ".join(option("time", name) for name in candidates[:3])
     raise ConfigError(
         f"{table.name}: the columns {_listed(candidates)} all hold times. "
-        "Name the one that orders the steps with --set data.time=COLUMN."
+        f"Name the one that orders the steps: {named}."
     )
+
+
+def _begin(table: Table, candidates: Sequence[str]) -> str:
+    """The column with the begins, if the times of two columns are always as far apart; else ""."""
+    if len(candidates) != 2:
+        return ""
+    moments = []
+    for name in candidates:
+        cells = table.sample[name]
+        try:
+            form, _ = times.form_of(cells, name, name, cells.clone)
+            read, _ = times.clock(cells, name, form)
+            moments.append(read(cells))
+        except GatewiseError:
+            return ""
+    if moments[0].dtype != moments[1].dtype or any(one.null_count() for one in moments):
+        return ""
+    apart = moments[1].to_physical() - moments[0].to_physical()
+    return candidates[int(apart[0] < 0)] if apart.n_unique() == 1 else ""
 
 
 def _whole(table: Table, column: str) -> bool:
@@ -528,10 +566,12 @@ def _layout(
         labelled = settings.label or settings.label_columns
         each_row = labelled or (aim == "number" and settings.target_per != "step")
         return "wide" if each_row and unique else "long"
+    values = settings.target or settings.past or settings.known
+    if not values and times.dated(wide_steps(settings, kinds))[0]:
+        return "wide"
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
     others = set(free) - {*steps, *texts}
-    values = settings.target or settings.past or settings.known
     wide = texts and _distinct(table, texts) and _numbered(steps) and not others and not values
     return "wide" if wide else "long"
 
@@ -557,7 +597,8 @@ def _resolve_wide(
     settings = replace(settings, layout="wide")
     if not settings.id:
         free = [name for name in _free(table, settings) if kinds[name] == "text"]
-        column = _known_as(_free(table, settings), IDS) or (free[0] if free else "")
+        named = [name for name in free if _distinct(table, [name])] or free
+        column = _known_as(_free(table, settings), IDS) or (named[0] if named else "")
         settings = _taken(settings, notes, role="id", column=column)
     lists = any(kind == "list" for kind in kinds.values())
     if lists:
@@ -579,6 +620,18 @@ def wide_steps(settings: DataSettings, kinds: Kinds) -> list[str]:
         return list(settings.features)
     taken = set(named(settings)) - {VALUE}
     return [name for name in kinds if kinds[name] in (*NUMBERS, "empty") and name not in taken]
+
+
+def dated_steps(settings: DataSettings, kinds: Kinds, notes: list[str]) -> list[str]:
+    """The columns of a wide table that hold the steps; of a forecast, those that times name."""
+    steps = wide_steps(settings, kinds)
+    if settings.target != (VALUE,) or settings.features:
+        return steps
+    named, _ = times.dated(steps)
+    if named:
+        first, last = named[0], named[-1]
+        notes.append(f"the columns {first!r} to {last!r} are the steps, because times name them")
+    return named or steps
 
 
 def _with_lists(
@@ -736,6 +789,12 @@ def time_of(table: Table, settings: DataSettings) -> tuple[str, ...]:
     kinds = table.kinds(settings.missing_values)
     found = settings.time or _time_parts(table, settings, kinds)
     return found or tuple(filter(None, [_time(table, settings, kinds)]))
+
+
+def first_dated(table: Table, settings: DataSettings) -> str:
+    """The first of the columns whose names are times; "" for none."""
+    named, _ = times.dated(wide_steps(settings, table.kinds(settings.missing_values)))
+    return named[0] if named else ""
 
 
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:

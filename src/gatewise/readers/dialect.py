@@ -35,6 +35,7 @@ PLAUSIBLE = re.compile(r"[\x00-\x7fÀ-ÿŠšŽžŒœŸ°²³µ§€£½¼¾±·�
 # What occurs in numbers and times: a cell that holds nothing else is data, not a name.
 DATA = re.compile(
     r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+    r"|\([\d.,]+\)"
     rf"|\(?[+\-−]?{units.SIGN} ?[+\-−]?[\d.,][\d.,'’\s]*\)?|[+\-−]?[\d.,][\d.,'’\s]*{units.SIGN}"
 )
 MOMENT = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b.*|\d{1,2}:\d{2}.*")
@@ -210,6 +211,9 @@ def _comment(lines: Sequence[str]) -> str:
     # A header behind a # is as wide as the rows below it.
     header, row = top[count - 1], top[count]
     alike = any(header.count(sign) == row.count(sign) > 0 for sign in SEPARATORS if sign != " ")
+    cells = row.split()
+    if len(header[1:].split()) == len(cells) > 3 and all(map(DATA.fullmatch, cells)):
+        return ""  # aligned columns
     return "" if alike and all(map(DATA.fullmatch, _split(row)[:1])) else "#"
 
 
@@ -267,8 +271,8 @@ def _cuts(text: str, expected: str) -> tuple[str, str]:
         made = Dialect("\t", pattern)
         records = _records(text, made)
         if _width(records) > 1 and all(len(one) == len(records[0]) for one in records):
-            typed = all(DATA.fullmatch(record[-1]) for record in records[1:])
-            if typed and len(records) > 1:
+            typed = sum(bool(DATA.fullmatch(record[-1])) for record in records[1:])
+            if len(records) > 1 and typed >= 0.9 * (len(records) - 1):
                 return "\t", pattern
     counts = {sign: header.count(sign) for sign in order}
     most = max(order, key=lambda sign: counts[sign])

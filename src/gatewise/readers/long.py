@@ -4,16 +4,16 @@ Batches of numbers are copied into one array that grows in place. If the rows ar
 that array is the result.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from gatewise.data.calendar import shift
 from gatewise.data.sequences import Array, Sequences
-from gatewise.errors import DataError
+from gatewise.errors import DataError, FlawError, Way
 from gatewise.readers import columns, marks, tables, times
 from gatewise.readers.columns import Kinds
 from gatewise.readers.dialect import MOST_BELOW
@@ -21,6 +21,7 @@ from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20
+MOST_TEXTS = 3  # more different texts in a column of numbers are hardly words for a missing value
 NOT_NUMBERS = {"time": "times", "list": "lists", "other": "values of another kind"}
 
 
@@ -31,6 +32,8 @@ class Origin:
     name: str
     at: Callable[[int], str]  # a row, counted from 0 -> "row 7 (counting the header as row 1)"
     rows: Array | None = None  # [steps] the row of each step, or -1; None: rows are in order
+    # The settings data.id with which no time repeats in a sequence, found only when asked for.
+    apart: Callable[[], list[tuple[str, ...]]] = list
 
     def place(self, step: int) -> str:
         """The name of a step's row in messages."""
@@ -70,7 +73,7 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
     order = _order(loaded, settings, notes)
     starts = _starts(loaded)
     stops = np.append(starts[1:], loaded.height).astype(np.int64)
-    origin = Origin(table.name, table.at, order)
+    origin = Origin(table.name, table.at, order, partial(columns.ids_apart, table, settings))
     texts = {role: list(known) for role, known in loaded.texts.items()}
     sequences = Sequences(
         values=loaded.values,
@@ -127,7 +130,7 @@ def load(
         for name in names:
             if f"value {name}" in queries and cells[f"value {name}"].null_count():
                 here = cells[f"value {name}"]
-                _refuse_wrong(batch[name], here, loaded.height, table, settings.missing_values)
+                _refuse_wrong(batch[name], here, loaded.height, table, settings)
         _append(cells, loaded, table, names, clock=clock, every=every)
     _resize(loaded, loaded.height)
     for place, name in enumerate(names):
@@ -203,9 +206,10 @@ def _append(
 
 
 def _refuse_wrong(
-    cells: pl.Series, numbers: pl.Series, begin: int, table: Table, missing: tuple[str, ...]
+    cells: pl.Series, numbers: pl.Series, begin: int, table: Table, settings: DataSettings
 ) -> None:
-    """Refuse cells that are neither empty nor numbers, with remedies that read the whole column."""
+    """Refuse cells that are neither empty nor numbers."""
+    missing = settings.missing_values
     texts = cells.to_frame().select(tables.as_text(cells.name, cells.dtype, missing)).to_series()
     wrong = texts.is_not_null() & numbers.is_null()
     if empty := tables.missing_numbers(missing):
@@ -213,43 +217,62 @@ def _refuse_wrong(
     if not wrong.any():
         return
     name, row = cells.name, int(wrong.arg_max() or 0)
-    expression = tables.as_text(name, cells.dtype, missing)
+    expression = tables.as_text(name, cells.dtype, settings.missing_values)
     column = pl.concat([batch.select(expression) for batch in table.batches([name])]).to_series()
     bad = column.is_not_null() & column.cast(pl.Float64, strict=False).is_null()
     more = f", and {int(bad.sum()) - 1} more rows hold no number" if bad.sum() > 1 else ""
-    raise DataError(
+    advice, ways = _remedy(table, name, column, bad, settings)
+    raise FlawError(
         f"{table.name}: column {name!r} must hold numbers, but {table.at(begin + row)} has "
-        f"{texts[row]!r}{more}. {_remedy(table, name, column, bad, missing)}"
+        f"{texts[row]!r}{more}.",
+        advice=advice,
+        ways=ways,
     )
 
 
 def _remedy(
-    table: Table, name: str, column: pl.Series, bad: pl.Series, missing: tuple[str, ...]
-) -> str:
-    """What makes every cell of a column of numbers readable; it was applied to the column."""
+    table: Table, name: str, column: pl.Series, bad: pl.Series, settings: DataSettings
+) -> tuple[str, list[Way]]:
+    """What to do with the cells of a column that are no numbers, and the settings that may help."""
     known = column.drop_nulls()
     if ways := marks.readings(known):
         shown = known.filter(~known.str.contains(marks.PLAIN_CELL))[0]
-        listed = " or ".join(
-            f"{marks.setting(*way)} ({shown} is then {marks.value(shown, *way):g})" for way in ways
-        )
-        return f"Name the marks of the numbers: {listed}."
+        return "Write them with decimal points", [
+            Way(marks.changes(*way), f"{shown} is then {marks.value(shown, *way):g}")
+            for way in ways
+        ]
     texts = column.filter(bad)
     if (texts == name).all():
-        return "These rows repeat the names of the columns. Remove them from the file."
+        return "These rows repeat the names of the columns. Remove them from the file", []
     if (below := _at_the_end(bad)) and table.dialect is not None:
-        rows = below + table.dialect.footer_rows
-        return f"They are the last rows; leave them out with --set data.footer_rows={rows}."
+        return "Remove the last rows", [_without_footer(table, below)]
     distinct = texts.unique(maintain_order=True).to_list()
-    if len(distinct) > 3:
-        return f"Such cells are {', '.join(map(repr, distinct[:3]))} ... Correct them."
-    values = json.dumps([*missing, *distinct], ensure_ascii=False)
-    first = bad[0] or column[0] is None
-    policy = "drop-leading" if first else "previous"
-    return (
-        "Correct it, or if it stands for a missing value: "
-        f"--set 'data.missing_values={values}' --set data.missing={policy}."
-    )
+    if len(distinct) > MOST_TEXTS:
+        return f"Such cells are {', '.join(map(repr, distinct[:MOST_TEXTS]))} ... Correct them", []
+    verb = "means" if len(distinct) == 1 else "mean"
+    remark = f"{', '.join(map(repr, distinct))} then {verb} a missing value"
+    return "Correct it", as_missing(distinct, settings, remark)
+
+
+def as_missing(texts: Sequence[str], settings: DataSettings, remark: str = "") -> list[Way]:
+    """The ways to read these texts as missing values."""
+    values = (*settings.missing_values, *texts)
+    policies = ("previous", "drop-leading") if settings.missing == "error" else (settings.missing,)
+    return [
+        Way({"missing_values": values, "missing": policy}, remark, last=policy == "drop-leading")
+        for policy in policies
+    ]
+
+
+def _without_footer(table: Table, below: int) -> Way:
+    """The way to leave out the last rows of a text file."""
+    assert table.dialect is not None
+    rows = below + table.dialect.footer_rows
+    return Way({"footer_rows": rows}, f"leaves out the last {_rows(below)}")
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else f"{count} rows"
 
 
 def _at_the_end(bad: pl.Series) -> int:
@@ -268,10 +291,10 @@ def moments_of(
 ) -> pl.Series:
     """Parse the cells of a time column; `begin` is the row of the first cell in the table.
 
-    `every` returns all cells of the column, with which an error message tries its remedies.
+    `every` returns all cells of the column, from which an error message counts.
 
     Raises:
-        DataError: a cell is empty or is not a time.
+        FlawError: a cell is empty or is not a time.
     """
     moments = clock(cells)
     if not moments.null_count():
@@ -289,22 +312,17 @@ def moments_of(
     )
     more = f" ({counted})" if int(bad.sum()) > 1 else ""
     below = _at_the_end(bad)
-    tail = ""
-    if below and table.dialect is not None:
-        rows = below + table.dialect.footer_rows
-        tail = f" To leave out the last {below} rows: --set data.footer_rows={rows}."
+    tail = [_without_footer(table, below)] if below and table.dialect is not None else []
     if cells[row] is None:
-        raise DataError(f"{where} has no time{more}. Fill it in, or remove the row.{tail}")
+        raise FlawError(
+            f"{where} has no time{more}.", advice="Fill it in, or remove the row", ways=tail
+        )
     formats = times.proposals(column) if column.dtype == pl.String else []
-    listed = " or ".join(f"--set 'data.time_format={one}'" for one in formats)
-    remedy = (
-        f"Every row is read with {listed}."
-        if formats
-        else "Times must be dates, datetimes, whole numbers or fractional numbers, all in the same "
-        "format; set data.time_format for another format."
-    )
-    raise DataError(
-        f"{where} has the time {str(cells[row])!r}, which cannot be read{more}. {remedy}{tail}"
+    raise FlawError(
+        f"{where} has the time {str(cells[row])!r}, which cannot be read{more}.",
+        advice="Times must be dates, datetimes, whole numbers or fractional numbers, all in the "
+        "same format; set data.time_format for another format",
+        ways=[*(Way({"time_format": one}) for one in formats), *tail],
     )
 
 

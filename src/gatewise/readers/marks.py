@@ -29,19 +29,14 @@ def example(decimal: str, thousands: str) -> str:
     return f"1{thousands}234{decimal or '.'}5"
 
 
-def setting(decimal: str, thousands: str) -> str:
-    """The settings of these marks, for the command line.
+def changes(decimal: str, thousands: str) -> dict[str, str]:
+    """The settings of these marks.
 
-    >>> setting(",", "")
-    "--set 'data.decimal=,'"
+    >>> changes(",", "")
+    {'decimal': ','}
     """
     given = {"decimal": decimal, "thousands": thousands}
-    quotes = {"'": '"'}
-    return " ".join(
-        f"--set {quotes.get(sign, APOSTROPHE)}data.{key}={sign}{quotes.get(sign, APOSTROPHE)}"
-        for key, sign in given.items()
-        if sign
-    )
+    return {key: sign for key, sign in given.items() if sign}
 
 
 def pattern(decimal: str, thousands: str) -> str:
@@ -49,7 +44,10 @@ def pattern(decimal: str, thousands: str) -> str:
     mark = re.escape(decimal or ".")
     whole = r"\d+"
     if thousands:
-        whole = rf"(?:\d{{1,3}}(?:{_group(thousands)}\d{{3}})+|\d+)"
+        group = _group(thousands)
+        whole = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)"
+        if thousands == ",":  # India writes 12,34,567
+            whole = r"(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d+)"
     if thousands == (decimal or "."):  # then there is no decimal mark
         return rf"^[+-]?{whole}$"
     return rf"^[+-]?(?:{whole}(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?$"

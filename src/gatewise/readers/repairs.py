@@ -1,20 +1,23 @@
 """Apply the settings for repeated times, gaps and missing values to sequences."""
 
-import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from gatewise.data import grids, spacing
 from gatewise.data.sequences import Array, Sequences
-from gatewise.errors import DataError
+from gatewise.errors import DataError, FlawError, GatewiseError, Way
 from gatewise.readers.columns import Purpose
-from gatewise.readers.long import Origin
+from gatewise.readers.long import Origin, as_missing
+from gatewise.readers.remedies import option
 from gatewise.readers.times import zone_of_changes, zone_without_gaps
 from gatewise.settings import DataSettings
 
 LARGEST, SMALLEST = 1e100, 1e-100  # the squares of other numbers overflow or underflow in sums
+AS_THEY_ARE = Way({"gaps": "ignore"}, "uses the rows as they are")
+ZEROS = Way({"missing": "zero"}, "puts 0 there")
 FILL_LIMIT = 50  # if filling adds more than this many steps per step, a time must be wrong
 
 
@@ -33,13 +36,19 @@ def apply(
     cells of the columns `left_empty` stay empty.
 
     Raises:
-        DataError: the data need a repair for which the policy is "error", or cannot be repaired.
+        FlawError: the data need a repair for which the policy is "error".
+        DataError: the data cannot be repaired.
     """
     notes: list[str] = []
-    _refuse_infinite(sequences, origin)
+    _refuse_infinite(sequences, origin, settings)
     _refuse_extreme(sequences, origin, purpose)
     if purpose == "train":
-        notes += _sentinels(sequences, settings)
+
+        def repaired(changed: Sequences, policies: DataSettings) -> None:
+            # "evaluate" has no notes about sentinels, and treats values as training does.
+            apply(changed, origin, policies, purpose="evaluate", left_empty=left_empty)
+
+        notes += _sentinels(sequences, settings, repaired)
     if sequences.times is not None:
         sequences, origin = _without_doubles(sequences, sequences.times, origin, settings, notes)
     if settings.missing == "drop-leading":
@@ -81,14 +90,19 @@ def _floats(sequences: Sequences, left_out: tuple[str, ...] = ()) -> list[tuple[
     return [(j, name) for j, name in enumerate(sequences.columns) if name not in others]
 
 
-def _refuse_infinite(sequences: Sequences, origin: Origin) -> None:
+def _refuse_infinite(sequences: Sequences, origin: Origin, settings: DataSettings) -> None:
     for column, name in _floats(sequences):
         wrong = np.isinf(sequences.values[:, column])
         if wrong.any():
             where = _place(sequences, origin, int(wrong.argmax()))
-            raise DataError(
-                f"{origin.name}: column {name!r} has an infinite value in {where}. Replace it with "
-                "a number, or add it to data.missing_values if it stands for a missing value."
+            count = int(wrong.sum())
+            cells = (
+                "an infinite value in" if count == 1 else f"{count} infinite values, the first in"
+            )
+            raise FlawError(
+                f"{origin.name}: column {name!r} has {cells} {where}.",
+                advice="Replace it with a number",
+                ways=as_missing(["inf", "-inf"], settings),
             )
 
 
@@ -133,7 +147,7 @@ def _without_doubles(
     return replace(kept, values=values), origin
 
 
-def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin) -> DataError:
+def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin) -> FlawError:
     """The error for repeated times, with remedies that keep what the rows say."""
     rows = "1 row repeats" if len(doubled) == 1 else f"{len(doubled)} rows repeat"
     where = _place(sequences, origin, int(doubled[0]))
@@ -142,22 +156,39 @@ def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin)
     if dated and not sequences.zone:
         ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
         if zone := zone_of_changes(times.view(np.int64), ids):
-            return DataError(
-                f"{begin} The clock was set back there, as in {zone}: local times occur twice. "
-                f"Name their zone with --set data.timezone={zone}."
+            return FlawError(
+                f"{begin} The clock was set back there, as in {zone}: local times occur twice.",
+                advice="Write the times with their offsets from UTC",
+                ways=[Way({"timezone": zone})],
             )
-    midnight = dated and bool((times == times.astype("M8[D]")).all())
-    if 2 * len(doubled) > len(times):
+    apart = [Way({"id": names}) for names in origin.apart()]
+    remark = f"leaves {len(times) - len(doubled)} of {len(times)} rows"
+    if 2 * len(doubled) > len(times) and _alike(times):
+        midnight = dated and bool((times == times.astype("M8[D]")).all())
         missing = " or the time of day (data.time may name several columns)" if midnight else ""
-        return DataError(
+        return FlawError(
             f"{begin} Most rows do, so that a column is missing that distinguishes series"
-            f"{missing}. Name it in data.id{' or data.time' if midnight else ''}."
+            f"{missing}.",
+            advice=f"Name it in data.id{' or data.time' if midnight else ''}",
+            ways=apart,
         )
-    return DataError(
-        f"{begin} Name the column that distinguishes series in data.id; or train with "
-        f"data.duplicates=first (or last, mean, sum), which leaves {len(times) - len(doubled)} of "
-        f"{len(times)} rows."
+    # Rows of which most repeat a time are events, of which one alone says little.
+    able = ("sum", "mean") if 2 * len(doubled) > len(times) else ("first", "last", "mean", "sum")
+    policies = [
+        Way({"duplicates": able[0]}, remark),
+        *(Way({"duplicates": one}) for one in able[1:]),
+    ]
+    return FlawError(
+        begin,
+        advice="Name the column that distinguishes series in data.id",
+        ways=[*apart, *policies],
     )
+
+
+def _alike(times: Array) -> bool:
+    """True if all times occur equally often, as with a missing id; events of a day do not."""
+    _, counts = np.unique(times, return_counts=True)
+    return float(np.mean(counts == np.median(counts))) > 0.8
 
 
 def _without_leading(
@@ -174,9 +205,10 @@ def _without_leading(
     lengths = np.add.reduceat(keep.astype(np.int64), sequences.starts)
     if not lengths.all():
         sequence = str(sequences.ids[int(lengths.argmin())])
-        raise DataError(
-            f"{origin.name}: sequence {sequence!r} has a column without any value. Leave the "
-            "column or the sequence out."
+        raise FlawError(
+            f"{origin.name}: sequence {sequence!r} has a column without any value.",
+            advice="Leave the column or the sequence out",
+            ways=[ZEROS],
         )
     verb = "is" if left == 1 else "are"
     notes.append(f"{_amount(left, 'step')} before the first value {verb} left out (data.missing)")
@@ -198,9 +230,50 @@ def _kept(
 NINES = re.compile(r"-?9{2,}(?:\.0|\.9+)?|-?(?:1e\+\d\d|9\.9+e\+\d\d)|-?32768\.0|-1\.0")
 
 
-def _sentinels(sequences: Sequences, settings: DataSettings) -> list[str]:
-    """A note for each number such as -9999 that occurs more than once, far outside all others."""
-    notes = []
+def _sentinels(
+    sequences: Sequences,
+    settings: DataSettings,
+    repaired: Callable[[Sequences, DataSettings], None],
+) -> list[str]:
+    """A note on each number such as -9999 that occurs more than once, far outside all others.
+
+    It names the settings that read them as missing, if `repaired` accepts the sequences then.
+    """
+    found = list(_far(sequences))
+    if not found:
+        return []
+    numbers = sorted({number for _, number, _ in found})
+    lines = [line for _, _, line in found]
+    usual = {(name, number) for name, number, _ in found}
+    columns = dict((name, column) for column, name in _floats(sequences))
+    for number in numbers:
+        others = {
+            name: int((sequences.values[:, column] == number).sum())
+            for name, column in columns.items()
+            if (name, number) not in usual
+        }
+        lines += [
+            f"{_amount(count, 'cell')} of column {name!r} also {'holds' if count == 1 else 'hold'} "
+            f"{number:g}"
+            for name, count in others.items()
+            if count
+        ]
+    values = sequences.values.copy()
+    for column in columns.values():
+        values[np.isin(values[:, column], numbers), column] = np.nan
+    for way in as_missing([f"{number:g}" for number in numbers], settings):
+        policies = replace(settings, missing=way.changes["missing"])
+        try:
+            repaired(replace(sequences, values=values.copy()), policies)
+        except GatewiseError:
+            continue
+        words = " ".join(option(name, value) for name, value in way.changes.items())
+        return [f"{'; '.join(lines)}; if it stands for a missing value: {words}"]
+    return ["; ".join(lines)]
+
+
+def _far(sequences: Sequences) -> Iterator[tuple[str, float, str]]:
+    """The column, the number and a sentence for each number that may mean a missing value."""
     for column, name in _floats(sequences):
         cells = sequences.values[:, column]
         known = cells[np.isfinite(cells)]
@@ -211,15 +284,12 @@ def _sentinels(sequences: Sequences, settings: DataSettings) -> list[str]:
                 continue
             low, high = float(others.min()), float(others.max())
             if min(abs(extreme - low), abs(extreme - high)) > 3 * max(high - low, 1e-9):
-                begins = np.isnan(cells[sequences.starts]) | (cells[sequences.starts] == extreme)
-                policy = "drop-leading" if begins.any() else "previous"
-                values = json.dumps([*settings.missing_values, f"{extreme:g}"])
-                notes.append(
+                yield (
+                    name,
+                    extreme,
                     f"column {name!r} holds {extreme:g} in {count} rows, far outside all other "
-                    f"values ({low:g} to {high:g}); if it stands for a missing value: --set "
-                    f"'data.missing_values={values}' --set data.missing={policy}"
+                    f"values ({low:g} to {high:g})",
                 )
-    return notes
 
 
 def _merged(cells: Array, begins: Array, how: str) -> Array:
@@ -290,10 +360,11 @@ def _refuse_missing(
     if not listed:
         return
     more = f"; {len(listed) - 3} more columns have empty cells" if len(listed) > 3 else ""
-    remedy = " or ".join(f"data.missing={policy}" for policy in able or ["drop-leading"])
-    raise DataError(
-        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot skip steps. Fill them, or "
-        f"train with {remedy}: the run then fills them in training and in prediction alike."
+    ways = [Way({"missing": policy}) for policy in able or ["drop-leading"]]
+    raise FlawError(
+        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot skip steps.",
+        advice="Fill them",
+        ways=ways,
     )
 
 
@@ -312,9 +383,10 @@ def _without_gaps(
     if others := spacing.others(sequences, grid) if check_others else {}:
         reason = _other_spacings(sequences, grid, others)
         if settings.gaps != "ignore":
-            raise DataError(
-                f"{origin.name}: {reason}. Resample all sequences to one spacing, train a run for "
-                "each spacing, or train with data.gaps=ignore to use the rows as they are."
+            raise FlawError(
+                f"{origin.name}: {reason}.",
+                advice="Resample all sequences to one spacing, train a run for each spacing",
+                ways=[AS_THEY_ARE],
             )
         notes.append(f"{reason}; the spacing is ignored")
         return replace(sequences, step=""), origin
@@ -323,25 +395,29 @@ def _without_gaps(
         regular = grid.share >= 0.5
         return replace(sequences, step=grid.step if regular else ""), origin
     if off is not None:
-        raise DataError(
+        raise FlawError(
             f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
-            f"{grid.step} apart, but not {_between(times, sequences, origin, off)}. Resample the "
-            "file to regular times, or train with data.gaps=ignore to use the rows as they are."
+            f"{grid.step} apart, but not {_between(times, sequences, origin, off)}.",
+            advice="Resample the file to regular times",
+            ways=[AS_THEY_ARE],
         )
     if settings.gaps == "error":
         ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
         local = times.dtype.kind == "M" and not sequences.zone
         if local and (zone := zone_without_gaps(times.view(np.int64), ids)):
-            raise DataError(
+            raise FlawError(
                 f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
                 f"{_between(times, sequences, origin, gaps[0])}. The clock was set forward there, "
-                f"as in {zone}. Name the zone with --set data.timezone={zone}."
+                f"as in {zone}.",
+                advice="Write the times with their offsets from UTC",
+                ways=[Way({"timezone": zone})],
             )
-        raise DataError(
+        raise FlawError(
             f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
             f"{_between(times, sequences, origin, gaps[0])}, where {_amount(gaps[1], 'step')} "
-            f"{'is' if gaps[1] == 1 else 'are'} missing. Train with data.gaps=fill to insert the "
-            "missing steps, or with data.gaps=ignore to use the rows as they are."
+            f"{'is' if gaps[1] == 1 else 'are'} missing.",
+            advice="Add them to the file",
+            ways=[Way({"gaps": "fill"}, f"inserts {_amount(steps, 'step')}"), AS_THEY_ARE],
         )
     return _inserted(sequences, times, grid, origin, notes, steps=steps)
 
@@ -409,9 +485,10 @@ def _inserted(
     """Insert all missing steps, with empty cells."""
     height = len(times)
     if steps > FILL_LIMIT * height:
-        raise DataError(
-            f"{origin.name}: filling the gaps would turn {height} steps into {steps + height}. "
-            "Look for a wrong time, or train with data.gaps=ignore."
+        raise FlawError(
+            f"{origin.name}: filling the gaps would turn {height} steps into {steps + height}.",
+            advice="Look for a wrong time",
+            ways=[AS_THEY_ARE],
         )
     every, where = grids.spread(grid, times, sequences.starts, sequences.stops)
     values = np.full((len(every), sequences.values.shape[1]), np.nan)
@@ -496,19 +573,14 @@ def _neighbours(empty: Array, sequences: Sequences) -> tuple[Array, Array]:
 
 def _stuck(
     sequences: Sequences, origin: Origin, name: str, step: int, *, missing: str
-) -> DataError:
+) -> FlawError:
     sequence = _sequence_of(sequences, step)
-    end = (
-        "begins"
-        if np.isnan(
-            sequences.values[sequences.starts[sequence] : step + 1, sequences.columns.index(name)]
-        ).all()
-        else "ends"
-    )
-    side = "before" if end == "begins" else "after"
-    first = bool(np.isnan(sequences.values[sequences.starts, sequences.columns.index(name)]).any())
-    return DataError(
+    before = sequences.values[sequences.starts[sequence] : step + 1, sequences.columns.index(name)]
+    end, side = ("begins", "before") if np.isnan(before).all() else ("ends", "after")
+    others = ("previous", "drop-leading") if missing == "linear" else ("drop-leading",)
+    return FlawError(
         f"{origin.name}: column {name!r} {end} with an empty cell in "
-        f"{_place(sequences, origin, step)}, but data.missing={missing} needs a value {side} it. "
-        f"Train with data.missing={'drop-leading' if first else 'previous'}."
+        f"{_place(sequences, origin, step)}, but data.missing={missing} needs a value {side} it.",
+        advice="Fill it",
+        ways=[Way({"missing": policy}, last=policy == "drop-leading") for policy in others],
     )

@@ -5,7 +5,7 @@ The name of a file determines its kind.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,13 @@ class Opened:
         # A file without a suffix is a table if the settings name its columns.
         bare = self.settings.column_names and not self.file.path.suffix
         return READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
+
+    def reopened(self, settings: DataSettings) -> "Opened":
+        """The same source with other settings; the content of a pipe is kept."""
+        again = replace(self, settings=settings)
+        if isinstance(file := self.__dict__.get("file"), File) and file.content is not None:
+            again.__dict__["file"] = file
+        return again
 
     def let_go(self) -> None:
         """Free the content; the next access opens the source again."""

@@ -225,7 +225,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             names,
             written,
             quotes=quotes,
-            header=_header_line(first_block, written),
+            header=_header(first_block, written),
             left_out=left_out,
         )
         sample = next(parsed(chain([first_block], blocks), names), None)
@@ -265,11 +265,15 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     )
 
 
-def _header_line(block: bytes, written: Dialect) -> bytes:
-    """The line that names the columns, which joined files repeat; b"" if several lines do."""
-    if written.header_rows != 1 or written.aligned:
-        return b""
-    return block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip()
+def _header(block: bytes, written: Dialect) -> tuple[bytes, list[list[str]]]:
+    """The first line of the header, and the rows of the header, which joined files repeat."""
+    if written.aligned:
+        return b"", []
+    top = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    lines = io.StringIO(top[: _header_end(top, written.header_rows)].decode())
+    rows = csv.reader(lines, delimiter=written.separator)
+    cells = [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
+    return top.partition(b"\n")[0].rstrip(), cells
 
 
 def _without_signs(batch: pl.DataFrame, signs: Mapping[str, str]) -> pl.DataFrame:
@@ -362,7 +366,7 @@ def _header_end(block: bytes, rows: int) -> int:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return not math.isnan(float(text))
     except ValueError:
         return False
 
@@ -431,7 +435,7 @@ def _text_batches(
     columns: Sequence[str],
     *,
     quotes: bool,
-    header: bytes,
+    header: tuple[bytes, Sequence[Sequence[str]]],
     left_out: set[int],
 ) -> Iterator[pl.DataFrame]:
     """Yield every cell as text, so that an error message can show a bad cell.
@@ -452,11 +456,10 @@ def _text_batches(
                 missing_columns="insert",  # short rows end with empty cells
             )
             height = 0
-            if header and header in body:
+            if header[1] and header[0] in body:
                 every = scan.collect()
                 height = every.height
-                cells = [pl.col(cell).str.strip_chars().fill_null("") == cell for cell in names]
-                repeats = every.select(pl.all_horizontal(cells)).to_series()
+                repeats = every.select(_repeats(header[1], names)).to_series()
                 left_out.update(row + int(at) for at in repeats.arg_true())
                 scan = every.filter(~repeats).lazy()
             batch = scan.select(columns).collect()
@@ -471,6 +474,16 @@ def _text_batches(
         if batch.height:
             yield batch
         row += height or batch.height
+
+
+def _repeats(header: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
+    """True for the rows of a table that are rows of its header."""
+    cells = [pl.col(name).str.strip_chars().fill_null("") for name in names]
+    rows = [[*row, *[""] * (len(names) - len(row))] for row in header]
+    return pl.any_horizontal(
+        pl.all_horizontal(cell == text for cell, text in zip(cells, row, strict=True))
+        for row in rows
+    )
 
 
 STRAY_QUOTES = (

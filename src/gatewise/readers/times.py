@@ -21,6 +21,7 @@ OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
 RANGE = r"\s+(?:-|–|to|bis)\s+\S.*$"  # from the end of the first time of a range
+NAMED_TIME = r"^(?:1[89]|20|21)\d\d(?:\d{4})?$|\d[-./ ]\d|[A-Za-z]{3}[-./ ]*\d|\d[QqHh]\d|[QqHh]\d"
 LATE = r"([ T])24:00"  # midnight at the end of a day
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I %p")
 NAMED = (  # with the names of months
@@ -43,6 +44,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "minute": ("minute", "min"),
     "second": ("second", "sec"),
 }
+# As buoys and weather stations write them, where the case tells months from minutes.
+SHORT = {"YY": "year", "MM": "month", "DD": "day", "hh": "hour", "mm": "minute"}
 # Each pair of zones that change their clocks on other days or hours needs one here.
 ZONES = (
     *("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago"),
@@ -324,6 +327,36 @@ def _formatted_fully(time_format: str, cells: pl.Series) -> int:
     return read.null_count() - cells.null_count()
 
 
+LEAST_DATED = 6  # names of columns that are times make the columns steps
+
+
+def dated(names: Sequence[str]) -> tuple[list[str], Array]:
+    """The names of columns that are times, in their order, and the times [names]; none if few are.
+
+    >>> dated(["Lat", *(f"1/{day}/23" for day in range(1, 14))])[0][:2]
+    ['1/1/23', '1/2/23']
+    """
+    texts = pl.Series(names, dtype=pl.String)
+    texts = texts.filter(texts.str.contains(NAMED_TIME))
+    if len(texts) < LEAST_DATED:
+        return [], np.empty(0, "M8[us]")
+    best, steadiest = pl.Series(dtype=pl.Datetime("us")), (0, False)
+    for form in ("", "%Y%m%d", "year", *(form for form, _ in _fitting(texts))):
+        read = parse if not form else _formatted(form)
+        moments = _tolerant(read)(texts)
+        known = moments.drop_nulls()
+        # Where both day and month could come first, one of them gives steady steps.
+        score = (known.n_unique(), known.sort().diff().drop_nulls().n_unique() == 1)
+        if score > steadiest:
+            best, steadiest = moments, score
+    unique = steadiest[0] == best.len() - best.null_count()
+    # Columns numbered 1100 to 2498 are no years, although some of them could be.
+    if steadiest[0] < LEAST_DATED or 2 * steadiest[0] < len(names) or not unique:
+        return [], np.empty(0, "M8[us]")
+    table = pl.DataFrame({"name": texts, "time": best}).drop_nulls().sort("time")
+    return table["name"].to_list(), table["time"].to_numpy().astype("M8[us]")
+
+
 def proposals(cells: pl.Series) -> list[str]:
     """The formats that read every one of these texts."""
     known = cells.drop_nulls().str.strip_chars()
@@ -412,6 +445,8 @@ def joined(columns: Sequence[str]) -> tuple[str, ...]:
     >>> joined(["No", "year", "month", "day", "hour", "load"])
     ('year', 'month', 'day', 'hour')
     """
+    if set(columns) >= {"YY", "MM", "DD"}:
+        return tuple(name for name in SHORT if name in columns)
     folded = {column.lower().replace(" ", "_"): column for column in reversed(list(columns))}
     found = {
         part: folded[name] for part, names in PARTS.items() for name in names if name in folded
@@ -431,6 +466,8 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str]) -> pl.Expr:
     """One text from the columns of a time: ISO if their names are parts of it, else joined."""
     folded = [name.lower().replace(" ", "_") for name in names]
     parts = [next((part for part in PARTS if one in PARTS[part]), "") for one in folded]
+    if set(names) <= set(SHORT):
+        parts = [SHORT[name] for name in names]
     if parts[0] != "year" or "" in parts:
         clocks = [
             cell.str.replace(r"^(\d+)\.0+$", "${1}")

@@ -18,17 +18,33 @@ def bare(cell: str) -> str:
 
     >>> bare("$1,234.50"), bare("1.234,50 EUR"), bare("(€ 5)"), bare("12 %"), bare("A5")
     ('1,234.50', '1.234,50', '-5', '12', 'A5')
+    >>> bare("(1.234,50)")
+    '-1.234,50'
     """
     found = PATTERN.match(cell.strip())
-    if not found or not (found[3] or found[6]):
+    if not found or not (found[1] or found[3] or found[6]):
         return cell
     minus = "-" if found[1] else (found[2] or found[4]).replace("−", "-")
     return minus + found[5].strip()
 
 
+BRACKETS = "()"  # around negative numbers, as accountants write them
+BRACKETED = r"^\s*\(\s*[\d.,]+\s*\)\s*$"
+SUFFIXES = "KMB"  # thousands, millions and billions
+SUFFIXED = r"^\s*([+\-−]?\d+[.,]\d+) ?([KMB])\s*$"  # 12B without a decimal mark may be a code
+POWERS = {"K": "3", "M": "6", "B": "9"}
+
+
 def columns(sample: pl.DataFrame) -> dict[str, str]:
     """The columns of numbers in which most cells have a sign, and all signs are the same."""
     found = {}
+    for sign, pattern in ((SUFFIXES, SUFFIXED), (BRACKETS, BRACKETED)):
+        here = sample.select(pl.all().str.contains(pattern).any()).row(0, named=True)
+        read = pattern if sign == SUFFIXES else rf"{pattern}|^\s*[+\-−]?[\d.,]+\s*$"
+        for name in filter(here.get, sample.columns):
+            cells = sample[name].drop_nulls()
+            if int(cells.str.contains(read).sum()) * 2 > len(cells):
+                found[name] = sign
     # Few tables have a sign, and one query finds that.
     signed = sample.select(pl.all().str.contains(SIGN).any()).row(0, named=True)
     for name in filter(signed.get, sample.columns):
@@ -42,6 +58,14 @@ def columns(sample: pl.DataFrame) -> dict[str, str]:
 
 def plain(cells: pl.Expr, sign: str) -> pl.Expr:
     """Numbers without this sign; a number that lacks the sign becomes a text that says so."""
+    if sign == BRACKETS:
+        text = cells.str.strip_chars()
+        number = pl.lit("-") + text.str.strip_chars("() ")
+        return pl.when(text.str.contains(BRACKETED)).then(number).otherwise(cells)
+    if sign == SUFFIXES:
+        parts = cells.str.extract_groups(SUFFIXED).struct
+        power = parts.field("2").replace_strict(POWERS, default=None)
+        return (parts.field("1") + "e" + power).fill_null(cells)
     parts = cells.str.strip_chars().str.extract_groups(CELL).struct
     here = parts.field("3").fill_null(parts.field("6"))
     minus = parts.field("2").fill_null("") + parts.field("4").fill_null("")
@@ -55,5 +79,9 @@ def plain(cells: pl.Expr, sign: str) -> pl.Expr:
 
 def note(column: str, sign: str) -> str:
     """The note about a column whose signs are left out."""
+    if sign == BRACKETS:
+        return f"the column {column!r} holds numbers in brackets: (5) is read as -5"
+    if sign == SUFFIXES:
+        return f"the column {column!r} holds numbers with K, M or B: 1.5K is read as 1500"
     shown = f"5 {sign}" if sign in "%‰" or sign.isalpha() else f"{sign}5"
     return f"the column {column!r} holds numbers with the sign {sign}: {shown} is read as 5"

@@ -8,7 +8,7 @@ import polars as pl
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 from gatewise.readers import times
-from gatewise.readers.columns import VALUE, Kinds, wide_steps
+from gatewise.readers.columns import VALUE, Kinds, dated_steps
 from gatewise.readers.long import Origin, load, moments_of, picked, value_columns, with_sides
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -20,7 +20,8 @@ def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
     Raises:
         DataError: a cell is not a number, or a row is empty.
     """
-    steps = wide_steps(settings, kinds)
+    steps = dated_steps(settings, kinds, [])
+    _, moments = times.dated(steps) if settings.target == (VALUE,) else ([], None)
     # Load rows as steps with many columns; then each cell becomes a step with one column.
     as_rows = DataSettings(features=tuple(steps), missing_values=settings.missing_values)
     loaded, notes = load(table, as_rows, kinds, steps, levels=[])
@@ -33,6 +34,8 @@ def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
     else:
         values = matrix[np.arange(len(steps)) < lengths[:, None]][:, None]
     sequences = _laid(values, lengths, (VALUE,), table)
+    if moments is not None and len(moments):
+        sequences = replace(sequences, times=np.concatenate([moments[:n] for n in lengths]))
     return *_with_row_sides(sequences, table, settings, kinds, lengths=lengths), notes
 
 

@@ -1,10 +1,12 @@
 """The tasks: one folder and one entry in `TASKS` for each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, get_args
 
-from gatewise.errors import ConfigError, DataError, UnknownSourceError
+from gatewise.errors import ConfigError, DataError, FlawError, UnknownSourceError
+from gatewise.readers import remedies
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import opened
 from gatewise.settings import DataSettings
@@ -53,8 +55,16 @@ def read(
         ConfigError: the settings do not fit the data, or leave too much to guess.
     """
     data = opened(settings, source)
+
+    def attempt(changes: Mapping[str, Any]) -> Read:
+        again = data.reopened(replace(data.settings, **changes))
+        return TASKS[task].read(again, replace(settings, **changes), purpose)
+
     with hinting():
-        content = TASKS[task].read(data, settings, purpose)
+        try:
+            content = TASKS[task].read(data, settings, purpose)
+        except FlawError as flaw:
+            raise remedies.tried(flaw, attempt, flags=purpose == "train") from None
     data.let_go()
     return content
 

@@ -26,6 +26,8 @@ def names_columns(_source: Opened, settings: DataSettings) -> str | None:
 def has_times(source: Opened, settings: DataSettings) -> str | None:
     """A column of a table holds times, and no earlier sign shows labels."""
     content = source.content(one_series=True)
+    if isinstance(content, Table) and (first := columns.first_dated(content, settings)):
+        return f"the column {first!r} and others have times as names"
     if isinstance(content, Table) and (times := columns.time_of(content, settings)):
         named = " and ".join(map(repr, times))
         verb = "the column {} holds" if len(times) == 1 else "the columns {} hold"

@@ -1,0 +1,170 @@
+"""Files as strangers have them: each is read to the right numbers, or a message says how."""
+
+import json
+import re
+import shlex
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from gatewise.errors import ConfigError, DataError
+from gatewise.settings import DataSettings, assignment
+from gatewise.tasks import guess_task, read
+
+DAYS = [date(2022, 1, 1) + timedelta(days=k) for k in range(40)]
+VALUES = [1234.5 + 10 * k for k in range(40)]
+EVERY = list(zip(DAYS, VALUES, strict=True))
+
+
+def german(value):
+    return f"{value:,.2f}".replace(",", "T").replace(".", ",").replace("T", ".")
+
+
+def indian(value):
+    whole = f"{100 * value:.0f}"
+    return f"{whole[0]},{whole[1:3]},{whole[3:]}"
+
+
+BRACKETS = [f'{day},"({value:,.2f})"' for day, value in EVERY]
+# The lines of a file, its target, and the numbers of its first sequence.
+NUMBERS = {
+    "brackets": (
+        ["day,y", *BRACKETS[:30], *[f'{d},"{v:,.2f}"' for d, v in EVERY[30:]]],
+        [*(-v for v in VALUES[:30]), *VALUES[30:]],
+    ),
+    "German brackets": (
+        ["day;y", *[f"{day};({german(value)})" for day, value in EVERY]],
+        [-value for value in VALUES],
+    ),
+    "suffixes": (
+        [
+            "day,y",
+            *[f"{day},{value / 1000:.4f}K" for day, value in EVERY[:-1]],
+            f"{DAYS[-1]},0.00162M",
+        ],
+        [*VALUES[:-1], 1620],
+    ),
+    "Indian groups": (
+        ["day,y", *[f'{day},"{indian(value)}"' for day, value in EVERY]],
+        [100 * value for value in VALUES],
+    ),
+    "two header rows, repeated": (
+        [
+            "day,y",
+            "UTC,m",
+            *[f"{d},{v}" for d, v in EVERY[:20]],
+            "day,y",
+            "UTC,m",
+            *[f"{d},{v}" for d, v in EVERY[20:]],
+        ],
+        VALUES,
+    ),
+    "a header behind #": (
+        ["#YY  MM DD  y", "#yr  mo dy  m", *[f"{d:%Y %m %d}  {v}" for d, v in EVERY]],
+        VALUES,
+    ),
+    "begin and end": (
+        ["from;until;y", *[f"{d};{d + timedelta(days=1)};{german(v)}" for d, v in EVERY]],
+        VALUES,
+    ),
+    "booked and valued": (
+        ["booked;valued;y;", *[f'"{d:%d.%m.%Y}";"{d:%d.%m.%Y}";{german(v)};' for d, v in EVERY]],
+        VALUES,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_and_times_are_read_as_they_are_meant(tmp_path, name):
+    lines, values = NUMBERS[name]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found, _, _ = read(DataSettings(target=("y",)), path, task="forecast")
+    assert found.values.ravel() == pytest.approx(values)
+    assert found.step == "1d"
+    assert found.times[0] == np.datetime64("2022-01-01")
+
+
+def test_codes_that_look_like_millions_stay_codes(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["flat,day,y", *[f"12B,{d},{v}" for d, v in EVERY]]) + "\n")
+    found, _, _ = read(DataSettings(target=("y",), id=("flat",)), path, task="forecast")
+    assert found.ids.tolist() == ["12B"]
+
+
+WIDE = {
+    "ISO": ([str(day) for day in DAYS], "1d", "2022-01-01"),
+    "American": ([f"{day.month}/{day.day}/{day:%y}" for day in DAYS], "1d", "2022-01-01"),
+    "months": ([f"{2018 + k // 12}-{k % 12 + 1:02}" for k in range(40)], "1mo", "2018-01-01"),
+    "years": ([str(1970 + k) for k in range(40)], "1y", "1970-01-01"),
+    "newest first": ([str(day) for day in DAYS[::-1]], "1d", "2022-01-01"),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_columns_whose_names_are_times_are_the_steps(tmp_path, name):
+    names, step, first = WIDE[name]
+    values = VALUES[::-1] if name == "newest first" else VALUES
+    rows = [
+        f"{town},5.5,{','.join(str(value + k) for value in values)}"
+        for k, town in enumerate(("Ulm", "Bonn", "Kiel"))
+    ]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join([f"town,latitude,{','.join(names)}", *rows]) + "\n")
+    assert guess_task(DataSettings(), path)[0] == "forecast"
+    found, settings, notes = read(DataSettings(), path, task="forecast")
+    assert found.ids.tolist() == ["Ulm", "Bonn", "Kiel"]
+    assert found[1].ravel().tolist() == [value + 1 for value in VALUES]
+    assert (found.step, str(found.times[0])[:10]) == (step, first)
+    assert any("times name them" in note for note in notes)
+    path.write_text("\n".join([f"town,latitude,{','.join(names)}", rows[0]]) + "\n")
+    assert read(settings, path, task="forecast", purpose="predict")[0].ids.tolist() == ["Ulm"]
+
+
+def test_numbered_columns_are_not_years(tmp_path):
+    names = [str(1100 + 2 * k) for k in range(700)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join([",".join(names), *[",".join(["1"] * 700)] * 3]) + "\n")
+    with pytest.raises(ConfigError, match="No task recognises"):
+        guess_task(DataSettings(), path)
+
+
+def test_messages_of_devices_are_series(tmp_path):
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {"ts": 1_672_531_200_000 + 60_000 * k, "device": {"id": f"d{j}"}, "data": {"y": k * j}}
+        for k in range(20)
+        for j in range(3)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found, _, _ = read(DataSettings(target=("data.y",)), path, task="forecast")
+    assert found.ids.tolist() == ["d0", "d1", "d2"]
+    assert (found.step, found[2].ravel().tolist()) == ("1m", [2.0 * k for k in range(20)])
+
+
+def test_series_that_a_number_orders_are_not_read_as_one(tmp_path):
+    rows = [f"{name},{k},{k * 1.5}" for k in range(10, 30) for name in "abc"]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["device,counter,y", *rows]) + "\n")
+    with pytest.raises(DataError, match="'device' distinguishes 3 series"):
+        read(DataSettings(target=("y",)), path, task="forecast")
+
+
+def test_several_columns_of_times_are_named_in_the_message(tmp_path):
+    rows = [f"{d},{d + timedelta(days=k % 3)},{v}" for k, (d, v) in enumerate(EVERY)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["ordered at,paid,y", *rows]) + "\n")
+    with pytest.raises(ConfigError, match="all hold times") as caught:
+        read(DataSettings(target=("y",)), path, task="forecast")
+    offered = re.split(r" or (?=--set)", str(caught.value).rstrip(".").partition("steps: ")[2])
+    named = [assignment(shlex.split(one)[1]) for one in offered]
+    assert named == [("data", "time", "ordered at"), ("data", "time", "paid")]
+
+
+def test_events_of_a_day_can_be_summed_up(tmp_path):
+    rows = [f"{day},{k}" for day in DAYS for k in range(1 + day.day % 4)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["day,amount", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"data.duplicates=sum \(leaves 40 of"):
+        read(DataSettings(target=("amount",)), path, task="forecast")
