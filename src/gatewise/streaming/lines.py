@@ -14,7 +14,8 @@ from typing import Any
 
 from gatewise.artefact import finite
 from gatewise.errors import ConfigError, DataError
-from gatewise.streaming.stream import Answer, Stream, advance
+from gatewise.streaming.plan import Answer
+from gatewise.streaming.stream import Stream, advance
 
 log = logging.getLogger("gatewise")
 
