@@ -1,5 +1,6 @@
 """Recordings that arrive in parts: samples, of which frames are made, of which steps are made."""
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from gatewise.streaming.memory import Memory, identity, is_table, records
 from gatewise.streaming.plan import Plan, Row
 
 SAMPLES, RATE = "samples", "rate"  # the columns of a row
+# How other files of recordings begin.
+PACKED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b".snd": "AU"}
 MOST = 10_000_000  # samples of one part, about ten minutes at 16,000 Hz
 
 
@@ -164,3 +167,37 @@ def as_samples(given: Any) -> Array:
     if floats:
         samples = np.clip(np.rint(samples * FULL), -FULL, FULL - 1)
     return samples.astype(np.int16)
+
+
+def header_of(content: bytes, rate: int) -> int | None:
+    """The bytes before the samples of a WAV file, 0 of raw samples; None: more are needed.
+
+    Raises:
+        DataError: the file does not hold samples of 16 bits of one channel at the rate.
+    """
+    if len(content) < 4:
+        return None
+    for begin, name in PACKED.items():
+        if content.startswith(begin):
+            raise DataError(f"This is {name}, but a stream reads raw samples. {_converted(rate)}")
+    if not content.startswith(b"RIFF"):
+        return 0
+    at, told = 12, None
+    while len(content) >= at + 8:
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if name == b"data":
+            if told != (1, 1, rate, 16):
+                raise DataError(
+                    f"The WAV file must hold samples of 16 bits of one channel at {rate:,} Hz. "
+                    f"{_converted(rate)}"
+                )
+            return at + 8
+        if name == b"fmt " and len(content) >= at + 24:
+            kind, channels, found = struct.unpack_from("<HHI", content, at + 8)
+            told = (kind, channels, found, *struct.unpack_from("<H", content, at + 22))
+        at += 8 + size + size % 2
+    return None
+
+
+def _converted(rate: int) -> str:
+    return f"Convert it: ffmpeg -i FILE -f s16le -ac 1 -ar {rate} - | gatewise stream RUN."

@@ -14,6 +14,7 @@ from gatewise.artefact import open_run
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
 from gatewise.prediction import Trained
+from gatewise.settings import DataSettings
 from gatewise.streaming.answering import carried, final, incomplete, windows
 from gatewise.streaming.memory import Memory, id_of
 from gatewise.streaming.model import Model, open_model
@@ -83,6 +84,28 @@ class Stream:
         return self._model.reader.columns
 
     @property
+    def kind(self) -> str:
+        """What the steps are: numbers, text, tokens or sound."""
+        return self._model.artefact.preparation.kind
+
+    @property
+    def data(self) -> DataSettings:
+        """How the data of the run are read."""
+        return self._model.artefact.experiment.data
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether lines without columns are its data: of a running text, or of tokens."""
+        text = self._model.plan.text
+        return self.kind == "tokens" or (text is not None and text.lines)
+
+    @property
+    def rate(self) -> int:
+        """The samples of a recording in a second; 0 if the run reads something else."""
+        spectrum = getattr(self._model.artefact.preparation.own, "spectrum", None)
+        return 0 if spectrum is None else int(spectrum.rate)
+
+    @property
     def window(self) -> int:
         """The steps that an answer reads; 0: all of them."""
         return self._model.plan.window
@@ -95,7 +118,7 @@ class Stream:
 
     def id_of(self, row: Any) -> str:
         """The id of the sequence of a row, in the columns that name sequences; "": it has none."""
-        return id_of(row, self._model.artefact.experiment.data)
+        return id_of(row, self.data)
 
     def push(self, steps: Any) -> None:
         """Add steps, which wait until they are read.
