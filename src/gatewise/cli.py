@@ -404,17 +404,19 @@ def stream(
     ] = False,
 ) -> None:
     """Answer lines of CSV or JSON as they arrive: a row in, a line out for each answer."""
-    from gatewise.streaming import Stream, lines
+    from gatewise.streaming import Stream, lines, sources
 
-    lines.answer(
-        Stream(run, window=window, every=every),
-        lines.opened(follow),
-        write=_write_at_once,
-        complain=None if strict else lambda text: typer.echo(f"gatewise: {text}", err=True),
-        follow=follow is not None,
-        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
-        as_json=as_json,
-    )
+    first = Stream(run, window=window, every=every)
+    with sources.Stop() as stop:
+        lines.answer(
+            first,
+            sources.contents(follow, stop, follow=follow is not None),
+            write=_write_at_once,
+            complain=None if strict else lambda text: typer.echo(f"gatewise: {text}", err=True),
+            columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+            as_json=as_json,
+        )
+    process.end_after(stop.number)
 
 
 def _write_at_once(text: str) -> None:

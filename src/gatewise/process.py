@@ -69,6 +69,12 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def end_after(number: int) -> None:
+    """End the command as after this signal, if it is one, when the work on the way is done."""
+    if number:
+        raise SystemExit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+
+
 def leave(request: Stopped) -> None:
     """End the process now: after a half import, the end of Python may crash in a library."""
     with contextlib.suppress(OSError):

@@ -258,7 +258,7 @@ class TaskSettings:
         float, "The weight of the language model. 0: chosen on the validation part."
     ] = 0.0
     streaming: Annotated[
-        bool, "Read forwards only, so that words can be recognised while they are spoken."
+        bool, "Read forwards only, so that words can be recognised, or tagged, while they come."
     ] = False
 
 

@@ -53,3 +53,44 @@ def _summaries(sequences: Sequences, floor: Array | None) -> Array:
         ],
         axis=1,
     )
+
+
+class Running:
+    """The summaries of steps that arrive one after another, for many streams at a time."""
+
+    def __init__(self, columns: int, floor: Array | None = None) -> None:
+        self.columns, self.floor = columns, floor
+
+    def start(self, count: int) -> dict[str, Array]:
+        """The states of `count` streams before their first step."""
+        kinds = ("mean", "squares", "least", "most", "first", "last", "changes")
+        states = {f"summary {kind}": np.zeros((count, self.columns)) for kind in kinds}
+        return states | {"summary steps": np.zeros(count)}
+
+    def __call__(self, values: Array, state: dict[str, Array]) -> Array:
+        """`summaries` [streams, features] after one more step [streams, columns]; moves `state`."""
+        values = values.astype(np.float64)
+        count = state["summary steps"][:, None] + 1
+        begins = count == 1
+        mean, last = state["summary mean"], state["summary last"]
+        apart = values - mean
+        average = mean + apart / count
+        # Welford 1962, because the difference of two large sums would lose digits.
+        squares = state["summary squares"] + apart * (values - average)
+        changes = state["summary changes"] + np.where(begins, 0, np.abs(values - last))
+        found = {
+            "steps": count[:, 0],
+            "mean": average,
+            "squares": squares,
+            "least": np.where(begins, values, np.minimum(state["summary least"], values)),
+            "most": np.where(begins, values, np.maximum(state["summary most"], values)),
+            "first": np.where(begins, values, state["summary first"]),
+            "last": values,
+            "changes": changes,
+        }
+        state.update({f"summary {name}": one for name, one in found.items()})
+        spread, change = np.sqrt(squares / count), changes / np.maximum(count - 1, 1)
+        floor = self.floor
+        logarithms = [] if floor is None else [np.log(spread + floor), np.log(change + floor)]
+        ends = [found[name] for name in ("least", "most", "first", "last")]
+        return np.concatenate([average, spread, *ends, change, count, *logarithms], axis=1)

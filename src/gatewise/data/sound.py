@@ -99,6 +99,12 @@ def examples(
     return Examples(Recordings(pieces, played), lengths, inputs, _no_targets, random=random)
 
 
+def of_frames(frames: Sequences, scale: Scale) -> Examples[Recordings]:
+    """Frames that were made before, scaled and padded; what is heard of them is unknown."""
+    inputs = _fixed_frames(frames, scale)
+    return Examples(Recordings(frames, frames), frames.lengths, inputs, _no_targets)
+
+
 def _no_targets(_indices: Array, _length: int = 0) -> None:
     return None
 

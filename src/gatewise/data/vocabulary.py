@@ -64,6 +64,13 @@ class Vocabulary:
         encoding = _opened(self.text).encode(text, add_special_tokens=False)
         return [text[begin:end] for begin, end in encoding.offsets]
 
+    def written(self, text: str) -> tuple[Array, list[str]]:
+        """The positions of the tokens [tokens], and the text from each of them to the next."""
+        encoding = _opened(self.text).encode(text, add_special_tokens=False)
+        begins = [0, *(begin for begin, _ in encoding.offsets[1:]), len(text)]
+        parts = [text[a:b] for a, b in zip(begins[:-1], begins[1:], strict=True)]
+        return np.array(encoding.ids, dtype=np.int32), parts[: len(encoding.ids)]
+
     def display(self, position: int) -> str:
         """A token for people to read: · is the space before a word, � is part of a character."""
         if self.kind != "bpe" or position < len(SPECIAL):

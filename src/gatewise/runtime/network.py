@@ -91,14 +91,14 @@ class Network:
             ArtefactError: its configuration or its weights do not fit its inputs.
         """
         try:
-            return dict(zip(node.outputs, self._run(node, inputs), strict=True))
+            return dict(zip(node.outputs, self.run(node, inputs), strict=True))
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise ArtefactError(
                 f"Node {node.name!r} ({node.operation}) of the network cannot be run: {error}. It "
                 "cannot read this input, or the run folder is damaged: restore it from a backup."
             ) from error
 
-    def _run(self, node: Node, inputs: list[Array | None]) -> list[Array]:
+    def run(self, node: Node, inputs: list[Array | None]) -> list[Array]:
         """What a node writes."""
         if node.operation == "lstm":
             return self._run_lstm(node, inputs)

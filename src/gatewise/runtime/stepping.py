@@ -1,12 +1,13 @@
 """Stepper: run a graph one step at a time, with states instead of the steps before.
 
-A value of the graph is one of four kinds: it is the same at all times; it has a row for each step,
-so that the row of the new step is enough; it tells something of all steps so far (the state of an
-LSTM, a mean, a maximum), so that a state and the new step are enough; or it is the mask of real
-steps, which is true everywhere in a stream. Whatever needs more is refused by name.
+A value of the graph is one of five kinds: it is the same at all times; it is given anew with each
+step, without an axis of steps (the spelling of a word); it has a row for each step, so that the row
+of the new step is enough; it tells something of all steps so far (the state of an LSTM, a mean, a
+maximum), so that a state and the new step are enough; or it is the mask of real steps, which is
+true everywhere in a stream. Whatever needs more is refused by name.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,9 +19,10 @@ from gatewise.engine.cells import Layer
 from gatewise.engine.contract import Arrays, Direction
 from gatewise.errors import ConfigError
 from gatewise.runtime.graph import Graph, Node, names_in
+from gatewise.runtime.network import Network
 from gatewise.runtime.operations import FUNCTIONS, Array, lstm
 
-FIXED, STEP, SO_FAR, REAL = "fixed", "step", "so far", "real"  # kinds of values
+FIXED, FREE, STEP, SO_FAR, REAL = "fixed", "free", "step", "so far", "real"  # kinds of values
 State = dict[str, Array]  # arrays [streams, ...]; "steps" counts the steps of each stream
 
 # Operations that treat each step alone.
@@ -57,23 +59,34 @@ class Stepper:
     """A graph that reads one step of many streams at a time.
 
     Args:
-        graph: a network with one input [batch, steps, ...].
+        graph: a network whose inputs are steps [batch, steps, ...], except those of `free`.
         padding: the value that marks padded steps in the data of training, if any.
         weights: how the weights of LSTM layers are stored: float32 or int8 (`engine.cells`).
+        free: the inputs without an axis of steps, [rows, ...], which are given with each step.
+        real: values of the graph that are the mask of real steps, given by no node.
 
     Raises:
         ConfigError: an answer needs later steps, or all steps; the message names the layer.
     """
 
     def __init__(
-        self, graph: Graph, padding: float | None = None, weights: str = "float32"
+        self,
+        graph: Graph,
+        padding: float | None = None,
+        weights: str = "float32",
+        *,
+        free: Collection[str] = (),
+        real: Collection[str] = (),
     ) -> None:
-        inputs, outputs = list(names_in(graph.inputs)), list(names_in(graph.outputs))
-        if len(inputs) > 1 or len(outputs) > 1:
-            raise ConfigError("The network has several inputs or outputs.")
-        self.graph, self.input, self.output = graph, inputs[0], outputs[0]
+        self.inputs, outputs = list(names_in(graph.inputs)), list(names_in(graph.outputs))
+        if len(outputs) > 1:
+            raise ConfigError("The network has several outputs.")
+        self.graph, self.output, self._free = graph, outputs[0], frozenset(free)
         self._padding, self.weights = padding, weights
-        self._kinds: dict[str, str] = {self.input: STEP}
+        self._network = Network(graph)
+        self._kinds: dict[str, str] = dict.fromkeys(real, REAL)
+        self._kinds |= {name: FREE if name in free else STEP for name in self.inputs}
+        self._padded = set(self.inputs) - set(free)  # values whose padded steps hold `padding`
         self._fixed: dict[str, Array] = {}
         self._initial: State = {}  # the states of one stream before its first step
         self._actions: list[_Action] = []
@@ -83,26 +96,30 @@ class Stepper:
         if self._kinds[self.output] not in (STEP, SO_FAR):
             raise ConfigError("The network has no answer that depends on its steps.")
         self.per_step = self._kinds[self.output] == STEP
-        config = graph.node(self.input).config
-        self._dtype = config["dtype"]
+        configs = {name: graph.node(name).config for name in self.inputs}
+        self._dtypes = {name: config["dtype"] for name, config in configs.items()}
         # The first step shows the shapes of the states.
         state: State = {"steps": np.zeros(1, np.int64)}
-        self(np.zeros((1, *config["shape"][1:])), state)
+        shapes = {name: _shape_of_a_step(configs[name], name in free) for name in self.inputs}
+        self({name: np.zeros((1, *shape)) for name, shape in shapes.items()}, state)
         self._initial = {name: np.zeros_like(one) for name, one in state.items()}
 
     def start(self, count: int = 1) -> State:
         """The states of `count` streams before their first step."""
         return {name: np.repeat(one, count, axis=0) for name, one in self._initial.items()}
 
-    def __call__(self, x: Array, state: State) -> Array:
+    def __call__(self, x: Array | Mapping[str, Array], state: State) -> Array:
         """The answer after one more step of each stream; `state` is replaced in place.
 
-        `x` is the step [streams, ...]. The answer has no axis of steps: it is that to the new step,
-        or to all steps so far (`per_step`).
+        `x` is the step [streams, ...], or several inputs by name. The answer has no axis of steps:
+        it is that to the new step, or to all steps so far (`per_step`).
         """
         state["steps"] = state["steps"] + 1
+        given = x if isinstance(x, Mapping) else {self.inputs[0]: x}
         values: dict[str, Any] = dict(self._fixed)
-        values[self.input] = np.asarray(x, self._dtype)[:, None]
+        for name in self.inputs:
+            array = np.asarray(given[name], self._dtypes[name])
+            values[name] = array if name in self._free else array[:, None]
         for action in self._actions:
             written = action.run([values.get(name) for name in action.node.inputs], state)
             values.update(zip(action.node.outputs, written, strict=False))
@@ -114,7 +131,7 @@ class Stepper:
         kinds = [self._kinds.get(name, FIXED) for name in node.inputs if name]
         kind, run = self._way(node, kinds)
         self._kinds.update(dict.fromkeys(node.outputs, kind))
-        if node.operation == "lstm":
+        if node.operation == "lstm" and kind != FREE:
             self._kinds.update(dict.fromkeys(node.outputs[1:], SO_FAR))
         if kind == FIXED:
             values = run([self._fixed.get(name) for name in node.inputs], {})
@@ -125,33 +142,51 @@ class Stepper:
     def _way(self, node: Node, kinds: list[str]) -> tuple[str, Callable[..., Sequence[Array]]]:
         """The kind of what a node writes, and the function that writes it."""
         name = node.operation
+        if FREE in kinds and set(kinds) <= {FREE, FIXED}:
+            return FREE, lambda values, _state: self._network.run(node, values)
         if self._is_mask(node, kinds):
             return REAL, _nothing
         if REAL in kinds and name == "where":
+            if self._holds_padding(node.inputs[2]):
+                self._padded.update(node.outputs)
             return self._kinds[node.inputs[1]], lambda values, _state: [values[1]]
         if name == "lstm":
             return self._lstm(node)
         reduction = self._reduction(node, kinds)
         if reduction is not None:
             return SO_FAR, reduction
+        return self._along(node, kinds), self._plain(node)
+
+    def _along(self, node: Node, kinds: list[str]) -> str:
+        """The kind of what a node writes that changes what it reads, and nothing else.
+
+        Raises:
+            ConfigError: it needs other steps.
+        """
+        name = node.operation
+        if name == "take" and kinds == [FREE, STEP] and node.config.get("axis") == 0:
+            return STEP
         if REAL in kinds:
             raise ConfigError(f"'{node.name}' ({name}) needs the mask of all steps.")
         if STEP not in kinds:
-            return (SO_FAR if SO_FAR in kinds else FIXED), self._plain(node)
+            return SO_FAR if SO_FAR in kinds else FIXED
         if SO_FAR in kinds:
             raise ConfigError(f"'{node.name}' ({name}) changes the steps before.")
-        if not _steps_stay_apart(node):
+        if FREE in kinds or not _steps_stay_apart(node):
             raise ConfigError(f"'{node.name}' ({name}) needs all steps.")
-        return STEP, self._plain(node)
+        return STEP
 
     def _is_mask(self, node: Node, kinds: list[str]) -> bool:
         """Whether a node writes the mask of real steps, in any form."""
         if node.operation == "not_equal" and kinds == [STEP, FIXED]:
-            value = self._fixed[node.inputs[1]]
-            tokens = self.graph.node(self.input).config["dtype"].startswith("int")
-            padding = 0 if tokens else self._padding
-            return value.ndim == 0 and node.inputs[0] == self.input and value == padding
+            return node.inputs[0] in self._padded and self._holds_padding(node.inputs[1])
         return node.operation in OF_MASKS and bool(kinds) and set(kinds) == {REAL}
+
+    def _holds_padding(self, value: str) -> bool:
+        """Whether a fixed value is the one that marks padded steps: 0 for tokens."""
+        fixed = self._fixed.get(value)
+        tokens = self.graph.node(self.inputs[0]).config["dtype"].startswith("int")
+        return fixed is not None and fixed.ndim == 0 and fixed == (0 if tokens else self._padding)
 
     def _plain(self, node: Node) -> Callable[..., Sequence[Array]]:
         """The function of the operation itself."""
@@ -244,6 +279,12 @@ class Stepper:
             return [after[:, None] if keep else after]
 
         return run
+
+
+def _shape_of_a_step(config: Mapping[str, Any], free: bool) -> tuple[int, ...]:
+    """The shape of an input without the batch and, unless it is free, without its steps."""
+    shape = config["batch_shape"][1:] if "batch_shape" in config else config["shape"]
+    return tuple(shape if free else shape[1:])
 
 
 def _steps_stay_apart(node: Node) -> bool:

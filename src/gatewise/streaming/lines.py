@@ -1,47 +1,45 @@
-"""Lines in, lines out: what `gatewise stream` does between standard input and standard output."""
+"""Lines in, lines out: what `gatewise stream` does between its input and standard output."""
 
 import csv
 import io
 import json
 import logging
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gatewise.artefact import finite
 from gatewise.errors import ConfigError, DataError
-from gatewise.streaming.stream import Answer, Stream, advance
+from gatewise.streaming.memory import id_of
+from gatewise.streaming.plan import Answer
+from gatewise.streaming.sounds import header_of
+from gatewise.streaming.sources import lines
+from gatewise.streaming.stream import Stream, advance
 
 log = logging.getLogger("gatewise")
 
-CHUNK = 1 << 16  # bytes of a read
-PAUSE = 0.2  # seconds between two looks at a file that grows
 SEPARATORS = ",;\t|"
+END = object()  # a row that ends a sentence
 
 
 def answer(
     first: Stream,
-    file: int,
+    chunks: Iterable[bytes | None],
     *,
     write: Callable[[str], Any],
     complain: Callable[[str], Any] | None,
-    follow: bool = False,
     columns: tuple[str, ...] = (),
     as_json: bool = False,
 ) -> None:
-    """Answer the lines of an open file until it ends.
+    """Answer the lines of a file, or its samples if the run reads recordings.
 
     Args:
         first: a stream of the run, at its beginning; each id gets one like it.
-        file: a file descriptor.
+        chunks: the bytes, as `sources.contents` yields them.
         write: is called with the lines of answers.
         complain: is called with a sentence about a line that cannot be used; None: such a line
             ends the work with an error.
-        follow: wait for more lines at the end of the file.
         columns: the names of the columns, if lines of CSV have no header.
         as_json: answer CSV in lines of JSON.
 
@@ -49,31 +47,59 @@ def answer(
         DataError: a line cannot be used, and `complain` is None.
         ConfigError: there is no header.
     """
-    reader = _Lines(first, columns)
     printer = _Printer(write, as_json)
+    if first.kind == "sound":
+        _answer_samples(first, chunks, printer)
+        return
+    reader = _Lines(first, columns)
     used = _Used(complain)
     streams: dict[str, Stream] = {}
-    for lines in pieces(file, follow):
+    for some in lines(chunks):
+        if some is None:
+            reader.began = True
+            continue
         pushed: list[_Pushed] = []
-        for line in lines:
+        for line in some:
             used.number += 1
             with used.line(used.number):
                 row = reader.row(line)
-                if row is not None:
-                    name = first.id_of(row)
-                    stream = streams.get(name) or first.new(name)
+                if row is END:
+                    _show(streams, pushed, used, printer, is_json=reader.is_json)
+                    pushed = []
+                    printer.show("", first.finish(), reader.is_json)
+                elif row is not None:
+                    name = id_of(row, first.data)
+                    stream = streams.get(name) or (first.new(name) if name else first)
                     stream.push(row)
                     streams[name] = stream
                     pushed.append(_Pushed(used.number, name, row))
-        advance([streams[name] for name in {one.name for one in pushed}])
-        for name in dict.fromkeys(one.name for one in pushed):
-            of_stream = [one for one in pushed if one.name == name]
-            printer.show(name, _answers(streams[name], of_stream, used), reader.is_json)
+        _show(streams, pushed, used, printer, is_json=reader.is_json)
     for name, stream in streams.items():
         printer.show(name, stream.finish(), reader.is_json)
     if used.bad:
         verb = "was" if used.bad == 1 else "were"
         log.warning("%d of %d lines %s left out.", used.bad, used.number, verb)
+
+
+def _answer_samples(stream: Stream, chunks: Iterable[bytes | None], printer: "_Printer") -> None:
+    """Answer raw samples of 16 bits, or those of a WAV file, as they come."""
+    held, begun = b"", False
+    for content in chunks:
+        if content is None:
+            printer.show("", stream.finish(), is_json=False)
+            held, begun = b"", False
+            continue
+        held += content
+        if not begun:
+            size = header_of(held, stream.rate)
+            if size is None and content:
+                continue  # the header is not complete
+            held, begun = held[size or 0 :], True
+        even = len(held) - len(held) % 2
+        stream.push(held[:even])
+        held = held[even:]
+        printer.show("", stream.read(), is_json=False)
+    printer.show("", stream.finish(), is_json=False)
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,22 @@ class _Used:
             self.complain(f"Line {number}: {error}")
 
 
+def _show(
+    streams: Mapping[str, Stream],
+    pushed: list[_Pushed],
+    used: _Used,
+    printer: "_Printer",
+    *,
+    is_json: bool,
+) -> None:
+    """Write the answers to rows that were pushed, stream by stream."""
+    names = list(dict.fromkeys(one.name for one in pushed))
+    advance([streams[name] for name in names])
+    for name in names:
+        of_stream = [one for one in pushed if one.name == name]
+        printer.show(name, _answers(streams[name], of_stream, used), is_json)
+
+
 def _answers(stream: Stream, pushed: list[_Pushed], used: _Used) -> list[Answer]:
     """The answers of a stream to rows that were pushed."""
     try:
@@ -120,40 +162,60 @@ def _answers(stream: Stream, pushed: list[_Pushed], used: _Used) -> list[Answer]
 
 @dataclass
 class _Lines:
-    """Turns lines into rows."""
+    """Turns lines into rows.
+
+    Running text and tokens need no columns: a line is a part of the text, or holds tokens, and an
+    empty line ends a sentence.
+    """
 
     stream: Stream
     columns: tuple[str, ...]
     is_json: bool = False
-    _separator: str = ""  # of CSV; "": lines are JSON, or none was read yet
+    is_plain: bool = False
+    began: bool = False  # the file begins again, maybe with its header
+    _separator: str = ""  # of CSV; "": lines are of another kind, or none was read yet
 
     def row(self, line: str) -> Any:
-        """The row of a line; None for a header or an empty line.
+        """The row of a line; None for a header or an empty line; END at the end of a sentence.
 
         Raises:
             DataError: the line is not what the lines before it were.
             ConfigError: the first line of CSV is no header.
         """
+        begins = not (self.is_json or self.is_plain or self._separator)
+        if begins and line.strip():
+            free = self.stream.reads_lines and not self.columns
+            self.is_json = line.lstrip()[0] in "{[" and (not free or _is_object(line))
+            self.is_plain = free and not self.is_json
+        if self.is_plain:
+            return self._plain(line)
         if not line.strip():
             return None
-        if not self._separator and (self.is_json or line.lstrip()[0] in "{["):
-            self.is_json = True
+        if self.is_json:
             try:
                 return json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"It is not JSON: {error}.") from None
-        begins = not self._separator
         if begins:
             self._separator = max(SEPARATORS, key=line.count)
         cells = next(csv.reader([line.rstrip("\r\n")], delimiter=self._separator))
         if begins and not self.columns:
             self.columns = self._header(cells)
             return None
+        again, self.began = self.began, False
+        if again and tuple(cell.strip().removeprefix("\ufeff") for cell in cells) == self.columns:
+            return None
         if len(cells) != len(self.columns):
             raise DataError(
-                f"It has {len(cells)} cells, but there are {len(self.columns)} columns. Correct it."
+                f"It has {len(cells)} cells, but the columns are {', '.join(self.columns)}. Quote "
+                "texts that hold the separator, or correct it."
             )
         return dict(zip(self.columns, cells, strict=True))
+
+    def _plain(self, line: str) -> Any:
+        if self.stream.kind == "text":
+            return line.rstrip("\r") + "\n"
+        return line.strip() or END
 
     def _header(self, cells: list[str]) -> tuple[str, ...]:
         names = tuple(cell.strip().removeprefix("\ufeff") for cell in cells)
@@ -165,6 +227,13 @@ class _Lines:
                 f"without one: --columns {','.join(wanted)}."
             )
         return names
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 @dataclass
@@ -200,37 +269,3 @@ def _plain(answer: Mapping[str, Any]) -> dict[str, Any]:
     }
     plain: dict[str, Any] = finite(texts)
     return plain
-
-
-def pieces(file: int, follow: bool = False) -> Iterator[list[str]]:
-    """Yield the lines of an open file as they arrive, all that are there at a time.
-
-    With `follow`, the end of the file is not the end: later lines are awaited.
-    """
-    rest = b""
-    while True:
-        content = os.read(file, CHUNK)
-        if not content:
-            if not follow:
-                break
-            time.sleep(PAUSE)
-            continue
-        *lines, rest = (rest + content).split(b"\n")
-        if lines:
-            yield [line.decode("utf-8", "replace") for line in lines]
-    if rest:
-        yield [rest.decode("utf-8", "replace")]
-
-
-def opened(path: Path | None) -> int:
-    """The file descriptor of a file, or of standard input.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
-    if path is None:
-        return 0
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None

@@ -6,7 +6,6 @@ for is an error.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,41 +14,23 @@ import polars as pl
 from gatewise.data.calendar import following, shift
 from gatewise.data.grids import SLACK
 from gatewise.data.preparation import Preparation, one_hot
-from gatewise.data.sequences import Array
+from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
 from gatewise.readers import marks, times
 from gatewise.settings import DataSettings
-from gatewise.streaming.plan import Plan
+from gatewise.streaming.memory import Memory, identity, is_table, records
+from gatewise.streaming.plan import Plan, Row
 
 MOST_MISSING = 10_000  # steps that data.gaps = fill inserts between two rows
 LOCAL = ("d", "b", "w", "mo", "q", "y")  # units of steps
 
 
-@dataclass(frozen=True)
-class Row:
-    """A step in the units of the data."""
-
-    values: Array  # [columns of the run] float64; texts as positions in their categories
-    time: Array | None = None  # datetime64[us], int64 or float64
-    ahead: bool = False  # a step whose targets are not known yet
-
-
-@dataclass
-class Memory:
-    """What a stream must remember of its rows to read the next one."""
-
-    values: Array | None = None  # of the last row
-    times: tuple[Any, ...] = ()  # the last two
-    ahead: tuple[Any, ...] = ()  # those of the rows ahead
-    id: str = ""
-    static: dict[str, Any] = field(default_factory=dict)
-
-
-class Reader:
+class RowReader:
     """Reads the rows of a stream as the run reads its files."""
 
     def __init__(self, plan: Plan, settings: DataSettings) -> None:
         self.plan, self.settings = plan, settings
+        self.columns = plan.columns
         self._preparation: Preparation[Any] = plan.preparation
         self._missing = frozenset(settings.missing_values)
         self._places = {name: self._preparation.columns.index(name) for name in plan.columns}
@@ -77,8 +58,8 @@ class Reader:
         """The rows of what a user pushes: one row, a list of rows, an array or a table."""
         if isinstance(steps, Mapping):
             yield steps
-        elif hasattr(steps, "columns") and hasattr(steps, "shape"):
-            yield from _records(steps)
+        elif is_table(steps):
+            yield from records(steps)
         elif isinstance(steps, Sequence) and not isinstance(steps, str) and _has_rows(steps):
             yield from steps
         else:
@@ -86,13 +67,6 @@ class Reader:
             if array.ndim == 1 and len(array) and len(self.plan.columns) > 1:
                 array = array[None]
             yield from array.reshape(-1, 1) if array.ndim < 2 else array
-
-    def id_of(self, given: Any) -> str:
-        """The id of the sequence of a row; "" if it has none."""
-        names = self.settings.id
-        if not names or not isinstance(given, Mapping) or not all(name in given for name in names):
-            return ""
-        return "/".join(str(given[name]) for name in names)
 
     def read(self, given: Any, memory: Memory) -> list[Row]:
         """The step of a row, after the steps that data.gaps = fill inserts before it.
@@ -103,12 +77,7 @@ class Reader:
             DataError: the row has not what the run needs; `memory` is as before.
         """
         named = isinstance(given, Mapping)
-        identity = self.id_of(given) or memory.id
-        if memory.id and identity != memory.id:
-            raise DataError(
-                f"The row is of sequence '{identity}', but the stream is that of '{memory.id}'. "
-                "Begin another stream for each sequence."
-            )
+        name = identity(given, memory, self.settings)
         static = self._static(given, memory) if named else memory.static
         values = self._values(given, named=named)
         time = self._time(given, memory) if named else None
@@ -131,8 +100,44 @@ class Reader:
             memory.values, memory.ahead = filled, memory.ahead[1:]
             if time is not None:
                 memory.times = (*memory.times[-1:], *inserted[-1:], time)[-2:]
-        memory.id, memory.static = identity, static
+        memory.id, memory.static = name, static
         return rows
+
+    def rest(self, _memory: Memory) -> list[Row]:
+        """Nothing, because each row is complete."""
+        return []
+
+    def sequences(self, several: Sequence[tuple[Memory, Sequence[Row]]]) -> Sequences:
+        """Rows of several streams as sequences."""
+        rows = [row for _, some in several for row in some]
+        moments = None
+        if all(row.time is not None for row in rows):
+            moments = np.array([row.time for row in rows])
+        memories = [memory for memory, _ in several]
+        static = {
+            name: np.array([memory.static.get(name, np.nan) for memory in memories])
+            for name in self.plan.static
+        }
+        return from_arrays(
+            [np.array([row.values for row in some]) for _, some in several],
+            columns=self._preparation.columns,
+            ids=np.array([memory.id for memory in memories]),
+            times=moments,
+            zone=self._zone(moments),
+            step=self._preparation.step,
+            levels=self.levels,
+            static=static,
+            source="The stream",
+        )
+
+    def inputs(self, _rows: Sequence[Row]) -> dict[str, Array] | None:
+        """None: the task makes the inputs from the sequences."""
+        return None
+
+    def _zone(self, moments: Array | None) -> str:
+        """The time zone in which times in UTC are shown."""
+        zone, dated = self.settings.timezone, moments is not None and moments.dtype.kind == "M"
+        return zone if dated and zone != "UTC" and not self.local else ""
 
     def _values(self, given: Any, *, named: bool) -> Array:
         values, count = self._empty(), len(self.plan.columns)
@@ -308,16 +313,6 @@ def _same(expected: Any, time: Any, last: Any) -> bool:
 def _has_rows(steps: Sequence[Any]) -> bool:
     """Whether a list holds rows; else it is one."""
     return any(isinstance(one, Mapping | list | tuple | np.ndarray) for one in steps)
-
-
-def _records(table: Any) -> Iterator[Mapping[str, Any]]:
-    """The rows of a table as dicts."""
-    if isinstance(table, pl.DataFrame):
-        yield from table.iter_rows(named=True)
-    elif hasattr(table, "to_pylist"):  # of PyArrow
-        yield from table.to_pylist()
-    else:
-        yield from table.to_dict(orient="records")
 
 
 def _shown(time: Any) -> str:

@@ -1,22 +1,54 @@
 """How `classify` answers a stream: the label of the steps so far, or of the last window."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gatewise.baselines.summaries import Running
+from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Array
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Plan
 from gatewise.tasks.classify.export import whole
 from gatewise.tasks.classify.fitted import Fitted
+from gatewise.tasks.classify.task import floor_of, probabilities_of, regression_on
+from gatewise.tasks.streamed import of_texts
 
 
-def plan(preparation: Preparation[Fitted], _experiment: Experiment) -> Plan:
+def plan(
+    preparation: Preparation[Fitted], _experiment: Experiment, state: Mapping[str, Any]
+) -> Plan:
     """The windows that the run was trained on, if any; else all steps."""
     own = preparation.own
-    blend = own.blend
+    blended = own.blend == "logistic"
+    prepared = whole(preparation, blend=own.blend)
+    if own.vocabulary is not None:
+        return of_texts(
+            prepared,
+            own.vocabulary,
+            most=own.max_length,
+            truncation=own.truncation,
+            reads_all="its answer includes that of a regression on all words" if blended else "",
+        )
     return Plan(
-        preparation=whole(preparation, blend=blend),
+        preparation=prepared,
         columns=preparation.used,
         window=own.window,
         every=own.stride if own.window else 1,
-        whole=f"its answer includes that of a baseline (task.blend = {blend})"
-        if blend != "none"
-        else "",
+        beside=Running(len(preparation.columns), floor_of(state)) if blended else None,
+        postprocess=_blended if blended else None,
     )
+
+
+def _blended(
+    outputs: Array,
+    _examples: Examples[Any],
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
+) -> Array:
+    """Probabilities [steps, classes], of outputs [steps, classes and summaries]."""
+    count = len(preparation.own.classes)
+    logits, features = np.split(outputs, [count], axis=1)
+    return probabilities_of(logits, preparation, regression_on(state, features))

@@ -459,7 +459,7 @@ def choose_blend(
     if preparation.own.blend != "auto":
         return preparation
     labels = labels_of(examples, preparation)
-    network = _probabilities(outputs, preparation, None)
+    network = probabilities_of(outputs, preparation, None)
     both = (network + said[LOGISTIC[preparation.kind]]) / 2
     helps = metrics.log_loss(labels, both) < metrics.log_loss(labels, network)
     blend = "logistic" if helps else "none"
@@ -488,10 +488,10 @@ def postprocess(
 ) -> Array:
     """Calibrated probabilities, [sequences, classes]; a blend averages them with the baseline's."""
     baseline = None if preparation.own.blend != "logistic" else _regression(state, examples)
-    return _probabilities(outputs, preparation, baseline)
+    return probabilities_of(outputs, preparation, baseline)
 
 
-def _probabilities(
+def probabilities_of(
     outputs: Array, preparation: Preparation[Fitted], baseline: Array | None
 ) -> Array:
     """The network's calibrated probabilities; their mean with the baseline's if there is one."""
@@ -505,8 +505,16 @@ def _regression(state: Mapping[str, Any], examples: Examples[Pieces]) -> Array:
     sequences = sequences_of(examples)
     if sequences.kind == "text":
         return tfidf.probabilities(state["tfidf"], texts_of(sequences))
-    floor = np.array(state["floor"]) if "floor" in state else None  # older runs have no floor
-    features = summaries(sequences, floor)
+    return regression_on(state, summaries(sequences, floor_of(state)))
+
+
+def floor_of(state: Mapping[str, Any]) -> Array | None:
+    """The floor of `summaries`; None in older runs."""
+    return np.array(state["floor"]) if "floor" in state else None
+
+
+def regression_on(state: Mapping[str, Any], features: Array) -> Array:
+    """The probabilities of the fitted logistic regression for summaries, [sequences, classes]."""
     if isinstance(state["logistic"], list):
         return multilabel.regressions(state["logistic"], features)
     fitted = Logistic(
@@ -651,7 +659,7 @@ def details(
     own = np.log(np.maximum(by_model[NETWORK], MIN_PROBABILITY))
     baseline = None if preparation.own.blend != "logistic" else by_model[LOGISTIC[preparation.kind]]
     uncalibrated = replace(preparation, own=replace(preparation.own, temperature=1.0))
-    before = _probabilities(own * preparation.own.temperature, uncalibrated, baseline)
+    before = probabilities_of(own * preparation.own.temperature, uncalibrated, baseline)
     return {
         "classes": classes,
         "confusion": matrix.tolist(),

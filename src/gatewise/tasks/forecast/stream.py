@@ -1,12 +1,17 @@
 """How `forecast` answers a stream: anew after each step, from the window that ends there."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from gatewise.data.preparation import Preparation
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Plan
 from gatewise.tasks.forecast.fitted import Fitted
 
 
-def plan(preparation: Preparation[Fitted], _experiment: Experiment) -> Plan:
+def plan(
+    preparation: Preparation[Fitted], _experiment: Experiment, _state: Mapping[str, Any]
+) -> Plan:
     """The steps, covariates and rows ahead that a forecast reads."""
     own = preparation.own
     read = {*own.targets, *own.past, *own.known}

@@ -23,7 +23,7 @@ def program(
     """Tokens in, the log-probabilities of each next token out; the first state is zero."""
     assert not padded, "Texts are read one at a time."
     vocabulary = preparation.own.vocabulary
-    extension = Extension(_from_zero(graph))
+    extension = Extension(from_zero(graph))
     port = steps.tokens_of(extension, padded=padded)
     (logits,) = extension.outputs()
     answer = Port(
@@ -45,7 +45,7 @@ def program(
     )
 
 
-def _from_zero(graph: Graph) -> Graph:
+def from_zero(graph: Graph) -> Graph:
     """The graph without its states as inputs and outputs, in operations that read a step alone.
 
     The output bias is the first row of an embedding, and the tied output weights are the product

@@ -117,19 +117,47 @@ def continued(
         top_k: sample from this many of the most likely tokens; 0: from all.
         seed: the same seed gives the same tokens.
     """
-    random = np.random.default_rng(seed)
     state = zero_state(network, 1)
-    unread = [int(one) for one in tokens]
+
+    def step(token: int) -> Array:
+        inputs = {"tokens": np.array([[token]], dtype=np.int32)} | state
+        outputs = network.predict_on_batch(inputs)
+        state.update({name: outputs[name] for name in state})
+        logits: Array = outputs["logits"][0, -1]
+        return logits
+
+    for token in tokens:
+        logits = step(int(token))
+    yield from sampled(
+        logits,
+        step,
+        forbidden=forbidden,
+        temperature=temperature,
+        top_k=top_k,
+        random=np.random.default_rng(seed),
+    )
+
+
+def sampled(
+    logits: Array,
+    step: Callable[[int], Array],
+    *,
+    forbidden: Array,
+    temperature: float,
+    top_k: int,
+    random: np.random.Generator,
+) -> Iterator[int]:
+    """An endless iterator of tokens, the first by these logits [vocabulary].
+
+    `step` returns the logits after one more token.
+    """
     while True:
         checkpoint()
-        for token in unread:
-            inputs = {"tokens": np.array([[token]], dtype=np.int32)} | state
-            outputs = network.predict_on_batch(inputs)
-            state = {name: outputs[name] for name in state}
-        logits = outputs["logits"][0, -1].astype(np.float64)
+        logits = np.asarray(logits).astype(np.float64)
         logits[forbidden] = -np.inf
-        unread = [_sample(logits, temperature, top_k, random)]
-        yield unread[0]
+        token = _sample(logits, temperature, top_k, random)
+        yield token
+        logits = step(token)
 
 
 def _sample(logits: Array, temperature: float, top_k: int, random: np.random.Generator) -> int:

@@ -44,6 +44,7 @@ SETTINGS = names(
     data="label labels text",
     split="seed test_ids",
     preparation="vocabulary_size min_frequency lowercase max_length",
+    task="streaming",
     training="max_tokens",
 )
 MANY_TAGS = 256  # above, the default is no CRF, whose transitions are the square of it
@@ -86,7 +87,18 @@ def resolve(
     kind = network.kind
     if kind == "auto":
         many = len(train.levels[TAG]) > MANY_TAGS
-        kind = crf.SOFTMAX if many or training.label_smoothing else crf.CRF
+        alone = many or training.label_smoothing or experiment.task.streaming
+        kind = crf.SOFTMAX if alone else crf.CRF
+    if network.bidirectional and experiment.task.streaming:
+        raise ConfigError(
+            "task.streaming reads forwards only, but network.bidirectional reads in both "
+            "directions. Leave one of them out."
+        )
+    if kind == crf.CRF and experiment.task.streaming:
+        raise ConfigError(
+            "task.streaming tags each token when it comes, but a CRF chooses all tags of a "
+            "sentence together. Leave it out, or set network.kind = softmax."
+        )
     if kind == crf.CRF and training.label_smoothing:
         raise ConfigError(
             "training.label_smoothing does not apply to a CRF. Leave it out, or set "
@@ -95,7 +107,7 @@ def resolve(
     network = replace(
         network,
         kind=kind,
-        bidirectional=True,
+        bidirectional=not experiment.task.streaming,
         units=network.units or UNITS,
         dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
     )

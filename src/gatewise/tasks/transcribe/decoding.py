@@ -9,6 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,35 +48,60 @@ def beam_search(log_probs: Array, width: int, bonus: Bonus | None = None) -> lis
         width: the number of prefixes to keep.
         bonus: the language model score of a further symbol or of the end.
     """
-    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NEG_INF)}
-    worth: dict[tuple[int, ...], float] = {(): 0.0}
+    beams: Beams = {(): Beam()}
     for frame in log_probs:
-        following: dict[tuple[int, ...], tuple[float, float]] = defaultdict(
-            lambda: (NEG_INF, NEG_INF)
-        )
-        likely = [s for s in np.flatnonzero(frame > UNLIKELY).tolist() if s != BLANK]
-        for prefix, (blank, symbol) in beams.items():
-            both = _sum(blank, symbol)
-            _add(following, prefix, both + float(frame[BLANK]), NEG_INF)
-            if prefix:  # the last symbol is repeated
-                _add(following, prefix, NEG_INF, symbol + float(frame[prefix[-1]]))
-            for one in likely:
-                # A double symbol needs a blank between its two emissions.
-                before = blank if prefix and prefix[-1] == one else both
-                if before == NEG_INF:
-                    continue
-                longer = (*prefix, one)
-                if longer not in worth:
-                    worth[longer] = worth[prefix] + (bonus(prefix, one) if bonus else 0.0)
-                _add(following, longer, NEG_INF, before + float(frame[one]))
-        ranked = sorted(following, key=lambda p: _sum(*following[p]) + worth[p], reverse=True)
-        beams = {prefix: following[prefix] for prefix in ranked[:width]}
+        beams = extended(beams, frame, width, bonus)
+    return list(likeliest(beams, bonus))
 
-    def final(prefix: tuple[int, ...]) -> float:
-        return _sum(*beams[prefix]) + worth[prefix] + (bonus(prefix, None) if bonus else 0.0)
 
-    best = max(beams, key=final)
-    return list(best)
+class Beam(NamedTuple):
+    """What is known of a prefix, in nats."""
+
+    blank: float = 0.0  # of its alignments that end in a blank
+    symbol: float = NEG_INF  # of those that end in its last symbol
+    worth: float = 0.0  # by the language model
+
+    @property
+    def score(self) -> float:
+        """The score by which prefixes are compared."""
+        return _sum(self.blank, self.symbol) + self.worth
+
+
+Prefix = tuple[int, ...]
+Beams = dict[Prefix, Beam]
+
+
+def extended(beams: Beams, frame: Array, width: int, bonus: Bonus | None = None) -> Beams:
+    """The best prefixes after one more frame, log probabilities [symbols]."""
+    following: dict[Prefix, tuple[float, float]] = defaultdict(lambda: (NEG_INF, NEG_INF))
+    worth = {prefix: beam.worth for prefix, beam in beams.items()}
+    likely = [s for s in np.flatnonzero(frame > UNLIKELY).tolist() if s != BLANK]
+    for prefix, (blank, symbol, _) in beams.items():
+        both = _sum(blank, symbol)
+        _add(following, prefix, both + float(frame[BLANK]), NEG_INF)
+        if prefix:  # the last symbol is repeated
+            _add(following, prefix, NEG_INF, symbol + float(frame[prefix[-1]]))
+        for one in likely:
+            # A double symbol needs a blank between its two emissions.
+            before = blank if prefix and prefix[-1] == one else both
+            if before == NEG_INF:
+                continue
+            longer = (*prefix, one)
+            if longer not in worth:
+                worth[longer] = worth[prefix] + (bonus(prefix, one) if bonus else 0.0)
+            _add(following, longer, NEG_INF, before + float(frame[one]))
+    found = {prefix: Beam(*both, worth[prefix]) for prefix, both in following.items()}
+    ranked = sorted(found, key=lambda prefix: found[prefix].score, reverse=True)
+    return {prefix: found[prefix] for prefix in ranked[:width]}
+
+
+def likeliest(beams: Beams, bonus: Bonus | None = None) -> Prefix:
+    """The best prefix as a whole transcript."""
+
+    def final(prefix: Prefix) -> float:
+        return beams[prefix].score + (bonus(prefix, None) if bonus else 0.0)
+
+    return max(beams, key=final)
 
 
 def _add(

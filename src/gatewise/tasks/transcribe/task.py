@@ -341,12 +341,17 @@ def postprocess(
     return _decoded(outputs, preparation.own)
 
 
+def bonus_of(fitted: Fitted) -> decoding.Bonus | None:
+    """The score of the language model; None without one."""
+    if fitted.lm is None:
+        return None
+    weight = fitted.lm_weight or WEIGHTS[1]  # 0 before calibration
+    return decoding.bonus_of(fitted.lm, weight, fitted.classes)
+
+
 def _decoded(outputs: list[Array], fitted: Fitted) -> Array:
     """Decode the log probabilities of each recording, [recordings] str."""
-    bonus = None
-    if fitted.lm is not None:
-        weight = fitted.lm_weight or WEIGHTS[1]  # 0 before calibration
-        bonus = decoding.bonus_of(fitted.lm, weight, fitted.classes)
+    bonus = bonus_of(fitted)
     texts = []
     for scores in outputs:
         if fitted.beam_size > 1:
