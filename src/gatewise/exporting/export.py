@@ -260,11 +260,21 @@ def _c(draft: Path, trained: Trained, weights: str) -> Written:
     if weights == "int8":
         samples, cost = as_int8(found.padded, samples)
         notes = [cost, *score_with_int8(trained)]
+    samples = [replace(one, inputs=_one_by_one(trained, one.inputs)) for one in samples]
     proof, usage = as_c.write(draft, found.whole, step, samples, rounded=weights == "int8")
     proof = replace(proof, notes=(*proof.notes, *notes))
     program = replace(found.whole, files=())
     write_readme(draft, program, proof, usage, absent=step if isinstance(step, str) else "")
     return _told(proof)
+
+
+def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a batch as the program for whole sequences reads them."""
+    if not isinstance(trained, Artefact):
+        return inputs
+    module = TASKS[trained.preparation.task].part("export")
+    given: Mapping[str, Any] = inputs
+    return module.one_by_one(inputs) if hasattr(module, "one_by_one") else given
 
 
 def _told(proof: Proof, *more: str) -> Written:
