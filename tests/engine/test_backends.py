@@ -22,7 +22,7 @@ def test_the_engine_passes_its_tests_on_another_backend(name):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider"),
-            *(str(HERE / one) for one in ("test_hook.py", "test_toolkit.py", f"test_{name}.py")),
+            *(str(HERE / f"test_{one}.py") for one in ("hook", "toolkit", "exports", name)),
             str(HERE.parent / "tasks" / "tag" / "test_crf.py"),
         ],
         capture_output=True,

@@ -1,7 +1,9 @@
 """C exports answer as the run does, compile without warnings, and stay within their memory."""
 
+import json
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,17 +21,25 @@ def folder(classify_run, tmp_path_factory):
     return gatewise.export(classify_run, to="c", output=output).folder
 
 
+SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
 def compiled(folder, *options, sources=("network.c",)):
     command = [found_compiler(), *FLAGS, *options, *sources, "-lm", "-o", "program"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "program"
 
 
-def test_the_program_in_the_readme_answers_like_predict(folder, classify_run, sequences_file):
+def program_of(folder, *options):
+    """The program in the README of an export."""
     readme = (folder / "README.txt").read_text()
     block = re.search(r"^    #include.*?^    }$", readme, re.DOTALL | re.MULTILINE)[0]
     (folder / "main.c").write_text(re.sub("^    ", "", block, flags=re.MULTILINE) + "\n")
-    program = compiled(folder, sources=("main.c", "network.c"))
+    return compiled(folder, *options, sources=("main.c", "network.c"))
+
+
+def test_the_program_in_the_readme_answers_like_predict(folder, classify_run, sequences_file):
+    program = program_of(folder)
     table = gatewise.predict(classify_run, sequences_file)
     groups = pl.read_csv(sequences_file).group_by("id", maintain_order=True)
     for (name,), steps in list(groups)[:3]:
@@ -43,10 +53,35 @@ def test_the_program_in_the_readme_answers_like_predict(folder, classify_run, se
 def test_the_self_test_passes_under_sanitizers(task, folder, forecast_run, tmp_path):
     if task == "forecast":
         folder = gatewise.export(forecast_run, to="c", output=tmp_path / "c").folder
-    checks = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    done = subprocess.run([compiled(folder, "-DGW_SELF_TEST", *checks)], capture_output=True)
+    done = subprocess.run([compiled(folder, "-DGW_SELF_TEST", *SANITIZED)], capture_output=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(b"passed")
+
+
+def test_words_with_their_characters_are_tagged_as_by_predict(tmp_path):
+    run = Path(__file__).parents[1] / "folders" / "format-1" / "tag" / "run"
+    folder = gatewise.export(run, to="c", output=tmp_path / "c").folder
+    facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    words, letters = (
+        {text: place + 2 for place, text in enumerate(facts[name])}
+        for name in ("words", "characters")
+    )
+    sentence = [*facts["words"][:3], "xyz"]  # the last one is unknown
+    wide = next(one["shape"][2] for one in facts["inputs"] if one["name"] == "characters")
+    spelled = [[letters.get(letter, 1) for letter in word] for word in sentence]
+    rows = [places + [0] * (wide - len(places)) for places in spelled]
+    given = [len(sentence), *(words.get(word, 1) for word in sentence), *sum(rows, [])]
+    answer = subprocess.run(
+        [program_of(folder, *SANITIZED)],
+        input=" ".join(map(str, given)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = np.reshape([float(one) for one in answer.stdout.split()], (len(sentence), -1))
+    table = gatewise.predict(run, [" ".join(sentence)])
+    assert [facts["classes"][k] for k in found.argmax(axis=1)] == table["tag"].to_list()
+    assert found.max(axis=1) == pytest.approx(table["probability"].to_numpy(), abs=1e-5)
 
 
 def test_the_self_test_finds_a_wrong_weight(folder, tmp_path):

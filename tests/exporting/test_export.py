@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -132,6 +133,51 @@ def test_any_keras_model_answers_the_same_with_holes_in_its_masks(name, to, tmp_
     model = keras.Model(*MODELS[name])
     written = gatewise.export(model, to=to, output=tmp_path / "model")
     assert written.difference < 1e-5
+
+
+# In a process of its own, because OpenVINO forks, of which JAX warns.
+IN_OPENVINO = """
+import json, sys, numpy, openvino
+exact = {"INFERENCE_PRECISION_HINT": "f32"}
+model = openvino.Core().compile_model("model.onnx", "CPU", exact)
+found = [list(model({"tokens": numpy.array(one)}).values()) for one in json.load(sys.stdin)]
+json.dump([[answer.tolist() for answer in answers] for answers in found], sys.stdout)
+"""
+
+
+def in_openvino(folder, batches):
+    code = [sys.executable, "-c", IN_OPENVINO]
+    given = json.dumps(batches)
+    done = subprocess.run(code, cwd=folder, input=given, capture_output=True, text=True, check=True)
+    return [[np.array(one) for one in answers] for answers in json.loads(done.stdout)]
+
+
+def in_onnx_runtime(folder, batches):
+    one = session(folder / "model.onnx")
+    return [one.run(None, {"tokens": np.array(batch)}) for batch in batches]
+
+
+@pytest.fixture(scope="module")
+def three_ways(tmp_path_factory):
+    """A model that returns last outputs and cell states of layers that read masked tokens."""
+    both = layers.Bidirectional(layers.LSTM(4, return_sequences=True, return_state=True))(EMBEDDED)
+    mask = keras.ops.not_equal(TOKENS, 0)
+    back = layers.LSTM(3, return_state=True, go_backwards=True)(both[0], mask=mask)
+    model = keras.Model(TOKENS, [layers.LSTM(4)(EMBEDDED), *both[1:], *back])
+    return gatewise.export(model, to="onnx", output=tmp_path_factory.mktemp("out") / "out").folder
+
+
+@pytest.mark.parametrize("run", [in_onnx_runtime, in_openvino])
+def test_each_row_of_a_padded_batch_is_answered_as_if_it_were_alone(run, three_ways):
+    if run is in_openvino and find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed: pip install openvino")
+    rows = [[1, 2, 3, 4, 5], [5, 4, 3], [2]]
+    padded = [row + [0] * (5 - len(row)) for row in rows]
+    together, *alone = run(three_ways, [padded, *([row] for row in rows)])
+    assert len(together) == 8
+    for k, answers in enumerate(alone):
+        for answer, one in zip(together, answers, strict=True):
+            assert answer[k] == pytest.approx(one[0], abs=1e-6)
 
 
 def test_a_wrong_answer_is_refused_and_leaves_nothing(classify_run, tmp_path):

@@ -6,21 +6,24 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
-from gatewise.artefact import Artefact, load, write_json
+from gatewise.artefact import Artefact, load
 from gatewise.errors import ConfigError
 from gatewise.exporting import c as as_c
 from gatewise.exporting import keras as as_keras
 from gatewise.exporting import numpy as as_numpy
 from gatewise.exporting import onnx as as_onnx
+from gatewise.exporting import parts
 from gatewise.exporting.onestep import one_step
 from gatewise.exporting.program import BATCH, Port, Program, Sample
+from gatewise.exporting.proof import Proof
+from gatewise.exporting.readme import FACTS
+from gatewise.exporting.readme import describe as write_readme
 from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
 from gatewise.runtime.describe import describe
@@ -29,7 +32,6 @@ from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
 LIMIT = 1e-3  # the largest difference, as a share of the targets' spread or of the largest answer
-FACTS, README = "export.json", "README.txt"
 
 
 @dataclass(frozen=True)
@@ -183,10 +185,10 @@ def programs_of(trained: Trained) -> Programs:
     if isinstance(trained, Artefact):
         name, preparation = trained.preparation.task, trained.preparation
         module = TASKS[name].part("export")
-        if module is None:
+        if parts.module_of(trained) is not None:
             raise ConfigError(
-                f"A run of the task {name} is exported with --to keras or savedmodel alone, "
-                "because its answers take more than one pass of a network."
+                f"A run of the task {name} has several networks, but a C export holds one. Choose "
+                "--to onnx, numpy, keras or savedmodel."
             )
         graph, experiment = describe(trained.network), trained.experiment
         program = module.program(graph, preparation, experiment, padded=preparation.padded)
@@ -226,21 +228,28 @@ def _of_model(model: keras.Model) -> Program:
 
 
 def _onnx(draft: Path, trained: Trained, _weights: str) -> Written:
+    if parts.module_of(trained) is not None:
+        return _told(parts.onnx(draft, trained))
     found = programs_of(trained)
     program, step = found.padded, found.step
     proof = as_onnx.write(draft, program, step, found.samples)
-    usage = _usage(as_onnx.USAGE, as_onnx.ARGUMENT, program)
-    _describe(draft, program, proof, usage, step)
-    absent = [step] if isinstance(step, str) else []
-    return proof.difference, proof.share, [proof.sentence(), *absent, *proof.notes]
+    usage = _usage(as_onnx.USAGE, as_onnx.ARGUMENT, program, answer="answers[0]")
+    if isinstance(step, str):
+        write_readme(draft, program, proof, usage, absent=step)
+        return _told(proof, step)
+    heading = "One step (step.*): feed h and c back, beginning with zeros."
+    write_readme(draft, program, proof, usage, more=[("step", heading, step)])
+    return _told(proof)
 
 
 def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
+    if parts.module_of(trained) is not None:
+        return _told(parts.numpy(draft, trained))
     found = programs_of(trained)
     proof = as_numpy.write(draft, found.padded, found.samples)
-    usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, found.padded)
-    _describe(draft, found.padded, proof, usage, None)
-    return proof.difference, proof.share, [proof.sentence(), *proof.notes]
+    usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, found.padded, answer="answer")
+    write_readme(draft, found.padded, proof, usage)
+    return _told(proof)
 
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
@@ -251,10 +260,25 @@ def _c(draft: Path, trained: Trained, weights: str) -> Written:
     if weights == "int8":
         samples, cost = as_int8(found.padded, samples)
         notes = [cost, *score_with_int8(trained)]
+    samples = [replace(one, inputs=_one_by_one(trained, one.inputs)) for one in samples]
     proof, usage = as_c.write(draft, found.whole, step, samples, rounded=weights == "int8")
     proof = replace(proof, notes=(*proof.notes, *notes))
-    _describe(draft, found.whole, proof, usage, step if isinstance(step, str) else None)
-    return proof.difference, proof.share, [proof.sentence(), *proof.notes]
+    program = replace(found.whole, files=())
+    write_readme(draft, program, proof, usage, absent=step if isinstance(step, str) else "")
+    return _told(proof)
+
+
+def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a batch as the program for whole sequences reads them."""
+    if not isinstance(trained, Artefact):
+        return inputs
+    module = TASKS[trained.preparation.task].part("export")
+    given: Mapping[str, Any] = inputs
+    return module.one_by_one(inputs) if hasattr(module, "one_by_one") else given
+
+
+def _told(proof: Proof, *more: str) -> Written:
+    return proof.difference, proof.share, [proof.sentence(), *more, *proof.notes]
 
 
 def _has_mask(graph: Graph) -> bool:
@@ -278,58 +302,7 @@ FORMATS: Mapping[str, Callable[[Path, Trained, str], Written]] = {
 }
 
 
-def _usage(lines: str, argument: str, program: Program) -> str:
-    """The lines of code that call an export, with the names of its inputs."""
+def _usage(lines: str, argument: str, program: Program, *, answer: str) -> str:
+    """The lines of code that call an export, and decode its answer."""
     given = ", ".join(argument.format(name=port.name) for port in program.inputs)
-    return lines.replace("ARGUMENTS", given)
-
-
-def _describe(
-    draft: Path, program: Program, proof: Any, usage: str, step: Program | str | None
-) -> None:
-    """Write README.txt and export.json."""
-    lines = [program.title, "", usage.strip(), ""]
-    for title, ports in (("Inputs", program.inputs), ("Outputs", program.outputs)):
-        lines += [f"{title}:", *(_line(port) for port in ports), ""]
-    if isinstance(step, Program):
-        lines += ["One step (step.*): feed h and c back, beginning with zeros.", "Inputs:"]
-        lines += [*(_line(port) for port in step.inputs), "Outputs:"]
-        lines += [*(_line(port) for port in step.outputs), ""]
-    elif step:
-        lines += [step, ""]
-    if program.outside:
-        lines += ["What is not inside:", *(f"  {one}" for one in program.outside), ""]
-    lines += [proof.sentence(), *proof.notes]
-    version = metadata.version("gatewise")
-    lines += [f"Written by gatewise {version}. export.json holds the same as data."]
-    (draft / README).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    described = {
-        title: [
-            {
-                "name": port.name,
-                "shape": list(port.shape),
-                "dtype": port.dtype,
-                "meaning": port.meaning,
-                "columns": list(port.columns),
-            }
-            for port in each
-        ]
-        for title, each in (("inputs", program.inputs), ("outputs", program.outputs))
-    }
-    content = {
-        "gatewise": version,
-        "title": program.title,
-        **described,
-        **(program.facts or {}),
-        "outside": list(program.outside),
-        "proof": proof.facts(),
-    }
-    write_json(draft / FACTS, content)
-
-
-def _line(port: Port) -> str:
-    shape = ", ".join(map(str, port.shape))
-    columns = f" Last axis: {', '.join(port.columns)}." if port.columns else ""
-    return (
-        f"  {port.name} {port.dtype} [{shape}] {port.meaning}{'.' if port.meaning else ''}{columns}"
-    )
+    return lines.replace("ARGUMENTS", given) + program.after.strip().replace("{answer}", answer)

@@ -11,7 +11,7 @@ import numpy as np
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.exporting.program import Program, Sample
-from gatewise.exporting.proof import Proof, prove
+from gatewise.exporting.proof import Proof, Run, prove
 from gatewise.runtime.graph import Node, names_in
 
 CODE, WEIGHTS = "network.py", "weights.npz"
@@ -164,27 +164,38 @@ ARGUMENT = "{name}={name}"  # an argument in USAGE
 
 
 def write(draft: Path, program: Program, samples: Sequence[Sample]) -> Proof:
-    """Write network.py and weights.npz, which are proved where they are."""
+    """Write network.py with the function `predict`, and weights.npz; prove them where they are."""
+    return write_all(
+        draft, {"predict": program}, lambda by, runs: prove(by, runs["predict"], samples)
+    )
+
+
+def write_all(
+    draft: Path, programs: Mapping[str, Program], proved: Callable[[str, Mapping[str, Run]], Proof]
+) -> Proof:
+    """Write each program as a function of network.py; `proved` gets what runs them and how."""
     writer = _Writer()
-    for node in program.graph.nodes:
-        writer.write(node)
-    answers = [writer.names[value] for value in names_in(program.graph.outputs)]
+    functions = [writer.function(name, program) for name, program in programs.items()]
+    title = next(iter(programs.values())).title
     np.savez(draft / WEIGHTS, allow_pickle=False, **writer.weights)
-    (draft / CODE).write_text(writer.text(program, answers), encoding="utf-8")
+    (draft / CODE).write_text(writer.text(title, functions), encoding="utf-8")
+    made = runpy.run_path(str(draft / CODE))
+    runs = {name: _run_of(made[name], program) for name, program in programs.items()}
+    return proved(f"NumPy {np.__version__}", runs)
+
+
+def _run_of(function: Callable[..., Any], program: Program) -> Run:
+    names = [port.name for port in program.inputs]
 
     def run(inputs: Mapping[str, Array]) -> Sequence[Array]:
-        predict = runpy.run_path(str(draft / CODE))["predict"]
-        found = predict(**{writer.names[name]: array for name, array in inputs.items()})
+        found = function(*(inputs[name] for name in names))
         return found if isinstance(found, tuple) else (found,)
 
-    proof = prove(f"NumPy {np.__version__}", run, samples)
-    for cache in draft.glob("__pycache__"):
-        cache.rmdir()
-    return proof
+    return run
 
 
 class _Writer:
-    """The lines of the file, and the weights that they read."""
+    """The lines of a function of the file, and the weights that all of them read."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -192,6 +203,28 @@ class _Writer:
         self.weights: dict[str, Array] = {}
         self.used: dict[str, None] = {}  # functions, in the order of their use
         self._keys: dict[int, str] = {}
+
+    def function(self, name: str, program: Program) -> str:
+        """The code of a function that computes a program."""
+        self.lines, self.names = [], {}
+        for node in program.graph.nodes:
+            self.write(node)
+        inputs = [self.names[port.name] for port in program.inputs]
+        ports = "\n".join(
+            f"    {name}: [{', '.join(map(str, port.shape))}] {port.meaning}".rstrip()
+            for name, port in zip(inputs, program.inputs, strict=True)
+        )
+        answers = [self.names[value] for value in names_in(program.graph.outputs)]
+        return (
+            f"def {name}({', '.join(inputs)}):\n"
+            f'    """{", ".join(port.name for port in program.outputs)}.\n\n{ports}\n    """\n'
+            + "".join(
+                f"    {name} = np.asarray({name}, np.{port.dtype})\n"
+                for name, port in zip(inputs, program.inputs, strict=True)
+            )
+            + "\n".join(self.lines)
+            + f"\n    return {', '.join(answers)}\n"
+        )
 
     def write(self, node: Node) -> None:
         """Write the line of one node."""
@@ -206,26 +239,14 @@ class _Writer:
             names += ","  # a list, even of one part
         self.lines.append(f"    {names} = {code}")
 
-    def text(self, program: Program, answers: Sequence[str]) -> str:
+    def text(self, title: str, functions: Sequence[str]) -> str:
         """The whole file."""
-        inputs = [self.names[port.name] for port in program.inputs]
-        ports = "\n".join(
-            f"    {name}: [{', '.join(map(str, port.shape))}] {port.meaning}".rstrip()
-            for name, port in zip(inputs, program.inputs, strict=True)
-        )
-        functions = "\n".join(FUNCTIONS[name] for name in self.used)
+        known = "\n".join(FUNCTIONS[name] for name in self.used)
         return (
-            f'"""{program.title}"""\n\n'
+            f'"""{title}"""\n\n'
             "from pathlib import Path\n\nimport numpy as np\n\n"
-            f'W = dict(np.load(Path(__file__).with_name("{WEIGHTS}")))\n\n{functions}\n\n'
-            f"def predict({', '.join(inputs)}):\n"
-            f'    """{", ".join(port.name for port in program.outputs)}.\n\n{ports}\n    """\n'
-            + "".join(
-                f"    {name} = np.asarray({name}, np.{port.dtype})\n"
-                for name, port in zip(inputs, program.inputs, strict=True)
-            )
-            + "\n".join(self.lines)
-            + f"\n    return {', '.join(answers)}\n"
+            f'W = dict(np.load(Path(__file__).with_name("{WEIGHTS}")))\n\n{known}\n\n'
+            + "\n\n".join(functions)
         )
 
     def use(self, name: str) -> str:
@@ -242,8 +263,10 @@ class _Writer:
             return str(array)
         if array.ndim == 0:
             return f"np.float32({float(array)!r})"
-        key = self._keys.setdefault(id(node.weights[name]), f"{self._plain(node.name)}.{name}")
-        self.weights[key] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        array = array.astype(np.float32) if array.dtype.kind == "f" else array
+        key = self._keys.get(id(node.weights[name])) or self._key(node, name, array)
+        self._keys[id(node.weights[name])] = key
+        self.weights[key] = array
         return f'W["{key}"]'
 
     def activation(self, name: str, node: Node) -> str:
@@ -274,6 +297,15 @@ class _Writer:
         raise ConfigError(
             f"NumPy: the operation '{name}' of '{node.name}' is not written. Choose --to onnx."
         )
+
+    def _key(self, node: Node, name: str, array: Array) -> str:
+        """A name for a weight; another network has another name for another array."""
+        first = key = f"{self._plain(node.name)}.{name}"
+        number = 1
+        while key in self.weights and not np.array_equal(self.weights[key], array):
+            number += 1
+            key = f"{first}_{number}"
+        return key
 
     def _plain(self, name: str) -> str:
         word = re.sub(r"\W+", "_", name)

@@ -30,6 +30,8 @@ OPSET = 18
 IR_VERSION = 9  # of 2023; older runtimes refuse newer ones
 LAST = np.iinfo(np.int64).max  # an end of a slice behind every axis
 GATES = (0, 3, 1, 2)  # ONNX's i o f c as positions in Keras's i f c o
+CLOSING = ("sigmoid", "hard_sigmoid")  # gates that are exactly 0 and 1 at -CLOSED and CLOSED
+CLOSED = 1e4  # in the range of float16
 # Keras's activations as those of an ONNX LSTM, each with its alpha and its beta, if it has them.
 RECURRENT: dict[str, tuple[str, list[float], list[float]]] = {
     "tanh": ("Tanh", [], []),
@@ -644,8 +646,8 @@ def _lstm(writer: _Writer, node: Node, inputs: Inputs) -> Results:
     """An ONNX LSTM, and what masks ask of it beside.
 
     OpenVINO 2026.4 and ONNX's reference implementation ignore `sequence_lens`. So masked steps are
-    moved behind the others, and the outputs after the last real step are not read. Only the cell
-    state after that step is nowhere else: an LSTM that returns it does get lengths.
+    moved behind the others, the outputs after the last real step are not read, and `_held` keeps
+    the cell state from there on. Lengths are left to layers whose gates neither open nor close.
     """
     x, mask, h0, c0 = [*inputs, None, None, None][:4]
     config, emit, c = node.config, writer.emit, writer.constant
@@ -654,10 +656,9 @@ def _lstm(writer: _Writer, node: Node, inputs: Inputs) -> Results:
     if mask is not None:
         mask = writer.cast(mask, "bool")
         count = emit("ReduceSum", writer.cast(mask, "int64").name, c([1]), keepdims=0)
-        if len(node.outputs) > 1:
-            lengths = emit("Cast", count, to=writer.onnx.TensorProto.INT32)
         if not writer.right_padded:
             x = Value(_compact(writer, x, mask), "float32", 3)
+        x, node, lengths = _held(writer, x, count, node)
     turned = backwards and bool(count) and not lengths
     given = emit("Transpose", writer.cast(x, "float32").name, perm=[1, 0, 2])  # steps first
     if turned:
@@ -686,6 +687,29 @@ def _lstm(writer: _Writer, node: Node, inputs: Inputs) -> Results:
     if backwards:
         every = _flipped(writer, every, 1)
     return [Value(every, "float32", 3), last, last_cell]
+
+
+def _held(writer: _Writer, x: Value, count: str, node: Node) -> tuple[Value, Node, str]:
+    """Steps and a layer that keep the cell state after `count` steps, or else lengths.
+
+    The steps get a column that is 1 after `count` steps. There it closes the input gate and opens
+    the forget gate, so that c = 0 g + 1 c.
+    """
+    emit, c = writer.emit, writer.constant
+    if len(node.outputs) == 1:
+        return x, node, ""  # nobody reads the cell state
+    if node.config["recurrent_activation"] not in CLOSING:
+        return x, node, emit("Cast", count, to=writer.onnx.TensorProto.INT32)
+    steps = emit("Gather", emit("Shape", x.name), c(1), axis=0)
+    place = emit("Range", c(0), steps, c(1))
+    late = emit("GreaterOrEqual", place, emit("Unsqueeze", count, c([1])))  # [batch, steps]
+    late = emit("Unsqueeze", late, c([2]))
+    rest = emit("Where", late, c(0.0), writer.cast(x, "float32").name)  # whatever padding holds
+    wide = emit("Concat", rest, writer.cast(Value(late, "bool", 3), "float32").name, axis=2)
+    row = np.repeat([-CLOSED, CLOSED, 0.0, 0.0], int(node.config["units"]))  # i f c o
+    kernel = np.concatenate([np.asarray(node.weights["kernel"]), row[None]])
+    held = dataclasses.replace(node, weights={**node.weights, "kernel": kernel})
+    return Value(wide, "float32", 3), held, ""
 
 
 def _at_the_end(writer: _Writer, every: str, count: str, h0: Any) -> Value:
@@ -821,16 +845,26 @@ OPERATIONS: dict[str, Callable[[_Writer, Node, Inputs], Results]] = {
 def write(draft: Path, program: Program, step: Program | str, samples: Sequence[Sample]) -> Proof:
     """Write model.onnx and, if there is a form for one step, step.onnx; both are proved first."""
     programs = {"model": program} | ({"step": step} if isinstance(step, Program) else {})
+
+    def proved(by: str, runs: Mapping[str, Run]) -> Proof:
+        one = runs.get("step")
+        if one is not None:
+            one = _from_zero(one, programs["step"])
+        return prove(by, runs["model"], samples, step=one)
+
+    return write_all(draft, programs, proved)
+
+
+def write_all(
+    draft: Path, programs: Mapping[str, Program], proved: Callable[[str, Mapping[str, Run]], Proof]
+) -> Proof:
+    """Write each program as NAME.onnx; `proved` gets what runs them and how."""
     models = {name: model(one, name=name) for name, one in programs.items()}
-    by, runs = _runs(models)
-    one = runs.get("step")
-    if one is not None:
-        one = _from_zero(one, programs["step"])
-    proof = prove(by, runs["model"], samples, step=one)
+    proof = proved(*_runs(models))
     onnx = require("onnx", "onnx", "Exporting to ONNX")
     for name, made in models.items():
         facts = {"proof": proof.sentence(), "gatewise": metadata.version("gatewise")}
-        onnx.helper.set_model_props(made, facts | {"description": program.title})
+        onnx.helper.set_model_props(made, facts | {"description": programs[name].title})
         (draft / f"{name}.onnx").write_bytes(made.SerializeToString())
     return proof
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Program:
     right_padded: bool = False
     outside: tuple[str, ...] = ()  # sentences: the preparation that the export does not contain
     facts: Mapping[str, Any] | None = None  # for export.json: classes, quantiles, columns ...
+    files: tuple[Path, ...] = ()  # Python files that decode the answers; they need NumPy alone
+    after: str = ""  # lines of Python that decode `{answer}`, the first output
 
 
 @dataclass(frozen=True)

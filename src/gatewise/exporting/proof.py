@@ -53,7 +53,8 @@ def prove(by: str, run: Run, samples: Sequence[Sample], *, step: Run | None = No
 
 
 def _unit(sample: Sample) -> float:
-    return max(sample.unit, *(float(np.abs(one).max(initial=0.0)) for one in sample.answers))
+    counted = [one if sample.valid is None else one[sample.valid] for one in sample.answers]
+    return max(sample.unit, *(float(np.abs(one).max(initial=0.0)) for one in counted))
 
 
 def _apart(answer: Array, wanted: Array, sample: Sample) -> float:

@@ -50,6 +50,8 @@ def _answered(
     inputs = module.made_up(artefact.preparation, lengths, random)
     with engine.accelerated(False):
         answers = module.answers(artefact.network, inputs, artefact.preparation)
+    if hasattr(module, "answered"):  # an answer for several steps
+        lengths = module.answered(artefact.preparation, lengths)
     valid = np.arange(max(lengths)) < np.array(lengths)[:, None]
     return Sample(kind, inputs, answers, valid=valid)
 

@@ -24,7 +24,10 @@ DISTINCT = "distinct"  # the open axis of the distinct words of a batch
 def program(
     graph: Graph, preparation: Preparation[Fitted], experiment: Experiment, *, padded: bool
 ) -> Program:
-    """Words (and their characters) in; probabilities, or emissions for a CRF, out."""
+    """Words (and their characters) in; probabilities, or emissions for a CRF, out.
+
+    Without padding, the program reads one sentence.
+    """
     own, outside, facts = preparation.own, _outside(preparation), dict[str, Any]()
     facts |= {"classes": own.classes, "words": own.words, "characters": own.characters}
     crf = experiment.network.kind == CRF
@@ -36,12 +39,7 @@ def program(
     extension = Extension(graph)
     ports = [steps.tokens_of(extension, "words", padded=padded)]
     if own.characters:
-        ports += [
-            Port("places", (BATCH, STEPS), "int64", "the row of each word in `characters`"),
-            Port("characters", (DISTINCT, WORD_LENGTH), "int64", "of the distinct words"),
-        ]
-        for port in ports[1:]:
-            extension.feed(port.name, extension.do("cast", extension.input(port), dtype="int32"))
+        ports += _spelled(extension) if padded else _spelled_alone(extension)
     (x,) = extension.outputs()
     if not crf:
         cooled = extension.do("divide", x, extension.constant(own.temperature))
@@ -61,6 +59,35 @@ def program(
         outside=(*outside, *([PATH] if crf else [])),
         facts=facts,
     )
+
+
+def _spelled(extension: Extension) -> list[Port]:
+    """Inputs for the characters of a batch, each distinct word once."""
+    ports = [
+        Port("places", (BATCH, STEPS), "int64", "the row of each word in `characters`"),
+        Port("characters", (DISTINCT, WORD_LENGTH), "int64", "of the distinct words"),
+    ]
+    for port in ports:
+        extension.feed(port.name, extension.do("cast", extension.input(port), dtype="int32"))
+    return ports
+
+
+def _spelled_alone(extension: Extension) -> list[Port]:
+    """An input for the characters of one sentence, of each word where it stands."""
+    port = Port("characters", (BATCH, STEPS, WORD_LENGTH), "int64", "of each word")
+    rows = extension.do("squeeze", extension.input(port), axis=0)
+    extension.feed("characters", extension.do("cast", rows, dtype="int32"))
+    number = extension.do("cumsum", extension.do("ones_like", "words", dtype="int32"), axis=1)
+    one = extension.constant(np.int32(1))
+    extension.feed("places", extension.do("subtract", number, one))  # 0, 1, 2 ...
+    return [port]
+
+
+def one_by_one(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs of a batch for a program that reads one sentence: characters of each word."""
+    if "places" not in inputs:
+        return dict(inputs)
+    return {"words": inputs["words"], "characters": inputs["characters"][inputs["places"]]}
 
 
 PATH = (

@@ -3,18 +3,20 @@
 In connectionist temporal classification (Graves et al. 2006) every frame emits a symbol or a blank.
 Repeated symbols are merged, then blanks are removed. The probability of a transcript is the sum
 over all its alignments.
+
+Exports carry this file, so it needs NumPy alone.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gatewise.data.sequences import Array
-
+Array = NDArray[Any]
 BLANK = 0  # index of the blank; character k of the classes is symbol k + 1
 UNLIKELY = math.log(1e-4)  # less probable symbols do not extend a prefix
 END = ""  # the end of a transcript in the language model
@@ -191,3 +193,32 @@ def bonus_of(model: Characters, weight: float, classes: Sequence[str]) -> Bonus:
         return cache[context, character]
 
     return bonus
+
+
+# Transcripts
+
+
+def decoded(
+    outputs: Iterable[Array],
+    classes: Sequence[str],
+    *,
+    beam_size: int = 1,
+    lm: Characters | None = None,
+    lm_weight: float = 0.0,
+) -> list[str]:
+    """The transcript of each recording.
+
+    Args:
+        outputs: the log probabilities of each recording, [frames, symbols].
+        classes: the characters of the symbols after the blank.
+        beam_size: 1: greedy decoding; else the prefixes of the search.
+        lm: the language model of the search; None: none.
+        lm_weight: its weight.
+    """
+    bonus = None if lm is None else bonus_of(lm, lm_weight, classes)
+    texts = []
+    for scores in outputs:
+        symbols = beam_search(scores, beam_size, bonus) if beam_size > 1 else greedy(scores)
+        text = "".join(classes[one - 1] for one in symbols)
+        texts.append(" ".join(text.split()))
+    return texts

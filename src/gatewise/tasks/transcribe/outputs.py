@@ -1,5 +1,6 @@
 """The outputs of the network of `transcribe`: log probabilities of symbols."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,14 @@ def predict(
         network, examples, BATCH, padded=preparation.padded, steps=STEPS
     ):
         for row, k in enumerate(indices.tolist()):
-            steps = examples.lengths[k]
-            for stride in preparation.own.strides:
-                steps = -(-steps // stride)
-            own = logits[row, :steps]
+            own = logits[row, : steps_left(examples.lengths[k], preparation.own.strides)]
             most = own.max(axis=1, keepdims=True)
             results[k] = own - most - np.log(np.exp(own - most).sum(axis=1, keepdims=True))
     return results
+
+
+def steps_left(frames: int, strides: Sequence[int]) -> int:
+    """The steps of the network for so many frames, after convolutions with these strides."""
+    for stride in strides:
+        frames = -(-frames // stride)
+    return frames

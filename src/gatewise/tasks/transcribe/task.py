@@ -351,15 +351,13 @@ def bonus_of(fitted: Fitted) -> decoding.Bonus | None:
 
 def _decoded(outputs: list[Array], fitted: Fitted) -> Array:
     """Decode the log probabilities of each recording, [recordings] str."""
-    bonus = bonus_of(fitted)
-    texts = []
-    for scores in outputs:
-        if fitted.beam_size > 1:
-            symbols = decoding.beam_search(scores, fitted.beam_size, bonus)
-        else:
-            symbols = decoding.greedy(scores)
-        text = "".join(fitted.classes[one - 1] for one in symbols)
-        texts.append(" ".join(text.split()))
+    texts = decoding.decoded(
+        outputs,
+        fitted.classes,
+        beam_size=fitted.beam_size,
+        lm=fitted.lm,
+        lm_weight=fitted.lm_weight or WEIGHTS[1],  # 0 before calibration
+    )
     return np.array(texts, dtype=str)
 
 

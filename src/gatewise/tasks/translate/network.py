@@ -25,8 +25,8 @@ from gatewise.networks.layers import EMBEDDING, LSTM, both_ways, one_way
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.translate.fitted import Fitted
 from gatewise.tasks.translate.outputs import ENCODER, STEP, beams_of, predict
-from gatewise.tasks.translate.search import NEG_INF
-from gatewise.tasks.translate.task import Hypothesis, shapes_of
+from gatewise.tasks.translate.search import NEG_INF, Hypothesis
+from gatewise.tasks.translate.task import shapes_of
 
 Attend = Callable[[Any], tuple[Any, Any]]  # x -> attention output, attention weights
 Run = Callable[[Any, Any, list[Any]], tuple[Any, list[Any]]]  # layer, x, state -> x, state

@@ -8,12 +8,12 @@ import numpy as np
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
-from gatewise.data.vocabulary import PAD
+from gatewise.data.vocabulary import BEGIN, END, PAD
 from gatewise.runtime.predicting import Predicts, batches_of
 from gatewise.settings import Experiment
 from gatewise.tasks.translate.fitted import Fitted
-from gatewise.tasks.translate.search import Rules, Step, beam_search
-from gatewise.tasks.translate.task import BEAMS, Hypothesis, shapes_of
+from gatewise.tasks.translate.search import Hypothesis, Rules, Step, beam_search, longest
+from gatewise.tasks.translate.task import BEAMS, shapes_of
 
 ENCODER, STEP = "encoder", "step"  # the names of the models
 BATCH = 64  # texts of a batch in the search, at most
@@ -33,17 +33,28 @@ def predict(
     Texts of similar length share a batch. Copies fill the last batch of a length, so that each
     length is compiled once.
     """
-    beams, vocabulary = beams_of(experiment), shapes_of(preparation.own).output[0]
+    beams = beams_of(experiment)
     hypotheses: list[Any] = [None] * len(examples)
     for indices, inputs in batches_of(examples, BATCH, padded=True, steps=STEPS):
         source = inputs["source"]
         tokens = (source != PAD).sum(axis=1)
-        max_length = np.maximum(1, np.ceil(preparation.own.max_length_ratio * (tokens + 5)))
-        rules = Rules(beams, max_length, experiment.task.length_penalty, vocabulary)
+        rules = rules_of(source, preparation.own, experiment)
         best = beam_search(_stepper(models, source, beams), len(source), rules)
         for k, one, length in zip(indices, best, tokens, strict=False):
             hypotheses[k] = Hypothesis(one.tokens, one.score, one.attention[:, :length])
     return hypotheses
+
+
+def rules_of(source: Array, fitted: Fitted, experiment: Experiment) -> Rules:
+    """The rules of the search for source texts [batch, steps]."""
+    return Rules(
+        beams=beams_of(experiment),
+        max_length=longest(source, fitted.max_length_ratio),
+        penalty=experiment.task.length_penalty,
+        vocabulary=shapes_of(fitted).output[0],
+        begin=BEGIN,
+        end=END,
+    )
 
 
 def beams_of(experiment: Experiment) -> int:

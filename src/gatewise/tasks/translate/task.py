@@ -30,6 +30,7 @@ from gatewise.settings import Experiment, names
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, sizes_of
 from gatewise.tasks.translate import reading
 from gatewise.tasks.translate.fitted import Fitted
+from gatewise.tasks.translate.search import Hypothesis
 from gatewise.tasks.translate.space import space
 
 log = logging.getLogger("gatewise")
@@ -40,15 +41,6 @@ DROPOUT = 0.3  # default dropout before the logits
 ORDERS = 4  # n-gram orders of BLEU
 SIDES = ("source", "target")
 SHOWN_TOKENS = 40  # of a text in a plot of attention, at most
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """The result of the beam search for one text."""
-
-    tokens: Array  # [tokens] indices in the target vocabulary, without the end
-    score: float  # log probability divided by the length penalty
-    attention: Array  # [tokens, source tokens] attention weights
 
 
 @dataclass(frozen=True)
