@@ -38,6 +38,7 @@ FLOW = [
         "exporting",
         "inspection",
         "folding",
+        "backtesting",
         "refitting",
         "tracking",
         "pipeline",

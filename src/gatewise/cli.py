@@ -82,6 +82,12 @@ def train(
         int,
         typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
     ] = 1,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="The folds of cross-validation; forecasts: train again before so many stretches."
+        ),
+    ] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="A baseline of your own, as module:function; repeatable."),
@@ -105,7 +111,15 @@ def train(
 
     layers = layers_of(config, assignments)
     layers.append(
-        flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality)
+        flags(
+            task,
+            horizon=horizon,
+            lookback=lookback,
+            epochs=epochs,
+            seed=seed,
+            quality=quality,
+            folds=folds,
+        )
     )
     experiment, source = experiment_for(data, layers, target or ())
     # Importing Keras takes seconds; a mistake in the command was answered before.

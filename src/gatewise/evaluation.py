@@ -55,6 +55,8 @@ class Evaluation:
     count: int  # number of all examples
     # Seed, validation score, metrics and epochs of each network; empty for a single one.
     seeds: list[dict[str, Any]] = field(default_factory=list)
+    # The same of each fold of a backtest, with its baselines.
+    folds: list[dict[str, Any]] = field(default_factory=list)
 
 
 def evaluate(

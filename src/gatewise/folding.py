@@ -88,6 +88,7 @@ class Fold:
     state: Mapping[str, Any]  # of the baselines
     monitor: Monitor
     name: str  # of the model, which says what is blended in
+    scores: dict[str, Any]  # of its test part, for metrics.json
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Ensemble:
     baselines: FittedBaselines  # whose baselines repeat their predictions of the folds
     history: History  # of the first network; the seconds are those of all
     caveat: str  # what was judged and what is saved
+    folds: list[dict[str, Any]]  # the scores of each fold; empty if there is one
 
 
 def plan(ready: Ready) -> tuple[Plan | None, str]:
@@ -149,6 +151,8 @@ def _why_not(ready: Ready) -> str:
     if ready.validation is None or experiment.data.validation:
         return "there is no validation part to choose"
     own_file = bool(experiment.data.test)
+    if own_file and split.folds > 1:
+        return "the test part is a file of its own (data.test), on which all networks are judged"
     if not own_file and (split.test, split.train, split.test_ids) != (default.test, 0.0, ""):
         return "the settings choose the test part"
     if split.by == "time" or split.rare_labels != "error":
@@ -175,10 +179,16 @@ def train_ensemble(
     shared, _ = first.task.prepare(sequences, experiment)
     parts = _parts(first, sequences, folds, chosen)
     if parts is None or any(one.used != shared.used for one, *_ in parts):
-        log.info("The sequences cannot be divided that often, so one network is trained.")
+        often = "The sequences cannot be divided that often"
+        if first.experiment.split.folds > 1:
+            raise ConfigError(
+                f"{often}: {chosen.folds} folds of {len(sequences):,} sequences (split.folds). "
+                "Each label or group needs a sequence in every fold. Give fewer folds."
+            )
+        log.info("%s, so one network is trained.", often)
         return None
     trained: list[Fold] = []
-    workshop = _Workshop(first, chosen, around, custom)
+    workshop = Workshop(first, chosen, around, custom)
     for preparation, develop, inner, tested in parts:
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
@@ -240,7 +250,7 @@ def _parts(
     return parts
 
 
-class _Workshop:
+class Workshop:
     """Trains networks of one shape again and again, and compiles each shape only once."""
 
     def __init__(
@@ -297,9 +307,12 @@ class _Workshop:
         each = (spent + self.baseline_seconds) / len(self.histories)
         return each * (self.count - len(self.histories))
 
-    def network(self, ready: Ready, shapes: Shapes) -> keras.Model:
-        """A compiled network with new weights and an optimizer at its first step."""
-        key = repr(shapes)
+    def network(self, ready: Ready, shapes: Shapes, *, steps: int = 0) -> keras.Model:
+        """A compiled network with new weights and an optimizer at its first step.
+
+        Networks whose schedules end after different `steps` are compiled for themselves.
+        """
+        key = repr((shapes, steps))
         if key not in self.compiled:
             network = network_for(shapes, ready.experiment)
             compile_network(network, ready)
@@ -326,7 +339,7 @@ def _duration(seconds: float) -> str:
 
 def _fold(
     first: Ready,
-    workshop: _Workshop,
+    workshop: Workshop,
     preparation: Preparation[Any],
     develop: Sequences,
     inner: Array,
@@ -405,18 +418,35 @@ def _fold(
     # If there are no folds, one state of the baselines is judged, because one is saved.
     judged = states if workshop.folds > 1 else states[:1]
     quick, _ = task.quick(preparation, experiment)
+    answer = _mean([task.postprocess(mean, test, preparation, state) for state in judged])
+    known = {name: _mean(predictions) for name, predictions in said.items()}
     return Fold(
         tested,
         members,
         preparation,
         mean,
-        _mean([task.postprocess(mean, test, preparation, state) for state in judged]),
+        answer,
         task.postprocess(mean, test, quick, {}),
-        {name: _mean(predictions) for name, predictions in said.items()},
+        known,
         states[0],
         monitor,
         task.model_name(preparation),
+        _scores(ready, preparation, answer, known),
     )
+
+
+def _scores(
+    ready: Ready, preparation: Preparation[Any], answer: Any, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What metrics.json says about the test part of one fold."""
+    test = ready.test
+    assert test is not None
+    scored = (test, preparation, ready.experiment)
+    return {
+        "tested": len(test),
+        "metrics": ready.task.metrics(answer, *scored),
+        "baselines": {name: ready.task.metrics(one, *scored) for name, one in known.items()},
+    }
 
 
 def _outputs(ready: Ready, examples: Examples[Any]) -> Array:
@@ -436,7 +466,7 @@ def _joined(
     chosen: Plan,
     folds: list[Fold],
     shared: Preparation[Any],
-    workshop: _Workshop,
+    workshop: Workshop,
 ) -> Ensemble:
     """The networks of all folds as one model, and their predictions in the order of the data."""
     task, experiment, everything = first.task, first.experiment, first.sequences
@@ -511,6 +541,7 @@ def _joined(
             seconds=sum(one.seconds for one in workshop.histories),
         ),
         _caveat(chosen, folds, len(members), part, everything),
+        [{"fold": k} | fold.scores for k, fold in enumerate(folds, 1)] if chosen.folds > 1 else [],
     )
 
 
@@ -527,7 +558,8 @@ def judged(ensemble: Ensemble) -> Evaluation:
         baselines=ensemble.baselines.baselines,
         network_only=ensemble.network_only,
     )
-    return replace(evaluation, caveats=[ensemble.caveat, *evaluation.caveats])
+    caveats = [ensemble.caveat, *evaluation.caveats]
+    return replace(evaluation, caveats=caveats, folds=ensemble.folds)
 
 
 def _caveat(

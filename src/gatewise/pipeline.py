@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import engine, folding, refitting
+from gatewise import backtesting, engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import Artefact
 from gatewise.baselines.custom import Custom, customs
@@ -46,6 +46,8 @@ from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")
 
+# Of a cross-validation or a backtest; None: one network is judged on one test part.
+Folds = folding.Ensemble | backtesting.Backtest | None
 REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row
 
 
@@ -157,23 +159,22 @@ def run_ready(
     """
     interrupts = around.interrupts
     interrupts.training = True
-    each, ensemble = [] if trained is None else [trained], None
-    chosen = folding.plan(ready)[0] if several and repeats == 1 and not each else None
-    if chosen is not None:
-        ensemble = folding.train_ensemble(ready, chosen, around, custom)
-    if not each and repeats == 1 and ensemble is None:
+    each: list[Trained] = [] if trained is None else [trained]
+    alone = not several or repeats > 1 or bool(each)
+    folds = None if alone else _trained_in_folds(ready, around, custom)
+    if not each and repeats == 1 and folds is None:
         for one in planned(ready, several=False):
             log.info("%s", one)
-    if ensemble is not None:
-        baselines = ensemble.baselines
-        value = best_value(ensemble.history, baselines.monitor)
-        each = [Trained(ensemble.ready, ensemble.history, value)]
+    if folds is not None:
+        baselines = folds.baselines
+        value = best_value(folds.history, baselines.monitor)
+        each = [Trained(folds.ready, folds.history, value)]
     if not each:
         each = learn_each(ready, repeats, baselines.monitor, around)
     interrupts.trained = True
 
     def judge(overwrite: bool) -> Run:
-        return _evaluate_and_save(each, baselines, around, folder, overwrite, ensemble)
+        return _evaluate_and_save(each, baselines, around, folder, overwrite, folds)
 
     if not interrupts.level or folder is None:
         return judge(overwrite)
@@ -187,12 +188,22 @@ def run_ready(
         raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
 
+def _trained_in_folds(ready: Ready, around: Around, custom: Sequence[Custom]) -> Folds:
+    """The networks of a cross-validation or of a backtest; None if neither is to be made."""
+    chosen, _ = folding.plan(ready)
+    if chosen is not None:
+        return folding.train_ensemble(ready, chosen, around, custom)
+    return backtesting.train(ready, around, custom) if backtesting.plan(ready) else None
+
+
 def planned(ready: Ready, *, several: bool = True) -> list[str]:
     """Sentences on what training will do beyond one network."""
     chosen, note = folding.plan(ready)
     if several and chosen is not None:
         return [chosen.sentence]
-    return [one for one in (sentence(note) if note else "", refitting.plan(ready)) if one]
+    backtest = backtesting.plan(ready) if several else ""
+    last = refitting.plan(ready, judged=backtest and "The last network is saved.")
+    return [one for one in (backtest, sentence(note) if note else "", last) if one]
 
 
 def _evaluate_and_save(
@@ -201,7 +212,7 @@ def _evaluate_and_save(
     around: Around,
     folder: Path | None,
     overwrite: bool,
-    ensemble: folding.Ensemble | None,
+    folds: Folds,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, best = time.perf_counter(), trained[0]
@@ -209,8 +220,10 @@ def _evaluate_and_save(
     seen = None  # what the network was trained on after it was judged
     try:
         with Phase("Evaluating"):
-            if ensemble is not None:
-                evaluation = folding.judged(ensemble)
+            if isinstance(folds, folding.Ensemble):
+                evaluation = folding.judged(folds)
+            elif folds is not None:
+                preparation, evaluation = folds.preparation, backtesting.judged(folds)
             else:
                 preparation = calibrate(best.ready, baselines)
                 evaluation = evaluate_on_test(best.ready, preparation, baselines)
@@ -219,11 +232,13 @@ def _evaluate_and_save(
     except Skipped:
         around.interrupts.announce()
     seconds = time.perf_counter() - began
-    if ensemble is None and evaluation is not None and len(trained) == 1:
+    ensemble = isinstance(folds, folding.Ensemble)
+    if not ensemble and evaluation is not None and len(trained) == 1:
         seen = refitting.refit(best.ready, best.history, around)
-        if seen is not None:
-            note = refitting.caveat(best.ready, seen, best.history)
-            evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
+        notes = [] if seen is None else [refitting.caveat(best.ready, seen, best.history)]
+        if isinstance(folds, backtesting.Backtest):
+            notes = backtesting.caveats(folds, best.history)
+        evaluation = replace(evaluation, caveats=[*evaluation.caveats, *notes])
     finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
     around.interrupts.check()
     if folder is not None:
@@ -310,6 +325,7 @@ def train(
     epochs: int | None = None,
     seed: int | None = None,
     quality: str | None = None,
+    folds: int | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     output: str | Path | None = None,
     network: Builder | None = None,
@@ -322,7 +338,7 @@ def train(
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `horizon`, `lookback`, `epochs`, `seed` and `quality` are those of `gatewise train`,
+    `horizon`, `lookback`, `epochs`, `seed`, `quality` and `folds` are those of `gatewise train`,
     and override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)`
     returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
     continues a training into this folder that was killed. `repeats` seeds are trained and judged
@@ -332,7 +348,13 @@ def train(
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
     given = flags(
-        task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality
+        task,
+        horizon=horizon,
+        lookback=lookback,
+        epochs=epochs,
+        seed=seed,
+        quality=quality,
+        folds=folds,
     )
     experiment, source = experiment_from(data, settings, target, given)
     folder = None if output is None else Path(output)

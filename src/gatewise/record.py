@@ -12,7 +12,7 @@ from gatewise.data.splits import Splits
 from gatewise.evaluation import Evaluation
 from gatewise.readers.datasets import DATASETS, path_of
 from gatewise.ready import Ready, part_sizes
-from gatewise.repeats import summary_of
+from gatewise.repeats import spread_of, summary_of
 from gatewise.settings import DataSettings
 from gatewise.training import History, column_of
 from gatewise.validation import FittedBaselines
@@ -65,6 +65,8 @@ def metrics_of(
         spent = sum(one["seconds"] for one in evaluation.seeds) - history.seconds
         for name in ("train", "total"):
             content["seconds"][name] += spent
+    if evaluation is not None and evaluation.folds:
+        content["folds"] = spread_of(evaluation.folds)
     if evaluation is not None:
         content["resampled"] = {
             "test": test_fingerprint(ready.splits.test, ready.experiment.data),

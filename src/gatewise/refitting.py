@@ -19,17 +19,20 @@ log = logging.getLogger("gatewise")
 KEPT = "The network that was judged is kept, because the last training {}."
 
 
-def plan(ready: Ready) -> str:
-    """What happens after the network was judged, for the user to read before it starts."""
+def plan(ready: Ready, *, judged: str = "") -> str:
+    """What happens after the network was judged, for the user to read before it starts.
+
+    `judged` says how that happens, unless it is one network on one test part.
+    """
     everything = _everything(ready)
     if everything is None:
         return ""
     if reason := _why_not(ready):
         return f"The network will not be trained again on everything, because {reason}."
+    judged = judged or "One network is trained and judged on the test part."
     return (
-        "One network is trained and judged on the test part. It is then trained again on "
-        f"everything, which takes at most {longer(ready):.1f} times as long "
-        "(--quality fast leaves that out)."
+        f"{judged} It is then trained again on everything, which takes at most "
+        f"{longer(ready):.1f} times as long (--quality fast leaves that out)."
     )
 
 

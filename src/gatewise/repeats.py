@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -221,15 +221,18 @@ def _of_another(
 
 def summary_of(evaluation: Evaluation) -> dict[str, Any]:
     """The part of metrics.json on seeds: mean, standard deviation and every one of them."""
-    names = evaluation.seeds[0]["metrics"]
-    values = {name: [one["metrics"][name] for one in evaluation.seeds] for name in names}
-    count = len(evaluation.seeds)
+    each = sorted(evaluation.seeds, key=lambda one: int(one["seed"]))
+    return {"saved": evaluation.seeds[0]["seed"]} | spread_of(each)
+
+
+def spread_of(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of the metrics of several networks, and every one of them."""
+    values = {name: [one["metrics"][name] for one in each] for name in each[0]["metrics"]}
     return {
-        "saved": evaluation.seeds[0]["seed"],
         "mean": {name: float(np.mean(one)) for name, one in values.items()},
         "deviation": {
-            name: float(np.std(one, ddof=1)) if count > 1 else math.nan
+            name: float(np.std(one, ddof=1)) if len(each) > 1 else math.nan
             for name, one in values.items()
         },
-        "each": sorted(evaluation.seeds, key=lambda one: int(one["seed"])),
+        "each": list(each),
     }

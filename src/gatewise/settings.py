@@ -144,7 +144,8 @@ class SplitSettings:
     folds: Annotated[
         int,
         "The folds of cross-validation, which tests every sequence once. 0: by `training.quality`; "
-        "1: one test part instead.",
+        "1: one test part instead. For forecasts, the stretches of the test part, before each of "
+        "which the network is trained again; 0: one.",
     ] = 0
 
 

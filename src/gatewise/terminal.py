@@ -138,6 +138,8 @@ def show_metrics(metrics: Mapping[str, Any], *, as_json: bool) -> None:
     show_table(*scores.table(metrics), bold=metrics["answer"])
     if "repeats" in metrics:
         show_table(*scores.table_of_seeds(metrics), bold=scores.saved_seed(metrics))
+    if "folds" in metrics:
+        show_table(*scores.table_of_folds(metrics))
     show_lines([metrics["verdict"]["sentence"]], bold=True)
     show_lines(metrics["caveats"])
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatewise import engine
+from gatewise import engine, folding
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import finite
 from gatewise.curves import page as pages
@@ -64,6 +64,7 @@ def curve(
     check_repeats(repeats, resume=False)
     given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     experiment, source = experiment_from(data, settings, target, given)
+    folding.refuse_several(experiment, "A curve trains single networks.")
     path = None if page is None else Path(page)
     if path is not None:
         if path.suffix != ".html":

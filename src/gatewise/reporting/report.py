@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gatewise.metrics import find, sign_of
 from gatewise.reporting import charts, formats, history, inside
+from gatewise.reporting.scores import table_of_folds
 from gatewise.reporting.sections import Cell, Picture, Record, Section, Table
 from gatewise.settings import Experiment, to_toml
 from gatewise.tasks import TASKS
@@ -123,7 +124,7 @@ def _filled(name: str, **content: Any) -> str:
 def _sections(run: Record) -> list[Section]:
     task = TASKS.get(str(run.metrics.get("task")))
     details = run.metrics.get("details") or {}
-    sections = [_seeds(run.metrics), history.section(run)]
+    sections = [_seeds(run.metrics), _folds(run.metrics), history.section(run)]
     if task and details:
         sections += task.sections(run, details)
     sections += inside.sections(run.metrics.get("inspection") or {})
@@ -148,6 +149,16 @@ def _seeds(metrics: Mapping[str, Any]) -> Section:
         f"of seed {repeats['saved']}, which had the best validation score and is the saved model."
     )
     return Section("Seeds", lead, tables=[Table("Scores by seed", ["", *names], rows)])
+
+
+def _folds(metrics: Mapping[str, Any]) -> Section:
+    """The scores of every fold, their mean and their deviation; empty if there were none."""
+    if not metrics.get("folds"):
+        return Section("")
+    lead = (
+        "The last column is the baseline of the verdict. The verdict is about all folds together."
+    )
+    return Section("Folds", lead, tables=[Table("Scores by fold", *table_of_folds(metrics))])
 
 
 def _title(run: Record) -> str:

@@ -1,7 +1,11 @@
 """The tables of scores that verbs print: of a run, of its seeds, of several runs."""
 
+import math
+import statistics
 from collections.abc import Mapping
 from typing import Any
+
+from gatewise.metrics import SCALED
 
 Rows = tuple[list[str], list[list[str]]]  # the columns, and the rows without them
 
@@ -29,6 +33,35 @@ def table_of_seeds(metrics: Mapping[str, Any]) -> Rows:
     for word in ("mean", "deviation"):
         rows.append([word, "", *(cell(repeats[word][name]) for name in names)])
     return ["seed", "validation", *names], rows
+
+
+def table_of_folds(metrics: Mapping[str, Any]) -> Rows:
+    """The scores of each fold, their mean and their deviation, and those of the best baseline."""
+    folds, names = metrics["folds"], list(metrics["metrics"])
+    metric, against = metrics["verdict"]["metric"], metrics["verdict"]["against"]
+    metric = metric.removeprefix(SCALED)
+    theirs = [one["baselines"].get(against, {}).get(metric, math.nan) for one in folds["each"]]
+    begins = ["begins"] if "begins" in folds["each"][0] else []
+    rows = [
+        [
+            str(one["fold"]),
+            *(one[name] for name in begins),
+            *_cells(one["metrics"], names),
+            cell(told),
+        ]
+        for one, told in zip(folds["each"], theirs, strict=True)
+    ]
+    for word, value in (("mean", statistics.mean(theirs)), ("deviation", _deviation(theirs))):
+        rows.append([word, *("" for _ in begins), *_cells(folds[word], names), cell(value)])
+    return ["fold", *begins, *names, f"{against} ({metric})"], rows
+
+
+def _cells(scores: Mapping[str, Any], names: list[str]) -> list[str]:
+    return [cell(scores.get(name)) for name in names]
+
+
+def _deviation(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def saved_seed(metrics: Mapping[str, Any]) -> str:

@@ -311,6 +311,9 @@ class Task(Generic[Own, Source, Predictions]):
     lines: str = ""  # the column that `predict` prints, one value per line; "": all columns, as CSV
     choose: Choose[Own, Predictions, Source] | None = None  # None: the task blends nothing
     folding: Folding[Own] | None = None  # None: one network, and one test part
+    # (test examples, begin, end, count) -> the part from stretch begin to end of so many, and
+    # the positions of its examples; None: there are no stretches of time to train before.
+    backtest: Callable[..., tuple[Sequences, Array]] | None = None
     labelled: bool = False  # the truth is in the labels of the sequences
 
     @property

@@ -1,7 +1,8 @@
 """forecast: the next values of one or many series.
 
 The network reads a window of the past and predicts all steps of the horizon at once, one value for
-each quantile. The evaluation uses a rolling origin over the test part, without retraining.
+each quantile. The evaluation uses a rolling origin over the test part; `split.folds` trains again
+on the way.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import reading
+from gatewise.tasks.forecast.backtest import stretch
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.smoothing import smoothing_baselines
 from gatewise.tasks.forecast.space import space
@@ -45,6 +47,7 @@ SETTINGS = names(
     task="horizon lookback season quantiles floor stride",
     training="loss max_tokens",
     evaluation="scaled stride",
+    split="folds",
 )
 
 Rule = Callable[[Examples[Windows], Array], Array]  # examples, positions -> forecasts
@@ -1012,4 +1015,5 @@ TASK = Task(
     units=units,
     remarks=remarks,
     estimator="Forecaster",
+    backtest=stretch,
 )
