@@ -18,7 +18,7 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.calendar import calendar_features, chosen_calendar, following, in_zone
 from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
 from gatewise.data.scaling import FARTHEST, fit_scale, refuse_far
-from gatewise.data.seasons import season_of, usual_horizon
+from gatewise.data.seasons import calendar_season, season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Splits, split_by_time
@@ -70,9 +70,9 @@ def resolve(
     task = replace(task, quantiles=levels, stride=task.stride or 1)
     shortest = int(np.median(train.lengths))
     if not task.season:
-        task = replace(task, season=season_of(train, experiment.data.target[0], shortest))
-        season_text = f"{task.season} steps" if task.season > 1 else "none found"
-        notes.append(f"Season (autocorrelation of the training part): {season_text}.")
+        season, note = _season(experiment, train, shortest)
+        task = replace(task, season=season)
+        notes.append(note)
     if not task.lookback:
         preferred = max(2 * task.season if task.season <= 200 else 0, 2 * task.horizon, 16)
         possible = max(1, (shortest - task.horizon) // 2)
@@ -92,6 +92,16 @@ def _refuse_blend_of_labels(experiment: Experiment) -> None:
             "task.blend = logistic is a blend of labels. A forecast is blended with ridge "
             "(task.blend = ridge), or by the validation part (auto)."
         )
+
+
+def _season(experiment: Experiment, train: Sequences, shortest: int) -> tuple[int, str]:
+    """The season that the training part shows, or that of the calendar, with a note."""
+    found = season_of(train, experiment.data.target[0], shortest)
+    if found > 1:
+        return found, f"Season (autocorrelation of the training part): {found} steps."
+    usual = calendar_season(train.step, shortest)
+    said = f"; that of the calendar is {usual} steps" if usual > 1 else ""
+    return usual, f"Season (autocorrelation of the training part): none found{said}."
 
 
 def _horizon(experiment: Experiment, sequences: Sequences) -> int:
