@@ -239,10 +239,12 @@ class TaskSettings:
         int, "Steps from one window to the next. 0: 1 for a forecast, else the window."
     ] = 0
     blend: Annotated[
-        Literal["auto", "none", "logistic"],
+        Literal["auto", "none", "logistic", "ridge"],
         "`logistic`: predict the mean of the network's probabilities and those of the logistic "
-        "regression on summaries. `auto`: if that lowers the log loss of the validation part; "
-        "`none` with `training.quality = fast` and where sequences have several labels.",
+        "regression on summaries. `ridge`: the mean of the network's forecast and that of ridge on "
+        "the window, with the share that suits the validation part best. `auto`: if it lowers the "
+        "log loss, or the error of forecasts, of the validation part; `none` with "
+        "`training.quality = fast` and where sequences have several labels.",
     ] = "auto"
     beam_size: Annotated[
         int, "The hypotheses that the beam search keeps. 1: greedy; 0: by the task."

@@ -6,6 +6,16 @@ from gatewise.data.sequences import Array, Sequences
 
 # Horizons of the M4 competition by frequency (Makridakis et al. 2020); two weeks of weekdays.
 HORIZONS = {"m": 60, "h": 48, "d": 14, "b": 10, "w": 13, "mo": 18, "q": 8, "y": 6}
+# The cycle of the calendar for each unit of spacing, in this unit; the first that fits is taken.
+CALENDAR = {
+    "s": (86_400, 3_600),
+    "m": (1_440, 60),
+    "h": (24,),
+    "d": (7,),
+    "b": (5,),
+    "w": (52,),
+    "mo": (12,),
+}
 
 
 def usual_horizon(sequences: Sequences) -> int:
@@ -37,6 +47,26 @@ def season_of(train: Sequences, target: str, shortest: int) -> int:
     return season
 
 
+def calendar_season(step: str, shortest: int) -> int:
+    """The steps of the calendar's cycle at this spacing, or 1 if none fits twice into a series.
+
+    The day for spacings below a day (or else the hour), the week for days, the year for weeks and
+    months.
+
+    >>> calendar_season("15m", 1_000)
+    96
+    """
+    number, unit = _number_and_unit(step)
+    cycles = [cycle // number for cycle in CALENDAR.get(unit, ()) if cycle % number == 0]
+    return next((one for one in cycles if one > 1 and 2 * one + 2 <= shortest), 1)
+
+
+def _number_and_unit(step: str) -> tuple[int, str]:
+    """The parts of a spacing: ("15m") -> (15, "m")."""
+    unit = step.lstrip("0123456789")
+    return int(step[: len(step) - len(unit)] or 1), unit
+
+
 def _offsets(lag: int) -> tuple[int, ...]:
     return (-1, 1) if lag <= 2 else (-2, -1, 1, 2)
 
@@ -49,7 +79,7 @@ def _autocorrelation(differences: Array, lag: int) -> float:
 
 def _cycles(step: str) -> tuple[int, ...]:
     """The steps in an hour, a day, a week and a year, if these are whole numbers of steps."""
-    number, unit = int(step[: -len(step.lstrip("0123456789"))] or 1), step.lstrip("0123456789")
+    number, unit = _number_and_unit(step)
     if unit in ("s", "m", "h"):
         seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
         return tuple(cycle // seconds for cycle in (3600, 86_400, 604_800) if cycle // seconds > 1)

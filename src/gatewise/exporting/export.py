@@ -191,11 +191,12 @@ def programs_of(trained: Trained) -> Programs:
                 "--to onnx, numpy, keras or savedmodel."
             )
         graph, experiment = describe(trained.network), trained.experiment
-        program = module.program(graph, preparation, experiment, padded=preparation.padded)
+        parts = (graph, preparation, experiment, trained.baselines)
+        program = module.program(*parts, padded=preparation.padded)
         samples = of_run(trained, program, module)
         unpadded = program
         if preparation.padded:
-            unpadded = module.program(graph, preparation, experiment, padded=False)
+            unpadded = module.program(*parts, padded=False)
     else:
         program = unpadded = _of_model(trained)
         samples = of_model(trained, program)

@@ -68,12 +68,18 @@ def test_an_existing_season_is_found(step, period):
     assert f"{period} steps" in notes[0]
 
 
-@pytest.mark.parametrize("step", ["1d", "1h", "1mo", ""])
-def test_noise_and_trends_have_no_season(step):
+@pytest.mark.parametrize(
+    ("step", "usual"),
+    [("1d", 7), ("1h", 24), ("15m", 96), ("5m", 12), ("1mo", 12), ("7h", 1), ("", 1)],
+)
+def test_noise_and_trends_have_the_season_of_the_calendar_or_none(step, usual):
     random = np.random.default_rng(0)
     for values in (random.normal(size=(400, 1)), np.cumsum(random.normal(size=(400, 1)), axis=0)):
-        found, _ = resolved(experiment(), series(values, step=step))
-        assert found.task.season == 1
+        found, notes = resolved(experiment(), series(values, step=step))
+        assert found.task.season == usual
+        assert "none found" in notes[0] and (f"calendar is {usual} steps" in notes[0]) == (
+            usual > 1
+        )
 
 
 def test_given_settings_are_not_guessed():

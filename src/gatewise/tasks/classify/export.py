@@ -1,5 +1,6 @@
 """What an export of `classify` holds: scaling, the network and calibrated probabilities."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,12 @@ from gatewise.tasks.classify.fitted import Fitted
 
 
 def program(
-    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+    graph: Graph,
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+    _state: Mapping[str, Any],
+    *,
+    padded: bool,
 ) -> Program:
     """Steps in their own units in, a probability for each class out."""
     own, extension = preparation.own, Extension(graph)

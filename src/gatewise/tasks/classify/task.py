@@ -76,6 +76,11 @@ def resolve(
     experiment: Experiment, sequences: Sequences, _train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in the size of the network, the batch size and the epochs."""
+    if experiment.task.blend == "ridge":
+        raise ConfigError(
+            "task.blend = ridge is a blend of forecasts. Labels are blended with logistic "
+            "regression (task.blend = logistic), or by the validation part (auto)."
+        )
     _refuse_triads(experiment, sequences)
     network = defaults.network(experiment.network, sequences.kind)
     kind = "stack" if network.kind == "auto" else network.kind

@@ -1,5 +1,8 @@
 """What an export of `forecast` holds: scaling, the network, and quantiles in the data's units."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from gatewise.data.preparation import Preparation
@@ -8,17 +11,29 @@ from gatewise.exporting.program import BATCH, Extension, Port, Program
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.settings import Experiment
 from gatewise.tasks import quantiles
+from gatewise.tasks.forecast.blend import RIDGE
 from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.forecast.intervals import Margins
 
 
 def program(
-    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+    graph: Graph,
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+    state: Mapping[str, Any],
+    *,
+    padded: bool,
 ) -> Program:
     """Raw windows in, quantiles in the units of the targets out."""
     assert not padded, "A window has no padding."
     own, network = preparation.own, list(names_in(graph.inputs))
     extension = Extension(graph)
-    ports = [one for one in _ports(preparation) if one.name in network]
+    by_ridge = ("past", "future") if own.blend == "ridge" else ()
+    ports = [
+        one
+        for one in _ports(preparation)
+        if one.name in network or (one.name in by_ridge and one.columns)
+    ]
     by_series = preparation.scale.by == "series"
     if by_series:
         known = len(preparation.scale.ids)
@@ -26,18 +41,24 @@ def program(
         ports.append(Port("series", (BATCH,), "int64", meaning))
     for port in ports:
         extension.input(port)
+    scaled: dict[str, str] = {}
     for port in ports:
-        if port.name in network:
+        if port.name != "series":
             centre, spread = _scale(preparation, port.columns)
             shifted = extension.do("subtract", port.name, _each(extension, centre, by_series, port))
-            divided = extension.do("divide", shifted, _each(extension, spread, by_series, port))
-            extension.feed(port.name, divided)
+            row = _each(extension, spread, by_series, port)
+            scaled[port.name] = extension.do("divide", shifted, row)
+            if port.name in network:
+                extension.feed(port.name, scaled[port.name])
     (x,) = extension.outputs()  # [batch, horizon, targets, quantiles]
     levels = own.quantiles or (0.5,)
-    x = extension.ascending(x, len(levels))
-    if own.margins:
-        margins = extension.constant(np.array(own.margins)[:, None])
-        x = extension.ascending(extension.do("add", x, margins), len(levels))
+    x = _widened(extension, extension.ascending(x, len(levels)), own.margins)
+    if own.blend == "ridge":
+        ridge = _ridge(extension, scaled, state, own)
+        ridge = extension.do("multiply", ridge, extension.constant(own.share))
+        x = extension.do("multiply", x, extension.constant(1 - own.share))
+        x = extension.ascending(extension.do("add", x, ridge), len(levels))
+        x = _widened(extension, x, own.blend_margins)
     past = ports[0]
     centre, spread = _scale(preparation, own.targets)
     unit, zero = (
@@ -70,6 +91,33 @@ def program(
             "median": quantiles.middle(levels),
         },
     )
+
+
+def _widened(extension: Extension, x: str, margins: Margins) -> str:
+    """The quantiles with the margins of their calibration, sorted again."""
+    if not margins:
+        return x
+    moved = extension.do("add", x, extension.constant(np.array(margins)[:, None]))
+    return extension.ascending(moved, len(margins[0]))
+
+
+def _ridge(
+    extension: Extension, scaled: Mapping[str, str], state: Mapping[str, Any], own: Fitted
+) -> str:
+    """The quantiles of ridge, [batch, horizon, targets, quantiles], as `baselines.ridge` does."""
+    window = extension.do("transpose", scaled["past"], axes=[0, 2, 1])  # [batch, targets, lookback]
+    last = extension.do("getitem", window, key=["...", [-1, None, None]])
+    inputs = extension.do("subtract", window, last)
+    if "future" in scaled:
+        known = extension.do("reshape", scaled["future"], newshape=[0, 1, -1])
+        each = extension.do("repeat", known, repeats=len(own.targets), axis=1)
+        inputs = extension.do("concatenate", inputs, each, axis=-1)
+    coefficients = extension.constant(np.array(state["ridge"]["coefficients"]))
+    intercept = extension.constant(np.array(state["ridge"]["intercept"]))
+    away = extension.do("add", extension.do("matmul", inputs, coefficients), intercept)
+    ahead = extension.do("transpose", extension.do("add", away, last), axes=[0, 2, 1])
+    offsets = extension.constant(np.array(state["offsets"][RIDGE]))  # [horizon, targets, quantiles]
+    return extension.do("add", extension.do("expand_dims", ahead, axis=-1), offsets)
 
 
 def unit(preparation: Preparation[Fitted]) -> float:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gatewise.tasks.forecast.intervals import Margins
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -16,6 +18,9 @@ class Fitted:
     static: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
-    margins: tuple[tuple[float, ...], ...] = ()  # added to the quantiles, [horizon][quantiles]
+    margins: Margins = ()  # added to the network's quantiles
     never_negative: tuple[str, ...] = ()  # targets that were never below 0 in training
     floor: str = "none"  # "zero": forecasts of `never_negative` are clipped at 0
+    blend: str = "none"  # the baseline whose forecast is averaged in
+    share: float = 0.5  # of that baseline in the mean
+    blend_margins: Margins = ()  # added to the quantiles of the mean

@@ -21,6 +21,7 @@ from gatewise.reporting.sections import (
     Table,
     coverage,
 )
+from gatewise.tasks.task import NETWORK
 
 DATES: Any = matplotlib.dates  # not typed
 MOST_ROWS = 100  # in a table of series
@@ -52,7 +53,11 @@ def _fans(run: Record, details: Mapping[str, Any]) -> Section:
         _fan(one, name if len(set(names)) > 1 else "")
         for one, name in zip(chosen, names, strict=True)
     ]
-    return Section("Forecasts and truth", keys=keys if chosen else (), pictures=pictures)
+    share = details.get("share") or 0.0
+    lead = f"Each forecast is {formats.percent(1 - share)} LSTM and {formats.percent(share)} ridge."
+    return Section(
+        "Forecasts and truth", lead if share else "", keys if chosen else (), pictures=pictures
+    )
 
 
 def _bands(quantiles: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,16 +139,17 @@ def _by_step(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
     lines = {name: values for name, values in lines.items() if np.isfinite(values).any()}
     if not lines or max(map(len, lines.values())) < 2:  # the metrics table shows a single step
         return Section("")
+    model = next(iter(lines))
     figure, axes = charts.axes(height=230)
     keys = []
     for (name, values), colour, dash in zip(
         lines.items(), charts.SERIES, charts.DASHES, strict=False
     ):
         steps = formats.floats(errors.get("step") or range(1, len(values) + 1))[: len(values)]
-        own = name == "LSTM"
+        own = name == model
         charts.line(axes, steps, values, colour, width=2.2 if own else 1.2, dash=dash)
         keys.append(Key(colour, name, "line" if dash == "-" else "dash"))
-    top, caption = _ceiling(lines), ""
+    top, caption = _ceiling(lines, model), ""
     if top:
         axes.set_ylim(0, top)
         out = [name for name, values in lines.items() if np.nanmax(values) > top]
@@ -152,18 +158,17 @@ def _by_step(details: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     metric = str(details.get("by_horizon_metric") or "mae")
     alt = f"{metric} by step of the horizon for " + ", ".join(lines)
-    if "LSTM" in lines:
-        ends = lines["LSTM"][[0, -1]]
-        alt += f"; the LSTM goes from {formats.number(ends[0])} to {formats.number(ends[1])}"
+    ends = lines[model][[0, -1]]
+    alt += f"; the {model} goes from {formats.number(ends[0])} to {formats.number(ends[1])}"
     picture = Picture(charts.svg(figure, alt), metric, caption, keys)
     units = metrics.get("units_note") or ""
     return Section("Error by step of the horizon", lead=formats.sentence(units), pictures=[picture])
 
 
-def _ceiling(lines: Mapping[str, Numbers]) -> float:
+def _ceiling(lines: Mapping[str, Numbers], model: str) -> float:
     """The upper limit of the axis if one line would flatten the others; 0: no limit."""
     tops = sorted(float(np.nanmax(values)) for values in lines.values())
-    limit = max(float(np.nanmax(lines.get("LSTM", np.zeros(1)))), tops[min(1, len(tops) - 1)])
+    limit = max(float(np.nanmax(lines[model])), tops[min(1, len(tops) - 1)])
     shown = max(top for top in tops if top <= max(4 * limit, tops[0]))
     return 1.08 * shown if shown < tops[-1] else 0.0
 
@@ -198,13 +203,14 @@ def _by_series(series: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, An
     left = len(series) - len(rows)
     note = f"{left:,} more are not shown." if left else ""
     folded = f"All {len(series):,}, the weakest first" if len(series) > 12 else ""
-    lead = "" if len(columns) < 2 else _won(values.values(), own)
+    model = NETWORK if find(columns[0]) else columns[0]
+    lead = "" if len(columns) < 2 else _won(values.values(), own, model)
     word = "target" if len((metrics.get("details") or {}).get("targets") or []) > 1 else "series"
     table = Table("Error by series", [word, *headings], rows, note=note, folded=folded)
     return Section(f"Error by {word}", lead, tables=[table])
 
 
-def _won(values: Iterable[Numbers], own: int) -> str:
+def _won(values: Iterable[Numbers], own: int, model: str) -> str:
     pairs = [(one[0], one[-1]) for one in values]
     won = sum(own * first < own * last for first, last in pairs)
-    return f"The LSTM is better than the baseline in {won:,} of {len(pairs):,}."
+    return f"The {model} is better than the baseline in {won:,} of {len(pairs):,}."

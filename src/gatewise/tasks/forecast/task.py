@@ -19,7 +19,7 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.calendar import calendar_features, chosen_calendar, following, in_zone
 from gatewise.data.preparation import Preparation, level_texts, one_hot, seen_categories
 from gatewise.data.scaling import FARTHEST, fit_scale, refuse_far
-from gatewise.data.seasons import season_of, usual_horizon
+from gatewise.data.seasons import calendar_season, season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import clear_step
 from gatewise.data.splits import Splits, split_by_time
@@ -27,9 +27,10 @@ from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks import quantiles
-from gatewise.tasks.forecast import reading
+from gatewise.tasks.forecast import blend, reading
 from gatewise.tasks.forecast.backtest import stretch
 from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.forecast.intervals import margins
 from gatewise.tasks.forecast.smoothing import smoothing_baselines
 from gatewise.tasks.forecast.space import space
 from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, sizes_of
@@ -44,7 +45,7 @@ SETTINGS = names(
     data="time time_format timezone target past known static features group missing duplicates"
     " gaps",
     preparation="scale scale_by constant_columns handle_unknown calendar",
-    task="horizon lookback season quantiles floor stride",
+    task="horizon lookback season quantiles floor stride blend",
     training="loss max_tokens",
     evaluation="scaled stride",
     split="folds",
@@ -66,12 +67,15 @@ def resolve(
         )
     levels, quantile_notes = quantiles.resolved(experiment)
     notes += quantile_notes
+    _refuse_blend_of_labels(experiment)
+    if task.blend == "auto" and experiment.training.quality == "fast":
+        task = replace(task, blend="none")
     task = replace(task, quantiles=levels, stride=task.stride or 1)
     shortest = int(np.median(train.lengths))
     if not task.season:
-        task = replace(task, season=season_of(train, experiment.data.target[0], shortest))
-        season_text = f"{task.season} steps" if task.season > 1 else "none found"
-        notes.append(f"Season (autocorrelation of the training part): {season_text}.")
+        season, note = _season(experiment, train, shortest)
+        task = replace(task, season=season)
+        notes.append(note)
     if not task.lookback:
         preferred = max(2 * task.season if task.season <= 200 else 0, 2 * task.horizon, 16)
         possible = max(1, (shortest - task.horizon) // 2)
@@ -83,6 +87,24 @@ def resolve(
     experiment = replace(experiment, task=task)
     network = _network(experiment)
     return replace(experiment, network=network, training=_training(experiment, train)), notes
+
+
+def _refuse_blend_of_labels(experiment: Experiment) -> None:
+    if experiment.task.blend == "logistic":
+        raise ConfigError(
+            "task.blend = logistic is a blend of labels. A forecast is blended with ridge "
+            "(task.blend = ridge), or by the validation part (auto)."
+        )
+
+
+def _season(experiment: Experiment, train: Sequences, shortest: int) -> tuple[int, str]:
+    """The season that the training part shows, or that of the calendar, with a note."""
+    found = season_of(train, experiment.data.target[0], shortest)
+    if found > 1:
+        return found, f"Season (autocorrelation of the training part): {found} steps."
+    usual = calendar_season(train.step, shortest)
+    said = f"; that of the calendar is {usual} steps" if usual > 1 else ""
+    return usual, f"Season (autocorrelation of the training part): none found{said}."
 
 
 def _horizon(experiment: Experiment, sequences: Sequences) -> int:
@@ -214,6 +236,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
             quantiles=task.quantiles,
             never_negative=never_negative,
             floor=task.floor,
+            blend=task.blend,
             lookback=task.lookback,
             horizon=task.horizon,
             season=task.season,
@@ -395,32 +418,53 @@ def shapes(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Sha
 def calibrate(
     preparation: Preparation[Fitted], outputs: Array, examples: Examples[Windows]
 ) -> Preparation[Fitted]:
-    """Widen or narrow each interval to its nominal coverage of the validation part.
-
-    Conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), pooled over windows
-    and targets. With fewer than 20 windows, the network's intervals stay unchanged.
-    """
-    levels = preparation.own.quantiles
-    if len(levels) < 2 or len(examples) < quantiles.MIN_CALIBRATION:
-        return preparation
+    """Widen or narrow each interval of the network to its coverage of the validation part."""
+    own = preparation.own
     predictions = np.sort(outputs.astype(np.float64), axis=-1)
     actual = _measured(examples, np.arange(len(examples)), preparation)
-    moved = quantiles.margins(actual, predictions, levels, (0, 2))  # [horizon, quantiles]
-    margins = tuple(map(tuple, moved.tolist()))
-    return replace(preparation, own=replace(preparation.own, margins=margins))
+    moved = margins(actual, predictions, own.quantiles)
+    return replace(preparation, own=replace(own, margins=moved))
 
 
 def postprocess(
     outputs: Array,
     examples: Examples[Windows],
     preparation: Preparation[Fitted],
-    _state: Mapping[str, Any],
+    state: Mapping[str, Any],
 ) -> Array:
-    """Sorted quantiles in the data's own units, [windows, horizon, targets, quantiles]."""
-    scaled = np.sort(outputs.astype(np.float64), axis=-1)
+    """Sorted quantiles in the data's own units, [windows, horizon, targets, quantiles].
+
+    A blend averages them with those of ridge, which `state` holds.
+    """
+    scaled = _of_network(outputs, preparation)
+    if preparation.own.blend == "ridge":
+        ridge = _of_baseline(blend.RIDGE, state, examples, preparation)
+        scaled = blend.mixed(scaled, ridge, preparation.own)
+    return _unscaled(scaled, examples.source, preparation)
+
+
+def _of_network(outputs: Array, preparation: Preparation[Fitted]) -> Array:
+    """Its calibrated quantiles on the scale of the network, sorted."""
+    scaled: Array = np.sort(outputs.astype(np.float64), axis=-1)
     if preparation.own.margins:
         scaled = np.sort(scaled + np.array(preparation.own.margins)[:, None], axis=-1)
-    return _unscaled(scaled, examples.source, preparation)
+    return scaled
+
+
+def choose_blend(
+    preparation: Preparation[Fitted],
+    outputs: Array,
+    said: Mapping[str, Array],
+    examples: Examples[Windows],
+) -> Preparation[Fitted]:
+    """Decide a blend that is "auto", and the share of ridge, by the errors on these examples.
+
+    `said` holds the baselines' forecasts of the same examples, in the data's own units.
+    """
+    centre, spread = _rows(examples.source, preparation)
+    ridge = (said[blend.RIDGE] - centre[..., None]) / spread[..., None]
+    actual = _measured(examples, np.arange(len(examples)), preparation)
+    return blend.chosen(preparation, _of_network(outputs, preparation), ridge, actual)
 
 
 def _rows(source: Windows, preparation: Preparation[Fitted]) -> tuple[Array, Array]:
@@ -572,7 +616,7 @@ def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[s
         "drift": lambda examples, indices: naive.drift(
             past(examples, indices)[:, -lookback:], horizon
         ),
-        "ridge on the window": lambda examples, indices: ridge(
+        blend.RIDGE: lambda examples, indices: ridge(
             fitted,
             past(examples, indices)[:, -lookback:],
             examples.inputs(indices, 0).get("future"),
@@ -590,19 +634,29 @@ def make_baselines(
 ) -> list[Baseline[Windows, Array]]:
     """The baselines: repeat last, drift, ridge on the window, seasonal naive."""
 
-    def baseline(name: str, rule: Rule) -> Baseline[Windows, Array]:
-        offsets = np.array(state["offsets"][name])
-
+    def baseline(name: str) -> Baseline[Windows, Array]:
         def predict(examples: Examples[Windows]) -> Array:
-            pieces = [
-                rule(examples, indices)[..., None] + offsets
-                for indices in np.array_split(np.arange(len(examples)), -(-len(examples) // 4096))
-            ]
-            return _unscaled(np.concatenate(pieces), examples.source, preparation)
+            scaled = _of_baseline(name, state, examples, preparation)
+            return _unscaled(scaled, examples.source, preparation)
 
         return Baseline(name, predict)
 
-    return [baseline(name, rule) for name, rule in _rules(state, preparation).items()]
+    return [baseline(name) for name in _rules(state, preparation)]
+
+
+def _of_baseline(
+    name: str,
+    state: Mapping[str, Any],
+    examples: Examples[Windows],
+    preparation: Preparation[Fitted],
+) -> Array:
+    """Its quantiles on the scale of the network, [windows, horizon, targets, quantiles]."""
+    rule, offsets = _rules(state, preparation)[name], np.array(state["offsets"][name])
+    pieces = [
+        rule(examples, indices)[..., None] + offsets
+        for indices in np.array_split(np.arange(len(examples)), -(-len(examples) // 4096))
+    ]
+    return np.concatenate(pieces)
 
 
 def _mase_scale(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Array:
@@ -741,14 +795,15 @@ def details(
 ) -> dict[str, Any]:
     """Errors by step and by series, coverage by interval, and example forecasts.
 
-    `by_model` holds the predictions of the network ("LSTM") and of the baselines.
+    `by_model` holds the predictions of the network, of a blend and of the baselines.
     """
     actual = truth(examples, preparation)
     errors = {
-        name: np.abs(actual - point(predictions, preparation))
-        for name, predictions in by_model.items()
+        model: np.abs(actual - point(predicted, preparation))
+        for model, predicted in by_model.items()
     }
-    predictions = by_model["LSTM"]
+    name = blend.model_name(preparation)
+    predictions = by_model[name]
     levels = preparation.own.quantiles
     known = ~np.isnan(actual)
     source = examples.source
@@ -761,11 +816,12 @@ def details(
         "origins": len(examples),
         "filled": _filled(source, preparation),
         "by_horizon": {"step": list(range(1, preparation.own.horizon + 1))}
-        | {name: _mean(error, axis=(0, 2)).tolist() for name, error in errors.items()},
+        | {model: _mean(error, axis=(0, 2)).tolist() for model, error in errors.items()},
+        "share": preparation.own.share if preparation.own.blend == "ridge" else 0.0,
         "by_series": _by_series(errors, examples, preparation),
         "coverage": quantiles.coverage_of_bands(actual[known], predictions[known], levels),
         "examples": _shown(
-            predictions, errors["LSTM"], examples, preparation, experiment.report.examples
+            predictions, errors[name], examples, preparation, experiment.report.examples
         ),
     }
 
@@ -791,7 +847,7 @@ def _by_series(
                 name: float(_mean(error[sequence == k][..., column]))
                 for name, error in errors.items()
             }
-    worst_first = sorted(errors_by_label.items(), key=lambda item: -item[1]["LSTM"])
+    worst_first = sorted(errors_by_label.items(), key=lambda item: -next(iter(item[1].values())))
     return dict(worst_first[:30]) if len(errors_by_label) > 1 else {}
 
 
@@ -999,6 +1055,9 @@ TASK = Task(
     sizes=sizes,
     shapes=shapes,
     calibrate=calibrate,
+    choose=choose_blend,
+    model_name=blend.model_name,
+    quick=blend.quick,
     postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,

@@ -18,7 +18,12 @@ from gatewise.tasks.language.fitted import Fitted
 
 
 def program(
-    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+    graph: Graph,
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+    _state: Mapping[str, Any],
+    *,
+    padded: bool,
 ) -> Program:
     """Tokens in, the log-probabilities of each next token out; the first state is zero."""
     assert not padded, "Texts are read one at a time."

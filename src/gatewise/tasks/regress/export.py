@@ -1,5 +1,6 @@
 """What an export of `regress` holds: scaling, the network and quantiles in the targets' units."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,12 @@ from gatewise.tasks.regress.fitted import Fitted
 
 
 def program(
-    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+    graph: Graph,
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+    _state: Mapping[str, Any],
+    *,
+    padded: bool,
 ) -> Program:
     """Steps in their own units in, quantiles of each target out."""
     own, extension = preparation.own, Extension(graph)

@@ -22,7 +22,12 @@ DISTINCT = "distinct"  # the open axis of the distinct words of a batch
 
 
 def program(
-    graph: Graph, preparation: Preparation[Fitted], experiment: Experiment, *, padded: bool
+    graph: Graph,
+    preparation: Preparation[Fitted],
+    experiment: Experiment,
+    _state: Mapping[str, Any],
+    *,
+    padded: bool,
 ) -> Program:
     """Words (and their characters) in; probabilities, or emissions for a CRF, out.
 
