@@ -39,6 +39,7 @@ FLOW = [
         "inspection",
         "folding",
         "refitting",
+        "budget",
         "tracking",
         "pipeline",
         "curves",
