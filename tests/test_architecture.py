@@ -40,6 +40,7 @@ FLOW = [
         "folding",
         "backtesting",
         "refitting",
+        "budget",
         "tracking",
         "pipeline",
         "curves",

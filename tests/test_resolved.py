@@ -262,6 +262,9 @@ OTHER = {
     "task.beam_size": 3,
     "task.length_penalty": 0.3,
     "training.rotation": 0.2,
+    "training.jitter": 0.1,
+    "training.scaling": 0.1,
+    "training.time_warping": 0.1,
     "evaluation.scaled": True,
     "evaluation.stride": 2,
 }

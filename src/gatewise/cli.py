@@ -78,6 +78,9 @@ def train(
         str | None,
         typer.Option(help="fast, good or best: how much time a better answer is worth."),
     ] = None,
+    budget: Annotated[
+        str, typer.Option(help="The time for all of it, such as 5m; what fits is trained.")
+    ] = "",
     repeats: Annotated[
         int,
         typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
@@ -126,6 +129,7 @@ def train(
     from gatewise import pipeline
     from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
+    from gatewise.budget import seconds_of
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
@@ -155,6 +159,7 @@ def train(
             repeats=repeats,
             custom=custom,
             track=track,
+            budget=seconds_of(budget),
         )
     if not as_json:
         terminal.show_lines(ending(finished.metrics))

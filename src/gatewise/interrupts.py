@@ -49,6 +49,7 @@ class Interrupts:
         self._announced = 0
         self._before: dict[signal.Signals, Any] = {}
         self._timer: threading.Timer | None = None
+        self._end: threading.Timer | None = None
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -64,8 +65,9 @@ class Interrupts:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._end):
+            if timer is not None:
+                timer.cancel()
         if self._before:
             global _current
             _current = self._outer
@@ -101,6 +103,17 @@ class Interrupts:
         elif before == signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def stop_in(self, seconds: float, by: str) -> None:
+        """Request to end training after so many seconds, on behalf of `by`."""
+
+        def end() -> None:
+            if self.level < STOP:
+                self.by, self.level = by, STOP
+
+        self._end = threading.Timer(max(0.0, seconds), end)
+        self._end.daemon = True
+        self._end.start()
 
     def _expire(self) -> None:
         self.level = max(self.level, SKIP)

@@ -13,6 +13,7 @@ import keras
 
 from gatewise import artefact as artefacts
 from gatewise import backtesting, engine, folding, refitting
+from gatewise import budget as budgets
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import Artefact
 from gatewise.baselines.custom import Custom, customs
@@ -92,12 +93,14 @@ def run(
     repeats: int = 1,
     custom: Sequence[Custom] = (),
     track: str = "",
+    budget: float = 0.0,
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
     seeds, and the network with the best validation score is saved. `custom` are baselines of the
-    user's own. `track` names a tracker of `tracking.KINDS`.
+    user's own. `track` names a tracker of `tracking.KINDS`. Training ends within a `budget` of
+    seconds, and what is trained is chosen to fit; 0: no limit.
 
     The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
     kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
@@ -109,6 +112,7 @@ def run(
         KeyboardInterrupt: Ctrl-C before training, or a third one. Nothing is left behind, unless
             the text of the exception names what was already saved: a run or a checkpoint.
     """
+    limit = budgets.Budget(budget)
     check_repeats(repeats, resume=resume)
     if repeats > 1:
         folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
@@ -121,6 +125,9 @@ def run(
     with following as tracker, kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
+        if budget:
+            ready = budgets.fit_into(limit, ready) if repeats == 1 else ready
+            interrupts.stop_in(limit.for_training, budgets.NAME)
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
@@ -335,6 +342,7 @@ def train(
     repeats: int = 1,
     baseline: Any = None,
     track: str = "",
+    budget: str | float = "",
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
@@ -343,7 +351,8 @@ def train(
     returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
     continues a training into this folder that was killed. `repeats` seeds are trained and judged
     together. `baseline` is a function of your own to be judged beside (docs/tasks.md), or several.
-    `track` is "mlflow" or "tensorboard", which then get the numbers of each epoch.
+    `track` is "mlflow" or "tensorboard", which then get the numbers of each epoch. `budget` is the
+    time for all of it, such as "5m", or seconds; what is trained is chosen to fit.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -374,4 +383,5 @@ def train(
         repeats=repeats,
         custom=customs(baseline),
         track=track,
+        budget=budgets.seconds_of(budget),
     )

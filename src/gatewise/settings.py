@@ -300,7 +300,8 @@ class NetworkSettings:
         float, "The deviation of noise that training adds to the scaled inputs."
     ] = 0.0
     filters: Annotated[
-        tuple[int, ...], "The filters of convolutional layers before the LSTM. Empty: by the task."
+        tuple[int, ...],
+        "The filters of convolutional layers before the LSTM. Empty: by the task; 0: no layer.",
     ] = ()
     kernel_size: Annotated[int, "The steps that a convolution sees."] = 8
     strides: Annotated[int, "The steps from one position of a convolution to the next."] = 4
@@ -310,8 +311,10 @@ class NetworkSettings:
         "which resolves movements down to this share of the column's deviation. 0: not added.",
     ] = 0.0
     summary_features: Annotated[
-        bool, "Adds the summaries that the logistic baseline reads to what the LSTM puts out."
-    ] = False
+        Literal["auto", "yes", "no"],
+        "Adds the summaries that the logistic baseline reads to what the LSTM puts out. `auto`: by "
+        "the task.",
+    ] = "auto"
     segment_length: Annotated[
         int, "The steps of the window that one LSTM step reads. 0: by lookback and horizon."
     ] = 0
@@ -425,6 +428,21 @@ class TrainingSettings:
         "Training turns the vectors of `data.triads` at random; the deviation of the angle about "
         "each axis, in radians.",
     ] = 0.0
+    jitter: Annotated[
+        float,
+        "The deviation of noise that training adds to each step, in deviations of its column. -1, "
+        "here and in `scaling` and `time_warping`: by the task and the number of sequences.",
+    ] = -1.0
+    scaling: Annotated[
+        float,
+        "Training multiplies each column of a sequence by a factor around 1 and shifts it; the "
+        "deviation of both.",
+    ] = -1.0
+    time_warping: Annotated[
+        float,
+        "Training reads each sequence at a changing tempo; the deviation of the shift of a step, "
+        "as a share of the length.",
+    ] = -1.0
     clipnorm: Annotated[float, "The largest norm of each weight's gradient. 0: no limit."] = 1.0
     clipvalue: Annotated[
         float, "The largest absolute value in a gradient; replaces `clipnorm`. 0: no limit."
@@ -529,7 +547,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "network.dense_dropout": (-1, 1),
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),
-    "network.filters": (1, math.inf),
     "network.kernel_size": (1, math.inf),
     "network.strides": (1, math.inf),
     "training.warmup": (0, 1),
@@ -541,6 +558,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "preparation.n_mels": (1, math.inf),
     "preparation.frame_length": (1, math.inf),
     "preparation.hop_length": (1, math.inf),
+    "training.jitter": (-1, math.inf),
+    "training.scaling": (-1, math.inf),
+    "training.time_warping": (-1, 1),
     "training.patience": (-1, math.inf),
     "training.frozen_epochs": (-1, math.inf),
     "training.seed": (0, 2**32 - 1),
@@ -681,6 +701,8 @@ def _value(name: str, kind: Any, value: Any) -> Any:
     origin = typing.get_origin(kind)
     if origin is Literal:
         choices = typing.get_args(kind)
+        if isinstance(value, bool) and {"yes", "no"} <= set(choices):
+            return "yes" if value else "no"
         if value not in choices:
             raise ConfigError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}.")
         return value

@@ -99,7 +99,7 @@ REACHED = {
         lambda n: lstms(n)[0].cell.kernel.shape[0] == 2 * 3,
     ),
     "summary_features": (
-        {"summary_features": True},
+        {"summary_features": "yes"},
         LABELS,
         lambda n: n.get_layer("statistics").input.shape == (None, 9 * 3 + 1),
     ),
@@ -253,7 +253,7 @@ PADDED += [
 ]
 PADDED += [
     {"pooling": "mean-max", "filters": (4,), "kernel_size": 3, "strides": 2},
-    {"summary_features": True, "filters": (4,), "kernel_size": 4, "strides": 3},
+    {"summary_features": "yes", "filters": (4,), "kernel_size": 4, "strides": 3},
     {"asinh_features": 0.1, "filters": (4,), "kernel_size": 3, "strides": 2},
 ]
 

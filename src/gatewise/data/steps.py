@@ -73,8 +73,12 @@ def scaled_steps(
     columns: Array,
     *,
     change: Callable[[Array], Array] | None = None,
+    augment: Callable[[Array, Array], Array] | None = None,
 ) -> Inputs:
-    """The scaled columns of the pieces, padded; `change` is applied before scaling."""
+    """The scaled columns of the pieces, padded.
+
+    `change` is applied before scaling, `augment` to scaled steps and their lengths.
+    """
     centre, spread = scale.rows(pieces)
     exact = _precision(centre, spread)
     centre, spread = centre.astype(exact), spread.astype(exact)
@@ -89,6 +93,8 @@ def scaled_steps(
         scaled = values.astype(exact)
         scaled -= centre[indices][:, None, columns]
         scaled /= spread[indices][:, None, columns]
+        if augment is not None:
+            scaled = augment(scaled, pieces.lengths[indices])
         if real is not None:
             scaled[~real] = PADDING
         return {"steps": scaled.astype(np.float32, copy=False)}

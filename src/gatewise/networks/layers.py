@@ -158,7 +158,7 @@ def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
     The padding does not depend on the length, so that masked steps never shift the others.
     """
     size = settings.kernel_size
-    for number, filters in enumerate(settings.filters, 1):
+    for number, filters in enumerate(filter(None, settings.filters), 1):
         x = layers.ZeroPadding1D((size // 2, size - 1 - size // 2))(x)
         x = layers.Conv1D(
             filters,

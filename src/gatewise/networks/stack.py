@@ -71,7 +71,7 @@ def masked(steps: Any, shapes: Shapes) -> tuple[Any, Any]:
 
 
 def _pooled(x: Any, mask: Any, settings: NetworkSettings) -> Any:
-    beside = [statistics(x, mask)] if settings.summary_features else []
+    beside = [statistics(x, mask)] if settings.summary_features == "yes" else []
     if settings.asinh_features:
         x = fine(x, mask, settings.asinh_features)
     if settings.gaussian_noise:

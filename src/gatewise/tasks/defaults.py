@@ -4,13 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from gatewise.settings import NetworkSettings, TrainingSettings
+from gatewise.data.sequences import Array
+from gatewise.settings import Experiment, NetworkSettings, TrainingSettings
 
 UNITS = (64,)  # default of network.units
+LONG = 100  # steps; longer sequences of numbers are shortened by a convolution
+FILTERS = (64,)  # of that convolution
+LEARNING_RATE = 0.003
+FEW = 2000  # sequences of numbers, below which training makes new ones of them
+AUGMENTATION = {"jitter": 0.1, "scaling": 0.1, "time_warping": 0.04}
 
 
 def network(settings: NetworkSettings, data: str) -> NetworkSettings:
     """Fill in units, pooling and dropout for this kind of data."""
+    if settings.summary_features == "auto" and data != "text":
+        settings = replace(settings, summary_features="no")
     if settings.pooling == "auto":
         # The informative part of a text or a recording may be anywhere in it.
         settings = replace(settings, pooling="last" if data == "numbers" else "mean-max")
@@ -19,6 +27,26 @@ def network(settings: NetworkSettings, data: str) -> NetworkSettings:
         units=settings.units or UNITS,
         dense_dropout=max(0.0, settings.dense_dropout),
     )
+
+
+def of_steps(experiment: Experiment, lengths: Array, *, plain: bool) -> Experiment:
+    """Fill in summaries, convolutions and augmentation for sequences of numbers of these lengths.
+
+    `plain`: none of them, as in the tutorials. The choices are those of docs/log.md, 2026-11-27.
+    """
+    network, training = experiment.network, experiment.training
+    if network.summary_features == "auto" and not plain:
+        network = replace(network, summary_features="yes")
+    if not plain and np.median(lengths) >= LONG:
+        pooling = "all" if network.pooling == "auto" else network.pooling
+        network = replace(network, pooling=pooling, filters=network.filters or FILTERS)
+    if not plain and training.optimizer == "adam":
+        training = replace(training, learning_rate=training.learning_rate or LEARNING_RATE)
+    none = plain or len(lengths) >= FEW
+    usual = {name: 0.0 if none else value for name, value in AUGMENTATION.items()}
+    augmentation = {name: value for name, value in usual.items() if getattr(training, name) < 0}
+    experiment = replace(experiment, network=network, training=training)
+    return experiment.having("training", **augmentation)
 
 
 def training(settings: TrainingSettings, count: int, data: str) -> TrainingSettings:

@@ -20,6 +20,7 @@ from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import finite, read_json, write_json
+from gatewise.budget import seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
@@ -56,7 +57,6 @@ from gatewise.tuning.study import (
     give_up_unfinished,
     open_study,
     optuna,
-    seconds_of,
 )
 from gatewise.validation import FittedBaselines, monitor_of, score_baselines
 

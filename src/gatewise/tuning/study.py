@@ -4,7 +4,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gatewise.errors import ConfigError
 from gatewise.extras import require
 
 JOURNAL, NAME = "study.journal", "gatewise"
@@ -91,27 +90,3 @@ def candidates(study: Any, *, higher: bool) -> list[Any]:
 def default_trial(study: Any) -> Any:
     """The trial of the untuned default; None before it is finished."""
     return next((one for one in finished(study) if one.user_attrs.get(DEFAULT)), None)
-
-
-def seconds_of(budget: str | float) -> float:
-    """A budget in seconds: a number with s, m or h, or a bare number of seconds; 0 for "".
-
-    >>> seconds_of("30m"), seconds_of("1.5h"), seconds_of(20)
-    (1800.0, 5400.0, 20.0)
-
-    Raises:
-        ConfigError: it is no length of time above 0.
-    """
-    if budget == "":
-        return 0.0
-    text = str(budget).strip().lower()
-    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
-    try:
-        seconds = float(text[:-1] if unit else text) * (unit or 1.0)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(
-            f"--budget must be a length of time, such as 90s, 30m or 2h. Received: {budget!r}."
-        )
-    return seconds

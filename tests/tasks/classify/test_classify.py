@@ -17,7 +17,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks.classify import task as classify
 
-PLAIN = from_mapping({"task": {"name": "classify"}})
+PLAIN = from_mapping({"task": {"name": "classify"}, "training": {"quality": "fast"}})
 
 
 def own_with(preparation, **values):
@@ -349,3 +349,40 @@ def test_auto_blends_where_the_mean_has_the_lower_log_loss():
         outputs = sure if chosen == "none" else np.zeros_like(sure)
         found = classify.choose_blend(undecided, outputs, {name: baseline}, some)
         assert found.own.blend == chosen
+
+
+@pytest.mark.parametrize("role", ["train", "validation", "test", "predict"])
+def test_training_alone_augments_and_padding_stays_padding(role):
+    sequences = walks()
+    chosen = PLAIN.having("training", jitter=0.1, scaling=0.1, time_warping=0.1)
+    preparation, _ = classify.prepare(sequences, chosen)
+    plain, found = (
+        classify.examples(sequences, preparation, one, role).inputs(np.arange(12), 9)["steps"]
+        for one in (PLAIN, chosen)
+    )
+    np.testing.assert_array_equal(plain == PADDING, found == PADDING)
+    real = plain != PADDING
+    assert np.allclose(plain[real], found[real]) == (role != "train")
+
+
+@pytest.mark.parametrize(
+    ("length", "quality", "filters", "summaries", "jitter"),
+    [
+        (120, "good", (64,), "yes", 0.1),
+        (20, "good", (), "yes", 0.1),
+        (120, "fast", (), "no", 0.0),
+    ],
+)
+def test_the_default_network_reads_summaries_and_shortens_long_sequences(
+    length, quality, filters, summaries, jitter
+):
+    sequences = walks(lengths=(length, length + 1))
+    experiment, _ = classify.resolve(
+        PLAIN.having("training", quality=quality), sequences, sequences
+    )
+    network, training = experiment.network, experiment.training
+    assert (network.filters, network.summary_features) == (filters, summaries)
+    assert training.jitter == training.scaling == jitter
+    off = experiment.having("network", filters=(0,))
+    assert classify.resolve(off, sequences, sequences)[0].network.filters == (0,)
+    assert classify.resolve(experiment, sequences, sequences)[0] == experiment

@@ -20,7 +20,7 @@ from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
 from gatewise.baselines.naive import majority
 from gatewise.baselines.neighbours import nearest_neighbour
 from gatewise.baselines.summaries import summaries
-from gatewise.data import sound, steps, tokens
+from gatewise.data import augmentation, sound, steps, tokens
 from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FINEST, fit_scale, refuse_far
@@ -57,7 +57,11 @@ SETTINGS = names(
     task="blend",
     training="networks loss label_smoothing class_weight max_tokens",
 )
-OF_NUMBERS = steps.SETTINGS | names(data="labels triads", task="window stride", training="rotation")
+OF_NUMBERS = (
+    steps.SETTINGS
+    | augmentation.SETTINGS
+    | names(data="labels triads", task="window stride", training="rotation")
+)
 OF_TEXTS = tokens.SETTINGS
 OF_SOUND = sound.SETTINGS | names(task="window stride")
 # The names of the logistic regression and of its features, by kind of data.
@@ -82,6 +86,14 @@ def resolve(
             "regression (task.blend = logistic), or by the validation part (auto)."
         )
     _refuse_triads(experiment, sequences)
+    if experiment.task.window and not experiment.task.stride:
+        experiment = experiment.having("task", stride=experiment.task.window)
+    pieces = sequences
+    if sequences.kind == "numbers":
+        pieces = _pieces(sequences, experiment.task.window, experiment.task.stride)
+        images = sequences.values.dtype == np.uint8
+        plain = images or experiment.training.quality == "fast"
+        experiment = defaults.of_steps(experiment, pieces.lengths, plain=plain)
     network = defaults.network(experiment.network, sequences.kind)
     kind = "stack" if network.kind == "auto" else network.kind
     experiment = replace(experiment, network=replace(network, kind=kind))
@@ -89,14 +101,11 @@ def resolve(
         experiment.training.quality == "fast" or experiment.data.separator
     ):
         experiment = experiment.having("task", blend="none")
-    if experiment.task.window and not experiment.task.stride:
-        experiment = experiment.having("task", stride=experiment.task.window)
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []
     if sequences.kind == "text":
         experiment = tokens.resolved(experiment)
-    count = len(_pieces(sequences, experiment.task.window, experiment.task.stride))
-    training = defaults.training(experiment.training, count, sequences.kind)
+    training = defaults.training(experiment.training, len(pieces), sequences.kind)
     return replace(experiment, training=training), []
 
 
@@ -316,7 +325,9 @@ def examples(
     # A separate random stream, because the order of the batches comes from the same seed.
     random = np.random.default_rng((experiment.training.seed, 1))
     rotate = _rotation(preparation, experiment, random) if role == "train" else None
-    inputs = steps.scaled_steps(pieces, preparation.scale, columns, change=rotate)
+    change = augmentation.augmentation_of(experiment.training)
+    augment = augmentation.augmented(change, random) if role == "train" else None
+    inputs = steps.scaled_steps(pieces, preparation.scale, columns, change=rotate, augment=augment)
     return Examples(pieces, pieces.lengths, inputs, targets, weights, random=random)
 
 

@@ -92,8 +92,9 @@ def resolve(
         )
     kind = KINDS[per] if network.kind == "auto" else network.kind
     network = replace(defaults.network(network, sequences.kind), kind=kind)
-    if per == "step":  # its network has nothing to pool
-        network = replace(network, pooling=experiment.network.pooling)
+    if per == "step":  # its network has nothing to pool or to summarise
+        given = experiment.network
+        network = replace(network, pooling=given.pooling, summary_features=given.summary_features)
     experiment = replace(experiment, network=network)
     experiment = experiment.having("task", quantiles=levels)
     experiment, more = _windowed(experiment, sequences)

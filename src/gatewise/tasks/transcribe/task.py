@@ -172,7 +172,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         spectrum=spectrum,
         lowercase=settings.lowercase,
         punctuation=settings.punctuation,
-        strides=(network.strides,) * len(network.filters),
+        strides=(network.strides,) * sum(map(bool, network.filters)),
         beam_size=task.beam_size,
     )
     texts = _normalised(train, fitted).labels

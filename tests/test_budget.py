@@ -1,0 +1,56 @@
+"""A budget of time: what is chosen to fit, and what a training that it ends leaves behind."""
+
+import pytest
+
+import gatewise
+from gatewise.budget import Budget, fit_into
+from gatewise.errors import ConfigError
+from gatewise.ready import make_ready
+from gatewise.settings import from_mapping
+
+HOUR = 3600.0
+
+
+def planned(ready, seconds):
+    experiment = fit_into(Budget(seconds), ready).experiment
+    return experiment.split.folds, experiment.training.networks, experiment.training.refit
+
+
+def test_more_time_buys_more_networks_up_to_the_quality_asked_for(
+    sequences_file, classify_settings, monkeypatch
+):
+    monkeypatch.delenv("GATEWISE_QUALITY")  # that of all other tests
+    given = {**classify_settings, "data": {"path": str(sequences_file)}}
+    chosen = {"auto": (10, 5, "auto"), "good": (5, 3, "auto"), "fast": (0, 0, "no")}
+    for quality, expected in chosen.items():
+        settings = given | {"training": {**given["training"], "quality": quality}}
+        ready = make_ready(from_mapping(settings))
+        assert planned(ready, HOUR) == expected
+    assert planned(ready, 1e-3) == (0, 0, "no")
+
+
+def test_folds_and_networks_that_are_given_stay(sequences_file, classify_settings):
+    settings = classify_settings | {"split": {"folds": 3}}
+    ready = make_ready(from_mapping({**settings, "data": {"path": str(sequences_file)}}))
+    assert planned(ready, 1e-3) == (3, 0, "auto")
+
+
+def test_a_budget_ends_an_endless_training_with_a_judged_run(
+    sequences_file, classify_settings, tmp_path
+):
+    endless = {"epochs": 10**6, "patience": 0, "batch_size": 16}
+    run = gatewise.train(
+        sequences_file,
+        settings=classify_settings | {"training": endless},
+        budget="6s",
+        output=tmp_path / "run",
+    )
+    assert run.history.stopped.startswith("stopped by the budget")
+    assert run.metrics["verdict"]["sentence"]
+    assert gatewise.load(tmp_path / "run").metrics["metrics"] == run.metrics["metrics"]
+
+
+@pytest.mark.parametrize("budget", ["soon", "-3m", 0, float("inf")])
+def test_a_budget_that_is_no_time_is_refused(sequences_file, budget):
+    with pytest.raises(ConfigError, match="such as 90s, 30m or 2h"):
+        gatewise.train(sequences_file, budget=budget)
