@@ -191,12 +191,12 @@ def programs_of(trained: Trained) -> Programs:
                 "--to onnx, numpy, keras or savedmodel."
             )
         graph, experiment = describe(trained.network), trained.experiment
-        parts = (graph, preparation, experiment, trained.baselines)
-        program = module.program(*parts, padded=preparation.padded)
+        saved = (graph, preparation, experiment, trained.baselines)
+        program = module.program(*saved, padded=preparation.padded)
         samples = of_run(trained, program, module)
         unpadded = program
         if preparation.padded:
-            unpadded = module.program(*parts, padded=False)
+            unpadded = module.program(*saved, padded=False)
     else:
         program = unpadded = _of_model(trained)
         samples = of_model(trained, program)
