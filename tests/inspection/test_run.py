@@ -67,3 +67,4 @@ def test_several_inputs_of_tokens_are_not_explained():
 def test_a_lookback_below_the_season_is_advised_against():
     assert "Set task.lookback to 48" in advice(season=24, lookback=8)[0]
     assert advice(season=24, lookback=24) == advice(season=1, lookback=0) == []
+    assert advice(season=336, lookback=96) == []  # was tried, and did not help

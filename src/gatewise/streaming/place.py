@@ -37,6 +37,7 @@ class Place:
 
 
 def packed(model: Model, place: Place) -> bytes:
+    """The place as bytes that `unpacked` reads."""
     memory = place.memory
     arrays = {f"state {name}": one for name, one in (place.states or {}).items()}
     if place.output is not None:
@@ -68,6 +69,11 @@ def packed(model: Model, place: Place) -> bytes:
 
 
 def unpacked(model: Model, state: bytes) -> Place:
+    """The place that `packed` wrote.
+
+    Raises:
+        ConfigError: another version, run or window wrote it, or it is damaged.
+    """
     try:
         with np.load(io.BytesIO(state), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -35,7 +35,12 @@ SEARCH = (
 
 
 def program(
-    graph: Graph, preparation: Preparation[Fitted], _experiment: Experiment, *, padded: bool
+    graph: Graph,
+    preparation: Preparation[Fitted],
+    _experiment: Experiment,
+    _state: Mapping[str, Any],
+    *,
+    padded: bool,
 ) -> Program:
     """Frames in, the log probabilities of the blank and of each character out."""
     own, extension = preparation.own, Extension(graph)
