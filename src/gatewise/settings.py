@@ -307,7 +307,7 @@ class NetworkSettings:
         "which resolves movements down to this share of the column's deviation. 0: not added.",
     ] = 0.0
     summary_features: Annotated[
-        bool, "Adds the summaries that the logistic baseline reads to the output of the LSTM."
+        bool, "Adds the summaries that the logistic baseline reads to what the LSTM puts out."
     ] = False
     segment_length: Annotated[
         int, "The steps of the window that one LSTM step reads. 0: by lookback and horizon."
