@@ -223,7 +223,7 @@ def test_a_bad_tensor_is_refused(port, request_body):
 
 
 def test_limits_and_names_that_make_no_sense_are_refused(classify_run):
-    with pytest.raises(ConfigError, match="max_batch wants a number from 1"):
+    with pytest.raises(ConfigError, match="max_batch must be a number from 1"):
         Limits(max_batch=0)
     with pytest.raises(ConfigError, match="every machine of the network could"):
         Server([classify_run], port=0, host="0.0.0.0")

@@ -522,7 +522,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder, if this version can read its format."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise ArtefactError(f"{folder} is not a run folder: it has no {MANIFEST}.")
+        reason = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
+        raise ArtefactError(f"{folder} is not a run folder: {reason}.")
     try:
         manifest = read_json(path)
         number, files = int(manifest["format"]), dict(manifest["files"])

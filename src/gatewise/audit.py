@@ -106,7 +106,7 @@ def _copies(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
 
 
 def _keys(part: Sequences) -> list[str]:
-    """A key for each sequence, the same for equal ones; of texts, only letters and digits count."""
+    """A key for each sequence, the same for equal ones; for texts, letters and digits alone."""
     if part.kind != "text":
         return [fingerprint(steps) for steps in comparable(part)]
     return ["".join(filter(str.isalnum, text.casefold())) for text in texts_of(part)]

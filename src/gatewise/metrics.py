@@ -431,7 +431,7 @@ METRICS = {
             r2,
             "higher",
             "share of the variance that is explained: 1 is exact, 0 is no better than the mean",
-            "1 - sum of (y - f)² / sum of (y - mean of y)²; of several targets, the mean "
+            "1 - sum of (y - f)² / sum of (y - mean of y)²; the mean over several targets "
             "(scikit-learn)",
         ),
         Metric(

@@ -61,6 +61,17 @@ def check_free_file(path: Path, *, reads: Iterable[Path], overwrite: bool) -> No
         raise ConfigError(f"{path} cannot be written: no permission in {folder}.")
 
 
+def check_free_page(path: Path, *, reads: Iterable[Path] = (), overwrite: bool) -> None:
+    """`check_free_file` for an HTML page.
+
+    Raises:
+        ConfigError: the name does not end in .html, or the page cannot be written.
+    """
+    if path.suffix != ".html":
+        raise ConfigError(f"The page needs a name ending in .html. Received: {path}.")
+    check_free_file(path, reads=reads, overwrite=overwrite)
+
+
 @contextmanager
 def writing_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary file that is moved to `path` when it is complete, and removed otherwise.

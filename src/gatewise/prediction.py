@@ -1,4 +1,4 @@
-"""predict(), evaluate() and generate(): use a trained model on raw data; ids and order are kept."""
+"""predict(), evaluate() and generate(): a trained model on raw data; ids and order are kept."""
 
 import logging
 import math

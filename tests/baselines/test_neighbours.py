@@ -104,7 +104,7 @@ def test_a_constant_column_divides_by_one():
     np.testing.assert_array_equal(answer, [0, 1])
 
 
-def test_mnist_neighbours_reach_the_known_accuracy_in_time(data_folder):
+def test_mnist_neighbours_reach_the_published_accuracy(data_folder):
     def images(part):
         packed = (data_folder / "mnist" / f"{part}-images-idx3-ubyte.gz").read_bytes()
         rows = np.frombuffer(gzip.decompress(packed), np.uint8, offset=16).reshape(-1, 28)

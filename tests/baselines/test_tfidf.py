@@ -32,7 +32,7 @@ def test_the_penalty_is_chosen_on_the_validation_part():
     assert state["penalty"] == max(tfidf.INVERSE_PENALTIES)  # the best choice here
 
 
-def test_three_classes_and_several_labels():
+def test_three_classes_and_several_labels_are_separated():
     third = np.where(np.array(["day" in text for text in TEXTS]), 2, LABELS)
     found = tfidf.probabilities(saved(tfidf.fit(TEXTS, third, valid=None)), TEXTS)
     assert found.shape == (30, 3) and (found.argmax(axis=1) == third).all()
@@ -45,6 +45,6 @@ def test_three_classes_and_several_labels():
 @pytest.mark.parametrize(
     "texts", [["a", "b", "a b"], ["!!", "??", "!?"], ["one two", "three", "x"]]
 )
-def test_texts_without_common_words(texts):
+def test_texts_without_common_words_get_finite_probabilities(texts):
     found = tfidf.probabilities(tfidf.fit(texts, np.array([0, 1, 0]), valid=None), texts)
     assert found.shape == (3, 2) and np.isfinite(found).all()

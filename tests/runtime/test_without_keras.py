@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact
+from gatewise import artefact, runtime
 from gatewise.engine import library
 from gatewise.errors import ArtefactError
 
@@ -118,6 +118,14 @@ def test_a_damaged_graph_is_an_error_in_one_sentence(tmp_path):
     (tmp_path / "run" / "graph.npz").write_bytes(b"half")
     with pytest.raises(ArtefactError, match=r"graph\.npz is not the file that was saved"):
         artefact.open_run(tmp_path / "run")
+
+
+def test_a_missing_folder_and_a_damaged_manifest_are_an_error_in_one_sentence(tmp_path):
+    with pytest.raises(ArtefactError, match="there is no such folder"):
+        runtime.load(tmp_path / "nowhere")
+    (tmp_path / "manifest.json").write_text('{"format": 2, "files": 5}')
+    with pytest.raises(ArtefactError, match=r"manifest\.json is damaged"):
+        runtime.load(tmp_path)
 
 
 def test_no_framework_is_imported_to_predict(tmp_path):

@@ -13,7 +13,7 @@ from gatewise.curves.size import scores_by_size
 from gatewise.errors import ConfigError
 from gatewise.interrupts import Interrupts
 from gatewise.networks import Builder
-from gatewise.output import check_free_file, inputs, writing_file
+from gatewise.output import check_free_page, inputs, writing_file
 from gatewise.phases import Phase
 from gatewise.ready import make_ready, part_sizes
 from gatewise.repeats import Watch, check_repeats
@@ -67,9 +67,7 @@ def curve(
     folding.refuse_several(experiment, "A curve trains single networks.")
     path = None if page is None else Path(page)
     if path is not None:
-        if path.suffix != ".html":
-            raise ConfigError(f"The page needs a name ending in .html. Received: {path}.")
-        check_free_file(path, reads=inputs(experiment), overwrite=overwrite)
+        check_free_page(path, reads=inputs(experiment), overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     with chosen, Interrupts() as interrupts:
         with Phase("Reading the data"):

@@ -18,7 +18,7 @@ from gatewise.inspection.model import (
     layers_of,
     summary,
 )
-from gatewise.output import check_free_file, writing_file
+from gatewise.output import check_free_page, writing_file
 from gatewise.prediction import artefact_of
 from gatewise.readers.columns import Purpose
 from gatewise.readers.datasets import located
@@ -63,9 +63,7 @@ def inspect(
         raise ConfigError(f"examples must be at least 0. Received: {examples}.")
     path = None if page is None else Path(page)
     if path is not None:
-        if path.suffix != ".html":
-            raise ConfigError(f"The page needs a name ending in .html. Received: {path}.")
-        check_free_file(path, reads=[], overwrite=overwrite)
+        check_free_page(path, overwrite=overwrite)
     if isinstance(model, keras.Model):
         content = _of_model(model, data, examples)
     else:

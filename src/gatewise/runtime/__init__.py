@@ -64,17 +64,16 @@ def _checked(folder: Path, name: str) -> Path:
     """A file of a run folder, checked against its manifest (artefact.py)."""
     manifest, path = folder / "manifest.json", folder / name
     if not manifest.is_file():
-        raise ArtefactError(f"{folder} is not a run folder: it has no {manifest.name}.")
-    files = _read(manifest).get("files", {})
+        reason = f"it has no {manifest.name}" if folder.is_dir() else "there is no such folder"
+        raise ArtefactError(f"{folder} is not a run folder: {reason}.")
+    files = _read(manifest).get("files")
+    if not isinstance(files, dict):
+        raise ArtefactError(f"{manifest} is damaged. Restore the folder from a backup.")
     if name not in files:
         raise ArtefactError(
             f"{folder} has no {name}, because an earlier version of gatewise saved it. Train it "
             "again, or use gatewise.load."
         )
-    if (
-        not isinstance(files, dict)
-        or not path.is_file()
-        or hashlib.sha256(path.read_bytes()).hexdigest() != files[name]
-    ):
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != files[name]:
         raise ArtefactError(f"{path} is not the file that was saved. Restore it from a backup.")
     return path

@@ -137,7 +137,7 @@ def steps_of(source: Any) -> Any:
     """
     if isinstance(source, np.ndarray) and source.ndim == 3:
         if len(source) != 1:
-            raise Refusal(400, f"A request of a sequence holds one. Got {len(source)}.")
+            raise Refusal(400, f"A request of a sequence holds one. Received: {len(source)}.")
         return source[0]
     return source
 
@@ -157,7 +157,9 @@ def sequence_of(request: Mapping[str, Any]) -> tuple[int | str, bool, bool]:
     parameters = request["parameters"]
     name = parameters[SEQUENCE]
     if isinstance(name, bool) or not isinstance(name, int | str) or not 0 < len(str(name)) <= 128:
-        raise Refusal(400, f"{SEQUENCE} must be a number or a short text. Got {str(name)[:80]!r}.")
+        raise Refusal(
+            400, f"{SEQUENCE} must be a number or a short text. Received: {str(name)[:80]!r}."
+        )
     flags = [parameters.get(f"sequence_{which}", False) for which in ("start", "end")]
     if not all(isinstance(one, bool) for one in flags):
         raise Refusal(400, "sequence_start and sequence_end must be true or false.")
@@ -185,19 +187,22 @@ def _header(given: Any) -> tuple[str, list[int], str, int | None]:
     name, shape, datatype = given["name"], given.get("shape"), given.get("datatype")
     known = ", ".join((*TYPES, TEXT))
     if not isinstance(datatype, str) or (datatype not in TYPES and datatype != TEXT):
-        raise Refusal(400, f"Tensor '{name}': datatype must be one of {known}. Got {datatype!r}.")
+        raise Refusal(
+            400, f"Tensor '{name}': datatype must be one of {known}. Received: {datatype!r}."
+        )
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= MAX_RANK
         or not all(type(one) is int and one >= 0 for one in shape)
     ):
         raise Refusal(
-            400, f"Tensor '{name}': shape must be a list of 1 to {MAX_RANK} sizes. Got {shape!r}."
+            400,
+            f"Tensor '{name}': shape must be a list of 1 to {MAX_RANK} sizes. Received: {shape!r}.",
         )
     parameters = given.get("parameters") or {}
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is not None and (type(size) is not int or size < 0):
-        raise Refusal(400, f"Tensor '{name}': binary_data_size must be a size. Got {size!r}.")
+        raise Refusal(400, f"Tensor '{name}': binary_data_size must be a size. Received: {size!r}.")
     return name, shape, datatype, size
 
 
@@ -239,7 +244,7 @@ def _from_bytes(name: str, data: bytes, shape: list[int], datatype: str) -> Any:
         raise Refusal(
             400,
             f"Tensor '{name}' of the shape {shape} has {count * kind.itemsize} bytes. "
-            f"Got {len(data)}.",
+            f"Received: {len(data)}.",
         )
     array = np.frombuffer(data, kind).reshape(shape)
     return array.astype(np.float64) if kind.kind == "f" else array

@@ -24,7 +24,7 @@ class Limits:
         for name, least in LEAST.items():
             value = getattr(self, name)
             if not least <= value < float("inf"):
-                raise ConfigError(f"{name} wants a number from {least}. Received: {value}.")
+                raise ConfigError(f"{name} must be a number from {least}. Received: {value}.")
 
     @property
     def body_bytes(self) -> int:

@@ -90,7 +90,7 @@ def _range(name: str, value: Any) -> Range:
         low, high = value["low"], value["high"]
         if not low < high or (log and low <= 0):
             raise ConfigError(
-                f"{name} of the space wants low below high, and above 0 with log. "
+                f"{name} of the space must have low below high, and above 0 with log. "
                 f"Received: {dict(value)!r}."
             )
         for one in (low, high):

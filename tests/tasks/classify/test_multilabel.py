@@ -11,7 +11,7 @@ TRUTHS = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=bool)
 GIVEN = np.array([[0.9, 0.2, 0.4], [0.1, 0.1, 0.6], [0.8, 0.5, 0.1], [0.4, 0.3, 0.9]])
 
 
-def test_scores_against_scikit_learn_and_by_hand():
+def test_scores_are_those_of_scikit_learn_and_by_hand():
     found = multilabel.score(TRUTHS, GIVEN)
     answers = GIVEN >= 0.5
     assert found["accuracy"] == pytest.approx(10 / 12) and found["exact"] == 0.5
@@ -29,20 +29,20 @@ def test_measures_are_the_scores():
         assert float(measure.value(sums)) == pytest.approx(score[measure.name])
 
 
-def test_by_class():
+def test_scores_by_class_count_each_label_alone():
     found = multilabel.by_class(TRUTHS, GIVEN, CLASSES)
     assert found["wind"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
     assert found["rain"]["f1"] == 1.0
 
 
-def test_names_and_table():
+def test_the_names_of_the_likely_labels_are_joined():
     assert multilabel.names(TRUTHS, CLASSES, ";") == ["rain; wind", "", "rain; snow", "wind"]
     found = multilabel.table(GIVEN, np.array(list("abcd")), CLASSES, ",")
     assert found.columns == ["id", "label", "p(rain)", "p(snow)", "p(wind)"]
     assert found["label"].to_list() == ["rain", "wind", "rain, snow", "wind"]
 
 
-def test_a_regression_for_each_class():
+def test_each_class_has_a_regression_even_one_that_is_always_true():
     random = np.random.default_rng(0)
     features = random.normal(size=(200, 3))
     truths = np.stack([features[:, 0] > 0, features[:, 1] > 0, np.ones(200, bool)], axis=1)
