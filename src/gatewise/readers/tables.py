@@ -561,8 +561,29 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
             frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
         except pl.exceptions.PolarsError:
             _show_bad_line(name, content)
-            raise
+            frame = _of_rows(name, _with_nan(content))
     return of_frame(_unnested(frame), name)
+
+
+def _with_nan(content: bytes) -> list[Any]:
+    """The objects of JSON Lines that Python wrote, in which numbers may be NaN."""
+    return [json.loads(line) for line in content.decode("utf-8").splitlines() if line.strip()]
+
+
+def _of_rows(name: str, content: Any) -> pl.DataFrame:
+    """The frame of a list of objects, or of a list for each column.
+
+    Raises:
+        DataError: a column mixes kinds of values, or holds a number that is too large.
+    """
+    try:
+        return pl.DataFrame(content, infer_schema_length=None)
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0][:200].rstrip(".")
+        raise DataError(
+            f"{name} has a column that mixes kinds of values, or a number that is too large: "
+            f"{reason}."
+        ) from None
 
 
 def json_table(source: File, encoding: str = "utf-8") -> Table:
@@ -580,6 +601,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
             content = lists[0]
+        content = _of_pandas(content) if isinstance(content, dict) else content
     rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
     by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
     if not content or not (rows or by_column):
@@ -587,14 +609,25 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
             f"{name} must hold a list of objects with the same keys, or a list for each column."
         )
     with reading(name):
-        try:
-            frame = pl.DataFrame(content, infer_schema_length=None)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(
-                f"{name} has a column that mixes kinds of values, or a number that is too large: "
-                f"{str(error)[:200].rstrip('.')}."
-            ) from None
-        return of_frame(_unnested(frame), name)
+        return of_frame(_unnested(_of_rows(name, content)), name)
+
+
+def _of_pandas(content: dict[str, Any]) -> Any:
+    """The columns of what `DataFrame.to_json` wrote; other content is returned unchanged."""
+    if set(content) == {"columns", "index", "data"} and isinstance(content["columns"], list):
+        names, rows = list(map(str, content["columns"])), content["data"]
+        whole = isinstance(rows, list) and all(
+            isinstance(row, list) and len(row) == len(names) for row in rows
+        )
+        return [dict(zip(names, row, strict=True)) for row in rows] if whole else content
+    inner = list(content.values())
+    if not inner or not all(isinstance(one, dict) and one for one in inner):
+        return content
+    if any(one.keys() != inner[0].keys() for one in inner):
+        return content
+    counted = list(content) == [str(k) for k in range(len(content))]  # the index of the rows
+    by_row = counted or len(inner) > len(inner[0])
+    return inner if by_row else {key: list(one.values()) for key, one in content.items()}
 
 
 def parsed(content: bytes, name: str) -> Any:
