@@ -148,6 +148,15 @@ def test_a_column_called_a_time_that_is_not_read_as_times_is_named(tmp_path):
     assert any("'date' ('day no 0' ...) is not read as times" in note for note in notes)
 
 
+def test_a_header_longer_than_a_block_is_a_header(tmp_path):
+    names = [f"V{k:04000}" for k in range(400)]
+    rows = [",".join([str(j % 2), *map(str, range(400))]) for j in range(30)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join([",".join(["label", *names]), *rows]) + "\n")
+    found, _, _ = read(DataSettings(), path, task="classify")
+    assert found.lengths.tolist() == [400] * 30
+
+
 def test_codes_that_look_like_millions_stay_codes(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("\n".join(["flat,day,y", *[f"12B,{d},{v}" for d, v in EVERY]]) + "\n")

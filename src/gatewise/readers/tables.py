@@ -30,6 +30,7 @@ from gatewise.readers.dialect import Dialect
 from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20  # bytes of text parsed at once
+LEAST_LINES, MOST = 20, 64 << 20  # lines at the top that are looked at, and bytes at most
 PACKED = 4  # approximate compression ratio of text
 SAMPLE = 1000  # rows that determine the kind of a column
 TAIL = 1 << 15  # bytes at the end in which a footer is looked for
@@ -197,9 +198,9 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     settings = settings or DataSettings()
     name, quotes = str(file.path), settings.quotes
     with reading(name, settings.encoding):
-        begin, end = _ends(file)
+        begin, end, whole = _ends(file)
         encoding, remark = dialects.encoding(begin, settings.encoding)
-        head = _whole_lines(_decoded(begin, encoding), whole=len(begin) < BLOCK)
+        head = _whole_lines(_decoded(begin, encoding), whole=whole)
         if not head.strip():
             raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
         notes = [remark] if remark else []
@@ -208,7 +209,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         written = dialects.found(_lines_of(head), _lines_of(tail), separator, settings)
         notes += written.notes(separator)
     with reading(name, encoding, file):
-        top = written if len(begin) < BLOCK else replace(written, footer_rows=0)
+        top = written if whole else replace(written, footer_rows=0)
         blocks = _blocks(
             partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
             quotes,
@@ -293,19 +294,30 @@ def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.D
     return batch.with_columns(cells.alias(name) for cells, name in zip(read, here, strict=True))
 
 
-def _ends(file: File) -> tuple[bytes, bytes]:
-    """The first and the last bytes of a file, which is read to its end only if it is packed."""
+def _ends(file: File) -> tuple[bytes, bytes, bool]:
+    """The first and the last bytes of a file, and whether the first are all.
+
+    The file is read to its end only if it is packed. The lines of a wide table are long, so that
+    more bytes are read until there are some lines.
+    """
     with file.opened() as stream:
-        begin = stream.read(BLOCK)
-        if len(begin) < BLOCK:
-            return begin, begin
+        begin = part = stream.read(BLOCK)
+        while len(part) == BLOCK and _lines(begin) < LEAST_LINES and len(begin) < MOST:
+            part = stream.read(BLOCK)
+            begin += part
+        if len(part) < BLOCK:
+            return begin, begin, True
         last = begin
         if file.content is None and file.path.suffix != ".gz":
             # A multiple of four bytes, because characters of UTF-32 are that long.
             stream.seek(max(0, file.path.stat().st_size - TAIL) // 4 * 4)
         while block := stream.read(BLOCK):
             last = (last + block)[-TAIL - len(last + block) % 4 :]
-    return begin, last
+    return begin, last, False
+
+
+def _lines(content: bytes) -> int:
+    return max(content.count(b"\n"), content.count(b"\r"))
 
 
 def _decoded(content: bytes, encoding: str) -> str:
