@@ -135,11 +135,14 @@ def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Se
     if not good:
         raise DataError(reasons[0])
     count = len(reasons)
+    left = [repr(str(name)) for name in np.delete(sequences.ids, good)]
+    named = ", ".join(left[:10]) + (f" and {count - 10} more" if count > 10 else "")
     log.warning(
-        "%d of %d sequences cannot be answered and %s left out. %s",
+        "%d of %d sequences cannot be answered and %s left out%s. %s",
         count,
         len(sequences),
         "is" if count == 1 else "are",
+        "" if count == 1 else f": {named}",
         reasons[0] if count == 1 else f"The first: {reasons[0]}",
     )
     return sequences.chosen(np.array(good))

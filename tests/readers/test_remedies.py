@@ -161,3 +161,16 @@ def test_a_sentinel_that_is_an_ordinary_number_elsewhere_says_so(tmp_path):
     settings = DataSettings(target=("level",), past=("load",))
     notes = read(settings, path, task="forecast")[2]
     assert any("20 cells of column 'load' also hold -1" in note for note in notes), notes
+
+
+def test_series_without_values_are_left_out_of_training_and_named(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = panel(a=NUMBERS, b=NUMBERS, c=[""] * 30, d=NUMBERS[:9])
+    path.write_text("\n".join([PANEL, *rows]) + "\n", encoding="utf-8")
+    found, _, notes = read(settings_of(""), path, task="forecast")
+    assert (found.ids.tolist(), found.lengths.tolist()) == (["a", "b", "d"], [30, 30, 9])
+    assert [len(one) for one in found] == [30, 30, 9]
+    wanted = "1 of 4 sequences has no value of 'level' and is left out of training: 'c'"
+    assert wanted in notes
+    asked, _, _ = read(settings_of(""), path, task="forecast", purpose="predict")
+    assert asked.ids.tolist() == ["a", "b", "c", "d"]

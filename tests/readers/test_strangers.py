@@ -64,6 +64,32 @@ NUMBERS = {
         ["#YY  MM DD  y", "#yr  mo dy  m", *[f"{d:%Y %m %d}  {v}" for d, v in EVERY]],
         VALUES,
     ),
+    "minus signs of typesetters": (
+        ["day,y", *[f"{d},−{v}" for d, v in EVERY]],
+        [-value for value in VALUES],
+    ),
+    "minus signs of SAP": (
+        ["day;y", *[f"{d};{german(v)}-" for d, v in EVERY]],
+        [-value for value in VALUES],
+    ),
+    "a unit in each cell": (["day;y", *[f"{d};{german(v)} kWh" for d, v in EVERY]], VALUES),
+    "French months": (
+        [
+            "jour;y",
+            *[f"{d.day} {'févr.' if d.month > 1 else 'janv.'} {d.year};{v}" for d, v in EVERY],
+        ],
+        VALUES,
+    ),
+    "digits": (["date,y", *[f"{d:%Y%m%d}00,{v}" for d, v in EVERY]], VALUES),
+    "basic ISO 8601": (["day,y", *[f"{d:%Y%m%d}T000000Z,{v}" for d, v in EVERY]], VALUES),
+    "the log of a server": (
+        ["day,y", *[f"{d:%d/%b/%Y}:00:00:00 +0000,{v}" for d, v in EVERY]],
+        VALUES,
+    ),
+    "the header of a mail": (
+        ["day;y", *[f"{d:%a, %d %b %Y} 00:00:00 GMT;{v}" for d, v in EVERY]],
+        VALUES,
+    ),
     "begin and end": (
         ["from;until;y", *[f"{d};{d + timedelta(days=1)};{german(v)}" for d, v in EVERY]],
         VALUES,
@@ -84,6 +110,51 @@ def test_numbers_and_times_are_read_as_they_are_meant(tmp_path, name):
     assert found.values.ravel() == pytest.approx(values)
     assert found.step == "1d"
     assert found.times[0] == np.datetime64("2022-01-01")
+
+
+JSON = {
+    "columns": {
+        "day": {str(k): str(d) for k, d in enumerate(DAYS)},
+        "y": {str(k): v for k, v in enumerate(VALUES)},
+    },
+    "index": {str(k): {"day": str(d), "y": v} for k, (d, v) in enumerate(EVERY)},
+    "split": {
+        "columns": ["day", "y"],
+        "index": list(range(40)),
+        "data": [[str(d), v] for d, v in EVERY],
+    },
+}
+
+
+@pytest.mark.parametrize("orient", JSON)
+def test_what_pandas_writes_as_json_is_a_table(tmp_path, orient):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(JSON[orient]))
+    assert read(DataSettings(), path, task="forecast")[0].values.ravel().tolist() == VALUES
+
+
+def test_numbers_that_python_wrote_as_nan_are_empty_cells(tmp_path):
+    path = tmp_path / "data.jsonl"
+    rows = [{"day": str(d), "y": float("nan") if k == 3 else v} for k, (d, v) in enumerate(EVERY)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match="'y' has 1 empty cell, in row 4"):
+        read(DataSettings(), path, task="forecast")
+
+
+def test_a_column_called_a_time_that_is_not_read_as_times_is_named(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["date,y", *[f"day no {k},{v}" for k, v in enumerate(VALUES)]]))
+    notes = read(DataSettings(), path, task="forecast")[2]
+    assert any("'date' ('day no 0' ...) is not read as times" in note for note in notes)
+
+
+def test_a_header_longer_than_a_block_is_a_header(tmp_path):
+    names = [f"V{k:04000}" for k in range(400)]
+    rows = [",".join([str(j % 2), *map(str, range(400))]) for j in range(30)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join([",".join(["label", *names]), *rows]) + "\n")
+    found, _, _ = read(DataSettings(), path, task="classify")
+    assert found.lengths.tolist() == [400] * 30
 
 
 def test_codes_that_look_like_millions_stay_codes(tmp_path):

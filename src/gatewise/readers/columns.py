@@ -84,6 +84,7 @@ def resolve(
     demand(table, settings, purpose)  # again, because only a wide table has no column of targets
     if aim in ("target", "number") and purpose == "train":
         _refuse_joined(table, settings, kinds)
+        notes += _unrecognised(table, settings, kinds)
     return settings, kinds, [*notes, *unread(table, settings)]
 
 
@@ -92,6 +93,19 @@ def unread(table: Table, settings: DataSettings, read: Sequence[str] = ()) -> li
     known = set(read)
     rest = [name for name in _free(table, settings) if name not in known]
     return [f"not read: {_listed(rest)}"] if rest else []
+
+
+def _unrecognised(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
+    """A note on a column of texts that is called a time, but whose cells are not read as times."""
+    texts = [name for name in _free(table, settings) if kinds[name] == "text"]
+    name = "" if settings.time else _known_as(texts, (*TIMES, *times.DATES))
+    if not name:
+        return []
+    first = next(iter(table.sample[name].drop_nulls()))
+    return [
+        f"the column {name!r} ({first!r} ...) is not read as times, so the rows keep their order; "
+        "--set data.time and data.time_format name another format"
+    ]
 
 
 def _refuse_joined(table: Table, settings: DataSettings, kinds: Kinds) -> None:

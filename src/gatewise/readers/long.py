@@ -190,8 +190,9 @@ def _append(
     begin, end = loaded.height, loaded.height + batch.height
     if end > len(loaded.values):
         _resize(loaded, max(end, len(loaded.values) * 9 // 8))
+    present = set(batch.columns)  # a list of 100,000 names is slow to make
     for place, name in enumerate(names):
-        if f"value {name}" in batch.columns:
+        if f"value {name}" in present:
             loaded.values[begin:end, place] = batch[f"value {name}"].to_numpy()
     if clock and loaded.times is not None:
         moments = moments_of(batch["time"], clock, table, begin, every)
@@ -199,7 +200,7 @@ def _append(
         loaded.times[begin:end] = moments.to_physical().to_numpy()
     for role, known in loaded.texts.items():
         loaded.codes[role][begin:end] = _codes(batch[role], known)
-    if "id" in batch.columns and batch["id"].null_count():
+    if "id" in present and batch["id"].null_count():
         where = table.at(begin + int(batch["id"].is_null().arg_max() or 0))
         raise DataError(f"{table.name}: {where} has no sequence id. Fill it in.")
     loaded.height = end

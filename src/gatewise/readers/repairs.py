@@ -40,6 +40,8 @@ def apply(
         DataError: the data cannot be repaired.
     """
     notes: list[str] = []
+    if purpose == "train" and len(sequences) > 1 and settings.missing != "zero":
+        sequences, origin = _without_empty(sequences, origin, notes, left_empty=left_empty)
     _refuse_infinite(sequences, origin, settings)
     _refuse_extreme(sequences, origin, purpose)
     if purpose == "train":
@@ -216,6 +218,33 @@ def _without_leading(
     return replace(kept, values=sequences.values[keep]), origin
 
 
+def _without_empty(
+    sequences: Sequences, origin: Origin, notes: list[str], *, left_empty: tuple[str, ...]
+) -> tuple[Sequences, Origin]:
+    """Leave out the sequences of which a column has no value, if they are the smaller part."""
+    kept = np.ones(len(sequences), dtype=bool)
+    lacking: dict[str, None] = {}
+    for column, name in _floats(sequences, left_empty):
+        known = np.logical_or.reduceat(~np.isnan(sequences.values[:, column]), sequences.starts)
+        if not known.all():
+            lacking[name] = None
+            kept &= known
+    left = np.flatnonzero(~kept)
+    if not len(left) or 2 * len(left) >= len(sequences):
+        return sequences, origin
+    shown = ", ".join(repr(str(sequences.ids[k])) for k in left[:3])
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    notes.append(
+        f"{len(left)} of {len(sequences)} sequences {'has' if len(left) == 1 else 'have'} no value "
+        f"of {' or '.join(map(repr, lacking))} and {'is' if len(left) == 1 else 'are'} left out of "
+        f"training: {shown}{more}"
+    )
+    rows = np.repeat(kept, sequences.lengths)
+    found, origin = _kept(sequences, rows, origin, rows=np.flatnonzero(rows))
+    found = replace(found, values=sequences.values[rows])
+    return found.chosen(np.flatnonzero(kept)), origin
+
+
 def _kept(
     sequences: Sequences, keep: Array, origin: Origin, *, rows: Array
 ) -> tuple[Sequences, Origin]:
@@ -313,6 +342,8 @@ def _ends(sequences: Sequences, settings: DataSettings, origin: Origin, purpose:
     steps = np.where(observed, np.arange(1, len(sequences.values) + 1), 0)
     ends = np.maximum.reduceat(steps, sequences.starts)
     empty = ends <= sequences.starts
+    if purpose == "predict" and not empty.all():
+        return np.maximum(ends, sequences.starts)  # such a sequence alone cannot be answered
     if empty.any():
         sequence = str(sequences.ids[int(empty.argmax())])
         raise DataError(

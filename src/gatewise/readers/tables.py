@@ -30,6 +30,7 @@ from gatewise.readers.dialect import Dialect
 from gatewise.settings import DataSettings
 
 BLOCK = 1 << 20  # bytes of text parsed at once
+LEAST_LINES, MOST = 20, 64 << 20  # lines at the top that are looked at, and bytes at most
 PACKED = 4  # approximate compression ratio of text
 SAMPLE = 1000  # rows that determine the kind of a column
 TAIL = 1 << 15  # bytes at the end in which a footer is looked for
@@ -197,9 +198,9 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     settings = settings or DataSettings()
     name, quotes = str(file.path), settings.quotes
     with reading(name, settings.encoding):
-        begin, end = _ends(file)
+        begin, end, whole = _ends(file)
         encoding, remark = dialects.encoding(begin, settings.encoding)
-        head = _whole_lines(_decoded(begin, encoding), whole=len(begin) < BLOCK)
+        head = _whole_lines(_decoded(begin, encoding), whole=whole)
         if not head.strip():
             raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
         notes = [remark] if remark else []
@@ -208,7 +209,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         written = dialects.found(_lines_of(head), _lines_of(tail), separator, settings)
         notes += written.notes(separator)
     with reading(name, encoding, file):
-        top = written if len(begin) < BLOCK else replace(written, footer_rows=0)
+        top = written if whole else replace(written, footer_rows=0)
         blocks = _blocks(
             partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
             quotes,
@@ -293,19 +294,30 @@ def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.D
     return batch.with_columns(cells.alias(name) for cells, name in zip(read, here, strict=True))
 
 
-def _ends(file: File) -> tuple[bytes, bytes]:
-    """The first and the last bytes of a file, which is read to its end only if it is packed."""
+def _ends(file: File) -> tuple[bytes, bytes, bool]:
+    """The first and the last bytes of a file, and whether the first are all.
+
+    The file is read to its end only if it is packed. The lines of a wide table are long, so that
+    more bytes are read until there are some lines.
+    """
     with file.opened() as stream:
-        begin = stream.read(BLOCK)
-        if len(begin) < BLOCK:
-            return begin, begin
+        begin = part = stream.read(BLOCK)
+        while len(part) == BLOCK and _lines(begin) < LEAST_LINES and len(begin) < MOST:
+            part = stream.read(BLOCK)
+            begin += part
+        if len(part) < BLOCK:
+            return begin, begin, True
         last = begin
         if file.content is None and file.path.suffix != ".gz":
             # A multiple of four bytes, because characters of UTF-32 are that long.
             stream.seek(max(0, file.path.stat().st_size - TAIL) // 4 * 4)
         while block := stream.read(BLOCK):
             last = (last + block)[-TAIL - len(last + block) % 4 :]
-    return begin, last
+    return begin, last, False
+
+
+def _lines(content: bytes) -> int:
+    return max(content.count(b"\n"), content.count(b"\r"))
 
 
 def _decoded(content: bytes, encoding: str) -> str:
@@ -561,8 +573,29 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
             frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
         except pl.exceptions.PolarsError:
             _show_bad_line(name, content)
-            raise
+            frame = _of_rows(name, _with_nan(content))
     return of_frame(_unnested(frame), name)
+
+
+def _with_nan(content: bytes) -> list[Any]:
+    """The objects of JSON Lines that Python wrote, in which numbers may be NaN."""
+    return [json.loads(line) for line in content.decode("utf-8").splitlines() if line.strip()]
+
+
+def _of_rows(name: str, content: Any) -> pl.DataFrame:
+    """The frame of a list of objects, or of a list for each column.
+
+    Raises:
+        DataError: a column mixes kinds of values, or holds a number that is too large.
+    """
+    try:
+        return pl.DataFrame(content, infer_schema_length=None)
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0][:200].rstrip(".")
+        raise DataError(
+            f"{name} has a column that mixes kinds of values, or a number that is too large: "
+            f"{reason}."
+        ) from None
 
 
 def json_table(source: File, encoding: str = "utf-8") -> Table:
@@ -580,6 +613,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
             content = lists[0]
+        content = _of_pandas(content) if isinstance(content, dict) else content
     rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
     by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
     if not content or not (rows or by_column):
@@ -587,14 +621,25 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
             f"{name} must hold a list of objects with the same keys, or a list for each column."
         )
     with reading(name):
-        try:
-            frame = pl.DataFrame(content, infer_schema_length=None)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(
-                f"{name} has a column that mixes kinds of values, or a number that is too large: "
-                f"{str(error)[:200].rstrip('.')}."
-            ) from None
-        return of_frame(_unnested(frame), name)
+        return of_frame(_unnested(_of_rows(name, content)), name)
+
+
+def _of_pandas(content: dict[str, Any]) -> Any:
+    """The columns of what `DataFrame.to_json` wrote; other content is returned unchanged."""
+    if set(content) == {"columns", "index", "data"} and isinstance(content["columns"], list):
+        names, rows = list(map(str, content["columns"])), content["data"]
+        whole = isinstance(rows, list) and all(
+            isinstance(row, list) and len(row) == len(names) for row in rows
+        )
+        return [dict(zip(names, row, strict=True)) for row in rows] if whole else content
+    inner = list(content.values())
+    if not inner or not all(isinstance(one, dict) and one for one in inner):
+        return content
+    if any(one.keys() != inner[0].keys() for one in inner):
+        return content
+    counted = list(content) == [str(k) for k in range(len(content))]  # the index of the rows
+    by_row = counted or len(inner) > len(inner[0])
+    return inner if by_row else {key: list(one.values()) for key, one in content.items()}
 
 
 def parsed(content: bytes, name: str) -> Any:

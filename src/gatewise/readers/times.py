@@ -5,6 +5,7 @@ format is a format of strptime, or one of the names in `FORMS`.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -28,6 +29,32 @@ NAMED = (  # with the names of months
     *("%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y"),
     *("%B %d, %Y", "%b %d %Y", "%Y-%b-%d", "%a %b %d %Y", "%A, %B %d, %Y"),
 )
+WRITTEN = (  # as servers write them
+    *("%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S %z"),
+    "%a %b %d %H:%M:%S %Y",
+)
+BASIC = (  # ISO 8601 without signs between the parts
+    *("%Y%m%dT%H%M%SZ", "%Y%m%dT%H%MZ", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M", "%Y%m%d %H%M%S"),
+    "%Y%m%d %H%M",
+)
+# Numbers of so many digits that are dates, such as 202301312359.
+DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+# The first letters of months in Dutch, English, French, German, Italian, Portuguese and Spanish,
+# without accents.
+MONTHS = {
+    "Jan": ("jan", "ene", "gen"),
+    "Feb": ("feb", "fev"),
+    "Mar": ("mar", "mrt", "mae"),
+    "Apr": ("apr", "avr", "abr"),
+    "May": ("mai", "may", "mag", "mei"),
+    "Jun": ("jun", "juin", "giu"),
+    "Jul": ("jul", "juil", "lug"),
+    "Aug": ("aug", "aou", "ago"),
+    "Sep": ("sep", "set"),
+    "Oct": ("okt", "oct", "ott", "out"),
+    "Nov": ("nov",),
+    "Dec": ("dez", "dec", "dic"),
+}
 MONTHLY = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y-%b", "%Y %b", "%m/%Y", "%m-%Y", "%m.%Y")
 DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period")
 YEARS = ("year", "jahr", "yr", "yyyy", "annee", "année", "ano", "año", "anno")
@@ -172,16 +199,31 @@ def _formatted(time_format: str) -> Clock:
         return FORMS[time_format]
     zone = "UTC" if "%z" in time_format else None
     monthly = not re.search(r"%[djeuwUWVFcDs]", time_format)
+    hourly = "%H" in time_format and not re.search(r"%[MRTX]", time_format)
+    named = re.search(r"%[bB]", time_format)
 
     def read(texts: pl.Series) -> pl.Series:
-        given = "01 " + texts if monthly else texts
-        wanted = f"%d {time_format}" if monthly else time_format
+        given = _in_english(texts) if named else texts
+        given = "01 " + given if monthly else given + " 00" if hourly else given
+        wanted = f"%d {time_format}" if monthly else time_format + " %M" * hourly
         times = given.str.to_datetime(wanted, time_unit="us", time_zone=zone, strict=False)
         times = times.dt.replace_time_zone(None)
         # "1-01" is rarely a month of the year 1.
         return times.set((times.dt.year() < 1000).fill_null(False), None)
 
     return read
+
+
+def _in_english(texts: pl.Series) -> pl.Series:
+    """The texts with the English abbreviation of a month that another language names."""
+    words = texts.str.extract(r"(\p{L}{3,}\.?)")
+    for word in words.drop_nulls().unique().to_list():
+        plain = unicodedata.normalize("NFKD", word.lower())
+        letters = "".join(sign for sign in plain if sign.isalpha())
+        for month, begins in MONTHS.items():
+            if letters.startswith(begins):
+                texts = texts.str.replace(word, month, literal=True)
+    return texts
 
 
 def _tolerant(read: Clock) -> Clock:
@@ -243,8 +285,11 @@ def _candidates(texts: pl.Series) -> list[str]:
             for rest in CLOCKS
             for order in (("%d", "%m", year), ("%m", "%d", year))
         ]
-    if begins.str.contains(r"[A-Za-z]{3}").any():
+    if begins.str.contains(r"\d{8}[T ]\d{4}").any():
+        made += BASIC
+    if begins.str.contains(r"\p{L}{3}").any():
         made += [form + rest for form in NAMED for rest in CLOCKS]
+        made += WRITTEN
     # Quarters first: "1-2010" is a month only if some year has a fifth.
     return [*made, *MONTHLY]
 
@@ -281,18 +326,28 @@ def _of_numbers(numbers: pl.Series, column: str) -> str:
     folded = column.lower().replace(" ", "_")
     least, most = (float(numbers.to_numpy().min()), float(numbers.to_numpy().max()))
     whole = bool((numbers == numbers.round()).all())
+    if whole and (form := _of_digits(numbers)):
+        return form
     for unit, parts in EPOCHS.items():
         if whole and EARLIEST * parts <= least and most <= LATEST * parts:
             return f"epoch {unit}"
-    if whole and least >= 19_000_101 and most <= 21_001_231:
-        days = numbers.cast(pl.Int64).cast(pl.String)
-        return "%Y%m%d" if _formatted("%Y%m%d")(days).null_count() == 0 else ""
     if whole and least >= 1000 and most <= 2999 and folded in (*YEARS, "date"):
         return "year"
     dated = any(word in folded for word in ("date", "datum", "time", "serial", "zeit", "fecha"))
     if least >= 20_000 and most <= 80_000 and (folded in DATES if whole else dated):
         return "excel"
     return ""
+
+
+def _of_digits(numbers: pl.Series) -> str:
+    """The format of numbers whose digits are dates, such as 2023013123; "" if any is none."""
+    digits = numbers.cast(pl.Int64).cast(pl.String)
+    lengths = digits.str.len_chars().unique().to_list()
+    if len(lengths) > 1 or lengths[0] not in DIGITS:
+        return ""
+    moments = _formatted(DIGITS[lengths[0]])(digits)
+    sound = moments.dt.year().is_between(1900, 2100).fill_null(False).all()
+    return DIGITS[lengths[0]] if sound else ""
 
 
 def _of_texts(texts: pl.Series, name: str, every: Callable[[], pl.Series]) -> str:

@@ -12,39 +12,52 @@ DIGITS = r"[\d.,][\d.,'’ \xa0\u202f]*(?:[eE][+-]?\d+)?"
 CELL = rf"^(\()?({MINUS})\s*({SIGN})?\s*({MINUS})({DIGITS}?)\s*({SIGN})?\)?$"
 PATTERN = re.compile(CELL)
 
+NEGATIVE = "()"  # the signs of negative numbers besides -5: accountants write (5), SAP 5-
+NEGATED = r"^\s*(?:\(\s*[\d.,]+\s*\)|−\s*[\d.,]+|[\d.,]*\d-)\s*$"
+UNIT = r"^\s*([+\-−]?[\d.,]*\d)\s+(\p{L}[^\s\d]*|[°µ]\s?\p{L}[^\s\d]*)\s*$"
+SUFFIXES = "KMB"  # thousands, millions and billions
+SUFFIXED = r"^\s*([+\-−]?\d+[.,]\d+) ?([KMB])\s*$"  # 12B without a decimal mark may be a code
+POWERS = {"K": "3", "M": "6", "B": "9"}
+NEGATIVE_CELL = re.compile(NEGATED)
+UNIT_CELL = re.compile(UNIT.replace(r"\p{L}", r"[^\W\d_]"))
+
 
 def bare(cell: str) -> str:
     """A cell without its sign; other cells are returned unchanged.
 
     >>> bare("$1,234.50"), bare("1.234,50 EUR"), bare("(€ 5)"), bare("12 %"), bare("A5")
     ('1,234.50', '1.234,50', '-5', '12', 'A5')
-    >>> bare("(1.234,50)")
-    '-1.234,50'
+    >>> bare("(1.234,50)"), bare("1.234,50-"), bare("1,5 kWh"), bare("21 °C"), bare("2 rooms")
+    ('-1.234,50', '-1.234,50', '1,5', '21', '2')
     """
+    if NEGATIVE_CELL.match(cell):
+        return "-" + cell.strip("()−- ")
+    if unit := UNIT_CELL.match(cell):
+        return unit[1].replace("−", "-")
     found = PATTERN.match(cell.strip())
-    if not found or not (found[1] or found[3] or found[6]):
+    if not found or not (found[3] or found[6]):
         return cell
     minus = "-" if found[1] else (found[2] or found[4]).replace("−", "-")
     return minus + found[5].strip()
 
 
-BRACKETS = "()"  # around negative numbers, as accountants write them
-BRACKETED = r"^\s*\(\s*[\d.,]+\s*\)\s*$"
-SUFFIXES = "KMB"  # thousands, millions and billions
-SUFFIXED = r"^\s*([+\-−]?\d+[.,]\d+) ?([KMB])\s*$"  # 12B without a decimal mark may be a code
-POWERS = {"K": "3", "M": "6", "B": "9"}
-
-
 def columns(sample: pl.DataFrame) -> dict[str, str]:
     """The columns of numbers in which most cells have a sign, and all signs are the same."""
     found = {}
-    for sign, pattern in ((SUFFIXES, SUFFIXED), (BRACKETS, BRACKETED)):
+    for sign, pattern in ((SUFFIXES, SUFFIXED), (NEGATIVE, NEGATED)):
         here = sample.select(pl.all().str.contains(pattern).any()).row(0, named=True)
-        read = pattern if sign == SUFFIXES else rf"{pattern}|^\s*[+\-−]?[\d.,]+\s*$"
+        read = pattern if sign == SUFFIXES else rf"{pattern}|^\s*[+\-]?[\d.,]+\s*$"
         for name in filter(here.get, sample.columns):
             cells = sample[name].drop_nulls()
             if int(cells.str.contains(read).sum()) * 2 > len(cells):
                 found[name] = sign
+    here = sample.select(pl.all().str.contains(UNIT).any()).row(0, named=True)
+    for name in filter(here.get, sample.columns):
+        cells = sample[name].drop_nulls()
+        signs = cells.str.extract(UNIT, 2).drop_nulls()
+        signs = signs.filter(~signs.str.contains(r"(?i)^[ap]\.?m"))  # times of day
+        if len(signs) * 2 > len(cells) and signs.n_unique() == 1 and cells.n_unique() > 2:
+            found[name] = f" {signs[0]}"
     # Few tables have a sign, and one query finds that.
     signed = sample.select(pl.all().str.contains(SIGN).any()).row(0, named=True)
     for name in filter(signed.get, sample.columns):
@@ -58,10 +71,13 @@ def columns(sample: pl.DataFrame) -> dict[str, str]:
 
 def plain(cells: pl.Expr, sign: str) -> pl.Expr:
     """Numbers without this sign; a number that lacks the sign becomes a text that says so."""
-    if sign == BRACKETS:
+    if sign == NEGATIVE:
         text = cells.str.strip_chars()
-        number = pl.lit("-") + text.str.strip_chars("() ")
-        return pl.when(text.str.contains(BRACKETED)).then(number).otherwise(cells)
+        number = pl.lit("-") + text.str.strip_chars("()−- ")
+        return pl.when(text.str.contains(NEGATED)).then(number).otherwise(cells)
+    if sign.startswith(" "):
+        number = cells.str.extract(UNIT, 1).str.replace("−", "-", literal=True)
+        return pl.when(cells.str.extract(UNIT, 2) == sign[1:]).then(number).otherwise(cells)
     if sign == SUFFIXES:
         parts = cells.str.extract_groups(SUFFIXED).struct
         power = parts.field("2").replace_strict(POWERS, default=None)
@@ -79,8 +95,10 @@ def plain(cells: pl.Expr, sign: str) -> pl.Expr:
 
 def note(column: str, sign: str) -> str:
     """The note about a column whose signs are left out."""
-    if sign == BRACKETS:
-        return f"the column {column!r} holds numbers in brackets: (5) is read as -5"
+    if sign == NEGATIVE:
+        return f"the column {column!r} holds negative numbers that are read as -5: (5), 5- or −5"
+    if sign.startswith(" "):
+        return f"the column {column!r} holds numbers with the unit{sign}, which is left out"
     if sign == SUFFIXES:
         return f"the column {column!r} holds numbers with K, M or B: 1.5K is read as 1500"
     shown = f"5 {sign}" if sign in "%‰" or sign.isalpha() else f"{sign}5"

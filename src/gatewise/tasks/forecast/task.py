@@ -210,6 +210,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         numbers = tuple(name for name in numbers if name not in constant)
         notes.append(f"Dropped columns that never change in training: {', '.join(constant)}.")
     notes += _unused_note(train, task.lookback, task.horizon)
+    notes += _steady_note(train, data.target)
     never_negative = tuple(name for name in data.target if _least(train, name) >= 0)
     if task.floor == "zero":
         notes.append(_floor_note(data.target, never_negative, train.source))
@@ -255,6 +256,25 @@ def _unused_note(train: Sequences, lookback: int, horizon: int) -> list[str]:
     return [
         f"{len(unused)} of {len(train)} series {'is' if len(unused) == 1 else 'are'} too short for "
         f"a training window of {lookback} + {horizon} steps and cannot be used: {shown}{more}"
+    ]
+
+
+def _steady_note(train: Sequences, targets: tuple[str, ...]) -> list[str]:
+    """A note about the series whose target never changes, from which nothing is learnt."""
+    columns = [train.columns.index(name) for name in targets]
+    steady = [
+        k
+        for k, steps in enumerate(train)
+        if len(steps) > 1 and (steps[:, columns] == steps[0, columns]).all(axis=0).any()
+    ]
+    if not steady:
+        return []
+    shown = ", ".join(repr(str(train.ids[k])) for k in steady[:3])
+    more = f" and {len(steady) - 3} more" if len(steady) > 3 else ""
+    verb = "never changes" if len(steady) == 1 else "never change"
+    return [
+        f"{len(steady)} of {len(train)} series {verb} in the training part: {shown}{more}. "
+        "Scores on them say little"
     ]
 
 
@@ -934,7 +954,8 @@ def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str
     times = {"origin": pl.Datetime, "time": pl.Datetime}
     steps = {"origin": pl.Int64, "step": pl.Int64}
     levels = [f"q{level:g}" for level in preparation.own.quantiles] or ["forecast"]
-    where = times if experiment.data.time else steps
+    named = experiment.data.layout == "wide" and preparation.step  # times name the columns
+    where = times if experiment.data.time or named else steps
     return {"id": pl.String} | where | {"target": pl.String} | dict.fromkeys(levels, pl.Float64)
 
 
