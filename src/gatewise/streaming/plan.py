@@ -21,14 +21,14 @@ class Row:
     values: Array
     time: Array | None = None  # datetime64[us], int64 or float64
     ahead: bool = False  # a step whose targets are not known yet
-    text: str = ""  # of a text or of tokens: what was written, up to the next step
+    text: str = ""  # of a text or of tokens: what was written
 
 
 @dataclass(frozen=True)
 class Text:
     """How a text becomes steps while it arrives."""
 
-    # A text -> its tokens [tokens], and what was written from each of them to the next.
+    # A text -> its tokens [tokens], and what was written of each, with white space before it.
     encode: Callable[[str], tuple[Array, list[str]]]
     characters: bool  # a character is a token; else a token is complete at the next white space
     lines: bool = False  # a line ends what is read together

@@ -177,9 +177,9 @@ def header_of(content: bytes, rate: int) -> int | None:
     """
     if len(content) < 4:
         return None
-    for begin, name in PACKED.items():
+    for begin, packed in PACKED.items():
         if content.startswith(begin):
-            raise DataError(f"This is {name}, but a stream reads raw samples. {_converted(rate)}")
+            raise DataError(f"This is {packed}, but a stream reads raw samples. {_converted(rate)}")
     if not content.startswith(b"RIFF"):
         return 0
     at, told = 12, None
