@@ -163,10 +163,10 @@ def _stepped(
     if plan.places:
         x = x | {plan.places: np.arange(len(rows))}
     answer = stepper(x if len(x) > 1 else next(iter(x.values())), states)
-    if plan.beside is None:
-        return answer
-    features = plan.beside(np.stack([one[0].values for one in rows]), states)
-    return np.concatenate([answer, features], axis=1)
+    if plan.beside is not None:
+        features = plan.beside(np.stack([one[0].values for one in rows]), states)
+        answer = np.concatenate([answer, features], axis=1)
+    return answer
 
 
 def _starts(plan: Plan, place: Place) -> bool:
