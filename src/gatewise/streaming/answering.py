@@ -162,7 +162,7 @@ def _stepped(
     assert stepper is not None
     if plan.places:
         x = x | {plan.places: np.arange(len(rows))}
-    answer = stepper(x if len(x) > 1 else next(iter(x.values())), states)
+    answer: Array = stepper(x if len(x) > 1 else next(iter(x.values())), states)
     if plan.beside is not None:
         features = plan.beside(np.stack([one[0].values for one in rows]), states)
         answer = np.concatenate([answer, features], axis=1)

@@ -220,9 +220,9 @@ class Stream:
         Raises:
             ConfigError: the run is no language model.
         """
+        speaking = self._speaking()
         place, _ = self._ahead()
-        assert place.output is not None
-        found: dict[str, float] = self._speaking().distribution(place.output)
+        found: dict[str, float] = speaking.distribution(place.output)
         return found
 
     def generate(
