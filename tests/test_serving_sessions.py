@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from test_serving import JSON, call, error_of, serving
+from test_without_keras import saved_again
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -138,3 +139,36 @@ def test_a_forecast_is_streamed_and_a_run_that_cannot_be_says_so(port, series_fi
     *early, answer = talk(port, rows, model="load")
     assert [len(one) for one in early] == [0] * 7 + [4]
     assert [one["step"] for one in answer] == [9] * 4
+
+
+def test_texts_and_recordings_are_streamed_too(tmp_path):
+    names = ("classify-texts", "classify-sound", "tag")
+    for name in names:
+        saved_again(name, tmp_path / name)
+    text, samples = "rain and wind on the road ", np.arange(-1600, 1600, dtype="<i2")
+    with serving(*(tmp_path / name for name in names)) as port:
+        parts = [{"text": text[:9]}, [text[9:15], {"text": text[15:]}], {"text": 1}, "finish"]
+        *found, wrong, last = talk(port, parts, model=names[0])
+        wanted = gatewise.Stream(tmp_path / names[0])
+        wanted.push(text)
+        assert_frame_equal(
+            pl.DataFrame([*found[0], *found[1], *last]), pl.DataFrame(wanted.finish()), **CLOSE
+        )
+        assert "A text is a str" in wrong["error"]
+        wanted = gatewise.Stream(tmp_path / names[1])
+        wanted.push(samples)
+        with connect(f"ws://127.0.0.1:{port}/models/{names[1]}/stream") as socket:
+            socket.send(samples[:1500].tobytes())
+            found = json.loads(socket.recv())
+            socket.send(json.dumps({"samples": samples[1500:].tolist()}))
+            found += json.loads(socket.recv())
+            assert_frame_equal(pl.DataFrame(found), pl.DataFrame(wanted.read()), **CLOSE)
+            for long in (bytes(400_000), json.dumps([0] * 160_001).encode()):
+                socket.send(long)
+                assert "160,000 samples" in json.loads(socket.recv())["error"]
+        with pytest.raises(InvalidStatus):  # it reads backwards
+            talk(port, [{"token": "x"}], model=names[2])
+        tensor = {"name": "samples", "shape": [3200], "datatype": "INT16", "data": samples.tolist()}
+        body = {"inputs": [tensor], "parameters": {"sequence_id": 1, "sequence_start": True}}
+        answer = call(port, f"/v2/models/{names[1]}/infer", json.dumps(body), JSON)
+        assert_frame_equal(table_of(answer), pl.DataFrame(found), **CLOSE)

@@ -299,7 +299,7 @@ def test_arguments_that_do_not_fit_are_refused(forecast_run, classify_run):
 
 def answered(stream, text, complain=None, **options):
     """What the shell prints for some lines, which arrive in two reads."""
-    content, out = text.encode(), []
+    content, out = text.encode() if isinstance(text, str) else text, []
     chunks = [content[:9], content[9:], b""]
     lines.answer(stream, chunks, write=out.append, complain=complain, **options)
     return "".join(out).splitlines()

@@ -65,10 +65,13 @@ class Vocabulary:
         return [text[begin:end] for begin, end in encoding.offsets]
 
     def written(self, text: str) -> tuple[Array, list[str]]:
-        """The positions of the tokens [tokens], and the text from each of them to the next."""
+        """The positions of the tokens [tokens], and each with the white space before it.
+
+        The texts of all tokens together are the text; the last one holds what is after it.
+        """
         encoding = _opened(self.text).encode(text, add_special_tokens=False)
-        begins = [0, *(begin for begin, _ in encoding.offsets[1:]), len(text)]
-        parts = [text[a:b] for a, b in zip(begins[:-1], begins[1:], strict=True)]
+        ends = [0, *(end for _, end in encoding.offsets[:-1]), len(text)]
+        parts = [text[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
         return np.array(encoding.ids, dtype=np.int32), parts[: len(encoding.ids)]
 
     def display(self, position: int) -> str:

@@ -373,11 +373,14 @@ FINISH = "finish"  # the message, a text of JSON, that asks for the last answers
 
 async def _streamed(service: Service, session: Session, message: Mapping[str, Any]) -> str:
     """The answers to a message as JSON records, or a sentence."""
-    given = message.get("text") or ""
+    given, rows = message.get("text") or "", message.get("bytes")
     try:
-        rows = parsed(given.encode("utf-8", "surrogatepass"), "The message")
+        if rows is None:
+            rows = parsed(given.encode("utf-8", "surrogatepass"), "The message")
+        elif session.stream.kind != "sound":
+            raise DataError("Only the samples of a recording come as bytes. Send JSON.")
         end = isinstance(rows, str) and rows == FINISH
-        if not end and not (rows and isinstance(rows, dict | list)):
+        if not end and not (rows and isinstance(rows, dict | list | bytes)):
             raise DataError(f'A message is a row, a list of rows or "{FINISH}", as JSON.')
         answer = await service.sessions.advanced(session, None if end else rows, end=end)
     except Exception as error:
@@ -405,7 +408,7 @@ async def _inferred(service: Service, model: Model, request: Request) -> Respons
         if f'"{inference.SEQUENCE}"'.encode() in body:
             with await asyncio.to_thread(source_of, body) as source:
                 if inference.names_sequence(asked):
-                    rows = inference.steps_of(source)
+                    rows = inference.steps_of(source, sound=model.kind == "sound")
                     return finish(await _in_sequence(service, model, asked, rows))
         return await service.answer(body, model, source_of, finish)
 

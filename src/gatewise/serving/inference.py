@@ -129,8 +129,10 @@ def source_of(request: Mapping[str, Any], binary: bytes, *, text: bool) -> Any:
     return _table(tensors)
 
 
-def steps_of(source: Any) -> Any:
+def steps_of(source: Any, *, sound: bool = False) -> Any:
     """The rows of a request that belongs to a sequence: of an array [1, steps, columns], its steps.
+
+    A single tensor [samples] is `sound`.
 
     Raises:
         Refusal: the array holds several sequences.
@@ -139,6 +141,8 @@ def steps_of(source: Any) -> Any:
         if len(source) != 1:
             raise Refusal(400, f"A request of a sequence holds one. Received: {len(source)}.")
         return source[0]
+    if sound and isinstance(source, pl.DataFrame) and source.width == 1:
+        return source.to_series().to_numpy()
     return source
 
 

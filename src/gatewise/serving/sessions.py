@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gatewise.errors import GatewiseError
@@ -19,8 +20,10 @@ from gatewise.serving.limits import Limits, Refusal
 from gatewise.serving.models import Answer, Model, noted
 from gatewise.streaming import Stream, advance
 
-MAX_STEPS = 1000  # of a message, because the other sessions wait for them
-AHEAD = 10_000  # rows that were no steps, after which the size of a session is measured
+# The most of a message, because the other sessions wait for it: rows, characters, tokens, samples.
+MOST = {"numbers": 1000, "text": 2000, "tokens": 1000, "sound": 160_000}
+UNITS = {"numbers": "steps", "text": "characters", "tokens": "tokens", "sound": "samples"}
+AHEAD = 10_000  # of these that were no steps, after which the size of a session is measured
 MAX_STATE = 4_000_000  # bytes of a session
 
 Key = tuple[str, Any]  # the name of a model, and the name that the client gave or a connection
@@ -120,8 +123,9 @@ class Sessions:
             DataError: a row has not what the run needs. None of the rows is added then.
             Refusal: there are too many rows.
         """
-        if hasattr(rows, "__len__") and len(rows) > MAX_STEPS:
-            raise Refusal(413, f"Send at most {MAX_STEPS:,} steps at a time.")
+        kind = session.stream.kind
+        if rows is not None and _amount(rows, kind) > MOST[kind]:
+            raise Refusal(413, f"Send at most {MOST[kind]:,} {UNITS[kind]} at a time.")
         session.used = time.monotonic()
         done: Future[Answer] = Future()
         self._waiting.append(_Steps(session, rows, end, done))
@@ -185,13 +189,34 @@ def _push(steps: _Steps) -> None:
     session, rows = steps.session, steps.rows
     if rows is None:  # only the end
         return
-    session.rows += 1 if isinstance(rows, dict) else len(rows)
+    session.rows += _amount(rows, session.stream.kind)
     if session.rows - (session.stream.step - session.begun) > AHEAD:
         if len(session.stream.state()) > MAX_STATE:
             raise Refusal(
                 413,
-                "The sequence holds too many rows ahead of its steps. Send the values of these "
-                "steps first.",
+                "The sequence holds too much that is no whole step yet: rows ahead without their "
+                "values, or a text without white space. Send these first, or start another one.",
             )
         session.rows, session.begun = 0, session.stream.step
     session.stream.push(rows)
+
+
+def _amount(rows: Any, kind: str) -> int:
+    """How much a message holds, in the units of `MOST`."""
+    if isinstance(rows, str):
+        return len(rows.split()) if kind == "tokens" else len(rows)
+    if isinstance(rows, bytes):
+        return len(rows) // 2
+    if kind == "numbers":
+        return 1 if isinstance(rows, dict) else len(rows)
+    if isinstance(rows, pl.DataFrame):
+        rows = rows.rows(named=True)
+    if isinstance(rows, dict):
+        return sum(_amount(one, kind) for one in rows.values() if isinstance(one, str | list)) or 1
+    if isinstance(rows, np.ndarray) or (kind == "sound" and not any(map(_nested, rows[:1]))):
+        return len(rows)
+    return sum(_amount(one, kind) if isinstance(one, str | dict | list) else 1 for one in rows)
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, dict | list)

@@ -1,5 +1,6 @@
 """The answers to new steps: of windows that are read anew, or by states that are carried on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,29 +123,22 @@ def final(model: Model, place: Place) -> list[Answer]:
 
 def carried(model: Model, places: list[Place], several: list[list[Row]]) -> list[list[Answer]]:
     """The answers to new rows; `places` are advanced."""
-    assert model.stepper is not None
-    stepper, plan = model.stepper, model.plan
+    plan = model.plan
     order = sorted(range(len(places)), key=lambda k: -len(several[k]) - _starts(plan, places[k]))
-    inputs: list[dict[str, Array]] = []
+    inputs = [_inputs(model, places[k], several[k]) for k in order]
     outputs: list[list[Array]] = [[] for _ in places]
-    for k in order:
-        given = _inputs(model, places[k], several[k])
-        if _starts(plan, places[k]):
-            first = {name: one[None] for name, one in plan.start.items()}
-            given = {name: np.concatenate([first[name], one]) for name, one in given.items()}
-        inputs.append(given)
-    states = together([places[k].states or _first(model) for k in order])
+    fresh = _first(model)
+    states = together([places[k].states or fresh for k in order])
     counts = [len(next(iter(one.values()))) for one in inputs]
     for t in range(counts[0]):
         active = sum(count > t for count in counts)
         states_now = {name: one[:active] for name, one in states.items()}
+        for row, k in enumerate(order[:active]):
+            if plan.restart and (places[k].step + t) % plan.restart == 0:
+                for name, one in fresh.items():
+                    states_now[name][row] = one[0]
         x = {name: np.stack([one[name][t] for one in inputs[:active]]) for name in inputs[0]}
-        if plan.places:
-            x[plan.places] = np.arange(active)
-        answer = stepper(x if len(x) > 1 else next(iter(x.values())), states_now)
-        if plan.beside is not None:
-            values = np.stack([several[k][t].values for k in order[:active]])
-            answer = np.concatenate([answer, plan.beside(values, states_now)], axis=1)
+        answer = _stepped(model, x, [several[k][t:] for k in order[:active]], states_now)
         for name, one in states_now.items():
             if active == len(order):
                 states[name] = one
@@ -155,6 +149,24 @@ def carried(model: Model, places: list[Place], several: list[list[Row]]) -> list
     for k, one in zip(order, apart(states, range(len(order))), strict=True):
         places[k].states = one
     return [_due(model, *one) for one in zip(places, several, outputs, strict=True)]
+
+
+def _stepped(
+    model: Model, x: dict[str, Array], rows: Sequence[Sequence[Row]], states: State
+) -> Array:
+    """The outputs of one more step of each stream, [streams, ...]; `states` are moved on.
+
+    The first of the `rows` of each stream is that step.
+    """
+    plan, stepper = model.plan, model.stepper
+    assert stepper is not None
+    if plan.places:
+        x = x | {plan.places: np.arange(len(rows))}
+    answer: Array = stepper(x if len(x) > 1 else next(iter(x.values())), states)
+    if plan.beside is not None:
+        features = plan.beside(np.stack([one[0].values for one in rows]), states)
+        answer = np.concatenate([answer, features], axis=1)
+    return answer
 
 
 def _starts(plan: Plan, place: Place) -> bool:
@@ -170,15 +182,20 @@ def _first(model: Model) -> State:
 
 
 def _inputs(model: Model, place: Place, rows: list[Row]) -> dict[str, Array]:
-    """What the network reads of each step, [steps, ...]."""
-    found = model.reader.inputs(rows)
-    if found is not None:
-        return found
-    examples = _examples(model, model.reader.sequences([(place.memory, rows)]))
-    given = examples.inputs(np.array([0]), len(rows))
-    if model.plan.inputs is not None:
-        return model.plan.inputs(given)
-    return {name: one[0] for name, one in given.items()}
+    """What the network reads of each step, and before the first one, [steps, ...]."""
+    plan, found = model.plan, model.reader.inputs(rows)
+    if found is None:
+        examples = _examples(model, model.reader.sequences([(place.memory, rows)]))
+        longest = int(examples.lengths.max())  # of its pieces, if it is long
+        given = examples.inputs(np.arange(len(examples)), longest)
+        real = np.arange(longest) < examples.lengths[:, None]
+        if plan.inputs is not None:
+            found = plan.inputs(given, real)
+        else:
+            found = {name: one[real] for name, one in given.items()}
+    if _starts(plan, place):
+        found = {name: np.concatenate([plan.start[name][None], one]) for name, one in found.items()}
+    return found
 
 
 def incomplete(model: Model, memory: Memory) -> list[Row]:

@@ -100,6 +100,8 @@ def open_model(
     artefact = replace(artefact, preparation=plan.preparation)
     settings = artefact.experiment.data
     make: Callable[[Plan, DataSettings], Reader] = READERS[preparation.kind]
+    if weights not in WEIGHTS:
+        raise ConfigError(f"weights must be {' or '.join(WEIGHTS)}. Received: {weights!r}.")
     if plan.window and weights != WEIGHTS[0]:
         raise ConfigError(
             f"weights={weights} needs states that are carried on, but this stream answers windows "
@@ -145,8 +147,6 @@ def _carried(
     Raises:
         ConfigError: its states cannot be carried on; the message is the reason.
     """
-    if weights not in WEIGHTS:
-        raise ConfigError(f"weights must be {' or '.join(WEIGHTS)}. Received: {weights!r}.")
     if plan.preparation.scale.by == "series":
         raise ConfigError(
             "it scales each sequence by its own steps (preparation.scale_by = series)"
@@ -193,9 +193,10 @@ def _way_out(artefact: Artefact, plan: Plan, reason: str) -> str:
 def _longest(artefact: Artefact) -> int:
     """The steps of the longest sequence of the training part; 100 if they are not known."""
     lengths = [end - begin for _, begin, end in artefact.splits.get("train", ())]
-    longest = max(lengths, default=100)
+    if not lengths:
+        return 100
     spectrum = getattr(artefact.preparation.own, "spectrum", None)
-    return longest if spectrum is None else int(spectrum.count(longest))
+    return max(lengths) if spectrum is None else int(spectrum.count(max(lengths)))
 
 
 def _weights(network: Any) -> list[Array]:

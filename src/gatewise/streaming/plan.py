@@ -21,14 +21,14 @@ class Row:
     values: Array
     time: Array | None = None  # datetime64[us], int64 or float64
     ahead: bool = False  # a step whose targets are not known yet
-    text: str = ""  # of a text or of tokens: what was written, up to the next step
+    text: str = ""  # of a text or of tokens: what was written
 
 
 @dataclass(frozen=True)
 class Text:
     """How a text becomes steps while it arrives."""
 
-    # A text -> its tokens [tokens], and what was written from each of them to the next.
+    # A text -> its tokens [tokens], and what was written of each, with white space before it.
     encode: Callable[[str], tuple[Array, list[str]]]
     characters: bool  # a character is a token; else a token is complete at the next white space
     lines: bool = False  # a line ends what is read together
@@ -96,10 +96,12 @@ class Plan:
     # Where states are carried on:
     graph: Callable[[Graph], Graph] | None = None  # the network without states as inputs
     start: Mapping[str, Array] = field(default_factory=dict)  # inputs before the first step
+    restart: int = 0  # steps after which the network starts anew; 0: never
     free: tuple[str, ...] = ()  # inputs without an axis of steps, given with each
     places: str = ""  # the input that holds the row of each stream in the `free` ones
-    # Inputs of a batch of one sequence -> those of its steps, [steps, ...]; None: the same ones.
-    inputs: Callable[[Mapping[str, Array]], dict[str, Array]] | None = None
+    # Inputs of the pieces of one sequence, and which of their steps are real, [pieces, steps] ->
+    # those of its steps, [steps, ...]; None: the real ones.
+    inputs: Callable[[Mapping[str, Array], Array], dict[str, Array]] | None = None
     beside: Beside | None = None
     # As `Task.postprocess`, which it replaces; the outputs end with the features of `beside`.
     postprocess: Callable[..., Any] | None = None

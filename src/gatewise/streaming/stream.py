@@ -24,7 +24,8 @@ from gatewise.tasks import TASKS
 
 log = logging.getLogger("gatewise")
 
-ROWS = 1024  # rows of all streams whose outputs are held together
+ROWS = 65_536  # of all streams, whose outputs are held together
+WIDE = 1024  # the same where an output is as wide as a vocabulary
 
 
 class Stream:
@@ -220,9 +221,9 @@ class Stream:
         Raises:
             ConfigError: the run is no language model.
         """
+        speaking = self._speaking()
         place, _ = self._ahead()
-        assert place.output is not None
-        found: dict[str, float] = self._speaking().distribution(place.output)
+        found: dict[str, float] = speaking.distribution(place.output)
         return found
 
     def generate(
@@ -321,7 +322,7 @@ def _advance_together(streams: Sequence[Stream]) -> None:
         place.memory = one._memory
     run = windows if model.stepper is None else carried
     answers: list[list[Answer]] = [[] for _ in streams]
-    size = max(1, ROWS // len(streams))
+    size = max(1, (ROWS if model.plan.sayings is None else WIDE) // len(streams))
     for begin in range(0, max(len(one._next) for one in streams), size):
         parts = [one._next[begin : begin + size] for one in streams]
         some = [k for k, part in enumerate(parts) if part]

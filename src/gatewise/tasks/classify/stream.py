@@ -34,7 +34,7 @@ def plan(
         )
     return Plan(
         preparation=prepared,
-        columns=preparation.used,
+        columns=preparation.columns if blended else preparation.used,  # it reads constants, too
         window=own.window,
         every=own.stride if own.window else 1,
         beside=Running(len(preparation.columns), floor_of(state)) if blended else None,

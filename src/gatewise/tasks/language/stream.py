@@ -84,7 +84,7 @@ class Symbols:
         likeliest = chances.argmax(axis=1)
         return [
             {
-                "token": row.text,
+                "token": row.text.strip() or row.text,
                 "nats": float(nats[k]),
                 "next": self._shown(int(likeliest[k])),
                 "p(next)": float(chances[k, likeliest[k]]),

@@ -26,6 +26,7 @@ def plan(
         per_step=True,
         partial=True,
         hidden=("position",),
+        restart=preparation.own.max_length,  # as it reads long sentences in pieces
         free=("characters",) if preparation.own.characters else (),
         places="places" if preparation.own.characters else "",
         inputs=_inputs,
@@ -35,12 +36,12 @@ def plan(
     )
 
 
-def _inputs(given: Mapping[str, Array]) -> dict[str, Array]:
+def _inputs(given: Mapping[str, Array], real: Array) -> dict[str, Array]:
     """The words [steps] of one sentence and how each is spelled [steps, letters]."""
-    words = {"words": given["words"][0]}
+    words = {"words": given["words"][real]}
     if "characters" not in given:
         return words
-    return words | {"characters": given["characters"][given["places"][0]]}
+    return words | {"characters": given["characters"][given["places"][real]]}
 
 
 def _tagged(
