@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -114,6 +115,34 @@ def test_clients_get_their_own_answers_when_they_share_a_batch(port, classify_ru
     whole = 'gatewise_batch_requests_count{model="classify"}'
     numbers = dict(line.rsplit(" ", 1) for line in shared.splitlines() if line[0] != "#")
     assert int(numbers[runs]) < int(numbers[whole]), "no two requests shared a batch"
+
+
+def test_arrays_of_many_clients_are_read_together_and_answered_as_if_alone(
+    classify_settings, tmp_path
+):
+    draw = np.random.default_rng(0)
+    known = [draw.normal(size=(one, 2)) + one % 2 for one in draw.integers(4, 10, size=40)]
+    labels = [f"{len(one) % 2}" for one in known]
+    run = tmp_path / "run"
+    gatewise.train((known, labels), settings=classify_settings, output=run)
+    asked = [
+        [draw.normal(size=(one, 2)).round(3).tolist() for one in draw.integers(1, 9, 1 + k % 3)]
+        for k in range(20)
+    ]
+    asked += [[[[1.0, 2.0]], [[1.0]]], [[[1.0, 2.0, 3.0]]], [[[1.0, None]]]]  # not read together
+    draw.shuffle(asked)
+    with serving(run, limits=Limits(max_wait=50)) as port, ThreadPoolExecutor(12) as pool:
+        bodies = map(json.dumps, asked)
+        answers = list(pool.map(lambda body: call(port, "/predict", body, JSON), bodies))
+        batches = call(port, "/metrics")[2].decode()
+    for given, answer in zip(asked, answers, strict=True):
+        arrays = [np.array(one, float) for one in given]
+        if answer[0] == 200:
+            expected = gatewise.predict(run, arrays)
+            found = pl.DataFrame(json.loads(answer[2]), schema=expected.schema)
+            assert_frame_equal(found, expected, rel_tol=1e-4)
+    assert [answer[0] for answer in answers].count(422) == 2
+    assert int(re.search(r'batch_requests_bucket{model="run",le="1"} (\d+)', batches)[1]) < 20
 
 
 @pytest.mark.parametrize(

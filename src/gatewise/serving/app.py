@@ -97,7 +97,8 @@ class Service:
 
         def read() -> Question:
             with source_of(body) as source:
-                question = model.asked(source, self.limits)
+                later = model.asked_later(source, self.limits)
+                question = later or model.asked(source, self.limits)
             return replace(question, notes=tuple(map(self.public, question.notes)))
 
         answered: Response = await self.batcher.answer(model, read, finish)
@@ -267,30 +268,37 @@ def application(service: Service) -> FastAPI:
     return app
 
 
+async def predicted(service: Service, request: Request, name: str | None = None) -> Response:
+    """The answer to a request with raw data.
+
+    Raises:
+        Refusal: there is no such model, or a limit is exceeded.
+        GatewiseError: the data are not what the model reads.
+    """
+    model = service.model(name)
+    kind = wanted(request.headers.get("accept", ""), model)
+    async with service.body(request) as body:
+        return await service.answer(
+            body,
+            model,
+            lambda body: service.source(request, body),
+            lambda answer: written(answer, kind, model.lines),
+        )
+
+
 def _predictions(service: Service) -> APIRouter:
     """The routes for raw data."""
     routes = APIRouter()
 
-    async def predict(request: Request, name: str | None = None) -> Response:
-        model = service.model(name)
-        kind = wanted(request.headers.get("accept", ""), model)
-        async with service.body(request) as body:
-            return await service.answer(
-                body,
-                model,
-                lambda body: service.source(request, body),
-                lambda answer: written(answer, kind, model.lines),
-            )
-
     @routes.post("/predict", openapi_extra=_BODY, responses=_ANSWERS)
     async def predict_with_the_only_model(request: Request) -> Response:
         """Predict raw data with the only model of the server."""
-        return await predict(request)
+        return await predicted(service, request)
 
     @routes.post("/models/{name}/predict", openapi_extra=_BODY, responses=_ANSWERS)
     async def predict_with_a_model(request: Request, name: str) -> Response:
         """Predict raw data with one of the models."""
-        return await predict(request, name)
+        return await predicted(service, request, name)
 
     return routes
 
@@ -503,6 +511,11 @@ class _Gate:
     def __init__(self, app: Callable[..., Awaitable[None]], service: Service) -> None:
         self.app = app
         self.service = service
+        # Predictions go past FastAPI, which describes them: its routes and dependencies take as
+        # long as all else that this thread does for a request.
+        self.models = {f"/models/{name}/predict": name for name in service.models}
+        if len(service.models) == 1:
+            self.models["/predict"] = next(iter(service.models))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -528,7 +541,7 @@ class _Gate:
                 raise Refusal(401, TOKEN)
             if scope["method"] == "HEAD":  # the server leaves out the body
                 scope = scope | {"method": "GET"}
-            await self.app(scope, receive, sending)
+            await self._answer(scope, receive, sending)
         except ClientDisconnect:
             status = 499
         except Exception as error:
@@ -536,6 +549,14 @@ class _Gate:
             await refused(scope, receive, sending)
         name = self._model_of(scope["path"])
         service.metrics.on_answer(name, status, time.perf_counter() - began)
+
+    async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        name = self.models.get(scope["path"]) if scope["method"] == "POST" else None
+        if name is None:
+            await self.app(scope, receive, send)
+            return
+        response = await predicted(self.service, Request(scope, receive), name)
+        await response(scope, receive, send)
 
     def _model_of(self, path: str) -> str:
         """The model that a path names; "" for none."""

@@ -96,12 +96,12 @@ class Batcher:
                 left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
-            batch, size = [first], len(first.question.examples)
+            batch, size = [first], first.question.size
             self._waiting.popleft()
             others: deque[_Waiting] = deque()
             while self._waiting:
                 one = self._waiting.popleft()
-                more = len(one.question.examples)
+                more = one.question.size
                 if one.model is first.model and size + more <= self.limits.max_batch:
                     batch.append(one)
                     size += more
@@ -111,7 +111,7 @@ class Batcher:
             return batch
 
     def _size(self, model: Model) -> int:
-        return sum(len(one.question.examples) for one in self._waiting if one.model is model)
+        return sum(one.question.size for one in self._waiting if one.model is model)
 
     def _answer(self, batch: list[_Waiting]) -> None:
         """Answer a batch; if that fails, each question alone, so that one client is refused."""

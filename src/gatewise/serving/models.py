@@ -17,6 +17,7 @@ import polars as pl
 from gatewise import prediction
 from gatewise.artefact import REPORT, Artefact, open_run
 from gatewise.data.batches import Examples
+from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.extras import require
 from gatewise.readers import recordings, tables
@@ -51,10 +52,12 @@ REQUEST = "request.json"  # the name of a body in JSON, for messages
 
 @dataclass(frozen=True)
 class Question:
-    """A request that was read: what the network reads of it, and the notes on its data."""
+    """A request: what the network reads of it, or arrays that are read together with others."""
 
-    examples: Examples[Any]
-    notes: tuple[str, ...] = ()
+    size: int  # sequences
+    examples: Examples[Any] | None
+    arrays: tuple[Array, ...] = ()  # [steps, columns] each
+    notes: tuple[str, ...] = ()  # on the data
 
 
 @dataclass(frozen=True)
@@ -110,22 +113,66 @@ class Model:
             if self.kind == "sound":
                 self._check_sound(data.named, limits)
             sequences = prediction.raw_steps(self.artefact, data)
-            if len(sequences.values) > limits.max_steps:
-                raise Refusal(
-                    413,
-                    f"The request has {len(sequences.values):,} steps, but the server reads at "
-                    f"most {limits.max_steps:,} (--max-steps). Send fewer.",
-                )
-            examples = prediction.asked(self.artefact, sequences, strict=True)
-            return Question(examples, tuple(notes))
+            _refuse_long(len(sequences.values), limits)
+            return self._question(sequences, notes)
+
+    def _question(self, sequences: Sequences, notes: list[str]) -> Question:
+        examples = prediction.asked(self.artefact, sequences, strict=True)
+        return Question(len(examples), examples, notes=tuple(notes))
+
+    def asked_later(self, source: Any, limits: Limits) -> Question | None:
+        """A question of arrays that surely can be read; None for other data.
+
+        Raises:
+            Refusal: the arrays are too long.
+        """
+        if self.kind != "numbers" or not isinstance(source, list | np.ndarray) or not len(source):
+            return None
+        wide = len(self.artefact.preparation.columns)
+        for one in source:
+            if not (isinstance(one, np.ndarray) and one.ndim == 2 and one.shape[1] == wide):
+                return None
+            if one.dtype.kind != "f" or not one.size or not np.isfinite(one).all():
+                return None
+        _refuse_long(sum(map(len, source)), limits)
+        return Question(len(source), None, tuple(source))
 
     def answered(self, questions: Sequence[Question]) -> list[Answer]:
         """The answer to each question; they share the batches of the network where it can."""
-        answers = prediction.answers(self.artefact, [one.examples for one in questions])
+        if len(questions) > 1 and all(one.arrays for one in questions):
+            found = self._answered_as_one([one.arrays for one in questions])
+            if found:
+                return found
+        read = [one if one.examples is not None else self._read(one.arrays) for one in questions]
+        examples = [one.examples for one in read if one.examples is not None]
+        answers = prediction.answers(self.artefact, examples)
         return [
             Answer(table, (*one.notes, *remarks))
-            for one, (table, remarks) in zip(questions, answers, strict=True)
+            for one, (table, remarks) in zip(read, answers, strict=True)
         ]
+
+    def _read(self, arrays: Sequence[Array]) -> Question:
+        with noted() as notes:
+            data = opened(self.artefact.experiment.data, list(arrays))
+            return self._question(prediction.raw_steps(self.artefact, data), notes)
+
+    def _answered_as_one(self, several: Sequence[tuple[Array, ...]]) -> list[Answer]:
+        """The answers to the arrays of several requests, read as one; empty: read each alone.
+
+        What is said of all of them may not be true of each, so it is said of none.
+        """
+        counts = [len(arrays) for arrays in several]
+        with noted() as notes:
+            data = opened(self.artefact.experiment.data, [one for part in several for one in part])
+            sequences = prediction.raw_steps(self.artefact, data)
+            if notes or len(sequences) != sum(counts):
+                return []
+            # Each request numbers its own sequences.
+            ids = np.concatenate([sequences.ids[:count] for count in counts])
+            sequences = replace(sequences, ids=ids)
+            examples = prediction.asked(self.artefact, sequences, strict=True)
+            tables = prediction.answers_apart(self.artefact, examples, counts)
+        return [] if notes else [Answer(table) for table in tables]
 
     def _check_sound(self, path: Path | None, limits: Limits) -> None:
         """Refuse a table, and a recording that is too long when it is decoded and resampled."""
@@ -146,6 +193,16 @@ class Model:
                 f"The recording has more than {limits.max_steps:,} samples at {rate:,} Hz, the "
                 "most that the server reads (--max-steps). Send a shorter one.",
             )
+
+
+def _refuse_long(steps: int, limits: Limits) -> None:
+    """Refuse a request with too many steps."""
+    if steps > limits.max_steps:
+        raise Refusal(
+            413,
+            f"The request has {steps:,} steps, but the server reads at most {limits.max_steps:,} "
+            "(--max-steps). Send fewer.",
+        )
 
 
 def loaded(runs: Sequence[str | Path]) -> dict[str, Model]:

@@ -81,8 +81,10 @@ class Server:
         """Answer requests until `stop` is called, or until SIGTERM or Ctrl-C."""
         for sentence in self.welcome():
             log.info("%s", sentence)
-        with _on_signals(self.stop):
-            asyncio.run(self._serve())
+        # Uvicorn's choice: uvloop, where it is installed.
+        factory = self._uvicorn.config.get_loop_factory()
+        with _on_signals(self.stop), asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(self._serve())
         log.info("Stopped.")
 
     async def _serve(self) -> None:
