@@ -145,6 +145,10 @@ def tune(
     given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     experiment, source = experiment_from(data, settings, target, given)
     folding.refuse_several(experiment, "A trial of a search is a single network.")
+    if experiment.evaluation.audit == "full":
+        raise ConfigError(
+            "A search makes no full audit. Leave out evaluation.audit, or use gatewise train."
+        )
     changes = {} if space is None else layer_of(space)
     seconds = seconds_of(budget)
     limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
