@@ -56,15 +56,16 @@ def _shuffled(ready: Ready, baselines: FittedBaselines, around: Around) -> Itera
     task, test = ready.task, ready.test
     assert task.sanity is not None and test is not None
     name, metric = task.sanity.baseline, task.sanity.metric
+    if not metric or task.shapes(ready.train, ready.preparation).per_step:
+        log.info("Targets are not shuffled, because each step has one.")
+        return
     scored = (test, ready.preparation, ready.experiment)
     rivals = [one for one in baselines.baselines if one.name == name or not (name or one.slow)]
-    known = {one.name: task.metrics(one.predict(test), *scored)[metric] for one in rivals}
+    scores = {one.name: task.metrics(one.predict(test), *scored) for one in rivals}
+    known = {one: values.get(metric, np.nan) for one, values in scores.items()}
     known = {one: value for one, value in known.items() if np.isfinite(value)}
     if not known:
         log.info("Targets are not shuffled, because no baseline has a %s.", metric)
-        return
-    if task.shapes(ready.train, ready.preparation).per_step:
-        log.info("Targets are not shuffled, because each step has one.")
         return
     log.info("Audit: training with shuffled targets.")
     seed = ready.experiment.training.seed

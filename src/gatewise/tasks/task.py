@@ -221,7 +221,9 @@ class Sanity:
     """What a training with shuffled targets is compared with."""
 
     baseline: str  # one that does not read the inputs; "": the best one
-    metric: str  # of `Task.metrics`, a proper score of which lower values are better
+    # Of `Task.metrics`, a proper score of which lower values are better; "": targets cannot be
+    # shuffled, because each step has one.
+    metric: str
 
 
 @dataclass(frozen=True)
