@@ -39,6 +39,7 @@ FLOW = [
         "inspection",
         "folding",
         "backtesting",
+        "sanity",
         "refitting",
         "budget",
         "tracking",

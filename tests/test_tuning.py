@@ -158,6 +158,7 @@ def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path)
     running.communicate()
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     assert "Continuing the search" in done.stdout
+    assert "Training trial" not in done.stdout  # no finished network is trained again
     summary = json.loads((folder / "tuning.json").read_text())
     assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 3
     assert np.isfinite(summary["best"])

@@ -73,12 +73,14 @@ def flags(
     seed: int | None = None,
     quality: str | None = None,
     folds: int | None = None,
+    audit: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the settings that the flags of `gatewise train` stand for."""
     given: dict[str, dict[str, Any]] = {
         "task": {"name": task or None, "horizon": horizon, "lookback": lookback},
         "training": {"epochs": epochs, "seed": seed, "quality": quality},
         "split": {"folds": folds},
+        "evaluation": {"audit": audit},
     }
     return {
         section: {key: value for key, value in values.items() if value is not None}

@@ -4,7 +4,7 @@ A finding is a fact about the data, not a proof of an error. It names the place 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,13 +27,15 @@ COMMON = 0.01  # the share of a part's texts from which copies are a finding
 MOST = 2000  # sequences of a held part that are looked up, and of training that are examined
 STEPS = 5000  # steps of a series that are compared with its target
 LISTED = 5  # places that a finding names
+# Fewer labels that are surely wrong are the mistakes of a good network.
+SUSPECT, LEAST_SUSPECTS = 0.03, 5
 
 
 @dataclass(frozen=True)
 class Finding:
     """One leak."""
 
-    kind: str  # duplicates, group, overlap, target or order
+    kind: str  # duplicates, group, overlap, target, order, shuffled, reversed or labels
     where: str
     advice: str
 
@@ -56,6 +58,23 @@ def audit(
     for finding in findings:
         log.warning("%s", finding.sentence())
     return [asdict(finding) for finding in findings]
+
+
+def of_labels(suspects: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """A finding if more labels are surely wrong than those that a good network mistakes."""
+    if not suspects or suspects["sure"] < max(LEAST_SUSPECTS, SUSPECT * suspects["examined"]):
+        return
+    places = [
+        f"{one['where']} ({one['label']}, probably {one['likely']})" for one in suspects["each"]
+    ]
+    finding = Finding(
+        "labels",
+        f"{suspects['sure']:,} of {suspects['examined']:,} labels of the judged examples are "
+        f"probably wrong, the most suspect first: {_listed(places[: suspects['sure']])}",
+        "Look at them (suspects in metrics.json lists them), and correct the wrong ones",
+    )
+    log.warning("%s", finding.sentence())
+    yield finding
 
 
 def _between(train: Sequences, held: Sequences, name: str) -> Iterator[Finding]:

@@ -222,22 +222,14 @@ class Checkpoints:
         return self.path if self.path.exists() else self.previous
 
     def _write(self, state: State) -> None:
-        body = io.BytesIO()
         before = [one.plain for one in self.finished]
         plain = {**state.plain, "identity": self.identity, "finished": before}
-        body.write(json.dumps(plain).encode() + b"\n")
         weights = {
             f"finished/{number}/{key}": array
             for number, one in enumerate(self.finished)
             for key, array in one.arrays.items()
         }
-        np.savez(body, allow_pickle=False, **state.arrays, **weights)
-        content = body.getbuffer()
-        with self.draft.open("wb") as file:
-            file.write(FORMAT + _sha256(FORMAT, content))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_state(State(plain, state.arrays | weights), self.draft)
         if self.path.exists():
             self.path.replace(self.previous)
         self.draft.replace(self.path)
@@ -247,7 +239,7 @@ class Checkpoints:
         for path in (self.path, self.previous):
             if not path.exists():
                 continue
-            state = _parsed(path)
+            state = read_state(path)
             if state is not None:
                 if path == self.previous and self.path.exists():
                     # The damaged one must not become the previous one of the next.
@@ -268,8 +260,25 @@ def _sha256(*contents: bytes | memoryview) -> bytes:
     return hashed.hexdigest().encode() + b"\n"
 
 
-def _parsed(path: Path) -> State | None:
-    """The content of a checkpoint; None if it is damaged."""
+def write_state(state: State, path: Path) -> None:
+    """Write a state in the form of a checkpoint."""
+    body = io.BytesIO()
+    body.write(json.dumps(state.plain).encode() + b"\n")
+    np.savez(body, allow_pickle=False, **state.arrays)
+    content = body.getbuffer()
+    with path.open("wb") as file:
+        file.write(FORMAT + _sha256(FORMAT, content))
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_state(path: Path) -> State | None:
+    """The content of a checkpoint; None if it is damaged.
+
+    Raises:
+        ArtefactError: it cannot be read, or another version of gatewise wrote it.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:

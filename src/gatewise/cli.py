@@ -91,6 +91,10 @@ def train(
             help="The folds of cross-validation; forecasts: train again before so many stretches."
         ),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(help="full: look for leaks by trainings that must fail, too."),
+    ] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="A baseline of your own, as module:function; repeatable."),
@@ -122,6 +126,7 @@ def train(
             seed=seed,
             quality=quality,
             folds=folds,
+            audit=audit,
         )
     )
     experiment, source = experiment_for(data, layers, target or ())

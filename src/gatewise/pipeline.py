@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import backtesting, engine, folding, refitting
+from gatewise import backtesting, engine, folding, refitting, sanity
 from gatewise import budget as budgets
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import Artefact
@@ -133,6 +133,7 @@ def run(
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
         baselines = score_baselines(ready, custom)
         interrupts.check()
+        ready = sanity.audited(ready, baselines, Around(interrupts, watch, checkpoints))
         finished = run_ready(
             ready,
             baselines,
@@ -333,6 +334,7 @@ def train(
     seed: int | None = None,
     quality: str | None = None,
     folds: int | None = None,
+    audit: str | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     output: str | Path | None = None,
     network: Builder | None = None,
@@ -346,13 +348,13 @@ def train(
 ) -> Run:
     """Train on `data` (a path, the name of a data set, a frame or arrays) and evaluate the model.
 
-    `horizon`, `lookback`, `epochs`, `seed`, `quality` and `folds` are those of `gatewise train`,
-    and override `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)`
-    returns a keras.Model of your own. `output` is the run folder, or None to save nothing. `resume`
-    continues a training into this folder that was killed. `repeats` seeds are trained and judged
-    together. `baseline` is a function of your own to be judged beside (docs/tasks.md), or several.
-    `track` is "mlflow" or "tensorboard", which then get the numbers of each epoch. `budget` is the
-    time for all of it, such as "5m", or seconds; what is trained is chosen to fit.
+    `horizon` and the other keywords up to `audit` are those of `gatewise train`, and override
+    `settings`: a mapping of sections, or a TOML file. `network(shapes, settings)` returns a
+    keras.Model of your own. `output` is the run folder, or None to save nothing. `resume` continues
+    a training into this folder that was killed. `repeats` seeds are trained and judged together.
+    `baseline` is a function of your own to be judged beside (docs/tasks.md), or several. `track` is
+    "mlflow" or "tensorboard", which then get the numbers of each epoch. `budget` is the time for all
+    of it, such as "5m", or seconds; what is trained is chosen to fit.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """
@@ -364,6 +366,7 @@ def train(
         seed=seed,
         quality=quality,
         folds=folds,
+        audit=audit,
     )
     experiment, source = experiment_from(data, settings, target, given)
     folder = None if output is None else Path(output)

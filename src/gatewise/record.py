@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from gatewise import engine
+from gatewise.audit import of_labels
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Splits
 from gatewise.evaluation import Evaluation
@@ -57,7 +59,7 @@ def metrics_of(
         "refit_epochs": history.refit_epochs,
         "parts": part_sizes(ready),
         "notes": ready.notes,
-        "audit": ready.audit,
+        "audit": [*ready.audit, *_of_labels(ready, evaluation)],
         "details": evaluation.details if evaluation else {},
     }
     if evaluation is not None and evaluation.seeds:
@@ -65,6 +67,8 @@ def metrics_of(
         spent = sum(one["seconds"] for one in evaluation.seeds) - history.seconds
         for name in ("train", "total"):
             content["seconds"][name] += spent
+    if evaluation is not None and "suspects" in evaluation.details:
+        content["suspects"] = evaluation.details["suspects"]
     if evaluation is not None and evaluation.folds:
         content["folds"] = spread_of(evaluation.folds)
     if evaluation is not None:
@@ -93,6 +97,13 @@ def metrics_of(
     if ready.task.units is not None:
         content["units_note"] = ready.task.units(ready.experiment)
     return content
+
+
+def _of_labels(ready: Ready, evaluation: Evaluation | None) -> list[dict[str, str]]:
+    """What a full audit says about the labels of the examples that were judged."""
+    if evaluation is None or ready.experiment.evaluation.audit != "full":
+        return []
+    return [asdict(one) for one in of_labels(evaluation.details.get("suspects"))]
 
 
 def test_fingerprint(part: Sequences | None, data: DataSettings) -> str:

@@ -491,6 +491,11 @@ class EvaluationSettings:
     stride: Annotated[
         int, "The steps from one forecast origin to the next. 0: 1, or more, for 10,000 origins."
     ] = 0
+    audit: Annotated[
+        Literal["auto", "full"],
+        "How leaks are looked for. `full`: also by trainings that must fail, with shuffled targets "
+        "and, for forecasts with covariates, in reversed time.",
+    ] = "auto"
     n_resamples: Annotated[int, "The number of bootstrap resamples."] = 2000
     confidence_level: Annotated[float, "The confidence level of intervals."] = 0.95
 

@@ -15,6 +15,7 @@ from gatewise.settings import Experiment
 WIDEST = 50  # characters of a row on a phone, including two between columns
 WORD_COLUMN = (13, 18)  # least and most characters of a column of words there; longer words wrap
 MOST_CLASSES = 30  # in a confusion matrix
+MOST_SUSPECTS = 15  # suspect labels that a report shows
 
 
 @dataclass(frozen=True)
@@ -201,3 +202,20 @@ def steps_of(one: Mapping[str, Any]) -> Numbers:
     """The steps of a misclassified sequence, [steps, columns]."""
     rows = one.get("values") or []
     return np.array([formats.floats(row) for row in rows], dtype=np.float64).reshape(len(rows), -1)
+
+
+def suspects(found: Mapping[str, Any]) -> Section:
+    """The labels that are probably wrong, the most suspect first; empty if there are none."""
+    columns = ["where", "label", "likely", "probability"]
+    rows = [
+        [*(str(one[key]) for key in columns[:3]), formats.percent(one["probability"])]
+        for one in (found.get("each") or [])[:MOST_SUSPECTS]
+    ]
+    if not rows:
+        return Section("")
+    lead = (
+        f"{found['found']:,} of {found['examined']:,} labels are less probable than another one, "
+        "which is as probable here as for the examples that carry it (confident learning, "
+        "Northcutt et al. 2021). Such a label is wrong, or its example is unusual."
+    )
+    return Section("Suspect labels", lead, tables=[Table("Suspect labels", columns, rows, texts=3)])

@@ -17,7 +17,7 @@ EVERY_RUN = names(
     network="kind build",
     training="quality refit epochs batch_size optimizer learning_rate optimizer_options schedule"
     " warmup clipnorm clipvalue averaging gradient_noise monitor patience seed",
-    evaluation="metric n_resamples confidence_level",
+    evaluation="metric n_resamples confidence_level audit",
     engine="kind products",
     report="title examples",
 )

@@ -217,6 +217,16 @@ class Folding(Generic[Own]):
 
 
 @dataclass(frozen=True)
+class Sanity:
+    """What a training with shuffled targets is compared with."""
+
+    baseline: str  # one that does not read the inputs; "": the best one
+    # Of `Task.metrics`, a proper score of which lower values are better; "": targets cannot be
+    # shuffled, because each step has one.
+    metric: str
+
+
+@dataclass(frozen=True)
 class Task(Generic[Own, Source, Predictions]):
     """The steps in which tasks differ, typed by fitted values, source and predictions."""
 
@@ -315,6 +325,7 @@ class Task(Generic[Own, Source, Predictions]):
     # the positions of its examples; None: there are no stretches of time to train before.
     backtest: Callable[..., tuple[Sequences, Array]] | None = None
     labelled: bool = False  # the truth is in the labels of the sequences
+    sanity: Sanity | None = None  # None: targets cannot be shuffled
 
     @property
     def network(self) -> "Network":

@@ -33,7 +33,7 @@ from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
 from gatewise.training import Around, History, Monitor, Progress
-from gatewise.tuning import page
+from gatewise.tuning import networks, page
 from gatewise.tuning.space import (
     default_of,
     described,
@@ -145,6 +145,10 @@ def tune(
     given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     experiment, source = experiment_from(data, settings, target, given)
     folding.refuse_several(experiment, "A trial of a search is a single network.")
+    if experiment.evaluation.audit == "full":
+        raise ConfigError(
+            "A search makes no full audit. Leave out evaluation.audit, or use gatewise train."
+        )
     changes = {} if space is None else layer_of(space)
     seconds = seconds_of(budget)
     limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
@@ -370,7 +374,8 @@ def _reserve(search: Search) -> float:
     if default is None or not best:
         return 0.0
     spent = {one.number: one.user_attrs[SECONDS] for one in (best[0], default)}
-    seconds: float = sum(spent[number] for number in spent.keys() - search.kept.keys())
+    there = search.kept.keys() | set(networks.kept(search.folder))
+    seconds: float = sum(spent[number] for number in spent.keys() - there)
     seconds += refitting.longer(search.ready) * spent[best[0].number]  # the winner, on everything
     return MARGIN * seconds + search.evaluating
 
@@ -439,10 +444,17 @@ def _unfinished(history: History | None) -> bool:
 
 
 def _keep(search: Search, number: int, trained: Trained) -> None:
-    """Keep the networks of the default and of the best trial, which need no training at the end."""
+    """Keep the networks of the default and of the best trial, which need no training at the end.
+
+    They are kept in files, too, because a search may be killed, or consist of several processes.
+    """
     search.kept[number] = trained
+    written = networks.kept(search.folder)  # before the study is read, which knows these trials
     best = candidates(search.study, higher=search.monitor.higher_is_better)[:1]
     needed = {one.number for one in (*best, default_trial(search.study)) if one is not None}
+    if number in needed:
+        networks.keep(search.folder, number, trained.ready.network, trained.history)
+    networks.discard(search.folder, set(written) - needed)
     for other in search.kept.keys() - needed:
         del search.kept[other]
 
@@ -570,7 +582,7 @@ def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
 def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
     """Judge the winner and the default on the test part, and tell the result.
 
-    A network that this process does not hold, because another one trained it, is trained again.
+    A network that another process trained, before a kill or beside this one, is in a file.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before any trial was finished.
@@ -626,9 +638,13 @@ def _judge(
     """Judge a trial on the test part, and save it; a run of an earlier search is replaced."""
     trained = search.kept.get(number)
     if trained is None:
-        log.info("Training trial %d again.", number)
         experiment = with_values(search.ready.parts.experiment, values)
         ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
+        history = networks.restored(search.folder, number, ready.network)
+        if history is None:
+            log.info("Training trial %d again.", number)
+        else:
+            trained = Trained(ready, history, best_value(history, search.monitor))
     else:
         ready = trained.ready
     if name == UNTUNED:  # it is only compared

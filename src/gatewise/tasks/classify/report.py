@@ -19,6 +19,7 @@ from gatewise.reporting.sections import (
     by_length,
     confusion,
     steps_of,
+    suspects,
 )
 
 
@@ -36,6 +37,7 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
             counted="predictions",
         ),
         _mistakes(details.get("examples") or [], run.settings.report.examples),
+        suspects(details.get("suspects") or {}),
     ]
 
 

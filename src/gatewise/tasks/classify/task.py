@@ -32,7 +32,7 @@ from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.tables import whole_label
 from gatewise.settings import Experiment, names
-from gatewise.tasks import defaults
+from gatewise.tasks import defaults, suspects
 from gatewise.tasks.calibration import fit_temperature
 from gatewise.tasks.classify import multilabel, reading
 from gatewise.tasks.classify.fitted import Fitted
@@ -43,6 +43,7 @@ from gatewise.tasks.task import (
     Baseline,
     Folding,
     Measure,
+    Sanity,
     Task,
     Truth,
     mean_measure,
@@ -676,10 +677,13 @@ def details(
     baseline = None if preparation.own.blend != "logistic" else by_model[LOGISTIC[preparation.kind]]
     uncalibrated = replace(preparation, own=replace(preparation.own, temperature=1.0))
     before = probabilities_of(own * preparation.own.temperature, uncalibrated, baseline)
+    found = suspects.suspects(actual, probabilities)
+    names = sequences_of(examples).ids.astype(str).tolist()
     return {
         "classes": classes,
         "confusion": matrix.tolist(),
         "by_class": metrics.by_class(classes, *metrics.counts_by_class(matrix)),
+        "suspects": suspects.listed(found, actual, probabilities, names, classes),
         "reliability": [
             {"confidence": confidence, "accuracy": accurate, "count": count}
             for confidence, accurate, count in curve
@@ -807,6 +811,7 @@ def examined(
 
 TASK = Task(
     name="classify",
+    sanity=Sanity("majority", "log_loss"),
     settings={
         "numbers": SETTINGS | OF_NUMBERS,
         "text": SETTINGS | OF_TEXTS,

@@ -33,7 +33,7 @@ from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.intervals import margins
 from gatewise.tasks.forecast.smoothing import smoothing_baselines
 from gatewise.tasks.forecast.space import space
-from gatewise.tasks.task import Baseline, Measure, Promise, Task, Truth, sizes_of
+from gatewise.tasks.task import Baseline, Measure, Promise, Sanity, Task, Truth, sizes_of
 
 MAX_ORIGINS = 10_000  # most forecasts in an evaluation, unless evaluation.stride is set
 RIDGE_WINDOWS = 20_000  # maximum number of training windows of the ridge baseline
@@ -1096,4 +1096,5 @@ TASK = Task(
     remarks=remarks,
     estimator="Forecaster",
     backtest=stretch,
+    sanity=Sanity("", "mae"),
 )

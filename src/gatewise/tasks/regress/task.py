@@ -49,6 +49,7 @@ from gatewise.tasks.task import (
     Folding,
     Measure,
     Promise,
+    Sanity,
     Task,
     Truth,
     mean_measure,
@@ -731,6 +732,7 @@ def why_not_folded(experiment: Experiment, preparation: Preparation[Fitted]) -> 
 
 TASK = Task(
     name="regress",
+    sanity=Sanity("median", "mae"),
     settings={
         "numbers": SETTINGS | OF_NUMBERS,
         "text": SETTINGS | OF_TEXTS,

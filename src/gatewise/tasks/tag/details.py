@@ -15,6 +15,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.settings import Experiment
+from gatewise.tasks import suspects
 from gatewise.tasks.tag import spans
 from gatewise.tasks.tag.fitted import Fitted
 from gatewise.tasks.task import NETWORK
@@ -118,6 +119,7 @@ def details(
         "lengths": _by_length(by_model, examples, preparation),
         "temperature": preparation.own.temperature,
         "sentences": _worst(predictions, examples, preparation, experiment.report.examples),
+        "suspects": _suspects(predictions, actual, known, examples, classes),
     }
     if spans.mark_spans(classes):
         truth = truth_of(sentences_of(examples))
@@ -125,6 +127,26 @@ def details(
             truth, predicted_tags(predictions, examples, preparation)
         )
     return sections
+
+
+def _suspects(
+    predictions: Tagged,
+    actual: Array,
+    known: Array,
+    examples: Examples[Sequences],
+    classes: list[str],
+) -> dict[str, Any]:
+    """The tokens whose tags are probably wrong; tags that are unknown in training do not count."""
+    sentences = sentences_of(examples)
+    names = [
+        f"{sentences.ids[k]}, token {place} ({token})"
+        for k in range(len(sentences))
+        for place, token in enumerate(tokens_of(sentences, TOKEN, k), 1)
+    ]
+    names = [name for name, one in zip(names, known.tolist(), strict=True) if one]
+    labels, probabilities = actual[known], predictions.probabilities[known]
+    found = suspects.suspects(labels, probabilities)
+    return suspects.listed(found, labels, probabilities, names, classes)
 
 
 def _by_seen(

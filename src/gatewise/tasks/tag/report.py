@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatewise.reporting import formats
-from gatewise.reporting.sections import Record, Section, Table, by_class, by_length, confusion
+from gatewise.reporting.sections import (
+    Record,
+    Section,
+    Table,
+    by_class,
+    by_length,
+    confusion,
+    suspects,
+)
 
 
 def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
@@ -17,6 +25,7 @@ def sections(run: Record, details: Mapping[str, Any]) -> list[Section]:
         _by_seen(details.get("seen") or []),
         by_length(details.get("lengths") or []),
         _sentences(details.get("sentences") or [], run.settings.report.examples),
+        suspects(details.get("suspects") or {}),
     ]
 
 

@@ -29,7 +29,7 @@ from gatewise.tasks.tag import crf, details, reading, spans
 from gatewise.tasks.tag.details import Tagged
 from gatewise.tasks.tag.fitted import Fitted
 from gatewise.tasks.tag.space import space
-from gatewise.tasks.task import Baseline, Measure, Task, mean_measure, sizes_of
+from gatewise.tasks.task import Baseline, Measure, Sanity, Task, mean_measure, sizes_of
 
 log = logging.getLogger("gatewise")
 
@@ -495,6 +495,7 @@ def prediction_inputs(sequences: Sequences, _preparation: Preparation[Fitted]) -
 
 TASK = Task(
     name="tag",
+    sanity=Sanity("", ""),
     settings={"tokens": SETTINGS},
     fitted=Fitted,
     recognise=reading.RECOGNISE,
