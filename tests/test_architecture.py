@@ -39,6 +39,7 @@ FLOW = [
         "inspection",
         "folding",
         "refitting",
+        "seeds",
         "tracking",
         "pipeline",
         "curves",
@@ -69,7 +70,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *("networks.ensemble", "folding"),
+    *("networks.ensemble", "folding", "refitting", "seeds"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -178,7 +178,7 @@ def train_ensemble(
         log.info("The sequences cannot be divided that often, so one network is trained.")
         return None
     trained: list[Fold] = []
-    workshop = _Workshop(first, chosen, around, custom)
+    workshop = Workshop(first, chosen, around, custom)
     for preparation, develop, inner, tested in parts:
         part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
@@ -240,7 +240,7 @@ def _parts(
     return parts
 
 
-class _Workshop:
+class Workshop:
     """Trains networks of one shape again and again, and compiles each shape only once."""
 
     def __init__(
@@ -248,10 +248,11 @@ class _Workshop:
         first: Ready,
         chosen: Plan,
         around: Around,
-        custom: Sequence[Custom],
+        custom: Sequence[Custom] = (),
+        later: Callable[[History], float] = lambda _history: 0.0,
     ) -> None:
         self.first, self.around, self.interrupts = first, around, around.interrupts
-        self.custom = custom
+        self.custom, self.later = custom, later
         self.folds, self.networks = chosen.folds, chosen.networks
         self.count = chosen.folds * chosen.networks
         self.baseline_seconds = 0.0
@@ -288,14 +289,18 @@ class _Workshop:
         log.info("%s", "  ".join(parts))
 
     def _left(self) -> float:
-        """Seconds for the networks that are left, by the time of those that are trained."""
+        """Seconds for what is left, by the time of the networks that are trained.
+
+        `later` gives those of the last training of a network on everything.
+        """
         spent = 0.0
         for history in self.histories:
             # The first epoch of a network also compiles, which the next networks need not.
             first, *others = history.columns["seconds"]
             spent += sum(others) + (float(np.median(others)) if others else first)
         each = (spent + self.baseline_seconds) / len(self.histories)
-        return each * (self.count - len(self.histories))
+        again = self.count * float(np.mean([self.later(history) for history in self.histories]))
+        return each * (self.count - len(self.histories)) + again
 
     def network(self, ready: Ready, shapes: Shapes) -> keras.Model:
         """A compiled network with new weights and an optimizer at its first step."""
@@ -326,7 +331,7 @@ def _duration(seconds: float) -> str:
 
 def _fold(
     first: Ready,
-    workshop: _Workshop,
+    workshop: Workshop,
     preparation: Preparation[Any],
     develop: Sequences,
     inner: Array,
@@ -436,7 +441,7 @@ def _joined(
     chosen: Plan,
     folds: list[Fold],
     shared: Preparation[Any],
-    workshop: _Workshop,
+    workshop: Workshop,
 ) -> Ensemble:
     """The networks of all folds as one model, and their predictions in the order of the data."""
     task, experiment, everything = first.task, first.experiment, first.sequences

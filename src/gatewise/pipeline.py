@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import engine, folding, refitting
+from gatewise import engine, folding, refitting, seeds
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import Artefact
 from gatewise.baselines.custom import Custom, customs
@@ -162,18 +162,23 @@ def run_ready(
     if chosen is not None:
         ensemble = folding.train_ensemble(ready, chosen, around, custom)
     if not each and repeats == 1 and ensemble is None:
-        for one in planned(ready, several=False):
+        for one in planned(ready, folds=False, several=several):
             log.info("%s", one)
     if ensemble is not None:
         baselines = ensemble.baselines
         value = best_value(ensemble.history, baselines.monitor)
         each = [Trained(ensemble.ready, ensemble.history, value)]
+    mean = None
+    if not each and several and repeats == 1 and seeds.plan(ready):
+        mean = seeds.train_seeds(ready, baselines.monitor, around)
+        value = best_value(mean.history, baselines.monitor)
+        each = [Trained(mean.ready, mean.history, value)]
     if not each:
         each = learn_each(ready, repeats, baselines.monitor, around)
     interrupts.trained = True
 
     def judge(overwrite: bool) -> Run:
-        return _evaluate_and_save(each, baselines, around, folder, overwrite, ensemble)
+        return _evaluate_and_save(each, baselines, around, folder, overwrite, ensemble or mean)
 
     if not interrupts.level or folder is None:
         return judge(overwrite)
@@ -187,12 +192,14 @@ def run_ready(
         raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
 
-def planned(ready: Ready, *, several: bool = True) -> list[str]:
+def planned(ready: Ready, *, folds: bool = True, several: bool = True) -> list[str]:
     """Sentences on what training will do beyond one network."""
     chosen, note = folding.plan(ready)
-    if several and chosen is not None:
+    if folds and chosen is not None:
         return [chosen.sentence]
-    return [one for one in (sentence(note) if note else "", refitting.plan(ready)) if one]
+    mean = seeds.plan(ready) if several else ""
+    again = "" if mean and refitting.longer(ready) else refitting.plan(ready)
+    return [one for one in (sentence(note) if note else "", mean, again) if one]
 
 
 def _evaluate_and_save(
@@ -201,7 +208,7 @@ def _evaluate_and_save(
     around: Around,
     folder: Path | None,
     overwrite: bool,
-    ensemble: folding.Ensemble | None,
+    several: folding.Ensemble | seeds.Seeds | None,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, best = time.perf_counter(), trained[0]
@@ -209,8 +216,8 @@ def _evaluate_and_save(
     seen = None  # what the network was trained on after it was judged
     try:
         with Phase("Evaluating"):
-            if ensemble is not None:
-                evaluation = folding.judged(ensemble)
+            if isinstance(several, folding.Ensemble):
+                evaluation = folding.judged(several)
             else:
                 preparation = calibrate(best.ready, baselines)
                 evaluation = evaluate_on_test(best.ready, preparation, baselines)
@@ -219,10 +226,15 @@ def _evaluate_and_save(
     except Skipped:
         around.interrupts.announce()
     seconds = time.perf_counter() - began
-    if ensemble is None and evaluation is not None and len(trained) == 1:
-        seen = refitting.refit(best.ready, best.history, around)
+    if evaluation is not None and len(trained) == 1 and not isinstance(several, folding.Ensemble):
+        histories = [best.history] if several is None else several.histories
+        if several is None:
+            seen = refitting.refit(best.ready, best.history, around)
+        else:
+            seen = seeds.refit_seeds(several, around)
         if seen is not None:
-            note = refitting.caveat(best.ready, seen, best.history)
+            epochs = [history.refit_epochs for history in histories]
+            note = refitting.caveat(best.ready, seen, epochs)
             evaluation = replace(evaluation, caveats=[*evaluation.caveats, note])
     finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
     around.interrupts.check()
@@ -244,13 +256,16 @@ def _finished(
     history = trained.history
     ready = replace(trained.ready, preparation=preparation or trained.ready.preparation)
     metrics = metrics_of(ready, baselines, history, evaluation, seconds)
+    experiment = ready.experiment
+    if ready.task.seeds:
+        experiment = experiment.having("training", networks=history.networks)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
     if ready.validation is not None and evaluation is not None:
         metrics |= {"inspection": inspected(model, ready)}
     artefact = Artefact(
         folder,
-        ready.experiment,
+        experiment,
         ready.preparation,
         model,
         baselines.state,

@@ -312,6 +312,7 @@ class Task(Generic[Own, Source, Predictions]):
     choose: Choose[Own, Predictions, Source] | None = None  # None: the task blends nothing
     folding: Folding[Own] | None = None  # None: one network, and one test part
     labelled: bool = False  # the truth is in the labels of the sequences
+    seeds: bool = False  # training.networks are averaged that differ in their seeds alone
 
     @property
     def network(self) -> "Network":
