@@ -28,7 +28,9 @@ def test_the_saved_model_is_the_mean_of_its_networks(averaged, series_file):
         for name, shape in shapes.items()
     }
     apart = [np.asarray(one([inputs[tensor.name] for tensor in one.inputs])) for one in networks]
-    np.testing.assert_allclose(model(inputs), np.mean(np.squeeze(apart), axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        np.squeeze(model(inputs)), np.mean(np.squeeze(apart), axis=0), atol=1e-6
+    )
     assert np.abs(apart[0] - apart[1]).max() > 1e-3, "else the mean would show nothing"
     # The same without Keras, from the run folder.
     alone, with_keras = (
