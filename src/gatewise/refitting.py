@@ -54,7 +54,7 @@ def refit(
         return None
     task, experiment, network = ready.task, ready.experiment, ready.network
     judged = network.get_weights()
-    epochs, seconds = history.best_epoch, expected(ready, history)
+    epochs, seconds = history.best_epoch, expected(ready, history, compiling=compiled is None)
     count = f"{epochs} epoch{'s'[: epochs != 1]}"
     log.info("Training again on everything, for %s: about %.0f s.", count, max(seconds, 1.0))
     interrupts.messages[SKIP] = KEPT.format("is interrupted")
@@ -82,13 +82,13 @@ def refit(
     return everything
 
 
-def expected(ready: Ready, history: History) -> float:
+def expected(ready: Ready, history: History, *, compiling: bool) -> float:
     """The seconds that the last training of a network will take, by those of its first one."""
     spent = history.columns["seconds"]
-    # The first epoch also compiles, and so does that of the last training.
-    compiling = max(0.0, spent[0] - float(np.median(spent)))
-    again = longer(ready)
-    return history.best_epoch * float(np.median(spent)) * again + compiling if again else 0.0
+    each, again = float(np.median(spent)), longer(ready)
+    # The first epoch also compiled.
+    first = max(0.0, spent[0] - each) if compiling and again else 0.0
+    return history.best_epoch * each * again + first
 
 
 def caveat(ready: Ready, everything: Sequences, epochs: list[int]) -> str:

@@ -62,7 +62,13 @@ def train_seeds(first: Ready, monitor: Monitor, around: Around) -> Seeds:
     task, experiment = first.task, first.experiment
     shapes = task.shapes(first.train, first.preparation)
     chosen = Plan(1, experiment.training.networks, "")
-    workshop = Workshop(first, chosen, around, later=lambda history: expected(first, history))
+    # A network that was compiled for one number of steps serves another one only then.
+    steady = experiment.training.schedule == "constant" and not experiment.training.warmup
+
+    def later(history: History) -> float:
+        return expected(first, history, compiling=not steady)
+
+    workshop = Workshop(first, chosen, around, later=later)
     members: list[Ready] = []
     for number in range(chosen.networks):
         seed = experiment.training.seed + number
@@ -82,8 +88,6 @@ def train_seeds(first: Ready, monitor: Monitor, around: Around) -> Seeds:
     mean = mean_of([one.network for one in members], shapes)
     spent = sum(history.seconds for history in workshop.histories)
     history = replace(histories[0], networks=len(members), stopped=stopped, seconds=spent)
-    steady = experiment.training.schedule == "constant" and not experiment.training.warmup
-    # A network that was compiled for one number of steps serves another one only then.
     compiled = (lambda ready: workshop.network(ready, shapes)) if steady else None
     return Seeds(members, histories, replace(first, network=mean), history, compiled)
 
