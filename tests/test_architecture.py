@@ -42,6 +42,7 @@ FLOW = [
         "sanity",
         "refitting",
         "budget",
+        "seeds",
         "tracking",
         "pipeline",
         "curves",
@@ -72,7 +73,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *("networks.ensemble", "folding"),
+    *("networks.ensemble", "folding", "refitting", "seeds"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -276,7 +276,10 @@ WITH = {
 }
 # Covered by other tests; vectors need a file.
 ELSEWHERE = {"network.vectors", "training.frozen_epochs"}
-ELSEWHERE |= {"split.folds", "training.networks"}  # several networks: tests/test_folding.py
+ELSEWHERE |= {
+    "split.folds",
+    "training.networks",
+}  # several networks: tests/test_folding.py, tests/test_seeds.py
 # Fixed by the task: resolve fills in the only possible value.
 FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
 FIXED["transcribe"] = {"network.bidirectional"}
@@ -290,6 +293,9 @@ def as_given(*names):
 def ready_with(small, case, layers):
     task, path, own = small[case]
     few = {"training": {"epochs": 2, "batch_size": 8}, "network": {"units": [4]}}
+    blend = {"task": {"blend": "ridge"}}  # what a forecast is blended with
+    if task == "forecast":
+        layers = [blend if one == as_given("task.blend")[0] else one for one in layers]
     layers = [few, own, *layers, {"task": {"name": task}}]
     return make_ready(*experiment_for(str(path), layers))
 

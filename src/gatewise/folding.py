@@ -258,10 +258,11 @@ class Workshop:
         first: Ready,
         chosen: Plan,
         around: Around,
-        custom: Sequence[Custom],
+        custom: Sequence[Custom] = (),
+        later: Callable[[History], float] = lambda _history: 0.0,
     ) -> None:
         self.first, self.around, self.interrupts = first, around, around.interrupts
-        self.custom = custom
+        self.custom, self.later = custom, later
         self.folds, self.networks = chosen.folds, chosen.networks
         self.count = chosen.folds * chosen.networks
         self.baseline_seconds = 0.0
@@ -298,14 +299,18 @@ class Workshop:
         log.info("%s", "  ".join(parts))
 
     def _left(self) -> float:
-        """Seconds for the networks that are left, by the time of those that are trained."""
+        """Seconds for what is left, by the time of the networks that are trained.
+
+        `later` gives those of the last training of a network on everything.
+        """
         spent = 0.0
         for history in self.histories:
             # The first epoch of a network also compiles, which the next networks need not.
             first, *others = history.columns["seconds"]
             spent += sum(others) + (float(np.median(others)) if others else first)
         each = (spent + self.baseline_seconds) / len(self.histories)
-        return each * (self.count - len(self.histories))
+        again = self.count * float(np.mean([self.later(history) for history in self.histories]))
+        return each * (self.count - len(self.histories)) + again
 
     def network(self, ready: Ready, shapes: Shapes, *, steps: int = 0) -> keras.Model:
         """A compiled network with new weights and an optimizer at its first step.

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from gatewise import artefact as artefacts
-from gatewise import backtesting, engine, folding, refitting, sanity
+from gatewise import backtesting, engine, folding, refitting, sanity, seeds
 from gatewise import budget as budgets
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import Artefact
@@ -42,13 +42,13 @@ from gatewise.repeats import (
 from gatewise.reporting.report import draw, summary
 from gatewise.settings import Experiment
 from gatewise.tracking import both, tracked
-from gatewise.training import Around, History
+from gatewise.training import Around, History, Monitor
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")
 
-# Of a cross-validation or a backtest; None: one network is judged on one test part.
-Folds = folding.Ensemble | backtesting.Backtest | None
+# Networks that are judged together; None: one network is judged on one test part.
+Several = folding.Ensemble | backtesting.Backtest | seeds.Seeds | None
 REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row
 
 
@@ -169,20 +169,21 @@ def run_ready(
     interrupts.training = True
     each: list[Trained] = [] if trained is None else [trained]
     alone = not several or repeats > 1 or bool(each)
-    folds = None if alone else _trained_in_folds(ready, around, custom)
-    if not each and repeats == 1 and folds is None:
+    together = None if alone else _train_several(ready, baselines.monitor, around, custom)
+    if not each and repeats == 1 and together is None:
         for one in planned(ready, several=False):
             log.info("%s", one)
-    if folds is not None:
-        baselines = folds.baselines
-        value = best_value(folds.history, baselines.monitor)
-        each = [Trained(folds.ready, folds.history, value)]
+    if together is not None:
+        if not isinstance(together, seeds.Seeds):
+            baselines = together.baselines
+        value = best_value(together.history, baselines.monitor)
+        each = [Trained(together.ready, together.history, value)]
     if not each:
         each = learn_each(ready, repeats, baselines.monitor, around)
     interrupts.trained = True
 
     def judge(overwrite: bool) -> Run:
-        return _evaluate_and_save(each, baselines, around, folder, overwrite, folds)
+        return _evaluate_and_save(each, baselines, around, folder, overwrite, together)
 
     if not interrupts.level or folder is None:
         return judge(overwrite)
@@ -196,12 +197,16 @@ def run_ready(
         raise KeyboardInterrupt(f"the run without an evaluation is {folder}.") from None
 
 
-def _trained_in_folds(ready: Ready, around: Around, custom: Sequence[Custom]) -> Folds:
-    """The networks of a cross-validation or of a backtest; None if neither is to be made."""
+def _train_several(
+    ready: Ready, monitor: Monitor, around: Around, custom: Sequence[Custom]
+) -> Several:
+    """The networks of a cross-validation, a backtest or several seeds; None: one is trained."""
     chosen, _ = folding.plan(ready)
     if chosen is not None:
         return folding.train_ensemble(ready, chosen, around, custom)
-    return backtesting.train(ready, around, custom) if backtesting.plan(ready) else None
+    if backtesting.plan(ready):
+        return backtesting.train(ready, around, custom)
+    return seeds.train_seeds(ready, monitor, around) if seeds.plan(ready) else None
 
 
 def planned(ready: Ready, *, several: bool = True) -> list[str]:
@@ -210,8 +215,10 @@ def planned(ready: Ready, *, several: bool = True) -> list[str]:
     if several and chosen is not None:
         return [chosen.sentence]
     backtest = backtesting.plan(ready) if several else ""
+    mean = seeds.plan(ready) if several and not backtest else ""
     last = refitting.plan(ready, judged=backtest and "The last network is saved.")
-    return [one for one in (backtest, sentence(note) if note else "", last) if one]
+    last = "" if mean and refitting.longer(ready) else last
+    return [one for one in (backtest, sentence(note) if note else "", mean, last) if one]
 
 
 def _evaluate_and_save(
@@ -220,7 +227,7 @@ def _evaluate_and_save(
     around: Around,
     folder: Path | None,
     overwrite: bool,
-    folds: Folds,
+    together: Several,
 ) -> Run:
     """Calibrate and evaluate, unless a signal skips that, train again on everything, and save."""
     began, best = time.perf_counter(), trained[0]
@@ -228,10 +235,10 @@ def _evaluate_and_save(
     seen = None  # what the network was trained on after it was judged
     try:
         with Phase("Evaluating"):
-            if isinstance(folds, folding.Ensemble):
-                evaluation = folding.judged(folds)
-            elif folds is not None:
-                preparation, evaluation = folds.preparation, backtesting.judged(folds)
+            if isinstance(together, folding.Ensemble):
+                evaluation = folding.judged(together)
+            elif isinstance(together, backtesting.Backtest):
+                preparation, evaluation = together.preparation, backtesting.judged(together)
             else:
                 preparation = calibrate(best.ready, baselines)
                 evaluation = evaluate_on_test(best.ready, preparation, baselines)
@@ -240,12 +247,17 @@ def _evaluate_and_save(
     except Skipped:
         around.interrupts.announce()
     seconds = time.perf_counter() - began
-    ensemble = isinstance(folds, folding.Ensemble)
+    ensemble = isinstance(together, folding.Ensemble)
     if not ensemble and evaluation is not None and len(trained) == 1:
-        seen = refitting.refit(best.ready, best.history, around)
-        notes = [] if seen is None else [refitting.caveat(best.ready, seen, best.history)]
-        if isinstance(folds, backtesting.Backtest):
-            notes = backtesting.caveats(folds, best.history)
+        histories = [best.history]
+        if isinstance(together, seeds.Seeds):
+            histories, seen = together.histories, seeds.refit_seeds(together, around)
+        else:
+            seen = refitting.refit(best.ready, best.history, around)
+        epochs = [history.refit_epochs for history in histories]
+        notes = [] if seen is None else [refitting.caveat(best.ready, seen, epochs)]
+        if isinstance(together, backtesting.Backtest):
+            notes = backtesting.caveats(together, best.history)
         evaluation = replace(evaluation, caveats=[*evaluation.caveats, *notes])
     finished = _finished(best, baselines, folder, preparation, evaluation, seconds, seen)
     around.interrupts.check()
@@ -267,13 +279,16 @@ def _finished(
     history = trained.history
     ready = replace(trained.ready, preparation=preparation or trained.ready.preparation)
     metrics = metrics_of(ready, baselines, history, evaluation, seconds)
+    experiment = ready.experiment
+    if ready.task.seeds:
+        experiment = experiment.having("training", networks=history.networks)
     model = artefacts.plain(ready.task.network.inference_model(ready.network))
     metrics |= {"run": str(folder or ""), "parameters": model.count_params()}
     if ready.validation is not None and evaluation is not None:
         metrics |= {"inspection": inspected(model, ready)}
     artefact = Artefact(
         folder,
-        ready.experiment,
+        experiment,
         ready.preparation,
         model,
         baselines.state,
@@ -353,8 +368,8 @@ def train(
     keras.Model of your own. `output` is the run folder, or None to save nothing. `resume` continues
     a training into this folder that was killed. `repeats` seeds are trained and judged together.
     `baseline` is a function of your own to be judged beside (docs/tasks.md), or several. `track` is
-    "mlflow" or "tensorboard", which then get the numbers of each epoch. `budget` is the time for all
-    of it, such as "5m", or seconds; what is trained is chosen to fit.
+    "mlflow" or "tensorboard", which then get the numbers of each epoch. `budget` is the time for
+    all of it, such as "5m", or seconds; what is trained is chosen to fit.
 
     >>> run = train("airline.csv", horizon=12, output="runs/airline")  # doctest: +SKIP
     """

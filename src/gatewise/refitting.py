@@ -1,8 +1,10 @@
 """Train the judged network again on everything, for as many epochs as were best."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
+import keras
 import numpy as np
 
 from gatewise.data.sequences import Sequences
@@ -36,8 +38,16 @@ def plan(ready: Ready, *, judged: str = "") -> str:
     )
 
 
-def refit(ready: Ready, history: History, around: Around) -> Sequences | None:
+def refit(
+    ready: Ready,
+    history: History,
+    around: Around,
+    compiled: Callable[[Ready], keras.Model] | None = None,
+) -> Sequences | None:
     """Train the network of `ready` again on all parts, and return them; None if it was not.
+
+    `compiled` returns another network of these layers to train, with new weights and compiled, so
+    that several networks share one.
 
     The preparation and the calibration stay those of the judged network. After a Ctrl-C, or if the
     training fails, the network has the weights that were judged.
@@ -47,20 +57,19 @@ def refit(ready: Ready, history: History, around: Around) -> Sequences | None:
         return None
     task, experiment, network = ready.task, ready.experiment, ready.network
     judged = network.get_weights()
-    epochs = history.best_epoch
-    spent = history.columns["seconds"]
-    # The first epoch also compiles, and so does that of the last training.
-    compiling = max(0.0, spent[0] - float(np.median(spent)))
-    seconds = epochs * float(np.median(spent)) * longer(ready) + compiling
+    epochs, seconds = history.best_epoch, expected(ready, history, compiling=compiled is None)
     count = f"{epochs} epoch{'s'[: epochs != 1]}"
     log.info("Training again on everything, for %s: about %.0f s.", count, max(seconds, 1.0))
     interrupts.messages[SKIP] = KEPT.format("is interrupted")
-    restart(network, network_for(task.shapes(ready.train, ready.preparation), experiment))
     shorter = experiment.having("training", epochs=epochs)
     try:
         train = task.examples(everything, ready.preparation, experiment, "train")
         whole = replace(ready, train=train, validation=None)
-        compile_network(network, whole)  # the schedule is that of all epochs
+        if compiled is None:
+            restart(network, network_for(task.shapes(ready.train, ready.preparation), experiment))
+            compile_network(network, whole)  # the schedule is that of all epochs
+        else:
+            whole = replace(whole, network=compiled(ready))
         finished = learn(replace(whole, experiment=shorter), Monitor("loss"), around)
     except (DataError, TrainingError) as error:
         # The other parts may hold what the preparation does not know.
@@ -70,18 +79,33 @@ def refit(ready: Ready, history: History, around: Around) -> Sequences | None:
     if interrupts.level >= STOP:
         network.set_weights(judged)
         return None
+    network.set_weights(whole.network.get_weights())
     history.seconds += finished.seconds
     history.refit_epochs = epochs
     return everything
 
 
-def caveat(ready: Ready, everything: Sequences, history: History) -> str:
-    """What was judged and what is saved."""
-    epochs = history.refit_epochs
+def expected(ready: Ready, history: History, *, compiling: bool) -> float:
+    """The seconds that the last training of a network will take, by those of its first one."""
+    spent = history.columns["seconds"]
+    each, again = float(np.median(spent)), longer(ready)
+    # The first epoch also compiled.
+    first = max(0.0, spent[0] - each) if compiling and again else 0.0
+    return history.best_epoch * each * again + first
+
+
+def caveat(ready: Ready, everything: Sequences, epochs: list[int]) -> str:
+    """What was judged and what is saved; `epochs` are those of each network's last training."""
+    least, most = min(epochs), max(epochs)
+    count = f"{least} to {most}" if least < most else f"{most}"
+    word = "network" if len(epochs) == 1 else "networks"
+    judged, saved = (
+        ("a network", "was") if len(epochs) == 1 else (f"{len(epochs)} networks", "were")
+    )
     return (
-        f"The scores are those of a network trained on {100 / _ratio(ready, everything):.0f} % of "
-        f"the data. The saved network was trained again on all of them, for {epochs} "
-        f"epoch{'s'[: epochs != 1]} (training.refit)."
+        f"The scores are those of {judged} trained on {100 / _ratio(ready, everything):.0f} % of "
+        f"the data. The saved {word} {saved} trained again on all of them, for {count} "
+        f"epoch{'s'[: most != 1]} (training.refit)."
     )
 
 

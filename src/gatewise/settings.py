@@ -220,7 +220,8 @@ class TaskSettings:
     ] = 0
     season: Annotated[
         int,
-        "The length of the seasonal cycle in steps. 0: estimated on the training part; 1: none.",
+        "The length of the seasonal cycle in steps. 0: estimated on the training part, else that "
+        "of the calendar; 1: none.",
     ] = 0
     quantiles: Annotated[
         tuple[float, ...], "The quantiles to predict, in rising order, between 0 and 1."
@@ -371,8 +372,8 @@ class TrainingSettings:
     ] = "auto"
     networks: Annotated[
         int,
-        "The networks of an ensemble, each with another validation part; with folds, of each fold. "
-        "0: by `quality`.",
+        "The networks of an ensemble, each with another validation part, or for forecasts from "
+        "another seed; with folds, of each fold. 0: by `quality`.",
     ] = 0
     refit: Annotated[
         Literal["auto", "yes", "no"],

@@ -45,6 +45,20 @@ def average(members: Sequence[Member], shapes: Shapes) -> keras.Model:
     return keras.Model(inputs, mean, name="ensemble")
 
 
+def mean_of(networks: Sequence[keras.Model], shapes: Shapes) -> keras.Model:
+    """One model whose output is the mean of these networks' outputs, whatever their inputs are."""
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
+    outputs = []
+    for number, one in enumerate(networks, 1):
+        given = [inputs[tensor.name] for tensor in one.inputs]
+        network = keras.Model(one.inputs, one.outputs, name=f"network_{number}")
+        result = network(given if len(given) > 1 else given[0])
+        outputs.append(result[0] if isinstance(result, list) else result)
+    single = next(iter(inputs.values()))
+    mean = layers.Average(name="mean")(outputs) if len(outputs) > 1 else outputs[0]
+    return keras.Model(inputs if len(inputs) > 1 else single, mean, name="ensemble")
+
+
 def _rescaled(inputs: keras.KerasTensor, change: Affine, shapes: Shapes, name: str) -> object:
     """The inputs in the scale of a member; padding stays padding."""
     if _is_same(change):

@@ -326,6 +326,7 @@ class Task(Generic[Own, Source, Predictions]):
     backtest: Callable[..., tuple[Sequences, Array]] | None = None
     labelled: bool = False  # the truth is in the labels of the sequences
     sanity: Sanity | None = None  # None: targets cannot be shuffled
+    seeds: bool = False  # training.networks are averaged that differ in their seeds alone
 
     @property
     def network(self) -> "Network":

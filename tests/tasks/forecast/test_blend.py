@@ -114,6 +114,17 @@ def test_the_share_is_the_one_with_the_smallest_error_on_the_validation_part():
         assert (own.blend, own.share if share else 0.0) == ("ridge" if share else "none", share)
 
 
+def test_few_stretches_give_equal_shares_unless_ridge_is_far_worse():
+    preparation, _ = prepared(series(waves()), experiment(task={"blend": "auto"}))
+    actual = np.zeros((3, 4, 1))
+    for off, wanted in ((2.9, "ridge"), (3.1, "none")):  # the mean is off by (1 + off) / 2
+        network, ridge = (actual[..., None] + one + np.array([-1, 0, 1]) for one in (1.0, off))
+        own = blend.chosen(preparation, network, ridge, actual, stretches=4).own
+        assert (own.blend, own.share) == (wanted, 0.5)
+        own = blend.chosen(preparation, network, ridge, actual, stretches=5).own
+        assert own.blend == "none"
+
+
 def test_a_blend_of_labels_is_refused_for_forecasts():
     with pytest.raises(ConfigError, match=r"logistic is a blend of labels.*ridge"):
         forecast.resolve(experiment(task={"blend": "logistic"}), series(), series())

@@ -17,6 +17,10 @@ from gatewise.tasks.task import NETWORK
 
 RIDGE = "ridge on the window"
 SHARES = (0.25, 0.5, 0.75)  # of ridge in the mean; 0 is the network alone
+# With fewer stretches of the validation part, which share is best there is chance, and favours the
+# network, whose epoch was chosen on it: equal shares, unless their error is so many times that of
+# the network (docs/log.md).
+FEW, WORSE = 5, 2.0
 
 
 def model_name(preparation: Preparation[Fitted]) -> str:
@@ -42,12 +46,15 @@ def chosen(
     network: Array,
     ridge: Array,
     actual: Array,
+    *,
+    stretches: int,
 ) -> Preparation[Fitted]:
     """Choose the share of ridge by the mean absolute error of the median on the validation part.
 
     All arrays are scaled: the forecasts are [windows, horizon, targets, quantiles], and `actual`
     [windows, horizon, targets] is NaN where nothing was measured. Between equal errors, the
-    smaller share is chosen. The intervals of the mean are then calibrated like the network's.
+    smaller share is chosen. With few independent `stretches` of steps, it is a half or nothing. The
+    intervals of the mean are then calibrated like the network's.
     """
     own = preparation.own
     if own.blend not in ("auto", "ridge"):
@@ -59,7 +66,10 @@ def chosen(
         mean = mixed(network, ridge, replace(own, share=share, blend_margins=()))
         return float(np.nanmean(np.abs(actual - mean[..., middle])))
 
-    share = min(shares, key=error)
+    if stretches >= FEW:
+        share = min(shares, key=error)
+    else:
+        share = 0.5 if own.blend == "ridge" or error(0.5) <= WORSE * error(0.0) else 0.0
     if not share:
         return replace(preparation, own=replace(own, blend="none"))
     own = replace(own, blend="ridge", share=share, blend_margins=())

@@ -29,6 +29,7 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import blend, reading
 from gatewise.tasks.forecast.backtest import stretch
+from gatewise.tasks.forecast.budget import usual_networks
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.intervals import margins
 from gatewise.tasks.forecast.smoothing import smoothing_baselines
@@ -46,7 +47,7 @@ SETTINGS = names(
     " gaps",
     preparation="scale scale_by constant_columns handle_unknown calendar",
     task="horizon lookback season quantiles floor stride blend",
-    training="loss max_tokens",
+    training="loss max_tokens networks",
     evaluation="scaled stride",
     split="folds",
 )
@@ -85,8 +86,8 @@ def resolve(
             "horizons, at least 16, if the series are long enough)."
         )
     experiment = replace(experiment, task=task)
-    network = _network(experiment)
-    return replace(experiment, network=network, training=_training(experiment, train)), notes
+    experiment = replace(experiment, network=_network(experiment))
+    return replace(experiment, training=_training(experiment, train)), notes
 
 
 def _refuse_blend_of_labels(experiment: Experiment) -> None:
@@ -137,7 +138,7 @@ def _network(experiment: Experiment) -> NetworkSettings:
 
 
 def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
-    """Fill in batch size and epochs from the number of training windows."""
+    """Fill in batch size, epochs and networks from the number of training windows."""
     count = len(windows(train, experiment.task.lookback, experiment.task.horizon))
     training = experiment.training
     if not training.batch_size:
@@ -146,6 +147,9 @@ def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
         )
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
+    if not training.networks:
+        usual = usual_networks(replace(experiment, training=training), count)
+        training = replace(training, networks=usual)
     return training
 
 
@@ -484,7 +488,14 @@ def choose_blend(
     centre, spread = _rows(examples.source, preparation)
     ridge = (said[blend.RIDGE] - centre[..., None]) / spread[..., None]
     actual = _measured(examples, np.arange(len(examples)), preparation)
-    return blend.chosen(preparation, _of_network(outputs, preparation), ridge, actual)
+    clusters = _stretches(examples.source, np.arange(len(examples)))
+    return blend.chosen(
+        preparation,
+        _of_network(outputs, preparation),
+        ridge,
+        actual,
+        stretches=int(clusters.max()) + 1,
+    )
 
 
 def _rows(source: Windows, preparation: Preparation[Fitted]) -> tuple[Array, Array]:
@@ -783,10 +794,16 @@ def _measure(
         sums = np.where(known, each(predictions), 0.0).sum(axis=(1, 2))
         return np.stack([sums, counts], axis=1)[scored]
 
-    sequence, origins = source.places(scored)
-    stretch = (origins - source.origins[sequence]) // source.horizon
-    _, clusters = np.unique(np.stack([sequence, stretch]), axis=1, return_inverse=True)
+    clusters = _stretches(source, scored)
     return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+
+
+def _stretches(source: Windows, indices: Array) -> Array:
+    """The number of the stretch of one horizon in which each window begins, [windows]."""
+    sequence, origins = source.places(indices)
+    stretch = (origins - source.origins[sequence]) // source.horizon
+    _, numbers = np.unique(np.stack([sequence, stretch]), axis=1, return_inverse=True)
+    return np.asarray(numbers)
 
 
 def promises(examples: Examples[Windows], preparation: Preparation[Fitted]) -> list[Promise[Array]]:
@@ -1097,4 +1114,5 @@ TASK = Task(
     estimator="Forecaster",
     backtest=stretch,
     sanity=Sanity("", "mae"),
+    seeds=True,
 )

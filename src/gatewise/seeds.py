@@ -1,0 +1,108 @@
+"""Networks of several seeds, whose mean forecasts better than one of them.
+
+Such an ensemble (Lakshminarayanan et al. 2017) needs no other split: all networks have the same
+training and validation part, so it suits series, whose latest steps are validated and tested.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+
+from gatewise.data.sequences import Sequences
+from gatewise.errors import ConfigError
+from gatewise.folding import FASTER, Plan, Workshop
+from gatewise.interrupts import STOP
+from gatewise.networks import OWN
+from gatewise.networks.ensemble import mean_of
+from gatewise.ready import Ready
+from gatewise.refitting import expected, longer, refit
+from gatewise.repeats import monitor_for
+from gatewise.training import Around, History, Monitor
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The finished networks, each with its history, and their mean as one model."""
+
+    members: list[Ready]
+    histories: list[History]
+    ready: Ready  # with the mean as its network
+    history: History  # of the first network; the seconds are those of all
+    compiled: Callable[[Ready], keras.Model] | None  # as `refit` takes it
+
+
+def plan(ready: Ready) -> str:
+    """What will be trained, for the user to read before it starts; "" if it is one network.
+
+    Raises:
+        ConfigError: training.networks is set, but the network is the user's own.
+    """
+    count = ready.experiment.training.networks
+    if not ready.task.seeds or count < 2:
+        return ""
+    if ready.experiment.network.kind == OWN:
+        if ready.parts.experiment.training.networks > 1:
+            raise ConfigError(
+                "training.networks cannot be used, because the network is your own. Leave it out."
+            )
+        return ""
+    again = " Each is then trained again on everything." if longer(ready) else ""
+    return (
+        f"{count} networks are trained from different seeds, and their mean is judged.{again}"
+        f"{FASTER}"
+    )
+
+
+def train_seeds(first: Ready, monitor: Monitor, around: Around) -> Seeds:
+    """Train training.networks networks, whose seeds begin with training.seed.
+
+    A network that a signal cut short counts only if it is the first.
+    """
+    task, experiment = first.task, first.experiment
+    shapes = task.shapes(first.train, first.preparation)
+    chosen = Plan(1, experiment.training.networks, "")
+    # A network that was compiled for one number of steps serves another one only then.
+    steady = experiment.training.schedule == "constant" and not experiment.training.warmup
+
+    def later(history: History) -> float:
+        return expected(first, history, compiling=not steady)
+
+    workshop = Workshop(first, chosen, around, later=later)
+    members: list[Ready] = []
+    for number in range(chosen.networks):
+        seed = experiment.training.seed + number
+        ready = replace(first, experiment=experiment.having("training", seed=seed))
+        ready = replace(ready, network=workshop.network(ready, shapes))
+        workshop.trained(ready, monitor_for(ready, monitor))
+        if workshop.cut_short and members:
+            break
+        members.append(replace(ready, network=workshop.copy(ready.network, shapes)))
+        if workshop.interrupts.level >= STOP:
+            break
+    histories = workshop.histories[: len(members)]
+    requests, stopped = workshop.interrupts, histories[0].stopped
+    if requests.level >= STOP:
+        number = len(workshop.histories)
+        stopped = f"stopped by {requests.by} in network {number} of {chosen.networks}"
+    mean = mean_of([one.network for one in members], shapes)
+    spent = sum(history.seconds for history in workshop.histories)
+    history = replace(histories[0], networks=len(members), stopped=stopped, seconds=spent)
+    compiled = (lambda ready: workshop.network(ready, shapes)) if steady else None
+    return Seeds(members, histories, replace(first, network=mean), history, compiled)
+
+
+def refit_seeds(seeds: Seeds, around: Around) -> Sequences | None:
+    """Train each network again on everything; None, and all stay as judged, if one was not."""
+    judged = [one.network.get_weights() for one in seeds.members]
+    seen = None
+    for ready, history in zip(seeds.members, seeds.histories, strict=True):
+        before = history.seconds
+        seen = refit(ready, history, around, seeds.compiled)
+        seeds.history.seconds += history.seconds - before
+        if seen is None:
+            for one, weights in zip(seeds.members, judged, strict=True):
+                one.network.set_weights(weights)
+            return None
+    seeds.history.refit_epochs = seeds.histories[0].refit_epochs
+    return seen

@@ -1,0 +1,71 @@
+"""Networks of several seeds are one model, and each is what it would be alone."""
+
+import keras
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise.errors import ConfigError
+from gatewise.settings import Experiment
+from gatewise.tasks.forecast.budget import seconds, usual_networks
+
+
+@pytest.fixture(scope="module")
+def averaged(series_file, forecast_settings, tmp_path_factory):
+    """A saved run of two networks, trained again on everything after they were judged."""
+    training = forecast_settings["training"] | {"networks": 2, "refit": "yes", "patience": 0}
+    folder = tmp_path_factory.mktemp("seeds") / "run"
+    gatewise.train(series_file, settings=forecast_settings | {"training": training}, output=folder)
+    return folder
+
+
+def test_the_saved_model_is_the_mean_of_its_networks(averaged, series_file):
+    model = keras.saving.load_model(averaged / "model.keras")
+    networks = [model.get_layer(f"network_{number}") for number in (1, 2)]
+    shapes = {one.name: (3, *one.shape[1:]) for one in networks[0].inputs}
+    inputs = {
+        name: np.random.default_rng(0).normal(size=shape).astype("f")
+        for name, shape in shapes.items()
+    }
+    apart = [np.asarray(one([inputs[tensor.name] for tensor in one.inputs])) for one in networks]
+    np.testing.assert_allclose(
+        np.squeeze(model(inputs)), np.mean(np.squeeze(apart), axis=0), atol=1e-6
+    )
+    assert np.abs(apart[0] - apart[1]).max() > 1e-3, "else the mean would show nothing"
+    # The same without Keras, from the run folder.
+    alone, with_keras = (
+        gatewise.predict(run, series_file) for run in (averaged, gatewise.load(averaged))
+    )
+    np.testing.assert_allclose(alone["q0.5"], with_keras["q0.5"], rtol=1e-5)
+
+
+def test_scores_are_those_of_both_and_the_last_training_is_told(averaged):
+    found = gatewise.load(averaged)
+    assert found.metrics["networks"] == found.experiment.training.networks == 2
+    (caveat,) = [one for one in found.metrics["caveats"] if "training.refit" in one]
+    assert "those of 2 networks trained on 7" in caveat
+
+
+def test_a_network_of_ones_own_has_one_seed(series_file, forecast_settings):
+    def own(shapes, _settings):
+        inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
+        flat = keras.layers.Flatten()(inputs["past"])
+        made = keras.layers.Dense(int(np.prod(shapes.output)))(flat)
+        return keras.Model(inputs, keras.layers.Reshape(shapes.output)(made))
+
+    training = forecast_settings["training"] | {"networks": 2}
+    with pytest.raises(ConfigError, match=r"training\.networks cannot be used.*your own"):
+        gatewise.train(
+            series_file, settings=forecast_settings | {"training": training}, network=own
+        )
+
+
+def test_as_many_networks_are_averaged_as_the_quality_has_time_for():
+    chosen = Experiment().having("data", target=("y",)).having("network", kind="segments")
+    chosen = chosen.having("network", units=(128,), segment_length=12)
+    chosen = chosen.having("task", lookback=24, horizon=12)
+    chosen = chosen.having("training", epochs=60, batch_size=32, quality="good")
+    few, more, many = (usual_networks(chosen, windows) for windows in (100, 5_000, 500_000))
+    assert few == 5 > more > many == 1
+    assert more * seconds(chosen, 5_000) <= 180 < (more + 1) * seconds(chosen, 5_000)
+    assert usual_networks(chosen.having("training", quality="fast"), 100) == 1
