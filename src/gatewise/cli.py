@@ -108,7 +108,7 @@ def train(
     from gatewise.arguments import experiment_for, flags, free_folder
     from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
-    from gatewise.budget import seconds_of
+    from gatewise.budget import Budget, fit_into, seconds_of
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
@@ -122,8 +122,11 @@ def train(
         flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed, quality=quality)
     )
     experiment, source = experiment_for(data, layers, target or ())
+    seconds = seconds_of(budget)
     if dry_run:
-        _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
+        ready = make_ready(experiment, source)
+        ready = fit_into(Budget(seconds), ready) if seconds and repeats == 1 else ready
+        _show_overview(overview(ready, source), as_json=as_json)
         if not as_json:
             typer.echo("Nothing was trained (--dry-run).")
         return
@@ -143,7 +146,7 @@ def train(
             repeats=repeats,
             custom=custom,
             track=track,
-            budget=seconds_of(budget),
+            budget=seconds,
         )
     if not as_json:
         terminal.show_lines(ending(finished.metrics))
