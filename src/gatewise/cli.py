@@ -134,7 +134,7 @@ def train(
     from gatewise import pipeline
     from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
-    from gatewise.budget import seconds_of
+    from gatewise.budget import Budget, fit_into, seconds_of
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
@@ -143,8 +143,11 @@ def train(
 
     check_repeats(repeats, resume=resume)
     custom = customs(baseline or ())
+    seconds = seconds_of(budget)
     if dry_run:
-        _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
+        ready = make_ready(experiment, source)
+        ready = fit_into(Budget(seconds), ready) if seconds and repeats == 1 else ready
+        _show_overview(overview(ready, source), as_json=as_json)
         if not as_json:
             typer.echo("Nothing was trained (--dry-run).")
         return
@@ -164,7 +167,7 @@ def train(
             repeats=repeats,
             custom=custom,
             track=track,
-            budget=seconds_of(budget),
+            budget=seconds,
         )
     if not as_json:
         terminal.show_lines(ending(finished.metrics))

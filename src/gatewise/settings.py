@@ -473,8 +473,8 @@ class TrainingSettings:
     patience: Annotated[
         int,
         "Training stops after this many epochs without a better `monitor`. -1: a sixth of the "
-        "epochs, or a third if the validation part has fewer than 100 examples and `quality` is "
-        "not `fast`, at least 3; 0: never.",
+        "epochs, or a third if `quality` is not `fast` and the validation part has fewer than 100 "
+        "examples or fewer than 2,000 sentences are tagged, at least 3; 0: never.",
     ] = -1
     seed: Annotated[int, "The same seed gives the same numbers on one machine."] = 0
 

@@ -281,6 +281,9 @@ def test_settings_are_guessed_with_a_note():
     assert found.network.bidirectional
     assert found.training.batch_size == 8
     assert found.training.epochs == 60
+    assert found.training.patience == 20, "rare tags are first found after many epochs"
+    fast = PLAIN.having("training", quality="fast")
+    assert tag.resolve(fast, sequences, sequences)[0].training.patience == -1
     assert notes == []
     grouped = Sequences(**{**vars(sequences), "groups": np.arange(400).astype(str)})
     assert "400 documents stay in one part" in tag.resolve(PLAIN, grouped, grouped)[1][0]

@@ -47,6 +47,7 @@ SETTINGS = names(
     task="streaming",
     training="max_tokens",
 )
+FEW = 2_000  # sentences, with which rare tags are first found after many epochs (docs/log.md)
 MANY_TAGS = 256  # above, the default is no CRF, whose transitions are the square of it
 MIN_DISTINCT = 64  # the smallest number of rows for the distinct words of a batch
 
@@ -63,6 +64,8 @@ def resolve(
         training = replace(training, batch_size=size)
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(200_000 // (count + 1), 10, 60)))
+    if count < FEW and training.patience < 0 and training.quality != "fast":
+        training = replace(training, patience=max(3, training.epochs // 3))
     splits_itself = not (experiment.data.validation and experiment.data.test)
     if sequences.groups is not None and experiment.split.by in ("auto", "group") and splits_itself:
         documents = len(np.unique(sequences.groups))
