@@ -23,7 +23,7 @@ from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
-from gatewise.settings import Experiment, names
+from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.calibration import best_temperature, fit_temperature
 from gatewise.tasks.tag import crf, details, reading, spans
 from gatewise.tasks.tag.details import Tagged
@@ -86,11 +86,18 @@ def resolve(
         vocabulary_size=preparation.vocabulary_size or VOCABULARY_SIZE,
         min_frequency=preparation.min_frequency or 1,
     )
+    network = _network(experiment, train)
+    experiment = replace(experiment, preparation=preparation, network=network, training=training)
+    return experiment, notes
+
+
+def _network(experiment: Experiment, train: Sequences) -> NetworkSettings:
+    """The settings of the network, without those that follow from the vocabulary."""
     network = experiment.network
     kind = network.kind
     if kind == "auto":
         many = len(train.levels[TAG]) > MANY_TAGS
-        alone = many or training.label_smoothing or experiment.task.streaming
+        alone = many or experiment.training.label_smoothing or experiment.task.streaming
         kind = crf.SOFTMAX if alone else crf.CRF
     if network.bidirectional and experiment.task.streaming:
         raise ConfigError(
@@ -102,20 +109,18 @@ def resolve(
             "task.streaming tags each token when it comes, but a CRF chooses all tags of a "
             "sentence together. Leave it out, or set network.kind = softmax."
         )
-    if kind == crf.CRF and training.label_smoothing:
+    if kind == crf.CRF and experiment.training.label_smoothing:
         raise ConfigError(
             "training.label_smoothing does not apply to a CRF. Leave it out, or set "
             "network.kind = softmax."
         )
-    network = replace(
+    return replace(
         network,
         kind=kind,
         bidirectional=not experiment.task.streaming,
         units=network.units or UNITS,
         dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
     )
-    experiment = replace(experiment, preparation=preparation, network=network, training=training)
-    return experiment, notes
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
