@@ -159,8 +159,12 @@ def test_a_tagger_that_reads_on_needs_a_window():
     lines = "\n".join([*tokens[:3], "", *tokens[3:5]]) + "\n"
     table = pl.read_csv("\n".join(answered(gatewise.Stream(run, window=4), lines)).encode())
     assert table["step"].to_list() == [1, 2, 3, 1, 2]
-    with pytest.raises(ConfigError, match="network.bidirectional reads in both directions"):
-        sentences(task={"name": "tag", "streaming": True}, network={"bidirectional": True})
+    for network, words in (
+        ({"bidirectional": True}, "network.bidirectional reads in both directions"),
+        ({"kind": "crf"}, "a CRF chooses all tags of a sentence together"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            sentences(task={"name": "tag", "streaming": True}, network=network)
 
 
 @pytest.mark.parametrize("tokenizer", ["characters", "words"])
@@ -233,6 +237,8 @@ def test_a_recording_in_parts_is_labelled_after_each_frame(recordings, network):
     (row,) = gatewise.predict(run, path).to_dicts()
     same(wanted[-1], row)
     stream = gatewise.Stream(run)
+    with pytest.raises(ConfigError, match="What comes next needs a run of the task"):
+        stream.generate()
     for wrong, words in (
         ([0.5, 2.0], "from 0.5 to 2.0"),
         (b"abc", "the bytes are odd"),
@@ -331,7 +337,7 @@ def test_samples_are_read_raw_or_from_a_wav_file(recordings):
     wanted = answered(gatewise.Stream(run), raw)
     assert len(wanted) > 3
     assert answered(gatewise.Stream(run), path.read_bytes()) == wanted
-    for packed, words in ((b"fLaC....", "This is FLAC"), (b"RIFF" + raw[:60], None)):
-        if words:
-            with pytest.raises(DataError, match=words):
-                answered(gatewise.Stream(run), packed)
+    other = path.read_bytes().replace((RATE).to_bytes(4, "little"), (8000).to_bytes(4, "little"), 1)
+    for content, words in ((b"fLaC....", "This is FLAC"), (other, "of one channel at 2,000 Hz")):
+        with pytest.raises(DataError, match=words):
+            answered(gatewise.Stream(run), content)

@@ -435,7 +435,7 @@ def stream(
 
     first = Stream(run, window=window, every=every)
     with sources.Stop() as stop:
-        lines.answer(
+        count = lines.answer(
             first,
             sources.contents(follow, stop, follow=follow is not None),
             write=_write_at_once,
@@ -443,6 +443,8 @@ def stream(
             columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
             as_json=as_json,
         )
+    if stop.number and count:
+        typer.echo(f"gatewise: line {count} is the last one that was read.", err=True)
     process.end_after(stop.number)
 
 

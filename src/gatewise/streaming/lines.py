@@ -31,8 +31,10 @@ def answer(
     complain: Callable[[str], Any] | None,
     columns: tuple[str, ...] = (),
     as_json: bool = False,
-) -> None:
+) -> int:
     """Answer the lines of a file, or its samples if the run reads recordings.
+
+    Returns the number of lines that were read.
 
     Args:
         first: a stream of the run, at its beginning; each id gets one like it.
@@ -50,7 +52,7 @@ def answer(
     printer = _Printer(write, as_json)
     if first.kind == "sound":
         _answer_samples(first, chunks, printer)
-        return
+        return 0
     reader = _Lines(first, columns)
     used = _Used(complain)
     streams: dict[str, Stream] = {}
@@ -79,6 +81,7 @@ def answer(
     if used.bad:
         verb = "was" if used.bad == 1 else "were"
         log.warning("%d of %d lines %s left out.", used.bad, used.number, verb)
+    return used.number
 
 
 def _answer_samples(stream: Stream, chunks: Iterable[bytes | None], printer: "_Printer") -> None:
