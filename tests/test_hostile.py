@@ -9,6 +9,7 @@ import pytest
 
 import gatewise
 from gatewise import artefact as artefacts
+from gatewise.baselines import regression, tfidf
 from gatewise.runtime import graph
 
 
@@ -118,3 +119,38 @@ def test_a_script_named_in_the_settings_of_a_run_is_not_executed(folder, series_
     gatewise.predict(folder, series_file)
     gatewise.report(folder, overwrite=True)
     assert not mark.exists()
+
+
+def lies(name):
+    """A change of baselines.json of the forecast run."""
+    return {
+        "texts among coefficients": lambda c: c["ridge"].update(coefficients=[["x"]]),
+        "no coefficients": lambda c: c.pop("ridge"),
+        "a huge offset": lambda c: c["offsets"].update({"drift": [[[1e308]]]}),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["texts among coefficients", "no coefficients", "a huge offset"])
+def test_baselines_that_cannot_predict_are_refused(folder, series_file, name):
+    rewritten(folder / artefacts.BASELINES, lies(name))
+    with pytest.raises(gatewise.ArtefactError, match=r"baselines\.json is damaged"):
+        gatewise.evaluate(folder, series_file)
+
+
+def test_spans_that_are_none_are_refused(folder, series_file):
+    rewritten(folder / artefacts.SPLITS, lambda content: content.update(train=[27]))
+    with pytest.raises(gatewise.ArtefactError, match=r"splits\.json is damaged"):
+        gatewise.evaluate(folder, series_file)
+
+
+def test_a_tree_that_leads_back_ends():
+    tree = {"feature": [0, -1], "threshold": [0.0, 0.0], "left": [0, 0], "right": [0, 0]}
+    model = {"start": 0.0, "rate": 0.1, "trees": [tree | {"value": [0.0, 0.0]}]}
+    with pytest.raises(ValueError, match="leads back"):
+        regression.boosting([model], np.ones((3, 1)))
+
+
+def test_a_pattern_of_words_that_is_none_of_gatewises_is_refused():
+    state = {"words": ["a"], "idf": [1.0], "pattern": "(a+)+$"}
+    with pytest.raises(ValueError, match="pattern"):
+        tfidf.weighted_words(state, ["a" * 40 + "b"])

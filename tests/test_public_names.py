@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,14 @@ def is_described(thing):
 def test_public_names_resolve_and_have_a_docstring(name):
     assert is_described(getattr(gatewise, name))
     assert name in dir(gatewise)
+
+
+def test_the_reference_shows_every_public_name_and_no_other():
+    page = (Path(__file__).parents[1] / "docs" / "reference.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^::: (\S+)\.(\w+)$", page, re.MULTILINE)
+    assert sorted(name for _, name in shown) == sorted(gatewise.__all__)
+    for module, name in shown:
+        assert getattr(importlib.import_module(module), name) is getattr(gatewise, name)
 
 
 def test_public_names_are_listed_once():

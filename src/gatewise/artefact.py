@@ -378,7 +378,7 @@ def load(folder: str | Path) -> Artefact:
 
     from gatewise.networks.layers import masking
 
-    folder = Path(folder)
+    folder = folder_of(folder)
     artefact = _without_network(folder, MODEL)
     try:
         with warnings.catch_warnings():

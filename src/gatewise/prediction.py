@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,19 +12,21 @@ import numpy as np
 import polars as pl
 
 from gatewise import engine
-from gatewise.artefact import Artefact, folder_of, load, open_run
+from gatewise.artefact import BASELINES, SPLITS, Artefact, folder_of, intact, load, open_run
 from gatewise.data.batches import Examples, joined
 from gatewise.data.preparation import Preparation
-from gatewise.data.sequences import Sequences, comparable, fingerprint
+from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
 from gatewise.readers.memory import plain
+from gatewise.readers.repairs import LARGEST
 from gatewise.readers.sources import sentence
 from gatewise.runtime.network import Network
 from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import HOLDING
 from gatewise.tasks import TASKS, read
+from gatewise.tasks.task import Baseline
 
 log = logging.getLogger("gatewise")
 
@@ -348,7 +351,9 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         notes += more
     for note in notes:
         log.info("%s", sentence(note))
-    if note := _seen_note(sequences, artefact.splits):
+    with intact((artefact.folder or Path()) / SPLITS):
+        note = _seen_note(sequences, artefact.splits)
+    if note:
         log.warning("%s", note)
         notes.append(note)
     if task.labelled and sequences.labels is None:
@@ -365,7 +370,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     network_only = evaluation.predict_network_only(
         outputs, examples, task, preparation, artefact.experiment
     )
-    baselines = task.baselines(artefact.baselines, preparation, None)
+    baselines = _saved_baselines(artefact, predictions)
     result = evaluation.evaluate(
         predictions,
         examples,
@@ -392,6 +397,36 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         "notes": [sentence(note) for note in notes],
         "details": result.details,
     }
+
+
+def _saved_baselines(artefact: Artefact, like: Any) -> list[Baseline[Any, Any]]:
+    """The baselines of a run; it is damaged if they do not predict numbers `like` the network."""
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
+    path = (artefact.folder or Path()) / BASELINES
+
+    def guarded(baseline: Baseline[Any, Any]) -> Baseline[Any, Any]:
+        def predict(examples: Examples[Any]) -> Any:
+            with intact(path):
+                found = baseline.predict(examples)
+                if isinstance(like, np.ndarray) and like.dtype.kind == "f":
+                    _refuse_unlike(found, like)
+                return found
+
+        return replace(baseline, predict=predict)
+
+    with intact(path):
+        return [guarded(one) for one in task.baselines(artefact.baselines, preparation, None)]
+
+
+def _refuse_unlike(found: Any, like: Array) -> None:
+    """Refuse predictions of another shape or kind; a point forecast has no axis of quantiles."""
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        raise TypeError("a baseline predicts no numbers")
+    points = [like.shape[:-1], (*like.shape[:-1], 1)] if like.ndim > 2 else []
+    if found.shape not in (like.shape, *points):
+        raise ValueError(f"a baseline predicts {found.shape} in place of {like.shape}")
+    if not (np.abs(found) <= LARGEST).all():
+        raise ValueError("a baseline predicts numbers that are not finite, or too large")
 
 
 def _seen_note(sequences: Sequences, splits: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ def found() -> Mapping[str, bytes]:
         "number.json": json.dumps(long).encode(),
         "number.jsonl": lines(*map(json.dumps, long)),
         "version.zip": bytes(archive),
+        "frequency.tsf": lines("@frequency", "@data", "1,2,3"),
         "answers.txt": lines(*["124", "124", "2 this is text number 20"] * 5),
     }
 

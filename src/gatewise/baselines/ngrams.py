@@ -137,5 +137,8 @@ def packed(tokens: Array, vocabulary: int) -> dict[str, Any]:
 
 def unpacked(state: Mapping[str, Any]) -> Array:
     """The tokens that `packed` wrote, [tokens] int64."""
-    content = zlib.decompress(base64.b64decode(state["tokens"]))
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(base64.b64decode(state["tokens"]), 4 * MAX_TOKENS)
+    if unpacking.unconsumed_tail:
+        raise ValueError("there are more tokens than a run keeps")
     return np.frombuffer(content, f"<u{state['bytes']}").astype(np.int64)

@@ -116,6 +116,9 @@ def _boosted(model: Mapping[str, Any], features: Array) -> Array:
         feature, threshold, left, right, value = (
             np.array(tree[key]) for key in ("feature", "threshold", "left", "right", "value")
         )
+        places = np.arange(len(feature))
+        if not ((feature < 0) | ((left > places) & (right > places))).all():
+            raise ValueError("a branch of a tree leads back")  # and would be followed for ever
         node = np.zeros(len(features), dtype=np.int64)
         while (inner := feature[node] >= 0).any():
             below = features[everything, np.maximum(feature[node], 0)] <= threshold[node]

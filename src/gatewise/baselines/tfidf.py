@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 MAX_WORDS = 30_000  # the most frequent ones
+WORDS = r"(?u)\b\w\w+\b"  # the default of scikit-learn
 CHARACTERS = r"(?u)\w"  # if no text has a word of two letters
+SIGNS = r"(?s)."
 INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 DIGITS = 5  # digits of a saved weight; more would only make the file longer
 
@@ -46,6 +48,8 @@ def weighted_words(state: Mapping[str, Any], texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = state["words"]
+    if state["pattern"] not in (WORDS, CHARACTERS, SIGNS):  # others can take exponential time
+        raise ValueError("the pattern of words is none of gatewise's")
     vectors = TfidfVectorizer(vocabulary=words, token_pattern=state["pattern"], sublinear_tf=True)
     vectors.idf_ = np.array(state["idf"])
     return vectors.transform(texts)
@@ -56,8 +60,7 @@ def fit_words(texts: Sequence[str]) -> "tuple[TfidfVectorizer, Any]":
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     options: dict[str, Any] = {"max_features": MAX_WORDS, "sublinear_tf": True}
-    pattern = TfidfVectorizer().token_pattern
-    for least, chosen in ((2, pattern), (1, pattern), (1, CHARACTERS), (1, r"(?s).")):
+    for least, chosen in ((2, WORDS), (1, WORDS), (1, CHARACTERS), (1, SIGNS)):
         vectors = TfidfVectorizer(min_df=least, token_pattern=chosen, **options)
         try:
             return vectors, vectors.fit_transform(texts)

@@ -66,13 +66,28 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+PLAIN: dict[Any, tuple[type, ...]] = {
+    float: (int, float),
+    int: (int,),
+    str: (str,),
+    bool: (bool,),
+}
+
+
 def from_plain(kind: Any, value: Any) -> Any:
     """Convert the output of `to_plain` to the declared type `kind`.
+
+    Raises:
+        TypeError: the value is of another type, because a file was changed.
 
     >>> from_plain(dict[str, tuple[float, float]], {"size": [1.0, 2.0]})
     {'size': (1.0, 2.0)}
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind in PLAIN and not isinstance(value, PLAIN[kind]):
+        raise TypeError(f"{str(value)[:60]!r} is no {kind.__name__}")
+    if origin is typing.Literal and value not in inner:
+        raise TypeError(f"{str(value)[:60]!r} is none of {', '.join(map(str, inner))}")
     if origin is types.UnionType:  # X | None
         return None if value is None else from_plain(inner[0], value)
     if hasattr(kind, "from_json"):

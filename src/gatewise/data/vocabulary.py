@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array
+from gatewise.errors import ArtefactError
 from gatewise.extras import require
 from gatewise.settings import PreparationSettings, names
 
@@ -108,7 +109,13 @@ def usual_embedding(tokens: int) -> int:
 
 @functools.lru_cache(maxsize=8)
 def _opened(text: str) -> Any:
-    return _tokenizers().Tokenizer.from_str(text)
+    try:
+        return _tokenizers().Tokenizer.from_str(text)
+    except Exception as error:  # the library raises no narrower class
+        reason = str(error).splitlines()[0][:100]
+        raise ArtefactError(
+            f"The vocabulary of the run is damaged ({reason}). Restore the folder from a backup."
+        ) from None
 
 
 def _tokenizers() -> Any:

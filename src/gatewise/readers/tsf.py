@@ -63,7 +63,7 @@ def _header(lines: list[str], name: str) -> tuple[list[tuple[str, str]], str, in
         words = line.strip().lower().split()
         if words[:1] == ["@attribute"] and len(words) > 2:
             attributes.append((words[1], words[2]))
-        elif words[:1] == ["@frequency"]:
+        elif words[:1] == ["@frequency"] and len(words) > 1:
             frequency = words[1]
         elif words[:1] == ["@data"]:
             return attributes, frequency, place + 1
