@@ -176,6 +176,10 @@ class Model:
 
     def _check_sound(self, path: Path | None, limits: Limits) -> None:
         """Refuse a table, and a recording that is too long when it is decoded and resampled."""
+        if path is not None and path.is_dir():  # of a tensor
+            for file in path.iterdir():
+                self._check_sound(file, limits)
+            return
         if path is None or not recordings.is_recording(path):
             raise DataError(
                 f"The run '{self.name}' was trained on recordings, and this is none. Send a "
