@@ -1,8 +1,9 @@
 """Micro-batches: requests that wait at the same time share a run of the network.
 
 One thread reads requests, and another one runs the network, so that reading continues while the
-kernels compute without Python's lock. A request that finds the network free waits at most
-`Limits.max_wait` for others; while the network is busy, requests wait for it in any case.
+kernels compute without Python's lock. Arrays are read by the latter, those of a batch as one. A
+request that finds the network free waits at most `Limits.max_wait` for others; while the network is
+busy, requests wait for it in any case.
 """
 
 import asyncio
