@@ -52,10 +52,10 @@ int main(int count, char **given) {
     if (middle - began < best[0]) best[0] = middle - began;
     if (ended - middle < best[1]) best[1] = ended - middle;
   }
-  for (int i = 0; i < %(outputs)d; i++)
-    if (!(fabsf(y[0][i] - z[0][i]) < 1e-5f)) return 1;
+  float apart = 0.0f;
+  for (int i = 0; i < %(outputs)d; i++) apart = fmaxf(apart, fabsf(y[0][i] - z[0][i]));
   const double each = 1e6 / times / %(steps)d;
-  printf("%%g %%g\\n", best[0] * each, best[1] * each);
+  printf("%%g %%g %%g\\n", best[0] * each, best[1] * each, (double)apart);
   return 0;
 }
 """
@@ -69,7 +69,8 @@ def written(folder: Path, units: int, weights: str) -> None:
     gatewise.export(model, to="c", output=folder / "c", weights=weights)
     gatewise.export(model, to="onnx", output=folder / "onnx")
     command = [sys.executable, "-m", "emx_onnx_cgen", "compile", "--input-dim", "batch=1"]
-    command += ["--model-name", "other", str(folder / "onnx" / "model.onnx")]
+    command += ["--model-name", "other", "--large-weight-threshold", "0"]
+    command += [str(folder / "onnx" / "model.onnx")]
     subprocess.run([*command, str(folder / "c" / "other.c")], check=True, capture_output=True)
     sizes = {"steps": STEPS, "features": FEATURES, "outputs": OUTPUTS}
     (folder / "c" / "main.c").write_text(MAIN % sizes)
