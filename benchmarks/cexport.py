@@ -5,7 +5,8 @@
 
 The model is an LSTM over 50 steps of 12 features and a dense layer of 4. emx-onnx-cgen translates
 the ONNX export of the same model. One program holds both and calls them in turns, so that other
-work on the machine meets both; the least time of all rounds counts. It stops if the two disagree.
+work on the machine meets both; the least time of all rounds counts. `apart` is the largest
+difference of their answers.
 """
 
 import argparse
@@ -51,10 +52,10 @@ int main(int count, char **given) {
     if (middle - began < best[0]) best[0] = middle - began;
     if (ended - middle < best[1]) best[1] = ended - middle;
   }
-  for (int i = 0; i < %(outputs)d; i++)
-    if (!(fabsf(y[0][i] - z[0][i]) < 1e-5f)) return 1;
+  float apart = 0.0f;
+  for (int i = 0; i < %(outputs)d; i++) apart = fmaxf(apart, fabsf(y[0][i] - z[0][i]));
   const double each = 1e6 / times / %(steps)d;
-  printf("%%g %%g\\n", best[0] * each, best[1] * each);
+  printf("%%g %%g %%g\\n", best[0] * each, best[1] * each, (double)apart);
   return 0;
 }
 """
@@ -68,21 +69,23 @@ def written(folder: Path, units: int, weights: str) -> None:
     gatewise.export(model, to="c", output=folder / "c", weights=weights)
     gatewise.export(model, to="onnx", output=folder / "onnx")
     command = [sys.executable, "-m", "emx_onnx_cgen", "compile", "--input-dim", "batch=1"]
-    command += ["--model-name", "other", str(folder / "onnx" / "model.onnx")]
+    command += ["--model-name", "other", "--large-weight-threshold", "0"]
+    command += [str(folder / "onnx" / "model.onnx")]
     subprocess.run([*command, str(folder / "c" / "other.c")], check=True, capture_output=True)
     sizes = {"steps": STEPS, "features": FEATURES, "outputs": OUTPUTS}
     (folder / "c" / "main.c").write_text(MAIN % sizes)
 
 
-def microseconds(folder: Path, flags: str, rounds: int) -> tuple[float, float]:
-    """A step of ours and of theirs, in microseconds of processor time."""
+def measured(folder: Path, flags: str, rounds: int) -> dict[str, float]:
+    """Microseconds of processor time of a step of both, and how far apart their answers are."""
     sources = ("main.c", "network.c", "other.c")
     command = [found_compiler(), "-std=c99", *flags.split(), *sources, "-lm", "-o", "main"]
     subprocess.run(command, cwd=folder / "c", check=True, capture_output=True)
     program = [str(folder / "c" / "main"), str(rounds), "400"]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
-    ours, theirs = map(float, done.stdout.split())
-    return ours, theirs
+    ours, theirs, apart = map(float, done.stdout.split())
+    ratio = round(theirs / ours, 2)
+    return {"gatewise_us": ours, "emx_us": theirs, "ratio": ratio, "apart": apart}
 
 
 def main() -> None:
@@ -94,9 +97,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             written(Path(folder), units, "float32")
             for flags in FLAGS:
-                ours, theirs = microseconds(Path(folder), flags, given.rounds)
-                row = {"units": units, "flags": flags, "gatewise_us": ours, "emx_us": theirs}
-                print(json.dumps(row | {"ratio": round(theirs / ours, 2)}), flush=True)
+                found = measured(Path(folder), flags, given.rounds)
+                print(json.dumps({"units": units, "flags": flags} | found), flush=True)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,33 @@ def test_a_file_gets_the_answer_of_predict_and_the_columns_that_the_metadata_nam
     }
 
 
+def as_tensor(elements):
+    """The body and headers of a request with one binary tensor of BYTES."""
+    binary = b"".join(len(one).to_bytes(4, "little") + one for one in elements)
+    parameters = {"binary_data_size": len(binary)}
+    tensor = {"name": "recording", "datatype": "BYTES", "shape": [len(elements)]}
+    head = json.dumps({"inputs": [tensor | {"parameters": parameters}]}).encode()
+    return head + binary, {"Inference-Header-Content-Length": str(len(head))}
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if (PLACE / run / "new").is_dir()])
+def test_recordings_in_a_tensor_are_answered_as_files_in_their_order(run, port):
+    files = sorted((PLACE / run / "new").iterdir(), reverse=True) * 3  # more than ten
+    contents = [file.read_bytes() for file in files]
+    place = f"/v2/models/{run}/infer"
+    status, _, answer = call(port, place, *as_tensor(contents))
+    assert status == 200, answer
+    found = pl.DataFrame({one["name"]: one["data"] for one in json.loads(answer)["outputs"]})
+    expected = gatewise.predict(PLACE / run / "run", PLACE / run / "new")[::-1]
+    expected = pl.concat([expected] * 3).select(found.columns).drop("id")
+    assert_frame_equal(found.drop("id"), expected, rel_tol=1e-3, abs_tol=1e-4)
+    for bad in ([b"no sound"], [contents[0][:50]], []):
+        status, sentence = error_of(call(port, place, *as_tensor(bad)))
+        assert status in (400, 422) and str(PLACE) not in sentence
+    text = {"name": "recording", "datatype": "BYTES", "shape": [1], "data": ["/etc/passwd"]}
+    assert error_of(call(port, place, json.dumps({"inputs": [text]}), JSON))[0] == 400
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "sentence"),
     [

@@ -35,6 +35,7 @@ from gatewise.serving.sessions import Session, Sessions
 log = logging.getLogger("gatewise")
 
 PATIENCE = 30.0  # seconds in which a client must send its body
+EARLY = 20_000  # bytes of JSON that the event loop reads itself
 JSON, CSV, TEXT = "application/json", "text/csv", "text/plain"
 # Besides UTF-8. Some of Python's other encodings take quadratic time.
 CHARSETS = ("ascii", "iso8859-1", "cp1252", "utf-16")
@@ -87,8 +88,10 @@ class Service:
         model: Model,
         source_of: Callable[[bytes], AbstractContextManager[Any]],
         finish: Callable[[Answer], Response],
+        *,
+        early: Question | None = None,
     ) -> Response:
-        """Answer a body together with others.
+        """Answer a body together with others; `early` is what was read of it before.
 
         Raises:
             Refusal: a limit is exceeded.
@@ -101,7 +104,7 @@ class Service:
                 question = later or model.asked(source, self.limits)
             return replace(question, notes=tuple(map(self.public, question.notes)))
 
-        answered: Response = await self.batcher.answer(model, read, finish)
+        answered: Response = await self.batcher.answer(model, read, finish, question=early)
         return answered
 
     @asynccontextmanager
@@ -177,6 +180,30 @@ class Service:
         finally:
             path.unlink(missing_ok=True)
             folder.rmdir()
+
+    @contextmanager
+    def recordings(self, files: list[bytes]) -> Iterator[Path]:
+        """A folder with these recordings as 0.wav, 1.wav ..., which is removed at the end."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            width = len(str(len(files) - 1))  # so that the order of names is theirs
+            for number, content in enumerate(files):
+                Path(folder, f"{number:0{width}}.wav").write_bytes(content)
+            yield Path(folder)
+
+    def early(self, request: Request, body: bytes, model: Model) -> Question | None:
+        """The question in a small body of arrays in JSON; None for any other one.
+
+        A thread would take longer to begin than this body to be read.
+
+        Raises:
+            Refusal: the arrays are too long.
+            DataError: the body is not JSON.
+        """
+        plain = request.headers.get("content-type") == JSON and len(body) <= EARLY
+        if not plain or model.kind != "numbers":
+            return None
+        found = data_in(body)
+        return None if found is None else model.asked_later(found, self.limits)
 
     def public(self, sentence: str) -> str:
         """A sentence without the place where the server keeps bodies."""
@@ -283,6 +310,7 @@ async def predicted(service: Service, request: Request, name: str | None = None)
             model,
             lambda body: service.source(request, body),
             lambda answer: written(answer, kind, model.lines),
+            early=service.early(request, body, model),
         )
 
 
@@ -405,6 +433,8 @@ async def _inferred(service: Service, model: Model, request: Request) -> Respons
     def source_of(body: bytes) -> AbstractContextManager[Any]:
         found, binary = inference.split_body(body, length)
         asked.update(found)
+        if model.kind == "sound":
+            return service.recordings(inference.recordings_of(found, binary))
         return nullcontext(inference.source_of(found, binary, text=text))
 
     def finish(answer: Answer) -> Response:

@@ -1,16 +1,18 @@
 """Micro-batches: requests that wait at the same time share a run of the network.
 
 One thread reads requests, and another one runs the network, so that reading continues while the
-kernels compute without Python's lock. A request that finds the network free waits at most
-`Limits.max_wait` for others; while the network is busy, requests wait for it in any case.
+kernels compute without Python's lock. Arrays are read by the latter, those of a batch as one. A
+request that finds the network free waits at most `Limits.max_wait` for others; while the network is
+busy, requests wait for it in any case.
 """
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +27,7 @@ class _Waiting:
     model: Model
     question: Question
     finish: Callable[[Answer], Any]
-    done: "Future[Any]"
+    done: "asyncio.Future[Any]"
     since: float
 
 
@@ -43,28 +45,39 @@ class Batcher:
         self._thread.start()
 
     async def answer(
-        self, model: Model, read: Callable[[], Question], finish: Callable[[Answer], Any]
+        self,
+        model: Model,
+        read: Callable[[], Question],
+        finish: Callable[[Answer], Any],
+        *,
+        question: Question | None = None,
     ) -> Any:
-        """What `finish` makes of the answer to the question that `read` returns.
+        """What `finish` makes of the answer to the question, or to the one that `read` returns.
 
         Both functions run in threads of the batcher.
         """
-        done: Future[Any] = Future()
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def begin() -> None:
-            if not done.set_running_or_notify_cancel():
+            if done.cancelled():
                 return  # the client has gone
             try:
-                question = read()
+                found = read()
             except BaseException as error:
-                done.set_exception(error)
-                return
-            with self._changed:
-                self._waiting.append(_Waiting(model, question, finish, done, time.monotonic()))
-                self._changed.notify()
+                _settle([(done, error)])
+            else:
+                self._wait(_Waiting(model, found, finish, done, time.monotonic()))
 
-        self._readers.submit(begin)
-        return await asyncio.wrap_future(done)
+        if question is None:
+            self._readers.submit(begin)
+        else:
+            self._wait(_Waiting(model, question, finish, done, time.monotonic()))
+        return await done
+
+    def _wait(self, one: _Waiting) -> None:
+        with self._changed:
+            self._waiting.append(one)
+            self._changed.notify()
 
     def hurry(self) -> None:
         """Wait for no further requests before a run of the network."""
@@ -125,7 +138,25 @@ class Batcher:
                 for one in batch:
                     self._answer([one])
             else:
-                batch[0].done.set_exception(error)
+                _settle([(batch[0].done, error)])
             return
-        for one, body in zip(batch, bodies, strict=True):
-            one.done.set_result(body)
+        _settle([(one.done, body) for one, body in zip(batch, bodies, strict=True)])
+
+
+Settled = Sequence[tuple["asyncio.Future[Any]", Any]]  # with the result, or the error
+
+
+def _settle(settled: Settled) -> None:
+    """Set futures from a thread; the loop wakes up once for all of them."""
+    with suppress(RuntimeError):  # the loop is closed, so nobody waits
+        settled[0][0].get_loop().call_soon_threadsafe(_set, settled)
+
+
+def _set(settled: Settled) -> None:
+    for done, result in settled:
+        if done.cancelled():  # the client has gone
+            continue
+        if isinstance(result, BaseException):
+            done.set_exception(result)
+        else:
+            done.set_result(result)

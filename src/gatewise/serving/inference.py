@@ -38,6 +38,7 @@ MAX_RANK = 3
 LENGTH = "inference-header-content-length"  # bytes of JSON before the binary tensors
 EXTENSIONS = ["binary_tensor_data", "sequence"]
 SEQUENCE = "sequence_id"
+RECORDING = "recording"  # the name of the tensor in the metadata; another one is read as well
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def described(model: Model) -> dict[str, Any]:
     if model.kind in ("text", "tokens"):
         texts, numbers = (*data.id, *(data.text or ("text",))), ()
     categories = model.artefact.preparation.categories
+    if model.kind == "sound":
+        texts, numbers = (RECORDING,), ()
     inputs = [_tensor(name, TEXT) for name in texts]
     inputs += [_tensor(name, TEXT if name in categories else "FP64") for name in numbers]
     return {
@@ -234,15 +237,9 @@ def _from_bytes(name: str, data: bytes, shape: list[int], datatype: str) -> Any:
     if datatype == TEXT:
         if len(shape) != 1:
             raise Refusal(400, f"Tensor '{name}' must be a list of texts, of the shape [rows].")
-        texts, at = [], 0
-        while at + 4 <= len(data):
-            size = int.from_bytes(data[at : at + 4], "little")
-            texts.append(data[at + 4 : at + 4 + size].decode("utf-8", "replace"))
-            at += 4 + size
-        if at != len(data):
-            raise Refusal(400, f"Tensor '{name}': the texts do not end where their lengths say.")
-        _refuse_other_size(name, len(texts), shape)
-        return texts
+        elements = _elements(name, data)
+        _refuse_other_size(name, len(elements), shape)
+        return [one.decode("utf-8", "replace") for one in elements]
     kind = np.dtype(TYPES[datatype])
     if len(data) != count * kind.itemsize:
         raise Refusal(
@@ -252,6 +249,41 @@ def _from_bytes(name: str, data: bytes, shape: list[int], datatype: str) -> Any:
         )
     array = np.frombuffer(data, kind).reshape(shape)
     return array.astype(np.float64) if kind.kind == "f" else array
+
+
+def _elements(name: str, data: bytes) -> list[bytes]:
+    """The elements of a binary tensor of BYTES, each after its length in four bytes."""
+    elements, at = [], 0
+    while at + 4 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "little")
+        elements.append(data[at + 4 : at + 4 + size])
+        at += 4 + size
+    if at != len(data):
+        raise Refusal(400, f"Tensor '{name}': the elements do not end where their lengths say.")
+    return elements
+
+
+def recordings_of(request: Mapping[str, Any], binary: bytes) -> list[bytes]:
+    """The files of a request to a model of recordings: a binary tensor of BYTES, a file each.
+
+    Raises:
+        Refusal: the request holds something else.
+    """
+    given = request["inputs"]
+    name, shape, datatype, size = _header(given[0]) if len(given) == 1 else ("", [], "", None)
+    if datatype != TEXT or len(shape) != 1 or size is None:
+        raise Refusal(
+            400,
+            "This model reads recordings. Give one tensor of BYTES with binary data, of the shape "
+            "[recordings], each element the content of a file such as WAV or FLAC.",
+        )
+    if size != len(binary):
+        raise Refusal(400, f"Tensor '{name}' uses {size} of the {len(binary)} bytes.")
+    files = _elements(name, binary)
+    _refuse_other_size(name, len(files), shape)
+    if not files:
+        raise Refusal(400, f"Tensor '{name}' holds no recording. Give at least one.")
+    return files
 
 
 def _refuse_other_size(name: str, size: int, shape: list[int]) -> None:

@@ -47,6 +47,7 @@ SOUNDS = {
     "audio/x-aiff": ".aiff",
 }
 ENDINGS = TABLES | TEXTS | SOUNDS
+TOGETHER = 4096  # steps of a request of arrays that is read together with others
 REQUEST = "request.json"  # the name of a body in JSON, for messages
 
 
@@ -134,8 +135,10 @@ class Model:
                 return None
             if one.dtype.kind != "f" or not one.size or not np.isfinite(one).all():
                 return None
-        _refuse_long(sum(map(len, source)), limits)
-        return Question(len(source), None, tuple(source))
+        steps = sum(map(len, source))
+        _refuse_long(steps, limits)
+        # A long sequence would lengthen those that share its batch.
+        return Question(len(source), None, tuple(source)) if steps <= TOGETHER else None
 
     def answered(self, questions: Sequence[Question]) -> list[Answer]:
         """The answer to each question; they share the batches of the network where it can."""
@@ -176,6 +179,10 @@ class Model:
 
     def _check_sound(self, path: Path | None, limits: Limits) -> None:
         """Refuse a table, and a recording that is too long when it is decoded and resampled."""
+        if path is not None and path.is_dir():  # of a tensor
+            for file in path.iterdir():
+                self._check_sound(file, limits)
+            return
         if path is None or not recordings.is_recording(path):
             raise DataError(
                 f"The run '{self.name}' was trained on recordings, and this is none. Send a "
