@@ -16,7 +16,17 @@ from gatewise.tasks import TASKS
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
+    *(
+        "early",
+        "errors",
+        "extras",
+        "backend",
+        "interrupts",
+        "phases",
+        "settings",
+        "metrics",
+        "data",
+    ),
     *("readers", "baselines", "engine"),
     *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
     *("runtime.predicting", "runtime"),
@@ -71,7 +81,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *("networks.ensemble", "folding"),
+    *("networks.ensemble", "folding", "tuning.networks"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
