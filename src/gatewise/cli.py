@@ -189,6 +189,9 @@ def tune(
     lookback: LookbackOption = None,
     epochs: EpochsOption = None,
     seed: Annotated[int | None, typer.Option(help="Of networks and of the search.")] = None,
+    track: Annotated[
+        str, typer.Option(help="mlflow or tensorboard: send the numbers of each epoch there.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Search settings for DATA on the validation part, and train the best ones again.
@@ -217,6 +220,7 @@ def tune(
             processes=processes,
             resume=resume,
             watch=lambda progress, _: screen.watch(progress, False),
+            track=track,
         )
     if as_json:
         terminal.show_json(tuned.summary)
