@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import typer
 
@@ -113,10 +114,19 @@ def _stoppable() -> Iterator[None]:
         timers[-1].start()
         raise SystemExit(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt
 
+    hook = sys.unraisablehook
+
+    def complain(unraisable: Any) -> None:
+        # What Python says of an exception of `stop` that it discards tells the user nothing.
+        if not (timers and issubclass(unraisable.exc_type, SystemExit | KeyboardInterrupt)):
+            hook(unraisable)
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    sys.unraisablehook = complain
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for timer in timers:
             timer.cancel()
         for number, handler in before.items():
