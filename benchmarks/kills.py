@@ -179,6 +179,9 @@ def main() -> None:
     given = parser.parse_args()
     # The processes train as `gatewise train` does, but with checkpoints at every step.
     checkpoints.SHARE, checkpoints.WITHIN = math.inf, 0.0
+    # Several threads of TensorFlow sum in no fixed order, so that even a repeated run differs.
+    for pool in ("INTRAOP", "INTEROP"):
+        os.environ.setdefault(f"TF_NUM_{pool}_THREADS", "1")
     importlib.import_module("gatewise.pipeline")
     tasks = given.tasks or list(TASKS)
     draw, found = random.Random(given.seed), []

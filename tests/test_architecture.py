@@ -16,7 +16,17 @@ from gatewise.tasks import TASKS
 
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
-    *("errors", "extras", "backend", "interrupts", "phases", "settings", "metrics", "data"),
+    *(
+        "early",
+        "errors",
+        "extras",
+        "backend",
+        "interrupts",
+        "phases",
+        "settings",
+        "metrics",
+        "data",
+    ),
     *("readers", "baselines", "engine"),
     *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
     *("runtime.predicting", "runtime"),
@@ -73,7 +83,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *("networks.ensemble", "folding", "refitting", "seeds"),
+    *("networks.ensemble", "folding", "refitting", "seeds", "tuning.networks"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

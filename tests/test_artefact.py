@@ -226,3 +226,16 @@ def test_all_saved_settings_are_resolved(forecast_run):
 def test_numbers_that_are_not_finite_are_null(tmp_path):
     artefact.write_json(tmp_path / "x.json", {"a": [float("nan"), np.float32("inf"), np.int64(3)]})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, None, 3]}
+
+
+def test_a_run_that_appears_while_another_is_written_is_kept(tmp_path):
+    folder = tmp_path / "run"
+    with (
+        pytest.raises(ConfigError, match="exists"),
+        artefact.writing(folder, overwrite=False) as draft,
+    ):
+        (draft / "one").touch()
+        with artefact.writing(folder, overwrite=False) as other:
+            (other / "two").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (folder / "two").is_file()

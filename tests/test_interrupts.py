@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -147,3 +149,15 @@ def test_a_signal_at_any_moment_of_training_keeps_a_whole_network(
     values = run.history.columns["val_mae"]
     assert run.history.best_epoch == int(np.argmin(values)) + 1
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
+
+
+def test_ctrl_c_during_the_imports_of_the_command_line_is_one_line():
+    words = [sys.executable, "-X", "importtime", "-m", "gatewise", "look", "seattle-weather"]
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    for line in running.stderr:
+        if line.rstrip().endswith("gatewise.early"):
+            running.send_signal(signal.SIGINT)
+            break
+    _, rest = running.communicate()
+    said = [line for line in rest.splitlines() if not line.startswith("import time:")]
+    assert said == ["gatewise: stopped."] and running.returncode == 1

@@ -25,11 +25,22 @@ def test_tensorboard_reads_the_numbers_of_each_epoch(series_file, forecast_setti
     assert b"network.units = (3,)" in settings.tensor_proto.string_val[0]
 
 
+def test_each_seed_has_numbers_of_its_own(series_file, forecast_settings, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    given = {"settings": forecast_settings, "output": tmp_path / "run", "repeats": 2}
+    run = gatewise.train(series_file, **given, track="tensorboard")
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard" / "run")).Reload()
+    for prefix, seed in (("", 0), ("training_2/", 1)):
+        sent = [one.value for one in events.Scalars(f"{prefix}val_mae")]
+        assert min(sent) == pytest.approx(run.metrics["repeats"]["each"][seed]["validation"])
+    [mean] = events.Scalars("test_mae_mean")
+    assert mean.value == pytest.approx(run.metrics["repeats"]["mean"]["mae"])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"track": "wandb"}, "--track must be one of mlflow, tensorboard"),
-        ({"track": "tensorboard", "repeats": 2}, "Leave out --repeats"),
         ({"track": "tensorboard", "output": None}, "needs an output folder"),
     ],
 )

@@ -6,9 +6,9 @@ framework that is imported before Keras.
 """
 
 import importlib
-import importlib.metadata
 from typing import Any
 
+import gatewise.early  # noqa: F401 - first, because it also acts on Ctrl-C during imports
 from gatewise.backend import wait_for_keras
 from gatewise.errors import (
     ArtefactError,
@@ -66,7 +66,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.metadata.version("gatewise")
+        return importlib.import_module("importlib.metadata").version("gatewise")
     if name not in _MODULES:
         raise AttributeError(f"module 'gatewise' has no attribute '{name}'")
     return getattr(importlib.import_module(_MODULES[name]), name)

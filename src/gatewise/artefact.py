@@ -169,6 +169,7 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         seal(draft)
         draft.chmod(0o755)  # mkdtemp lets only the owner in
         if folder.exists():
+            check_free(folder, overwrite=overwrite)  # another run may have written it meanwhile
             folder.rename(old)
         draft.rename(folder)
     finally:

@@ -201,6 +201,9 @@ def tune(
     seed: Annotated[
         int | None, typer.Option(help="The seed of the networks and of the search.")
     ] = None,
+    track: Annotated[
+        str, typer.Option(help="mlflow or tensorboard: send the numbers of each epoch there.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Search settings for DATA on the validation part, and train the best ones again.
@@ -229,6 +232,7 @@ def tune(
             processes=processes,
             resume=resume,
             watch=lambda progress, _: screen.watch(progress, False),
+            track=track,
         )
     if as_json:
         terminal.show_json(tuned.summary)

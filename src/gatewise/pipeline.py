@@ -121,7 +121,7 @@ def run(
         artefacts.check_free(folder, overwrite=overwrite, resume=resume)
         kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
-    following = tracked(track, folder, repeats)
+    following = tracked(track, folder)
     with following as tracker, kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)

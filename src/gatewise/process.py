@@ -10,14 +10,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import typer
 
+from gatewise import early
+from gatewise.early import TERMINATED
 from gatewise.errors import ConfigError, GatewiseError
 
 INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
-TERMINATED = 143  # the exit status that a shell reports after SIGTERM
-NOTHING_SAVED = "nothing was saved."
 HEAVY = (
     *("train", "tune", "curve", "look", "evaluate", "inspect", "predict", "generate"),
     *("export", "serve", "run"),
@@ -36,6 +37,7 @@ class Stopped(SystemExit):
 def run(command: Callable[[], object]) -> None:
     """Run the command line; an error that the user can fix is one sentence and exit status 1."""
     ours = sys.argv[1:2] != ["run"]  # a script handles its own signals
+    early.disarm()
     try:
         _refuse_small_address_space()
         with _stoppable() if ours else contextlib.nullcontext():
@@ -50,7 +52,7 @@ def run(command: Callable[[], object]) -> None:
         _fail(f"There is not enough memory for this{detail}. {SAVE_MEMORY}")
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED) and ours:
-            typer.echo(f"gatewise: {_stopped()}", err=True)
+            typer.echo(f"gatewise: {early.stopped()}", err=True)
             raise Stopped(1 if error.code == INTERRUPTED else TERMINATED) from None
         raise
     except BrokenPipeError:
@@ -92,7 +94,7 @@ def training() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as request:
-        typer.echo(f"gatewise: stopped; {str(request) or NOTHING_SAVED}", err=True)
+        typer.echo(f"gatewise: stopped; {str(request) or 'nothing was saved.'}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -113,28 +115,28 @@ def _stoppable() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         status = TERMINATED if number == signal.SIGTERM else 1
-        timers.append(threading.Timer(2.0, _stop_hard, [status]))
+        timers.append(threading.Timer(2.0, early.end, [status]))
         timers[-1].daemon = True
         timers[-1].start()
         raise SystemExit(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt
 
+    hook = sys.unraisablehook
+
+    def complain(unraisable: Any) -> None:
+        # What Python says of an exception of `stop` that it discards tells the user nothing.
+        if not (timers and issubclass(unraisable.exc_type, SystemExit | KeyboardInterrupt)):
+            hook(unraisable)
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    sys.unraisablehook = complain
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for timer in timers:
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop_hard(status: int) -> None:
-    os.write(2, f"gatewise: {_stopped()}\n".encode())
-    os._exit(status)
-
-
-def _stopped() -> str:
-    return f"stopped; {NOTHING_SAVED}" if sys.argv[1:2] == ["train"] else "stopped."
 
 
 def _refuse_small_address_space() -> None:

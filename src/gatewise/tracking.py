@@ -50,8 +50,11 @@ class Tracker:
                 for key, one in keys.items()
             }
         )
-        scores = metrics.get("metrics") or {}
-        self.log({f"test_{name}": float(one) for name, one in scores.items() if one == one}, 0)
+        scores = {f"test_{name}": one for name, one in (metrics.get("metrics") or {}).items()}
+        for kind in ("mean", "deviation"):
+            of_seeds = (metrics.get("repeats") or {}).get(kind, {})
+            scores |= {f"test_{name}_{kind}": one for name, one in of_seeds.items()}
+        self.log({name: float(one) for name, one in scores.items() if one == one}, 0)
 
 
 def both(watch: Watch | None, tracker: Tracker | None) -> Watch | None:
@@ -68,20 +71,17 @@ def both(watch: Watch | None, tracker: Tracker | None) -> Watch | None:
 
 
 @contextlib.contextmanager
-def tracked(kind: str, folder: Path | None, repeats: int = 1) -> Iterator[Tracker | None]:
+def tracked(kind: str, folder: Path | None) -> Iterator[Tracker | None]:
     """The tracker of this kind; None for "".
 
     Raises:
-        ConfigError: there is no such kind, its package is not installed, or several seeds would
-            write over each other.
+        ConfigError: there is no such kind, its package is not installed, or there is no folder.
     """
     if not kind:
         yield None
         return
     if kind not in KINDS:
         raise ConfigError(f"--track must be one of {', '.join(KINDS)}. Received: {kind!r}.")
-    if repeats > 1:
-        raise ConfigError("--track follows one training. Leave out --repeats or --track.")
     if folder is None:
         raise ConfigError("--track needs an output folder, whose name is that of the tracked run.")
     with KINDS[kind](folder) as tracker:

@@ -32,6 +32,7 @@ from gatewise.ready import Ready, make_ready, prepared
 from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
+from gatewise.tracking import both, tracked
 from gatewise.training import Around, History, Monitor, Progress
 from gatewise.tuning import networks, page
 from gatewise.tuning.space import (
@@ -123,6 +124,7 @@ def tune(
     processes: int = 1,
     resume: bool = False,
     watch: Watch | None = None,
+    track: str = "",
 ) -> Tuned:
     """Search settings on the validation part, and judge the best ones on the test part.
 
@@ -134,7 +136,8 @@ def tune(
     is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
     most trials, earlier ones included. `space` holds ranges of settings, as sections or a TOML
     file: a list of values, a table with `low`, `high` and perhaps `log`, or a single value.
-    `processes` share the trials and the cores. Everything else is as in `train`.
+    `processes` share the trials and the cores. `track` sends each epoch of each trial to a tracker:
+    the trial with number n is training n + 1. Everything else is as in `train`.
 
     Raises:
         ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
@@ -154,20 +157,26 @@ def tune(
     limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
     if not (seconds or trials):
         raise ConfigError("Give --budget, such as 30m, or --trials: a search needs an end.")
-    _check_processes(processes, in_memory=not experiment.data.path)
+    _check_processes(processes, in_memory=not experiment.data.path, track=track)
     folder = Path(output)
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()
-    with chosen:
+    with chosen, tracked(track, folder) as tracker:
+        watch = both(watch, tracker)
         with _only_on(cores[::processes]):
             search, baselines = _begin(folder, experiment, source, changes, limits, processes)
+            if tracker is not None:
+                tracker.trainings = len(finished(search.study))
             workers = _start_workers(search, processes, cores)
             try:
                 _search(search, watch)
             finally:
                 _end_workers(workers)
-        return _finish(search, baselines, watch)
+        tuned = _finish(search, baselines, watch)
+        if tracker is not None and tuned.run is not None:
+            tracker.finish(tuned.run.artefact.experiment, tuned.run.metrics)
+        return tuned
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -180,8 +189,10 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def _check_processes(processes: int, *, in_memory: bool) -> None:
+def _check_processes(processes: int, *, in_memory: bool, track: str) -> None:
     _whole("--processes", processes, 1)
+    if processes > 1 and track:
+        raise ConfigError("--track follows one process. Leave out --processes or --track.")
     if processes > len(_cores()):
         raise ConfigError(
             f"--processes is {processes}, but this machine has {len(_cores())} cores. Every "
