@@ -15,7 +15,8 @@ from gatewise.training import Feed
 log = logging.getLogger("gatewise")
 
 NAME = "the budget"  # in "stopped by the budget"
-RESERVE = 0.15  # of the budget: for the evaluation, the report and the files
+RESERVE = 0.15  # of the budget: for the evaluation, the report and the files, but at least
+EVALUATION = 5.0  # seconds of an otherwise idle core
 LIKELY = 0.6  # of the most epochs: patience usually ends training before the last one
 TIMED_STEPS = 5  # whose median is the time of a step
 
@@ -26,11 +27,21 @@ class Budget:
 
     seconds: float
     began: float = field(default_factory=time.perf_counter)
+    processor: float = field(default_factory=time.process_time)  # at that time
 
     @property
     def for_training(self) -> float:
         """The seconds until training has to end."""
-        return self.began + (1 - RESERVE) * self.seconds - time.perf_counter()
+        spent = time.perf_counter() - self.began
+        # On a busy machine, everything takes as many times as long as it did so far.
+        slower = max(1.0, spent / max(1e-3, time.process_time() - self.processor))
+        return self.seconds - max(RESERVE * self.seconds, EVALUATION * slower) - spent
+
+
+def budget_of(time_given: str | float, **began: float) -> Budget | None:
+    """The budget that a length of time such as "5m" stands for; None for ""."""
+    seconds = seconds_of(time_given)
+    return Budget(seconds, **began) if seconds else None
 
 
 def seconds_of(budget: str | float) -> float:

@@ -6,6 +6,7 @@ What verbs share is in options.py and terminal.py; process.py has signals and ex
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -114,6 +115,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a network on DATA, evaluate it beside baselines, save it and write the report."""
+    began = {"began": time.perf_counter(), "processor": time.process_time()}
     from gatewise.arguments import experiment_for, flags, free_folder
 
     layers = layers_of(config, assignments)
@@ -134,7 +136,7 @@ def train(
     from gatewise import pipeline
     from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
-    from gatewise.budget import Budget, fit_into, seconds_of
+    from gatewise.budget import budget_of, fit_into
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.ready import make_ready
@@ -143,10 +145,10 @@ def train(
 
     check_repeats(repeats, resume=resume)
     custom = customs(baseline or ())
-    seconds = seconds_of(budget)
+    limit = budget_of(budget, **began)
     if dry_run:
         ready = make_ready(experiment, source)
-        ready = fit_into(Budget(seconds), ready) if seconds and repeats == 1 else ready
+        ready = fit_into(limit, ready) if limit is not None and repeats == 1 else ready
         _show_overview(overview(ready, source), as_json=as_json)
         if not as_json:
             typer.echo("Nothing was trained (--dry-run).")
@@ -167,7 +169,7 @@ def train(
             repeats=repeats,
             custom=custom,
             track=track,
-            budget=seconds,
+            budget=limit,
         )
     if not as_json:
         terminal.show_lines(ending(finished.metrics))

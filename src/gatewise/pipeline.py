@@ -93,14 +93,14 @@ def run(
     repeats: int = 1,
     custom: Sequence[Custom] = (),
     track: str = "",
-    budget: float = 0.0,
+    budget: budgets.Budget | None = None,
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
     `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
     seeds, and the network with the best validation score is saved. `custom` are baselines of the
-    user's own. `track` names a tracker of `tracking.KINDS`. Training ends within a `budget` of
-    seconds, and what is trained is chosen to fit; 0: no limit.
+    user's own. `track` names a tracker of `tracking.KINDS`. Training ends within the `budget`,
+    if there is one, and what is trained is chosen to fit.
 
     The first Ctrl-C ends the training, and the next one ends the evaluation; the trained model is
     kept. SIGTERM counts as a Ctrl-C, and as a second one five seconds later. A run that was killed
@@ -112,7 +112,6 @@ def run(
         KeyboardInterrupt: Ctrl-C before training, or a third one. Nothing is left behind, unless
             the text of the exception names what was already saved: a run or a checkpoint.
     """
-    limit = budgets.Budget(budget)
     check_repeats(repeats, resume=resume)
     if repeats > 1:
         folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
@@ -125,9 +124,9 @@ def run(
     with following as tracker, kept as checkpoints, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
-        if budget:
-            ready = budgets.fit_into(limit, ready) if repeats == 1 else ready
-            interrupts.stop_in(limit.for_training, budgets.NAME)
+        if budget is not None:
+            ready = budgets.fit_into(budget, ready) if repeats == 1 else ready
+            interrupts.stop_in(budget.for_training, budgets.NAME)
         if folder is not None:
             artefacts.check_room(folder, _bytes(ready))
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
@@ -401,5 +400,5 @@ def train(
         repeats=repeats,
         custom=customs(baseline),
         track=track,
-        budget=budgets.seconds_of(budget),
+        budget=budgets.budget_of(budget),
     )

@@ -183,7 +183,7 @@ class PreparationSettings:
     vocabulary_size: Annotated[
         int,
         "The most tokens that the vocabulary holds. 0: 20,000 words, 50,000 by white space, 8,000 "
-        "byte pairs, 5,000 characters.",
+        "byte pairs (2,000 to translate with fewer than 10,000 pairs), 5,000 characters.",
     ] = 0
     min_frequency: Annotated[
         int, "A token that occurs less often in training is unknown. 0: by the tokenizer."

@@ -20,7 +20,7 @@ from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import finite, read_json, write_json
-from gatewise.budget import seconds_of
+from gatewise.budget import EVALUATION, seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
@@ -67,7 +67,6 @@ SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"
 BEST, UNTUNED = "best", "default"  # the run folders
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
 PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
-EVALUATION = 5.0  # seconds of an otherwise idle core for each evaluation, its report included
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 

@@ -34,6 +34,14 @@ def prepared(some=None, **preparation):
     return translate.prepare(some or pairs(), experiment), experiment
 
 
+def test_few_pairs_have_few_subwords_and_small_batches():
+    few, plain = settled(), settled(training={"quality": "fast"})
+    given = settled(preparation={"vocabulary_size": 500}, training={"max_tokens": 64})
+    found = [(one.preparation.vocabulary_size, one.training.max_tokens) for one in (few, plain)]
+    assert found == [(2_000, 1_024), (8_000, 2_048)]
+    assert (given.preparation.vocabulary_size, given.training.max_tokens) == (500, 64)
+
+
 # The dictionary.
 
 

@@ -38,6 +38,10 @@ log = logging.getLogger("gatewise")
 COPY, DICTIONARY = "copy of the source", "word for word"
 BEAMS = 5  # default beam size
 DROPOUT = 0.3  # default dropout before the logits
+MAX_TOKENS = 2_048  # default of training.max_tokens
+# Of few pairs, 8,000 subwords occur too seldom to be learned, and an epoch has few large batches.
+FEW = 10_000  # pairs
+VOCABULARY_OF_FEW, MAX_TOKENS_OF_FEW, LEARNING_RATE_OF_FEW, DROPOUT_OF_FEW = 2_000, 1_024, 2e-3, 0.4
 ORDERS = 4  # n-gram orders of BLEU
 SIDES = ("source", "target")
 SHOWN_TOKENS = 40  # of a text in a plot of attention, at most
@@ -69,12 +73,14 @@ def resolve(
     count, network, training = len(sequences), experiment.network, experiment.training
     size = 64 if count < 2_000 else 128 if count < 10_000 else 256 if count < 50_000 else 512
     units = network.units or (size, size)
+    few = count < FEW and training.quality != "fast"
+    dropout = DROPOUT_OF_FEW if few else DROPOUT
     network = replace(
         network,
         units=units,
         embedding_dim=network.embedding_dim or min(256, units[-1]),
         bidirectional=True,  # the encoder always reads in both directions
-        dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else DROPOUT,
+        dense_dropout=network.dense_dropout if network.dense_dropout >= 0 else dropout,
     )
     if not training.epochs:
         training = replace(training, epochs=int(np.clip(600_000 // (count + 1), 8, 60)))
@@ -83,9 +89,13 @@ def resolve(
             training, batch_size=int(np.clip(2 ** round(np.log2(count / 60)), 8, 64))
         )
     if not training.max_tokens:
-        training = replace(training, max_tokens=2_048)
+        training = replace(training, max_tokens=MAX_TOKENS_OF_FEW if few else MAX_TOKENS)
+    if few and not training.learning_rate and training.optimizer == "adam":
+        training = replace(training, learning_rate=LEARNING_RATE_OF_FEW)
     settings, task = experiment.preparation, experiment.task
     kind = "bpe" if settings.tokenizer == "auto" else settings.tokenizer
+    if few and kind == "bpe" and not settings.vocabulary_size:
+        settings = replace(settings, vocabulary_size=VOCABULARY_OF_FEW)
     settings = resolved(settings, kind)
     task = replace(task, beam_size=task.beam_size or BEAMS)
     return replace(
