@@ -13,7 +13,7 @@ from gatewise.readers.archives import MARK
 from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.sources import Opened, found, opened, placed
 from gatewise.readers.tables import Table
-from gatewise.settings import DataSettings, Experiment, from_mapping, layer_of
+from gatewise.settings import DataSettings, Experiment, from_mapping, layer_of, shown
 from gatewise.tasks import TASKS, hinting, task_of
 from gatewise.tasks.owned import implied_task
 
@@ -60,8 +60,27 @@ def experiment_from(
 ) -> tuple[Experiment, Opened]:
     """`experiment_for` with the keywords of `gatewise.train`; `given` are those of `flags`."""
     layers = [given] if settings is None else [layer_of(settings), given]
-    names = list(target) if isinstance(target, list | tuple) else [str(target)] * bool(target)
+    names = names_of(target)
     return experiment_for(data, layers, names)
+
+
+def names_of(target: Any) -> list[str]:
+    """The names of the targets, given as one text or as several.
+
+    Raises:
+        ConfigError: a name is no text.
+    """
+    if isinstance(target, str):
+        return [target] if target else []
+    try:
+        names = list(target)
+    except TypeError:
+        names = [target]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"target must be the name of a column, or a list of names. Received: {shown(target)}."
+        )
+    return names
 
 
 def flags(
@@ -77,7 +96,11 @@ def flags(
 ) -> dict[str, dict[str, Any]]:
     """Return the settings that the flags of `gatewise train` stand for."""
     given: dict[str, dict[str, Any]] = {
-        "task": {"name": task or None, "horizon": horizon, "lookback": lookback},
+        "task": {
+            "name": None if isinstance(task, str) and not task else task,
+            "horizon": horizon,
+            "lookback": lookback,
+        },
         "training": {"epochs": epochs, "seed": seed, "quality": quality},
         "split": {"folds": folds},
         "evaluation": {"audit": audit},

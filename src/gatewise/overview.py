@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.arguments import experiment_for, flags
+from gatewise.arguments import experiment_for, flags, names_of
 from gatewise.pipeline import planned
 from gatewise.readers import folders
 from gatewise.readers.sources import Opened, placed
@@ -41,8 +41,7 @@ def look(
     """
     layers = [] if settings is None else [layer_of(settings)]
     layers.append(flags(task, horizon=horizon))
-    names = [target] if isinstance(target, str) and target else list(target)
-    experiment, source = experiment_for(data, layers, names)
+    experiment, source = experiment_for(data, layers, names_of(target))
     return overview(make_ready(experiment, source), source)
 
 

@@ -611,7 +611,7 @@ def layer_of(settings: Any) -> Mapping[str, Any]:
     if not isinstance(settings, str | os.PathLike):
         raise ConfigError(
             "Settings must be a mapping of sections, such as {'training': {'epochs': 3}}, or the "
-            f"path of a TOML file. Received: {settings!r}."
+            f"path of a TOML file. Received: {shown(settings)}."
         )
     path = Path(settings)
     try:
@@ -636,7 +636,9 @@ def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     for layer in layers:
         for section, values in layer.items():
             if not isinstance(values, Mapping):
-                raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+                raise ConfigError(
+                    f"[{section}] must hold keys and values. Received: {shown(values)}."
+                )
             content[section] = {**content.get(section, {}), **values}
     return content
 
@@ -653,10 +655,20 @@ def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Ex
         if section not in known:
             raise ConfigError(f"There is no section [{section}]. {_hint(section, known)}")
         if not isinstance(values, Mapping):
-            raise ConfigError(f"[{section}] must hold keys and values. Received: {values!r}.")
+            raise ConfigError(f"[{section}] must hold keys and values. Received: {shown(values)}.")
         current = getattr(experiment, section)
         experiment = replace(experiment, **{section: _section(section, current, values)})
     return experiment
+
+
+def shown(value: Any) -> str:
+    """A value in a message, on one line and cut where it is long.
+
+    >>> shown("abc"), len(shown(list(range(1000))))
+    ("'abc'", 64)
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]} ..."
 
 
 def assignment(text: str) -> tuple[str, str, Any]:
@@ -710,7 +722,9 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         if isinstance(value, bool) and {"yes", "no"} <= set(choices):
             return "yes" if value else "no"
         if value not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}.")
+            raise ConfigError(
+                f"{name} must be one of {', '.join(choices)}. Received: {shown(value)}."
+            )
         return value
     if origin is tuple:
         inner = typing.get_args(kind)[0]
@@ -723,18 +737,18 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return _text(name, value)
     if kind is bool:
         if not isinstance(value, bool):
-            raise ConfigError(f"{name} must be true or false. Received: {value!r}.")
+            raise ConfigError(f"{name} must be true or false. Received: {shown(value)}.")
         return value
     return _number(name, kind, value)
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} must be a table of keys and values. Received: {value!r}.")
+        raise ConfigError(f"{name} must be a table of keys and values. Received: {shown(value)}.")
     try:
         tomli_w.dumps(value)
     except TypeError:
-        raise ConfigError(f"{name} cannot be saved as TOML. Received: {value!r}.") from None
+        raise ConfigError(f"{name} cannot be saved as TOML. Received: {shown(value)}.") from None
     return dict(value)
 
 
@@ -743,18 +757,18 @@ def _text(name: str, value: Any) -> str:
         return str(os.fspath(value))
     if isinstance(value, str) or (isinstance(value, Real) and not isinstance(value, bool)):
         return str(value)
-    raise ConfigError(f"{name} must be text. Received: {value!r}.")
+    raise ConfigError(f"{name} must be text. Received: {shown(value)}.")
 
 
 def _number(name: str, kind: Any, value: Any) -> Any:
     """A finite number within its limits; NumPy numbers are accepted."""
     expected, words = (Integral, "a whole number") if kind is int else (Real, "a number")
     if not isinstance(value, expected) or isinstance(value, bool) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be {words}. Received: {value!r}.")
+        raise ConfigError(f"{name} must be {words}. Received: {shown(value)}.")
     least, most = LIMITS.get(name, (0, math.inf))
     if not least <= float(value) <= most:
         limit = f"at least {least}" if most == math.inf else f"between {least} and {most}"
-        raise ConfigError(f"{name} must be {limit}. Received: {value!r}.")
+        raise ConfigError(f"{name} must be {limit}. Received: {shown(value)}.")
     return kind(value)
 
 

@@ -20,6 +20,7 @@ from gatewise.backend import wait_for_keras
 from gatewise.engine import library
 from gatewise.engine.contract import PRODUCTS
 from gatewise.errors import ConfigError, EngineError
+from gatewise.settings import shown
 
 log = logging.getLogger("gatewise")
 
@@ -119,7 +120,7 @@ def set_threads(count: int) -> None:
     if not 0 <= whole <= library.MOST_THREADS:
         raise ConfigError(
             f"set_threads takes a whole number from 0 to {library.MOST_THREADS}; 0 stands for "
-            f"OMP_NUM_THREADS or, without it, all cores. Received: {count!r}."
+            f"OMP_NUM_THREADS or, without it, all cores. Received: {shown(count)}."
         )
     try:
         library.set_threads(whole)

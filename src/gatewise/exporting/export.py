@@ -28,6 +28,7 @@ from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
+from gatewise.settings import shown
 from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
@@ -78,8 +79,8 @@ def export(
         ConfigError: the format is unknown, a package is missing, the network has a part that the
             format cannot hold, the folder exists, or the answers differ.
     """
-    if to not in FORMATS:
-        raise ConfigError(f"--to must be one of {', '.join(FORMATS)}. Received: '{to}'.")
+    if not isinstance(to, str) or to not in FORMATS:
+        raise ConfigError(f"--to must be one of {', '.join(FORMATS)}. Received: {shown(to)}.")
     if weights not in WEIGHTS or (to != "c" and weights != "float32"):
         raise ConfigError(
             f"--weights must be float32, or int8 with --to c. Received: '{weights}' with --to {to}."

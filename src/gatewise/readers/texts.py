@@ -219,7 +219,12 @@ def of_list(source: Iterable[Any], labels: Any, name: str) -> Sequences:
     Raises:
         DataError: an item is not a text, or the numbers of texts and labels differ.
     """
-    texts = list(source)
+    try:
+        texts = list(source)
+    except TypeError:
+        raise DataError(
+            f"{name} must hold texts. Received: {type(source).__name__} without a length."
+        ) from None
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(

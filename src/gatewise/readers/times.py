@@ -44,7 +44,7 @@ DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%
 MONTHS = {
     "Jan": ("jan", "ene", "gen"),
     "Feb": ("feb", "fev"),
-    "Mar": ("mar", "mrt", "mae"),
+    "Mar": ("mar", "mrt", "maer"),
     "Apr": ("apr", "avr", "abr"),
     "May": ("mai", "may", "mag", "mei"),
     "Jun": ("jun", "juin", "giu"),

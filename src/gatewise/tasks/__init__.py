@@ -91,9 +91,12 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
 
 @contextmanager
 def hinting() -> Iterator[None]:
-    """Add the hints of all tasks to the error about an unknown source."""
+    """Add hints to the error about an unknown source, and make errors of files sentences."""
     try:
         yield
+    except OSError as error:
+        name = error.filename or "A file"
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     except UnknownSourceError as error:
         hints = [task.hint for task in TASKS.values() if task.hint]
         raise DataError(" ".join([str(error), *hints])) from None
