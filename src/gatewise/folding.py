@@ -575,9 +575,12 @@ def _caveat(
     mixed = f" In {names.count(names[0])} of {len(names)} folds it is the {names[0]}."
     mixed = mixed if len(set(names)) > 1 else ""
     if chosen.folds == 1:
+        count = f"{len(everything):,} sequences"
+        if networks == 1:
+            return f"The model is one network, which was trained on a part of the {count}."
         return (
             f"The model is the mean of {networks} networks. Each was trained on another part of "
-            f"the {len(everything):,} sequences, and together they were judged on the test file."
+            f"the {count}, and together they were judged on the test file."
         )
     saved = f"the mean of all {networks} networks" if networks > 1 else "the only network"
     finished = "" if len(folds) == chosen.folds else f" in {len(folds)} of {chosen.folds} folds"
