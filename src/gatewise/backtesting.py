@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import folding
+from gatewise import folding, refitting
 from gatewise.baselines.custom import Custom
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
@@ -57,6 +57,55 @@ class Backtest:
     baselines: FittedBaselines  # of the last fold
     history: History  # of the last fold; the seconds are those of all
     asked: int  # the number of folds that were asked for
+
+    def calibrated(self) -> Preparation[Any]:
+        """As of `judging.Judged`: the preparation of the last fold."""
+        return self.preparation
+
+    def evaluate(self, _preparation: Preparation[Any]) -> Evaluation:
+        """The scores of all folds together, on the scale of an ordinary split, and of each."""
+        first, folds = self.first, self.folds
+        task, examples, experiment = first.task, self.ready.test, first.experiment
+        assert examples is not None
+        order = np.argsort(np.concatenate([fold.positions for fold in folds]))
+
+        def in_order(parts: list[Any]) -> Any:
+            return np.concatenate(parts)[order]
+
+        def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
+            return lambda _examples: said
+
+        names = folds[0].said
+        evaluation = evaluate(
+            in_order([fold.predictions for fold in folds]),
+            examples,
+            task,
+            first.preparation,
+            experiment,
+            baselines=[
+                Baseline(name, repeating(in_order([fold.said[name] for fold in folds])))
+                for name in names
+            ],
+        )
+        return replace(
+            evaluation,
+            folds=[_scores(first, fold, number) for number, fold in enumerate(folds, 1)],
+        )
+
+    def refit(self, around: Around) -> tuple[Sequences | None, list[str]]:
+        """As of `judging.Judged`: the last network."""
+        seen = refitting.refit(self.ready, self.history, around)
+        count, asked = len(self.folds), self.asked
+        finished = "" if count == asked else f" (of {asked} that were asked for)"
+        epochs = self.history.refit_epochs
+        saved = "is that of the last stretch"
+        if epochs:
+            s = "s"[: epochs != 1]
+            saved = f"was trained again on everything, for {epochs} epoch{s} (training.refit)"
+        return seen, [
+            f"Each of {count} stretches{finished} was forecast by a network that was trained on "
+            f"everything before it (a backtest). The saved network {saved}."
+        ]
 
 
 def plan(ready: Ready) -> str:
@@ -103,7 +152,6 @@ def train(first: Ready, around: Around, custom: Sequence[Custom] = ()) -> Backte
 
     A request to stop ends the network in training, which then counts only if it is the first.
     """
-    log.info("%s", plan(first))
     count = first.experiment.split.folds
     workshop = folding.Workshop(first, folding.Plan(count, 1, ""), around, custom)
     folds: list[Fold] = []
@@ -207,52 +255,6 @@ def _fold(first: Ready, workshop: folding.Workshop, number: int) -> Fold:
         task.postprocess(outputs, test, calibrated, baselines.state),
         {one.name: one.predict(test) for one in baselines.baselines},
     )
-
-
-def judged(backtest: Backtest) -> Evaluation:
-    """The scores of all folds together, on the scale of an ordinary split, and of each of them."""
-    first, folds = backtest.first, backtest.folds
-    task, examples, experiment = first.task, backtest.ready.test, first.experiment
-    assert examples is not None
-    order = np.argsort(np.concatenate([fold.positions for fold in folds]))
-
-    def in_order(parts: list[Any]) -> Any:
-        return np.concatenate(parts)[order]
-
-    def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
-        return lambda _examples: said
-
-    names = folds[0].said
-    evaluation = evaluate(
-        in_order([fold.predictions for fold in folds]),
-        examples,
-        task,
-        first.preparation,
-        experiment,
-        baselines=[
-            Baseline(name, repeating(in_order([fold.said[name] for fold in folds])))
-            for name in names
-        ],
-    )
-    return replace(
-        evaluation,
-        folds=[_scores(first, fold, number) for number, fold in enumerate(folds, 1)],
-    )
-
-
-def caveats(backtest: Backtest, history: History) -> list[str]:
-    """What was judged and what is saved."""
-    count, asked = len(backtest.folds), backtest.asked
-    finished = "" if count == asked else f" (of {asked} that were asked for)"
-    epochs = history.refit_epochs
-    saved = "is that of the last stretch"
-    if epochs:
-        s = "s"[: epochs != 1]
-        saved = f"was trained again on everything, for {epochs} epoch{s} (training.refit)"
-    return [
-        f"Each of {count} stretches{finished} was forecast by a network that was trained on "
-        f"everything before it (a backtest). The saved network {saved}."
-    ]
 
 
 def _scores(first: Ready, fold: Fold, number: int) -> dict[str, Any]:

@@ -584,9 +584,9 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a run again, but keep an edited report."""
-    from gatewise import pipeline
+    from gatewise import finished
 
-    typer.echo(f"Report: {pipeline.report(run, overwrite=overwrite)}")
+    typer.echo(f"Report: {finished.report(run, overwrite=overwrite)}")
 
 
 @app.command()

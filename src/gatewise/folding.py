@@ -103,6 +103,30 @@ class Ensemble:
     caveat: str  # what was judged and what is saved
     folds: list[dict[str, Any]]  # the scores of each fold; empty if there is one
 
+    def calibrated(self) -> Preparation[Any]:
+        """As of `judging.Judged`: calibrated by the predictions of the folds."""
+        return self.ready.preparation
+
+    def evaluate(self, _preparation: Preparation[Any]) -> Evaluation:
+        """The evaluation of the predictions for sequences that the networks had not seen."""
+        ready = self.ready
+        assert ready.test is not None
+        evaluation = evaluate(
+            self.predictions,
+            ready.test,
+            ready.task,
+            ready.preparation,
+            ready.experiment,
+            baselines=self.baselines.baselines,
+            network_only=self.network_only,
+        )
+        caveats = [self.caveat, *evaluation.caveats]
+        return replace(evaluation, caveats=caveats, folds=self.folds)
+
+    def refit(self, _around: Around) -> tuple[None, list[str]]:
+        """As of `judging.Judged`: not at all, because the folds have seen everything."""
+        return None, []
+
 
 def plan(ready: Ready) -> tuple[Plan | None, str]:
     """The folds and networks to train; or None, and a note on the reason if they were asked for."""
@@ -174,7 +198,6 @@ def train_ensemble(
     experiment = folding.fixed(first.experiment, first.preparation)
     experiment = replace(experiment, training=_monitoring(first))
     first = replace(first, experiment=experiment)
-    log.info("%s", chosen.sentence)
     folds = _assigned(first, sequences, chosen.folds)
     shared, _ = first.task.prepare(sequences, experiment)
     parts = _parts(first, sequences, folds, chosen)
@@ -548,23 +571,6 @@ def _joined(
         _caveat(chosen, folds, len(members), part, everything),
         [{"fold": k} | fold.scores for k, fold in enumerate(folds, 1)] if chosen.folds > 1 else [],
     )
-
-
-def judged(ensemble: Ensemble) -> Evaluation:
-    """The evaluation of the predictions for sequences that the networks had not seen."""
-    ready = ensemble.ready
-    assert ready.test is not None
-    evaluation = evaluate(
-        ensemble.predictions,
-        ready.test,
-        ready.task,
-        ready.preparation,
-        ready.experiment,
-        baselines=ensemble.baselines.baselines,
-        network_only=ensemble.network_only,
-    )
-    caveats = [ensemble.caveat, *evaluation.caveats]
-    return replace(evaluation, caveats=caveats, folds=ensemble.folds)
 
 
 def _caveat(

@@ -6,19 +6,23 @@ training and validation part, so it suits series, whose latest steps are validat
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 
+from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
+from gatewise.evaluation import Evaluation
 from gatewise.folding import FASTER, Plan, Workshop
 from gatewise.interrupts import STOP
 from gatewise.networks import OWN
 from gatewise.networks.ensemble import mean_of
 from gatewise.ready import Ready
-from gatewise.refitting import expected, longer, refit
-from gatewise.repeats import monitor_for
-from gatewise.training import Around, History, Monitor
+from gatewise.refitting import caveat, expected, longer, refit
+from gatewise.repeats import evaluate_on_test, monitor_for
+from gatewise.training import Around, History
+from gatewise.validation import FittedBaselines, calibrate
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,32 @@ class Seeds:
     histories: list[History]
     ready: Ready  # with the mean as its network
     history: History  # of the first network; the seconds are those of all
+    baselines: FittedBaselines
     compiled: Callable[[Ready], keras.Model] | None  # as `refit` takes it
+
+    def calibrated(self) -> Preparation[Any]:
+        """As of `judging.Judged`."""
+        return calibrate(self.ready, self.baselines)
+
+    def evaluate(self, preparation: Preparation[Any]) -> Evaluation | None:
+        """As of `judging.Judged`."""
+        return evaluate_on_test(self.ready, preparation, self.baselines)
+
+    def refit(self, around: Around) -> tuple[Sequences | None, list[str]]:
+        """As of `judging.Judged`; all stay as judged if one of them was not trained again."""
+        judged = [one.network.get_weights() for one in self.members]
+        seen = None
+        for ready, history in zip(self.members, self.histories, strict=True):
+            before = history.seconds
+            seen = refit(ready, history, around, self.compiled)
+            self.history.seconds += history.seconds - before
+            if seen is None:
+                for one, weights in zip(self.members, judged, strict=True):
+                    one.network.set_weights(weights)
+                return None, []
+        self.history.refit_epochs = self.histories[0].refit_epochs
+        assert seen is not None
+        return seen, [caveat(self.ready, seen, [one.refit_epochs for one in self.histories])]
 
 
 def plan(ready: Ready) -> str:
@@ -54,7 +83,7 @@ def plan(ready: Ready) -> str:
     )
 
 
-def train_seeds(first: Ready, monitor: Monitor, around: Around) -> Seeds:
+def train(first: Ready, baselines: FittedBaselines, around: Around) -> Seeds:
     """Train training.networks networks, whose seeds begin with training.seed.
 
     A network that a signal cut short counts only if it is the first.
@@ -74,7 +103,7 @@ def train_seeds(first: Ready, monitor: Monitor, around: Around) -> Seeds:
         seed = experiment.training.seed + number
         ready = replace(first, experiment=experiment.having("training", seed=seed))
         ready = replace(ready, network=workshop.network(ready, shapes))
-        workshop.trained(ready, monitor_for(ready, monitor))
+        workshop.trained(ready, monitor_for(ready, baselines.monitor))
         if workshop.cut_short and members:
             break
         members.append(replace(ready, network=workshop.copy(ready.network, shapes)))
@@ -89,20 +118,4 @@ def train_seeds(first: Ready, monitor: Monitor, around: Around) -> Seeds:
     spent = sum(history.seconds for history in workshop.histories)
     history = replace(histories[0], networks=len(members), stopped=stopped, seconds=spent)
     compiled = (lambda ready: workshop.network(ready, shapes)) if steady else None
-    return Seeds(members, histories, replace(first, network=mean), history, compiled)
-
-
-def refit_seeds(seeds: Seeds, around: Around) -> Sequences | None:
-    """Train each network again on everything; None, and all stay as judged, if one was not."""
-    judged = [one.network.get_weights() for one in seeds.members]
-    seen = None
-    for ready, history in zip(seeds.members, seeds.histories, strict=True):
-        before = history.seconds
-        seen = refit(ready, history, around, seeds.compiled)
-        seeds.history.seconds += history.seconds - before
-        if seen is None:
-            for one, weights in zip(seeds.members, judged, strict=True):
-                one.network.set_weights(weights)
-            return None
-    seeds.history.refit_epochs = seeds.histories[0].refit_epochs
-    return seen
+    return Seeds(members, histories, replace(first, network=mean), history, baselines, compiled)

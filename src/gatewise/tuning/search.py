@@ -24,10 +24,12 @@ from gatewise.budget import EVALUATION, seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
+from gatewise.finished import Run
 from gatewise.interrupts import SKIP, STOP, Interrupts
+from gatewise.judging import Repeats
 from gatewise.output import inputs, lies_in
 from gatewise.phases import Phase
-from gatewise.pipeline import Run, run_ready
+from gatewise.pipeline import run_ready
 from gatewise.ready import Ready, make_ready, prepared
 from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
@@ -675,7 +677,7 @@ def _judge(
             folder=folder,
             overwrite=True,
             several=False,
-            trained=trained,
+            judged=None if trained is None else Repeats([trained], fitted),
         )
 
 
