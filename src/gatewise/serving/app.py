@@ -433,7 +433,8 @@ async def _inferred(service: Service, model: Model, request: Request) -> Respons
     def source_of(body: bytes) -> AbstractContextManager[Any]:
         found, binary = inference.split_body(body, length)
         asked.update(found)
-        if model.kind == "sound":
+        # A sequence takes samples, of which there may be no whole recording yet.
+        if model.kind == "sound" and not inference.names_sequence(found):
             return service.recordings(inference.recordings_of(found, binary))
         return nullcontext(inference.source_of(found, binary, text=text))
 
