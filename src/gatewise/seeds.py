@@ -13,11 +13,11 @@ from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.folding import FASTER, Plan, Workshop
 from gatewise.interrupts import STOP
-from gatewise.networks import OWN
 from gatewise.networks.ensemble import mean_of
 from gatewise.ready import Ready
 from gatewise.refitting import expected, longer, refit
 from gatewise.repeats import monitor_for
+from gatewise.settings import OWN
 from gatewise.training import Around, History, Monitor
 
 
