@@ -130,10 +130,11 @@ def numbers(steps=30):
     )
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean-max"])
-def test_a_number_is_answered_after_each_step_whatever_the_pooling(pooling):
+@pytest.mark.parametrize(("pooling", "summary"), [("last", "no"), ("mean-max", "yes")])
+def test_a_number_is_answered_after_each_step_whatever_the_pooling(pooling, summary):
     table = numbers().drop("now")
     network = {"units": [3, 2], "pooling": pooling, "normalization": "layer", "dense": [4]}
+    network["summary_features"] = summary
     run = untrained(table, task={"name": "regress"}, data={"target": ["level"]}, network=network)
     one = table.filter(pl.col("id") == "s3")
     stream = gatewise.Stream(run)
@@ -187,6 +188,21 @@ def test_a_network_that_reads_backwards_needs_a_window():
     assert [one["step"] for one in answers] == list(range(9, 31, 3))
     (row,) = gatewise.predict(run, one[3:12]).to_dicts()
     same(answers[1], row)
+
+
+def test_settings_that_need_all_steps_are_named():
+    network = {"filters": [2], "asinh_features": 0.1, "pooling": "attention"}
+    data = {"target": ["level"]}
+    table = numbers(3).drop("now")
+    run = untrained(table, task={"name": "regress"}, data=data, network=network)
+    with pytest.raises(ConfigError) as raised:
+        gatewise.Stream(run)
+    for name, words in (
+        ("filters = 0", "read later steps"),
+        ("asinh_features = 0.1", "the mean of all"),
+        ("pooling = attention", "weighs all steps"),
+    ):
+        assert f"network.{name}" in str(raised.value) and words in str(raised.value)
 
 
 def test_rows_ahead_tell_what_is_known_of_the_future():

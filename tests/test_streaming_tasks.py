@@ -292,7 +292,8 @@ def test_a_blended_run_and_an_ensemble_answer_as_predict_does(members, window):
         label=np.repeat(["a", "b"] * 8, sizes),
     )
     blend = {"name": "classify", "blend": "logistic"}
-    run = untrained(table, members=members, baselines=True, task=blend, network={"pooling": "all"})
+    network = {"pooling": "all", "summary_features": "yes"}
+    run = untrained(table, members=members, baselines=True, task=blend, network=network)
     one = table.filter(pl.col("id") == "s03").drop("label")
     found = streamed(run, [one[:2], one[2:]], moved=1, window=window)
     for answer in found[:-1] if window else found:

@@ -24,11 +24,10 @@ from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation, evaluate
 from gatewise.interrupts import STOP
-from gatewise.networks import OWN
 from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.ready import Ready, compile_network, network_for, restart
 from gatewise.repeats import learn
-from gatewise.settings import Experiment, SplitSettings, TrainingSettings
+from gatewise.settings import OWN, Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
 from gatewise.training import (
     FEW_CHECKS,

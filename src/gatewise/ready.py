@@ -18,12 +18,12 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, DataError, EngineError
-from gatewise.networks import OWN, Builder, build, losses, refuse_too_large
+from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import STATISTICS, VECTORS
 from gatewise.readers import vectors
 from gatewise.readers.sources import opened, sentence
-from gatewise.settings import DataSettings, Experiment
+from gatewise.settings import OWN, DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
 from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure

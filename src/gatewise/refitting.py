@@ -10,9 +10,9 @@ import numpy as np
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError, TrainingError
 from gatewise.interrupts import SKIP, STOP
-from gatewise.networks import OWN
 from gatewise.ready import Ready, compile_network, network_for, restart
 from gatewise.repeats import learn
+from gatewise.settings import OWN
 from gatewise.training import Around, History, Monitor
 
 log = logging.getLogger("gatewise")

@@ -24,6 +24,7 @@ from gatewise.errors import ConfigError
 Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yearday", "month"]
 Columns = tuple[str, ...]
 QUALITIES = ("fast", "good", "best")
+OWN = "own"  # network.kind of a network that the user built
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ import polars as pl
 import pytest
 
 import gatewise
+from gatewise.data.batches import PADDING, Shapes
 from gatewise.errors import ConfigError
 from gatewise.exporting.c import FLAGS, found_compiler
 from gatewise.exporting.quantising import int8
+from gatewise.networks.stack import stack
+from gatewise.settings import NetworkSettings
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +113,13 @@ def test_the_readme_of_int8_weights_states_what_they_cost(classify_run, tmp_path
     assert re.search(r"on the validation part \(walks.csv, \d+ examples\): [\d.]+ with", readme)
     with pytest.raises(ConfigError, match="int8 with --to c. Received: 'int8' with --to onnx"):
         gatewise.export(classify_run, to="onnx", weights="int8", output=tmp_path / "onnx")
+
+
+def test_strided_convolutions_summaries_and_every_pooling_are_written(tmp_path):
+    shapes = Shapes({"steps": (9, 2)}, output=(2,), padding=PADDING)
+    given = {"filters": (3,), "strides": 4, "kernel_size": 5, "units": (3,)}
+    network = NetworkSettings(**given, pooling="all", summary_features="yes", dense_dropout=0.0)
+    written = gatewise.export(stack(shapes, network), to="c", output=tmp_path / "c")
+    assert written.difference < 1e-5
+    done = subprocess.run([compiled(written.folder, "-DGW_SELF_TEST", *SANITIZED)])
+    assert done.returncode == 0

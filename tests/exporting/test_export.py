@@ -15,10 +15,14 @@ import pytest
 from keras import layers
 
 import gatewise
+from gatewise import artefact
 from gatewise.data.calendar import calendar_features, following
 from gatewise.errors import ConfigError
+from gatewise.exporting.export import programs_of
 from gatewise.exporting.program import Sample
 from gatewise.exporting.proof import prove
+from gatewise.ready import make_ready
+from gatewise.settings import from_mapping
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +222,15 @@ def test_what_cannot_be_exported_is_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match="GRU"):
         gatewise.export(gru, to="onnx", output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_run_keeps_beside_the_states_of_its_layers_is_named():
+    steps = np.random.default_rng(0).normal(size=(12, 5, 2))
+    network = {"units": [2], "pooling": "all", "summary_features": "yes"}
+    given = from_mapping({"task": {"name": "classify"}, "network": network})
+    ready = make_ready(given, (steps, ["a", "b"] * 6))
+    run = artefact.Artefact(
+        None, ready.experiment, ready.preparation, ready.network, {}, {"engine": {}}, {}
+    )
+    words = "because network.pooling = all and network.summary_features = yes read all steps"
+    assert words in str(programs_of(run).step)

@@ -55,6 +55,42 @@ def _summaries(sequences: Sequences, floor: Array | None) -> Array:
     )
 
 
+KINDS = ("mean", "squares", "least", "most", "first", "last", "changes")
+
+
+def start(count: int, columns: int, name: str = "summary") -> dict[str, Array]:
+    """What `advance` knows of `count` streams before their first step."""
+    states = {f"{name} {kind}": np.zeros((count, columns)) for kind in KINDS}
+    return states | {f"{name} steps": np.zeros(count)}
+
+
+def advance(values: Array, state: dict[str, Array], name: str = "summary") -> dict[str, Array]:
+    """What is known of all steps after one more, [streams, columns] in float64; moves `state`.
+
+    `squares` is the sum of the squared distances from the mean, `changes` that of the absolute
+    changes, and `steps` [streams, 1] the number of steps.
+    """
+    values = values.astype(np.float64)
+    before = {kind: state[f"{name} {kind}"] for kind in KINDS}
+    count = state[f"{name} steps"][:, None] + 1
+    begins = count == 1
+    apart = values - before["mean"]
+    mean = before["mean"] + apart / count
+    found = {
+        "mean": mean,
+        # Welford 1962, because the difference of two large sums would lose digits.
+        "squares": before["squares"] + apart * (values - mean),
+        "least": np.where(begins, values, np.minimum(before["least"], values)),
+        "most": np.where(begins, values, np.maximum(before["most"], values)),
+        "first": np.where(begins, values, before["first"]),
+        "last": values,
+        "changes": before["changes"] + np.where(begins, 0, np.abs(values - before["last"])),
+    }
+    state.update({f"{name} {kind}": one for kind, one in found.items()})
+    state[f"{name} steps"] = count[:, 0]
+    return found | {"steps": count}
+
+
 class Running:
     """The summaries of steps that arrive one after another, for many streams at a time."""
 
@@ -63,34 +99,14 @@ class Running:
 
     def start(self, count: int) -> dict[str, Array]:
         """The states of `count` streams before their first step."""
-        kinds = ("mean", "squares", "least", "most", "first", "last", "changes")
-        states = {f"summary {kind}": np.zeros((count, self.columns)) for kind in kinds}
-        return states | {"summary steps": np.zeros(count)}
+        return start(count, self.columns)
 
     def __call__(self, values: Array, state: dict[str, Array]) -> Array:
         """`summaries` [streams, features] after one more step [streams, columns]; moves `state`."""
-        values = values.astype(np.float64)
-        count = state["summary steps"][:, None] + 1
-        begins = count == 1
-        mean, last = state["summary mean"], state["summary last"]
-        apart = values - mean
-        average = mean + apart / count
-        # Welford 1962, because the difference of two large sums would lose digits.
-        squares = state["summary squares"] + apart * (values - average)
-        changes = state["summary changes"] + np.where(begins, 0, np.abs(values - last))
-        found = {
-            "steps": count[:, 0],
-            "mean": average,
-            "squares": squares,
-            "least": np.where(begins, values, np.minimum(state["summary least"], values)),
-            "most": np.where(begins, values, np.maximum(state["summary most"], values)),
-            "first": np.where(begins, values, state["summary first"]),
-            "last": values,
-            "changes": changes,
-        }
-        state.update({f"summary {name}": one for name, one in found.items()})
-        spread, change = np.sqrt(squares / count), changes / np.maximum(count - 1, 1)
-        floor = self.floor
+        found = advance(values, state)
+        count, floor = found["steps"], self.floor
+        spread = np.sqrt(found["squares"] / count)
+        change = found["changes"] / np.maximum(count - 1, 1)
         logarithms = [] if floor is None else [np.log(spread + floor), np.log(change + floor)]
         ends = [found[name] for name in ("least", "most", "first", "last")]
-        return np.concatenate([average, spread, *ends, change, count, *logarithms], axis=1)
+        return np.concatenate([found["mean"], spread, *ends, change, count, *logarithms], axis=1)

@@ -43,6 +43,10 @@ class Open:
             return "n"
         return f"((n + {self.plus}) / {self.over})".replace("+ -", "- ")
 
+    def padded(self, more: int) -> "Open":
+        """The size with `more` entries."""
+        return Open(self.plus + self.over * more, self.over)
+
     def reduced(self, less: int, stride: int = 1) -> "Open":
         """The size after windows that reach `less` steps further, `stride` steps apart."""
         return Open(self.plus + self.over * (stride - 1 - less), self.over * stride)
@@ -626,8 +630,10 @@ def _refuse_batch(node: Node, x: Value) -> None:
         )
 
 
-def _windows(steps: Size, span: int, stride: int, padding: str, node: Node) -> tuple[Size, int]:
-    """The number of windows, and the padding before the first step."""
+def _windows(
+    steps: Size, span: int, stride: int, padding: str, node: Node
+) -> tuple[Size, int | str]:
+    """The number of windows, and the padding before the first step, which may be code."""
     if padding == "valid" or padding == "causal":
         before = span - 1 if padding == "causal" else 0
         less = span - 1 - before
@@ -635,12 +641,15 @@ def _windows(steps: Size, span: int, stride: int, padding: str, node: Node) -> t
             return steps.reduced(less, stride), before
         return (steps - less - 1) // stride + 1, before
     if isinstance(steps, Open):
-        if stride != 1:
+        if stride > span:
             raise ConfigError(
-                f"C: '{node.name}' pads an open number of steps with strides, which is not written."
-                " Choose --to onnx."
+                f"C: '{node.name}' pads an open number of steps with strides that are longer than "
+                "its windows, which is not written. Choose --to onnx."
             )
-        return steps, (span - 1) // 2
+        if stride == 1:
+            return steps, (span - 1) // 2
+        windows = steps.reduced(0, stride)
+        return windows, f"(({windows} - 1) * {stride} + {span} - {steps}) / 2"
     count = -(-steps // stride)
     return count, max((count - 1) * stride + span - steps, 0) // 2
 
@@ -852,17 +861,17 @@ def _flip(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
 def _pad(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     (x,), widths = inputs, node.config["pad_width"]
     padded = [k for k, pair in enumerate(widths) if any(pair)]
-    if any(isinstance(x.shape[k], Open) for k in padded):
-        raise ConfigError(f"C: '{node.name}' pads open steps, which is not written. Use onnx.")
     shape = tuple(
-        size + sum(widths[k]) if isinstance(size, int) else size for k, size in enumerate(x.shape)
+        size.padded(sum(pair)) if isinstance(size, Open) else size + sum(pair)
+        for size, pair in zip(x.shape, widths, strict=True)
     )
 
     def entry(places: list[str]) -> str:
         inside, moved = [], list(places)
         for k in padded:
             before, size = widths[k][0], x.shape[k]
-            inside.append(f"{places[k]} >= {before} && {places[k]} < {before + size}")
+            end = f"{before} + {size}" if isinstance(size, Open) else before + size
+            inside.append(f"{places[k]} >= {before} && {places[k]} < {end}")
             moved[k] = f"{places[k]} - {before}"
         return f"{' && '.join(inside) or '1'} ? {x.at(moved)} : 0"
 
@@ -937,6 +946,23 @@ def _take(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
 
     def place(p: list[str]) -> list[str]:
         return [*p[:axis], places.at(p[axis : axis + rank]), *p[axis + rank :]]
+
+    return _moved(writer, node, x, shape, place)
+
+
+def _take_along_axis(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
+    x, indices = inputs
+    axis = int(node.config["axis"]) % len(x.shape)
+    shape = tuple(
+        own if k != axis and own != 1 else other
+        for k, (own, other) in enumerate(zip(x.shape, indices.shape, strict=True))
+    )
+    whole = "(int)" * (indices.kind == FLOAT)
+
+    def place(places: list[str]) -> list[str]:
+        return [
+            f"{whole}{indices.at(places)}" if k == axis else one for k, one in enumerate(places)
+        ]
 
     return _moved(writer, node, x, shape, place)
 
@@ -1073,6 +1099,7 @@ OPERATIONS: Mapping[str, Callable[[Writer, Node, Inputs], list[Value]]] = {
     "stack": _stack,
     "split": _split,
     "take": _take,
+    "take_along_axis": _take_along_axis,
     "matmul": _matmul,
     "where": _where,
     "cast": _cast,

@@ -28,7 +28,7 @@ from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
-from gatewise.settings import shown
+from gatewise.settings import OWN, shown
 from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
@@ -204,8 +204,27 @@ def programs_of(trained: Trained) -> Programs:
     try:
         step: Program | str = one_step(unpadded)
     except ConfigError as error:
-        step = f"There is no form for one step, because {error}."
+        why = _keeps_more(trained) or str(error)
+        step = f"There is no form for one step, because {why}."
     return Programs(program, unpadded, step, samples)
+
+
+def _keeps_more(trained: Trained) -> str:
+    """Why the states of the LSTM layers of a run are not enough for one step; "": they may be."""
+    if not isinstance(trained, Artefact) or trained.experiment.network.kind == OWN:
+        return ""
+    network, found = trained.experiment.network, list[str]()
+    if network.pooling not in ("auto", "last"):
+        found.append(f"network.pooling = {network.pooling}")
+    if network.summary_features == "yes":
+        found.append("network.summary_features = yes")
+    if not found:
+        return ""
+    reads = "reads" if len(found) == 1 else "read"
+    return (
+        f"{' and '.join(found)} {reads} all steps, beside the states of the LSTM layers (answers "
+        "after each step: gatewise stream)"
+    )
 
 
 def _of_model(model: keras.Model) -> Program:

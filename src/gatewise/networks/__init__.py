@@ -27,7 +27,6 @@ NEEDS = {
     "training.frozen_epochs": "network.vectors",
 }
 BYTES = 8  # least bytes of a weight in training: the weight and its gradient
-OWN = "own"  # network.kind of a user's own network
 
 
 def only_model(

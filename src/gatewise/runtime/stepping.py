@@ -3,8 +3,8 @@
 A value of the graph is one of five kinds: it is the same at all times; it is given anew with each
 step, without an axis of steps (the spelling of a word); it has a row for each step, so that the row
 of the new step is enough; it tells something of all steps so far (the state of an LSTM, a mean, a
-maximum), so that a state and the new step are enough; or it is the mask of real steps, which is
-true everywhere in a stream. Whatever needs more is refused by name.
+maximum, a summary), so that a state and the new step are enough; or it is the mask of real steps,
+which is true everywhere in a stream. Whatever needs more is refused by name.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,6 +21,7 @@ from gatewise.errors import ConfigError
 from gatewise.runtime.graph import Graph, Node, names_in
 from gatewise.runtime.network import Network
 from gatewise.runtime.operations import FUNCTIONS, Array, lstm
+from gatewise.runtime.summarising import SUMMARY, after_step, summarised
 
 FIXED, FREE, STEP, SO_FAR, REAL = "fixed", "free", "step", "so far", "real"  # kinds of values
 State = dict[str, Array]  # arrays [streams, ...]; "steps" counts the steps of each stream
@@ -81,6 +82,7 @@ class Stepper:
         self.inputs, outputs = list(names_in(graph.inputs)), list(names_in(graph.outputs))
         if len(outputs) > 1:
             raise ConfigError("The network has several outputs.")
+        graph = summarised(graph)
         self.graph, self.output, self._free = graph, outputs[0], frozenset(free)
         self._padding, self.weights = padding, weights
         self._network = Network(graph)
@@ -240,6 +242,8 @@ class Stepper:
         """The function of a node that takes all steps together; None: it does not."""
         name, config = node.operation, node.config
         first = kinds[0] if kinds else FIXED
+        if name == SUMMARY and first == STEP:
+            return lambda values, state: [after_step(values[0][:, 0], state, node)]
         if name == "global_average_pooling1d" and first == STEP:
             return self._mean(node)
         if name in ("max", "min", "sum", "mean") and config.get("axis") in (1, [1]):

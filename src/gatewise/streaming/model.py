@@ -19,8 +19,9 @@ from gatewise.runtime.convolving import front_of
 from gatewise.runtime.graph import Graph
 from gatewise.runtime.network import Network
 from gatewise.runtime.stepping import Stepper
-from gatewise.settings import DataSettings
+from gatewise.settings import OWN, DataSettings
 from gatewise.streaming.memory import Memory
+from gatewise.streaming.obstacles import obstacles
 from gatewise.streaming.plan import Plan, Row
 from gatewise.streaming.rows import RowReader
 from gatewise.streaming.sounds import SoundReader
@@ -155,6 +156,19 @@ def _carried(
         raise ConfigError(plan.whole)
     graph = _graph(artefact)
     graph = plan.graph(graph) if plan.graph else graph
+    try:
+        return _stepped(artefact, plan, weights, reader, graph)
+    except ConfigError as error:
+        network, sound = artefact.experiment.network, plan.preparation.kind == SOUND
+        # The layers of a user's own network come from no settings.
+        why = "" if network.kind == OWN else obstacles(network, sound=sound)
+        raise ConfigError(why or str(error)) from None
+
+
+def _stepped(
+    artefact: Artefact, plan: Plan, weights: str, reader: Reader, graph: Graph
+) -> tuple[Stepper, Reader]:
+    """The same for a network that is described already."""
     front = front_of(graph) if plan.preparation.kind == SOUND else None
     if front is None:
         return Stepper(graph, PADDING, weights, free=plan.free), reader

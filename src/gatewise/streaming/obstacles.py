@@ -1,0 +1,28 @@
+"""Why the states of a network cannot be carried on, in the words of its settings."""
+
+from gatewise.settings import NetworkSettings
+
+
+def obstacles(network: NetworkSettings, *, sound: bool) -> str:
+    """The settings of a network that need all steps, and why; "": there is none.
+
+    Convolutions over the frames of `sound` are computed while the frames arrive.
+    """
+    found = []
+    if any(network.filters) and not sound:
+        found.append("convolutions read later steps (network.filters = 0 trains without them)")
+    if any(network.filters) and sound and network.summary_features == "yes":
+        found.append(
+            "network.summary_features = yes reads the frames that convolutions shorten "
+            "(network.filters)"
+        )
+    if network.bidirectional:
+        found.append("network.bidirectional = true reads the last step first")
+    if network.asinh_features:
+        found.append(
+            f"network.asinh_features = {network.asinh_features:g} measures each step from the mean "
+            "of all"
+        )
+    if network.pooling == "attention":
+        found.append("network.pooling = attention weighs all steps anew after each step")
+    return ", and ".join(found)
