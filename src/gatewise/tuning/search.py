@@ -528,6 +528,8 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
     score = "none" if math.isnan(value) else f"{value:.4f}"
     default = default_trial(search.study)
     text = [f"trial {trial.number}  val {search.monitor.name} {score}"]
+    if LOSS in attributes:
+        text.append(f"val loss {attributes[LOSS]:.4f}")
     if best:
         text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {best[0].number})")
     if default is not None:
@@ -619,18 +621,47 @@ def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> 
         "metric": search.monitor.name,
         "default": default.user_attrs[VALUE],
         "best": best[0].user_attrs[VALUE],
+        "default_loss": default.user_attrs[LOSS],
+        "best_loss": best[0].user_attrs[LOSS],
         "best_trial": best[0].number,
         "trials": _counts(search.study),
         "values": dict(values),
         "comparison": comparison,
         "verdict": tuned.metrics["verdict"],
         "sentence": sentence or _no_gain(won),
+        "validation": chosen_by(search.monitor.name, default, best),
     }
     write_json(search.folder / SUMMARY, summary)
     (search.folder / PAGE).write_text(
         page.draw(search.study, summary, higher=higher), encoding="utf-8"
     )
     return Tuned(search.folder, tuned, finite(summary))
+
+
+def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
+    """The validation scores of the winner and of the default, and the losses where scores tie.
+
+    `ranked` are the trials with a score, the best first.
+    """
+    best = ranked[0]
+    scores = [one.user_attrs[VALUE] for one in (best, default)]
+    if best.number == default.number:
+        text = f"Validation {metric}: {scores[0]:.4g} with the untuned default, which is the best"
+    else:
+        text = (
+            f"Validation {metric}: {scores[0]:.4g} with the best trial ({best.number}), "
+            f"{scores[1]:.4g} with the untuned default"
+        )
+    tied = [one for one in ranked if one.user_attrs[VALUE] == scores[0]]
+    if len(tied) == 1:
+        return f"{text}."
+    other = default if default in tied[1:] else tied[1]
+    name = "the default" if other.number == default.number else f"trial {other.number}"
+    losses = [f"{one.user_attrs[LOSS]:.4g}" for one in (best, other)]
+    return (
+        f"{text}. Trials with this score: {len(tied)}. The lowest validation loss decides between "
+        f"them: {losses[0]}, beside {losses[1]} of {name}."
+    )
 
 
 def _no_gain(won: bool) -> str:
