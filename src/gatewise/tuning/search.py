@@ -27,6 +27,7 @@ from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
 from gatewise.finished import Run
 from gatewise.interrupts import SKIP, STOP, Interrupts
 from gatewise.judging import Repeats
+from gatewise.locks import locked
 from gatewise.output import inputs, lies_in
 from gatewise.phases import Phase
 from gatewise.pipeline import run_ready
@@ -163,7 +164,7 @@ def tune(
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()
-    with chosen, tracked(track, folder) as tracker:
+    with locked(folder), chosen, tracked(track, folder) as tracker:
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
             search, baselines = _begin(folder, experiment, source, changes, limits, processes)
@@ -529,7 +530,7 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
     default = default_trial(search.study)
     text = [f"trial {trial.number}  val {search.monitor.name} {score}"]
     if LOSS in attributes:
-        text.append(f"val loss {attributes[LOSS]:.4f}")
+        text.append(f"val loss {attributes[LOSS]:.4g}")
     if best:
         text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {best[0].number})")
     if default is not None:
