@@ -118,6 +118,20 @@ def test_a_trial_that_was_killed_is_queued_again(tmp_path):
     assert trial.user_attrs["default"]
 
 
+def test_a_half_line_at_the_end_of_the_journal_costs_no_earlier_trial(tmp_path):
+    def opened():
+        return studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
+
+    first = opened()
+    first.tell(first.ask(), 0.5)
+    with (tmp_path / studies.JOURNAL).open("ab") as file:
+        file.write(b'{"op_code": 4, "work')
+    studies.mend_journal(tmp_path)
+    again = opened()
+    again.tell(again.ask(), 0.7)
+    assert [one.value for one in opened().get_trials()] == [0.5, 0.7]
+
+
 def test_the_lower_loss_decides_between_equal_scores(tmp_path):
     study = studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
     for value, loss in [(1.0, 0.3), (0.9, 0.1), (1.0, 0.2), (1.0, 0.2)]:

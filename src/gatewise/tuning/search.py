@@ -19,7 +19,7 @@ import numpy as np
 from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
-from gatewise.artefact import finite, read_json, write_json
+from gatewise.artefact import as_json, finite, read_json
 from gatewise.budget import EVALUATION, seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
@@ -28,7 +28,7 @@ from gatewise.finished import Run
 from gatewise.interrupts import SKIP, STOP, Interrupts
 from gatewise.judging import Repeats
 from gatewise.locks import locked
-from gatewise.output import inputs, lies_in
+from gatewise.output import inputs, lies_in, write_text
 from gatewise.phases import Phase
 from gatewise.pipeline import run_ready
 from gatewise.ready import Ready, make_ready, prepared
@@ -59,6 +59,7 @@ from gatewise.tuning.study import (
     default_trial,
     finished,
     give_up_unfinished,
+    mend_journal,
     open_study,
     optuna,
 )
@@ -144,6 +145,7 @@ def tune(
     Raises:
         ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
             part, or `output` holds something else.
+        ArtefactError: the study cannot be written; finished trials are kept.
         KeyboardInterrupt: a third Ctrl-C; finished trials are kept.
     """
     optuna()
@@ -261,6 +263,7 @@ def _begin(
         }
     )
     _write_or_compare(folder, content)
+    mend_journal(folder)
     study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
     earlier = len(finished(study))
@@ -330,7 +333,7 @@ def _write_or_compare(folder: Path, content: Any) -> None:
     path = folder / SEARCH
     content = json.loads(json.dumps(content))
     if not path.is_file():
-        write_json(path, content)
+        write_text(path, as_json(content), overwrite=True)
         return
     before = read_json(path)
     if before["data"] != content["data"]:
@@ -632,10 +635,9 @@ def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> 
         "sentence": sentence or _no_gain(won),
         "validation": chosen_by(search.monitor.name, default, best),
     }
-    write_json(search.folder / SUMMARY, summary)
-    (search.folder / PAGE).write_text(
-        page.draw(search.study, summary, higher=higher), encoding="utf-8"
-    )
+    write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
+    drawn = page.draw(search.study, summary, higher=higher)
+    write_text(search.folder / PAGE, drawn, overwrite=True)
     return Tuned(search.folder, tuned, finite(summary))
 
 
