@@ -34,7 +34,7 @@ FLOW = [
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
     "streaming.plan",  # how a task answers a stream
-    *("tasks", "arguments", "audit", "checkpoints", "averaging"),
+    *("tasks", "arguments", "audit", "locks", "checkpoints", "averaging"),
     *("gradient_noise", "training"),
     *("ready", "validation", "evaluation", "repeats", "reporting"),
     *(

@@ -13,6 +13,7 @@ from gatewise.errors import ConfigError
 from gatewise.settings import Experiment
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.tuning import study as studies
+from gatewise.tuning.search import chosen_by
 from gatewise.tuning.space import near, with_values
 
 # One shape of network only, because every other one is compiled anew.
@@ -115,6 +116,36 @@ def test_a_trial_that_was_killed_is_queued_again(tmp_path):
     trial = again.ask()
     assert trial.suggest_float("x", 0.0, 1.0) == 0.5
     assert trial.user_attrs["default"]
+
+
+def test_a_half_line_at_the_end_of_the_journal_costs_no_earlier_trial(tmp_path):
+    def opened():
+        return studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
+
+    first = opened()
+    first.tell(first.ask(), 0.5)
+    with (tmp_path / studies.JOURNAL).open("ab") as file:
+        file.write(b'{"op_code": 4, "work')
+    studies.mend_journal(tmp_path)
+    again = opened()
+    again.tell(again.ask(), 0.7)
+    assert [one.value for one in opened().get_trials()] == [0.5, 0.7]
+
+
+def test_the_lower_loss_decides_between_equal_scores(tmp_path):
+    study = studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
+    for value, loss in [(1.0, 0.3), (0.9, 0.1), (1.0, 0.2), (1.0, 0.2)]:
+        trial = study.ask()
+        for name, one in {"value": value, "loss": loss, "default": trial.number == 0}.items():
+            trial.set_user_attr(name, one)
+        study.tell(trial, value)
+    ranked = studies.candidates(study, higher=True)
+    assert [one.number for one in ranked] == [2, 3, 0, 1]
+    told = chosen_by("accuracy", studies.default_trial(study), ranked)
+    assert told.startswith("Validation accuracy: 1 with the best trial (2), 1 with the untuned")
+    assert told.endswith(
+        "score: 3. The lowest validation loss decides between them: 0.2, beside 0.3 of the default."
+    )
 
 
 def test_values_become_settings():

@@ -226,10 +226,10 @@ def _rescue(
     artefact: Artefact, history: "History", evaluation: "Evaluation | None", folder: Path
 ) -> Path | None:
     """Save the run in the first other folder that can be written; None if there is none."""
-    for place in (tempfile.gettempdir(), Path.home(), Path.cwd()):
+    for place in (tempfile.gettempdir, Path.home, Path.cwd):
         try:
-            refuge = Path(tempfile.mkdtemp(prefix="gatewise-", dir=place))
-        except OSError:
+            refuge = Path(tempfile.mkdtemp(prefix="gatewise-", dir=place()))
+        except (OSError, RuntimeError):  # no such place; RuntimeError: the user has no home folder
             continue
         try:
             _write(artefact, history, evaluation, folder=refuge / folder.name, overwrite=False)
@@ -549,8 +549,13 @@ def _digest(path: Path) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write content as JSON; a number that is not finite becomes null."""
+    path.write_text(as_json(content), encoding="utf-8")
+
+
+def as_json(content: Any) -> str:
+    """The content as JSON; a number that is not finite becomes null."""
     text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    return f"{text}\n"
 
 
 def finite(content: Any) -> Any:

@@ -243,6 +243,7 @@ def tune(
     terminal.show_metrics(tuned.run.metrics, as_json=False)
     terminal.show_lines(
         [
+            tuned.summary["validation"],
             f"Against the untuned default: {tuned.summary['sentence']}",
             f"Run: {output / search.BEST}",
             f"What mattered: {output / search.PAGE}",

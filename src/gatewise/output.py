@@ -91,6 +91,19 @@ def writing_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         draft.replace(path)
 
 
+def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a text into a file that is either as it was before or complete.
+
+    Raises:
+        ConfigError: the file cannot be written, or it exists and may not be replaced.
+    """
+    try:
+        with writing_file(path, overwrite=overwrite) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
 def as_parquet(table: pl.DataFrame) -> bytes:
     """A table as Parquet. Polars reports a full disk as an error of its own, Python as OSError."""
     buffer = io.BytesIO()

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gatewise.evaluation import ROWS
 from gatewise.finished import Run, finished
 from gatewise.interrupts import Interrupts, Skipped
 from gatewise.judging import Judged
+from gatewise.locks import locked
 from gatewise.networks import Builder
 from gatewise.output import inputs
 from gatewise.phases import Phase
@@ -66,19 +67,18 @@ def run(
     check_repeats(repeats, resume=resume)
     if repeats > 1:
         folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
-    kept: Any = contextlib.nullcontext()
     if folder is not None:
         artefacts.check_free(folder, overwrite=overwrite, resume=resume)
-        kept = Checkpoints(folder, resume=resume, overwrite=overwrite)
+    kept = _checkpoints(folder, resume=resume, overwrite=overwrite)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     following = tracked(track, folder)
-    with following as tracker, kept as checkpoints, Interrupts() as interrupts, chosen:
+    with kept as checkpoints, following as tracker, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
         if budget is not None:
             ready = budgets.fit_into(budget, ready) if repeats == 1 else ready
             interrupts.stop_in(budget.for_training, budgets.NAME)
-        if folder is not None:
+        if folder is not None and checkpoints is not None:
             artefacts.check_room(folder, _bytes(ready))
             checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
         baselines = score_baselines(ready, custom)
@@ -96,6 +96,18 @@ def run(
         if tracker is not None:
             tracker.finish(ready.experiment, done.metrics)
         return done
+
+
+@contextlib.contextmanager
+def _checkpoints(
+    folder: Path | None, *, resume: bool, overwrite: bool
+) -> Iterator[Checkpoints | None]:
+    """The checkpoints of a run, which no other process writes meanwhile; None without a folder."""
+    if folder is None:
+        yield None
+        return
+    with locked(folder), Checkpoints(folder, resume=resume, overwrite=overwrite) as kept:
+        yield kept
 
 
 def run_ready(

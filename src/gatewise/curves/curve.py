@@ -13,7 +13,7 @@ from gatewise.curves.size import scores_by_size
 from gatewise.errors import ConfigError
 from gatewise.interrupts import Interrupts
 from gatewise.networks import Builder
-from gatewise.output import check_free_page, inputs, writing_file
+from gatewise.output import check_free_page, inputs, write_text
 from gatewise.phases import Phase
 from gatewise.ready import make_ready, part_sizes
 from gatewise.repeats import Watch, check_repeats
@@ -101,7 +101,6 @@ def curve(
         "validation metric": content["metric"],
     }
     if path is not None:
-        with writing_file(path, overwrite=overwrite) as draft:
-            draft.write_text(pages.draw(content), encoding="utf-8")
+        write_text(path, pages.draw(content), overwrite=overwrite)
     plain: dict[str, Any] = finite(content)
     return plain

@@ -18,7 +18,7 @@ from gatewise.inspection.model import (
     layers_of,
     summary,
 )
-from gatewise.output import check_free_page, writing_file
+from gatewise.output import check_free_page, write_text
 from gatewise.prediction import artefact_of
 from gatewise.readers.columns import Purpose
 from gatewise.readers.datasets import located
@@ -69,8 +69,7 @@ def inspect(
     else:
         content = _of_run(artefact_of(model, load), data, examples)
     if path is not None:
-        with writing_file(path, overwrite=overwrite) as draft:
-            draft.write_text(draw_inspection(content), encoding="utf-8")
+        write_text(path, draw_inspection(content), overwrite=overwrite)
     return content
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from gatewise.extras import require
 from gatewise.reporting import charts, formats
 from gatewise.reporting.sections import Key, Picture, Table
-from gatewise.tuning.study import DEFAULT, ENDED, SECONDS, VALUE, candidates, finished
+from gatewise.tuning.study import DEFAULT, ENDED, LOSS, SECONDS, VALUE, candidates, finished
 
 FEW = 8  # complete trials; fewer do not tell what mattered
 
@@ -115,7 +115,8 @@ def _table(study: Any, summary: Mapping[str, Any], higher: bool) -> Table:
     for one in ranked:
         kind = " (default)" if one.user_attrs.get(DEFAULT) else ""
         cells = [formats.plain(one.params.get(name, "")) for name in names]
-        told = [formats.number(one.user_attrs[VALUE], 4), f"{one.user_attrs[SECONDS]:.0f}"]
+        scores = [formats.number(one.user_attrs[name], 4) for name in (VALUE, LOSS)]
+        told = [*scores, f"{one.user_attrs[SECONDS]:.0f}"]
         rows.append([f"{one.number}{kind}", *told, *cells, str(one.user_attrs.get(ENDED) or "")])
-    columns = ["trial", summary["metric"], "seconds", *names, "ended"]
+    columns = ["trial", summary["metric"], "loss", "seconds", *names, "ended"]
     return Table("All trials with a score, the best first", columns, rows)

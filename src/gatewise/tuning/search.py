@@ -19,7 +19,7 @@ import numpy as np
 from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
-from gatewise.artefact import finite, read_json, write_json
+from gatewise.artefact import as_json, finite, read_json
 from gatewise.budget import EVALUATION, seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
@@ -27,7 +27,8 @@ from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
 from gatewise.finished import Run
 from gatewise.interrupts import SKIP, STOP, Interrupts
 from gatewise.judging import Repeats
-from gatewise.output import inputs, lies_in
+from gatewise.locks import locked
+from gatewise.output import inputs, lies_in, write_text
 from gatewise.phases import Phase
 from gatewise.pipeline import run_ready
 from gatewise.ready import Ready, make_ready, prepared
@@ -58,6 +59,7 @@ from gatewise.tuning.study import (
     default_trial,
     finished,
     give_up_unfinished,
+    mend_journal,
     open_study,
     optuna,
 )
@@ -143,6 +145,7 @@ def tune(
     Raises:
         ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
             part, or `output` holds something else.
+        ArtefactError: the study cannot be written; finished trials are kept.
         KeyboardInterrupt: a third Ctrl-C; finished trials are kept.
     """
     optuna()
@@ -163,7 +166,7 @@ def tune(
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()
-    with chosen, tracked(track, folder) as tracker:
+    with locked(folder), chosen, tracked(track, folder) as tracker:
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
             search, baselines = _begin(folder, experiment, source, changes, limits, processes)
@@ -260,6 +263,7 @@ def _begin(
         }
     )
     _write_or_compare(folder, content)
+    mend_journal(folder)
     study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
     earlier = len(finished(study))
@@ -329,7 +333,7 @@ def _write_or_compare(folder: Path, content: Any) -> None:
     path = folder / SEARCH
     content = json.loads(json.dumps(content))
     if not path.is_file():
-        write_json(path, content)
+        write_text(path, as_json(content), overwrite=True)
         return
     before = read_json(path)
     if before["data"] != content["data"]:
@@ -528,6 +532,8 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
     score = "none" if math.isnan(value) else f"{value:.4f}"
     default = default_trial(search.study)
     text = [f"trial {trial.number}  val {search.monitor.name} {score}"]
+    if LOSS in attributes:
+        text.append(f"val loss {attributes[LOSS]:.4g}")
     if best:
         text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {best[0].number})")
     if default is not None:
@@ -619,18 +625,46 @@ def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> 
         "metric": search.monitor.name,
         "default": default.user_attrs[VALUE],
         "best": best[0].user_attrs[VALUE],
+        "default_loss": default.user_attrs[LOSS],
+        "best_loss": best[0].user_attrs[LOSS],
         "best_trial": best[0].number,
         "trials": _counts(search.study),
         "values": dict(values),
         "comparison": comparison,
         "verdict": tuned.metrics["verdict"],
         "sentence": sentence or _no_gain(won),
+        "validation": chosen_by(search.monitor.name, default, best),
     }
-    write_json(search.folder / SUMMARY, summary)
-    (search.folder / PAGE).write_text(
-        page.draw(search.study, summary, higher=higher), encoding="utf-8"
-    )
+    write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
+    drawn = page.draw(search.study, summary, higher=higher)
+    write_text(search.folder / PAGE, drawn, overwrite=True)
     return Tuned(search.folder, tuned, finite(summary))
+
+
+def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
+    """The validation scores of the winner and of the default, and the losses where scores tie.
+
+    `ranked` are the trials with a score, the best first.
+    """
+    best = ranked[0]
+    scores = [one.user_attrs[VALUE] for one in (best, default)]
+    if best.number == default.number:
+        text = f"Validation {metric}: {scores[0]:.4g} with the untuned default, which is the best"
+    else:
+        text = (
+            f"Validation {metric}: {scores[0]:.4g} with the best trial ({best.number}), "
+            f"{scores[1]:.4g} with the untuned default"
+        )
+    tied = [one for one in ranked if one.user_attrs[VALUE] == scores[0]]
+    if len(tied) == 1:
+        return f"{text}."
+    other = default if default in tied[1:] else tied[1]
+    name = "the default" if other.number == default.number else f"trial {other.number}"
+    losses = [f"{one.user_attrs[LOSS]:.4g}" for one in (best, other)]
+    return (
+        f"{text}. Trials with this score: {len(tied)}. The lowest validation loss decides between "
+        f"them: {losses[0]}, beside {losses[1]} of {name}."
+    )
 
 
 def _no_gain(won: bool) -> str:

@@ -1,14 +1,65 @@
 """The study of a search: an Optuna journal, in which every trial and every epoch is kept."""
 
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gatewise.errors import ArtefactError
 from gatewise.extras import require
 
 JOURNAL, NAME = "study.journal", "gatewise"
 STARTUP = 8  # trials near the default before the sampler learns from earlier ones
 DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
+
+
+class Journal:
+    """A journal file of Optuna, whose failures name the file."""
+
+    def __init__(self, path: Path) -> None:
+        package = optuna().storages.journal
+        lock = package.JournalFileOpenLock(str(path))
+        self._path = path
+        with self._named():
+            self._file = package.JournalFileBackend(str(path), lock_obj=lock)
+
+    def read_logs(self, log_number_from: int) -> Any:
+        """The entries from this number on."""
+        return self._file.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add entries.
+
+        Raises:
+            ArtefactError: the file cannot be written.
+        """
+        with self._named():
+            self._file.append_logs(logs)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ArtefactError(
+                f"{self._path} cannot be written: {error.strerror or error}. The finished trials "
+                "are kept; the same command continues the search."
+            ) from None
+
+
+def mend_journal(folder: Path) -> None:
+    """Remove the half line that a killed process or a full disk left at the end of the journal.
+
+    Optuna would append to that line, and then refuse the whole file. No other process may use it.
+    """
+    path = folder / JOURNAL
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
 
 
 def optuna() -> Any:
@@ -26,10 +77,7 @@ def open_study(folder: Path, *, higher: bool, epochs: int, seed: int, shared: bo
     pruner is asynchronous successive halving (Li et al. 2020, arXiv:1810.05934).
     """
     package = optuna()
-    journal = package.storages.journal
-    path = str(folder / JOURNAL)
-    backend = journal.JournalFileBackend(path, lock_obj=journal.JournalFileOpenLock(path))
-    storage = package.storages.JournalStorage(backend)
+    storage = package.storages.JournalStorage(Journal(folder / JOURNAL))
     pruner = package.pruners.SuccessiveHalvingPruner(
         min_resource=max(1, round(epochs / 20)),
         reduction_factor=3,
