@@ -41,6 +41,7 @@ FLOW = [
         "record",
         "output",
         "migration",
+        "coherence",
         "artefact",
         "comparison",
         *("prediction", "predictions"),

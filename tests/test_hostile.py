@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from test_without_keras import saved_again
 
 import gatewise
 from gatewise import artefact as artefacts
@@ -60,6 +61,61 @@ def test_a_graph_that_lies_is_refused(folder, series_file, lie):
 def resized(arrays):
     """The kernels would read behind the end of a smaller array."""
     return {name: np.atleast_1d(one)[..., :4] for name, one in arrays.items()}
+
+
+# Values of the right type that contradict the network or each other: changes of "own", or of the
+# whole preparation.
+OWN = {
+    "classify-numbers": {"a class more": lambda c: c["classes"].append("other")},
+    "classify-sound": {"no hop": lambda c: c["spectrum"].update(hop_length=0)},
+    "classify-texts": {"a class less": lambda c: c["classes"].pop()},
+    "forecast": {
+        "another target": lambda c: c["targets"].append("rain"),
+        "an unknown target": lambda c: c.update(targets=["nothing"]),
+        "a quantile less": lambda c: c["quantiles"].pop(),
+        "another lookback": lambda c: c.update(lookback=11),
+        "nothing known in advance": lambda c: c.update(known=[], calendar=[]),
+    },
+    "forecast-one": {"an unknown calendar": lambda c: c.update(calendar=["moon"])},
+    "language": {"a token less": lambda c: shorten(c["vocabulary"])},
+    "tag": {
+        "a tag more": lambda c: c["classes"].append("B-thing"),
+        "a word less": lambda c: c["words"].pop(),
+    },
+    "transcribe": {
+        "a character less": lambda c: c["classes"].pop(),
+        "a count of -1": lambda c: c["lm"]["counts"][""].update(a=-1),
+    },
+    "translate": {"a token less": lambda c: shorten(c["vocabularies"]["target"])},
+}
+WHOLE = {
+    "classify-numbers": {
+        "a column more": lambda c: c["used"].append("still"),
+        "a scale of fewer columns": lambda c: c["scale"].update(centre=[[0.0]], spread=[[1.0]]),
+    },
+    "forecast": {"a category more": lambda c: c["categories"]["region"].append("east")},
+    "forecast-one": {"an unknown unit": lambda c: c.update(step="1dx")},
+}
+
+
+def shorten(vocabulary):
+    tokens = vocabulary["content"]["model"]["vocab"]
+    tokens.pop(max(tokens, key=tokens.get))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_preparation_that_contradicts_the_network_is_refused(name, tmp_path):
+    saved_again(name, tmp_path / "run")
+    artefacts.open_run(tmp_path / "run")
+    true = (tmp_path / "run" / artefacts.PREPARATION).read_text()
+    lies = [lambda c, one=one: one(c["own"]) for one in OWN[name].values()]
+    for lie in (*lies, *WHOLE.get(name, {}).values()):
+        (tmp_path / "run" / artefacts.PREPARATION).write_text(true)
+        rewritten(tmp_path / "run" / artefacts.PREPARATION, lie)
+        with pytest.raises(gatewise.ArtefactError, match=r"damaged.* Restore the folder"):
+            artefacts.open_run(tmp_path / "run")
+    with pytest.raises(gatewise.ArtefactError, match=r"damaged.* Restore the folder"):
+        artefacts.load(tmp_path / "run")  # with Keras
 
 
 WEIGHTS = {

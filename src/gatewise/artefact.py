@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gatewise.coherence import refuse_incoherent, refuse_other_sizes
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.migration import FORMAT, present_preparation, present_settings
@@ -391,7 +392,25 @@ def load(folder: str | Path) -> Artefact:
             f"Keras cannot open {folder / MODEL}: {reason} Layers of your own must be registered "
             "(keras.saving.register_keras_serializable) and imported before loading."
         ) from error
+    refuse_another_network(network, artefact)
     return replace(artefact, network=masking(network))
+
+
+def refuse_another_network(network: Any, artefact: Artefact) -> None:
+    """Refuse a network that does not fit the preparation of its run.
+
+    Raises:
+        ArtefactError: a size differs; the message names both.
+    """
+    shapes = task_of(artefact.preparation.task).fitted_shapes(artefact.preparation)
+    settings = artefact.experiment.network
+    try:
+        refuse_other_sizes(network, shapes, own=bool(settings.build) or settings.kind == "own")
+    except ValueError as error:
+        raise ArtefactError(
+            f"{artefact.folder} is damaged, because {PREPARATION} and the network do not belong "
+            f"together: {error}. Restore the folder from a backup."
+        ) from None
 
 
 def folder_of(run: Any) -> Path:
@@ -428,7 +447,9 @@ def open_run(folder: str | Path) -> Artefact:
     artefact = _without_network(folder, GRAPH, GRAPH_WEIGHTS)
     graphs = graph.load(folder / GRAPH, folder / GRAPH_WEIGHTS)
     networks = {name: Network(one) for name, one in graphs.items()}
-    return replace(artefact, network=networks.get(graph.ALONE, networks))
+    network = networks.get(graph.ALONE, networks)
+    refuse_another_network(network, artefact)
+    return replace(artefact, network=network)
 
 
 def _needs_keras(folder: Path) -> str:
@@ -456,7 +477,7 @@ def _without_network(folder: Path, *needed: str) -> Artefact:
         own = task_of(experiment.task.name).fitted
         fitted = present_preparation(read_json(folder / PREPARATION), own, number)
         preparation = Preparation.from_json(fitted, own)
-        preparation.positions(preparation.used)  # ValueError: no such column
+        refuse_incoherent(preparation, task_of(experiment.task.name).fitted_shapes)
     if preparation.task != experiment.task.name:
         raise ArtefactError(
             f"{folder} holds the files of two runs: {SETTINGS} is of the task "

@@ -79,6 +79,22 @@ def same(step: str, other: str) -> bool:
     return sizes[1] - sizes[0] <= grids.SLACK * sizes[0]
 
 
+def known_step(step: str) -> bool:
+    """True if a step is "", a number, or a number with a unit of time.
+
+    >>> known_step("7d"), known_step("1mo"), known_step("0.5"), known_step("1dx")
+    (True, True, True, False)
+    """
+    unit = step.lstrip("0123456789.")
+    if unit != step and unit in {*grids.UNITS, *MONTHS, "us", "b"}:
+        return True
+    try:
+        float(step.removesuffix("i") or 0)
+    except ValueError:
+        return False
+    return True
+
+
 def _share(moments: Array, step: str) -> float:
     """The share of the differences between these times that are equal to the step."""
     unit = step.lstrip("0123456789.")

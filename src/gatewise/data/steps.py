@@ -1,11 +1,13 @@
 """The code that tasks on sequences of numbers share: fitted columns and scale, and batches."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gatewise.data.batches import PADDING, gather
+from gatewise.data.batches import PADDING, Examples, Shapes, gather
+from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import FARTHEST, Scale, fit_scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
@@ -17,6 +19,14 @@ SETTINGS = names(
     preparation="scale scale_by constant_columns",
 )
 Inputs = Callable[[Array, int], dict[str, Array]]
+
+
+def fixed_length(shapes: Shapes, examples: Examples[Any], preparation: Preparation[Any]) -> Shapes:
+    """The shapes with the number of steps, if the steps are numbers of one length, not padded."""
+    if preparation.padded or "steps" not in shapes.inputs:
+        return shapes
+    steps = (int(examples.lengths[0]), *shapes.inputs["steps"][1:])
+    return replace(shapes, inputs={**shapes.inputs, "steps": steps})
 
 
 def fit_steps(

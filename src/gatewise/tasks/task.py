@@ -254,6 +254,9 @@ class Task(Generic[Own, Source, Predictions]):
     ]  # train, validation or test
     sizes: Callable[[Examples[Source]], dict[str, int]]  # for display: sequences, steps ...
     shapes: Callable[[Examples[Source], Preparation[Own]], Shapes]
+    # The shapes as far as the preparation alone implies them; raises ValueError or LookupError if
+    # it contradicts itself.
+    fitted_shapes: Callable[[Preparation[Own]], Shapes]
     # Calibrates on the outputs for the validation part; None: the task has no calibration.
     calibrate: Callable[[Preparation[Own], Any, Examples[Source]], Preparation[Own]] | None
     postprocess: Callable[

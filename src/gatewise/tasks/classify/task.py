@@ -435,13 +435,18 @@ def sizes(examples: Examples[Pieces]) -> dict[str, int]:
 
 def shapes(examples: Examples[Pieces], preparation: Preparation[Fitted]) -> Shapes:
     """The shapes of the input, steps of the `used` columns, and of the logits."""
+    return steps.fixed_length(fitted_shapes(preparation), examples, preparation)
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
+    """The same shapes, with any number of steps."""
+    output = (len(preparation.own.classes),)
     if preparation.own.vocabulary is not None:
         known = {"tokens": len(preparation.own.vocabulary)}
-        return Shapes({"tokens": (None,)}, (len(preparation.own.classes),), vocabulary=known)
-    fixed = int(examples.lengths[0]) if not preparation.padded else None
+        return Shapes({"tokens": (None,)}, output, vocabulary=known)
     return Shapes(
-        inputs={"steps": (fixed, len(preparation.used))},
-        output=(len(preparation.own.classes),),
+        inputs={"steps": (None, len(preparation.used))},
+        output=output,
         padding=PADDING if preparation.padded else None,
     )
 
@@ -830,6 +835,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=calibrate,
     postprocess=postprocess,
     model_name=model_name,

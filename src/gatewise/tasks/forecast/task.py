@@ -429,13 +429,33 @@ def sizes(examples: Examples[Windows]) -> dict[str, int]:
     return sizes_of(examples.source.sequences) | {"windows": len(examples)}
 
 
-def shapes(examples: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
-    """The shapes of inputs and output, taken from one example."""
-    inputs = examples.inputs(np.array([0]), 0)
-    count = max(1, len(preparation.own.quantiles))
+def shapes(_examples: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of inputs and output."""
+    return fitted_shapes(preparation)
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of the inputs of `window_examples` and of the output."""
+    own = preparation.own
+    targets = len(preparation.positions(own.targets))
+
+    def width(names: tuple[str, ...], more: int = 0) -> int:
+        numbers = (*preparation.used, *preparation.static_scale)
+        return more + sum(
+            1 if name in numbers else len(preparation.categories[name]) for name in names
+        )
+
+    moment = np.zeros(1, dtype="datetime64[us]")
+    calendar = calendar_features(moment, own.calendar).shape[-1] if own.calendar else 0
+    widths = {
+        "past": (own.lookback, targets),
+        "covariates": (own.lookback, width((*own.past, *own.known), calendar)),
+        "future": (own.horizon, width(own.known, calendar)),
+        "static": (width(own.static),),
+    }
     return Shapes(
-        inputs={name: array.shape[1:] for name, array in inputs.items()},
-        output=(preparation.own.horizon, len(preparation.own.targets), count),
+        inputs={name: size for name, size in widths.items() if size[-1]},
+        output=(own.horizon, targets, max(1, len(own.quantiles))),
     )
 
 
@@ -1092,6 +1112,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=calibrate,
     choose=choose_blend,
     model_name=blend.model_name,

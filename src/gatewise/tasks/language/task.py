@@ -251,10 +251,17 @@ def sizes(examples: Examples[Corpus]) -> dict[str, int]:
 
 def shapes(examples: Examples[Corpus], preparation: Preparation[Fitted]) -> Shapes:
     """Inputs: the tokens of a chunk; outputs: a logit for each token of the vocabulary."""
+    return replace(
+        fitted_shapes(preparation),
+        inputs={"tokens": (int(examples.lengths[0]),)},
+        batch_size=examples.source.streams,
+    )
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
+    """The same shapes, for chunks of any number of tokens and any batch size."""
     size = len(preparation.own.vocabulary)
-    inputs = {"tokens": (int(examples.lengths[0]),)}
-    streams = examples.source.streams
-    return Shapes(inputs, (size,), vocabulary={"tokens": size}, batch_size=streams)
+    return Shapes({"tokens": (None,)}, (size,), vocabulary={"tokens": size})
 
 
 def postprocess(
@@ -490,6 +497,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=None,
     postprocess=postprocess,
     fit_baselines=fit_baselines,

@@ -365,13 +365,17 @@ def sizes(examples: Examples[Source]) -> dict[str, int]:
 
 def shapes(examples: Examples[Source], preparation: Preparation[Fitted]) -> Shapes:
     """The shapes of the input and of the output, [targets, quantiles]."""
+    return steps.fixed_length(fitted_shapes(preparation), examples, preparation)
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
+    """The same shapes, with any number of steps."""
     own = preparation.own
     output = (len(own.targets), max(1, len(own.quantiles)))
     if own.vocabulary is not None:
         return Shapes({"tokens": (None,)}, output, vocabulary={"tokens": len(own.vocabulary)})
-    fixed = int(examples.lengths[0]) if not preparation.padded else None
     return Shapes(
-        inputs={"steps": (fixed, len(preparation.used))},
+        inputs={"steps": (None, len(preparation.used))},
         output=output,
         padding=PADDING if preparation.padded else None,
         per_step=own.per == "step",
@@ -751,6 +755,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=calibrate,
     postprocess=postprocess,
     fit_baselines=fit_baselines,

@@ -304,17 +304,22 @@ def sizes(examples: Examples[Sequences]) -> dict[str, int]:
 
 
 def shapes(train: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
-    """The shapes of the inputs, words and their characters, and of the logits of each word."""
-    characters = len(preparation.own.characters)
+    """The shapes, and the transitions between tags that a CRF starts with."""
     lengths = details.sentences_of(train).lengths
     codes = details.actual_of(train, preparation)
+    start = crf.initial_transitions(preparation.own.classes, codes, lengths)
+    return replace(fitted_shapes(preparation), initial={"transitions": start})
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of the inputs, words and their characters, and of the logits of each word."""
+    characters = len(preparation.own.characters)
     spelled = {"places": (None,), "characters": (WORD_LENGTH,)} if characters else {}
     return Shapes(
         inputs={"words": (None,), **spelled},
         output=(len(preparation.own.classes),),
         vocabulary={"words": len(preparation.own.words) + SYMBOLS}
         | ({"characters": characters + SYMBOLS} if characters else {}),
-        initial={"transitions": crf.initial_transitions(preparation.own.classes, codes, lengths)},
     )
 
 
@@ -517,6 +522,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=calibrate,
     postprocess=postprocess,
     fit_baselines=fit_baselines,

@@ -305,7 +305,15 @@ def sizes(examples: Examples[Recordings]) -> dict[str, int]:
 
 
 def shapes(_examples: Examples[Recordings], preparation: Preparation[Fitted]) -> Shapes:
+    """The shapes of the network."""
+    return fitted_shapes(preparation)
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
     """Inputs: frames; outputs: logits of the blank and each character at each step."""
+    lm = preparation.own.lm
+    if lm is not None and any(count < 1 for one in lm.counts.values() for count in one.values()):
+        raise ValueError("the language model counts less than one character")
     return Shapes(
         inputs={"steps": (None, len(preparation.used))},
         output=(len(preparation.own.classes) + 1,),
@@ -532,6 +540,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=calibrate,
     postprocess=postprocess,
     fit_baselines=fit_baselines,

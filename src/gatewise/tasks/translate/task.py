@@ -301,6 +301,11 @@ def sizes(examples: Examples[Sequences]) -> dict[str, int]:
 
 def shapes(_examples: Examples[Sequences], preparation: Preparation[Fitted]) -> Shapes:
     """Inputs: source and target tokens; outputs: logits of the target vocabulary at each step."""
+    return fitted_shapes(preparation)
+
+
+def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
+    """The same shapes."""
     return shapes_of(preparation.own)
 
 
@@ -596,6 +601,7 @@ TASK = Task(
     examples=examples,
     sizes=sizes,
     shapes=shapes,
+    fitted_shapes=fitted_shapes,
     calibrate=calibrate,
     postprocess=postprocess,
     fit_baselines=fit_baselines,
