@@ -18,15 +18,21 @@ SETTINGS = vocabulary.SETTINGS | names(
 )
 
 
-def resolved(experiment: Experiment) -> Experiment:
-    """The settings with the default tokenizer and size of the vocabulary."""
-    settings = experiment.preparation
-    fitted = vocabulary.resolved(settings, _kind(settings))
-    return experiment.having("preparation", **vars(fitted))
-
-
-def _kind(settings: PreparationSettings) -> str:
-    return "words" if settings.tokenizer == "auto" else settings.tokenizer
+def resolved(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
+    """The settings with the default tokenizer and size of the vocabulary, and a note on them."""
+    settings, notes = experiment.preparation, []
+    kind: str = settings.tokenizer
+    if kind == "auto":
+        kind = "words"
+        texts = texts_of(train)
+        # Names, codes, and languages without spaces: as words, few would occur twice.
+        if 2 * sum(len(one.split()) < 2 for one in texts) > len(texts):
+            kind = "characters"
+            notes.append(
+                "most texts have no space, so characters are the tokens (preparation.tokenizer)"
+            )
+    fitted = vocabulary.resolved(settings, kind)
+    return experiment.having("preparation", **vars(fitted)), notes
 
 
 def fit_tokens(
@@ -37,7 +43,7 @@ def fit_tokens(
     Raises:
         DataError: a text is too long, and preparation.truncation is "error".
     """
-    texts, kind = texts_of(train), _kind(settings)
+    texts, kind = texts_of(train), settings.tokenizer
     known = fit_vocabulary(
         texts,
         kind,

@@ -78,7 +78,7 @@ Pieces = Sequences | Recordings  # whole sequences, windows of them, or recordin
 
 
 def resolve(
-    experiment: Experiment, sequences: Sequences, _train: Sequences
+    experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in the size of the network, the batch size and the epochs."""
     if experiment.task.blend == "ridge":
@@ -104,10 +104,11 @@ def resolve(
         experiment = experiment.having("task", blend="none")
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []
+    notes: list[str] = []
     if sequences.kind == "text":
-        experiment = tokens.resolved(experiment)
+        experiment, notes = tokens.resolved(experiment, train)
     training = defaults.training(experiment.training, len(pieces), sequences.kind)
-    return replace(experiment, training=training), []
+    return replace(experiment, training=training), notes
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:

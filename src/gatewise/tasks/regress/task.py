@@ -81,7 +81,7 @@ NEIGHBOUR = "nearest neighbour"
 
 
 def resolve(
-    experiment: Experiment, sequences: Sequences, _train: Sequences
+    experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in quantiles, windows, the size of the network, the batch size and the epochs."""
     levels, notes = quantiles.resolved(experiment)
@@ -108,7 +108,8 @@ def resolve(
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), notes
     if sequences.kind == "text":
-        experiment = tokens.resolved(experiment)
+        experiment, more = tokens.resolved(experiment, train)
+        notes += more
     count = len(_pieces(sequences, experiment))
     training = defaults.training(experiment.training, count, sequences.kind)
     return replace(experiment, training=training), notes
