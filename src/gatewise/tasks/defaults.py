@@ -50,7 +50,10 @@ def of_steps(experiment: Experiment, lengths: Array, *, plain: bool) -> Experime
 
 
 def training(settings: TrainingSettings, count: int, data: str) -> TrainingSettings:
-    """Fill in batch size and epochs for this number of sequences of numbers or texts."""
+    """Fill in batch size and epochs for this number of sequences.
+
+    `data` is the kind of the sequences; texts of "characters" take as many epochs as numbers do.
+    """
     if data == "text" and not settings.epochs:
         settings = replace(settings, epochs=int(np.clip(150_000 // (count + 1), 6, 40)))
     if not settings.batch_size:

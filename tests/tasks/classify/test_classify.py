@@ -11,6 +11,7 @@ from gatewise import metrics
 from gatewise.baselines.logistic import fit_logistic
 from gatewise.baselines.logistic import logistic as by_regression
 from gatewise.baselines.summaries import summaries
+from gatewise.data import tokens
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
@@ -386,3 +387,16 @@ def test_the_default_network_reads_summaries_and_shortens_long_sequences(
     off = experiment.having("network", filters=(0,))
     assert classify.resolve(off, sequences, sequences)[0].network.filters == (0,)
     assert classify.resolve(experiment, sequences, sequences)[0] == experiment
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokenizer"),
+    [
+        (["Nakamura", "Petrov", "de Vries", "Rossi"], "characters"),
+        (["天気が良い", "雨が降る", "風が強い", "雪"], "characters"),
+        (["rain in the north", "sun", "wind and rain", "clear sky"], "words"),
+    ],
+)
+def test_texts_without_spaces_are_read_as_characters(texts, tokenizer):
+    experiment, _ = tokens.resolved(Experiment(), from_texts(texts))
+    assert experiment.preparation.tokenizer == tokenizer

@@ -107,7 +107,9 @@ def resolve(
     notes: list[str] = []
     if sequences.kind == "text":
         experiment, notes = tokens.resolved(experiment, train)
-    training = defaults.training(experiment.training, len(pieces), sequences.kind)
+    characters = experiment.preparation.tokenizer == "characters"
+    kind = "characters" if characters else sequences.kind
+    training = defaults.training(experiment.training, len(pieces), kind)
     return replace(experiment, training=training), notes
 
 

@@ -441,8 +441,9 @@ def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
 
     def width(names: tuple[str, ...], more: int = 0) -> int:
         numbers = (*preparation.used, *preparation.static_scale)
+        # A column that does not change is in neither, and is not read.
         return more + sum(
-            1 if name in numbers else len(preparation.categories[name]) for name in names
+            1 if name in numbers else len(preparation.categories.get(name, ())) for name in names
         )
 
     moment = np.zeros(1, dtype="datetime64[us]")
@@ -455,7 +456,7 @@ def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
     }
     return Shapes(
         inputs={name: size for name, size in widths.items() if size[-1]},
-        output=(own.horizon, targets, max(1, len(own.quantiles))),
+        output=(own.horizon, len(own.targets), max(1, len(own.quantiles))),
     )
 
 

@@ -111,7 +111,9 @@ def resolve(
         experiment, more = tokens.resolved(experiment, train)
         notes += more
     count = len(_pieces(sequences, experiment))
-    training = defaults.training(experiment.training, count, sequences.kind)
+    characters = experiment.preparation.tokenizer == "characters"
+    kind = "characters" if characters else sequences.kind
+    training = defaults.training(experiment.training, count, kind)
     return replace(experiment, training=training), notes
 
 
