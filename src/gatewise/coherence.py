@@ -64,8 +64,8 @@ def refuse_other_sizes(network: Any, shapes: Shapes, *, own: bool) -> None:
     networks = list(network.values()) if isinstance(network, dict) else [network]
     embedded = {size for one in networks for size in _embedded(one)} - {1}  # a constant
     known = set(shapes.vocabulary.values())
-    # A network without tokens may embed other things.
-    if known and embedded and not own and embedded != known:
+    # It may embed other things, too, such as the transitions of a CRF.
+    if embedded and not own and not known <= embedded:
         raise ValueError(
             f"the network embeds {_listed(embedded)} tokens, but the preparation knows "
             f"{_listed(known)}"
