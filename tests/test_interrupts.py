@@ -161,3 +161,13 @@ def test_ctrl_c_during_the_imports_of_the_command_line_is_one_line():
     _, rest = running.communicate()
     said = [line for line in rest.splitlines() if not line.startswith("import time:")]
     assert said == ["gatewise: stopped."] and running.returncode == 1
+
+
+def test_another_program_that_names_gatewise_keeps_its_own_signals(tmp_path):
+    (tmp_path / "mine").mkdir()
+    code = "import gatewise, signal\nprint(signal.getsignal(signal.SIGINT).__name__)\n"
+    (tmp_path / "mine" / "__init__.py").write_text(code, encoding="utf-8")
+    (tmp_path / "mine" / "__main__.py").write_text("", encoding="utf-8")
+    words = [sys.executable, "-m", "mine", "gatewise"]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == "default_int_handler\n"

@@ -29,8 +29,19 @@ def disarm() -> None:
         signal.signal(*_before.popitem())
 
 
+def _is_command_line() -> bool:
+    """Whether Python was started as `gatewise` or `python -m gatewise`.
+
+    sys.argv does not tell: its first entry is "-m" while the package of any module is imported, and
+    a process of multiprocessing has that of its parent.
+    """
+    given = sys.orig_argv[1:]
+    while given and given[0].startswith("-") and given[0] != "-m":
+        given = given[2:] if given[0] in ("-X", "-W") else given[1:]
+    return given[:2] == ["-m", "gatewise"] or "".join(given[:1]).endswith("/gatewise")
+
+
 _before: dict[signal.Signals, Any] = {}
-# While `python -m` imports the package of a module, its name is not yet in sys.argv.
-if sys.argv[0].endswith("/gatewise") or (sys.argv[0] == "-m" and "gatewise" in sys.orig_argv):
+if _is_command_line():
     _before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: end(INTERRUPTED))
     _before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: end(TERMINATED))
