@@ -15,7 +15,7 @@ import pytest
 
 import gatewise
 from gatewise.data.sequences import from_arrays
-from gatewise.readers.datasets import settings_of
+from gatewise.readers.datasets import path_of, settings_of
 
 # These tests spend most of their time compiling small programs that run only a few times. Compiled
 # programs are therefore cached, for all processes and for the next run, and not optimised. JAX
@@ -95,6 +95,16 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("GATEWISE_DATA does not name a folder of data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The shipped images [1797, 8, 8], and their labels."""
+    with np.load(path_of("digits")) as file:
+        arrays = {name: file[name] for name in file.files}
+    x = next(one for one in arrays.values() if one.ndim == 3)
+    y = next(one for one in arrays.values() if one.ndim == 1)
+    return x.astype(np.float32), y
 
 
 @pytest.fixture(scope="session")

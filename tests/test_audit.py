@@ -65,13 +65,10 @@ def test_a_test_file_that_begins_before_the_end_of_training_is_found(weather, tm
         assert kinds(audited(None, settings)) == found
 
 
-@pytest.fixture(scope="module")
-def digits():
-    """Images [1797, 8, 8], and their labels."""
-    with np.load(path_of("digits")) as file:
-        arrays = {name: file[name] for name in file.files}
-    x = next(one for one in arrays.values() if one.ndim == 3)
-    y = next(one for one in arrays.values() if one.ndim == 1)
+@pytest.fixture
+def digits(digits):
+    """Those of all tests, with labels that are texts."""
+    x, y = digits
     return x.astype(float), y.astype(str)
 
 

@@ -25,16 +25,6 @@ from gatewise.validation import score_baselines
 FULL = {"evaluation": {"audit": "full", "n_resamples": 100}}
 
 
-@pytest.fixture(scope="module")
-def digits():
-    """Images [1797, 8, 8], and their labels."""
-    with np.load(path_of("digits")) as file:
-        arrays = {name: file[name] for name in file.files}
-    x = next(one for one in arrays.values() if one.ndim == 3)
-    y = next(one for one in arrays.values() if one.ndim == 1)
-    return x.astype(np.float32), y
-
-
 def kinds(data, settings, network=None):
     """The kinds of the findings of the sanity runs."""
     ready = make_ready(*experiment_for(data, [FULL, settings]), network)

@@ -1,5 +1,6 @@
 """Texts, tokens and recordings in parts: a stream answers as predict does, however it is cut."""
 
+import itertools
 import os
 import signal
 
@@ -217,6 +218,16 @@ def recordings(tmp_path_factory):
     return folder
 
 
+def in_any_parts(run, path):
+    """The samples of a recording and its answers, which do not depend on how it is cut."""
+    samples = soundfile.read(path, dtype="int16")[0]
+    wanted = streamed(run, [samples])
+    for seed in (2, 3):
+        parts = list(cuts(samples, seed))
+        alike(streamed(run, parts, moved=len(parts) // 2), wanted)
+    return samples, wanted
+
+
 @pytest.mark.parametrize("network", [{}, {"filters": [5, 4], "strides": 2, "kernel_size": 5}])
 def test_a_recording_in_parts_is_labelled_after_each_frame(recordings, network):
     run = untrained(
@@ -227,11 +238,7 @@ def test_a_recording_in_parts_is_labelled_after_each_frame(recordings, network):
         network=network,
     )
     path = min(recordings.iterdir())
-    samples = soundfile.read(path, dtype="int16")[0]
-    wanted = streamed(run, [samples])
-    for seed in (2, 3):
-        parts = list(cuts(samples, seed))
-        alike(streamed(run, parts, moved=len(parts) // 2), wanted)
+    samples, wanted = in_any_parts(run, path)
     floats, raw = samples / 32768, samples.astype("<i2").tobytes()
     alike(streamed(run, [floats[:900], raw[1800:]]), wanted)
     (row,) = gatewise.predict(run, path).to_dicts()
@@ -268,15 +275,11 @@ def test_words_are_recognised_while_they_are_spoken_and_certain_ones_stay(
         network=network,
     )
     path = min(recordings.iterdir())
-    samples = soundfile.read(path, dtype="int16")[0]
-    wanted = streamed(run, [samples])
-    for seed in (2, 3):
-        parts = list(cuts(samples, seed))
-        alike(streamed(run, parts, moved=len(parts) // 2), wanted)
+    _, wanted = in_any_parts(run, path)
     (transcript,) = gatewise.predict(run, path)["transcript"]
     assert (wanted[-1]["words"], wanted[-1]["partial"]) == (transcript, "")
     assert transcript
-    for one, later in zip(wanted, wanted[1:], strict=False):
+    for one, later in itertools.pairwise(wanted):
         assert later["words"].startswith(one["words"])
 
 
