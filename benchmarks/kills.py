@@ -29,7 +29,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gatewise import checkpoints, cli
+from gatewise import cli
+from gatewise.training import checkpoints
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUT = ["--set", "network.dropout=0.2", "--set", "evaluation.n_resamples=100"]

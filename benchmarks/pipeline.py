@@ -17,13 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gatewise import engine, training
+from gatewise import engine
 from gatewise.arguments import experiment_for
 from gatewise.artefact import environment
 from gatewise.data.batches import Examples
 from gatewise.networks import build
-from gatewise.ready import Ready, compile_network, make_ready
 from gatewise.repeats import learn
+from gatewise.runtime.predicting import as_keras
+from gatewise.training.fit import Monitor
+from gatewise.training.ready import Ready, compile_network, make_ready
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
 ENGINES = ("stock", "native")  # the faster a step, the larger the share of the overhead
@@ -61,7 +63,7 @@ def ready_for(source: np.ndarray, task: str, settings: dict) -> Ready:
 
 def all_arrays(some: Examples) -> tuple[np.ndarray, np.ndarray]:
     which = np.arange(len(some))
-    return training.as_keras(some.inputs(which, int(some.lengths[0]))), some.targets(which)
+    return as_keras(some.inputs(which, int(some.lengths[0]))), some.targets(which)
 
 
 def measure(ready: Ready, rounds: int) -> dict[str, float]:
@@ -80,7 +82,7 @@ def measure(ready: Ready, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {"gatewise": [], "plain": []}
     for turn in range(rounds + 1):
         began = time.perf_counter()
-        learn(one_epoch, training.Monitor("loss"), None)
+        learn(one_epoch, Monitor("loss"), None)
         between = time.perf_counter()
         plain.fit(x, y, batch_size=size, epochs=1, verbose=0)
         ended = time.perf_counter()

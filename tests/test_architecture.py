@@ -21,12 +21,11 @@ FLOW = [
         "errors",
         "extras",
         "backend",
-        "interrupts",
-        "phases",
         "settings",
         "metrics",
         "data",
     ),
+    *("training.interrupts", "training.phases"),  # what long work reports and heeds
     *("readers", "baselines", "engine"),
     *("runtime.graph", "runtime.describe", "runtime.operations", "runtime.network"),
     *("runtime.predicting", "runtime"),
@@ -34,9 +33,8 @@ FLOW = [
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
     "streaming.plan",  # how a task answers a stream
-    *("tasks", "arguments", "audit", "locks", "checkpoints", "averaging"),
-    *("gradient_noise", "training"),
-    *("ready", "validation", "evaluation", "repeats", "reporting"),
+    *("tasks", "arguments", "audit", "locks", "training"),
+    *("validation", "evaluation", "repeats", "reporting"),
     *(
         "record",
         "output",
@@ -56,7 +54,6 @@ FLOW = [
         "budget",
         "judging",
         "finished",
-        "tracking",
         "pipeline",
         "curves",
         "tuning",
@@ -82,7 +79,8 @@ FILES_OF_A_TASK = {
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
-    *("ready", "checkpoints", "training", "finished", "artefact", "averaging", "gradient_noise"),
+    *(f"training.{one}" for one in ("ready", "checkpoints", "fit", "averaging", "gradient_noise")),
+    *("finished", "artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),

@@ -8,7 +8,7 @@ import pytest
 
 from gatewise.arguments import experiment_for
 from gatewise.readers.datasets import path_of
-from gatewise.ready import make_ready
+from gatewise.training.ready import make_ready
 
 
 def audited(data, settings=None, target=()):

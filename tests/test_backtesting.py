@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import checkpoints
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.data.windows import windows
 from gatewise.errors import ConfigError
 from gatewise.tasks.forecast.backtest import stretch
+from gatewise.training import checkpoints
 
 
 @pytest.mark.parametrize("stride", [1, 3])

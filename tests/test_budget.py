@@ -5,8 +5,8 @@ import pytest
 import gatewise
 from gatewise.budget import Budget, fit_into
 from gatewise.errors import ConfigError
-from gatewise.ready import make_ready
 from gatewise.settings import from_mapping
+from gatewise.training.ready import make_ready
 
 HOUR = 3600.0
 

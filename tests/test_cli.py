@@ -15,8 +15,8 @@ import pytest
 
 from gatewise import cli
 from gatewise.arguments import experiment_for
-from gatewise.ready import make_ready
 from gatewise.settings import layer_of, to_toml
+from gatewise.training.ready import make_ready
 
 VERBS = ["train", "look", "evaluate", "predict", "generate", "report", "settings"]
 VERBS += ["datasets", "info", "run"]

@@ -10,8 +10,8 @@ import pytest
 import gatewise
 from gatewise import artefact, evaluation
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.ready import make_ready
 from gatewise.settings import from_toml
+from gatewise.training.ready import make_ready
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import checkpoints, training
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.data.folds import assign
 from gatewise.errors import ConfigError
 from gatewise.networks.ensemble import Member, average
 from gatewise.networks.stack import stack
 from gatewise.settings import NetworkSettings, TrainingSettings, from_mapping
+from gatewise.training import checkpoints
+from gatewise.training.fit import QUALITY, with_quality
 
 
 def test_folds_spread_each_stratum_evenly(random):
@@ -191,8 +192,8 @@ def test_folds_that_cannot_be_made_are_refused(sequences_file, classify_settings
 
 
 def test_an_unknown_quality_in_the_environment_is_refused(monkeypatch):
-    monkeypatch.setenv(training.QUALITY, "superb")
+    monkeypatch.setenv(QUALITY, "superb")
     with pytest.raises(ConfigError, match="GATEWISE_QUALITY must be one of fast, good, best"):
-        training.with_quality(TrainingSettings())
+        with_quality(TrainingSettings())
     asked = from_mapping({"training": {"quality": "best"}}).training
-    assert training.with_quality(asked).quality == "best"
+    assert with_quality(asked).quality == "best"

@@ -21,11 +21,11 @@ from gatewise import artefact
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
 from gatewise.networks import build
-from gatewise.ready import make_ready
 from gatewise.record import interruption
 from gatewise.repeats import learn
 from gatewise.settings import from_mapping, layer_of
-from gatewise.training import Around
+from gatewise.training.fit import Around
+from gatewise.training.ready import make_ready
 from gatewise.validation import calibrate, score_baselines
 
 

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 import gatewise
 from gatewise import artefact
 from gatewise.errors import DataError
-from gatewise.ready import make_ready
+from gatewise.training.ready import make_ready
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from keras import ops
 import gatewise
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
-from gatewise.ready import make_ready
 from gatewise.settings import TrainingSettings
-from gatewise.training import optimizer
+from gatewise.training.fit import optimizer
+from gatewise.training.ready import make_ready
 
 WORDS = ("red", "Green", "blue", "pink")
 

@@ -14,8 +14,8 @@ from gatewise.arguments import experiment_for
 from gatewise.data.batches import plan
 from gatewise.errors import ConfigError
 from gatewise.networks import build
-from gatewise.ready import compile_network, make_ready, objective
 from gatewise.settings import from_mapping, to_toml
+from gatewise.training.ready import compile_network, make_ready, objective
 
 WORDS = ("red", "green", "blue", "yellow", "a", "the")
 TAGS = ("A", "A", "A", "A", "D", "D")

@@ -16,10 +16,10 @@ from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
 from gatewise.readers.datasets import path_of
-from gatewise.ready import make_ready
 from gatewise.sanity import audited, backwards, shuffled
 from gatewise.tasks.suspects import listed, suspects
-from gatewise.training import Around
+from gatewise.training.fit import Around
+from gatewise.training.ready import make_ready
 from gatewise.validation import score_baselines
 
 FULL = {"evaluation": {"audit": "full", "n_resamples": 100}}

@@ -12,9 +12,9 @@ import pytest
 import gatewise
 from gatewise import artefact, prediction
 from gatewise.errors import ConfigError, DataError
-from gatewise.ready import make_ready
 from gatewise.settings import from_mapping
 from gatewise.streaming import advance, lines
+from gatewise.training.ready import make_ready
 
 CUTS = [(1,) * 40, (3, 1, 5, 40), (40,)]  # steps of each push
 

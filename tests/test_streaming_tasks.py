@@ -14,11 +14,11 @@ import gatewise
 from gatewise import artefact
 from gatewise.errors import ConfigError, DataError
 from gatewise.networks.ensemble import Member, average
-from gatewise.ready import make_ready
 from gatewise.runtime.describe import describe
 from gatewise.runtime.network import Network
 from gatewise.settings import from_mapping
 from gatewise.streaming import sources
+from gatewise.training.ready import make_ready
 
 RATE = 2000
 TEXT = "Call  now for a free prize, it's yours!\nTell me: the café is CLOSED  today. naïve"

@@ -9,8 +9,8 @@ import pytest
 import gatewise
 from gatewise.arguments import experiment_for
 from gatewise.readers.datasets import path_of
-from gatewise.ready import make_ready
 from gatewise.tasks.tag.task import BASELINE
+from gatewise.training.ready import make_ready
 
 SMALL = {
     "network": {"units": [16], "character_units": 8, "embedding_dim": 16},

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from gatewise.evaluation import Evaluation
     from gatewise.reporting.sections import Record
-    from gatewise.training import History
+    from gatewise.training.fit import History
 
 log = logging.getLogger("gatewise")
 

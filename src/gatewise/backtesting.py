@@ -21,11 +21,11 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation, evaluate
-from gatewise.interrupts import STOP
-from gatewise.ready import Ready
 from gatewise.settings import Experiment
 from gatewise.tasks.task import Baseline
-from gatewise.training import Around, History, steps_of
+from gatewise.training.fit import Around, History, steps_of
+from gatewise.training.interrupts import STOP
+from gatewise.training.ready import Ready
 from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")

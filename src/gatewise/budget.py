@@ -8,9 +8,9 @@ import numpy as np
 
 from gatewise import folding, refitting
 from gatewise.errors import ConfigError
-from gatewise.ready import Ready, compile_network, network_for
 from gatewise.settings import QUALITIES, Experiment
-from gatewise.training import Feed
+from gatewise.training.fit import Feed
+from gatewise.training.ready import Ready, compile_network, network_for
 
 log = logging.getLogger("gatewise")
 

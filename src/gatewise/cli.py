@@ -139,9 +139,9 @@ def train(
     from gatewise.budget import budget_of, fit_into
     from gatewise.output import inputs
     from gatewise.overview import overview
-    from gatewise.ready import make_ready
     from gatewise.record import ending
     from gatewise.repeats import check_repeats
+    from gatewise.training.ready import make_ready
 
     check_repeats(repeats, resume=resume)
     custom = customs(baseline or ())
@@ -317,7 +317,7 @@ def look(
     layers.append(flags(task, horizon=horizon))
     experiment, source = experiment_for(data, layers, target or ())
     from gatewise.overview import overview  # these import Keras, which takes seconds
-    from gatewise.ready import make_ready
+    from gatewise.training.ready import make_ready
 
     _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
 

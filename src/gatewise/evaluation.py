@@ -15,7 +15,6 @@ import polars as pl
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, fingerprint
-from gatewise.interrupts import checkpoint
 from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
@@ -29,6 +28,7 @@ from gatewise.tasks.task import (
     Task,
     chosen_measure,
 )
+from gatewise.training.interrupts import checkpoint
 
 MIN_CLUSTERS = 5  # fewer independent stretches are too few for an interval
 ROWS = 100_000  # rows of predictions.csv at most, because a long test part would make gigabytes

@@ -18,7 +18,7 @@ from gatewise.judging import Judged
 from gatewise.output import writing_file
 from gatewise.record import metrics_of, splits_of
 from gatewise.reporting.report import draw, summary
-from gatewise.training import History
+from gatewise.training.fit import History
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,11 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation, evaluate
-from gatewise.interrupts import STOP
 from gatewise.networks.ensemble import SAME, Affine, Member, average
-from gatewise.ready import Ready, compile_network, network_for, restart
 from gatewise.repeats import learn
 from gatewise.settings import OWN, Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
-from gatewise.training import (
+from gatewise.training.fit import (
     FEW_CHECKS,
     Around,
     History,
@@ -38,6 +36,8 @@ from gatewise.training import (
     build_metrics,
     column_of,
 )
+from gatewise.training.interrupts import STOP
+from gatewise.training.ready import Ready, compile_network, network_for, restart
 from gatewise.validation import FittedBaselines, score_baselines
 
 log = logging.getLogger("gatewise")

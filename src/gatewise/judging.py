@@ -11,9 +11,9 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.evaluation import Evaluation
 from gatewise.readers.sources import sentence
-from gatewise.ready import Ready
 from gatewise.repeats import Trained, evaluate_on_test, learn_each, over_all_seeds
-from gatewise.training import Around, History
+from gatewise.training.fit import Around, History
+from gatewise.training.ready import Ready
 from gatewise.validation import FittedBaselines, calibrate
 
 log = logging.getLogger("gatewise")

@@ -12,8 +12,8 @@ from gatewise.judging import planned
 from gatewise.readers import folders
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
-from gatewise.ready import Ready, make_ready, part_sizes
 from gatewise.settings import DataSettings, layer_of, to_toml
+from gatewise.training.ready import Ready, make_ready, part_sizes
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".xlsx")
 # The settings of [data] that give a column its role.

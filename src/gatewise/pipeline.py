@@ -13,21 +13,21 @@ from gatewise import budget as budgets
 from gatewise import engine, folding, judging, sanity
 from gatewise.arguments import experiment_from, flags
 from gatewise.baselines.custom import Custom, customs
-from gatewise.checkpoints import Checkpoints, identity_of
 from gatewise.errors import ConfigError
 from gatewise.evaluation import ROWS
 from gatewise.finished import Run, finished
-from gatewise.interrupts import Interrupts, Skipped
 from gatewise.judging import Judged
 from gatewise.locks import locked
 from gatewise.networks import Builder
 from gatewise.output import inputs
-from gatewise.phases import Phase
-from gatewise.ready import Ready, make_ready
 from gatewise.repeats import Watch, check_repeats
 from gatewise.settings import Experiment
-from gatewise.tracking import both, tracked
-from gatewise.training import Around
+from gatewise.training.checkpoints import Checkpoints, identity_of
+from gatewise.training.fit import Around
+from gatewise.training.interrupts import Interrupts, Skipped
+from gatewise.training.phases import Phase
+from gatewise.training.ready import Ready, make_ready
+from gatewise.training.tracking import both, tracked
 from gatewise.validation import FittedBaselines, score_baselines
 
 REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row

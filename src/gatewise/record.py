@@ -13,10 +13,10 @@ from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Splits
 from gatewise.evaluation import Evaluation
 from gatewise.readers.datasets import DATASETS, path_of
-from gatewise.ready import Ready, part_sizes
 from gatewise.repeats import spread_of, summary_of
 from gatewise.settings import DataSettings
-from gatewise.training import History, column_of
+from gatewise.training.fit import History, column_of
+from gatewise.training.ready import Ready, part_sizes
 from gatewise.validation import FittedBaselines
 
 

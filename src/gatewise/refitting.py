@@ -9,11 +9,11 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError, TrainingError
-from gatewise.interrupts import SKIP, STOP
-from gatewise.ready import Ready, compile_network, network_for, restart
 from gatewise.repeats import learn
 from gatewise.settings import OWN
-from gatewise.training import Around, History, Monitor
+from gatewise.training.fit import Around, History, Monitor
+from gatewise.training.interrupts import SKIP, STOP
+from gatewise.training.ready import Ready, compile_network, network_for, restart
 
 log = logging.getLogger("gatewise")
 

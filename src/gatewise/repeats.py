@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import training
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.evaluation import (
@@ -20,9 +19,18 @@ from gatewise.evaluation import (
     predict_network_only,
     resample,
 )
-from gatewise.interrupts import STOP
-from gatewise.ready import Ready, compile_network, prepared
-from gatewise.training import Around, History, Monitor, Progress, column_of
+from gatewise.training.fit import (
+    Around,
+    History,
+    Monitor,
+    Progress,
+    as_finished,
+    column_of,
+    fit,
+    from_finished,
+)
+from gatewise.training.interrupts import STOP
+from gatewise.training.ready import Ready, compile_network, prepared
 from gatewise.validation import FittedBaselines, calibrate, monitor_of
 
 log = logging.getLogger("gatewise")
@@ -51,10 +59,10 @@ def learn(ready: Ready, monitor: Monitor, around: Around) -> History:
     """
     checkpoints = around.checkpoints
     if checkpoints is not None and (finished := checkpoints.next_finished()) is not None:
-        return training.from_finished(ready.network, finished)
+        return from_finished(ready.network, finished)
     if not ready.network.compiled:
         compile_network(ready.network, ready)
-    history = training.fit(
+    history = fit(
         ready.network,
         ready.train,
         ready.validation,
@@ -64,7 +72,7 @@ def learn(ready: Ready, monitor: Monitor, around: Around) -> History:
         around=around,
     )
     if checkpoints is not None and around.interrupts.level < STOP:
-        checkpoints.finish(training.as_finished(ready.network, history))
+        checkpoints.finish(as_finished(ready.network, history))
     return history
 
 

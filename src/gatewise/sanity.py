@@ -19,11 +19,11 @@ from gatewise.audit import Finding
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
-from gatewise.interrupts import STOP
-from gatewise.phases import Phase
-from gatewise.ready import Ready, network_for
 from gatewise.repeats import learn
-from gatewise.training import Around, Monitor
+from gatewise.training.fit import Around, Monitor
+from gatewise.training.interrupts import STOP
+from gatewise.training.phases import Phase
+from gatewise.training.ready import Ready, network_for
 from gatewise.validation import FittedBaselines
 
 log = logging.getLogger("gatewise")

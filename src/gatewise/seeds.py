@@ -15,13 +15,13 @@ from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation
 from gatewise.folding import FASTER, Plan, Workshop
-from gatewise.interrupts import STOP
 from gatewise.networks.ensemble import mean_of
-from gatewise.ready import Ready
 from gatewise.refitting import caveat, expected, longer, refit
 from gatewise.repeats import evaluate_on_test, monitor_for
 from gatewise.settings import OWN
-from gatewise.training import Around, History
+from gatewise.training.fit import Around, History
+from gatewise.training.interrupts import STOP
+from gatewise.training.ready import Ready
 from gatewise.validation import FittedBaselines, calibrate
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from gatewise.baselines.custom import Custom
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.phases import Phase
-from gatewise.ready import Ready
 from gatewise.tasks.task import NETWORK, Baseline, monitored_measure
-from gatewise.training import Monitor
+from gatewise.training.fit import Monitor
+from gatewise.training.phases import Phase
+from gatewise.training.ready import Ready
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from gatewise.arguments import experiment_for
 from gatewise.baselines.custom import customs
 from gatewise.errors import ConfigError
-from gatewise.ready import make_ready
+from gatewise.training.ready import make_ready
 from gatewise.validation import score_baselines
 
 SERIES = {

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from keras import layers
 
 import gatewise
-from gatewise import checkpoints
 from gatewise.engine import hook, library, reference
 from gatewise.engine import torch as engine
 from gatewise.engine.contract import (
@@ -30,6 +29,7 @@ from gatewise.engine.contract import (
     Arrays,
     Direction,
 )
+from gatewise.training import checkpoints
 
 FORTH, BACK = Direction(start_output=False), Direction(go_backwards=True, flip=True)
 

@@ -20,8 +20,8 @@ from gatewise.errors import ConfigError
 from gatewise.exporting.export import programs_of
 from gatewise.exporting.program import Sample
 from gatewise.exporting.proof import prove
-from gatewise.ready import make_ready
 from gatewise.settings import from_mapping
+from gatewise.training.ready import make_ready
 
 
 @pytest.fixture(scope="module")

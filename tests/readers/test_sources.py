@@ -17,9 +17,9 @@ from gatewise.errors import DataError
 from gatewise.prediction import predict
 from gatewise.readers import sources, tables
 from gatewise.readers.sources import opened
-from gatewise.ready import make_ready
 from gatewise.settings import DataSettings
 from gatewise.tasks import SIGNS, TASKS, guess_task, read
+from gatewise.training.ready import make_ready
 
 SERIES = b"date,load,city\n" + b"".join(b"2020-01-%02d,%d,Ulm\n" % (k, k % 7) for k in range(1, 31))
 PAIRS = b"".join(b"the cat number %d sleeps\tdie Katze Nummer %d ruht\n" % (k, k) for k in range(9))

@@ -11,12 +11,12 @@ from gatewise.curves import page as pages
 from gatewise.curves.rate import losses_by_rate
 from gatewise.curves.size import scores_by_size
 from gatewise.errors import ConfigError
-from gatewise.interrupts import Interrupts
 from gatewise.networks import Builder
 from gatewise.output import check_free_page, inputs, write_text
-from gatewise.phases import Phase
-from gatewise.ready import make_ready, part_sizes
 from gatewise.repeats import Watch, check_repeats
+from gatewise.training.interrupts import Interrupts
+from gatewise.training.phases import Phase
+from gatewise.training.ready import make_ready, part_sizes
 from gatewise.validation import monitor_of
 
 BY = ("size", "learning-rate")

@@ -10,9 +10,9 @@ import numpy as np
 
 from gatewise.data.batches import Examples
 from gatewise.errors import ConfigError
-from gatewise.interrupts import STOP, Interrupts
-from gatewise.ready import Ready, compile_network, with_rate
-from gatewise.training import Feed, as_data, reset_states, steps_of
+from gatewise.training.fit import Feed, as_data, reset_states, steps_of
+from gatewise.training.interrupts import STOP, Interrupts
+from gatewise.training.ready import Ready, compile_network, with_rate
 
 log = logging.getLogger("gatewise")
 

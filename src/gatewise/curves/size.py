@@ -8,11 +8,11 @@ from typing import Any
 from gatewise.curves.powerlaw import Prediction, predict
 from gatewise.data.subsets import amount, by_steps, share_of_training
 from gatewise.errors import ConfigError, DataError
-from gatewise.interrupts import STOP, Interrupts
-from gatewise.ready import Ready, prepared
 from gatewise.repeats import Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment
-from gatewise.training import Around, Monitor
+from gatewise.training.fit import Around, Monitor
+from gatewise.training.interrupts import STOP, Interrupts
+from gatewise.training.ready import Ready, prepared
 
 log = logging.getLogger("gatewise")
 

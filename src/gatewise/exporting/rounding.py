@@ -11,12 +11,12 @@ from gatewise.artefact import Artefact
 from gatewise.errors import DataError
 from gatewise.exporting.program import Program, Sample
 from gatewise.exporting.quantising import rounded
-from gatewise.ready import validation_part
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.runtime.network import Network
 from gatewise.tasks import TASKS
 from gatewise.tasks.task import monitored_measure
+from gatewise.training.ready import validation_part
 
 
 def as_int8(program: Program, samples: Sequence[Sample]) -> tuple[list[Sample], str]:

@@ -19,8 +19,8 @@ from gatewise.inspection.attribution import (
 )
 from gatewise.inspection.gates import describe, path, trace
 from gatewise.inspection.tracing import lstm_layers, record
-from gatewise.ready import Ready
 from gatewise.tasks.task import AnyTask
+from gatewise.training.ready import Ready
 
 MOST_EXAMPLES = 200  # that the statistics read
 MOST_NUMBERS = 2_000_000  # of one gate over all examples, steps and units

@@ -22,9 +22,9 @@ from gatewise.output import check_free_page, write_text
 from gatewise.prediction import artefact_of
 from gatewise.readers.columns import Purpose
 from gatewise.readers.datasets import located
-from gatewise.ready import validation_part
 from gatewise.reporting.report import draw_inspection
 from gatewise.tasks import TASKS, read
+from gatewise.training.ready import validation_part
 
 SHOWN = 3  # examples whose answers are explained, by default
 

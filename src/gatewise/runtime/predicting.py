@@ -8,9 +8,9 @@ import numpy as np
 from gatewise.data.batches import Examples, plan
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.interrupts import checkpoint
 from gatewise.runtime.network import Network
 from gatewise.settings import Experiment
+from gatewise.training.interrupts import checkpoint
 
 BATCH = 256  # sequences per batch of prediction
 STEPS = 65_536  # steps of such a batch at most, so that long texts need no more memory

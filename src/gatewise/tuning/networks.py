@@ -6,9 +6,9 @@ from pathlib import Path
 
 import keras
 
-from gatewise.checkpoints import read_state, write_state
 from gatewise.errors import ArtefactError
-from gatewise.training import History, as_finished, from_finished
+from gatewise.training.checkpoints import read_state, write_state
+from gatewise.training.fit import History, as_finished, from_finished
 
 log = logging.getLogger("gatewise")
 

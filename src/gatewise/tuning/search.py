@@ -25,18 +25,18 @@ from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
 from gatewise.finished import Run
-from gatewise.interrupts import SKIP, STOP, Interrupts
 from gatewise.judging import Repeats
 from gatewise.locks import locked
 from gatewise.output import inputs, lies_in, write_text
-from gatewise.phases import Phase
 from gatewise.pipeline import run_ready
-from gatewise.ready import Ready, make_ready, prepared
 from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
-from gatewise.tracking import both, tracked
-from gatewise.training import Around, History, Monitor, Progress
+from gatewise.training.fit import Around, History, Monitor, Progress
+from gatewise.training.interrupts import SKIP, STOP, Interrupts
+from gatewise.training.phases import Phase
+from gatewise.training.ready import Ready, make_ready, prepared
+from gatewise.training.tracking import both, tracked
 from gatewise.tuning import networks, page
 from gatewise.tuning.space import (
     default_of,

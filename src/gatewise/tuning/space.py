@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from gatewise.errors import ConfigError
-from gatewise.ready import Ready
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks import TASKS
 from gatewise.tasks.owned import changed_settings, settings_of_run
 from gatewise.tasks.ranges import LAYERS, Between, Choice, Range, Space
+from gatewise.training.ready import Ready
 
 RATE = "training.learning_rate"
 FORM = "a list of values, a table with low, high and perhaps log = true, or a single value"

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from gatewise.arguments import experiment_for
-from gatewise.ready import make_ready
 from gatewise.tasks.forecast import smoothing
 from gatewise.tasks.forecast.custom import Past
+from gatewise.training.ready import make_ready
 
 pytest.importorskip("statsmodels", reason="pip install 'gatewise[statistics]'")
 

@@ -18,7 +18,7 @@ from gatewise.networks import build
 from gatewise.settings import NetworkSettings
 from gatewise.tasks.language import network as language
 from gatewise.tasks.language import outputs
-from gatewise.training import ResetStates
+from gatewise.training.fit import ResetStates
 
 VOCABULARY, STREAMS = 11, 3
 numbers = keras.ops.convert_to_numpy

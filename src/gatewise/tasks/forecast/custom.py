@@ -12,9 +12,9 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation, level_texts
 from gatewise.data.sequences import Array
 from gatewise.data.windows import Windows
-from gatewise.interrupts import checkpoint
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.task import Baseline
+from gatewise.training.interrupts import checkpoint
 
 CHECKED = 500  # origins of the validation part, from whose errors the quantiles of points follow
 

@@ -15,12 +15,12 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.streams import decode_pieces, encode_prompt, special_tokens
-from gatewise.interrupts import checkpoint
 from gatewise.runtime.network import Network
 from gatewise.runtime.operations import logsumexp
 from gatewise.settings import Experiment
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.language.task import Corpus
+from gatewise.training.interrupts import checkpoint
 
 log = logging.getLogger("gatewise")
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from test_training import lines
+from test_fit import lines
 
 from gatewise.errors import ConfigError
-from gatewise.ready import make_ready
 from gatewise.settings import TrainingSettings, from_mapping
-from gatewise.training import Monitor, fit, optimizer, resolved
+from gatewise.training.fit import Monitor, fit, optimizer, resolved
+from gatewise.training.ready import make_ready
 
 RATE = 0.05
 

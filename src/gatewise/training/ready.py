@@ -9,9 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from gatewise import engine, training
+from gatewise import engine
 from gatewise.audit import audit
-from gatewise.averaging import refuse_batch_statistics
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
@@ -27,6 +26,14 @@ from gatewise.settings import OWN, DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
 from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
+from gatewise.training.averaging import refuse_batch_statistics
+from gatewise.training.fit import (
+    optimizer,
+    resolved,
+    steps_of,
+    with_patience,
+    with_quality,
+)
 
 log = logging.getLogger("gatewise")
 
@@ -114,10 +121,10 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     began = time.perf_counter()
     task, splits, own = parts.task, parts.splits, parts.own
     experiment = parts.experiment
-    experiment = replace(experiment, training=training.with_quality(experiment.training))
+    experiment = replace(experiment, training=with_quality(experiment.training))
     experiment, more = task.resolve(experiment, parts.sequences, splits.train)
     notes = [*parts.notes, *more]
-    experiment = replace(experiment, training=training.resolved(experiment.training))
+    experiment = replace(experiment, training=resolved(experiment.training))
     if earlier is not None and _prepares_alike(experiment, earlier.experiment):
         preparation = earlier.preparation
     else:
@@ -144,7 +151,7 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
         )
     validation, test = examples(splits.validation, "validation"), examples(splits.test, "test")
     checks = 0 if validation is None else len(validation)
-    experiment = replace(experiment, training=training.with_patience(experiment.training, checks))
+    experiment = replace(experiment, training=with_patience(experiment.training, checks))
     _check_metrics(task, preparation, experiment, validation=validation, test=test)
     shapes = task.shapes(train, preparation)
     shapes = replace(shapes, initial={**shapes.initial, **initial})
@@ -322,10 +329,10 @@ def objective(
 ) -> Objective:
     """The optimizer, the loss and the metrics of the settings."""
     settings = experiment.training
-    steps = settings.epochs * training.steps_of(train, settings, padded=preparation.padded)
+    steps = settings.epochs * steps_of(train, settings, padded=preparation.padded)
     loss, metrics = TASKS[preparation.task].network.loss(experiment, preparation)
     frozen = settings.frozen_epochs if experiment.network.vectors else 0
-    return training.optimizer(settings, steps, frozen=frozen), loss, metrics
+    return optimizer(settings, steps, frozen=frozen), loss, metrics
 
 
 def part_sizes(ready: Ready) -> dict[str, dict[str, int]]:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import interrupts
-from gatewise.interrupts import ABANDON, SKIP, STOP, Interrupts, Skipped, checkpoint
+from gatewise.training import interrupts
+from gatewise.training.interrupts import ABANDON, SKIP, STOP, Interrupts, Skipped, checkpoint
 
 
 @pytest.fixture(autouse=True)

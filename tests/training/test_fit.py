@@ -18,12 +18,11 @@ import gatewise
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, TrainingError
-from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
 from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
-from gatewise.training import (
+from gatewise.training.fit import (
     Around,
     Feed,
     Monitor,
@@ -33,6 +32,7 @@ from gatewise.training import (
     optimizer,
     resolved,
 )
+from gatewise.training.interrupts import SKIP, STOP, Interrupts, Skipped
 
 
 def lines(count, seed, slope=2.0):

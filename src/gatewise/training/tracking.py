@@ -12,7 +12,7 @@ from typing import Any
 from gatewise.errors import ConfigError
 from gatewise.extras import require
 from gatewise.settings import Experiment
-from gatewise.training import Progress
+from gatewise.training.fit import Progress
 
 log = logging.getLogger("gatewise")
 

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from gatewise import phases
-from gatewise.phases import Phase
+from gatewise.training import phases
+from gatewise.training.phases import Phase
 
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.DEBUG, logger="gatewise.phases")
+    caplog.set_level(logging.DEBUG, logger="gatewise.training.phases")
 
     def said():
         return [(record.levelname, record.getMessage()) for record in caplog.records]

@@ -13,8 +13,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from gatewise.averaging import Averaging, first_epoch
-from gatewise.checkpoints import (
+from gatewise.data.batches import Examples, plan
+from gatewise.errors import ConfigError, TrainingError
+from gatewise.networks.layers import VECTORS
+from gatewise.runtime.predicting import as_keras
+from gatewise.settings import QUALITIES, TrainingSettings
+from gatewise.training.averaging import Averaging, first_epoch
+from gatewise.training.checkpoints import (
     Checkpointer,
     Checkpoints,
     State,
@@ -22,14 +27,9 @@ from gatewise.checkpoints import (
     of_keeper,
     restore_variables,
 )
-from gatewise.data.batches import Examples, plan
-from gatewise.errors import ConfigError, TrainingError
-from gatewise.gradient_noise import noisy
-from gatewise.interrupts import SKIP, STOP, Interrupts, Skipped
-from gatewise.networks.layers import VECTORS
-from gatewise.phases import Phase
-from gatewise.runtime.predicting import as_keras
-from gatewise.settings import QUALITIES, TrainingSettings
+from gatewise.training.gradient_noise import noisy
+from gatewise.training.interrupts import SKIP, STOP, Interrupts, Skipped
+from gatewise.training.phases import Phase
 
 # A loss of this many times the loss of the first epoch ends training. Scaled values keep the loss
 # near 1 and clipping keeps spikes short, so this is no spike, and more epochs would be wasted.

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from gatewise.checkpoints import State
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
+from gatewise.training.checkpoints import State
 
 BEGIN = 0.75  # the share of all epochs before SWA begins (Izmailov et al. 2018, section 4.1)
 

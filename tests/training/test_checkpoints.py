@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import checkpoints
-from gatewise.checkpoints import Checkpoints, State
 from gatewise.errors import ArtefactError, ConfigError
+from gatewise.training import checkpoints
+from gatewise.training.checkpoints import Checkpoints, State
 
 
 class Killed(BaseException):
@@ -97,7 +97,7 @@ def test_a_killed_language_model_ends_like_a_whole_one(
 SIGKILLED = """
 import math, os, signal, sys
 import gatewise
-from gatewise import checkpoints
+from gatewise.training import checkpoints
 
 checkpoints.SHARE = math.inf
 
