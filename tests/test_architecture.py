@@ -33,8 +33,9 @@ FLOW = [
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
     "streaming.plan",  # how a task answers a stream
-    *("tasks", "arguments", "audit", "locks", "training"),
-    *("validation", "evaluation", "repeats", "reporting"),
+    *("tasks", "arguments", "locks"),
+    "judging.audit",  # part of what is made ready for training
+    *("training", "judging", "reporting"),
     *(
         "record",
         "output",
@@ -46,13 +47,6 @@ FLOW = [
         "streaming",
         "exporting",
         "inspection",
-        "folding",
-        "refitting",
-        "backtesting",
-        "seeds",
-        "sanity",
-        "budget",
-        "judging",
         "finished",
         "pipeline",
         "curves",
@@ -84,7 +78,8 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *("networks.ensemble", "folding", "refitting", "seeds", "tuning.networks"),
+    *(f"judging.{one}" for one in ("folding", "refitting", "seeds")),
+    *("networks.ensemble", "tuning.networks"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
 MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact, evaluation
+from gatewise import artefact
 from gatewise.errors import ArtefactError, ConfigError
+from gatewise.judging import evaluation
 from gatewise.settings import from_toml
 from gatewise.training.ready import make_ready
 

@@ -20,13 +20,13 @@ import gatewise
 from gatewise import artefact
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
+from gatewise.judging.repeats import learn
+from gatewise.judging.validation import calibrate, score_baselines
 from gatewise.networks import build
 from gatewise.record import interruption
-from gatewise.repeats import learn
 from gatewise.settings import from_mapping, layer_of
 from gatewise.training.fit import Around
 from gatewise.training.ready import make_ready
-from gatewise.validation import calibrate, score_baselines
 
 
 def weights_of(run):

@@ -42,7 +42,7 @@ from gatewise.tasks import TASKS, task_of
 if TYPE_CHECKING:
     import keras
 
-    from gatewise.evaluation import Evaluation
+    from gatewise.judging.evaluation import Evaluation
     from gatewise.reporting.sections import Record
     from gatewise.training.fit import History
 

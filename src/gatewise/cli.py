@@ -136,11 +136,11 @@ def train(
     from gatewise import pipeline
     from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
-    from gatewise.budget import budget_of, fit_into
+    from gatewise.judging.budget import budget_of, fit_into
+    from gatewise.judging.repeats import check_repeats
     from gatewise.output import inputs
     from gatewise.overview import overview
     from gatewise.record import ending
-    from gatewise.repeats import check_repeats
     from gatewise.training.ready import make_ready
 
     check_repeats(repeats, resume=resume)

@@ -10,7 +10,7 @@ import polars as pl
 
 from gatewise import artefact as artefacts
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.evaluation import Resampled, compared, over_seeds
+from gatewise.judging.evaluation import Resampled, compared, over_seeds
 from gatewise.metrics import SCALED
 from gatewise.settings import EvaluationSettings, Experiment
 

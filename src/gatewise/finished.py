@@ -12,9 +12,9 @@ from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
-from gatewise.evaluation import Evaluation
 from gatewise.inspection.model import inspected
-from gatewise.judging import Judged
+from gatewise.judging.evaluation import Evaluation
+from gatewise.judging.protocol import Judged
 from gatewise.output import writing_file
 from gatewise.record import metrics_of, splits_of
 from gatewise.reporting.report import draw, summary

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.arguments import experiment_for, flags, names_of
-from gatewise.judging import planned
+from gatewise.judging.protocol import planned
 from gatewise.readers import folders
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from gatewise import artefact as artefacts
-from gatewise import budget as budgets
-from gatewise import engine, folding, judging, sanity
+from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.baselines.custom import Custom, customs
 from gatewise.errors import ConfigError
-from gatewise.evaluation import ROWS
 from gatewise.finished import Run, finished
-from gatewise.judging import Judged
+from gatewise.judging import budget as budgets
+from gatewise.judging import folding, protocol, sanity
+from gatewise.judging.evaluation import ROWS
+from gatewise.judging.protocol import Judged
+from gatewise.judging.repeats import Watch, check_repeats
+from gatewise.judging.validation import FittedBaselines, score_baselines
 from gatewise.locks import locked
 from gatewise.networks import Builder
 from gatewise.output import inputs
-from gatewise.repeats import Watch, check_repeats
 from gatewise.settings import Experiment
 from gatewise.training.checkpoints import Checkpoints, identity_of
 from gatewise.training.fit import Around
@@ -28,7 +30,6 @@ from gatewise.training.interrupts import Interrupts, Skipped
 from gatewise.training.phases import Phase
 from gatewise.training.ready import Ready, make_ready
 from gatewise.training.tracking import both, tracked
-from gatewise.validation import FittedBaselines, score_baselines
 
 REPORT_BYTES, ROW_BYTES = 2_000_000, 80  # rough sizes of the report and of a prediction's row
 
@@ -130,7 +131,7 @@ def run_ready(
     interrupts = around.interrupts
     interrupts.training = True
     if judged is None:
-        judged = judging.train(
+        judged = protocol.train(
             ready, baselines, around, repeats=repeats, several=several, custom=custom
         )
     interrupts.trained = True

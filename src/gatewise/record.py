@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from gatewise import engine
-from gatewise.audit import of_labels
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Splits
-from gatewise.evaluation import Evaluation
+from gatewise.judging.audit import of_labels
+from gatewise.judging.evaluation import Evaluation
+from gatewise.judging.repeats import spread_of, summary_of
+from gatewise.judging.validation import FittedBaselines
 from gatewise.readers.datasets import DATASETS, path_of
-from gatewise.repeats import spread_of, summary_of
 from gatewise.settings import DataSettings
 from gatewise.training.fit import History, column_of
 from gatewise.training.ready import Ready, part_sizes
-from gatewise.validation import FittedBaselines
 
 
 def metrics_of(

@@ -7,8 +7,8 @@ import pytest
 from gatewise.arguments import experiment_for
 from gatewise.baselines.custom import customs
 from gatewise.errors import ConfigError
+from gatewise.judging.validation import score_baselines
 from gatewise.training.ready import make_ready
-from gatewise.validation import score_baselines
 
 SERIES = {
     "task": {"name": "forecast", "horizon": 3, "lookback": 5, "season": 1, "quantiles": [0.1, 0.5]},

@@ -8,7 +8,7 @@ from typing import Any
 from gatewise.curves.powerlaw import Prediction, predict
 from gatewise.data.subsets import amount, by_steps, share_of_training
 from gatewise.errors import ConfigError, DataError
-from gatewise.repeats import Watch, best_value, learn, monitor_for
+from gatewise.judging.repeats import Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment
 from gatewise.training.fit import Around, Monitor
 from gatewise.training.interrupts import STOP, Interrupts

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from gatewise import engine
-from gatewise.audit import audit
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, DataError, EngineError
+from gatewise.judging.audit import audit
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import STATISTICS, VECTORS

@@ -17,19 +17,21 @@ from typing import Any
 import numpy as np
 
 from gatewise import artefact as artefacts
-from gatewise import engine, folding, refitting
+from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import as_json, finite, read_json
-from gatewise.budget import EVALUATION, seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
 from gatewise.finished import Run
-from gatewise.judging import Repeats
+from gatewise.judging import folding, refitting
+from gatewise.judging.budget import EVALUATION, seconds_of
+from gatewise.judging.protocol import Repeats
+from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
+from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
 from gatewise.locks import locked
 from gatewise.output import inputs, lies_in, write_text
 from gatewise.pipeline import run_ready
-from gatewise.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
 from gatewise.training.fit import Around, History, Monitor, Progress
@@ -63,7 +65,6 @@ from gatewise.tuning.study import (
     open_study,
     optuna,
 )
-from gatewise.validation import FittedBaselines, monitor_of, score_baselines
 
 log = logging.getLogger("gatewise")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
-from gatewise.evaluation import (
+from gatewise.judging.evaluation import (
     Evaluation,
     Resampled,
     compared,
@@ -19,6 +19,7 @@ from gatewise.evaluation import (
     predict_network_only,
     resample,
 )
+from gatewise.judging.validation import FittedBaselines, calibrate, monitor_of
 from gatewise.training.fit import (
     Around,
     History,
@@ -31,7 +32,6 @@ from gatewise.training.fit import (
 )
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready, compile_network, prepared
-from gatewise.validation import FittedBaselines, calibrate, monitor_of
 
 log = logging.getLogger("gatewise")
 

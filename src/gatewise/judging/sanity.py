@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.audit import Finding
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
-from gatewise.repeats import learn
+from gatewise.judging.audit import Finding
+from gatewise.judging.repeats import learn
+from gatewise.judging.validation import FittedBaselines
 from gatewise.training.fit import Around, Monitor
 from gatewise.training.interrupts import STOP
 from gatewise.training.phases import Phase
 from gatewise.training.ready import Ready, network_for
-from gatewise.validation import FittedBaselines
 
 log = logging.getLogger("gatewise")
 

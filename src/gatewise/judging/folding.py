@@ -22,9 +22,10 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
-from gatewise.evaluation import Evaluation, evaluate
+from gatewise.judging.evaluation import Evaluation, evaluate
+from gatewise.judging.repeats import learn
+from gatewise.judging.validation import FittedBaselines, score_baselines
 from gatewise.networks.ensemble import SAME, Affine, Member, average
-from gatewise.repeats import learn
 from gatewise.settings import OWN, Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks.task import Baseline
 from gatewise.training.fit import (
@@ -38,7 +39,6 @@ from gatewise.training.fit import (
 )
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready, compile_network, network_for, restart
-from gatewise.validation import FittedBaselines, score_baselines
 
 log = logging.getLogger("gatewise")
 
@@ -103,7 +103,7 @@ class Ensemble:
     folds: list[dict[str, Any]]  # the scores of each fold; empty if there is one
 
     def calibrated(self) -> Preparation[Any]:
-        """As of `judging.Judged`: calibrated by the predictions of the folds."""
+        """As of `protocol.Judged`: calibrated by the predictions of the folds."""
         return self.ready.preparation
 
     def evaluate(self, _preparation: Preparation[Any]) -> Evaluation:
@@ -123,7 +123,7 @@ class Ensemble:
         return replace(evaluation, caveats=caveats, folds=self.folds)
 
     def refit(self, _around: Around) -> tuple[None, list[str]]:
-        """As of `judging.Judged`: not at all, because the folds have seen everything."""
+        """As of `protocol.Judged`: not at all, because the folds have seen everything."""
         return None, []
 
 

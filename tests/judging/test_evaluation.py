@@ -10,7 +10,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
-from gatewise.evaluation import (
+from gatewise.judging.evaluation import (
     NETWORK,
     ROWS,
     chosen_measure,

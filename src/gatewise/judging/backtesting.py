@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import folding, refitting
 from gatewise.baselines.custom import Custom
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
-from gatewise.evaluation import Evaluation, evaluate
+from gatewise.judging import folding, refitting
+from gatewise.judging.evaluation import Evaluation, evaluate
+from gatewise.judging.validation import FittedBaselines, calibrate, score_baselines
 from gatewise.settings import Experiment
 from gatewise.tasks.task import Baseline
 from gatewise.training.fit import Around, History, steps_of
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready
-from gatewise.validation import FittedBaselines, calibrate, score_baselines
 
 log = logging.getLogger("gatewise")
 
@@ -59,7 +59,7 @@ class Backtest:
     asked: int  # the number of folds that were asked for
 
     def calibrated(self) -> Preparation[Any]:
-        """As of `judging.Judged`: the preparation of the last fold."""
+        """As of `protocol.Judged`: the preparation of the last fold."""
         return self.preparation
 
     def evaluate(self, _preparation: Preparation[Any]) -> Evaluation:
@@ -93,7 +93,7 @@ class Backtest:
         )
 
     def refit(self, around: Around) -> tuple[Sequences | None, list[str]]:
-        """As of `judging.Judged`: the last network."""
+        """As of `protocol.Judged`: the last network."""
         seen = refitting.refit(self.ready, self.history, around)
         count, asked = len(self.folds), self.asked
         finished = "" if count == asked else f" (of {asked} that were asked for)"

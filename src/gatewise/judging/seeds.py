@@ -13,16 +13,16 @@ import keras
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
-from gatewise.evaluation import Evaluation
-from gatewise.folding import FASTER, Plan, Workshop
+from gatewise.judging.evaluation import Evaluation
+from gatewise.judging.folding import FASTER, Plan, Workshop
+from gatewise.judging.refitting import caveat, expected, longer, refit
+from gatewise.judging.repeats import evaluate_on_test, monitor_for
+from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.networks.ensemble import mean_of
-from gatewise.refitting import caveat, expected, longer, refit
-from gatewise.repeats import evaluate_on_test, monitor_for
 from gatewise.settings import OWN
 from gatewise.training.fit import Around, History
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready
-from gatewise.validation import FittedBaselines, calibrate
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Seeds:
     compiled: Callable[[Ready], keras.Model] | None  # as `refit` takes it
 
     def calibrated(self) -> Preparation[Any]:
-        """As of `judging.Judged`."""
+        """As of `protocol.Judged`."""
         return calibrate(self.ready, self.baselines)
 
     def evaluate(self, preparation: Preparation[Any]) -> Evaluation | None:
-        """As of `judging.Judged`."""
+        """As of `protocol.Judged`."""
         return evaluate_on_test(self.ready, preparation, self.baselines)
 
     def refit(self, around: Around) -> tuple[Sequences | None, list[str]]:
-        """As of `judging.Judged`; all stay as judged if one of them was not trained again."""
+        """As of `protocol.Judged`; all stay as judged if one of them was not trained again."""
         judged = [one.network.get_weights() for one in self.members]
         seen = None
         for ready, history in zip(self.members, self.histories, strict=True):

@@ -11,16 +11,16 @@ from sklearn.preprocessing import StandardScaler
 
 import gatewise
 from gatewise.arguments import experiment_for
-from gatewise.audit import of_labels
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError
+from gatewise.judging.audit import of_labels
+from gatewise.judging.sanity import audited, backwards, shuffled
+from gatewise.judging.validation import score_baselines
 from gatewise.readers.datasets import path_of
-from gatewise.sanity import audited, backwards, shuffled
 from gatewise.tasks.suspects import listed, suspects
 from gatewise.training.fit import Around
 from gatewise.training.ready import make_ready
-from gatewise.validation import score_baselines
 
 FULL = {"evaluation": {"audit": "full", "n_resamples": 100}}
 

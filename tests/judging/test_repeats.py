@@ -6,7 +6,7 @@ import pytest
 
 import gatewise
 from gatewise.errors import ConfigError
-from gatewise.evaluation import over_seeds, resample
+from gatewise.judging.evaluation import over_seeds, resample
 from gatewise.settings import EvaluationSettings
 from gatewise.tasks.task import mean_measure
 

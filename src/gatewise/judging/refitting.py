@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError, TrainingError
-from gatewise.repeats import learn
+from gatewise.judging.repeats import learn
 from gatewise.settings import OWN
 from gatewise.training.fit import Around, History, Monitor
 from gatewise.training.interrupts import SKIP, STOP

@@ -3,8 +3,8 @@
 import pytest
 
 import gatewise
-from gatewise.budget import Budget, fit_into
 from gatewise.errors import ConfigError
+from gatewise.judging.budget import Budget, fit_into
 from gatewise.settings import from_mapping
 from gatewise.training.ready import make_ready
 

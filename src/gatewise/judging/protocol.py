@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gatewise import backtesting, folding, refitting, seeds
 from gatewise.baselines.custom import Custom
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
-from gatewise.evaluation import Evaluation
+from gatewise.judging import backtesting, folding, refitting, seeds
+from gatewise.judging.evaluation import Evaluation
+from gatewise.judging.repeats import Trained, evaluate_on_test, learn_each, over_all_seeds
+from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.readers.sources import sentence
-from gatewise.repeats import Trained, evaluate_on_test, learn_each, over_all_seeds
 from gatewise.training.fit import Around, History
 from gatewise.training.ready import Ready
-from gatewise.validation import FittedBaselines, calibrate
 
 log = logging.getLogger("gatewise")
 
