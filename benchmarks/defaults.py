@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from gatewise.artefact import environment
+from gatewise.runs.artefact import environment
 
 RESULTS = Path(__file__).parent / "results"
 UEA = ("GunPoint", "ItalyPowerDemand", "JapaneseVowels")

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gatewise.artefact import environment
 from gatewise.engine import library
 from gatewise.engine.contract import ACTIVATIONS, PRODUCTS
+from gatewise.runs.artefact import environment
 
 RESULTS = Path(__file__).parent / "results" / "kernel.json"
 SHAPES = [  # steps, features, units, batch

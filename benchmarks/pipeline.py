@@ -19,10 +19,10 @@ import numpy as np
 
 from gatewise import engine
 from gatewise.arguments import experiment_for
-from gatewise.artefact import environment
 from gatewise.data.batches import Examples
 from gatewise.judging.repeats import learn
 from gatewise.networks import build
+from gatewise.runs.artefact import environment
 from gatewise.runtime.predicting import as_keras
 from gatewise.training.fit import Monitor
 from gatewise.training.ready import Ready, compile_network, make_ready

@@ -38,8 +38,8 @@ if "--one-core" in sys.argv:  # before the frameworks are imported, which count 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import gatewise  # chooses JAX where nothing is chosen, and so comes before Keras
-from gatewise.artefact import environment
 from gatewise.engine.contract import PRODUCTS
+from gatewise.runs.artefact import environment
 
 import keras  # isort: skip
 

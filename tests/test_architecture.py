@@ -33,21 +33,15 @@ FLOW = [
     *("reporting.formats", "reporting.charts", "reporting.sections"),  # parts of a task's report
     *("exporting.program", "exporting.steps"),  # parts of what a task exports
     "streaming.plan",  # how a task answers a stream
-    *("tasks", "arguments", "locks"),
+    *("tasks", "arguments"),
     "judging.audit",  # part of what is made ready for training
-    *("training", "judging", "reporting"),
+    *("training", "judging", "reporting", "output", "runs"),
     *(
-        "record",
-        "output",
-        "migration",
-        "coherence",
-        "artefact",
-        "comparison",
         *("prediction", "predictions"),
         "streaming",
         "exporting",
         "inspection",
-        "finished",
+        "runs.finished",  # with a look inside its network
         "pipeline",
         "curves",
         "tuning",
@@ -74,7 +68,7 @@ WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
     *(f"training.{one}" for one in ("ready", "checkpoints", "fit", "averaging", "gradient_noise")),
-    *("finished", "artefact"),
+    *("runs.finished", "runs.artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),

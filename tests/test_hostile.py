@@ -9,8 +9,8 @@ import pytest
 from test_without_keras import saved_again
 
 import gatewise
-from gatewise import artefact as artefacts
 from gatewise.baselines import regression, tfidf
+from gatewise.runs import artefact as artefacts
 from gatewise.runtime import graph
 
 

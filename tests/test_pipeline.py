@@ -17,13 +17,13 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import gatewise
-from gatewise import artefact
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
 from gatewise.judging.repeats import learn
 from gatewise.judging.validation import calibrate, score_baselines
 from gatewise.networks import build
-from gatewise.record import interruption
+from gatewise.runs import artefact
+from gatewise.runs.record import interruption
 from gatewise.settings import from_mapping, layer_of
 from gatewise.training.fit import Around
 from gatewise.training.ready import make_ready

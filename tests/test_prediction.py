@@ -14,8 +14,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import gatewise
-from gatewise import artefact
 from gatewise.errors import DataError
+from gatewise.runs import artefact
 from gatewise.training.ready import make_ready
 
 

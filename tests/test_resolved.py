@@ -279,7 +279,7 @@ ELSEWHERE = {"network.vectors", "training.frozen_epochs"}
 ELSEWHERE |= {
     "split.folds",
     "training.networks",
-}  # several networks: tests/test_folding.py, tests/test_seeds.py
+}  # several networks: tests/judging/test_folding.py, test_seeds.py
 # Fixed by the task: resolve fills in the only possible value.
 FIXED = {"tag": {"network.bidirectional"}, "translate": {"network.bidirectional"}}
 FIXED["transcribe"] = {"network.bidirectional"}

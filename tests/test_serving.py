@@ -19,8 +19,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import gatewise
-from gatewise.artefact import as_csv
 from gatewise.errors import ConfigError
+from gatewise.runs.artefact import as_csv
 from gatewise.serving import Limits
 from gatewise.serving.server import Server
 

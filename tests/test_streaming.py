@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact, prediction
+from gatewise import prediction
 from gatewise.errors import ConfigError, DataError
+from gatewise.runs import artefact
 from gatewise.settings import from_mapping
 from gatewise.streaming import advance, lines
 from gatewise.training.ready import make_ready

@@ -11,9 +11,9 @@ import soundfile
 from test_streaming import answered, same
 
 import gatewise
-from gatewise import artefact
 from gatewise.errors import ConfigError, DataError
 from gatewise.networks.ensemble import Member, average
+from gatewise.runs import artefact
 from gatewise.runtime.describe import describe
 from gatewise.runtime.network import Network
 from gatewise.settings import from_mapping

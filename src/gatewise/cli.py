@@ -134,13 +134,13 @@ def train(
     experiment, source = experiment_for(data, layers, target or ())
     # Importing Keras takes seconds; a mistake in the command was answered before.
     from gatewise import pipeline
-    from gatewise.artefact import check_replaceable
     from gatewise.baselines.custom import customs
     from gatewise.judging.budget import budget_of, fit_into
     from gatewise.judging.repeats import check_repeats
     from gatewise.output import inputs
     from gatewise.overview import overview
-    from gatewise.record import ending
+    from gatewise.runs.artefact import check_replaceable
+    from gatewise.runs.record import ending
     from gatewise.training.ready import make_ready
 
     check_repeats(repeats, resume=resume)
@@ -360,8 +360,8 @@ def predict(
 ) -> None:
     """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
     from gatewise import prediction, predictions
-    from gatewise.artefact import open_run
     from gatewise.output import check_free_file, places
+    from gatewise.runs.artefact import open_run
 
     if output:
         predictions.check_ending(output)
@@ -526,7 +526,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Put finished RUNS with the same test part side by side; each is compared with the first."""
-    from gatewise import comparison
+    from gatewise.runs import comparison
 
     found = comparison.compare(*runs, metric=metric)
     if as_json:
@@ -585,7 +585,7 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a run again, but keep an edited report."""
-    from gatewise import finished
+    from gatewise.runs import finished
 
     typer.echo(f"Report: {finished.report(run, overwrite=overwrite)}")
 
@@ -626,7 +626,7 @@ def datasets(as_json: JsonOption = False) -> None:
 def info(as_json: JsonOption = False) -> None:
     """Show what this machine uses: versions, backend, engine."""
     from gatewise import engine
-    from gatewise.artefact import environment
+    from gatewise.runs.artefact import environment
 
     facts = environment() | {"engine": engine.info()}
     if as_json:

@@ -8,21 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise import artefact as artefacts
 from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.baselines.custom import Custom, customs
 from gatewise.errors import ConfigError
-from gatewise.finished import Run, finished
 from gatewise.judging import budget as budgets
 from gatewise.judging import folding, protocol, sanity
 from gatewise.judging.evaluation import ROWS
 from gatewise.judging.protocol import Judged
 from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import FittedBaselines, score_baselines
-from gatewise.locks import locked
 from gatewise.networks import Builder
 from gatewise.output import inputs
+from gatewise.runs import artefact as artefacts
+from gatewise.runs.finished import Run, finished
+from gatewise.runs.locks import locked
 from gatewise.settings import Experiment
 from gatewise.training.checkpoints import Checkpoints, identity_of
 from gatewise.training.fit import Around

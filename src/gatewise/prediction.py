@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from gatewise import engine
-from gatewise.artefact import BASELINES, SPLITS, Artefact, folder_of, intact, load, open_run
 from gatewise.data.batches import Examples, joined
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
@@ -22,6 +21,7 @@ from gatewise.readers.datasets import located
 from gatewise.readers.memory import plain
 from gatewise.readers.repairs import LARGEST
 from gatewise.readers.sources import sentence
+from gatewise.runs.artefact import BASELINES, SPLITS, Artefact, folder_of, intact, load, open_run
 from gatewise.runtime.network import Network
 from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import HOLDING

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from gatewise.artefact import as_csv
 from gatewise.errors import ConfigError
 from gatewise.output import as_parquet, writing_file
+from gatewise.runs.artefact import as_csv
 from gatewise.tasks import task_of
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".txt")

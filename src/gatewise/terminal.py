@@ -96,7 +96,7 @@ class Screen(logging.Handler):
 
 def show_json(content: Any, *, indent: int | None = None) -> None:
     """Print one JSON object; numbers that are not finite become null."""
-    from gatewise.artefact import finite
+    from gatewise.runs.artefact import finite
 
     text = json.dumps(finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
     typer.echo(text)

@@ -14,12 +14,12 @@ import pytest
 from keras import layers
 
 import gatewise
-from gatewise import artefact
 from gatewise.data.calendar import calendar_features, following
 from gatewise.errors import ConfigError
 from gatewise.exporting.export import programs_of
 from gatewise.exporting.program import Sample
 from gatewise.exporting.proof import prove
+from gatewise.runs import artefact
 from gatewise.settings import from_mapping
 from gatewise.training.ready import make_ready
 

@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 from gatewise import engine
-from gatewise.artefact import plain
 from gatewise.engine.reference import lstm
 from gatewise.networks.dropping import WeightDropLSTM
+from gatewise.runs.artefact import plain
 
 
 def model_of(layer):

@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact, runtime
+from gatewise import runtime
 from gatewise.engine import library
 from gatewise.errors import ArtefactError
+from gatewise.runs import artefact
 
 PLACE = Path(__file__).parents[1] / "folders" / "format-1"  # a trained run of almost every task
 CLOSE = {"rel_tol": 1e-4, "abs_tol": 1e-5}  # float32 sums in another order

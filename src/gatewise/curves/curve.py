@@ -6,7 +6,6 @@ from typing import Any
 
 from gatewise import engine
 from gatewise.arguments import experiment_from, flags
-from gatewise.artefact import finite
 from gatewise.curves import page as pages
 from gatewise.curves.rate import losses_by_rate
 from gatewise.curves.size import scores_by_size
@@ -16,6 +15,7 @@ from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import monitor_of
 from gatewise.networks import Builder
 from gatewise.output import check_free_page, inputs, write_text
+from gatewise.runs.artefact import finite
 from gatewise.training.interrupts import Interrupts
 from gatewise.training.phases import Phase
 from gatewise.training.ready import make_ready, part_sizes

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from gatewise.artefact import Artefact, load
 from gatewise.errors import ConfigError
 from gatewise.exporting import c as as_c
 from gatewise.exporting import keras as as_keras
@@ -26,6 +25,7 @@ from gatewise.exporting.readme import FACTS
 from gatewise.exporting.readme import describe as write_readme
 from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
+from gatewise.runs.artefact import Artefact, load
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.settings import OWN, shown

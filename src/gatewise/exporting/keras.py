@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from gatewise.artefact import MODEL, Artefact, plain, write_json
 from gatewise.errors import ConfigError
+from gatewise.runs.artefact import MODEL, Artefact, plain, write_json
 
 NOTE = """{title}
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.artefact import Artefact
 from gatewise.exporting import numpy as as_numpy
 from gatewise.exporting import onnx as as_onnx
 from gatewise.exporting.program import Program
 from gatewise.exporting.proof import Proof, Run
 from gatewise.exporting.readme import describe as write_readme
 from gatewise.exporting.samples import LENGTHS, SEED
+from gatewise.runs.artefact import Artefact
 from gatewise.runtime.describe import describe
 from gatewise.tasks import TASKS
 

@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gatewise.artefact import write_json
 from gatewise.exporting.program import Port, Program
 from gatewise.exporting.proof import Proof
+from gatewise.runs.artefact import write_json
 
 FACTS, README = "export.json", "README.txt"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.artefact import Artefact
 from gatewise.errors import DataError
 from gatewise.exporting.program import Program, Sample
 from gatewise.exporting.quantising import rounded
+from gatewise.runs.artefact import Artefact
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.runtime.network import Network

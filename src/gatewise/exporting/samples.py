@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from gatewise import engine
-from gatewise.artefact import Artefact
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.data.steps import scaled_steps
 from gatewise.data.tokens import padded_tokens
 from gatewise.exporting.program import Port, Program, Sample
+from gatewise.runs.artefact import Artefact
 from gatewise.tasks import TASKS
 
 SEQUENCES = 5  # of a batch

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from gatewise.artefact import Artefact, load
 from gatewise.data.batches import Examples
 from gatewise.errors import ConfigError, DataError
 from gatewise.inspection.attribution import Explained
@@ -23,6 +22,7 @@ from gatewise.prediction import artefact_of
 from gatewise.readers.columns import Purpose
 from gatewise.readers.datasets import located
 from gatewise.reporting.report import draw_inspection
+from gatewise.runs.artefact import Artefact, load
 from gatewise.tasks import TASKS, read
 from gatewise.training.ready import validation_part
 

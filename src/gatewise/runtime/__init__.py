@@ -61,7 +61,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(folder: Path, name: str) -> Path:
-    """A file of a run folder, checked against its manifest (artefact.py)."""
+    """A file of a run folder, checked against its manifest (runs/artefact.py)."""
     manifest, path = folder / "manifest.json", folder / name
     if not manifest.is_file():
         reason = f"it has no {manifest.name}" if folder.is_dir() else "there is no such folder"

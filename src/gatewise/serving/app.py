@@ -22,9 +22,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse
 
-from gatewise.artefact import as_csv
 from gatewise.errors import DataError, GatewiseError
 from gatewise.readers.tables import parsed
+from gatewise.runs.artefact import as_csv
 from gatewise.serving import inference
 from gatewise.serving.batching import Batcher
 from gatewise.serving.limits import Limits, Refusal

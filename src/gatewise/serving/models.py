@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 
 from gatewise import prediction
-from gatewise.artefact import REPORT, Artefact, open_run
 from gatewise.data.batches import Examples
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.extras import require
 from gatewise.readers import recordings, tables
 from gatewise.readers.sources import opened
+from gatewise.runs.artefact import REPORT, Artefact, open_run
 from gatewise.serving.limits import Limits, Refusal
 from gatewise.tasks import task_of
 

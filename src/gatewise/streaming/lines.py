@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.artefact import finite
 from gatewise.errors import ConfigError, DataError
+from gatewise.runs.artefact import finite
 from gatewise.streaming.memory import id_of
 from gatewise.streaming.plan import Answer
 from gatewise.streaming.sounds import header_of

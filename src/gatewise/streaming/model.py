@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gatewise.artefact import Artefact
 from gatewise.data.batches import PADDING
 from gatewise.data.sequences import Array, Sequences
 from gatewise.engine.cells import WEIGHTS
 from gatewise.errors import ConfigError
+from gatewise.runs.artefact import Artefact
 from gatewise.runtime.convolving import front_of
 from gatewise.runtime.graph import Graph
 from gatewise.runtime.network import Network

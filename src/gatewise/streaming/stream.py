@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from gatewise import prediction
-from gatewise.artefact import open_run
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
 from gatewise.prediction import Trained
+from gatewise.runs.artefact import open_run
 from gatewise.settings import DataSettings
 from gatewise.streaming.answering import carried, final, incomplete, windows
 from gatewise.streaming.memory import Memory, id_of

@@ -16,22 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import artefact as artefacts
 from gatewise import engine
 from gatewise.arguments import experiment_from, flags
-from gatewise.artefact import as_json, finite, read_json
-from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
-from gatewise.finished import Run
 from gatewise.judging import folding, refitting
 from gatewise.judging.budget import EVALUATION, seconds_of
 from gatewise.judging.protocol import Repeats
 from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
-from gatewise.locks import locked
 from gatewise.output import inputs, lies_in, write_text
 from gatewise.pipeline import run_ready
+from gatewise.runs import artefact as artefacts
+from gatewise.runs.artefact import as_json, finite, read_json
+from gatewise.runs.comparison import compare
+from gatewise.runs.finished import Run
+from gatewise.runs.locks import locked
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
 from gatewise.training.fit import Around, History, Monitor, Progress

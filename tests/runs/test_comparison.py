@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.judging import evaluation
+from gatewise.runs import artefact
 from gatewise.settings import from_toml
 from gatewise.training.ready import make_ready
 

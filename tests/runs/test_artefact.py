@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import artefact
 from gatewise.errors import ArtefactError, ConfigError
+from gatewise.runs import artefact
 
 FILES = [
     "baselines.json",
@@ -33,7 +33,7 @@ FILES = [
     "splits.json",
 ]
 FOR_PEOPLE = ["environment.json", "history.csv", "predictions.csv", "report.html"]
-COMPARED = ["resamples.parquet"]  # tests/test_comparison.py
+COMPARED = ["resamples.parquet"]  # test_comparison.py
 OF_RUNTIME = ["graph.json", "graph.npz"]  # tests/runtime
 LOADED = [name for name in FILES if name not in (*FOR_PEOPLE, *OF_RUNTIME, *COMPARED)]
 
@@ -163,7 +163,7 @@ def test_a_write_that_is_killed_leaves_a_draft_that_the_next_one_removes(tmp_pat
     program = """
 import os, signal, sys
 from pathlib import Path
-from gatewise import artefact
+from gatewise.runs import artefact
 with artefact.writing(Path(sys.argv[1]), overwrite=False) as draft:
     (draft / "settings.toml").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,8 +7,6 @@ from typing import Any
 
 import keras
 
-from gatewise import artefact as artefacts
-from gatewise.artefact import Artefact
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
@@ -16,8 +14,10 @@ from gatewise.inspection.model import inspected
 from gatewise.judging.evaluation import Evaluation
 from gatewise.judging.protocol import Judged
 from gatewise.output import writing_file
-from gatewise.record import metrics_of, splits_of
 from gatewise.reporting.report import draw, summary
+from gatewise.runs import artefact as artefacts
+from gatewise.runs.artefact import Artefact
+from gatewise.runs.record import metrics_of, splits_of
 from gatewise.training.fit import History
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from gatewise import artefact as artefacts
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.judging.evaluation import Resampled, compared, over_seeds
 from gatewise.metrics import SCALED
+from gatewise.runs import artefact as artefacts
 from gatewise.settings import EvaluationSettings, Experiment
 
 

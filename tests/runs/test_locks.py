@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from gatewise.errors import ConfigError
-from gatewise.locks import locked
+from gatewise.runs.locks import locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gatewise.locks import locked
+from gatewise.runs.locks import locked
 
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import artefact
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError
-from gatewise.migration import FORMAT, SETTINGS, VALUES, present_settings
+from gatewise.runs import artefact
+from gatewise.runs.migration import FORMAT, SETTINGS, VALUES, present_settings
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks import TASKS
 
-PLACE = Path(__file__).parent / "folders" / "format-1"
+PLACE = Path(__file__).parents[1] / "folders" / "format-1"
 FOLDERS = sorted(path.name for path in PLACE.iterdir())
 # Answers are float32 sums, which other processors and backends add up in another order.
 CLOSE = {"rel_tol": 1e-3, "abs_tol": 1e-4}

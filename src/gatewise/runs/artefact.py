@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gatewise.coherence import refuse_incoherent, refuse_other_sizes
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.migration import FORMAT, present_preparation, present_settings
 from gatewise.output import as_parquet, lies_in, writing_file
+from gatewise.runs.coherence import refuse_incoherent, refuse_other_sizes
+from gatewise.runs.migration import FORMAT, present_preparation, present_settings
 from gatewise.runtime import graph
 from gatewise.runtime.network import Network
 from gatewise.settings import Experiment, from_mapping, to_toml
