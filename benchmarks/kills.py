@@ -29,7 +29,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gatewise import cli
+from gatewise.shell import cli
 from gatewise.training import checkpoints
 
 RESULTS = Path(__file__).parent / "results"

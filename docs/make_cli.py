@@ -16,10 +16,11 @@ from typing import Any
 
 import typer
 
-from gatewise import cli, errors, glossary
+from gatewise import errors
 from gatewise.metrics import METRICS
-from gatewise.options import LEVELS
 from gatewise.settings import Experiment
+from gatewise.shell import cli, glossary
+from gatewise.shell.options import LEVELS
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent

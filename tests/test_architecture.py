@@ -17,7 +17,7 @@ from gatewise.tasks import TASKS
 ROOT = Path(gatewise.__file__).parent
 FLOW = [
     *(
-        "early",
+        "shell.early",
         "errors",
         "extras",
         "backend",
@@ -37,7 +37,7 @@ FLOW = [
     "judging.audit",  # part of what is made ready for training
     *("training", "judging", "reporting", "output", "runs"),
     *(
-        *("prediction", "predictions"),
+        "prediction",
         "streaming",
         "exporting",
         "inspection",
@@ -45,13 +45,10 @@ FLOW = [
         "pipeline",
         "curves",
         "tuning",
-        "glossary",
-        "overview",
         "estimators",
         "serving",
         "startup",
-        *("terminal", "options", "process"),
-        "cli",
+        "shell",
         "__main__",
     ),
 ]

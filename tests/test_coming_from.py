@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import gatewise
-from gatewise.options import TASKS
+from gatewise.shell.options import TASKS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "coming-from.md").read_text(encoding="utf-8")
 

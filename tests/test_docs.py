@@ -10,8 +10,8 @@ import pytest
 from test_readme import assert_shown, run_bash, run_python
 
 import gatewise
-from gatewise import glossary
-from gatewise.cli import app
+from gatewise.shell import glossary
+from gatewise.shell.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -90,7 +90,7 @@ def test_the_set_up_commands_are_those_of_the_makefile():
 
 
 def test_every_command_is_described_in_the_readme():
-    from gatewise.cli import app
+    from gatewise.shell.cli import app
 
     for command in app.registered_commands:
         assert f"| `gatewise {command.callback.__name__}" in README

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 import gatewise
-from gatewise import cli
 from gatewise.readers.datasets import path_of
+from gatewise.shell import cli
 
 SMALL = {
     "task": {"name": "translate", "beam_size": 3},

@@ -8,7 +8,7 @@ framework that is imported before Keras.
 import importlib
 from typing import Any
 
-import gatewise.early  # noqa: F401 - first, because it also acts on Ctrl-C during imports
+import gatewise.shell.early  # noqa: F401 - first, because it also acts on Ctrl-C during imports
 from gatewise.backend import wait_for_keras
 from gatewise.errors import (
     ArtefactError,
@@ -42,7 +42,7 @@ _MODULES = {
     "info": "gatewise.engine",
     "load": "gatewise.runs.artefact",
     "inspect": "gatewise.inspection.run",
-    "look": "gatewise.overview",
+    "look": "gatewise.shell.overview",
     "predict": "gatewise.prediction",
     "report": "gatewise.runs.finished",
     "serve": "gatewise.serving",

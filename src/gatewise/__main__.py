@@ -1,5 +1,5 @@
 """`python -m gatewise` runs the same command line as `gatewise`."""
 
-from gatewise.cli import entry
+from gatewise.shell.cli import entry
 
 entry()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewise import cli
+from gatewise.shell import cli
 
 SCRIPTS = {
     "names and places": """

@@ -9,9 +9,9 @@ from keras import layers
 from typer.testing import CliRunner
 
 import gatewise
-from gatewise.cli import app
 from gatewise.errors import ConfigError, DataError
 from gatewise.inspection.advice import advice
+from gatewise.shell.cli import app
 
 
 def test_a_run_is_inspected_on_its_validation_part_and_on_new_data(

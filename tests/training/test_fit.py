@@ -263,7 +263,7 @@ def interrupted(folder, source, after):
     """Start a long training from the command line, and press Ctrl-C when this text appears."""
     # Processes of a test run in the background ignore Ctrl-C; those of a terminal do not.
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    start += "from gatewise.cli import main; main()"
+    start += "from gatewise.shell.cli import main; main()"
     command = [sys.executable, "-c", start, "train", str(source), "-o", str(folder)]
     command += ["--horizon", "4", "--lookback", "8", "--epochs", "5000", "--seed", "0"]
     command += ["--set", "network.units=3", "--set", "training.patience=0"]

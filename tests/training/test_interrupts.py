@@ -155,7 +155,7 @@ def test_ctrl_c_during_the_imports_of_the_command_line_is_one_line():
     words = [sys.executable, "-X", "importtime", "-m", "gatewise", "look", "seattle-weather"]
     running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     for line in running.stderr:
-        if line.rstrip().endswith("gatewise.early"):
+        if line.rstrip().endswith("gatewise.shell.early"):
             running.send_signal(signal.SIGINT)
             break
     _, rest = running.communicate()

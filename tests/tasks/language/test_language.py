@@ -261,7 +261,7 @@ def test_generating_requires_a_language_model_and_non_negative_numbers(run, clas
 
 
 def test_the_command_writes_the_prompt_and_what_follows(run, capsys, monkeypatch):
-    from gatewise import cli
+    from gatewise.shell import cli
 
     folder = str(run.artefact.folder)
     given = ["--prompt", "MENENIUS:", "--length", "12", "--seed", "3", "--top-k", "5"]

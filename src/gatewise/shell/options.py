@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gatewise import terminal
+from gatewise.shell import terminal
 
 # The names of the folders, because the tasks need packages that --help does not wait for.
 TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))

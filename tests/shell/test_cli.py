@@ -13,9 +13,9 @@ from importlib import metadata
 import polars as pl
 import pytest
 
-from gatewise import cli
 from gatewise.arguments import experiment_for
 from gatewise.settings import layer_of, to_toml
+from gatewise.shell import cli
 from gatewise.training.ready import make_ready
 
 VERBS = ["train", "look", "evaluate", "predict", "generate", "report", "settings"]
@@ -57,7 +57,7 @@ def new_process(*given, **options):
 def test_help_names_every_verb_and_imports_no_framework():
     program = (
         "import sys; sys.argv = ['gatewise', '--help']\n"
-        "from gatewise import cli\n"
+        "from gatewise.shell import cli\n"
         "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'keras', 'jax', 'tensorflow', 'torch', 'numpy', 'polars', 'sklearn'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

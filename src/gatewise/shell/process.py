@@ -14,9 +14,9 @@ from typing import Any
 
 import typer
 
-from gatewise import early
-from gatewise.early import TERMINATED
 from gatewise.errors import ConfigError, GatewiseError
+from gatewise.shell import early
+from gatewise.shell.early import TERMINATED
 
 INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
 HEAVY = (

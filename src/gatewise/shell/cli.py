@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gatewise import process, terminal
 from gatewise.errors import ConfigError
-from gatewise.options import (
+from gatewise.shell import process, terminal
+from gatewise.shell.options import (
     ConfigOption,
     DataArgument,
     EpochsOption,
@@ -138,9 +138,9 @@ def train(
     from gatewise.judging.budget import budget_of, fit_into
     from gatewise.judging.repeats import check_repeats
     from gatewise.output import inputs
-    from gatewise.overview import overview
     from gatewise.runs.artefact import check_replaceable
     from gatewise.runs.record import ending
+    from gatewise.shell.overview import overview
     from gatewise.training.ready import make_ready
 
     check_repeats(repeats, resume=resume)
@@ -316,7 +316,7 @@ def look(
     layers = layers_of(config, assignments)
     layers.append(flags(task, horizon=horizon))
     experiment, source = experiment_for(data, layers, target or ())
-    from gatewise.overview import overview  # these import Keras, which takes seconds
+    from gatewise.shell.overview import overview  # these import Keras, which takes seconds
     from gatewise.training.ready import make_ready
 
     _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
@@ -359,22 +359,23 @@ def predict(
     ] = False,
 ) -> None:
     """Predict DATA with a trained model: rows keep their order and ids; texts are a line each."""
-    from gatewise import prediction, predictions
+    from gatewise import prediction
     from gatewise.output import check_free_file, places
     from gatewise.runs.artefact import open_run
+    from gatewise.shell import saving
 
     if output:
-        predictions.check_ending(output)
+        saving.check_ending(output)
         check_free_file(output, reads=[run, *places(data)], overwrite=overwrite)
     artefact = open_run(run)
     trained_for = artefact.preparation.task
     if output:
-        predictions.check_lines(output, trained_for)
+        saving.check_lines(output, trained_for)
     table = prediction.predict(artefact, data, strict=strict)
     if output is None:
-        typer.echo(predictions.printed(table, trained_for), nl=False)
+        typer.echo(saving.printed(table, trained_for), nl=False)
         return
-    predictions.write(table, trained_for, output, overwrite=overwrite)
+    saving.write(table, trained_for, output, overwrite=overwrite)
     typer.echo(f"{len(table)} rows in {output}", err=True)
 
 
@@ -598,7 +599,7 @@ def settings(
     ] = "",
 ) -> None:
     """Show what settings mean: default, values, the tasks that have them."""
-    from gatewise import glossary
+    from gatewise.shell import glossary
 
     found = glossary.find(name) if name else list(glossary.entries())
     for one in found:
@@ -664,7 +665,7 @@ def run(
 
 def _show_overview(overview: Mapping[str, Any], *, as_json: bool) -> None:
     """Print on one screen how the data were understood; the notes were printed before."""
-    from gatewise.overview import pairs
+    from gatewise.shell.overview import pairs
 
     if as_json:
         terminal.show_json(overview)
