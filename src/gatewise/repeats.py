@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import training
+from gatewise import pretraining, training
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.evaluation import (
@@ -45,10 +45,11 @@ class Trained:
 
 
 def learn(ready: Ready, monitor: Monitor, around: Around) -> History:
-    """Compile and fit the network; a compiled one keeps its own loss and optimizer.
+    """Pretrain, compile and fit the network; a compiled one keeps its own loss and optimizer.
 
     A network that an earlier part of this run finished is taken from the checkpoint.
     """
+    pretraining.pretrain(ready, around)
     checkpoints = around.checkpoints
     if checkpoints is not None and (finished := checkpoints.next_finished()) is not None:
         return training.from_finished(ready.network, finished)
