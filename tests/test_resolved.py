@@ -276,6 +276,7 @@ WITH = {
 }
 # Covered by other tests; vectors need a file.
 ELSEWHERE = {"network.vectors", "training.frozen_epochs"}
+ELSEWHERE |= {"training.pretrain", "training.pretrain_epochs"}  # tests/training/test_pretraining.py
 ELSEWHERE |= {
     "split.folds",
     "training.networks",

@@ -12,7 +12,7 @@ import polars as pl
 
 from gatewise.errors import ConfigError
 from gatewise.readers import datasets, sources
-from gatewise.settings import Experiment
+from gatewise.settings import TRAINING_PART, Experiment
 
 
 def places(data: str) -> list[Path]:
@@ -28,7 +28,9 @@ def inputs(experiment: Experiment) -> list[Path]:
     data = experiment.data
     script = experiment.network.build.rpartition(":")[0]
     vectors = experiment.network.vectors
-    names = (data.path, data.validation, data.test, data.labels, script, vectors)
+    pretrain = experiment.training.pretrain
+    texts = "" if pretrain == TRAINING_PART else pretrain
+    names = (data.path, data.validation, data.test, data.labels, script, vectors, texts)
     return [place for name in names if name for place in places(name)]
 
 

@@ -25,6 +25,7 @@ Calendar = Literal["auto", "none", "minute", "hour", "weekday", "monthday", "yea
 Columns = tuple[str, ...]
 QUALITIES = ("fast", "good", "best")
 OWN = "own"  # network.kind of a network that the user built
+TRAINING_PART = "train"  # training.pretrain without a file of more texts
 
 
 @dataclass(frozen=True)
@@ -466,6 +467,12 @@ class TrainingSettings:
         "The validation metric that chooses the best epoch: a metric of the task, or `loss`. Equal "
         "epochs are compared by validation loss. `auto`: the metric of the verdict.",
     ] = "auto"
+    pretrain: Annotated[
+        str,
+        "The first layers learn to predict words before the task. `train`: those of the training "
+        "part; else a file of more texts, without labels, which come before them.",
+    ] = ""
+    pretrain_epochs: Annotated[int, "The passes over each set of texts in pretraining."] = 5
     frozen_epochs: Annotated[
         int,
         "The epochs in which `network.vectors` stay as they are, before they are trained, too. -1: "
@@ -570,6 +577,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "training.time_warping": (-1, 1),
     "training.patience": (-1, math.inf),
     "training.frozen_epochs": (-1, math.inf),
+    "training.pretrain_epochs": (1, math.inf),
     "training.seed": (0, 2**32 - 1),
     "split.seed": (0, 2**32 - 1),
     "evaluation.n_resamples": (1, math.inf),

@@ -13,6 +13,7 @@ from gatewise.errors import DataError
 from gatewise.readers.memory import plain
 from gatewise.readers.sources import opened
 from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task
 
 STEPS = np.array([1.0, 2.5, 4.0])
 
@@ -101,3 +102,21 @@ def test_a_pair_keeps_its_parts():
     x, y = plain((pd.DataFrame({"a": STEPS}), None))
     assert y is None
     assert isinstance(x, pd.DataFrame)
+
+
+WORDS = ["red green blue", "blue green", "red red blue", "green"] * 5
+
+
+@pytest.mark.parametrize(
+    ("data", "task"),
+    [
+        ((WORDS, ["warm", "cold"] * 10), "classify"),
+        ((pd.Series(WORDS), pd.Series([0, 1] * 10)), "classify"),
+        ((WORDS, np.arange(20) / 7), "regress"),
+        ((WORDS, [one[::-1] for one in WORDS]), "translate"),
+        (([one.split() for one in WORDS], [["X"] * len(one.split()) for one in WORDS]), "tag"),
+        (WORDS, "language"),
+    ],
+)
+def test_the_task_of_texts_in_memory_is_guessed(data, task):
+    assert guess_task(DataSettings(), data)[0] == task

@@ -94,6 +94,20 @@ def test_a_killed_language_model_ends_like_a_whole_one(
     assert_same(whole, interrupted(text, settings, tmp_path / "run", kills=[(2, 3)]))
 
 
+def test_a_killed_pretraining_ends_like_a_whole_one(at_every_step, tmp_path):
+    """The first kill comes in pretraining, the second one in the training that follows."""
+    drawn = np.random.default_rng(0).choice(["red", "green", "blue"], (40, 6))
+    settings = {
+        "network": {"units": [3], "dropout": 0.2},
+        "training": {"epochs": 2, "batch_size": 16, "pretrain": "train", "pretrain_epochs": 3},
+        "evaluation": {"n_resamples": 100},
+    }
+    data = [" ".join(words) for words in drawn], ["a", "b"] * 20
+    whole = gatewise.train(data, settings=settings)
+    killed = interrupted(data, settings, tmp_path / "run", kills=[(3, 1), (2, 0)])
+    assert_same(whole, killed)
+
+
 SIGKILLED = """
 import math, os, signal, sys
 import gatewise

@@ -20,6 +20,7 @@ from gatewise.judging.evaluation import (
     resample,
 )
 from gatewise.judging.validation import FittedBaselines, calibrate, monitor_of
+from gatewise.training import pretraining
 from gatewise.training.fit import (
     Around,
     History,
@@ -53,10 +54,11 @@ class Trained:
 
 
 def learn(ready: Ready, monitor: Monitor, around: Around) -> History:
-    """Compile and fit the network; a compiled one keeps its own loss and optimizer.
+    """Pretrain, compile and fit the network; a compiled one keeps its own loss and optimizer.
 
     A network that an earlier part of this run finished is taken from the checkpoint.
     """
+    pretraining.pretrain(ready, around)
     checkpoints = around.checkpoints
     if checkpoints is not None and (finished := checkpoints.next_finished()) is not None:
         return from_finished(ready.network, finished)

@@ -25,6 +25,7 @@ NEEDS = {
     "network.strides": "network.filters",
     "network.dense_activation": "network.dense",
     "training.frozen_epochs": "network.vectors",
+    "training.pretrain_epochs": "training.pretrain",
 }
 BYTES = 8  # least bytes of a weight in training: the weight and its gradient
 

@@ -22,7 +22,7 @@ LSTM = names(
 READ = LSTM | names(network="bidirectional normalization pooling")
 DENSE = names(network="dense dense_activation dense_dropout")
 EMBEDDING = names(network="embedding_dim embedding_dropout")
-PRETRAINED = names(network="vectors", training="frozen_epochs")
+PRETRAINED = names(network="vectors", training="frozen_epochs pretrain pretrain_epochs")
 CONVOLUTION = names(network="filters kernel_size strides")
 
 

@@ -111,6 +111,16 @@ def of_lists(source: Sequence[Any], translated: Sequence[Any], settings: DataSet
     return whole, settings, notes
 
 
+def are_sentences(items: Sequence[Any]) -> bool:
+    """True if most items are texts of several words, such as translations and unlike labels.
+
+    >>> are_sentences(["Guten Tag", "Wie geht es?", "Danke"]), are_sentences(["good", "bad"])
+    (True, False)
+    """
+    spaced = sum(isinstance(one, str) and len(one.split()) > 1 for one in items)
+    return 2 * spaced > len(items)
+
+
 # Two files.
 
 

@@ -21,8 +21,9 @@ from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import STATISTICS, VECTORS
 from gatewise.readers import vectors
+from gatewise.readers.datasets import located
 from gatewise.readers.sources import opened, sentence
-from gatewise.settings import OWN, DataSettings, Experiment
+from gatewise.settings import OWN, TRAINING_PART, DataSettings, Experiment
 from gatewise.tasks import TASKS, guess_task, read, task_of
 from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
@@ -156,6 +157,7 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     shapes = task.shapes(train, preparation)
     shapes = replace(shapes, initial={**shapes.initial, **initial})
     network = network_for(shapes, experiment, own)
+    _refuse_pretraining(experiment)
     _refuse_untrainable(network, experiment, preparation, train)
     return Ready(
         parts,
@@ -282,6 +284,25 @@ def _refuse_untrainable(
             losses.refuse_unfit(loss, truth, outputs)
     if experiment.engine.kind == "native" and (reason := engine.why_not(network)):
         raise EngineError(reason)
+
+
+def _refuse_pretraining(experiment: Experiment) -> None:
+    """Refuse to pretrain a network that cannot start as a language model, or on a missing file."""
+    asked, network = experiment.training.pretrain, experiment.network
+    if not asked:
+        return
+    reason = ""
+    if network.kind == OWN:
+        reason = "the network is your own"
+    elif any(network.filters):
+        reason = "convolutions (network.filters) read several words at once"
+    elif asked != TRAINING_PART and not Path(located(asked)).exists():
+        reason = f"there is no file {asked}"
+    if reason:
+        raise ConfigError(
+            f"training.pretrain cannot be used, because {reason}. Leave it out, or set it to "
+            f"{TRAINING_PART} or to a file of texts."
+        )
 
 
 def with_own_files(splits: Splits, data: DataSettings, task: str, notes: list[str]) -> Splits:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
-from gatewise.readers import columns, corpora, recordings, series, targets, texts
+from gatewise.readers import columns, corpora, pairs, recordings, series, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
@@ -62,8 +62,11 @@ def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     return series.read(content, settings, aim="label", task=NAME, purpose=purpose)
 
 
-def are_recordings(source: Opened, _settings: DataSettings) -> str | None:
-    """Recordings without transcripts."""
+def are_recordings_or_texts(source: Opened, _settings: DataSettings) -> str | None:
+    """Recordings without transcripts, or texts in memory with labels."""
+    labels = None if source.texts is None else source.texts[1]
+    if labels is not None and not pairs.are_sentences(labels):
+        return "a list of texts with labels"
     place = source.recordings
     return f"{place.path} holds recordings" if place and not place.transcribed else None
 
@@ -95,7 +98,7 @@ def are_labelled(source: Opened, settings: DataSettings) -> str | None:
 
 RECOGNISE: Mapping[Sign, Recognise] = {
     "settings": are_labelled,
-    "form": are_recordings,
+    "form": are_recordings_or_texts,
     "labels": names_labels,
     "columns": has_labels,
 }

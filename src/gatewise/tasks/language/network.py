@@ -6,7 +6,6 @@ and the state is among its inputs and outputs. The caller therefore keeps the st
 text, of a batch of texts, or of a text that the model generates.
 """
 
-import math
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -23,6 +22,7 @@ from gatewise.data.streams import decode_pieces, special_tokens, start_token
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm
+from gatewise.networks.softmax import SampledSoftmax, nats_of
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.language.outputs import continued, scored
@@ -33,8 +33,6 @@ from gatewise.tasks.language.task import Corpus
 # steps per stream, the validation loss was 3.02 nats per character from a zero state, and 2.32 from
 # the final state of training (docs/log.md).
 RESET_PROBABILITY = 0.02
-HEAD = 8.0  # the most frequent tokens, which are sampled almost uniformly
-NEG_INF = -1.0e9  # a finite stand-in for log 0
 TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples in the report
 SAMPLE = {"characters": 400, "bpe": 120, "words": 80, "whitespace": 80}  # tokens of a sample
 
@@ -106,62 +104,6 @@ class StatefulLSTM(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         """Set the state of every stream to zero."""
         for one in self.state:
             one.assign(ops.zeros_like(one.value))
-
-
-class SampledSoftmax(layers.Layer):  # type: ignore[misc]  # Keras is untyped
-    """Cross entropy of the next token: a sampled softmax in training, the full one otherwise.
-
-    In training, `count` negative samples, shared by the whole batch, estimate the denominator of
-    the softmax. Each is weighted by the inverse of its expected count (importance sampling: Bengio
-    & Senécal 2003; Jean et al. 2015). The true token is always included, so that the estimate of
-    the denominator is unbiased. The full softmax is computed one stream at a time.
-    """
-
-    def __init__(self, embedding: Any, bias: Any, count: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.embedding, self.bias, self.count = embedding, bias, count
-        self.sampling = keras.random.SeedGenerator()
-
-    def build(self, *_shapes: Any) -> None:
-        """Build the bias; the embedding is built already."""
-        self.bias.build()
-
-    def call(self, x: Any, truth: Any, training: bool = False) -> Any:
-        """Outputs [streams, steps, size] and tokens [streams, steps] -> nats [streams, steps]."""
-        if not training:
-            return ops.map(lambda row: nats_of(row[1], self._logits(row[0])), (x, truth))
-        samples, frequency = self._samples()
-        scores = x @ ops.transpose(self._vectors(samples)) + self._biases(samples)
-        scores = scores - ops.log(frequency)
-        scores = ops.where(samples == ops.expand_dims(truth, -1), NEG_INF, scores)
-        true = ops.sum(x * self._vectors(truth), axis=-1) + self._biases(truth)
-        return ops.logaddexp(true, ops.logsumexp(scores, axis=-1)) - true
-
-    def _samples(self) -> tuple[Any, Any]:
-        """Negative samples by Zipf's law, and the expected count of each, [count] both.
-
-        The vocabulary is sorted by frequency, most frequent first. HEAD flattens the distribution
-        at its steepest part, so that the samples are not all the same few tokens.
-        """
-        size = self.embedding.input_dim
-        width = math.log((size + HEAD) / HEAD)
-        uniform = keras.random.uniform((self.count,), seed=self.sampling)
-        samples = ops.cast(HEAD * ops.exp(uniform * width) - HEAD, "int32")
-        samples = ops.clip(samples, 0, size - 1)
-        rank = ops.cast(samples, "float32")
-        return samples, self.count / width * ops.log1p(1 / (rank + HEAD))
-
-    def _logits(self, x: Any) -> Any:
-        return self.embedding(x, reverse=True) + self.bias.embeddings[0]
-
-    def _vectors(self, tokens: Any) -> Any:
-        embedding = self.embedding
-        if embedding.tie_weights:
-            return ops.take(embedding.embeddings, tokens, axis=0)
-        return ops.take(ops.transpose(embedding.reverse_embeddings), tokens, axis=0)
-
-    def _biases(self, tokens: Any) -> Any:
-        return ops.take(self.bias.embeddings[0], tokens, axis=0)
 
 
 def language(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -284,17 +226,6 @@ def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> tupl
     if experiment.training.loss != "auto":
         raise ConfigError("training.loss is always cross entropy in language. Leave it at auto.")
     return nats_of, []
-
-
-def nats_of(truth: Any, logits: Any) -> Any:
-    """-log P of each token, [..., steps], from logits [..., steps, vocabulary].
-
-    With a sampled softmax the network itself returns the nats.
-    """
-    if len(logits.shape) == len(truth.shape):
-        return logits
-    hot = ops.one_hot(ops.cast(truth, "int32"), logits.shape[-1], dtype=logits.dtype)
-    return ops.logsumexp(logits, axis=-1) - ops.sum(hot * logits, axis=-1)
 
 
 def nats(

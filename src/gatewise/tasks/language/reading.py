@@ -15,7 +15,9 @@ def read(source: Opened, settings: DataSettings, _purpose: Purpose) -> Read:
 
 
 def is_running_text(source: Opened, _settings: DataSettings) -> str | None:
-    """The reason why the source is running text, or None: a .txt file that holds no table."""
+    """The reason why the source is running text, or None: a .txt file without a table, a list."""
+    if source.texts is not None and source.texts[1] is None:
+        return "a list of texts without labels"
     if source.named and corpora.is_plain(source.file):
         return f"{source.named.name} is plain text"
     return None

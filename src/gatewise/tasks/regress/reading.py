@@ -210,6 +210,15 @@ def names_real_labels(source: Opened, settings: DataSettings) -> str | None:
     return _real_column(source, settings.label)
 
 
+def are_rated_texts(source: Opened, _settings: DataSettings) -> str | None:
+    """Texts in memory with real numbers."""
+    numbers = None if source.texts is None else source.texts[1]
+    if numbers is None:
+        return None
+    rated = targets.are_real(np.ravel(numbers) if isinstance(numbers, np.ndarray) else numbers)
+    return "a list of texts with a number to predict for each text" if rated else None
+
+
 def has_real_labels(source: Opened, settings: DataSettings) -> str | None:
     """A column whose name marks it as labels, or the y of a pair (X, y), holds real numbers."""
     content = source.content(one_series=True)
@@ -235,6 +244,7 @@ def _real_column(source: Opened, column: str) -> str | None:
 
 RECOGNISE: Mapping[Sign, Recognise] = {
     "settings": has_one_target_each,
+    "form": are_rated_texts,
     "labels": names_real_labels,
     "columns": has_real_labels,
 }

@@ -28,7 +28,10 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
 
 
 def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
-    """The name of the file shows that it holds tokens with tags."""
+    """The name of the file shows that it holds tokens with tags, or lists in memory hold them."""
+    match source.given:
+        case ([[str(), *_], *_], [[str(), *_], *_]):
+            return "lists of tokens with a list of tags for each"
     name = source.named
     if name and source.recordings is None and conll.holds_tokens(name):
         return f"{name.name} holds tokens with tags"

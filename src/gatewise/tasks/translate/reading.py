@@ -35,10 +35,14 @@ def are_pairs(source: Opened, settings: DataSettings) -> str | None:
 
 
 def are_parallel(source: Opened, settings: DataSettings) -> str | None:
-    """The reason why a file and another one are translations of each other, or None.
+    """The reason why two files or lists are translations of each other, or None.
 
-    Their names end in two codes of languages (train.en, train.de), and they have as many lines.
+    The names of the files end in two codes of languages (train.en, train.de), and they have as many
+    lines. Most items of the second list are texts of several words.
     """
+    others = None if source.texts is None else source.texts[1]
+    if others is not None and pairs.are_sentences(others):
+        return "a list of texts with a text for each"
     if source.named is None or source.is_standard_input:
         return None
     path = placed(source.named)
