@@ -50,7 +50,7 @@ def pretrained(data, task="classify", **settings):
 def test_the_loss_is_that_of_the_definition(both):
     """-log P of each real token but those at the border, from the states of Keras's own LSTM."""
     ready = ready_for(labelled(), network={"bidirectional": both})
-    model, _, twin = pretraining.language_model(ready.network)
+    model, _, twin = pretraining.token_model(ready.network)
     batch = dict(ready.train.inputs(np.arange(6), 8))
     tokens = batch["tokens"]
     assert (tokens == 0).any()
@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_the_definition(both):
 @pytest.mark.parametrize(("task", "data"), [("classify", labelled()), ("tag", tagged())])
 def test_the_first_layers_learn_the_order_of_words_and_the_others_stay(task, data):
     ready, before = pretrained(data, task)
-    model, reader, twin = pretraining.language_model(ready.network)
+    model, reader, twin = pretraining.token_model(ready.network)
     moved = {
         one.name
         for one in ready.network.layers
@@ -116,7 +116,7 @@ def test_a_file_of_more_texts_comes_before_those_of_the_training_part(tmp_path, 
 def test_a_large_vocabulary_has_a_sampled_softmax(monkeypatch):
     monkeypatch.setattr(pretraining, "FULL", 0)
     ready, _ = pretrained(labelled())
-    model, *_ = pretraining.language_model(ready.network)
+    model, *_ = pretraining.token_model(ready.network)
     assert "sampled" in {one.name for one in model.layers}
 
 

@@ -44,7 +44,7 @@ def pretrain(ready: Ready, around: Around) -> None:
     asked, checkpoints = ready.experiment.training.pretrain, around.checkpoints
     if not asked:
         return
-    model, reader, twin = language_model(ready.network)
+    model, reader, twin = token_model(ready.network)
     stages = {"the training part": ready.splits.train}
     if asked != TRAINING_PART:
         data = replace(ready.experiment.data, path=asked, labels="", test="", validation="")
@@ -68,7 +68,7 @@ def pretrain(ready: Ready, around: Around) -> None:
         original.assign(ops.convert_to_numpy(trained.value))
 
 
-def language_model(network: keras.Model) -> tuple[keras.Model, Any, Any]:
+def token_model(network: keras.Model) -> tuple[keras.Model, Any, Any]:
     """The language model of a network, the network's first LSTM layer, and its twin in the model.
 
     The model shares all layers below. Its output, [batch], has the mean nats of a predicted token
@@ -90,7 +90,7 @@ def language_model(network: keras.Model) -> tuple[keras.Model, Any, Any]:
     output = ops.sum(nats * counts, axis=1) / ops.maximum(ops.mean(ops.sum(counts, axis=1)), 1.0)
     if len(read) > 1:
         output = ops.mean(ops.reshape(output, (len(read), -1)), axis=0)  # one number for each text
-    return keras.Model(network.input, output, name="language_model"), reader, twin
+    return keras.Model(network.input, output, name="token_model"), reader, twin
 
 
 def _with_sequences(reader: Any) -> Any:
