@@ -64,7 +64,10 @@ FILES_OF_A_TASK = {
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
     *("networks.imports", "runtime.describe"),
-    *(f"training.{one}" for one in ("ready", "checkpoints", "fit", "averaging", "gradient_noise")),
+    *(
+        f"training.{one}"
+        for one in ("ready", "checkpoints", "fit", "averaging", "gradient_noise", "pretraining")
+    ),
     *("runs.finished", "runs.artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),

@@ -103,11 +103,11 @@ def test_a_file_of_more_texts_comes_before_those_of_the_training_part(tmp_path, 
     with caplog.at_level("INFO"):
         own, _ = pretrained(labelled(), pretrain_epochs=1)
         both, _ = pretrained(labelled(), pretrain_epochs=1, pretrain=str(more))
-    said = [one.split(":")[0] for one in caplog.messages if one.startswith("Pretraining")]
+    said = [one for one in caplog.messages if one.endswith("1 epochs.")]
     assert said == [
-        f"Pretraining on the training part ({len(own.train)} texts)",
-        f"Pretraining on {more} (30 texts)",
-        f"Pretraining on the training part ({len(own.train)} texts)",
+        f"Pretraining on the training part: {len(own.train)} texts, 1 epochs.",
+        f"Pretraining on {more}: 30 texts, 1 epochs.",
+        f"Pretraining on the training part: {len(own.train)} texts, 1 epochs.",
     ]
     kept, other = (one.network.get_layer("embedding").get_weights()[0] for one in (own, both))
     assert (kept != other).any()

@@ -23,7 +23,7 @@ from gatewise.readers.datasets import located
 from gatewise.settings import TRAINING_PART
 from gatewise.tasks import read
 from gatewise.training import fit
-from gatewise.training.fit import Around, History, Monitor, Progress
+from gatewise.training.fit import Around, History, Monitor
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready
 
@@ -143,26 +143,11 @@ def _fit(
     steps = settings.epochs * fit.steps_of(examples, settings, padded=padded)
     model.compile(fit.optimizer(settings, steps), loss=lambda _nothing, nats: nats)
 
-    def named(progress: Progress, epoch_over: bool) -> None:
-        progress.network = "pretraining"
-        if around.watch is not None:
-            around.watch(progress, epoch_over)
-
+    count = f"{len(examples):,} texts"
+    log.info("Pretraining on %s: %s, %d epochs.", name, count, settings.epochs)
     history = fit.fit(
-        model,
-        examples,
-        None,
-        settings,
-        padded=padded,
-        monitor=Monitor("loss"),
-        around=replace(around, watch=named),
+        model, examples, None, settings, padded=padded, monitor=Monitor("loss"), around=around
     )
-    log.info(
-        "Pretraining on %s (%s texts): %.3f nats per token after %d epochs, %.0f s.",
-        name,
-        f"{len(examples):,}",
-        history.columns["loss"][-1],
-        len(history.columns["loss"]),
-        history.seconds,
-    )
+    nats, seconds = history.columns["loss"][-1], history.seconds
+    log.info("Pretraining on %s took %.0f s: %.3f nats per token.", name, seconds, nats)
     return history
