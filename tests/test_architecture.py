@@ -63,7 +63,7 @@ FILES_OF_A_TASK = {
 # Beside engine/, which knows a framework in each of its files, and the networks of the tasks.
 WITH_FRAMEWORK = {
     *("networks", "networks.layers", "networks.losses", "networks.stack"),
-    *("networks.imports", "runtime.describe"),
+    *("networks.imports", "networks.softmax", "runtime.describe"),
     *(
         f"training.{one}"
         for one in ("ready", "checkpoints", "fit", "averaging", "gradient_noise", "pretraining")
