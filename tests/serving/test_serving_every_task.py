@@ -20,7 +20,8 @@ from test_without_keras import saved_again
 import gatewise
 from gatewise.readers.sources import FOLDER
 
-PLACE = Path(__file__).parent / "folders" / "format-1"  # a trained run of every task but regress
+# A trained run of every task but regress.
+PLACE = Path(__file__).parents[1] / "folders" / "format-1"
 RUNS = sorted(path.name for path in PLACE.iterdir())
 KINDS = {".csv": "text/csv", ".tsv": "text/tab-separated-values", ".txt": "text/plain"}
 KINDS |= {".flac": "audio/flac", ".conll": "text/x-conllu"}
