@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 
 from gatewise.artefact import as_csv
 from gatewise.errors import DataError, GatewiseError
-from gatewise.readers.tables import parsed
+from gatewise.readers.json import parsed
 from gatewise.serving import inference
 from gatewise.serving.batching import Batcher
 from gatewise.serving.limits import Limits, Refusal
