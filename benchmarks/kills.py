@@ -30,7 +30,7 @@ import h5py
 import numpy as np
 
 from gatewise.shell import cli
-from gatewise.training import checkpoints
+from gatewise.training.fit import checkpoints
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUT = ["--set", "network.dropout=0.2", "--set", "evaluation.n_resamples=100"]

@@ -1,7 +1,10 @@
 """Run folders that lie: sealed again after a change, they are refused in a sentence."""
 
+import dataclasses
 import json
+import math
 import shutil
+import typing
 import zipfile
 
 import numpy as np
@@ -12,6 +15,7 @@ import gatewise
 from gatewise.baselines import regression, tfidf
 from gatewise.runs import artefact as artefacts
 from gatewise.runtime import graph
+from gatewise.tasks import TASKS
 
 
 @pytest.fixture
@@ -86,7 +90,10 @@ OWN = {
         "a character less": lambda c: c["classes"].pop(),
         "a count of -1": lambda c: c["lm"]["counts"][""].update(a=-1),
     },
-    "translate": {"a token less": lambda c: shorten(c["vocabularies"]["target"])},
+    "translate": {
+        "a token less": lambda c: shorten(c["vocabularies"]["target"]),
+        "one vocabulary": lambda c: c["vocabularies"].pop("target"),
+    },
 }
 WHOLE = {
     "classify-numbers": {
@@ -210,3 +217,41 @@ def test_a_pattern_of_words_that_is_none_of_gatewises_is_refused():
     state = {"words": ["a"], "idf": [1.0], "pattern": "(a+)+$"}
     with pytest.raises(ValueError, match="pattern"):
         tfidf.weighted_words(state, ["a" * 40 + "b"])
+
+
+def numbers_of(kind, path=""):
+    """The types of the numbers in a dataclass of a preparation, by path."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Annotated or kind in (int, float):
+        yield path, kind
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        for name, one in typing.get_type_hints(kind, include_extras=True).items():
+            yield from numbers_of(one, f"{path}.{name}")
+    else:
+        for one in inner:
+            yield from numbers_of(one, path)
+
+
+# The language model carries its own file along in exports; `fitted_shapes` checks its counts.
+UNBOUNDED = {".lm.order", ".lm.counts"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_whole_number_of_a_preparation_has_bounds(task):
+    kinds = dict(numbers_of(TASKS[task].fitted))
+    assert {path for path, kind in kinds.items() if kind is int} <= UNBOUNDED
+    for path, kind in kinds.items():
+        whole = typing.get_args(kind)[:1] == (int,)
+        assert not whole or 10**9 not in kind.__metadata__[0], path
+
+
+def test_a_number_outside_its_bounds_is_refused_with_the_name_of_its_field(tmp_path):
+    saved_again("forecast-one", tmp_path / "run")
+    path = tmp_path / "run" / artefacts.PREPARATION
+    true = path.read_text()
+    for name in ("season", "horizon", "lookback"):
+        for number in (0, -1, 10**9, 10**18, math.nan, "text", None, [], True):
+            path.write_text(true)
+            rewritten(path, lambda c, name=name, number=number: c["own"].update({name: number}))
+            with pytest.raises(gatewise.ArtefactError, match=rf"damaged \(.*own\.{name}: "):
+                artefacts.open_run(tmp_path / "run")

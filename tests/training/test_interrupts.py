@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.training import interrupts
+from gatewise.training.fit import interrupts
 from gatewise.training.interrupts import ABANDON, SKIP, STOP, Interrupts, Skipped, checkpoint
 
 

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from gatewise.training import phases
+from gatewise.training.fit import phases
 from gatewise.training.phases import Phase
 
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.DEBUG, logger="gatewise.training.phases")
+    caplog.set_level(logging.DEBUG, logger="gatewise.training.fit.phases")
 
     def said():
         return [(record.levelname, record.getMessage()) for record in caplog.records]

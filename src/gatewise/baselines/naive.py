@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.errors import ConfigError
-
 Array = NDArray[Any]
 
 
@@ -19,22 +17,16 @@ def repeat_last(past: Array, horizon: int) -> Array:
     return np.repeat(past[:, -1:], horizon, axis=1)
 
 
-def seasonal_naive(past: Array, horizon: int, season: int) -> Array:
-    """The last full season, repeated (FPP3, 5.2).
+def seasonal_steps(horizon: int, season: int) -> Array:
+    """How many steps before the origin the seasonal naive forecast reads its values, [horizon].
 
-    Raises:
-        ConfigError: the window is shorter than one season.
+    It repeats the last full season (FPP3, 5.2).
 
-    >>> seasonal_naive(np.array([[[9.0], [1.0], [2.0]]]), horizon=3, season=2)[0, :, 0]
-    array([1., 2., 1.])
+    >>> seasonal_steps(horizon=3, season=2)
+    array([2, 1, 2])
     """
-    back = past.shape[1]
-    if not 1 <= season <= back:
-        raise ConfigError(
-            f"A season of {season} steps does not fit into a window of {back}. "
-            "Raise task.lookback, or set task.season."
-        )
-    return past[:, back - season + np.arange(horizon) % season]
+    steps: Array = season - np.arange(horizon) % season
+    return steps
 
 
 def drift(past: Array, horizon: int) -> Array:

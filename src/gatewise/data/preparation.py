@@ -3,14 +3,16 @@
 Training, evaluation and prediction share one Preparation to turn values into network inputs.
 """
 
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 
+from gatewise.data.bounds import POSITIVE
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Kind, Sequences
 from gatewise.errors import DataError
@@ -34,7 +36,9 @@ class Preparation(Generic[Own]):
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     handle_unknown: str = "ignore"  # how to treat categories not seen in training
     # Mean and standard deviation of each static number.
-    static_scale: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    static_scale: Mapping[str, tuple[float, Annotated[float, POSITIVE]]] = field(
+        default_factory=dict
+    )
 
     def positions(self, names: tuple[str, ...]) -> Array:
         """The indices of these columns in Sequences.values."""
@@ -47,7 +51,7 @@ class Preparation(Generic[Own]):
     @staticmethod
     def from_json(values: Mapping[str, Any], own: type[Own]) -> "Preparation[Own]":
         """Read the output of `to_json`; `own` is the class of the task's part."""
-        return Preparation(**_values(typing.get_type_hints(Preparation) | {"own": own}, values))
+        return Preparation(**_values(_hints(Preparation) | {"own": own}, values))
 
 
 def to_plain(value: Any) -> Any:
@@ -78,14 +82,21 @@ def from_plain(kind: Any, value: Any) -> Any:
     """Convert the output of `to_plain` to the declared type `kind`.
 
     Raises:
-        TypeError: the value is of another type, because a file was changed.
+        FieldError: a field of a dataclass holds something else, because a file was changed.
+        TypeError: the value is of another type.
+        ValueError: a number lies outside its bounds.
 
     >>> from_plain(dict[str, tuple[float, float]], {"size": [1.0, 2.0]})
     {'size': (1.0, 2.0)}
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind in PLAIN and not isinstance(value, PLAIN[kind]):
-        raise TypeError(f"{str(value)[:60]!r} is no {kind.__name__}")
+    if origin is Annotated:
+        number = from_plain(inner[0], value)
+        if number not in inner[1]:
+            raise ValueError(f"{number} is not {inner[1]}")
+        return number
+    if kind in PLAIN:
+        return _scalar(kind, value)
     if origin is typing.Literal and value not in inner:
         raise TypeError(f"{str(value)[:60]!r} is none of {', '.join(map(str, inner))}")
     if origin is types.UnionType:  # X | None
@@ -93,17 +104,54 @@ def from_plain(kind: Any, value: Any) -> Any:
     if hasattr(kind, "from_json"):
         return kind.from_json(value)
     if isinstance(kind, type) and is_dataclass(kind):
-        return kind(**_values(typing.get_type_hints(kind), value))
+        return kind(**_values(_hints(kind), value))
+    return _container(origin, inner, value)
+
+
+def _scalar(kind: Any, value: Any) -> Any:
+    if not isinstance(value, PLAIN[kind]) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{str(value)[:60]!r} is no {kind.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+def _container(origin: Any, inner: tuple[Any, ...], value: Any) -> Any:
     if origin is tuple:
-        return tuple(from_plain(inner[0], one) for one in value)
+        size = len(value) if isinstance(value, list) else -1
+        kinds = inner[:1] * size if Ellipsis in inner else inner
+        if size != len(kinds):
+            raise TypeError(f"{str(value)[:60]!r} is no list of the right length")
+        return tuple(map(from_plain, kinds, value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            raise TypeError(f"{str(value)[:60]!r} is no mapping")
         return {key: from_plain(inner[1], one) for key, one in value.items()}
     return value
 
 
+class FieldError(ValueError):
+    """A field of a saved dataclass holds what it cannot hold; the message names the field."""
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
 def _values(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     # Older folders lack later fields. The defaults are the behavior before each field existed.
-    return {name: from_plain(kind, values[name]) for name, kind in kinds.items() if name in values}
+    return {
+        name: _field(name, kind, values[name]) for name, kind in kinds.items() if name in values
+    }
+
+
+def _field(name: str, kind: Any, value: Any) -> Any:
+    try:
+        return from_plain(kind, value)
+    except FieldError as error:
+        raise FieldError(f"{name}.{error}") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise FieldError(f"{name}: {error}") from None
 
 
 def seen_categories(train: Sequences, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -59,12 +59,18 @@ class Scale:
         """The scale that `to_json` wrote.
 
         Raises:
-            ValueError: centre and spread are not [rows, columns], or a spread is not positive.
+            ValueError: centre and spread are not [rows, columns], or a number is not finite or a
+                spread not positive.
         """
         centre, spread = (np.array(content[key], dtype=np.float64) for key in ("centre", "spread"))
-        if centre.ndim != 2 or centre.shape != spread.shape or not (spread > 0).all():
+        if centre.ndim != 2 or centre.shape != spread.shape:
             raise ValueError(f"the scale has shapes {centre.shape} and {spread.shape}")
-        return Scale(content["kind"], content["by"], tuple(content["ids"]), centre, spread)
+        if not (np.isfinite(centre).all() and np.isfinite(spread).all() and (spread > 0).all()):
+            raise ValueError("the scale has a centre or a spread that no column has")
+        ids = content["ids"]
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+            raise ValueError("the ids of the scale are no list of texts")
+        return Scale(content["kind"], content["by"], tuple(ids), centre, spread)
 
 
 def fit_scale(train: Sequences, kind: str, by: str) -> Scale:

@@ -6,9 +6,11 @@ over triangular bands that are evenly spaced on the mel scale, and then its loga
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
+from gatewise.data.bounds import RATE, SOME_STEPS
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 from gatewise.extras import require
@@ -27,10 +29,10 @@ MASKS = 2  # masks per recording, in frequency and in time (Park et al. 2019: Li
 class Spectrum:
     """The settings of the transform from samples to frames."""
 
-    rate: int  # samples per second
-    n_mels: int  # number of mel bands
-    frame_length: int  # samples in a frame
-    hop_length: int  # samples from one frame to the next
+    rate: Annotated[int, RATE]  # samples per second
+    n_mels: Annotated[int, SOME_STEPS]  # number of mel bands
+    frame_length: Annotated[int, SOME_STEPS]  # samples in a frame
+    hop_length: Annotated[int, SOME_STEPS]  # samples from one frame to the next
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ the transformed quantiles of the target.
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
+from gatewise.data.bounds import POSITIVE
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
 
@@ -22,14 +24,14 @@ class Target:
     name: str
     transform: str  # none, log or power
     centre: float  # of the transformed target
-    spread: float
+    spread: Annotated[float, POSITIVE]
     low: float  # the range of the scaled target in training
     high: float
     deviation: float  # of the target itself
     # Power only: Yeo-Johnson with exponent `power`, of (target - shift) / unit.
     power: float = 1.0
     shift: float = 0.0
-    unit: float = 1.0
+    unit: Annotated[float, POSITIVE] = 1.0
 
 
 def fit_target(name: str, values: Array, transform: str, source: str) -> Target:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gatewise.errors import ConfigError
-from gatewise.judging import folding, refitting
+from gatewise.judging.protocol import folding, refitting
 from gatewise.settings import QUALITIES, Experiment
 from gatewise.training.fit import Feed
 from gatewise.training.ready import Ready, compile_network, network_for

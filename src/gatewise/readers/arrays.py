@@ -12,9 +12,10 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
+from gatewise.readers.files import File, other_encoding, reading
+from gatewise.readers.labels import whole_label
 from gatewise.readers.long import Origin
 from gatewise.readers.memory import without_numbers
-from gatewise.readers.tables import File, other_encoding, reading, whole_label
 
 MAX_DIMENSIONS = 16  # a file whose header announces more is not an IDX file
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

@@ -16,8 +16,10 @@ from gatewise.data import grids
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError, GatewiseError
 from gatewise.readers import times
+from gatewise.readers.cells import as_text
+from gatewise.readers.labels import are_flags
 from gatewise.readers.remedies import option
-from gatewise.readers.tables import Table, are_flags, as_text
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 Kinds = Mapping[str, str]

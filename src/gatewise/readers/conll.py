@@ -16,7 +16,8 @@ from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import texts
 from gatewise.readers.columns import Purpose
-from gatewise.readers.tables import File, Table
+from gatewise.readers.files import File
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 TOKEN, TAG = "token", "tag"

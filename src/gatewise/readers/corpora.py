@@ -14,8 +14,9 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.readers import tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import SEPARATORS
+from gatewise.readers.files import File, reading
 from gatewise.readers.sources import Opened
-from gatewise.readers.tables import File, Table
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 BEGIN = 4096  # bytes that determine the kind of a file
@@ -76,7 +77,7 @@ FEWEST = 20  # lines that must agree before their first words are taken as label
 
 def holds_labels(file: File) -> bool:
     """True if each line of a text file is a label and a text, as in SST, TREC and fastText."""
-    with tables.reading(str(file.path)), file.opened() as content:
+    with reading(str(file.path)), file.opened() as content:
         begin = content.read(BEGIN * 16)
     rows = begin.decode("utf-8", "replace").splitlines()
     rows = [row for row in (rows[:-1] if len(begin) == BEGIN * 16 else rows) if row.strip()]
@@ -152,7 +153,7 @@ def is_plain(file: File) -> bool:
     """True if a .txt file holds running text, in which no separator forms columns."""
     if not file.name.endswith(".txt") or file.path.is_dir():
         return False
-    with tables.reading(str(file.path)), file.opened() as content:
+    with reading(str(file.path)), file.opened() as content:
         begin = content.read(BEGIN).decode("utf-8", "replace").splitlines()
     lines = [line for line in begin[:-1] or begin if line.strip()]
     if len(lines) == 1 and len(begin) == 1:
@@ -171,7 +172,7 @@ def _of_list(source: Any) -> Sequences:
 def _text(file: File, settings: DataSettings) -> str:
     """The text of a file, with line feeds as line ends and without empty lines at its end."""
     path = str(file.path)
-    with tables.reading(path), file.opened() as stream:
+    with reading(path), file.opened() as stream:
         content = stream.read()
     text = texts.decoded(content, path, settings.encoding).rstrip("\n")
     if "\0" in text[:BEGIN]:

@@ -13,8 +13,11 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from gatewise.errors import DataError
-from gatewise.readers import archives, tables
-from gatewise.readers.tables import File, Table
+from gatewise.readers import archives
+from gatewise.readers.cells import SAMPLE
+from gatewise.readers.delimited import delimited
+from gatewise.readers.files import File, unpacked
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -90,7 +93,7 @@ def read(path: Path, settings: DataSettings) -> Table:
         begin = begins[place] if begins else 0
         return f"{parts[place].table.at(row - begin)} of {parts[place].name}"
 
-    share = max(2, tables.SAMPLE // len(parts))
+    share = max(2, SAMPLE // len(parts))
     heads = [
         _with_cells(part.table.sample.head(share).select(columns), part, columns) for part in parts
     ]
@@ -110,9 +113,9 @@ def read(path: Path, settings: DataSettings) -> Table:
 
 def _table(path: Path, name: str, settings: DataSettings) -> Table:
     """The table of one file, which messages call by its path."""
-    file = File(path / name) if path.is_dir() else tables.unpacked(path, name)
+    file = File(path / name) if path.is_dir() else unpacked(path, name)
     suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    return tables.delimited(file, SEPARATORS[suffix], settings)
+    return delimited(file, SEPARATORS[suffix], settings)
 
 
 def _with_cells(batch: pl.DataFrame, part: Part, columns: Sequence[str]) -> pl.DataFrame:

@@ -14,9 +14,11 @@ import polars as pl
 from gatewise.data.calendar import shift
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError, FlawError, Way
-from gatewise.readers import columns, marks, tables, times
+from gatewise.readers import columns, marks, times
+from gatewise.readers.cells import as_number, as_text, missing_numbers
 from gatewise.readers.columns import Kinds
 from gatewise.readers.dialect import MOST_BELOW
+from gatewise.readers.labels import as_label, flags, missing_labels
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -153,27 +155,27 @@ def _queries(
     schema, missing = table.sample.schema, settings.missing_values
     queries: dict[str, pl.Expr] = {}
     if settings.id:
-        absent = tables.missing_labels(table, settings.id, missing)
-        texts = [tables.as_label(name, schema[name], absent) for name in settings.id]
+        absent = missing_labels(table, settings.id, missing)
+        texts = [as_label(name, schema[name], absent) for name in settings.id]
         queries["id"] = pl.concat_str(texts, separator="/")
     if settings.time:
         queries["time"] = columns.time_cells(table, settings)
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in schema:
-            read = tables.as_label if role == "label" else tables.as_text
-            absent = tables.missing_labels(table, [name], missing) if role == "label" else missing
+            read = as_label if role == "label" else as_text
+            absent = missing_labels(table, [name], missing) if role == "label" else missing
             queries[role] = read(name, schema[name], absent)
     if settings.label_columns and set(settings.label_columns) <= set(schema):
-        queries["label"] = tables.flags(settings.label_columns, schema, settings.separator)
+        queries["label"] = flags(settings.label_columns, schema, settings.separator)
     for name in settings.static:
-        queries[f"static {name}"] = tables.as_text(name, schema[name], missing)
+        queries[f"static {name}"] = as_text(name, schema[name], missing)
     for name in names:
         if name in levels:
-            queries[f"level {name}"] = tables.as_text(name, schema[name], missing)
+            queries[f"level {name}"] = as_text(name, schema[name], missing)
         else:
             boolean = kinds[name] == "boolean"
-            number = tables.as_number(name, schema[name], missing, boolean=boolean)
+            number = as_number(name, schema[name], missing, boolean=boolean)
             queries[f"value {name}"] = number
     return queries
 
@@ -211,14 +213,14 @@ def _refuse_wrong(
 ) -> None:
     """Refuse cells that are neither empty nor numbers."""
     missing = settings.missing_values
-    texts = cells.to_frame().select(tables.as_text(cells.name, cells.dtype, missing)).to_series()
+    texts = cells.to_frame().select(as_text(cells.name, cells.dtype, missing)).to_series()
     wrong = texts.is_not_null() & numbers.is_null()
-    if empty := tables.missing_numbers(missing):
+    if empty := missing_numbers(missing):
         wrong &= ~texts.cast(pl.Float64, strict=False).is_in(empty).fill_null(False)
     if not wrong.any():
         return
     name, row = cells.name, int(wrong.arg_max() or 0)
-    expression = tables.as_text(name, cells.dtype, settings.missing_values)
+    expression = as_text(name, cells.dtype, settings.missing_values)
     column = pl.concat([batch.select(expression) for batch in table.batches([name])]).to_series()
     bad = column.is_not_null() & column.cast(pl.Float64, strict=False).is_null()
     more = f", and {int(bad.sum()) - 1} more rows hold no number" if bad.sum() > 1 else ""

@@ -15,10 +15,12 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import columns, tables, texts
+from gatewise.readers import columns, texts
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.delimited import refuse_merged
+from gatewise.readers.files import File, reading
 from gatewise.readers.sources import Opened, nothing
-from gatewise.readers.tables import File, Table
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -253,7 +255,7 @@ def _parts(path: Path) -> list[str]:
 def _lines(path: Path) -> int:
     """The number of lines of a file; -1 if it cannot be read."""
     try:
-        with tables.reading(str(path)), File(path).opened() as file:
+        with reading(str(path)), File(path).opened() as file:
             blocks: Iterator[bytes] = iter(lambda: file.read(1 << 20), b"")
             count, blank = 0, 0  # lines with text or before such lines; blank lines behind them
             rest = b""
@@ -294,12 +296,12 @@ def from_table(table: Table, settings: DataSettings, *, purpose: Purpose) -> Rea
         rows = zip(*map(cells, settings.id), strict=True)
         known["ids"] = np.array(["/".join(row) for row in rows])
     source = cells(read_from)
-    tables.refuse_merged(table, read_from, source)
+    refuse_merged(table, read_from, source)
     notes = [*table.notes, *notes]
     if purpose == "predict":
         return from_texts([text.strip() for text in source], **known), settings, notes
     translated = cells(label)
-    tables.refuse_merged(table, label, translated)
+    refuse_merged(table, label, translated)
     made, more = _paired(source, translated, table.at, **known)
     return made, settings, notes + more
 

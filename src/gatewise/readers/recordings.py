@@ -24,8 +24,10 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import archives, columns, folders, tables, targets, texts
+from gatewise.readers import archives, columns, folders, targets, texts
+from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.labels import as_label
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -206,7 +208,7 @@ def from_table(
         transcript = truth == "transcript" and name == settings.label
         missing = ("",) if transcript else settings.missing_values
         label = truth == "label" and name == settings.label
-        read = tables.as_label if label else tables.as_text
+        read = as_label if label else as_text
         return list(
             frame.select(read(name, schema[name], missing)).to_series().fill_null("").to_list()
         )

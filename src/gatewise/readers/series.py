@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data.sequences import Sequences
-from gatewise.readers import arrays, columns, dialect, long, repairs, tables, targets, wide
+from gatewise.readers import arrays, columns, dialect, long, repairs, targets, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Aim, Purpose, Read
+from gatewise.readers.labels import label_notes
 from gatewise.readers.long import Origin
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -56,7 +57,7 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
     group = settings.group if settings.group in kinds else ""
     flags = settings.label_columns if set(settings.label_columns) <= set(kinds) else ()
     present = replace(settings, label=label, label_columns=flags, group=group)
-    guesses += tables.label_notes(table, label, settings.missing_values)
+    guesses += label_notes(table, label, settings.missing_values)
     each_row = shape is not long.long and not any(
         kinds.get(one) == "list" for one in settings.target
     )

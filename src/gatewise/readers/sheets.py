@@ -13,7 +13,9 @@ from gatewise.errors import DataError
 from gatewise.extras import require
 from gatewise.readers import archives
 from gatewise.readers.archives import MARK
-from gatewise.readers.tables import File, Table, delimited, reading
+from gatewise.readers.delimited import delimited
+from gatewise.readers.files import File, reading
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 BOOK = "xl/workbook.xml"

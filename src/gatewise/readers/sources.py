@@ -15,21 +15,25 @@ import polars as pl
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.readers import archives, arrays, folders, memory, recordings, sheets, tables, tsf
 from gatewise.readers.arrays import Arrays
-from gatewise.readers.tables import File, Table
+from gatewise.readers.delimited import delimited
+from gatewise.readers.files import File, file_of, unpacked
+from gatewise.readers.frames import from_native
+from gatewise.readers.json import json_lines, json_table
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 FOLDER = "GATEWISE_DATA"  # the environment variable that names a folder of data sets
 STANDARD_INPUT = "-"
 
 READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
-    ".csv": lambda file, settings: tables.delimited(file, ",", settings),
-    ".tsv": lambda file, settings: tables.delimited(file, "\t", settings),
-    ".txt": lambda file, settings: tables.delimited(file, "", settings),
+    ".csv": lambda file, settings: delimited(file, ",", settings),
+    ".tsv": lambda file, settings: delimited(file, "\t", settings),
+    ".txt": lambda file, settings: delimited(file, "", settings),
     ".parquet": lambda file, _: tables.parquet(file.path),
-    ".jsonl": lambda file, settings: tables.json_lines(file, settings.encoding),
-    ".ndjson": lambda file, settings: tables.json_lines(file, settings.encoding),
+    ".jsonl": lambda file, settings: json_lines(file, settings.encoding),
+    ".ndjson": lambda file, settings: json_lines(file, settings.encoding),
     ".xlsx": lambda file, settings: sheets.xlsx(file, settings),
-    ".json": lambda file, settings: tables.json_table(file, settings.encoding),
+    ".json": lambda file, settings: json_table(file, settings.encoding),
     ".tsf": lambda file, _: tsf.read(file),
     ".ts": lambda file, _: arrays.ts(file.path),
     ".npz": lambda file, _: arrays.npz(file.path),
@@ -69,10 +73,10 @@ class Opened:
         if folders.holds_tables(place):
             return File(place)
         if (packed := archives.chosen(place, MEMBERS)) is not None:
-            return tables.unpacked(*packed)
+            return unpacked(*packed)
         if SHEET in place.name:
             return File(place)
-        return tables.file_of(found(self.named))
+        return file_of(found(self.named))
 
     @cached_property
     def recordings(self) -> recordings.Place | None:
@@ -105,7 +109,7 @@ class Opened:
         if self.given is None:
             raise nothing()
         if (paths := self._paths) is not None:
-            return tables.from_native(paths)
+            return from_native(paths)
         if isinstance(self.given, tuple | list) or hasattr(self.given, "__array_interface__"):
             if one_series not in self._arrays:
                 self._arrays.clear()
@@ -125,7 +129,7 @@ class Opened:
     @cached_property
     def _content(self) -> Table | Arrays:
         if self.named is None:
-            return tables.from_native(self.given)
+            return from_native(self.given)
         if folders.holds_tables(self.file.path):
             return folders.read(self.file.path, self.settings)
         # A file without a suffix is a table if the settings name its columns.

@@ -11,9 +11,13 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, dialect, tables, targets
+from gatewise.readers import columns, dialect, targets
+from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.tables import File, Table
+from gatewise.readers.delimited import refuse_merged
+from gatewise.readers.files import File, reading
+from gatewise.readers.labels import as_label, flags, label_notes, missing_labels, whole_label
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 MIN_WORDS = 3  # average number of words from which a column counts as running text
@@ -26,7 +30,7 @@ def lines(file: File, encoding: str = "utf-8") -> list[str]:
         DataError: the file is empty, or a line has another encoding.
     """
     name = str(file.path)
-    with tables.reading(name), file.opened() as stream:
+    with reading(name), file.opened() as stream:
         content = stream.read()
     if not content.strip():
         raise DataError(f"{name} is empty. It needs a line of text.")
@@ -118,7 +122,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
         settings = columns.guessed_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     notes += _unread_note(table, settings)
-    notes += tables.label_notes(table, settings.label, settings.missing_values)
+    notes += label_notes(table, settings.label, settings.missing_values)
     sequences = _of_rows(table, settings)
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
@@ -148,8 +152,8 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
 
     def cells(name: str) -> pl.Series:
         named = name == settings.label or name in settings.id
-        read = tables.as_label if named else tables.as_text
-        absent = tables.missing_labels(table, [name], missing) if named else missing
+        read = as_label if named else as_text
+        absent = missing_labels(table, [name], missing) if named else missing
         return frame.select(read(name, schema[name], absent)).to_series()
 
     written = [frame[name].cast(pl.String).fill_null("").to_list() for name in settings.text]
@@ -161,14 +165,14 @@ def _of_rows(table: Table, settings: DataSettings) -> Sequences:
         if name in frame.columns:
             known[f"{role}s"] = np.array(cells(name).fill_null("").to_list(), dtype=object)
     if settings.label_columns and set(settings.label_columns) <= set(frame.columns):
-        joined = tables.flags(settings.label_columns, schema, settings.separator)
+        joined = flags(settings.label_columns, schema, settings.separator)
         known["labels"] = np.array(frame.select(joined).to_series().to_list(), dtype=object)
     ids = None
     if settings.id:
         rows = zip(*map(cells, settings.id), strict=True)
         ids = np.array(["/".join(map(str, row)) for row in rows])
     for name, texts_of_column in zip(settings.text, written, strict=True):
-        tables.refuse_merged(table, name, texts_of_column)
+        refuse_merged(table, name, texts_of_column)
     texts = ["\n".join(parts).strip() for parts in zip(*written, strict=True)]
     if not any(texts):
         column = settings.text[0]
@@ -253,7 +257,7 @@ def of_lists(
     """
     made = of_list(source, labels, "the list of texts")
     if made.labels is not None:
-        whole = [tables.whole_label(label) for label in made.labels.tolist()]
+        whole = [whole_label(label) for label in made.labels.tolist()]
         made = replace(made, labels=np.array(whole, dtype=object))
     notes: list[str] = []
     if purpose == "train":

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
-from gatewise.readers.tables import File, Table, of_frame, other_encoding, reading
+from gatewise.readers.files import File, other_encoding, reading
+from gatewise.readers.tables import Table, of_frame
 
 STEPS = {
     "yearly": (1, "y"),

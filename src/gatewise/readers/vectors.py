@@ -12,8 +12,8 @@ import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
+from gatewise.readers.files import file_of, reading
 from gatewise.readers.sources import found
-from gatewise.readers.tables import file_of, reading
 
 FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"  # the first bytes of such a file
 FLOAT = np.dtype("<f4")  # a number of a binary file

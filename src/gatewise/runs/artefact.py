@@ -376,12 +376,13 @@ def load(folder: str | Path) -> Artefact:
         ArtefactError: the folder is no run folder, a file is missing or changed, or the format is
             unknown.
     """
+    folder = folder_of(folder)
+    artefact = _without_network(folder, MODEL)  # before Keras, whose import takes seconds
+
     import keras
 
     from gatewise.networks.layers import masking
 
-    folder = folder_of(folder)
-    artefact = _without_network(folder, MODEL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
@@ -544,7 +545,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder, if this version can read its format."""
     path = folder / MANIFEST
     if not path.is_file():
-        reason = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
+        missing = "it is a file" if folder.exists() else "there is no such folder"
+        reason = f"it has no {MANIFEST}" if folder.is_dir() else missing
         raise ArtefactError(f"{folder} is not a run folder: {reason}.")
     try:
         manifest = read_json(path)

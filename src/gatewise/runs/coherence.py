@@ -12,6 +12,7 @@ from gatewise.data.spacing import known_step
 from gatewise.errors import GatewiseError
 from gatewise.runtime.network import Network
 
+EMBEDDING = "_embedding"  # the end of the name of a layer that embeds one of several vocabularies
 LOGITS = "logits"  # the output of a network that returns its states as well
 LONGEST = 60  # seconds of a frame
 TRIED = (1, 64)  # steps of a trial; a convolution may need more than one
@@ -48,6 +49,8 @@ def refuse_incoherent(preparation: Preparation[Any], shapes: Callable[..., Shape
         or not 1 <= spectrum.hop_length <= spectrum.frame_length <= LONGEST * spectrum.rate
     ):
         raise ValueError("its frames are not those of its spectrum")
+    if getattr(preparation.own, "window", 0) and not preparation.own.stride:
+        raise ValueError("own.stride is 0, so that its windows never end")
     preparation.positions(preparation.used)
     shapes(preparation)
 
@@ -62,16 +65,33 @@ def refuse_other_sizes(network: Any, shapes: Shapes, *, own: bool) -> None:
         ValueError: a size differs; the message names both.
     """
     networks = list(network.values()) if isinstance(network, dict) else [network]
-    embedded = {size for one in networks for size in _embedded(one)} - {1}  # a constant
-    known = set(shapes.vocabulary.values())
-    # It may embed other things, too, such as the transitions of a CRF.
-    if embedded and not own and not known <= embedded:
-        raise ValueError(
-            f"the network embeds {_listed(embedded)} tokens, but the preparation knows "
-            f"{_listed(known)}"
-        )
+    embedded = {
+        name: size
+        for one in networks
+        for name, size in _embedded(one).items()
+        if size > 1  # not a constant
+    }
+    if embedded and not own:
+        _compare_tokens(embedded, shapes.vocabulary)
     if not isinstance(network, dict):  # the parts of a beam search read other inputs
         _compare(sizes_of(network), shapes, own=own)
+
+
+def _compare_tokens(embedded: Mapping[str, int], known: Mapping[str, int]) -> None:
+    """Compare the embeddings, tokens by name of the layer, with the sizes of the vocabularies."""
+    found, wanted = set(embedded.values()), set(known.values())
+    # It may embed other things, too, such as the transitions of a CRF.
+    if not wanted <= found:
+        raise ValueError(
+            f"the network embeds {_listed(found)} tokens, but the preparation knows "
+            f"{_listed(wanted)}"
+        )
+    named = {name.removesuffix(EMBEDDING) for name in embedded if name.endswith(EMBEDDING)}
+    if known and (len(embedded) < len(known) or (named and named != known.keys())):
+        raise ValueError(
+            f"the network has the embeddings {_listed(embedded)}, but the preparation has a "
+            f"vocabulary of {_listed(known)}"
+        )
 
 
 def _compare(sizes: Sizes, shapes: Shapes, *, own: bool) -> None:
@@ -119,13 +139,13 @@ def sizes_of(network: Any) -> Sizes:
     return _of_network(network) if isinstance(network, Network) else _of_model(network)
 
 
-def _embedded(network: Any) -> set[int]:
-    """The number of tokens of each embedding."""
+def _embedded(network: Any) -> dict[str, int]:
+    """The number of tokens of each embedding, by the name of its layer."""
     if isinstance(network, Network):
         nodes = [node for node in network.graph.nodes if node.operation == "embedding"]
-        return {len(node.weights["embeddings"]) for node in nodes}
-    layers = network._flatten_layers()
-    return {int(one.input_dim) for one in layers if hasattr(one, "input_dim")}  # of Embedding alone
+        return {node.name: len(node.weights["embeddings"]) for node in nodes}
+    layers = [one for one in network._flatten_layers() if hasattr(one, "input_dim")]
+    return {one.name: int(one.input_dim) for one in layers}  # only embeddings have input_dim
 
 
 def _of_model(model: Any) -> Sizes:

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 from gatewise.errors import DataError, GatewiseError
-from gatewise.readers.tables import parsed
+from gatewise.readers.json import parsed
 from gatewise.runs.artefact import as_csv
 from gatewise.serving import inference
 from gatewise.serving.batching import Batcher

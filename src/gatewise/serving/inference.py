@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
-from gatewise.readers.tables import parsed
+from gatewise.readers.json import parsed
 from gatewise.serving.limits import Refusal
 from gatewise.serving.models import REQUEST, Answer, Model
 

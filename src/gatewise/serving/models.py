@@ -19,7 +19,8 @@ from gatewise.data.batches import Examples
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.extras import require
-from gatewise.readers import recordings, tables
+from gatewise.readers import recordings
+from gatewise.readers.json import parsed
 from gatewise.readers.sources import opened
 from gatewise.runs.artefact import REPORT, Artefact, open_run
 from gatewise.serving.limits import Limits, Refusal
@@ -247,7 +248,7 @@ def data_in(content: bytes) -> Any:
     """
     if content[:64].lstrip()[:1] != b"[" or content[:64].lstrip()[1:].lstrip()[:1] == b"{":
         return None
-    found = tables.parsed(content, REQUEST)
+    found = parsed(content, REQUEST)
     if not found or isinstance(found[0], dict):
         return None
     if not isinstance(found[0], list):

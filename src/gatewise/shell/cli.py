@@ -322,6 +322,13 @@ def look(
     _show_overview(overview(make_ready(experiment, source), source), as_json=as_json)
 
 
+def _refuse_no_run(run: Path) -> None:
+    """Refuse a path that is no run folder before Keras is imported, which takes seconds."""
+    from gatewise.runs.artefact import format_of
+
+    format_of(run)
+
+
 @app.command()
 def evaluate(
     run: RunArgument,
@@ -331,6 +338,7 @@ def evaluate(
     """Score a trained model on DATA, beside the baselines saved with it."""
     from gatewise import prediction
 
+    _refuse_no_run(run)
     terminal.show_metrics(prediction.evaluate(run, data), as_json=as_json)
 
 
@@ -481,6 +489,8 @@ def export(
     ] = "float32",
 ) -> None:
     """Write a trained network in another format, and prove that its answers are the same."""
+    if not (run.suffix == ".keras" and run.is_file()):
+        _refuse_no_run(run)
     from gatewise.exporting.export import export as write
 
     written = write(run, to=to, output=output, overwrite=overwrite, weights=weights)
@@ -505,6 +515,7 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Look inside a trained network: gates, memory, idle units, and what its answers rest on."""
+    _refuse_no_run(run)
     from gatewise.inspection.run import inspect as look_inside
 
     content = look_inside(run, data, examples=examples, page=output, overwrite=overwrite)
@@ -586,6 +597,7 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a run again, but keep an edited report."""
+    _refuse_no_run(run)
     from gatewise.runs import finished
 
     typer.echo(f"Report: {finished.report(run, overwrite=overwrite)}")

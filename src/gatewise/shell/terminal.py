@@ -66,7 +66,7 @@ class Screen(logging.Handler):
             )
             self.bar.start()
             self.task = self.bar.add_task("", total=None)
-            log = logging.getLogger("gatewise.training.phases")
+            log = logging.getLogger("gatewise.training.fit.phases")
             log.setLevel(logging.DEBUG)
             log.addHandler(self)
         return self
@@ -78,7 +78,7 @@ class Screen(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
-            logging.getLogger("gatewise.training.phases").removeHandler(self)
+            logging.getLogger("gatewise.training.fit.phases").removeHandler(self)
             self.bar.stop()
 
     def watch(self, progress: Any, epoch_over: bool) -> None:

@@ -11,8 +11,8 @@ from gatewise.data.sequences import Array
 from gatewise.errors import DataError
 from gatewise.estimators import Estimator, length_of, sequences_of, value_errors
 from gatewise.prediction import predict
+from gatewise.readers.labels import whole_label
 from gatewise.readers.memory import plain
-from gatewise.readers.tables import whole_label
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-learn is untyped

@@ -1,7 +1,9 @@
 """The values that `classify` fits on the training part, besides the weights."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from gatewise.data.bounds import POSITIVE, STEPS
 from gatewise.data.spectra import Spectrum
 from gatewise.data.vocabulary import Vocabulary
 
@@ -12,11 +14,11 @@ class Fitted:
 
     classes: tuple[str, ...]
     separator: str = ""  # between the labels of a sequence; "": one label each
-    temperature: float = 1.0  # logits are divided by it
+    temperature: Annotated[float, POSITIVE] = 1.0  # logits are divided by it
     blend: str = "none"  # the baseline whose probabilities are averaged in
-    window: int = 0  # steps of the windows that sequences are cut into; 0: whole
-    stride: int = 0
+    window: Annotated[int, STEPS] = 0  # steps of the windows that sequences are cut into; 0: whole
+    stride: Annotated[int, STEPS] = 0
     vocabulary: Vocabulary | None = None  # texts only
-    max_length: int = 0  # tokens that the network reads of a text, at most
+    max_length: Annotated[int, STEPS] = 0  # tokens that the network reads of a text, at most
     truncation: str = "end"  # the end at which longer texts are truncated
     spectrum: Spectrum | None = None  # recordings only: the parameters of the frames

@@ -30,7 +30,7 @@ from gatewise.data.splits import Splits, split_without_copies
 from gatewise.data.vocabulary import usual_embedding
 from gatewise.data.windows import cut
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers.tables import whole_label
+from gatewise.readers.labels import whole_label
 from gatewise.settings import Experiment, names
 from gatewise.tasks import defaults, suspects
 from gatewise.tasks.calibration import fit_temperature

@@ -586,20 +586,25 @@ def _mean(cells: Array, axis: tuple[int, ...] | None = None) -> Array:
 
 
 def _history(
-    examples: Examples[Windows], preparation: Preparation[Fitted], indices: Array
+    examples: Examples[Windows],
+    preparation: Preparation[Fitted],
+    indices: Array,
+    back: Array | None = None,
 ) -> Array:
-    """The scaled past of max(lookback, season) steps, [windows, back, targets].
+    """The scaled values `back` steps before each origin, [windows, back, targets].
 
-    The first value of a series replaces the steps before its start.
+    By default, the steps of the lookback in order. The first value of a series replaces the steps
+    before its start.
     """
     source = examples.source
-    sequence, _ = source.places(indices)
-    back = max(preparation.own.lookback, preparation.own.season)
-    steps = np.maximum(source.steps(indices, -back, 0), source.sequences.first[sequence][:, None])
+    sequence, origins = source.places(indices)
+    back = np.arange(preparation.own.lookback, 0, -1) if back is None else back
+    steps = np.maximum(origins[:, None] - back, source.sequences.first[sequence][:, None])
     targets = preparation.positions(preparation.own.targets)
     centre, spread = preparation.scale.rows(source.sequences, source.origins)
     values = source.sequences.values[steps[..., None], targets]
-    return (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
+    past: Array = (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
+    return past
 
 
 def _sample(examples: Examples[Windows], most: int) -> Array:
@@ -618,11 +623,11 @@ def fit_baselines(
     held = valid if valid is not None and len(valid) >= 20 else train
     rows, checks = _sample(train, RIDGE_WINDOWS), _sample(held, 2000)
     fitted = fit_ridge(
-        _history(train, preparation, rows)[:, -preparation.own.lookback :],
+        _history(train, preparation, rows),
         train.targets(rows)[..., 0],
         train.inputs(rows, 0).get("future"),
         valid=(
-            _history(held, preparation, checks)[:, -preparation.own.lookback :],
+            _history(held, preparation, checks),
             held.targets(checks)[..., 0],
             held.inputs(checks, 0).get("future"),
         ),
@@ -647,11 +652,7 @@ def fit_baselines(
 
 def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[str, Rule]:
     """Point forecasts of the baselines on the scale of the network, [windows, horizon, targets]."""
-    horizon, season, lookback = (
-        preparation.own.horizon,
-        preparation.own.season,
-        preparation.own.lookback,
-    )
+    horizon, season = preparation.own.horizon, preparation.own.season
     fitted = Ridge(
         np.array(state["ridge"]["coefficients"]),
         np.array(state["ridge"]["intercept"]),
@@ -665,18 +666,15 @@ def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[s
         "repeat last": lambda examples, indices: naive.repeat_last(
             past(examples, indices), horizon
         ),
-        "drift": lambda examples, indices: naive.drift(
-            past(examples, indices)[:, -lookback:], horizon
-        ),
+        "drift": lambda examples, indices: naive.drift(past(examples, indices), horizon),
         blend.RIDGE: lambda examples, indices: ridge(
-            fitted,
-            past(examples, indices)[:, -lookback:],
-            examples.inputs(indices, 0).get("future"),
+            fitted, past(examples, indices), examples.inputs(indices, 0).get("future")
         ),
     }
     if season > 1:
-        rules[f"seasonal naive ({season})"] = lambda examples, indices: naive.seasonal_naive(
-            past(examples, indices), horizon, season
+        # Only the steps that are repeated are read, because a season may be long.
+        rules[f"seasonal naive ({season})"] = lambda examples, indices: _history(
+            examples, preparation, indices, naive.seasonal_steps(horizon, season)
         )
     return rules
 

@@ -1,7 +1,9 @@
 """The values that `regress` fits on the training part, besides the weights."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from gatewise.data.bounds import SHARE, STEPS
 from gatewise.data.spectra import Spectrum
 from gatewise.data.targets import Target
 from gatewise.data.vocabulary import Vocabulary
@@ -13,12 +15,12 @@ class Fitted:
 
     targets: tuple[Target, ...]
     per: str = "sequence"  # or "step": a number at each step
-    quantiles: tuple[float, ...] = ()
+    quantiles: tuple[Annotated[float, SHARE], ...] = ()
     margins: tuple[tuple[float, ...], ...] = ()  # added to the quantiles, [targets][quantiles]
-    window: int = 0  # steps of the windows that sequences are cut into; 0: whole
-    stride: int = 0
+    window: Annotated[int, STEPS] = 0  # steps of the windows that sequences are cut into; 0: whole
+    stride: Annotated[int, STEPS] = 0
     vocabulary: Vocabulary | None = None  # texts only
-    max_length: int = 0  # tokens that the network reads of a text, at most
+    max_length: Annotated[int, STEPS] = 0  # tokens that the network reads of a text, at most
     truncation: str = "end"  # the end at which longer texts are truncated
     spectrum: Spectrum | None = None  # recordings only: the parameters of the frames
 

@@ -1,6 +1,9 @@
 """The values that `tag` fits on the training part, besides the weights."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from gatewise.data.bounds import POSITIVE, SOME_STEPS
 
 
 @dataclass(frozen=True)
@@ -11,5 +14,5 @@ class Fitted:
     tokens: tuple[str, ...]  # in their original spelling, the most frequent first
     words: tuple[str, ...]  # with an embedding of their own
     characters: tuple[str, ...]  # empty without a character LSTM
-    max_length: int  # tokens that the network reads at once, at most
-    temperature: float = 1.0  # logits are divided by it
+    max_length: Annotated[int, SOME_STEPS]  # tokens that the network reads at once, at most
+    temperature: Annotated[float, POSITIVE] = 1.0  # logits are divided by it

@@ -1,7 +1,9 @@
 """The fitted preparation of speech recognition: characters, spectra and decoding."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from gatewise.data.bounds import BEAMS, SOME_STEPS
 from gatewise.data.spectra import Spectrum
 from gatewise.tasks.transcribe.decoding import Characters
 
@@ -14,7 +16,7 @@ class Fitted:
     spectrum: Spectrum  # how frames are computed
     lowercase: bool = True  # transcripts are lowercased
     punctuation: bool = False  # transcripts keep punctuation
-    strides: tuple[int, ...] = ()  # of each convolution
-    beam_size: int = 1
+    strides: tuple[Annotated[int, SOME_STEPS], ...] = ()  # of each convolution
+    beam_size: Annotated[int, BEAMS] = 1
     lm: Characters | None = None  # the language model of the beam search
     lm_weight: float = 0.0

@@ -312,8 +312,10 @@ def shapes(_examples: Examples[Recordings], preparation: Preparation[Fitted]) ->
 def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
     """Inputs: frames; outputs: logits of the blank and each character at each step."""
     lm = preparation.own.lm
-    if lm is not None and any(count < 1 for one in lm.counts.values() for count in one.values()):
-        raise ValueError("the language model counts less than one character")
+    if lm is not None:
+        counts = [count for one in lm.counts.values() for count in one.values()]
+        if lm.order < 1 or not lm.counts.get("") or min(counts) < 1:
+            raise ValueError("the language model counts less than one character")
     return Shapes(
         inputs={"steps": (None, len(preparation.used))},
         output=(len(preparation.own.classes) + 1,),

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
+from gatewise.data.bounds import POSITIVE, SOME_STEPS
 from gatewise.data.vocabulary import Vocabulary
 
 
@@ -11,8 +13,8 @@ class Fitted:
     """The part of a `Preparation` that only this task has."""
 
     vocabularies: Mapping[str, Vocabulary]  # "source" and "target"; a shared one is under "source"
-    max_length: int  # the most tokens of a text
-    max_length_ratio: float  # the most target tokens, relative to source tokens + 5
+    max_length: Annotated[int, SOME_STEPS]  # the most tokens of a text
+    max_length_ratio: Annotated[float, POSITIVE]  # target tokens to source tokens + 5, at most
     truncation: str = "end"  # the side at which longer texts are truncated
 
     def vocabulary(self, side: str) -> Vocabulary:

@@ -1,0 +1,375 @@
+"""Read separated text in blocks, in the dialect that its first and last lines show.
+
+Text is cut into blocks here, and Polars parses one block at a time. The scan of Polars maps the
+whole file into memory, but reading must need no more than twice the memory of the file's numbers.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import IO, Literal
+
+import polars as pl
+
+from gatewise.errors import DataError
+from gatewise.readers import dialect as dialects
+from gatewise.readers import marks, units
+from gatewise.readers.cells import SAMPLE
+from gatewise.readers.dialect import Dialect
+from gatewise.readers.files import File, is_utf8, reading
+from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
+
+BLOCK = 1 << 20  # bytes of text parsed at once
+LEAST_LINES, MOST = 20, 64 << 20  # lines at the top that are looked at, and bytes at most
+TAIL = 1 << 15  # bytes at the end in which a footer is looked for
+
+
+def delimited(file: File, separator: str = "", settings: DataSettings | None = None) -> Table:
+    """Open a table of separated text, in the dialect that its first and last lines show.
+
+    `separator` is the one that the name of the file promises. `settings.column_names` are the
+    names of a file without a header; without `settings.quotes`, quotation marks are ordinary
+    characters.
+
+    Raises:
+        DataError: the file is empty, has no header or is not text.
+    """
+    settings = settings or DataSettings()
+    name, quotes = str(file.path), settings.quotes
+    with reading(name, settings.encoding):
+        begin, end, whole = _ends(file)
+        encoding, remark = dialects.encoding(begin, settings.encoding)
+        head = _whole_lines(_decoded(begin, encoding), whole=whole)
+        if not head.strip():
+            raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
+        notes = [remark] if remark else []
+        old_ends = "\r" in head and "\n" not in head
+        tail = _decoded(end, encoding)
+        written = dialects.found(_lines_of(head), _lines_of(tail), separator, settings)
+        notes += written.notes(separator)
+    with reading(name, encoding, file):
+        top = written if whole else replace(written, footer_rows=0)
+        blocks = _blocks(
+            partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
+            quotes,
+            top,
+            old_ends=old_ends,
+        )
+        first_block = next(blocks, b"")
+        names, written = _names_of(name, first_block, written, settings, notes)
+        again = partial(file.opened, encoding)
+        left_out: set[int] = set()
+        parsed = partial(
+            _text_batches,
+            name,
+            names,
+            written,
+            quotes=quotes,
+            header=_header(first_block, written),
+            left_out=left_out,
+        )
+        sample = next(parsed(chain([first_block], blocks), names), None)
+        if sample is None:
+            raise DataError(f"{name} holds column names but no rows.")
+        if repeats := len(left_out):
+            verb = "row repeats the names of the columns and is"
+            several = "rows repeat the names of the columns and are"
+            notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
+        likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
+    sample = sample.head(SAMPLE)
+    signs = units.columns(sample)
+    notes += [units.note(*found) for found in signs.items()]
+    sample = _without_signs(sample, signs)
+    marked = marks.columns(sample, written.decimal, written.thousands)
+
+    def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        with reading(name, encoding, file):
+            for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
+                yield _plain(_without_signs(batch, signs), marked, written)
+
+    usual = written.header_rows == 1 and not written.skip_rows
+    return Table(
+        name,
+        _plain(sample, marked, written),
+        likely,
+        batches,
+        notes=tuple(notes),
+        dialect=written,
+        left_out=left_out,
+        first=1 + written.header_rows + written.skip_rows,
+        counting="counting the header as row 1"
+        if usual
+        else "counting from 1"
+        if not (written.header_rows or written.skip_rows)
+        else "counting every row from 1",
+    )
+
+
+def _header(block: bytes, written: Dialect) -> tuple[bytes, list[list[str]]]:
+    """The first line of the header, and the rows of the header, which joined files repeat."""
+    if written.aligned:
+        return b"", []
+    top = block.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    lines = io.StringIO(top[: _header_end(top, written.header_rows)].decode())
+    rows = csv.reader(lines, delimiter=written.separator)
+    cells = [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
+    return top.partition(b"\n")[0].rstrip(), cells
+
+
+def _without_signs(batch: pl.DataFrame, signs: Mapping[str, str]) -> pl.DataFrame:
+    """The batch with numbers in place of percents and amounts of money."""
+    here = {name: sign for name, sign in signs.items() if name in batch.columns}
+    return batch.with_columns(
+        units.plain(pl.col(name), sign).alias(name) for name, sign in here.items()
+    )
+
+
+def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.DataFrame:
+    """The batch with numbers that Polars reads."""
+    here = [name for name in marked if name in batch.columns]
+    if not here:
+        return batch
+    read = [marks.plain(pl.col(name), written.decimal, written.thousands) for name in here]
+    return batch.with_columns(cells.alias(name) for cells, name in zip(read, here, strict=True))
+
+
+def _ends(file: File) -> tuple[bytes, bytes, bool]:
+    """The first and the last bytes of a file, and whether the first are all.
+
+    The file is read to its end only if it is packed. The lines of a wide table are long, so that
+    more bytes are read until there are some lines.
+    """
+    with file.opened() as stream:
+        begin = part = stream.read(BLOCK)
+        while len(part) == BLOCK and _lines(begin) < LEAST_LINES and len(begin) < MOST:
+            part = stream.read(BLOCK)
+            begin += part
+        if len(part) < BLOCK:
+            return begin, begin, True
+        last = begin
+        if file.content is None and file.path.suffix != ".gz":
+            # A multiple of four bytes, because characters of UTF-32 are that long.
+            stream.seek(max(0, file.path.stat().st_size - TAIL) // 4 * 4)
+        while block := stream.read(BLOCK):
+            last = (last + block)[-TAIL - len(last + block) % 4 :]
+    return begin, last, False
+
+
+def _lines(content: bytes) -> int:
+    return max(content.count(b"\n"), content.count(b"\r"))
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    """The text of a part of a file; characters that are cut at its ends are replaced."""
+    name = "utf-8-sig" if is_utf8(encoding) else encoding
+    return content.decode(name, "surrogateescape" if name == "utf-8-sig" else "replace")
+
+
+def _whole_lines(text: str, *, whole: bool) -> str:
+    """The text without blank lines at its begin and, if the file goes on, without its last line."""
+    text = text.lstrip("\r\n")
+    if whole:
+        return text
+    end = max(text.rfind("\n"), text.rfind("\r") if "\n" not in text else -1)
+    return text[: end + 1] or text
+
+
+def _lines_of(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _names_of(
+    name: str, block: bytes, written: Dialect, settings: DataSettings, notes: list[str]
+) -> tuple[list[str], Dialect]:
+    """The names of the columns: those of the settings, those of the header, or numbers."""
+    lines = block.decode("utf-8-sig").lstrip("\r\n")
+    reader = csv.reader(io.StringIO(lines), delimiter=written.separator)
+    if settings.column_names:
+        names = list(settings.column_names)
+        # A first row that holds only known names is a header, even if training had none.
+        header = {cell.strip() for cell in next(reader, [])} <= set(names)
+        return names, replace(written, header_rows=int(header))
+    if not written.header_rows:
+        names = [f"column {place}" for place, _ in enumerate(next(reader, []), start=1)]
+        last = f" to {names[-1]!r}" if len(names) > 1 else ""
+        notes.append(
+            f"no row names the columns, so they are called {names[0]!r}{last} (data.column_names)"
+        )
+        return names, written
+    rows = [row for row, _ in zip(reader, range(written.header_rows), strict=False)]
+    before, behind = [""] * (written.unnamed > 0), [""] * (written.unnamed < 0)
+    rows = [[*before, *row, *behind] for row in rows]
+    return dialects.column_names(name, rows, notes), written
+
+
+def _header_end(block: bytes, rows: int) -> int:
+    """The position behind the first `rows` records that are not blank."""
+    end = 0
+    for _ in range(rows):
+        rest = block[end:]
+        begin = end + len(rest) - len(rest.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
+        end = block.find(b"\n", begin) + 1
+        while end and block.count(b'"', begin, end) % 2:
+            end = block.find(b"\n", end) + 1
+        end = end or len(block)
+    return end
+
+
+def _blocks(
+    again: Callable[[], IO[bytes]], quotes: bool, written: Dialect, *, old_ends: bool = False
+) -> Generator[bytes]:
+    """Yield a table in blocks of whole records, without what stands above and below it.
+
+    `old_ends`: lines end with CR alone.
+    """
+    rest, held = b"", TAIL if written.footer_rows else 0
+    skip = written.skip_rows
+    comment = b"(?m)^" + re.escape(written.comment.encode()) + b".*\n?"
+    with again() as file:
+        while block := file.read(BLOCK):
+            rest += block.replace(b"\r", b"\n") if old_ends else block
+            if skip:
+                rest, skip = _below(rest, skip, written.comment), 0
+            end = rest.rfind(b"\n", 0, len(rest) - held) + 1
+            end = _last_record(rest[:end]) if quotes else end
+            # Keep the last bytes, because only blank lines may follow.
+            if end and rest[end:].strip():
+                yield _tidy(rest[:end], written, comment)
+                rest = rest[end:]
+    rest = rest.rstrip()
+    for _ in range(written.footer_rows):  # blank lines do not count
+        rest = rest[: rest.rfind(b"\n") + 1].rstrip()
+    if rest.strip():
+        yield _tidy(rest + b"\n", written, comment)
+
+
+def _below(block: bytes, lines: int, comment: str) -> bytes:
+    """The block without its first lines; comments and blank lines at the top do not count."""
+    block = block.removeprefix(b"\xef\xbb\xbf")
+    while lines and block:
+        line, _, block = block.partition(b"\n")
+        counts = line.strip() and not (comment and line.startswith(comment.encode()))
+        lines -= bool(counts)
+    return block
+
+
+def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
+    """The block without comments, and with one separator between aligned columns."""
+    if written.comment:
+        block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
+    if written.aligned:
+        lines = [line.strip() for line in block.splitlines()]
+        block = b"\n".join(re.sub(written.aligned.encode(), b"\t", line) for line in lines) + b"\n"
+    return block
+
+
+def _last_record(block: bytes) -> int:
+    """The position behind the last whole record: a line end that no quotes enclose."""
+    end = block.rfind(b"\n") + 1
+    while end and block.count(b'"', 0, end) % 2:
+        end = block.rfind(b"\n", 0, block.rfind(b'"', 0, end)) + 1
+    return end
+
+
+def _text_batches(
+    name: str,
+    names: list[str],
+    written: Dialect,
+    blocks: Iterable[bytes],
+    columns: Sequence[str],
+    *,
+    quotes: bool,
+    header: tuple[bytes, Sequence[Sequence[str]]],
+    left_out: set[int],
+) -> Iterator[pl.DataFrame]:
+    """Yield every cell as text, so that an error message can show a bad cell.
+
+    Rows that repeat the header are left out, and their numbers are added to `left_out`.
+    """
+    row = 0
+    schema = dict.fromkeys(names, pl.String)
+    for number, block in enumerate(blocks):
+        body = block[_header_end(block, written.header_rows) :] if number == 0 else block
+        try:
+            scan = pl.scan_csv(
+                body,
+                has_header=False,
+                separator=written.separator,
+                schema=schema,
+                quote_char='"' if quotes else None,
+                missing_columns="insert",  # short rows end with empty cells
+            )
+            height = 0
+            if header[1] and header[0] in body:
+                every = scan.collect()
+                height = every.height
+                repeats = every.select(_repeats(header[1], names)).to_series()
+                left_out.update(row + int(at) for at in repeats.arg_true())
+                scan = every.filter(~repeats).lazy()
+            batch = scan.select(columns).collect()
+        except pl.exceptions.NoDataError:
+            continue
+        except pl.exceptions.PolarsError:
+            first = row + 1 + written.header_rows + written.skip_rows
+            _show_ragged(name, body, first, names, separator=written.separator, quotes=quotes)
+            if quotes and b'"' in body:
+                raise DataError(f"{name} cannot be parsed. {STRAY_QUOTES}") from None
+            raise
+        if batch.height:
+            yield batch
+        row += height or batch.height
+
+
+def _repeats(header: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
+    """True for the rows of a table that are rows of its header."""
+    cells = [pl.col(name).str.strip_chars().fill_null("") for name in names]
+    rows = [[*row, *[""] * (len(names) - len(row))] for row in header]
+    return pl.any_horizontal(
+        pl.all_horizontal(cell == text for cell, text in zip(cells, row, strict=True))
+        for row in rows
+    )
+
+
+STRAY_QUOTES = (
+    "Quotation marks are read as the marks around a cell. If they belong to the texts: --set "
+    "data.quotes=false."
+)
+
+
+def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
+    """Refuse rows that quotation marks in a text have merged, because they would be lost silently.
+
+    Only files separated by tabs are checked, because quoted texts may hold commas and line ends.
+
+    Raises:
+        DataError: a cell holds a line end and a tab, as merged rows do.
+    """
+    if table.dialect is None or table.dialect.separator != "\t":
+        return
+    for row, cell in enumerate(cells):
+        if "\n" in cell and "\t" in cell:
+            raise DataError(
+                f"{table.name}: cell {row + 1} of the column {name!r} holds several rows: "
+                f"{cell[:60]!r}. {STRAY_QUOTES}"
+            )
+
+
+def _show_ragged(
+    name: str, body: bytes, first: int, names: Sequence[str], *, separator: str, quotes: bool
+) -> None:
+    """Raise an error for the first record with too many cells, if there is one."""
+    kind: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    lines = io.StringIO(body.decode("utf-8"))
+    for number, record in enumerate(csv.reader(lines, delimiter=separator, quoting=kind), first):
+        if len(record) > len(names):
+            remedy = "Quote cells that hold a separator." if quotes else "Set data.quotes = true."
+            raise DataError(
+                f"{name}: row {number} (counting every row from 1) has {len(record)} cells, but "
+                f"only {len(names)} columns have names. {remedy}"
+            )

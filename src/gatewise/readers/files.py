@@ -1,0 +1,128 @@
+"""Files that are opened again and again, compressed or in another encoding, and their errors."""
+
+import codecs
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import polars as pl
+
+from gatewise.errors import DataError
+from gatewise.readers import archives
+from gatewise.readers import dialect as dialects
+
+PACKED = 4  # approximate compression ratio of text
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that can be opened again; the content of a pipe is kept, because it is read once."""
+
+    path: Path
+    content: bytes | None = None  # the decompressed bytes of a pipe; None for other files
+
+    @property
+    def name(self) -> str:
+        """The name in lower case, without .gz; a pipe without a suffix counts as text."""
+        name = self.path.name.removesuffix(".gz").lower()
+        return name if self.content is None or self.path.suffix else f"{name}.txt"
+
+    @property
+    def size(self) -> int:
+        """The number of bytes; for a compressed file, an estimate of the decompressed size."""
+        if self.content is not None:
+            return len(self.content)
+        return self.path.stat().st_size * (PACKED if self.path.suffix == ".gz" else 1)
+
+    def opened(self, encoding: str = "utf-8") -> IO[bytes]:
+        """Open the file, decompressed if its name ends in .gz; text is converted to UTF-8."""
+        plain = is_utf8(encoding)  # fails on an unknown encoding before the file is opened
+        if self.content is not None:
+            file: IO[bytes] = io.BytesIO(self.content)
+        else:
+            packed = self.path.suffix == ".gz"
+            file = archives.gunzipped(self.path) if packed else self.path.open("rb")
+        if plain:
+            return file
+        return cast("IO[bytes]", codecs.EncodedFile(cast(Any, file), "utf-8", encoding))
+
+
+def file_of(path: Path) -> File:
+    """The file at this path; a pipe is read at once.
+
+    Raises:
+        DataError: the pipe cannot be read.
+    """
+    if not path.is_fifo():
+        return File(path)
+    with reading(str(path)), File(path).opened() as file:
+        return File(path, file.read())
+
+
+def unpacked(archive: Path, name: str) -> File:
+    """The file with this name in an archive."""
+    return File(Path(f"{archive}{archives.MARK}{name}"), archives.content(archive, name))
+
+
+@contextmanager
+def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Iterator[None]:
+    """Convert errors of Polars, gzip and the file system to a DataError that names the file.
+
+    With `file`, the error about an encoding shows what other encodings make of the file.
+
+    Raises:
+        DataError: the file cannot be opened, unpacked, decoded or parsed.
+    """
+    try:
+        yield
+    except gzip.BadGzipFile:
+        raise DataError(
+            f"{name} is not a gzip file, although its name ends in .gz. "
+            "Remove .gz from its name, or fetch it again."
+        ) from None
+    except (EOFError, zlib.error):
+        raise DataError(f"{name} ends too early, so it is damaged. Fetch it again.") from None
+    except UnicodeError:
+        raise other_encoding(name, encoding, _content(file)) from None
+    except RecursionError:
+        raise DataError(
+            f"{name} is nested too deeply to be a table. It needs a list of objects."
+        ) from None
+    except LookupError:
+        raise DataError(f"There is no encoding {encoding!r} (data.encoding).") from None
+    except csv.Error as error:
+        raise DataError(f"{name} is not separated text: {error}.") from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        # A damaged Parquet file may cause a panic, which is not even an Exception.
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        if "utf" in reason.lower():
+            raise other_encoding(name, encoding, _content(file)) from None
+        raise DataError(f"{name} cannot be read: {reason}. Check its format.") from None
+
+
+def _content(file: File | None) -> bytes:
+    """The bytes of a file, which an error message tries with other encodings."""
+    if file is None:
+        return b""
+    with file.opened() as stream:
+        return stream.read()
+
+
+def other_encoding(name: str, encoding: str = "utf-8", content: bytes = b"") -> DataError:
+    """The error for a text file in another encoding; `content` is tried with a few encodings."""
+    kind = "UTF-8" if is_utf8(encoding) else encoding
+    tried = dialects.readings(content)
+    remedy = "Set the one that is right." if tried else "Save it as UTF-8 (iconv -t UTF-8)."
+    return DataError(" ".join(filter(None, [f"{name} is not {kind} text.", tried, remedy])))
+
+
+def is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"

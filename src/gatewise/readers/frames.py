@@ -1,0 +1,75 @@
+"""Read tables in memory: pandas, Polars, Arrow or another library that Narwhals supports."""
+
+import re
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+
+from gatewise.errors import DataError
+from gatewise.readers.files import reading
+from gatewise.readers.tables import Table, of_frame
+
+
+def from_native(source: Any) -> Table:
+    """Wrap a table in memory: pandas, Polars, Arrow or another library that Narwhals supports.
+
+    Raises:
+        DataError: the source is not a table, or holds no rows.
+    """
+    try:
+        if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
+            source = source.reset_index()  # the index often holds the times
+        if nw.dependencies.is_pandas_series(source) and _has_times(source):
+            source = source.rename(source.name or "value").reset_index()
+        frame = nw.from_native(_with_moments(source), allow_series=True)
+    except (ValueError, nw.exceptions.DuplicateError) as error:
+        raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
+    except TypeError:
+        raise DataError(
+            "The data must be a path, a table (pandas, Polars, ...), an array, a tensor, a list of "
+            f"arrays, a mapping of columns or a pair (X, y). Received: {type(source).__name__}."
+        ) from None
+    if isinstance(frame, nw.Series):
+        frame = frame.alias(frame.name or "value").to_frame()
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect("polars")
+    with reading("the data frame"):
+        return of_frame(_to_polars(frame), "the data frame")
+
+
+def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
+    try:
+        return frame.to_polars()
+    except ImportError as error:
+        raise DataError(f"This data frame needs another package: {error}.") from None
+    except (TypeError, ValueError) as error:
+        # The error of Arrow, which converts between pandas and Polars, does not name the column.
+        mixed = [name for name, kind in frame.schema.items() if kind in (nw.Object, nw.String)]
+        raise DataError(
+            f"the data frame has a column of mixed Python objects (among {mixed}): {error}. "
+            "Convert it to numbers (pandas.to_numeric) or texts (astype(str))."
+        ) from None
+
+
+def _with_moments(source: Any) -> Any:
+    """A pandas frame with its periods as times and its durations as seconds."""
+    if not nw.dependencies.is_pandas_dataframe(source):
+        return source
+    changed = {}
+    for name, kind in source.dtypes.items():
+        if str(kind).startswith("period"):
+            changed[name] = source[name].dt.to_timestamp()
+        elif str(kind).startswith("timedelta"):
+            changed[name] = source[name].dt.total_seconds()
+        elif re.search(r"UTC[+-]\d|pytz.FixedOffset", str(kind)):  # Polars knows only named zones
+            changed[name] = source[name].dt.tz_convert("UTC")
+    return source.assign(**changed) if changed else source
+
+
+def _has_times(series: Any) -> bool:
+    return type(series.index).__name__ in ("DatetimeIndex", "PeriodIndex", "TimedeltaIndex")
+
+
+def _has_index(frame: Any) -> bool:
+    return type(frame.index).__name__ != "RangeIndex"
