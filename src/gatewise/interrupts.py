@@ -77,6 +77,8 @@ class Interrupts:
             raise KeyboardInterrupt from error  # an aborted step failed while it was unwound
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        global received
+        received = number
         self.by = self.by or SIGNALS[signal.Signals(number)]
         if not self.training:
             self._pass_on(number, frame)
@@ -131,6 +133,7 @@ class Interrupts:
 
 
 _current: Interrupts | None = None
+received = 0  # the number of the last signal
 
 
 def checkpoint() -> None:
