@@ -21,6 +21,7 @@ from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import as_json, finite, read_json
 from gatewise.budget import EVALUATION, seconds_of
+from gatewise.checkpoints import Checkpoints
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
@@ -49,12 +50,15 @@ from gatewise.tuning.space import (
     with_values,
 )
 from gatewise.tuning.study import (
+    BEGUN,
     DEFAULT,
     ENDED,
+    JOURNAL,
     LOSS,
     SECONDS,
     STARTUP,
     VALUE,
+    begun_as,
     candidates,
     default_trial,
     finished,
@@ -62,6 +66,8 @@ from gatewise.tuning.study import (
     mend_journal,
     open_study,
     optuna,
+    queue_again,
+    report_again,
 )
 from gatewise.validation import FittedBaselines, monitor_of, score_baselines
 
@@ -166,7 +172,8 @@ def tune(
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()
-    with locked(folder), chosen, tracked(track, folder) as tracker:
+    following = tracked(track, folder)
+    with locked(folder), chosen, following as tracker, _naming_what_is_kept(folder):
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
             search, baselines = _begin(folder, experiment, source, changes, limits, processes)
@@ -181,6 +188,19 @@ def tune(
         if tracker is not None and tuned.run is not None:
             tracker.finish(tuned.run.artefact.experiment, tuned.run.metrics)
         return tuned
+
+
+@contextmanager
+def _naming_what_is_kept(folder: Path) -> Iterator[None]:
+    """Name the search in a KeyboardInterrupt that says nothing yet."""
+    try:
+        yield
+    except KeyboardInterrupt as request:
+        if str(request) or not (folder / JOURNAL).is_file():
+            raise
+        raise KeyboardInterrupt(
+            f"the trials are kept in {folder}; the same command continues them."
+        ) from None
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -366,9 +386,7 @@ def _search(search: Search, watch: Watch | None) -> None:
         while not _over(search) and interrupts.level < STOP:
             _try(search, interrupts, watch)
     if interrupts.level >= SKIP:
-        raise KeyboardInterrupt(
-            f"the trials are kept in {search.folder}; the same command continues them."
-        )
+        raise KeyboardInterrupt
     if interrupts.level:
         log.info("The search ends (%s).", interrupts.by)
 
@@ -406,11 +424,17 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
     default = bool(trial.user_attrs.get(DEFAULT))
     ended, history = "", None
     seen: list[Progress] = []
+    kept: Checkpoints | None = None
     try:
         ready = search.ready if default else _ready_for(search, values)
         monitor = search.monitor if default else monitor_for(ready, search.monitor)
         watcher = _watcher(search, trial, seen, watch, default)
-        history = learn(ready, monitor, Around(interrupts, watcher))
+        resume = BEGUN in trial.user_attrs
+        kept = networks.checkpoints(search.folder, begun_as(trial), ready, resume=resume)
+        epochs, seconds = networks.spent(kept)
+        report_again(study, trial, epochs)
+        began -= seconds
+        history = learn(ready, monitor, Around(interrupts, watcher, kept))
     except _Cut as cut:
         ended = str(cut)
     except (TrainingError, DataError, ConfigError) as error:
@@ -420,12 +444,13 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         log.info("Trial %d failed: %s", trial.number, error)
         trial.set_user_attr(ENDED, str(error))
         study.tell(trial, state=state.FAIL)
+        if kept is not None:
+            kept.remove()
         return
     if (interrupts.level >= STOP and ended != PRUNED and _unfinished(history)) or (
         ended == OUT_OF_TIME
     ):
-        study.tell(trial, state=state.FAIL)
-        study.enqueue_trial(trial.params, user_attrs={DEFAULT: True} if default else {})
+        queue_again(study, trial)
         if ended:
             log.info("Trial %d is cut off, because %s.", trial.number, ended)
         return
@@ -440,6 +465,8 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         trial.set_user_attr(LOSS, loss)
         study.tell(trial, _objective(value, loss, search.monitor))
         _keep(search, trial.number, Trained(ready, history, value))
+    if kept is not None:
+        kept.remove()
     _report(search, trial, values, seen)
     gc.collect()
 

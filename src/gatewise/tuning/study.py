@@ -13,6 +13,7 @@ from gatewise.extras import require
 JOURNAL, NAME = "study.journal", "gatewise"
 STARTUP = 8  # trials near the default before the sampler learns from earlier ones
 DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
+BEGUN = "begun"  # the number under which an unfinished trial was first begun
 
 
 class Journal:
@@ -111,10 +112,36 @@ def give_up_unfinished(study: Any) -> int:
     state = optuna().trial.TrialState
     left = study.get_trials(deepcopy=False, states=(state.RUNNING,))
     for trial in left:
-        study.tell(trial.number, state=state.FAIL)
-        kept = {key: value for key, value in trial.user_attrs.items() if key == DEFAULT}
-        study.enqueue_trial(trial.params, user_attrs=kept)
+        queue_again(study, trial)
     return len(left)
+
+
+def queue_again(study: Any, trial: Any) -> None:
+    """Give up an unfinished trial, and queue another one that continues it."""
+    study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
+    kept = {key: value for key, value in trial.user_attrs.items() if key == DEFAULT}
+    study.enqueue_trial(trial.params, user_attrs=kept | {BEGUN: begun_as(trial)})
+
+
+def begun_as(trial: Any) -> int:
+    """The number under which a trial was first begun: its own, or that of one given up."""
+    number: int = trial.user_attrs.get(BEGUN, trial.number)
+    return number
+
+
+def report_again(study: Any, trial: Any, epochs: int) -> None:
+    """Report the epochs that a trial has behind it, for the pruner, which compares trials by them.
+
+    They are in the study, under the numbers that the trial had before.
+    """
+    reported: dict[int, float] = {}
+    for one in study.get_trials(deepcopy=False):
+        if one.number < trial.number and begun_as(one) == begun_as(trial):
+            reported |= one.intermediate_values
+    for epoch in sorted(reported):
+        if epoch <= epochs:
+            trial.report(reported[epoch], epoch)
+            trial.should_prune()  # notes the rungs; the trial has passed them
 
 
 def finished(study: Any) -> list[Any]:
