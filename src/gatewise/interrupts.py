@@ -108,14 +108,14 @@ class Interrupts:
 
     def stop_in(self, seconds: float, by: str) -> None:
         """Request to end training after so many seconds, on behalf of `by`."""
-
-        def end() -> None:
-            if self.level < STOP:
-                self.by, self.level = by, STOP
-
-        self._end = threading.Timer(max(0.0, seconds), end)
+        self._end = threading.Timer(max(0.0, seconds), self.stop, [by])
         self._end.daemon = True
         self._end.start()
+
+    def stop(self, by: str) -> None:
+        """Request to end training, on behalf of `by`."""
+        if self.level < STOP:
+            self.by, self.level = by, STOP
 
     def _expire(self) -> None:
         self.level = max(self.level, SKIP)

@@ -21,6 +21,7 @@ from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
 from gatewise.artefact import as_json, finite, read_json
 from gatewise.budget import EVALUATION, seconds_of
+from gatewise.budget import NAME as BUDGET
 from gatewise.checkpoints import Checkpoints
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
@@ -61,12 +62,14 @@ from gatewise.tuning.study import (
     begun_as,
     candidates,
     default_trial,
+    ended_by_budget,
     finished,
     give_up_unfinished,
     mend_journal,
     open_study,
     optuna,
     queue_again,
+    queue_default_again,
     report_again,
 )
 from gatewise.validation import FittedBaselines, monitor_of, score_baselines
@@ -286,6 +289,7 @@ def _begin(
     mend_journal(folder)
     study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
+    queue_default_again(study)
     earlier = len(finished(study))
     if earlier or again:
         log.info(
@@ -389,6 +393,8 @@ def _search(search: Search, watch: Watch | None) -> None:
         raise KeyboardInterrupt
     if interrupts.level:
         log.info("The search ends (%s).", interrupts.by)
+    if interrupts.by == BUDGET:
+        log.info("Nothing but the untuned default was tried. With more time, it continues.")
 
 
 def _over(search: Search) -> bool:
@@ -428,7 +434,7 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
     try:
         ready = search.ready if default else _ready_for(search, values)
         monitor = search.monitor if default else monitor_for(ready, search.monitor)
-        watcher = _watcher(search, trial, seen, watch, default)
+        watcher = _watcher(search, trial, seen, watch, interrupts if default else None)
         resume = BEGUN in trial.user_attrs
         kept = networks.checkpoints(search.folder, begun_as(trial), ready, resume=resume)
         epochs, seconds = networks.spent(kept)
@@ -447,9 +453,9 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         if kept is not None:
             kept.remove()
         return
-    if (interrupts.level >= STOP and ended != PRUNED and _unfinished(history)) or (
-        ended == OUT_OF_TIME
-    ):
+    # The default that the budget has ended is judged, because there is nothing else.
+    stopped = interrupts.level >= STOP and not (default and interrupts.by == BUDGET)
+    if (stopped and ended != PRUNED and _unfinished(history)) or ended == OUT_OF_TIME:
         queue_again(study, trial)
         if ended:
             log.info("Trial %d is cut off, because %s.", trial.number, ended)
@@ -465,7 +471,8 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         trial.set_user_attr(LOSS, loss)
         study.tell(trial, _objective(value, loss, search.monitor))
         _keep(search, trial.number, Trained(ready, history, value))
-    if kept is not None:
+    late = history is not None and ended_by_budget(history.stopped)
+    if kept is not None and not late:
         kept.remove()
     _report(search, trial, values, seen)
     gc.collect()
@@ -522,22 +529,31 @@ class _Cut(Exception):  # noqa: N818 - a decision, not an error
 
 
 def _watcher(
-    search: Search, trial: Any, seen: list[Progress], watch: Watch | None, default: bool
+    search: Search,
+    trial: Any,
+    seen: list[Progress],
+    watch: Watch | None,
+    default: Interrupts | None,
 ) -> Callable[[Progress, bool], None]:
-    """Report each epoch to the study, and end the trial where it is hopeless or too late."""
-    latest = search.limits.deadline - _reserve(search)
+    """Report each epoch to the study, and end the trial where it is hopeless or too late.
+
+    `default` are the requests to the training of the default, which keeps what it has learned.
+    """
+    latest = search.limits.deadline - max(_reserve(search), search.evaluating)
 
     def each(progress: Progress, epoch_over: bool) -> None:
         if watch is not None:
             watch(progress, epoch_over)
         # An epoch may take longer than what is left, so every step looks at the clock.
-        if not default and time.time() > latest:
-            raise _Cut(OUT_OF_TIME)
+        if time.time() > latest:
+            if default is None:
+                raise _Cut(OUT_OF_TIME)
+            default.stop(BUDGET)
         if not epoch_over or not progress.best_epoch:
             return
         seen[:] = [progress]
         trial.report(progress.best, progress.epoch)
-        if not default and trial.should_prune():
+        if default is None and trial.should_prune():
             raise _Cut(PRUNED)
 
     return each
@@ -720,7 +736,8 @@ def _judge(
             trained = Trained(ready, history, best_value(history, search.monitor))
     else:
         ready = trained.ready
-    if name == UNTUNED:  # it is only compared
+    late = trained is not None and ended_by_budget(trained.history.stopped)
+    if name == UNTUNED or late:  # it is only compared, or the time is over
         ready = replace(ready, experiment=ready.experiment.having("training", refit="no"))
         trained = None if trained is None else replace(trained, ready=ready)
     if ready.preparation is search.ready.preparation:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gatewise.budget import NAME as BUDGET
 from gatewise.errors import ArtefactError
 from gatewise.extras import require
 
@@ -158,10 +159,34 @@ def candidates(study: Any, *, higher: bool) -> list[Any]:
         value = trial.user_attrs[VALUE]
         return (-value if higher else value, trial.user_attrs[LOSS], trial.number)
 
-    scored = [one for one in finished(study) if one.user_attrs.get(VALUE) is not None]
+    default = default_trial(study)
+    scored = [
+        one
+        for one in finished(study)
+        if one.user_attrs.get(VALUE) is not None
+        and (not one.user_attrs.get(DEFAULT) or one.number == default.number)
+    ]
     return sorted(scored, key=rank)
 
 
 def default_trial(study: Any) -> Any:
-    """The trial of the untuned default; None before it is finished."""
-    return next((one for one in finished(study) if one.user_attrs.get(DEFAULT)), None)
+    """The trial of the untuned default, and the last one if it was continued; None before."""
+    found = [one for one in finished(study) if one.user_attrs.get(DEFAULT)]
+    return found[-1] if found else None
+
+
+def queue_default_again(study: Any) -> None:
+    """Queue the untuned default again, which a budget ended before it was trained to its end."""
+    default = default_trial(study)
+    waiting = any(
+        one.state.name == "WAITING" and one.user_attrs.get(DEFAULT)
+        for one in study.get_trials(deepcopy=False)
+    )
+    if default is not None and ended_by_budget(default.user_attrs[ENDED]) and not waiting:
+        kept = {DEFAULT: True, BEGUN: begun_as(default)}
+        study.enqueue_trial(default.params, user_attrs=kept)
+
+
+def ended_by_budget(stopped: str) -> bool:
+    """Whether this is why a training ended."""
+    return stopped.startswith(f"stopped by {BUDGET}")
