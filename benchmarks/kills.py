@@ -6,7 +6,8 @@ Trains once for each task without interruption. Then trains the same into anothe
 processes that SIGKILL ends at random moments, every second time while a checkpoint is written, and
 continues with --resume until a process finishes. Weights, history, metrics and predictions of both
 folders must be the same, bit for bit. Checkpoints are written at every step, whatever they cost, so
-that each process leaves some. Writes benchmarks/results/kills-BACKEND.json.
+that each process leaves some. Writes benchmarks/results/kills-BACKEND.json, in which the
+other tasks keep their rows.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import h5py
 import numpy as np
 
 from gatewise.shell import cli
-from gatewise.training.fit import checkpoints
+from gatewise.training import checkpoints
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUT = ["--set", "network.dropout=0.2", "--set", "evaluation.n_resamples=100"]
@@ -50,18 +51,23 @@ TASKS = {
 }
 
 
-def start(words: list[str], folder: Path, log: Path, *more: str) -> int:
-    """The number of a process that runs `gatewise train`; its output goes to `log`.
+def start(
+    words: list[str], log: Path, *, out: Path | None = None, given: Path | None = None
+) -> int:
+    """The number of a process that runs `gatewise` with these words.
 
-    It is a copy of this one, which has imported the packages already.
+    Its output goes to `log`, standard output to `out` if there is one, and `given` is its standard
+    input. It is a copy of this one, which has imported the packages already.
     """
     process = os.fork()
     if process:
         return process
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.argv = ["gatewise", "train", *words, *DROPOUT, "-o", str(folder), *more]
+    written = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    if given is not None:
+        os.dup2(os.open(given, os.O_RDONLY), 0)
+    os.dup2(os.open(log, written), 2)
+    os.dup2(2 if out is None else os.open(out, written), 1)
+    sys.argv = ["gatewise", *words]
     status: Any = 1
     try:
         cli.entry()
@@ -142,15 +148,20 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return found
 
 
+def train(task: str, folder: Path, log: Path, *more: str) -> int:
+    """The number of a process that trains for a task."""
+    return start(["train", *TASKS[task], *DROPOUT, "-o", str(folder), *more], log)
+
+
 def trial(task: str, kills: int, draw: random.Random, folder: Path) -> dict[str, Any]:
     """One task: trained as a whole, and killed and resumed."""
     log, whole, cut = folder / "log", folder / "whole", folder / "cut"
     began = time.perf_counter()
-    seconds = finished(start(TASKS[task], whole, log), log)
+    seconds = finished(train(task, whole, log), log)
     longest = time.perf_counter() - began
     places: list[str] = []
     while not cut.exists():
-        process = start(TASKS[task], cut, log, "--resume")
+        process = train(task, cut, log, "--resume")
         wait = draw.uniform(0, longest / (4 * kills))
         place = ""
         if len(places) < kills:
@@ -193,8 +204,12 @@ def main() -> None:
         print(json.dumps(found[-1]), flush=True)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"kills-{os.environ.get('KERAS_BACKEND', 'jax')}.json"
-    rows = [{k: len(v) if isinstance(v, list) else v for k, v in one.items()} for one in found]
-    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = {one["task"]: one for one in before}
+    for one in found:
+        rows[one["task"]] = {k: len(v) if isinstance(v, list) else v for k, v in one.items()}
+    kept = [rows[task] for task in TASKS if task in rows]
+    path.write_text(json.dumps({"rows": kept}, indent=1) + "\n")
     sys.exit(any(one["differences"] or one["left"] for one in found))
 
 

@@ -12,9 +12,9 @@ from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.baselines.custom import Custom, customs
 from gatewise.errors import ConfigError
+from gatewise.judging import budget as budgets
 from gatewise.judging.evaluation import ROWS
 from gatewise.judging.protocol import Judged, folding, protocol, sanity
-from gatewise.judging.protocol import budget as budgets
 from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import FittedBaselines, score_baselines
 from gatewise.networks import Builder
@@ -75,12 +75,16 @@ def run(
     with kept as checkpoints, following as tracker, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
             ready = make_ready(experiment, source, network)
+        note: dict[str, Any] = {}
+        if repeats == 1:
+            before = None if checkpoints is None else checkpoints.before
+            ready, note = budgets.chosen(budget, ready, before)
         if budget is not None:
-            ready = budgets.fit_into(budget, ready) if repeats == 1 else ready
             interrupts.stop_in(budget.for_training, budgets.NAME)
         if folder is not None and checkpoints is not None:
             artefacts.check_room(folder, _bytes(ready))
-            checkpoints.begin(identity_of(ready.experiment, ready.splits, ready.network))
+            identity = identity_of(ready.experiment, ready.splits, ready.network)
+            checkpoints.begin(identity | note)
         baselines = score_baselines(ready, custom)
         interrupts.check()
         ready = sanity.audited(ready, baselines, Around(interrupts, watch, checkpoints))

@@ -337,7 +337,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     Returns the same keys as `metrics.json`. A note says if the run was trained on these data. The
     nearest-neighbour baseline is left out, because it would need the training data.
     """
-    from gatewise.judging.protocol import evaluation
+    from gatewise.judging import evaluation
 
     began = time.perf_counter()
     artefact = artefact_of(run, load)

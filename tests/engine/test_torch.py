@@ -29,7 +29,7 @@ from gatewise.engine.contract import (
     Arrays,
     Direction,
 )
-from gatewise.training.fit import checkpoints
+from gatewise.training import checkpoints
 
 FORTH, BACK = Direction(start_output=False), Direction(go_backwards=True, flip=True)
 

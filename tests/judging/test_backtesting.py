@@ -12,7 +12,7 @@ from gatewise.data.sequences import from_arrays
 from gatewise.data.windows import windows
 from gatewise.errors import ConfigError
 from gatewise.tasks.forecast.backtest import stretch
-from gatewise.training.fit import checkpoints
+from gatewise.training import checkpoints
 
 
 @pytest.mark.parametrize("stride", [1, 3])

@@ -1,11 +1,14 @@
 """A budget of time: what is chosen to fit, and what a training that it ends leaves behind."""
 
+import math
+
 import pytest
 
 import gatewise
 from gatewise.errors import ConfigError
 from gatewise.judging.budget import Budget, fit_into
 from gatewise.settings import from_mapping
+from gatewise.training import checkpoints
 from gatewise.training.ready import make_ready
 
 HOUR = 3600.0
@@ -54,3 +57,21 @@ def test_a_budget_ends_an_endless_training_with_a_judged_run(
 def test_a_budget_that_is_no_time_is_refused(sequences_file, budget):
     with pytest.raises(ConfigError, match="such as 90s, 30m or 2h"):
         gatewise.train(sequences_file, budget=budget)
+
+
+def test_a_run_that_was_cut_off_keeps_what_it_chose_to_fit(
+    sequences_file, classify_settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)  # a checkpoint after every epoch
+    training = {**classify_settings["training"], "epochs": 2}
+    known = {"settings": classify_settings | {"training": training}, "output": tmp_path / "run"}
+
+    def leave(progress, epoch_over):
+        if progress.epoch == 2:
+            raise OSError("as if the process ended here")
+
+    with pytest.raises(OSError, match="as if"):
+        gatewise.train(sequences_file, **known, budget=HOUR, watch=leave)
+    run = gatewise.train(sequences_file, **known, resume=True)
+    assert run.artefact.experiment.training.refit == "no"  # "auto", if not chosen
+    assert len(run.history.columns["epoch"]) == 2

@@ -9,7 +9,7 @@ import pytest
 
 import gatewise
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.judging.protocol import evaluation
+from gatewise.judging import evaluation
 from gatewise.runs import artefact
 from gatewise.settings import from_toml
 from gatewise.training.ready import make_ready

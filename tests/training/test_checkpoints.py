@@ -12,8 +12,8 @@ import pytest
 
 import gatewise
 from gatewise.errors import ArtefactError, ConfigError
+from gatewise.training import checkpoints
 from gatewise.training.checkpoints import Checkpoints, State
-from gatewise.training.fit import checkpoints
 
 
 class Killed(BaseException):
@@ -111,7 +111,7 @@ def test_a_killed_pretraining_ends_like_a_whole_one(at_every_step, tmp_path):
 SIGKILLED = """
 import math, os, signal, sys
 import gatewise
-from gatewise.training.fit import checkpoints
+from gatewise.training import checkpoints
 
 checkpoints.SHARE = math.inf
 

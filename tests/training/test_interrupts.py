@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.training.fit import interrupts
+from gatewise.training import interrupts
 from gatewise.training.interrupts import ABANDON, SKIP, STOP, Interrupts, Skipped, checkpoint
 
 
@@ -160,7 +160,7 @@ def test_ctrl_c_during_the_imports_of_the_command_line_is_one_line():
             break
     _, rest = running.communicate()
     said = [line for line in rest.splitlines() if not line.startswith("import time:")]
-    assert said == ["gatewise: stopped."] and running.returncode == 1
+    assert said == ["gatewise: stopped."] and running.returncode == 130
 
 
 def test_another_program_that_names_gatewise_keeps_its_own_signals(tmp_path):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gatewise.training.fit import phases
+from gatewise.training import phases
 from gatewise.training.phases import Phase
 
 

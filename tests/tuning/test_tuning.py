@@ -1,6 +1,7 @@
 """A search: the default first, resumable, within its limits, and judged once on the test part."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import gatewise
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment
 from gatewise.tasks.ranges import Between, Choice
+from gatewise.training import checkpoints
 from gatewise.tuning import study as studies
 from gatewise.tuning.search import chosen_by
 from gatewise.tuning.space import near, with_values
@@ -116,6 +118,31 @@ def test_a_trial_that_was_killed_is_queued_again(tmp_path):
     trial = again.ask()
     assert trial.suggest_float("x", 0.0, 1.0) == 0.5
     assert trial.user_attrs["default"]
+
+
+def test_a_trial_that_was_cut_off_goes_on_after_its_last_epoch(
+    tuned, series_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)  # a checkpoint after every epoch
+    trained = []
+
+    def leave(progress, epoch_over):
+        if progress.epoch == 2:
+            raise OSError("as if the process ended here")
+
+    def watch(progress, epoch_over):
+        if epoch_over:
+            trained.append(progress.epoch)
+
+    known = KNOWN | {"trials": 1}
+    with pytest.raises(OSError, match="as if"):
+        gatewise.tune(series_file, output=tmp_path / "search", watch=leave, **known)
+    gatewise.tune(series_file, output=tmp_path / "search", watch=watch, **known)
+    assert trained == [2]
+    whole, (_, ended) = trials_of(tuned.folder)[0], trials_of(tmp_path / "search")
+    assert ended.intermediate_values == whole.intermediate_values
+    assert ended.user_attrs["loss"] == whole.user_attrs["loss"]
+    assert [one.name for one in (tmp_path / "search" / "networks").iterdir()] == ["1"]
 
 
 def test_a_half_line_at_the_end_of_the_journal_costs_no_earlier_trial(tmp_path):

@@ -10,7 +10,7 @@ from gatewise.curves import page as pages
 from gatewise.curves.rate import losses_by_rate
 from gatewise.curves.size import scores_by_size
 from gatewise.errors import ConfigError
-from gatewise.judging.protocol import folding
+from gatewise.judging import folding
 from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import monitor_of
 from gatewise.networks import Builder

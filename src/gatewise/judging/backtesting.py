@@ -19,8 +19,8 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
+from gatewise.judging import folding, refitting
 from gatewise.judging.evaluation import Evaluation, evaluate
-from gatewise.judging.protocol import folding, refitting
 from gatewise.judging.validation import FittedBaselines, calibrate, score_baselines
 from gatewise.settings import Experiment
 from gatewise.tasks.task import Baseline

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from gatewise.errors import ConfigError
-from gatewise.judging.protocol import folding, refitting
+from gatewise.judging import folding, refitting
 from gatewise.settings import QUALITIES, Experiment
 from gatewise.training.fit import Feed
 from gatewise.training.ready import Ready, compile_network, network_for
@@ -18,6 +20,8 @@ NAME = "the budget"  # in "stopped by the budget"
 RESERVE = 0.15  # of the budget: for the evaluation, the report and the files, but at least
 EVALUATION = 5.0  # seconds of an otherwise idle core
 LIKELY = 0.6  # of the most epochs: patience usually ends training before the last one
+BUDGETED = "budgeted"  # in a checkpoint: whether the run chose its work to fit into a budget
+CHOSEN = (("split", "folds"), ("training", "networks"), ("training", "refit"))
 TIMED_STEPS = 5  # whose median is the time of a step
 
 
@@ -98,6 +102,35 @@ def fit_into(budget: Budget, ready: Ready) -> Ready:
         fits,
     )
     return chosen
+
+
+def chosen(
+    budget: Budget | None, ready: Ready, before: Mapping[str, Any] | None
+) -> tuple[Ready, dict[str, Any]]:
+    """The experiment with the work that fits into a budget, and a note for the checkpoints.
+
+    `before` is what the checkpoints say of the unfinished run that is continued; its choice stays,
+    because another one would be another run. What is given now stays too, and is then refused.
+    """
+    before = before or {}
+    note = {BUDGETED: budget is not None or bool(before.get(BUDGETED))}
+    if not before:
+        return ready if budget is None else fit_into(budget, ready), note
+    if before.get(BUDGETED):
+        experiment = ready.experiment
+        for section, key in CHOSEN:
+            default = getattr(getattr(Experiment(), section), key)
+            if getattr(getattr(experiment, section), key) == default:
+                experiment = experiment.having(section, **{key: before["settings"][section][key]})
+        ready = replace(ready, experiment=experiment)
+        log.info("The unfinished run chose to fit into its budget: %s.", _in_words(ready))
+    if budget is not None:
+        log.info(
+            "The budget of %.0f s counts from now, and training ends in %.0f s at the latest.",
+            budget.seconds,
+            max(budget.for_training, 0.0),
+        )
+    return ready, note
 
 
 def _variants(ready: Ready) -> list[Experiment]:

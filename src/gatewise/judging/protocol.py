@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from gatewise.baselines.custom import Custom
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
+from gatewise.judging import backtesting, folding, refitting, seeds
 from gatewise.judging.evaluation import Evaluation
-from gatewise.judging.protocol import backtesting, folding, refitting, seeds
 from gatewise.judging.repeats import Trained, evaluate_on_test, learn_each, over_all_seeds
 from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.readers.sources import sentence

@@ -8,8 +8,7 @@ import signal
 import sys
 from typing import Any
 
-INTERRUPTED = 1  # the exit status after Ctrl-C
-TERMINATED = 143  # the exit status that a shell reports after SIGTERM
+INTERRUPTED, TERMINATED = 130, 143  # the exit statuses of a shell after Ctrl-C and SIGTERM
 
 
 def stopped() -> str:

@@ -16,9 +16,9 @@ import typer
 
 from gatewise.errors import ConfigError, GatewiseError
 from gatewise.shell import early
-from gatewise.shell.early import TERMINATED
+from gatewise.shell.early import INTERRUPTED, TERMINATED
+from gatewise.training import interrupts
 
-INTERRUPTED = 130  # the exit status of Typer after Ctrl-C
 HEAVY = (
     *("train", "tune", "curve", "look", "evaluate", "inspect", "predict", "generate"),
     *("export", "serve", "run"),
@@ -31,7 +31,7 @@ SAVE_MEMORY = (
 
 
 class Stopped(SystemExit):
-    """The end of a command that a signal stopped."""
+    """The end of a command that a signal stopped, and that has said so."""
 
 
 def run(command: Callable[[], object]) -> None:
@@ -50,10 +50,12 @@ def run(command: Callable[[], object]) -> None:
             raise
         detail = f" ({str(error).splitlines()[0]})" if str(error) else ""
         _fail(f"There is not enough memory for this{detail}. {SAVE_MEMORY}")
+    except Stopped:
+        raise
     except SystemExit as error:
         if error.code in (INTERRUPTED, TERMINATED) and ours:
             typer.echo(f"gatewise: {early.stopped()}", err=True)
-            raise Stopped(1 if error.code == INTERRUPTED else TERMINATED) from None
+            raise Stopped(error.code) from None
         raise
     except BrokenPipeError:
         # The reader (head, less) has closed the pipe; without this, Python complains again at exit.
@@ -87,7 +89,7 @@ def leave(request: Stopped) -> None:
 
 @contextlib.contextmanager
 def training() -> Iterator[None]:
-    """End the command with a sentence when Ctrl-C stops a training.
+    """End the command with a sentence when a signal stops a training.
 
     The text of the exception names what was saved.
     """
@@ -95,7 +97,8 @@ def training() -> Iterator[None]:
         yield
     except KeyboardInterrupt as request:
         typer.echo(f"gatewise: stopped; {str(request) or 'nothing was saved.'}", err=True)
-        raise typer.Exit(1) from None
+        terminated = interrupts.received == signal.SIGTERM
+        raise Stopped(TERMINATED if terminated else INTERRUPTED) from None
 
 
 def _fail(sentence: str) -> None:
@@ -114,7 +117,7 @@ def _stoppable() -> Iterator[None]:
     timers: list[threading.Timer] = []
 
     def stop(number: int, _frame: object) -> None:
-        status = TERMINATED if number == signal.SIGTERM else 1
+        status = TERMINATED if number == signal.SIGTERM else INTERRUPTED
         timers.append(threading.Timer(2.0, early.end, [status]))
         timers[-1].daemon = True
         timers[-1].start()

@@ -161,6 +161,11 @@ class Checkpoints:
         log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
 
     @property
+    def before(self) -> Mapping[str, Any] | None:
+        """The identity of the unfinished run that is continued; None if there is none."""
+        return None if self.resumed is None else self.resumed.plain["identity"]
+
+    @property
     def in_training(self) -> State | None:
         """The state of the network that was in training; None for the networks before and after."""
         state = self.resumed

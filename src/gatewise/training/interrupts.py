@@ -77,6 +77,8 @@ class Interrupts:
             raise KeyboardInterrupt from error  # an aborted step failed while it was unwound
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        global received
+        received = number
         self.by = self.by or SIGNALS[signal.Signals(number)]
         if not self.training:
             self._pass_on(number, frame)
@@ -106,14 +108,14 @@ class Interrupts:
 
     def stop_in(self, seconds: float, by: str) -> None:
         """Request to end training after so many seconds, on behalf of `by`."""
-
-        def end() -> None:
-            if self.level < STOP:
-                self.by, self.level = by, STOP
-
-        self._end = threading.Timer(max(0.0, seconds), end)
+        self._end = threading.Timer(max(0.0, seconds), self.stop, [by])
         self._end.daemon = True
         self._end.start()
+
+    def stop(self, by: str) -> None:
+        """Request to end training, on behalf of `by`."""
+        if self.level < STOP:
+            self.by, self.level = by, STOP
 
     def _expire(self) -> None:
         self.level = max(self.level, SKIP)
@@ -131,6 +133,7 @@ class Interrupts:
 
 
 _current: Interrupts | None = None
+received = 0  # the number of the last signal
 
 
 def checkpoint() -> None:

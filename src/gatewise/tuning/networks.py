@@ -1,18 +1,50 @@
-"""The networks of a search that are needed at its end, in files that survive a kill."""
+"""The networks of a search that are needed later, in files that survive a kill."""
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import keras
 
-from gatewise.errors import ArtefactError
-from gatewise.training.checkpoints import read_state, write_state
+from gatewise.errors import ArtefactError, ConfigError
+from gatewise.training.checkpoints import Checkpoints, identity_of, read_state, write_state
 from gatewise.training.fit import History, as_finished, from_finished
+from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")
 
 FOLDER = "networks"
+
+
+def checkpoints(folder: Path, number: int, ready: Ready, *, resume: bool) -> Checkpoints:
+    """The checkpoints of the trial that was begun under this number.
+
+    Those that cannot be continued, for example on another backend, are discarded with a sentence.
+    """
+    path = _path(folder, number)
+    with suppress(OSError):  # a checkpoint that cannot be written says so
+        path.parent.mkdir(exist_ok=True)
+    identity = identity_of(ready.experiment, ready.splits, ready.network)
+    try:
+        found = Checkpoints(path, resume=resume)
+        found.begin(identity)
+    except (ArtefactError, ConfigError) as error:
+        log.info("%s The trial begins again.", error)
+        found = Checkpoints(path, overwrite=True)
+        found.begin(identity)
+    return found
+
+
+def spent(found: Checkpoints) -> tuple[int, float]:
+    """The epochs that a trial has behind it, and the seconds that they took."""
+    if found.resumed is None:
+        return 0, 0.0
+    if found.finished:
+        history = found.finished[0].plain
+        return len(history["columns"]["epoch"]), history["seconds"]
+    plain = found.resumed.plain
+    return plain["epoch"], plain["kept"]["tracker"]["seconds"]
 
 
 def keep(folder: Path, number: int, network: keras.Model, history: History) -> None:

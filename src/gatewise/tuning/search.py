@@ -21,6 +21,7 @@ from gatewise.arguments import experiment_from, flags
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
 from gatewise.judging.budget import EVALUATION, seconds_of
+from gatewise.judging.budget import NAME as BUDGET
 from gatewise.judging.protocol import Repeats, folding, refitting
 from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
@@ -33,6 +34,7 @@ from gatewise.runs.finished import Run
 from gatewise.runs.locks import locked
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
+from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.fit import Around, History, Monitor, Progress
 from gatewise.training.interrupts import SKIP, STOP, Interrupts
 from gatewise.training.phases import Phase
@@ -50,19 +52,26 @@ from gatewise.tuning.space import (
     with_values,
 )
 from gatewise.tuning.study import (
+    BEGUN,
     DEFAULT,
     ENDED,
+    JOURNAL,
     LOSS,
     SECONDS,
     STARTUP,
     VALUE,
+    begun_as,
     candidates,
     default_trial,
+    ended_by_budget,
     finished,
     give_up_unfinished,
     mend_journal,
     open_study,
     optuna,
+    queue_again,
+    queue_default_again,
+    report_again,
 )
 
 log = logging.getLogger("gatewise")
@@ -166,7 +175,8 @@ def tune(
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()
-    with locked(folder), chosen, tracked(track, folder) as tracker:
+    following = tracked(track, folder)
+    with locked(folder), chosen, following as tracker, _naming_what_is_kept(folder):
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
             search, baselines = _begin(folder, experiment, source, changes, limits, processes)
@@ -181,6 +191,19 @@ def tune(
         if tracker is not None and tuned.run is not None:
             tracker.finish(tuned.run.artefact.experiment, tuned.run.metrics)
         return tuned
+
+
+@contextmanager
+def _naming_what_is_kept(folder: Path) -> Iterator[None]:
+    """Name the search in a KeyboardInterrupt that says nothing yet."""
+    try:
+        yield
+    except KeyboardInterrupt as request:
+        if str(request) or not (folder / JOURNAL).is_file():
+            raise
+        raise KeyboardInterrupt(
+            f"the trials are kept in {folder}; the same command continues them."
+        ) from None
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -266,6 +289,7 @@ def _begin(
     mend_journal(folder)
     study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
+    queue_default_again(study)
     earlier = len(finished(study))
     if earlier or again:
         log.info(
@@ -366,11 +390,11 @@ def _search(search: Search, watch: Watch | None) -> None:
         while not _over(search) and interrupts.level < STOP:
             _try(search, interrupts, watch)
     if interrupts.level >= SKIP:
-        raise KeyboardInterrupt(
-            f"the trials are kept in {search.folder}; the same command continues them."
-        )
+        raise KeyboardInterrupt
     if interrupts.level:
         log.info("The search ends (%s).", interrupts.by)
+    if interrupts.by == BUDGET:
+        log.info("Nothing but the untuned default was tried. With more time, it continues.")
 
 
 def _over(search: Search) -> bool:
@@ -406,11 +430,17 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
     default = bool(trial.user_attrs.get(DEFAULT))
     ended, history = "", None
     seen: list[Progress] = []
+    kept: Checkpoints | None = None
     try:
         ready = search.ready if default else _ready_for(search, values)
         monitor = search.monitor if default else monitor_for(ready, search.monitor)
-        watcher = _watcher(search, trial, seen, watch, default)
-        history = learn(ready, monitor, Around(interrupts, watcher))
+        watcher = _watcher(search, trial, seen, watch, interrupts if default else None)
+        resume = BEGUN in trial.user_attrs
+        kept = networks.checkpoints(search.folder, begun_as(trial), ready, resume=resume)
+        epochs, seconds = networks.spent(kept)
+        report_again(study, trial, epochs)
+        began -= seconds
+        history = learn(ready, monitor, Around(interrupts, watcher, kept))
     except _Cut as cut:
         ended = str(cut)
     except (TrainingError, DataError, ConfigError) as error:
@@ -420,12 +450,13 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         log.info("Trial %d failed: %s", trial.number, error)
         trial.set_user_attr(ENDED, str(error))
         study.tell(trial, state=state.FAIL)
+        if kept is not None:
+            kept.remove()
         return
-    if (interrupts.level >= STOP and ended != PRUNED and _unfinished(history)) or (
-        ended == OUT_OF_TIME
-    ):
-        study.tell(trial, state=state.FAIL)
-        study.enqueue_trial(trial.params, user_attrs={DEFAULT: True} if default else {})
+    # The default that the budget has ended is judged, because there is nothing else.
+    stopped = interrupts.level >= STOP and not (default and interrupts.by == BUDGET)
+    if (stopped and ended != PRUNED and _unfinished(history)) or ended == OUT_OF_TIME:
+        queue_again(study, trial)
         if ended:
             log.info("Trial %d is cut off, because %s.", trial.number, ended)
         return
@@ -440,6 +471,9 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         trial.set_user_attr(LOSS, loss)
         study.tell(trial, _objective(value, loss, search.monitor))
         _keep(search, trial.number, Trained(ready, history, value))
+    late = history is not None and ended_by_budget(history.stopped)
+    if kept is not None and not late:
+        kept.remove()
     _report(search, trial, values, seen)
     gc.collect()
 
@@ -495,22 +529,31 @@ class _Cut(Exception):  # noqa: N818 - a decision, not an error
 
 
 def _watcher(
-    search: Search, trial: Any, seen: list[Progress], watch: Watch | None, default: bool
+    search: Search,
+    trial: Any,
+    seen: list[Progress],
+    watch: Watch | None,
+    default: Interrupts | None,
 ) -> Callable[[Progress, bool], None]:
-    """Report each epoch to the study, and end the trial where it is hopeless or too late."""
-    latest = search.limits.deadline - _reserve(search)
+    """Report each epoch to the study, and end the trial where it is hopeless or too late.
+
+    `default` are the requests to the training of the default, which keeps what it has learned.
+    """
+    latest = search.limits.deadline - max(_reserve(search), search.evaluating)
 
     def each(progress: Progress, epoch_over: bool) -> None:
         if watch is not None:
             watch(progress, epoch_over)
         # An epoch may take longer than what is left, so every step looks at the clock.
-        if not default and time.time() > latest:
-            raise _Cut(OUT_OF_TIME)
+        if time.time() > latest:
+            if default is None:
+                raise _Cut(OUT_OF_TIME)
+            default.stop(BUDGET)
         if not epoch_over or not progress.best_epoch:
             return
         seen[:] = [progress]
         trial.report(progress.best, progress.epoch)
-        if not default and trial.should_prune():
+        if default is None and trial.should_prune():
             raise _Cut(PRUNED)
 
     return each
@@ -693,7 +736,8 @@ def _judge(
             trained = Trained(ready, history, best_value(history, search.monitor))
     else:
         ready = trained.ready
-    if name == UNTUNED:  # it is only compared
+    late = trained is not None and ended_by_budget(trained.history.stopped)
+    if name == UNTUNED or late:  # it is only compared, or the time is over
         ready = replace(ready, experiment=ready.experiment.having("training", refit="no"))
         trained = None if trained is None else replace(trained, ready=ready)
     if ready.preparation is search.ready.preparation:

@@ -9,10 +9,12 @@ from typing import Any
 
 from gatewise.errors import ArtefactError
 from gatewise.extras import require
+from gatewise.judging.budget import NAME as BUDGET
 
 JOURNAL, NAME = "study.journal", "gatewise"
 STARTUP = 8  # trials near the default before the sampler learns from earlier ones
 DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
+BEGUN = "begun"  # the number under which an unfinished trial was first begun
 
 
 class Journal:
@@ -111,10 +113,36 @@ def give_up_unfinished(study: Any) -> int:
     state = optuna().trial.TrialState
     left = study.get_trials(deepcopy=False, states=(state.RUNNING,))
     for trial in left:
-        study.tell(trial.number, state=state.FAIL)
-        kept = {key: value for key, value in trial.user_attrs.items() if key == DEFAULT}
-        study.enqueue_trial(trial.params, user_attrs=kept)
+        queue_again(study, trial)
     return len(left)
+
+
+def queue_again(study: Any, trial: Any) -> None:
+    """Give up an unfinished trial, and queue another one that continues it."""
+    study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
+    kept = {key: value for key, value in trial.user_attrs.items() if key == DEFAULT}
+    study.enqueue_trial(trial.params, user_attrs=kept | {BEGUN: begun_as(trial)})
+
+
+def begun_as(trial: Any) -> int:
+    """The number under which a trial was first begun: its own, or that of one given up."""
+    number: int = trial.user_attrs.get(BEGUN, trial.number)
+    return number
+
+
+def report_again(study: Any, trial: Any, epochs: int) -> None:
+    """Report the epochs that a trial has behind it, for the pruner, which compares trials by them.
+
+    They are in the study, under the numbers that the trial had before.
+    """
+    reported: dict[int, float] = {}
+    for one in study.get_trials(deepcopy=False):
+        if one.number < trial.number and begun_as(one) == begun_as(trial):
+            reported |= one.intermediate_values
+    for epoch in sorted(reported):
+        if epoch <= epochs:
+            trial.report(reported[epoch], epoch)
+            trial.should_prune()  # notes the rungs; the trial has passed them
 
 
 def finished(study: Any) -> list[Any]:
@@ -131,10 +159,34 @@ def candidates(study: Any, *, higher: bool) -> list[Any]:
         value = trial.user_attrs[VALUE]
         return (-value if higher else value, trial.user_attrs[LOSS], trial.number)
 
-    scored = [one for one in finished(study) if one.user_attrs.get(VALUE) is not None]
+    default = default_trial(study)
+    scored = [
+        one
+        for one in finished(study)
+        if one.user_attrs.get(VALUE) is not None
+        and (not one.user_attrs.get(DEFAULT) or one.number == default.number)
+    ]
     return sorted(scored, key=rank)
 
 
 def default_trial(study: Any) -> Any:
-    """The trial of the untuned default; None before it is finished."""
-    return next((one for one in finished(study) if one.user_attrs.get(DEFAULT)), None)
+    """The trial of the untuned default, and the last one if it was continued; None before."""
+    found = [one for one in finished(study) if one.user_attrs.get(DEFAULT)]
+    return found[-1] if found else None
+
+
+def queue_default_again(study: Any) -> None:
+    """Queue the untuned default again, which a budget ended before it was trained to its end."""
+    default = default_trial(study)
+    waiting = any(
+        one.state.name == "WAITING" and one.user_attrs.get(DEFAULT)
+        for one in study.get_trials(deepcopy=False)
+    )
+    if default is not None and ended_by_budget(default.user_attrs[ENDED]) and not waiting:
+        kept = {DEFAULT: True, BEGUN: begun_as(default)}
+        study.enqueue_trial(default.params, user_attrs=kept)
+
+
+def ended_by_budget(stopped: str) -> bool:
+    """Whether this is why a training ended."""
+    return stopped.startswith(f"stopped by {BUDGET}")
