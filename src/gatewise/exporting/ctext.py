@@ -7,21 +7,21 @@ import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.exporting.cfunctions import FUNCTIONS, with_calls
-from gatewise.exporting.cgraph import (
+from gatewise.exporting.cgraph import written
+from gatewise.exporting.cvalues import (
     BOOL,
     FLOAT,
     INT,
     MOST,
     Open,
     Value,
-    Writer,
     array_of,
     capacity,
     fixed,
     number,
-    plain,
     times,
 )
+from gatewise.exporting.cwriter import plain
 from gatewise.exporting.program import STEPS, Port, Program
 from gatewise.runtime.graph import names_in
 
@@ -48,8 +48,7 @@ class Interface:
         self.whole = whole  # for sequences without padding
         self.by_step = isinstance(step, Program)  # gw_step exists
         self.computed = step if isinstance(step, Program) else whole
-        self.writer = Writer(rounded=rounded)
-        self.writer.write(self.computed, STATES if self.by_step else ())
+        self.writer = written(self.computed, STATES if self.by_step else (), rounded=rounded)
         values = [self.writer.values[name] for name in names_in(self.computed.graph.outputs)]
         self.results, self.states = values[: len(whole.outputs)], values[len(whole.outputs) :]
         # gw_run takes the number of steps.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.errors import ConfigError
-from gatewise.exporting.onnx import BINARY, REDUCTIONS, UNARY
+from gatewise.exporting.onnxarithmetic import BINARY, REDUCTIONS, UNARY
 from gatewise.exporting.program import BATCH, STEPS, Port, Program
 from gatewise.runtime.graph import Graph, Node, names_in
 
