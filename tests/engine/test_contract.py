@@ -31,7 +31,6 @@ def test_a_backend_keeps_the_contract(name):
         # A parameter that is given by place alone has any name.
         assert list(map(_known_by, found.values())) == list(map(_known_by, wanted.values()))[1:]
     assert set(module.ALIASES) <= set(contract.ACTIVATIONS)
-    assert isinstance(module.STARTS_WITH_STATE, bool)
     assert isinstance(module.FEW, contract.Few)
 
 

@@ -400,3 +400,51 @@ def test_data_parallel_training_ends_with_the_weights_of_one_device(python):
 def test_an_interface_newer_than_the_runtime_is_refused(monkeypatch):
     monkeypatch.setattr(engine, "_runtime_version", lambda: 0)
     assert "Install a newer jax" in engine.missing.__wrapped__()
+
+
+# Handlers that are those of the core, but for the version that they report to XLA.
+REFUSED = """
+import ctypes
+import jax, keras, numpy as np
+import gatewise
+from gatewise.engine import jax as engine, library
+
+def structure(*types):
+    fields = [(f"_{place}", one) for place, one in enumerate(types)]
+    return type("Structure", (ctypes.Structure,), {"_fields_": fields})
+
+size, pointer = ctypes.c_size_t, ctypes.c_void_p
+version = structure(size, pointer, ctypes.c_int, ctypes.c_int)
+metadata = structure(size, version)  # struct XLA_FFI_Metadata of XLA's c_api.h, up to the version
+extension = structure(structure(size, ctypes.c_uint32, pointer), ctypes.POINTER(metadata))
+frame = structure(size, ctypes.POINTER(extension))
+native, minor = library.load(), 0
+core = native.gatewise_xla_forward
+core.restype, core.argtypes = pointer, [ctypes.POINTER(frame)]
+
+@ctypes.CFUNCTYPE(pointer, ctypes.POINTER(frame))
+def forward(call):
+    error = core(call)
+    call.contents._1.contents._1.contents._1._3 = minor
+    return error
+
+native.gatewise_xla_forward = forward
+engine.NEWEST_KNOWN = -1  # so that this XLA is newer than those known
+for minor in (0, 99):
+    engine.missing.cache_clear()
+    print(engine.missing())
+x = np.random.default_rng(0).normal(size=(2, 9, 3)).astype("float32")
+layer = keras.layers.LSTM(4)
+wanted = layer(x)
+gatewise.accelerate()
+np.testing.assert_array_equal(layer(x), wanted)
+print(jax.devices()[0].platform, gatewise.why_not(layer))
+"""
+
+
+def test_a_refusal_by_xla_is_a_sentence_and_the_cpu_still_works(python):
+    refusals = python(code=REFUSED).splitlines()
+    assert [one[:7] for one in refusals] == ["jaxlib ", "jaxlib ", "cpu jax"]
+    for one in refusals:
+        assert "refuses the C++ core of gatewise" in one
+        assert "Install an older jax or a newer gatewise." in one

@@ -113,6 +113,20 @@ def test_the_numpy_file_needs_nothing_but_numpy(classify_run, sequences_file, tm
 TOKENS = keras.Input((None,), dtype="int32", name="tokens")
 EMBEDDED = layers.Embedding(6, 3, mask_zero=True)(TOKENS)
 NUMBERS = keras.Input((None, 3), name="numbers")
+
+
+def from_a_state(x, mask):
+    """What layers that start from a state give for steps, and at their ends."""
+    options = {"initial_state": [layers.Dense(4)(x[:, 0])] * 2, "mask": mask}
+    return [
+        layers.LSTM(4, return_sequences=True)(x, **options),
+        layers.LSTM(4, return_sequences=True, go_backwards=True)(x, **options),
+        *layers.LSTM(4, return_state=True)(x, **options),
+        layers.LSTM(4, zero_output_for_mask=True)(x, **options),
+        layers.LSTM(4, zero_output_for_mask=True, go_backwards=True)(x, **options),
+    ]
+
+
 MODELS = {
     "masked": (TOKENS, layers.LSTM(4)(EMBEDDED)),
     "masked, every step": (TOKENS, layers.LSTM(4, return_sequences=True)(EMBEDDED)),
@@ -126,6 +140,7 @@ MODELS = {
         layers.LSTM(4, activation="linear", recurrent_activation="hard_sigmoid")(NUMBERS),
     ),
     "stacked": (NUMBERS, layers.LSTM(2)(layers.LSTM(4, return_sequences=True)(NUMBERS))),
+    "masked, from a state": (TOKENS, from_a_state(EMBEDDED, keras.ops.not_equal(TOKENS, 0))),
     "states": (NUMBERS, layers.LSTM(4, return_state=True, use_bias=False)(NUMBERS)),
 }
 

@@ -47,8 +47,14 @@ def steps(random, batch=4):
 def padded(random):
     """Tokens, of which 0 is padding, in front, at the end, and everywhere."""
     tokens = random.integers(1, 9, size=(4, STEPS)).astype("int32")
-    tokens[0, 4:], tokens[1, :2], tokens[2, 2:5] = 0, 0, 0
+    tokens[0, 4:], tokens[1, :2], tokens[2, 2:5], tokens[3] = 0, 0, 0, 0
     return tokens
+
+
+def from_state(x, mask, **options):
+    """A masked LSTM that starts from a state which depends on x."""
+    state = [layers.Dense(4)(x[:, 0]), layers.Dense(4)(x[:, 1])]
+    return layers.LSTM(4, **options)(x, initial_state=state, mask=mask)
 
 
 # name -> x [batch, steps, features], mask [batch, steps] -> outputs
@@ -76,9 +82,13 @@ NETWORKS = {
         layers.Bidirectional(layers.LSTM(4, return_state=True, return_sequences=True), "ave")(x)
     ),
     "both apart": lambda x, m: list(layers.Bidirectional(layers.LSTM(4), merge_mode=None)(x)),
-    "from state": lambda x, m: layers.LSTM(4, return_sequences=True)(
-        x, initial_state=[layers.Dense(4)(x[:, 0]), layers.Dense(4)(x[:, 1])], mask=m
-    ),
+    "from state": lambda x, m: from_state(x, m, return_sequences=True),
+    "from state, last": lambda x, m: [
+        from_state(x, m),
+        from_state(x, m, go_backwards=True),
+        from_state(x, m, unroll=True),
+        from_state(x, m, zero_output_for_mask=True),
+    ],
     "convolution": lambda x, m: layers.Conv1D(4, 3, strides=2, padding="same", activation="relu")(
         x
     ),
@@ -163,6 +173,26 @@ def test_an_operation_gives_what_keras_gives(name, random):
     tokens = keras.Input((STEPS,), dtype="int32", name="tokens")
     model = keras.Model({"x": x, "tokens": tokens}, NETWORKS[name](x, ops.not_equal(tokens, 0)))
     assert_same(model, {"x": steps(random), "tokens": padded(random)}, random)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])  # which the kernels have, and have not
+def test_a_graph_outputs_what_the_loop_of_its_backend_outputs(backend, activation, random):
+    x, m = keras.Input((STEPS, FEATURES)), keras.Input((STEPS,), dtype="bool")
+    state = [layers.Dense(4)(x[:, 0]), layers.Dense(4)(x[:, 1])]
+    options = {"activation": activation, "return_state": True}
+    y = layers.LSTM(4, return_sequences=True, **options)(x, initial_state=state, mask=m)
+    last, *after = layers.LSTM(4, **options)(x, initial_state=state, mask=m)
+    model = randomised(keras.Model([x, m], [state[0], y[0], last, *after]), random)
+    given = [steps(random), padded(random) != 0]
+    h0, found, found_last, h, _ = flat(Network(describe(model, backend))(given))
+    first = h0 if backend == "jax" else np.zeros_like(h0)
+    before = np.cumsum(given[1], axis=1) == 0  # no step was unmasked so far
+    assert before.any() and before[:, -1].any()
+    wanted = np.where(before[..., None], first[:, None], flat(model.predict_on_batch(given))[1])
+    np.testing.assert_allclose(found, wanted, **TOLERANCE)
+    np.testing.assert_allclose(h[before[:, -1]], h0[before[:, -1]], **TOLERANCE)
+    np.testing.assert_allclose(found_last[before[:, -1]], first[before[:, -1]], **TOLERANCE)
 
 
 def test_masks_flow_from_embeddings_as_in_keras(random):

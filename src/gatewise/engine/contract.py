@@ -17,6 +17,9 @@ ACTIVATIONS = (  # Keras's names, in the order of native/gatewise.h
 # What the operands of matrix products are rounded to, in the order of native/gatewise.h.
 PRODUCTS = ("float32", "bfloat16", "bfloat16x3")
 DTYPES = ("float32", "float64")
+# The backends of Keras whose loop outputs h0 before the first unmasked step. That of the others
+# outputs zeros, as unrolled loops do on every backend.
+STARTS_WITH_STATE = frozenset({"jax", "numpy"})
 NONE, APART, JOINED = range(3)  # no outputs; an array for each layer; all layers in one array
 
 
@@ -81,10 +84,6 @@ class Backend(Protocol):
     # The framework's own functions for the name of an activation. A layer may hold any of them, and
     # they are compared by identity. `support.py` adds those of keras.activations and keras.ops.
     ALIASES: Mapping[str, Sequence[Callable[..., Any]]]
-
-    # The output of Keras's loop in this framework before the first unmasked step: h0 (True) or
-    # zeros (False). In an unrolled layer it is zeros in every framework.
-    STARTS_WITH_STATE: bool
 
     FEW: Few  # the calls that are left to Keras
 

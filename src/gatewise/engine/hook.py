@@ -19,7 +19,14 @@ from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, StackedRNNCells
 
 from gatewise.engine import library, support
-from gatewise.engine.contract import Array, Arrays, Direction, Outputs, States
+from gatewise.engine.contract import (
+    STARTS_WITH_STATE,
+    Array,
+    Arrays,
+    Direction,
+    Outputs,
+    States,
+)
 from gatewise.engine.support import backend
 from gatewise.errors import EngineError
 
@@ -281,7 +288,7 @@ def _direction(
 
 def _starts_with_state(layer: Any) -> bool:
     """Whether Keras outputs h0, not zeros, before the first step that is not masked."""
-    return backend.STARTS_WITH_STATE and not layer.unroll
+    return keras.backend.backend() in STARTS_WITH_STATE and not layer.unroll
 
 
 def _arrays(cell: Any, x: Array, state: Any, mask: Array | None, training: Any) -> Arrays:

@@ -57,7 +57,6 @@ ALIASES = {
     "sigmoid": (jax.nn.sigmoid, jax.lax.logistic),
     **{name: (ACTIVATIONS[name],) for name in ("relu", "hard_sigmoid", "softsign", "elu")},
 }
-STARTS_WITH_STATE = True
 FEW = Few(steps=8, rows=64, units=4)
 
 # The letters of the axes of `Arrays`; the digit after a letter is the number of the layer.

@@ -54,7 +54,6 @@ ALIASES = {
     "elu": (tf.nn.elu,),
     "linear": (tf.identity,),
 }
-STARTS_WITH_STATE = False
 FEW = contract.Few(wide=256)
 
 NAME = library.NAME.replace("gatewise", "gatewise_tensorflow")

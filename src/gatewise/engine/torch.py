@@ -60,7 +60,6 @@ ALIASES = {
     "relu": (torch.relu, functional.relu),
     **{name: (FUNCTIONS[name],) for name in ("hard_sigmoid", "softsign", "elu")},
 }
-STARTS_WITH_STATE = False
 FEW = Few(steps=3, rows=16)
 
 _DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bool: "bool"}

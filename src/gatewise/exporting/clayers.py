@@ -21,7 +21,7 @@ from gatewise.exporting.cvalues import (
 )
 from gatewise.exporting.cwriter import Inputs, Operation, Writer
 from gatewise.exporting.quantising import int8_weights
-from gatewise.runtime.graph import Node
+from gatewise.runtime.graph import Node, starts_with_state
 
 
 def activation(writer: Writer, node: Node, name: str) -> str:
@@ -159,17 +159,17 @@ def _lstm(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     """
     x, mask, h0, c0 = [*inputs, None, None, None][:4]
     config, (batch, steps, features) = node.config, x.shape
-    zeros = bool(config.get("zero_output_for_mask")) and mask is not None
-    every = bool(config["return_sequences"])
-    if config.get("stateful") or (zeros and not every):
-        raise ConfigError(
-            f"C: '{node.name}' is stateful or has zero_output_for_mask for its last output, which "
-            "is not written. Choose --to onnx."
-        )
+    if config.get("stateful"):
+        raise ConfigError(f"C: '{node.name}' is stateful, which is not written. Choose --to onnx.")
     units = int(config["units"])
     h, c = (writer.buffer(f"{node.name}_{part}", (batch, units)) for part in ("h", "c"))
     z = writer.buffer(f"{node.name}_z", (4 * units,))
-    y = writer.buffer(f"{node.name}_y", (batch, steps, units)) if every else None
+    # The outputs are h, unless masked steps have others.
+    zeros = mask is not None and bool(config.get("zero_output_for_mask"))
+    apart = zeros or (mask is not None and h0 is not None and not starts_with_state(node))
+    every = bool(config["return_sequences"])
+    outputs = (batch, steps, units) if every else (batch, units)
+    y = writer.buffer(f"{node.name}_y", outputs) if every or apart else None
     row = "b * " if batch != 1 else ""
     places = [f"{row}{units} + j" if row else "j"] * 2
     starts = [
@@ -182,8 +182,9 @@ def _lstm(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     real = f"{mask.code}[{f'{row}{steps} + ' if row else ''}t]" if mask is not None else ""
     lines += [f"if ({real}) {{", *within(step), "}"] if real else step
     if y is not None:
-        to = f"({y.code}{f' + {row}{times((steps, units))}' if row else ''})"
-        lines += _lstm_output(to, units, real, zeros)
+        size = times(outputs[1:])
+        to = f"({y.code}{f' + {row}{size}' if row else ''})"
+        lines += _lstm_output(to, units, real if apart else "", zeros=zeros, every=every)
     t = f"{steps} - 1 - number" if config.get("go_backwards") else "number"
     lines = [
         *(
@@ -224,13 +225,19 @@ def _lstm_step(writer: Writer, node: Node, z: str) -> list[str]:
     ]
 
 
-def _lstm_output(y: str, units: int, real: str, zeros: bool) -> list[str]:
-    """Copy h to the output; a masked step repeats the output before it, or is 0."""
-    one = f"for (int j = 0; j < {units}; j++) {y}[number * {units} + j] ="
+def _lstm_output(y: str, units: int, real: str, *, zeros: bool, every: bool) -> list[str]:
+    """Copy h to the output, that of each step or the last one.
+
+    A step that is not `real` is 0, or repeats the output before it and is 0 if there is none.
+    """
+    place, before = (
+        (f"number * {units} + j", f"(number - 1) * {units} + j") if every else ("j", "j")
+    )
+    one = f"for (int j = 0; j < {units}; j++) {y}[{place}] ="
     if not real:
         return [f"{one} h[j];"]
-    before = "0.0f" if zeros else f"number ? {y}[(number - 1) * {units} + j] : 0.0f"
-    return [f"{one} {real} ? h[j] : ({before});"]
+    other = "0.0f" if zeros else f"(number ? {y}[{before}] : 0.0f)"
+    return [f"{one} {real} ? h[j] : {other};"]
 
 
 def _conv1d(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:

@@ -191,7 +191,7 @@ def programs_of(trained: Trained) -> Programs:
                 f"A run of the task {name} has several networks, but a C export holds one. Choose "
                 "--to onnx, numpy, keras or savedmodel."
             )
-        graph, experiment = describe(trained.network), trained.experiment
+        graph, experiment = describe(trained.network, trained.backend), trained.experiment
         saved = (graph, preparation, experiment, trained.baselines)
         program = module.program(*saved, padded=preparation.padded)
         samples = of_run(trained, program, module)

@@ -12,7 +12,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.exporting.program import Program, Sample
 from gatewise.exporting.proof import Proof, Run, prove
-from gatewise.runtime.graph import Node, names_in
+from gatewise.runtime.graph import Node, names_in, starts_with_state
 
 CODE, WEIGHTS = "network.py", "weights.npz"
 # The functions of the file, each written only if the network uses it.
@@ -87,11 +87,13 @@ def pooled(x, size, stride, padding, of):
 ''',
     "lstm": '''
 def lstm(x, kernel, recurrent_kernel, bias=0, mask=None, h=None, c=None, activation=np.tanh,
-         recurrent_activation=None, backwards=False, zeros=False):
-    """All outputs [batch, steps, units], the last one, and the last cell state.
+         recurrent_activation=None, backwards=False, zeros=False, starts=True):
+    """All outputs [batch, steps, units], and h and c after the last step.
 
     x is [batch, steps, features]; the gates of the weights are i, f, c, o. A masked step
-    keeps the state. With `backwards`, the outputs are in the order of processing.
+    keeps the state, and repeats the output of the step before it, or is 0 with `zeros`.
+    Before the first real step that is the initial state, or 0 without `starts`. With
+    `backwards`, the outputs are in the order of processing.
     """
     gate = recurrent_activation or sigmoid
     units = len(recurrent_kernel)
@@ -100,7 +102,7 @@ def lstm(x, kernel, recurrent_kernel, bias=0, mask=None, h=None, c=None, activat
     gates = x @ kernel + bias  # of all steps at once
     outputs = np.zeros((*x.shape[:2], units), np.float32)
     steps = range(x.shape[1])
-    last = np.zeros_like(h)
+    last = h if starts else np.zeros_like(h)
     for number, t in enumerate(reversed(steps) if backwards else steps):
         i, f, g, o = np.split(gates[:, t] + h @ recurrent_kernel, 4, axis=-1)
         new_c = gate(f) * c + gate(i) * activation(g)
@@ -371,10 +373,11 @@ def _lstm(writer: _Writer, node: Node, inputs: list[str]) -> str:
         options.append(f"recurrent_activation={gate}")
     options += ["backwards=True"] if config.get("go_backwards") else []
     options += ["zeros=True"] if config.get("zero_output_for_mask") else []
+    options += [] if starts_with_state(node) else ["starts=False"]
     code = f"{writer.use('lstm')}({', '.join([inputs[0], *parts, *options])})"
     if len(node.outputs) == 1:
-        return f"{code}[{0 if config['return_sequences'] else 1}]"
-    return code if config["return_sequences"] else f"(lambda y, h, c: (h, h, c))(*{code})"
+        return f"{code}[0]" if config["return_sequences"] else f"{code}[0][:, -1]"
+    return code if config["return_sequences"] else f"(lambda y, h, c: (y[:, -1], h, c))(*{code})"
 
 
 def _conv1d(writer: _Writer, node: Node, inputs: list[str]) -> str:

@@ -19,7 +19,7 @@ from gatewise.exporting.onnxwriter import (
     Value,
     Writer,
 )
-from gatewise.runtime.graph import Node
+from gatewise.runtime.graph import Node, starts_with_state
 
 GATES = (0, 3, 1, 2)  # ONNX's i o f c as positions in Keras's i f c o
 CLOSING = ("sigmoid", "hard_sigmoid")  # gates that are exactly 0 and 1 at -CLOSED and CLOSED
@@ -68,20 +68,20 @@ def lstm(writer: Writer, node: Node, inputs: Inputs) -> Results:
         **_activations(node),
     )
     every = emit("Squeeze", y, c([1]))  # [steps, batch, units]
-    last = Value(emit("Squeeze", h, c([0])), "float32", 2)
-    last_cell = Value(emit("Squeeze", cell, c([0])), "float32", 2)
+    after = Value(emit("Squeeze", h, c([0])), "float32", 2)
+    cell_after = Value(emit("Squeeze", cell, c([0])), "float32", 2)
     if count and not lengths:
-        last = _at_the_end(writer, every, count, h0)
+        after = _at_the_end(writer, every, count, h0)
     if not sequences:
-        return [last, last, last_cell]
+        return [_last(writer, node, after, mask, count), after, cell_after]
     if turned:
         every = emit("ReverseSequence", every, count, batch_axis=1, time_axis=0)
     every = emit("Transpose", every, perm=[1, 0, 2])  # [batch, steps, units]
     if mask is not None:
-        every = _spread(writer, Value(every, "float32", 3), mask, node)
+        every = _spread(writer, Value(every, "float32", 3), mask, node, h0)
     if backwards:
         every = flipped(writer, every, 1)
-    return [Value(every, "float32", 3), last, last_cell]
+    return [Value(every, "float32", 3), after, cell_after]
 
 
 def _held(writer: Writer, x: Value, count: str, node: Node) -> tuple[Value, Node, str]:
@@ -115,6 +115,21 @@ def _at_the_end(writer: Writer, every: str, count: str, h0: Any) -> Value:
     found = emit("Squeeze", along(writer, Value(every, "float32", 3), places, 0), c([0]))
     real = emit("Unsqueeze", emit("Greater", count, c(0)), c([1]))
     return Value(emit("Where", real, found, h0.name if h0 else c(0.0)), "float32", 2)
+
+
+def _last(writer: Writer, node: Node, state: Value, mask: Value | None, count: str) -> Value:
+    """The output of the step that is processed last, given the state after it."""
+    emit, c = writer.emit, writer.constant
+    if mask is None:
+        return state
+    if node.config.get("zero_output_for_mask"):
+        place = 0 if node.config.get("go_backwards") else -1
+        real = emit("Gather", mask.name, c([place]), axis=1)
+    elif not starts_with_state(node):
+        real = emit("Unsqueeze", emit("Greater", count, c(0)), c([1]))
+    else:
+        return state
+    return Value(emit("Where", real, state.name, c(0.0)), "float32", 2)
 
 
 def _weights(writer: Writer, node: Node) -> list[str]:
@@ -167,11 +182,11 @@ def _compact(writer: Writer, x: Value, mask: Value) -> str:
     return along(writer, x, Value(emit("Unsqueeze", order, c([2])), "int64", 3), 1)
 
 
-def _spread(writer: Writer, y: Value, mask: Value, node: Node) -> str:
+def _spread(writer: Writer, y: Value, mask: Value, node: Node, h0: Any) -> str:
     """The outputs of the unmasked steps, [batch, steps, units], back at their steps.
 
-    A masked step repeats the output of the step processed before it, or is 0 if there is none or
-    the layer asks for it.
+    A masked step is 0 if the layer asks for it, or else repeats the output of the step processed
+    before it. If there is none, it is the initial state or 0.
     """
     emit, c = writer.emit, writer.constant
     number = emit("CumSum", writer.cast(mask, "int64").name, c(1))  # of unmasked steps so far
@@ -188,4 +203,6 @@ def _spread(writer: Writer, y: Value, mask: Value, node: Node) -> str:
     place = emit("Where", real, place, c(0))
     places = Value(emit("Unsqueeze", place, c([2])), "int64", 3)
     found = along(writer, y, places, 1)
-    return emit("Where", emit("Unsqueeze", real, c([2])), found, c(0.0))
+    repeats = h0 and starts_with_state(node) and not node.config.get("zero_output_for_mask")
+    other = emit("Unsqueeze", h0.name, c([1])) if repeats else c(0.0)
+    return emit("Where", emit("Unsqueeze", real, c([2])), found, other)

@@ -70,7 +70,7 @@ def _written(
     models = task.network.runtime_models(
         trained.network, *task.quick(preparation, trained.experiment)
     )
-    graphs = {name: describe(model) for name, model in models.items()}
+    graphs = {name: describe(model, trained.backend) for name, model in models.items()}
     programs: Mapping[str, Program] = module.programs(graphs, preparation, trained.experiment)
 
     def proved(by: str, runs: Mapping[str, Run]) -> Proof:

@@ -48,7 +48,7 @@ def score_with_int8(trained: Any) -> list[str]:
         part = validation_part(trained.experiment)
     except DataError as error:
         return [f"The loss of score was not measured. {error}"]
-    graph = describe(trained.network)
+    graph = describe(trained.network, trained.backend)
     before, name, count = _score(trained, part, graph)
     after, _, _ = _score(trained, part, rounded(graph))
     where = f"{Path(trained.experiment.data.path).name}, {count} examples"

@@ -32,6 +32,9 @@ def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
         # A window has one length.
         kinds = {"batch": [own.lookback + own.horizon] * SEQUENCES}
         kinds["one window"] = kinds["batch"][:1]
+    elif steps := artefact.model.inputs[0].shape[1]:
+        # A user's own network may have a fixed number of steps.
+        kinds = {"batch": [steps] * SEQUENCES, "one sequence": [steps]}
     else:
         kinds = {"batch": [LENGTHS[0]] * SEQUENCES, "one step": [1] * SEQUENCES}
         if artefact.preparation.padded:

@@ -67,6 +67,7 @@ class Artefact:
     baselines: Mapping[str, Any]
     metrics: Mapping[str, Any]
     splits: Mapping[str, Any]  # the steps of each part; empty in folders of older versions
+    backend: str | None = None  # of the training, as Keras names it; None: the one in use
 
     def __repr__(self) -> str:
         """One line, because notebooks display it."""
@@ -394,7 +395,9 @@ def load(folder: str | Path) -> Artefact:
             "(keras.saving.register_keras_serializable) and imported before loading."
         ) from error
     refuse_another_network(network, artefact)
-    return replace(artefact, network=masking(network))
+    verify(folder, (ENVIRONMENT,))
+    backend = str(read_json(folder / ENVIRONMENT)["backend"])
+    return replace(artefact, network=masking(network), backend=backend)
 
 
 def refuse_another_network(network: Any, artefact: Artefact) -> None:

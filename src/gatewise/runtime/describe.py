@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers, tree
 
+from gatewise.engine.contract import STARTS_WITH_STATE
 from gatewise.errors import ConfigError
 from gatewise.runtime.graph import OPERATIONS, Graph, Node, Structure
 
@@ -40,8 +41,13 @@ FUNCTIONS = {"get_item": "getitem", "re_lu": "relu", "true_divide": "divide"}
 LARGE = 1e9  # Keras's attention subtracts it from the scores of masked steps
 
 
-def describe(model: keras.Model) -> Graph:
+def describe(model: keras.Model, backend: str | None = None) -> Graph:
     """The graph of a functional or Sequential model; its weights are copies.
+
+    Args:
+        model: a built model.
+        backend: Keras's name of the backend whose loops the graph follows, such as that of the
+            training; None: the one in use.
 
     Raises:
         ConfigError: the model is neither, is not built, or has a layer that a graph cannot hold.
@@ -56,7 +62,8 @@ def describe(model: keras.Model) -> Graph:
             f"The model computes in {', '.join(sorted(dtypes | compute))}. A graph holds float32 "
             "or float64 alone."
         )
-    writer = _Writer(dtypes.pop())
+    loops = backend or keras.backend.backend()
+    writer = _Writer(dtypes.pop(), starts_with_state=loops in STARTS_WITH_STATE)
     values: dict[int, Value] = {}
     for tensor in functional.inputs:
         shape, fixed = list(tensor.shape[1:]), tensor.shape[0] is not None
@@ -103,6 +110,7 @@ class _Writer:
     """The nodes so far, and the mask that each value carries."""
 
     dtype: str
+    starts_with_state: bool  # see engine.contract.STARTS_WITH_STATE
     nodes: list[Node] = field(default_factory=list)
     masks: dict[Value, Value] = field(default_factory=dict)
     dtypes: dict[Value, str] = field(default_factory=dict)
@@ -338,6 +346,7 @@ def _lstm(writer: _Writer, layer: Any, x: Value, mask: Any, given: Any) -> Writt
         go_backwards=layer.go_backwards,
         return_sequences=layer.return_sequences,
         zero_output_for_mask=layer.zero_output_for_mask,
+        start_output=writer.starts_with_state and not layer.unroll,
         stateful=layer.stateful,
     )
 

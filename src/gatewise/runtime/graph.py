@@ -39,10 +39,11 @@ OPERATIONS = {
     # The outputs are y, or y, h and c. Without return_sequences y is the output after the last
     # processed step. With go_backwards, steps are processed from last to first, and y is in the
     # order of processing. A masked step keeps h and c; its y is the previous one, or 0 with
-    # zero_output_for_mask. A stateful layer starts where its last call ended.
+    # zero_output_for_mask. Before the first unmasked step y is h0 with start_output (the default),
+    # or else 0. A stateful layer starts where its last call ended.
     "lstm": (
         "x [batch, steps, features], mask?, h0?, c0?; units, activation, recurrent_activation, "
-        "go_backwards, return_sequences, zero_output_for_mask, stateful; "
+        "go_backwards, return_sequences, zero_output_for_mask, start_output?, stateful; "
         "kernel [features, 4 units], recurrent_kernel [units, 4 units], bias? [4 units]"
     ),
     "dense": "x; activation; kernel [features, units], bias? [units]",
@@ -125,6 +126,11 @@ class Graph:
     def node(self, value: str) -> Node:
         """The node that writes a value."""
         return next(node for node in self.nodes if value in node.outputs)
+
+
+def starts_with_state(lstm: Node) -> bool:
+    """Whether a layer outputs its initial state, not zeros, before the first unmasked step."""
+    return bool(lstm.config.get("start_output", True))
 
 
 def pruned(graph: Graph) -> Graph:

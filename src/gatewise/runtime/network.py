@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewise.engine.contract import Arrays, Direction
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.runtime.graph import Graph, Node, Structure, names_in
+from gatewise.runtime.graph import Graph, Node, Structure, names_in, starts_with_state
 from gatewise.runtime.operations import FUNCTIONS, Array, lstm
 
 
@@ -121,6 +121,7 @@ class Network:
                 recurrent_activation=config["recurrent_activation"],
                 go_backwards=config["go_backwards"],
                 zero_output=config["zero_output_for_mask"],
+                start_output=starts_with_state(node),
             ),
             sequences=config["return_sequences"],
         )

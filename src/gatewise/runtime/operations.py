@@ -158,7 +158,8 @@ def _global_average(x: Array, mask: Array | None, keepdims: bool) -> Array:
         return x.mean(axis=1, keepdims=keepdims)
     real = mask[..., None]
     total = np.where(real, x, 0).sum(axis=1, keepdims=keepdims)
-    return total / real.sum(axis=1, keepdims=keepdims).astype(x.dtype)
+    with np.errstate(invalid="ignore"):  # NaN for a row without a real step, as in Keras
+        return total / real.sum(axis=1, keepdims=keepdims).astype(x.dtype)
 
 
 def _batch_normalization(
@@ -201,7 +202,11 @@ def lstm(arrays: Arrays, direction: Direction, *, sequences: bool) -> tuple[Arra
     y, h, c = (_native_lstm if native else _numpy_lstm)(arrays, direction, every)
     if sequences:
         return y, h, c
-    return (y[:, -1] if every else h), h, c
+    if every:
+        return y[:, -1], h, c
+    if arrays.mask is not None and not direction.start_output:
+        return np.where(arrays.mask.any(axis=1)[:, None], h, 0), h, c
+    return h, h, c
 
 
 def _native_lstm(arrays: Arrays, direction: Direction, every: bool) -> tuple[Array, Array, Array]:
@@ -249,14 +254,16 @@ def _numpy_lstm(arrays: Arrays, direction: Direction, every: bool) -> tuple[Arra
         x, mask = x[:, ::-1], None if mask is None else mask[:, ::-1]
     inputs = x @ kernel if bias is None else x @ kernel + bias  # [batch, steps, 4 units]
     y = np.empty((*x.shape[:2], units), x.dtype) if every else None
+    last = h if direction.start_output else np.zeros_like(h)
     for t in range(x.shape[1]):
         i, f, g, o = np.split(inputs[:, t] + h @ recurrent_kernel, 4, axis=-1)
         after_c = gate(f) * c + gate(i) * activation(g)
         after_h = gate(o) * activation(after_c)
         real = True if mask is None else mask[:, t, None]
         h, c = np.where(real, after_h, h), np.where(real, after_c, c)
+        last = np.where(real, h, 0 if direction.zero_output else last)
         if y is not None:
-            y[:, t] = np.where(real, h, 0) if direction.zero_output else h
+            y[:, t] = last
     return y, h, c
 
 

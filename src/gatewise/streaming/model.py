@@ -189,7 +189,7 @@ def _graph(artefact: Artefact) -> Graph:
     from gatewise.runtime.describe import describe
 
     model = TASKS[artefact.preparation.task].network.inference_model(network)
-    return describe(model)
+    return describe(model, artefact.backend)
 
 
 def _way_out(artefact: Artefact, plan: Plan, reason: str) -> str:
