@@ -22,7 +22,7 @@ def score(
     preparation: Preparation[Fitted],
     experiment: Experiment,
 ) -> dict[str, float]:
-    """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL and the widest interval's coverage."""
+    """MAE, RMSE, MSE, MASE, sMAPE and, with quantiles, WQL, SQL and the widest band's coverage."""
     actual = truth(examples, preparation)
     scale = _mase_scale(examples, preparation)
     if experiment.evaluation.scaled:
@@ -43,6 +43,7 @@ def score(
     }
     if preparation.own.quantiles:
         scores["wql"] = metrics.wql(actual, predictions, preparation.own.quantiles)
+        scores["sql"] = metrics.sql(actual, predictions, preparation.own.quantiles, scale)
     if len(preparation.own.quantiles) > 1:
         scores["coverage"] = metrics.coverage(actual, predictions[..., 0], predictions[..., -1])
     return scores
