@@ -22,7 +22,7 @@ from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks import quantiles
-from gatewise.tasks.forecast import blend, reading
+from gatewise.tasks.forecast import blend, logarithms, reading
 from gatewise.tasks.forecast.backtest import stretch
 from gatewise.tasks.forecast.baselines import fit_baselines, make_baselines, of_baseline
 from gatewise.tasks.forecast.budget import usual_networks
@@ -86,7 +86,8 @@ def resolve(
             "horizons, at least 16, if the series are long enough)."
         )
     experiment = replace(experiment, task=task)
-    experiment = replace(experiment, network=_network(experiment))
+    experiment, more = logarithms.chosen(replace(experiment, network=_network(experiment)), train)
+    notes += more
     return replace(experiment, training=_training(experiment, train)), notes
 
 
@@ -129,7 +130,6 @@ def _network(experiment: Experiment) -> NetworkSettings:
     return replace(
         network,
         kind=kind,
-        subtract="last" if network.subtract == "auto" else network.subtract,
         units=network.units or (SEGMENTS_UNITS if segmented else STACK_UNITS),
         segment_length=network.segment_length
         or (default_segment_length(task.lookback, task.horizon) if segmented else 0),
