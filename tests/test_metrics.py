@@ -105,6 +105,23 @@ def test_mase_leaves_out_windows_without_a_scale():
     assert np.isnan(metrics.mase(truth[:2], answer[:2], scale[:2]))
 
 
+def test_sql_is_twice_utilsforecasts_scaled_mqloss(forecasts):
+    truth, answer = forecasts
+    spread = np.stack([answer - 1, answer, answer + 1], axis=-1)
+    history = np.random.default_rng(9).normal(size=(len(truth), 40, 1))
+    named = {f"q{number}": spread[..., number] for number in range(3)}
+    theirs = losses.scaled_mqloss(
+        frame(truth, **named),
+        models={"f": list(named)},
+        quantiles=np.array(QUANTILES),
+        seasonality=4,
+        train_df=frame(history),
+    )
+    scale = [metrics.seasonal_scale(past[:, 0], season=4) for past in history]
+    ours = metrics.sql(truth, spread, QUANTILES, np.reshape(scale, (-1, 1, 1)))
+    assert ours == pytest.approx(2 * theirs["f"].mean())
+
+
 def test_scale_of_a_constant_history_is_zero_and_of_a_short_one_unknown():
     assert metrics.seasonal_scale(np.full(10, 3.0), season=2) == 0
     assert np.isnan(metrics.seasonal_scale(np.arange(4.0), season=4))

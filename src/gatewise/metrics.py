@@ -106,12 +106,14 @@ def mase(truth: Array, predictions: Array, scale: Array) -> float:
     [windows, 1, targets]. Where it is zero (a constant history) or unknown (NaN), the error has no
     scale. Those windows and targets are left out; if none remain, the result is NaN.
     """
-    residuals = _residuals(truth, predictions)
-    scale = np.broadcast_to(scale, residuals.shape)
+    return _scaled_mean(np.abs(_residuals(truth, predictions)), scale)
+
+
+def _scaled_mean(losses: Array, scale: Array) -> float:
+    """The mean of the losses, each divided by its scale, where there is one."""
+    scale = np.broadcast_to(scale, losses.shape)
     usable = np.isfinite(scale) & (scale > 0)
-    if not usable.any():
-        return float("nan")
-    return float((np.abs(residuals[usable]) / scale[usable]).mean())
+    return float((losses[usable] / scale[usable]).mean()) if usable.any() else float("nan")
 
 
 def seasonal_scale(history: Array, season: int) -> float:
@@ -157,6 +159,14 @@ def wql(truth: Array, quantile_forecasts: Array, quantiles: Sequence[float]) -> 
         return float("nan")
     loss = pinball(truth, quantile_forecasts, quantiles).reshape(-1, len(quantiles))
     return float((2 * loss.sum(axis=0) / size).mean())
+
+
+def sql(truth: Array, quantile_forecasts: Array, quantiles: Sequence[float], scale: Array) -> float:
+    """Scaled quantile loss: `quantile_loss` with the scale of `mase`, which it is at the median.
+
+    Shchur et al., "fev-bench", 2025 (arXiv:2509.26468).
+    """
+    return _scaled_mean(quantile_loss(truth, quantile_forecasts, quantiles), scale)
 
 
 def quantile_loss(truth: Array, quantile_forecasts: Array, quantiles: Sequence[float]) -> Array:
@@ -465,6 +475,14 @@ METRICS = {
             "weighted quantile loss: the error of all quantiles together",
             "2 × quantile loss summed, divided by the sum of |y|, averaged over the quantiles "
             "(GluonTS, Alexandrov et al. 2020)",
+        ),
+        Metric(
+            "sql",
+            sql,
+            "lower",
+            "scaled quantile loss: the error of all quantiles together, in that of the seasonal "
+            "naive forecast on the steps before the first origin",
+            "quantile loss, divided like mase (fev-bench, Shchur et al. 2025)",
         ),
         Metric(
             "quantile loss",

@@ -156,9 +156,9 @@ class PreparationSettings:
     """`[preparation]`: the steps fitted on the training part."""
 
     scale: Annotated[
-        Literal["auto", "standard", "minmax", "none"],
-        "`standard`: mean 0, deviation 1; `minmax`: 0 to 1. `auto`: `minmax` for images, else "
-        "`standard`.",
+        Literal["auto", "standard", "minmax", "level", "none"],
+        "`standard`: mean 0, deviation 1; `minmax`: 0 to 1; `level`: divided by the mean absolute "
+        "value. `auto`: `minmax` for images, `level` for forecasts in logarithms, else `standard`.",
     ] = "auto"
     scale_by: Annotated[
         Literal["auto", "series", "column", "all"],
@@ -323,7 +323,10 @@ class NetworkSettings:
     ] = 0
     linear: Annotated[bool, "Adds a linear map of the window to the LSTM's forecast."] = True
     subtract: Annotated[
-        Literal["auto", "last", "none"], "`last`: each window is read relative to its last value."
+        Literal["auto", "last", "log", "none"],
+        "`last`: each window is read relative to its last value; `log`: in logarithms, relative to "
+        "that of its last value. `auto`: `log` for ten or more positive series, if ridge on the "
+        "window forecasts them better in logarithms; else `last`.",
     ] = "auto"
     embedding_dim: Annotated[
         int, "The size of a token's embedding. 0: by the vocabulary or the units."

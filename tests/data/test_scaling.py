@@ -14,7 +14,7 @@ from gatewise.data.scaling import Scale, fit_scale, refuse_far
 from gatewise.data.sequences import Sequences, from_arrays
 from gatewise.errors import DataError
 
-KINDS = ["standard", "minmax", "none"]
+KINDS = ["standard", "minmax", "level", "none"]
 WAYS = ["series", "column", "all"]
 numbers = st.floats(-1e9, 1e9, allow_subnormal=False) | st.just(np.nan)
 tables = st.lists(
@@ -36,6 +36,8 @@ def by_definition(values, kind):
     finite = values[np.isfinite(values)]
     if kind == "none" or not len(finite):
         return 0.0, 1.0
+    if kind == "level":
+        return 0.0, np.abs(finite).mean() or 1.0
     if kind == "minmax":
         centre, spread = finite.min(), finite.max() - finite.min()
     else:

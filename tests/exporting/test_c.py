@@ -123,3 +123,9 @@ def test_strided_convolutions_summaries_and_every_pooling_are_written(tmp_path):
     assert written.difference < 1e-5
     done = subprocess.run([compiled(written.folder, "-DGW_SELF_TEST", *SANITIZED)])
     assert done.returncode == 0
+
+
+def test_a_forecast_of_several_series_takes_the_number_of_the_series(tmp_path):
+    run = Path(__file__).parents[1] / "folders" / "format-1" / "forecast" / "run"
+    folder = gatewise.export(run, to="c", output=tmp_path / "c").folder
+    assert "int series[" in (folder / "README.txt").read_text()

@@ -19,7 +19,7 @@ ROUNDING = 1e-12  # a column that varies by less than this share of its size is 
 class Scale:
     """scaled = (value - centre) / spread, with one row for each known sequence, or one for all."""
 
-    kind: str  # standard, minmax or none
+    kind: str  # standard, minmax, level or none
     by: str  # series, column or all
     ids: tuple[str, ...]  # by series: the id of each row
     centre: Array  # [rows, columns]
@@ -115,6 +115,8 @@ def _fit(
     shape = (int(rows.max()) + 1, sequences.values.shape[1])
     if kind == "none":
         return np.zeros(shape), np.ones(shape)
+    if kind == "level":
+        return np.zeros(shape), _level(sequences, rows, shape, together=together)
     low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     for indices, begins, steps in _chunks(sequences):
         np.fmin.at(low, rows[indices], np.fmin.reduceat(steps, begins))
@@ -128,6 +130,19 @@ def _fit(
         centre, spread = _mean_deviation(sequences, rows, low, together=together)
     steady = (high - low) <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
     return centre, np.where(steady | (spread == 0), 1.0, spread)
+
+
+def _level(sequences: Sequences, rows: Array, shape: tuple[int, int], *, together: bool) -> Array:
+    """The mean absolute value, [rows, columns]; 1 where it is 0."""
+    total, count = np.zeros(shape), np.zeros(shape)
+    for indices, begins, steps in _chunks(sequences):
+        sizes = np.nan_to_num(np.abs(steps))
+        np.add.at(total, rows[indices], np.add.reduceat(sizes, begins))
+        np.add.at(count, rows[indices], np.add.reduceat(~np.isnan(steps), begins, dtype=np.float64))
+    if together:
+        total[:], count[:] = total.sum(), count.sum()
+    level: Array = total / np.maximum(count, 1)
+    return np.where(level == 0, 1.0, level)
 
 
 def _mean_deviation(

@@ -118,7 +118,7 @@ def _rows(sample: Sample, face: Interface) -> Iterator[Stored]:
         steps = int(lengths[k]) if lengths is not None else steps
         given = tuple(
             np.ascontiguousarray(
-                inputs[port.name][k][: steps if port.name in open_ else None],
+                inputs[port.name][k][:steps] if port.name in open_ else inputs[port.name][k],
                 TYPES[face.kind(port)],
             )
             for port in face.whole.inputs

@@ -10,6 +10,7 @@ from gatewise.data.sequences import from_arrays
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks.forecast import task as forecast
+from gatewise.tasks.forecast.values import point, unscaled
 
 HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 
@@ -134,7 +135,7 @@ def test_scaled_forecasts_return_exactly_to_the_units_of_each_series():
     outputs = np.repeat(some.targets(np.arange(len(some))), 3, axis=-1)
     answer = forecast.postprocess(outputs, some, preparation, {})
     truth = forecast.truth(some, preparation)
-    np.testing.assert_allclose(forecast.point(answer, preparation), truth, rtol=1e-5)
+    np.testing.assert_allclose(point(answer, preparation), truth, rtol=1e-5)
 
 
 def test_crossed_quantiles_are_put_in_order():
@@ -309,7 +310,7 @@ def with_gaps():
     absurd = replace(whole, values=np.where(filled, 1e9, whole.values), filled=filled)
     some = forecast.examples(absurd, preparation, chosen, "test")
     noise = np.random.default_rng(1).normal(size=(len(some), 4, 1, 3))
-    answer = forecast._unscaled(np.sort(noise, axis=-1), some.source, preparation)
+    answer = unscaled(np.sort(noise, axis=-1), some.source, preparation)
     return some, preparation, chosen, answer, forecast.examples(whole, preparation, chosen, "test")
 
 

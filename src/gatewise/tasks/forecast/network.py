@@ -1,7 +1,7 @@
 """The networks of `forecast`: an LSTM over segments (the default) and a stack of LSTMs.
 
 The default follows SegRNN (Lin et al. 2023, arXiv:2308.11200), with an LSTM instead of a GRU. It
-subtracts the last value from every window. One LSTM step reads a whole segment, and all targets
+reads every window relative to its last value. One LSTM step reads a whole segment, and all targets
 share the weights. The decoder predicts all segments of the horizon in parallel, each from the final
 state and a learned position embedding, so errors do not accumulate over the horizon.
 """
@@ -17,8 +17,9 @@ from gatewise.networks import Network, losses
 from gatewise.networks import stack as stacked
 from gatewise.networks.layers import LSTM, dense, lstm, one_way, read
 from gatewise.networks.losses import Loss, Objective
-from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
+from gatewise.settings import OWN, Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks.forecast.fitted import Fitted
+from gatewise.tasks.forecast.logarithms import FLOOR, MOST
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -28,8 +29,7 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     horizon, _, quantiles = shapes.output
     assert lookback is not None and targets is not None
     width, units = settings.segment_length, settings.units
-    last = inputs["past"][:, -1:, :]
-    past = inputs["past"] - last if settings.subtract != "none" else inputs["past"]
+    past, last = _relative(inputs["past"], settings)
     # From here on, each target is a separate sequence: [batch * targets, ...].
     x = _cut(_separate(ops.transpose(past, (0, 2, 1))), width)
     if "covariates" in inputs:
@@ -64,10 +64,24 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
         linear = layers.Dense(horizon * quantiles, kernel_initializer="zeros", name="linear")
         window = ops.transpose(past, (0, 2, 1))  # [batch, targets, lookback]
         ahead = ahead + ops.reshape(linear(window), (-1, targets, horizon, quantiles))
-    outputs = ops.transpose(ahead, (0, 2, 1, 3))
-    if settings.subtract != "none":
-        outputs = outputs + ops.expand_dims(last, -1)
+    outputs = _absolute(ops.transpose(ahead, (0, 2, 1, 3)), last, settings)
     return keras.Model(inputs if len(inputs) > 1 else inputs["past"], outputs, name="segments")
+
+
+def _relative(past: Any, settings: NetworkSettings) -> tuple[Any, Any]:
+    """The window as the network reads it, and its last step, [batch, 1, targets]."""
+    if settings.subtract == "log":
+        past = ops.log(ops.maximum(past, FLOOR))
+    last = past[:, -1:, :]
+    return (past if settings.subtract == "none" else past - last), last
+
+
+def _absolute(ahead: Any, last: Any, settings: NetworkSettings) -> Any:
+    """The forecast on the scale of the window, [batch, horizon, targets, quantiles]."""
+    if settings.subtract == "none":
+        return ahead
+    ahead = ahead + ops.expand_dims(last, -1)
+    return ops.exp(ops.minimum(ahead, MOST)) if settings.subtract == "log" else ahead
 
 
 def _separate(x: Any) -> Any:
@@ -139,9 +153,7 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
     horizon, targets, quantiles = shapes.output
     past = inputs["past"]  # [batch, lookback, targets]
-    last = past[:, -1:, :]
-    subtract = settings.subtract != "none"
-    x = past - last if subtract else past
+    x, last = _relative(past, settings)
     if "covariates" in inputs:
         x = ops.concatenate([x, inputs["covariates"]], axis=-1)
     x = read(x, settings)
@@ -151,23 +163,31 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     x = dense(x, settings.dense, settings)
     x = layers.Dense(horizon * targets * quantiles, name="steps_ahead")(x)
     x = layers.Reshape((horizon, targets, quantiles))(x)
-    outputs = x + ops.expand_dims(last, -1) if subtract else x
+    outputs = _absolute(x, last, settings)
     # A single input is a plain array, as in tutorials; several inputs have names.
     return keras.Model(inputs if len(inputs) > 1 else past, outputs, name="stack")
 
 
 def objective(experiment: Experiment, preparation: Preparation[Fitted]) -> Objective:
     """The quantile loss, and the absolute error of the median."""
-    quantiles = preparation.own.quantiles
-    return forecast_loss(experiment.training, quantiles), [forecast_metric(quantiles)]
+    quantiles, network = preparation.own.quantiles, experiment.network
+    log = network.subtract == "log" and network.kind != OWN
+    return forecast_loss(experiment.training, quantiles, log=log), [forecast_metric(quantiles)]
 
 
-def forecast_loss(settings: TrainingSettings, quantiles: tuple[float, ...]) -> Any:
-    """The pinball loss over the quantiles, or the named Keras loss; truth has a last axis of 1."""
+def forecast_loss(
+    settings: TrainingSettings, quantiles: tuple[float, ...], *, log: bool = False
+) -> Any:
+    """The pinball loss over the quantiles, or the named Keras loss; truth has a last axis of 1.
+
+    `log` takes it of the logarithms, whose quantiles are the logarithms of the quantiles.
+    """
     if settings.loss != "auto":
         return losses.of_numbers(settings.loss)
 
     def pinball(truth: Any, forecasts: Any) -> Any:
+        if log:
+            truth, forecasts = ops.log(ops.maximum(truth, FLOOR)), ops.log(forecasts)
         return ops.mean(losses.pinball(truth, forecasts, quantiles), axis=(1, 2, 3))
 
     return pinball

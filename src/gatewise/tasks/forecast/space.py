@@ -14,7 +14,9 @@ def space(experiment: Experiment, count: int) -> Space:
     longer = [2 * lookback] if count > 10 * lookback else []
     own: Space = {
         "task.lookback": Choice(tuple(sorted({max(1, lookback // 2), lookback, *longer}))),
-        "network.subtract": Choice(("last", "none")),
+        "network.subtract": Choice(
+            tuple(dict.fromkeys((experiment.network.subtract, "last", "none")))
+        ),
     }
     if segment:
         own["network.segment_length"] = Choice(tuple(sorted({max(1, segment // 2), segment})))
