@@ -13,8 +13,9 @@ from gatewise.arguments import experiment_from, flags
 from gatewise.baselines.custom import Custom, customs
 from gatewise.errors import ConfigError
 from gatewise.judging import budget as budgets
+from gatewise.judging import folding, protocol, sanity
 from gatewise.judging.evaluation import ROWS
-from gatewise.judging.protocol import Judged, folding, protocol, sanity
+from gatewise.judging.protocol import Judged
 from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import FittedBaselines, score_baselines
 from gatewise.networks import Builder

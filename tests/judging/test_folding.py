@@ -16,7 +16,8 @@ from gatewise.errors import ConfigError
 from gatewise.networks.ensemble import Member, average
 from gatewise.networks.stack import stack
 from gatewise.settings import NetworkSettings, TrainingSettings, from_mapping
-from gatewise.training.fit import QUALITY, checkpoints, with_quality
+from gatewise.training import checkpoints
+from gatewise.training.fit import QUALITY, with_quality
 
 
 def test_folds_spread_each_stratum_evenly(random):

@@ -7,7 +7,8 @@ from keras import ops
 
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError, DataError
-from gatewise.training.fit import Around, pretraining
+from gatewise.training import pretraining
+from gatewise.training.fit import Around
 from gatewise.training.ready import make_ready
 
 CYCLE = ("one", "two", "three", "four", "five")  # each word tells its neighbours

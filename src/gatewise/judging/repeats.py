@@ -20,6 +20,7 @@ from gatewise.judging.evaluation import (
     resample,
 )
 from gatewise.judging.validation import FittedBaselines, calibrate, monitor_of
+from gatewise.training import pretraining
 from gatewise.training.fit import (
     Around,
     History,
@@ -29,7 +30,6 @@ from gatewise.training.fit import (
     column_of,
     fit,
     from_finished,
-    pretraining,
 )
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready, compile_network, prepared

@@ -22,7 +22,8 @@ from gatewise.networks.softmax import SampledSoftmax, nats_of
 from gatewise.readers.datasets import located
 from gatewise.settings import TRAINING_PART
 from gatewise.tasks import read
-from gatewise.training.fit import Around, History, Monitor, fit
+from gatewise.training import fit
+from gatewise.training.fit import Around, History, Monitor
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready
 

@@ -20,9 +20,10 @@ from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
+from gatewise.judging import folding, refitting
 from gatewise.judging.budget import EVALUATION, seconds_of
 from gatewise.judging.budget import NAME as BUDGET
-from gatewise.judging.protocol import Repeats, folding, refitting
+from gatewise.judging.protocol import Repeats
 from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
 from gatewise.output import inputs, lies_in, write_text
