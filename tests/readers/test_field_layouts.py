@@ -67,6 +67,26 @@ def test_lines_of_a_label_and_a_text_are_labelled_texts(tmp_path, form, first):
     assert "the first word of each line is taken as its label" in notes
 
 
+@pytest.mark.parametrize("name", ["SMSSpamCollection", "messages.tsv", "messages.data"])
+def test_a_label_and_a_text_between_a_tab_need_no_header(tmp_path, name):
+    """As in UCI's SMS Spam Collection, whose file has no suffix and stray quotation marks."""
+    rows = [("spam", 'a "free prize'), ("ham", "see you"), ("ham", " and 2 more ")] * 10
+    path = tmp_path / name
+    path.write_text("".join(f"{label}\t{text}\n" for label, text in rows))
+    assert guess_task(DataSettings(), path)[0] == "classify"
+    found, _, _ = of(path, "classify")
+    assert found.labels.tolist() == [label for label, _ in rows]
+    assert texts_of(found) == [text.strip() for _, text in rows]
+
+
+def test_a_table_of_two_columns_is_not_labelled_texts(tmp_path):
+    path = tmp_path / "table.tsv"
+    rows = [f"{'ab'[k % 2]}\tred green {k}" for k in range(30)]
+    path.write_text("\n".join(["kind\ttext", *rows, ""]))
+    found, settings, _ = of(path, "classify")
+    assert (len(found), settings.label) == (30, "kind")
+
+
 def test_running_text_is_not_labelled(tmp_path):
     path = tmp_path / "story.txt"
     path.write_text("".join(f"{k % 10} men went to mow\nand came back.\n" for k in range(30)))

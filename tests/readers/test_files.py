@@ -888,7 +888,7 @@ def test_files_that_cannot_be_read_are_sentences(tmp_path):
         (tmp_path / "folder", "is a folder"),
         (tmp_path / "none.csv", "There is no file .*none.csv"),
         (raw("data.xyz", b"1"), "kind ..xyz. are not supported"),
-        (raw("noending", b"1"), "no suffix"),
+        (raw("noending", b"\x001"), "no suffix"),
         (raw("empty.csv", b""), "is empty"),
         (raw("blank.csv", b"\n\n"), "is empty"),
         (raw("head.csv", b"a,b\n"), "holds column names but no rows"),

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,20 +71,30 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-# What precedes a text in its line: the grades of SST, the classes of TREC, the labels of fastText.
-LABEL = re.compile(r"(__label__\S+|\d|[A-Z]+:[a-z]+)[ \t]+(?=\S)")
+# What precedes a text in its line: the grades of SST, the classes of TREC, the labels of fastText,
+# and any word before a tab and several others.
+LABEL = re.compile(r"(__label__\S+|\d|[A-Z]+:[a-z]+)[ \t]+(?=\S)|([^\s,;]{1,40})\t(?!.*\t)(?=.*\S)")
 FEWEST = 20  # lines that must agree before their first words are taken as labels
 
 
 def holds_labels(file: File) -> bool:
-    """True if each line of a text file is a label and a text, as in SST, TREC and fastText."""
+    """True if each line of a text file is a label and a text, as in SST, TREC and fastText.
+
+    A first label that no other line has is the header of a table.
+    """
     with reading(str(file.path)), file.opened() as content:
         begin = content.read(BEGIN * 16)
     rows = begin.decode("utf-8", "replace").splitlines()
     rows = [row for row in (rows[:-1] if len(begin) == BEGIN * 16 else rows) if row.strip()]
-    matches = [LABEL.match(row) for row in rows]
-    labels = {match[1] for match in matches if match}
-    return len(rows) >= FEWEST and all(matches) and 2 <= len(labels) <= len(rows) / 2
+    matches = [match for row in rows if (match := LABEL.match(row))]
+    table = file.name.endswith(".tsv") and any(row.count("\t") != 1 for row in rows)
+    if table or len(rows) < FEWEST or len(matches) < len(rows):
+        return False
+    labels = Counter(match[1] or match[2] for match in matches)
+    if labels[matches[0][1] or matches[0][2]] == 1 or not 2 <= len(labels) <= len(rows) / 2:
+        return False
+    rest = [row[match.end() :] for row, match in zip(rows, matches, strict=True) if match[2]]
+    return 2 * sum(len(one.split()) > 1 for one in rest) >= len(rest)
 
 
 def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSettings, str] | None:
@@ -106,8 +117,7 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
         note = "the folder of a text is taken as its label"
         found = replace(settings, text=("text",), label="label", id=("id",))
         return tables.of_frame(frame, str(path)), found, note
-    is_text = path.name.removesuffix(".gz").lower().endswith(".txt")
-    if not is_text or not holds_labels(opened.file):
+    if not opened.file.name.endswith((".txt", ".tsv")) or not holds_labels(opened.file):
         return None
     rows = [row for row in texts.lines(opened.file, settings.encoding) if row.strip()]
     parts = [LABEL.match(row) for row in rows]
@@ -116,7 +126,9 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
             "text": [
                 row[match.end() :] if match else row for row, match in zip(rows, parts, strict=True)
             ],
-            "label": [match[1].removeprefix("__label__") if match else "" for match in parts],
+            "label": [
+                (match[1] or match[2]).removeprefix("__label__") if match else "" for match in parts
+            ],
         }
     )
     note = "the first word of each line is taken as its label"
@@ -140,7 +152,7 @@ def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | No
         if not content.strip():
             raise DataError("standard input is empty. It needs a line of text.")
         rows, name = content.removesuffix("\n").split("\n"), "standard input"
-    elif opened.named.name.removesuffix(".gz").endswith(".txt"):
+    elif opened.file.name.endswith(".txt"):
         rows, name = texts.lines(opened.file, settings.encoding), str(opened.file.path)
         if texts.begins_table(rows[0], settings):
             return None

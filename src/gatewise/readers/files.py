@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,6 +19,9 @@ from gatewise.readers import archives
 from gatewise.readers import dialect as dialects
 
 PACKED = 4  # approximate compression ratio of text
+ANY = ("", ".data", ".dat")  # suffixes of files that may hold text
+UBYTE = "ubyte"  # IDX files end so, without a suffix
+BEGIN = 4096  # bytes that show whether a file is text
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class File:
     path: Path
     content: bytes | None = None  # the decompressed bytes of a pipe; None for other files
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """The name in lower case, without .gz; a pipe without a suffix counts as text."""
+        """The name in lower case, without .gz; with .txt if its suffix may be that of a text."""
         name = self.path.name.removesuffix(".gz").lower()
-        return name if self.content is None or self.path.suffix else f"{name}.txt"
+        return f"{name}.txt" if Path(name).suffix in ANY and self._is_text() else name
 
     @property
     def size(self) -> int:
@@ -39,6 +43,20 @@ class File:
         if self.content is not None:
             return len(self.content)
         return self.path.stat().st_size * (PACKED if self.path.suffix == ".gz" else 1)
+
+    def _is_text(self) -> bool:
+        """Whether the file begins with text in UTF-8; a pipe does, because it could be no other."""
+        if self.content is not None:
+            return True
+        if self.path.name.endswith(UBYTE) or not self.path.is_file():
+            return False
+        try:
+            with self.opened() as file:
+                begin = file.read(BEGIN)
+            codecs.getincrementaldecoder("utf-8")().decode(begin)
+        except (OSError, EOFError, ValueError, zlib.error):
+            return False
+        return bool(begin) and b"\0" not in begin
 
     def opened(self, encoding: str = "utf-8") -> IO[bytes]:
         """Open the file, decompressed if its name ends in .gz; text is converted to UTF-8."""
