@@ -72,7 +72,7 @@ WITH_FRAMEWORK = {
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
-    *(f"judging.{one}" for one in ("folding", "refitting", "seeds")),
+    *(f"judging.{one}" for one in ("folding", "refitting", "seeds", "workshop")),
     *("networks.ensemble", "tuning.networks"),
 }
 FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}

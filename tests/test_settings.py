@@ -18,7 +18,7 @@ from gatewise.settings import (
     Experiment,
     assignment,
     from_mapping,
-    from_toml,
+    layer_of,
     to_toml,
 )
 
@@ -85,22 +85,23 @@ def test_an_empty_mapping_gives_the_defaults():
 def test_a_file_of_settings_is_read(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('\ufeff[training]\nepochs = 3  # a few\n[data]\ntarget = "läuft"\n', "utf-8")
-    assert from_toml(path).training.epochs == 3
-    assert from_toml(path).data.target == ("läuft",)
+    read = from_mapping(layer_of(path))
+    assert read.training.epochs == 3
+    assert read.data.target == ("läuft",)
 
 
 def test_an_invalid_settings_file_says_why(tmp_path):
     with pytest.raises(ConfigError, match=r"There is no settings file .*gone\.toml"):
-        from_toml(tmp_path / "gone.toml")
+        layer_of(tmp_path / "gone.toml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        from_toml(tmp_path)
+        layer_of(tmp_path)
     broken = tmp_path / "broken.toml"
     broken.write_text("epochs: 3", "utf-8")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML: .*line 1"):
-        from_toml(broken)
+        layer_of(broken)
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not UTF-8 text, as TOML must be"):
-        from_toml(broken)
+        layer_of(broken)
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,40 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     began = time.perf_counter()
     artefact = artefact_of(run, load)
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
+    sequences, examples, notes = _with_truth(artefact, data)
+    outputs = _outputs(artefact, examples)
+    predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
+    network_only = evaluation.predict_network_only(
+        outputs, examples, task, preparation, artefact.experiment
+    )
+    baselines = _saved_baselines(artefact, predictions)
+    result = evaluation.evaluate(
+        predictions,
+        examples,
+        task,
+        preparation,
+        artefact.experiment,
+        baselines=baselines,
+        network_only=network_only,
+    )
+    if not math.isfinite(result.verdict["difference"]):
+        raise DataError(f"{sequences.source}: {result.verdict['sentence']}")
+    return {
+        "task": task.name,
+        "run": str(artefact.folder or ""),
+        "answer": result.model,
+        **evaluation.scores_of(result),
+        "caveats": result.caveats,
+        "seconds": {"evaluate": time.perf_counter() - began},
+        "engine": artefact.metrics["engine"],
+        "notes": [sentence(note) for note in notes],
+        "details": result.details,
+    }
+
+
+def _with_truth(artefact: Artefact, data: Any) -> tuple[Sequences, Examples[Any], list[str]]:
+    """New data that hold the truth, the examples to score, and notes on both, which are logged."""
+    task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     sequences, _, notes = read(
         artefact.experiment.data, _given(data, preparation), task=task.name, purpose="evaluate"
     )
@@ -365,38 +399,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     if not len(examples):
         raise DataError(f"{sequences.source}: there is nothing to evaluate. Give more data.")
     _refuse_other_lengths(examples, artefact)
-    outputs = _outputs(artefact, examples)
-    predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
-    network_only = evaluation.predict_network_only(
-        outputs, examples, task, preparation, artefact.experiment
-    )
-    baselines = _saved_baselines(artefact, predictions)
-    result = evaluation.evaluate(
-        predictions,
-        examples,
-        task,
-        preparation,
-        artefact.experiment,
-        baselines=baselines,
-        network_only=network_only,
-    )
-    if not math.isfinite(result.verdict["difference"]):
-        raise DataError(f"{sequences.source}: {result.verdict['sentence']}")
-    return {
-        "task": task.name,
-        "run": str(artefact.folder or ""),
-        "answer": result.model,
-        "metrics": result.metrics,
-        "alone": result.network_only,
-        "baselines": result.baselines,
-        "verdict": result.verdict,
-        "comparisons": result.comparisons,
-        "caveats": result.caveats,
-        "seconds": {"evaluate": time.perf_counter() - began},
-        "engine": artefact.metrics["engine"],
-        "notes": [sentence(note) for note in notes],
-        "details": result.details,
-    }
+    return sequences, examples, notes
 
 
 def _saved_baselines(artefact: Artefact, like: Any) -> list[Baseline[Any, Any]]:

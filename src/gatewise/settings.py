@@ -615,15 +615,6 @@ def names(**sections: str) -> frozenset[str]:
     return frozenset(full)
 
 
-def from_toml(path: Path) -> Experiment:
-    """Read an experiment from a TOML file; missing keys keep their defaults.
-
-    Raises:
-        ConfigError: the file is missing or not TOML, or a section, key or value is unknown.
-    """
-    return from_mapping(layer_of(path))
-
-
 def layer_of(settings: Any) -> Mapping[str, Any]:
     """The sections and keys of a mapping or a TOML file, without defaults.
 

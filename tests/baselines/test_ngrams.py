@@ -124,7 +124,7 @@ def test_what_is_kept_is_bounded(monkeypatch):
 def test_penn_treebank_has_the_published_perplexity(data_folder):
     # SRILM's modified Kneser-Ney of order 5 has 141.2 (Mikolov 2012), where a context
     # ends with its sentence; ours continues over it.
-    from gatewise.data import streams
+    from gatewise.data import tokenstream
     from gatewise.data.vocabulary import fit_vocabulary
     from gatewise.readers.files import File
 
@@ -133,8 +133,8 @@ def test_penn_treebank_has_the_published_perplexity(data_folder):
             return from_texts([file.read().decode()])
 
     train, test = read("ptb.train.txt.gz"), read("ptb.test.txt")
-    vocabulary = fit_vocabulary(streams.all_lines(train), "whitespace")
-    learnt, asked = (streams.stream_of(one, vocabulary) for one in (train, test))
+    vocabulary = fit_vocabulary(tokenstream.all_lines(train), "whitespace")
+    learnt, asked = (tokenstream.stream_of(one, vocabulary) for one in (train, test))
     assert (len(learnt), len(asked), asked.unknown) == (929_589, 82_430, 0)
     model = ngrams.fit(learnt.tokens, len(vocabulary), start=learnt.start, order=5)
     assert np.exp(model.token_nll(asked.tokens).mean()) == pytest.approx(141.1, abs=0.1)

@@ -11,7 +11,7 @@ import gatewise
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.judging import evaluation
 from gatewise.runs import artefact
-from gatewise.settings import from_toml
+from gatewise.settings import from_mapping, layer_of
 from gatewise.training.ready import make_ready
 
 
@@ -33,7 +33,7 @@ def test_the_difference_of_two_runs_is_that_of_their_predictions(
     predictions = []
     for folder in (forecast_run, tmp_path / "b"):
         run = gatewise.load(folder)
-        ready = make_ready(from_toml(folder / "settings.toml"))
+        ready = make_ready(from_mapping(layer_of(folder / "settings.toml")))
         task = ready.task
         outputs = task.network.predict(run.network, ready.test, run.preparation, run.experiment)
         predictions.append(task.postprocess(outputs, ready.test, run.preparation, run.baselines))

@@ -1,0 +1,1 @@
+"""The simplest answers, which a network has to beat."""

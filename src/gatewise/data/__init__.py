@@ -1,0 +1,1 @@
+"""What is known of sequences: their parts, windows, scales, vocabularies and batches."""

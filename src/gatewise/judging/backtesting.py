@@ -19,9 +19,10 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
-from gatewise.judging import folding, refitting
+from gatewise.judging import refitting
 from gatewise.judging.evaluation import Evaluation, evaluate
 from gatewise.judging.validation import FittedBaselines, calibrate, score_baselines
+from gatewise.judging.workshop import Workshop
 from gatewise.settings import Experiment
 from gatewise.tasks.task import Baseline
 from gatewise.training.fit import Around, History, steps_of
@@ -153,7 +154,7 @@ def train(first: Ready, around: Around, custom: Sequence[Custom] = ()) -> Backte
     A request to stop ends the network in training, which then counts only if it is the first.
     """
     count = first.experiment.split.folds
-    workshop = folding.Workshop(first, folding.Plan(count, 1, ""), around, custom)
+    workshop = Workshop(first, around, folds=count, networks=1, custom=custom)
     folds: list[Fold] = []
     for number in range(count):
         fold = _fold(first, workshop, number)
@@ -214,7 +215,7 @@ def _splits(first: Ready, number: int) -> tuple[Splits, Array]:
     return Splits(train, held, test), positions
 
 
-def _fold(first: Ready, workshop: folding.Workshop, number: int) -> Fold:
+def _fold(first: Ready, workshop: Workshop, number: int) -> Fold:
     """Train the network of one fold, and let it and the baselines forecast the stretch."""
     task, experiment = first.task, first.experiment
     seed = experiment.training.seed + number

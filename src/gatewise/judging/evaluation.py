@@ -120,6 +120,17 @@ def evaluate(
     )
 
 
+def scores_of(evaluation: Evaluation | None) -> dict[str, Any]:
+    """The scores and the verdict, under their names in metrics.json and in `--json`."""
+    return {
+        "metrics": evaluation.metrics if evaluation else {},
+        "alone": evaluation.network_only if evaluation else {},
+        "baselines": evaluation.baselines if evaluation else {},
+        "verdict": evaluation.verdict if evaluation else None,
+        "comparisons": evaluation.comparisons if evaluation else [],
+    }
+
+
 def predict_network_only(
     outputs: Any,
     examples: Examples[Source],

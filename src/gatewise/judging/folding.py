@@ -7,7 +7,7 @@ validation parts, and their ensemble is judged on that file.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from gatewise.baselines.custom import Custom
-from gatewise.data.batches import Examples, Shapes
+from gatewise.data.batches import Examples
 from gatewise.data.folds import assign
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
@@ -23,22 +23,19 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
 from gatewise.judging.evaluation import Evaluation, evaluate
-from gatewise.judging.repeats import learn
 from gatewise.judging.validation import FittedBaselines, score_baselines
+from gatewise.judging.workshop import Workshop
 from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.settings import OWN, Experiment, SplitSettings, TrainingSettings
-from gatewise.tasks.task import Baseline
+from gatewise.tasks.task import AnyTask, Baseline
 from gatewise.training.fit import (
     FEW_CHECKS,
     Around,
     History,
     Monitor,
-    Progress,
-    build_metrics,
-    column_of,
 )
 from gatewise.training.interrupts import STOP
-from gatewise.training.ready import Ready, compile_network, network_for, restart
+from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")
 
@@ -71,6 +68,29 @@ class Plan:
                 f"their mean is judged: {self.reason}"
             )
         return f"Cross-validation in {self.folds} folds, with {each} each: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Division:
+    """The sequences of one fold, and the preparation fitted on those that are not tested."""
+
+    preparation: Preparation[Any]
+    develop: Sequences  # what its networks are trained and validated on
+    inner: Array  # for each of these, the network that it validates
+    tested: Array  # positions in all sequences
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One trained network of a fold, and what it and its baselines say."""
+
+    network: keras.Model
+    tested: Array  # outputs for the test part
+    held: Array  # outputs for its validation part
+    positions: Array  # of its validation part, in the sequences of the fold
+    baselines: FittedBaselines
+    said: dict[str, Any]  # predictions of the baselines for the test part
+    said_of_held: dict[str, Any]  # and for the validation part, of those that are fast
 
 
 @dataclass(frozen=True)
@@ -200,7 +220,7 @@ def train_ensemble(
     folds = _assigned(first, sequences, chosen.folds)
     shared, _ = first.task.prepare(sequences, experiment)
     parts = _parts(first, sequences, folds, chosen)
-    if parts is None or any(one.used != shared.used for one, *_ in parts):
+    if parts is None or any(one.preparation.used != shared.used for one in parts):
         often = "The sequences cannot be divided that often"
         if first.experiment.split.folds > 1:
             raise ConfigError(
@@ -210,11 +230,11 @@ def train_ensemble(
         log.info("%s, so one network is trained.", often)
         return None
     trained: list[Fold] = []
-    workshop = Workshop(first, chosen, around, custom)
-    for preparation, develop, inner, tested in parts:
-        part = sequences.chosen(tested) if chosen.folds > 1 else first.splits.test
+    workshop = Workshop(first, around, folds=chosen.folds, networks=chosen.networks, custom=custom)
+    for division in parts:
+        part = sequences.chosen(division.tested) if chosen.folds > 1 else first.splits.test
         assert part is not None
-        fold = _fold(first, workshop, preparation, develop, inner, part, tested)
+        fold = _fold(first, workshop, division, part)
         if fold is not None:
             trained.append(fold)
         if around.interrupts.level >= STOP:
@@ -244,13 +264,8 @@ def _assigned(ready: Ready, sequences: Sequences, count: int) -> Array:
     return assign(strata, groups, count, len(sequences), split.seed)
 
 
-def _parts(
-    first: Ready, sequences: Sequences, folds: Array, chosen: Plan
-) -> list[tuple[Preparation[Any], Sequences, Array, Array]] | None:
-    """For each fold its preparation, the sequences to develop on, their parts, and the test part.
-
-    None if the sequences cannot be divided that often.
-    """
+def _parts(first: Ready, sequences: Sequences, folds: Array, chosen: Plan) -> list[Division] | None:
+    """The data of each fold; None if the sequences cannot be divided that often."""
     everything = np.arange(len(sequences))
     share = first.experiment.split.validation
     share = share / len(sequences) if share >= 1 else share
@@ -268,198 +283,132 @@ def _parts(
         if len(np.unique(inner)) < max(2, chosen.networks):
             return None
         preparation, _ = first.task.prepare(part, first.experiment)
-        parts.append((preparation, part, inner, tested))
+        parts.append(Division(preparation, part, inner, tested))
     return parts
 
 
-class Workshop:
-    """Trains networks of one shape again and again, and compiles each shape only once."""
-
-    def __init__(
-        self,
-        first: Ready,
-        chosen: Plan,
-        around: Around,
-        custom: Sequence[Custom] = (),
-        later: Callable[[History], float] = lambda _history: 0.0,
-    ) -> None:
-        self.first, self.around, self.interrupts = first, around, around.interrupts
-        self.custom, self.later = custom, later
-        self.folds, self.networks = chosen.folds, chosen.networks
-        self.count = chosen.folds * chosen.networks
-        self.baseline_seconds = 0.0
-        self.histories: list[History] = []
-        self.compiled: dict[str, tuple[keras.Model, list[Array]]] = {}
-
-    @property
-    def number(self) -> int:
-        """The number of the network in training, from 1 on."""
-        return len(self.histories) + 1
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether a signal ended the training of the latest network."""
-        return self.histories[-1].stopped.startswith("stopped by")
-
-    def trained(self, ready: Ready, monitor: Monitor) -> None:
-        """Fit the network of `ready`, and log its best epoch and the time that is left."""
-        name = f"network {self.number} of {self.count}"
-
-        def named(progress: Progress, epoch_over: bool) -> None:
-            progress.network = name
-            if self.around.watch is not None:
-                self.around.watch(progress, epoch_over)
-
-        history = learn(ready, monitor, replace(self.around, watch=named))
-        self.histories.append(history)
-        parts = [name]
-        if history.best_epoch:
-            value = history.columns[f"val_{column_of(monitor.name)}"][history.best_epoch - 1]
-            parts.append(f"val {monitor.name} {value:.4f} (epoch {history.best_epoch})")
-        if self.interrupts.level < STOP and self.number <= self.count:
-            parts.append(f"about {_duration(self._left())} left")
-        log.info("%s", "  ".join(parts))
-
-    def _left(self) -> float:
-        """Seconds for what is left, by the time of the networks that are trained.
-
-        `later` gives those of the last training of a network on everything.
-        """
-        spent = 0.0
-        for history in self.histories:
-            # The first epoch of a network also compiles, which the next networks need not.
-            first, *others = history.columns["seconds"]
-            spent += sum(others) + (float(np.median(others)) if others else first)
-        each = (spent + self.baseline_seconds) / len(self.histories)
-        again = self.count * float(np.mean([self.later(history) for history in self.histories]))
-        return each * (self.count - len(self.histories)) + again
-
-    def network(self, ready: Ready, shapes: Shapes, *, steps: int = 0) -> keras.Model:
-        """A compiled network with new weights and an optimizer at its first step.
-
-        Networks whose schedules end after different `steps` are compiled for themselves.
-        """
-        key = repr((shapes, steps))
-        if key not in self.compiled:
-            network = network_for(shapes, ready.experiment)
-            compile_network(network, ready)
-            network.optimizer.build(network.trainable_variables)
-            build_metrics(network, ready.train, padded=ready.preparation.padded)
-            start = [np.array(one) for one in network.optimizer.variables]
-            self.compiled[key] = network, start
-        network, start = self.compiled[key]
-        restart(network, network_for(shapes, ready.experiment))
-        for variable, value in zip(network.optimizer.variables, start, strict=True):
-            variable.assign(value)
-        return network
-
-    def copy(self, network: keras.Model, shapes: Shapes) -> keras.Model:
-        """A second network with the same weights."""
-        copied = network_for(shapes, self.first.experiment)
-        copied.set_weights(network.get_weights())
-        return copied
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
-
-
-def _fold(
-    first: Ready,
-    workshop: Workshop,
-    preparation: Preparation[Any],
-    develop: Sequences,
-    inner: Array,
-    part: Sequences,
-    tested: Array,
-) -> Fold | None:
+def _fold(first: Ready, workshop: Workshop, division: Division, part: Sequences) -> Fold | None:
     """Train the networks of one fold, and let them and the baselines predict its test part.
 
     A network that a signal cut short counts only if it is the first; None if there is no other.
     """
-    task, experiment = first.task, first.experiment
+    task, experiment, preparation = first.task, first.experiment, division.preparation
     test = task.examples(part, preparation, experiment, "test")
-    members: list[keras.Model] = []
-    outputs: list[Array] = []
-    states: list[Mapping[str, Any]] = []
-    held: list[Array] = []
-    seen: list[Array] = []
-    said: dict[str, list[Any]] = {}
-    said_of_held: dict[str, list[Any]] = {}
-    monitor: Monitor | None = None
+    first = replace(first, splits=replace(first.splits, test=part), test=test)
+    learned: list[Learned] = []
     for number in range(workshop.networks):
-        valid, train = np.flatnonzero(inner == number), np.flatnonzero(inner != number)
-        done = len(workshop.histories)
-        splits = Splits(develop.chosen(train), held_out := develop.chosen(valid), part)
-        ready = replace(
-            first,
-            experiment=experiment.having("training", seed=experiment.training.seed + done),
-            splits=splits,
-            preparation=preparation,
-            train=task.examples(splits.train, preparation, experiment, "train"),
-            validation=task.examples(held_out, preparation, experiment, "validation"),
-            test=test,
-        )
-        shapes = task.shapes(ready.train, preparation)
-        ready = replace(ready, network=workshop.network(ready, shapes))
-        own = () if members else workshop.custom  # once for each fold, because they may be slow
-        baselines = score_baselines(ready, own)
-        monitor = monitor or baselines.monitor
-        workshop.baseline_seconds += baselines.seconds
-        workshop.trained(ready, baselines.monitor)
-        if workshop.cut_short and done:
+        one = _learned(first, workshop, division, number)
+        if one is None:
             break
-        assert ready.validation is not None
-        outputs.append(_outputs(ready, test))
-        seen.append(_outputs(ready, ready.validation))
-        held.append(valid)
-        states.append(baselines.state)
-        names = [one.name for one in own]
-        for baseline in baselines.baselines:
-            if baseline.name in names:
-                said[baseline.name] = [baseline.predict(test)]
-            elif not baseline.slow:
-                said.setdefault(baseline.name, []).append(baseline.predict(test))
-                checked = baseline.predict(ready.validation)
-                said_of_held.setdefault(baseline.name, []).append(checked)
-        members.append(workshop.copy(ready.network, shapes))
+        learned.append(one)
         if workshop.interrupts.level >= STOP:
             break
-    if not members:
+    if not learned:
         return None
-    whole = task.examples(develop, preparation, experiment, "train")
-    said |= {
-        baseline.name: [baseline.predict(test)]
-        for baseline in task.baselines(states[0], preparation, whole)
-        if baseline.slow
-    }
-    if task.calibrate is not None:
-        places = develop.chosen(np.concatenate(held))
-        checks = task.examples(places, preparation, experiment, "validation")
-        preparation = task.calibrate(preparation, np.concatenate(seen), checks)
-        if task.choose is not None:
-            known = {name: np.concatenate(one) for name, one in said_of_held.items()}
-            preparation = task.choose(preparation, np.concatenate(seen), known, checks)
-    assert monitor is not None
-    mean = np.mean(outputs, axis=0)
+    states = [one.baselines.state for one in learned]
+    develop = task.examples(division.develop, preparation, experiment, "train")
+    slow = [one for one in task.baselines(states[0], preparation, develop) if one.slow]
+    said = _by_name(one.said for one in learned)
+    said |= {baseline.name: [baseline.predict(test)] for baseline in slow}
+    said_of_held = _by_name(one.said_of_held for one in learned)
+    preparation = _calibrated(
+        first,
+        preparation,
+        division.develop.chosen(np.concatenate([one.positions for one in learned])),
+        np.concatenate([one.held for one in learned]),
+        {name: np.concatenate(predictions) for name, predictions in said_of_held.items()},
+    )
+    mean = np.mean([one.tested for one in learned], axis=0)
     # If there are no folds, one state of the baselines is judged, because one is saved.
     judged = states if workshop.folds > 1 else states[:1]
     quick, _ = task.quick(preparation, experiment)
     answer = _mean([task.postprocess(mean, test, preparation, state) for state in judged])
     known = {name: _mean(predictions) for name, predictions in said.items()}
     return Fold(
-        tested,
-        members,
+        division.tested,
+        [one.network for one in learned],
         preparation,
         mean,
         answer,
         task.postprocess(mean, test, quick, {}),
         known,
         states[0],
-        monitor,
+        learned[0].baselines.monitor,
         task.model_name(preparation),
-        _scores(ready, preparation, answer, known),
+        _scores(first, preparation, answer, known),
     )
+
+
+def _learned(first: Ready, workshop: Workshop, division: Division, number: int) -> Learned | None:
+    """Train one network of a fold; None if a signal cut it short and it is not the first of all."""
+    done = len(workshop.histories)
+    ready = _ready(first, workshop, division, number)
+    # Baselines of the user's own are asked once for each fold, because they may be slow.
+    own = () if number else workshop.custom
+    baselines = score_baselines(ready, own)
+    workshop.baseline_seconds += baselines.seconds
+    workshop.trained(ready, baselines.monitor)
+    if workshop.cut_short and done:
+        return None
+    test, held = ready.test, ready.validation
+    assert test is not None
+    assert held is not None
+    names = {one.name for one in own}
+    asked = [one for one in baselines.baselines if one.name in names or not one.slow]
+    return Learned(
+        workshop.copy(ready.network, ready.task.shapes(ready.train, ready.preparation)),
+        _outputs(ready, test),
+        _outputs(ready, held),
+        np.flatnonzero(division.inner == number),
+        baselines,
+        {one.name: one.predict(test) for one in asked},
+        {one.name: one.predict(held) for one in asked if one.name not in names},
+    )
+
+
+def _ready(first: Ready, workshop: Workshop, division: Division, number: int) -> Ready:
+    """The experiment with the parts, the seed and the new network of one of a fold's networks."""
+    task, experiment, preparation = first.task, first.experiment, division.preparation
+    seed = experiment.training.seed + len(workshop.histories)
+    train = division.develop.chosen(np.flatnonzero(division.inner != number))
+    held = division.develop.chosen(np.flatnonzero(division.inner == number))
+    ready = replace(
+        first,
+        experiment=experiment.having("training", seed=seed),
+        splits=Splits(train, held, first.splits.test),
+        preparation=preparation,
+        train=task.examples(train, preparation, experiment, "train"),
+        validation=task.examples(held, preparation, experiment, "validation"),
+    )
+    shapes = task.shapes(ready.train, preparation)
+    return replace(ready, network=workshop.network(ready, shapes))
+
+
+def _by_name(predictions: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The predictions of each baseline beside each of several networks."""
+    found: dict[str, list[Any]] = {}
+    for one in predictions:
+        for name, said in one.items():
+            found.setdefault(name, []).append(said)
+    return found
+
+
+def _calibrated(
+    first: Ready,
+    preparation: Preparation[Any],
+    held: Sequences,
+    outputs: Array,
+    known: Mapping[str, Any],
+) -> Preparation[Any]:
+    """The preparation, calibrated on sequences that the networks behind `outputs` had not seen."""
+    task = first.task
+    if task.calibrate is None:
+        return preparation
+    examples = task.examples(held, preparation, first.experiment, "validation")
+    preparation = task.calibrate(preparation, outputs, examples)
+    if task.choose is None:
+        return preparation
+    return task.choose(preparation, outputs, known, examples)
 
 
 def _scores(
@@ -497,10 +446,57 @@ def _joined(
 ) -> Ensemble:
     """The networks of all folds as one model, and their predictions in the order of the data."""
     task, experiment, everything = first.task, first.experiment, first.sequences
-    assert task.folding is not None
     whole = task.examples(everything, shared, experiment, "train")
-    shapes = task.shapes(whole, shared)
-    members = [
+    members = _members(folds, shared, task)
+    if chosen.folds == 1:
+        assert first.splits.test is not None
+        part, order = first.splits.test, np.arange(len(first.splits.test))
+    else:
+        tested = np.concatenate([fold.tested for fold in folds])
+        part, order = everything.chosen(np.sort(tested)), np.argsort(tested)
+
+    def in_order(parts: list[Any]) -> Any:
+        return np.concatenate(parts)[order]
+
+    known = {
+        name: in_order([fold.baselines[name] for fold in folds]) for name in folds[0].baselines
+    }
+    if chosen.folds == 1:
+        preparation, state = folds[0].preparation, folds[0].state
+    else:
+        state = _state(first, shared, folds[0].tested)
+        outputs = in_order([_shared(fold, shared, task) for fold in folds])
+        preparation = _calibrated(first, shared, part, outputs, known)
+
+    def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
+        return lambda _examples: said
+
+    baselines = [Baseline(name, repeating(said)) for name, said in known.items()]
+    alone = task.model_name(preparation) == task.model_name(task.quick(preparation, experiment)[0])
+    ready = replace(
+        first,
+        splits=Splits(everything, None, part),
+        preparation=preparation,
+        train=whole,
+        validation=None,
+        test=task.examples(part, preparation, experiment, "test"),
+        network=average(members, task.shapes(whole, shared)),
+    )
+    return Ensemble(
+        ready,
+        in_order([fold.predictions for fold in folds]),
+        None if alone else in_order([fold.network_only for fold in folds]),
+        FittedBaselines(state, baselines, folds[0].monitor, workshop.baseline_seconds),
+        replace(workshop.history, networks=len(members)),
+        _caveat(chosen, folds, len(members), part, everything),
+        [{"fold": k} | fold.scores for k, fold in enumerate(folds, 1)] if chosen.folds > 1 else [],
+    )
+
+
+def _members(folds: list[Fold], shared: Preparation[Any], task: AnyTask) -> list[Member]:
+    """The networks of all folds, each with the way to its own scale and back."""
+    assert task.folding is not None
+    return [
         Member(
             network,
             _inputs(fold.preparation.scale, shared),
@@ -509,67 +505,6 @@ def _joined(
         for fold in folds
         for network in fold.members
     ]
-
-    def in_order(parts: list[Any]) -> Any:
-        return np.concatenate(parts)[order]
-
-    order = np.argsort(np.concatenate([fold.tested for fold in folds]))
-    if chosen.folds == 1:
-        preparation, state, part = folds[0].preparation, folds[0].state, first.splits.test
-        assert part is not None
-        order = np.arange(len(part))
-    else:
-        part = everything.chosen(np.sort(np.concatenate([fold.tested for fold in folds])))
-        preparation, state = shared, _state(first, shared, folds[0].tested)
-        if task.calibrate is not None:
-            moved = [_shared(fold, shared, task.folding.outputs) for fold in folds]
-            checks = task.examples(part, shared, experiment, "validation")
-            answers = np.concatenate(moved)[order]
-            preparation = task.calibrate(shared, answers, checks)
-            if task.choose is not None:
-                known = {
-                    name: in_order([fold.baselines[name] for fold in folds])
-                    for name in folds[0].baselines
-                }
-                preparation = task.choose(preparation, answers, known, checks)
-    test = task.examples(part, preparation, experiment, "test")
-
-    def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
-        return lambda _examples: said
-
-    baselines = [
-        Baseline(name, repeating(in_order([fold.baselines[name] for fold in folds])))
-        for name in folds[0].baselines
-    ]
-    alone = task.model_name(preparation) == task.model_name(task.quick(preparation, experiment)[0])
-    ready = replace(
-        first,
-        splits=Splits(everything, None, part),
-        preparation=preparation,
-        train=whole,
-        validation=None,
-        test=test,
-        network=average(members, shapes),
-    )
-    history = workshop.histories[0]
-    stopped, requests = history.stopped, workshop.interrupts
-    if requests.level >= STOP:
-        number = len(workshop.histories)
-        stopped = f"stopped by {requests.by} in network {number} of {workshop.count}"
-    return Ensemble(
-        ready,
-        in_order([fold.predictions for fold in folds]),
-        None if alone else in_order([fold.network_only for fold in folds]),
-        FittedBaselines(state, baselines, folds[0].monitor, workshop.baseline_seconds),
-        replace(
-            history,
-            networks=len(members),
-            stopped=stopped,
-            seconds=sum(one.seconds for one in workshop.histories),
-        ),
-        _caveat(chosen, folds, len(members), part, everything),
-        [{"fold": k} | fold.scores for k, fold in enumerate(folds, 1)] if chosen.folds > 1 else [],
-    )
 
 
 def _caveat(
@@ -606,13 +541,10 @@ def _state(first: Ready, shared: Preparation[Any], held: Array) -> Mapping[str, 
     )
 
 
-def _shared(
-    fold: Fold,
-    shared: Preparation[Any],
-    outputs: Callable[[Preparation[Any], Preparation[Any]], Affine],
-) -> Array:
+def _shared(fold: Fold, shared: Preparation[Any], task: AnyTask) -> Array:
     """The outputs of a fold in the scale of all sequences."""
-    factor, offset = outputs(fold.preparation, shared)
+    assert task.folding is not None
+    factor, offset = task.folding.outputs(fold.preparation, shared)
     return fold.outputs * factor + offset
 
 

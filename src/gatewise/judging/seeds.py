@@ -14,10 +14,11 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.judging.evaluation import Evaluation
-from gatewise.judging.folding import FASTER, Plan, Workshop
+from gatewise.judging.folding import FASTER
 from gatewise.judging.refitting import caveat, expected, longer, refit
 from gatewise.judging.repeats import evaluate_on_test, monitor_for
 from gatewise.judging.validation import FittedBaselines, calibrate
+from gatewise.judging.workshop import Workshop
 from gatewise.networks.ensemble import mean_of
 from gatewise.settings import OWN
 from gatewise.training.fit import Around, History
@@ -90,16 +91,16 @@ def train(first: Ready, baselines: FittedBaselines, around: Around) -> Seeds:
     """
     task, experiment = first.task, first.experiment
     shapes = task.shapes(first.train, first.preparation)
-    chosen = Plan(1, experiment.training.networks, "")
+    count = experiment.training.networks
     # A network that was compiled for one number of steps serves another one only then.
     steady = experiment.training.schedule == "constant" and not experiment.training.warmup
 
     def later(history: History) -> float:
         return expected(first, history, compiling=not steady)
 
-    workshop = Workshop(first, chosen, around, later=later)
+    workshop = Workshop(first, around, folds=1, networks=count, later=later)
     members: list[Ready] = []
-    for number in range(chosen.networks):
+    for number in range(count):
         seed = experiment.training.seed + number
         ready = replace(first, experiment=experiment.having("training", seed=seed))
         ready = replace(ready, network=workshop.network(ready, shapes))
@@ -110,12 +111,7 @@ def train(first: Ready, baselines: FittedBaselines, around: Around) -> Seeds:
         if workshop.interrupts.level >= STOP:
             break
     histories = workshop.histories[: len(members)]
-    requests, stopped = workshop.interrupts, histories[0].stopped
-    if requests.level >= STOP:
-        number = len(workshop.histories)
-        stopped = f"stopped by {requests.by} in network {number} of {chosen.networks}"
     mean = mean_of([one.network for one in members], shapes)
-    spent = sum(history.seconds for history in workshop.histories)
-    history = replace(histories[0], networks=len(members), stopped=stopped, seconds=spent)
+    history = replace(workshop.history, networks=len(members))
     compiled = (lambda ready: workshop.network(ready, shapes)) if steady else None
     return Seeds(members, histories, replace(first, network=mean), history, baselines, compiled)

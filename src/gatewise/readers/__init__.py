@@ -1,0 +1,1 @@
+"""Read files, frames and arrays as sequences."""

@@ -11,7 +11,7 @@ from gatewise import engine
 from gatewise.data.sequences import Sequences, comparable, fingerprint
 from gatewise.data.splits import Splits
 from gatewise.judging.audit import of_labels
-from gatewise.judging.evaluation import Evaluation
+from gatewise.judging.evaluation import Evaluation, scores_of
 from gatewise.judging.repeats import spread_of, summary_of
 from gatewise.judging.validation import FittedBaselines
 from gatewise.readers.datasets import DATASETS, path_of
@@ -31,21 +31,18 @@ def metrics_of(
 
     `seconds` is how long the evaluation took.
     """
+    trained = evaluation.seeds if evaluation else []
     durations = {
         "read": ready.seconds,
         "baselines": baselines.seconds,
-        "train": history.seconds,
+        "train": sum(one["seconds"] for one in trained) if trained else history.seconds,
         "evaluate": seconds,
     }
     content: dict[str, Any] = {
         "task": ready.task.name,
         "data": data_name(ready.experiment.data.path),
         "answer": ready.task.model_name(ready.preparation),
-        "metrics": evaluation.metrics if evaluation else {},
-        "alone": evaluation.network_only if evaluation else {},
-        "baselines": evaluation.baselines if evaluation else {},
-        "verdict": evaluation.verdict if evaluation else None,
-        "comparisons": evaluation.comparisons if evaluation else [],
+        **scores_of(evaluation),
         "caveats": [
             *interruption(history.stopped, history.best_epoch, history.networks),
             *(evaluation.caveats if evaluation else []),
@@ -62,32 +59,7 @@ def metrics_of(
         "audit": [*ready.audit, *_of_labels(ready, evaluation)],
         "details": evaluation.details if evaluation else {},
     }
-    if evaluation is not None and evaluation.seeds:
-        content["repeats"] = summary_of(evaluation)
-        spent = sum(one["seconds"] for one in evaluation.seeds) - history.seconds
-        for name in ("train", "total"):
-            content["seconds"][name] += spent
-    if evaluation is not None and "suspects" in evaluation.details:
-        content["suspects"] = evaluation.details["suspects"]
-    if evaluation is not None and evaluation.folds:
-        content["folds"] = spread_of(evaluation.folds)
-    if evaluation is not None:
-        content["resampled"] = {
-            "test": test_fingerprint(ready.splits.test, ready.experiment.data),
-            "groupings": {one.metric: one.grouping for one in evaluation.resampled},
-        }
-        rows = {
-            "rows": evaluation.table.height,
-            "answers": evaluation.listed,
-            "of": evaluation.count,
-        }
-        content["predictions"] = rows
-    else:
-        content["unjudged"] = (
-            "There was no test part, so there is no verdict."
-            if ready.test is None
-            else "The evaluation was skipped on request, so there is no verdict."
-        )
+    content |= _unjudged(ready) if evaluation is None else _judged(ready, evaluation)
     if ready.validation is not None:
         content["validation"] = {
             "metric": f"val_{column_of(baselines.monitor.name)}",
@@ -97,6 +69,35 @@ def metrics_of(
     if ready.task.units is not None:
         content["units_note"] = ready.task.units(ready.experiment)
     return content
+
+
+def _judged(ready: Ready, evaluation: Evaluation) -> dict[str, Any]:
+    """What is known of a test part beyond its scores."""
+    content: dict[str, Any] = {
+        "resampled": {
+            "test": test_fingerprint(ready.splits.test, ready.experiment.data),
+            "groupings": {one.metric: one.grouping for one in evaluation.resampled},
+        },
+        "predictions": {
+            "rows": evaluation.table.height,
+            "answers": evaluation.listed,
+            "of": evaluation.count,
+        },
+    }
+    if evaluation.seeds:
+        content["repeats"] = summary_of(evaluation)
+    if evaluation.folds:
+        content["folds"] = spread_of(evaluation.folds)
+    if "suspects" in evaluation.details:
+        content["suspects"] = evaluation.details["suspects"]
+    return content
+
+
+def _unjudged(ready: Ready) -> dict[str, Any]:
+    """The reason for having no verdict."""
+    tested = ready.test is not None
+    reason = "The evaluation was skipped on request" if tested else "There was no test part"
+    return {"unjudged": f"{reason}, so there is no verdict."}
 
 
 def _of_labels(ready: Ready, evaluation: Evaluation | None) -> list[dict[str, str]]:

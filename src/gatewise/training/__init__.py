@@ -1,1 +1,1 @@
-"""Training: the network made ready, the epochs, and the checkpoints from which a kill continues."""
+"""Training: a network is made ready, fitted, and kept in checkpoints that survive a kill."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from gatewise.data import streams
+from gatewise.data import tokenstream
 from gatewise.data.batches import Shapes
 from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import fit_vocabulary
@@ -88,7 +88,7 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
     assert len(vocabulary) == VOCABULARY
     given = from_texts(["abcabcgfed", "b", "gg"])
-    stream = streams.stream_of(given, vocabulary)
+    stream = tokenstream.stream_of(given, vocabulary)
     learning = network()
     found = language.nats(learning, lines_of(stream), None, None)
     plain, before = language.inference_model(learning), stream.before()
@@ -103,7 +103,7 @@ def test_nats_are_those_of_the_softmax_of_each_token_after_all_before_it():
 
 def test_a_text_longer_than_a_chunk_is_scored_as_one(monkeypatch):
     vocabulary = fit_vocabulary(["abcdefg"], "characters")
-    stream = streams.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
+    stream = tokenstream.stream_of(from_texts(["abcdefg" * 9, "gfed" * 5]), vocabulary)
     whole = language.nats(network(), lines_of(stream), None, None)
     monkeypatch.setattr(outputs, "CHUNK", 8)
     parts = language.nats(network(), lines_of(stream), None, None)

@@ -18,7 +18,7 @@ from gatewise import engine
 from gatewise.data.batches import Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import decode_pieces, special_tokens, start_token
+from gatewise.data.tokenstream import decode_pieces, special_tokens, start_token
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm

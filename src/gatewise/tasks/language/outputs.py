@@ -14,7 +14,7 @@ import numpy as np
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import decode_pieces, encode_prompt, special_tokens
+from gatewise.data.tokenstream import decode_pieces, encode_prompt, special_tokens
 from gatewise.runtime.network import Network
 from gatewise.runtime.operations import logsumexp
 from gatewise.settings import Experiment

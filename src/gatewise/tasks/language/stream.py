@@ -8,7 +8,7 @@ import numpy as np
 
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.data.streams import (
+from gatewise.data.tokenstream import (
     decode_pieces,
     lines_of,
     special_tokens,

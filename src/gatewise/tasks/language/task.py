@@ -17,7 +17,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences, text_of
 from gatewise.data.splits import Splits, split_by_place, split_by_sequence
-from gatewise.data.streams import MARK, Stream, all_lines, stream_of
+from gatewise.data.tokenstream import MARK, TokenStream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
@@ -47,7 +47,7 @@ class Corpus:
     """Texts, and their tokens in one array."""
 
     texts: Sequences
-    stream: Stream
+    stream: TokenStream
     streams: int = 0  # parallel streams of training; 0: each text is read from its beginning
 
 
@@ -192,7 +192,7 @@ def examples(
 
 def _streams(
     sequences: Sequences,
-    stream: Stream,
+    stream: TokenStream,
     preparation: Preparation[Fitted],
     experiment: Experiment,
     role: str,
@@ -274,7 +274,7 @@ def postprocess(
     return outputs
 
 
-def tokens_of(examples: Examples[Corpus]) -> Stream:
+def tokens_of(examples: Examples[Corpus]) -> TokenStream:
     """The stream of tokens of these examples."""
     return examples.source.stream
 
@@ -428,7 +428,7 @@ def _hardest(
     ]
 
 
-def _by_line(nll: Array, stream: Stream) -> Array:
+def _by_line(nll: Array, stream: TokenStream) -> Array:
     """The nats of each line, [lines]."""
     sums = np.concatenate([[0.0], np.cumsum(nll)])
     totals: Array = sums[stream.lines[1:]] - sums[stream.lines[:-1]]

@@ -16,7 +16,7 @@ MARK = "<unk>"  # how prepared texts write an unknown word
 
 
 @dataclass(frozen=True)
-class Stream:
+class TokenStream:
     """Texts as one stream of tokens: text k is `tokens[texts[k]:texts[k + 1]]`; so are lines."""
 
     tokens: Array  # [tokens] int32
@@ -89,7 +89,7 @@ def unknown_token(vocabulary: Vocabulary) -> int:
     return tokens.index(MARK) if vocabulary.kind == "whitespace" and MARK in tokens else UNKNOWN
 
 
-def stream_of(sequences: Sequences, vocabulary: Vocabulary) -> Stream:
+def stream_of(sequences: Sequences, vocabulary: Vocabulary) -> TokenStream:
     """All texts of a part as one stream of tokens; each text ends with the end of a line."""
     tokens: list[Array] = []
     characters: list[int] = []
@@ -105,7 +105,7 @@ def stream_of(sequences: Sequences, vocabulary: Vocabulary) -> Stream:
     joined = np.concatenate(tokens) if tokens else np.empty(0, dtype=np.int32)
     unknown = joined == UNKNOWN
     joined = np.where(unknown, np.int32(unknown_token(vocabulary)), joined)
-    return Stream(
+    return TokenStream(
         tokens=joined,
         texts=bounds[texts],
         lines=bounds,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatewise.data import streams
+from gatewise.data import tokenstream
 from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import END, SPECIAL, UNKNOWN, fit_vocabulary
 
@@ -10,23 +10,23 @@ TEXT = "A rose, she said,\n\nis a rose.\nça va"
 
 
 def stream(text, kind, learnt="", **options):
-    vocabulary = fit_vocabulary(streams.lines_of(learnt or text), kind, **options)
+    vocabulary = fit_vocabulary(tokenstream.lines_of(learnt or text), kind, **options)
     given = [text] if isinstance(text, str) else text
-    return streams.stream_of(from_texts(given), vocabulary), vocabulary
+    return tokenstream.stream_of(from_texts(given), vocabulary), vocabulary
 
 
 def test_lines_put_together_are_the_text():
     long = "x" * 9000 + " " + "word " * 3000
     for text in (TEXT, "\n\n", "", long, long + "\n" + TEXT):
-        lines = streams.lines_of(text)
+        lines = tokenstream.lines_of(text)
         assert "".join(lines) == text
-        assert max(map(len, lines), default=0) <= streams.MAX_LINE
+        assert max(map(len, lines), default=0) <= tokenstream.MAX_LINE
 
 
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
 def test_characters_and_subwords_hold_the_whole_text(kind):
     found, vocabulary = stream(TEXT, kind)
-    assert "".join(streams.decode_pieces(found.tokens, vocabulary)) == TEXT
+    assert "".join(tokenstream.decode_pieces(found.tokens, vocabulary)) == TEXT
     assert found.characters.sum() == len(TEXT)
 
 
@@ -60,11 +60,11 @@ def test_unknown_tokens_are_counted_and_read_as_the_mark_of_the_text():
 
 def test_a_prompt_follows_a_line_end_and_unknown_tokens_are_reported():
     _, characters = stream("abc\n", "characters")
-    tokens, strange = streams.encode_prompt("aœb", characters)
+    tokens, strange = tokenstream.encode_prompt("aœb", characters)
     assert strange == ["œ"]
     assert characters.decode(tokens) == "\nab"
     _, words = stream("a rose\n", "whitespace")
-    tokens, strange = streams.encode_prompt("a daisy", words)
+    tokens, strange = tokenstream.encode_prompt("a daisy", words)
     assert strange == ["daisy"]
     assert tokens[0] == END
     assert tokens[-1] == UNKNOWN
@@ -73,9 +73,9 @@ def test_a_prompt_follows_a_line_end_and_unknown_tokens_are_reported():
 def test_words_are_joined_with_usual_spacing():
     _, vocabulary = stream("She said: (no), don't!\nShe\n", "words", min_frequency=1)
     tokens = vocabulary.encode(["She said: (no), don't!"])[0].tolist()
-    written = "".join(streams.decode_pieces([*tokens, END, tokens[0]], vocabulary))
+    written = "".join(tokenstream.decode_pieces([*tokens, END, tokens[0]], vocabulary))
     assert written == "She said: (no), don't!\nShe"
-    begun = "".join(streams.decode_pieces(tokens[:2], vocabulary, begun=True))
+    begun = "".join(tokenstream.decode_pieces(tokens[:2], vocabulary, begun=True))
     assert begun == " She said"
 
 
@@ -83,4 +83,4 @@ def test_a_character_of_several_subwords_is_written_when_it_is_complete():
     vocabulary = fit_vocabulary(["abc"], "bpe")
     tokens = vocabulary.encode(["a日b"])[0]
     assert len(tokens) == 5
-    assert list(streams.decode_pieces(tokens, vocabulary)) == ["a", "日", "b"]
+    assert list(tokenstream.decode_pieces(tokens, vocabulary)) == ["a", "日", "b"]
