@@ -19,7 +19,7 @@ import numpy as np
 from gatewise import artefact as artefacts
 from gatewise import engine, folding, refitting
 from gatewise.arguments import experiment_from, flags
-from gatewise.artefact import as_json, finite, read_json
+from gatewise.artefact import as_json, finite, intact, read_json
 from gatewise.budget import EVALUATION, seconds_of
 from gatewise.comparison import compare
 from gatewise.data.sequences import comparable, fingerprint
@@ -262,7 +262,7 @@ def _begin(
             "data": _data_of(ready),
         }
     )
-    _write_or_compare(folder, content)
+    write_or_compare(folder, content)
     mend_journal(folder)
     study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
@@ -324,11 +324,12 @@ def _data_of(ready: Ready) -> str:
     return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
 
 
-def _write_or_compare(folder: Path, content: Any) -> None:
+def write_or_compare(folder: Path, content: Any) -> None:
     """Keep what the search is about; a search that continues must be about the same.
 
     Raises:
         ConfigError: the folder holds another search; the message names the first difference.
+        ArtefactError: the file is damaged.
     """
     path = folder / SEARCH
     content = json.loads(json.dumps(content))
@@ -336,23 +337,24 @@ def _write_or_compare(folder: Path, content: Any) -> None:
         write_text(path, as_json(content), overwrite=True)
         return
     before = read_json(path)
-    if before["data"] != content["data"]:
-        raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
-    for section, keys in content["settings"].items():
-        for key, value in keys.items():
-            if before["settings"].get(section, {}).get(key) != value:
-                raise ConfigError(
-                    f"{folder} holds a search with {section}.{key} = "
-                    f"{before['settings'].get(section, {}).get(key)!r}, not {value!r}. Give the "
-                    "same settings, or choose another -o."
-                )
-    if before["space"] != content["space"]:
-        names = [*before["space"], *content["space"]]
-        other = next(n for n in names if before["space"].get(n) != content["space"].get(n))
-        raise ConfigError(
-            f"{folder} holds a search with another range of {other}. Give the same --space, or "
-            "choose another -o."
-        )
+    with intact(path):
+        if before["data"] != content["data"]:
+            raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
+        for section, keys in content["settings"].items():
+            for key, value in keys.items():
+                held = before["settings"].get(section, {}).get(key)
+                if held != value:
+                    raise ConfigError(
+                        f"{folder} holds a search with {section}.{key} = {held!r}, not {value!r}. "
+                        "Give the same settings, or choose another -o."
+                    )
+        if before["space"] != content["space"]:
+            names = [*before["space"], *content["space"]]
+            other = next(n for n in names if before["space"].get(n) != content["space"].get(n))
+            raise ConfigError(
+                f"{folder} holds a search with another range of {other}. Give the same --space, or "
+                "choose another -o."
+            )
 
 
 def _search(search: Search, watch: Watch | None) -> None:
