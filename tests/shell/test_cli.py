@@ -54,6 +54,25 @@ def new_process(*given, **options):
     )
 
 
+def test_what_is_no_run_is_refused_before_keras_is_imported(tmp_path):
+    (tmp_path / "file.csv").touch()
+    program = (
+        "import sys\nfrom gatewise import cli\n"
+        "for verb in ('evaluate nope x', 'export file.csv --to c', 'report .', 'inspect nope',"
+        " 'compare nope nope'):\n"
+        "    sys.argv = ['gatewise', *verb.split()]\n"
+        "    try:\n        cli.main()\n"
+        "    except SystemExit as error:\n        assert error.code == 1\n"
+        "assert 'keras' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    reasons = ["no such folder", "it is a file", "it has no manifest.json", *["no such folder"] * 2]
+    for line, reason in zip(done.stderr.splitlines(), reasons, strict=True):
+        assert "is not a run folder: " in line and reason in line
+
+
 def test_help_names_every_verb_and_imports_no_framework():
     program = (
         "import sys; sys.argv = ['gatewise', '--help']\n"

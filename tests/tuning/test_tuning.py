@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 import gatewise
-from gatewise.errors import ConfigError
+from gatewise.errors import ArtefactError, ConfigError
 from gatewise.settings import Experiment
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.training import checkpoints
+from gatewise.training.fit import History
+from gatewise.tuning import networks
 from gatewise.tuning import study as studies
-from gatewise.tuning.search import chosen_by
+from gatewise.tuning.search import SEARCH, chosen_by, write_or_compare
 from gatewise.tuning.space import near, with_values
 
 # One shape of network only, because every other one is compiled anew.
@@ -220,3 +223,41 @@ def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path)
     summary = json.loads((folder / "tuning.json").read_text())
     assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 3
     assert np.isfinite(summary["best"])
+
+
+def test_a_damaged_journal_is_refused_and_nothing_of_it_is_lost(tmp_path):
+    study = studies.open_study(tmp_path, higher=False, epochs=1, seed=0, shared=False)
+    trial = study.ask()
+    trial.set_user_attr(studies.VALUE, 1.0)
+    trial.set_user_attr(studies.LOSS, 1.0)
+    study.tell(trial, 1.0)
+    path = tmp_path / studies.JOURNAL
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    without_loss = [line for line in lines if b'"loss"' not in line]
+    for damaged in (
+        whole.replace(b"op_code", b"op_kode", 1),
+        whole.replace(b"{", b"[", 1),
+        b"\xff" + whole,
+        b"[1]\n",
+        b"".join(without_loss),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ArtefactError, match=r"study\.journal is damaged"):
+            studies.open_study(tmp_path, higher=False, epochs=1, seed=0, shared=False)
+        assert path.read_bytes().startswith(damaged)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"data": "x", "settings": 3, "space": {}}])
+def test_a_damaged_description_of_a_search_is_refused(tmp_path, content):
+    (tmp_path / SEARCH).write_text(json.dumps(content))
+    with pytest.raises(ArtefactError, match=r"search\.json is damaged"):
+        write_or_compare(tmp_path, {"data": "x", "settings": {"task": {"seed": 3}}, "space": {}})
+
+
+def test_a_network_of_another_search_is_not_restored(tmp_path, caplog):
+    kept = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    networks.keep(tmp_path, 0, kept, History())
+    other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    assert networks.restored(tmp_path, 0, other) is None
+    assert "is of another search" in caplog.text

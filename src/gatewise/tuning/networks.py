@@ -85,7 +85,11 @@ def restored(folder: Path, number: int, network: keras.Model) -> History | None:
     if state is None:
         log.warning("%s is damaged, so trial %d is trained again.", path, number)
         return None
-    return from_finished(network, state)
+    try:
+        return from_finished(network, state)
+    except (ValueError, TypeError, LookupError):
+        log.warning("%s is of another search, so trial %d is trained again.", path, number)
+        return None
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -29,7 +29,7 @@ from gatewise.judging.validation import FittedBaselines, monitor_of, score_basel
 from gatewise.output import inputs, lies_in, write_text
 from gatewise.pipeline import run_ready
 from gatewise.runs import artefact as artefacts
-from gatewise.runs.artefact import as_json, finite, read_json
+from gatewise.runs.artefact import as_json, finite, intact, read_json
 from gatewise.runs.comparison import compare
 from gatewise.runs.finished import Run
 from gatewise.runs.locks import locked
@@ -286,7 +286,7 @@ def _begin(
             "data": _data_of(ready),
         }
     )
-    _write_or_compare(folder, content)
+    write_or_compare(folder, content)
     mend_journal(folder)
     study = _study(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
@@ -349,11 +349,12 @@ def _data_of(ready: Ready) -> str:
     return fingerprint(np.frombuffer(json.dumps(told).encode(), np.uint8))
 
 
-def _write_or_compare(folder: Path, content: Any) -> None:
+def write_or_compare(folder: Path, content: Any) -> None:
     """Keep what the search is about; a search that continues must be about the same.
 
     Raises:
         ConfigError: the folder holds another search; the message names the first difference.
+        ArtefactError: the file is damaged.
     """
     path = folder / SEARCH
     content = json.loads(json.dumps(content))
@@ -361,23 +362,24 @@ def _write_or_compare(folder: Path, content: Any) -> None:
         write_text(path, as_json(content), overwrite=True)
         return
     before = read_json(path)
-    if before["data"] != content["data"]:
-        raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
-    for section, keys in content["settings"].items():
-        for key, value in keys.items():
-            if before["settings"].get(section, {}).get(key) != value:
-                raise ConfigError(
-                    f"{folder} holds a search with {section}.{key} = "
-                    f"{before['settings'].get(section, {}).get(key)!r}, not {value!r}. Give the "
-                    "same settings, or choose another -o."
-                )
-    if before["space"] != content["space"]:
-        names = [*before["space"], *content["space"]]
-        other = next(n for n in names if before["space"].get(n) != content["space"].get(n))
-        raise ConfigError(
-            f"{folder} holds a search with another range of {other}. Give the same --space, or "
-            "choose another -o."
-        )
+    with intact(path):
+        if before["data"] != content["data"]:
+            raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
+        for section, keys in content["settings"].items():
+            for key, value in keys.items():
+                held = before["settings"].get(section, {}).get(key)
+                if held != value:
+                    raise ConfigError(
+                        f"{folder} holds a search with {section}.{key} = {held!r}, not {value!r}. "
+                        "Give the same settings, or choose another -o."
+                    )
+        if before["space"] != content["space"]:
+            names = [*before["space"], *content["space"]]
+            other = next(n for n in names if before["space"].get(n) != content["space"].get(n))
+            raise ConfigError(
+                f"{folder} holds a search with another range of {other}. Give the same --space, or "
+                "choose another -o."
+            )
 
 
 def _search(search: Search, watch: Watch | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from gatewise.errors import ArtefactError
 from gatewise.extras import require
 from gatewise.judging.budget import NAME as BUDGET
+from gatewise.runs.artefact import intact
 
 JOURNAL, NAME = "study.journal", "gatewise"
 STARTUP = 8  # trials near the default before the sampler learns from earlier ones
@@ -77,23 +78,27 @@ def open_study(folder: Path, *, higher: bool, epochs: int, seed: int, shared: bo
     The options of samplers and pruners are given in full, because the defaults of Optuna 4 and 5
     differ. The sampler is TPE (Bergstra et al. 2011; multivariate as of Falkner et al. 2018); the
     pruner is asynchronous successive halving (Li et al. 2020, arXiv:1810.05934).
+
+    Raises:
+        ArtefactError: the journal is damaged, or cannot be written.
     """
     package = optuna()
-    storage = package.storages.JournalStorage(Journal(folder / JOURNAL))
     pruner = package.pruners.SuccessiveHalvingPruner(
         min_resource=max(1, round(epochs / 20)),
         reduction_factor=3,
         min_early_stopping_rate=0,
         bootstrap_count=0,
     )
-    study = package.create_study(
-        study_name=NAME,
-        storage=storage,
-        sampler=package.samplers.RandomSampler(seed=seed),
-        pruner=pruner,
-        direction="maximize" if higher else "minimize",
-        load_if_exists=True,
-    )
+    with intact(folder / JOURNAL):
+        study = package.create_study(
+            study_name=NAME,
+            storage=package.storages.JournalStorage(Journal(folder / JOURNAL)),
+            sampler=package.samplers.RandomSampler(seed=seed),
+            pruner=pruner,
+            direction="maximize" if higher else "minimize",
+            load_if_exists=True,
+        )
+        candidates(study, higher=higher)  # reads every trial
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", package.exceptions.ExperimentalWarning)
         study.sampler = package.samplers.TPESampler(
