@@ -6,7 +6,8 @@ Runs each verb on small shipped data without interruption. Then it runs it again
 SIGINT, SIGTERM or SIGKILL reaches at a random moment, and checks what is left: a run, a file or a
 search is complete or absent, what was there before is unchanged, the message is a sentence, and the
 exit status is 130 or 143 if the work was not done. The same command (`train` with --resume) must
-then end well and give the same. Writes benchmarks/results/signals-BACKEND.json.
+then end well and give the same. Writes benchmarks/results/signals-BACKEND.json, in which the other
+verbs keep their rows.
 """
 
 import argparse
@@ -148,7 +149,7 @@ def wait_for_server(process: int) -> None:
     """Wait until the server answers, or its process ends."""
     while not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=1).read()
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/v2/health/live", timeout=1).read()
         except OSError:
             time.sleep(0.01)
         else:
@@ -259,6 +260,17 @@ def tried(name: str, each: int, draw: random.Random, trained: Path) -> dict[str,
     return {"verb": name, "signals": 3 * each, "faults": faults, "left": dict(states)}
 
 
+def note(found: dict[str, Any]) -> None:
+    """Write the row of a verb; the other verbs keep theirs."""
+    path = RESULTS / f"signals-{os.environ.get('KERAS_BACKEND', 'jax')}.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = {one["verb"]: one for one in before}
+    left = "; ".join(f"{state}: {count}" for state, count in sorted(found["left"].items()))
+    rows[found["verb"]] = found | {"faults": len(found["faults"]), "left": left}
+    kept = [rows[verb] for verb in VERBS if verb in rows]
+    path.write_text(json.dumps({"rows": kept}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("verbs", nargs="*", metavar="VERB", help=", ".join(VERBS))
@@ -279,17 +291,7 @@ def main() -> None:
         for name in given.verbs or VERBS:
             found.append(tried(name, given.each, draw, trained))
             print(json.dumps(found[-1]), flush=True)
-    path = RESULTS / f"signals-{os.environ.get('KERAS_BACKEND', 'jax')}.json"
-    rows = [
-        {
-            "verb": one["verb"],
-            "signals": one["signals"],
-            "faults": len(one["faults"]),
-            "left": "; ".join(f"{state}: {count}" for state, count in sorted(one["left"].items())),
-        }
-        for one in found
-    ]
-    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+            note(found[-1])
     sys.exit(any(one["faults"] for one in found))
 
 

@@ -55,6 +55,22 @@ def test_a_plain_model_is_inspected_and_bad_data_are_refused(random):
             gatewise.inspect(model, bad)
 
 
+def test_a_stateful_model_is_inspected_from_zero_and_keeps_its_states(random):
+    x = random.normal(size=(4, 5, 2)).astype(np.float32)
+    lstm, given = layers.LSTM(2, stateful=True), keras.Input(batch_shape=(4, 5, 2))
+    stateful = keras.Sequential([given, lstm, layers.Dense(1)])
+    plain = keras.Sequential([keras.Input((5, 2)), layers.LSTM(2)])
+    plain.layers[0].cell.set_weights(lstm.cell.get_weights())
+    stateful(x)
+    before = [keras.ops.convert_to_numpy(one) for one in lstm.states]
+    assert np.abs(before).max() > 0
+    found, expected = (gatewise.inspect(one, x, examples=1) for one in (stateful, plain))
+    np.testing.assert_array_equal(before, [keras.ops.convert_to_numpy(one) for one in lstm.states])
+    for key in ("gates", "memory"):
+        assert found["layers"][0][key] == expected["layers"][0][key]
+    assert len(found["shown"]) == 1
+
+
 def test_several_inputs_of_tokens_are_not_explained():
     a, b = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     embedding = layers.Embedding(5, 2)

@@ -68,7 +68,7 @@ def _weighted(outputs: Any, weights: Array) -> Any:
     return ops.sum(ops.cast(outputs, "float32") * ops.convert_to_tensor(weights, dtype="float32"))
 
 
-def _arrays(inputs: Any) -> dict[str, Array]:
+def arrays_by_name(inputs: Any) -> dict[str, Array]:
     """The inputs of a model by name; a single array has the name ""."""
     if isinstance(inputs, dict):
         return {name: np.asarray(one) for name, one in inputs.items()}
@@ -94,7 +94,7 @@ def sources(model: keras.Model, inputs: Any) -> list[Source]:
     Raises:
         ConfigError: several inputs hold tokens, or the inputs are not one row for each example.
     """
-    arrays, embeddings = _arrays(inputs), _embeddings(model)
+    arrays, embeddings = arrays_by_name(inputs), _embeddings(model)
     whole = [one for one in arrays.values() if embeddings and (one == np.round(one)).all()]
     integers = [one for one in arrays.values() if np.issubdtype(one.dtype, np.integer)]
     tokens = integers or (whole if len(arrays) == 1 else [])
@@ -175,7 +175,7 @@ def _along(
         rows = tensors[0].shape[0]
         arrays: dict[str, Any] = {
             name: ops.convert_to_tensor(np.repeat(one, rows, axis=0))
-            for name, one in _arrays(inputs).items()
+            for name, one in arrays_by_name(inputs).items()
         }
         left = iter(tensors)
 

@@ -13,6 +13,7 @@ from gatewise.errors import GatewiseError
 from gatewise.inspection.advice import advice
 from gatewise.inspection.attribution import (
     Explained,
+    arrays_by_name,
     attribute,
     explained_weights,
     layer_gradients,
@@ -36,8 +37,8 @@ def layers_of(model: keras.Model, inputs: Any, *, explained: Explained) -> list[
     weights = explained_weights(outputs, explained) / len(outputs)
     found = layer_gradients(model, inputs, calls, weights)
     steps = max(call.inputs.shape[1] for call in calls)
-    arrays = inputs.values() if isinstance(inputs, dict) else [inputs]
-    steps = max([steps, *(one.shape[1] for one in map(np.asarray, arrays) if one.ndim == 3)])
+    arrays = arrays_by_name(inputs).values()
+    steps = max([steps, *(one.shape[1] for one in arrays if one.ndim == 3)])
     return [describe(call, one, steps) for call, one in zip(calls, found, strict=True)]
 
 

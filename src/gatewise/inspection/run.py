@@ -1,5 +1,6 @@
 """inspect(): look inside a trained run, or any Keras model with LSTM layers."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gatewise.inspection.model import (
     layers_of,
     summary,
 )
+from gatewise.inspection.stateless import stateless
 from gatewise.output import check_free_page, write_text
 from gatewise.prediction import artefact_of
 from gatewise.readers.columns import Purpose
@@ -40,8 +42,9 @@ def inspect(
     """What the LSTM layers of a model do on data, and what its answers rest on.
 
     Args:
-        model: a keras.Model with keras.layers.LSTM layers; or a run folder, or what `gatewise.load`
-            or `gatewise.train` returned.
+        model: a keras.Model with keras.layers.LSTM layers, whose stateful layers begin at zero and
+            keep the states that they have; or a run folder, or what `gatewise.load` or
+            `gatewise.train` returned.
         data: for a model, its inputs, [batch, steps, features] or [batch, steps] tokens, or what
             else `model.predict` takes as arrays; for a run, raw data, or None for the validation
             part of its own data.
@@ -76,6 +79,7 @@ def inspect(
 def _of_model(model: keras.Model, data: Any, count: int) -> dict[str, Any]:
     if data is None:
         raise DataError("There are no data (None). Give the inputs of the model as arrays.")
+    model = stateless(model)
     arrays = data if isinstance(data, dict | list | tuple) else np.asarray(data)
     total = len(next(iter(_values(arrays))))
     if not total:
@@ -89,8 +93,7 @@ def _of_model(model: keras.Model, data: Any, count: int) -> dict[str, Any]:
     try:
         layers = layers_of(model, batch, explained=explained)
     except (ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"The model cannot read these data: {reason}") from error
+        raise DataError(f"The model cannot read these data: {_reason(error)}") from error
     shown = [
         example_of(model, _rows(arrays, np.array([k])), explained=explained) | {"example": int(k)}
         for k in _spread(total, count)
@@ -103,6 +106,13 @@ def _of_model(model: keras.Model, data: Any, count: int) -> dict[str, Any]:
         "advice": [],
         "shown": shown,
     }
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a message that says more than the layer that was called."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+    told = (line for line in lines if line and not line.startswith("Exception encountered"))
+    return next(told, type(error).__name__)
 
 
 def _values(arrays: Any) -> list[Any]:

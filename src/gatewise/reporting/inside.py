@@ -16,6 +16,7 @@ MEANINGS = (
     "output has a correlation above 0.99 with that of an earlier unit. Reach: the number of last "
     "steps that hold 90 % of the gradient by the hidden state."
 )
+ADDED = "What each step adds to the output, beside inputs of zeros (integrated gradients)."
 SATURATED = (
     "A gate is saturated below 0.1 and above 0.9 (Karpathy et al. 2015), a candidate below -0.9 "
     "and above 0.9."
@@ -92,9 +93,9 @@ def lines(content: Mapping[str, Any]) -> list[str]:
 
 def _sum(one: Mapping[str, Any]) -> str:
     return (
-        f"The answer is {one['value']:.4g}, and {one['at_baseline']:.4g} where all inputs are "
-        "zero. The integrated gradients add up to the difference with an error of "
-        f"{100 * one['completeness_error']:.2g} %."
+        f"The output of the network, as it leaves the last layer, is {one['value']:.4g}, and "
+        f"{one['at_baseline']:.4g} where all inputs are zero. The integrated gradients add up to "
+        f"the difference with an error of {100 * one['completeness_error']:.2g} %."
     )
 
 
@@ -158,12 +159,11 @@ def _example(one: Mapping[str, Any]) -> Section:
             figure, axes = charts.axes()
             axes.bar(np.arange(len(values)), values, color=charts.COLOURS["accent"])
             axes.set_xlabel("step")
-            pictures.append(
-                Picture(charts.svg(figure, f"attribution by step of {name}"), f"{name} by step")
-            )
+            label = f"attribution by step of {name}"
+            pictures.append(Picture(charts.svg(figure, label), f"{name} by step", ADDED))
         if len(source.get("columns") or {}) > 1:
             rows = [[key, formats.number(value)] for key, value in source["columns"].items()]
-            tables.append(Table(f"{name} by column", ["column", "attribution"], rows))
+            tables.append(Table(f"{name} by column", [f"column of {name}", "attribution"], rows))
     if one["occlusion"]:
         figure, axes = charts.axes()
         begins, ends, changes = (
@@ -174,7 +174,8 @@ def _example(one: Mapping[str, Any]) -> Section:
         caption = "The change of the answer when a stretch of steps is replaced by zeros."
         label = "change of the answer by occluded stretch"
         pictures.append(Picture(charts.svg(figure, label), "Occlusion", caption))
-    pictures.append(_path(one["path"]))
+    if len(one["path"]["places"]) > 1:  # a layer may read a single step
+        pictures.append(_path(one["path"]))
     return Section(f"Example {one['example']}", _sum(one), pictures=pictures, tables=tables)
 
 

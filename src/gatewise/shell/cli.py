@@ -699,6 +699,8 @@ def main() -> None:
     """Run the command line; an error that the user can fix is one sentence and exit status 1."""
     if sys.argv[1:2] != ["run"]:  # a script gets the environment unchanged
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Without a home, Matplotlib says where it caches instead.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
     log.addHandler(terminal.Notes(logging.INFO))

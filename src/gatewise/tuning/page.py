@@ -55,6 +55,7 @@ def _history(trials: list[Any], summary: Mapping[str, Any], higher: bool) -> Pic
         summary["default"], color=charts.COLOURS["s1"], linewidth=1.2, linestyle=charts.DASHES[1]
     )
     axes.set_xlabel("trial")
+    axes.set_xlim(-0.5, max(numbers, default=0.0) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     keys = [
         Key("muted", "a trial", "dot"),

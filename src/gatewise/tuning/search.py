@@ -81,6 +81,10 @@ SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"
 BEST, UNTUNED = "best", "default"  # the run folders
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
 PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
+MESSAGES = {
+    STOP: "Stopping after this step; the trial is kept, and the best finished one is judged.",
+    SKIP: "The trials are kept, and none is judged.",
+}
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 
@@ -294,7 +298,7 @@ def _begin(
     earlier = len(finished(study))
     if earlier or again:
         log.info(
-            "Continuing the search in %s. Finished trials: %d; unfinished, so tried again: %d.",
+            "Continuing the search in %s. Finished trials: %d; unfinished, so continued: %d.",
             folder,
             earlier,
             again,
@@ -390,6 +394,7 @@ def _search(search: Search, watch: Watch | None) -> None:
     """
     with Interrupts() as interrupts:
         interrupts.training = True
+        interrupts.messages |= MESSAGES
         while not _over(search) and interrupts.level < STOP:
             _try(search, interrupts, watch)
     if interrupts.level >= SKIP:
@@ -772,5 +777,8 @@ def _compared(folder: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def _counts(study: Any) -> dict[str, int]:
-    states = [one.state.name.lower() for one in study.get_trials(deepcopy=False)]
+    """The trials by how they ended; one that was cut off and continued counts once."""
+    # Only those that failed have a reason; those that were given up were queued again.
+    ended = [one for one in study.get_trials(deepcopy=False) if ENDED in one.user_attrs]
+    states = [one.state.name.lower() for one in ended]
     return {name: states.count(name) for name in ("complete", "pruned", "fail")}
