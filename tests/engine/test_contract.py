@@ -34,6 +34,14 @@ def test_a_backend_keeps_the_contract(name):
     assert isinstance(module.FEW, contract.Few)
 
 
+@pytest.mark.parametrize(("oldest", "runs"), [("0.9", True), ("99.0", False)])
+def test_a_framework_that_is_too_old_is_a_sentence(oldest, runs, monkeypatch):
+    name = hook.keras.backend.backend()
+    monkeypatch.setitem(contract.OLDEST, name, oldest)
+    reason = support.why_not_here()
+    assert reason is None if runs else f'pip install "{name}>=99.0"' in reason
+
+
 @pytest.mark.parametrize("module", [hook, support])
 def test_hook_and_support_name_no_framework(module):
     tree = ast.parse(inspect.getsource(module))

@@ -17,6 +17,7 @@ ACTIVATIONS = (  # Keras's names, in the order of native/gatewise.h
 # What the operands of matrix products are rounded to, in the order of native/gatewise.h.
 PRODUCTS = ("float32", "bfloat16", "bfloat16x3")
 DTYPES = ("float32", "float64")
+OLDEST = {"torch": "2.7"}  # the first version that has what the module of the backend calls
 # The backends of Keras whose loop outputs h0 before the first unmasked step. That of the others
 # outputs zeros, as unrolled loops do on every backend.
 STARTS_WITH_STATE = frozenset({"jax", "numpy"})

@@ -6,6 +6,7 @@ methods compute. `hook.py` asks this module before each call.
 
 import importlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,15 +17,31 @@ from keras import ops
 from keras.layers import LSTM, RNN, Bidirectional, LSTMCell, StackedRNNCells
 
 from gatewise.engine import library
-from gatewise.engine.contract import ACTIVATIONS, DTYPES, Array, Backend, fits
+from gatewise.engine.contract import ACTIVATIONS, DTYPES, OLDEST, Array, Backend, fits
 
 KNOWN_KERAS = ("3.12", "3.13", "3.14", "3.15", "3.16")
 # Keras's name of each backend, and our module for it, which is a contract.Backend.
 BACKENDS = {name: f"gatewise.engine.{name}" for name in ("jax", "tensorflow", "torch")}
 
+
+def _too_old() -> str | None:
+    """Return why the kernels cannot run in the installed version of the framework, or None."""
+    name = keras.backend.backend()
+    if name not in OLDEST:
+        return None
+    oldest, found = OLDEST[name], importlib.import_module(name).__version__
+    numbers = [[int(one) for one in re.findall(r"\d+", text)[:2]] for text in (found, oldest)]
+    if numbers[0] >= numbers[1]:
+        return None
+    return (
+        f"{name} {found} is older than {oldest}, the oldest version in which the kernels run. "
+        f'Install a newer one: pip install "{name}>={oldest}".'
+    )
+
+
 _name = BACKENDS.get(keras.backend.backend())
 # None only where `why_not_here` gives the reason, so that nobody uses it.
-backend = cast(Backend, importlib.import_module(_name) if _name else None)
+backend = cast(Backend, importlib.import_module(_name) if _name and not _too_old() else None)
 
 # The methods whose work the kernels do; each must be Keras's own.
 _CELL = (
@@ -56,7 +73,7 @@ def why_not_here() -> str | None:
             f"{' and '.join(BACKENDS)}. "
             "KERAS_BACKEND, set before Keras is imported, chooses one of them."
         )
-    return backend.missing()
+    return _too_old() or backend.missing()
 
 
 def why_not(layer: Any) -> str | None:
