@@ -67,3 +67,12 @@ def test_logarithms_of_targets_that_are_not_positive_are_refused():
         resolved(series(waves() - 20), network={"subtract": "log"})
     with pytest.raises(ConfigError, match="needs preparation.scale = level. Received: minmax"):
         resolved(growing(), network={"subtract": "log"}, preparation={"scale": "minmax"})
+
+
+def test_values_that_are_not_positive_are_counted_in_a_warning(caplog):
+    preparation, _ = prepared(series(), experiment())
+    with caplog.at_level("WARNING", "gatewise"):
+        logarithms.warn_of_floor(series(), preparation)
+        assert not caplog.text
+        logarithms.warn_of_floor(series([waves(), waves() - 20]), preparation)
+    assert "400 values of 'y' are not above 0" in caplog.text

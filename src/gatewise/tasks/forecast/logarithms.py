@@ -4,16 +4,21 @@ Where movements are proportional to the level, logarithms make windows of all se
 alike, as in the winner of M4 (Smyl 2020, doi:10.1016/j.ijforecast.2019.03.017).
 """
 
+import logging
 from typing import Any
 
 import numpy as np
 
 from gatewise.baselines.ridge import fit_ridge, ridge
+from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.windows import Windows, windows
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment
+from gatewise.tasks.forecast.fitted import Fitted
+
+log = logging.getLogger("gatewise")
 
 FLOOR = 0.01  # of the level of a series: smaller values count as this
 MOST = 5.0  # the logarithm of the largest forecast, in levels
@@ -45,6 +50,22 @@ def chosen(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[s
         return experiment, notes
     _refuse(experiment, train)
     return experiment.having("preparation", scale="level"), notes
+
+
+def warn_of_floor(sequences: Sequences, preparation: Preparation[Fitted]) -> None:
+    """Say how many targets of new data are not above 0, and what the network takes them for."""
+    whole = sequences.between(sequences.first, sequences.stops)
+    for name in preparation.own.targets:
+        column = sequences.columns.index(name)
+        low = sum(int((steps[:, column] <= 0).sum()) for steps in whole)
+        if low:
+            log.warning(
+                "%s: %s values of '%s' are not above 0. The network reads logarithms, so that it "
+                "takes them as a hundredth of the series' level.",
+                sequences.source,
+                f"{low:,}",
+                name,
+            )
 
 
 def _possible(experiment: Experiment, train: Sequences) -> bool:

@@ -281,6 +281,8 @@ def examples(
             preparation.own.horizon,
             -(-len(cut) * stride // MAX_ORIGINS),
         )
+    if role in ("test", "predict") and experiment.network.subtract == "log":
+        logarithms.warn_of_floor(sequences, preparation)
     examples = window_examples(cut, preparation)
     if role == "test" and sequences.filled is not None and len(cut):
         actual = truth(examples, preparation)
