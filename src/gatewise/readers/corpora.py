@@ -71,6 +71,7 @@ def _is_hidden(path: Path) -> bool:
 
 # What precedes a text in its line: the grades of SST, the classes of TREC, the labels of fastText.
 LABEL = re.compile(r"(__label__\S+|\d|[A-Z]+:[a-z]+)[ \t]+(?=\S)")
+WORD = re.compile(r"[^\W\d_]{2}")  # a line without one is a row of numbers, not a text
 FEWEST = 20  # lines that must agree before their first words are taken as labels
 
 
@@ -82,7 +83,9 @@ def holds_labels(file: File) -> bool:
     rows = [row for row in (rows[:-1] if len(begin) == BEGIN * 16 else rows) if row.strip()]
     matches = [LABEL.match(row) for row in rows]
     labels = {match[1] for match in matches if match}
-    return len(rows) >= FEWEST and all(matches) and 2 <= len(labels) <= len(rows) / 2
+    worded = sum(bool(match and WORD.search(match.string, match.end())) for match in matches)
+    are_texts = len(rows) >= FEWEST and all(matches) and worded > len(rows) / 2
+    return are_texts and 2 <= len(labels) <= len(rows) / 2
 
 
 def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSettings, str] | None:
