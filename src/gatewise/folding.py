@@ -272,6 +272,17 @@ def _parts(
     return parts
 
 
+def naming(around: Around, name: str) -> Around:
+    """`around` a training whose progress tells which of several networks it is."""
+
+    def watch(progress: Progress, epoch_over: bool) -> None:
+        progress.network = name
+        if around.watch is not None:
+            around.watch(progress, epoch_over)
+
+    return replace(around, watch=watch)
+
+
 class Workshop:
     """Trains networks of one shape again and again, and compiles each shape only once."""
 
@@ -304,13 +315,7 @@ class Workshop:
     def trained(self, ready: Ready, monitor: Monitor) -> None:
         """Fit the network of `ready`, and log its best epoch and the time that is left."""
         name = f"network {self.number} of {self.count}"
-
-        def named(progress: Progress, epoch_over: bool) -> None:
-            progress.network = name
-            if self.around.watch is not None:
-                self.around.watch(progress, epoch_over)
-
-        history = learn(ready, monitor, replace(self.around, watch=named))
+        history = learn(ready, monitor, naming(self.around, name))
         self.histories.append(history)
         parts = [name]
         if history.best_epoch:
@@ -513,6 +518,10 @@ def _joined(
     def in_order(parts: list[Any]) -> Any:
         return np.concatenate(parts)[order]
 
+    # Some folds may have sequences of one length, and others not: then only some read all steps.
+    everywhere = [
+        name for name in folds[0].baselines if all(name in fold.baselines for fold in folds)
+    ]
     order = np.argsort(np.concatenate([fold.tested for fold in folds]))
     if chosen.folds == 1:
         preparation, state, part = folds[0].preparation, folds[0].state, first.splits.test
@@ -528,8 +537,7 @@ def _joined(
             preparation = task.calibrate(shared, answers, checks)
             if task.choose is not None:
                 known = {
-                    name: in_order([fold.baselines[name] for fold in folds])
-                    for name in folds[0].baselines
+                    name: in_order([fold.baselines[name] for fold in folds]) for name in everywhere
                 }
                 preparation = task.choose(preparation, answers, known, checks)
     test = task.examples(part, preparation, experiment, "test")
@@ -539,7 +547,7 @@ def _joined(
 
     baselines = [
         Baseline(name, repeating(in_order([fold.baselines[name] for fold in folds])))
-        for name in folds[0].baselines
+        for name in everywhere
     ]
     alone = task.model_name(preparation) == task.model_name(task.quick(preparation, experiment)[0])
     ready = replace(

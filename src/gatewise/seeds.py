@@ -14,7 +14,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.evaluation import Evaluation
-from gatewise.folding import FASTER, Plan, Workshop
+from gatewise.folding import FASTER, Plan, Workshop, naming
 from gatewise.interrupts import STOP
 from gatewise.networks.ensemble import mean_of
 from gatewise.ready import Ready
@@ -48,9 +48,11 @@ class Seeds:
         """As of `judging.Judged`; all stay as judged if one of them was not trained again."""
         judged = [one.network.get_weights() for one in self.members]
         seen = None
-        for ready, history in zip(self.members, self.histories, strict=True):
+        pairs = zip(self.members, self.histories, strict=True)
+        for number, (ready, history) in enumerate(pairs, start=1):
             before = history.seconds
-            seen = refit(ready, history, around, self.compiled)
+            named = naming(around, f"network {number} of {len(self.members)}")
+            seen = refit(ready, history, named, self.compiled)
             self.history.seconds += history.seconds - before
             if seen is None:
                 for one, weights in zip(self.members, judged, strict=True):
