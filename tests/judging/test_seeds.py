@@ -15,7 +15,15 @@ def averaged(series_file, forecast_settings, tmp_path_factory):
     """A saved run of two networks, trained again on everything after they were judged."""
     training = forecast_settings["training"] | {"networks": 2, "refit": "yes", "patience": 0}
     folder = tmp_path_factory.mktemp("seeds") / "run"
-    gatewise.train(series_file, settings=forecast_settings | {"training": training}, output=folder)
+    names = []
+    gatewise.train(
+        series_file,
+        settings=forecast_settings | {"training": training},
+        output=folder,
+        watch=lambda progress, over: names.append(progress.network) if over else None,
+    )
+    # In their last trainings as well, so that a screen shows a line for each network, not epoch.
+    assert set(names) == {"network 1 of 2", "network 2 of 2"}
     return folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatewise.data.sequences import texts_of
-from gatewise.errors import DataError
+from gatewise.errors import ConfigError, DataError
 from gatewise.readers.conll import tokens_of
 from gatewise.settings import DataSettings
 from gatewise.tasks import guess_task, read
@@ -85,6 +85,50 @@ def test_a_table_of_two_columns_is_not_labelled_texts(tmp_path):
     path.write_text("\n".join(["kind\ttext", *rows, ""]))
     found, settings, _ = of(path, "classify")
     assert (len(found), settings.label) == (30, "kind")
+
+
+def test_rows_of_numbers_are_steps_and_not_labelled_texts_or_labelled_rows(tmp_path):
+    path = tmp_path / "train_FD001.txt"  # as C-MAPSS: unit, cycle, sensors, two spaces at the end
+    rows = [
+        f"{unit} {cycle} {' '.join(f'{k}.{cycle}' for k in range(9))}  \n"
+        for unit in range(1, 5)
+        for cycle in range(1, 31)
+    ]
+    path.write_text("".join(rows))
+    with pytest.raises(
+        ConfigError, match=r"No task.*'column 1' \(number\).*and 5 more.*No line names them"
+    ):
+        guess_task(DataSettings(), path)
+    settings = {"id": ("column 1",), "time": ("column 2",), "target": ("column 11",)}
+    found, _, _ = of(path, "forecast", **settings)
+    assert found.ids.tolist() == ["1", "2", "3", "4"] and set(found.lengths) == {30}
+
+
+def test_pairs_of_tatoeba_need_no_names(tmp_path):
+    path = tmp_path / "fra.txt"
+    line = '{0} "Go."\tVa ! {0}\tCC-BY 2.0 (France) Attribution: tatoeba.org #{0} (CM) & #1 (W)\n'
+    path.write_text("".join(map(line.format, range(9))))
+    assert guess_task(DataSettings(), path)[0] == "translate"
+    found, settings, _ = of(path, "translate")
+    assert (texts_of(found)[0], found.labels[8]) == ('0 "Go."', "Va ! 8")
+    again = read(settings, path, task="translate", purpose="predict")[0]
+    assert texts_of(again) == texts_of(found)
+
+
+def test_a_table_without_names_says_how_to_name_its_columns(tmp_path):
+    path = tmp_path / "news.csv"
+    path.write_text(
+        "".join(f'"{k % 4}","Title {k} of news","It is said to be {k}."\n' for k in range(9))
+    )
+    with pytest.raises(ConfigError, match=r"'Title 0 of news' \(text\).*data\.column_names="):
+        guess_task(DataSettings(), path)
+
+
+def test_an_archive_that_is_not_read_is_to_be_unpacked(tmp_path):
+    path = tmp_path / "reviews.tar.gz"
+    path.write_bytes(b"\x1f\x8b")
+    with pytest.raises(DataError, match=r"Unpack it, and give the file or the folder"):
+        guess_task(DataSettings(), path)
 
 
 def test_running_text_is_not_labelled(tmp_path):

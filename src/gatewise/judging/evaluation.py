@@ -95,6 +95,8 @@ def evaluate(
         drawn.append(ours)
         rivals += theirs
         comparisons += [compared(ours, one, experiment.evaluation) for one in theirs]
+    verdict = _hardest([one for one in comparisons if one["metric"] == main.name], main)
+    advice = [] if verdict["better"] or not task.unless_better else [task.unless_better]
     details = task.details(by_model, examples, preparation, experiment)
     probe = np.arange(min(PROBE, len(examples)))
     listed = thinned(len(examples), task.table(predictions, examples, preparation, probe))
@@ -103,7 +105,7 @@ def evaluate(
         metrics=scores[name],
         network_only={} if network_only is None else scores[NETWORK],
         baselines={baseline.name: scores[baseline.name] for baseline in baselines},
-        verdict=_hardest([one for one in comparisons if one["metric"] == main.name], main),
+        verdict=verdict,
         comparisons=comparisons,
         resampled=drawn,
         rivals=rivals,
@@ -112,7 +114,8 @@ def evaluate(
             [] if task.promises is None else task.promises(examples, preparation),
             predictions,
             experiment.evaluation,
-        ),
+        )
+        + advice,
         details=details,
         table=task.table(predictions, examples, preparation, listed),
         listed=len(listed),

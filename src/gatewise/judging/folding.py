@@ -458,8 +458,11 @@ def _joined(
     def in_order(parts: list[Any]) -> Any:
         return np.concatenate(parts)[order]
 
+    # Some folds may have sequences of one length, and others not: then only some read all steps.
     known = {
-        name: in_order([fold.baselines[name] for fold in folds]) for name in folds[0].baselines
+        name: in_order([fold.baselines[name] for fold in folds])
+        for name in folds[0].baselines
+        if all(name in fold.baselines for fold in folds)
     }
     if chosen.folds == 1:
         preparation, state = folds[0].preparation, folds[0].state

@@ -18,7 +18,7 @@ from gatewise.judging.folding import FASTER
 from gatewise.judging.refitting import caveat, expected, longer, refit
 from gatewise.judging.repeats import evaluate_on_test, monitor_for
 from gatewise.judging.validation import FittedBaselines, calibrate
-from gatewise.judging.workshop import Workshop
+from gatewise.judging.workshop import Workshop, naming
 from gatewise.networks.ensemble import mean_of
 from gatewise.settings import OWN
 from gatewise.training.fit import Around, History
@@ -49,9 +49,11 @@ class Seeds:
         """As of `protocol.Judged`; all stay as judged if one of them was not trained again."""
         judged = [one.network.get_weights() for one in self.members]
         seen = None
-        for ready, history in zip(self.members, self.histories, strict=True):
+        pairs = zip(self.members, self.histories, strict=True)
+        for number, (ready, history) in enumerate(pairs, start=1):
             before = history.seconds
-            seen = refit(ready, history, around, self.compiled)
+            named = naming(around, f"network {number} of {len(self.members)}")
+            seen = refit(ready, history, named, self.compiled)
             self.history.seconds += history.seconds - before
             if seen is None:
                 for one, weights in zip(self.members, judged, strict=True):

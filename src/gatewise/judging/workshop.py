@@ -18,6 +18,17 @@ from gatewise.training.ready import Ready, compile_network, network_for, restart
 log = logging.getLogger("gatewise")
 
 
+def naming(around: Around, name: str) -> Around:
+    """`around` a training whose progress tells which of several networks it is."""
+
+    def watch(progress: Progress, epoch_over: bool) -> None:
+        progress.network = name
+        if around.watch is not None:
+            around.watch(progress, epoch_over)
+
+    return replace(around, watch=watch)
+
+
 class Workshop:
     """The networks of a run in several, the time that they take, and what signals do to them."""
 
@@ -62,13 +73,7 @@ class Workshop:
     def trained(self, ready: Ready, monitor: Monitor) -> None:
         """Fit the network of `ready`, and log its best epoch and the time that is left."""
         name = f"network {self.number} of {self.count}"
-
-        def named(progress: Progress, epoch_over: bool) -> None:
-            progress.network = name
-            if self.around.watch is not None:
-                self.around.watch(progress, epoch_over)
-
-        history = learn(ready, monitor, replace(self.around, watch=named))
+        history = learn(ready, monitor, naming(self.around, name))
         self.histories.append(history)
         parts = [name]
         if history.best_epoch:

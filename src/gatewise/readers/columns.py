@@ -508,18 +508,24 @@ def _label(table: Table, settings: DataSettings) -> str:
     return named_so or (FIRST if _is_archived(table, settings) else "")
 
 
-FIRST = "column 1"
+FIRST, SECOND = "column 1", "column 2"
 
 
 def _is_archived(table: Table, settings: DataSettings) -> bool:
-    """True for a file of the UCR archive: no header, a whole number, then 8 numbers or more."""
+    """True for a file of the UCR archive: no header, a whole number, then 8 numbers or more.
+
+    Where the second number counts the rows of each first one, the rows are steps (C-MAPSS).
+    """
     if table.dialect is None or table.dialect.header_rows or settings.column_names:
         return False
     if len(table.columns) < 9 or FIRST in named(settings):
         return False
     labels = table.sample[FIRST].cast(pl.Float64, strict=False)
     whole = labels.null_count() == 0 and bool((labels == labels.round()).all())
-    return whole and 1 < labels.n_unique() <= max(2, labels.len() // 2)
+    few = 1 < labels.n_unique() <= max(2, labels.len() // 2)
+    second = table.sample[SECOND].cast(pl.Float64, strict=False)
+    risen = (second.diff() == 1).filter(labels.diff() == 0)
+    return whole and few and not (risen.len() and risen.all())
 
 
 def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:

@@ -74,6 +74,7 @@ def _is_hidden(path: Path) -> bool:
 # What precedes a text in its line: the grades of SST, the classes of TREC, the labels of fastText,
 # and any word before a tab and several others.
 LABEL = re.compile(r"(__label__\S+|\d|[A-Z]+:[a-z]+)[ \t]+(?=\S)|([^\s,;]{1,40})\t(?!.*\t)(?=.*\S)")
+WORD = re.compile(r"[^\W\d_]{2}")  # a line without one is a row of numbers, not a text
 FEWEST = 20  # lines that must agree before their first words are taken as labels
 
 
@@ -93,7 +94,9 @@ def holds_labels(file: File) -> bool:
     labels = Counter(match[1] or match[2] for match in matches)
     if labels[matches[0][1] or matches[0][2]] == 1 or not 2 <= len(labels) <= len(rows) / 2:
         return False
-    rest = [row[match.end() :] for row, match in zip(rows, matches, strict=True) if match[2]]
+    if 2 * sum(bool(WORD.search(match.string, match.end())) for match in matches) <= len(rows):
+        return False
+    rest = [match.string[match.end() :] for match in matches if match[2]]
     return 2 * sum(len(one.split()) > 1 for one in rest) >= len(rest)
 
 

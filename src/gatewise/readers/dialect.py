@@ -282,8 +282,10 @@ def _cuts(text: str, expected: str) -> tuple[str, str]:
 
 
 def _even(text: str, sign: str) -> bool:
-    """True if no two of these signs are adjacent, as they are between aligned columns."""
-    return all(sign * 2 not in line.strip() for line in text.splitlines()[:LINES])
+    """True if no two of these signs are adjacent or at an end, as they are in aligned columns."""
+    return all(
+        sign * 2 not in line and line == line.strip(sign) for line in text.splitlines()[:LINES]
+    )
 
 
 def _records(text: str, dialect: Dialect) -> list[list[str]]:

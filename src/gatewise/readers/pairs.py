@@ -19,12 +19,15 @@ from gatewise.readers import columns, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.delimited import refuse_merged
 from gatewise.readers.files import File, reading
-from gatewise.readers.sources import Opened, nothing
+from gatewise.readers.sources import Opened, nothing, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 LOCALE = re.compile(r"\.[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
+BEGIN = 4096  # bytes of a first line, at most
+ATTRIBUTION = re.compile(r"CC-BY .*tatoeba\.org")  # the last cell of the pairs of manythings.org
+TATOEBA = "each line holds a text, its translation and the attribution of Tatoeba"
 SERIES = ".ts"  # a format of series, not a language
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
@@ -62,6 +65,9 @@ def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
         if name.endswith(".txt") and texts.begins_table(lines[0], settings):
             return from_table(opened.table(), settings, purpose=purpose)
         return _alone(lines, str(path)), settings, []
+    if found := of_tatoeba(opened, settings):
+        made, settings, notes = from_table(opened.reopened(found).table(), found, purpose=purpose)
+        return made, settings, [TATOEBA, *notes]
     if name.endswith(".txt") and "\t" in lines[0]:
         return from_table(opened.table(), settings, purpose=purpose)
     return _from_files(path, lines, settings)
@@ -273,6 +279,25 @@ def _lines(path: Path) -> int:
 # A table.
 
 
+def of_tatoeba(opened: Opened, settings: DataSettings) -> DataSettings | None:
+    """The settings for pairs of Tatoeba as manythings.org gives them out; None for other files.
+
+    Such a file has no line of names. Its third column says who wrote both sentences.
+    """
+    if opened.named is None or opened.is_standard_input or settings.column_names:
+        return None
+    path = placed(opened.named)
+    if not path.is_file() or not path.name.removesuffix(".gz").endswith(".txt"):
+        return None
+    with reading(str(path)), opened.file.opened() as file:
+        cells = file.readline(BEGIN).decode("utf-8", "replace").split("\t")
+    if len(cells) != 3 or not ATTRIBUTION.match(cells[2]):
+        return None
+    names = ("source", "target", "attribution")
+    text, label = settings.text or names[:1], settings.label or names[1]
+    return replace(settings, column_names=names, quotes=False, text=text, label=label)
+
+
 def from_table(table: Table, settings: DataSettings, *, purpose: Purpose) -> Read:
     """Read a table with one pair per row.
 
@@ -325,6 +350,7 @@ def _with_columns(
     taken = {*settings.text, settings.label, settings.group, *settings.id}
     free = [name for name in table.columns if kinds[name] == "text" and name not in taken]
     missing = (not settings.text) + (not settings.label)
+    _refuse_pairs(table, settings)
     if len(free) != missing:
         listed = ", ".join(free) or "none"
         raise ConfigError(
@@ -332,7 +358,6 @@ def _with_columns(
             f"(unused columns of texts: {listed}). Name them: "
             "--set data.text=SOURCE --target TRANSLATION."
         )
-    _refuse_pairs(table, settings)
     if not settings.text:
         settings = replace(settings, text=(free.pop(0),))
     if not settings.label:

@@ -200,6 +200,7 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     return pl.DataFrame([paths, texts])
 
 
+PACKED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
 MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
 
@@ -233,6 +234,11 @@ def _kind(file: File) -> str:
     packable = suffix not in (".parquet", ".npz", ".xlsx")
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
+    if path.name.lower().endswith(PACKED):
+        raise DataError(
+            f"{path} is an archive that is not read. Unpack it, and give the file or the folder "
+            "of recordings or texts in it. (Of archives, only .zip is read.)"
+        )
     known = ", ".join(ending for ending in READERS if ending != ".idx")
     raise UnknownSourceError(
         f"{path}: files of this kind ({path.suffix or 'no suffix'}) are not supported. "

@@ -7,8 +7,10 @@ from typing import Any, get_args
 
 from gatewise.errors import ConfigError, DataError, FlawError, UnknownSourceError
 from gatewise.readers import remedies
+from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import opened
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 from gatewise.tasks.classify.task import TASK as CLASSIFY
 from gatewise.tasks.forecast.task import TASK as FORECAST
@@ -24,6 +26,7 @@ from gatewise.tasks.translate.task import TASK as TRANSLATE
 TASKS: dict[str, AnyTask] = {
     task.name: task for task in (REGRESS, FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }
+SHOWN, MOST_SHOWN = 40, 6  # letters of a name, and columns, that a message shows
 SIGNS: tuple[Sign, ...] = get_args(Sign)  # the most certain first
 
 
@@ -83,10 +86,31 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
                 if sign in task.recognise and (reason := task.recognise[sign](data, settings)):
                     return name, reason
         known = list(TASKS)
+        content = data.content(one_series=True)
         raise ConfigError(
-            f"No task recognises {data.content(one_series=True).name}. Give --task: "
-            f"{', '.join(known[:-1])} or {known[-1]}."
+            f"No task recognises {content.name}. Give --task: "
+            f"{', '.join(known[:-1])} or {known[-1]}." + _columns_of(content, data.settings)
         )
+
+
+def _columns_of(content: Table | Arrays, settings: DataSettings) -> str:
+    """Sentences on the columns that were read, because a header may have been guessed wrong."""
+    if not isinstance(content, Table):
+        return ""
+    kinds = content.kinds(settings.missing_values)
+    shown = [f"{name[:SHOWN]!r} ({kinds[name]})" for name in content.columns[:MOST_SHOWN]]
+    more = len(content.columns) - len(shown)
+    listed = ", ".join(shown) + (f" and {more} more" if more else "")
+    names = ", ".join(f'"{name}"' for name in ("first", "second", "third")[: len(shown)])
+    last = ", ..." if more or len(shown) > 3 else ""
+    how = f"name the columns: --set 'data.column_names=[{names}{last}]'."
+    if settings.column_names or content.dialect is None:
+        hint = ""
+    elif content.dialect.header_rows:
+        hint = f" If the first line holds data instead of names, {how}"
+    else:
+        hint = f" No line names them; you may {how}"
+    return f" Its columns are {listed}.{hint}"
 
 
 @contextmanager

@@ -314,6 +314,8 @@ class Task(Generic[Own, Source, Predictions]):
     )
     # A note on the units of the errors; None: it needs none.
     units: Callable[[Experiment], str] | None = None
+    # A sentence beside a verdict that is not "better"; "": none.
+    unless_better: str = ""
     # The key of [data] that `--target` sets: columns, or a single label.
     target: Literal["target", "label"] = "label"
     estimator: str = ""  # the scikit-learn class in its estimator.py; "": none

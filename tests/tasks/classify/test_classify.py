@@ -1,6 +1,7 @@
 """Labels: classes, masks, calibrated probabilities, and refusals."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -275,6 +276,23 @@ def test_a_rotation_without_three_columns_each_is_refused_with_a_remedy(triads, 
     chosen = PLAIN.having("data", triads=triads).having("training", rotation=0.2)
     with pytest.raises(ConfigError, match=wanted):
         classify.resolve(chosen, sensors(), sensors())
+
+
+def test_a_regression_on_the_steps_tells_orders_apart_that_summaries_cannot():
+    random = np.random.default_rng(0)
+    up = np.array([0.0, -2, -1, 1, 2, 0])  # both classes have the same values and changes
+    steps = np.where(np.arange(200)[:, None] % 2, up, up[::-1]) + random.normal(size=(200, 6)) / 9
+    labels = np.array(["down", "up"] * 100, dtype=object)
+    sequences = from_arrays([*steps[..., None]], labels=labels)
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    some = classify.examples(sequences, preparation, PLAIN, "validation")
+    state = json.loads(json.dumps(classify.fit_baselines(some, None, preparation)))
+    right = {
+        one.name: classify.score(one.predict(some), some, preparation, PLAIN)["accuracy"]
+        for one in classify.make_baselines(state, preparation, None)
+    }
+    assert right["logistic regression on the steps"] == 1
+    assert right["logistic regression on summaries"] < 0.7
 
 
 def blended(count=600, seed=0):

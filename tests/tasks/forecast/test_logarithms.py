@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from test_forecast import experiment, series, waves
+from test_forecast import experiment, prepared, series, waves
 
 from gatewise.data.batches import Shapes
 from gatewise.errors import ConfigError

@@ -271,6 +271,20 @@ def test_ridge_finds_the_mean_that_it_reads_and_the_state_survives_json():
     assert scores["nearest neighbour"] == 1  # of each training sequence, itself
 
 
+def test_ridge_on_the_steps_finds_a_weighted_sum_that_summaries_cannot():
+    random = np.random.default_rng(0)
+    steps = random.normal(size=(200, 12, 1))
+    weighted = steps[:, :, 0] @ random.permutation(np.linspace(-1, 1, 12))
+    sequences = from_arrays([*steps], columns=("a",), static={"y": weighted})
+    preparation, some = made(sequences, PER_SEQUENCE, "train")
+    state = json.loads(json.dumps(regress.fit_baselines(some, None, preparation)))
+    r2 = {
+        one.name: regress.score(one.predict(some), some, preparation, PER_SEQUENCE)["r2"]
+        for one in regress.make_baselines(state, preparation, None)
+    }
+    assert r2["ridge on the steps"] > 0.99 and r2["ridge on summaries"] < 0.5
+
+
 def test_ridge_on_the_window_finds_a_weighted_sum_of_the_last_steps():
     random = np.random.default_rng(0)
     arrays = []

@@ -57,6 +57,13 @@ def test_it_beats_the_dictionary(told):
     assert told["details"]["signatures"]["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
 
 
+def test_only_a_verdict_that_is_not_better_says_how_many_pairs_it_takes(run, told):
+    texts = ["siebzehn", "vierzig", "hundertzwei", "neunundneunzig"] * 2
+    copied = gatewise.evaluate(run, (texts, texts))  # which copying the source answers best
+    assert copied["verdict"]["better"] is not True
+    assert [("many pairs" in " ".join(one["caveats"])) for one in (copied, told)] == [True, False]
+
+
 def test_the_report_shows_its_sections(run):
     report = (run / "report.html").read_text(encoding="utf-8")
     headings = re.findall(r"<h2>(.*?)</h2>", report)

@@ -16,6 +16,7 @@ from scipy.special import expit, softmax
 
 from gatewise import metrics
 from gatewise.baselines import tfidf
+from gatewise.baselines.flat import common_length, flat
 from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
 from gatewise.baselines.naive import majority
 from gatewise.baselines.neighbours import nearest_neighbour
@@ -542,12 +543,20 @@ def regression_on(state: Mapping[str, Any], features: Array) -> Array:
     """The probabilities of the fitted logistic regression for summaries, [sequences, classes]."""
     if isinstance(state["logistic"], list):
         return multilabel.regressions(state["logistic"], features)
-    fitted = Logistic(
-        np.array(state["logistic"]["coefficients"]),
-        np.array(state["logistic"]["intercept"]),
-        state["penalty"],
-    )
-    return logistic(fitted, features)
+    return logistic(_logistic({**state["logistic"], "penalty": state["penalty"]}), features)
+
+
+def _logistic(state: Mapping[str, Any]) -> Logistic:
+    """A fitted logistic regression from its plain form."""
+    return Logistic(np.array(state["coefficients"]), np.array(state["intercept"]), state["penalty"])
+
+
+def _plain(fitted: Logistic) -> dict[str, Any]:
+    """A fitted logistic regression in a form for JSON."""
+    return {
+        "coefficients": fitted.coefficients.tolist(),
+        "intercept": fitted.intercept.tolist(),
+    }
 
 
 def fit_baselines(
@@ -574,13 +583,14 @@ def fit_baselines(
     if preparation.own.separator:
         return state | {"logistic": multilabel.fit_regressions(features, labels, seen)}
     fitted = fit_logistic(features, labels, count, valid=seen)
-    return state | {
-        "logistic": {
-            "coefficients": fitted.coefficients.tolist(),
-            "intercept": fitted.intercept.tolist(),
-        },
-        "penalty": fitted.inverse_penalty,
-    }
+    state |= {"logistic": _plain(fitted), "penalty": fitted.inverse_penalty}
+    length = common_length(sequences) if preparation.kind == "numbers" else 0
+    if not length:
+        return state
+    held = None if validation is None else (flat(validation[0], length), validation[1])
+    on_steps = fit_logistic(flat(sequences, length), labels, count, valid=held)
+    steps = {**_plain(on_steps), "penalty": on_steps.inverse_penalty, "length": length}
+    return state | {"steps": steps}
 
 
 def make_baselines(
@@ -592,10 +602,16 @@ def make_baselines(
     def most_frequent(examples: Examples[Pieces]) -> Array:
         return np.tile(frequencies, (len(examples), 1))
 
+    def on_steps(examples: Examples[Pieces]) -> Array:
+        steps = state["steps"]
+        return logistic(_logistic(steps), flat(sequences_of(examples), steps["length"]))
+
     known = [
         Baseline("majority", most_frequent),
         Baseline(LOGISTIC[preparation.kind], lambda examples: _regression(state, examples)),
     ]
+    if "steps" in state:
+        known.append(Baseline("logistic regression on the steps", on_steps))
     if train is None or preparation.kind != "numbers":
         return known
     sequences, labels = sequences_of(train), labels_of(train, preparation)

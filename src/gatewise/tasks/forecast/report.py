@@ -94,7 +94,8 @@ def _fan(one: Mapping[str, Any], name: str) -> Picture:
     if alone:
         axes.plot(after[: len(truth)], truth, "o", color=charts.COLOURS["ink"], markersize=4)
     if one.get("times") and _dates([*one["times"][:1]]) is not None:
-        locator = DATES.AutoDateLocator(minticks=3, maxticks=6)
+        # With fewer ticks at most, 34 months fit neither months nor years, and Matplotlib warns.
+        locator = DATES.AutoDateLocator(minticks=3, maxticks=7)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(DATES.ConciseDateFormatter(locator))
     else:

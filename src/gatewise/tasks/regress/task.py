@@ -13,6 +13,7 @@ import polars as pl
 
 from gatewise import metrics
 from gatewise.baselines import naive, regression, tfidf
+from gatewise.baselines.flat import common_length, flat
 from gatewise.baselines.neighbours import nearest_neighbour
 from gatewise.baselines.summaries import summaries
 from gatewise.data import sound, steps, tokens
@@ -426,6 +427,19 @@ def _features(
     return summaries(part, np.array(state["floor"]))
 
 
+def _read(
+    model: str,
+    source: Source,
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
+    rows: Array,
+) -> Any:
+    """What a model of `_models` reads of these rows, [rows, features]."""
+    if model == "steps":
+        return flat(scored(source).chosen(rows), state["length"])
+    return _features(source, preparation, state, rows)
+
+
 def _last_steps(source: Stretches, preparation: Preparation[Fitted], rows: Array) -> Array:
     """The scaled last steps up to each row, [rows, steps * columns].
 
@@ -484,8 +498,18 @@ def fit_baselines(
     )
     if part.kind != "text":
         state["boosting"] = regression.fit_boosting(features, actual)
+    if part.kind == "numbers" and preparation.own.per == "sequence":
+        state["length"] = common_length(part)
+    if state.get("length"):
+        on_steps = _read("steps", held.source, preparation, state, checks)
+        state["steps"] = regression.fit_linear(
+            _read("steps", train.source, preparation, state, rows),
+            actual,
+            None if held is train else (on_steps, wanted),
+        )
     for name, predict in _models(state).items():
-        offsets = naive.residual_quantiles(wanted, predict(seen), levels)  # [targets, quantiles]
+        predicted = predict(_read(name, held.source, preparation, state, checks))
+        offsets = naive.residual_quantiles(wanted, predicted, levels)  # [targets, quantiles]
         if 0.5 in levels:  # the median stays the point prediction
             offsets = offsets - offsets[:, [levels.index(0.5)]]
         state["offsets"][name] = offsets.tolist()
@@ -495,6 +519,8 @@ def fit_baselines(
 def _models(state: Mapping[str, Any]) -> dict[str, Callable[[Any], Array]]:
     """The fitted models: features -> scaled predictions, [rows, targets]."""
     models = {"linear": lambda features: regression.linear(state["linear"], features)}
+    if "steps" in state:
+        models["steps"] = lambda features: regression.linear(state["steps"], features)
     if "boosting" in state:
         models["boosting"] = lambda features: regression.boosting(state["boosting"], features)
     return models
@@ -516,19 +542,20 @@ def make_baselines(
         def predict(examples: Examples[Source]) -> Array:
             every = np.arange(len(pieces(examples.source)))
             blocks = np.array_split(every, -(-len(every) // regression.ROWS))
-            parts = [_features(examples.source, preparation, state, rows) for rows in blocks]
+            parts = [_read(name, examples.source, preparation, state, rows) for rows in blocks]
             return predictions(np.concatenate([model(part) for part in parts]), name)
 
         return predict
 
-    words = {"linear": "ridge", "boosting": "gradient boosting"}
     read = "the window" if preparation.own.per == "step" else FEATURES[preparation.kind]
+    words = {
+        "linear": f"ridge on {read}",
+        "steps": "ridge on the steps",
+        "boosting": f"gradient boosting on {read}",
+    }
     known = [
         Baseline("median", median),
-        *(
-            Baseline(f"{words[name]} on {read}", fitted(name, model))
-            for name, model in _models(state).items()
-        ),
+        *(Baseline(words[name], fitted(name, model)) for name, model in _models(state).items()),
     ]
     if train is None or preparation.kind != "numbers" or preparation.own.per == "step":
         return known

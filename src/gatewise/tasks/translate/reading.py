@@ -52,4 +52,13 @@ def are_parallel(source: Opened, settings: DataSettings) -> str | None:
     return f"{path.name} and {other.name} hold as many lines" if other else None
 
 
-RECOGNISE: Mapping[Sign, Recognise] = {"form": are_parallel, "columns": are_pairs}
+def are_of_tatoeba(source: Opened, settings: DataSettings) -> str | None:
+    """The reason why a file holds pairs with an attribution, or None."""
+    return f"{source.named} holds pairs of Tatoeba" if pairs.of_tatoeba(source, settings) else None
+
+
+RECOGNISE: Mapping[Sign, Recognise] = {
+    "settings": are_of_tatoeba,
+    "form": are_parallel,
+    "columns": are_pairs,
+}
