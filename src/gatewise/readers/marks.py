@@ -14,7 +14,6 @@ PLAIN_CELL = rf"^{PLAIN.pattern}$"
 NUMBER = re.compile(r"[+-]?\d[\d.,'’ \xa0\u202f]*\d")
 ALIKE = {"\xa0": " ", "\u202f": " ", "’": "'"}  # other forms of a mark
 GROUPS = {" ": "[ \xa0\u202f]", "'": "['’]"}  # all forms of a mark, as a pattern
-APOSTROPHE = "'"
 POINT = " (a decimal point, but the file has decimal commas)"
 # The marks that are tried where a column cannot be read: decimal, thousands.
 TRIED = (("", ","), (",", "."), (",", " "), ("", " "), ("", "'"), (",", "'"), ("", "."))
