@@ -222,3 +222,16 @@ def test_a_number_with_marks_is_the_number(signs):
     text = marks.example(*signs)
     assert re.match(marks.pattern(*signs), text)
     assert marks.value(text, *signs) == 1234.5
+
+
+def test_lines_that_are_quoted_as_a_whole_are_read_without_the_quotes(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = ['"day,name,y"', *[f'"2024-01-{k:02d},""a"",{k}"' for k in range(1, 29)]]
+    for end in ("\n", "\r\n"):
+        path.write_bytes(("\ufeff" + end.join(rows) + end).encode())
+        sequences, _, notes = read(DataSettings(target=("y",)), path, task="forecast")
+        assert sequences.values[:, 0].tolist() == list(range(1, 29))
+        assert "each line is quoted as a whole, and is read without these quotes" in notes
+    path.write_text('"text"\n"one, two"\n"three, four"\n')
+    texts, _, _ = read(DataSettings(text=("text",)), path, task="language")
+    assert len(texts.values)

@@ -59,6 +59,10 @@ def test_every_form_is_recognised_and_saved(form):
         ([f"{q}-{y}" for y in (2020, 2021) for q in (1, 2, 3, 4)], "2020-01-01", "3mo"),
         ([f"{m}-{y}" for y in (2020, 2021) for m in range(1, 13)], "2020-01-01", "1mo"),
         ([f"2020-W{w:02}" for w in range(1, 30)], "2019-12-30", "1w"),
+        ([f"2020-{w}" for w in range(1, 30)], "2019-12-30", "1w"),
+        ([f"2020 week {w}" for w in range(1, 30)], "2019-12-30", "1w"),
+        ([f"KW {w} / 2020" for w in range(1, 30)], "2019-12-30", "1w"),
+        ([f"2020-{m}" for m in range(1, 13)], "2020-01-01", "1mo"),
         ([f"2023-01-01 {h:02}:00" for h in range(1, 25)], "2023-01-01T01:00", "1h"),
         (
             [f"01.01.2023 {h:02}:00 - 01.01.2023 {h + 1:02}:00" for h in range(20)],
@@ -66,11 +70,20 @@ def test_every_form_is_recognised_and_saved(form):
             "1h",
         ),
     ],
-    ids=["2020Q1", "Q1 2020", "1-2020", "5-2020", "weeks", "24:00", "ranges"],
+    ids=[
+        *("2020Q1", "Q1 2020", "1-2020", "5-2020", "weeks", "bare weeks", "written weeks"),
+        *("weeks first", "bare months", "24:00", "ranges"),
+    ],
 )
 def test_quarters_weeks_midnights_and_ranges(texts, first, step):
     found, _, _ = of(frame_of(texts))
     assert (found.times[0], found.step) == (np.datetime64(first), step)
+
+
+def test_numbers_up_to_12_are_weeks_only_in_a_column_of_weeks():
+    texts = [f"2020-{number}" for number in range(1, 13)]
+    assert of(frame_of(texts, "week"))[0].step == "1w"
+    assert of(frame_of(texts, "period"))[0].step == "1mo"
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,12 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
         notes = [remark] if remark else []
         old_ends = "\r" in head and "\n" not in head
-        tail = _decoded(end, encoding)
-        written = dialects.found(_lines_of(head), _lines_of(tail), separator, settings)
+        shown, tail = _lines_of(head), _lines_of(_decoded(end, encoding))
+        whole_lines = quotes and dialects.are_quoted_lines(shown.splitlines())
+        if whole_lines:
+            shown, tail = map(dialects.unquoted_lines, (shown, tail))
+        written = dialects.found(shown, tail, separator, settings)
+        written = replace(written, quoted_lines=whole_lines)
         notes += written.notes(separator)
     with reading(name, encoding, file):
         top = written if whole else replace(written, footer_rows=0)
@@ -261,6 +265,9 @@ def _below(block: bytes, lines: int, comment: str) -> bytes:
 
 def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
     """The block without comments, and with one separator between aligned columns."""
+    if written.quoted_lines:
+        text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+        block = dialects.unquoted_lines(text).encode("utf-8", "surrogateescape")
     if written.comment:
         block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
     if written.aligned:

@@ -55,6 +55,7 @@ class Dialect:
     decimal: str = ""  # "": points, without thousands marks
     thousands: str = ""
     since_1904: bool = False  # days of Excel count from 1904-01-01
+    quoted_lines: bool = False  # quotation marks enclose each line as a whole
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:
@@ -64,6 +65,8 @@ class Dialect:
             listed.append("the columns are separated by white space")
         elif expected and self.separator != expected:
             listed.append(f"the columns are separated by {SEPARATORS[self.separator]}")
+        if self.quoted_lines:
+            listed.append("each line is quoted as a whole, and is read without these quotes")
         if self.comment:
             listed.append(f"lines that begin with {self.comment!r} are comments (data.comment)")
         if self.skip_rows:
@@ -200,6 +203,27 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
     begin = made.header_rows + max(made.skip_rows - max(settings.skip_rows, 0) - skipped, 0)
     decimal, thousands = marks.found(records[begin:], settings)
     return replace(made, decimal=decimal, thousands=thousands)
+
+
+QUOTED = r'"((?:[^"\n]|"")*)"'  # a line, or a cell, in quotation marks; inner ones are doubled
+
+
+def are_quoted_lines(lines: Sequence[str]) -> bool:
+    """True if quotation marks enclose each line, and a separator inside cuts all lines alike."""
+    rows = [line.rstrip() for line in lines if line.strip()]
+    if len(rows) < 2 or not all(re.fullmatch(QUOTED, row) for row in rows):
+        return False
+    counts = [{row.count(sign) for row in rows} for sign in SEPARATORS if sign != " "]
+    return any(len(found) == 1 and found != {0} for found in counts)
+
+
+def unquoted_lines(text: str) -> str:
+    """The text with each line as it was before it was quoted as a whole."""
+    return re.sub(
+        rf"(?m)^{QUOTED}[ \t]*(\r?)$",
+        lambda line: line[1].replace('""', '"') + line[2],
+        text,
+    )
 
 
 def _comment(lines: Sequence[str]) -> str:

@@ -451,7 +451,8 @@ def with_sides(
     for role, codes in loaded.codes.items():
         if role != "id":
             column = role.partition(" ")[2] or getattr(settings, role)
-            constant = _constant(sequences, codes, column, list(loaded.texts[role]), origin=origin)
+            texts = list(loaded.texts[role])
+            constant = _constant(sequences, codes, column, texts, origin=origin, role=role)
             sides[role] = picked(list(loaded.texts[role]), constant)
     static = {
         name: _numbers(sides[f"static {name}"], name, sequences)
@@ -464,7 +465,13 @@ def with_sides(
 
 
 def _constant(
-    sequences: Sequences, codes: Array, column: str, texts: list[str], *, origin: Origin
+    sequences: Sequences,
+    codes: Array,
+    column: str,
+    texts: list[str],
+    *,
+    origin: Origin,
+    role: str,
 ) -> Array:
     """The code of each sequence; -1 if all its cells are empty."""
     constants = np.maximum.reduceat(codes, sequences.starts)
@@ -477,11 +484,20 @@ def _constant(
         raise DataError(
             f"{origin.name}: column {column!r} must not change within a sequence, but in "
             f"{_named(sequences, sequence)} it changes from {texts[codes[filled[0]]]!r} to "
-            f"{texts[codes[step]]!r} in {origin.place(step)}. Name more columns in data.id, so "
-            "that a sequence ends where the value changes. Covariates that change belong in "
-            "data.past or data.known."
+            f"{texts[codes[step]]!r} in {origin.place(step)}. {_ends_where(column, role)}"
         )
     return constants
+
+
+def _ends_where(column: str, role: str) -> str:
+    """What to do about a value that changes within a sequence."""
+    advice = "Name more columns in data.id, so that a sequence ends where the value changes."
+    if role == "label":
+        return (
+            f"{advice} If there is no such column, add one that numbers the stretches, in pandas "
+            f"(df[{column!r}] != df[{column!r}].shift()).cumsum(), and name it in data.id."
+        )
+    return f"{advice} Covariates that change belong in data.past or data.known."
 
 
 def _named(sequences: Sequences, sequence: int) -> str:

@@ -13,7 +13,17 @@ from typing import Any
 import polars as pl
 
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
-from gatewise.readers import archives, arrays, folders, memory, recordings, sheets, tables, tsf
+from gatewise.readers import (
+    archives,
+    arrays,
+    folders,
+    hours,
+    memory,
+    recordings,
+    sheets,
+    tables,
+    tsf,
+)
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.delimited import delimited
 from gatewise.readers.files import File, file_of, unpacked
@@ -129,12 +139,13 @@ class Opened:
     @cached_property
     def _content(self) -> Table | Arrays:
         if self.named is None:
-            return from_native(self.given)
+            return hours.by_hour(from_native(self.given), self.settings)
         if folders.holds_tables(self.file.path):
             return folders.read(self.file.path, self.settings)
         # A file without a suffix is a table if the settings name its columns.
         bare = self.settings.column_names and not self.file.path.suffix
-        return READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
+        read = READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
+        return hours.by_hour(read, self.settings) if isinstance(read, Table) else read
 
     def reopened(self, settings: DataSettings) -> "Opened":
         """The same source with other settings; the content of a pipe is kept."""

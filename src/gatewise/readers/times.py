@@ -153,13 +153,23 @@ def _half_year(texts: pl.Series) -> pl.Series:
     return parse(found)
 
 
+WEEK = r"(?i:w|kw|cw|wk|week|woche)[ ._-]*(?P<week>\d{1,2})"
+WEEKS = (
+    rf"^(?P<year>\d{{4}})[-_ /,.]*{WEEK}(?:-?(?P<day>[1-7]))?$",
+    rf"^{WEEK}[-_ /,.]+(?P<year>\d{{4}})(?P<day>-[1-7])?$",
+    r"^(?P<year>\d{4})[-_ /.](?P<week>\d{1,2})(?P<day>-[1-7])?$",  # a month, where none is above 12
+)
+
+
 def _week(texts: pl.Series) -> pl.Series:
-    """Parse ISO weeks such as 2018-W01; a week begins on its Monday."""
-    parts = texts.str.extract_groups(r"^(\d{4})[- ]?[Ww](\d{1,2})(?:-?([1-7]))?$").struct
-    names = parts.fields
-    year, week, day = (parts.field(name) for name in names)
-    tidy = year + "-W" + week.str.zfill(2) + "-" + day.fill_null("1")
-    return tidy.str.to_date("%G-W%V-%u", strict=False).cast(pl.Datetime("us"))
+    """Parse ISO weeks such as 2018-W01, 2018 week 1 and 2018-1; a week begins on its Monday."""
+    found = pl.Series([None] * len(texts), dtype=pl.String)
+    for form in WEEKS:
+        parts = texts.str.extract_groups(form).struct
+        day = parts.field("day").fill_null("1")
+        tidy = parts.field("year") + "-W" + parts.field("week").str.zfill(2) + "-" + day
+        found = found.fill_null(tidy)
+    return found.str.to_date("%G-W%V-%u", strict=False).cast(pl.Datetime("us"))
 
 
 def _year(texts: pl.Series) -> pl.Series:
@@ -315,10 +325,17 @@ def form_of(
     if numbers.null_count() == 0:
         form = _of_numbers(numbers, column)
     elif _plainly(texts) == texts.len():
-        form = ""
+        # 2018-1 is a month, unless the column says that it is a week.
+        form = "week" if _are_weeks(texts, column) else ""
     else:
         form = _of_texts(texts, name, every)
     return form, [f"times are read as {form!r} (data.time_format)"] if form else []
+
+
+def _are_weeks(texts: pl.Series, column: str) -> bool:
+    words = re.split(r"[^a-z]+", column.lower())
+    bare = bool(texts.str.contains(WEEKS[-1]).all())
+    return bare and any(word in PARTS["week"] for word in words)
 
 
 def _of_numbers(numbers: pl.Series, column: str) -> str:
