@@ -84,7 +84,7 @@ WITH_FRAMEWORK = {
     *("networks.imports", "runtime.describe"),
     *("ready", "checkpoints", "training", "finished", "artefact", "averaging", "gradient_noise"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
-    *("inspection.model", "inspection.run", "networks.dropping"),
+    *("inspection.model", "inspection.run", "inspection.stateless", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
     *("networks.ensemble", "folding", "refitting", "seeds", "tuning.networks"),
 }
