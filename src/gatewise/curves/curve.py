@@ -17,6 +17,7 @@ from gatewise.output import check_free_page, inputs, write_text
 from gatewise.phases import Phase
 from gatewise.ready import make_ready, part_sizes
 from gatewise.repeats import Watch, check_repeats
+from gatewise.reporting import formats
 from gatewise.validation import monitor_of
 
 BY = ("size", "learning-rate")
@@ -94,7 +95,9 @@ def curve(
     content["overview"] = {
         "task": ready.task.name,
         **{
-            name: ", ".join(f"{count:,} {unit}" for unit, count in size.items())
+            name: ", ".join(
+                formats.count(count, unit.removesuffix("s")) for unit, count in size.items()
+            )
             for name, size in sizes.items()
             if name != "test"
         },
