@@ -70,7 +70,7 @@ WITH_FRAMEWORK = {
     ),
     *("runs.finished", "runs.artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
-    *("inspection.model", "inspection.run", "networks.dropping"),
+    *("inspection.model", "inspection.run", "inspection.stateless", "networks.dropping"),
     *("exporting.export", "exporting.keras"),
     *(f"judging.{one}" for one in ("folding", "refitting", "seeds", "workshop")),
     *("networks.ensemble", "tuning.networks"),

@@ -38,6 +38,15 @@ def test_folds_and_networks_that_are_given_stay(sequences_file, classify_setting
     assert planned(ready, 1e-3) == (3, 0, "auto")
 
 
+def test_a_forecast_averages_as_many_networks_as_fit(series_file, forecast_settings, monkeypatch):
+    monkeypatch.delenv("GATEWISE_QUALITY")  # that of all other tests
+    ready = make_ready(from_mapping({**forecast_settings, "data": {"path": str(series_file)}}))
+    most = ready.experiment.training.networks
+    assert most > 1
+    assert planned(ready, HOUR) == (0, most, "yes")
+    assert planned(ready, 1e-3) == (0, 1, "no")
+
+
 def test_a_budget_ends_an_endless_training_with_a_judged_run(
     sequences_file, classify_settings, tmp_path
 ):

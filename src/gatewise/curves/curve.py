@@ -15,6 +15,7 @@ from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import monitor_of
 from gatewise.networks import Builder
 from gatewise.output import check_free_page, inputs, write_text
+from gatewise.reporting import formats
 from gatewise.runs.artefact import finite
 from gatewise.training.interrupts import Interrupts
 from gatewise.training.phases import Phase
@@ -95,7 +96,9 @@ def curve(
     content["overview"] = {
         "task": ready.task.name,
         **{
-            name: ", ".join(f"{count:,} {unit}" for unit, count in size.items())
+            name: ", ".join(
+                formats.count(count, unit.removesuffix("s")) for unit, count in size.items()
+            )
             for name, size in sizes.items()
             if name != "test"
         },

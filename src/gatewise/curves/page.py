@@ -28,7 +28,7 @@ def draw(content: Mapping[str, Any]) -> str:
 
 def _by_size(content: Mapping[str, Any]) -> Section:
     points, unit, metric = content["points"], content["unit"], content["metric"]
-    columns = ["", metric, "lowest", "highest"]
+    columns = [unit, metric, "lowest", "highest"]
     rows = [[formats.number(one["amount"], 0), *_cells(one["scores"])] for one in points]
     table = Table(f"Validation {metric} by {unit}", columns, rows)
     pictures = [_curve(content)] if points else []
@@ -55,9 +55,9 @@ def _curve(content: Mapping[str, Any]) -> Picture:
         charts.line(axes, x, law.at(x), "s1")
         axes.plot([twice["amount"]] * 2, [twice["low"], twice["high"]], color=charts.COLOURS["s1"])
         keys += [Key("s1", "power law, with the interval of a run on twice the data")]
-    axes.set_xlabel(content["unit"])
-    axes.set_xticks([one["amount"] for one in points])
-    axes.set_xticklabels([f"{one['amount']:,.0f}" for one in points])
+    axes.set_xlabel(f"{content['unit']} of the training part")
+    ticks = [one["amount"] for one in points] + ([twice["amount"]] if twice else [])
+    axes.set_xticks(ticks, [f"{one:,.0f}" for one in ticks])
     axes.minorticks_off()
     label = f"validation {content['metric']} by {content['unit']}"
     return Picture(charts.svg(figure, label), f"Validation {content['metric']}", "", keys)

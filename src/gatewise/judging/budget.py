@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.errors import ConfigError
-from gatewise.judging import folding, refitting
+from gatewise.judging import folding, refitting, seeds
 from gatewise.settings import QUALITIES, Experiment
 from gatewise.training.fit import Feed
 from gatewise.training.ready import Ready, compile_network, network_for
@@ -87,7 +87,8 @@ def fit_into(budget: Budget, ready: Ready) -> Ready:
     for experiment in _variants(ready):
         chosen = replace(ready, experiment=experiment)
         plan, _ = folding.plan(chosen)
-        trainings = 1 + refitting.longer(chosen) if plan is None else plan.folds * plan.networks
+        trainings = _networks(chosen) * (1 + refitting.longer(chosen))
+        trainings = trainings if plan is None else plan.folds * plan.networks
         needed = compiling + trainings * one
         if needed <= left:
             break
@@ -117,10 +118,10 @@ def chosen(
     if not before:
         return ready if budget is None else fit_into(budget, ready), note
     if before.get(BUDGETED):
-        experiment = ready.experiment
+        experiment, given = ready.experiment, ready.parts.experiment
         for section, key in CHOSEN:
             default = getattr(getattr(Experiment(), section), key)
-            if getattr(getattr(experiment, section), key) == default:
+            if getattr(getattr(given, section), key) == default:
                 experiment = experiment.having(section, **{key: before["settings"][section][key]})
         ready = replace(ready, experiment=experiment)
         log.info("The unfinished run chose to fit into its budget: %s.", _in_words(ready))
@@ -139,9 +140,16 @@ def _variants(ready: Ready) -> list[Experiment]:
     None takes more than the quality that was asked for, and settings that name folds, networks or
     a last training are kept.
     """
-    given = ready.experiment
-    if given.split.folds or given.training.networks:
+    given, asked_for = ready.experiment, ready.parts.experiment
+    if asked_for.split.folds or asked_for.training.networks:
         return [given]
+    if _networks(ready) > 1:
+        fewer = range(_networks(ready), 0, -1)
+        several = [given.having("training", networks=count) for count in fewer]
+        if given.training.refit != "auto":
+            return several
+        again = [one.having("training", refit="yes") for one in several]
+        return [*again, several[-1].having("training", refit="no")]
     asked = given.training.quality
     if asked == "good" and ready.parts.experiment.training.quality == "auto":
         asked = "best"
@@ -196,12 +204,21 @@ def _feed(ready: Ready) -> Feed:
     )
 
 
+def _networks(ready: Ready) -> int:
+    """The networks of several seeds, whose mean is judged on one test part."""
+    return ready.experiment.training.networks if seeds.plan(ready) else 1
+
+
 def _in_words(ready: Ready) -> str:
     """What is trained, in a few words."""
     plan, _ = folding.plan(ready)
     if plan is None:
-        again = refitting.longer(ready) > 0
-        return "one network, trained again on everything" if again else "one network"
+        count = _networks(ready)
+        what = "one network" if count == 1 else f"{count} networks"
+        again = (
+            ", each trained again on everything" if count > 1 else ", trained again on everything"
+        )
+        return what + again if refitting.longer(ready) > 0 else what
     if plan.folds == 1:
         return f"{plan.networks} networks"
     return f"{plan.folds} folds of {plan.networks} network{'s'[: plan.networks != 1]}"

@@ -699,8 +699,9 @@ def main() -> None:
     """Run the command line; an error that the user can fix is one sentence and exit status 1."""
     if sys.argv[1:2] != ["run"]:  # a script gets the environment unchanged
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Without a home, Matplotlib says where it caches instead.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        # They warn of a home that is no folder, and of networks that are compiled one by one.
+        for name in ("matplotlib", "tensorflow"):
+            logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)
     log.addHandler(terminal.Notes(logging.INFO))
