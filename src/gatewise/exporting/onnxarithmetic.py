@@ -120,9 +120,21 @@ def kind_of(dtype: Any) -> str:
 
 
 def _cumsum(writer: Writer, node: Node, inputs: Inputs) -> Results:
-    (x,) = alike(writer, inputs, "int64")
-    made = writer.emit("CumSum", x.name, writer.constant(int(node.config["axis"])))
-    return [Value(made, x.dtype, x.rank)]
+    (x,), axis = inputs, int(node.config["axis"])
+    if x.dtype == "float32":
+        return [Value(writer.emit("CumSum", x.name, writer.constant(axis)), x.dtype, x.rank)]
+    return [Value(cumulated(writer, x, axis), "int64", x.rank)]
+
+
+def cumulated(writer: Writer, x: Value, axis: int) -> str:
+    """The sums of whole numbers so far, as int64.
+
+    They are added as int32, because tract takes int64 for sizes, which its CumSum cannot add.
+    """
+    kinds = writer.onnx.TensorProto
+    narrow = writer.emit("Cast", x.name, to=kinds.INT32)
+    made = writer.emit("CumSum", narrow, writer.constant(axis))
+    return writer.emit("Cast", made, to=kinds.INT64)
 
 
 def _one_hot(writer: Writer, node: Node, inputs: Inputs) -> Results:

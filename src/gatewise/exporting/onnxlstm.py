@@ -12,6 +12,7 @@ import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
+from gatewise.exporting.onnxarithmetic import cumulated
 from gatewise.exporting.onnxshapes import along, flipped
 from gatewise.exporting.onnxwriter import (
     Inputs,
@@ -56,15 +57,19 @@ def lstm(writer: Writer, node: Node, inputs: Inputs) -> Results:
         x, node, lengths = _held(writer, x, count, node)
     turned = backwards and bool(count) and not lengths
     given = emit("Transpose", writer.cast(x, "float32").name, perm=[1, 0, 2])  # steps first
-    if turned:
-        given = emit("ReverseSequence", given, count, batch_axis=1, time_axis=0)
-    state = [emit("Unsqueeze", one.name, c([0])) if one else "" for one in (h0, c0)]
+    turn = _turned(writer, given, count) if turned else None
+    if turn:
+        given = along(writer, Value(given, "float32", 3), turn, 0)
+    elif backwards and mask is None:
+        given = flipped(writer, given, 0)  # tract reads forwards whatever the direction
+    zeros = "" if h0 else _zeros(writer, given, int(config["units"]))
+    state = [emit("Unsqueeze", one.name, c([0])) if one else zeros for one in (h0, c0)]
     y, h, cell = writer.emit_all(
         "LSTM",
         [given, *_weights(writer, node), lengths, *state, ""],
         outputs=writer.fresh(3),
         hidden_size=int(config["units"]),
-        direction="reverse" if backwards and not turned else "forward",
+        direction="reverse" if backwards and lengths else "forward",
         **_activations(node),
     )
     every = emit("Squeeze", y, c([1]))  # [steps, batch, units]
@@ -74,12 +79,12 @@ def lstm(writer: Writer, node: Node, inputs: Inputs) -> Results:
         after = _at_the_end(writer, every, count, h0)
     if not sequences:
         return [_last(writer, node, after, mask, count), after, cell_after]
-    if turned:
-        every = emit("ReverseSequence", every, count, batch_axis=1, time_axis=0)
+    if turn:
+        every = along(writer, Value(every, "float32", 3), turn, 0)
     every = emit("Transpose", every, perm=[1, 0, 2])  # [batch, steps, units]
     if mask is not None:
         every = _spread(writer, Value(every, "float32", 3), mask, node, h0)
-    if backwards:
+    if backwards and mask is not None:
         every = flipped(writer, every, 1)
     return [Value(every, "float32", 3), after, cell_after]
 
@@ -105,6 +110,24 @@ def _held(writer: Writer, x: Value, count: str, node: Node) -> tuple[Value, Node
     kernel = np.concatenate([np.asarray(node.weights["kernel"]), row[None]])
     held = dataclasses.replace(node, weights={**node.weights, "kernel": kernel})
     return Value(wide, "float32", 3), held, ""
+
+
+def _zeros(writer: Writer, given: str, units: int) -> str:
+    """States of 0, because tract needs a batch of known size where it makes them itself."""
+    batch = writer.emit("Shape", given, start=1, end=2)
+    c = writer.constant
+    shape = writer.emit("Concat", c([1]), batch, c([units]), axis=0)
+    return writer.emit("Expand", c(np.zeros((1, 1, 1), np.float32)), shape)
+
+
+def _turned(writer: Writer, given: str, count: str) -> Value:
+    """Places [steps, batch, 1] that reverse `count` steps, because tract has no ReverseSequence."""
+    emit, c = writer.emit, writer.constant
+    steps = emit("Gather", emit("Shape", given), c(0), axis=0)
+    place = emit("Unsqueeze", emit("Range", c(0), steps, c(1)), c([1]))
+    turned = emit("Sub", emit("Sub", count, c(1)), place)  # [steps, batch]
+    places = emit("Where", emit("GreaterOrEqual", turned, c(0)), turned, place)
+    return Value(emit("Unsqueeze", places, c([2])), "int64", 3)
 
 
 def _at_the_end(writer: Writer, every: str, count: str, h0: Any) -> Value:
@@ -172,13 +195,16 @@ def _activations(node: Node) -> dict[str, Any]:
 def _compact(writer: Writer, x: Value, mask: Value) -> str:
     """The unmasked steps of each sequence moved to the front, in their order."""
     emit, c = writer.emit, writer.constant
-    # Positions of masked steps are raised by the number of steps, and TopK sorts the positions.
+    real = writer.cast(mask, "int64").name
     steps = emit("Gather", emit("Shape", mask.name), c(1), axis=0)
-    position = emit("Range", c(0), steps, c(1))
-    key = emit("Add", position, emit("Where", mask.name, c(0), steps))
-    _, order = writer.emit_all(
-        "TopK", [key, emit("Reshape", steps, c([1]))], outputs=writer.fresh(2), axis=1, largest=0
-    )
+    place = emit("Range", c(0), steps, c(1))
+    number = cumulated(writer, mask, 1)  # of unmasked steps so far
+    count = emit("ReduceSum", real, c([1]), keepdims=1)
+    # An unmasked step goes behind those before it, and a masked one behind all of them.
+    behind = emit("Sub", emit("Add", count, place), number)
+    to = emit("Where", mask.name, emit("Sub", number, c(1)), behind)
+    places = emit("Expand", place, emit("Shape", mask.name))
+    order = emit("ScatterElements", places, to, places, axis=1)
     return along(writer, x, Value(emit("Unsqueeze", order, c([2])), "int64", 3), 1)
 
 
@@ -189,7 +215,7 @@ def _spread(writer: Writer, y: Value, mask: Value, node: Node, h0: Any) -> str:
     before it. If there is none, it is the initial state or 0.
     """
     emit, c = writer.emit, writer.constant
-    number = emit("CumSum", writer.cast(mask, "int64").name, c(1))  # of unmasked steps so far
+    number = cumulated(writer, mask, 1)  # of unmasked steps so far
     if node.config.get("zero_output_for_mask"):
         place, real = emit("Sub", number, c(1)), mask.name
     elif node.config.get("go_backwards"):

@@ -65,8 +65,15 @@ def _flip(writer: Writer, node: Node, inputs: Inputs) -> Results:
 
 
 def flipped(writer: Writer, name: str, axis: int) -> str:
-    """The entries along an axis in reverse order."""
-    return sliced(writer, name, {axis: (None, None, -1)})
+    """The entries along an axis in reverse order.
+
+    They are gathered, because tract cuts no open axis backwards. ONNX Runtime makes a slice of
+    places that come from a Range alone, and an end of -1 before the first one means the last.
+    """
+    emit, c = writer.emit, writer.constant
+    size = emit("Gather", emit("Shape", name), c(axis), axis=0)
+    places = emit("Sub", emit("Sub", size, c(1)), emit("Range", c(0), size, c(1)))
+    return emit("Gather", name, places, axis=axis)
 
 
 def _transpose(writer: Writer, node: Node, inputs: Inputs) -> Results:
