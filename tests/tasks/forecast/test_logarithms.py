@@ -1,13 +1,10 @@
 """Forecasts in logarithms (`network.subtract = log`)."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
-from test_forecast import experiment, inputs_of, prepared, series, waves
+from test_forecast import experiment, prepared, series, waves
 
-from gatewise.baselines import naive
 from gatewise.data.batches import Shapes
 from gatewise.errors import ConfigError
 from gatewise.settings import NetworkSettings, TrainingSettings
@@ -49,19 +46,6 @@ def test_a_window_of_another_level_gets_the_forecast_of_that_level(build):
     answer = made.predict_on_batch(past)
     assert (answer > 0).all()
     np.testing.assert_allclose(made.predict_on_batch(4 * past), 4 * answer, rtol=1e-4)
-
-
-def test_training_starts_from_the_last_season():
-    chosen = experiment(task={"season": 7, "horizon": 10, "quantiles": [0.1, 0.5, 0.9]})
-    preparation, some = prepared(series(), chosen)
-    shapes = forecast.shapes(some, preparation)
-    kernel = network.segments(shapes, LOG).get_layer("linear").get_weights()[0]
-    past = inputs_of(some)["past"]  # [windows, 8, 1]
-    found = (past[..., 0] @ kernel).reshape(-1, 10, 3)
-    season = naive.seasonal_naive(past, horizon=10, season=7)
-    np.testing.assert_allclose(found, np.repeat(season, 3, axis=-1), rtol=1e-6)
-    plain = network.segments(shapes, replace(LOG, subtract="last")).get_layer("linear")
-    assert not plain.get_weights()[0].any()
 
 
 def test_the_loss_is_that_of_the_logarithms():

@@ -11,8 +11,6 @@ from gatewise.data.windows import Windows
 from gatewise.errors import DataError
 from gatewise.tasks.forecast.fitted import Fitted
 
-LINEAR = "linear"  # the layer of the network that maps the window to the horizon
-
 
 def window_examples(cut: Windows, preparation: Preparation[Fitted]) -> Examples[Windows]:
     """Inputs by name, and targets [n, horizon, targets, 1].
@@ -95,20 +93,6 @@ def _static(sequences: Sequences, preparation: Preparation[Fitted]) -> Array | N
                 )
             )
     return np.concatenate(parts, axis=-1) if parts else None
-
-
-def repeating(preparation: Preparation[Fitted]) -> Array | None:
-    """The linear map of a window that repeats its last season, [lookback, horizon * quantiles].
-
-    None without a season in the window.
-    """
-    own = preparation.own
-    if not 1 < own.season <= own.lookback:
-        return None
-    ahead = np.arange(own.horizon)
-    kernel = np.zeros((own.lookback, own.horizon, max(1, len(own.quantiles))), np.float32)
-    kernel[own.lookback - own.season + ahead % own.season, ahead] = 1.0
-    return kernel.reshape(own.lookback, -1)
 
 
 def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:

@@ -19,7 +19,6 @@ from gatewise.networks.layers import LSTM, dense, lstm, one_way, read
 from gatewise.networks.losses import Loss, Objective
 from gatewise.settings import OWN, Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks.forecast.fitted import Fitted
-from gatewise.tasks.forecast.inputs import LINEAR
 from gatewise.tasks.forecast.logarithms import FLOOR, MOST
 
 
@@ -61,12 +60,10 @@ def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     ahead = ops.reshape(ahead, (-1, targets, count * width, quantiles))[:, :, :horizon]
     if settings.linear:
         # Zeros, so that training starts from the LSTM's forecast and adds the linear part where it
-        # helps; in logarithms, it starts from the last season (docs/log.md).
-        linear = layers.Dense(horizon * quantiles, kernel_initializer="zeros", name=LINEAR)
+        # helps (docs/log.md).
+        linear = layers.Dense(horizon * quantiles, kernel_initializer="zeros", name="linear")
         window = ops.transpose(past, (0, 2, 1))  # [batch, targets, lookback]
         ahead = ahead + ops.reshape(linear(window), (-1, targets, horizon, quantiles))
-        if settings.subtract == "log" and LINEAR in shapes.initial:
-            linear.kernel.assign(shapes.initial[LINEAR])
     outputs = _absolute(ops.transpose(ahead, (0, 2, 1, 3)), last, settings)
     return keras.Model(inputs if len(inputs) > 1 else inputs["past"], outputs, name="segments")
 

@@ -29,7 +29,7 @@ from gatewise.tasks.forecast.budget import usual_networks
 from gatewise.tasks.forecast.details import details
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.future import prediction_inputs, with_truth
-from gatewise.tasks.forecast.inputs import LINEAR, fitted_shapes, repeating, window_examples
+from gatewise.tasks.forecast.inputs import fitted_shapes, window_examples
 from gatewise.tasks.forecast.intervals import margins
 from gatewise.tasks.forecast.measures import measures, promises, score, stretches
 from gatewise.tasks.forecast.notes import floor_note, least, remarks, steady_note, unused_note
@@ -300,10 +300,8 @@ def sizes(examples: Examples[Windows]) -> dict[str, int]:
 
 
 def shapes(_examples: Examples[Windows], preparation: Preparation[Fitted]) -> Shapes:
-    """The shapes of inputs and output, and the linear map that repeats the last season."""
-    start = repeating(preparation)
-    known = fitted_shapes(preparation)
-    return known if start is None else replace(known, initial={LINEAR: start})
+    """The shapes of inputs and output."""
+    return fitted_shapes(preparation)
 
 
 def calibrate(
