@@ -77,3 +77,10 @@ def test_as_many_networks_are_averaged_as_the_quality_has_time_for():
     assert few == 5 > more > many == 1
     assert more * seconds(chosen, 5_000) <= 180 < (more + 1) * seconds(chosen, 5_000)
     assert usual_networks(chosen.having("training", quality="fast"), 100) == 1
+
+
+def test_several_networks_need_no_validation_part(series_file, forecast_settings):
+    training = forecast_settings["training"] | {"networks": 2, "epochs": 1}
+    parts = {"split": {"validation": 0, "test": 16}}
+    done = gatewise.train(series_file, settings=forecast_settings | parts | {"training": training})
+    assert done.history.networks == 2

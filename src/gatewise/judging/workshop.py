@@ -77,8 +77,10 @@ class Workshop:
         self.histories.append(history)
         parts = [name]
         if history.best_epoch:
-            value = history.columns[f"val_{column_of(monitor.name)}"][history.best_epoch - 1]
-            parts.append(f"val {monitor.name} {value:.4f} (epoch {history.best_epoch})")
+            # Without a validation part, the monitor is the loss of the training part.
+            on = "" if ready.validation is None else "val "
+            value = history.columns[column_of(on + monitor.name)][history.best_epoch - 1]
+            parts.append(f"{on}{monitor.name} {value:.4f} (epoch {history.best_epoch})")
         if self.interrupts.level < STOP and self.number <= self.count:
             parts.append(f"about {_duration(self._left())} left")
         log.info("%s", "  ".join(parts))
