@@ -21,7 +21,8 @@ from gatewise.tasks.transcribe.fitted import Fitted as Transcribe
 
 names = st.lists(st.text(max_size=5), max_size=4, unique=True).map(tuple)
 finite = st.floats(allow_nan=False, allow_infinity=False)
-sizes = st.integers(0, 10**6)
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+sizes = st.integers(1, 10**6)
 numbers = st.lists(finite, max_size=3).map(tuple)
 spectra = st.none() | st.builds(Spectrum, sizes, sizes, sizes, sizes)
 counts = st.dictionaries(st.text(max_size=2), st.dictionaries(st.text(max_size=1), sizes))
@@ -36,10 +37,10 @@ def preparations(draw):
             targets=names,
             horizon=sizes,
             lookback=sizes,
-            quantiles=numbers,
+            quantiles=st.lists(st.floats(0, 1), max_size=3).map(tuple),
             margins=st.lists(numbers, max_size=2).map(tuple),
         )
-        | st.builds(Classify, classes=names, temperature=finite, window=sizes, spectrum=spectra)
+        | st.builds(Classify, classes=names, temperature=positive, window=sizes, spectrum=spectra)
         | st.builds(
             Transcribe,
             classes=names,
@@ -56,7 +57,7 @@ def preparations(draw):
         own=own,
         padded=draw(st.booleans()),
         static_scale=draw(
-            st.dictionaries(st.text(max_size=5), st.tuples(finite, finite), max_size=3)
+            st.dictionaries(st.text(max_size=5), st.tuples(finite, positive), max_size=3)
         ),
         step=draw(st.text(max_size=3)),
     )

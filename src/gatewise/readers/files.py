@@ -143,4 +143,9 @@ def other_encoding(name: str, encoding: str = "utf-8", content: bytes = b"") -> 
 
 
 def is_utf8(encoding: str) -> bool:
+    """True for a name of UTF-8.
+
+    Raises:
+        LookupError: there is no such encoding.
+    """
     return codecs.lookup(encoding).name == "utf-8"
