@@ -87,9 +87,10 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
                     return name, reason
         known = list(TASKS)
         content = data.content(one_series=True)
+        seen = _columns_of(content, data.settings)
         raise ConfigError(
             f"No task recognises {content.name}. Give --task: "
-            f"{', '.join(known[:-1])} or {known[-1]}." + _columns_of(content, data.settings)
+            f"{', '.join(known[:-1])} or {known[-1]}.{seen}"
         )
 
 
