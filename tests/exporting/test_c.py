@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -85,6 +86,35 @@ def test_words_with_their_characters_are_tagged_as_by_predict(tmp_path):
     table = gatewise.predict(run, [" ".join(sentence)])
     assert [facts["classes"][k] for k in found.argmax(axis=1)] == table["tag"].to_list()
     assert found.max(axis=1) == pytest.approx(table["probability"].to_numpy(), abs=1e-5)
+
+
+# A compiler, and what runs its programs. CONTRIBUTING.md names the packages.
+ELSEWHERE = {
+    "clang": (("clang", *SANITIZED), ()),
+    "aarch64": (("aarch64-linux-gnu-gcc",), ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")),
+    "armhf": (("arm-linux-gnueabihf-gcc",), ("qemu-arm", "-L", "/usr/arm-linux-gnueabihf")),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_self_test_passes_on_other_compilers_and_processors(name, folder, tmp_path):
+    compiler, runner = ELSEWHERE[name]
+    for program in (compiler[0], *runner[:1]):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+    command = [*compiler, *FLAGS, "-DGW_SELF_TEST", "network.c", "-lm", "-o", tmp_path / "test"]
+    subprocess.run(command, cwd=folder, check=True)
+    done = subprocess.run([*runner, tmp_path / "test"], capture_output=True)
+    assert done.returncode == 0 and done.stdout.startswith(b"passed"), done.stderr
+
+
+@pytest.mark.parametrize("task", ["forecast", "transcribe"])
+def test_groups_of_a_forecast_and_frames_of_a_recording_pass_the_self_test(task, tmp_path):
+    run = Path(__file__).parents[1] / "folders" / "format-1" / task / "run"
+    folder = gatewise.export(run, to="c", output=tmp_path / "c").folder
+    done = subprocess.run([compiled(folder, "-DGW_SELF_TEST")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert float(done.stdout.split()[-1]) < 1e3  # padding holds -1e9, so any answer would pass
 
 
 def test_the_self_test_finds_a_wrong_weight(folder, tmp_path):

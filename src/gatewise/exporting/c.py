@@ -118,12 +118,15 @@ def _rows(sample: Sample, face: Interface) -> Iterator[Stored]:
         steps = int(lengths[k]) if lengths is not None else steps
         given = tuple(
             np.ascontiguousarray(
-                inputs[port.name][k][:steps] if port.name in open_ else inputs[port.name][k],
+                np.atleast_1d(inputs[port.name][k])[: steps if port.name in open_ else None],
                 TYPES[face.kind(port)],
             )
             for port in face.whole.inputs
         )
-        answers = tuple(answer[k][: steps if face.each_step else None] for answer in sample.answers)
+        answers = tuple(
+            answer[k][tuple(slice(size) for size in face.shape(j, steps))]
+            for j, answer in enumerate(sample.answers)
+        )
         yield Stored(given, steps, answers)
 
 
