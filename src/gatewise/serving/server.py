@@ -15,6 +15,7 @@ import uvicorn
 
 from gatewise.errors import ConfigError
 from gatewise.serving.app import Service, application
+from gatewise.serving.connection import Connection
 from gatewise.serving.limits import Limits
 from gatewise.serving.models import loaded
 
@@ -56,6 +57,7 @@ class Server:
         self._uvicorn = _Quiet(
             uvicorn.Config(
                 application(self.service),
+                http=Connection,
                 log_config=None,
                 access_log=False,
                 server_header=False,
