@@ -94,6 +94,20 @@ def test_a_raw_window_gives_the_forecast_of_predict(forecast_run, series_file, t
     assert "Steps are 1d apart" in (written.folder / "README.txt").read_text()
 
 
+def test_the_input_of_a_users_own_network_may_have_any_name(
+    sequences_file, classify_settings, tmp_path
+):
+    def network(shapes, _settings):
+        steps = keras.Input(shapes.inputs["steps"])
+        x = keras.layers.Masking(shapes.padding)(steps)
+        return keras.Model(steps, keras.layers.Dense(2)(keras.layers.LSTM(3)(x)))
+
+    run = gatewise.train(sequences_file, settings=classify_settings, network=network)
+    assert "steps" not in {one.name for one in run.model.inputs}
+    written = gatewise.export(run, to="numpy", output=tmp_path / "own")
+    assert written.difference < 1e-5
+
+
 def test_the_numpy_file_needs_nothing_but_numpy(classify_run, sequences_file, tmp_path):
     gatewise.export(classify_run, to="numpy", output=tmp_path / "walks")
     steps, lengths, _ = walks(sequences_file)

@@ -68,8 +68,13 @@ class Extension:
         return port.name
 
     def feed(self, name: str, value: str) -> None:
-        """Let the network read `value` where it read its input `name`."""
-        self._replaced[name] = value
+        """Let the network read `value` where it read its input `name`.
+
+        The only input of a user's own network may have any name.
+        """
+        known = list(names_in(self.graph.inputs))
+        read = known[0] if len(known) == 1 and name not in known else name
+        self._replaced[read] = value
 
     def outputs(self) -> list[str]:
         """The outputs of the network; what is added from here on comes after it."""
