@@ -188,7 +188,7 @@ def test_a_missing_script_is_one_sentence(given, said, monkeypatch, capsys):
 
 @pytest.mark.parametrize("given", ["auto", "auto float32"])
 def test_the_environment_may_leave_the_products_out(python, given):
-    startup = str(Path(cli.__file__).with_name("startup"))
+    startup = str(Path(cli.__file__).parents[1] / "startup")
     code = "from gatewise import engine; print(engine._chosen, engine._products)"
     assert python(code=code, GATEWISE_RUN=given, PYTHONPATH=startup) == "auto float32\n"
 

@@ -21,6 +21,7 @@ from gatewise.tasks import TASKS
 PLACE = Path(__file__).parents[1] / "folders" / "format-1"
 FOLDERS = sorted(path.name for path in PLACE.iterdir())
 # Answers are float32 sums, which other processors and backends add up in another order.
+NEW = {"sql"}  # metrics that came later
 CLOSE = {"rel_tol": 1e-3, "abs_tol": 1e-4}
 
 
@@ -39,9 +40,10 @@ def data_of(folder, purpose):
 
 
 def same(found, wanted):
-    """Whether two contents of JSON are the same but for the rounding of numbers."""
+    """Whether two contents of JSON are the same but for the rounding of numbers and new metrics."""
     if isinstance(wanted, dict):
-        return found.keys() == wanted.keys() and all(same(found[key], wanted[key]) for key in found)
+        known = found.keys() - NEW == wanted.keys() - NEW
+        return known and all(same(found[key], one) for key, one in wanted.items())
     if isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(same, found, wanted))
     if isinstance(wanted, float) and isinstance(found, float):
@@ -72,6 +74,8 @@ def test_a_folder_of_format_1_is_evaluated_as_it_was(saved):
     del wanted["verdict"]["sentence"]  # words about the numbers of the verdict
     for content in (found, wanted):  # the words of a caveat may change, its numbers may not
         content["caveats"] = [re.findall(r"\d+\.?\d*", one) for one in content["caveats"]]
+    # Advice was added: how many pairs a translation takes.
+    found["caveats"] = [one for one in found["caveats"] if one in wanted["caveats"]]
     assert same(
         {key: found[key] for key in wanted if key != "verdict"},
         {key: value for key, value in wanted.items() if key != "verdict"},

@@ -57,7 +57,7 @@ def new_process(*given, **options):
 def test_what_is_no_run_is_refused_before_keras_is_imported(tmp_path):
     (tmp_path / "file.csv").touch()
     program = (
-        "import sys\nfrom gatewise import cli\n"
+        "import sys\nfrom gatewise.shell import cli\n"
         "for verb in ('evaluate nope x', 'export file.csv --to c', 'report .', 'inspect nope',"
         " 'compare nope nope'):\n"
         "    sys.argv = ['gatewise', *verb.split()]\n"

@@ -15,7 +15,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.readers import tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import SEPARATORS
-from gatewise.readers.files import File, reading
+from gatewise.readers.files import ANY, File, reading
 from gatewise.readers.sources import Opened
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -120,7 +120,7 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
         note = "the folder of a text is taken as its label"
         found = replace(settings, text=("text",), label="label", id=("id",))
         return tables.of_frame(frame, str(path)), found, note
-    if not opened.file.name.endswith((".txt", ".tsv")) or not holds_labels(opened.file):
+    if not _is_text(opened, ".txt", ".tsv") or not holds_labels(opened.file):
         return None
     rows = [row for row in texts.lines(opened.file, settings.encoding) if row.strip()]
     parts = [LABEL.match(row) for row in rows]
@@ -139,6 +139,14 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
     return tables.of_frame(frame, str(opened.file.path)), found, note
 
 
+def _is_text(opened: Opened, *endings: str) -> bool:
+    """Whether the file has one of these endings, or none that tells and text in it."""
+    assert opened.named is not None
+    suffix = Path(opened.named.name.lower().removesuffix(".gz")).suffix
+    # Other names are not opened: they may be those of archives.
+    return suffix in (*endings, *ANY) and opened.file.name.endswith(endings)
+
+
 def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | None:
     """Read each line of plain text as a text to predict from, for runs trained on texts.
 
@@ -155,7 +163,7 @@ def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | No
         if not content.strip():
             raise DataError("standard input is empty. It needs a line of text.")
         rows, name = content.removesuffix("\n").split("\n"), "standard input"
-    elif opened.file.name.endswith(".txt"):
+    elif _is_text(opened, ".txt"):
         rows, name = texts.lines(opened.file, settings.encoding), str(opened.file.path)
         if texts.begins_table(rows[0], settings):
             return None

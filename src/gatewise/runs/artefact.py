@@ -395,9 +395,16 @@ def load(folder: str | Path) -> Artefact:
             "(keras.saving.register_keras_serializable) and imported before loading."
         ) from error
     refuse_another_network(network, artefact)
-    verify(folder, (ENVIRONMENT,))
-    backend = str(read_json(folder / ENVIRONMENT)["backend"])
-    return replace(artefact, network=masking(network), backend=backend)
+    return replace(artefact, network=masking(network), backend=_backend_of(folder))
+
+
+def _backend_of(folder: Path) -> str | None:
+    """The backend of the training; None if the file, which people may edit, does not tell."""
+    try:
+        backend = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return backend if isinstance(backend, str) else None
 
 
 def refuse_another_network(network: Any, artefact: Artefact) -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from gatewise.shell import terminal
 
 # The names of the folders, because the tasks need packages that --help does not wait for.
-TASKS = sorted(path.parent.name for path in Path(__file__).parent.glob("tasks/*/task.py"))
+TASKS = sorted(path.parent.name for path in Path(__file__).parents[1].glob("tasks/*/task.py"))
 
 DATA = "A file, or a data set of `gatewise datasets`."
 

@@ -43,6 +43,11 @@ def steady_note(train: Sequences, targets: tuple[str, ...]) -> list[str]:
 
 
 def floor_note(targets: tuple[str, ...], never: tuple[str, ...], source: str) -> str:
+    """A sentence on the forecasts that are clipped at 0, those of the targets in `never`.
+
+    Raises:
+        ConfigError: all targets were below 0 in the training part.
+    """
     others = ", ".join(repr(name) for name in targets if name not in never)
     if not never:
         raise ConfigError(
@@ -54,6 +59,7 @@ def floor_note(targets: tuple[str, ...], never: tuple[str, ...], source: str) ->
 
 
 def least(train: Sequences, name: str) -> float:
+    """The least value of a column in all series; NaN if none is known."""
     column = train.columns.index(name)
     return float(np.fmin.reduce([np.fmin.reduce(steps[:, column]) for steps in train]))
 
