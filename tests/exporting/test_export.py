@@ -278,6 +278,15 @@ def test_an_answer_that_is_not_a_number_is_an_infinite_difference():
     assert prove("", lambda _: [np.zeros((2, 4))], [sample]).difference == np.inf
 
 
+def test_a_difference_is_a_share_of_the_spread_and_of_a_hundredth_of_a_far_answer():
+    wanted = np.array(
+        [[-1e9, 1.0, 2.0, 3.0, 9.0]]
+    )  # the distinct answers are 1 from 2 at the median
+    for off, share in (([0, 0, 0.5, 0, 0], 0.5), ([1e4, 0, 0, 0, 0], 1e-3)):
+        sample = Sample("batch", {}, (wanted,), unit=0.1)
+        assert prove("", lambda _, off=off: [wanted + off], [sample]).share == pytest.approx(share)
+
+
 def test_folders_are_replaced_on_request_and_only_exports(classify_run, tmp_path):
     folder = tmp_path / "out"
     gatewise.export(classify_run, to="keras", output=folder)
