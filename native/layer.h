@@ -45,16 +45,35 @@ class Arena {
   size_t used_ = 0;
 };
 
+// The register that says what becomes of denormal numbers; with the bits kFlush they count as zero.
+#if defined(__SSE2__)
+constexpr uint64_t kFlush = 0x8040;
+inline uint64_t float_control() { return _mm_getcsr(); }
+inline void set_float_control(uint64_t bits) { _mm_setcsr(static_cast<unsigned>(bits)); }
+#elif defined(__aarch64__)
+constexpr uint64_t kFlush = 1 << 24;
+inline uint64_t float_control() {
+  uint64_t bits;
+  asm volatile("mrs %0, fpcr" : "=r"(bits)::"memory");
+  return bits;
+}
+inline void set_float_control(uint64_t bits) {
+  asm volatile("msr fpcr, %0" ::"r"(bits) : "memory");
+}
+#else  // unknown here, so denormal numbers remain
+constexpr uint64_t kFlush = 0;
+inline uint64_t float_control() { return 0; }
+inline void set_float_control(uint64_t) {}
+#endif
+
 // Treats denormal numbers as zero, like XLA, during the lifetime of this object.
 class FlushDenormals {
  public:
-#if defined(__SSE2__)
-  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
+  FlushDenormals() : before_(float_control()) { set_float_control(before_ | kFlush); }
+  ~FlushDenormals() { set_float_control(before_); }
 
  private:
-  unsigned before_;
-#endif
+  uint64_t before_;
 };
 
 template <class T>

@@ -11,6 +11,8 @@
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define GATEWISE_INLINE inline __attribute__((always_inline))
@@ -21,6 +23,8 @@ namespace gatewise::GATEWISE_ISA {
 constexpr int kBytes = 64, kRegisters = 32;
 #elif defined(__AVX2__)
 constexpr int kBytes = 32, kRegisters = 16;
+#elif defined(__aarch64__)
+constexpr int kBytes = 16, kRegisters = 32;
 #else
 constexpr int kBytes = 16, kRegisters = 16;
 #endif
@@ -119,6 +123,12 @@ GATEWISE_INLINE Vector<T> fused(Vector<T> x, Vector<T> y, Vector<T> z) {
     return (Vector<T>)_mm256_fmadd_ps((__m256)x, (__m256)y, (__m256)z);
   } else {
     return (Vector<T>)_mm256_fmadd_pd((__m256d)x, (__m256d)y, (__m256d)z);
+  }
+#elif defined(__aarch64__)
+  if constexpr (sizeof(T) == 4) {
+    return (Vector<T>)vfmaq_f32((float32x4_t)z, (float32x4_t)x, (float32x4_t)y);
+  } else {
+    return (Vector<T>)vfmaq_f64((float64x2_t)z, (float64x2_t)x, (float64x2_t)y);
   }
 #else
   return x * y + z;

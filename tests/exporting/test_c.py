@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import keras
 import numpy as np
 import polars as pl
 import pytest
@@ -125,6 +126,20 @@ def test_the_self_test_finds_a_wrong_weight(folder, tmp_path):
     (tmp_path / "network.c").write_text(wrong)
     done = subprocess.run([compiled(tmp_path, "-DGW_SELF_TEST")], capture_output=True)
     assert done.returncode == 1 and done.stdout.startswith(b"FAILED")
+
+
+def test_an_answer_of_a_billion_hides_no_wrong_weight(tmp_path):
+    steps = keras.Input((None, 2))
+    scores = keras.layers.Dense(4)(keras.layers.LSTM(3)(steps))
+    model = keras.Model(steps, scores + np.float32([0, -1e9, 0, 0]))
+    folder = gatewise.export(model, to="c", output=tmp_path / "c").folder
+    done = subprocess.run([compiled(folder, "-DGW_SELF_TEST")], capture_output=True)
+    assert done.returncode == 0 and done.stdout.startswith(b"passed")
+    code = (folder / "network.c").read_text()
+    wrong = re.sub(r"(dense\w*_bias\[\d+\] = \{\s+)[^,]*", r"\g<1>0.1f", code)
+    assert wrong != code
+    (folder / "network.c").write_text(wrong)
+    assert subprocess.run([compiled(folder, "-DGW_SELF_TEST")]).returncode == 1
 
 
 def test_int8_numbers_are_half_a_step_from_the_weights_at_most(random):

@@ -165,6 +165,8 @@ def test_any_keras_model_answers_the_same_with_holes_in_its_masks(name, to, tmp_
     model = keras.Model(*MODELS[name])
     written = gatewise.export(model, to=to, output=tmp_path / "model")
     assert written.difference < 1e-5
+    warned = "tract 0.23.9 answers wrongly" in (written.folder / "README.txt").read_text()
+    assert warned == (to == "onnx" and name == "other activations")
 
 
 # In a process of its own, because OpenVINO forks, of which JAX warns.
@@ -276,6 +278,15 @@ def test_an_answer_that_is_not_a_number_is_an_infinite_difference():
     sample = Sample("batch", {}, (np.zeros((2, 3)),))
     assert prove("", lambda _: [np.full((2, 3), np.nan)], [sample]).difference == np.inf
     assert prove("", lambda _: [np.zeros((2, 4))], [sample]).difference == np.inf
+
+
+def test_a_difference_is_a_share_of_the_spread_and_of_a_hundredth_of_a_far_answer():
+    wanted = np.array(
+        [[-1e9, 1.0, 2.0, 3.0, 9.0]]
+    )  # the distinct answers are 1 from 2 at the median
+    for off, share in (([0, 0, 0.5, 0, 0], 0.5), ([1e4, 0, 0, 0, 0], 1e-3)):
+        sample = Sample("batch", {}, (wanted,), unit=0.1)
+        assert prove("", lambda _, off=off: [wanted + off], [sample]).share == pytest.approx(share)
 
 
 def test_folders_are_replaced_on_request_and_only_exports(classify_run, tmp_path):

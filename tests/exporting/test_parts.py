@@ -54,6 +54,7 @@ def followed(monkeypatch):
 @TO
 def test_encoder_step_and_search_translate_like_predict(to, translator, followed, tmp_path):
     folder = gatewise.export(translator, to=to, output=tmp_path / "out").folder
+    assert ("error in encoder.onnx" in (folder / "README.txt").read_text()) == (to == "onnx")
     facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     source, target = (
         Tokenizer.from_str(json.dumps(facts["tokenizers"][side])) for side in ("source", "target")

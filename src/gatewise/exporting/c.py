@@ -19,7 +19,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.exporting.ctext import CODE, HEADER, Interface, Stored, code, example, header
 from gatewise.exporting.program import STEPS, Program, Sample
-from gatewise.exporting.proof import Proof, prove
+from gatewise.exporting.proof import Proof, prove, spread
 
 FLAGS = ("-std=c99", "-O3", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 TYPES = {"float": np.float32, "int": np.intc, "signed char": np.int8}
@@ -55,7 +55,14 @@ def write(
     face = Interface(whole, step, rounded=rounded)
     rows = [row for sample in samples for row in _rows(sample, face)]
     (draft / HEADER).write_text(header(face), encoding="utf-8")
-    (draft / CODE).write_text(code(face, [rows[0], rows[-1]]), encoding="utf-8")
+    units = [
+        max(
+            *(one.unit for one in samples),
+            spread(np.concatenate([row.answers[k].ravel() for row in rows])),
+        )
+        for k in range(len(face.results))
+    ]
+    (draft / CODE).write_text(code(face, [rows[0], rows[-1]], units), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "network.so"
         _compile(compiler, draft / CODE, library)

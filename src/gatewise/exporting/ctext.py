@@ -23,12 +23,12 @@ from gatewise.exporting.cvalues import (
 )
 from gatewise.exporting.cwriter import plain
 from gatewise.exporting.program import STEPS, Port, Program
+from gatewise.exporting.proof import LIMIT, OWN
 from gatewise.runtime.graph import names_in
 
 CODE, HEADER = "network.c", "network.h"
 STATES = ("h", "c")  # the inputs of a program of one step that hold its state
 LONGEST = 256  # steps of a network that reads whole sequences; a macro of the header
-ALLOWED = 1e-3  # difference in the self-test, as a share of the largest answer
 SCANNED = {FLOAT: "%f", INT: "%d", BOOL: "%hhd"}
 
 
@@ -127,8 +127,14 @@ def header(face: Interface) -> str:
     return "\n".join([*lines, f"int gw_run({_parameters(face)});", "", "#endif", ""])
 
 
-def code(face: Interface, stored: Sequence[Stored]) -> str:
-    """network.c."""
+def code(face: Interface, stored: Sequence[Stored], units: Sequence[float]) -> str:
+    """network.c.
+
+    Args:
+        face: its functions.
+        stored: the sequences of its self-test.
+        units: the spread of each output, by which the self-test measures a difference.
+    """
     writer = face.writer
     copies = list(zip(face.whole.outputs, face.results, strict=True))
     lines = [
@@ -156,7 +162,7 @@ def code(face: Interface, stored: Sequence[Stored]) -> str:
             *(f"{FUNCTIONS[name].code.strip()}\n" for name in with_calls(writer.functions)),
             *_init(face),
             *body,
-            *_self_test(face, stored),
+            *_self_test(face, stored, units),
         ]
     )
 
@@ -189,11 +195,10 @@ def _run_by_step(face: Interface) -> list[str]:
     ]
 
 
-def _self_test(face: Interface, stored: Sequence[Stored]) -> list[str]:
+def _self_test(face: Interface, stored: Sequence[Stored], units: Sequence[float]) -> list[str]:
     """A main() that runs stored sequences, and fails if an answer differs from that of the run."""
     arrays, calls = [], []
     most = [max(one.answers[k].size for one in stored) for k in range(len(face.results))]
-    largest = max(float(np.abs(a).max(initial=0.0)) for one in stored for a in one.answers)
     for k, one in enumerate(stored):
         names = [f"test_{k}_{plain(port.name)}" for port in face.whole.inputs]
         arrays += [array_of(name, x) for name, x in zip(names, one.inputs, strict=True)]
@@ -204,9 +209,13 @@ def _self_test(face: Interface, stored: Sequence[Stored]) -> list[str]:
             arrays.append(array_of(f"test_{k}_answer_{j}", answer.astype(np.float32)))
             calls += [
                 f"  for (int i = 0; i < {answer.size}; i++) {{",
-                f"    const float apart = fabsf(y{j}[i] - test_{k}_answer_{j}[i]);",
+                f"    const float wanted = test_{k}_answer_{j}[i];",
+                f"    const float apart = fabsf(y{j}[i] - wanted);",
+                f"    const float own = {number(LIMIT * OWN)} * fabsf(wanted);",
+                f"    const float allowed = own > {number(LIMIT * units[j])} ? own : "
+                f"{number(LIMIT * units[j])};",
                 "    worst = apart > worst ? apart : worst;",
-                f"    bad |= !(apart <= {number(ALLOWED * largest)});",
+                "    bad |= !(apart <= allowed);",
                 "  }",
             ]
     return [
@@ -218,7 +227,7 @@ def _self_test(face: Interface, stored: Sequence[Stored]) -> list[str]:
         "  float worst = 0.0f;",
         "  int bad = 0;",
         *calls,
-        f'  printf("%s: largest difference %g, largest answer {largest:.3g}\\n", '
+        f'  printf("%s: largest difference %g, spread of the answers {max(units):.3g}\\n", '
         'bad ? "FAILED" : "passed", (double)worst);',
         "  return bad;",
         "}",

@@ -20,7 +20,7 @@ from gatewise.exporting import onnx as as_onnx
 from gatewise.exporting import parts
 from gatewise.exporting.onestep import one_step
 from gatewise.exporting.program import BATCH, Port, Program, Sample
-from gatewise.exporting.proof import Proof
+from gatewise.exporting.proof import LIMIT, Proof
 from gatewise.exporting.readme import FACTS
 from gatewise.exporting.readme import describe as write_readme
 from gatewise.exporting.rounding import as_int8, score_with_int8
@@ -32,7 +32,6 @@ from gatewise.settings import OWN, shown
 from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
-LIMIT = 1e-3  # the largest difference, as a share of the targets' spread or of the largest answer
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Export:
     to: str
     files: tuple[str, ...]
     difference: float  # the largest of all answers, in their own units
-    share: float  # the same as a share of the targets' spread, or of the largest answer
+    share: float  # the largest share of the spread of the targets or of the answers
     notes: tuple[str, ...]  # sentences: the proof, and what else to know
 
     def summary(self) -> list[str]:

@@ -1,6 +1,7 @@
 """ONNX: a graph as a model of standard operators, in opset 18."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from gatewise.exporting.onnxarithmetic import ARITHMETIC
 from gatewise.exporting.onnxlayers import LAYERS
 from gatewise.exporting.onnxshapes import SHAPES
 from gatewise.exporting.onnxwriter import Inputs, Operation, Results, Value, Writer
-from gatewise.exporting.program import Port, Program, Sample
+from gatewise.exporting.program import TRACT, Port, Program, Sample
 from gatewise.exporting.proof import Proof, Run, prove, zero_states
 from gatewise.extras import require
 from gatewise.runtime.graph import Node, names_in
@@ -24,6 +25,8 @@ answers = session.run(None, {ARGUMENTS})  # NumPy arrays, described below
 ARGUMENT = '"{name}": {name}'  # an argument in USAGE
 OPSET = 18
 IR_VERSION = 9  # of 2023; older runtimes refuse newer ones
+OPENVINO = "OpenVINO 2026.4"  # the version that was tried
+LENGTHS = 4  # the place of `sequence_lens` among the inputs of an LSTM
 OPERATIONS: Mapping[str, Operation] = {**ARITHMETIC, **LAYERS, **SHAPES}
 
 
@@ -99,7 +102,34 @@ def write_all(
         facts = {"proof": proof.sentence(), "gatewise": metadata.version("gatewise")}
         onnx.helper.set_model_props(made, facts | {"description": programs[name].title})
         (draft / f"{name}.onnx").write_bytes(made.SerializeToString())
-    return proof
+    limits = [*_limits(models), *(one for program in programs.values() for one in program.limits)]
+    return replace(proof, notes=(*proof.notes, *limits))
+
+
+def _limits(models: Mapping[str, Any]) -> list[str]:
+    """Sentences on runtimes that answer wrongly, or not at all."""
+    layers = [
+        (f"{name}.onnx", node)
+        for name, made in models.items()
+        for node in made.graph.node
+        if node.op_type == "LSTM"
+    ]
+    chosen = {file for file, node in layers if any(a.name == "activations" for a in node.attribute)}
+    lengths = {file for file, node in layers if node.input[LENGTHS]}
+    limits = []
+    if chosen:
+        limits.append(
+            f"{TRACT} answers wrongly, without a message, in {' and '.join(sorted(chosen))}: it "
+            "computes every LSTM with sigmoid and tanh, but here are other activations. Use "
+            "another runtime."
+        )
+    if lengths:
+        files = " and ".join(sorted(lengths))
+        limits.append(
+            f"{OPENVINO} ignores the lengths of sequences in {files}, so that shorter ones of a "
+            f"batch are wrong, and {TRACT} ends with an error. Use another runtime."
+        )
+    return limits
 
 
 def _from_zero(run: Run, program: Program) -> Run:

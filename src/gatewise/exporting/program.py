@@ -11,6 +11,7 @@ from gatewise.data.sequences import Array
 from gatewise.runtime.graph import Graph, Node, names_in
 
 STEPS, BATCH = "steps", "batch"  # the names of open axes
+TRACT = "tract 0.23.9"  # the version of this runtime of ONNX that was tried
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Program:
     outside: tuple[str, ...] = ()  # sentences: the preparation that the export does not contain
     facts: Mapping[str, Any] | None = None  # for export.json: classes, quantiles, columns ...
     files: tuple[Path, ...] = ()  # Python files that decode the answers; they need NumPy alone
+    limits: tuple[str, ...] = ()  # sentences on runtimes of ONNX that do not run the network
     after: str = ""  # lines of Python that decode `{answer}`, the first output
 
 

@@ -1,13 +1,16 @@
 """The proof of an export: its answers beside those of the run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.exporting.program import STEPS, Program, Sample
+
+LIMIT = 1e-3  # the largest share of the spread of the answers by which an export may differ
+OWN = 1e-2  # of an answer, by which a difference in it is measured at least
 
 Run = Callable[[Mapping[str, Array]], Sequence[Array]]  # inputs by name -> outputs in order
 
@@ -18,7 +21,7 @@ class Proof:
 
     by: str  # what ran the export: "ONNX Runtime 1.22"
     differences: Mapping[str, float]  # kind of sample -> in the units of the answers
-    share: float  # the largest, as a share of the targets' spread or of the largest answer
+    share: float  # the largest, as a share of the spread of the targets or of the answers
     notes: tuple[str, ...] = ()
 
     @property
@@ -40,49 +43,61 @@ def prove(by: str, run: Run, samples: Sequence[Sample], *, step: Run | None = No
     """Run an export on all samples, and step by step if there is a form for one step."""
     differences, share = {}, 0.0
     for sample in samples:
-        found = [
-            _apart(answer, wanted, sample)
-            for answer, wanted in zip(run(sample.inputs), sample.answers, strict=True)
-        ]
-        differences[sample.kind] = max(found)
-        share = max(share, max(found) / _unit(sample))
+        differences[sample.kind], one = _compared(run(sample.inputs), sample)
+        share = max(share, one)
     if step is not None:
-        differences["step by step"] = _step_by_step(step, samples[0])
-        share = max(share, differences["step by step"] / _unit(samples[0]))
+        answer, compared = _step_by_step(step, samples[0])
+        differences["step by step"], one = _compared([answer], compared)
+        share = max(share, one)
     return Proof(by, differences, share)
 
 
-def _unit(sample: Sample) -> float:
-    counted = [one if sample.valid is None else one[sample.valid] for one in sample.answers]
-    return max(sample.unit, *(float(np.abs(one).max(initial=0.0)) for one in counted))
+def spread(answers: Array) -> float:
+    """The median distance of the distinct answers from their median.
+
+    A few answers of -1e9, with which a network excludes a choice, do not change it.
+    """
+    distinct = np.unique(answers)
+    if not distinct.size:
+        return 0.0
+    return float(np.median(np.abs(distinct - np.median(distinct))))
 
 
-def _apart(answer: Array, wanted: Array, sample: Sample) -> float:
-    if np.shape(answer) != wanted.shape:
-        return float("inf")
-    away = np.abs(np.asarray(answer, np.float64) - wanted)
-    if sample.valid is not None:
-        away = away[sample.valid]
-    return float(np.where(np.isnan(away), np.inf, away).max(initial=0.0))
+def _compared(answers: Sequence[Array], sample: Sample) -> tuple[float, float]:
+    """The largest difference between the answers and those of the run, and the largest share.
+
+    The share is that of the unit or of the spread of the answers, whichever is larger. A large
+    answer has few digits behind the point in float32, so it counts as at least OWN of itself.
+    """
+    difference, share = 0.0, 0.0
+    for answer, wanted in zip(answers, sample.answers, strict=True):
+        if np.shape(answer) != wanted.shape:
+            return float("inf"), float("inf")
+        away = np.abs(np.asarray(answer, np.float64) - wanted)
+        if sample.valid is not None:
+            away, wanted = away[sample.valid], wanted[sample.valid]
+        away = np.where(np.isnan(away), np.inf, away)
+        scale = np.maximum(max(sample.unit, spread(wanted)), OWN * np.abs(wanted))
+        difference = max(difference, float(away.max(initial=0.0)))
+        share = max(share, float((away / scale).max(initial=0.0)))
+    return difference, share
 
 
-def _step_by_step(step: Run, sample: Sample) -> float:
-    """The difference after the steps of a batch, each fed alone."""
+def _step_by_step(step: Run, sample: Sample) -> tuple[Array, Sample]:
+    """The answers to the steps of a batch, each fed alone, and what they are compared with."""
     (name,) = [name for name in sample.inputs if name != "lengths"]
     x, (wanted,) = sample.inputs[name], sample.answers
-    each = wanted.ndim > 2 and sample.valid is not None
     inputs: dict[str, Array] = {}
-    worst = 0.0
+    found = []
     for k in range(x.shape[1]):
         inputs = {**inputs, name: x[:, k]}
         y, *states = step(inputs)
         inputs = dict(zip(("h", "c"), states, strict=True))
-        if each:
-            worst = max(worst, float(np.abs(y - wanted[:, k]).max()))
-    if not each:
-        last = wanted[:, -1] if wanted.ndim > np.ndim(y) else wanted
-        worst = float(np.abs(y - last).max())
-    return worst
+        found.append(y)
+    if wanted.ndim > 2 and sample.valid is not None:
+        return np.stack(found, axis=1), replace(sample, valid=None)
+    last = wanted[:, -1] if wanted.ndim > found[-1].ndim else wanted
+    return found[-1], replace(sample, answers=(last,), valid=None)
 
 
 def zero_states(program: Program, batch: int) -> dict[str, Array]:

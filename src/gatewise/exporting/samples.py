@@ -1,6 +1,6 @@
 """Made-up data for proofs, in the range of the training part, and what a run answers to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from gatewise.tasks import TASKS
 SEQUENCES = 5  # of a batch
 LENGTHS = (11, 3, 1, 8, 6)  # of the sequences of a masked batch
 SEED = 7
+TINY = float(np.finfo(np.float32).tiny)
 
 
 def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
@@ -56,7 +57,7 @@ def _answered(
     if hasattr(module, "answered"):  # an answer for several steps
         lengths = module.answered(artefact.preparation, lengths)
     valid = np.arange(max(lengths)) < np.array(lengths)[:, None]
-    return Sample(kind, inputs, answers, valid=valid)
+    return Sample(kind, inputs, answers, _unit(answers), valid)
 
 
 def _sample(
@@ -96,8 +97,13 @@ def _sample(
         padded[valid] = answers
         answers = padded
     taken = {port.name: inputs[port.name].astype(port.dtype) for port in program.inputs}
-    unit = module.unit(preparation) if hasattr(module, "unit") else 1.0
+    unit = module.unit(preparation) if hasattr(module, "unit") else _unit([answers])
     return Sample(kind, taken, (np.asarray(answers, np.float64),), unit, valid)
+
+
+def _unit(answers: Sequence[Array]) -> float:
+    """What differences are measured by if no target gives a spread: 1, or the largest answer."""
+    return min(1.0, max(float(np.abs(one).max(initial=TINY)) for one in answers))
 
 
 def _tokens_or_frames(
@@ -135,8 +141,8 @@ def of_model(model: Any, program: Program) -> list[Sample]:
         with engine.accelerated(False):
             given = _as_structure(program.graph.inputs, inputs)
             outputs = model.predict_on_batch(given)
-        flat = _flat(outputs)
-        samples.append(Sample(kind, inputs, tuple(np.asarray(one, np.float64) for one in flat)))
+        answers = tuple(np.asarray(one, np.float64) for one in _flat(outputs))
+        samples.append(Sample(kind, inputs, answers, _unit(answers)))
     return samples
 
 
