@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -246,6 +248,42 @@ def test_a_damaged_journal_is_refused_and_nothing_of_it_is_lost(tmp_path):
         with pytest.raises(ArtefactError, match=r"study\.journal is damaged"):
             studies.open_study(tmp_path, higher=False, epochs=1, seed=0, shared=False)
         assert path.read_bytes().startswith(damaged)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        (studies.JOURNAL, Path.unlink, "lacks finished trials"),
+        (studies.JOURNAL, cut, "lacks finished trials"),
+        (studies.JOURNAL, lambda path: path.write_bytes(b""), "lacks finished trials"),
+        (SEARCH, Path.unlink, "is missing"),
+        (SEARCH, cut, "is damaged"),
+        ("best/manifest.json", Path.unlink, "best is not a run folder"),
+        ("best/notes.txt", Path.touch, "would be lost"),
+    ],
+)
+def test_a_damaged_search_replaces_no_result(tuned, series_file, tmp_path, name, damage, reason):
+    folder = shutil.copytree(tuned.folder, tmp_path / "search")
+    damage(folder / name)
+    results = [*folder.glob("networks/*"), *folder.glob("best/*"), folder / "tuning.json"]
+    before = [path.read_bytes() for path in results]
+    with pytest.raises((ArtefactError, ConfigError), match=reason):
+        gatewise.tune(series_file, output=folder, **KNOWN, resume=True)
+    assert [path.read_bytes() for path in results] == before
+
+
+def test_a_study_of_another_search_is_refused(tmp_path):
+    (tmp_path / SEARCH).write_text("one")
+    study = studies.open_study(tmp_path, higher=False, epochs=1, seed=0, shared=False)
+    studies.bind(study, tmp_path, SEARCH)
+    studies.bind(study, tmp_path, SEARCH)
+    (tmp_path / SEARCH).write_text("another")
+    with pytest.raises(ArtefactError, match="two searches"):
+        studies.bind(study, tmp_path, SEARCH)
 
 
 @pytest.mark.parametrize("content", [[], {}, {"data": "x", "settings": 3, "space": {}}])

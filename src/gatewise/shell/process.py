@@ -24,6 +24,7 @@ HEAVY = (
     *("export", "serve", "run"),
 )
 MIN_ADDRESSES = 2_400_000_000  # bytes of address space; measured with 2 cores, more cores need more
+UNREAD = 128 + signal.SIGPIPE  # the exit status of a shell after SIGPIPE
 SAVE_MEMORY = (
     "Give it more memory, or use less: fewer rows, or a smaller training.batch_size, "
     "task.lookback or network.units."
@@ -39,8 +40,9 @@ def run(command: Callable[[], object]) -> None:
     ours = sys.argv[1:2] != ["run"]  # a script handles its own signals
     early.disarm()
     try:
+        _refuse_closed_output()
         _refuse_small_address_space()
-        with _stoppable() if ours else contextlib.nullcontext():
+        with _stoppable() if ours else contextlib.nullcontext(), _written_out():
             command()
     except GatewiseError as error:
         logging.getLogger("gatewise").debug("%s", traceback.format_exc().rstrip())
@@ -57,9 +59,9 @@ def run(command: Callable[[], object]) -> None:
             typer.echo(f"gatewise: {early.stopped()}", err=True)
             raise Stopped(error.code) from None
         raise
-    except BrokenPipeError:
-        # The reader (head, less) has closed the pipe; without this, Python complains again at exit.
+    except BrokenPipeError:  # the reader (head, less) has closed the pipe
         _drop_output()
+        sys.exit(UNREAD)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG) or error.filename:
             raise
@@ -99,6 +101,25 @@ def training() -> Iterator[None]:
         typer.echo(f"gatewise: stopped; {str(request) or 'nothing was saved.'}", err=True)
         terminated = interrupts.received == signal.SIGTERM
         raise Stopped(TERMINATED if terminated else INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _written_out() -> Iterator[None]:
+    """Raise what writing the output raises, which Click and the end of Python would hide."""
+    try:
+        yield
+    except SystemExit as error:  # Click ends every command with one
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        raise
+
+
+def _refuse_closed_output() -> None:
+    """Refuse a closed standard output: nothing could be seen, and a file could take its place."""
+    if sys.stdout is None and sys.argv[1:2] != ["run"]:
+        raise ConfigError("standard output is closed. Redirect it to /dev/null to discard it.")
 
 
 def _fail(sentence: str) -> None:

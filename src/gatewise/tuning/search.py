@@ -19,7 +19,13 @@ import numpy as np
 from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.data.sequences import comparable, fingerprint
-from gatewise.errors import ConfigError, DataError, GatewiseError, TrainingError
+from gatewise.errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    GatewiseError,
+    TrainingError,
+)
 from gatewise.judging import folding, refitting
 from gatewise.judging.budget import EVALUATION, seconds_of
 from gatewise.judging.budget import NAME as BUDGET
@@ -62,16 +68,19 @@ from gatewise.tuning.study import (
     STARTUP,
     VALUE,
     begun_as,
+    bind,
     candidates,
     default_trial,
     ended_by_budget,
     finished,
     give_up_unfinished,
+    has_journal,
     mend_journal,
     open_study,
     optuna,
     queue_again,
     queue_default_again,
+    refuse_lost_trials,
     report_again,
 )
 
@@ -159,7 +168,8 @@ def tune(
     Raises:
         ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
             part, or `output` holds something else.
-        ArtefactError: the study cannot be written; finished trials are kept.
+        ArtefactError: the study cannot be written, and finished trials are kept; or files of an
+            earlier search in `output` are missing, damaged or of another search.
         KeyboardInterrupt: a third Ctrl-C; finished trials are kept.
     """
     optuna()
@@ -246,18 +256,31 @@ def _only_on(cores: list[int]) -> Iterator[None]:
 
 
 def _check_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
-    """Refuse a folder that is no search.
+    """Refuse a folder that is no search, or that holds what its result would replace.
 
     Raises:
         ConfigError: it holds something else, is an input, or cannot be made.
+        ArtefactError: a file of the search or of its result is missing or damaged.
     """
     begun = (folder / SEARCH).is_file()
+    if not begun and (folder / JOURNAL).is_file():
+        raise ArtefactError(
+            f"{folder / SEARCH}, which says what the trials in {JOURNAL} are about, is missing. "
+            "Restore it from a backup, or choose another -o."
+        )
     if resume and not begun:
         raise ConfigError(f"There is no search in {folder} to resume. Leave out --resume.")
     if not begun and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is no search. Choose another -o.")
     if any(read.exists() and lies_in(read, folder) for read in inputs(experiment)):
         raise ConfigError(f"{folder} holds an input. Choose another -o.")
+    for result in (folder / BEST, folder / UNTUNED):
+        artefacts.check_replaceable(result, ())
+        if result.exists() and not (result / artefacts.MANIFEST).is_file():
+            raise ConfigError(
+                f"{result} is not a run folder, so the result of the search would not replace it. "
+                "Move it away; then the same command continues the search."
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -292,7 +315,7 @@ def _begin(
     )
     write_or_compare(folder, content)
     mend_journal(folder)
-    study = _study(folder, ready, baselines.monitor, shared=processes > 1)
+    study = _continued(folder, ready, baselines.monitor, shared=processes > 1)
     again = give_up_unfinished(study)
     queue_default_again(study)
     earlier = len(finished(study))
@@ -343,6 +366,22 @@ def _study(folder: Path, ready: Ready, monitor: Monitor, *, shared: bool, number
         seed=training.seed + 1009 * number,
         shared=shared,
     )
+
+
+def _continued(folder: Path, ready: Ready, monitor: Monitor, *, shared: bool) -> Any:
+    """The study in the folder of a search, which must hold every trial that left a result there.
+
+    Raises:
+        ArtefactError: trials are lost, or the study is of another search.
+    """
+    judged = any((folder / name).exists() for name in (BEST, SUMMARY))
+    left = networks.kept(folder)
+    if not has_journal(folder):
+        refuse_lost_trials(folder, (), left, judged=judged)
+    study = _study(folder, ready, monitor, shared=shared)
+    refuse_lost_trials(folder, finished(study), left, judged=judged)
+    bind(study, folder, SEARCH)
+    return study
 
 
 def _data_of(ready: Ready) -> str:

@@ -1,8 +1,9 @@
 """The study of a search: an Optuna journal, in which every trial and every epoch is kept."""
 
+import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gatewise.runs.artefact import intact
 JOURNAL, NAME = "study.journal", "gatewise"
 STARTUP = 8  # trials near the default before the sampler learns from earlier ones
 DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
+DESCRIPTION = "description"  # the SHA-256 of the file that says what a study is about
 BEGUN = "begun"  # the number under which an unfinished trial was first begun
 
 
@@ -63,6 +65,48 @@ def mend_journal(folder: Path) -> None:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(path, whole)
+
+
+def has_journal(folder: Path) -> bool:
+    """Whether there is a journal with an entry."""
+    path = folder / JOURNAL
+    return path.is_file() and path.stat().st_size > 0
+
+
+def refuse_lost_trials(
+    folder: Path, trials: Sequence[Any], left: Iterable[int], *, judged: bool
+) -> None:
+    """Refuse a journal that lacks a finished trial, because the search would replace its result.
+
+    `left` are the trials whose networks there are. The journal has a trial before its network is
+    written. `judged` tells whether a search has ended before, which takes a finished trial.
+
+    Raises:
+        ArtefactError: a trial is not among `trials`.
+    """
+    if set(left) - {one.number for one in trials} or (judged and not trials):
+        raise ArtefactError(
+            f"{folder / JOURNAL} lacks finished trials, whose results are in {folder}. Restore it "
+            "from a backup, or choose another -o."
+        )
+
+
+def bind(study: Any, folder: Path, description: str) -> None:
+    """Note which search a study belongs to, and refuse the study of another one.
+
+    `description` is the name of the file that says what the search is about. A study of an older
+    version has no such note yet.
+
+    Raises:
+        ArtefactError: the study was begun with another description.
+    """
+    digest = hashlib.sha256((folder / description).read_bytes()).hexdigest()
+    if study.user_attrs.setdefault(DESCRIPTION, digest) != digest:
+        raise ArtefactError(
+            f"{folder / JOURNAL} and {folder / description} are of two searches. Restore the "
+            "folder from a backup, or choose another -o."
+        )
+    study.set_user_attr(DESCRIPTION, digest)
 
 
 def optuna() -> Any:
