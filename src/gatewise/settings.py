@@ -244,9 +244,10 @@ class TaskSettings:
     blend: Annotated[
         Literal["auto", "none", "logistic", "ridge"],
         "`logistic`: predict the mean of the network's probabilities and those of the logistic "
-        "regression on summaries. `ridge`: the mean of the network's forecast and that of ridge on "
-        "the window, with the share that suits the validation part best. `auto`: if it lowers the "
-        "log loss, or the error of forecasts, of the validation part; `none` with "
+        "regression on summaries, or on the steps. `ridge`: the mean of the network's forecast and "
+        "that of ridge on the window, or of its number and that of ridge on summaries or on the "
+        "steps, with the share that suits the validation part best. `auto`: if it lowers the log "
+        "loss, or the error of forecasts and numbers, of the validation part; `none` with "
         "`training.quality = fast` and where sequences have several labels.",
     ] = "auto"
     beam_size: Annotated[

@@ -23,3 +23,28 @@ def flat(sequences: Sequences, length: int) -> Array:
     values = sequences.values[sequences.starts[:, None] + steps]  # [n, length, columns]
     features: Array = values.reshape(len(sequences), -1).astype(np.float64)
     return features
+
+
+class Growing:
+    """The steps that have arrived so far, as `flat` has them, for many streams at a time."""
+
+    def __init__(self, length: int, columns: int) -> None:
+        self.length, self.columns = length, columns
+
+    def start(self, count: int) -> dict[str, Array]:
+        """The states of `count` streams before their first step."""
+        return {
+            "flat values": np.zeros((count, self.length, self.columns)),
+            "flat steps": np.zeros(count),
+        }
+
+    def __call__(self, values: Array, state: dict[str, Array]) -> Array:
+        """`flat`, and the number of steps, after one more step [streams, columns]; moves `state`.
+
+        They are [streams, length * columns + 1].
+        """
+        count = state["flat steps"][:, None]
+        ahead = np.arange(self.length) >= count  # [streams, length]
+        steps = np.where(ahead[..., None], values[:, None], state["flat values"])
+        state["flat values"], state["flat steps"] = steps, count[:, 0] + 1
+        return np.concatenate([steps.reshape(len(values), -1), count + 1], axis=1)

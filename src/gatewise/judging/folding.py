@@ -310,7 +310,12 @@ def _fold(first: Ready, workshop: Workshop, division: Division, part: Sequences)
     slow = [one for one in task.baselines(states[0], preparation, develop) if one.slow]
     said = _by_name(one.said for one in learned)
     said |= {baseline.name: [baseline.predict(test)] for baseline in slow}
-    said_of_held = _by_name(one.said_of_held for one in learned)
+    # A network's training part may have sequences of one length, and another's not.
+    said_of_held = {
+        name: predictions
+        for name, predictions in _by_name(one.said_of_held for one in learned).items()
+        if len(predictions) == len(learned)
+    }
     preparation = _calibrated(
         first,
         preparation,
@@ -469,7 +474,9 @@ def _joined(
     else:
         state = _state(first, shared, folds[0].tested)
         outputs = in_order([_shared(fold, shared, task) for fold in folds])
-        preparation = _calibrated(first, shared, part, outputs, known)
+        saved = {one.name for one in task.baselines(state, shared, None)}
+        choices = {name: said for name, said in known.items() if name in saved}
+        preparation = _calibrated(first, shared, part, outputs, choices)
 
     def repeating(said: Any) -> Callable[[Examples[Any]], Any]:
         return lambda _examples: said
@@ -491,7 +498,7 @@ def _joined(
         None if alone else in_order([fold.network_only for fold in folds]),
         FittedBaselines(state, baselines, folds[0].monitor, workshop.baseline_seconds),
         replace(workshop.history, networks=len(members)),
-        _caveat(chosen, folds, len(members), part, everything),
+        _caveat(chosen, folds, task.model_name(preparation), part, everything),
         [{"fold": k} | fold.scores for k, fold in enumerate(folds, 1)] if chosen.folds > 1 else [],
     )
 
@@ -511,12 +518,12 @@ def _members(folds: list[Fold], shared: Preparation[Any], task: AnyTask) -> list
 
 
 def _caveat(
-    chosen: Plan, folds: list[Fold], networks: int, part: Sequences, everything: Sequences
+    chosen: Plan, folds: list[Fold], name: str, part: Sequences, everything: Sequences
 ) -> str:
-    """What was judged and what is saved."""
-    names = [fold.name for fold in folds]
+    """What was judged and what is saved; `name` is that of the saved model."""
+    names, networks = [fold.name for fold in folds], sum(len(fold.members) for fold in folds)
     mixed = f" In {names.count(names[0])} of {len(names)} folds it is the {names[0]}."
-    mixed = mixed if len(set(names)) > 1 else ""
+    mixed = mixed if len({name, *names}) > 1 else ""
     if chosen.folds == 1:
         count = f"{len(everything):,} sequences"
         if networks == 1:

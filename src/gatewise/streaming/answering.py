@@ -165,7 +165,7 @@ def _stepped(
     answer: Array = stepper(x if len(x) > 1 else next(iter(x.values())), states)
     if plan.beside is not None:
         features = plan.beside(np.stack([one[0].values for one in rows]), states)
-        answer = np.concatenate([answer, features], axis=1)
+        answer = np.concatenate([answer.reshape(len(answer), -1), features], axis=1)
     return answer
 
 

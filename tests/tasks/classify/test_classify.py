@@ -370,6 +370,33 @@ def test_auto_blends_where_the_mean_has_the_lower_log_loss():
         assert found.own.blend == chosen
 
 
+def test_a_blend_takes_the_better_regression_and_keeps_to_the_length_of_training():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(60, 8, 1)).astype(np.float32)
+    labels = np.where(values[:, 2, 0] > values[:, 5, 0], "up", "down")  # summaries cannot tell
+    preparation, some = made(list(values), labels)
+    state = classify.fit_baselines(some, None, preparation)
+    said = {
+        one.name: one.predict(some) for one in classify.make_baselines(state, preparation, None)
+    }
+    outputs = np.zeros((60, 2))
+    for given in ("auto", "logistic"):
+        found = classify.choose_blend(own_with(preparation, blend=given), outputs, said, some)
+        assert (found.own.blend, found.own.blend_on_steps) == ("logistic", True)
+        name = "logistic regression on the steps"
+        assert classify.model_name(found) == f"LSTM with {name}"
+        mean = (0.5 + said[name]) / 2
+        np.testing.assert_allclose(classify.postprocess(outputs, some, found, state), mean)
+    _, shorter = made(list(values[:, :7]), labels)
+    np.testing.assert_array_equal(classify.postprocess(outputs, shorter, found, state), 0.5)
+
+
+def made(arrays, labels):
+    sequences = from_arrays(arrays, labels=labels)
+    preparation, _ = classify.prepare(sequences, PLAIN)
+    return preparation, classify.examples(sequences, preparation, PLAIN, "validation")
+
+
 @pytest.mark.parametrize("role", ["train", "validation", "test", "predict"])
 def test_training_alone_augments_and_padding_stays_padding(role):
     sequences = walks()

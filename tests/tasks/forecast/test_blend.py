@@ -12,6 +12,7 @@ import gatewise
 from gatewise.errors import ConfigError
 from gatewise.tasks.forecast import blend
 from gatewise.tasks.forecast import task as forecast
+from gatewise.tasks.forecast.baselines import naive_names
 
 QUANTILES = ["q0.1", "q0.5", "q0.9"]
 
@@ -109,20 +110,26 @@ def test_the_share_is_the_one_with_the_smallest_error_on_the_validation_part():
     # The network is too high by one number and ridge too low by another, so that they cancel.
     for high, low, share in ((0.0, 1.0, 0.0), (3.0, 1.0, 0.75), (2.0, 2.0, 0.5), (1.0, 3.0, 0.25)):
         outputs = (truth - centre) / spread + high + bands
-        said = {blend.RIDGE: truth + spread * (bands - low)}
+        said = dict.fromkeys(naive_names(preparation), truth)
+        said[blend.RIDGE] = truth + spread * (bands - low)
         own = forecast.choose_blend(preparation, outputs, said, some).own
         assert (own.blend, own.share if share else 0.0) == ("ridge" if share else "none", share)
 
 
-def test_few_stretches_give_equal_shares_unless_ridge_is_far_worse():
+def test_few_stretches_give_equal_shares_unless_ridge_is_far_worse_or_loses_to_a_naive_one():
     preparation, _ = prepared(series(waves()), experiment(task={"blend": "auto"}))
     actual = np.zeros((3, 4, 1))
     for off, wanted in ((2.9, "ridge"), (3.1, "none")):  # the mean is off by (1 + off) / 2
         network, ridge = (actual[..., None] + one + np.array([-1, 0, 1]) for one in (1.0, off))
-        own = blend.chosen(preparation, network, ridge, actual, stretches=4).own
+        given = (preparation, network, ridge, actual)
+        own = blend.chosen(*given, naive=[ridge], stretches=4).own
         assert (own.blend, own.share) == (wanted, 0.5)
-        own = blend.chosen(preparation, network, ridge, actual, stretches=5).own
-        assert own.blend == "none"
+        assert blend.chosen(*given, naive=[ridge], stretches=5).own.blend == "none"
+        # The mean is worse than the network, and so is ridge than a naive forecast.
+        assert blend.chosen(*given, naive=[network], stretches=4).own.blend == "none"
+        # The mean of errors that cancel is better than the network, whatever beats ridge.
+        given = (preparation, network, -network, actual)
+        assert blend.chosen(*given, naive=[0 * network], stretches=4).own.blend == "ridge"
 
 
 def test_a_blend_of_labels_is_refused_for_forecasts():

@@ -16,6 +16,7 @@ class Fitted:
     separator: str = ""  # between the labels of a sequence; "": one label each
     temperature: Annotated[float, POSITIVE] = 1.0  # logits are divided by it
     blend: str = "none"  # the baseline whose probabilities are averaged in
+    blend_on_steps: bool = False  # it reads all steps side by side
     window: Annotated[int, STEPS] = 0  # steps of the windows that sequences are cut into; 0: whole
     stride: Annotated[int, STEPS] = 0
     vocabulary: Vocabulary | None = None  # texts only

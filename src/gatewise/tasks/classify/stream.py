@@ -5,15 +5,22 @@ from typing import Any
 
 import numpy as np
 
+from gatewise.baselines.flat import Growing
 from gatewise.baselines.summaries import Running
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.settings import Experiment
-from gatewise.streaming.plan import Plan
+from gatewise.streaming.plan import Beside, Plan
 from gatewise.tasks.classify.export import whole
 from gatewise.tasks.classify.fitted import Fitted
-from gatewise.tasks.classify.task import floor_of, probabilities_of, regression_on
+from gatewise.tasks.classify.task import (
+    floor_of,
+    on_steps,
+    probabilities_of,
+    regression_on,
+    with_steps,
+)
 from gatewise.tasks.streamed import of_texts
 
 
@@ -37,9 +44,17 @@ def plan(
         columns=preparation.columns if blended else preparation.used,  # it reads constants, too
         window=own.window,
         every=own.stride if own.window else 1,
-        beside=Running(len(preparation.columns), floor_of(state)) if blended else None,
+        beside=_beside(preparation, state) if blended else None,
         postprocess=_blended if blended else None,
     )
+
+
+def _beside(preparation: Preparation[Fitted], state: Mapping[str, Any]) -> Beside:
+    """What the regression reads of the steps so far."""
+    columns = len(preparation.columns)
+    if preparation.own.blend_on_steps:
+        return Growing(state["steps"]["length"], columns)
+    return Running(columns, floor_of(state))
 
 
 def _blended(
@@ -48,7 +63,10 @@ def _blended(
     preparation: Preparation[Fitted],
     state: Mapping[str, Any],
 ) -> Array:
-    """Probabilities [steps, classes], of outputs [steps, classes and summaries]."""
+    """Probabilities [steps, classes], of outputs [steps, classes and features]."""
     count = len(preparation.own.classes)
     logits, features = np.split(outputs, [count], axis=1)
+    if preparation.own.blend_on_steps:
+        baseline = on_steps(state, features[:, :-1])
+        return with_steps(logits, baseline, features[:, -1], preparation, state)
     return probabilities_of(logits, preparation, regression_on(state, features))

@@ -72,6 +72,7 @@ LOGISTIC = {
     "text": "logistic regression on TF-IDF",
     "sound": "logistic regression on frame statistics",
 }
+LOGISTIC_STEPS = "logistic regression on the steps"  # of sequences of one length
 MIN_RATINGS = 3  # classes; two numbers are a yes and a no
 MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
 
@@ -477,26 +478,37 @@ def choose_blend(
     said: Mapping[str, Array],
     examples: Examples[Pieces],
 ) -> Preparation[Fitted]:
-    """Decide a blend that is "auto": by the log loss on these examples.
+    """Decide a blend that is "auto", and its regression, by the log loss on these examples.
 
     `said` holds the baselines' probabilities for the same examples. The log loss of a mean of two
     predictions is at most the mean of both log losses, so even a worse baseline often helps.
     """
-    if preparation.own.blend != "auto":
+    own = preparation.own
+    if own.blend not in ("auto", "logistic") or own.separator:
         return preparation
     labels = labels_of(examples, preparation)
     network = probabilities_of(outputs, preparation, None)
-    both = (network + said[LOGISTIC[preparation.kind]]) / 2
-    helps = metrics.log_loss(labels, both) < metrics.log_loss(labels, network)
-    blend = "logistic" if helps else "none"
-    return replace(preparation, own=replace(preparation.own, blend=blend))
+    # Between equal losses, the first choice is taken.
+    choices = [(replace(own, blend="none"), network)] if own.blend == "auto" else []
+    for name in (LOGISTIC[preparation.kind], LOGISTIC_STEPS):
+        if name in said:
+            blend = replace(own, blend="logistic", blend_on_steps=name == LOGISTIC_STEPS)
+            choices.append((blend, (network + said[name]) / 2))
+    best, _ = min(choices, key=lambda choice: metrics.log_loss(labels, choice[1]))
+    return replace(preparation, own=best)
+
+
+def partner_name(preparation: Preparation[Fitted]) -> str:
+    """The name of the regression that is blended in; "" without a blend."""
+    if preparation.own.blend != "logistic":
+        return ""
+    return LOGISTIC_STEPS if preparation.own.blend_on_steps else LOGISTIC[preparation.kind]
 
 
 def model_name(preparation: Preparation[Fitted]) -> str:
     """The name of the network and, with a blend, of its baseline."""
-    if preparation.own.blend != "logistic":
-        return NETWORK
-    return f"{NETWORK} with {LOGISTIC[preparation.kind]}"
+    partner = partner_name(preparation)
+    return f"{NETWORK} with {partner}" if partner else NETWORK
 
 
 def quick(
@@ -513,8 +525,30 @@ def postprocess(
     state: Mapping[str, Any],
 ) -> Array:
     """Calibrated probabilities, [sequences, classes]; a blend averages them with the baseline's."""
-    baseline = None if preparation.own.blend != "logistic" else _regression(state, examples)
-    return probabilities_of(outputs, preparation, baseline)
+    own = preparation.own
+    if own.blend != "logistic":
+        return probabilities_of(outputs, preparation, None)
+    if not own.blend_on_steps:
+        return probabilities_of(outputs, preparation, _regression(state, examples))
+    lengths = sequences_of(examples).lengths
+    return with_steps(outputs, _regression_on_steps(state, examples), lengths, preparation, state)
+
+
+def with_steps(
+    outputs: Array,
+    baseline: Array,
+    lengths: Array,
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
+) -> Array:
+    """The probabilities of a blend with the regression on the steps, [sequences, classes].
+
+    A sequence of another length than in training has the network's answer: nothing is known about
+    the blend there.
+    """
+    same = (lengths == state["steps"]["length"])[:, None]
+    both = probabilities_of(outputs, preparation, baseline)
+    return np.where(same, both, probabilities_of(outputs, preparation, None))
 
 
 def probabilities_of(
@@ -532,6 +566,16 @@ def _regression(state: Mapping[str, Any], examples: Examples[Pieces]) -> Array:
     if sequences.kind == "text":
         return tfidf.probabilities(state["tfidf"], texts_of(sequences))
     return regression_on(state, summaries(sequences, floor_of(state)))
+
+
+def _regression_on_steps(state: Mapping[str, Any], examples: Examples[Pieces]) -> Array:
+    """The probabilities of the regression on the steps, [sequences, classes]."""
+    return on_steps(state, flat(sequences_of(examples), state["steps"]["length"]))
+
+
+def on_steps(state: Mapping[str, Any], features: Array) -> Array:
+    """The same for steps that are side by side already, [sequences, length * columns]."""
+    return logistic(_logistic(state["steps"]), features)
 
 
 def floor_of(state: Mapping[str, Any]) -> Array | None:
@@ -602,16 +646,14 @@ def make_baselines(
     def most_frequent(examples: Examples[Pieces]) -> Array:
         return np.tile(frequencies, (len(examples), 1))
 
-    def on_steps(examples: Examples[Pieces]) -> Array:
-        steps = state["steps"]
-        return logistic(_logistic(steps), flat(sequences_of(examples), steps["length"]))
-
     known = [
         Baseline("majority", most_frequent),
         Baseline(LOGISTIC[preparation.kind], lambda examples: _regression(state, examples)),
     ]
     if "steps" in state:
-        known.append(Baseline("logistic regression on the steps", on_steps))
+        known.append(
+            Baseline(LOGISTIC_STEPS, lambda examples: _regression_on_steps(state, examples))
+        )
     if train is None or preparation.kind != "numbers":
         return known
     sequences, labels = sequences_of(train), labels_of(train, preparation)
@@ -698,7 +740,8 @@ def details(
     curve = metrics.reliability(actual, probabilities)
     # Undo the temperature to get the uncalibrated probabilities.
     own = np.log(np.maximum(by_model[NETWORK], MIN_PROBABILITY))
-    baseline = None if preparation.own.blend != "logistic" else by_model[LOGISTIC[preparation.kind]]
+    partner = partner_name(preparation)
+    baseline = by_model[partner] if partner else None
     uncalibrated = replace(preparation, own=replace(preparation.own, temperature=1.0))
     before = probabilities_of(own * preparation.own.temperature, uncalibrated, baseline)
     found = suspects.suspects(actual, probabilities)

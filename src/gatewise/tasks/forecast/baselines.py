@@ -120,6 +120,12 @@ def _rules(state: Mapping[str, Any], preparation: Preparation[Fitted]) -> dict[s
     return rules
 
 
+def naive_names(preparation: Preparation[Fitted]) -> list[str]:
+    """The names of the baselines that are fitted to nothing."""
+    season = preparation.own.season
+    return ["repeat last", "drift", *([f"seasonal naive ({season})"] if season > 1 else [])]
+
+
 def _history(
     examples: Examples[Windows],
     preparation: Preparation[Fitted],

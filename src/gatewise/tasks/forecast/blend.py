@@ -3,6 +3,7 @@
 Means of forecasts whose errors differ are often better than each of them (Bates & Granger 1969).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ RIDGE = "ridge on the window"
 SHARES = (0.25, 0.5, 0.75)  # of ridge in the mean; 0 is the network alone
 # With fewer stretches of the validation part, which share is best there is chance, and favours the
 # network, whose epoch was chosen on it: equal shares, unless their error is so many times that of
-# the network (docs/log.md).
+# the network, or is greater while ridge is worse than a naive forecast (docs/log.md).
 FEW, WORSE = 5, 2.0
 
 
@@ -47,14 +48,15 @@ def chosen(
     ridge: Array,
     actual: Array,
     *,
+    naive: Sequence[Array],
     stretches: int,
 ) -> Preparation[Fitted]:
     """Choose the share of ridge by the mean absolute error of the median on the validation part.
 
-    All arrays are scaled: the forecasts are [windows, horizon, targets, quantiles], and `actual`
-    [windows, horizon, targets] is NaN where nothing was measured. Between equal errors, the
-    smaller share is chosen. With few independent `stretches` of steps, it is a half or nothing. The
-    intervals of the mean are then calibrated like the network's.
+    All arrays are scaled: the forecasts, of the naive baselines as well, are [windows, horizon,
+    targets, quantiles], and `actual` [windows, horizon, targets] is NaN where nothing was measured.
+    Between equal errors, the smaller share is chosen. With few independent `stretches` of steps, it
+    is a half or nothing. The intervals of the mean are then calibrated like the network's.
     """
     own = preparation.own
     if own.blend not in ("auto", "ridge"):
@@ -62,14 +64,18 @@ def chosen(
     middle = quantiles.middle(own.quantiles)
     shares = SHARES if own.blend == "ridge" else (0.0, *SHARES)
 
+    def miss(forecast: Array) -> float:
+        return float(np.nanmean(np.abs(actual - forecast[..., middle])))
+
     def error(share: float) -> float:
-        mean = mixed(network, ridge, replace(own, share=share, blend_margins=()))
-        return float(np.nanmean(np.abs(actual - mean[..., middle])))
+        return miss(mixed(network, ridge, replace(own, share=share, blend_margins=())))
 
     if stretches >= FEW:
         share = min(shares, key=error)
     else:
-        share = 0.5 if own.blend == "ridge" or error(0.5) <= WORSE * error(0.0) else 0.0
+        beaten = any(miss(one) < miss(ridge) for one in naive)
+        most = (1.0 if beaten else WORSE) * error(0.0)
+        share = 0.5 if own.blend == "ridge" or error(0.5) <= most else 0.0
     if not share:
         return replace(preparation, own=replace(own, blend="none"))
     own = replace(own, blend="ridge", share=share, blend_margins=())

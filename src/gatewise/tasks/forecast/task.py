@@ -24,7 +24,12 @@ from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, nam
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast import blend, logarithms, reading
 from gatewise.tasks.forecast.backtest import stretch
-from gatewise.tasks.forecast.baselines import fit_baselines, make_baselines, of_baseline
+from gatewise.tasks.forecast.baselines import (
+    fit_baselines,
+    make_baselines,
+    naive_names,
+    of_baseline,
+)
 from gatewise.tasks.forecast.budget import usual_networks
 from gatewise.tasks.forecast.details import details
 from gatewise.tasks.forecast.fitted import Fitted
@@ -343,14 +348,18 @@ def choose_blend(
     `said` holds the baselines' forecasts of the same examples, in the data's own units.
     """
     centre, spread = scale_of(examples.source, preparation)
-    ridge = (said[blend.RIDGE] - centre[..., None]) / spread[..., None]
+    scaled = {
+        name: (said[name] - centre[..., None]) / spread[..., None]
+        for name in (blend.RIDGE, *naive_names(preparation))
+    }
     actual = measured(examples, np.arange(len(examples)), preparation)
     clusters = stretches(examples.source, np.arange(len(examples)))
     return blend.chosen(
         preparation,
         of_network(outputs, preparation),
-        ridge,
+        scaled.pop(blend.RIDGE),
         actual,
+        naive=list(scaled.values()),
         stretches=int(clusters.max()) + 1,
     )
 

@@ -12,10 +12,10 @@ from gatewise.data.sequences import Array
 from gatewise.data.windows import Stretches
 from gatewise.settings import Experiment
 from gatewise.tasks.quantiles import coverage_of_bands
+from gatewise.tasks.regress.blend import model_name
 from gatewise.tasks.regress.fitted import Fitted
 from gatewise.tasks.regress.rows import Source, deviations, pieces, point, scored, truth
 from gatewise.tasks.shown import by_length, shown
-from gatewise.tasks.task import NETWORK
 
 MOST_POINTS = 1000  # of a scatter plot
 MOST_DRAWN = 4  # targets with a scatter plot
@@ -29,14 +29,15 @@ def details(
 ) -> dict[str, Any]:
     """Predicted and true numbers, coverage of the bands, errors by target and length, worst ones.
 
-    `by_model` holds the predictions of the network and of the baselines.
+    `by_model` holds the predictions of the network, of a blend and of the baselines.
     """
     actual, levels = truth(examples, preparation), preparation.own.quantiles
     known = np.flatnonzero(np.isfinite(actual).all(axis=1))
-    predictions, names = by_model[NETWORK], preparation.own.names
+    name = model_name(preparation)
+    predictions, names = by_model[name], preparation.own.names
     errors = {
-        name: np.abs(actual[known] - point(one, preparation)[known]) / deviations(preparation)
-        for name, one in by_model.items()
+        model: np.abs(actual[known] - point(one, preparation)[known]) / deviations(preparation)
+        for model, one in by_model.items()
     }
     content: dict[str, Any] = {
         "targets": list(names),
@@ -51,17 +52,17 @@ def details(
     }
     if preparation.own.per == "step":
         content["examples"] = _worst_stretches(
-            predictions, errors[NETWORK], known, examples, preparation, experiment.report.examples
+            predictions, errors[name], known, examples, preparation, experiment.report.examples
         )
         return content
     units = 1.0 if len(names) > 1 else deviations(preparation)[0]
     content["lengths"] = by_length(
         examples.lengths[known],
         "error",
-        {name: one.mean(axis=1) * units for name, one in errors.items()},
+        {model: one.mean(axis=1) * units for model, one in errors.items()},
     )
     content["examples"] = _worst(
-        predictions, errors[NETWORK], known, examples, preparation, experiment.report.examples
+        predictions, errors[name], known, examples, preparation, experiment.report.examples
     )
     return content
 

@@ -91,14 +91,19 @@ def _inverse(extension: Extension, x: str, power: float) -> str:
 
 def _outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
     own, found = preparation.own, steps.outside(preparation)
+    if own.blend == "ridge":
+        found.append(
+            f"The run averages the network's numbers with those of its baseline ({own.blend}); the "
+            "export holds the network alone."
+        )
     if own.window:
         found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
     return tuple(found)
 
 
-def whole(preparation: Preparation[Fitted]) -> Preparation[Fitted]:
-    """The same preparation for whole sequences, as the export answers."""
-    return replace(preparation, own=replace(preparation.own, window=0))
+def whole(preparation: Preparation[Fitted], blend: str = "none") -> Preparation[Fitted]:
+    """The same preparation for whole sequences and the network alone, as the export answers."""
+    return replace(preparation, own=replace(preparation.own, window=0, blend=blend))
 
 
 def unit(preparation: Preparation[Fitted]) -> float:

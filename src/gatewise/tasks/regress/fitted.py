@@ -17,6 +17,10 @@ class Fitted:
     per: str = "sequence"  # or "step": a number at each step
     quantiles: tuple[Annotated[float, SHARE], ...] = ()
     margins: tuple[tuple[float, ...], ...] = ()  # added to the quantiles, [targets][quantiles]
+    blend: str = "none"  # the baseline whose numbers are averaged in
+    blend_on_steps: bool = False  # it reads all steps side by side
+    share: Annotated[float, SHARE] = 0.5  # of that baseline in the mean
+    blend_margins: tuple[tuple[float, ...], ...] = ()  # added to the quantiles of the mean
     window: Annotated[int, STEPS] = 0  # steps of the windows that sequences are cut into; 0: whole
     stride: Annotated[int, STEPS] = 0
     vocabulary: Vocabulary | None = None  # texts only

@@ -61,6 +61,17 @@ def scaled(values: Array, preparation: Preparation[Fitted]) -> Array:
     return np.stack([scales.scaled(target, column) for target, column in columns], axis=1)
 
 
+def quantiles_scaled(predictions: Array, preparation: Preparation[Fitted]) -> Array:
+    """Predictions [rows, targets, quantiles] in their own units, on the scale of the network."""
+    return np.stack(
+        [
+            scales.scaled(target, predictions[:, k])
+            for k, target in enumerate(preparation.own.targets)
+        ],
+        axis=1,
+    )
+
+
 def unscaled(predictions: Array, preparation: Preparation[Fitted]) -> Array:
     """Predictions [rows, targets, quantiles] of the network or a baseline, in their own units."""
     return np.stack(

@@ -28,7 +28,7 @@ from gatewise.data.windows import Stretches, cut, stretches
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
 from gatewise.tasks import defaults, quantiles
-from gatewise.tasks.regress import reading
+from gatewise.tasks.regress import blend, reading
 from gatewise.tasks.regress.details import details
 from gatewise.tasks.regress.fitted import Fitted
 from gatewise.tasks.regress.rows import (
@@ -38,6 +38,7 @@ from gatewise.tasks.regress.rows import (
     pieces,
     point,
     positions,
+    quantiles_scaled,
     scaled,
     scored,
     truth,
@@ -62,7 +63,7 @@ log = logging.getLogger("gatewise")
 SETTINGS = names(
     data="target target_per label group",
     split="seed test_ids folds",
-    task="quantiles transform",
+    task="quantiles transform blend",
     training="networks loss max_tokens",
 )
 OF_NUMBERS = steps.SETTINGS | names(data="labels", task="window stride")
@@ -76,8 +77,6 @@ MAX_WHOLE = 400  # steps; longer sequences with a number at each step are read i
 WINDOW = 200  # steps of such a window
 RIDGE_STEPS, RIDGE_FEATURES = 16, 200  # the window of a linear map has at most so many
 NEAR_ZERO = 0.01  # of the mean absolute target; nearer to zero, an error in percent explodes
-# The features that ridge regression and gradient boosting read, by kind of data.
-FEATURES = {"numbers": "summaries", "text": "TF-IDF", "sound": "frame statistics"}
 NEIGHBOUR = "nearest neighbour"
 
 
@@ -85,6 +84,7 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in quantiles, windows, the size of the network, the batch size and the epochs."""
+    experiment = blend.resolved(experiment)
     levels, notes = quantiles.resolved(experiment)
     per, network = experiment.data.target_per, experiment.network
     if network.kind not in ("auto", KINDS[per]) and network.kind in KINDS.values():
@@ -258,6 +258,7 @@ def _fitted(train: Sequences, experiment: Experiment) -> tuple[Fitted, list[str]
         targets=fitted,
         per=data.target_per,
         quantiles=task.quantiles,
+        blend=task.blend,
         window=task.window,
         stride=task.stride,
     )
@@ -404,15 +405,66 @@ def calibrate(
 
 def postprocess(
     outputs: Array,
-    _examples: Examples[Source],
+    examples: Examples[Source],
     preparation: Preparation[Fitted],
-    _state: Mapping[str, Any],
+    state: Mapping[str, Any],
 ) -> Array:
-    """Sorted quantiles in the targets' own units, [rows, targets, quantiles]."""
+    """Sorted quantiles in the targets' own units, [rows, targets, quantiles].
+
+    A blend averages them with those of ridge, which `state` holds.
+    """
+    partner = blend.partner(preparation.own)
+    if not partner:
+        return unscaled(of_network(outputs, preparation), preparation)
+    ridge = _of_model(partner, state, examples, preparation)
+    return with_ridge(outputs, ridge, scored(examples.source).lengths, preparation, state)
+
+
+def of_network(outputs: Array, preparation: Preparation[Fitted]) -> Array:
+    """Sorted and calibrated quantiles of the network, scaled, [rows, targets, quantiles]."""
     predictions = np.sort(outputs.astype(np.float64), axis=-1)
     if preparation.own.margins:
         predictions = np.sort(predictions + np.array(preparation.own.margins), axis=-1)
-    return unscaled(predictions, preparation)
+    return predictions
+
+
+def with_ridge(
+    outputs: Array,
+    ridge: Array,
+    lengths: Array,
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
+) -> Array:
+    """The quantiles of a blend in the targets' own units; `ridge` has its own in the same units.
+
+    Where ridge reads all steps, a sequence of another length has the network's answer: nothing is
+    known about the blend there.
+    """
+    network = of_network(outputs, preparation)
+    mean = blend.mixed(network, quantiles_scaled(ridge, preparation), preparation.own)
+    if preparation.own.blend_on_steps:
+        mean = np.where((lengths == state["length"])[:, None, None], mean, network)
+    return unscaled(mean, preparation)
+
+
+def choose_blend(
+    preparation: Preparation[Fitted],
+    outputs: Array,
+    said: Mapping[str, Array],
+    examples: Examples[Source],
+) -> Preparation[Fitted]:
+    """Decide a blend that is "auto", its ridge and its share, by the errors on these examples.
+
+    `said` holds the baselines' predictions for the same examples, in the targets' own units.
+    """
+    names = blend.baseline_names(preparation)
+    ridges = {
+        model: quantiles_scaled(said[names[model]], preparation)
+        for model in (blend.LINEAR, blend.STEPS)
+        if names[model] in said
+    }
+    actual = scaled(truth(examples, preparation), preparation)
+    return blend.chosen(preparation, of_network(outputs, preparation), ridges, actual)
 
 
 def _features(
@@ -516,6 +568,33 @@ def fit_baselines(
     return state
 
 
+def ridge_on(
+    features: Any, model: str, preparation: Preparation[Fitted], state: Mapping[str, Any]
+) -> Array:
+    """The quantiles of a fitted model in the targets' own units, [rows, targets, quantiles]."""
+    points = _models(state)[model](features)
+    return unscaled(points[..., None] + np.array(state["offsets"][model]), preparation)
+
+
+def _of_model(
+    model: str,
+    state: Mapping[str, Any],
+    examples: Examples[Source],
+    preparation: Preparation[Fitted],
+) -> Array:
+    """The same for examples, block by block."""
+    every = np.arange(len(pieces(examples.source)))
+    blocks = np.array_split(every, -(-len(every) // regression.ROWS))
+    return np.concatenate(
+        [
+            ridge_on(
+                _read(model, examples.source, preparation, state, rows), model, preparation, state
+            )
+            for rows in blocks
+        ]
+    )
+
+
 def _models(state: Mapping[str, Any]) -> dict[str, Callable[[Any], Array]]:
     """The fitted models: features -> scaled predictions, [rows, targets]."""
     models = {"linear": lambda features: regression.linear(state["linear"], features)}
@@ -531,32 +610,15 @@ def make_baselines(
 ) -> list[Baseline[Source, Array]]:
     """Median, ridge, gradient boosting and, if `train` is given, nearest neighbour."""
 
-    def predictions(points: Array, name: str) -> Array:
-        return unscaled(points[..., None] + np.array(state["offsets"][name]), preparation)
-
     def median(examples: Examples[Source]) -> Array:
-        count = len(pieces(examples.source))
-        return predictions(np.tile(np.array(state["median"]), (count, 1)), "median")
+        points = np.tile(np.array(state["median"]), (len(pieces(examples.source)), 1))
+        return unscaled(points[..., None] + np.array(state["offsets"]["median"]), preparation)
 
-    def fitted(name: str, model: Callable[[Any], Array]) -> Callable[..., Array]:
-        def predict(examples: Examples[Source]) -> Array:
-            every = np.arange(len(pieces(examples.source)))
-            blocks = np.array_split(every, -(-len(every) // regression.ROWS))
-            parts = [_read(name, examples.source, preparation, state, rows) for rows in blocks]
-            return predictions(np.concatenate([model(part) for part in parts]), name)
+    def fitted(model: str) -> Baseline[Source, Array]:
+        name = blend.baseline_names(preparation)[model]
+        return Baseline(name, lambda given: _of_model(model, state, given, preparation))
 
-        return predict
-
-    read = "the window" if preparation.own.per == "step" else FEATURES[preparation.kind]
-    words = {
-        "linear": f"ridge on {read}",
-        "steps": "ridge on the steps",
-        "boosting": f"gradient boosting on {read}",
-    }
-    known = [
-        Baseline("median", median),
-        *(Baseline(words[name], fitted(name, model)) for name, model in _models(state).items()),
-    ]
+    known = [Baseline("median", median), *map(fitted, _models(state))]
     if train is None or preparation.kind != "numbers" or preparation.own.per == "step":
         return known
     sequences, targets = scored(train.source), truth(train, preparation)
@@ -787,6 +849,9 @@ TASK = Task(
     shapes=shapes,
     fitted_shapes=fitted_shapes,
     calibrate=calibrate,
+    choose=choose_blend,
+    model_name=blend.model_name,
+    quick=blend.quick,
     postprocess=postprocess,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
