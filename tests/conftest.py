@@ -70,6 +70,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid.partition("[")[0] in SLOW:
             item.add_marker("slow")
+    # They take minutes each, so that one process would work alone if they came last.
+    items.sort(key=lambda item: item.path.name != "test_backends.py")
 
 
 def pytest_collection_finish():
