@@ -14,16 +14,17 @@ def stateless(model: keras.Model) -> keras.Model:
     weights that the model has now.
 
     Raises:
-        ConfigError: the stateful model is of a class of its own, which cannot be copied.
+        ConfigError: Keras cannot copy the stateful model, such as one of a class of its own.
     """
     if not any(getattr(one, "stateful", False) for one in model._flatten_layers()):
         return model
     try:
         copy = model.__class__.from_config(_changed(model.get_config()))
     except (NotImplementedError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"{model.name} has stateful layers and cannot be copied without them, because it is of "
-            "a class of its own. Build it with stateful=False, and give it the weights."
+            f"{model.name} has stateful layers, and Keras cannot copy it from its configuration "
+            f"({reason}). Build it with stateful=False, and give it the weights."
         ) from error
     for old, new in zip(_leaves(model), _leaves(copy), strict=True):
         new.set_weights(old.get_weights())

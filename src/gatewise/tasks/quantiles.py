@@ -1,9 +1,10 @@
 """The code that tasks with quantiles share: their settings, conformal margins and bands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from gatewise import metrics
 from gatewise.data.sequences import Array
@@ -80,3 +81,18 @@ def coverage_of_bands(
         }
         for low, high in bands(levels)
     ]
+
+
+def frame(
+    columns: Mapping[str, Array], predicted: Mapping[str, Array], actual: Array
+) -> pl.DataFrame:
+    """The rows that `predict` writes: what names a row, its predictions, and the truth if any.
+
+    `actual` and each of the predictions have one number for a row; NaN is an unknown truth. The
+    columns may have axes of size 1 in place of those of `actual`.
+    """
+    truth = {"truth": actual} if np.isfinite(actual).any() else {}
+    whole = {**columns, **predicted, **truth}
+    flat = {name: np.broadcast_to(one, actual.shape).ravel() for name, one in whole.items()}
+    rows = pl.DataFrame(flat)
+    return rows.with_columns(pl.col("truth").fill_nan(None)) if truth else rows

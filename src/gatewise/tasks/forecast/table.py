@@ -11,6 +11,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.windows import Windows
 from gatewise.settings import Experiment
+from gatewise.tasks import quantiles
 from gatewise.tasks.forecast.fitted import Fitted
 
 
@@ -36,13 +37,10 @@ def table(
         columns["origin"] = (origins - first)[:, None, None]
         columns["step"] = (steps - first[:, None] + 1)[..., None]
     columns["target"] = np.array(preparation.own.targets)[None, None]
-    for q, level in enumerate(preparation.own.quantiles or (None,)):
-        columns["forecast" if level is None else f"q{level:g}"] = predictions[indices][..., q]
-    if np.isfinite(actual).any():
-        columns["truth"] = actual
-    flat = {name: np.broadcast_to(column, actual.shape).ravel() for name, column in columns.items()}
-    frame = pl.DataFrame(flat)
-    return frame.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else frame
+    named = [f"q{level:g}" for level in preparation.own.quantiles] or ["forecast"]
+    return quantiles.frame(
+        columns, dict(zip(named, np.moveaxis(predictions[indices], -1, 0), strict=True)), actual
+    )
 
 
 def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str, Any]:

@@ -748,13 +748,10 @@ def table(
         else:
             columns["step"] = (where - part.first[at[rows]] + 1)[:, None]
     columns["target"] = np.array(targets)[None]
-    for q, level in enumerate(preparation.own.quantiles or (None,)):
-        columns["prediction" if level is None else f"q{level:g}"] = predictions[rows][..., q]
-    if np.isfinite(actual).any():
-        columns["truth"] = actual
-    flat = {name: np.broadcast_to(column, actual.shape).ravel() for name, column in columns.items()}
-    frame = pl.DataFrame(flat)
-    return frame.with_columns(pl.col("truth").fill_nan(None)) if "truth" in flat else frame
+    named = [f"q{level:g}" for level in preparation.own.quantiles] or ["prediction"]
+    return quantiles.frame(
+        columns, dict(zip(named, np.moveaxis(predictions[rows], -1, 0), strict=True)), actual
+    )
 
 
 def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str, Any]:
