@@ -20,8 +20,10 @@ from gatewise.training import checkpoints
 from gatewise.training.fit import History
 from gatewise.tuning import networks
 from gatewise.tuning import study as studies
-from gatewise.tuning.search import SEARCH, chosen_by, write_or_compare
+from gatewise.tuning.search import write_or_compare
 from gatewise.tuning.space import near, with_values
+from gatewise.tuning.state import SEARCH
+from gatewise.tuning.winner import chosen_by
 
 # One shape of network only, because every other one is compiled anew.
 SPACE = {

@@ -213,7 +213,7 @@ def tune(
     The same command continues a search that was stopped or killed.
     """
     from gatewise.settings import merged
-    from gatewise.tuning import search
+    from gatewise.tuning import search, state
 
     if output is None:
         raise ConfigError("A search needs a folder: give -o, such as -o runs/search.")
@@ -245,8 +245,8 @@ def tune(
         [
             tuned.summary["validation"],
             f"Against the untuned default: {tuned.summary['sentence']}",
-            f"Run: {output / search.BEST}",
-            f"What mattered: {output / search.PAGE}",
+            f"Run: {output / state.BEST}",
+            f"What mattered: {output / state.PAGE}",
         ]
     )
 

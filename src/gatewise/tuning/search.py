@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,16 @@ from gatewise.errors import (
     ArtefactError,
     ConfigError,
     DataError,
-    GatewiseError,
     TrainingError,
 )
 from gatewise.judging import folding, refitting
 from gatewise.judging.budget import EVALUATION, seconds_of
 from gatewise.judging.budget import NAME as BUDGET
-from gatewise.judging.protocol import Repeats
 from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
 from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
 from gatewise.output import inputs, lies_in, write_text
-from gatewise.pipeline import run_ready
 from gatewise.runs import artefact as artefacts
 from gatewise.runs.artefact import as_json, finite, intact, read_json
-from gatewise.runs.comparison import compare
-from gatewise.runs.finished import Run
 from gatewise.runs.locks import locked
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
@@ -47,7 +42,7 @@ from gatewise.training.interrupts import SKIP, STOP, Interrupts
 from gatewise.training.phases import Phase
 from gatewise.training.ready import Ready, make_ready, prepared
 from gatewise.training.tracking import both, tracked
-from gatewise.tuning import networks, page
+from gatewise.tuning import networks
 from gatewise.tuning.space import (
     default_of,
     described,
@@ -58,6 +53,7 @@ from gatewise.tuning.space import (
     values_of,
     with_values,
 )
+from gatewise.tuning.state import BEST, SEARCH, SUMMARY, UNTUNED, Limits, Search, Tuned
 from gatewise.tuning.study import (
     BEGUN,
     DEFAULT,
@@ -83,11 +79,10 @@ from gatewise.tuning.study import (
     refuse_lost_trials,
     report_again,
 )
+from gatewise.tuning.winner import finish
 
 log = logging.getLogger("gatewise")
 
-SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"
-BEST, UNTUNED = "best", "default"  # the run folders
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
 PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
 MESSAGES = {
@@ -95,42 +90,6 @@ MESSAGES = {
     SKIP: "The trials are kept, and none is judged.",
 }
 MARGIN = 1.3  # of the time that the final training took as a trial
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a search ends."""
-
-    deadline: float  # of the whole work, in seconds of time.time(); infinite without a budget
-    trials: int  # of all processes, earlier ones included; 0: no limit
-
-
-@dataclass(frozen=True)
-class Search:
-    """What every trial needs."""
-
-    folder: Path
-    ready: Ready  # of the untuned default
-    space: Space
-    study: Any
-    monitor: Monitor
-    limits: Limits
-    evaluating: float = 0.0  # seconds that the final evaluations need besides training
-    # The networks of the default and of the best trial by number, if this process has trained them.
-    kept: dict[int, Trained] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A finished search."""
-
-    folder: Path
-    run: Run | None  # the winner; None if it was not trained again
-    summary: Mapping[str, Any]  # the content of tuning.json
-
-    def __repr__(self) -> str:
-        """One line, for the prompt of Python."""
-        return f"<Tuned {self.folder}: {self.summary['sentence']}>"
 
 
 def tune(
@@ -202,7 +161,7 @@ def tune(
                 _search(search, watch)
             finally:
                 _end_workers(workers)
-        tuned = _finish(search, baselines, watch)
+        tuned = finish(search, baselines, watch)
         if tracker is not None and tuned.run is not None:
             tracker.finish(tuned.run.artefact.experiment, tuned.run.metrics)
         return tuned
@@ -685,139 +644,3 @@ def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
         monitor = monitor_of(ready, [])
         study = _study(folder, ready, monitor, shared=True, number=number)
         _search(Search(folder, ready, space, study, monitor, limits, EVALUATION), None)
-
-
-def _finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
-    """Judge the winner and the default on the test part, and tell the result.
-
-    A network that another process trained, before a kill or beside this one, is in a file.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C before any trial was finished.
-    """
-    higher, default = search.monitor.higher_is_better, default_trial(search.study)
-    best = candidates(search.study, higher=higher)
-    if default is None or not best:
-        raise KeyboardInterrupt(
-            f"no trial was finished; the same command continues the search in {search.folder}."
-        )
-    won = best[0].number != default.number
-    values = best[0].params if won else {}
-    tuned = _judge(search, baselines, best[0].number, values, BEST, watch)
-    sentence, comparison = "", None
-    if won:
-        _judge(search, baselines, default.number, {}, UNTUNED, watch)
-        comparison, sentence = _compared(search.folder)
-    summary = {
-        "task": search.ready.task.name,
-        "search": str(search.folder),
-        "run": str(search.folder / BEST),
-        "metric": search.monitor.name,
-        "default": default.user_attrs[VALUE],
-        "best": best[0].user_attrs[VALUE],
-        "default_loss": default.user_attrs[LOSS],
-        "best_loss": best[0].user_attrs[LOSS],
-        "best_trial": best[0].number,
-        "trials": _counts(search.study),
-        "values": dict(values),
-        "comparison": comparison,
-        "verdict": tuned.metrics["verdict"],
-        "sentence": sentence or _no_gain(won),
-        "validation": chosen_by(search.monitor.name, default, best),
-    }
-    write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
-    drawn = page.draw(search.study, summary, higher=higher)
-    write_text(search.folder / PAGE, drawn, overwrite=True)
-    return Tuned(search.folder, tuned, finite(summary))
-
-
-def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
-    """The validation scores of the winner and of the default, and the losses where scores tie.
-
-    `ranked` are the trials with a score, the best first.
-    """
-    best = ranked[0]
-    scores = [one.user_attrs[VALUE] for one in (best, default)]
-    if best.number == default.number:
-        text = f"Validation {metric}: {scores[0]:.4g} with the untuned default, which is the best"
-    else:
-        text = (
-            f"Validation {metric}: {scores[0]:.4g} with the best trial ({best.number}), "
-            f"{scores[1]:.4g} with the untuned default"
-        )
-    tied = [one for one in ranked if one.user_attrs[VALUE] == scores[0]]
-    if len(tied) == 1:
-        return f"{text}."
-    other = default if default in tied[1:] else tied[1]
-    name = "the default" if other.number == default.number else f"trial {other.number}"
-    losses = [f"{one.user_attrs[LOSS]:.4g}" for one in (best, other)]
-    return (
-        f"{text}. Trials with this score: {len(tied)}. The lowest validation loss decides between "
-        f"them: {losses[0]}, beside {losses[1]} of {name}."
-    )
-
-
-def _no_gain(won: bool) -> str:
-    if won:
-        return "There is no test part, so the winner is not compared with the default on one."
-    return "No trial was better than the untuned default on the validation part."
-
-
-def _judge(
-    search: Search,
-    baselines: FittedBaselines,
-    number: int,
-    values: Mapping[str, Any],
-    name: str,
-    watch: Watch | None,
-) -> Run:
-    """Judge a trial on the test part, and save it; a run of an earlier search is replaced."""
-    trained = search.kept.get(number)
-    if trained is None:
-        experiment = with_values(search.ready.parts.experiment, values)
-        ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
-        history = networks.restored(search.folder, number, ready.network)
-        if history is None:
-            log.info("Training trial %d again.", number)
-        else:
-            trained = Trained(ready, history, best_value(history, search.monitor))
-    else:
-        ready = trained.ready
-    late = trained is not None and ended_by_budget(trained.history.stopped)
-    if name == UNTUNED or late:  # it is only compared, or the time is over
-        ready = replace(ready, experiment=ready.experiment.having("training", refit="no"))
-        trained = None if trained is None else replace(trained, ready=ready)
-    if ready.preparation is search.ready.preparation:
-        fitted = replace(baselines, monitor=monitor_for(ready, baselines.monitor))
-    else:
-        fitted = score_baselines(ready)
-    folder = search.folder / name
-    artefacts.check_free(folder, overwrite=True)
-    with Interrupts() as interrupts:
-        # Cross-validation would test on the sequences that chose the winner.
-        return run_ready(
-            ready,
-            fitted,
-            Around(interrupts, watch),
-            folder=folder,
-            overwrite=True,
-            several=False,
-            judged=None if trained is None else Repeats([trained], fitted),
-        )
-
-
-def _compared(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """How the winner differs from the default on the test part."""
-    try:
-        found = compare(folder / UNTUNED, folder / BEST)["comparisons"][0]
-    except GatewiseError as error:
-        return None, str(error)
-    return found, found["sentence"]
-
-
-def _counts(study: Any) -> dict[str, int]:
-    """The trials by how they ended; one that was cut off and continued counts once."""
-    # Only those that failed have a reason; those that were given up were queued again.
-    ended = [one for one in study.get_trials(deepcopy=False) if ENDED in one.user_attrs]
-    states = [one.state.name.lower() for one in ended]
-    return {name: states.count(name) for name in ("complete", "pruned", "fail")}

@@ -4,7 +4,8 @@ import logging
 import sys
 from pathlib import Path
 
-from gatewise.tuning.search import Limits, work
+from gatewise.tuning.search import work
+from gatewise.tuning.state import Limits
 
 
 def main() -> None:

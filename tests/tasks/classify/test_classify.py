@@ -18,6 +18,7 @@ from gatewise.data.sequences import from_arrays, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, from_mapping
 from gatewise.tasks.classify import task as classify
+from gatewise.tasks.classify.baselines import LOGISTIC
 
 PLAIN = from_mapping({"task": {"name": "classify"}, "training": {"quality": "fast"}})
 
@@ -360,7 +361,7 @@ def test_auto_blends_where_the_mean_has_the_lower_log_loss():
     preparation, some, _, outputs = blended()
     undecided, truth = own_with(preparation, blend="auto"), classify.labels_of(some, preparation)
     classes = len(preparation.own.classes)
-    name = classify.LOGISTIC["numbers"]
+    name = LOGISTIC["numbers"]
     right = 0.02 + (1 - 0.02 * classes) * np.eye(classes)[truth]
     wrong = right[:, ::-1]
     for baseline, chosen in ((right, "logistic"), (wrong, "none")):

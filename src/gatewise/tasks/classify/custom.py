@@ -10,8 +10,8 @@ from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.sound import Recordings
+from gatewise.tasks.classify.examples import Pieces, labels_of, sequences_of
 from gatewise.tasks.classify.fitted import Fitted
-from gatewise.tasks.classify.task import Pieces, labels_of, sequences_of
 from gatewise.tasks.task import Baseline
 
 SUM = 0.01  # the probabilities of a sequence add up to 1 within this

@@ -12,15 +12,10 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Beside, Plan
+from gatewise.tasks.classify.baselines import floor_of, on_steps, regression_on
+from gatewise.tasks.classify.blend import probabilities_of, with_steps
 from gatewise.tasks.classify.export import whole
 from gatewise.tasks.classify.fitted import Fitted
-from gatewise.tasks.classify.task import (
-    floor_of,
-    on_steps,
-    probabilities_of,
-    regression_on,
-    with_steps,
-)
 from gatewise.tasks.streamed import of_texts
 
 

@@ -13,9 +13,10 @@ from gatewise.data.sequences import Array
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Beside, Plan
 from gatewise.tasks.regress import blend
+from gatewise.tasks.regress.baselines import ridge_on
 from gatewise.tasks.regress.export import whole
 from gatewise.tasks.regress.fitted import Fitted
-from gatewise.tasks.regress.task import ridge_on, with_ridge
+from gatewise.tasks.regress.task import with_ridge
 from gatewise.tasks.streamed import of_texts
 
 

@@ -4,7 +4,7 @@ Sequences are numbers, texts or recordings. A number at each step needs sequence
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +12,12 @@ import numpy as np
 import polars as pl
 
 from gatewise import metrics
-from gatewise.baselines import naive, regression, tfidf
-from gatewise.baselines.flat import common_length, flat
-from gatewise.baselines.neighbours import nearest_neighbour
-from gatewise.baselines.summaries import summaries
 from gatewise.data import sound, steps, tokens
 from gatewise.data import targets as scales
-from gatewise.data.batches import PADDING, Examples, Shapes
+from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
-from gatewise.data.scaling import FINEST, fit_scale, refuse_far
-from gatewise.data.sequences import Array, Sequences, texts_of
+from gatewise.data.scaling import fit_scale
+from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_sequence, split_by_time, split_without_copies
 from gatewise.data.vocabulary import usual_embedding
 from gatewise.data.windows import Stretches, cut, stretches
@@ -29,7 +25,9 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
 from gatewise.tasks import defaults, quantiles
 from gatewise.tasks.regress import blend, reading
+from gatewise.tasks.regress.baselines import fit_baselines, make_baselines, of_model
 from gatewise.tasks.regress.details import details
+from gatewise.tasks.regress.examples import examples, fitted_shapes, shapes, sizes
 from gatewise.tasks.regress.fitted import Fitted
 from gatewise.tasks.regress.rows import (
     Source,
@@ -42,12 +40,10 @@ from gatewise.tasks.regress.rows import (
     scaled,
     scored,
     truth,
-    truth_rows,
     unscaled,
 )
 from gatewise.tasks.regress.space import space
 from gatewise.tasks.task import (
-    Baseline,
     Folding,
     Measure,
     Promise,
@@ -55,7 +51,6 @@ from gatewise.tasks.task import (
     Task,
     Truth,
     mean_measure,
-    sizes_of,
 )
 
 log = logging.getLogger("gatewise")
@@ -75,9 +70,7 @@ MIN_STRATIFIED = 50  # sequences; fewer are split at random
 FEW_SEQUENCES = 10  # fewer sequences with a number at each step are split by time
 MAX_WHOLE = 400  # steps; longer sequences with a number at each step are read in windows
 WINDOW = 200  # steps of such a window
-RIDGE_STEPS, RIDGE_FEATURES = 16, 200  # the window of a linear map has at most so many
 NEAR_ZERO = 0.01  # of the mean absolute target; nearer to zero, an error in percent explodes
-NEIGHBOUR = "nearest neighbour"
 
 
 def resolve(
@@ -301,92 +294,6 @@ def _training_targets(train: Sequences, experiment: Experiment) -> Array:
     return values
 
 
-def examples(
-    sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
-) -> Examples[Source]:
-    """The sequences, or their windows, with scaled targets [n, targets, 1].
-
-    With a number at each step, the targets are [n, steps, targets, 1], with NaN where a step is
-    only read, is padding, or has no target.
-    """
-    own = preparation.own
-    if own.spectrum is not None:
-        recordings = sound.examples(
-            sequences,
-            own.spectrum,
-            scale=preparation.scale,
-            training=experiment.training,
-            role=role,
-            window=own.window,
-            stride=own.stride,
-        )
-        return replace(recordings, targets=_targets(recordings.source, preparation))
-    if own.vocabulary is not None:
-        encoded = tokens.tokens_of(
-            sequences, own.vocabulary, most=own.max_length, truncation=own.truncation
-        )
-        inputs = tokens.padded_tokens(encoded)
-        return Examples(sequences, encoded.lengths, inputs, _targets(sequences, preparation))
-    columns = preparation.positions(preparation.used)
-    refuse_far(sequences, *preparation.scale.rows(sequences), columns)
-    source: Source
-    if own.per == "step":
-        source = stretches(sequences, own.window, own.stride)
-        read = source.read
-    else:
-        source = read = cut(sequences, own.window, own.stride) if own.window else sequences
-    inputs = steps.scaled_steps(read, preparation.scale, columns)
-    made: Examples[Source] = Examples(source, read.lengths, inputs, _targets(source, preparation))
-    if role == "test" and not np.isfinite(truth(made, preparation)).all(axis=1).any():
-        raise DataError(
-            f"{sequences.source}: no step of the scored part has a value of "
-            f"{', '.join(map(repr, own.names))}. Give rows with targets."
-        )
-    return made
-
-
-def _targets(source: Source, preparation: Preparation[Fitted]) -> Callable[..., Array]:
-    """The function that gives the scaled targets of a batch."""
-    actual = scaled(truth_rows(source, preparation), preparation).astype(np.float32)
-    if not isinstance(source, Stretches):
-        return lambda indices, _length=0: actual[indices][..., None]
-    sizes, before = source.scored.lengths, source.before
-    ends = np.cumsum(sizes)
-
-    def targets_of(indices: Array, length: int = 0) -> Array:
-        longest = length or int(source.read.lengths[indices].max())
-        batch = np.full((len(indices), longest, actual.shape[1]), np.nan, np.float32)
-        for row, k in enumerate(indices.tolist()):
-            batch[row, before[k] : before[k] + sizes[k]] = actual[ends[k] - sizes[k] : ends[k]]
-        return batch[..., None]
-
-    return targets_of
-
-
-def sizes(examples: Examples[Source]) -> dict[str, int]:
-    """The number of sequences (or of their windows) and of steps to predict."""
-    return sizes_of(scored(examples.source))
-
-
-def shapes(examples: Examples[Source], preparation: Preparation[Fitted]) -> Shapes:
-    """The shapes of the input and of the output, [targets, quantiles]."""
-    return steps.fixed_length(fitted_shapes(preparation), examples, preparation)
-
-
-def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
-    """The same shapes, with any number of steps."""
-    own = preparation.own
-    output = (len(own.targets), max(1, len(own.quantiles)))
-    if own.vocabulary is not None:
-        return Shapes({"tokens": (None,)}, output, vocabulary={"tokens": len(own.vocabulary)})
-    return Shapes(
-        inputs={"steps": (None, len(preparation.used))},
-        output=output,
-        padding=PADDING if preparation.padded else None,
-        per_step=own.per == "step",
-    )
-
-
 def calibrate(
     preparation: Preparation[Fitted], outputs: Array, examples: Examples[Source]
 ) -> Preparation[Fitted]:
@@ -416,7 +323,7 @@ def postprocess(
     partner = blend.partner(preparation.own)
     if not partner:
         return unscaled(of_network(outputs, preparation), preparation)
-    ridge = _of_model(partner, state, examples, preparation)
+    ridge = of_model(partner, state, examples, preparation)
     return with_ridge(outputs, ridge, scored(examples.source).lengths, preparation, state)
 
 
@@ -465,175 +372,6 @@ def choose_blend(
     }
     actual = scaled(truth(examples, preparation), preparation)
     return blend.chosen(preparation, of_network(outputs, preparation), ridges, actual)
-
-
-def _features(
-    source: Source, preparation: Preparation[Fitted], state: Mapping[str, Any], rows: Array
-) -> Any:
-    """What ridge regression and gradient boosting read of these rows, [rows, features]."""
-    if isinstance(source, Stretches):
-        return _last_steps(source, preparation, rows)
-    part = scored(source).chosen(rows)
-    if part.kind == "text":
-        return tfidf.weighted_words(state["words"], texts_of(part))
-    return summaries(part, np.array(state["floor"]))
-
-
-def _read(
-    model: str,
-    source: Source,
-    preparation: Preparation[Fitted],
-    state: Mapping[str, Any],
-    rows: Array,
-) -> Any:
-    """What a model of `_models` reads of these rows, [rows, features]."""
-    if model == "steps":
-        return flat(scored(source).chosen(rows), state["length"])
-    return _features(source, preparation, state, rows)
-
-
-def _last_steps(source: Stretches, preparation: Preparation[Fitted], rows: Array) -> Array:
-    """The scaled last steps up to each row, [rows, steps * columns].
-
-    The first step of a sequence replaces the steps before it.
-    """
-    columns = preparation.positions(preparation.used)
-    back = int(np.clip(RIDGE_FEATURES // len(columns), 1, RIDGE_STEPS))
-    part, at = source.scored, pieces(source)[rows]
-    steps_back = positions(source)[rows][:, None] - np.arange(back)  # [rows, steps]
-    steps_back = np.maximum(steps_back, part.first[at][:, None])
-    centre, spread = preparation.scale.rows(part)
-    values = part.values[steps_back[..., None], columns].astype(np.float64)
-    values = (values - centre[at][:, None, columns]) / spread[at][:, None, columns]
-    flat: Array = values.reshape(len(rows), -1)
-    return flat
-
-
-def _sample(examples: Examples[Source], preparation: Preparation[Fitted]) -> tuple[Array, Array]:
-    """At most `regression.ROWS` rows with known targets, and their scaled targets."""
-    actual = scaled(truth(examples, preparation), preparation)
-    known = np.flatnonzero(np.isfinite(actual).all(axis=1))
-    count = min(regression.ROWS, len(known))
-    thin = known[np.unique(np.linspace(0, len(known) - 1, count).astype(np.int64))]
-    return thin, actual[thin]
-
-
-def fit_baselines(
-    train: Examples[Source], valid: Examples[Source] | None, preparation: Preparation[Fitted]
-) -> dict[str, Any]:
-    """The median, ridge regression and gradient boosting, with the quantiles of their errors.
-
-    The errors are those on the validation part (on the training part if it is small), so the
-    baselines' quantiles are calibrated on the same data as the network's.
-    """
-    rows, actual = _sample(train, preparation)
-    levels = preparation.own.quantiles or (0.5,)
-    median = np.median(actual, axis=0)
-    state: dict[str, Any] = {
-        "median": median.tolist(),
-        "offsets": {"median": (np.quantile(actual, levels, axis=0).T - median[:, None]).tolist()},
-    }
-    part = scored(train.source)
-    if part.kind == "text":
-        vectors, _ = tfidf.fit_words(texts_of(part))
-        state["words"] = tfidf.words_state(vectors)
-    elif not isinstance(train.source, Stretches):
-        state["floor"] = (FINEST * fit_scale(part, "standard", "column").spread[0]).tolist()
-    held = valid if valid is not None else train
-    checks, wanted = _sample(held, preparation)
-    if len(checks) < quantiles.MIN_CALIBRATION:
-        held, checks, wanted = train, rows, actual
-    features = _features(train.source, preparation, state, rows)
-    seen = _features(held.source, preparation, state, checks)
-    state["linear"] = regression.fit_linear(
-        features, actual, None if held is train else (seen, wanted)
-    )
-    if part.kind != "text":
-        state["boosting"] = regression.fit_boosting(features, actual)
-    if part.kind == "numbers" and preparation.own.per == "sequence":
-        state["length"] = common_length(part)
-    if state.get("length"):
-        on_steps = _read("steps", held.source, preparation, state, checks)
-        state["steps"] = regression.fit_linear(
-            _read("steps", train.source, preparation, state, rows),
-            actual,
-            None if held is train else (on_steps, wanted),
-        )
-    for name, predict in _models(state).items():
-        predicted = predict(_read(name, held.source, preparation, state, checks))
-        offsets = naive.residual_quantiles(wanted, predicted, levels)  # [targets, quantiles]
-        if 0.5 in levels:  # the median stays the point prediction
-            offsets = offsets - offsets[:, [levels.index(0.5)]]
-        state["offsets"][name] = offsets.tolist()
-    return state
-
-
-def ridge_on(
-    features: Any, model: str, preparation: Preparation[Fitted], state: Mapping[str, Any]
-) -> Array:
-    """The quantiles of a fitted model in the targets' own units, [rows, targets, quantiles]."""
-    points = _models(state)[model](features)
-    return unscaled(points[..., None] + np.array(state["offsets"][model]), preparation)
-
-
-def _of_model(
-    model: str,
-    state: Mapping[str, Any],
-    examples: Examples[Source],
-    preparation: Preparation[Fitted],
-) -> Array:
-    """The same for examples, block by block."""
-    every = np.arange(len(pieces(examples.source)))
-    blocks = np.array_split(every, -(-len(every) // regression.ROWS))
-    return np.concatenate(
-        [
-            ridge_on(
-                _read(model, examples.source, preparation, state, rows), model, preparation, state
-            )
-            for rows in blocks
-        ]
-    )
-
-
-def _models(state: Mapping[str, Any]) -> dict[str, Callable[[Any], Array]]:
-    """The fitted models: features -> scaled predictions, [rows, targets]."""
-    models = {"linear": lambda features: regression.linear(state["linear"], features)}
-    if "steps" in state:
-        models["steps"] = lambda features: regression.linear(state["steps"], features)
-    if "boosting" in state:
-        models["boosting"] = lambda features: regression.boosting(state["boosting"], features)
-    return models
-
-
-def make_baselines(
-    state: Mapping[str, Any], preparation: Preparation[Fitted], train: Examples[Source] | None
-) -> list[Baseline[Source, Array]]:
-    """Median, ridge, gradient boosting and, if `train` is given, nearest neighbour."""
-
-    def median(examples: Examples[Source]) -> Array:
-        points = np.tile(np.array(state["median"]), (len(pieces(examples.source)), 1))
-        return unscaled(points[..., None] + np.array(state["offsets"]["median"]), preparation)
-
-    def fitted(model: str) -> Baseline[Source, Array]:
-        name = blend.baseline_names(preparation)[model]
-        return Baseline(name, lambda given: _of_model(model, state, given, preparation))
-
-    known = [Baseline("median", median), *map(fitted, _models(state))]
-    if train is None or preparation.kind != "numbers" or preparation.own.per == "step":
-        return known
-    sequences, targets = scored(train.source), truth(train, preparation)
-    spread = fit_scale(sequences, "standard", "column").spread[0]
-
-    def neighbour(examples: Examples[Source]) -> Array:
-        every = np.arange(len(sequences))
-        nearest, method = nearest_neighbour(
-            sequences, every, scored(examples.source), spread=spread
-        )
-        log.info("Nearest neighbour: %s", method)
-        count = max(1, len(preparation.own.quantiles))
-        return np.repeat(targets[nearest][..., None], count, axis=-1)
-
-    return [*known, Baseline(NEIGHBOUR, neighbour, slow=True)]
 
 
 def score(

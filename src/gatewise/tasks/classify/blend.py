@@ -1,0 +1,86 @@
+"""The blend of the network with a logistic regression: when it is chosen, and its probabilities."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from gatewise import metrics
+from gatewise.data.batches import Examples
+from gatewise.data.preparation import Preparation
+from gatewise.data.sequences import Array
+from gatewise.tasks.classify.baselines import LOGISTIC, LOGISTIC_STEPS
+from gatewise.tasks.classify.examples import Pieces, labels_of
+from gatewise.tasks.classify.fitted import Fitted
+from gatewise.tasks.task import (
+    NETWORK,
+)
+
+MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
+
+
+def choose_blend(
+    preparation: Preparation[Fitted],
+    outputs: Array,
+    said: Mapping[str, Array],
+    examples: Examples[Pieces],
+) -> Preparation[Fitted]:
+    """Decide a blend that is "auto", and its regression, by the log loss on these examples.
+
+    `said` holds the baselines' probabilities for the same examples. The log loss of a mean of two
+    predictions is at most the mean of both log losses, so even a worse baseline often helps.
+    """
+    own = preparation.own
+    if own.blend not in ("auto", "logistic") or own.separator:
+        return preparation
+    labels = labels_of(examples, preparation)
+    network = probabilities_of(outputs, preparation, None)
+    # Between equal losses, the first choice is taken.
+    choices = [(replace(own, blend="none"), network)] if own.blend == "auto" else []
+    for name in (LOGISTIC[preparation.kind], LOGISTIC_STEPS):
+        if name in said:
+            blend = replace(own, blend="logistic", blend_on_steps=name == LOGISTIC_STEPS)
+            choices.append((blend, (network + said[name]) / 2))
+    best, _ = min(choices, key=lambda choice: metrics.log_loss(labels, choice[1]))
+    return replace(preparation, own=best)
+
+
+def partner_name(preparation: Preparation[Fitted]) -> str:
+    """The name of the regression that is blended in; "" without a blend."""
+    if preparation.own.blend != "logistic":
+        return ""
+    return LOGISTIC_STEPS if preparation.own.blend_on_steps else LOGISTIC[preparation.kind]
+
+
+def model_name(preparation: Preparation[Fitted]) -> str:
+    """The name of the network and, with a blend, of its baseline."""
+    partner = partner_name(preparation)
+    return f"{NETWORK} with {partner}" if partner else NETWORK
+
+
+def with_steps(
+    outputs: Array,
+    baseline: Array,
+    lengths: Array,
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
+) -> Array:
+    """The probabilities of a blend with the regression on the steps, [sequences, classes].
+
+    A sequence of another length than in training has the network's answer: nothing is known about
+    the blend there.
+    """
+    same = (lengths == state["steps"]["length"])[:, None]
+    both = probabilities_of(outputs, preparation, baseline)
+    return np.where(same, both, probabilities_of(outputs, preparation, None))
+
+
+def probabilities_of(
+    outputs: Array, preparation: Preparation[Fitted], baseline: Array | None
+) -> Array:
+    """The network's calibrated probabilities; their mean with the baseline's if there is one."""
+    logits = outputs.astype(np.float64) / preparation.own.temperature
+    network: Array = expit(logits) if preparation.own.separator else softmax(logits, axis=1)
+    return network if baseline is None else (network + baseline) / 2

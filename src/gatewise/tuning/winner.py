@@ -1,0 +1,174 @@
+"""Train the winner of a search again, and judge it beside the untuned default."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gatewise.errors import (
+    GatewiseError,
+)
+from gatewise.judging.protocol import Repeats
+from gatewise.judging.repeats import Trained, Watch, best_value, monitor_for
+from gatewise.judging.validation import FittedBaselines, score_baselines
+from gatewise.output import write_text
+from gatewise.pipeline import run_ready
+from gatewise.runs import artefact as artefacts
+from gatewise.runs.artefact import as_json, finite
+from gatewise.runs.comparison import compare
+from gatewise.runs.finished import Run
+from gatewise.training.fit import Around
+from gatewise.training.interrupts import Interrupts
+from gatewise.training.ready import prepared
+from gatewise.tuning import networks, page
+from gatewise.tuning.space import (
+    with_values,
+)
+from gatewise.tuning.state import BEST, PAGE, SUMMARY, UNTUNED, Search, Tuned
+from gatewise.tuning.study import (
+    ENDED,
+    LOSS,
+    VALUE,
+    candidates,
+    default_trial,
+    ended_by_budget,
+)
+
+log = logging.getLogger("gatewise")
+
+
+def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
+    """Judge the winner and the default on the test part, and tell the result.
+
+    A network that another process trained, before a kill or beside this one, is in a file.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before any trial was finished.
+    """
+    higher, default = search.monitor.higher_is_better, default_trial(search.study)
+    best = candidates(search.study, higher=higher)
+    if default is None or not best:
+        raise KeyboardInterrupt(
+            f"no trial was finished; the same command continues the search in {search.folder}."
+        )
+    won = best[0].number != default.number
+    values = best[0].params if won else {}
+    tuned = _judge(search, baselines, best[0].number, values, BEST, watch)
+    sentence, comparison = "", None
+    if won:
+        _judge(search, baselines, default.number, {}, UNTUNED, watch)
+        comparison, sentence = _compared(search.folder)
+    summary = {
+        "task": search.ready.task.name,
+        "search": str(search.folder),
+        "run": str(search.folder / BEST),
+        "metric": search.monitor.name,
+        "default": default.user_attrs[VALUE],
+        "best": best[0].user_attrs[VALUE],
+        "default_loss": default.user_attrs[LOSS],
+        "best_loss": best[0].user_attrs[LOSS],
+        "best_trial": best[0].number,
+        "trials": _counts(search.study),
+        "values": dict(values),
+        "comparison": comparison,
+        "verdict": tuned.metrics["verdict"],
+        "sentence": sentence or _no_gain(won),
+        "validation": chosen_by(search.monitor.name, default, best),
+    }
+    write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
+    drawn = page.draw(search.study, summary, higher=higher)
+    write_text(search.folder / PAGE, drawn, overwrite=True)
+    return Tuned(search.folder, tuned, finite(summary))
+
+
+def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
+    """The validation scores of the winner and of the default, and the losses where scores tie.
+
+    `ranked` are the trials with a score, the best first.
+    """
+    best = ranked[0]
+    scores = [one.user_attrs[VALUE] for one in (best, default)]
+    if best.number == default.number:
+        text = f"Validation {metric}: {scores[0]:.4g} with the untuned default, which is the best"
+    else:
+        text = (
+            f"Validation {metric}: {scores[0]:.4g} with the best trial ({best.number}), "
+            f"{scores[1]:.4g} with the untuned default"
+        )
+    tied = [one for one in ranked if one.user_attrs[VALUE] == scores[0]]
+    if len(tied) == 1:
+        return f"{text}."
+    other = default if default in tied[1:] else tied[1]
+    name = "the default" if other.number == default.number else f"trial {other.number}"
+    losses = [f"{one.user_attrs[LOSS]:.4g}" for one in (best, other)]
+    return (
+        f"{text}. Trials with this score: {len(tied)}. The lowest validation loss decides between "
+        f"them: {losses[0]}, beside {losses[1]} of {name}."
+    )
+
+
+def _no_gain(won: bool) -> str:
+    if won:
+        return "There is no test part, so the winner is not compared with the default on one."
+    return "No trial was better than the untuned default on the validation part."
+
+
+def _judge(
+    search: Search,
+    baselines: FittedBaselines,
+    number: int,
+    values: Mapping[str, Any],
+    name: str,
+    watch: Watch | None,
+) -> Run:
+    """Judge a trial on the test part, and save it; a run of an earlier search is replaced."""
+    trained = search.kept.get(number)
+    if trained is None:
+        experiment = with_values(search.ready.parts.experiment, values)
+        ready = prepared(replace(search.ready.parts, experiment=experiment), search.ready)
+        history = networks.restored(search.folder, number, ready.network)
+        if history is None:
+            log.info("Training trial %d again.", number)
+        else:
+            trained = Trained(ready, history, best_value(history, search.monitor))
+    else:
+        ready = trained.ready
+    late = trained is not None and ended_by_budget(trained.history.stopped)
+    if name == UNTUNED or late:  # it is only compared, or the time is over
+        ready = replace(ready, experiment=ready.experiment.having("training", refit="no"))
+        trained = None if trained is None else replace(trained, ready=ready)
+    if ready.preparation is search.ready.preparation:
+        fitted = replace(baselines, monitor=monitor_for(ready, baselines.monitor))
+    else:
+        fitted = score_baselines(ready)
+    folder = search.folder / name
+    artefacts.check_free(folder, overwrite=True)
+    with Interrupts() as interrupts:
+        # Cross-validation would test on the sequences that chose the winner.
+        return run_ready(
+            ready,
+            fitted,
+            Around(interrupts, watch),
+            folder=folder,
+            overwrite=True,
+            several=False,
+            judged=None if trained is None else Repeats([trained], fitted),
+        )
+
+
+def _compared(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """How the winner differs from the default on the test part."""
+    try:
+        found = compare(folder / UNTUNED, folder / BEST)["comparisons"][0]
+    except GatewiseError as error:
+        return None, str(error)
+    return found, found["sentence"]
+
+
+def _counts(study: Any) -> dict[str, int]:
+    """The trials by how they ended; one that was cut off and continued counts once."""
+    # Only those that failed have a reason; those that were given up were queued again.
+    ended = [one for one in study.get_trials(deepcopy=False) if ENDED in one.user_attrs]
+    states = [one.state.name.lower() for one in ended]
+    return {name: states.count(name) for name in ("complete", "pruned", "fail")}
