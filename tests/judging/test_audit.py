@@ -73,6 +73,7 @@ def digits(digits):
 
 
 CLASSIFY = {"task": {"name": "classify"}}
+ALLCLOSE = np.allclose
 
 
 def test_sequences_that_are_nearly_equal_in_two_parts_are_found(digits, random):
@@ -82,6 +83,21 @@ def test_sequences_that_are_nearly_equal_in_two_parts_are_found(digits, random):
     findings = audited((np.concatenate([x, near]), np.concatenate([y, y[:100]])), CLASSIFY)
     assert set(kinds(findings)) == {"duplicates"}
     assert "nearly so (test = training: " in findings[-1]["where"]
+
+
+def test_copies_are_found_among_images_with_an_empty_border_without_comparing_all_pairs(
+    digits, random, monkeypatch
+):
+    x, y = digits
+    x = np.pad(x, ((0, 0), (2, 2), (9, 9)))  # equal means and deviations in the first columns
+    near = x[:100] * random.uniform(0.9995, 1.0005, x[:100].shape)
+    compared = []
+    monkeypatch.setattr(
+        np, "allclose", lambda *of, **said: compared.append(of) or ALLCLOSE(*of, **said)
+    )
+    findings = audited((np.concatenate([x, near]), np.concatenate([y, y[:100]])), CLASSIFY)
+    assert set(kinds(findings)) == {"duplicates"}
+    assert len(compared) < len(x)
 
 
 def test_a_column_that_is_the_label_is_found(digits):

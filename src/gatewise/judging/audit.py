@@ -25,6 +25,8 @@ LEAST = 20  # fewer pairs are equal by chance
 LONG, LONG_TOKENS = 40, 8  # bytes and tokens; shorter texts repeat without being copies
 COMMON = 0.01  # the share of a part's texts from which copies are a finding
 MOST = 2000  # sequences of a held part that are looked up, and of training that are examined
+# Sequences are compared in CELLS of ASKED_CELLS, and then with so many NEIGHBOURS.
+CELLS, ASKED_CELLS, NEIGHBOURS = 32, 256, 20
 STEPS = 5000  # steps of a series that are compared with its target
 LISTED = 5  # places that a finding names
 # Fewer labels that are surely wrong are the mistakes of a good network.
@@ -139,8 +141,8 @@ def _equal(train: list[str], held: list[str]) -> list[tuple[int, int]]:
 def _near(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
     """Pairs of sequences whose numbers are nearly equal at every step.
 
-    Sequences of one length are compared by their means and deviations first. A sequence that hardly
-    changes cannot be recognised.
+    Sequences of one length are compared in a few cells first, and then as a whole with those that
+    are nearest there. A sequence that hardly changes cannot be recognised.
     """
     if train.columns != held.columns:
         return []
@@ -158,26 +160,36 @@ def _near(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
         theirs = asked[held.lengths[asked] == length]
         if not len(theirs):
             continue
-        tree = cKDTree(_outlines(train, ours, spread))
-        outlines = _outlines(held, theirs, spread)
-        reach = NEAR * np.sqrt(outlines.shape[1])
-        for row, near in enumerate(tree.query_ball_point(outlines, reach)):
-            steps = held[int(theirs[row])].astype(np.float64) / spread
-            if len(near) and (np.nanstd(steps, axis=0) > 10 * NEAR).any():
-                for k in ours[near].tolist():
-                    if np.allclose(train[k] / spread, steps, rtol=0, atol=NEAR, equal_nan=True):
-                        pairs.append((int(theirs[row]), k))
-                        break
+        steps, columns = _telling_cells(train, ours, spread)
+        tree = cKDTree(_cells(train, ours, steps, columns, spread))
+        outlines = _cells(held, theirs, steps, columns, spread)
+        _, nearest = tree.query(outlines, NEIGHBOURS, p=np.inf, distance_upper_bound=NEAR)
+        for j, near in zip(theirs.tolist(), nearest, strict=True):
+            asked_for = held[j].astype(np.float64) / spread
+            if not (np.nanstd(asked_for, axis=0) > 10 * NEAR).any():
+                continue
+            for k in ours[near[near < len(ours)]].tolist():  # the tree says len(ours) for none
+                if np.allclose(train[k] / spread, asked_for, rtol=0, atol=NEAR, equal_nan=True):
+                    pairs.append((j, k))
+                    break
     return sorted(pairs)
 
 
-def _outlines(part: Sequences, indices: Array, spread: Array) -> Array:
-    """Mean and deviation of the first columns of these sequences, [indices, numbers]."""
-    columns = slice(0, 8)
-    rows = [np.nan_to_num(part[k][:, columns].astype(np.float64)) for k in indices.tolist()]
-    numbers = [np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in rows]
-    outlines: Array = np.array(numbers) / np.concatenate([spread[columns]] * 2)
-    return outlines
+def _telling_cells(part: Sequences, indices: Array, spread: Array) -> tuple[Array, Array]:
+    """The steps and columns in which sequences of one length differ most, [cells] each."""
+    length, columns = int(part.lengths[indices[0]]), len(part.columns)
+    asked = np.unique(np.linspace(0, length * columns - 1, ASKED_CELLS).astype(int))
+    some = indices[np.linspace(0, len(indices) - 1, min(MOST, len(indices))).astype(int)]
+    cells = np.divmod(asked, columns)
+    differing = _cells(part, some, *cells, spread).std(axis=0)
+    chosen = np.argsort(-differing, kind="stable")[:CELLS]
+    return cells[0][chosen], cells[1][chosen]
+
+
+def _cells(part: Sequences, indices: Array, steps: Array, columns: Array, spread: Array) -> Array:
+    """These cells of the sequences, scaled, with 0 for an empty one, [indices, cells]."""
+    values = part.values[part.starts[indices][:, None] + steps, columns].astype(np.float64)
+    return np.nan_to_num(values / spread[columns])
 
 
 def _overlaps(train: Sequences, held: Sequences) -> list[str]:
