@@ -393,7 +393,7 @@ def _refuse_missing(
     more = f"; {len(listed) - 3} more columns have empty cells" if len(listed) > 3 else ""
     ways = [Way({"missing": policy}) for policy in able or ["drop-leading"]]
     raise FlawError(
-        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot skip steps.",
+        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot read empty cells (NaN).",
         advice="Fill them",
         ways=ways,
     )
