@@ -21,7 +21,6 @@ from pathlib import Path
 import atheris
 from corpus import found, seeds
 from mutations import mutated
-
 from reading import faults
 
 from gatewise import readers
