@@ -229,6 +229,14 @@ def test_numbers_that_cannot_be_squared_are_refused(tide, size, said):
         Forecaster(**SMALL, settings=FEW).fit(tide * size)
 
 
+@pytest.mark.parametrize("size", [2**60, -(2**60), 1e17])
+def test_large_numbers_that_differ_by_less_than_float64_holds_are_refused(tide, size):
+    with pytest.raises(gatewise.DataError, match="float64 rounds away. Subtract a constant"):
+        Forecaster(**SMALL, settings=FEW).fit(1000 * tide + size)
+    with pytest.raises(gatewise.DataError, match="float64 rounds away. Subtract a constant"):
+        Regressor(**SMALL).fit(tide.reshape(10, 8), 1000 * tide[:10] + size)
+
+
 def test_new_numbers_that_float32_cannot_hold_are_refused(tide, fitted, waves):
     made = Forecaster(**SMALL, settings=FEW).fit(tide)
     with pytest.raises(

@@ -92,7 +92,7 @@ def main() -> None:
         "-max_len=20000",
         f"-seed={given.seed + 1}",
         "-rss_limit_mb=6000",
-        "-timeout=120",
+        "-timeout=0",
     ]
     atheris.Setup([sys.argv[0], str(corpus), *options], read, custom_mutator=mutate)
     atheris.Fuzz()
