@@ -38,10 +38,15 @@ def found() -> Mapping[str, bytes]:
     archive = bytearray(packed(a_csv=lines("x", "1", "2")))
     archive[archive.index(b"PK\x01\x02") + 6] = 178  # the version of zip that is needed
     long = [{"id": k, "x": 1.0, "label": "a"} for k in (0, int("2" * 51), 2)]
+    nameless = bytearray(packed(a_csv=lines("x", "1", "2"), b=b""))
+    at = nameless.rindex(b"PK\x01\x02")  # the entry of the second file, whose name is empty
+    nameless[at + 28 : at + 32] = b"\0\0\1\0"  # its letter becomes an extra field
     return {
         "number.json": json.dumps(long).encode(),
         "number.jsonl": lines(*map(json.dumps, long)),
         "version.zip": bytes(archive),
+        "nameless.zip": bytes(nameless),
+        "comments.txt": b"#" + b"\v" * 100 + b"\x05",
         "frequency.tsf": lines("@frequency", "@data", "1,2,3"),
         "answers.txt": lines(*["124", "124", "2 this is text number 20"] * 5),
     }

@@ -94,6 +94,34 @@ NUMBERS = {
         ["from;until;y", *[f"{d};{d + timedelta(days=1)};{german(v)}" for d, v in EVERY]],
         VALUES,
     ),
+    "drawn by a database": (
+        [
+            "+------------+--------+",
+            "| day        | y      |",
+            "+------------+--------+",
+            *[f"| {d} | {v:6} |" for d, v in EVERY],
+            "+------------+--------+",
+            "40 rows in set (0.00 sec)",
+        ],
+        VALUES,
+    ),
+    "empty cells behind the last column": (
+        ["day,y", *[f"{d},{v}{',' * (k % 3)}" for k, (d, v) in enumerate(EVERY)]],
+        VALUES,
+    ),
+    "files with byte-order marks, joined": (
+        ["\ufeffday,y", *[f"{d},{v}" for d, v in EVERY[:20]], "\ufeffday,y"]
+        + [f"{d},{v}" for d, v in EVERY[20:]],
+        VALUES,
+    ),
+    "a header that ends with CR, and rows with LF": (
+        [f"day,y\r{DAYS[0]},{VALUES[0]}", *[f"{d},{v}" for d, v in EVERY[1:]]],
+        VALUES,
+    ),
+    "seconds with an exponent": (
+        ["time,y", *[f"{1640995200 + 86400 * k:.9E},{v}" for k, v in enumerate(VALUES)]],
+        VALUES,
+    ),
     "booked and valued": (
         ["booked;valued;y;", *[f'"{d:%d.%m.%Y}";"{d:%d.%m.%Y}";{german(v)};' for d, v in EVERY]],
         VALUES,
@@ -123,6 +151,10 @@ JSON = {
         "index": list(range(40)),
         "data": [[str(d), v] for d, v in EVERY],
     },
+    "split without an index": {
+        "columns": ["day", "y"],
+        "data": [[str(d), v] for d, v in EVERY],
+    },
 }
 
 
@@ -131,6 +163,64 @@ def test_what_pandas_writes_as_json_is_a_table(tmp_path, orient):
     path = tmp_path / "data.json"
     path.write_text(json.dumps(JSON[orient]))
     assert read(DataSettings(), path, task="forecast")[0].values.ravel().tolist() == VALUES
+
+
+def test_a_first_row_that_is_narrower_than_the_others_can_be_skipped(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["1,", *[f"{k}, {v}, 1.5" for k, v in enumerate(VALUES)]]))
+    with pytest.raises(DataError, match="3 cells.* Most rows do.* --set data.skip_rows=1;"):
+        read(DataSettings(), path, task="forecast")
+    settings = DataSettings(skip_rows=1, target=("column 2",))
+    assert read(settings, path, task="forecast")[0].values.ravel().tolist() == VALUES
+
+
+def test_the_answer_of_a_service_holds_one_table(tmp_path):
+    path = tmp_path / "data.json"
+    answer = {
+        "latitude": 52.5,
+        "hourly_units": {"time": "iso8601", "y": "°C"},
+        "hourly": {"time": [str(day) for day in DAYS], "y": VALUES},
+    }
+    path.write_text(json.dumps(answer))
+    found, _, notes = read(DataSettings(), path, task="forecast")
+    assert found.values.ravel().tolist() == VALUES
+    assert "the table is read from 'hourly'" in notes
+    path.write_text(json.dumps(answer | {"daily": answer["hourly"]}))
+    with pytest.raises(DataError, match="2 tables: 'hourly', 'daily'. Save one"):
+        read(DataSettings(), path, task="forecast")
+
+
+PRINTED = {
+    "NumPy": lambda array: str(array),
+    "lists": lambda array: str(array.tolist()),
+    "lines of NumPy": lambda array: str(np.repeat(array, 20)),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_arrays_that_were_written_as_text_are_sequences_of_numbers(tmp_path, name):
+    arrays = [np.array([k, -0.5, 1e-7 * k, 12.25]) for k in range(20)]
+    rows = [f'{"ab"[k % 2]},"{PRINTED[name](array)}"' for k, array in enumerate(arrays)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["label,signal", *rows]) + "\n")
+    found, _, notes = read(DataSettings(), path, task="classify")
+    wanted = np.array([np.repeat(one, 20 if name == "lines of NumPy" else 1) for one in arrays])
+    np.testing.assert_allclose(found.values.reshape(wanted.shape), wanted, rtol=1e-6)
+    assert "the column 'signal' holds lists of numbers as text" in notes
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (str(np.arange(2000.0)), "printed with '...' in place of most numbers"),
+        ("[[1, 2], [3, 4]]", "lists of lists as text. Write the table as JSON Lines"),
+    ],
+)
+def test_printed_arrays_that_lack_numbers_or_are_nested_are_refused(tmp_path, cell, said):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["label,signal", *[f'{k % 2},"{cell}"' for k in range(20)]]) + "\n")
+    with pytest.raises(DataError, match=re.escape(said)):
+        read(DataSettings(), path, task="classify")
 
 
 def test_numbers_that_python_wrote_as_nan_are_empty_cells(tmp_path):

@@ -69,17 +69,20 @@ def fit_target(name: str, values: Array, transform: str, source: str) -> Target:
 
 def _chosen(values: Array) -> str:
     """The transform that halves the skewness of a skewed target, or "none"."""
-    from scipy.stats import skew, yeojohnson
+    from scipy.stats import yeojohnson
 
-    usual = abs(float(skew(_standard(values))))
+    usual = _skewness(values)
     if usual <= SKEWED:
         return "none"
-    if values.min() > 0:
-        if abs(float(skew(_standard(np.log(values))))) <= WORTHWHILE * usual:
-            return "log"
-        return "none"
+    if values.min() > 0:  # the logarithms of values far from zero may all be equal
+        return "log" if 0 < _skewness(np.log(values)) <= WORTHWHILE * usual else "none"
     moved, _ = yeojohnson(_standard(values))
-    return "power" if abs(float(skew(moved))) <= WORTHWHILE * usual else "none"
+    return "power" if _skewness(moved) <= WORTHWHILE * usual else "none"
+
+
+def _skewness(values: Array) -> float:
+    """The size of the skewness; 0 if all values are equal."""
+    return abs(float((_standard(values) ** 3).mean()))
 
 
 def _standard(values: Array) -> Array:

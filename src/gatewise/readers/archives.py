@@ -95,7 +95,8 @@ def is_archive(path: Path) -> bool:
 def names(path: Path) -> list[str]:
     """The names of the files in an archive, in its order."""
     with unpacking(str(path)), zipfile.ZipFile(path) as archive:
-        return [one.filename for one in archive.infolist() if not one.is_dir()]
+        found = (one.filename for one in archive.infolist())
+        return [name for name in found if name and not name.endswith("/")]
 
 
 def content(path: Path, name: str) -> bytes:

@@ -18,7 +18,7 @@ import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers import dialect as dialects
-from gatewise.readers import marks, units
+from gatewise.readers import marks, printed, units
 from gatewise.readers.cells import SAMPLE
 from gatewise.readers.dialect import Dialect
 from gatewise.readers.files import File, is_utf8, reading
@@ -49,13 +49,16 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         if not head.strip():
             raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
         notes = [remark] if remark else []
-        old_ends = "\r" in head and "\n" not in head
+        old_ends = bool(re.search("\r(?!\n)", re.sub('"[^"]*"', "", head) if quotes else head))
         shown, tail = _lines_of(head), _lines_of(_decoded(end, encoding))
         whole_lines = quotes and dialects.are_quoted_lines(shown.splitlines())
         if whole_lines:
             shown, tail = map(dialects.unquoted_lines, (shown, tail))
+        drawn = dialects.is_drawn(shown.splitlines())
+        if drawn:
+            shown, tail = map(dialects.undrawn, (shown, tail))
         written = dialects.found(shown, tail, separator, settings)
-        written = replace(written, quoted_lines=whole_lines)
+        written = replace(written, quoted_lines=whole_lines, drawn=drawn)
         notes += written.notes(separator)
     with reading(name, encoding, file):
         top = written if whole else replace(written, footer_rows=0)
@@ -66,6 +69,11 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             old_ends=old_ends,
         )
         first_block = next(blocks, b"")
+        if not first_block.strip():
+            raise DataError(
+                f"{name} holds nothing but comments and lines above the table. It needs a line of "
+                "column names, and rows below it."
+            )
         names, written = _names_of(name, first_block, written, settings, notes)
         again = partial(file.opened, encoding)
         left_out: set[int] = set()
@@ -91,16 +99,19 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     notes += [units.note(*found) for found in signs.items()]
     sample = _without_signs(sample, signs)
     marked = marks.columns(sample, written.decimal, written.thousands)
+    listed = printed.columns(sample, name)
+    notes += [printed.note(listed)] if listed else []
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name, encoding, file):
             for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
-                yield _plain(_without_signs(batch, signs), marked, written)
+                numbers = _plain(_without_signs(batch, signs), marked, written)
+                yield printed.plain(numbers, listed)
 
     usual = written.header_rows == 1 and not written.skip_rows
     return Table(
         name,
-        _plain(sample, marked, written),
+        printed.plain(_plain(sample, marked, written), listed),
         likely,
         batches,
         notes=tuple(notes),
@@ -230,14 +241,19 @@ def _blocks(
 ) -> Generator[bytes]:
     """Yield a table in blocks of whole records, without what stands above and below it.
 
-    `old_ends`: lines end with CR alone.
+    `old_ends`: some lines end with CR alone.
     """
     rest, held = b"", TAIL if written.footer_rows else 0
     skip = written.skip_rows
     comment = b"(?m)^" + re.escape(written.comment.encode()) + b".*\n?"
     with again() as file:
         while block := file.read(BLOCK):
-            rest += block.replace(b"\r", b"\n") if old_ends else block
+            if old_ends:
+                while block.endswith(b"\r") and (more := file.read(1)):
+                    block += more
+                block = re.sub(rb"\r(?!\n)", b"\n", block)
+            # Files that were joined keep the byte-order mark of each.
+            rest = (rest + block).replace(b"\n\xef\xbb\xbf", b"\n")
             if skip:
                 rest, skip = _below(rest, skip, written.comment), 0
             end = rest.rfind(b"\n", 0, len(rest) - held) + 1
@@ -268,6 +284,10 @@ def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
     if written.quoted_lines:
         text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
         block = dialects.unquoted_lines(text).encode("utf-8", "surrogateescape")
+    if written.drawn:
+        block = dialects.undrawn(block.decode("utf-8", "surrogateescape")).encode(
+            "utf-8", "surrogateescape"
+        )
     if written.comment:
         block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
     if written.aligned:
@@ -300,37 +320,55 @@ def _text_batches(
     Rows that repeat the header are left out, and their numbers are added to `left_out`.
     """
     row = 0
-    schema = dict.fromkeys(names, pl.String)
     for number, block in enumerate(blocks):
         body = block[_header_end(block, written.header_rows) :] if number == 0 else block
+        parse = partial(_parsed, body, written, names, columns, quotes=quotes, header=header)
         try:
-            scan = pl.scan_csv(
-                body,
-                has_header=False,
-                separator=written.separator,
-                schema=schema,
-                quote_char='"' if quotes else None,
-                missing_columns="insert",  # short rows end with empty cells
-            )
-            height = 0
-            if header[1] and header[0] in body:
-                every = scan.collect()
-                height = every.height
-                repeats = every.select(_repeats(header[1], names)).to_series()
-                left_out.update(row + int(at) for at in repeats.arg_true())
-                scan = every.filter(~repeats).lazy()
-            batch = scan.select(columns).collect()
+            batch, repeats = parse()
         except pl.exceptions.NoDataError:
             continue
         except pl.exceptions.PolarsError:
             first = row + 1 + written.header_rows + written.skip_rows
-            _show_ragged(name, body, first, names, separator=written.separator, quotes=quotes)
-            if quotes and b'"' in body:
+            if _is_ragged(name, body, first, names, separator=written.separator, quotes=quotes):
+                batch, repeats = parse(cut=True)
+            elif quotes and b'"' in body:
                 raise DataError(f"{name} cannot be parsed. {STRAY_QUOTES}") from None
-            raise
+            else:
+                raise
+        left_out.update(row + at for at in repeats)
         if batch.height:
             yield batch
-        row += height or batch.height
+        row += batch.height + len(repeats)
+
+
+def _parsed(
+    body: bytes,
+    written: Dialect,
+    names: list[str],
+    columns: Sequence[str],
+    *,
+    quotes: bool,
+    header: tuple[bytes, Sequence[Sequence[str]]],
+    cut: bool = False,
+) -> tuple[pl.DataFrame, list[int]]:
+    """These columns of a block, and the numbers of the rows that repeat the header.
+
+    `cut`: cells behind the last column are left out.
+    """
+    scan = pl.scan_csv(
+        body,
+        has_header=False,
+        separator=written.separator,
+        schema=dict.fromkeys(names, pl.String),
+        quote_char='"' if quotes else None,
+        missing_columns="insert",  # short rows end with empty cells
+        truncate_ragged_lines=cut,
+    )
+    if not header[1] or header[0] not in body:
+        return scan.select(columns).collect(), []
+    every = scan.collect()
+    repeats = every.select(_repeats(header[1], names)).to_series()
+    return every.filter(~repeats).select(columns), repeats.arg_true().to_list()
 
 
 def _repeats(header: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
@@ -367,16 +405,29 @@ def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
             )
 
 
-def _show_ragged(
+def _is_ragged(
     name: str, body: bytes, first: int, names: Sequence[str], *, separator: str, quotes: bool
-) -> None:
-    """Raise an error for the first record with too many cells, if there is one."""
+) -> bool:
+    """True if records have more cells than there are columns, and these are empty.
+
+    Raises:
+        DataError: one of these cells holds something.
+    """
     kind: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     lines = io.StringIO(body.decode("utf-8"))
-    for number, record in enumerate(csv.reader(lines, delimiter=separator, quoting=kind), first):
-        if len(record) > len(names):
-            remedy = "Quote cells that hold a separator." if quotes else "Set data.quotes = true."
-            raise DataError(
-                f"{name}: row {number} (counting every row from 1) has {len(record)} cells, but "
-                f"only {len(names)} columns have names. {remedy}"
-            )
+    records = list(csv.reader(lines, delimiter=separator, quoting=kind))
+    wide = [(row, one) for row, one in enumerate(records, first) if len(one) > len(names)]
+    full = [(row, one) for row, one in wide if any(map(str.strip, one[len(names) :]))]
+    if not full:
+        return bool(wide)
+    row, record = full[0]
+    remedy = "Quote cells that hold a separator." if quotes else "Set data.quotes = true."
+    if len(full) > len(records) // 2:
+        remedy = (
+            f"Most rows do. If the table begins there, train with --set data.skip_rows={row - 1}; "
+            "if not, name all columns."
+        )
+    raise DataError(
+        f"{name}: row {row} (counting every row from 1) has {len(record)} cells, but "
+        f"only {len(names)} columns have names. {remedy}"
+    )

@@ -56,6 +56,7 @@ class Dialect:
     thousands: str = ""
     since_1904: bool = False  # days of Excel count from 1904-01-01
     quoted_lines: bool = False  # quotation marks enclose each line as a whole
+    drawn: bool = False  # lines and bars are drawn around the cells, as databases print a table
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:
@@ -67,6 +68,8 @@ class Dialect:
             listed.append(f"the columns are separated by {SEPARATORS[self.separator]}")
         if self.quoted_lines:
             listed.append("each line is quoted as a whole, and is read without these quotes")
+        if self.drawn:
+            listed.append("the lines and bars that are drawn around the cells are left out")
         if self.comment:
             listed.append(f"lines that begin with {self.comment!r} are comments (data.comment)")
         if self.skip_rows:
@@ -223,6 +226,25 @@ def unquoted_lines(text: str) -> str:
         rf"(?m)^{QUOTED}[ \t]*(\r?)$",
         lambda line: line[1].replace('""', '"') + line[2],
         text,
+    )
+
+
+RULE = r"[ \t]*(?=[|+:= -]*--)(?=[^|+\n]*[|+])[|+:= -]+"  # a line that is drawn below a header
+
+
+def is_drawn(lines: Sequence[str]) -> bool:
+    """True if a line is drawn among the first rows, and bars stand between the cells of most."""
+    rows = [line for line in lines if line.strip()]
+    ruled = any(re.fullmatch(RULE, line) for line in rows[:MOST_ABOVE])
+    return ruled and 2 * sum("|" in line for line in rows) > len(rows)
+
+
+def undrawn(text: str) -> str:
+    """The text without drawn lines, and without the bars at both ends of the others."""
+    return re.sub(
+        r"(?m)^[ \t]*\|(.*)\|[ \t]*\r?$",
+        lambda line: line[1],
+        re.sub(rf"(?m)^{RULE}\r?(?:\n|\Z)", "", text),
     )
 
 

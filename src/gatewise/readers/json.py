@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -55,10 +57,10 @@ def _of_rows(name: str, content: Any) -> pl.DataFrame:
 def json_table(source: File, encoding: str = "utf-8") -> Table:
     """Read a JSON file with a list of objects, or with one list for each column.
 
-    A list of objects may be the only list behind a key, as in {"data": [...]}.
+    Either may stand within objects, as in {"data": [...]} or {"hourly": {"time": [...], ...}}.
 
     Raises:
-        DataError: the file is empty or damaged, or holds something else.
+        DataError: the file is empty or damaged, or holds something else or several tables.
     """
     name = str(source.path)
     with reading(name, encoding), source.opened(encoding) as file:
@@ -70,17 +72,49 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         content = _of_pandas(content) if isinstance(content, dict) else content
     rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
     by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
+    notes: tuple[str, ...] = ()
     if not content or not (rows or by_column):
+        where, content = _inner(content, name)
+        notes = (f"the table is read from {where!r}",)
+    with reading(name):
+        return replace(of_frame(_unnested(_of_rows(name, content)), name), notes=notes)
+
+
+def _inner(content: Any, name: str) -> tuple[str, Any]:
+    """The keys that lead to the only table within objects, and the table.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
+    found = list(_tables(content))
+    if len(found) == 1:
+        return found[0]
+    if not found:
         raise DataError(
             f"{name} must hold a list of objects with the same keys, or a list for each column."
         )
-    with reading(name):
-        return of_frame(_unnested(_of_rows(name, content)), name)
+    listed = ", ".join(repr(where) for where, _ in found[:8])
+    raise DataError(f"{name} holds {len(found)} tables: {listed}. Save one as a file of its own.")
+
+
+def _tables(content: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """The tables within objects, with the keys that lead to them."""
+    if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
+        yield where, content
+    if not isinstance(content, dict):
+        return
+    lists = [value for value in content.values() if isinstance(value, list)]
+    if lists and len(lists) == len(content) and len({*map(len, lists)}) == 1 and lists[0]:
+        yield where, content
+        return
+    for key, value in content.items():
+        yield from _tables(value, f"{where}.{key}" if where else key)
 
 
 def _of_pandas(content: dict[str, Any]) -> Any:
     """The columns of what `DataFrame.to_json` wrote; other content is returned unchanged."""
-    if set(content) == {"columns", "index", "data"} and isinstance(content["columns"], list):
+    split = set(content) - {"index"} == {"columns", "data"}
+    if split and isinstance(content["columns"], list):
         names, rows = list(map(str, content["columns"])), content["data"]
         whole = isinstance(rows, list) and all(
             isinstance(row, list) and len(row) == len(names) for row in rows

@@ -16,6 +16,7 @@ from gatewise.readers.times import zone_of_changes, zone_without_gaps
 from gatewise.settings import DataSettings
 
 LARGEST, SMALLEST = 1e100, 1e-100  # the squares of other numbers overflow or underflow in sums
+COARSE = 2.0**50  # from here on, float64 rounds to a quarter or more
 AS_THEY_ARE = Way({"gaps": "ignore"}, "uses the rows as they are")
 ZEROS = Way({"missing": "zero"}, "puts 0 there")
 FILL_LIMIT = 50  # if filling adds more than this many steps per step, a time must be wrong
@@ -120,6 +121,18 @@ def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> N
                 f"{origin.name}: column {name!r} holds numbers as large as {most:.0e}, which are "
                 f"too {size} to square. {verb} the column by a power of ten first."
             )
+        if purpose == "train" and is_blurred(cells):
+            raise DataError(
+                f"{origin.name}: column {name!r} holds numbers near {most:.1e} whose differences "
+                "float64 rounds away. Subtract a constant from the column first."
+            )
+
+
+def is_blurred(cells: Array) -> bool:
+    """True if large numbers differ, but by less than a thousand steps of float64."""
+    least, most = float(np.fmin.reduce(cells)), float(np.fmax.reduce(cells))
+    size = max(abs(least), abs(most))
+    return size >= COARSE and 0 < most - least < 1000 * float(np.spacing(size))
 
 
 def _without_doubles(
@@ -393,7 +406,7 @@ def _refuse_missing(
     more = f"; {len(listed) - 3} more columns have empty cells" if len(listed) > 3 else ""
     ways = [Way({"missing": policy}) for policy in able or ["drop-leading"]]
     raise FlawError(
-        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot skip steps.",
+        f"{origin.name}: {'; '.join(listed[:3])}{more}. An LSTM cannot read empty cells (NaN).",
         advice="Fill them",
         ways=ways,
     )

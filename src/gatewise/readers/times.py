@@ -187,6 +187,10 @@ def _excel(texts: pl.Series, *, begin: str = "1899-12-30") -> pl.Series:
 
 def _epoch(texts: pl.Series, *, parts: int) -> pl.Series:
     numbers = texts.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
+    if texts.str.contains("[eE]").any():
+        floats = texts.cast(pl.Float64, strict=False)
+        whole = floats.set((floats != floats.round()).fill_null(False), None)
+        numbers = numbers.fill_null(whole.cast(pl.Int64, strict=False))
     if parts <= 1_000_000:
         return (numbers * (1_000_000 // parts)).cast(pl.Datetime("us"))
     return (numbers // (parts // 1_000_000)).cast(pl.Datetime("us"))

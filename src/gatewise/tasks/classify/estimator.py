@@ -1,9 +1,11 @@
 """The scikit-learn estimator of the task."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_is_fitted
 
 from gatewise import pipeline
@@ -70,7 +72,13 @@ def _labels(y: Any) -> Array:
         labels = np.asarray(y)
     except ValueError:
         labels = np.empty((0, 0))
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. It is read as y.ravel().",
+            DataConversionWarning,
+            stacklevel=4,  # the call of fit
+        )
+        labels = labels[:, 0]
     if labels.ndim != 1:
         raise DataError(
             "y must hold one label for each sequence (for one-hot labels: y.argmax(axis=1)). "

@@ -27,6 +27,12 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     (32,)
     """
 
+    def __sklearn_tags__(self) -> Any:
+        """The tags of scikit-learn: y may have several columns."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     @value_errors()
     def fit(self, X: Any, y: Any) -> Self:
         """Train on sequences and their numbers.

@@ -11,7 +11,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.readers import columns, corpora, recordings, series, targets, texts
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.repairs import LARGEST, SMALLEST
+from gatewise.readers.repairs import LARGEST, SMALLEST, is_blurred
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -169,6 +169,11 @@ def _refuse_extreme(sequences: Sequences, settings: DataSettings) -> None:
                 f"{sequences.source}: the target {name!r} is {most:.0e} for sequence {sequence!r}, "
                 f"which is too {size} to square. {verb} the column by a power of ten, or correct "
                 "the value."
+            )
+        if is_blurred(sequences.static[name]):
+            raise DataError(
+                f"{sequences.source}: the target {name!r} holds numbers near {most:.1e} whose "
+                "differences float64 rounds away. Subtract a constant from the column first."
             )
 
 

@@ -1,4 +1,4 @@
-"""A table with a column for each hour of a day is one series by hours."""
+"""A table with a column for each hour of a day, or month of a year, is one series by them."""
 
 from datetime import date, timedelta
 
@@ -55,3 +55,40 @@ def test_hours_that_are_named_or_not_those_of_a_day_stay_columns():
     fewer = whole.drop("h24")
     with pytest.raises(ConfigError, match="23 columns of numbers"):
         read(DataSettings(), fewer, task="forecast")
+
+
+MONTHS = {
+    "English": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
+    "French": "janv. févr. mars avril mai juin juil. août sept. oct. nov. déc.",
+    "numbers": "1 2 3 4 5 6 7 8 9 10 11 12",
+}
+
+
+@pytest.mark.parametrize("names", MONTHS.values(), ids=MONTHS)
+def test_the_months_of_all_years_are_one_series(names):
+    values = np.arange(240.0).reshape(20, 12)  # [years, months]
+    table = pl.DataFrame({"Year": range(2000, 2020)}).with_columns(
+        pl.Series(name, column) for name, column in zip(names.split(), values.T, strict=True)
+    )
+    table = table.with_columns(Annual=values.mean(axis=1), DJF=values[:, 0])
+    sequences, _, notes = read(DataSettings(), table, task="forecast")
+    assert sequences.values[:, 0].tolist() == values.ravel().tolist()
+    assert (sequences.step, str(sequences.times[0])[:10]) == ("1mo", "2000-01-01")
+    assert "are the months of a year" in notes[0] and "not read: 'Annual', 'DJF'" in notes[0]
+
+
+def test_the_months_of_several_stations_are_a_series_for_each():
+    rows = [[f"{name}", str(year), *range(12)] for name in "ab" for year in range(2000, 2010)]
+    table = pl.DataFrame(rows, schema=["station", "year", *MONTHS["English"].split()], orient="row")
+    sequences, _, _ = read(DataSettings(), table, task="forecast")
+    assert sequences.ids.tolist() == ["a", "b"]
+    assert sequences[1].ravel().tolist() == [*range(12)] * 10
+
+
+def test_months_that_are_still_to_come_are_no_steps(tmp_path):
+    path = tmp_path / "rain.csv"
+    head = f"Year,{MONTHS['English'].replace(' ', ',')}"
+    path.write_text("\n".join([head, *[f"{2000 + k},{'5,' * 11}6" for k in range(9)], "2009,4,3"]))
+    sequences, _, _ = read(DataSettings(), path, task="forecast")
+    assert sequences.values[-3:, 0].tolist() == [6, 4, 3]
+    assert str(sequences.times[-1])[:10] == "2009-02-01"
