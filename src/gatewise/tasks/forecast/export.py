@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewise.data.calendar import SHARES
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.exporting.program import BATCH, Extension, Port, Program
