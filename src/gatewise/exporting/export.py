@@ -251,12 +251,12 @@ def _onnx(draft: Path, trained: Trained, _weights: str) -> Written:
     usage = _usage(as_onnx.USAGE, as_onnx.ARGUMENT, program, answer="answers[0]")
     if isinstance(step, str):
         write_readme(draft, program, proof, usage, absent=step)
-        return _told(proof, step)
+        return _told(proof, *program.apart, step)
     states = [port.name for port in step.inputs if port.name in STATES]
     last = f"{', '.join(states[:-1])} and {states[-1]}"
     heading = f"One step (step.*): feed {last} back, beginning with zeros."
     write_readme(draft, program, proof, usage, more=[("step", heading, step)])
-    return _told(proof)
+    return _told(proof, *program.apart)
 
 
 def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
@@ -266,7 +266,7 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
     proof = as_numpy.write(draft, found.padded, found.samples)
     usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, found.padded, answer="answer")
     write_readme(draft, found.padded, proof, usage)
-    return _told(proof)
+    return _told(proof, *found.padded.apart)
 
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
@@ -282,7 +282,7 @@ def _c(draft: Path, trained: Trained, weights: str) -> Written:
     proof = replace(proof, notes=(*proof.notes, *notes))
     program = replace(found.whole, files=())
     write_readme(draft, program, proof, usage, absent=step if isinstance(step, str) else "")
-    return _told(proof)
+    return _told(proof, *program.apart)
 
 
 def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
