@@ -3,23 +3,22 @@
     python benchmarks/serving.py RUN SEQUENCES.json [--clients 200] [--seconds 10] [--rounds 2]
 
 SEQUENCES.json holds numbers as [sequences][steps][columns]; each request sends it to both servers,
-which take turns. `cpu_ms` is the processor time that a server takes for a request; on a busy
-machine it is steadier than the time that passes. The run must read numbers, and `predict` in
-FastAPI gets them unscaled, so the baseline does less work than the server of gatewise. It predicts
-in the thread of the event loop, because Keras on JAX fails in several threads at once.
+which take turns. The load comes from wrk (`apt install wrk`), which needs little processor time.
+`cpu_ms` is the processor time that a server takes for a request; on a busy machine it is steadier
+than the time that passes. The run must read numbers, and `predict` in FastAPI gets them unscaled,
+so the baseline does less work than the server of gatewise. It predicts in the thread of the event
+loop, because Keras on JAX fails in several threads at once.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-
-import numpy as np
 
 BASELINE = """
 import sys, keras, numpy as np, uvicorn
@@ -40,39 +39,38 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-async def client(port: int, body: bytes, until: float, times: list[float]) -> int:
-    """Send requests one after the other on one connection, and count those that failed."""
-    failed = 0
-    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    head += f"Content-Length: {len(body)}\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while time.perf_counter() < until:
-        began = time.perf_counter()
-        writer.write(head.encode() + body)
-        header = await reader.readuntil(b"\r\n\r\n")
-        length = header.lower().split(b"content-length: ")[1].split(b"\r\n")[0]
-        await reader.readexactly(int(length))
-        times.append(time.perf_counter() - began)
-        failed += not header.startswith(b"HTTP/1.1 200")
-    writer.close()
-    return failed
+# What wrk runs: the request, and its results as JSON.
+SCRIPT = """
+local file = io.open(os.getenv("BODY"), "rb")
+wrk.method, wrk.body = "POST", file:read("*a")
+wrk.headers["Content-Type"] = "application/json"
+done = function(summary, latency)
+  local errors = summary.errors
+  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+  print(string.format('{"requests": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "failed": %d}',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
+    latency:percentile(99) / 1e3, failed))
+end
+"""
 
 
-async def load(port: int, body: bytes, clients: int, seconds: float) -> dict[str, float]:
-    """The requests a second and the latencies of this many clients."""
-    times: list[float] = []
-    began = time.perf_counter()
-    jobs = [client(port, body, began + seconds, times) for _ in range(clients)]
-    failed = sum(await asyncio.gather(*jobs))
-    spent = time.perf_counter() - began
-    p50, p99 = np.percentile(times, [50, 99]) * 1000
-    return {
-        "requests": len(times),
-        "per_second": len(times) / spent,
-        "p50_ms": p50,
-        "p99_ms": p99,
-        "failed": failed,
-    }
+def load(port: int, body: Path, clients: int, seconds: float) -> dict[str, float]:
+    """The requests a second and the latencies of this many clients in closed loops."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(SCRIPT)
+        script.flush()
+        options = ["-t", "1", "-c", str(clients), "-d", f"{seconds:.0f}s", "--timeout", "60s"]
+        place = f"http://127.0.0.1:{port}/predict"
+        told = subprocess.run(
+            ["wrk", *options, "-s", script.name, place],
+            env=os.environ | {"BODY": str(body)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    result: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    result["per_second"] = result["requests"] / result.pop("seconds")
+    return result
 
 
 def resident(process: subprocess.Popen[bytes]) -> float:
@@ -90,7 +88,7 @@ def processor_time(process: subprocess.Popen[bytes]) -> float:
 
 def wait_for(port: int) -> None:
     """Wait until a server listens."""
-    for _ in range(600):
+    for _ in range(3000):
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -106,7 +104,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
-    body = given.sequences.read_bytes()
     ports = {"gatewise": free_port(), "keras": free_port()}
     serve = [sys.executable, "-m", "gatewise", "serve", given.run, "--port"]
     keras = [sys.executable, "-c", BASELINE, given.run]
@@ -119,16 +116,15 @@ def main() -> None:
     try:
         for port in ports.values():
             wait_for(port)
-        for (
-            port
-        ) in ports.values():  # one client, because the first call of Keras is not thread-safe
-            asyncio.run(load(port, body, 1, 2))
-        for port in ports.values():  # compile for full batches
-            asyncio.run(load(port, body, given.clients, 2))
+        # One client at first, because the first call of Keras is not thread-safe; then all of them,
+        # to compile for full batches.
+        for clients in (1, given.clients):
+            for port in ports.values():
+                load(port, given.sequences, clients, 2)
         for _ in range(given.rounds):
             for name, port in ports.items():
                 began = processor_time(servers[name])
-                result = asyncio.run(load(port, body, given.clients, given.seconds))
+                result = load(port, given.sequences, given.clients, given.seconds)
                 used = processor_time(servers[name]) - began
                 result["cpu_ms"] = used * 1000 / result["requests"]
                 result["resident_mb"] = resident(servers[name])

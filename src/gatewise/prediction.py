@@ -116,26 +116,26 @@ def answers(
 
 def answers_apart(
     artefact: Artefact, examples: Examples[Any], counts: Sequence[int]
-) -> list[pl.DataFrame]:
-    """The table of predictions for each of several requests whose sequences were read as one.
+) -> tuple[pl.DataFrame, list[int]] | None:
+    """A table of predictions for several requests that were read as one, and the rows of each.
 
-    Empty if that cannot be told from a table for all of them: if an example is not a sequence, or
-    if there are remarks on the predictions.
+    None if the answers cannot be told apart: if an example is not a sequence, or if there are
+    remarks on the predictions.
     """
     task, preparation = TASKS[artefact.preparation.task], artefact.preparation
     if len(examples) != sum(counts):
-        return []
+        return None
     outputs = _outputs(artefact, examples)
     predictions = task.postprocess(outputs, examples, preparation, artefact.baselines)
     if task.remarks(predictions, preparation):
-        return []
+        return None
     indices = np.arange(len(examples))
-    stops = np.cumsum(counts)
     table = task.table(predictions, examples, preparation, indices)
     if len(table) == len(examples):
-        return [table[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
-    parts = np.split(indices, stops[:-1])
-    return [task.table(predictions, examples, preparation, part) for part in parts]
+        return table, list(counts)
+    parts = np.split(indices, np.cumsum(counts)[:-1])
+    tables = [task.table(predictions, examples, preparation, part) for part in parts]
+    return pl.concat(tables), list(map(len, tables))
 
 
 def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Sequences:

@@ -312,13 +312,43 @@ def test_what_cannot_be_exported_is_a_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_run_keeps_beside_the_states_of_its_layers_is_named():
-    steps = np.random.default_rng(0).normal(size=(12, 5, 2))
-    network = {"units": [2], "pooling": "all", "summary_features": "yes"}
-    given = from_mapping({"task": {"name": "classify"}, "network": network})
-    ready = make_ready(given, (steps, ["a", "b"] * 6))
-    run = artefact.Artefact(
+def untrained(**network):
+    """A run of a classifier of two columns that has not been trained."""
+    random = np.random.default_rng(0)
+    steps = [random.normal(size=(length, 2)) for length in (5, 3, 7) * 4]
+    given = {"units": [3], **network}
+    settings = from_mapping({"task": {"name": "classify"}, "network": given})
+    ready = make_ready(settings, (steps, ["a", "b"] * 6))
+    return artefact.Artefact(
         None, ready.experiment, ready.preparation, ready.network, {}, {"engine": {}}, {}
     )
-    words = "because network.pooling = all and network.summary_features = yes read all steps"
-    assert words in str(programs_of(run).step)
+
+
+def test_what_a_run_keeps_beside_the_states_of_its_layers_is_named():
+    words = "because network.pooling = all reads all steps, beside the states"
+    assert words in str(programs_of(untrained(pooling="all")).step)
+
+
+def test_one_step_carries_the_summaries_inside_a_network_on(tmp_path):
+    run = untrained(units=[3, 2], summary_features="yes")
+    for layer in run.network.layers:  # moments of a fresh layer hide what is normalized
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([weight + 0.3 for weight in layer.get_weights()])
+    folder = gatewise.export(run, to="onnx", output=tmp_path / "onnx").folder
+    whole, step = session(folder / "model.onnx"), session(folder / "step.onnx")
+    x = 100 + np.random.default_rng(1).normal(size=(2, 9, 2)).astype(np.float32)
+    x[1] = x[1, :1]  # steps that do not change
+    states = {
+        one.name: np.zeros((2, one.shape[1]), np.float32)
+        for one in step.get_inputs()
+        if one.name != "steps"
+    }
+    assert list(states) == ["h", "c", "moments"]
+    for k in range(9):
+        y, *after = step.run(None, {"steps": x[:, k], **states})
+        states = dict(zip(states, after, strict=True))
+        lengths = np.full(2, k + 1)
+        assert y == pytest.approx(whole.run(None, {"steps": x, "lengths": lengths})[0], abs=2e-5)
+    assert "feed h, c and moments back" in (folder / "README.txt").read_text()
+    folder = gatewise.export(run, to="c", output=tmp_path / "c").folder  # proves gw_step
+    assert "void gw_step(" in (folder / "network.h").read_text()

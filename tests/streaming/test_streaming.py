@@ -343,6 +343,11 @@ def test_a_line_out_for_each_row_in(classify_run, sequences_file):
         answered(gatewise.Stream(classify_run), bad)
 
 
+def test_a_header_without_the_times_that_the_run_reads_is_refused(forecast_run):
+    with pytest.raises(ConfigError, match="it has no day.*--columns day,load"):
+        answered(gatewise.Stream(forecast_run), "load\n1\n")
+
+
 @pytest.mark.parametrize("text", ["1,2\n", "x,z\n1,2\n", "no"])
 def test_lines_without_a_header_are_refused(classify_run, text):
     with pytest.raises(ConfigError, match="must name the columns, but it has no .*--columns x,y"):

@@ -11,6 +11,15 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import ConfigError
 
 MONTHS = {"mo": 1, "q": 3, "y": 12}
+# What `calendar_features` computes, in words for those who compute it without gatewise.
+SHARES = {
+    "minute": "the minutes since the hour / 60",
+    "hour": "the minutes since midnight / 1440",
+    "weekday": "the whole days since Monday / 7",
+    "monthday": "the whole days since the first of the month / 31",
+    "yearday": "the whole days since 1 January / 365.25",
+    "month": "the whole months since January / 12",
+}
 # NumPy 2.5 warns when a number without a unit is added to a date, and later versions refuse it.
 DAY, MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 

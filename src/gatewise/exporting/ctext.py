@@ -22,12 +22,12 @@ from gatewise.exporting.cvalues import (
     times,
 )
 from gatewise.exporting.cwriter import plain
+from gatewise.exporting.onestep import STATES
 from gatewise.exporting.program import STEPS, Port, Program
 from gatewise.exporting.proof import LIMIT, OWN
 from gatewise.runtime.graph import names_in
 
 CODE, HEADER = "network.c", "network.h"
-STATES = ("h", "c")  # the inputs of a program of one step that hold its state
 LONGEST = 256  # steps of a network that reads whole sequences; a macro of the header
 SCANNED = {FLOAT: "%f", INT: "%d", BOOL: "%hhd"}
 
@@ -48,7 +48,9 @@ class Interface:
         self.whole = whole  # for sequences without padding
         self.by_step = isinstance(step, Program)  # gw_step exists
         self.computed = step if isinstance(step, Program) else whole
-        self.writer = written(self.computed, STATES if self.by_step else (), rounded=rounded)
+        held = [port.name for port in self.computed.inputs if port.name in STATES]
+        self.held = held if self.by_step else []  # the inputs that are kept in the state
+        self.writer = written(self.computed, self.held, rounded=rounded)
         values = [self.writer.values[name] for name in names_in(self.computed.graph.outputs)]
         self.results, self.states = values[: len(whole.outputs)], values[len(whole.outputs) :]
         # gw_run takes the number of steps.
@@ -142,7 +144,7 @@ def code(face: Interface, stored: Sequence[Stored], units: Sequence[float]) -> s
         *(_copy(plain(port.name), value) for port, value in copies),
         *(
             _copy(writer.values[name].code, value)
-            for name, value in zip(STATES, face.states, strict=False)
+            for name, value in zip(face.held, face.states, strict=False)
         ),
     ]
     lines = [f"  {line}" for line in lines]
@@ -172,7 +174,7 @@ def _copy(to: str, value: Value) -> str:
 
 
 def _init(face: Interface) -> list[str]:
-    held = [face.writer.values[name] for name in STATES] if face.by_step else []
+    held = [face.writer.values[name] for name in face.held]
     zeros = [
         f"  for (int i = 0; i < {times(value.shape)}; i++) {value.code}[i] = 0.0f;"
         for value in held

@@ -18,7 +18,7 @@ from gatewise.exporting import keras as as_keras
 from gatewise.exporting import numpy as as_numpy
 from gatewise.exporting import onnx as as_onnx
 from gatewise.exporting import parts
-from gatewise.exporting.onestep import one_step
+from gatewise.exporting.onestep import STATES, one_step
 from gatewise.exporting.program import BATCH, Port, Program, Sample
 from gatewise.exporting.proof import LIMIT, Proof
 from gatewise.exporting.readme import FACTS
@@ -212,17 +212,12 @@ def _keeps_more(trained: Trained) -> str:
     """Why the states of the LSTM layers of a run are not enough for one step; "": they may be."""
     if not isinstance(trained, Artefact) or trained.experiment.network.kind == OWN:
         return ""
-    network, found = trained.experiment.network, list[str]()
-    if network.pooling not in ("auto", "last"):
-        found.append(f"network.pooling = {network.pooling}")
-    if network.summary_features == "yes":
-        found.append("network.summary_features = yes")
-    if not found:
+    pooling = trained.experiment.network.pooling
+    if pooling in ("auto", "last"):
         return ""
-    reads = "reads" if len(found) == 1 else "read"
     return (
-        f"{' and '.join(found)} {reads} all steps, beside the states of the LSTM layers (answers "
-        "after each step: gatewise stream)"
+        f"network.pooling = {pooling} reads all steps, beside the states of the LSTM layers "
+        "(answers after each step: gatewise stream)"
     )
 
 
@@ -256,10 +251,12 @@ def _onnx(draft: Path, trained: Trained, _weights: str) -> Written:
     usage = _usage(as_onnx.USAGE, as_onnx.ARGUMENT, program, answer="answers[0]")
     if isinstance(step, str):
         write_readme(draft, program, proof, usage, absent=step)
-        return _told(proof, step)
-    heading = "One step (step.*): feed h and c back, beginning with zeros."
+        return _told(proof, *program.apart, step)
+    states = [port.name for port in step.inputs if port.name in STATES]
+    last = f"{', '.join(states[:-1])} and {states[-1]}"
+    heading = f"One step (step.*): feed {last} back, beginning with zeros."
     write_readme(draft, program, proof, usage, more=[("step", heading, step)])
-    return _told(proof)
+    return _told(proof, *program.apart)
 
 
 def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
@@ -269,7 +266,7 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
     proof = as_numpy.write(draft, found.padded, found.samples)
     usage = _usage(as_numpy.USAGE, as_numpy.ARGUMENT, found.padded, answer="answer")
     write_readme(draft, found.padded, proof, usage)
-    return _told(proof)
+    return _told(proof, *found.padded.apart)
 
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
@@ -285,7 +282,7 @@ def _c(draft: Path, trained: Trained, weights: str) -> Written:
     proof = replace(proof, notes=(*proof.notes, *notes))
     program = replace(found.whole, files=())
     write_readme(draft, program, proof, usage, absent=step if isinstance(step, str) else "")
-    return _told(proof)
+    return _told(proof, *program.apart)
 
 
 def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any]:

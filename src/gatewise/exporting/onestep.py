@@ -1,14 +1,25 @@
-"""One step of a network: x, h, c -> y, h, c."""
+"""One step of a network: x, h, c -> y, h, c; with summaries inside, also their moments."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from gatewise.errors import ConfigError
+from gatewise.exporting import moments
 from gatewise.exporting.onnxarithmetic import BINARY, REDUCTIONS, UNARY
 from gatewise.exporting.program import BATCH, STEPS, Port, Program
 from gatewise.runtime.graph import Graph, Node, names_in
+from gatewise.runtime.summarising import SUMMARY, summarised
 
+# The inputs that hold the state; an output with `_next` behind the name holds it after the step.
+H, C, MOMENTS = "h", "c", "moments"
+STATES = (H, C, MOMENTS)
+MEANINGS = {
+    H: "output state; 0 at first",
+    C: "cell state; 0 at first",
+    MOMENTS: "mean, extremes and changes of the steps so far; 0 at first",
+}
 # Operations that treat each step alone, if their axis is not that of the steps.
 ALONE = frozenset(
     (
@@ -45,56 +56,59 @@ def one_step(program: Program) -> Program:
     given = program.inputs[0]
     if len(program.inputs) > 1 or given.shape[1:2] != (STEPS,) or len(program.outputs) > 1:
         raise ConfigError("the network reads whole windows, or has several inputs or outputs")
-    every = _stepwise(program.graph, given.name)
-    layers = [node for node in program.graph.nodes if node.operation == "lstm"]
+    whole = summarised(program.graph)
+    every = _stepwise(whole, given.name)
+    layers = [node for node in whole.nodes if node.operation == "lstm"]
     if not layers:
         raise ConfigError("the network has no LSTM layer")
-    sizes = [int(node.config["units"]) for node in layers]
+    columns = _columns(whole)
+    units = [int(node.config["units"]) for node in layers]
+    sizes = {H: units, C: units, MOMENTS: list(map(moments.state_size, columns.values()))}
+    sizes = {state: each for state, each in sizes.items() if each}
     x = f"{given.name} of one step"
     nodes: list[Node] = [
         _node("input", (), (given.name,), shape=[*given.shape[2:]], dtype=given.dtype),
-        _node("input", (), ("h",), shape=[sum(sizes)], dtype="float32"),
-        _node("input", (), ("c",), shape=[sum(sizes)], dtype="float32"),
+        *(
+            _node("input", (), (state,), shape=[sum(each)], dtype="float32")
+            for state, each in sizes.items()
+        ),
         _node("expand_dims", (given.name,), (x,), axis=1),
     ]
-    states = {}
-    cuts = np.cumsum(sizes)[:-1].tolist()
-    for state in ("h", "c"):
-        states[state] = [f"{state} of {node.name}" for node in layers] if cuts else [state]
-        if cuts:
-            nodes.append(
-                _node("split", (state,), tuple(states[state]), indices_or_sections=cuts, axis=-1)
-            )
-    after: dict[str, list[str]] = {"h": [], "c": []}
-    for node in program.graph.nodes:
+    states = {state: _split(nodes, state, each) for state, each in sizes.items()}
+    after: dict[str, list[str]] = {state: [] for state in sizes}
+    for node in whole.nodes:
         if node.operation == "input":
             continue
         inputs = tuple(x if one == given.name else one for one in node.inputs)
+        if node.operation == SUMMARY:
+            before = states[MOMENTS][len(after[MOMENTS])]
+            made, name = moments.advanced(node, inputs[0], before, columns[node.name])
+            nodes += made
+            after[MOMENTS].append(name)
+            continue
         if node.operation == "lstm":
             k = layers.index(node)
             outputs = (node.outputs[0], f"{node.name} h after", f"{node.name} c after")
-            after["h"].append(outputs[1])
-            after["c"].append(outputs[2])
-            inputs = (inputs[0], "", states["h"][k], states["c"][k])
+            after[H].append(outputs[1])
+            after[C].append(outputs[2])
+            inputs = (inputs[0], "", states[H][k], states[C][k])
             node = replace(node, outputs=outputs)
         nodes.append(replace(node, inputs=inputs))
     (y,), (answer,) = names_in(program.graph.outputs), program.outputs
     if y in every:
         nodes.append(_node("squeeze", (y,), ("y of the step",), axis=1))
         y, answer = "y of the step", replace(answer, shape=(BATCH, *answer.shape[2:]))
-    for state in ("h", "c"):
-        nodes.append(_node("concatenate", tuple(after[state]), (f"{state} after",), axis=-1))
+    for state, names in after.items():
+        nodes.append(_node("concatenate", tuple(names), (f"{state} after",), axis=-1))
     graph = Graph(
         program.graph.name,
         program.graph.dtype,
         tuple(nodes),
-        [given.name, "h", "c"],
-        [y, "h after", "c after"],
+        [given.name, *sizes],
+        [y, *(f"{state} after" for state in sizes)],
     )
-    shape = (BATCH, sum(sizes))
     ports = [
-        Port(state, shape, meaning=meaning)
-        for state, meaning in (("h", "output state; 0 at first"), ("c", "cell state; 0 at first"))
+        Port(state, (BATCH, sum(each)), meaning=MEANINGS[state]) for state, each in sizes.items()
     ]
     return replace(
         program,
@@ -116,6 +130,26 @@ def _node(
     return Node(outputs[0], operation, inputs, outputs, config)
 
 
+def _split(nodes: list[Node], state: str, sizes: Sequence[int]) -> list[str]:
+    """The parts of a state, for each layer one; the node that cuts it is added."""
+    if len(sizes) == 1:
+        return [state]
+    parts = [f"{state} {k}" for k in range(len(sizes))]
+    cuts = np.cumsum(sizes)[:-1].tolist()
+    nodes.append(_node("split", (state,), tuple(parts), indices_or_sections=cuts, axis=-1))
+    return parts
+
+
+def _columns(graph: Graph) -> dict[str, int]:
+    """The columns of the steps that each summary of a graph reads, by its name."""
+    found = {}
+    for node in graph.nodes:
+        if node.operation == SUMMARY:
+            (reader,) = (one for one in graph.nodes if node.outputs[0] in one.inputs)
+            found[node.name] = moments.columns_of(node, len(reader.weights["moving_mean"]))
+    return found
+
+
 def _stepwise(graph: Graph, given: str) -> set[str]:
     """The values that have a row for each step."""
     every, ranks_end = {given}, set[str]()
@@ -123,6 +157,9 @@ def _stepwise(graph: Graph, given: str) -> set[str]:
         if not every & set(node.inputs):
             continue
         name, config = node.operation, node.config
+        if name == SUMMARY:
+            ranks_end.update(node.outputs)
+            continue
         if name == "lstm" and (config.get("go_backwards") or node.inputs[0] not in every):
             raise ConfigError(f"'{node.name}' reads the last step first")
         if name == "getitem":

@@ -39,6 +39,7 @@ class Program:
     facts: Mapping[str, Any] | None = None  # for export.json: classes, quantiles, columns ...
     files: tuple[Path, ...] = ()  # Python files that decode the answers; they need NumPy alone
     limits: tuple[str, ...] = ()  # sentences on runtimes of ONNX that do not run the network
+    apart: tuple[str, ...] = ()  # sentences: why `predict` answers otherwise
     after: str = ""  # lines of Python that decode `{answer}`, the first output
 
 

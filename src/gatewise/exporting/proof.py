@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.sequences import Array
+from gatewise.exporting.onestep import STATES
 from gatewise.exporting.program import STEPS, Program, Sample
 
 LIMIT = 1e-3  # the largest share of the spread of the answers by which an export may differ
@@ -92,7 +93,7 @@ def _step_by_step(step: Run, sample: Sample) -> tuple[Array, Sample]:
     for k in range(x.shape[1]):
         inputs = {**inputs, name: x[:, k]}
         y, *states = step(inputs)
-        inputs = dict(zip(("h", "c"), states, strict=True))
+        inputs = dict(zip(STATES, states, strict=False))
         found.append(y)
     if wanted.ndim > 2 and sample.valid is not None:
         return np.stack(found, axis=1), replace(sample, valid=None)
@@ -105,5 +106,5 @@ def zero_states(program: Program, batch: int) -> dict[str, Array]:
     return {
         port.name: np.zeros((batch, *(int(size) for size in port.shape[1:])), np.float32)
         for port in program.inputs
-        if port.name in ("h", "c") and STEPS not in port.shape
+        if port.name in STATES and STEPS not in port.shape
     }

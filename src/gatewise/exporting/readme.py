@@ -39,8 +39,9 @@ def describe(
     for _, heading, other in more:
         lines += [heading, *_ports(other)]
     lines += [absent, ""] if absent else []
-    if program.outside:
-        lines += ["What is not inside:", *(f"  {one}" for one in program.outside), ""]
+    outside = (*program.apart, *program.outside)
+    if outside:
+        lines += ["What is not inside:", *(f"  {one}" for one in outside), ""]
     lines += [proof.sentence(), *proof.notes]
     version = metadata.version("gatewise")
     lines += [f"Written by gatewise {version}. {FACTS} holds the same as data."]
@@ -51,7 +52,7 @@ def describe(
         **({name: _as_data(program)} if name else _as_data(program)),
         **{key: _as_data(other) for key, _, other in more},
         **(program.facts or {}),
-        "outside": list(program.outside),
+        "outside": list(outside),
         "proof": proof.facts(),
     }
     write_json(draft / FACTS, content)

@@ -95,6 +95,16 @@ def text_outside(vocabulary: Vocabulary, *, most: int = 0, truncation: str = "en
     ]
 
 
+def apart(blend: str, what: str) -> tuple[str, ...]:
+    """A sentence on a run that averages its network with a baseline."""
+    if blend == "none":
+        return ()
+    return (
+        f"The run averages the network's {what} with those of its baseline ({blend}); the export "
+        "holds the network alone.",
+    )
+
+
 def facts(preparation: Preparation[Any]) -> dict[str, Any]:
     """The tokenizer of a run on texts, for export.json."""
     known = getattr(preparation.own, "vocabulary", None)

@@ -9,8 +9,8 @@ import re
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from email.message import Message
 from importlib import metadata
@@ -44,6 +44,12 @@ MAX_NOTES = 2000  # characters, because servers and clients limit the size of he
 TOKEN = "Give the token: Authorization: Bearer TOKEN."
 OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # paths that need no token
 PAGE = Path(__file__).with_name("page.html")
+# Of ASGI.
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Mapping[str, str]  # names in lower case
 # The page sends what is typed to this server alone, and no other page may show it.
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -107,28 +113,25 @@ class Service:
         answered: Response = await self.batcher.answer(model, read, finish, question=early)
         return answered
 
-    @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The body of a request, which counts as waiting until the block ends.
+    async def with_body(
+        self, headers: Headers, receive: Receive, then: Callable[[bytes], Awaitable[Response]]
+    ) -> Response:
+        """What `then` makes of the body of a request, which counts as waiting meanwhile.
 
         Raises:
             Refusal: a limit is exceeded, or the body is empty, packed or too slow.
+            ClientDisconnect: the client has gone.
         """
-        if request.headers.get("content-encoding", "identity") != "identity":
+        if headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "Send the body without a Content-Encoding.")
         if self.pending >= self.limits.max_pending:
             raise Refusal(503, "Too many requests wait (--max-pending). Try again in a second.")
         self.pending += 1
-        received = 0
+        chunks: list[bytes] = []
         try:
-            chunks = []
             try:
                 async with asyncio.timeout(PATIENCE):
-                    async for chunk in request.stream():
-                        received += len(chunk)
-                        self.held += len(chunk)
-                        self._check_size(received)
-                        chunks.append(chunk)
+                    await self._receive(receive, chunks)
             except TimeoutError:
                 raise Refusal(
                     408, f"The body did not arrive within {PATIENCE:.0f} s. Send it again."
@@ -136,10 +139,24 @@ class Service:
             body = b"".join(chunks)
             if not body:
                 raise Refusal(400, "The request has no body. Send the data to predict.")
-            yield body
+            return await then(body)
         finally:
             self.pending -= 1
-            self.held -= received
+            self.held -= sum(map(len, chunks))
+
+    async def _receive(self, receive: Receive, chunks: list[bytes]) -> None:
+        """Append the parts of a body as they arrive."""
+        received, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            chunks.append(chunk)
+            received += len(chunk)
+            self.held += len(chunk)
+            self._check_size(received)
+            more = message.get("more_body", False)
 
     def _check_size(self, received: int) -> None:
         if received > self.limits.body_bytes:
@@ -152,14 +169,14 @@ class Service:
             raise Refusal(503, "Too many bytes wait to be read. Try again in a second.")
 
     @contextmanager
-    def source(self, request: Request, body: bytes) -> Iterator[Any]:
+    def source(self, headers: Headers, body: bytes) -> Iterator[Any]:
         """The data of a body: a file of the kind that its content type names, or data in memory.
 
         The file is alone in its folder, because readers look beside a file for others that belong
         to it, and it is removed at the end.
         """
         head = Message()
-        head["content-type"] = request.headers.get("content-type", "")
+        head["content-type"] = headers.get("content-type", "")
         kind = head["content-type"].partition(";")[0].strip().lower()
         if kind not in ENDINGS:
             raise Refusal(
@@ -173,7 +190,7 @@ class Service:
             yield found
             return
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        path = folder / (_name_of(request, kind) or f"request{ENDINGS[kind]}")
+        path = folder / (_name_of(headers, kind) or f"request{ENDINGS[kind]}")
         try:
             path.write_bytes(body)
             yield path
@@ -190,7 +207,7 @@ class Service:
                 Path(folder, f"{number:0{width}}.wav").write_bytes(content)
             yield Path(folder)
 
-    def early(self, request: Request, body: bytes, model: Model) -> Question | None:
+    def early(self, headers: Headers, body: bytes, model: Model) -> Question | None:
         """The question in a small body of arrays in JSON; None for any other one.
 
         A thread would take longer to begin than this body to be read.
@@ -199,7 +216,7 @@ class Service:
             Refusal: the arrays are too long.
             DataError: the body is not JSON.
         """
-        plain = request.headers.get("content-type") == JSON and len(body) <= EARLY
+        plain = headers.get("content-type") == JSON and len(body) <= EARLY
         if not plain or model.kind != "numbers":
             return None
         found = data_in(body)
@@ -227,9 +244,9 @@ def as_utf8(body: bytes, charset: str) -> bytes:
     raise Refusal(415, f"The body cannot be read in the charset {charset!r}. Send it as UTF-8.")
 
 
-def _name_of(request: Request, kind: str) -> str:
+def _name_of(headers: Headers, kind: str) -> str:
     """The file name of a recording, which becomes its id; "" without one."""
-    disposition = request.headers.get("content-disposition", "")
+    disposition = headers.get("content-disposition", "")
     found = re.search(r'filename="?([\w-][\w. -]{0,100})"?', disposition)
     if not found or kind not in SOUNDS:
         return ""
@@ -261,14 +278,14 @@ def written(answer: Answer, kind: str, lines: str) -> Response:
     elif kind == TEXT:
         content = "".join(" ".join(text.split()) + "\n" for text in answer.table[lines])
     else:
-        content = answer.table.write_json()
+        content = answer.records or answer.table.write_json()
     headers = {}
     if answer.notes:
         headers[NOTES] = json.dumps(answer.notes)[:MAX_NOTES]
     return Response(content, media_type=kind, headers=headers)
 
 
-def application(service: Service) -> FastAPI:
+def application(service: Service) -> "Gate":
     """The application that answers for a service."""
     app = FastAPI(
         title="gatewise",
@@ -291,11 +308,13 @@ def application(service: Service) -> FastAPI:
         place = " The places are in /openapi.json." if error.status_code in (404, 405) else ""
         return _sentence(error.status_code, f"{error.detail}.{method}{place}", error.headers)
 
-    app.add_middleware(_Gate, service=service)
-    return app
+    app.add_middleware(_Sentences, service=service)
+    return Gate(app, service)
 
 
-async def predicted(service: Service, request: Request, name: str | None = None) -> Response:
+async def predicted(
+    service: Service, scope: Scope, receive: Receive, name: str | None = None
+) -> Response:
     """The answer to a request with raw data.
 
     Raises:
@@ -303,15 +322,19 @@ async def predicted(service: Service, request: Request, name: str | None = None)
         GatewiseError: the data are not what the model reads.
     """
     model = service.model(name)
-    kind = wanted(request.headers.get("accept", ""), model)
-    async with service.body(request) as body:
+    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+    kind = wanted(headers.get("accept", ""), model)
+
+    async def answer(body: bytes) -> Response:
         return await service.answer(
             body,
             model,
-            lambda body: service.source(request, body),
+            lambda body: service.source(headers, body),
             lambda answer: written(answer, kind, model.lines),
-            early=service.early(request, body, model),
+            early=service.early(headers, body, model),
         )
+
+    return await service.with_body(headers, receive, answer)
 
 
 def _predictions(service: Service) -> APIRouter:
@@ -321,12 +344,12 @@ def _predictions(service: Service) -> APIRouter:
     @routes.post("/predict", openapi_extra=_BODY, responses=_ANSWERS)
     async def predict_with_the_only_model(request: Request) -> Response:
         """Predict raw data with the only model of the server."""
-        return await predicted(service, request)
+        return await predicted(service, dict(request.scope), request.receive)
 
     @routes.post("/models/{name}/predict", openapi_extra=_BODY, responses=_ANSWERS)
     async def predict_with_a_model(request: Request, name: str) -> Response:
         """Predict raw data with one of the models."""
-        return await predicted(service, request, name)
+        return await predicted(service, dict(request.scope), request.receive, name)
 
     return routes
 
@@ -442,7 +465,7 @@ async def _inferred(service: Service, model: Model, request: Request) -> Respons
         content, headers = inference.reply(model, asked, answer)
         return Response(content, headers=headers)
 
-    async with service.body(request) as body:
+    async def reply(body: bytes) -> Response:
         # A column may have the name of the parameter, so that only the parsed request tells.
         if f'"{inference.SEQUENCE}"'.encode() in body:
             with await asyncio.to_thread(source_of, body) as source:
@@ -450,6 +473,8 @@ async def _inferred(service: Service, model: Model, request: Request) -> Respons
                     rows = inference.steps_of(source, sound=model.kind == "sound")
                     return finish(await _in_sequence(service, model, asked, rows))
         return await service.answer(body, model, source_of, finish)
+
+    return await service.with_body(request.headers, request.receive, reply)
 
 
 async def _in_sequence(
@@ -536,19 +561,40 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-class _Gate:
-    """The outermost layer: access, counting, and a sentence instead of every error."""
+class _Sentences:
+    """Answers errors with a sentence, before FastAPI answers them with words of its own."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], service: Service) -> None:
+    def __init__(self, app: App, service: Service) -> None:
         self.app = app
         self.service = service
-        # Predictions go past FastAPI, which describes them: its routes and dependencies take as
-        # long as all else that this thread does for a request.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            await refusal(error, self.service)(scope, receive, send)
+
+
+class Gate:
+    """The outermost layer: access, counting, and predictions.
+
+    Predictions go past FastAPI, which describes them: its routes and dependencies take longer than
+    all else that the event loop does for a request.
+    """
+
+    def __init__(self, app: App, service: Service) -> None:
+        self.app = app
+        self.service = service
         self.models = {f"/models/{name}/predict": name for name in service.models}
         if len(service.models) == 1:
             self.models["/predict"] = next(iter(service.models))
+        self._answer = _Sentences(self._answered, service)
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             if (denied := self._denied(WebSocket(scope, receive, send))) is None:
                 await self.app(scope, receive, send)
@@ -556,7 +602,7 @@ class _Gate:
                 await WebSocket(scope, receive, send).send_denial_response(denied)
             return
         began, service = time.perf_counter(), self.service
-        status = 0
+        status = 499  # the client has gone
 
         async def sending(message: Any) -> None:
             nonlocal status
@@ -567,27 +613,21 @@ class _Gate:
                     message = message | {"headers": [*message["headers"], closing]}
             await send(message)
 
-        try:
-            if service.token and scope["path"] not in OPEN and not self._may_enter(scope):
-                raise Refusal(401, TOKEN)
-            if scope["method"] == "HEAD":  # the server leaves out the body
-                scope = scope | {"method": "GET"}
-            await self._answer(scope, receive, sending)
-        except ClientDisconnect:
-            status = 499
-        except Exception as error:
-            refused = refusal(error, service)
-            await refused(scope, receive, sending)
+        await self._answer(scope, receive, sending)
         name = self._model_of(scope["path"])
         service.metrics.on_answer(name, status, time.perf_counter() - began)
 
-    async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.service.token and scope["path"] not in OPEN and not self._may_enter(scope):
+            raise Refusal(401, TOKEN)
         name = self.models.get(scope["path"]) if scope["method"] == "POST" else None
-        if name is None:
-            await self.app(scope, receive, send)
+        if name is not None:
+            response = await predicted(self.service, scope, receive, name)
+            await response(scope, receive, send)
             return
-        response = await predicted(self.service, Request(scope, receive), name)
-        await response(scope, receive, send)
+        if scope["method"] == "HEAD":  # the server leaves out the body
+            scope = scope | {"method": "GET"}
+        await self.app(scope, receive, send)
 
     def _model_of(self, path: str) -> str:
         """The model that a path names; "" for none."""

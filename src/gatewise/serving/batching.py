@@ -9,7 +9,7 @@ busy, requests wait for it in any case.
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -39,6 +39,7 @@ class Batcher:
         self._on_batch = on_batch
         self._readers = ThreadPoolExecutor(1, "gatewise-read")
         self._waiting: deque[_Waiting] = deque()
+        self._sizes: Counter[str] = Counter()  # sequences that wait, by model
         self._changed = threading.Condition()
         self._hurried = self._closed = False
         self._thread = threading.Thread(target=self._work, name="gatewise-answer", daemon=True)
@@ -77,7 +78,11 @@ class Batcher:
     def _wait(self, one: _Waiting) -> None:
         with self._changed:
             self._waiting.append(one)
-            self._changed.notify()
+            self._sizes[one.model.name] += one.question.size
+            # Each wake-up costs as much as reading a small request.
+            first = self._waiting[0]
+            if one is first or self._sizes[first.model.name] >= self.limits.max_batch:
+                self._changed.notify()
 
     def hurry(self) -> None:
         """Wait for no further requests before a run of the network."""
@@ -105,7 +110,7 @@ class Batcher:
                 return []
             first = self._waiting[0]
             until = first.since + self.limits.max_wait / 1000
-            while not self._hurried and self._size(first.model) < self.limits.max_batch:
+            while not self._hurried and self._sizes[first.model.name] < self.limits.max_batch:
                 left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
@@ -121,10 +126,8 @@ class Batcher:
                 else:
                     others.append(one)
             self._waiting = others
+            self._sizes[first.model.name] -= size
             return batch
-
-    def _size(self, model: Model) -> int:
-        return sum(one.question.size for one in self._waiting if one.model is model)
 
     def _answer(self, batch: list[_Waiting]) -> None:
         """Answer a batch; if that fails, each question alone, so that one client is refused."""

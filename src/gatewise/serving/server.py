@@ -58,6 +58,7 @@ class Server:
             uvicorn.Config(
                 application(self.service),
                 http=Connection,
+                proxy_headers=False,  # nothing here asks where a client is
                 log_config=None,
                 access_log=False,
                 server_header=False,

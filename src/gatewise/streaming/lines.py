@@ -222,7 +222,7 @@ class _Lines:
 
     def _header(self, cells: list[str]) -> tuple[str, ...]:
         names = tuple(cell.strip().removeprefix("\ufeff") for cell in cells)
-        wanted = self.stream.columns
+        wanted = (*self.stream.times, *self.stream.columns)
         if missing := [name for name in wanted if name not in names]:
             raise ConfigError(
                 f"The first line must name the columns, but it has no {', '.join(missing)}. It "

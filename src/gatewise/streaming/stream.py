@@ -85,6 +85,11 @@ class Stream:
         return self._model.reader.columns
 
     @property
+    def times(self) -> tuple[str, ...]:
+        """The columns of the time of a row, if the run reads it."""
+        return self.data.time if self._model.plan.needs_times else ()
+
+    @property
     def kind(self) -> str:
         """What the steps are: numbers, text, tokens or sound."""
         return self._model.artefact.preparation.kind

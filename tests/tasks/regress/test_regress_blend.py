@@ -130,9 +130,10 @@ def test_a_stream_answers_each_step_as_predict_does(run, on_steps, window):
 
 
 def test_an_export_says_that_it_holds_the_network_alone(run, tmp_path):
-    gatewise.export(run, to="numpy", output=tmp_path / "export")
+    export = gatewise.export(run, to="numpy", output=tmp_path / "export")
     text = (tmp_path / "export" / "README.txt").read_text(encoding="utf-8")
-    assert "the export holds the network alone" in " ".join(text.split())
+    for one in (" ".join(text.split()), " ".join(export.summary())):
+        assert "the export holds the network alone" in one
 
 
 @pytest.mark.parametrize(

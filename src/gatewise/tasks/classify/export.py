@@ -39,6 +39,7 @@ def program(
         inputs=tuple(ports),
         outputs=(answer,),
         right_padded=True,
+        apart=steps.apart(own.blend, "probabilities"),
         outside=outside(preparation),
         facts=facts,
     )
@@ -47,11 +48,6 @@ def program(
 def outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
     """Sentences on what the caller does beside."""
     own, found = preparation.own, steps.outside(preparation)
-    if own.blend != "none":
-        found.append(
-            f"The run averages the network's probabilities with those of its baseline "
-            f"({own.blend}); the export holds the network alone."
-        )
     if own.window:
         found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
     return tuple(found)

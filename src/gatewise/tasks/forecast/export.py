@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewise.data.calendar import SHARES
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.exporting.program import BATCH, Extension, Port, Program
@@ -198,8 +199,9 @@ def _outside(
     ]
     if own.calendar and "covariates" in network:
         found.append(
-            f"Calendar columns are sine and cosine of 2 pi times the share of the turn that has "
-            f"passed: {', '.join(own.calendar)}."
+            "Calendar columns are the sine and the cosine of 2 pi times a share: "
+            + ", ".join(f"{name} is {SHARES[name]}" for name in own.calendar)
+            + ". Times are in UTC if those of the data have a zone."
         )
     if preparation.categories:
         found.append("A column `name = text` is 1 where the text column holds this text, else 0.")

@@ -51,6 +51,7 @@ def program(
         inputs=tuple(ports),
         outputs=(answer,),
         right_padded=True,
+        apart=steps.apart(own.blend, "numbers"),
         outside=_outside(preparation),
         facts=facts,
     )
@@ -91,11 +92,6 @@ def _inverse(extension: Extension, x: str, power: float) -> str:
 
 def _outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
     own, found = preparation.own, steps.outside(preparation)
-    if own.blend == "ridge":
-        found.append(
-            f"The run averages the network's numbers with those of its baseline ({own.blend}); the "
-            "export holds the network alone."
-        )
     if own.window:
         found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
     return tuple(found)
