@@ -50,6 +50,11 @@ def test_a_plain_model_is_inspected_and_bad_data_are_refused(random):
         (x[:0], "no examples"),
         (x * np.nan, "NaN"),
         (x[..., :1], "cannot read these data"),
+        ([], "no examples"),
+        (1.0, "an axis of examples"),
+        (np.array(["a"]), "arrays of numbers"),
+        ([[[1, 2]], [[1, 2], [3, 4]]], "arrays of numbers|hold 1, 2 examples"),
+        ([x, x[:2]], "hold 4, 2 examples"),
     ):
         with pytest.raises(DataError, match=message):
             gatewise.inspect(model, bad)
@@ -76,8 +81,30 @@ def test_several_inputs_of_tokens_are_not_explained():
     embedding = layers.Embedding(5, 2)
     model = keras.Model([a, b], layers.LSTM(2)(layers.Add()([embedding(a), embedding(b)])))
     tokens = np.ones((1, 3), np.int32)
-    with pytest.raises(ConfigError, match="several inputs of tokens"):
-        gatewise.inspect(model, [tokens, tokens])
+    found = gatewise.inspect(model, [tokens, tokens])
+    assert "several inputs of tokens" in found["unexplained"]
+    assert len(found["layers"]) == 1
+    assert found["shown"] == []
+
+
+class OfItsOwn(keras.Model):
+    """A model without a build method, which may leave out its LSTM layer."""
+
+    def __init__(self, *, skips: bool) -> None:
+        super().__init__()
+        self.lstm, self.dense, self.skips = layers.LSTM(2), layers.Dense(1), skips
+
+    def call(self, x):
+        return self.dense(x if self.skips else self.lstm(x))
+
+
+def test_a_subclassed_model_is_inspected_without_warnings_if_it_calls_its_layers(random):
+    x = random.normal(size=(2, 3, 2))
+    assert len(gatewise.inspect(OfItsOwn(skips=False), x, examples=0)["layers"]) == 1
+    skipping = OfItsOwn(skips=True)
+    skipping.lstm.build(x.shape)
+    with pytest.raises(ConfigError, match="calls none of its LSTM layers"):
+        gatewise.inspect(skipping, x)
 
 
 def test_a_lookback_below_the_season_is_advised_against():

@@ -152,7 +152,7 @@ def test_a_trial_that_was_cut_off_goes_on_after_its_last_epoch(
     assert [one.name for one in (tmp_path / "search" / "networks").iterdir()] == ["1"]
 
 
-def test_a_half_line_at_the_end_of_the_journal_costs_no_earlier_trial(tmp_path):
+def test_a_half_line_or_a_lock_of_a_killed_process_costs_no_earlier_trial(tmp_path):
     def opened():
         return studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=False)
 
@@ -160,7 +160,9 @@ def test_a_half_line_at_the_end_of_the_journal_costs_no_earlier_trial(tmp_path):
     first.tell(first.ask(), 0.5)
     with (tmp_path / studies.JOURNAL).open("ab") as file:
         file.write(b'{"op_code": 4, "work')
+    (tmp_path / f"{studies.JOURNAL}.lock").touch()  # for which Optuna would wait 30 seconds
     studies.mend_journal(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == [studies.JOURNAL]
     again = opened()
     again.tell(again.ask(), 0.7)
     assert [one.value for one in opened().get_trials()] == [0.5, 0.7]
@@ -227,6 +229,15 @@ def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path)
     summary = json.loads((folder / "tuning.json").read_text())
     assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 3
     assert np.isfinite(summary["best"])
+
+
+def test_a_process_of_a_search_ends_with_the_one_that_began_it():
+    code = "from gatewise.tuning.worker import end_with_the_first; end_with_the_first()"
+    worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(0.5)
+    worker.stdin.close()  # as the kernel does when the other process is killed
+    assert worker.wait(60) == 1
 
 
 def test_a_damaged_journal_is_refused_and_nothing_of_it_is_lost(tmp_path):

@@ -1,6 +1,7 @@
 """inspect(): look inside a trained run, or any Keras model with LSTM layers."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import keras
 import numpy as np
 
 from gatewise.data.batches import Examples
-from gatewise.errors import ConfigError, DataError
+from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError, DataError, GatewiseError
 from gatewise.inspection.attribution import Explained
 from gatewise.inspection.model import (
     MOST_EXAMPLES,
+    UNREADABLE,
     example_of,
     explained_of,
     inputs_of,
@@ -77,35 +80,80 @@ def inspect(
 
 
 def _of_model(model: keras.Model, data: Any, count: int) -> dict[str, Any]:
-    if data is None:
-        raise DataError("There are no data (None). Give the inputs of the model as arrays.")
+    arrays = _arrays(data)
     model = stateless(model)
-    arrays = data if isinstance(data, dict | list | tuple) else np.asarray(data)
-    total = len(next(iter(_values(arrays))))
-    if not total:
-        raise DataError("There are no examples: the first axis of the data is empty.")
+    total = len(_values(arrays)[0])
     spread = np.unique(np.linspace(0, total - 1, min(total, MOST_EXAMPLES)).round().astype(int))
     explained: Explained = "largest"
     batch = _rows(arrays, spread)
     for one in _values(batch):
-        if not np.isfinite(np.asarray(one, dtype=float)).all():
+        if not np.isfinite(one.astype(float)).all():
             raise DataError("The data hold NaN or infinite values. Replace them first.")
     try:
+        if not model.built:
+            model(batch, training=False)  # Keras builds it with symbols, which cannot be recorded
         layers = layers_of(model, batch, explained=explained)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
+        if isinstance(error, GatewiseError):
+            raise
         raise DataError(f"The model cannot read these data: {_reason(error)}") from error
-    shown = [
-        example_of(model, _rows(arrays, np.array([k])), explained=explained) | {"example": int(k)}
-        for k in _spread(total, count)
-    ]
-    return {
+    content = {
         "model": model.name,
         "data": "",
         "examples": len(spread),
         "layers": layers,
         "advice": [],
-        "shown": shown,
     }
+    chosen = {k: _rows(arrays, np.array([k])) for k in _spread(total, count)}
+    return content | _explained(model, chosen, explained=explained)
+
+
+def _explained(
+    model: keras.Model, chosen: dict[int, Any], *, explained: Explained, columns: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the answers for these examples rest on, or the reason why they are not explained."""
+    shown = []
+    for k, inputs in chosen.items():
+        try:
+            found = example_of(model, inputs, explained=explained, columns=columns)
+        except ConfigError as error:
+            return {"unexplained": str(error), "shown": shown}
+        shown.append(found | {"example": k})
+    return {"shown": shown}
+
+
+def _arrays(data: Any) -> Any:
+    """The inputs of a model as arrays of numbers, with the same number of examples in each.
+
+    Raises:
+        DataError: they are none.
+    """
+    if data is None:
+        raise DataError("There are no data (None). Give the inputs of the model as arrays.")
+    if isinstance(data, dict):
+        arrays: Any = {name: _array(one) for name, one in data.items()}
+    else:
+        arrays = [_array(one) for one in data] if isinstance(data, list | tuple) else _array(data)
+    counts = [len(one) for one in _values(arrays)]
+    if not any(counts):
+        raise DataError("There are no examples: the first axis of the data is empty.")
+    if len(set(counts)) > 1:
+        raise DataError(
+            f"The inputs hold {', '.join(map(str, counts))} examples. Give as many in each; a list "
+            "is one array for each input of the model."
+        )
+    return arrays
+
+
+def _array(values: Any) -> Array:
+    try:
+        array = np.asarray(values)
+        array.astype(float)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"The data must be arrays of numbers, but {_reason(error)}.") from None
+    if not array.ndim:
+        raise DataError(f"The data must be arrays with an axis of examples. Received: {values!r}.")
+    return array
 
 
 def _reason(error: Exception) -> str:
@@ -118,15 +166,13 @@ def _reason(error: Exception) -> str:
 def _values(arrays: Any) -> list[Any]:
     if isinstance(arrays, dict):
         return list(arrays.values())
-    return list(arrays) if isinstance(arrays, list | tuple) else [arrays]
+    return arrays if isinstance(arrays, list) else [arrays]
 
 
 def _rows(arrays: Any, indices: Any) -> Any:
     if isinstance(arrays, dict):
-        return {name: np.asarray(one)[indices] for name, one in arrays.items()}
-    if isinstance(arrays, list | tuple):
-        return [np.asarray(one)[indices] for one in arrays]
-    return arrays[indices]
+        return {name: one[indices] for name, one in arrays.items()}
+    return [one[indices] for one in arrays] if isinstance(arrays, list) else arrays[indices]
 
 
 def _spread(total: int, count: int) -> list[int]:
@@ -148,16 +194,12 @@ def _of_run(artefact: Artefact, data: Any, count: int) -> dict[str, Any]:
         season=artefact.experiment.task.season,
         lookback=artefact.experiment.task.lookback,
     )
-    shown = []
-    for k in _spread(len(examples), count):
-        inputs = inputs_of(examples, model, np.array([k]), int(examples.lengths[k]))
-        try:
-            found = example_of(model, inputs, explained=explained, columns=preparation.used)
-        except ConfigError as error:
-            content["unexplained"] = str(error)
-            break
-        shown.append(found | {"example": k})
-    return {"model": str(artefact.folder or ""), "data": name, **content, "shown": shown}
+    chosen = {
+        k: inputs_of(examples, model, np.array([k]), int(examples.lengths[k]))
+        for k in _spread(len(examples), count)
+    }
+    told = _explained(model, chosen, explained=explained, columns=preparation.used)
+    return {"model": str(artefact.folder or ""), "data": name, **content, **told}
 
 
 def _examples(artefact: Artefact, data: Any) -> tuple[Examples[Any], str]:

@@ -67,6 +67,9 @@ def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
     """The calls of the LSTM layers for these inputs, in order, and the output of the model.
 
     If the model returns several arrays, the first one counts.
+
+    Raises:
+        ConfigError: no LSTM layer is called.
     """
     calls: list[Call] = []
     seen: dict[str, int] = {}
@@ -82,6 +85,8 @@ def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
 
     with around(lstm_layers(model), recorded):
         output = first(model(inputs, training=False))
+    if not calls:
+        raise ConfigError(f"{model.name} calls none of its LSTM layers for these inputs.")
     return calls, array_of(output)
 
 

@@ -13,6 +13,7 @@ from gatewise.errors import ConfigError
 
 Loss = Callable[[Any, Any], Any]
 Objective = tuple[Any, list[Any]]  # loss and metrics, for keras.Model.compile
+PLAIN = "plain_loss"  # the metric that is the loss without the penalties of the network
 
 
 def pinball(truth: Any, predictions: Any, quantiles: tuple[float, ...]) -> Any:

@@ -16,6 +16,7 @@ from keras import ops
 from gatewise.data.batches import Examples, plan
 from gatewise.errors import ConfigError, TrainingError
 from gatewise.networks.layers import VECTORS
+from gatewise.networks.losses import PLAIN
 from gatewise.runtime.predicting import as_keras
 from gatewise.settings import QUALITIES, TrainingSettings
 from gatewise.training.averaging import Averaging, first_epoch
@@ -460,11 +461,12 @@ class _Tracker(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unty
         """The monitored metric, which is also added to the logs; NaN without validation."""
         monitor, column = self.progress.monitor, column_of(self.progress.monitor.name)
         if monitor.score is None:
-            logs[column] = monitor.from_loss(logs["loss"])
+            logs[column] = monitor.from_loss(logs.get(PLAIN, logs["loss"]))
         if "val_loss" not in logs:
             return math.nan
+        loss = logs.get(f"val_{PLAIN}", logs["val_loss"])
         try:
-            value = monitor.score() if monitor.score else monitor.from_loss(logs["val_loss"])
+            value = monitor.score() if monitor.score else monitor.from_loss(loss)
         except Skipped:
             self.validated, value = False, math.nan
         logs[f"val_{column}"] = value

@@ -615,6 +615,7 @@ def _start_workers(search: Search, processes: int, cores: list[int]) -> list[Any
             workers.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "gatewise.tuning.worker", *words],
+                    stdin=subprocess.PIPE,  # its end tells the worker that this process has ended
                     stdout=file,
                     stderr=file,
                 )

@@ -55,11 +55,13 @@ class Journal:
 
 
 def mend_journal(folder: Path) -> None:
-    """Remove the half line that a killed process or a full disk left at the end of the journal.
+    """Remove what a killed process or a full disk left of a journal that no other process uses.
 
-    Optuna would append to that line, and then refuse the whole file. No other process may use it.
+    Optuna would append to a half line at its end, and then refuse the whole file. For the lock of a
+    process that has ended it waits 30 seconds.
     """
     path = folder / JOURNAL
+    path.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
     if path.is_file():
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1

@@ -15,7 +15,7 @@ from gatewise.data.sequences import from_texts
 from gatewise.data.vocabulary import fit_vocabulary
 from gatewise.errors import ConfigError
 from gatewise.networks import build
-from gatewise.settings import NetworkSettings
+from gatewise.settings import NetworkSettings, from_mapping
 from gatewise.tasks.language import network as language
 from gatewise.tasks.language import outputs
 from gatewise.training.fit import ResetStates
@@ -147,6 +147,38 @@ def test_dropped_weights_are_the_same_at_all_steps_and_the_state_is_carried(monk
     np.testing.assert_allclose(numbers(dropped(x, training=True)), numbers(wanted), atol=1e-6)
     for one, other in zip(dropped.state, state, strict=True):
         np.testing.assert_allclose(numbers(one), numbers(other), atol=1e-6)
+
+
+def test_the_perplexity_is_that_of_a_loss_without_penalties():
+    given = {"l2": 0.1, "activity_l1": 0.01, "units": (4,)}
+    experiment = from_mapping({"task": {"name": "language"}, "network": given})
+    learning = network(**given)
+    loss, metrics = language.objective(experiment, None)
+    learning.compile(optimizer="sgd", loss=loss, metrics=metrics)
+    text = tokens()
+    wanted = loss(text, learning(text))
+    *_, lstm = (one for one in learning._flatten_layers() if isinstance(one, keras.layers.LSTM))
+    outputs = lstm(learning.get_layer("embedding")(text))
+    kernel, recurrent, _ = lstm.get_weights()
+    penalty = 0.1 * ((kernel**2).sum() + (recurrent**2).sum())
+    penalty += 0.01 * sum(np.abs(numbers(one)).sum() for one in outputs) / STREAMS
+    found = learning.evaluate(
+        text, text, verbose=0, return_dict=True, batch_size=STREAMS, callbacks=[ResetStates()]
+    )
+    assert found["plain_loss"] == pytest.approx(float(numbers(wanted).mean()), rel=1e-5)
+    assert found["loss"] - found["plain_loss"] == pytest.approx(penalty, rel=1e-4)
+
+
+def test_activities_are_also_penalised_where_weights_are_dropped():
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    layer = keras.layers.LSTM(
+        4, return_sequences=True, return_state=True, activity_regularizer=keras.regularizers.L1(1.0)
+    )
+    dropped = language.StatefulLSTM(layer, 0.5)
+    returned = [dropped(x, training=True), *dropped.state]
+    penalty = sum(float(one) for one in dropped.losses)
+    wanted = sum(np.abs(numbers(one)).sum() for one in returned) / len(x)
+    assert penalty == pytest.approx(wanted, rel=1e-5)
 
 
 def test_training_lowers_the_loss_of_a_repetitive_text():

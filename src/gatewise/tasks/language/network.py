@@ -22,6 +22,7 @@ from gatewise.data.tokenstream import decode_pieces, special_tokens, start_token
 from gatewise.errors import ConfigError
 from gatewise.networks import Network
 from gatewise.networks.layers import EMBEDDING, LSTM, lstm
+from gatewise.networks.losses import PLAIN
 from gatewise.networks.softmax import SampledSoftmax, nats_of
 from gatewise.settings import Experiment, NetworkSettings, names
 from gatewise.tasks.language.fitted import Fitted
@@ -94,6 +95,10 @@ class StatefulLSTM(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
         )
         for old, new in zip(seeds, after, strict=True):
             old.assign(new)
+        if self.layer.activity_regularizer is not None:
+            # A stateless call leaves out these losses, which Keras divides by the batch size.
+            for one in outputs:
+                self.add_loss(self.layer.activity_regularizer(one) / state[0].shape[0])
         return outputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -222,10 +227,15 @@ def _apply_copy(layer: Any, x: Any, copies: list[tuple[Any, Any]]) -> Any:
 
 
 def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> tuple[Any, list[Any]]:
-    """Cross entropy in nats per token; the perplexity is its exponential."""
+    """Cross entropy in nats per token, whose exponential is the perplexity.
+
+    It is also a metric if the network adds penalties to its loss.
+    """
     if experiment.training.loss != "auto":
         raise ConfigError("training.loss is always cross entropy in language. Leave it at auto.")
-    return nats_of, []
+    network = experiment.network
+    penalties = (network.l1, network.l2, network.activity_l1, network.activity_l2)
+    return nats_of, [keras.metrics.MeanMetricWrapper(nats_of, PLAIN)] if any(penalties) else []
 
 
 def nats(
@@ -274,13 +284,9 @@ def samples(
 
 
 def settings_of(_network: str, _data: str) -> frozenset[str]:
-    """The settings that the network reads.
-
-    Penalties are not among them: they are part of the loss, which gives the perplexity.
-    """
-    penalties = names(network="l1 l2")
+    """The settings that the network reads."""
     own = names(network="normalization dense_dropout sampled_softmax tied_embeddings")
-    return (LSTM - penalties) | EMBEDDING | own
+    return LSTM | EMBEDDING | own
 
 
 NETWORK = Network(
