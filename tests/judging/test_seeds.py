@@ -89,17 +89,20 @@ def collection():
 
 
 def test_windows_are_thinned_until_training_fits_into_the_time_of_the_quality(collection):
-    asked = Experiment().having("data", target=("y",)).having("task", horizon=48, lookback=96)
-    asked = asked.having("training", quality="good")
-    thinned, notes = resolve(asked, collection, collection)
-    stride = thinned.task.stride
-    seen, more = (len(windows(collection, 96, 48, one)) for one in (stride, stride - 1))
-    assert not too_slow(thinned, seen)
-    assert too_slow(thinned, more), "a smaller stride would have been enough"
-    assert any(f"One window in {stride} is used" in one for one in notes)
+    asked = Experiment().having("data", target=("y",)).having("training", quality="good")
+    asked = asked.having("task", horizon=48, lookback=96)
+    for season, allowed in ((1, range(1, 49)), (12, (1, 5, 7, 11, 13))):
+        given = asked.having("task", season=season)
+        thinned, notes = resolve(given, collection, collection)
+        stride = thinned.task.stride
+        smaller = max(one for one in allowed if one < stride)
+        seen, more = (len(windows(collection, 96, 48, one)) for one in (stride, smaller))
+        assert stride in allowed and not too_slow(thinned, seen)
+        assert too_slow(thinned, more), "a smaller stride would have been enough"
+        assert any(f"One window in {stride} is used" in one for one in notes)
     # What is given, and the quality of the experiments, stay as they are.
-    for given, stride in (({"quality": "fast"}, 0), ({}, 2)):
-        kept = asked.having("training", **given).having("task", stride=stride)
+    for quality, stride in (("fast", 0), ("good", 2)):
+        kept = asked.having("training", quality=quality).having("task", stride=stride)
         found, notes = resolve(kept, collection, collection)
         assert found.task.stride == (stride or 1)
         assert not any("One window in" in one for one in notes)

@@ -18,7 +18,7 @@ from gatewise.data.scaling import fit_scale
 from gatewise.data.seasons import calendar_season, season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_time
-from gatewise.data.windows import Windows, windows
+from gatewise.data.windows import Windows, phased, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks import quantiles
@@ -146,12 +146,14 @@ def _network(experiment: Experiment) -> NetworkSettings:
 def _thinned(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
     """Fill in stride and training, with a note if not every window is trained on.
 
-    The stride is the smallest with which one network fits into the time of the quality, and at
-    most the horizon, so that every step is forecast.
+    The stride is the smallest with which one network fits into the time of the quality. It is at
+    most the horizon, so that every step is forecast, and has no factor in common with the season,
+    so that windows begin in each of its steps.
     """
     task = experiment.task
-    strides = [task.stride] if task.stride else range(1, task.horizon + 1)
-    for stride in strides:
+    every = range(1, task.horizon + 1)
+    usual = [stride for stride in every if stride == phased(stride, task.season)]
+    for stride in [task.stride] if task.stride else usual:
         filled = experiment.having("task", stride=stride)
         count = len(windows(train, task.lookback, task.horizon, stride))
         filled = replace(filled, training=_training(filled, count))
@@ -159,10 +161,10 @@ def _thinned(experiment: Experiment, train: Sequences) -> tuple[Experiment, list
             break
     if task.stride or stride == 1:
         return filled, []
-    every = len(windows(train, task.lookback, task.horizon))
-    minutes = seconds(filled, every) / 60
+    count = len(windows(train, task.lookback, task.horizon))
+    minutes = seconds(filled, count) / 60
     return filled, [
-        f"One window in {stride} is used, because training on all {every:,} takes about "
+        f"One window in {stride} is used, because training on all {count:,} takes about "
         f"{minutes:.0f} minutes on two idle cores (task.stride = 1)."
     ]
 
@@ -304,12 +306,8 @@ def examples(
             "data, a smaller --lookback or --horizon, or smaller split.validation and split.test."
         )
     if role != "train" and not experiment.evaluation.stride and len(cut) > MAX_ORIGINS:
-        cut = windows(
-            sequences,
-            preparation.own.lookback,
-            preparation.own.horizon,
-            -(-len(cut) * stride // MAX_ORIGINS),
-        )
+        fewer = phased(-(-len(cut) * stride // MAX_ORIGINS), preparation.own.season)
+        cut = windows(sequences, preparation.own.lookback, preparation.own.horizon, fewer)
     if role in ("test", "predict") and experiment.network.subtract == "log":
         logarithms.warn_of_floor(sequences, preparation)
     examples = window_examples(cut, preparation)
