@@ -239,7 +239,9 @@ class TaskSettings:
     ] = "none"
     window: Annotated[int, "Long sequences are cut into windows of this many steps. 0: whole."] = 0
     stride: Annotated[
-        int, "Steps from one window to the next. 0: 1 for a forecast, else the window."
+        int,
+        "Steps from one window to the next. 0: the window; for a forecast 1, or as many as the "
+        "time of `training.quality` needs.",
     ] = 0
     blend: Annotated[
         Literal["auto", "none", "logistic", "ridge"],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatewise.data.sequences import from_arrays
 from gatewise.data.splits import split_by_time
-from gatewise.data.windows import cut, stretches, windows
+from gatewise.data.windows import cut, phased, stretches, windows
 from gatewise.settings import SplitSettings
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
@@ -31,6 +31,15 @@ def by_definition(sequences, lookback, horizon, stride):
             stride,
         )
     ]
+
+
+@given(st.integers(1, 60), st.integers(1, 30))
+def test_a_phased_stride_begins_windows_in_each_step_of_a_season(least, season):
+    stride = phased(least, season)
+    assert stride >= least
+    whole = windows(numbered([stride * season + 1]), lookback=1, horizon=1, stride=stride)
+    _, origins = whole.places(np.arange(len(whole)))
+    assert len(set(origins % season)) == season
 
 
 @given(lengths, small, small, small)

@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,14 +11,18 @@ import polars as pl
 import pytest
 
 import gatewise
+from gatewise.arguments import experiment_for
 from gatewise.data.batches import PADDING, Shapes
 from gatewise.data.folds import assign
 from gatewise.errors import ConfigError
+from gatewise.judging import folding
 from gatewise.networks.ensemble import Member, average
 from gatewise.networks.stack import stack
 from gatewise.settings import NetworkSettings, TrainingSettings, from_mapping
+from gatewise.tasks import cost
 from gatewise.training import checkpoints
 from gatewise.training.fit import QUALITY, with_quality
+from gatewise.training.ready import make_ready
 
 
 def test_folds_spread_each_stratum_evenly(random):
@@ -183,6 +188,32 @@ def test_a_last_training_that_was_killed_continues(monkeypatch, refitted, sequen
     )
     assert_same_weights(again, whole)
     assert again.metrics["caveats"] == whole.metrics["caveats"]
+
+
+def test_folds_and_networks_are_as_many_as_the_quality_has_time_for(sequences_file):
+    given = {"task": {"name": "classify"}, "training": {"quality": "good"}}
+    ready = make_ready(*experiment_for(str(sequences_file), [given]))
+
+    def at(epochs, **split):
+        experiment = ready.experiment.having("training", epochs=epochs).having("split", **split)
+        return replace(ready, experiment=experiment)
+
+    def trained(epochs, *, timed=True, **split):
+        plan, note = folding.plan(at(epochs, **split), timed=timed)
+        assert plan is not None or "minutes, so that one is trained" in note
+        return (plan.folds, plan.networks) if plan else None
+
+    def seconds(epochs):
+        settings = at(epochs).experiment
+        steps = float(np.mean(ready.train.lengths))
+        return cost.seconds(settings.training, settings.network, len(ready.train), steps)
+
+    most = [max(e for e in range(1, 40_000, 50) if count * seconds(e) <= 180) for count in (15, 5)]
+    assert 1 < most[0] < most[1] < 39_000, "else the limits are not looked at"
+    assert (trained(most[0]), trained(most[0] + 50)) == ((5, 3), (5, 1))
+    assert (trained(most[1]), trained(most[1] + 50)) == ((5, 1), None)
+    # What is asked for, and a budget, which measures instead, do not count.
+    assert trained(most[1] + 50, folds=5) == trained(most[1] + 50, timed=False) == (5, 3)
 
 
 def test_folds_that_cannot_be_made_are_refused(sequences_file, classify_settings):

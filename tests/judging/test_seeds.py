@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 import gatewise
+from gatewise.data.sequences import from_arrays
+from gatewise.data.windows import windows
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment
-from gatewise.tasks.forecast.budget import seconds, usual_networks
+from gatewise.tasks.forecast.budget import seconds, too_slow, usual_networks
+from gatewise.tasks.forecast.task import resolve
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,32 @@ def test_as_many_networks_are_averaged_as_the_quality_has_time_for():
     assert few == 5 > more > many == 1
     assert more * seconds(chosen, 5_000) <= 180 < (more + 1) * seconds(chosen, 5_000)
     assert usual_networks(chosen.having("training", quality="fast"), 100) == 1
+
+
+@pytest.fixture
+def collection():
+    """400 series of 700 steps: far more windows than three minutes allow."""
+    return from_arrays([np.arange(700.0)] * 400, columns=("y",))
+
+
+def test_windows_are_thinned_until_training_fits_into_the_time_of_the_quality(collection):
+    asked = Experiment().having("data", target=("y",)).having("training", quality="good")
+    asked = asked.having("task", horizon=48, lookback=96)
+    for season, allowed in ((1, range(1, 49)), (12, (1, 5, 7, 11, 13))):
+        given = asked.having("task", season=season)
+        thinned, notes = resolve(given, collection, collection)
+        stride = thinned.task.stride
+        smaller = max(one for one in allowed if one < stride)
+        seen, more = (len(windows(collection, 96, 48, one)) for one in (stride, smaller))
+        assert stride in allowed and not too_slow(thinned, seen)
+        assert too_slow(thinned, more), "a smaller stride would have been enough"
+        assert any(f"One window in {stride} is used" in one for one in notes)
+    # What is given, and the quality of the experiments, stay as they are.
+    for quality, stride in (("fast", 0), ("good", 2)):
+        kept = asked.having("training", quality=quality).having("task", stride=stride)
+        found, notes = resolve(kept, collection, collection)
+        assert found.task.stride == (stride or 1)
+        assert not any("One window in" in one for one in notes)
 
 
 def test_several_networks_need_no_validation_part(series_file, forecast_settings):

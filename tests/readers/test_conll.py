@@ -13,6 +13,7 @@ from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import conll
 from gatewise.readers.datasets import path_of
+from gatewise.readers.files import File
 from gatewise.settings import DataSettings
 
 WORDS = [["Der", "Hund", "bellt", "."], ["Oh", "!"]]
@@ -242,6 +243,36 @@ def test_lists_that_do_not_fit_are_refused(given, message):
 def test_the_name_of_the_file_determines_the_task(name):
     assert tasks.guess_task(DataSettings(path=name))[0] == "tag"
     assert tasks.guess_task(DataSettings(path=name, label="xpos"))[0] == "tag"
+
+
+SPANS = "-DOCSTART- -X- O\n\nAda NNP B-PER\nlives VBZ O\n\nin IN O\nRome NNP S-LOC\n"
+
+
+@pytest.mark.parametrize("name", ["train.txt", "train.tsv", "train.txt.gz"])
+def test_tags_of_spans_in_the_lines_determine_the_task(tmp_path, name):
+    path = tmp_path / name
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    path.write_bytes(pack(SPANS.replace(" ", "\t" if ".tsv" in name else " ").encode()))
+    assert tasks.guess_task(DataSettings(path=str(path)))[0] == "tag"
+    found, _, _ = tasks.read(DataSettings(path=str(path)), task="tag")
+    assert conll.tokens_of(found, conll.TAG, 0) == ["B-PER", "O"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SPANS.replace("lives VBZ O", "lives VBZ verb"),
+        SPANS.replace("\n\n", "\n"),
+        SPANS.replace("B-PER", "O").replace("S-LOC", "O"),
+        SPANS.replace("lives VBZ O", "O"),
+        "To be, or\nnot to be\n\nthat is O\n",
+    ],
+    ids=["another tag", "no sentences", "no span", "no token", "prose"],
+)
+def test_other_lines_are_not_taken_for_tags(tmp_path, content):
+    path = tmp_path / "train.txt"
+    path.write_text(content)
+    assert not conll.holds_spans(File(path))
 
 
 def test_the_same_sentence_is_recognised_in_another_file():

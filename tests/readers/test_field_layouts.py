@@ -45,6 +45,8 @@ def test_a_file_of_the_monash_archive_is_series(tmp_path):
     assert (found.ids.tolist(), found.step) == (["T1", "T2"], "1mo")
     assert found.values.ravel().tolist() == [1, 2, 3.5, 4, 4, 6, 7]
     assert found.times[3] == np.datetime64("1980-02-01")
+    path.write_text(TSF.replace("@data", "@horizon 2\n@data"))
+    assert any("--horizon 2" in one for one in of(path, "forecast", missing="previous")[2])
     path.write_text(TSF.replace("4,?", "4,x"))
     with pytest.raises(DataError, match="line 7 holds a value that is not a number"):
         of(path, "forecast")

@@ -3,6 +3,8 @@
 No window crosses series. Windows are positions, not copies: a batch is cut on access.
 """
 
+import itertools
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,6 +54,17 @@ def windows(sequences: Sequences, lookback: int, horizon: int, stride: int = 1) 
     origins = np.maximum(sequences.starts, sequences.first + lookback)
     counts = np.maximum(0, (sequences.stops - horizon - origins) // stride + 1)
     return Windows(sequences, lookback, horizon, stride, origins, np.cumsum(counts))
+
+
+def phased(stride: int, season: int) -> int:
+    """The smallest stride from this one on with which windows begin in each step of a season.
+
+    It has no factor in common with the season.
+
+    >>> phased(4, season=24), phased(4, season=7), phased(4, season=1)
+    (5, 4, 4)
+    """
+    return next(one for one in itertools.count(stride) if math.gcd(one, max(season, 1)) == 1)
 
 
 def cut(sequences: Sequences, window: int, stride: int) -> Sequences:

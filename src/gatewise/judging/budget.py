@@ -156,7 +156,7 @@ def _variants(ready: Ready) -> list[Experiment]:
     plans = []
     for quality in reversed(QUALITIES[: QUALITIES.index(asked) + 1]):
         experiment = given.having("training", quality=quality)
-        plan, _ = folding.plan(replace(ready, experiment=experiment))
+        plan, _ = folding.plan(replace(ready, experiment=experiment), timed=False)
         if plan is not None:
             plans.append(plan)
     if plans and plans[-1].networks > 1:

@@ -27,6 +27,7 @@ from gatewise.judging.validation import FittedBaselines, score_baselines
 from gatewise.judging.workshop import Workshop
 from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.settings import OWN, Experiment, SplitSettings, TrainingSettings
+from gatewise.tasks import cost
 from gatewise.tasks.task import AnyTask, Baseline
 from gatewise.training.fit import (
     FEW_CHECKS,
@@ -147,8 +148,12 @@ class Ensemble:
         return None, []
 
 
-def plan(ready: Ready) -> tuple[Plan | None, str]:
-    """The folds and networks to train; or None, and a note on the reason if they were asked for."""
+def plan(ready: Ready, *, timed: bool = True) -> tuple[Plan | None, str]:
+    """The folds and networks to train, or None and a note on the reason.
+
+    Unless settings ask for them, they are as many as the quality has time for, by a rough count;
+    `timed=False` ignores the time.
+    """
     experiment, task = ready.experiment, ready.task
     settings, split = experiment.training, experiment.split
     count, quality = len(ready.sequences), settings.quality
@@ -169,9 +174,31 @@ def plan(ready: Ready) -> tuple[Plan | None, str]:
         networks = WITH_TEST_FILE.get(quality, 1)
     else:
         networks = NETWORKS.get(quality, (1, 1))[count >= FEW]
+    if timed and not asked:
+        one = _seconds(ready)
+        networks = _in_time(quality, folds, networks, one)
+        if not networks:
+            least = max(folds, 2) * one / 60
+            return None, (
+                f"{max(folds, 2)} networks take about {least:.0f} minutes, so that one is trained "
+                "(split.folds or training.networks asks for several)"
+            )
     faster = FASTER if quality in FOLDS else ""
     reason = f"there are {count:,} sequences (training.quality = {quality}).{faster}"
     return Plan(folds, settings.networks or networks, reason), ""
+
+
+def _seconds(ready: Ready) -> float:
+    """Rough seconds to train one network on the training part."""
+    network, training = ready.experiment.network, ready.experiment.training
+    steps = float(np.mean(ready.train.lengths)) / network.strides ** len(network.filters)
+    return cost.seconds(training, network, len(ready.train), steps)
+
+
+def _in_time(quality: str, folds: int, networks: int, one: float) -> int:
+    """The most networks of each fold that the quality has time for; 0: none."""
+    fewer = range(networks, 1, -1) if folds == 1 else (networks, 1)
+    return next((few for few in fewer if few * folds * one <= cost.SECONDS[quality]), 0)
 
 
 def refuse_several(experiment: Experiment, reason: str) -> None:

@@ -16,7 +16,7 @@ from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import texts
 from gatewise.readers.columns import Purpose
-from gatewise.readers.files import File
+from gatewise.readers.files import File, reading
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -31,6 +31,8 @@ HEADER = frozenset(
 )  # names of columns of tokens
 TAGS = frozenset(("tag", "tags", "label", "labels", "pos", "upos", "ner", "ner_tag", "ner_tags"))
 DOCUMENT = "-DOCSTART-"  # the first line of a document in CoNLL-2003
+SPAN = re.compile(r"O|[BIESLU]-\S+")  # a tag of spans, in any of their schemes
+BEGIN = 1 << 16  # bytes whose lines tell that a text file holds tags
 MIN_DOCUMENTS = 10  # fewer documents cannot be split in proportion, so they are not groups
 
 
@@ -48,6 +50,26 @@ def holds_tokens(path: Path) -> bool:
     """True if the name of a file alone shows that it holds tokens with tags."""
     name = path.name.removesuffix(".gz").lower()
     return _is_conllu(path) or name == "seq.in" or Path(name).suffix in COLUMNED[:-1]
+
+
+def holds_spans(file: File) -> bool:
+    """True if each line of a text file is a token with the tag of a span, such as O or B-PER.
+
+    Empty lines between sentences and at least one tag other than O are needed. Only the first
+    lines are read.
+    """
+    with reading(str(file.path)), file.opened() as content:
+        begin = content.read(BEGIN)
+    lines = begin.decode("utf-8", "replace").splitlines()
+    lines = lines[:-1] if len(begin) == BEGIN else lines
+    filled = [line for line in lines if line.strip() and not _is_comment(line)]
+    rows = [words_of(line) for line in filled]
+    inner = "\n".join(lines).strip("\n").split("\n")
+    return (
+        any(not line.strip() for line in inner)
+        and all(len(row) > 1 and SPAN.fullmatch(row[-1]) for row in rows)
+        and any(row[-1] != "O" for row in rows)
+    )
 
 
 def _is_conllu(path: Path) -> bool:

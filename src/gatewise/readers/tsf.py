@@ -4,6 +4,7 @@ Godahewa et al. 2021, "Monash Time Series Forecasting Archive".
 """
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -46,7 +47,8 @@ def read(file: File) -> Table:
             lines = content.decode("cp1252").splitlines()  # the encoding of the archive
         except UnicodeDecodeError:
             raise other_encoding(name, content=content) from None
-    attributes, frequency, begin = _header(lines, name)
+    attributes, stated, begin = _header(lines, name)
+    frequency, horizon = stated.get("@frequency", ""), stated.get("@horizon", "")
     parts = [
         _series(line, attributes, frequency, f"{name}: line {number}")
         for number, line in enumerate(lines[begin:], start=begin + 1)
@@ -54,20 +56,24 @@ def read(file: File) -> Table:
     ]
     if not parts:
         raise DataError(f"{name} holds no series below @data.")
-    return of_frame(pl.concat(parts, how="vertical_relaxed"), name)
+    table = of_frame(pl.concat(parts, how="vertical_relaxed"), name)
+    if not horizon:
+        return table
+    note = f"the file names a horizon of {horizon} steps, which --horizon {horizon} forecasts"
+    return replace(table, notes=(note,))
 
 
-def _header(lines: list[str], name: str) -> tuple[list[tuple[str, str]], str, int]:
-    """The attributes (name, kind), the frequency and the line of the first series."""
-    attributes, frequency = [], ""
+def _header(lines: list[str], name: str) -> tuple[list[tuple[str, str]], dict[str, str], int]:
+    """The attributes (name, kind), frequency and horizon, and the line of the first series."""
+    attributes, stated = [], {}
     for place, line in enumerate(lines):
         words = line.strip().lower().split()
         if words[:1] == ["@attribute"] and len(words) > 2:
             attributes.append((words[1], words[2]))
-        elif words[:1] == ["@frequency"] and len(words) > 1:
-            frequency = words[1]
+        elif words[:1] in (["@frequency"], ["@horizon"]) and len(words) > 1:
+            stated[words[0]] = words[1]
         elif words[:1] == ["@data"]:
-            return attributes, frequency, place + 1
+            return attributes, stated, place + 1
     raise DataError(f"{name} has no line @data. In a .tsf file it precedes the series.")
 
 

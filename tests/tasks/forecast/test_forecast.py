@@ -51,6 +51,15 @@ def inputs_of(some):
     return some.inputs(np.arange(len(some)), 0)
 
 
+def test_an_evaluation_of_many_origins_begins_in_each_step_of_the_season():
+    sequences, chosen = series(waves(70_000)), experiment(task={"season": 7})
+    preparation, _ = prepared(sequences, chosen)
+    some = forecast.examples(sequences, preparation, chosen, "test")
+    _, origins = some.source.places(np.arange(len(some)))
+    assert 8_000 < len(some) <= forecast.MAX_ORIGINS, "one in 8, because one in 7 has one phase"
+    assert set(origins % 7) == set(range(7))
+
+
 @pytest.mark.parametrize(
     ("step", "horizon"), [("1h", 48), ("1d", 14), ("1w", 13), ("1mo", 18), ("3mo", 8), ("1y", 6)]
 )

@@ -1,13 +1,9 @@
-"""How many networks a forecast averages: as many as fit into the time of its quality."""
+"""How many networks a forecast averages, and whether one takes too long on every window."""
 
 from gatewise.settings import Experiment
+from gatewise.tasks import cost
 
-# The most networks, and the seconds that all their trainings take at most on two idle cores.
-MOST = {"good": 5, "best": 10}
-SECONDS = {"good": 180.0, "best": 900.0}
-# Measured on small networks (docs/log.md): compiling, a batch, and a step of 128 units.
-COMPILING, BATCH, STEP = 2.5, 4e-3, 35e-6
-SHARE = 1 / 3  # of the epochs, after which training usually ends
+MOST = {"good": 5, "best": 10}  # networks
 
 
 def usual_networks(experiment: Experiment, windows: int) -> int:
@@ -15,18 +11,22 @@ def usual_networks(experiment: Experiment, windows: int) -> int:
     quality = experiment.training.quality
     if quality not in MOST:
         return 1
-    return max(1, min(MOST[quality], int(SECONDS[quality] / seconds(experiment, windows))))
+    return max(1, min(MOST[quality], int(cost.SECONDS[quality] / seconds(experiment, windows))))
+
+
+def too_slow(experiment: Experiment, windows: int) -> bool:
+    """Whether the trainings of a single network take more than the time of the quality."""
+    quality = experiment.training.quality
+    return quality in cost.SECONDS and seconds(experiment, windows) > cost.SECONDS[quality]
 
 
 def seconds(experiment: Experiment, windows: int) -> float:
     """Rough seconds of the two trainings of one network on two idle cores."""
-    task, network, training = experiment.task, experiment.network, experiment.training
+    task, network = experiment.task, experiment.network
     steps = task.lookback  # of the LSTM layers, in each window
     if network.kind == "segments":
         width = network.segment_length
         steps = (-(-task.lookback // width) - (-task.horizon // width)) * len(
             experiment.data.target
         )
-    size = sum((units / 128) ** 2 for units in network.units)
-    epoch = windows * (BATCH / training.batch_size + STEP * steps * size)
-    return 2 * (COMPILING + SHARE * training.epochs * epoch)
+    return 2 * cost.seconds(experiment.training, network, windows, steps)

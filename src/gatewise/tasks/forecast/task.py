@@ -18,7 +18,7 @@ from gatewise.data.scaling import fit_scale
 from gatewise.data.seasons import calendar_season, season_of, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_time
-from gatewise.data.windows import Windows, windows
+from gatewise.data.windows import Windows, phased, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks import quantiles
@@ -30,7 +30,7 @@ from gatewise.tasks.forecast.baselines import (
     naive_names,
     of_baseline,
 )
-from gatewise.tasks.forecast.budget import usual_networks
+from gatewise.tasks.forecast.budget import seconds, too_slow, usual_networks
 from gatewise.tasks.forecast.details import details
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.future import prediction_inputs, with_truth
@@ -76,7 +76,7 @@ def resolve(
     _refuse_blend_of_labels(experiment)
     if task.blend == "auto" and experiment.training.quality == "fast":
         task = replace(task, blend="none")
-    task = replace(task, quantiles=levels, stride=task.stride or 1)
+    task = replace(task, quantiles=levels)
     shortest = int(np.median(train.lengths))
     if not task.season:
         season, note = _season(experiment, train, shortest)
@@ -93,7 +93,8 @@ def resolve(
     experiment = replace(experiment, task=task)
     experiment, more = logarithms.chosen(replace(experiment, network=_network(experiment)), train)
     notes += more
-    return replace(experiment, training=_training(experiment, train)), notes
+    experiment, more = _thinned(experiment, train)
+    return experiment, notes + more
 
 
 def _refuse_blend_of_labels(experiment: Experiment) -> None:
@@ -142,9 +143,34 @@ def _network(experiment: Experiment) -> NetworkSettings:
     )
 
 
-def _training(experiment: Experiment, train: Sequences) -> TrainingSettings:
+def _thinned(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
+    """Fill in stride and training, with a note if not every window is trained on.
+
+    The stride is the smallest with which one network fits into the time of the quality. It is at
+    most the horizon, so that every step is forecast, and has no factor in common with the season,
+    so that windows begin in each of its steps.
+    """
+    task = experiment.task
+    every = range(1, task.horizon + 1)
+    usual = [stride for stride in every if stride == phased(stride, task.season)]
+    for stride in [task.stride] if task.stride else usual:
+        filled = experiment.having("task", stride=stride)
+        count = len(windows(train, task.lookback, task.horizon, stride))
+        filled = replace(filled, training=_training(filled, count))
+        if not too_slow(filled, count):
+            break
+    if task.stride or stride == 1:
+        return filled, []
+    count = len(windows(train, task.lookback, task.horizon))
+    minutes = seconds(filled, count) / 60
+    return filled, [
+        f"One window in {stride} is used, because training on all {count:,} takes about "
+        f"{minutes:.0f} minutes on two idle cores (task.stride = 1)."
+    ]
+
+
+def _training(experiment: Experiment, count: int) -> TrainingSettings:
     """Fill in batch size, epochs and networks from the number of training windows."""
-    count = len(windows(train, experiment.task.lookback, experiment.task.horizon))
     training = experiment.training
     if not training.batch_size:
         training = replace(
@@ -280,12 +306,8 @@ def examples(
             "data, a smaller --lookback or --horizon, or smaller split.validation and split.test."
         )
     if role != "train" and not experiment.evaluation.stride and len(cut) > MAX_ORIGINS:
-        cut = windows(
-            sequences,
-            preparation.own.lookback,
-            preparation.own.horizon,
-            -(-len(cut) * stride // MAX_ORIGINS),
-        )
+        fewer = phased(-(-len(cut) * stride // MAX_ORIGINS), preparation.own.season)
+        cut = windows(sequences, preparation.own.lookback, preparation.own.horizon, fewer)
     if role in ("test", "predict") and experiment.network.subtract == "log":
         logarithms.warn_of_floor(sequences, preparation)
     examples = window_examples(cut, preparation)

@@ -28,12 +28,15 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
 
 
 def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
-    """The name of the file shows that it holds tokens with tags, or lists in memory hold them."""
+    """The name or the lines of a file show tokens with tags, or lists in memory hold them."""
     match source.given:
         case ([[str(), *_], *_], [[str(), *_], *_]):
             return "lists of tokens with a list of tags for each"
     name = source.named
-    if name and source.recordings is None and conll.holds_tokens(name):
+    if name is None or source.recordings is not None:
+        return None
+    plain = name.name.lower().removesuffix(".gz").endswith((".txt", ".tsv"))
+    if conll.holds_tokens(name) or (plain and conll.holds_spans(source.file)):
         return f"{name.name} holds tokens with tags"
     return None
 
