@@ -504,7 +504,8 @@ def test_what_is_compiled_by_xla_is_stock_keras(caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING, "gatewise"), gatewise.accelerated(engine="native"):
         trained(network(), data, jit_compile="auto")
-    assert not caplog.records
+    # TensorFlow warns of traces, depending on the tests before this one.
+    assert not [one for one in caplog.records if one.name != "tensorflow"]
 
 
 def test_ragged_input_is_named():
