@@ -24,7 +24,10 @@ def test_the_engine_passes_its_tests_on_another_backend(name):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider"),
-            *(str(HERE / f"test_{one}.py") for one in ("hook", "toolkit", "exports", name)),
+            *(
+                str(HERE / f"test_{one}.py")
+                for one in ("hook", "contract", "toolkit", "exports", name)
+            ),
             str(HERE.parent / "tasks" / "tag" / "test_crf.py"),
             *(f"{LOOPS}[from state{rest}]" for rest in ("", ", last")),
         ],

@@ -489,6 +489,7 @@ def test_keras_of_an_unknown_version_is_left_alone(monkeypatch):
         gatewise.accelerate(engine="native")
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="the same process as on JAX")
 def test_other_backends_are_left_alone(python):
     code = (
         "import gatewise; gatewise.accelerate(); import keras;"

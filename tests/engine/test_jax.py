@@ -1,5 +1,6 @@
 """`engine.jax.lstm` against the reference, and under all of JAX's transformations."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -230,6 +231,8 @@ def test_what_is_exported_needs_no_gatewise(which):
     assert_close(exported.call(arrays.x), expected)
 
 
+TWO_DEVICES = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+
 SHARES = """
 import sys
 import jax
@@ -275,9 +278,7 @@ for one, two in zip(*[jax.tree.leaves(floats(f, layers[0])) for f in (apart, alo
 
 def test_devices_share_the_batch_without_gathering_it(python):
     """By sharding, and in a `shard_map`, which sums the gradients of the weights."""
-    said = python(
-        Path(__file__).parent, code=SHARES, XLA_FLAGS="--xla_force_host_platform_device_count=2"
-    )
+    said = python(Path(__file__).parent, code=SHARES, XLA_FLAGS=TWO_DEVICES)
     assert said.strip() == "shared by 2"
 
 
@@ -370,6 +371,8 @@ def test_arrays_that_do_not_fit_are_refused():
 DATA_PARALLEL = """
 import jax, keras, numpy as np, gatewise
 gatewise.accelerate(engine="native")
+from keras.src.utils import module_utils
+module_utils.tensorflow._available = False  # Keras imports it for seconds, whatever it runs on
 x = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
 
 def trained(shared):
@@ -393,7 +396,7 @@ print(gatewise.info()["calls"]["native"])
 
 
 def test_data_parallel_training_ends_with_the_weights_of_one_device(python):
-    said = python(code=DATA_PARALLEL, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    said = python(code=DATA_PARALLEL, XLA_FLAGS=TWO_DEVICES)
     assert int(said) >= 2
 
 

@@ -125,8 +125,9 @@ def test_every_direction_gives_what_plain_tensorflow_gives(name, dropout):
 
     theirs = plain(directions, outputs)
     assert_close(ours(some), theirs(some))
-    assert_close(gradients(ours, some), gradients(theirs, some))
-    assert_close(tf.function(partial(gradients, ours))(some), gradients(theirs, some))
+    expected = gradients(theirs, some)
+    assert_close(gradients(ours, some), expected)
+    assert_close(tf.function(partial(gradients, ours))(some), expected)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -429,6 +430,10 @@ def numbers(count=16, steps=7):
     return x, random.normal(size=(count, 1)).astype("float32")
 
 
+# Stock Keras gives the same without graphs, which take it seconds to build.
+EAGER = {"run_eagerly": True}
+
+
 def trained(model, data, **options):
     model.compile("sgd", "mse", **options)
     found = model.fit(data, epochs=2, shuffle=False, verbose=0).history["loss"]
@@ -448,7 +453,7 @@ def test_batches_of_different_lengths_train_as_on_stock_keras():
     data = tf.data.Dataset.from_generator(batches, output_signature=spec)
     data = data.apply(tf.data.experimental.assert_cardinality(4))
     with gatewise.accelerated(False):
-        expected = trained(network(), data)
+        expected = trained(network(), data, **EAGER)
     before = hook.calls["native"]
     with gatewise.accelerated(engine="native"):
         np.testing.assert_allclose(trained(network(), data), expected, rtol=1e-4, atol=1e-5)
@@ -489,7 +494,7 @@ def test_what_is_compiled_by_xla_is_stock_keras(caplog):
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
     hook._said.clear()
     with gatewise.accelerated(False):
-        expected = trained(network(), data, jit_compile=True)
+        expected = trained(network(), data, **EAGER)
     with caplog.at_level(logging.WARNING, "gatewise"), gatewise.accelerated():
         np.testing.assert_allclose(
             trained(network(), data, jit_compile=True), expected, rtol=1e-4, atol=1e-5
@@ -499,7 +504,8 @@ def test_what_is_compiled_by_xla_is_stock_keras(caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING, "gatewise"), gatewise.accelerated(engine="native"):
         trained(network(), data, jit_compile="auto")
-    assert not caplog.records
+    # TensorFlow warns of traces, depending on the tests before this one.
+    assert not [one for one in caplog.records if one.name != "tensorflow"]
 
 
 def test_ragged_input_is_named():
@@ -603,10 +609,11 @@ def test_a_single_batch_is_iterated_as_keras_does(name):
 
 def test_a_mirrored_strategy_trains_as_without_it():
     x, y = numbers()
-    expected = trained(network(), tf.data.Dataset.from_tensor_slices((x, y)).batch(8))
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    expected = trained(network(), data, **EAGER)
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     before = hook.calls["native"]
     with gatewise.accelerated(engine="native"), strategy.scope():
-        found = trained(network(), tf.data.Dataset.from_tensor_slices((x, y)).batch(8))
+        found = trained(network(), data)
     assert hook.calls["native"] > before
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -388,6 +388,7 @@ def test_every_network_opens_in_plain_keras_without_gatewise(tmp_path, optimised
 import json, sys
 sys.path += json.loads(sys.argv[1])
 sys.modules["gatewise"] = None  # from here on, importing it fails
+sys.modules["tensorflow"] = None  # Keras would import it, which takes seconds
 import numpy as np, keras
 for name in sys.argv[3:]:
     network = keras.saving.load_model(f"{sys.argv[2]}/{name}.keras", safe_mode=True)
