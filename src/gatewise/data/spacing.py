@@ -112,5 +112,7 @@ def _share(moments: Array, step: str) -> float:
 
 
 def step_text(step: str) -> str:
-    """A step for messages: "1h", or "5" for whole numbers."""
+    """A step for messages: "1h", "1 business day", or "5" for whole numbers."""
+    if step == "1b":
+        return "1 business day"
     return step.removesuffix("i")

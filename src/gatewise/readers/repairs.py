@@ -498,9 +498,10 @@ def _gaps(grid: grids.Grid, sequences: Sequences) -> tuple[Gap, int, int | None]
 
 
 def _irregularity(grid: grids.Grid, gaps: Gap, off: int | None) -> str:
+    step = spacing.step_text(grid.step)
     if off is not None:
-        return f"times are irregular, although most are {grid.step} apart"
-    return f"steps are {grid.step} apart, with {_amount(gaps[2], 'gap')}"
+        return f"times are irregular, although most are {step} apart"
+    return f"steps are {step} apart, with {_amount(gaps[2], 'gap')}"
 
 
 def _amount(count: int, word: str) -> str:
