@@ -144,8 +144,9 @@ def test_a_trial_that_was_cut_off_goes_on_after_its_last_epoch(
     known = KNOWN | {"trials": 1}
     with pytest.raises(OSError, match="as if"):
         gatewise.tune(series_file, output=tmp_path / "search", watch=leave, **known)
-    gatewise.tune(series_file, output=tmp_path / "search", watch=watch, **known)
+    ended = gatewise.tune(series_file, output=tmp_path / "search", watch=watch, **known)
     assert trained == [2]
+    assert ended.summary["sentence"] == "No other trial was finished."
     whole, (_, ended) = trials_of(tuned.folder)[0], trials_of(tmp_path / "search")
     assert ended.intermediate_values == whole.intermediate_values
     assert ended.user_attrs["loss"] == whole.user_attrs["loss"]

@@ -112,7 +112,7 @@ def _explained(
     model: keras.Model, chosen: dict[int, Any], *, explained: Explained, columns: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What the answers for these examples rest on, or the reason why they are not explained."""
-    shown = []
+    shown: list[dict[str, Any]] = []
     for k, inputs in chosen.items():
         try:
             found = example_of(model, inputs, explained=explained, columns=columns)

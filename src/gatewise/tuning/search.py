@@ -86,7 +86,7 @@ log = logging.getLogger("gatewise")
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
 PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
 MESSAGES = {
-    STOP: "Stopping after this step; the trial is kept, and the best finished one is judged.",
+    STOP: "Stopping after this step; the trial is kept, and the best finished one, if any, judged.",
     SKIP: "The trials are kept, and none is judged.",
 }
 MARGIN = 1.3  # of the time that the final training took as a trial

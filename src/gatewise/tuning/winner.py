@@ -27,12 +27,14 @@ from gatewise.tuning.space import (
 )
 from gatewise.tuning.state import BEST, PAGE, SUMMARY, UNTUNED, Search, Tuned
 from gatewise.tuning.study import (
+    DEFAULT,
     ENDED,
     LOSS,
     VALUE,
     candidates,
     default_trial,
     ended_by_budget,
+    finished,
 )
 
 log = logging.getLogger("gatewise")
@@ -73,7 +75,7 @@ def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> T
         "values": dict(values),
         "comparison": comparison,
         "verdict": tuned.metrics["verdict"],
-        "sentence": sentence or _no_gain(won),
+        "sentence": sentence or _no_gain(won, tried=_others(search.study)),
         "validation": chosen_by(search.monitor.name, default, best),
     }
     write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
@@ -108,9 +110,16 @@ def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
     )
 
 
-def _no_gain(won: bool) -> str:
+def _others(study: Any) -> int:
+    """The finished trials of other settings than the default's."""
+    return sum(not one.user_attrs.get(DEFAULT) for one in finished(study))
+
+
+def _no_gain(won: bool, *, tried: int) -> str:
     if won:
         return "There is no test part, so the winner is not compared with the default on one."
+    if not tried:
+        return "No other trial was finished."
     return "No trial was better than the untuned default on the validation part."
 
 
