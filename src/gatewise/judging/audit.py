@@ -189,7 +189,8 @@ def _telling_cells(part: Sequences, indices: Array, spread: Array) -> tuple[Arra
 def _cells(part: Sequences, indices: Array, steps: Array, columns: Array, spread: Array) -> Array:
     """These cells of the sequences, scaled, with 0 for an empty one, [indices, cells]."""
     values = part.values[part.starts[indices][:, None] + steps, columns].astype(np.float64)
-    return np.nan_to_num(values / spread[columns])
+    scaled: Array = np.nan_to_num(values / spread[columns])
+    return scaled
 
 
 def _overlaps(train: Sequences, held: Sequences) -> list[str]:
