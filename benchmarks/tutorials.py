@@ -56,11 +56,16 @@ def main() -> None:
     asked = parser.parse_args()
     sys.path.insert(0, str(TUTORIALS))
     from mnist import put_in_place
-    from test_tutorials import SCRIPTS
+    from test_tutorials import SCRIPTS, TOGETHER
 
     with tempfile.TemporaryDirectory() as folder:
         put_in_place(Path(os.environ["GATEWISE_DATA"]), Path(folder))
-        for script, backend in SCRIPTS:
+        each = [
+            (script, backend)
+            for scripts, backend in SCRIPTS
+            for script in scripts.removeprefix(f"{TOGETHER} ").split()
+        ]
+        for script, backend in each:
             if not find_spec(backend) or (asked.only and not any(o in script for o in asked.only)):
                 continue
             stock, ours = (

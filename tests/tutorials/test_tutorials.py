@@ -17,9 +17,10 @@ from gatewise.engine import library, support
 
 HERE = Path(__file__).parent
 
-# one_after_another.py runs the scripts that it is given in one process: one import of a framework.
+# It runs the scripts that it is given in one process: one import of a framework.
+TOGETHER = "one_after_another.py"
 SCRIPTS = [
-    *(("one_after_another.py binary.py prediction.py", backend) for backend in support.BACKENDS),
+    *((f"{TOGETHER} binary.py prediction.py", backend) for backend in support.BACKENDS),
     ("mnist_rows.py", "tensorflow"),
 ]
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
