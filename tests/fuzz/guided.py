@@ -18,7 +18,6 @@ import types
 import warnings
 from pathlib import Path
 
-import atheris
 from corpus import found, seeds
 from mutations import mutated
 from reading import faults
@@ -35,6 +34,8 @@ def instrument() -> None:
     Import hooks of atheris miss packages that are installed as editable.
     """
     names = [f"gatewise.readers.{one.name}" for one in pkgutil.iter_modules(readers.__path__)]
+    import atheris
+
     for name in [*names, *(f"gatewise.tasks.{task}.reading" for task in TASKS)]:
         module = importlib.import_module(name)
         for value in vars(module).values():
@@ -44,6 +45,8 @@ def instrument() -> None:
 
 def main() -> None:
     """Feed the readers until the time is over."""
+    import atheris  # not one of the packages that the tests need
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
