@@ -18,7 +18,7 @@ from gatewise.readers import (
     arrays,
     folders,
     memory,
-    parts,
+    pivoted,
     recordings,
     sheets,
     tables,
@@ -139,13 +139,13 @@ class Opened:
     @cached_property
     def _content(self) -> Table | Arrays:
         if self.named is None:
-            return parts.by_part(from_native(self.given), self.settings)
+            return pivoted.by_part(from_native(self.given), self.settings)
         if folders.holds_tables(self.file.path):
             return folders.read(self.file.path, self.settings)
         # A file without a suffix is a table if the settings name its columns.
         bare = self.settings.column_names and not self.file.path.suffix
         read = READERS[".txt" if bare else _kind(self.file)](self.file, self.settings)
-        return parts.by_part(read, self.settings) if isinstance(read, Table) else read
+        return pivoted.by_part(read, self.settings) if isinstance(read, Table) else read
 
     def reopened(self, settings: DataSettings) -> "Opened":
         """The same source with other settings; the content of a pipe is kept."""

@@ -1,4 +1,4 @@
-"""A table with a column for each hour of a day, or month of a year -> a row for each of them."""
+"""Pivoted tables: from a column for each hour of a day, or month of a year, to a row for each."""
 
 import re
 import unicodedata
