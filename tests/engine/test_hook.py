@@ -489,17 +489,6 @@ def test_keras_of_an_unknown_version_is_left_alone(monkeypatch):
         gatewise.accelerate(engine="native")
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="the same process as on JAX")
-def test_other_backends_are_left_alone(python):
-    code = (
-        "import gatewise; gatewise.accelerate(); import keras;"
-        "layer = keras.layers.LSTM(2);"
-        "print(layer(keras.ops.ones((1, 3, 2))).shape, gatewise.why_not(layer))"
-    )
-    said = python(code=code, KERAS_BACKEND="numpy")
-    assert "(1, 2) Keras runs on numpy, and the kernels run on jax" in said
-
-
 # On and off.
 
 

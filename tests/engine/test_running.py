@@ -233,3 +233,13 @@ def test_a_script_that_trains_prints_the_same(tmp_path):
     fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
     assert fast.returncode == plain.returncode == 7
     assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout
+
+
+def test_other_backends_are_left_alone(python):
+    code = (
+        "import gatewise; gatewise.accelerate(); import keras;"
+        "layer = keras.layers.LSTM(2);"
+        "print(layer(keras.ops.ones((1, 3, 2))).shape, gatewise.why_not(layer))"
+    )
+    said = python(code=code, KERAS_BACKEND="numpy")
+    assert "(1, 2) Keras runs on numpy, and the kernels run on jax" in said

@@ -6,7 +6,6 @@ The first byte of an input chooses the name of the file, the second the task; th
 content. Each fault is written to FOLDER and printed, as by `reading.py`.
 """
 
-import argparse
 import importlib
 import os
 import pkgutil
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from corpus import found, seeds
 from mutations import mutated
-from reading import faults
+from reading import arguments, faults
 
 from gatewise import readers
 from gatewise.tasks import TASKS
@@ -47,11 +46,7 @@ def main() -> None:
     """Feed the readers until the time is over."""
     import atheris  # not one of the packages that the tests need
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=Path("faults"))
-    given = parser.parse_args()
+    given = arguments(__doc__)
     instrument()
     warnings.simplefilter("error")
     given.keep.mkdir(parents=True, exist_ok=True)

@@ -63,13 +63,18 @@ def inputs(seed: int) -> Iterator[tuple[str, bytes]]:
             yield name, mutated(content, source)
 
 
-def main() -> None:
-    """Read mutations until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.Namespace:
+    """How long to read, from which seed, and the folder for the inputs of faults."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("faults"))
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Read mutations until the time is over."""
+    given = arguments(__doc__)
     warnings.simplefilter("error")
     seen: dict[str, int] = {}
     began, count = time.monotonic(), 0
