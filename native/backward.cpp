@@ -42,6 +42,7 @@ class Backward {
     recurrent_ = arena.take<S>(n_.panels * gate_depth() * V);
     if (gradient_.dx) kernel_ = arena.take<S>(n_.feature_panels * gate_depth() * V);
     cell_ = arena.take<T>(deal_.lanes() * n_.panels * lane_rows_ * V);
+    rows_ = arena.take<Row>(deal_.members * lane_rows_);
     lefts_ = arena.take<S>(team * left_size());
     if (kReadsReserve) return;
     for (S*& gates : running_gates_)
@@ -70,6 +71,7 @@ class Backward {
     share.from = deal_.by_units ? n_.panels * number / deal_.members : 0;
     share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
     share.rows = rows_of_lane(n_.batch, share.lane, deal_.lanes());
+    share.now = rows_ + number * lane_rows_;
     for (int64_t t = ragged_.longest - 1; t >= 0; --t) {
       take_step(share, t);
       barrier_.wait();
@@ -95,9 +97,17 @@ class Backward {
   static constexpr int64_t kGates = 4 * V / kTerms<S>;    // operands of the gates of one panel
   static constexpr int64_t kRights = kDepth / kTerms<S>;  // operands of kDepth places
 
+  // What the gates of a row need at the current step, whatever their panel.
+  struct Row {
+    int64_t b, place, position;
+    const T* dy;
+    bool last;
+  };
+
   struct Share {
     int lane;
     int64_t from, to, rows;
+    Row* now;  // [rows]
   };
 
   static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
@@ -188,10 +198,13 @@ class Backward {
     }
   }
 
-  // Calls tile(N, panel) for the panels [from, to) in groups of N = 4, 2 or 1.
+  // Calls tile(N, panel) for the panels [from, to) in groups of N = 4, 2 or 1. With 16 registers a
+  // group of 4 would need flat tiles, which read more of the right factor.
   template <class Tile>
   GATEWISE_INLINE static void by_panels(int64_t from, int64_t to, Tile tile) {
-    for (; from + 4 <= to; from += 4) tile(std::integral_constant<int, 4>{}, from);
+    if constexpr (kRegisters == 32) {
+      for (; from + 4 <= to; from += 4) tile(std::integral_constant<int, 4>{}, from);
+    }
     for (; from + 2 <= to; from += 2) tile(std::integral_constant<int, 2>{}, from);
     for (; from < to; ++from) tile(std::integral_constant<int, 1>{}, from);
   }
@@ -199,10 +212,11 @@ class Backward {
   void take_step(const Share& share, int64_t t) {
     const int64_t rows = rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes());
     const int64_t onward = rows_of_lane(ragged_.rows_at(t + 1), share.lane, deal_.lanes());
+    for (int64_t row = 0; row < rows; ++row) share.now[row] = find_row(share, t, row);
     by_panels(share.from, share.to, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
-      deal(onward, [&](int64_t from, int height) {
-        GATEWISE_WITH_HEIGHT(height, (step_tile<R, N>(share, t, panel, from)));
+      deal<N>(onward, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, N, (step_tile<R, N>(share, t, panel, from)));
       });
       const T none[V] = {};
       for (int64_t row = onward; row < rows; ++row) {
@@ -210,6 +224,15 @@ class Backward {
         for (int n = 0; n < N; ++n) pass(share, t, panel + n, row, none);
       }
     });
+  }
+
+  Row find_row(const Share& share, int64_t t, int64_t row) const {
+    const int64_t s = sorted(share, row), b = of_batch(share, row), place = first(t) + s;
+    const int64_t step = ragged_.source[static_cast<size_t>(place)] - b * n_.steps;
+    const int64_t at = position(layer_, step);
+    const T* dy = as(gradient_.dy);
+    if (dy) dy += b * gradient_.dy_batch_stride + at * gradient_.dy_step_stride;
+    return {b, place, at, dy, t + 1 == ragged_.length[static_cast<size_t>(s)]};
   }
 
   template <int R, int N>
@@ -257,17 +280,15 @@ class Backward {
   // the latter that flows through the next step.
   template <bool kUsual>
   void pass_gates(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
-    const int64_t s = sorted(share, row), b = of_batch(share, row), place = first(t) + s;
+    const Row& now = share.now[row];
+    const int64_t place = now.place;
     const int columns = n_.columns(panel);
-    const bool last = t + 1 == ragged_.length[static_cast<size_t>(s)];
     Vector<T> dh = load(through), dc = Vector<T>{};
-    if (gradient_.dy) {
-      const int64_t step = ragged_.source[static_cast<size_t>(place)] - b * n_.steps;
-      dh += output_gradient(b, position(layer_, step), panel);
-    }
-    if (last) {
-      if (gradient_.dh) dh += load_some(as(gradient_.dh) + b * n_.units + panel * V, columns);
-      if (gradient_.dc) dc = load_some(as(gradient_.dc) + b * n_.units + panel * V, columns);
+    if (now.dy) dh += output_gradient(now, panel);
+    if (now.last) {
+      const int64_t at = now.b * n_.units + panel * V;
+      if (gradient_.dh) dh += load_some(as(gradient_.dh) + at, columns);
+      if (gradient_.dc) dc = load_some(as(gradient_.dc) + at, columns);
     } else {
       dc = load(running(share, panel, row));
     }
@@ -299,14 +320,11 @@ class Backward {
     }
   }
 
-  // The gradient of the output at a position and of the masked positions after it that repeat it.
-  Vector<T> output_gradient(int64_t b, int64_t position, int64_t panel) const {
-    const T* dy = as(gradient_.dy) + b * gradient_.dy_batch_stride +
-                  position * gradient_.dy_step_stride + panel * V;
-    const int columns = n_.columns(panel);
-    Vector<T> sum = load_some(dy, columns);
+  // The gradient of the output of a row and of the masked positions after it that repeat it.
+  Vector<T> output_gradient(const Row& now, int64_t panel) const {
+    const Vector<T> sum = load_some(now.dy + panel * V, n_.columns(panel));
     if (!layer_.mask || layer_.zero_output) return sum;
-    return sum + repeated_gradient(b, position + 1, panel);
+    return sum + repeated_gradient(now.b, now.position + 1, panel);
   }
 
   Vector<T> repeated_gradient(int64_t b, int64_t position, int64_t panel) const {
@@ -325,8 +343,8 @@ class Backward {
       const int64_t rows = rows_of_lane(ragged_.rows_at(0), share.lane, deal_.lanes());
       by_panels(share.from, share.to, [&](auto group, int64_t panel) {
         constexpr int N = decltype(group)::value;
-        deal(rows, [&](int64_t from, int height) {
-          GATEWISE_WITH_HEIGHT(height, (start_tile<R, N>(share, panel, from)));
+        deal<N>(rows, [&](int64_t from, int height) {
+          GATEWISE_WITH_HEIGHT(height, N, (start_tile<R, N>(share, panel, from)));
         });
         for (int64_t row = rows; row < share.rows; ++row) {
 #pragma GCC unroll 32
@@ -414,10 +432,11 @@ class Backward {
             if (!of_kernel && copies == 1) left = reserve_.hidden + (p * n_.places + q) * V;
           }
           const int64_t rows = of_kernel ? n_.feature_columns(p) : n_.columns(p);
-          deal(rows, [&](int64_t row, int height) {
+          deal<4>(rows, [&](int64_t row, int height) {
             T* to = result + (p * V + row) * 4 * n_.units + j * V;
-            GATEWISE_WITH_HEIGHT(height, (weight_tile<R>(to, left + row, copies, right,
-                                                         n_.columns(j), q == 0, depth)));
+            GATEWISE_WITH_HEIGHT(
+                height, 4,
+                (weight_tile<R>(to, left + row, copies, right, n_.columns(j), q == 0, depth)));
           });
         }
       }
@@ -528,9 +547,9 @@ class Backward {
     const Left gates = block_gates(from, count, member);
     by_panels(0, n_.feature_panels, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
-      deal(count, [&](int64_t row, int height) {
+      deal<N>(count, [&](int64_t row, int height) {
         const Left rows{gates.data + row * gates.row_stride, gates.row_stride, gates.panel_stride};
-        GATEWISE_WITH_HEIGHT(height, (input_tile<R, N>(panel, from + row, rows)));
+        GATEWISE_WITH_HEIGHT(height, N, (input_tile<R, N>(panel, from + row, rows)));
       });
     });
   }
@@ -591,6 +610,7 @@ class Backward {
   S *recurrent_ = nullptr, *kernel_ = nullptr, *lefts_ = nullptr, *rights_ = nullptr;
   S* running_gates_[2] = {};
   T* cell_ = nullptr;
+  Row* rows_ = nullptr;
 };
 
 template <class S>

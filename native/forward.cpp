@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kBlock = 48;               // rows of x per multiplication
 constexpr int64_t kChunkBytes = 512 * 1024;  // gates per chunk: half of a second-level cache
+constexpr int64_t kAhead = 8;                // rows of x that are fetched before they are needed
+constexpr int64_t kFetched = 256;            // at most so many bytes of each
 constexpr int64_t kChunkPlaces = 96;         // at least as many rows as justify reading the kernel
 
 // The products take operands of type S.
@@ -173,6 +175,7 @@ class Forward {
       const int64_t rows = rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes());
       for (int64_t row = 0; row < rows; ++row) {
         const int64_t place = ragged_.first[static_cast<size_t>(t)] + sorted(share, row);
+        fetch_input(place + kAhead * deal_.lanes());
         pack_input(share, count, place);
         places[count++] = gates_place(t, sorted(share, row), start);
         if (count == kBlock) {
@@ -182,6 +185,18 @@ class Forward {
       }
     }
     if (count > 0) multiply_block(share, places, count);
+  }
+
+  // Rows of x are far apart, so the processor does not fetch the next ones by itself. GCC would
+  // remove a call of a function that only prefetches.
+  GATEWISE_INLINE void fetch_input(int64_t place) const {
+    if (place >= ragged_.places()) return;
+    const T* x = as(layer_.x) + ragged_.source[static_cast<size_t>(place)] * n_.features;
+    const int64_t some = std::min<int64_t>(n_.features, kFetched / sizeof(T));
+    for (int64_t n = 0; n < some; n += 64 / static_cast<int64_t>(sizeof(T))) {
+      __builtin_prefetch(x + n);
+    }
+    if (some > 0) __builtin_prefetch(x + some - 1);
   }
 
   void pack_input(const Share& share, int64_t at, int64_t place) {
@@ -204,8 +219,8 @@ class Forward {
 
   void multiply_block(const Share& share, const int64_t* places, int64_t count) {
     for (int64_t j = share.from; j < share.to; ++j) {
-      deal(count, [&](int64_t from, int height) {
-        GATEWISE_WITH_HEIGHT(height, (input_tile<R>(share, j, from, places)));
+      deal<4>(count, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, 4, (input_tile<R>(share, j, from, places)));
       });
     }
   }
@@ -268,8 +283,8 @@ class Forward {
       for (; j + 2 <= share.to; j += 2) step_tile<2, 2>(share, step, j, 0);
     }
     for (; j < share.to; ++j) {
-      deal(step.rows, [&](int64_t from, int height) {
-        GATEWISE_WITH_HEIGHT(height, (step_tile<R, 1>(share, step, j, from)));
+      deal<4>(step.rows, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, 4, (step_tile<R, 1>(share, step, j, from)));
       });
     }
   }
@@ -314,32 +329,37 @@ class Forward {
     }
   }
 
+  // The activations of c wait for those of the gates, so all rows of the tile take one after the
+  // other: the processor then has several of them in flight.
   template <bool kUsual>
   void activate_tile(const Share& share, const Step& step, int64_t panel, int64_t from, int rows,
-                     const T* z) {
+                     T* z) {
     const int64_t lanes = deal_.lanes(), at = running(share, panel, from);
     const int64_t past = (panel * n_.places + step.place + from * lanes) * V;
-    T *cell = cell_ + at, *next = hidden_[1 - step.now] + at;
-    const T* hidden = hidden_[step.now] + at;
+    T* const cell = cell_ + at;
     T* gates = gates_at(panel, step.gates_place + from * lanes);
-    for (int r = 0; r < rows; ++r, z += 4 * V, cell += V, next += V, hidden += V) {
-      const Vector<T> i = gate_.gate<kUsual, T>(load(z)), f = gate_.gate<kUsual, T>(load(z + V));
-      const Vector<T> g = gate_.cell<kUsual, T>(load(z + 2 * V)),
-                      o = gate_.gate<kUsual, T>(load(z + 3 * V));
-      const Vector<T> c_past = load(cell);
-      const Vector<T> c = fused<T>(f, c_past, i * g);
-      const Vector<T> h = o * gate_.cell<kUsual, T>(c);
-      store(cell, c);
-      store(next, h);
+    for (int r = 0; r < rows; ++r, gates += lanes * 4 * V) {
+      T* const row = z + r * 4 * V;
+      const Vector<T> zi = load(row), zf = load(row + V), zg = load(row + 2 * V);
+      const Vector<T> zo = load(row + 3 * V), c_past = load(cell + r * V);
+      const Vector<T> i = gate_.gate<kUsual, T>(zi), f = gate_.gate<kUsual, T>(zf);
+      const Vector<T> g = gate_.cell<kUsual, T>(zg), o = gate_.gate<kUsual, T>(zo);
+      store(cell + r * V, fused<T>(f, c_past, i * g));
+      store(row, o);
       if (layer_.reserve) {
-        store(gates, kUsual ? i : load(z));
-        store(gates + V, kUsual ? f : load(z + V));
-        store(gates + 2 * V, kUsual ? g : load(z + 2 * V));
-        store(gates + 3 * V, kUsual ? o : load(z + 3 * V));
-        gates += lanes * 4 * V;
+        store(gates, kUsual ? i : zi);
+        store(gates + V, kUsual ? f : zf);
+        store(gates + 2 * V, kUsual ? g : zg);
+        store(gates + 3 * V, kUsual ? o : zo);
         store(past_cell_ + past + r * lanes * V, c_past);
-        store(past_hidden_ + past + r * lanes * V, load(hidden));
       }
+    }
+    const T* hidden = hidden_[step.now] + at;
+    T* next = hidden_[1 - step.now] + at;
+    for (int r = 0; r < rows; ++r, next += V, hidden += V) {
+      const Vector<T> h = load(z + r * 4 * V) * gate_.cell<kUsual, T>(load(cell + r * V));
+      store(next, h);
+      if (layer_.reserve) store(past_hidden_ + past + r * lanes * V, load(hidden));
       if (layer_.y) store_some(share.outputs[from + r] + panel * V, h, n_.columns(panel));
       if (!reads_hidden()) store_left(share, 1 - step.now, panel, from + r, h);
     }

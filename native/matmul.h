@@ -12,9 +12,10 @@
 
 namespace gatewise::GATEWISE_ISA {
 
-// Maximum rows of a tile with four vectors of sums per row: the sums, one broadcast per row and one
-// vector of the right factor then fit into the registers without spilling.
-constexpr int kRows = kRegisters == 32 ? 6 : 3;
+// Maximum rows of a tile with N vectors of sums per row: the sums, the vectors of one factor and
+// one of the other then fit into the registers without spilling.
+template <int N>
+constexpr int kRows = kRegisters == 32 || N <= 2 ? 6 : 3;
 
 #ifdef GATEWISE_TILES
 constexpr int kTall = kTileRows;  // rows of a product that fill the tiles of AMX
@@ -107,6 +108,18 @@ GATEWISE_INLINE void multiply(Vector<Sum<S>> (&acc)[R][N], const S* a, int64_t a
           acc[r][n] = add_products(all(a[r * a_row + (n % kGroup) * a_gate]), right, acc[r][n]);
         }
       }
+    } else if constexpr (kRegisters == 16 && R > N) {  // the right factor has fewer vectors
+      Vector<S> right[N];
+#pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) {
+        right[n] = load(b + (n / kGroup) * b_group + (n % kGroup) * kWidth<S>);
+      }
+#pragma GCC unroll 32
+      for (int r = 0; r < R; ++r) {
+        const Vector<S> left = all(a[r * a_row]);
+#pragma GCC unroll 32
+        for (int n = 0; n < N; ++n) acc[r][n] = add_products(left, right[n], acc[r][n]);
+      }
     } else {
       Vector<S> left[R];
 #pragma GCC unroll 32
@@ -125,57 +138,57 @@ GATEWISE_INLINE void multiply(Vector<Sum<S>> (&acc)[R][N], const S* a, int64_t a
 }
 
 // Splits `rows` into tiles of height kTall, as far as there are such, and of nearly equal height,
-// at most kRows: calls tile(first row, height).
-template <class Tile>
+// at most kRows<N>: calls tile(first row, height).
+template <int N, class Tile>
 GATEWISE_INLINE void deal(int64_t rows, Tile tile) {
   const int64_t tall = kTall > 0 ? rows - rows % std::max(kTall, 1) : 0;
   for (int64_t from = 0; from < tall; from += kTall) tile(from, kTall);
   rows -= tall;
-  const int64_t tiles = (rows + kRows - 1) / kRows;
+  const int64_t tiles = (rows + kRows<N> - 1) / kRows<N>;
   for (int64_t n = 0; n < tiles; ++n) {
     const int64_t from = rows * n / tiles;
     tile(tall + from, static_cast<int>(rows * (n + 1) / tiles - from));
   }
 }
 
-// Executes `call` with `height`, one that deal() chooses, as the compile-time constant R.
-#define GATEWISE_WITH_HEIGHT(height, call) \
-  switch (height) {                        \
-    case 1: {                              \
-      constexpr int R = 1;                 \
-      call;                                \
-      break;                               \
-    }                                      \
-    case 2: {                              \
-      constexpr int R = 2;                 \
-      call;                                \
-      break;                               \
-    }                                      \
-    case 3: {                              \
-      constexpr int R = 3;                 \
-      call;                                \
-      break;                               \
-    }                                      \
-    case 4: {                              \
-      constexpr int R = kRows < 4 ? 1 : 4; \
-      call;                                \
-      break;                               \
-    }                                      \
-    case 5: {                              \
-      constexpr int R = kRows < 5 ? 1 : 5; \
-      call;                                \
-      break;                               \
-    }                                      \
-    case 6: {                              \
-      constexpr int R = kRows < 6 ? 1 : 6; \
-      call;                                \
-      break;                               \
-    }                                      \
-    default: {                             \
-      constexpr int R = kTall ? kTall : 1; \
-      call;                                \
-      break;                               \
-    }                                      \
+// Executes `call` with `height`, one that deal<N>() chooses, as the compile-time constant R.
+#define GATEWISE_WITH_HEIGHT(height, N, call) \
+  switch (height) {                           \
+    case 1: {                                 \
+      constexpr int R = 1;                    \
+      call;                                   \
+      break;                                  \
+    }                                         \
+    case 2: {                                 \
+      constexpr int R = 2;                    \
+      call;                                   \
+      break;                                  \
+    }                                         \
+    case 3: {                                 \
+      constexpr int R = 3;                    \
+      call;                                   \
+      break;                                  \
+    }                                         \
+    case 4: {                                 \
+      constexpr int R = kRows<N> < 4 ? 1 : 4; \
+      call;                                   \
+      break;                                  \
+    }                                         \
+    case 5: {                                 \
+      constexpr int R = kRows<N> < 5 ? 1 : 5; \
+      call;                                   \
+      break;                                  \
+    }                                         \
+    case 6: {                                 \
+      constexpr int R = kRows<N> < 6 ? 1 : 6; \
+      call;                                   \
+      break;                                  \
+    }                                         \
+    default: {                                \
+      constexpr int R = kTall ? kTall : 1;    \
+      call;                                   \
+      break;                                  \
+    }                                         \
   }
 
 }  // namespace gatewise::GATEWISE_ISA

@@ -76,6 +76,13 @@ GATEWISE_INLINE Vector<T> load_some(const T* from, int count) {
   } else {
     return (Vector<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from);
   }
+#elif defined(__AVX2__)
+  // Stores of single elements would delay a load of all of them until they have left for the cache.
+  alignas(kBytes) static constexpr int32_t kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  constexpr int kParts = sizeof(T) / sizeof(int32_t);
+  const __m256i mask = (__m256i)load((const float*)kFirst + (kWidth<T> - count) * kParts);
+  if constexpr (sizeof(T) == 4) return (Vector<T>)_mm256_maskload_ps(from, mask);
+  if constexpr (sizeof(T) == 8) return (Vector<T>)_mm256_maskload_pd(from, mask);
 #else
   T some[kWidth<T>] = {};
   for (int n = 0; n < count; ++n) some[n] = from[n];
@@ -100,6 +107,26 @@ GATEWISE_INLINE void store_some(T* to, Vector<T> v, int count) {
     _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
   } else {
     _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+  }
+#elif defined(__AVX2__)
+  // By halves, because masked stores take many cycles on processors of AMD.
+  __m128i half = _mm256_castsi256_si128((__m256i)v);
+  char* at = reinterpret_cast<char*>(to);
+  const int bytes = count * static_cast<int>(sizeof(T));
+  if (bytes & 16) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), half);
+    half = _mm256_extracti128_si256((__m256i)v, 1);
+    at += 16;
+  }
+  if (bytes & 8) {
+    const int64_t pair = _mm_cvtsi128_si64(half);
+    __builtin_memcpy(at, &pair, 8);
+    half = _mm_unpackhi_epi64(half, half);
+    at += 8;
+  }
+  if (bytes & 4) {
+    const int32_t one = _mm_cvtsi128_si32(half);
+    __builtin_memcpy(at, &one, 4);
   }
 #else
   T some[kWidth<T>];

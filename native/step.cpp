@@ -184,8 +184,8 @@ void take_step(const Cell& cell, const Step& step) {
     for (; j + 2 <= panels; j += 2) take_tile<W, 2, 2>(cell, step, j, 0);
   }
   for (; j < panels; ++j) {
-    deal(step.rows, [&](int64_t from, int height) {
-      GATEWISE_WITH_HEIGHT(height, (take_tile<W, R, 1>(cell, step, j, from)));
+    deal<4>(step.rows, [&](int64_t from, int height) {
+      GATEWISE_WITH_HEIGHT(height, 4, (take_tile<W, R, 1>(cell, step, j, from)));
     });
   }
 }
