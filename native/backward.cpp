@@ -33,7 +33,8 @@ class Backward {
         deal_(deal),
         gate_{layer.activation, layer.recurrent_activation},
         barrier_(deal.shares()),
-        lane_rows_(rows_of_lane(layer.batch, 0, deal.lanes()) | 1),
+        lanes_(divide(ragged_, deal.lanes())),
+        lane_rows_(most_rows(lanes_)),
         copies_(layer.recurrent_masks ? 4 : 1),
         input_copies_(layer.input_masks ? 4 : 1) {}
 
@@ -70,7 +71,7 @@ class Backward {
     share.lane = deal_.by_units ? 0 : static_cast<int>(number);
     share.from = deal_.by_units ? n_.panels * number / deal_.members : 0;
     share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
-    share.rows = rows_of_lane(n_.batch, share.lane, deal_.lanes());
+    share.rows = lanes_[static_cast<size_t>(share.lane)];
     share.now = rows_ + number * lane_rows_;
     for (int64_t t = ragged_.longest - 1; t >= 0; --t) {
       take_step(share, t);
@@ -106,7 +107,8 @@ class Backward {
 
   struct Share {
     int lane;
-    int64_t from, to, rows;
+    int64_t from, to;
+    Lane rows;
     Row* now;  // [rows]
   };
 
@@ -114,7 +116,7 @@ class Backward {
   static T* as(void* pointer) { return static_cast<T*>(pointer); }
 
   int64_t gate_depth() const { return n_.panels * kGates; }
-  int64_t sorted(const Share& share, int64_t row) const { return share.lane + row * deal_.lanes(); }
+  static int64_t sorted(const Share& share, int64_t row) { return share.rows.from + row; }
   int64_t of_batch(const Share& share, int64_t row) const {
     return ragged_.row[static_cast<size_t>(sorted(share, row))];
   }
@@ -210,8 +212,8 @@ class Backward {
   }
 
   void take_step(const Share& share, int64_t t) {
-    const int64_t rows = rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes());
-    const int64_t onward = rows_of_lane(ragged_.rows_at(t + 1), share.lane, deal_.lanes());
+    const int64_t rows = share.rows.of(ragged_.rows_at(t));
+    const int64_t onward = share.rows.of(ragged_.rows_at(t + 1));
     for (int64_t row = 0; row < rows; ++row) share.now[row] = find_row(share, t, row);
     by_panels(share.from, share.to, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
@@ -261,7 +263,7 @@ class Backward {
   // The gradients of the gates of step t, from a row on.
   Left step_gates(const Share& share, int64_t t, int64_t row) const {
     if constexpr (kReadsReserve) {
-      return {gates_at(0, first(t) + sorted(share, row)), deal_.lanes() * 4 * V, n_.places * 4 * V};
+      return {gates_at(0, first(t) + sorted(share, row)), 4 * V, n_.places * 4 * V};
     } else {
       return {running_gates(share, t, 0, row), kGates, lane_rows_ * kGates};
     }
@@ -340,13 +342,13 @@ class Backward {
 
   void finish(const Share& share) {
     if (gradient_.dh0) {
-      const int64_t rows = rows_of_lane(ragged_.rows_at(0), share.lane, deal_.lanes());
+      const int64_t rows = share.rows.of(ragged_.rows_at(0));
       by_panels(share.from, share.to, [&](auto group, int64_t panel) {
         constexpr int N = decltype(group)::value;
         deal<N>(rows, [&](int64_t from, int height) {
           GATEWISE_WITH_HEIGHT(height, N, (start_tile<R, N>(share, panel, from)));
         });
-        for (int64_t row = rows; row < share.rows; ++row) {
+        for (int64_t row = rows; row < share.rows.rows; ++row) {
 #pragma GCC unroll 32
           for (int n = 0; n < N; ++n) {
             const int64_t at = of_batch(share, row) * n_.units + (panel + n) * V;
@@ -358,7 +360,7 @@ class Backward {
       });
     }
     if (!gradient_.dc0) return;
-    for (int64_t row = 0; row < share.rows; ++row) {
+    for (int64_t row = 0; row < share.rows.rows; ++row) {
       const bool none = ragged_.length[static_cast<size_t>(sorted(share, row))] == 0;
       for (int64_t j = share.from; j < share.to; ++j) {
         const int64_t at = of_batch(share, row) * n_.units + j * V;
@@ -604,6 +606,7 @@ class Backward {
   const Deal deal_;
   const Gates gate_;
   Barrier barrier_;
+  const std::vector<Lane> lanes_;
   const int64_t lane_rows_;
   const int64_t copies_, input_copies_;
   int team_ = 1;

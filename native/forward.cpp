@@ -29,7 +29,8 @@ class Forward {
         deal_(deal),
         gate_{layer.activation, layer.recurrent_activation},
         barrier_(deal.shares()),
-        lane_rows_(rows_of_lane(layer.batch, 0, deal.lanes()) | 1),
+        lanes_(divide(ragged_, deal.lanes())),
+        lane_rows_(most_rows(lanes_)),
         copies_(layer.recurrent_masks ? 4 : 1),
         input_copies_(layer.input_masks ? 4 : 1) {
     const int64_t step_bytes = std::max<int64_t>(1, n_.batch * n_.panels * 4 * V * sizeof(T));
@@ -89,7 +90,7 @@ class Forward {
     share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
     share.inputs = inputs_ + number * input_size();
     share.outputs = outputs_ + number * lane_rows_;
-    share.rows = rows_of_lane(n_.batch, share.lane, deal_.lanes());
+    share.rows = lanes_[static_cast<size_t>(share.lane)];
     start(share);
     barrier_.wait();
     for (int64_t t = 0; t < ragged_.longest; t += chunk_) {
@@ -107,7 +108,8 @@ class Forward {
   // The work of one member: the rows of one lane, panels [from, to).
   struct Share {
     int lane;
-    int64_t from, to, rows;
+    int64_t from, to;
+    Lane rows;
     S* inputs;
     T** outputs;  // [rows] where the current step writes y
   };
@@ -115,7 +117,7 @@ class Forward {
   static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
   static T* as(void* pointer) { return static_cast<T*>(pointer); }
 
-  int64_t sorted(const Share& share, int64_t row) const { return share.lane + row * deal_.lanes(); }
+  static int64_t sorted(const Share& share, int64_t row) { return share.rows.from + row; }
   int64_t of_batch(const Share& share, int64_t row) const {
     return ragged_.row[static_cast<size_t>(sorted(share, row))];
   }
@@ -146,7 +148,7 @@ class Forward {
 
   void start(const Share& share) {
     for (int64_t j = share.from; j < share.to; ++j) {
-      for (int64_t row = 0; row < share.rows; ++row) {
+      for (int64_t row = 0; row < share.rows.rows; ++row) {
         const int64_t from = of_batch(share, row) * n_.units + j * V;
         const int columns = n_.columns(j);
         const Vector<T> h = layer_.h0 ? load_some(as(layer_.h0) + from, columns) : Vector<T>{};
@@ -172,10 +174,10 @@ class Forward {
     int64_t places[kBlock];
     int64_t count = 0;
     for (int64_t t = start; t < end; ++t) {
-      const int64_t rows = rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes());
+      const int64_t rows = share.rows.of(ragged_.rows_at(t));
       for (int64_t row = 0; row < rows; ++row) {
         const int64_t place = ragged_.first[static_cast<size_t>(t)] + sorted(share, row);
-        fetch_input(place + kAhead * deal_.lanes());
+        fetch_input(place + kAhead);
         pack_input(share, count, place);
         places[count++] = gates_place(t, sorted(share, row), start);
         if (count == kBlock) {
@@ -271,9 +273,9 @@ class Forward {
   // With one or two rows a tile of one panel has too few sums to hide the latency of each, so
   // several panels form one tile.
   void take_step(const Share& share, int64_t t, int64_t chunk_start) {
-    const Step step{rows_of_lane(ragged_.rows_at(t), share.lane, deal_.lanes()),
-                    ragged_.first[static_cast<size_t>(t)] + share.lane,
-                    gates_place(t, share.lane, chunk_start), static_cast<int>(t & 1)};
+    const Step step{share.rows.of(ragged_.rows_at(t)),
+                    ragged_.first[static_cast<size_t>(t)] + share.rows.from,
+                    gates_place(t, share.rows.from, chunk_start), static_cast<int>(t & 1)};
     if (layer_.y) find_outputs(share, step);
     constexpr int kMost = kRegisters == 32 ? 4 : 2;
     int64_t j = share.from;
@@ -291,7 +293,7 @@ class Forward {
 
   void find_outputs(const Share& share, const Step& step) {
     for (int64_t row = 0; row < step.rows; ++row) {
-      const int64_t place = step.place + row * deal_.lanes(), b = of_batch(share, row);
+      const int64_t place = step.place + row, b = of_batch(share, row);
       const int64_t at = ragged_.source[static_cast<size_t>(place)] - b * n_.steps;
       share.outputs[row] = output(b, position(layer_, at));
     }
@@ -300,7 +302,7 @@ class Forward {
   // Computes a tile of a step's gates and activates it.
   template <int R, int P>
   void step_tile(const Share& share, const Step& step, int64_t panel, int64_t from) {
-    const int64_t lanes = deal_.lanes(), gates_place = step.gates_place + from * lanes;
+    const int64_t gates_place = step.gates_place + from;
     // The sum over h starts at zero and is then added to the sum over x: two short sums round less.
     Vector<T> acc[R][4 * P];
 #pragma GCC unroll 32
@@ -316,7 +318,7 @@ class Forward {
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
       for (int v = 0; v < 4 * P; ++v) {
-        const T* z = gates_at(panel + v / 4, gates_place + r * lanes) + v % 4 * V;
+        const T* z = gates_at(panel + v / 4, gates_place + r) + v % 4 * V;
         store(tile[v / 4][r] + v % 4 * V, acc[r][v] + load(z));
       }
     }
@@ -334,11 +336,11 @@ class Forward {
   template <bool kUsual>
   void activate_tile(const Share& share, const Step& step, int64_t panel, int64_t from, int rows,
                      T* z) {
-    const int64_t lanes = deal_.lanes(), at = running(share, panel, from);
-    const int64_t past = (panel * n_.places + step.place + from * lanes) * V;
+    const int64_t at = running(share, panel, from);
+    const int64_t past = (panel * n_.places + step.place + from) * V;
     T* const cell = cell_ + at;
-    T* gates = gates_at(panel, step.gates_place + from * lanes);
-    for (int r = 0; r < rows; ++r, gates += lanes * 4 * V) {
+    T* gates = gates_at(panel, step.gates_place + from);
+    for (int r = 0; r < rows; ++r, gates += 4 * V) {
       T* const row = z + r * 4 * V;
       const Vector<T> zi = load(row), zf = load(row + V), zg = load(row + 2 * V);
       const Vector<T> zo = load(row + 3 * V), c_past = load(cell + r * V);
@@ -351,7 +353,7 @@ class Forward {
         store(gates + V, kUsual ? f : zf);
         store(gates + 2 * V, kUsual ? g : zg);
         store(gates + 3 * V, kUsual ? o : zo);
-        store(past_cell_ + past + r * lanes * V, c_past);
+        store(past_cell_ + past + r * V, c_past);
       }
     }
     const T* hidden = hidden_[step.now] + at;
@@ -359,7 +361,7 @@ class Forward {
     for (int r = 0; r < rows; ++r, next += V, hidden += V) {
       const Vector<T> h = load(z + r * 4 * V) * gate_.cell<kUsual, T>(load(cell + r * V));
       store(next, h);
-      if (layer_.reserve) store(past_hidden_ + past + r * lanes * V, load(hidden));
+      if (layer_.reserve) store(past_hidden_ + past + r * V, load(hidden));
       if (layer_.y) store_some(share.outputs[from + r] + panel * V, h, n_.columns(panel));
       if (!reads_hidden()) store_left(share, 1 - step.now, panel, from + r, h);
     }
@@ -370,7 +372,7 @@ class Forward {
   }
 
   void finish(const Share& share) {
-    for (int64_t row = 0; row < share.rows; ++row) {
+    for (int64_t row = 0; row < share.rows.rows; ++row) {
       const int64_t b = of_batch(share, row);
       const int last = ragged_.length[static_cast<size_t>(sorted(share, row))] & 1;
       for (int64_t j = share.from; j < share.to; ++j) {
@@ -404,6 +406,7 @@ class Forward {
   const Deal deal_;
   const Gates gate_;
   Barrier barrier_;
+  const std::vector<Lane> lanes_;
   const int64_t lane_rows_;
   const int64_t copies_, input_copies_;
   int64_t chunk_, gates_places_ = 0;

@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include "gates.h"
 #include "kernels.h"
@@ -150,9 +151,11 @@ void do_task(Passes& passes, int64_t n, Count count, Act act) {
   }
 }
 
-// The number of rows of a lane at a step: the sorted rows lane, lane + lanes, ...
-inline int64_t rows_of_lane(int64_t rows, int lane, int lanes) {
-  return rows > lane ? (rows - lane + lanes - 1) / lanes : 0;
+// The rows of the largest lane; odd, like Sizes::places.
+inline int64_t most_rows(const std::vector<Lane>& lanes) {
+  int64_t most = 0;
+  for (const Lane& lane : lanes) most = std::max(most, lane.rows);
+  return most | 1;
 }
 
 }  // namespace gatewise::GATEWISE_ISA

@@ -39,4 +39,19 @@ Ragged::Ragged(const gatewise_lstm& layer) {
   }
 }
 
+std::vector<Lane> divide(const Ragged& ragged, int count) {
+  const int64_t batch = static_cast<int64_t>(ragged.row.size());
+  const int64_t all = ragged.places() + batch;  // a row without steps has something to do, too
+  std::vector<Lane> lanes;
+  int64_t row = 0, passed = 0;
+  for (int n = 1; n <= count; ++n) {
+    const int64_t from = row;
+    for (; row < batch && passed * count < all * n; ++row) {
+      passed += ragged.length[static_cast<size_t>(row)] + 1;
+    }
+    lanes.push_back({from, row - from});
+  }
+  return lanes;
+}
+
 }  // namespace gatewise

@@ -4,6 +4,7 @@
 #ifndef GATEWISE_RAGGED_H_
 #define GATEWISE_RAGGED_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -29,6 +30,19 @@ struct Ragged {
     return t < longest ? first[n + 1] - first[n] : 0;
   }
 };
+
+// Consecutive sorted rows, from row `from` on.
+struct Lane {
+  int64_t from, rows;
+
+  // How many of the first `active` sorted rows belong to it.
+  int64_t of(int64_t active) const { return std::clamp<int64_t>(active - from, 0, rows); }
+};
+
+// Divides the sorted rows into `count` lanes with about as many steps each. Lanes are consecutive,
+// because each is the work of one thread: cache lines that two threads write in turn move between
+// their caches all the time.
+std::vector<Lane> divide(const Ragged& ragged, int count);
 
 // Converts a step of the sequence to its position in the processing order, and vice versa.
 inline int64_t position(const gatewise_lstm& layer, int64_t step) {
