@@ -85,9 +85,7 @@ def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
             outputs = call(sequences, *arguments, **options)
             returned = list(outputs) if layer.return_state else [outputs]
             layers.append(layer)
-            tensors.append(
-                {"inputs": sequences, "mask": mask, "state": state, "outputs": returned}
-            )
+            tensors.append({"inputs": sequences, "mask": mask, "state": state, "outputs": returned})
             return outputs
 
         with around(lstm_layers(model), recorded):
