@@ -81,7 +81,7 @@ def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
             state = arguments[0] if arguments else options.get("initial_state")
             mask = arguments[1] if len(arguments) > 1 else options.get("mask")
             if state is None and layer.stateful:
-                state = [ops.convert_to_tensor(one) for one in layer.states]
+                state = [ops.copy(one) for one in layer.states]  # the call assigns to them
             outputs = call(sequences, *arguments, **options)
             returned = list(outputs) if layer.return_state else [outputs]
             layers.append(layer)
