@@ -170,7 +170,8 @@ def svg(figure: Figure, label: str) -> Markup:
     """
     file = io.StringIO()
     # `savefig` draws a figure twice, the first time only to lay it out, which drawing does as well.
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None})
     root = ElementTree.fromstring(file.getvalue())
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     for parent in root.iter():
