@@ -28,11 +28,16 @@ def script(name: str):
 make_cli = script("make_cli")
 
 
+@pytest.fixture(scope="module")
+def pages():
+    return make_cli.pages()
+
+
 @pytest.mark.parametrize(
     "page", ["cli.md", "settings.md", "errors.md", "benchmarks.md", "tasks.md"]
 )
-def test_a_derived_page_is_up_to_date(page):
-    wanted = make_cli.pages()[DOCS / page]
+def test_a_derived_page_is_up_to_date(page, pages):
+    wanted = pages[DOCS / page]
     found = (DOCS / page).read_text(encoding="utf-8")
     assert found == wanted, f"docs/{page} is stale: run python docs/make_cli.py"
 

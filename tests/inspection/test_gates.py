@@ -47,6 +47,16 @@ def test_the_recomputed_outputs_are_those_of_keras(layer, outputs, x):
     np.testing.assert_allclose(outputs(gates.trace(calls[0]).h), found, atol=1e-5)
 
 
+def test_the_recorded_state_is_that_before_the_first_step(x):
+    lstm = layers.LSTM(4, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), lstm])
+    model(x)
+    before = [keras.ops.convert_to_numpy(one).copy() for one in lstm.states]
+    calls, found = record(model, x)
+    np.testing.assert_array_equal([calls[0].h, calls[0].c], before)
+    np.testing.assert_allclose(gates.trace(calls[0]).h[:, -1], found, atol=1e-5)
+
+
 def test_layers_inside_wrappers_and_models_are_found_in_order(x):
     inner = model_of(layers.LSTM(4, return_sequences=True, name="inner"))
     both = layers.Bidirectional(layers.LSTM(2, name="two"))

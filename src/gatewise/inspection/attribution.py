@@ -11,7 +11,7 @@ from keras import ops
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.inspection.gradients import gradients
-from gatewise.inspection.tracing import Call, around, array_of, first, lstm_layers
+from gatewise.inspection.tracing import Call, around, array_of, compiled, first, lstm_layers
 
 POINTS = 32  # of the Gauss-Legendre quadrature along the path of integrated gradients
 STRETCHES = 24  # into which occlusion cuts a sequence, at most
@@ -143,7 +143,8 @@ def attribute(model: keras.Model, inputs: Any, *, explained: Explained) -> Attri
     points, quadrature = np.polynomial.legendre.leggauss(POINTS)
     shares = np.concatenate([[1.0, 0.0], (points + 1) / 2])
     path = [np.stack([one.values[0] * share for share in shares]) for one in given]
-    weights = explained_weights(array_of(first(model(inputs, training=False))), explained)
+    outputs = compiled(lambda: first(model(inputs, training=False)))
+    weights = explained_weights(array_of(outputs), explained)
     along = _along(model, inputs, given, weights)
     values = _numbers(model, inputs, given, path, weights)
     found = gradients(lambda tensors: ops.sum(along(tensors)), path)
@@ -197,7 +198,7 @@ def _numbers(
     model: keras.Model, inputs: Any, given: list[Source], rows: list[Array], weights: Array
 ) -> Array:
     tensors = [ops.convert_to_tensor(one, dtype="float32") for one in rows]
-    return array_of(_along(model, inputs, given, weights)(tensors))
+    return array_of(compiled(lambda: _along(model, inputs, given, weights)(tensors)))
 
 
 def _occlusion(

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from gatewise.data.sequences import Array
-from gatewise.inspection.tracing import array_of
+from gatewise.inspection.tracing import array_of, compiled
 
 Scalar = Callable[[list[Any]], Any]
 
@@ -26,11 +26,7 @@ def gradients(scalar: Scalar, arrays: list[Array]) -> list[Array]:
 
 
 def _by_jax(jax: Any, scalar: Scalar, tensors: list[Any]) -> list[Any]:
-    def stateless(values: list[Any]) -> Any:
-        with keras.StatelessScope():  # a variable must not keep a tracer
-            return scalar(values)
-
-    return list(jax.grad(stateless)(tensors))
+    return list(compiled(lambda: jax.grad(scalar)(tensors)))
 
 
 def _by_tensorflow(tensorflow: Any, scalar: Scalar, tensors: list[Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Run a model once, and record what each of its LSTM layers reads and returns."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,23 +72,51 @@ def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
     Raises:
         ConfigError: no LSTM layer is called.
     """
-    calls: list[Call] = []
-    seen: dict[str, int] = {}
+    layers: list[Any] = []
 
-    def recorded(layer: Any, call: Any, sequences: Any, *arguments: Any, **options: Any) -> Any:
-        outputs = call(sequences, *arguments, **options)
-        state = arguments[0] if arguments else options.get("initial_state")
-        mask = arguments[1] if len(arguments) > 1 else options.get("mask")
-        seen[layer.name] = seen.get(layer.name, 0) + 1
-        again = f" ({seen[layer.name]})" if seen[layer.name] > 1 else ""
-        calls.append(_call_of(layer, layer.name + again, sequences, mask, state, outputs))
-        return outputs
+    def run() -> tuple[Any, list[dict[str, Any]]]:
+        tensors: list[dict[str, Any]] = []
 
-    with around(lstm_layers(model), recorded):
-        output = first(model(inputs, training=False))
-    if not calls:
+        def recorded(layer: Any, call: Any, sequences: Any, *arguments: Any, **options: Any) -> Any:
+            state = arguments[0] if arguments else options.get("initial_state")
+            mask = arguments[1] if len(arguments) > 1 else options.get("mask")
+            if state is None and layer.stateful:
+                state = [ops.copy(one) for one in layer.states]  # the call assigns to them
+            outputs = call(sequences, *arguments, **options)
+            returned = list(outputs) if layer.return_state else [outputs]
+            layers.append(layer)
+            tensors.append({"inputs": sequences, "mask": mask, "state": state, "outputs": returned})
+            return outputs
+
+        with around(lstm_layers(model), recorded):
+            return first(model(inputs, training=False)), tensors
+
+    output, tensors = compiled(run)
+    if not tensors:
         raise ConfigError(f"{model.name} calls none of its LSTM layers for these inputs.")
+    seen: Counter[str] = Counter()
+    calls = []
+    for layer, one in zip(layers, tensors, strict=True):
+        seen[layer.name] += 1
+        again = f" ({seen[layer.name]})" if seen[layer.name] > 1 else ""
+        calls.append(_call_of(layer, layer.name + again, **one))
     return calls, array_of(output)
+
+
+def compiled(run: Callable[[], Any]) -> Any:
+    """The tensors of `run()`; JAX computes them in one program.
+
+    JAX would otherwise compile each operation of a model for each new shape.
+    """
+    if keras.backend.backend() != "jax":
+        return run()
+    import jax
+
+    def stateless() -> Any:
+        with keras.StatelessScope():  # a variable must not keep a tracer
+            return run()
+
+    return jax.jit(stateless)()
 
 
 def first(outputs: Any) -> Any:
@@ -102,12 +131,12 @@ def array_of(tensor: Any) -> Array:
     return np.asarray(ops.convert_to_numpy(tensor), dtype=np.float64)
 
 
-def _call_of(layer: Any, name: str, sequences: Any, mask: Any, state: Any, outputs: Any) -> Call:
-    inputs = array_of(sequences)
+def _call_of(
+    layer: Any, name: str, *, inputs: Any, mask: Any, state: Any, outputs: list[Any]
+) -> Call:
+    inputs = array_of(inputs)
     rows, steps = inputs.shape[:2]
     real = np.ones((rows, steps), bool) if mask is None else array_of(mask) > 0
-    if state is None and layer.stateful:
-        state = layer.states
     h, c = (np.zeros((rows, layer.units)),) * 2 if state is None else map(array_of, state)
     if layer.go_backwards:
         inputs, real = inputs[:, ::-1], real[:, ::-1]
@@ -126,6 +155,6 @@ def _call_of(layer: Any, name: str, sequences: Any, mask: Any, state: Any, outpu
         recurrent_activation=layer.recurrent_activation,
         backwards=bool(layer.go_backwards),
         continues=state is not None and bool(np.any(h) or np.any(c)),
-        outputs=[array_of(one) for one in (outputs if layer.return_state else [outputs])],
+        outputs=[array_of(one) for one in outputs],
         sequences=bool(layer.return_sequences),
     )

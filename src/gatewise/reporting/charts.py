@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
@@ -168,7 +169,9 @@ def svg(figure: Figure, label: str) -> Markup:
     `label` describes it to those who cannot see it.
     """
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    # `savefig` draws a figure twice, the first time only to lay it out, which drawing does as well.
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None})
     root = ElementTree.fromstring(file.getvalue())
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     for parent in root.iter():
