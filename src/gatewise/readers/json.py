@@ -27,7 +27,7 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
         DataError: the file is empty, or a line is not a JSON object.
     """
     name = str(source.path)
-    with reading(name, encoding), source.opened(encoding) as file:
+    with reading(name, encoding, source), source.opened(encoding) as file:
         content = file.read()
         if not content.strip():
             raise DataError(f"{name} is empty. It needs one JSON object per line.")
