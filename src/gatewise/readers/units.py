@@ -57,8 +57,8 @@ def columns(sample: pl.DataFrame, *, ascii: bool = True) -> dict[str, str]:
     found = {}
     for name in () if ascii else sample.columns:
         cells = sample[name].drop_nulls()
-        here = cells.str.contains(f"[{''.join(OTHER)}]") & cells.str.contains(OTHER_CELL)
-        if int(here.sum()) * 2 > len(cells):
+        fits = cells.str.contains(f"[{''.join(OTHER)}]") & cells.str.contains(OTHER_CELL)
+        if int(fits.sum()) * 2 > len(cells):
             found[name] = ZEROS
     for sign, pattern in ((SUFFIXES, SUFFIXED), (NEGATIVE, NEGATED)):
         here = sample.select(pl.all().str.contains(pattern).any()).row(0, named=True)
