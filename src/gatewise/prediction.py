@@ -13,12 +13,13 @@ import polars as pl
 
 from gatewise import engine
 from gatewise.data.batches import Examples, joined
+from gatewise.data.calendar import between_dates
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.datasets import located
-from gatewise.readers.memory import plain
+from gatewise.readers.memory import plain, refuse_surrogates
 from gatewise.readers.repairs import LARGEST
 from gatewise.readers.sources import sentence
 from gatewise.runs.artefact import BASELINES, SPLITS, Artefact, folder_of, intact, load, open_run
@@ -255,6 +256,7 @@ def generating(
 
     Raises:
         ConfigError: the run is of another task, or a number is out of range.
+        DataError: the prompt has half of a character.
     """
     artefact = artefact_of(run, open_run)
     task = TASKS[artefact.preparation.task]
@@ -267,6 +269,7 @@ def generating(
     for name, value in numbers.items():
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} must be a number that is not negative. Received: {value}.")
+    refuse_surrogates(prompt, "The prompt")
     text: Iterator[str] = task.outputs.generate(
         artefact.network,
         artefact.preparation,
@@ -288,7 +291,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> 
             f"{wanted}."
         )
     if sequences.times is not None and preparation.step:
-        dates, here = preparation.step[-1] not in "i0123456789", sequences.times.dtype.kind == "M"
+        dates, here = between_dates(preparation.step), sequences.times.dtype.kind == "M"
         if dates != here:
             kinds = ("dates", "numbers") if dates else ("numbers", "dates")
             raise DataError(

@@ -11,19 +11,39 @@ import json
 import random
 import sys
 import time
+from functools import reduce
 from pathlib import Path
 
+import numpy as np
+
+from gatewise.serving.inference import TYPES
+
 JSON = "application/json"
+AS_JSON = {"Content-Type": JSON}
 KINDS = {".csv": "text/csv", ".tsv": "text/tab-separated-values", ".txt": "text/plain"}
 KINDS |= {".flac": "audio/flac", ".conll": "text/x-conllu"}
 ODD = (None, True, 0, -1, 0.5, 1e308, -1e-320, 2**63, -(2**64), 10**400, float("nan"))
 ODD += (float("inf"), "", " ", "\0", "\ud800", "é" * 500, "NA", "nan", "1e400", "2024-02-30")
 ODD += ("1", "x" * 5000, [], {}, [[]], [None], {"a": {"b": []}}, "../../etc/passwd", "x.wav")
+ODD += (10**4000, 2**31, [0, 2**63], [2**40, 2**40, 2**40], [1, 0, 3], "a\udfffb", *TYPES)
+ODD += (reduce(lambda inner, _: [inner], range(200), 1),)
+ODD += (reduce(lambda inner, _: {"a": inner}, range(300), 1),)
+LENGTH = "Inference-Header-Content-Length"
 HEADERS = {
-    "Content-Type": (*KINDS.values(), JSON, "audio/wav", "text/html", "x", "", ";", "a/b;charset="),
+    "Content-Type": (
+        *KINDS.values(),
+        JSON,
+        "audio/wav",
+        "text/html",
+        "x",
+        "",
+        ";",
+        "a/b;charset=",
+        f"{JSON};charset=\0",
+    ),
     "Accept": ("text/csv", "text/plain", "*/*", "image/png", "", ",,;", "text/*;q=0"),
     "Content-Disposition": ("attachment; filename=a.wav", 'x; filename="../a"', "é", "filename="),
-    "Inference-Header-Content-Length": ("0", "-1", "1e3", "99999999999999999999", "10", ""),
+    LENGTH: ("0", "-1", "1e3", "9" * 20, "0" * 5000 + "1", "10", ""),
     "Content-Encoding": ("gzip", "identity", ""),
     "Expect": ("100-continue",),
 }
@@ -31,18 +51,18 @@ METHODS = ("GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "PROPFIND")
 
 
 def good(name, folder):
-    """Path, body and content type of good requests to the run of a folder of format 1."""
+    """Path, body and headers of good requests to the run of a folder of format 1."""
     (data,) = (path for path in folder.iterdir() if path.stem == "new")
     data = min(data.iterdir()) if data.is_dir() else data
     once, infer = f"/models/{name}/predict", f"/v2/models/{name}/infer"
-    yield once, data.read_bytes()[:4000], KINDS[data.suffix]
+    yield once, data.read_bytes()[:4000], {"Content-Type": KINDS[data.suffix]}
     if data.suffix in (".csv", ".tsv"):
         separator = "," if data.suffix == ".csv" else "\t"
         head, *rows = (line.split(separator) for line in data.read_text().splitlines()[:12])
         records = [dict(zip(head, map(plain, row), strict=True)) for row in rows]
         columns = {key: [one[key] for one in records] for key in head}
-        yield once, records, JSON
-        yield once, columns, JSON
+        yield once, records, AS_JSON
+        yield once, columns, AS_JSON
         tensors = [
             {
                 "name": key,
@@ -52,13 +72,22 @@ def good(name, folder):
             }
             for key, cells in columns.items()
         ]
-        yield infer, {"id": "1", "inputs": tensors, "outputs": [{"name": "id"}]}, JSON
-    yield once, ["one text", "and two"], JSON
-    yield once, [["two", "tokens"], ["three"]], JSON
-    yield once, [[[0.5, 1.0, 1.0], [1.0, 0.0, 1.0]]], JSON
-    yield infer, {"inputs": [tensor_of([0.5, 1, 1, 2, 3, 4], [1, 2, 3])]}, JSON
+        yield infer, {"id": "1", "inputs": tensors, "outputs": [{"name": "id"}]}, AS_JSON
+    yield once, ["one text", "and two"], AS_JSON
+    yield once, [["two", "tokens"], ["three"]], AS_JSON
+    yield once, [[[0.5, 1.0, 1.0], [1.0, 0.0, 1.0]]], AS_JSON
+    yield infer, {"inputs": [tensor_of([0.5, 1, 1, 2, 3, 4], [1, 2, 3])]}, AS_JSON
+    for datatype, kind in TYPES.items():
+        values = np.array([[[0, 1, 1], [1, 0, 1]]]).astype(kind)
+        tensor = {"name": "x", "shape": [1, 2, 3], "datatype": datatype}
+        yield infer, {"inputs": [tensor | {"data": values.tolist()}]}, AS_JSON
+        packed = {"parameters": {"binary_data_size": values.nbytes}}
+        head = json.dumps({"inputs": [tensor | packed]}).encode()
+        yield infer, head + values.tobytes(), AS_JSON | {LENGTH: str(len(head))}
+    parameters = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
+    yield infer, {"inputs": [tensor_of([0.5, 1], [1, 1, 2])], "parameters": parameters}, AS_JSON
     text = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["a b", "c"]}
-    yield infer, {"inputs": [text], "parameters": {"binary_data_output": True}}, JSON
+    yield infer, {"inputs": [text], "parameters": {"binary_data_output": True}}, AS_JSON
 
 
 def tensor_of(numbers, shape):
@@ -76,8 +105,8 @@ def plain(cell):
 
 def mutated(requests, draw):
     """Method, path, body and headers of one of these requests after a few random changes."""
-    path, body, kind = copy.deepcopy(draw.choice(requests))
-    headers, method = {"Content-Type": kind}, "POST"
+    path, body, headers = copy.deepcopy(draw.choice(requests))
+    method = "POST"
     if not isinstance(body, bytes):
         for _ in range(draw.randrange(3)):
             body = _changed(body, draw)
@@ -94,6 +123,27 @@ def mutated(requests, draw):
     if draw.random() < 0.05:
         method = draw.choice(METHODS)
     return method, path, body, headers
+
+
+def messages(draw):
+    """Messages on a WebSocket that are almost right: rows, texts, tokens or samples."""
+    rows = [
+        {"x": 0.5, "y": 1},
+        [{"x": 0.5, "y": 1}] * 2,
+        [[0.5, 1, 2]],
+        {"text": "a b"},
+        ["a", "b"],
+    ]
+    rows += [{"samples": [0, 1]}, {"day": "2024-01-01", "load": 1.5}, "finish", bytes(64)]
+    said = []
+    for _ in range(draw.randrange(1, 5)):
+        message = copy.deepcopy(draw.choice(rows))
+        if not isinstance(message, bytes):
+            message = json.dumps(_changed(message, draw) if draw.random() < 0.7 else message)
+            if draw.random() < 0.2:
+                message = _cut(message.encode(), draw).decode("utf-8", "replace")
+        said.append(message)
+    return said
 
 
 def _changed(tree, draw):

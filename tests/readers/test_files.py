@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import json
 import re
@@ -1055,3 +1056,28 @@ def test_a_pandas_series_keeps_its_times():
     series = pd.Series(np.arange(30.0), pd.date_range("2024-01-01", periods=30), name="sales")
     sequences, data, _ = read(DataSettings(), series, task="forecast")
     assert (sequences.step, data.target) == ("1d", ("sales",))
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "said"),
+    [
+        ("a.csv", gzip.compress, "another kind than its name says .gzip.* ends in .gz"),
+        ("a.jsonl", gzip.compress, "another kind than its name says .gzip.* ends in .gz"),
+        ("a.csv", bz2.compress, "another kind than its name says .bzip2.* Unpack it"),
+        ("a.csv.bz2", bz2.compress, r"kind .\.bz2. are not read. Unpack it"),
+        ("a.xls", bytes, r"kind .\.xls. are not read. Save it as .xlsx"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_with_what_to_do(name, pack, said, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(pack(b"day,load\n" + b"2024-01-01,1\n" * 9))
+    with pytest.raises(DataError, match=said):
+        read(DataSettings(), path, task="forecast")
+
+
+def test_an_archive_in_an_archive_is_to_be_unpacked(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("inner.zip", b"PK")
+    with pytest.raises(DataError, match=r"no data file, but inner\.zip\. Unpack it"):
+        read(DataSettings(), path, task="forecast")

@@ -165,6 +165,38 @@ def test_what_pandas_writes_as_json_is_a_table(tmp_path, orient):
     assert read(DataSettings(), path, task="forecast")[0].values.ravel().tolist() == VALUES
 
 
+def nested(depth):
+    """A row with an object within so many others."""
+    return '{"x":' * depth + "1" + "}" * depth
+
+
+BAD_JSON = {
+    nested(300): "within more than 30 others",
+    r'{"text": "\"{{\\", "x": ' + nested(31) + "}": "within more than 30 others",
+    '{"a.b": 1, "a": {"b": 2}}': "the column 'a.b' and an object with a field of that name",
+    r'{"x": NaN, "y": "\ud83d"}': "half of a character",
+}
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+@pytest.mark.parametrize("row", BAD_JSON, ids=BAD_JSON.values())
+def test_a_row_of_json_that_no_table_holds_is_a_sentence(tmp_path, row, ending):
+    path = tmp_path / f"data.{ending}"
+    path.write_text(f"[{row}]" if ending == "json" else f"{row}\n")
+    with pytest.raises(DataError, match=BAD_JSON[row]):
+        read(DataSettings(), path, task="forecast")
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_braces_in_texts_are_not_objects_and_whole_pairs_are_characters(tmp_path, ending):
+    path = tmp_path / f"data.{ending}"
+    rows = [{"t": str(d), "y": v, "s": "{" * 40 + '\\"😀'} for d, v in EVERY]
+    lines = map(json.dumps, rows)  # which escapes the character in two parts
+    path.write_text(f"[{','.join(lines)}]" if ending == "json" else "\n".join(lines))
+    found = read(DataSettings(target=("y",)), path, task="forecast")[0]
+    assert found.values.ravel().tolist() == VALUES
+
+
 def test_a_first_row_that_is_narrower_than_the_others_can_be_skipped(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("\n".join(["1,", *[f"{k}, {v}, 1.5" for k, v in enumerate(VALUES)]]))

@@ -32,6 +32,43 @@ def test_a_sign_that_all_cells_have_is_left_out(written, meant, tmp_path):
     assert any("numbers with the sign" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("١٢٫٥", 12.5), ("۱۲٫۵", 12.5), ("१२.५", 12.5), ("-１２．５", -12.5)],
+)
+def test_digits_of_other_scripts_are_numbers_and_times(written, meant, tmp_path):
+    scripted = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+    rows = [f"{day.translate(scripted)},{written}" for day in DAYS]
+    found, _, notes = of(tmp_path / "a.csv", "day,load", *rows)
+    assert found.values.ravel().tolist() == [meant] * 12
+    assert str(found.times[-1])[:10] == DAYS[-1]
+    assert sum("other digits than 0-9" in note for note in notes) == 2
+
+
+def test_a_unit_needs_no_space_if_it_is_no_single_letter(tmp_path):
+    rows = [f"{day},{k}{'kg' if k % 2 else ' kg'}" for k, day in enumerate(DAYS)]
+    assert of(tmp_path / "a.csv", "day,load", *rows)[0].values.ravel().tolist() == list(range(12))
+    rows = [f"{day},{k}B" for k, day in enumerate(DAYS)]
+    with pytest.raises(
+        DataError, match="no column of numbers.* The first row holds .*'load': '0B'"
+    ):
+        of(tmp_path / "a.csv", "day,load", *rows)
+
+
+def test_a_number_that_a_comma_cuts_in_two_is_refused(tmp_path):
+    rows = [f"{day},12{k},5" for k, day in enumerate(DAYS)]
+    with pytest.raises(DataError, match="3 cells, .* If commas in numbers cut them in two"):
+        of(tmp_path / "a.csv", "day,load", *rows)
+    found = of(tmp_path / "a.csv", "load", *(row[:-2] for row in rows))[0]  # R names rows so
+    assert found.values.ravel().tolist() == [float(f"12{k}") for k in range(12)]
+
+
+def test_a_second_table_in_the_file_is_named(tmp_path):
+    rows = [f"A,{day},{k}" for k, day in enumerate(DAYS)]
+    with pytest.raises(DataError, match="row 14 .* has 'humidity'.* Save each table as a file"):
+        of(tmp_path / "a.csv", "station,day,load", *rows, "station,day,humidity", *rows)
+
+
 def test_a_number_without_the_sign_of_its_column_is_refused(tmp_path):
     rows = [f"{day},{k} %" for k, day in enumerate(DAYS)]
     with pytest.raises(DataError, match=r"row 14 .* has '0\.5 \(without the sign %\)'"):

@@ -12,13 +12,17 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
-from asking import answer, good, mutated
+from application import asked, talked
+from asking import AS_JSON, LENGTH, answer, good, messages, mutated
 from polars.testing import assert_frame_equal
 from test_serving import JSON, call, error_of, serving
 from test_without_keras import saved_again
 
 import gatewise
 from gatewise.readers.sources import FOLDER
+from gatewise.serving import Limits
+from gatewise.serving.app import Service, application
+from gatewise.serving.models import loaded
 
 # A trained run of every task but regress.
 PLACE = Path(__file__).parents[1] / "folders" / "format-1"
@@ -39,12 +43,28 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def port(folder, tmp_path_factory):
-    saved = tmp_path_factory.mktemp("saved")  # by this version, so that no length is compiled
+def saved(tmp_path_factory):
+    """The runs, saved by this version, so that no length is compiled."""
+    saved = tmp_path_factory.mktemp("saved")
     for run in RUNS:
         saved_again(run, saved / run)
-    with serving(*(saved / run for run in RUNS)) as port:
+    return [saved / run for run in RUNS]
+
+
+@pytest.fixture(scope="module")
+def port(folder, saved):
+    with serving(*saved) as port:
         yield port
+
+
+@pytest.fixture(scope="module")
+def app(saved, tmp_path_factory):
+    """The application of such a server, without a socket."""
+    place = tmp_path_factory.mktemp("bodies")
+    service = Service(loaded(saved), Limits(max_wait=0), token="", folder=place)
+    yield application(service)
+    service.batcher.close()
+    service.sessions.close()
 
 
 def new_data(run):
@@ -251,4 +271,65 @@ def test_mutated_requests_are_answered_and_never_disturb_another_client(port, ca
         assert answer(port, request)[0] < 500, request
         if number % 10 == 0:
             assert call(port, *other)[2] == alone
+    assert not caplog.records
+
+
+def tensor(**changes):
+    return {"name": "x", "shape": [1], "datatype": "FP64", "data": [1.0], **changes}
+
+
+HALF, NINES = "\ud800", int("9" * 4000)
+HOSTILE = {
+    "a length of 5,000 digits": ({"inputs": []}, {LENGTH: "0" * 5000 + "1"}),
+    "a charset with a null character": ([], {"Content-Type": "application/json; charset=a\0b"}),
+    "a shape whose product has 8,000 digits": (
+        {"inputs": [tensor(shape=[NINES, NINES], parameters={"binary_data_size": 0})]},
+        {},
+    ),
+    "an empty shape that NumPy cannot hold": (
+        {"inputs": [tensor(shape=[0, 2**63], data=[])]},
+        {},
+    ),
+    "half of a character as a name": ({"inputs": [tensor(name=HALF, shape=[2])]}, {}),
+    "half of a character as an id": ({"id": HALF, "inputs": [tensor()]}, {}),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_no_library_below_can_hold_is_refused_in_a_sentence(kind, app):
+    content, headers = HOSTILE[kind]
+    body = json.dumps(content).encode()
+    place = "/v2/models/classify-numbers/infer" if content else "/models/classify-numbers/predict"
+    status, said = asked(app, "POST", place, body, AS_JSON | headers)
+    assert status in (400, 415), said
+    assert json.loads(said)["error"]
+
+
+def test_truth_values_in_json_are_numbers(app):
+    columns = [tensor(name=name, datatype="BOOL", data=[True]) for name in ("x", "y", "still")]
+    columns.append(tensor(name="id", datatype="BYTES", data=["a"]))
+    body = json.dumps({"inputs": columns}).encode()
+    status, said = asked(app, "POST", "/v2/models/classify-numbers/infer", body, AS_JSON)
+    assert status == 200, said
+
+
+@pytest.mark.parametrize("ending", ["json", "x-ndjson"])
+def test_objects_within_hundreds_of_others_are_refused(ending, app):
+    deep = b'{"x":' + b'{"a":' * 300 + b"1" + b"}" * 301
+    body = b"[" + deep + b"]" if ending == "json" else deep
+    headers = {"Content-Type": f"application/{ending}"}
+    status, said = asked(app, "POST", "/models/classify-numbers/predict", body, headers)
+    assert (status, b"within more than 30 others" in said) == (422, True)
+
+
+def test_the_application_answers_mutated_requests_and_messages_with_sentences(app, caplog):
+    requests = [one for run in RUNS for one in good(run, PLACE / run)]
+    draw = random.Random(1)
+    for _ in range(300):
+        request = mutated(requests, draw)
+        assert asked(app, *request)[0] < 500, request
+    for _ in range(60):
+        run, said = draw.choice(RUNS), messages(draw)
+        codes = [event.get("code") for event in talked(app, f"/models/{run}/stream", said)]
+        assert 1011 not in codes, (run, said)
     assert not caplog.records

@@ -172,3 +172,11 @@ def test_texts_and_recordings_are_streamed_too(tmp_path):
         body = {"inputs": [tensor], "parameters": {"sequence_id": 1, "sequence_start": True}}
         answer = call(port, f"/v2/models/{names[1]}/infer", json.dumps(body), JSON)
         assert_frame_equal(table_of(answer), pl.DataFrame(found), **CLOSE)
+
+
+def test_a_time_of_one_stream_does_not_decide_how_those_of_others_are_read(port, series_file):
+    rows = pl.read_csv(series_file)[:1].to_dicts()
+    for wrong in (0, 0.5, None, [], {"a": 1}, 10**400, "2024-01-01T00:00Z", "x"):
+        (said,) = talk(port, [rows[0] | {"day": wrong}], model="load")
+        assert said == [] or "cannot be read" in said["error"]
+        assert talk(port, rows, model="load") == [[]]

@@ -355,3 +355,23 @@ def test_lines_without_a_header_are_refused(classify_run, text):
     named = answered(gatewise.Stream(classify_run), "1,2\n", columns=("x", "y"))
     assert named[0].startswith("step,label,p(")
     assert len(named) == 2
+
+
+BAD_LINES = {
+    '{"x": 1, "y": "\\ud800"}': "half of a character",
+    '{"x": 1, "y": 1' + "0" * 400 + "}": "must hold numbers",
+    '{"x": 1, "y": 1' + "0" * 5000 + "}": "thousands of digits",
+    '{"x": 1, "x": 1, "y": 2}': "the key 'x' twice",
+    "[" * 100_000: "nested too deeply",
+    "1," + "1" * 140_000: "not separated text",
+    "1,\0": "must hold numbers",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=BAD_LINES.values())
+def test_a_line_that_no_parser_takes_is_a_sentence(classify_run, line):
+    good = '{"x": 1, "y": 2}' if line[0] in "[{" else "x,y\n1,2"
+    said = []
+    found = answered(gatewise.Stream(classify_run), f"{good}\n{line}\n", said.append)
+    assert found[-1]
+    assert BAD_LINES[line] in "".join(said)

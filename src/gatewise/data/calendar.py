@@ -81,6 +81,15 @@ def calendar_features(times: Array, names: tuple[str, ...]) -> Array:
     return np.stack(waves, axis=-1).astype(np.float32)
 
 
+def between_dates(step: str) -> bool:
+    """Whether a step, as in `Sequences.step`, lies between dates, and not between numbers.
+
+    >>> [between_dates(step) for step in ("1d", "15mo", "300i", "0.02", "1e-05")]
+    [True, True, False, False, False]
+    """
+    return step[-1] not in "i0123456789"
+
+
 def following(times: Array, step: str, count: int) -> Array:
     """The `count` times after the last one, one step apart; month ends stay month ends.
 

@@ -154,6 +154,10 @@ def chosen(path: Path, kinds: tuple[str, ...]) -> tuple[Path, str] | None:
         fitting = [one for one in listed if one.removesuffix(".gz").lower().endswith(kinds)]
     if len(fitting) != 1:
         shown = ", ".join((fitting or listed)[:8])
+        if listed and not fitting and not mark:
+            raise DataError(
+                f"{archive} holds no data file, but {shown}. Unpack it, and give the file in it."
+            )
         wanted = f"no file {name!r}" if mark and not fitting else "several files"
         raise DataError(
             f"{archive} holds {wanted if listed else 'no file'}: {shown}. Name one, as in "

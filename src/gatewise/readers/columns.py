@@ -20,7 +20,7 @@ from gatewise.readers.cells import as_text
 from gatewise.readers.labels import are_flags
 from gatewise.readers.remedies import option
 from gatewise.readers.tables import Table
-from gatewise.settings import DataSettings
+from gatewise.settings import DataSettings, shown
 
 Kinds = Mapping[str, str]
 Purpose = Literal["train", "evaluate", "predict"]
@@ -708,11 +708,15 @@ def _with_target(
     settings = replace(settings, layout="long")
     if settings.target:
         return settings
-    return replace(settings, target=(_only(table.name, _leftover(table, settings, kinds), notes),))
+    row = table.sample.row(0, named=True)
+    cells = [f"{column!r}: {shown(cell)}" for column, cell in row.items()]
+    first = f" The first row holds {', '.join(cells[:8])}."
+    numbers = _leftover(table, settings, kinds)
+    return replace(settings, target=(_only(table.name, numbers, notes, first),))
 
 
-def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
-    """The only column that can be the target.
+def _only(name: str, candidates: Sequence[str], notes: list[str], first: str = "") -> str:
+    """The only column that can be the target; `first` is a sentence about the first row.
 
     Raises:
         ConfigError: several columns can be the target.
@@ -721,7 +725,7 @@ def _only(name: str, candidates: Sequence[str], notes: list[str]) -> str:
     if not candidates:
         raise DataError(
             f"{name} has no column of numbers that could be the target. A cell may hold a number, "
-            "and one sign such as % or $ that is the same in the whole column."
+            f"and one sign such as % or $ that is the same in the whole column.{first}"
         )
     if len(candidates) > 1:
         raise ConfigError(
@@ -825,5 +829,5 @@ def in_lists(settings: DataSettings, kinds: Kinds) -> bool:
 
 
 def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, columns[:12]))
-    return f"{shown} and {len(columns) - 12} more" if len(columns) > 12 else shown
+    first = ", ".join(map(repr, columns[:12]))
+    return f"{first} and {len(columns) - 12} more" if len(columns) > 12 else first

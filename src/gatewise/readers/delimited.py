@@ -95,7 +95,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
     sample = sample.head(SAMPLE)
-    signs = units.columns(sample)
+    signs = units.columns(sample, ascii=head.isascii())
     notes += [units.note(*found) for found in signs.items()]
     sample = _without_signs(sample, signs)
     marked = marks.columns(sample, written.decimal, written.thousands)
@@ -425,7 +425,8 @@ def _is_ragged(
     if len(full) > len(records) // 2:
         remedy = (
             f"Most rows do. If the table begins there, train with --set data.skip_rows={row - 1}; "
-            "if not, name all columns."
+            "if not, name all columns. If commas in numbers cut them in two, quote the numbers, or "
+            "separate the columns with semicolons."
         )
     raise DataError(
         f"{name}: row {row} (counting every row from 1) has {len(record)} cells, but "

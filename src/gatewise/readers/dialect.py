@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from gatewise.errors import DataError
 from gatewise.readers import marks, units
+from gatewise.readers.times import DATES
 from gatewise.settings import DataSettings
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
@@ -392,7 +393,9 @@ def _headed(dialect: Dialect, records: list[list[str]], settings: DataSettings) 
         # A separator at the end of each row makes an empty column.
         ends = any(record[-1] for record in records[top + 1 :] if len(record) == width)
         unnamed = 1 if ends else -1
-        typed = [column - 1 for column in typed] if ends else typed
+        if ends and first[0].lower() in DATES and MOMENT.fullmatch(records[top + 1][0]):
+            unnamed = 0  # the first column has its name, so a later cell was cut in two
+        typed = [column - 1 for column in typed] if unnamed == 1 else typed
     if top == 0 and _is_data(first, typed, width, records):
         return replace(dialect, header_rows=0)
     rows = 1

@@ -22,6 +22,21 @@ PACKED = 4  # approximate compression ratio of text
 ANY = ("", ".data", ".dat")  # suffixes of files that may hold text
 UBYTE = "ubyte"  # IDX files end so, without a suffix
 BEGIN = 4096  # bytes that show whether a file is text
+# How files begin that are no text, and what to do with one that has the name of a text.
+UNPACK, RENAME = "Unpack it, and give the file in it", "Give it a name that ends in"
+SAVE = "Save it as CSV"
+BEGINS = {
+    b"\x1f\x8b": ("gzip", f"{RENAME} .gz"),
+    b"PK\x03\x04": ("zip archive or a workbook", f"{RENAME} .zip or .xlsx"),
+    b"PAR1": ("Parquet", f"{RENAME} .parquet"),
+    b"BZh": ("bzip2", UNPACK),
+    b"\xfd7zXZ\0": ("xz", UNPACK),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", UNPACK),
+    b"\xd0\xcf\x11\xe0": ("workbook of an old Excel", SAVE),
+    b"\x89HDF\r\n\x1a\n": ("HDF5", SAVE),
+    b"SQLite format 3\0": ("SQLite", SAVE),
+    b"%PDF-": ("PDF", SAVE),
+}
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,11 @@ def _content(file: File | None) -> bytes:
 
 def other_encoding(name: str, encoding: str = "utf-8", content: bytes = b"") -> DataError:
     """The error for a text file in another encoding; `content` is tried with a few encodings."""
+    for begin, (kind, remedy) in BEGINS.items():
+        if content.startswith(begin):
+            return DataError(
+                f"{name} is a file of another kind than its name says ({kind}). {remedy}."
+            )
     kind = "UTF-8" if is_utf8(encoding) else encoding
     tried = dialects.readings(content)
     remedy = "Set the one that is right." if tried else "Save it as UTF-8 (iconv -t UTF-8)."

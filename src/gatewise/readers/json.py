@@ -2,16 +2,22 @@
 
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table, of_frame
+
+DEEPEST = 30  # objects within each other, because Polars takes cubic time: minutes for 900
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of an escaped character, or a whole pair
 
 
 def json_lines(source: File, encoding: str = "utf-8") -> Table:
@@ -21,21 +27,22 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
         DataError: the file is empty, or a line is not a JSON object.
     """
     name = str(source.path)
-    with reading(name, encoding), source.opened(encoding) as file:
+    with reading(name, encoding, source), source.opened(encoding) as file:
         content = file.read()
         if not content.strip():
             raise DataError(f"{name} is empty. It needs one JSON object per line.")
+        _refuse_deep(name, content)
         try:
             frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
         except pl.exceptions.PolarsError:
             _show_bad_line(name, content)
-            frame = _of_rows(name, _with_nan(content))
-    return of_frame(_unnested(frame), name)
+            frame = _of_rows(name, _with_nan(name, content))
+    return of_frame(_unnested(name, frame), name)
 
 
-def _with_nan(content: bytes) -> list[Any]:
+def _with_nan(name: str, content: bytes) -> list[Any]:
     """The objects of JSON Lines that Python wrote, in which numbers may be NaN."""
-    return [json.loads(line) for line in content.decode("utf-8").splitlines() if line.strip()]
+    return [parsed(line, name) for line in content.splitlines() if line.strip()]
 
 
 def _of_rows(name: str, content: Any) -> pl.DataFrame:
@@ -64,7 +71,9 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     """
     name = str(source.path)
     with reading(name, encoding), source.opened(encoding) as file:
-        content = parsed(file.read(), name)
+        text = file.read()
+        content = parsed(text, name)
+        _refuse_deep(name, text)
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
@@ -77,7 +86,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         where, content = _inner(content, name)
         notes = (f"the table is read from {where!r}",)
     with reading(name):
-        return replace(of_frame(_unnested(_of_rows(name, content)), name), notes=notes)
+        return replace(of_frame(_unnested(name, _of_rows(name, content)), name), notes=notes)
 
 
 def _inner(content: Any, name: str) -> tuple[str, Any]:
@@ -134,10 +143,19 @@ def parsed(content: bytes, name: str) -> Any:
     """The content of a JSON text; `name` is its name in messages.
 
     Raises:
-        DataError: it is not JSON, is nested too deeply, or gives a key of an object twice.
+        DataError: it is not JSON, is nested too deeply, gives a key of an object twice, or has half
+            of a character.
     """
     try:
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=partial(_object, name))
+        found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=partial(_object, name))
+        if SURROGATE.search(content):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{name} has half of a character that is escaped in two parts, such as \\ud83d\\ude00. "
+            "Write both parts, or the character itself."
+        ) from None
     except UnicodeDecodeError:
         raise other_encoding(name, content=content) from None
     except json.JSONDecodeError as error:
@@ -157,27 +175,53 @@ def _object(name: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _unnested(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with a column for each field of an object: translation.en."""
-    while nested := [name for name, kind in frame.schema.items() if kind == pl.Struct]:
-        for name in nested:
-            inner = frame[name].struct.unnest()
-            fields = inner.rename({field: f"{name}.{field}" for field in inner.columns})
-            place = frame.columns.index(name)
-            columns = [*frame.columns[:place], *fields.columns, *frame.columns[place + 1 :]]
-            frame = frame.drop(name).hstack(fields).select(columns)
-    return frame
+def _refuse_deep(name: str, content: bytes) -> None:
+    """Raise an error for objects within more than `DEEPEST` others."""
+    signs = np.frombuffer(content.replace(rb"\\", b"").replace(rb"\"", b""), np.uint8)
+    in_text = np.bitwise_xor.accumulate(signs == ord('"'))
+    change = (signs == ord("{")).astype(np.int8) - (signs == ord("}"))
+    if np.cumsum(np.where(in_text, 0, change)).max(initial=0) > DEEPEST:
+        raise DataError(
+            f"{name} is nested too deeply for a table: it has objects within more than {DEEPEST} "
+            "others. Write flat objects with the columns that matter."
+        )
+
+
+def _unnested(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a column for each field of an object: translation.en.
+
+    Raises:
+        DataError: another column has the name of such a field.
+    """
+    columns = frame.get_columns()
+    while any(one.dtype == pl.Struct for one in columns):
+        columns = [field for one in columns for field in _fields(one)]
+    names = [one.name for one in columns]
+    if twice := [one for one, count in Counter(names).items() if count > 1]:
+        raise DataError(
+            f"{name} has the column {twice[0]!r} and an object with a field of that name. "
+            "Rename one of them."
+        )
+    return pl.DataFrame(columns)
+
+
+def _fields(column: pl.Series) -> list[pl.Series]:
+    """The fields of a column of objects; another column unchanged."""
+    if column.dtype != pl.Struct:
+        return [column]
+    fields = column.struct.unnest().get_columns()
+    return [field.rename(f"{column.name}.{field.name}") for field in fields]
 
 
 def _show_bad_line(name: str, content: bytes) -> None:
     """Raise an error for the first line that is not a JSON object, if there is one."""
-    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             good = not line.strip() or isinstance(json.loads(line), dict)
         except ValueError:
             good = False
         if not good:
             raise DataError(
-                f"{name}: line {number} is not a JSON object: {line[:60]!r}. "
+                f"{name}: line {number} is not a JSON object: {line.decode()[:60]!r}. "
                 "Write one object per line, with the same keys in each."
             )

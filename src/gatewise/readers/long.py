@@ -247,6 +247,8 @@ def _remedy(
     texts = column.filter(bad)
     if (texts == name).all():
         return "These rows repeat the names of the columns. Remove them from the file", []
+    if _names_columns(table, int(bad.arg_max() or 0)):
+        return "This row names columns again. Save each table as a file of its own", []
     if (below := _at_the_end(bad)) and table.dialect is not None:
         return "Remove the last rows", [_without_footer(table, below)]
     distinct = texts.unique(maintain_order=True).to_list()
@@ -255,6 +257,15 @@ def _remedy(
     verb = "means" if len(distinct) == 1 else "mean"
     remark = f"{', '.join(map(repr, distinct))} then {verb} a missing value"
     return "Correct it", as_missing(distinct, settings, remark)
+
+
+def _names_columns(table: Table, row: int) -> bool:
+    """True if a cell of a row is the name of its column, as where another table begins."""
+    for batch in table.batches(table.columns):
+        if row < batch.height:
+            return any(cell == name for name, cell in batch.row(row, named=True).items())
+        row -= batch.height
+    return False
 
 
 def as_missing(texts: Sequence[str], settings: DataSettings, remark: str = "") -> list[Way]:

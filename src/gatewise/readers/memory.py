@@ -109,6 +109,21 @@ def refuse_unreadable(source: Any) -> None:
         )
 
 
+def refuse_surrogates(text: str, name: str) -> None:
+    """Refuse halves of characters, which no file holds.
+
+    Raises:
+        DataError: the text has one; `name` says what the text is.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name} has half of a character, {text[error.start]!r}, which cannot be written as "
+            "UTF-8. Remove it, or read the text again with its encoding."
+        ) from None
+
+
 def _of_array(source: Array) -> Any:
     if isinstance(source, np.ma.MaskedArray):
         if source.dtype.kind not in "biuf":
@@ -125,6 +140,10 @@ def _of_array(source: Array) -> Any:
 def _of_list(source: list[Any]) -> Any:
     if source and all(isinstance(one, Mapping) for one in source):
         return _table(source, "a list of records")
+    for one in source:
+        tokens = isinstance(one, list | tuple) and all(isinstance(word, str) for word in one)
+        if tokens or isinstance(one, str):
+            refuse_surrogates("".join(one), "A text of the list")
     return _numbers(source) if _are_numbers(source) else [as_array(one) for one in source]
 
 

@@ -211,6 +211,13 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
     return pl.DataFrame([paths, texts])
 
 
+_UNPACK = "Unpack it, or pack it with gzip"
+_IN_PANDAS = "Write it as CSV or Parquet, in Python with pandas"
+REMEDIES = {
+    **dict.fromkeys((".bz2", ".xz", ".zst", ".lzma", ".z"), _UNPACK),
+    **dict.fromkeys((".xls", ".xlsb", ".ods"), "Save it as .xlsx or as CSV"),
+    **dict.fromkeys((".h5", ".hdf5", ".pkl", ".feather", ".orc", ".sas7bdat", ".dta"), _IN_PANDAS),
+}
 PACKED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
 MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
@@ -250,6 +257,8 @@ def _kind(file: File) -> str:
             f"{path} is an archive that is not read. Unpack it, and give the file or the folder "
             "of recordings or texts in it. (Of archives, only .zip is read.)"
         )
+    if remedy := REMEDIES.get(path.suffix.lower()):
+        raise DataError(f"{path}: files of this kind ({path.suffix}) are not read. {remedy}.")
     known = ", ".join(ending for ending in READERS if ending != ".idx")
     raise UnknownSourceError(
         f"{path}: files of this kind ({path.suffix or 'no suffix'}) are not supported. "

@@ -14,7 +14,15 @@ PATTERN = re.compile(CELL)
 
 NEGATIVE = "()"  # the signs of negative numbers besides -5: accountants write (5), SAP 5-
 NEGATED = r"^\s*(?:\(\s*[\d.,]+\s*\)|−\s*[\d.,]+|[\d.,]*\d-)\s*$"
-UNIT = r"^\s*([+\-−]?[\d.,]*\d)\s+(\p{L}[^\s\d]*|[°µ]\s?\p{L}[^\s\d]*)\s*$"
+# One letter needs a space, because 12B may be a code.
+UNIT = (
+    r"^\s*([+\-−]?[\d.,]*\d)"
+    r"(\s+\p{L}[^\s\d]*|\p{L}[^\s\d]+|\s*[°µ]\s?\p{L}[^\s\d]*)\s*$"
+)
+ZEROS = "٠۰०০０"  # of other digits than 0-9; the others follow each in Unicode
+OTHER = {chr(ord(zero) + k): str(k) for zero in ZEROS for k in range(10)}
+OTHER |= {"٫": ".", "٬": "", "．": "."}
+OTHER_CELL = rf"^[\d\s.,:/+\-−{''.join(OTHER)}]+$"  # a number, or a time in digits
 SUFFIXES = "KMB"  # thousands, millions and billions
 SUFFIXED = r"^\s*([+\-−]?\d+[.,]\d+) ?([KMB])\s*$"  # 12B without a decimal mark may be a code
 POWERS = {"K": "3", "M": "6", "B": "9"}
@@ -41,9 +49,17 @@ def bare(cell: str) -> str:
     return minus + found[5].strip()
 
 
-def columns(sample: pl.DataFrame) -> dict[str, str]:
-    """The columns of numbers in which most cells have a sign, and all signs are the same."""
+def columns(sample: pl.DataFrame, *, ascii: bool = True) -> dict[str, str]:
+    """The columns of numbers in which most cells have a sign, and all signs are the same.
+
+    `ascii` tells that there are no other digits than 0-9, which count as a sign.
+    """
     found = {}
+    for name in () if ascii else sample.columns:
+        cells = sample[name].drop_nulls()
+        fits = cells.str.contains(f"[{''.join(OTHER)}]") & cells.str.contains(OTHER_CELL)
+        if int(fits.sum()) * 2 > len(cells):
+            found[name] = ZEROS
     for sign, pattern in ((SUFFIXES, SUFFIXED), (NEGATIVE, NEGATED)):
         here = sample.select(pl.all().str.contains(pattern).any()).row(0, named=True)
         read = pattern if sign == SUFFIXES else rf"{pattern}|^\s*[+\-]?[\d.,]+\s*$"
@@ -54,7 +70,7 @@ def columns(sample: pl.DataFrame) -> dict[str, str]:
     here = sample.select(pl.all().str.contains(UNIT).any()).row(0, named=True)
     for name in filter(here.get, sample.columns):
         cells = sample[name].drop_nulls()
-        signs = cells.str.extract(UNIT, 2).drop_nulls()
+        signs = cells.str.extract(UNIT, 2).drop_nulls().str.strip_chars()
         signs = signs.filter(~signs.str.contains(r"(?i)^[ap]\.?m"))  # times of day
         if len(signs) * 2 > len(cells) and signs.n_unique() == 1 and cells.n_unique() > 2:
             found[name] = f" {signs[0]}"
@@ -71,13 +87,17 @@ def columns(sample: pl.DataFrame) -> dict[str, str]:
 
 def plain(cells: pl.Expr, sign: str) -> pl.Expr:
     """Numbers without this sign; a number that lacks the sign becomes a text that says so."""
+    if sign == ZEROS:
+        number = cells.str.replace_many(OTHER)
+        return pl.when(cells.str.contains(OTHER_CELL)).then(number).otherwise(cells)
     if sign == NEGATIVE:
         text = cells.str.strip_chars()
         number = pl.lit("-") + text.str.strip_chars("()−- ")
         return pl.when(text.str.contains(NEGATED)).then(number).otherwise(cells)
     if sign.startswith(" "):
         number = cells.str.extract(UNIT, 1).str.replace("−", "-", literal=True)
-        return pl.when(cells.str.extract(UNIT, 2) == sign[1:]).then(number).otherwise(cells)
+        unit = cells.str.extract(UNIT, 2).str.strip_chars()
+        return pl.when(unit == sign[1:]).then(number).otherwise(cells)
     if sign == SUFFIXES:
         parts = cells.str.extract_groups(SUFFIXED).struct
         power = parts.field("2").replace_strict(POWERS, default=None)
@@ -95,6 +115,8 @@ def plain(cells: pl.Expr, sign: str) -> pl.Expr:
 
 def note(column: str, sign: str) -> str:
     """The note about a column whose signs are left out."""
+    if sign == ZEROS:
+        return f"the column {column!r} holds other digits than 0-9, which are read as these"
     if sign == NEGATIVE:
         return f"the column {column!r} holds negative numbers that are read as -5: (5), 5- or −5"
     if sign.startswith(" "):

@@ -239,7 +239,7 @@ def as_utf8(body: bytes, charset: str) -> bytes:
             return body  # the reader names the line of a wrong byte
         if name in CHARSETS:
             return body.decode(name).encode()
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):  # the latter also for a name with a null character
         pass
     raise Refusal(415, f"The body cannot be read in the charset {charset!r}. Send it as UTF-8.")
 

@@ -18,6 +18,7 @@ from gatewise.errors import DataError
 from gatewise.readers.json import parsed
 from gatewise.serving.limits import Refusal
 from gatewise.serving.models import REQUEST, Answer, Model
+from gatewise.settings import shown
 
 TYPES = {
     "BOOL": "?",
@@ -35,6 +36,8 @@ TYPES = {
 }
 TEXT = "BYTES"
 MAX_RANK = 3
+MAX_SIZE = 2**31 - 1  # of an axis, so that NumPy can hold the product
+MAX_DIGITS = 18  # of a length, because Python refuses to convert thousands
 LENGTH = "inference-header-content-length"  # bytes of JSON before the binary tensors
 EXTENSIONS = ["binary_tensor_data", "sequence"]
 SEQUENCE = "sequence_id"
@@ -87,11 +90,12 @@ def split_body(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
     """
     size = len(body)
     if length is not None:
-        if not (length.isascii() and length.isdigit() and int(length) <= len(body)):
+        digits = length.isascii() and length.isdigit() and len(length) <= MAX_DIGITS
+        if not digits or int(length) > len(body):
             raise Refusal(
                 400,
                 f"{LENGTH} must be the number of bytes of JSON, at most {len(body)}. "
-                f"Received: {length!r}.",
+                f"Received: {shown(length)}.",
             )
         size = int(length)
     try:
@@ -164,9 +168,7 @@ def sequence_of(request: Mapping[str, Any]) -> tuple[int | str, bool, bool]:
     parameters = request["parameters"]
     name = parameters[SEQUENCE]
     if isinstance(name, bool) or not isinstance(name, int | str) or not 0 < len(str(name)) <= 128:
-        raise Refusal(
-            400, f"{SEQUENCE} must be a number or a short text. Received: {str(name)[:80]!r}."
-        )
+        raise Refusal(400, f"{SEQUENCE} must be a number or a short text. Received: {shown(name)}.")
     flags = [parameters.get(f"sequence_{which}", False) for which in ("start", "end")]
     if not all(isinstance(one, bool) for one in flags):
         raise Refusal(400, "sequence_start and sequence_end must be true or false.")
@@ -195,21 +197,24 @@ def _header(given: Any) -> tuple[str, list[int], str, int | None]:
     known = ", ".join((*TYPES, TEXT))
     if not isinstance(datatype, str) or (datatype not in TYPES and datatype != TEXT):
         raise Refusal(
-            400, f"Tensor '{name}': datatype must be one of {known}. Received: {datatype!r}."
+            400, f"Tensor '{name}': datatype must be one of {known}. Received: {shown(datatype)}."
         )
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= MAX_RANK
-        or not all(type(one) is int and one >= 0 for one in shape)
+        or not all(type(one) is int and 1 <= one <= MAX_SIZE for one in shape)
     ):
         raise Refusal(
             400,
-            f"Tensor '{name}': shape must be a list of 1 to {MAX_RANK} sizes. Received: {shape!r}.",
+            f"Tensor '{name}': shape must be a list of 1 to {MAX_RANK} sizes from 1 to "
+            f"{MAX_SIZE:,}. Received: {shown(shape)}.",
         )
     parameters = given.get("parameters") or {}
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is not None and (type(size) is not int or size < 0):
-        raise Refusal(400, f"Tensor '{name}': binary_data_size must be a size. Received: {size!r}.")
+        raise Refusal(
+            400, f"Tensor '{name}': binary_data_size must be a size. Received: {shown(size)}."
+        )
     return name, shape, datatype, size
 
 
@@ -222,8 +227,9 @@ def _from_json(name: str, data: Any, shape: list[int], datatype: str) -> Any:
             raise Refusal(400, f"Tensor '{name}' must be a list of texts, of the shape [rows].")
         _refuse_other_size(name, len(data), shape)
         return data
+    real = np.dtype(TYPES[datatype]).kind == "f"
     try:
-        array = np.asarray(data, dtype=np.float64 if TYPES[datatype][-2] == "f" else None)
+        array = np.asarray(data, dtype=np.float64 if real else None)
     except (TypeError, ValueError, OverflowError):
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biuf":
@@ -307,7 +313,7 @@ def reply(model: Model, request: Mapping[str, Any], answer: Answer) -> tuple[byt
     for one in wanted:
         name = one.get("name") if isinstance(one, dict) else None
         if name not in table.columns:
-            raise Refusal(400, f"There is no output {name!r}. There are {table.columns}.")
+            raise Refusal(400, f"There is no output {shown(name)}. There are {table.columns}.")
         parameters = one.get("parameters")
         own = parameters.get("binary_data") if isinstance(parameters, dict) else None
         datatype, values = _values(table[name])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewise.errors import ConfigError, DataError
+from gatewise.readers.json import parsed
 from gatewise.runs.artefact import finite
 from gatewise.streaming.memory import id_of
 from gatewise.streaming.plan import Answer
@@ -195,13 +196,13 @@ class _Lines:
         if not line.strip():
             return None
         if self.is_json:
-            try:
-                return json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"It is not JSON: {error}.") from None
+            return parsed(line.encode(), "It")
         if begins:
             self._separator = max(SEPARATORS, key=line.count)
-        cells = next(csv.reader([line.rstrip("\r\n")], delimiter=self._separator))
+        try:
+            cells = next(csv.reader([line.rstrip("\r\n")], delimiter=self._separator))
+        except csv.Error as error:
+            raise DataError(f"It is not separated text: {error}.") from None
         if begins and not self.columns:
             self.columns = self._header(cells)
             return None

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gatewise.data.calendar import following, shift
+from gatewise.data.calendar import between_dates, following, shift
 from gatewise.data.grids import SLACK
 from gatewise.data.preparation import Preparation, one_hot
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
 from gatewise.readers import marks, times
-from gatewise.settings import DataSettings
+from gatewise.settings import DataSettings, shown
 from gatewise.streaming.memory import Memory, identity, is_table, records
 from gatewise.streaming.plan import Plan, Row
 
@@ -41,7 +41,6 @@ class RowReader:
         }
         self._targets = [self._places[name] for name in plan.targets]
         self._numbers = [place for name, place in self._places.items() if name not in self._texts]
-        self._clock: times.Clock | None = None
         # Steps of days and longer are regular in local time only.
         self.local = self._preparation.step.lstrip("0123456789") in LOCAL
 
@@ -172,10 +171,12 @@ class RowReader:
                 number = marks.value(cell.strip(), decimal, thousands)
             else:
                 number = float(cell)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.inf
         if math.isinf(number):
-            raise DataError(f"Column '{name}' must hold numbers, but holds {cell!r}. Correct it.")
+            raise DataError(
+                f"Column '{name}' must hold numbers, but holds {shown(cell)}. Correct it."
+            )
         return number
 
     def _text(self, name: str, cell: Any) -> float:
@@ -223,8 +224,8 @@ class RowReader:
             value = self._number(name, given[name]) if scaled else str(given[name])
             if found.setdefault(name, value) != value:
                 raise DataError(
-                    f"Column '{name}' held {found[name]!r} before and holds {value!r} now, but it "
-                    "must not change. Begin another stream."
+                    f"Column '{name}' held {shown(found[name])} before and holds {shown(value)} "
+                    "now, but it must not change. Begin another stream."
                 )
         return found
 
@@ -233,20 +234,30 @@ class RowReader:
         names = self.settings.time
         if not names or not all(name in given for name in names):
             return None
-        cells = pl.DataFrame({name: [given[name]] for name in names}, strict=False)
-        cell = cells[names[0]]
-        if len(names) > 1:
-            texts = [pl.col(name).cast(pl.String) for name in names]
-            cell = cells.select(times.as_one(texts, names).alias("time"))["time"]
-        if self._clock is None:
-            self._clock, _ = times.clock(cell, "The stream", self.settings.time_format)
-        moments = self._clock(cell)
-        if moments.null_count():
-            raise DataError(f"The time {str(cell[0])!r} cannot be read. Give one as in training.")
+        written = [given[name] for name in names]
+        # Not one clock for all rows: a number or a zone in one stream would decide for the others.
+        try:
+            cell = _joined(written, names)
+            clock, _ = times.clock(cell, "The stream", self.settings.time_format)
+            moments = clock(cell)
+        except (pl.exceptions.PolarsError, UnicodeError):  # a list, an object, half a character
+            cell = moments = pl.Series([None])
+        dated = moments.dtype == pl.Datetime
+        if moments.null_count() or self._dated(memory) not in (dated, None):
+            given_time = " ".join(map(str, written)) if len(names) > 1 else written[0]
+            raise DataError(
+                f"The time {shown(given_time)} cannot be read. Give one as in training."
+            )
         moment = moments.to_physical().to_numpy()
-        if moments.dtype != pl.Datetime:
-            return moment[0]
-        return self._localised(moment, cell, memory).view("M8[us]")[0]
+        return self._localised(moment, cell, memory).view("M8[us]")[0] if dated else moment[0]
+
+    def _dated(self, memory: Memory) -> bool | None:
+        """Whether times are dates and not numbers; None if the first one decides."""
+        if step := self._preparation.step:
+            return between_dates(step)
+        before = (None, *memory.times, *memory.ahead)[-1]
+        known = None if before is None else isinstance(before, np.datetime64)
+        return True if self.plan.needs_times else known
 
     def _localised(self, moment: Array, cell: pl.Series, memory: Memory) -> Array:
         """UTC, or local time if steps are days, as `readers.long` has it for files."""
@@ -301,6 +312,15 @@ class RowReader:
             found.append(expected)
             last = np.array([*last[-1:], expected])
         return found
+
+
+def _joined(written: Sequence[Any], names: Sequence[str]) -> pl.Series:
+    """The time of a row as one cell."""
+    cells = pl.DataFrame(dict(zip(names, ([one] for one in written), strict=True)), strict=False)
+    if len(names) == 1:
+        return cells[names[0]]
+    texts = [pl.col(name).cast(pl.String) for name in names]
+    return cells.select(times.as_one(texts, names).alias("time"))["time"]
 
 
 def _same(expected: Any, time: Any, last: Any) -> bool:

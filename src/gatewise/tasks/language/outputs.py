@@ -74,7 +74,7 @@ def scored(
             checkpoint()
             places = starts[:, None] + at + np.arange(chunk)  # [texts, chunk]
             real = places < stops[:, None]
-            places = np.where(real, places, starts[:, None])
+            places = np.where(real, places, 0)  # an empty last text starts behind all tokens
             inputs = {"tokens": before[places], "truth": stream.tokens[places]}
             outputs = score(inputs | state)
             state = {name: outputs[name] for name in state}
