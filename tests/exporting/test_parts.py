@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import gatewise
 from gatewise.data.spectra import frames
 from gatewise.data.vocabulary import UNKNOWN
 from gatewise.errors import ConfigError
+from gatewise.exporting.c import FLAGS, found_compiler
 from gatewise.tasks.translate.network import NETWORK
 from gatewise.tasks.translate.task import shapes_of
 
@@ -71,6 +73,35 @@ def test_encoder_step_and_search_translate_like_predict(to, translator, followed
     ]
 
 
+def test_the_program_in_the_readme_translates_greedily_in_c(translator, tmp_path):
+    folder = gatewise.export(translator, to="c", output=tmp_path / "c").folder
+    text = (folder / "README.txt").read_text(encoding="utf-8")
+    (main,) = re.findall(r"    #include.*?\n    }\n", text, re.DOTALL)
+    (folder / "main.c").write_text(main, encoding="utf-8")
+    command = [found_compiler(), *FLAGS, "-O0", "-o"]  # -O3 takes longer
+    files = ["main", "main.c", "encoder.c", "step.c", "-lm"]
+    subprocess.run([*command, *files], cwd=folder, check=True)
+    for name in ("encoder", "step"):
+        tested = ["test", f"{name}.c", "-DGW_SELF_TEST", "-lm"]
+        subprocess.run([*command, *tested], cwd=folder, check=True)
+        assert subprocess.run([folder / "test"], capture_output=True).stdout.startswith(b"passed")
+    facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    source, target = (
+        Tokenizer.from_str(json.dumps(facts["tokenizers"][side])) for side in ("source", "target")
+    )
+    texts = pl.read_csv(RUNS / "translate" / "new.tsv", separator="\t").to_series(0).to_list()
+    greedy = replace(translator, experiment=translator.experiment.having("task", beam_size=1))
+    compared = 0
+    for text, wanted in zip(texts, gatewise.predict(greedy, texts)["translation"], strict=True):
+        tokens = " ".join(map(str, source.encode(text, add_special_tokens=False).ids))
+        done = subprocess.run([folder / "main"], input=tokens, capture_output=True, text=True)
+        found = [int(one) for one in done.stdout.split()]
+        if UNKNOWN not in found:
+            assert " ".join(map(target.id_to_token, found)) == wanted
+            compared += 1
+    assert compared > 5
+
+
 @TO
 def test_the_log_probabilities_of_frames_decode_to_the_transcripts_of_predict(
     to, transcriber, followed, tmp_path
@@ -97,5 +128,6 @@ def test_a_network_with_input_feeding_and_shared_embeddings_is_exported(translat
     written = gatewise.export(fed, to="onnx", output=tmp_path / "out")
     assert written.difference < 1e-5
     assert sum("for 5 of 5 texts" in note for note in written.notes) == 2
-    with pytest.raises(ConfigError, match="several networks, but a C export holds one. Choose"):
-        gatewise.export(fed, to="c", output=tmp_path / "c")
+    assert gatewise.export(fed, to="c", output=tmp_path / "c").difference < 1e-5
+    with pytest.raises(ConfigError, match="several networks has no int8 weights. Leave weights"):
+        gatewise.export(fed, to="c", weights="int8", output=tmp_path / "int8")

@@ -6,7 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+import gatewise
 from gatewise.arguments import experiment_for
+from gatewise.judging.audit import of_folds
 from gatewise.readers.datasets import path_of
 from gatewise.training.ready import make_ready
 
@@ -83,6 +85,29 @@ def test_sequences_that_are_nearly_equal_in_two_parts_are_found(digits, random):
     findings = audited((np.concatenate([x, near]), np.concatenate([y, y[:100]])), CLASSIFY)
     assert set(kinds(findings)) == {"duplicates"}
     assert "nearly so (test = training: " in findings[-1]["where"]
+
+
+def test_copies_in_two_folds_are_found_and_those_in_one_fold_are_not(digits):
+    x, y = digits
+    pair = (np.concatenate([x, x[:2]]), np.concatenate([y, y[:2]]))
+    ready = make_ready(*experiment_for(pair, [CLASSIFY | {"training": {"quality": "fast"}}], ()))
+    folds = np.arange(len(ready.sequences)) % 5
+    folds[-1] = folds[1]
+    other = {"kind": "order", "where": "", "advice": ""}
+    found = of_folds([{**other, "kind": "duplicates"}, other], ready.sequences, folds)
+    assert kinds(found) == ["duplicates", "order"]
+    assert found[0]["where"].startswith("a pair of sequences in two folds is equal")
+    folds[-2] = folds[0]
+    assert of_folds([other], ready.sequences, folds) == [other]
+
+
+def test_a_run_in_folds_lists_the_copies_in_two_folds(random):
+    x = random.normal(size=(12, 6, 2))
+    x = np.concatenate([x, x[:4]])
+    y = np.array(["a", "b"] * 8)
+    settings = {"split": {"folds": 4}, "training": {"epochs": 1}, "network": {"units": [2]}}
+    found = gatewise.train((x, y), settings=settings).metrics["audit"]
+    assert "in two folds" in found[0]["where"]
 
 
 def test_copies_are_found_among_images_with_an_empty_border_without_comparing_all_pairs(

@@ -192,14 +192,14 @@ def test_a_network_that_reads_backwards_needs_a_window():
 
 
 def test_settings_that_need_all_steps_are_named():
-    network = {"filters": [2], "asinh_features": 0.1, "pooling": "attention"}
+    network = {"filters": [2], "asinh_features": 0.1, "pooling": "attention", "bidirectional": True}
     data = {"target": ["level"]}
     table = numbers(3).drop("now")
     run = untrained(table, task={"name": "regress"}, data=data, network=network)
     with pytest.raises(ConfigError) as raised:
         gatewise.Stream(run)
     for name, words in (
-        ("filters = 0", "read later steps"),
+        ("bidirectional = true", "reads the last step first"),
         ("asinh_features = 0.1", "the mean of all"),
         ("pooling = attention", "weighs all steps"),
     ):

@@ -92,6 +92,7 @@ def texts(name, **settings):
         ("regress", {"preparation": {"tokenizer": "bpe", "vocabulary_size": 300}}),
         ("regress", {"preparation": {"tokenizer": "whitespace", "lowercase": True}}),
         ("classify", {"network": {"bidirectional": True}}),
+        ("classify", {"network": {"filters": [3], "kernel_size": 3, "strides": 2}}),
         ("classify", {"preparation": {"max_length": 5, "truncation": "start"}}),
         ("classify", {"task": {"blend": "logistic"}, "baselines": True}),
     ],
@@ -228,7 +229,14 @@ def in_any_parts(run, path):
     return samples, wanted
 
 
-@pytest.mark.parametrize("network", [{}, {"filters": [5, 4], "strides": 2, "kernel_size": 5}])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {},
+        {"filters": [5, 4], "strides": 2, "kernel_size": 5},
+        {"filters": [5], "summary_features": "yes"},
+    ],
+)
 def test_a_recording_in_parts_is_labelled_after_each_frame(recordings, network):
     run = untrained(
         recordings,
@@ -283,9 +291,11 @@ def test_words_are_recognised_while_they_are_spoken_and_certain_ones_stay(
         assert later["words"].startswith(one["words"])
 
 
-@pytest.mark.parametrize("members", [0, 2])
-@pytest.mark.parametrize("window", [None, 4])
-def test_a_blended_run_and_an_ensemble_answer_as_predict_does(members, window):
+@pytest.mark.parametrize(
+    ("members", "window", "filters"),
+    [(0, None, []), (0, 4, []), (2, None, []), (2, 4, []), (2, None, [3])],
+)
+def test_a_blended_run_and_an_ensemble_answer_as_predict_does(members, window, filters):
     random = np.random.default_rng(0)
     sizes = random.integers(3, 9, 16)
     table = pl.DataFrame({"id": np.repeat([f"s{k:02}" for k in range(16)], sizes)}).with_columns(
@@ -295,7 +305,7 @@ def test_a_blended_run_and_an_ensemble_answer_as_predict_does(members, window):
         label=np.repeat(["a", "b"] * 8, sizes),
     )
     blend = {"name": "classify", "blend": "logistic"}
-    network = {"pooling": "all", "summary_features": "yes"}
+    network = {"pooling": "all", "summary_features": "yes", "filters": filters}
     run = untrained(table, members=members, baselines=True, task=blend, network=network)
     one = table.filter(pl.col("id") == "s03").drop("label")
     found = streamed(run, [one[:2], one[2:]], moved=1, window=window)

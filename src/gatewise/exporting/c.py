@@ -10,16 +10,27 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.exporting.ctext import CODE, HEADER, Interface, Stored, code, example, header
+from gatewise.exporting.ctext import (
+    CODE,
+    HEADER,
+    Interface,
+    Stored,
+    code,
+    example,
+    header,
+    of_part,
+)
 from gatewise.exporting.program import STEPS, Program, Sample
-from gatewise.exporting.proof import Proof, prove, spread
+from gatewise.exporting.proof import Proof, Run, prove, spread
+from gatewise.runtime.graph import names_in
+from gatewise.runtime.network import Network
 
 FLAGS = ("-std=c99", "-O3", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 TYPES = {"float": np.float32, "int": np.intc, "signed char": np.int8}
@@ -67,8 +78,61 @@ def write(
         library = Path(folder) / "network.so"
         _compile(compiler, draft / CODE, library)
         run = _Library(library, face)
-        proof = prove(f"C ({Path(compiler).name} {' '.join(FLAGS[:2])})", run, samples)
+        proof = prove(_by(compiler), run, samples)
     return proof, _usage(face)
+
+
+def write_all(
+    draft: Path, programs: Mapping[str, Program], proved: Callable[[str, Mapping[str, Run]], Proof]
+) -> Proof:
+    """Write a file and a header for each program; `proved` gets what runs them and how.
+
+    The functions of the program `step` are `gw_step_run` and so on.
+
+    Raises:
+        ConfigError: as `write`.
+    """
+    compiler, stored = found_compiler(), _stored(programs, proved)
+    runs: dict[str, Run] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, program in programs.items():
+            face = Interface(program, "", rounded=False)
+            units = [
+                max(1.0, spread(np.concatenate([one.answers[k].ravel() for one in stored[name]])))
+                for k in range(len(face.results))
+            ]
+            (draft / f"{name}.h").write_text(of_part(header(face), name), encoding="utf-8")
+            text = of_part(code(face, stored[name], units), name)
+            (draft / f"{name}.c").write_text(text, encoding="utf-8")
+            library = Path(folder) / f"{name}.so"
+            _compile(compiler, draft / f"{name}.c", library)
+            runs[name] = _Library(library, face, of_part("gw_run", name))
+        return proved(_by(compiler), runs)
+
+
+def _stored(
+    programs: Mapping[str, Program], proved: Callable[[str, Mapping[str, Run]], Proof]
+) -> dict[str, list[Stored]]:
+    """The first sequence of the proof, and the answers to it, for the self-test of each program."""
+    stored: dict[str, list[Stored]] = {}
+
+    def recorded(name: str, program: Program) -> Run:
+        network, face = Network(program.graph), Interface(program, "", rounded=False)
+
+        def run(inputs: Mapping[str, Array]) -> Sequence[Array]:
+            answers = tuple(network([inputs[one] for one in names_in(program.graph.inputs)]))
+            if name not in stored:
+                stored[name] = [next(_rows(Sample("", inputs, answers), face))]
+            return answers
+
+        return run
+
+    proved("", {name: recorded(name, program) for name, program in programs.items()})
+    return stored
+
+
+def _by(compiler: str) -> str:
+    return f"C ({Path(compiler).name} {' '.join(FLAGS[:2])})"
 
 
 def found_compiler() -> str:
@@ -140,8 +204,8 @@ def _rows(sample: Sample, face: Interface) -> Iterator[Stored]:
 class _Library:
     """Runs a compiled export on batches."""
 
-    def __init__(self, path: Path, face: Interface) -> None:
-        self._run = ctypes.CDLL(str(path)).gw_run
+    def __init__(self, path: Path, face: Interface, function: str = "gw_run") -> None:
+        self._run = ctypes.CDLL(str(path))[function]
         self._face = face
         self._state = ctypes.create_string_buffer(face.state_bytes())
 

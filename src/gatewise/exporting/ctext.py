@@ -1,5 +1,6 @@
 """The text of a C export: the header, the code, its self-test and a program that uses it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,12 @@ class Interface:
 def macro(port: Port) -> str:
     """The macro for the size of a port."""
     return f"GW_{plain(port.name).upper()}"
+
+
+def of_part(text: str, name: str) -> str:
+    """Text of one of several networks of a program, whose names begin with that of the network."""
+    text = re.sub(r"\bgw_", f"gw_{name}_", text.replace(HEADER, f"{name}.h"))
+    return re.sub(rf"\bGW_(?!{MOST[3:]}\b|SELF_TEST\b)", f"GW_{name.upper()}_", text)
 
 
 def _comment(text: str) -> str:

@@ -185,11 +185,6 @@ def programs_of(trained: Trained) -> Programs:
     if isinstance(trained, Artefact):
         name, preparation = trained.preparation.task, trained.preparation
         module = TASKS[name].part("export")
-        if parts.module_of(trained) is not None:
-            raise ConfigError(
-                f"A run of the task {name} has several networks, but a C export holds one. Choose "
-                "--to onnx, numpy, keras or savedmodel."
-            )
         graph, experiment = describe(trained.network, trained.backend), trained.experiment
         saved = (graph, preparation, experiment, trained.baselines)
         program = module.program(*saved, padded=preparation.padded)
@@ -270,6 +265,12 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
 
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
+    if parts.module_of(trained) is not None:
+        if weights == "int8":
+            raise ConfigError(
+                "An export of several networks has no int8 weights. Leave weights out."
+            )
+        return _told(parts.c(draft, trained))
     found, notes = programs_of(trained), list[str]()
     samples, step = found.samples, found.step
     if not found.whole.right_padded and _has_mask(found.whole.graph):

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gatewise.exporting import c as as_c
 from gatewise.exporting import numpy as as_numpy
 from gatewise.exporting import onnx as as_onnx
 from gatewise.exporting.program import Program
@@ -59,11 +61,18 @@ def numpy(draft: Path, trained: Artefact) -> Proof:
     )
 
 
+def c(draft: Path, trained: Artefact) -> Proof:
+    """Write each network as a file of C and its header."""
+    return _written(draft, trained, as_c.write_all, module_of(trained).usage_in_c, python=False)
+
+
 def _written(
     draft: Path,
     trained: Artefact,
     write: Writer,
     usage: Callable[[Mapping[str, Program]], str],
+    *,
+    python: bool = True,
 ) -> Proof:
     task, preparation = TASKS[trained.preparation.task], trained.preparation
     module = module_of(trained)
@@ -80,7 +89,11 @@ def _written(
 
     proof = write(draft, programs, proved)
     first, *others = programs
-    lines = "\n".join([usage(programs).strip(), programs[first].after.strip()])
+    main, lines = programs[first], usage(programs).strip()
+    if python:
+        lines += f"\n{main.after.strip()}"
+    else:
+        main = replace(main, files=())
     more = [(name, f"{name}: {programs[name].title}", programs[name]) for name in others]
-    write_readme(draft, programs[first], proof, lines, name=first, more=more)
+    write_readme(draft, main, proof, lines, name=first, more=more)
     return proof

@@ -19,6 +19,7 @@ from gatewise.tasks.task import AnyTask, Truth
 
 log = logging.getLogger("gatewise")
 
+DUPLICATES = "duplicates"  # a kind of finding
 NEAR = 0.01  # two values are nearly equal within this share of the column's deviation
 UNEXPLAINED = 1e-6  # the share of the variance that a copy of the target leaves at most
 LEAST = 20  # fewer pairs are equal by chance
@@ -62,6 +63,32 @@ def audit(
     return [asdict(finding) for finding in findings]
 
 
+def of_folds(
+    findings: list[dict[str, str]], sequences: Sequences, folds: Array
+) -> list[dict[str, str]]:
+    """The findings with copies in two folds, in place of those in two parts, which nobody judges.
+
+    `folds` has the fold of each sequence.
+    """
+    pairs = set[tuple[int, int]]()
+    for fold in np.unique(folds):
+        ours, theirs = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        for j, k in _copies(sequences.chosen(ours), sequences.chosen(theirs)):
+            pairs.add((min(theirs[j], ours[k]), max(theirs[j], ours[k])))
+    kept = [one for one in findings if one["kind"] != DUPLICATES]
+    if not pairs:
+        return kept
+    several = f"{len(pairs):,} pairs of sequences" if len(pairs) > 1 else "a pair of sequences"
+    places = [f"{sequences.ids[j]} = {sequences.ids[k]}" for j, k in sorted(pairs)]
+    finding = Finding(
+        DUPLICATES,
+        f"{several} in two folds {_are(sorted(pairs))} equal or nearly so ({_listed(places)})",
+        "Remove the copies, or give copies one group (data.group), so that they stay in one fold",
+    )
+    log.warning("%s", finding.sentence())
+    return [asdict(finding), *kept]
+
+
 def of_labels(suspects: Mapping[str, Any] | None) -> Iterator[Finding]:
     """A finding if more labels are surely wrong than those that a good network mistakes."""
     if not suspects or suspects["sure"] < max(LEAST_SUSPECTS, SUSPECT * suspects["examined"]):
@@ -86,7 +113,7 @@ def _between(train: Sequences, held: Sequences, name: str) -> Iterator[Finding]:
         several = f"{len(pairs):,} of {len(held):,} sequences" if len(pairs) > 1 else "a sequence"
         places = [f"{held.ids[j]} = {train.ids[k]}" for j, k in pairs]
         yield Finding(
-            "duplicates",
+            DUPLICATES,
             f"{several} of the {name} part {_are(pairs)} also in the training part, equal or "
             f"nearly so ({name} = training: {_listed(places)})",
             "Remove the copies, or give copies one group (data.group), so that they stay in one "

@@ -698,7 +698,8 @@ def _with_features(
             f"{table.name} has no column of numbers besides the named ones: "
             f"{_listed(named(settings) or table.columns)}."
         )
-    notes.append(f"the columns {_listed(features)} are read as features")
+    read = "columns {} are" if len(features) > 1 else "column {} is"
+    notes.append(f"the {read.format(_listed(features))} read as features")
     return replace(settings, features=tuple(features))
 
 

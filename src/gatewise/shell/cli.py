@@ -698,7 +698,8 @@ def entry() -> None:
 def main() -> None:
     """Run the command line; an error that the user can fix is one sentence and exit status 1."""
     if sys.argv[1:2] != ["run"]:  # a script gets the environment unchanged
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # 3: XLA calls a slow compile, as on a busy machine, an error. Failures are raised, too.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # They warn of a home that is no folder, and of networks that are compiled one by one.
         for name in ("matplotlib", "tensorflow"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -18,6 +18,7 @@ from gatewise.runs.artefact import Artefact
 from gatewise.runtime.convolving import front_of
 from gatewise.runtime.graph import Graph
 from gatewise.runtime.network import Network
+from gatewise.runtime.provisional import ConvolvedStepper
 from gatewise.runtime.stepping import Stepper
 from gatewise.settings import OWN, DataSettings
 from gatewise.streaming.memory import Memory
@@ -29,6 +30,8 @@ from gatewise.streaming.texts import TextReader, TokenReader
 from gatewise.tasks import TASKS
 
 log = logging.getLogger("gatewise")
+
+AnyStepper = Stepper | ConvolvedStepper
 
 SOUND = "sound"  # the kind of data whose steps a network with convolutions makes itself
 READERS: dict[str, Any] = {
@@ -69,7 +72,7 @@ class Model:
     artefact: Artefact
     plan: Plan
     reader: Reader
-    stepper: Stepper | None  # None: each answer reads a window anew
+    stepper: AnyStepper | None  # None: each answer reads a window anew
 
     @cached_property
     def digest(self) -> str:
@@ -142,7 +145,7 @@ def _chosen(plan: Plan, window: int | None, every: int | None) -> Plan:
 
 def _carried(
     artefact: Artefact, plan: Plan, weights: str, reader: Reader
-) -> tuple[Stepper, Reader]:
+) -> tuple[AnyStepper, Reader]:
     """The network for one step at a time, and the reader of what it reads.
 
     Raises:
@@ -157,26 +160,26 @@ def _carried(
     graph = _graph(artefact)
     graph = plan.graph(graph) if plan.graph else graph
     try:
-        return _stepped(artefact, plan, weights, reader, graph)
+        return _stepped(plan, artefact.experiment.data, weights, reader, graph)
     except ConfigError as error:
-        network, sound = artefact.experiment.network, plan.preparation.kind == SOUND
+        network = artefact.experiment.network
         # The layers of a user's own network come from no settings.
-        why = "" if network.kind == OWN else obstacles(network, sound=sound)
+        why = "" if network.kind == OWN else obstacles(network)
         raise ConfigError(why or str(error)) from None
 
 
 def _stepped(
-    artefact: Artefact, plan: Plan, weights: str, reader: Reader, graph: Graph
-) -> tuple[Stepper, Reader]:
+    plan: Plan, settings: DataSettings, weights: str, reader: Reader, graph: Graph
+) -> tuple[AnyStepper, Reader]:
     """The same for a network that is described already."""
-    front = front_of(graph) if plan.preparation.kind == SOUND else None
+    front = None if plan.free else front_of(graph)
     if front is None:
         return Stepper(graph, PADDING, weights, free=plan.free), reader
-    if plan.beside is not None:
-        raise ConfigError("a regression reads the frames that its convolutions shorten")
-    settings = artefact.experiment.data
-    real = [front.mask] if front.mask else []
-    return Stepper(front.rest, PADDING, weights, real=real), SoundReader(plan, settings, front)
+    if plan.preparation.kind != SOUND or front.beside or plan.beside:
+        return ConvolvedStepper(front, PADDING, weights), reader
+    # The many frames of a second are answered when the convolutions have made a step of some.
+    stepper = Stepper(front.rest, PADDING, weights, real=front.masks)
+    return stepper, SoundReader(plan, settings, front)
 
 
 def _graph(artefact: Artefact) -> Graph:

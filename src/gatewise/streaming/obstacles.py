@@ -3,19 +3,9 @@
 from gatewise.settings import NetworkSettings
 
 
-def obstacles(network: NetworkSettings, *, sound: bool) -> str:
-    """The settings of a network that need all steps, and why; "": there is none.
-
-    Convolutions over the frames of `sound` are computed while the frames arrive.
-    """
+def obstacles(network: NetworkSettings) -> str:
+    """The settings of a network that need all steps, and why; "": there is none."""
     found = []
-    if any(network.filters) and not sound:
-        found.append("convolutions read later steps (network.filters = 0 trains without them)")
-    if any(network.filters) and sound and network.summary_features == "yes":
-        found.append(
-            "network.summary_features = yes reads the frames that convolutions shorten "
-            "(network.filters)"
-        )
     if network.bidirectional:
         found.append("network.bidirectional = true reads the last step first")
     if network.asinh_features:

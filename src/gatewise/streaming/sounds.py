@@ -107,7 +107,7 @@ class SoundReader:
         if ready <= done:
             return []
         first = memory.begin // front.stride
-        steps = front(memory.frames)[done - first : ready - first]
+        steps = front.network(memory.frames[None])[0, done - first : ready - first]
         memory.steps = ready
         begin = max(memory.begin, (ready - front.reach) * front.stride)
         memory.frames = memory.frames[begin - memory.begin :].copy()

@@ -38,6 +38,40 @@ rules = Rules(max_length=most, **facts["search"])  # with beams = 1, the search 
 found = beam_search(step_of(encoder, step, source, rules), len(source), rules)
 tokens = [one.tokens.tolist() for one in found]
 """
+IN_C = """
+cc -std=c99 -O3 main.c encoder.c step.c -lm -o main     (-march=native: faster, for this machine)
+cc -std=c99 -O3 -DGW_SELF_TEST step.c -lm -o test && ./test     (encoder.c likewise)
+
+The second line tests a stored text. This main.c reads the tokens of a text from standard input,
+and writes those of its translation, by greedy search:
+
+    #include <stdio.h>
+    #include "encoder.h"
+    #include "step.h"
+
+    int main(void) {{
+      static gw_encoder_state encoder;
+      static gw_step_state step;
+      static int source[GW_MAX_STEPS];
+      static float keys[GW_MAX_STEPS * {keys}], weights[GW_MAX_STEPS];
+      static float {arrays};
+      static float next[{tokens}];
+      int n = 0, token = {begin};
+      while (n < GW_MAX_STEPS && scanf("%d", &source[n]) == 1) n++;
+      if (gw_encoder_run(&encoder, source, n, keys, {states})) return 1;
+      for (int k = 0; k < {ratio!r} * (n + 5); k++) {{
+        /* The states before the token are replaced by those after it. */
+        if (gw_step_run(&step, &token, source, keys, {states}, n, next, weights, {states}))
+          return 1;
+        token = {unknown};
+        for (int i = {end}; i < {tokens}; i++)
+          if (next[i] > next[token]) token = i;
+        if (token == {end}) break;
+        printf("%d\\n", token);
+      }}
+      return 0;
+    }}
+"""
 STATES = ("h", "c")  # of the LSTM layers, side by side
 FED = "fed"  # the previous output of the attention, with input feeding
 FORCED = 6  # tokens for which log probabilities are compared
@@ -53,6 +87,22 @@ def programs(
     units = experiment.network.units[-1]
     encoder = _encoder(graphs[ENCODER], preparation, experiment, units)
     return {ENCODER: encoder, STEP: _step(graphs[STEP], encoder, preparation, units)}
+
+
+def usage_in_c(programs: Mapping[str, Program]) -> str:
+    """How to compile and call an export to C: a program that searches greedily."""
+    encoder, step = programs[ENCODER], programs[STEP]
+    keys, *kept = encoder.outputs
+    return IN_C.format(
+        keys=keys.shape[-1],
+        arrays=", ".join(f"{port.name}[{port.shape[-1]}]" for port in kept),
+        states=", ".join(port.name for port in kept),
+        tokens=step.outputs[0].shape[-1],
+        begin=BEGIN,
+        unknown=UNKNOWN,
+        end=END,
+        ratio=(encoder.facts or {})["max_length_ratio"],
+    )
 
 
 def _encoder(
@@ -172,7 +222,8 @@ def _outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
         f"{limit}cut off. A text without tokens is the token {UNKNOWN}.",
         f"Greedy search: give the step the token {BEGIN}, then the most likely token each time, "
         f"until that is {END}, or until there are `max_length_ratio` times as many as the tokens "
-        "of the text plus 5. search.py does this for many texts, and with any number of beams.",
+        "of the text plus 5. The search.py of an export to ONNX or NumPy does this for many texts, "
+        "and with any number of beams.",
     ]
     if target.kind != "bpe":
         found.append(
