@@ -131,19 +131,21 @@ def test_a_tensorflow_script_runs_on_tensorflow(name, tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     own = TAPE if name == "keras" else TAPE.replace("import keras\n", "").replace("keras", name)
     (tmp_path / "script.py").write_text(own)
-    ours = subprocess.run(
-        [sys.executable, "-m", "gatewise", "run", "--engine", "native", "script.py"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"KERAS_HOME": str(tmp_path)},
-        timeout=120,
-        check=False,
+    engine = ("-m", "gatewise", "run", "--engine", "native")
+    plain, ours = (
+        subprocess.run(
+            [sys.executable, *before, "script.py"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"KERAS_HOME": str(tmp_path)},
+            timeout=120,
+            check=False,
+        )
+        for before in ((), engine)
     )
-    assert ours.returncode == 0, ours.stderr
-    # Kernel, recurrent kernel and bias of the four gates of three units.
-    shapes = "[TensorShape([2, 12]), TensorShape([3, 12]), TensorShape([12])]\n"
-    assert ours.stdout == shapes and "Keras runs" not in ours.stderr
+    assert plain.returncode == ours.returncode == 0, ours.stderr
+    assert ours.stdout == plain.stdout and "Keras runs" not in ours.stderr
 
 
 CHILD = """
