@@ -154,41 +154,25 @@ GATEWISE_INLINE void deal(int64_t rows, Tile tile) {
 // Executes `call` with `height`, one that deal<N>() chooses, as the compile-time constant R.
 #define GATEWISE_WITH_HEIGHT(height, N, call) \
   switch (height) {                           \
-    case 1: {                                 \
-      constexpr int R = 1;                    \
-      call;                                   \
-      break;                                  \
-    }                                         \
-    case 2: {                                 \
-      constexpr int R = 2;                    \
-      call;                                   \
-      break;                                  \
-    }                                         \
-    case 3: {                                 \
-      constexpr int R = 3;                    \
-      call;                                   \
-      break;                                  \
-    }                                         \
-    case 4: {                                 \
-      constexpr int R = kRows<N> < 4 ? 1 : 4; \
-      call;                                   \
-      break;                                  \
-    }                                         \
-    case 5: {                                 \
-      constexpr int R = kRows<N> < 5 ? 1 : 5; \
-      call;                                   \
-      break;                                  \
-    }                                         \
-    case 6: {                                 \
-      constexpr int R = kRows<N> < 6 ? 1 : 6; \
-      call;                                   \
-      break;                                  \
-    }                                         \
+    GATEWISE_OF_HEIGHT(1, N, call)            \
+    GATEWISE_OF_HEIGHT(2, N, call)            \
+    GATEWISE_OF_HEIGHT(3, N, call)            \
+    GATEWISE_OF_HEIGHT(4, N, call)            \
+    GATEWISE_OF_HEIGHT(5, N, call)            \
+    GATEWISE_OF_HEIGHT(6, N, call)            \
     default: {                                \
       constexpr int R = kTall ? kTall : 1;    \
       call;                                   \
       break;                                  \
     }                                         \
+  }
+
+// deal<N>() chooses no height above kRows<N>: no tile of such a height is compiled.
+#define GATEWISE_OF_HEIGHT(rows, N, call)           \
+  case rows: {                                      \
+    constexpr int R = kRows<N> < rows ? 1 : (rows); \
+    call;                                           \
+    break;                                          \
   }
 
 }  // namespace gatewise::GATEWISE_ISA
