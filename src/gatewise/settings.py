@@ -380,8 +380,8 @@ class TrainingSettings:
     ] = "auto"
     networks: Annotated[
         int,
-        "The networks of an ensemble, each with another validation part, or for forecasts from "
-        "another seed; with folds, of each fold. 0: by `quality`.",
+        "The networks of an ensemble, each from another seed, or in small sets each with another "
+        "validation part; with folds, of each fold. 0: by `quality`.",
     ] = 0
     refit: Annotated[
         Literal["auto", "yes", "no"],

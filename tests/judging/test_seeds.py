@@ -1,16 +1,23 @@
 """Networks of several seeds are one model, and each is what it would be alone."""
 
+import json
+from dataclasses import replace
+from unittest.mock import ANY
+
 import keras
 import numpy as np
 import pytest
 
 import gatewise
+from gatewise.arguments import experiment_for
 from gatewise.data.sequences import from_arrays
 from gatewise.data.windows import windows
 from gatewise.errors import ConfigError
+from gatewise.judging import folding, seeds
 from gatewise.settings import Experiment
 from gatewise.tasks.forecast.budget import seconds, too_slow, usual_networks
 from gatewise.tasks.forecast.task import resolve
+from gatewise.training.ready import make_ready
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +87,44 @@ def test_as_many_networks_are_averaged_as_the_quality_has_time_for():
     assert few == 5 > more > many == 1
     assert more * seconds(chosen, 5_000) <= 180 < (more + 1) * seconds(chosen, 5_000)
     assert usual_networks(chosen.having("training", quality="fast"), 100) == 1
+
+
+def test_labelled_sequences_are_folded_if_they_are_few_and_otherwise_averaged(sequences_file):
+    given = {"task": {"name": "classify"}, "training": {"quality": "good"}}
+    ready = make_ready(*experiment_for(str(sequences_file), [given]))
+    assert folding.plan(ready)[0] is not None
+    # Parts in files, and many sequences, leave nothing to cross-validate.
+    held = replace(ready, experiment=ready.experiment.having("data", validation="held.csv"))
+    assert folding.plan(held) == (None, ANY) and seeds.networks_of(held) == 5
+    many = ready.sequences.chosen(np.resize(np.arange(len(ready.sequences)), 2000))
+    many = replace(ready, parts=replace(ready.parts, sequences=many))
+    assert folding.plan(many) == (None, "") and seeds.networks_of(many) == 5
+    one, again = folding.seconds(many), many.experiment.training.epochs * 30
+    longer = replace(many, experiment=many.experiment.having("training", epochs=again))
+    assert seeds.networks_of(longer) == max(1, int(180 / (2 * folding.seconds(longer)))) < 5
+    assert one < folding.seconds(longer)
+    for changed in ({"quality": "fast"}, {"pretrain": "texts"}):
+        other = replace(many, experiment=many.experiment.having("training", **changed))
+        assert seeds.networks_of(other) == 1
+
+
+def test_the_mean_of_taggers_has_the_mean_of_their_transitions(tmp_path):
+    sentences = [f"the O\n{name} B-CITY\nHall I-CITY\nis O\nold O\n" for name in ("Bonn", "Ulm")]
+    path = tmp_path / "places.conll"
+    path.write_text("\n".join(sentences * 30))
+    network, training = {"units": [3], "character_units": 2}, {"networks": 2, "epochs": 1}
+    given = {"network": network, "training": training | {"quality": "fast"}}
+    done = gatewise.train(path, task="tag", settings=given, output=tmp_path / "run")
+    found = done.model.get_layer("network_1"), done.model.get_layer("network_2")
+    starts = [one.get_layer("transitions").get_weights()[0] for one in found]
+    logits = [one.get_layer("logits").get_weights()[0] for one in found]
+    assert (logits[0] != logits[1]).any()
+    # The export is compared with the run, and refused where they differ.
+    gatewise.export(tmp_path / "run", to="numpy", output=tmp_path / "alone")
+    told = json.loads((tmp_path / "alone" / "export.json").read_text())
+    np.testing.assert_allclose(told["transitions"], np.mean(starts, axis=0), rtol=1e-6)
+    tags = gatewise.predict(tmp_path / "run", path)["tag"]  # without Keras
+    assert (tags == gatewise.predict(done, path)["tag"]).all()
 
 
 @pytest.fixture

@@ -168,6 +168,8 @@ def _variants(ready: Ready) -> list[Experiment]:
         for plan in plans
     ]
     single = given.having("split", folds=1) if plans else given
+    if asked != "fast" and ready.task.seeds:
+        single = single.having("training", networks=1)
     if given.training.refit != "auto":
         return [*several, single]
     refits = ("no",) if asked == "fast" else ("yes", "no")
@@ -206,7 +208,7 @@ def _feed(ready: Ready) -> Feed:
 
 def _networks(ready: Ready) -> int:
     """The networks of several seeds, whose mean is judged on one test part."""
-    return ready.experiment.training.networks if seeds.plan(ready) else 1
+    return 1 if folding.plan(ready)[0] else seeds.networks_of(ready)
 
 
 def _in_words(ready: Ready) -> str:

@@ -158,38 +158,36 @@ def plan(ready: Ready, *, timed: bool = True) -> tuple[Plan | None, str]:
     experiment, task = ready.experiment, ready.task
     settings, split = experiment.training, experiment.split
     count, quality = len(ready.sequences), settings.quality
-    asked = bool(split.folds > 1 or settings.networks > 1)
-    small = quality in FOLDS and count < SMALL
+    asked = split.folds > 1
+    small = count < SMALL and (quality in FOLDS or settings.networks > 1)
     if not (asked or small) or task.folding is None or split.folds == 1:
         return None, ""
     reason = _why_not(ready)
     if reason and asked:
-        raise ConfigError(
-            f"split.folds and training.networks cannot be used, because {reason}. Leave them out."
-        )
+        raise ConfigError(f"split.folds cannot be used, because {reason}. Leave it out.")
     if reason:
-        return None, f"several networks are not trained, because {reason}"
+        return None, f"there is no cross-validation, because {reason}"
     own_file = bool(experiment.data.test)
     folds = 1 if own_file else split.folds or FOLDS.get(quality, 1)
     if own_file:
         networks = WITH_TEST_FILE.get(quality, 1)
     else:
         networks = NETWORKS.get(quality, (1, 1))[count >= FEW]
-    if timed and not asked:
-        one = _seconds(ready)
+    if timed and not (asked or settings.networks):
+        one = seconds(ready)
         networks = _in_time(quality, folds, networks, one)
         if not networks:
             least = max(folds, 2) * one / 60
             return None, (
-                f"{max(folds, 2)} networks take about {least:.0f} minutes, so that one is trained "
-                "(split.folds or training.networks asks for several)"
+                f"there is no cross-validation, because {max(folds, 2)} networks take about "
+                f"{least:.0f} minutes (split.folds or training.networks asks for it)"
             )
     faster = FASTER if quality in FOLDS else ""
     reason = f"there are {count:,} sequences (training.quality = {quality}).{faster}"
     return Plan(folds, settings.networks or networks, reason), ""
 
 
-def _seconds(ready: Ready) -> float:
+def seconds(ready: Ready) -> float:
     """Rough seconds to train one network on the training part."""
     network, training = ready.experiment.network, ready.experiment.training
     steps = float(np.mean(ready.train.lengths)) / network.strides ** len(network.filters)

@@ -1,7 +1,8 @@
 """Networks of several seeds, whose mean forecasts better than one of them.
 
 Such an ensemble (Lakshminarayanan et al. 2017) needs no other split: all networks have the same
-training and validation part, so it suits series, whose latest steps are validated and tested.
+training and validation part, so it suits series, whose latest steps are validated and tested, and
+sets that are large enough for one test part, or whose parts are files.
 """
 
 from collections.abc import Callable
@@ -14,13 +15,14 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.judging.evaluation import Evaluation
-from gatewise.judging.folding import FASTER
+from gatewise.judging.folding import FASTER, seconds
 from gatewise.judging.refitting import caveat, expected, longer, refit
 from gatewise.judging.repeats import evaluate_on_test, monitor_for
 from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.judging.workshop import Workshop, naming
 from gatewise.networks.ensemble import mean_of
-from gatewise.settings import OWN
+from gatewise.settings import OWN, Experiment
+from gatewise.tasks import cost
 from gatewise.training.fit import Around, History
 from gatewise.training.interrupts import STOP
 from gatewise.training.ready import Ready
@@ -68,16 +70,10 @@ def plan(ready: Ready) -> str:
     """What will be trained, for the user to read before it starts; "" if it is one network.
 
     Raises:
-        ConfigError: training.networks is set, but the network is the user's own.
+        ConfigError: training.networks is set, but one network is all that can be trained.
     """
-    count = ready.experiment.training.networks
-    if not ready.task.seeds or count < 2:
-        return ""
-    if ready.experiment.network.kind == OWN:
-        if ready.parts.experiment.training.networks > 1:
-            raise ConfigError(
-                "training.networks cannot be used, because the network is your own. Leave it out."
-            )
+    count = networks_of(ready)
+    if count < 2:
         return ""
     again = " Each is then trained again on everything." if longer(ready) else ""
     return (
@@ -86,14 +82,45 @@ def plan(ready: Ready) -> str:
     )
 
 
+def networks_of(ready: Ready) -> int:
+    """The number of networks, by the settings or else by the time of the quality.
+
+    Raises:
+        ConfigError: as of `plan`.
+    """
+    task, experiment = ready.task, ready.experiment
+    training = experiment.training
+    if not task.seeds:
+        return 1
+    if reason := _why_not(experiment):
+        if ready.parts.experiment.training.networks > 1:
+            raise ConfigError(f"training.networks cannot be used, because {reason}. Leave it out.")
+        return 1
+    if training.networks:
+        return training.networks
+    return cost.networks(training.quality, seconds(ready) * (2 if longer(ready) else 1))
+
+
+def _why_not(experiment: Experiment) -> str:
+    """The reason to train one network only, or ""."""
+    if experiment.network.kind == OWN:
+        return "the network is your own"
+    if experiment.network.vectors:
+        return "vectors are given"
+    if experiment.training.pretrain:
+        return "the network is pretrained"
+    return "a stream is one network" if experiment.task.streaming else ""
+
+
 def train(first: Ready, baselines: FittedBaselines, around: Around) -> Seeds:
-    """Train training.networks networks, whose seeds begin with training.seed.
+    """Train `networks_of` networks, whose seeds begin with training.seed.
 
     A network that a signal cut short counts only if it is the first.
     """
+    count = networks_of(first)
+    first = replace(first, experiment=first.experiment.having("training", networks=count))
     task, experiment = first.task, first.experiment
     shapes = task.shapes(first.train, first.preparation)
-    count = experiment.training.networks
     # A network that was compiled for one number of steps serves another one only then.
     steady = experiment.training.schedule == "constant" and not experiment.training.warmup
 

@@ -47,7 +47,11 @@ def average(members: Sequence[Member], shapes: Shapes) -> keras.Model:
 
 def mean_of(networks: Sequence[keras.Model], shapes: Shapes) -> keras.Model:
     """One model whose output is the mean of these networks' outputs, whatever their inputs are."""
-    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
+    dtypes = {tensor.name: tensor.dtype for one in networks for tensor in one.inputs}
+    inputs = {
+        name: keras.Input(shape, name=name, dtype=dtypes.get(name))
+        for name, shape in shapes.inputs.items()
+    }
     outputs = []
     for number, one in enumerate(networks, 1):
         given = [inputs[tensor.name] for tensor in one.inputs]

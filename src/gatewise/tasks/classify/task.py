@@ -469,4 +469,5 @@ TASK = Task(
     labelled=True,
     needs={"task.stride": "task.window"},
     estimator="Classifier",
+    seeds=True,
 )

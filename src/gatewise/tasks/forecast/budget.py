@@ -3,15 +3,11 @@
 from gatewise.settings import Experiment
 from gatewise.tasks import cost
 
-MOST = {"good": 5, "best": 10}  # networks
-
 
 def usual_networks(experiment: Experiment, windows: int) -> int:
     """The number of networks for so many training windows, from settings that are resolved."""
     quality = experiment.training.quality
-    if quality not in MOST:
-        return 1
-    return max(1, min(MOST[quality], int(cost.SECONDS[quality] / seconds(experiment, windows))))
+    return cost.networks(quality, seconds(experiment, windows))
 
 
 def too_slow(experiment: Experiment, windows: int) -> bool:

@@ -603,4 +603,5 @@ TASK = Task(
     needs={"task.stride": "task.window"},
     folding=Folding(_strata, fixed, rescaled_outputs, why_not_folded),
     estimator="Regressor",
+    seeds=True,
 )

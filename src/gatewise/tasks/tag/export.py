@@ -37,10 +37,8 @@ def program(
     facts |= {"classes": own.classes, "words": own.words, "characters": own.characters}
     crf = experiment.network.kind == CRF
     if crf:
-        joined = graph.node(str(graph.outputs))  # transitions, then logits
-        table = np.asarray(graph.node(joined.inputs[0]).weights["embeddings"])
+        graph, table = _emissions(graph)
         facts["transitions"] = table[: len(own.classes) + BORDERS].tolist()
-        graph = replace(graph, outputs=joined.inputs[1])
     extension = Extension(graph)
     ports = [steps.tokens_of(extension, "words", padded=padded)]
     if own.characters:
@@ -64,6 +62,32 @@ def program(
         outside=(*outside, *([PATH] if crf else [])),
         facts=facts,
     )
+
+
+def _emissions(graph: Graph) -> tuple[Graph, Array]:
+    """The graph without the transitions before the emissions, and these transitions.
+
+    Of several networks, whose outputs are averaged, it is the mean of both.
+    """
+    tables = {
+        one.outputs[0]: np.asarray(one.weights["embeddings"])
+        for one in graph.nodes
+        if one.operation == "embedding"
+    }
+    joined = [
+        one
+        for one in graph.nodes
+        if one.operation == "concatenate" and one.config["axis"] == 1 and one.inputs[0] in tables
+    ]
+    emissions = {one.outputs[0]: one.inputs[1] for one in joined}
+    nodes = tuple(
+        replace(one, inputs=tuple(emissions.get(name, name) for name in one.inputs))
+        for one in graph.nodes
+        if one.outputs[0] not in emissions
+    )
+    outputs = emissions.get(str(graph.outputs), graph.outputs)
+    mean: Array = np.stack([tables[one.inputs[0]] for one in joined]).mean(axis=0)
+    return replace(graph, nodes=nodes, outputs=outputs), mean
 
 
 def _spelled(extension: Extension) -> list[Port]:

@@ -45,7 +45,7 @@ SETTINGS = names(
     split="seed test_ids",
     preparation="vocabulary_size min_frequency lowercase max_length",
     task="streaming",
-    training="max_tokens",
+    training="max_tokens networks",
 )
 FEW = 2_000  # sentences, with which rare tags are first found after many epochs (docs/log.md)
 MANY_TAGS = 256  # above, the default is no CRF, whose transitions are the square of it
@@ -533,4 +533,5 @@ TASK = Task(
     table=table,
     schema=schema,
     prediction_inputs=prediction_inputs,
+    seeds=True,
 )
