@@ -1,6 +1,7 @@
 """A source is opened only once; a pipe, which can be read only once, proves it."""
 
 import gzip
+import itertools
 import os
 import threading
 import weakref
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import soundfile
 
+import gatewise
 from gatewise.arguments import experiment_for, holds_texts
 from gatewise.data.sequences import texts_of
 from gatewise.errors import DataError
@@ -206,3 +209,26 @@ def test_a_frame_is_converted_to_a_table_once(frame):
 def test_every_sign_marks_some_task_and_every_task_reads():
     assert {sign for task in TASKS.values() for sign in task.recognise} == set(SIGNS)
     assert all(callable(task.read) for task in TASKS.values())
+
+
+@pytest.mark.parametrize(
+    "layout", ["named recordings", "classes of recordings", "classes of texts"]
+)
+def test_a_folder_is_read_alike_in_the_folder_of_data_sets(layout, tmp_path, monkeypatch):
+    place = tmp_path / "sets" / "mine"
+    for number, label in itertools.product(range(12), ("low", "high")):
+        name = f"{label}_{number}" if layout.startswith("named") else f"{label}/{number}"
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if layout.endswith("texts"):
+            path.with_suffix(".txt").write_text(f"a {label} tone, number {number}")
+        else:
+            wave = np.sin(np.arange(400) * (0.1 if label == "low" else 0.7) + number)
+            soundfile.write(path.with_suffix(".wav"), wave / 2, 4000)
+    pattern = {"data": {"pattern": "{label}_{number}"}} if layout.startswith("named") else {}
+    monkeypatch.chdir(tmp_path)
+    whole = gatewise.look(place, settings=pattern)
+    monkeypatch.setenv("GATEWISE_DATA", str(tmp_path / "sets"))
+    found = gatewise.look("mine", settings=pattern)
+    assert found["task"] == whole["task"] == "classify"
+    assert found["parts"] == whole["parts"] and found["notes"][1:] == whole["notes"][1:]

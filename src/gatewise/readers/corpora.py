@@ -16,7 +16,7 @@ from gatewise.readers import tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import SEPARATORS
 from gatewise.readers.files import ANY, File, reading
-from gatewise.readers.sources import Opened
+from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -108,7 +108,7 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
     """
     if opened.named is None or opened.is_standard_input:
         return None
-    path = opened.named
+    path = placed(opened.named)
     if path.is_dir():
         files = _texts_in(path)
         names = [file.parent.relative_to(path).as_posix() for file in files]
@@ -144,6 +144,8 @@ def _is_text(opened: Opened, *endings: str) -> bool:
     assert opened.named is not None
     suffix = Path(opened.named.name.lower().removesuffix(".gz")).suffix
     # Other names are not opened: they may be those of archives.
+    if placed(opened.named).is_dir():
+        return False
     return suffix in (*endings, *ANY) and opened.file.name.endswith(endings)
 
 
