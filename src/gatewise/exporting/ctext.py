@@ -11,6 +11,7 @@ from gatewise.exporting.cfunctions import FUNCTIONS, with_calls
 from gatewise.exporting.cgraph import written
 from gatewise.exporting.cvalues import (
     BOOL,
+    DOUBLE,
     FLOAT,
     INT,
     MOST,
@@ -72,8 +73,10 @@ class Interface:
     def state_bytes(self) -> int:
         """At least the size of gw_state."""
         return 64 + sum(
-            8 + 4 * int(np.prod([s.of(LONGEST) if isinstance(s, Open) else s for s in shape]))
-            for _, shape in self.writer.buffers.values()
+            8
+            + (8 if kind == DOUBLE else 4)
+            * int(np.prod([s.of(LONGEST) if isinstance(s, Open) else s for s in shape]))
+            for kind, shape in self.writer.buffers.values()
         )
 
 

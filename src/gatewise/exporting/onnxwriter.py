@@ -8,7 +8,9 @@ import numpy as np
 
 from gatewise.runtime.graph import Node
 
-ORDER = ("bool", "int64", "float32")  # a value is cast to the later type of two
+ORDER = ("bool", "int64", "float32", "float64")  # a value is cast to the later type of two
+
+TYPES = {"bool": "BOOL", "int64": "INT64", "float32": "FLOAT", "float64": "DOUBLE"}  # of ONNX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +81,7 @@ class Writer:
         """The value in another type."""
         if value.dtype == dtype:
             return value
-        kind = {"float32": "FLOAT", "int64": "INT64", "bool": "BOOL"}[dtype]
-        name = self.emit("Cast", value.name, to=getattr(self.onnx.TensorProto, kind))
+        name = self.emit("Cast", value.name, to=getattr(self.onnx.TensorProto, TYPES[dtype]))
         return Value(name, dtype, value.rank)
 
 

@@ -20,7 +20,7 @@ class Port:
 
     name: str
     shape: tuple[int | str, ...]  # a size, or the name of an open axis
-    dtype: str = "float32"  # float32, int64 or bool
+    dtype: str = "float32"  # float32, float64, int64 or bool
     meaning: str = ""  # what it is, and in which unit: a phrase for the README
     columns: tuple[str, ...] = ()  # the names of the entries of the last axis, if they have any
 
