@@ -29,7 +29,7 @@ from gatewise.exporting.program import STEPS, Port, Program
 from gatewise.exporting.proof import LIMIT, OWN
 from gatewise.runtime.graph import names_in
 
-CODE, HEADER = "network.c", "network.h"
+HEADER = "network.h"
 LONGEST = 256  # steps of a network that reads whole sequences; a macro of the header
 SCANNED = {FLOAT: "%f", INT: "%d", BOOL: "%hhd"}
 
@@ -83,6 +83,11 @@ class Interface:
 def macro(port: Port) -> str:
     """The macro for the size of a port."""
     return f"GW_{plain(port.name).upper()}"
+
+
+def in_file(text: str, name: str) -> str:
+    """Text of the files of this name."""
+    return text.replace(HEADER, f"{name}.h").replace("GW_NETWORK_H", f"GW_{name.upper()}_H")
 
 
 def of_part(text: str, name: str) -> str:

@@ -29,6 +29,7 @@ from gatewise.runs.artefact import Artefact, load
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.settings import OWN, shown
+from gatewise.streaming.obstacles import obstacles
 from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
@@ -198,22 +199,16 @@ def programs_of(trained: Trained) -> Programs:
     try:
         step: Program | str = one_step(unpadded)
     except ConfigError as error:
-        why = _keeps_more(trained) or str(error)
+        why = _needs_all(trained) or str(error)
         step = f"There is no form for one step, because {why}."
     return Programs(program, unpadded, step, samples)
 
 
-def _keeps_more(trained: Trained) -> str:
-    """Why the states of the LSTM layers of a run are not enough for one step; "": they may be."""
+def _needs_all(trained: Trained) -> str:
+    """The settings of a run whose network cannot read one step at a time; "": none is known."""
     if not isinstance(trained, Artefact) or trained.experiment.network.kind == OWN:
         return ""
-    pooling = trained.experiment.network.pooling
-    if pooling in ("auto", "last"):
-        return ""
-    return (
-        f"network.pooling = {pooling} reads all steps, beside the states of the LSTM layers "
-        "(answers after each step: gatewise stream)"
-    )
+    return obstacles(trained.experiment.network)
 
 
 def _of_model(model: keras.Model) -> Program:

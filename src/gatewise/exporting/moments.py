@@ -117,7 +117,11 @@ def _summary(summary: Node, x: str, state: str, columns: int) -> tuple[list[Node
     deviation = do("sqrt", do("add", variance, nodes.constant(FINEST**2)))
     changed = do("divide", after["changes"], steps)
     features = [mean, deviation, *(after[kind] for kind in ("least", "most", "first", "last"))]
-    features += [changed, do("log", deviation), do("log", do("add", changed, nodes.constant(FINEST)))]
+    features += [
+        changed,
+        do("log", deviation),
+        do("log", do("add", changed, nodes.constant(FINEST))),
+    ]
     if len(summary.inputs) > 1:
         features.append(steps)
     nodes.end(summary, join(features))

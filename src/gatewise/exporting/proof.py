@@ -41,7 +41,12 @@ class Proof:
 
 
 def prove(
-    by: str, run: Run, samples: Sequence[Sample], *, step: Run | None = None, states: Sequence[str] = ()
+    by: str,
+    run: Run,
+    samples: Sequence[Sample],
+    *,
+    step: Run | None = None,
+    states: Sequence[str] = (),
 ) -> Proof:
     """Run an export on all samples, and step by step if there is a form for one step.
 
