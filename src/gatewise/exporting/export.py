@@ -285,9 +285,14 @@ def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any
     """The inputs of a batch as the program for whole sequences reads them."""
     if not isinstance(trained, Artefact):
         return inputs
-    module = TASKS[trained.preparation.task].part("export")
+    module, (first, *_) = TASKS[trained.preparation.task].part("export"), inputs
     given: Mapping[str, Any] = inputs
-    return module.one_by_one(inputs) if hasattr(module, "one_by_one") else given
+    if hasattr(module, "one_by_one"):
+        given = module.one_by_one(inputs)
+    elif trained.preparation.padded and list(inputs) == [first] and inputs[first].ndim == 2:
+        # Tokens: behind those of a text are zeros, which a sequence of its own does not have.
+        given = {**inputs, "lengths": np.maximum(1, (inputs[first] != 0).sum(axis=1))}
+    return given
 
 
 def _told(proof: Proof, *more: str) -> Written:
