@@ -34,8 +34,12 @@ def one_step(program: Program) -> Program:
         ConfigError: an answer needs more than one step and the states; the message says why.
     """
     given = program.inputs[0]
-    if len(program.inputs) > 1 or given.shape[1:2] != (STEPS,) or len(program.outputs) > 1:
-        raise ConfigError("the network reads whole windows, or has several inputs or outputs")
+    if STEPS not in given.shape:
+        raise ConfigError("the network reads whole windows")
+    several = [port.name for port in program.inputs[1:]]
+    if several or len(program.outputs) > 1 or given.shape[1] != STEPS:
+        beside = f"{', '.join(several)} beside {given.name}" if several else "more than steps"
+        raise ConfigError(f"the network reads {beside}, or answers with several outputs")
     if not any(node.operation == "lstm" for node in program.graph.nodes):
         raise ConfigError("the network has no LSTM layer")
     form = _form(program.graph)
