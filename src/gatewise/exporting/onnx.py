@@ -102,8 +102,7 @@ def write_all(
         facts = {"proof": proof.sentence(), "gatewise": metadata.version("gatewise")}
         onnx.helper.set_model_props(made, facts | {"description": programs[name].title})
         (draft / f"{name}.onnx").write_bytes(made.SerializeToString())
-    limits = [*_limits(models), *(one for program in programs.values() for one in program.limits)]
-    return replace(proof, notes=(*proof.notes, *limits))
+    return replace(proof, notes=(*proof.notes, *_limits(models)))
 
 
 def _limits(models: Mapping[str, Any]) -> list[str]:

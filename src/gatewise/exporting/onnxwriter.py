@@ -32,6 +32,7 @@ class Writer:
         self.initializers: list[Any] = []
         self.values: dict[str, Value] = {}  # of the graph: name -> tensor
         self._known: dict[tuple[Any, ...], str] = {}  # initializers, each written once
+        self._written: dict[tuple[str, ...], list[str]] = {}  # nodes -> the names of their outputs
         self._prefix = ""
 
     def write(self, node: Node, operation: "Operation") -> None:
@@ -48,7 +49,15 @@ class Writer:
     def emit_all(
         self, operator: str, inputs: Sequence[str], *, outputs: Sequence[str], **attributes: Any
     ) -> list[str]:
-        """Add an ONNX node with several outputs; return their names."""
+        """Add an ONNX node with several outputs; return their names.
+
+        A node that computes what another one does is not added. (tract 0.23.9 joins such nodes
+        itself, and may then end with "eval() called on a Dummy op".)
+        """
+        key = (operator, *inputs, repr(sorted(attributes.items())))
+        if key in self._written and operator != "Identity":
+            return self._written[key]
+        self._written[key] = list(outputs)
         name = f"{self._prefix}/{len(self.nodes)}"
         self.nodes.append(
             self.onnx.helper.make_node(operator, list(inputs), list(outputs), name, **attributes)

@@ -38,7 +38,6 @@ class Program:
     outside: tuple[str, ...] = ()  # sentences: the preparation that the export does not contain
     facts: Mapping[str, Any] | None = None  # for export.json: classes, quantiles, columns ...
     files: tuple[Path, ...] = ()  # Python files that decode the answers; they need NumPy alone
-    limits: tuple[str, ...] = ()  # sentences on runtimes of ONNX that do not run the network
     apart: tuple[str, ...] = ()  # sentences: why `predict` answers otherwise
     after: str = ""  # lines of Python that decode `{answer}`, the first output
 
