@@ -240,7 +240,7 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     # Operations of a network: a function of keras.ops, and an activation.
     modules = ("graph", "describe", "operations", "network", "stepping")
     operations = [f"runtime.{one}" for one in modules]
-    modules = ("onnxlayers", "onnxshapes", "numpy", "onestep", "clayers", "cshapes")
+    modules = ("onnxlayers", "onnxshapes", "numpy", "advancing", "clayers", "cshapes")
     formats = [f"exporting.{one}" for one in modules]
     homonyms |= dict.fromkeys((*operations, *formats), {"stack", "softmax"})
     metrics = set() if name_of(module) == "metrics" else set(METRICS)

@@ -155,6 +155,10 @@ MODELS = {
     ),
     "stacked": (NUMBERS, layers.LSTM(2)(layers.LSTM(4, return_sequences=True)(NUMBERS))),
     "masked, from a state": (TOKENS, from_a_state(EMBEDDED, keras.ops.not_equal(TOKENS, 0))),
+    "dilated": (
+        NUMBERS,
+        layers.LSTM(2)(layers.Conv1D(3, 3, padding="same", dilation_rate=2)(NUMBERS)),
+    ),
     "states": (NUMBERS, layers.LSTM(4, return_state=True, use_bias=False)(NUMBERS)),
 }
 
@@ -324,31 +328,70 @@ def untrained(**network):
     )
 
 
-def test_what_a_run_keeps_beside_the_states_of_its_layers_is_named():
-    words = "because network.pooling = all reads all steps, beside the states"
-    assert words in str(programs_of(untrained(pooling="all")).step)
+def test_a_setting_that_needs_all_steps_is_named():
+    words = "because network.asinh_features = 1 measures each step from the mean of all"
+    assert words in str(programs_of(untrained(asinh_features=1.0)).step)
 
 
-def test_one_step_carries_the_summaries_inside_a_network_on(tmp_path):
-    run = untrained(units=[3, 2], summary_features="yes")
+STEPWISE = {
+    "summaries": {"units": [3, 2], "summary_features": "yes"},
+    "pooling": {"pooling": "all", "summary_features": "no"},
+    "convolutions": {
+        "pooling": "all",
+        "summary_features": "yes",
+        "filters": [4, 3],
+        "kernel_size": 4,
+        "strides": 2,
+    },
+    "far apart": {"pooling": "last", "filters": [4], "kernel_size": 2, "strides": 4},
+}
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_one_step_carries_on_what_a_network_tells_of_all_steps(name, tmp_path):
+    run = untrained(**STEPWISE[name])
     for layer in run.network.layers:  # moments of a fresh layer hide what is normalized
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights([weight + 0.3 for weight in layer.get_weights()])
     folder = gatewise.export(run, to="onnx", output=tmp_path / "onnx").folder
     whole, step = session(folder / "model.onnx"), session(folder / "step.onnx")
-    x = 100 + np.random.default_rng(1).normal(size=(2, 9, 2)).astype(np.float32)
+    x = 100 + np.random.default_rng(1).normal(size=(2, 23, 2)).astype(np.float32)
     x[1] = x[1, :1]  # steps that do not change
-    states = {
-        one.name: np.zeros((2, one.shape[1]), np.float32)
-        for one in step.get_inputs()
-        if one.name != "steps"
-    }
-    assert list(states) == ["h", "c", "moments"]
-    for k in range(9):
+    given = step.get_inputs()[1:]
+    types = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+    states = {one.name: np.zeros((2, one.shape[1]), types[one.type]) for one in given}
+    for k in range(x.shape[1]):
         y, *after = step.run(None, {"steps": x[:, k], **states})
         states = dict(zip(states, after, strict=True))
         lengths = np.full(2, k + 1)
         assert y == pytest.approx(whole.run(None, {"steps": x, "lengths": lengths})[0], abs=2e-5)
-    assert "feed h, c and moments back" in (folder / "README.txt").read_text()
+    names = list(states)
+    assert f"feed {', '.join(names[:-1])} and {names[-1]} back" in readme_of(folder)
     folder = gatewise.export(run, to="c", output=tmp_path / "c").folder  # proves gw_step
-    assert "void gw_step(" in (folder / "network.h").read_text()
+    header = folder / ("step.h" if "last" in states else "network.h")
+    assert "void gw_step(" in header.read_text()
+    assert ("double held_moments[" in header.read_text()) == ("moments" in states)
+
+
+def readme_of(folder):
+    return (folder / "README.txt").read_text(encoding="utf-8")
+
+
+def test_steps_are_counted_beyond_what_a_float_can_count(tmp_path):
+    run = untrained(summary_features="yes", filters=[2], kernel_size=3)
+    folder = gatewise.export(run, to="onnx", output=tmp_path / "onnx").folder
+    step, many = session(folder / "step.onnx"), 2**30
+    mean, squares = np.array([3.0, -2.0]), np.array([5.0, 7.0]) * many
+    summary = [mean, squares, mean - 9, mean + 9, mean, mean, squares, [many]]
+    states = {"h": np.zeros((1, 3), np.float32), "c": np.zeros((1, 3), np.float32)}
+    states |= {"moments": np.concatenate(summary)[None]}
+    states |= {one.name: np.zeros((1, one.shape[1]), np.float32) for one in step.get_inputs()[4:]}
+    names = [one.name for one in step.get_outputs()]
+    after = dict(
+        zip(names, step.run(None, {"steps": np.ones((1, 2), np.float32), **states}), strict=True)
+    )
+    found = after["moments_next"][0]
+    scale = run.preparation.scale
+    x = ((1 - scale.centre) / scale.spread).astype(np.float32).ravel()
+    assert found[-1] == many + 1
+    assert found[:2] - mean == pytest.approx((x - mean) / (many + 1), rel=1e-4)

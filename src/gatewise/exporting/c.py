@@ -11,20 +11,21 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
+from gatewise.exporting.advancing import LAST
 from gatewise.exporting.ctext import (
-    CODE,
-    HEADER,
     Interface,
     Stored,
     code,
     example,
     header,
+    in_file,
     of_part,
 )
 from gatewise.exporting.program import STEPS, Program, Sample
@@ -36,8 +37,8 @@ FLAGS = ("-std=c99", "-O3", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 TYPES = {"float": np.float32, "int": np.intc, "signed char": np.int8}
 COMPILERS = ("cc", "gcc", "clang")
 USAGE = """
-cc -std=c99 -O3 main.c network.c -lm -o main     (-march=native: faster, for this machine alone)
-cc -std=c99 -O3 -DGW_SELF_TEST network.c -lm -o test && ./test
+cc -std=c99 -O3 main.c {name}.c -lm -o main     (-march=native: faster, for this machine alone)
+cc -std=c99 -O3 -DGW_SELF_TEST {name}.c -lm -o test && ./test
 
 The second line tests stored sequences. This main.c reads from standard input {read}:
 
@@ -45,12 +46,19 @@ The second line tests stored sequences. This main.c reads from standard input {r
 
 {memory} bytes of state, {weights} bytes of weights.
 """
+APART = """
+{step} holds the same network one step at a time, in a state that does not grow with the sequence.
+A program has one of the two files: a whole sequence takes less time with {whole}.
+"""
+WHOLE, STEP = "network", "step"  # the names of files
 
 
 def write(
     draft: Path, whole: Program, step: Program | str, samples: Sequence[Sample], *, rounded: bool
 ) -> tuple[Proof, str]:
     """Write network.c and network.h, compile and prove them; return the proof and the usage.
+
+    The form for one step is in files of its own if it computes more for a whole sequence.
 
     Args:
         draft: the folder.
@@ -63,9 +71,29 @@ def write(
         ConfigError: the network has a part that is not written, or there is no C compiler.
     """
     compiler = found_compiler()
-    face = Interface(whole, step, rounded=rounded)
+    apart = isinstance(step, Program) and any(port.name == LAST for port in step.inputs)
+    face = Interface(whole, "" if apart else step, rounded=rounded)
+    proof = _proved(draft, WHOLE, face, samples, compiler)
+    if not apart:
+        return proof, _usage(face, WHOLE)
+    other = Interface(whole, step, rounded=rounded)
+    found = _proved(draft, STEP, other, samples, compiler)
+    differences = {**proof.differences, "step by step": found.difference}
+    proof = replace(proof, differences=differences, share=max(proof.share, found.share))
+    usage = [
+        _usage(face, WHOLE),
+        APART.format(step=f"{STEP}.c", whole=f"{WHOLE}.c"),
+        _usage(other, STEP),
+    ]
+    return proof, "".join(usage)
+
+
+def _proved(
+    draft: Path, name: str, face: Interface, samples: Sequence[Sample], compiler: str
+) -> Proof:
+    """Write a file and its header, compile and prove them."""
     rows = [row for sample in samples for row in _rows(sample, face)]
-    (draft / HEADER).write_text(header(face), encoding="utf-8")
+    (draft / f"{name}.h").write_text(in_file(header(face), name), encoding="utf-8")
     units = [
         max(
             *(one.unit for one in samples),
@@ -73,13 +101,12 @@ def write(
         )
         for k in range(len(face.results))
     ]
-    (draft / CODE).write_text(code(face, [rows[0], rows[-1]], units), encoding="utf-8")
+    text = in_file(code(face, [rows[0], rows[-1]], units), name)
+    (draft / f"{name}.c").write_text(text, encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "network.so"
-        _compile(compiler, draft / CODE, library)
-        run = _Library(library, face)
-        proof = prove(_by(compiler), run, samples)
-    return proof, _usage(face)
+        library = Path(folder) / f"{name}.so"
+        _compile(compiler, draft / f"{name}.c", library)
+        return prove(_by(compiler), _Library(library, face), samples)
 
 
 def write_all(
@@ -164,15 +191,19 @@ def _compile(compiler: str, source: Path, library: Path) -> None:
         )
 
 
-def _usage(face: Interface) -> str:
+def _usage(face: Interface, name: str) -> str:
     named = ", then ".join(
         f"the numbers of {port.name}" + (", step by step" if STEPS in port.shape else "")
         for port in face.whole.inputs
     )
     read = f"the number of steps, then {named}" if face.open and not face.by_step else named
-    program = "\n".join(f"    {line}".rstrip() for line in example(face).splitlines())
+    program = "\n".join(
+        f"    {line}".rstrip() for line in in_file(example(face), name).splitlines()
+    )
     weights = sum(array.astype(_narrow(array)).nbytes for array in face.writer.weights.values())
-    return USAGE.format(read=read, program=program, memory=face.state_bytes(), weights=weights)
+    return USAGE.format(
+        name=name, read=read, program=program, memory=face.state_bytes(), weights=weights
+    )
 
 
 def _narrow(array: Array) -> np.dtype:

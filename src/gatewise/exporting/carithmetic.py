@@ -8,6 +8,7 @@ import numpy as np
 from gatewise.errors import ConfigError
 from gatewise.exporting.cvalues import (
     BOOL,
+    DOUBLE,
     FLOAT,
     INT,
     Value,
@@ -55,7 +56,7 @@ BINARY = {
     "add": "{0} + {1}",
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
-    "divide": "(float){0} / (float){1}",
+    "divide": "({kind}){0} / ({kind}){1}",
     "power": "powf({0}, {1})",
     "maximum": "{0} > {1} ? {0} : {1}",
     "minimum": "{0} < {1} ? {0} : {1}",
@@ -75,14 +76,18 @@ LOGICAL = {
 
 def _unary(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     whole = node.operation in ("negative", "square") and inputs[0].kind == INT
-    kind = INT if whole else FLOAT
-    return elementwise(writer, node, inputs, UNARY[node.operation], kind)
+    kind = INT if whole else widest([FLOAT, inputs[0].kind])
+    code = UNARY[node.operation]
+    if kind == DOUBLE:
+        code = code.replace("f(", "(")  # the functions of math.h without f
+    return elementwise(writer, node, inputs, code, kind)
 
 
 def _binary(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:
     least = FLOAT if node.operation in ("divide", "power") else INT
     kind = widest([*(value.kind for value in inputs), least])
-    return elementwise(writer, node, inputs, BINARY[node.operation], kind)
+    code = BINARY[node.operation].replace("{kind}", kind)
+    return elementwise(writer, node, inputs, code, kind)
 
 
 def _logical(writer: Writer, node: Node, inputs: Inputs) -> list[Value]:

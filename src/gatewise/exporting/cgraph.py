@@ -6,7 +6,7 @@ from gatewise.errors import ConfigError
 from gatewise.exporting.carithmetic import ARITHMETIC
 from gatewise.exporting.clayers import LAYERS
 from gatewise.exporting.cshapes import SHAPES
-from gatewise.exporting.cvalues import BOOL, FLOAT, INT, Open, Size
+from gatewise.exporting.cvalues import BOOL, DOUBLE, FLOAT, INT, Open, Size
 from gatewise.exporting.cwriter import Operation, Writer
 from gatewise.exporting.program import BATCH, STEPS, Program
 from gatewise.runtime.graph import Node, pruned
@@ -28,7 +28,7 @@ def written(program: Program, held: Sequence[str] = (), *, rounded: bool) -> Wri
                 "written. Choose --to onnx."
             )
         sizes = tuple(1 if k == 0 else _size(one) for k, one in enumerate(port.shape))
-        kind = {"float32": FLOAT, "bool": BOOL}.get(port.dtype, INT)
+        kind = {"float32": FLOAT, "float64": DOUBLE, "bool": BOOL}.get(port.dtype, INT)
         if port.name in held:
             writer.values[port.name] = writer.buffer(f"held_{port.name}", sizes, kind)
         else:

@@ -11,6 +11,7 @@ from gatewise.exporting.cfunctions import FUNCTIONS, with_calls
 from gatewise.exporting.cgraph import written
 from gatewise.exporting.cvalues import (
     BOOL,
+    DOUBLE,
     FLOAT,
     INT,
     MOST,
@@ -28,7 +29,7 @@ from gatewise.exporting.program import STEPS, Port, Program
 from gatewise.exporting.proof import LIMIT, OWN
 from gatewise.runtime.graph import names_in
 
-CODE, HEADER = "network.c", "network.h"
+HEADER = "network.h"
 LONGEST = 256  # steps of a network that reads whole sequences; a macro of the header
 SCANNED = {FLOAT: "%f", INT: "%d", BOOL: "%hhd"}
 
@@ -72,14 +73,21 @@ class Interface:
     def state_bytes(self) -> int:
         """At least the size of gw_state."""
         return 64 + sum(
-            8 + 4 * int(np.prod([s.of(LONGEST) if isinstance(s, Open) else s for s in shape]))
-            for _, shape in self.writer.buffers.values()
+            8
+            + (8 if kind == DOUBLE else 4)
+            * int(np.prod([s.of(LONGEST) if isinstance(s, Open) else s for s in shape]))
+            for kind, shape in self.writer.buffers.values()
         )
 
 
 def macro(port: Port) -> str:
     """The macro for the size of a port."""
     return f"GW_{plain(port.name).upper()}"
+
+
+def in_file(text: str, name: str) -> str:
+    """Text of the files of this name."""
+    return text.replace(HEADER, f"{name}.h").replace("GW_NETWORK_H", f"GW_{name.upper()}_H")
 
 
 def of_part(text: str, name: str) -> str:

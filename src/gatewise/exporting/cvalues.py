@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-FLOAT, INT, BOOL = "float", "int", "signed char"  # the types of values; BOOL is 0 or 1
-ORDER = (BOOL, INT, FLOAT)  # an operation computes in the later type of two
+# The types of values; BOOL is 0 or 1.
+DOUBLE, FLOAT, INT, BOOL = "double", "float", "int", "signed char"
+ORDER = (BOOL, INT, FLOAT, DOUBLE)  # an operation computes in the later type of two
 WIDTH = 100  # columns of a line of numbers
 MOST = "GW_MAX_STEPS"  # the macro that limits an open axis
 

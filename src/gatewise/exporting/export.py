@@ -29,6 +29,7 @@ from gatewise.runs.artefact import Artefact, load
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.settings import OWN, shown
+from gatewise.streaming.obstacles import obstacles
 from gatewise.tasks import TASKS
 
 WEIGHTS = ("float32", "int8")
@@ -198,22 +199,16 @@ def programs_of(trained: Trained) -> Programs:
     try:
         step: Program | str = one_step(unpadded)
     except ConfigError as error:
-        why = _keeps_more(trained) or str(error)
+        why = _needs_all(trained) or str(error)
         step = f"There is no form for one step, because {why}."
     return Programs(program, unpadded, step, samples)
 
 
-def _keeps_more(trained: Trained) -> str:
-    """Why the states of the LSTM layers of a run are not enough for one step; "": they may be."""
+def _needs_all(trained: Trained) -> str:
+    """The settings of a run whose network cannot read one step at a time; "": none is known."""
     if not isinstance(trained, Artefact) or trained.experiment.network.kind == OWN:
         return ""
-    pooling = trained.experiment.network.pooling
-    if pooling in ("auto", "last"):
-        return ""
-    return (
-        f"network.pooling = {pooling} reads all steps, beside the states of the LSTM layers "
-        "(answers after each step: gatewise stream)"
-    )
+    return obstacles(trained.experiment.network)
 
 
 def _of_model(model: keras.Model) -> Program:
@@ -290,9 +285,14 @@ def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any
     """The inputs of a batch as the program for whole sequences reads them."""
     if not isinstance(trained, Artefact):
         return inputs
-    module = TASKS[trained.preparation.task].part("export")
+    module, (first, *_) = TASKS[trained.preparation.task].part("export"), inputs
     given: Mapping[str, Any] = inputs
-    return module.one_by_one(inputs) if hasattr(module, "one_by_one") else given
+    if hasattr(module, "one_by_one"):
+        given = module.one_by_one(inputs)
+    elif trained.preparation.padded and list(inputs) == [first] and inputs[first].ndim == 2:
+        # Tokens: behind those of a text are zeros, which a sequence of its own does not have.
+        given = {**inputs, "lengths": np.maximum(1, (inputs[first] != 0).sum(axis=1))}
+    return given
 
 
 def _told(proof: Proof, *more: str) -> Written:

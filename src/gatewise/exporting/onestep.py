@@ -1,52 +1,32 @@
-"""One step of a network: x, h, c -> y, h, c; with summaries inside, also their moments."""
+"""One step of a network: the step and the states in, the answer and the states out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.exporting import moments
-from gatewise.exporting.onnxarithmetic import BINARY, REDUCTIONS, UNARY
+from gatewise.exporting.advancing import LAST, MOMENTS, WHOLE, C, Carried, H, advance, carried
+from gatewise.exporting.convolved import Convolved, advance_convolved
 from gatewise.exporting.program import BATCH, STEPS, Port, Program
-from gatewise.runtime.graph import Graph, Node, names_in
-from gatewise.runtime.summarising import SUMMARY, summarised
+from gatewise.runtime.convolving import front_of
+from gatewise.runtime.graph import Graph, Node, names_in, pruned
+from gatewise.runtime.network import Network
+from gatewise.runtime.summarising import summarised
 
-# The inputs that hold the state; an output with `_next` behind the name holds it after the step.
-H, C, MOMENTS = "h", "c", "moments"
-STATES = (H, C, MOMENTS)
+STATES = (H, C, MOMENTS, LAST)
 MEANINGS = {
     H: "output state; 0 at first",
     C: "cell state; 0 at first",
-    MOMENTS: "mean, extremes and changes of the steps so far; 0 at first",
+    MOMENTS: "what is told of all steps so far, such as means and extremes; 0 at first",
+    LAST: "the last steps, which the convolutions read; 0 at first",
 }
-# Operations that treat each step alone, if their axis is not that of the steps.
-ALONE = frozenset(
-    (
-        *("dense", "embedding", "activation", "cast", "where", "ones_like", "zeros_like", "lstm"),
-        *("batch_normalization", "layer_normalization", "logical_and", "logical_or"),
-        *(*UNARY, *BINARY, "square", "log1p", "not_equal"),
-    )
-)
-# These do, too, if their axis comes after that of the steps.
-ALONG = frozenset(
-    (
-        "concatenate",
-        "stack",
-        "split",
-        "softmax",
-        "log_softmax",
-        "top_k",
-        "one_hot",
-        "any",
-        "all",
-        *REDUCTIONS,
-    )
-)
+TRIED = 64  # steps of a sequence that shows the sizes of values
 
 
 def one_step(program: Program) -> Program:
-    """The program for one step, with the states of all LSTM layers as inputs and outputs.
+    """The program for one step, with the states of all layers as inputs and outputs.
 
     States of several layers lie side by side, in the order of the layers.
 
@@ -54,125 +34,124 @@ def one_step(program: Program) -> Program:
         ConfigError: an answer needs more than one step and the states; the message says why.
     """
     given = program.inputs[0]
-    if len(program.inputs) > 1 or given.shape[1:2] != (STEPS,) or len(program.outputs) > 1:
-        raise ConfigError("the network reads whole windows, or has several inputs or outputs")
-    whole = summarised(program.graph)
-    every = _stepwise(whole, given.name)
-    layers = [node for node in whole.nodes if node.operation == "lstm"]
-    if not layers:
+    if STEPS not in given.shape:
+        raise ConfigError("the network reads whole windows")
+    several = [port.name for port in program.inputs[1:]]
+    if several or len(program.outputs) > 1 or given.shape[1] != STEPS:
+        beside = f"{', '.join(several)} beside {given.name}" if several else "more than steps"
+        raise ConfigError(f"the network reads {beside}, or answers with several outputs")
+    if not any(node.operation == "lstm" for node in program.graph.nodes):
         raise ConfigError("the network has no LSTM layer")
-    columns = _columns(whole)
-    units = [int(node.config["units"]) for node in layers]
-    sizes = {H: units, C: units, MOMENTS: list(map(moments.state_size, columns.values()))}
-    sizes = {state: each for state, each in sizes.items() if each}
-    x = f"{given.name} of one step"
-    nodes: list[Node] = [
-        _node("input", (), (given.name,), shape=[*given.shape[2:]], dtype=given.dtype),
-        *(
-            _node("input", (), (state,), shape=[sum(each)], dtype="float32")
-            for state, each in sizes.items()
-        ),
-        _node("expand_dims", (given.name,), (x,), axis=1),
-    ]
-    states = {state: _split(nodes, state, each) for state, each in sizes.items()}
-    after: dict[str, list[str]] = {state: [] for state in sizes}
-    for node in whole.nodes:
-        if node.operation == "input":
-            continue
-        inputs = tuple(x if one == given.name else one for one in node.inputs)
-        if node.operation == SUMMARY:
-            before = states[MOMENTS][len(after[MOMENTS])]
-            made, name = moments.advanced(node, inputs[0], before, columns[node.name])
-            nodes += made
-            after[MOMENTS].append(name)
-            continue
-        if node.operation == "lstm":
-            k = layers.index(node)
-            outputs = (node.outputs[0], f"{node.name} h after", f"{node.name} c after")
-            after[H].append(outputs[1])
-            after[C].append(outputs[2])
-            inputs = (inputs[0], "", states[H][k], states[C][k])
-            node = replace(node, outputs=outputs)
-        nodes.append(replace(node, inputs=inputs))
-    (y,), (answer,) = names_in(program.graph.outputs), program.outputs
-    if y in every:
-        nodes.append(_node("squeeze", (y,), ("y of the step",), axis=1))
+    form = _form(program.graph)
+    sizes = {state: sum(each) for state, each in _sizes(form).items()}
+    x, (answer,) = f"{given.name} of one step", program.outputs
+    nodes = [_input(given.name, [*given.shape[2:]], given.dtype)]
+    nodes += [_input(state, [size], _dtype(state)) for state, size in sizes.items()]
+    nodes.append(Node(x, "expand_dims", (given.name,), (x,), {"axis": 1}))
+    states = {state: state for state in sizes}
+    if isinstance(form, Carried):
+        made, y, after = advance(form, {given.name: x}, states)
+    else:
+        made, y, after = advance_convolved(form, x, states, len(answer.shape))
+    nodes += made
+    if isinstance(form, Carried) and form.each_step:
+        nodes.append(Node("y of the step", "squeeze", (y,), ("y of the step",), {"axis": 1}))
         y, answer = "y of the step", replace(answer, shape=(BATCH, *answer.shape[2:]))
-    for state, names in after.items():
-        nodes.append(_node("concatenate", tuple(names), (f"{state} after",), axis=-1))
     graph = Graph(
         program.graph.name,
         program.graph.dtype,
         tuple(nodes),
         [given.name, *sizes],
-        [y, *(f"{state} after" for state in sizes)],
+        [y, *(after[state] for state in sizes)],
     )
     ports = [
-        Port(state, (BATCH, sum(each)), meaning=MEANINGS[state]) for state, each in sizes.items()
+        Port(state, (BATCH, size), _dtype(state), MEANINGS[state]) for state, size in sizes.items()
+    ]
+    after_step = [
+        replace(port, name=f"{port.name}_next", meaning="for the next step") for port in ports
     ]
     return replace(
         program,
         graph=graph,
         inputs=(replace(given, shape=(BATCH, *given.shape[2:])), *ports),
-        outputs=(
-            answer,
-            *(
-                replace(port, name=f"{port.name}_next", meaning="for the next step")
-                for port in ports
-            ),
-        ),
+        outputs=(answer, *after_step),
     )
 
 
-def _node(
-    operation: str, inputs: tuple[str, ...], outputs: tuple[str, ...], **config: object
-) -> Node:
-    return Node(outputs[0], operation, inputs, outputs, config)
+def _input(name: str, shape: list[object], dtype: str) -> Node:
+    return Node(name, "input", (), (name,), {"shape": shape, "dtype": dtype})
 
 
-def _split(nodes: list[Node], state: str, sizes: Sequence[int]) -> list[str]:
-    """The parts of a state, for each layer one; the node that cuts it is added."""
-    if len(sizes) == 1:
-        return [state]
-    parts = [f"{state} {k}" for k in range(len(sizes))]
-    cuts = np.cumsum(sizes)[:-1].tolist()
-    nodes.append(_node("split", (state,), tuple(parts), indices_or_sections=cuts, axis=-1))
-    return parts
+def _dtype(state: str) -> str:
+    return "float64" if state == MOMENTS else "float32"
 
 
-def _columns(graph: Graph) -> dict[str, int]:
-    """The columns of the steps that each summary of a graph reads, by its name."""
-    found = {}
-    for node in graph.nodes:
-        if node.operation == SUMMARY:
-            (reader,) = (one for one in graph.nodes if node.outputs[0] in one.inputs)
-            found[node.name] = moments.columns_of(node, len(reader.weights["moving_mean"]))
+def _form(whole: Graph) -> Carried | Convolved:
+    """The parts of a network that are carried on from step to step.
+
+    Raises:
+        ConfigError: it needs all steps.
+    """
+    graph = _last_of_all(whole)
+    columns = _columns(whole)
+    try:
+        front = front_of(graph)
+    except ConfigError as error:
+        raise ConfigError(str(error).removesuffix(".")) from None
+    if front is None:
+        return carried(graph, columns)
+    free = list(names_in(front.rest.inputs))[1:]
+    rest = carried(front.rest, columns, free=free, real=front.masks)
+    if rest.each_step:
+        raise ConfigError("its convolutions answer for a step when later ones have been read")
+    beside = None if front.beside is None else carried(front.beside, columns)
+    return Convolved(front, rest, beside, columns)
+
+
+def _sizes(form: Carried | Convolved) -> dict[str, list[int]]:
+    if isinstance(form, Carried):
+        return form.sizes
+    told = form.beside.sizes[MOMENTS] if form.beside else []
+    sizes = form.rest.sizes
+    told += sizes.pop(MOMENTS, [])
+    return {**sizes, **({MOMENTS: told} if told else {}), LAST: [form.size]}
+
+
+def _columns(graph: Graph) -> Mapping[str, int]:
+    """The sizes of the last axes of all values with a row for each step."""
+    values = [name for node in graph.nodes for name in node.outputs if node.operation != "input"]
+    arrays = _answers(graph, values, TRIED)
+    found = {name: one.shape[-1] for name, one in zip(values, arrays, strict=True) if one.ndim > 2}
+    (name,) = names_in(graph.inputs)
+    return found | {name: (graph.node(name).config["shape"] or [1])[-1] or 1}
+
+
+def _last_of_all(whole: Graph) -> Graph:
+    """The graph, summarised, where a place that is computed as that of the last step is fixed."""
+    graph = summarised(whole)
+    nodes = list(graph.nodes)
+    for k, node in enumerate(nodes):
+        if node.operation == "take_along_axis" and _takes_last(whole, node):
+            config = {"key": [WHOLE, [-1, None, None]]}
+            nodes[k] = replace(node, operation="getitem", inputs=node.inputs[:1], config=config)
+    return pruned(replace(graph, nodes=tuple(nodes)))
+
+
+def _takes_last(graph: Graph, node: Node) -> bool:
+    """Whether a node takes the last step of sequences of any length."""
+    for steps in (TRIED // 8, TRIED // 2 + 1, TRIED):
+        x, places = _answers(graph, node.inputs, steps)
+        if places.shape[1:] != (1, 1) or not (places == x.shape[1] - 1).all():
+            return False
+    return True
+
+
+def _answers(graph: Graph, values: Sequence[str], steps: int) -> list[Array]:
+    """Values of a graph with one input, for a sequence of so many steps."""
+    (name,) = names_in(graph.inputs)
+    config = graph.node(name).config
+    shape = (config.get("batch_shape") or [None, *config["shape"]])[2:]
+    given = np.random.default_rng(0).uniform(1, 2, (1, steps, *shape)).astype(config["dtype"])
+    network = Network(pruned(replace(graph, inputs=[name], outputs=list(values))))
+    found: list[Array] = network([given])
     return found
-
-
-def _stepwise(graph: Graph, given: str) -> set[str]:
-    """The values that have a row for each step."""
-    every, ranks_end = {given}, set[str]()
-    for node in graph.nodes:
-        if not every & set(node.inputs):
-            continue
-        name, config = node.operation, node.config
-        if name == SUMMARY:
-            ranks_end.update(node.outputs)
-            continue
-        if name == "lstm" and (config.get("go_backwards") or node.inputs[0] not in every):
-            raise ConfigError(f"'{node.name}' reads the last step first")
-        if name == "getitem":
-            alone = config["key"][0] == "..."
-        elif name in ALONG or name in ("expand_dims", "squeeze"):
-            axis = config.get("axis", -1)
-            alone = all(one < 0 or one > 1 for one in ([axis] if isinstance(axis, int) else axis))
-        else:
-            alone = name in ALONE
-        if not alone or any(one in ranks_end for one in node.inputs):
-            raise ConfigError(f"'{node.name}' ({name}) needs all steps")
-        if name == "lstm" and not config["return_sequences"]:
-            ranks_end.update(node.outputs)
-        else:
-            every.update(node.outputs[:1] if name == "lstm" else node.outputs)
-    return every

@@ -11,7 +11,7 @@ from gatewise.errors import ConfigError
 from gatewise.exporting.onnxarithmetic import ARITHMETIC
 from gatewise.exporting.onnxlayers import LAYERS
 from gatewise.exporting.onnxshapes import SHAPES
-from gatewise.exporting.onnxwriter import Inputs, Operation, Results, Value, Writer
+from gatewise.exporting.onnxwriter import TYPES, Inputs, Operation, Results, Value, Writer
 from gatewise.exporting.program import TRACT, Port, Program, Sample
 from gatewise.exporting.proof import Proof, Run, prove, zero_states
 from gatewise.extras import require
@@ -65,9 +65,8 @@ def model(program: Program, *, name: str) -> Any:
 
 
 def _declared(onnx: Any, port: Port) -> Any:
-    kind = {"float32": "FLOAT", "int64": "INT64", "bool": "BOOL"}[port.dtype]
     return onnx.helper.make_tensor_value_info(
-        port.name, getattr(onnx.TensorProto, kind), port.shape, doc_string=port.meaning
+        port.name, getattr(onnx.TensorProto, TYPES[port.dtype]), port.shape, doc_string=port.meaning
     )
 
 
@@ -83,10 +82,11 @@ def write(draft: Path, program: Program, step: Program | str, samples: Sequence[
     programs = {"model": program} | ({"step": step} if isinstance(step, Program) else {})
 
     def proved(by: str, runs: Mapping[str, Run]) -> Proof:
-        one = runs.get("step")
-        if one is not None:
-            one = _from_zero(one, programs["step"])
-        return prove(by, runs["model"], samples, step=one)
+        if "step" not in programs:
+            return prove(by, runs["model"], samples)
+        one = _from_zero(runs["step"], programs["step"])
+        states = [port.name for port in programs["step"].inputs[1:]]
+        return prove(by, runs["model"], samples, step=one, states=states)
 
     return write_all(draft, programs, proved)
 
@@ -102,8 +102,7 @@ def write_all(
         facts = {"proof": proof.sentence(), "gatewise": metadata.version("gatewise")}
         onnx.helper.set_model_props(made, facts | {"description": programs[name].title})
         (draft / f"{name}.onnx").write_bytes(made.SerializeToString())
-    limits = [*_limits(models), *(one for program in programs.values() for one in program.limits)]
-    return replace(proof, notes=(*proof.notes, *limits))
+    return replace(proof, notes=(*proof.notes, *_limits(models)))
 
 
 def _limits(models: Mapping[str, Any]) -> list[str]:

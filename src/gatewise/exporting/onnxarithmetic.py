@@ -48,7 +48,7 @@ def _constant(writer: Writer, node: Node, _inputs: Inputs) -> Results:
 def _unary(writer: Writer, node: Node, inputs: Inputs) -> Results:
     (x,) = inputs
     kind = "bool" if node.operation == "logical_not" else x.dtype
-    if node.operation not in ("negative", "absolute", "logical_not"):
+    if node.operation not in ("negative", "absolute", "logical_not") and kind != "float64":
         kind = "float32"
     x = writer.cast(x, kind)
     return [Value(writer.emit(UNARY[node.operation], x.name), kind, x.rank)]

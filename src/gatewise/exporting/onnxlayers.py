@@ -101,10 +101,14 @@ def _conv1d(writer: Writer, node: Node, inputs: Inputs) -> Results:
     kernel = np.asarray(node.weights["kernel"])  # [size, features / groups, filters]
     size, dilation = kernel.shape[0], _one(config.get("dilation_rate", 1))
     inner = writer.emit("Transpose", x.name, perm=[0, 2, 1])  # [batch, features, steps]
-    padding = config.get("padding", "valid")
-    attributes: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if padding == "same" else {}
+    padding, stride = config.get("padding", "valid"), _one(config.get("strides", 1))
+    span, attributes = dilation * (size - 1), dict[str, Any]()
     if padding == "causal":
-        attributes = {"pads": [dilation * (size - 1), 0]}
+        attributes = {"pads": [span, 0]}
+    elif padding == "same":
+        # ONNX Runtime refuses SAME_UPPER with a dilation, beside which Keras has no strides.
+        upper = {"auto_pad": "SAME_UPPER"}
+        attributes = {"pads": [span // 2, span - span // 2]} if stride == 1 else upper
     weights = [writer.constant(kernel.transpose(2, 1, 0))]
     if "bias" in node.weights:
         weights.append(writer.constant(node.weights["bias"]))
@@ -112,7 +116,7 @@ def _conv1d(writer: Writer, node: Node, inputs: Inputs) -> Results:
         "Conv",
         inner,
         *weights,
-        strides=[_one(config.get("strides", 1))],
+        strides=[stride],
         dilations=[dilation],
         group=int(config.get("groups", 1)),
         **attributes,

@@ -8,7 +8,9 @@ import numpy as np
 
 from gatewise.runtime.graph import Node
 
-ORDER = ("bool", "int64", "float32")  # a value is cast to the later type of two
+ORDER = ("bool", "int64", "float32", "float64")  # a value is cast to the later type of two
+
+TYPES = {"bool": "BOOL", "int64": "INT64", "float32": "FLOAT", "float64": "DOUBLE"}  # of ONNX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Writer:
         self.initializers: list[Any] = []
         self.values: dict[str, Value] = {}  # of the graph: name -> tensor
         self._known: dict[tuple[Any, ...], str] = {}  # initializers, each written once
+        self._written: dict[tuple[str, ...], list[str]] = {}  # nodes -> the names of their outputs
         self._prefix = ""
 
     def write(self, node: Node, operation: "Operation") -> None:
@@ -46,7 +49,15 @@ class Writer:
     def emit_all(
         self, operator: str, inputs: Sequence[str], *, outputs: Sequence[str], **attributes: Any
     ) -> list[str]:
-        """Add an ONNX node with several outputs; return their names."""
+        """Add an ONNX node with several outputs; return their names.
+
+        A node that computes what another one does is not added. (tract 0.23.9 joins such nodes
+        itself, and may then end with "eval() called on a Dummy op".)
+        """
+        key = (operator, *inputs, repr(sorted(attributes.items())))
+        if key in self._written and operator != "Identity":
+            return self._written[key]
+        self._written[key] = list(outputs)
         name = f"{self._prefix}/{len(self.nodes)}"
         self.nodes.append(
             self.onnx.helper.make_node(operator, list(inputs), list(outputs), name, **attributes)
@@ -79,8 +90,7 @@ class Writer:
         """The value in another type."""
         if value.dtype == dtype:
             return value
-        kind = {"float32": "FLOAT", "int64": "INT64", "bool": "BOOL"}[dtype]
-        name = self.emit("Cast", value.name, to=getattr(self.onnx.TensorProto, kind))
+        name = self.emit("Cast", value.name, to=getattr(self.onnx.TensorProto, TYPES[dtype]))
         return Value(name, dtype, value.rank)
 
 

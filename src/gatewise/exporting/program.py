@@ -20,7 +20,7 @@ class Port:
 
     name: str
     shape: tuple[int | str, ...]  # a size, or the name of an open axis
-    dtype: str = "float32"  # float32, int64 or bool
+    dtype: str = "float32"  # float32, float64, int64 or bool
     meaning: str = ""  # what it is, and in which unit: a phrase for the README
     columns: tuple[str, ...] = ()  # the names of the entries of the last axis, if they have any
 
@@ -38,7 +38,6 @@ class Program:
     outside: tuple[str, ...] = ()  # sentences: the preparation that the export does not contain
     facts: Mapping[str, Any] | None = None  # for export.json: classes, quantiles, columns ...
     files: tuple[Path, ...] = ()  # Python files that decode the answers; they need NumPy alone
-    limits: tuple[str, ...] = ()  # sentences on runtimes of ONNX that do not run the network
     apart: tuple[str, ...] = ()  # sentences: why `predict` answers otherwise
     after: str = ""  # lines of Python that decode `{answer}`, the first output
 

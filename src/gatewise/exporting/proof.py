@@ -40,14 +40,24 @@ class Proof:
         return {"by": self.by, "differences": dict(self.differences), "share": self.share}
 
 
-def prove(by: str, run: Run, samples: Sequence[Sample], *, step: Run | None = None) -> Proof:
-    """Run an export on all samples, and step by step if there is a form for one step."""
+def prove(
+    by: str,
+    run: Run,
+    samples: Sequence[Sample],
+    *,
+    step: Run | None = None,
+    states: Sequence[str] = (),
+) -> Proof:
+    """Run an export on all samples, and step by step if there is a form for one step.
+
+    `states` are the inputs of that form behind the step, whose values it returns for the next one.
+    """
     differences, share = {}, 0.0
     for sample in samples:
         differences[sample.kind], one = _compared(run(sample.inputs), sample)
         share = max(share, one)
     if step is not None:
-        answer, compared = _step_by_step(step, samples[0])
+        answer, compared = _step_by_step(step, states, samples[0])
         differences["step by step"], one = _compared([answer], compared)
         share = max(share, one)
     return Proof(by, differences, share)
@@ -84,7 +94,7 @@ def _compared(answers: Sequence[Array], sample: Sample) -> tuple[float, float]:
     return difference, share
 
 
-def _step_by_step(step: Run, sample: Sample) -> tuple[Array, Sample]:
+def _step_by_step(step: Run, states: Sequence[str], sample: Sample) -> tuple[Array, Sample]:
     """The answers to the steps of a batch, each fed alone, and what they are compared with."""
     (name,) = [name for name in sample.inputs if name != "lengths"]
     x, (wanted,) = sample.inputs[name], sample.answers
@@ -92,8 +102,8 @@ def _step_by_step(step: Run, sample: Sample) -> tuple[Array, Sample]:
     found = []
     for k in range(x.shape[1]):
         inputs = {**inputs, name: x[:, k]}
-        y, *states = step(inputs)
-        inputs = dict(zip(STATES, states, strict=False))
+        y, *after = step(inputs)
+        inputs = dict(zip(states, after, strict=True))
         found.append(y)
     if wanted.ndim > 2 and sample.valid is not None:
         return np.stack(found, axis=1), replace(sample, valid=None)
@@ -104,7 +114,7 @@ def _step_by_step(step: Run, sample: Sample) -> tuple[Array, Sample]:
 def zero_states(program: Program, batch: int) -> dict[str, Array]:
     """The states before the first step."""
     return {
-        port.name: np.zeros((batch, *(int(size) for size in port.shape[1:])), np.float32)
+        port.name: np.zeros((batch, *(int(size) for size in port.shape[1:])), port.dtype)
         for port in program.inputs
         if port.name in STATES and STEPS not in port.shape
     }

@@ -7,6 +7,7 @@ format is a format of strptime, or one of the names in `FORMS`.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -23,6 +24,7 @@ DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
 RANGE = r"\s+(?:-|–|to|bis)\s+\S.*$"  # from the end of the first time of a range
 NAMED_TIME = r"^(?:1[89]|20|21)\d\d(?:\d{4})?$|\d[-./ ]\d|[A-Za-z]{3}[-./ ]*\d|\d[QqHh]\d|[QqHh]\d"
+ISO = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?")
 LATE = r"([ T])24:00"  # midnight at the end of a day
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I %p")
 NAMED = (  # with the names of months
@@ -262,9 +264,22 @@ def are_times(texts: pl.Series) -> bool:
     """True if most of these texts are times, even if day and month are ambiguous."""
     # Half is enough, because a few bad cells in a column of times must become an error.
     least = (texts.len() + 1) // 2
+    if sum(map(_is_iso, texts.to_list())) >= least:
+        return True
     if int(texts.str.contains(r"\d").sum()) < least:
         return False
     return _plainly(texts) >= least or any(count >= least for _, count in _fitting(texts))
+
+
+def _is_iso(text: str) -> bool:
+    """Whether a text is a date, or a date and a clock: most times are, and no query shows it."""
+    if not ISO.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plainly(texts: pl.Series) -> int:

@@ -17,7 +17,7 @@ from gatewise.data.sequences import Array, from_arrays
 from gatewise.data.tokens import padded_tokens
 from gatewise.data.vocabulary import BEGIN, END, PAD, SPECIAL, UNKNOWN
 from gatewise.exporting import steps
-from gatewise.exporting.program import BATCH, STEPS, TRACT, Extension, Port, Program
+from gatewise.exporting.program import BATCH, STEPS, Extension, Port, Program
 from gatewise.runtime.graph import Graph, names_in, pruned
 from gatewise.runtime.operations import log_softmax
 from gatewise.settings import Experiment
@@ -130,7 +130,6 @@ def _encoder(
         outside=_outside(preparation),
         facts=_facts(preparation, experiment),
         files=(Path(search.__file__),),
-        limits=(f"{TRACT} ends with an error in {ENCODER}.onnx. Use another runtime.",),
         after=SEARCH,
     )
 
