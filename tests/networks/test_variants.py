@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+import gatewise
 from gatewise import engine
+from gatewise.errors import ConfigError
 from gatewise.networks.variants import EPSILON, VariantLSTM, VariantLSTMCell
 
 UNITS, FEATURES = 3, 2
@@ -158,3 +160,22 @@ def test_the_engine_leaves_it_to_keras_and_says_why():
     layer = layer_of("both", name="reader")
     layer.build((None, None, FEATURES))
     assert "VariantLSTM" in engine.why_not(layer)
+
+
+def test_a_run_with_it_says_what_opens_it_and_predicts_with_keras(sequences_file, tmp_path, caplog):
+    settings = {
+        "network": {"units": [3], "zoneout": 0.2, "cell_normalization": True},
+        "training": {"epochs": 1, "quality": "fast"},
+        "evaluation": {"n_resamples": 50},
+    }
+    caplog.set_level("INFO", "gatewise")
+    run = gatewise.train(sequences_file, settings=settings, output=tmp_path / "run")
+    assert "Keras opens it after import gatewise.networks.variants" in caplog.text
+    caplog.clear()
+    found = gatewise.predict(tmp_path / "run", sequences_file)
+    assert "Keras runs the network, because a graph cannot hold it" in caplog.text
+    assert found.equals(gatewise.predict(run.artefact, sequences_file))
+    with pytest.raises(ConfigError, match="VariantLSTM, which a graph cannot hold"):
+        gatewise.export(tmp_path / "run", to="onnx")
+    with pytest.raises(ConfigError, match="Only models with"):
+        gatewise.inspect(tmp_path / "run", examples=0)
