@@ -24,6 +24,7 @@ def test_a_run_is_inspected_on_its_validation_part_and_on_new_data(
     assert own["shown"][0]["completeness_error"] < 0.01
     text = page.read_text(encoding="utf-8")
     assert "Half-life" in text and "Occlusion" in text and "<script" not in text
+    assert "examples of the validation part of" in text  # it says what was measured
     with pytest.raises(ConfigError, match="exists"):
         gatewise.inspect(classify_run, page=page)
 

@@ -125,7 +125,10 @@ def _table(study: Any, summary: Mapping[str, Any], higher: bool) -> Table:
     rows = []
     for one in ranked:
         kind = " (default)" if one.user_attrs.get(DEFAULT) else ""
-        cells = [formats.plain(one.params.get(name, "")) for name in names]
+        values = (one.params.get(name, "") for name in names)
+        cells = [
+            f"{value:.4g}" if isinstance(value, float) else formats.plain(value) for value in values
+        ]
         scores = [formats.number(one.user_attrs[name], 4) for name in (VALUE, LOSS)]
         told = [*scores, f"{one.user_attrs[SECONDS]:.0f}"]
         rows.append([f"{begun_as(one)}{kind}", *told, *cells, str(one.user_attrs.get(ENDED) or "")])
