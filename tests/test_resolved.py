@@ -246,6 +246,8 @@ OTHER = {
     "network.embedding_dim": 6,
     "network.embedding_dropout": 0.2,
     "network.weight_dropout": 0.2,
+    "network.zoneout": 0.2,
+    "network.cell_normalization": True,
     "network.sampled_softmax": 5,
     "network.character_units": 5,
     "network.word_dropout": 0.9,

@@ -291,6 +291,11 @@ class NetworkSettings:
     normalization: Annotated[
         Literal["none", "batch", "layer"], "The normalization after each LSTM layer."
     ] = "none"
+    cell_normalization: Annotated[
+        bool,
+        "Layer normalization inside each LSTM cell (Ba et al. 2016). The saved model holds a layer "
+        "of gatewise, which Keras's own loop runs.",
+    ] = False
     pooling: Annotated[
         Literal["auto", "last", "mean", "max", "mean-max", "all", "attention"],
         "How the outputs of all steps become one vector.",
@@ -342,6 +347,11 @@ class NetworkSettings:
     ] = ""
     weight_dropout: Annotated[
         float, "DropConnect on the recurrent weights of each LSTM layer (Merity et al. 2018)."
+    ] = 0.0
+    zoneout: Annotated[
+        float,
+        "The probability with which a unit of h or c keeps its previous value in training (Krueger "
+        "et al. 2017). The saved model holds a layer of gatewise, which Keras's own loop runs.",
     ] = 0.0
     sampled_softmax: Annotated[
         int,
@@ -569,6 +579,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "network.dropout": (0, 1),
     "network.embedding_dropout": (0, 1),
     "network.weight_dropout": (0, 1),
+    "network.zoneout": (0, 1),
     "network.dense_dropout": (-1, 1),
     "network.recurrent_dropout": (0, 1),
     "network.dense": (1, math.inf),

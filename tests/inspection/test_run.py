@@ -24,6 +24,7 @@ def test_a_run_is_inspected_on_its_validation_part_and_on_new_data(
     assert own["shown"][0]["completeness_error"] < 0.01
     text = page.read_text(encoding="utf-8")
     assert "Half-life" in text and "Occlusion" in text and "<script" not in text
+    assert "examples of the validation part of" in text  # it says what was measured
     with pytest.raises(ConfigError, match="exists"):
         gatewise.inspect(classify_run, page=page)
 
@@ -111,3 +112,22 @@ def test_a_lookback_below_the_season_is_advised_against():
     assert "Set task.lookback to 48" in advice(season=24, lookback=8)[0]
     assert advice(season=24, lookback=24) == advice(season=1, lookback=0) == []
     assert advice(season=336, lookback=96) == []  # was tried, and did not help
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX compiles")
+def test_more_examples_of_one_length_compile_nothing_more(random):
+    traced = []
+
+    class Counted(layers.Dense):
+        def call(self, inputs):
+            traced.append(self.name)
+            return super().call(inputs)
+
+    model = keras.Sequential([keras.Input((4, 2)), layers.LSTM(3), Counted(2)])
+    x = random.normal(size=(6, 4, 2)).astype(np.float32)
+    counts = []
+    for examples in (1, 4):
+        traced.clear()
+        assert len(gatewise.inspect(model, x, examples=examples)["shown"]) == examples
+        counts.append(len(traced))
+    assert counts[0] == counts[1]

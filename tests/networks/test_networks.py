@@ -46,7 +46,7 @@ def layers_of(network, kind):
 
 
 def lstms(network):
-    return layers_of(network, keras.layers.LSTM)
+    return layers_of(network, keras.layers.RNN)
 
 
 REACHED = {
@@ -139,6 +139,12 @@ REACHED = {
         {"weight_dropout": 0.25},
         LABELS,
         lambda n: lstms(n)[0].weight_dropout == 0.25,
+    ),
+    "zoneout": ({"zoneout": 0.25}, LABELS, lambda n: lstms(n)[0].cell.zoneout == 0.25),
+    "cell_normalization": (
+        {"cell_normalization": True},
+        LABELS,
+        lambda n: lstms(n)[0].cell.normalized,
     ),
     "normalization": (
         {"normalization": "batch"},

@@ -25,6 +25,26 @@ def test_tensorboard_reads_the_numbers_of_each_epoch(series_file, forecast_setti
     assert b"network.units = (3,)" in settings.tensor_proto.string_val[0]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, from SQLAlchemy 2.1 on
+def test_mlflow_holds_the_numbers_of_each_epoch_and_the_settings(
+    series_file, forecast_settings, tmp_path, monkeypatch
+):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    folder = tmp_path / "run"
+    run = gatewise.train(series_file, settings=forecast_settings, output=folder, track="mlflow")
+    store = mlflow.MlflowClient()
+    [kept] = store.search_runs(["0"])
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("loss", "val_mae"):
+        sent = {one.step: one.value for one in store.get_metric_history(kept.info.run_id, name)}
+        assert sent == pytest.approx({k: float(row[name]) for k, row in enumerate(rows, 1)})
+    assert kept.data.metrics["test_mae"] == pytest.approx(run.metrics["metrics"]["mae"])
+    assert kept.data.params["network.units"] == "(3,)"
+    assert (kept.info.run_name, kept.info.status) == ("run", "FINISHED")
+
+
 def test_each_seed_has_numbers_of_its_own(series_file, forecast_settings, tmp_path):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     given = {"settings": forecast_settings, "output": tmp_path / "run", "repeats": 2}

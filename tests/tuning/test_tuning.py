@@ -147,6 +147,7 @@ def test_a_trial_that_was_cut_off_goes_on_after_its_last_epoch(
     ended = gatewise.tune(series_file, output=tmp_path / "search", watch=watch, **known)
     assert trained == [2]
     assert ended.summary["sentence"] == "No other trial was finished."
+    assert ended.summary["best_trial"] == 0  # the number under which it was begun
     whole, (_, ended) = trials_of(tuned.folder)[0], trials_of(tmp_path / "search")
     assert ended.intermediate_values == whole.intermediate_values
     assert ended.user_attrs["loss"] == whole.user_attrs["loss"]
@@ -227,6 +228,7 @@ def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path)
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     assert "Continuing the search" in done.stdout
     assert "Training trial" not in done.stdout  # no finished network is trained again
+    assert "There is no checkpoint" not in done.stdout  # that trial was begun by the search
     summary = json.loads((folder / "tuning.json").read_text())
     assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 3
     assert np.isfinite(summary["best"])

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from gatewise.errors import ConfigError
+from gatewise.networks.variants import has_variants
 from gatewise.runs.artefact import MODEL, Artefact, plain, write_json
 
 NOTE = """{title}
@@ -20,6 +21,7 @@ of the run folder; gatewise.predict applies all of them. Written by gatewise {ve
 KERAS = """import keras
 model = keras.saving.load_model("model.keras")
 answers = model.predict(inputs)"""
+VARIANTS = "import gatewise.networks.variants  # a layer of the model\n"
 SAVED = """import tensorflow
 answers = tensorflow.saved_model.load(".").serve(inputs)"""
 
@@ -46,7 +48,7 @@ def write(
     else:
         plain(model).save(draft / MODEL)
     version = metadata.version("gatewise")
-    usage = SAVED if saved else KERAS
+    usage = SAVED if saved else (VARIANTS if has_variants(model) else "") + KERAS
     note = NOTE.format(title=title, usage=usage, version=version)
     (draft / "README.txt").write_text(note, encoding="utf-8")
     write_json(draft / "export.json", {"gatewise": version, "title": title})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
-from gatewise.inspection.gradients import gradients
+from gatewise.inspection.gradients import differentiated
 from gatewise.inspection.tracing import Call, around, array_of, compiled, first, lstm_layers
 
 POINTS = 32  # of the Gauss-Legendre quadrature along the path of integrated gradients
@@ -47,7 +48,7 @@ def layer_gradients(
     """For each call, the gradients of the explained number by what the layer returned."""
     counts = [len(call.outputs) for call in calls]
 
-    def scalar(offsets: list[Any]) -> Any:
+    def number(offsets: list[Any], inputs: Any, weights: Any) -> Any:
         left = iter(offsets)
 
         def shifted(layer: Any, call: Any, *arguments: Any, **options: Any) -> Any:
@@ -60,21 +61,28 @@ def layer_gradients(
             return _weighted(first(model(inputs, training=False)), weights)
 
     zeros = [np.zeros_like(one) for call in calls for one in call.outputs]
-    flat = iter(gradients(scalar, zeros))
+    _, found = differentiated(number)(zeros, inputs, weights)
+    flat = iter(found)
     return [[next(flat) for _ in range(count)] for count in counts]
 
 
-def _weighted(outputs: Any, weights: Array) -> Any:
-    return ops.sum(ops.cast(outputs, "float32") * ops.convert_to_tensor(weights, dtype="float32"))
+def _weighted(outputs: Any, weights: Any) -> Any:
+    """The outputs of each row times their weights, summed: [rows]."""
+    each = ops.cast(outputs, "float32") * ops.convert_to_tensor(weights, dtype="float32")
+    return ops.sum(ops.reshape(each, (each.shape[0], -1)), axis=1)
 
 
 def arrays_by_name(inputs: Any) -> dict[str, Array]:
     """The inputs of a model by name; a single array has the name ""."""
+    return {name: np.asarray(one) for name, one in _by_name(inputs).items()}
+
+
+def _by_name(inputs: Any) -> dict[str, Any]:
     if isinstance(inputs, dict):
-        return {name: np.asarray(one) for name, one in inputs.items()}
+        return inputs
     if isinstance(inputs, list | tuple):
-        return {str(k): np.asarray(one) for k, one in enumerate(inputs)}
-    return {"": np.asarray(inputs)}
+        return {str(k): one for k, one in enumerate(inputs)}
+    return {"": inputs}
 
 
 def _like(inputs: Any, arrays: dict[str, Any]) -> Any:
@@ -88,33 +96,48 @@ def _embeddings(model: keras.Model) -> list[Any]:
     return [one for one in model._flatten_layers() if isinstance(one, keras.layers.Embedding)]
 
 
-def sources(model: keras.Model, inputs: Any) -> list[Source]:
-    """The inputs that hold real numbers; or the outputs of the embeddings, if one holds tokens.
+def _sources(model: keras.Model) -> Callable[[Any], list[Source]]:
+    """A function of inputs: those that hold real numbers, or the outputs of the embeddings.
 
-    Raises:
-        ConfigError: several inputs hold tokens, or the inputs are not one row for each example.
+    It raises ConfigError if several inputs hold tokens, or the inputs are not one row for each
+    example.
     """
-    arrays, embeddings = arrays_by_name(inputs), _embeddings(model)
-    whole = [one for one in arrays.values() if embeddings and (one == np.round(one)).all()]
-    integers = [one for one in arrays.values() if np.issubdtype(one.dtype, np.integer)]
-    tokens = integers or (whole if len(arrays) == 1 else [])
-    if len(tokens) > 1 or any(len(one) != 1 for one in arrays.values()):
-        raise ConfigError(
-            "The answers are not explained, because this network reads several inputs of tokens."
-        )
-    if not tokens:
-        return [Source(name, array_of(one), embedded=False) for name, one in arrays.items()]
-    found: list[Source] = []
+    embeddings, named = _embeddings(model), list[str]()
 
-    def recorded(layer: Any, call: Any, read: Any, *arguments: Any, **options: Any) -> Any:
-        outputs = call(read, *arguments, **options)
-        if _reads(read, tokens[0].shape[1:]):
-            found.append(Source(layer.name, array_of(outputs), embedded=True))
-        return outputs
+    def run(inputs: Any, tokens: Any) -> list[Any]:
+        named.clear()
+        found: list[Any] = []
 
-    with around(embeddings, recorded):
-        model(inputs, training=False)
-    return found
+        def recorded(layer: Any, call: Any, read: Any, *arguments: Any, **options: Any) -> Any:
+            outputs = call(read, *arguments, **options)
+            if _reads(read, tokens.shape[1:]):
+                named.append(layer.name)
+                found.append(outputs)
+            return outputs
+
+        with around(embeddings, recorded):
+            model(inputs, training=False)
+        return found
+
+    program = compiled(run)
+
+    def sources(inputs: Any) -> list[Source]:
+        arrays = arrays_by_name(inputs)
+        whole = [one for one in arrays.values() if embeddings and (one == np.round(one)).all()]
+        integers = [one for one in arrays.values() if np.issubdtype(one.dtype, np.integer)]
+        tokens = integers or (whole if len(arrays) == 1 else [])
+        if len(tokens) > 1 or any(len(one) != 1 for one in arrays.values()):
+            raise ConfigError(
+                "The answers are not explained, because this network reads several inputs of "
+                "tokens."
+            )
+        if not tokens:
+            return [Source(name, array_of(one), embedded=False) for name, one in arrays.items()]
+        found = program(inputs, tokens[0])
+        pairs = zip(named, found, strict=True)
+        return [Source(name, array_of(one), embedded=True) for name, one in pairs]
+
+    return sources
 
 
 def _reads(read: Any, shape: tuple[int, ...]) -> bool:
@@ -133,89 +156,82 @@ class Attribution:
     occlusion: list[tuple[int, int, float]]  # first step, step after the last, change of the number
 
 
-def attribute(model: keras.Model, inputs: Any, *, explained: Explained) -> Attribution:
-    """Integrated gradients and occlusion of one example; `inputs` has a batch of 1.
+def attributor(model: keras.Model) -> Callable[[Any, Array], Attribution]:
+    """A function that gives integrated gradients and occlusion of one example.
 
-    The baseline is zero: the mean of a scaled column, or no embedding. The explained number is the
-    one of `explained_weights`. Source: Sundararajan et al. 2017.
+    Its arguments are the inputs, a batch of 1, and the `explained_weights` of their outputs. The
+    baseline is zero: the mean of a scaled column, or no embedding. Source: Sundararajan et al.
+    2017.
     """
-    given = sources(model, inputs)
+    sources = _sources(model)
+    program = cache(lambda names: differentiated(partial(_numbers, model, names)))
     points, quadrature = np.polynomial.legendre.leggauss(POINTS)
     shares = np.concatenate([[1.0, 0.0], (points + 1) / 2])
-    path = [np.stack([one.values[0] * share for share in shares]) for one in given]
-    outputs = compiled(lambda: first(model(inputs, training=False)))
-    weights = explained_weights(array_of(outputs), explained)
-    along = _along(model, inputs, given, weights)
-    values = _numbers(model, inputs, given, path, weights)
-    found = gradients(lambda tensors: ops.sum(along(tensors)), path)
-    by_source, total = {}, 0.0
-    for one, slopes in zip(given, found, strict=True):
-        mean = np.tensordot(quadrature / 2, slopes[2:], axes=1)
-        by_source[one.name] = mean * one.values[0]
-        total += float(by_source[one.name].sum())
-    difference = float(values[0] - values[1])
-    error = abs(total - difference) / max(abs(difference), 1e-12)
-    return Attribution(
-        value=float(values[0]),
-        at_baseline=float(values[1]),
-        by_source=by_source,
-        error=error,
-        occlusion=_occlusion(model, inputs, given, weights),
-    )
 
+    def attribute(inputs: Any, weights: Array) -> Attribution:
+        given = sources(inputs)
+        stretches, occluded = _occluded(given)
+        rows = [
+            np.concatenate([np.stack([one.values[0] * share for share in shares]), others])
+            for one, others in zip(given, occluded, strict=True)
+        ]
+        names = () if given[0].embedded else tuple(one.name for one in given)
+        values, found = program(names)(rows, inputs, weights)
+        by_source, total = {}, 0.0
+        for one, slopes in zip(given, found, strict=True):
+            mean = np.tensordot(quadrature / 2, slopes[2 : len(shares)], axes=1)
+            by_source[one.name] = mean * one.values[0]
+            total += float(by_source[one.name].sum())
+        value, at_baseline = float(values[0]), float(values[1])
+        difference = value - at_baseline
+        changes = (values[len(shares) :] - values[0]).tolist()
+        return Attribution(
+            value=value,
+            at_baseline=at_baseline,
+            by_source=by_source,
+            error=abs(total - difference) / max(abs(difference), 1e-12),
+            occlusion=[(*one, change) for one, change in zip(stretches, changes, strict=True)],
+        )
 
-def _along(
-    model: keras.Model, inputs: Any, given: list[Source], weights: Array
-) -> Callable[[list[Any]], Any]:
-    """A function of the sources, each [rows, ...]: the explained number of each row, [rows]."""
-    names = [one.name for one in given]
-    embedded = bool(given) and given[0].embedded
-    shape = given[0].values.shape[1:-1]  # of the tokens, if the sources are embeddings
-
-    def numbers(tensors: list[Any]) -> Any:
-        rows = tensors[0].shape[0]
-        arrays: dict[str, Any] = {
-            name: ops.convert_to_tensor(np.repeat(one, rows, axis=0))
-            for name, one in arrays_by_name(inputs).items()
-        }
-        left = iter(tensors)
-
-        def replaced(_layer: Any, call: Any, read: Any, *arguments: Any, **options: Any) -> Any:
-            outputs = call(read, *arguments, **options)
-            return outputs * 0.0 + next(left) if _reads(read, shape) else outputs
-
-        if not embedded:
-            arrays |= dict(zip(names, tensors, strict=True))
-        with around(_embeddings(model) if embedded else [], replaced):
-            outputs = first(model(_like(inputs, arrays), training=False))
-        each = ops.cast(outputs, "float32") * ops.convert_to_tensor(weights, dtype="float32")
-        return ops.sum(ops.reshape(each, (rows, -1)), axis=1)
-
-    return numbers
+    return attribute
 
 
 def _numbers(
-    model: keras.Model, inputs: Any, given: list[Source], rows: list[Array], weights: Array
-) -> Array:
-    tensors = [ops.convert_to_tensor(one, dtype="float32") for one in rows]
-    return array_of(compiled(lambda: _along(model, inputs, given, weights)(tensors)))
+    model: keras.Model, names: tuple[str, ...], tensors: list[Any], inputs: Any, weights: Any
+) -> Any:
+    """The explained number of each row of the sources, [rows].
+
+    The tensors are the inputs of these names; without names, the outputs of the embeddings.
+    """
+    rows = tensors[0].shape[0]
+    arrays, left = _by_name(inputs), iter(tensors)
+
+    def replaced(_layer: Any, call: Any, read: Any, *arguments: Any, **options: Any) -> Any:
+        outputs = call(read, *arguments, **options)
+        return outputs * 0.0 + next(left) if _reads(read, tensors[0].shape[1:-1]) else outputs
+
+    if names:
+        given = dict(zip(names, tensors, strict=True))
+        arrays = {name: given[name] for name in arrays}
+    else:
+        arrays = {name: ops.repeat(one, rows, axis=0) for name, one in arrays.items()}
+    with around([] if names else _embeddings(model), replaced):
+        outputs = first(model(_like(inputs, arrays), training=False))
+    return _weighted(outputs, weights)
 
 
-def _occlusion(
-    model: keras.Model, inputs: Any, given: list[Source], weights: Array
-) -> list[tuple[int, int, float]]:
-    """The change of the number when a stretch of steps of the first sequence becomes zero."""
+def _occluded(given: list[Source]) -> tuple[list[tuple[int, int]], list[Array]]:
+    """Stretches of steps, and the sources with one stretch of the first sequence zero in each row.
+
+    Without a sequence there are none.
+    """
     place = next((k for k, one in enumerate(given) if one.values.ndim >= 3), None)
     if place is None:
-        return []
+        return [], [one.values[:0] for one in given]
     steps = given[place].values.shape[1]
     edges = np.unique(np.linspace(0, steps, min(steps, STRETCHES) + 1).round().astype(int))
     pairs = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    rows = [np.repeat(one.values, len(pairs) + 1, axis=0) for one in given]
-    for k, (begin, end) in enumerate(pairs, 1):
+    rows = [np.repeat(one.values, len(pairs), axis=0) for one in given]
+    for k, (begin, end) in enumerate(pairs):
         rows[place][k, begin:end] = 0.0
-    values = _numbers(model, inputs, given, rows, weights)
-    return [
-        (begin, end, float(value - values[0]))
-        for (begin, end), value in zip(pairs, values[1:], strict=True)
-    ]
+    return pairs, rows

@@ -1,4 +1,4 @@
-"""Gradients by inputs and by the outputs of layers, on each backend of Keras."""
+"""Values and their gradients, on each backend of Keras."""
 
 import importlib
 from collections.abc import Callable
@@ -10,39 +10,62 @@ from keras import ops
 from gatewise.data.sequences import Array
 from gatewise.inspection.tracing import array_of, compiled
 
-Scalar = Callable[[list[Any]], Any]
+Function = Callable[..., Any]  # (tensors, *given) -> a tensor
+Program = Callable[..., tuple[Array, list[Array]]]
 
 
-def gradients(scalar: Scalar, arrays: list[Array]) -> list[Array]:
-    """The gradients of `scalar(tensors)` by each of the arrays, with their shapes, in float64.
+def differentiated(function: Function) -> Program:
+    """A program that returns the values of `function` and the gradients of their sum, in float64.
 
-    The computation itself is in float32, like that of the model.
+    It is called with a list of arrays, by each of which it differentiates, and with what else the
+    function reads. The computation itself is in float32, like that of the model.
     """
     name = keras.backend.backend()
-    tensors = [ops.convert_to_tensor(one, dtype="float32") for one in arrays]
-    if not tensors:
-        return []
-    return [array_of(one) for one in BACKENDS[name](importlib.import_module(name), scalar, tensors)]
+    run = BACKENDS[name](importlib.import_module(name), function)
+
+    def program(arrays: list[Array], *given: Any) -> tuple[Array, list[Array]]:
+        tensors = [ops.convert_to_tensor(one, dtype="float32") for one in arrays]
+        values, found = run(tensors, *given)
+        return array_of(values), [array_of(one) for one in found]
+
+    return program
 
 
-def _by_jax(jax: Any, scalar: Scalar, tensors: list[Any]) -> list[Any]:
-    return list(compiled(lambda: jax.grad(scalar)(tensors)))
+def _by_jax(jax: Any, function: Function) -> Function:
+    def summed(tensors: list[Any], *given: Any) -> Any:
+        values = function(tensors, *given)
+        return ops.sum(values), values
+
+    def run(tensors: list[Any], *given: Any) -> Any:
+        (_, values), found = jax.value_and_grad(summed, has_aux=True)(tensors, *given)
+        return values, found
+
+    return compiled(run)
 
 
-def _by_tensorflow(tensorflow: Any, scalar: Scalar, tensors: list[Any]) -> list[Any]:
-    with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
-        for one in tensors:
-            tape.watch(one)
-        value = scalar(tensors)
-    zero = tensorflow.UnconnectedGradients.ZERO
-    return list(tape.gradient(value, tensors, unconnected_gradients=zero))
+def _by_tensorflow(tensorflow: Any, function: Function) -> Function:
+    def run(tensors: list[Any], *given: Any) -> Any:
+        with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
+            for one in tensors:
+                tape.watch(one)
+            values = function(tensors, *given)
+        zero = tensorflow.UnconnectedGradients.ZERO
+        return values, list(tape.gradient(values, tensors, unconnected_gradients=zero))
+
+    return run
 
 
-def _by_torch(torch: Any, scalar: Scalar, tensors: list[Any]) -> list[Any]:
-    leaves = [one.detach().requires_grad_(True) for one in tensors]
-    found = torch.autograd.grad(scalar(leaves), leaves, allow_unused=True)
-    pairs = zip(leaves, found, strict=True)
-    return [torch.zeros_like(leaf) if one is None else one.detach() for leaf, one in pairs]
+def _by_torch(torch: Any, function: Function) -> Function:
+    def run(tensors: list[Any], *given: Any) -> Any:
+        leaves = [one.detach().requires_grad_(True) for one in tensors]
+        values = function(leaves, *given)
+        found = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
+        pairs = zip(leaves, found, strict=True)
+        return values.detach(), [
+            torch.zeros_like(leaf) if one is None else one.detach() for leaf, one in pairs
+        ]
+
+    return run
 
 
 BACKENDS = {"jax": _by_jax, "tensorflow": _by_tensorflow, "torch": _by_torch}

@@ -1,6 +1,6 @@
 """Inspect a Keras model: what its LSTM layers do on given inputs, ready for JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,12 +14,12 @@ from gatewise.inspection.advice import advice
 from gatewise.inspection.attribution import (
     Explained,
     arrays_by_name,
-    attribute,
+    attributor,
     explained_weights,
     layer_gradients,
 )
 from gatewise.inspection.gates import describe, path, trace
-from gatewise.inspection.tracing import lstm_layers, record
+from gatewise.inspection.tracing import lstm_layers, recorder
 from gatewise.tasks.task import AnyTask
 from gatewise.training.ready import Ready
 
@@ -33,7 +33,7 @@ UNREADABLE = (ValueError, TypeError, RuntimeError, AttributeError, GatewiseError
 
 def layers_of(model: keras.Model, inputs: Any, *, explained: Explained) -> list[dict[str, Any]]:
     """One entry for each call of an LSTM layer on these inputs."""
-    calls, outputs = record(model, inputs)
+    calls, outputs = recorder(model)(inputs)
     weights = explained_weights(outputs, explained) / len(outputs)
     found = layer_gradients(model, inputs, calls, weights)
     steps = max(call.inputs.shape[1] for call in calls)
@@ -42,35 +42,44 @@ def layers_of(model: keras.Model, inputs: Any, *, explained: Explained) -> list[
     return [describe(call, one, steps) for call, one in zip(calls, found, strict=True)]
 
 
-def example_of(
-    model: keras.Model, inputs: Any, *, explained: Explained, columns: Sequence[str] = ()
-) -> dict[str, Any]:
-    """What the answer for one example rests on; `inputs` has a batch of 1."""
-    found = attribute(model, inputs, explained=explained)
-    calls, _ = record(model, inputs)
-    last = trace(calls[-1])
-    places, shares = path(last.h[0][last.mask[0]])
-    content: dict[str, Any] = {
-        "value": found.value,
-        "at_baseline": found.at_baseline,
-        "completeness_error": found.error,
-        "occlusion": [list(one) for one in found.occlusion],
-        "path": {"layer": calls[-1].name, "places": places.tolist(), "shares": shares.tolist()},
-        "sources": [],
-    }
-    for name, values in found.by_source.items():
-        one: dict[str, Any] = {"name": name, "sum": float(values.sum())}
-        if values.ndim >= 2:
-            one["steps"] = values.reshape(len(values), -1).sum(axis=1).tolist()
-        if values.ndim <= 2:
-            each = values.sum(axis=0) if values.ndim == 2 else values
-            labels = (
-                list(columns) if len(columns) == len(each) else list(map(str, range(len(each))))
-            )
-            order = np.argsort(-np.abs(each), kind="stable")[:TOP]
-            one["columns"] = {labels[k]: float(each[k]) for k in order}
-        content["sources"].append(one)
-    return content
+def explainer(
+    model: keras.Model, *, explained: Explained, columns: Sequence[str] = ()
+) -> Callable[[Any], dict[str, Any]]:
+    """A function of one example, a batch of 1: what its answer rests on."""
+    record, attribute = recorder(model), attributor(model)
+
+    def explain(inputs: Any) -> dict[str, Any]:
+        calls, outputs = record(inputs)
+        found = attribute(inputs, explained_weights(outputs, explained))
+        last = trace(calls[-1])
+        places, shares = path(last.h[0][last.mask[0]])
+        return {
+            "value": found.value,
+            "at_baseline": found.at_baseline,
+            "completeness_error": found.error,
+            "occlusion": [list(one) for one in found.occlusion],
+            "path": {
+                "layer": calls[-1].name,
+                "places": places.tolist(),
+                "shares": shares.tolist(),
+            },
+            "sources": [_source(*pair, columns) for pair in found.by_source.items()],
+        }
+
+    return explain
+
+
+def _source(name: str, values: Array, columns: Sequence[str]) -> dict[str, Any]:
+    """What an answer rests on in one source: in all, by step and by column."""
+    one: dict[str, Any] = {"name": name, "sum": float(values.sum())}
+    if values.ndim >= 2:
+        one["steps"] = values.reshape(len(values), -1).sum(axis=1).tolist()
+    if values.ndim <= 2:
+        each = values.sum(axis=0) if values.ndim == 2 else values
+        labels = list(columns) if len(columns) == len(each) else list(map(str, range(len(each))))
+        order = np.argsort(-np.abs(each), kind="stable")[:TOP]
+        one["columns"] = {labels[k]: float(each[k]) for k in order}
+    return one
 
 
 def chosen(examples: Examples[Any], model: keras.Model, *, padded: bool) -> tuple[Array, int]:

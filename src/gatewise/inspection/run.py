@@ -15,8 +15,8 @@ from gatewise.inspection.attribution import Explained
 from gatewise.inspection.model import (
     MOST_EXAMPLES,
     UNREADABLE,
-    example_of,
     explained_of,
+    explainer,
     inputs_of,
     layers_of,
     summary,
@@ -113,9 +113,10 @@ def _explained(
 ) -> dict[str, Any]:
     """What the answers for these examples rest on, or the reason why they are not explained."""
     shown: list[dict[str, Any]] = []
+    explain = explainer(model, explained=explained, columns=columns)
     for k, inputs in chosen.items():
         try:
-            found = example_of(model, inputs, explained=explained, columns=columns)
+            found = explain(inputs)
         except ConfigError as error:
             return {"unexplained": str(error), "shown": shown}
         shown.append(found | {"example": k})

@@ -64,17 +64,19 @@ def around(layers: Sequence[Any], replacement: Callable[..., Any]) -> Iterator[N
             del layer.__dict__["call"]
 
 
-def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
-    """The calls of the LSTM layers for these inputs, in order, and the output of the model.
+def recorder(model: keras.Model) -> Callable[[Any], tuple[list[Call], Array]]:
+    """A function of inputs: the calls of the LSTM layers, in order, and the output of the model.
 
-    If the model returns several arrays, the first one counts.
+    If the model returns several arrays, the first one counts. The function raises ConfigError if no
+    LSTM layer is called.
 
     Raises:
-        ConfigError: no LSTM layer is called.
+        ConfigError: the model has no LSTM layer.
     """
-    layers: list[Any] = []
+    found, called = lstm_layers(model), list[Any]()
 
-    def run() -> tuple[Any, list[dict[str, Any]]]:
+    def run(inputs: Any) -> tuple[Any, list[dict[str, Any]]]:
+        called.clear()
         tensors: list[dict[str, Any]] = []
 
         def recorded(layer: Any, call: Any, sequences: Any, *arguments: Any, **options: Any) -> Any:
@@ -84,39 +86,45 @@ def record(model: keras.Model, inputs: Any) -> tuple[list[Call], Array]:
                 state = [ops.copy(one) for one in layer.states]  # the call assigns to them
             outputs = call(sequences, *arguments, **options)
             returned = list(outputs) if layer.return_state else [outputs]
-            layers.append(layer)
+            called.append(layer)
             tensors.append({"inputs": sequences, "mask": mask, "state": state, "outputs": returned})
             return outputs
 
-        with around(lstm_layers(model), recorded):
+        with around(found, recorded):
             return first(model(inputs, training=False)), tensors
 
-    output, tensors = compiled(run)
-    if not tensors:
-        raise ConfigError(f"{model.name} calls none of its LSTM layers for these inputs.")
-    seen: Counter[str] = Counter()
-    calls = []
-    for layer, one in zip(layers, tensors, strict=True):
-        seen[layer.name] += 1
-        again = f" ({seen[layer.name]})" if seen[layer.name] > 1 else ""
-        calls.append(_call_of(layer, layer.name + again, **one))
-    return calls, array_of(output)
+    program = compiled(run)
+
+    def record(inputs: Any) -> tuple[list[Call], Array]:
+        output, tensors = program(inputs)
+        if not tensors:
+            raise ConfigError(f"{model.name} calls none of its LSTM layers for these inputs.")
+        seen: Counter[str] = Counter()
+        calls = []
+        for layer, one in zip(called, tensors, strict=True):
+            seen[layer.name] += 1
+            again = f" ({seen[layer.name]})" if seen[layer.name] > 1 else ""
+            calls.append(_call_of(layer, layer.name + again, **one))
+        return calls, array_of(output)
+
+    return record
 
 
-def compiled(run: Callable[[], Any]) -> Any:
-    """The tensors of `run()`; JAX computes them in one program.
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays that returns tensors; JAX compiles it once for each shape of them.
 
-    JAX would otherwise compile each operation of a model for each new shape.
+    Each program takes longer to compile than to run, so it is made once and called often.
     """
     if keras.backend.backend() != "jax":
-        return run()
+        return function
     import jax
 
-    def stateless() -> Any:
+    def stateless(*arguments: Any) -> Any:
         with keras.StatelessScope():  # a variable must not keep a tracer
-            return run()
+            return function(*arguments)
 
-    return jax.jit(stateless)()
+    compiling: Callable[..., Any] = jax.jit(stateless)
+    return compiling
 
 
 def first(outputs: Any) -> Any:

@@ -1,5 +1,6 @@
 """Dropout on recurrent weights, in training only: a layer that becomes Keras's LSTM when saved."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -28,23 +29,32 @@ class WeightDropLSTM(layers.LSTM):  # type: ignore[misc]  # Keras is untyped
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         """Map [batch, steps, features] like keras.layers.LSTM."""
+
+        def run() -> Any:
+            return layers.LSTM.call(self, sequences, initial_state, mask, training)
+
         if not training or not self.weight_dropout:
-            return super().call(sequences, initial_state, mask, training)
-        kernel = self.cell.recurrent_kernel
-        dropped = keras.random.dropout(kernel.value, self.weight_dropout, seed=self.weight_seed)
-        # Inside a scope, variables that it does not list would lose the values of the outer scope.
-        values = [(one, dropped if one is kernel else one.value) for one in self.variables]
-        with keras.StatelessScope(values) as scope:
-            outputs = super().call(sequences, initial_state, mask, training)
-        for one in self.non_trainable_variables:  # the state of Keras's own dropout
-            after = scope.get_current_value(one)
-            if after is not None:
-                one.assign(after)
-        return outputs
+            return run()
+        return with_dropped_weights(self, self.weight_dropout, self.weight_seed, run)
 
     def get_config(self) -> dict[str, Any]:
         """The options of the layer."""
         return {**super().get_config(), "weight_dropout": self.weight_dropout}
+
+
+def with_dropped_weights(layer: Any, rate: float, seed: Any, run: Callable[[], Any]) -> Any:
+    """What `run` returns while the recurrent weights of a layer are dropped with this `rate`."""
+    kernel = layer.cell.recurrent_kernel
+    dropped = keras.random.dropout(kernel.value, rate, seed=seed)
+    # Inside a scope, variables that it does not list would lose the values of the outer scope.
+    values = [(one, dropped if one is kernel else one.value) for one in layer.variables]
+    with keras.StatelessScope(values) as scope:
+        outputs = run()
+    for one in layer.non_trainable_variables:  # the state of the draws
+        after = scope.get_current_value(one)
+        if after is not None:
+            one.assign(after)
+    return outputs
 
 
 def without_weight_dropout(network: keras.Model) -> keras.Model:

@@ -10,6 +10,7 @@ from gatewise.data.batches import Shapes
 from gatewise.data.scaling import FINEST
 from gatewise.networks.dropping import WeightDropLSTM
 from gatewise.networks.imports import without_tensorflow
+from gatewise.networks.variants import VariantLSTM, VariantLSTMCell
 from gatewise.settings import NetworkSettings, names
 
 VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
@@ -18,7 +19,7 @@ STATISTICS = "statistics"  # the name of the layer that normalises the summaries
 # The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
 LSTM = names(
     network="units activation recurrent_activation dropout recurrent_dropout weight_dropout"
-) | names(network="l1 l2 activity_l1 activity_l2")
+) | names(network="zoneout cell_normalization l1 l2 activity_l1 activity_l2")
 READ = LSTM | names(network="bidirectional normalization pooling")
 DENSE = names(network="dense dense_activation dense_dropout")
 EMBEDDING = names(network="embedding_dim embedding_dropout")
@@ -57,22 +58,30 @@ def one_way(
     state: bool = False,
 ) -> keras.layers.Layer:
     """One LSTM layer; `sequences` returns every step, `state` also returns the final state."""
-    dropped = {"weight_dropout": settings.weight_dropout} if settings.weight_dropout else {}
-    layer = (WeightDropLSTM if dropped else layers.LSTM)(
-        units,
-        activation=settings.activation,
-        recurrent_activation=settings.recurrent_activation,
-        return_sequences=sequences,
-        return_state=state,
-        dropout=settings.dropout,
-        recurrent_dropout=settings.recurrent_dropout,
-        kernel_regularizer=regularizer(settings),
-        recurrent_regularizer=regularizer(settings),
-        activity_regularizer=_penalty(settings.activity_l1, settings.activity_l2),
-        name=name,
-        **dropped,
-    )
-    return masking(layer)
+    of_cell: dict[str, Any] = {
+        "units": units,
+        "activation": settings.activation,
+        "recurrent_activation": settings.recurrent_activation,
+        "dropout": settings.dropout,
+        "recurrent_dropout": settings.recurrent_dropout,
+        "kernel_regularizer": regularizer(settings),
+        "recurrent_regularizer": regularizer(settings),
+    }
+    of_layer: dict[str, Any] = {
+        "return_sequences": sequences,
+        "return_state": state,
+        "activity_regularizer": _penalty(settings.activity_l1, settings.activity_l2),
+        "name": name,
+    }
+    if settings.weight_dropout:
+        of_layer["weight_dropout"] = settings.weight_dropout
+    if settings.zoneout or settings.cell_normalization:
+        cell = VariantLSTMCell(
+            zoneout=settings.zoneout, normalized=settings.cell_normalization, **of_cell
+        )
+        return masking(VariantLSTM(cell, **of_layer))
+    kind = WeightDropLSTM if settings.weight_dropout else layers.LSTM
+    return masking(kind(**of_cell, **of_layer))
 
 
 def both_ways(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:

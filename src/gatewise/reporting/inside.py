@@ -106,8 +106,10 @@ def sections(content: Mapping[str, Any]) -> list[Section]:
     layers = content.get("layers") or []
     if not layers:
         return []
-    count = formats.count(content["examples"], "example")
-    lead = " ".join([f"Measured on {count} outside the training part.", *content["advice"]])
+    count, data = formats.count(content["examples"], "example"), content.get("data")
+    # The report of a run names no data: it reads the validation part. Arrays have no name.
+    where = " outside the training part" if data is None else f" of {data}" * bool(data)
+    lead = " ".join([f"Measured on {count}{where}.", *content["advice"]])
     wide = [one for one in layers if one["data_steps_per_step"] > 1]
     note = MEANINGS + "".join(
         f" One step of {one['layer']} covers about {one['data_steps_per_step']} steps of the data."

@@ -318,15 +318,22 @@ def seal(folder: Path) -> None:
 def save_parts(
     folder: Path, experiment: Experiment, preparation: Preparation[Any], network: "keras.Model"
 ) -> None:
-    """Write settings, preparation and model; without its loss, so that plain Keras can open it."""
+    """Write settings, preparation and model; without its loss, so that Keras alone can open it."""
     import keras
 
     from gatewise.networks.imports import without_tensorflow
+    from gatewise.networks.variants import has_variants
 
     (folder / SETTINGS).write_text(to_toml(experiment), encoding="utf-8")
     write_json(folder / PREPARATION, preparation.to_json())
     with without_tensorflow(keras.saving.serialize_keras_object):
         plain(network).save(folder / MODEL)
+    if has_variants(network):
+        log.info(
+            "%s holds a layer of gatewise, because of network.zoneout or "
+            "network.cell_normalization. Keras opens it after import gatewise.networks.variants.",
+            MODEL,
+        )
     _save_graphs(folder, experiment, preparation, network)
 
 

@@ -70,6 +70,19 @@ class Stateful(Protocol):
         """Continue from an earlier state."""
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether an unfinished run with this folder left a checkpoint."""
+    path, previous, _ = _paths(folder)
+    return path.exists() or previous.exists()
+
+
+def _paths(folder: Path) -> tuple[Path, Path, Path]:
+    """The checkpoint of a run folder, the one before it, and the one that is being written."""
+    ends = ("", ".previous", ".partial")
+    path, previous, draft = (folder.with_name(f"{folder.name}.checkpoint{end}") for end in ends)
+    return path, previous, draft
+
+
 class Checkpoints:
     """The checkpoints of one run, and the one that it continues from.
 
@@ -83,9 +96,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
-        self.path = folder.with_name(f"{folder.name}.checkpoint")
-        self.previous = folder.with_name(f"{folder.name}.checkpoint.previous")
-        self.draft = folder.with_name(f"{folder.name}.checkpoint.partial")
+        self.path, self.previous, self.draft = _paths(folder)
         self.resumed = self._found(resume=resume, overwrite=overwrite)
         self.identity: Mapping[str, Any] = {}
         self.finished = [] if self.resumed is None else _finished_of(self.resumed)

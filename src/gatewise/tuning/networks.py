@@ -8,7 +8,13 @@ from pathlib import Path
 import keras
 
 from gatewise.errors import ArtefactError, ConfigError
-from gatewise.training.checkpoints import Checkpoints, identity_of, read_state, write_state
+from gatewise.training.checkpoints import (
+    Checkpoints,
+    has_checkpoint,
+    identity_of,
+    read_state,
+    write_state,
+)
 from gatewise.training.fit import History, as_finished, from_finished
 from gatewise.training.ready import Ready
 
@@ -26,6 +32,9 @@ def checkpoints(folder: Path, number: int, ready: Ready, *, resume: bool) -> Che
     with suppress(OSError):  # a checkpoint that cannot be written says so
         path.parent.mkdir(exist_ok=True)
     identity = identity_of(ready.experiment, ready.splits, ready.network)
+    if resume and not has_checkpoint(path):
+        log.info("Trial %d left no checkpoint, so it begins again.", number)
+        resume = False
     try:
         found = Checkpoints(path, resume=resume)
         found.begin(identity)

@@ -11,14 +11,24 @@ from matplotlib.ticker import MaxNLocator
 from gatewise.extras import require
 from gatewise.reporting import charts, formats
 from gatewise.reporting.sections import Key, Picture, Table
-from gatewise.tuning.study import DEFAULT, ENDED, LOSS, SECONDS, VALUE, candidates, finished
+from gatewise.tuning.study import (
+    DEFAULT,
+    ENDED,
+    LOSS,
+    SECONDS,
+    VALUE,
+    begun_as,
+    candidates,
+    finished,
+)
 
 FEW = 8  # complete trials; fewer do not tell what mattered
 
 
 def draw(study: Any, summary: Mapping[str, Any], *, higher: bool) -> str:
     """Draw the page as a complete HTML document that needs no other file."""
-    trials = [one for one in finished(study) if one.user_attrs.get(VALUE) is not None]
+    scored = [one for one in finished(study) if one.user_attrs.get(VALUE) is not None]
+    trials = sorted(scored, key=begun_as)
     with charts.style():
         history = _history(trials, summary, higher)
         importances = _importances(study)
@@ -46,7 +56,7 @@ def _names(trials: list[Any]) -> list[str]:
 def _history(trials: list[Any], summary: Mapping[str, Any], higher: bool) -> Picture:
     """The score of each trial, and the best one so far."""
     figure, axes = charts.axes()
-    numbers = np.array([one.number for one in trials], dtype=np.float64)
+    numbers = np.array([begun_as(one) for one in trials], dtype=np.float64)
     values = np.array([one.user_attrs[VALUE] for one in trials], dtype=np.float64)
     best = (np.maximum if higher else np.minimum).accumulate(values)
     axes.plot(numbers, values, "o", color=charts.COLOURS["muted"], markersize=4)
@@ -115,9 +125,12 @@ def _table(study: Any, summary: Mapping[str, Any], higher: bool) -> Table:
     rows = []
     for one in ranked:
         kind = " (default)" if one.user_attrs.get(DEFAULT) else ""
-        cells = [formats.plain(one.params.get(name, "")) for name in names]
+        values = (one.params.get(name, "") for name in names)
+        cells = [
+            f"{value:.4g}" if isinstance(value, float) else formats.plain(value) for value in values
+        ]
         scores = [formats.number(one.user_attrs[name], 4) for name in (VALUE, LOSS)]
         told = [*scores, f"{one.user_attrs[SECONDS]:.0f}"]
-        rows.append([f"{one.number}{kind}", *told, *cells, str(one.user_attrs.get(ENDED) or "")])
+        rows.append([f"{begun_as(one)}{kind}", *told, *cells, str(one.user_attrs.get(ENDED) or "")])
     columns = ["trial", summary["metric"], "loss", "seconds", *names, "ended"]
     return Table("All trials with a score, the best first", columns, rows)

@@ -453,7 +453,7 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
         if default:
             study.tell(trial, state=state.FAIL)
             raise
-        log.info("Trial %d failed: %s", trial.number, error)
+        log.info("Trial %d failed: %s", begun_as(trial), error)
         trial.set_user_attr(ENDED, str(error))
         study.tell(trial, state=state.FAIL)
         if kept is not None:
@@ -464,7 +464,7 @@ def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
     if (stopped and ended != PRUNED and _unfinished(history)) or ended == OUT_OF_TIME:
         queue_again(study, trial)
         if ended:
-            log.info("Trial %d is cut off, because %s.", trial.number, ended)
+            log.info("Trial %d is cut off, because %s.", begun_as(trial), ended)
         return
     trial.set_user_attr(SECONDS, time.time() - began)
     trial.set_user_attr(ENDED, ended or (history.stopped if history else ""))
@@ -580,15 +580,15 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
     value = attributes.get(VALUE, seen[-1].best if seen else math.nan)
     score = "none" if math.isnan(value) else f"{value:.4f}"
     default = default_trial(search.study)
-    text = [f"trial {trial.number}  val {search.monitor.name} {score}"]
+    text = [f"trial {begun_as(trial)}  val {search.monitor.name} {score}"]
     if LOSS in attributes:
         text.append(f"val loss {attributes[LOSS]:.4g}")
     if best:
-        text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {best[0].number})")
+        text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {begun_as(best[0])})")
     if default is not None:
         text.append(f"default {default.user_attrs[VALUE]:.4f}")
-    epochs = f"{seen[-1].epoch if seen else 0} epochs"
-    text.append(f"{epochs}, {attributes[SECONDS]:.0f} s")
+    epochs = seen[-1].epoch if seen else 0
+    text.append(f"{epochs} epoch{'s'[: epochs != 1]}, {attributes[SECONDS]:.0f} s")
     if attributes.get(ENDED) == PRUNED:
         text.append(PRUNED)
     told = "the untuned default" if attributes.get(DEFAULT) else _short(values)
@@ -608,7 +608,9 @@ def _start_workers(search: Search, processes: int, cores: list[int]) -> list[Any
     """Start the other processes of a search; their notes go to files in its folder."""
     workers = []
     for number in range(1, processes):
-        with (search.folder / f"process-{number}.log").open("a") as file:
+        notes = search.folder / f"process-{number}.log"
+        log.info("The trials of process %d are told in %s.", number + 1, notes)
+        with notes.open("a") as file:
             deadline, trials = search.limits.deadline, search.limits.trials
             share = ",".join(map(str, cores[number::processes]))
             words = [str(search.folder), str(number), share, repr(deadline), str(trials)]

@@ -31,6 +31,7 @@ from gatewise.tuning.study import (
     ENDED,
     LOSS,
     VALUE,
+    begun_as,
     candidates,
     default_trial,
     ended_by_budget,
@@ -70,7 +71,7 @@ def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> T
         "best": best[0].user_attrs[VALUE],
         "default_loss": default.user_attrs[LOSS],
         "best_loss": best[0].user_attrs[LOSS],
-        "best_trial": best[0].number,
+        "best_trial": begun_as(best[0]),
         "trials": _counts(search.study),
         "values": dict(values),
         "comparison": comparison,
@@ -95,14 +96,14 @@ def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
         text = f"Validation {metric}: {scores[0]:.4g} with the untuned default, which is the best"
     else:
         text = (
-            f"Validation {metric}: {scores[0]:.4g} with the best trial ({best.number}), "
+            f"Validation {metric}: {scores[0]:.4g} with the best trial ({begun_as(best)}), "
             f"{scores[1]:.4g} with the untuned default"
         )
     tied = [one for one in ranked if one.user_attrs[VALUE] == scores[0]]
     if len(tied) == 1:
         return f"{text}."
     other = default if default in tied[1:] else tied[1]
-    name = "the default" if other.number == default.number else f"trial {other.number}"
+    name = "the default" if other.number == default.number else f"trial {begun_as(other)}"
     losses = [f"{one.user_attrs[LOSS]:.4g}" for one in (best, other)]
     return (
         f"{text}. Trials with this score: {len(tied)}. The lowest validation loss decides between "

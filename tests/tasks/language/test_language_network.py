@@ -58,6 +58,7 @@ VARIANTS = [
     {"embedding_dim": 5},
     {"normalization": "layer", "weight_dropout": 0.4, "dropout": 0.2, "recurrent_dropout": 0.1},
     {"units": (6,), "embedding_dropout": 0.3, "dense_dropout": 0.2},
+    {"zoneout": 0.2, "cell_normalization": True, "weight_dropout": 0.3},
 ]
 
 

@@ -193,8 +193,9 @@ def test_sizes_that_do_not_fit_are_refused():
         translator(shapes, NetworkSettings(units=(5, 5)))
     with pytest.raises(ConfigError, match="all be the same"):
         translator(shapes, NetworkSettings(units=(4, 6)))
-    with pytest.raises(ConfigError, match="recurrent_dropout needs"):
-        translator(shapes, NetworkSettings(input_feeding=True, recurrent_dropout=0.1))
+    for name in ("recurrent_dropout", "weight_dropout", "zoneout"):
+        with pytest.raises(ConfigError, match=f"{name} needs"):
+            translator(shapes, NetworkSettings(input_feeding=True, **{name: 0.1}))
 
 
 def test_a_decoder_with_input_feeding_saves_one_step_of_keras_layers(tmp_path):

@@ -45,8 +45,8 @@ class StatefulLSTM(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
     step to the next, so every batch would start from zero. This layer holds the state in variables.
 
     In training, recurrent weights are dropped with probability `rate` (DropConnect, Merity et al.
-    2017), the same ones at all steps of a batch. The wrapped layer is a plain LSTM, which the
-    inference graph uses.
+    2017), the same ones at all steps of a batch. The wrapped layer drops none, and the inference
+    graph uses it.
     """
 
     def __init__(self, layer: Any, rate: float, **options: Any) -> None:
@@ -83,11 +83,12 @@ class StatefulLSTM(layers.Wrapper):  # type: ignore[misc]  # Keras is untyped
 
     def _with_dropped_weights(self, inputs: Any, state: list[Any]) -> Any:
         """The outputs and the state of the layer with dropout on its recurrent weights."""
-        kernel, recurrent, bias = (one.value for one in self.layer.trainable_variables)
-        recurrent = keras.random.dropout(recurrent, self.rate, seed=self.sampling)
+        kernel = self.layer.cell.recurrent_kernel
+        dropped = keras.random.dropout(kernel.value, self.rate, seed=self.sampling)
+        weights = self.layer.trainable_variables
         seeds = self.layer.non_trainable_variables  # of its own dropout
         outputs, after = self.layer.stateless_call(
-            [kernel, recurrent, bias],
+            [dropped if one is kernel else one.value for one in weights],
             [one.value for one in seeds],
             inputs,
             initial_state=state,

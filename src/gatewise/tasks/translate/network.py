@@ -94,8 +94,9 @@ def _refuse(settings: NetworkSettings) -> None:
             "network.units in translate must all be the same, because the decoder starts from the "
             f"final states of the encoder. Received: {list(settings.units)}."
         )
-    if settings.input_feeding and settings.recurrent_dropout:
-        raise ConfigError("network.recurrent_dropout needs network.input_feeding = false.")
+    for name in ("recurrent_dropout", "weight_dropout", "zoneout"):
+        if settings.input_feeding and getattr(settings, name):
+            raise ConfigError(f"network.{name} needs network.input_feeding = false.")
 
 
 def _dropout(pieces: Pieces, x: Any, name: str, rate: float) -> Any:
