@@ -14,11 +14,11 @@ import polars as pl
 from gatewise.data.calendar import shift
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError, FlawError, Way
-from gatewise.readers import columns, marks, times
+from gatewise.readers import columns, marks, roles, time_columns, times
 from gatewise.readers.cells import as_number, as_text, missing_numbers
-from gatewise.readers.columns import Kinds
 from gatewise.readers.dialect import MOST_BELOW
 from gatewise.readers.labels import as_label, flags, missing_labels
+from gatewise.readers.roles import Kinds
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -126,7 +126,7 @@ def load(
         texts={role: {} for role in _coded(queries)},
         zoned=zoned,
     )
-    needed = list(dict.fromkeys(name for name in columns.named(settings) if name in kinds))
+    needed = list(dict.fromkeys(name for name in roles.named(settings) if name in kinds))
     for batch in table.batches(needed) if needed else ():
         cells = batch.select(**queries)
         for name in names:
@@ -159,7 +159,7 @@ def _queries(
         texts = [as_label(name, schema[name], absent) for name in settings.id]
         queries["id"] = pl.concat_str(texts, separator="/")
     if settings.time:
-        queries["time"] = columns.time_cells(table, settings)
+        queries["time"] = time_columns.time_cells(table, settings)
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in schema:
