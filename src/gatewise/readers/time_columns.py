@@ -14,6 +14,7 @@ from gatewise.readers.remedies import option
 from gatewise.readers.roles import (
     Aim,
     Kinds,
+    are_distinct,
     known_as,
     listing,
     with_role,
@@ -56,7 +57,22 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
         or (name.lower() in HOURS and _is_hour(table.sample[name]))
     ]
     dates = [name for name in dated if _is_date(table.sample[name])]
-    return (dates[0], clocks[0]) if len(dated) == len(dates) == len(clocks) == 1 else ()
+    both = len(dated) == len(dates) == len(clocks) == 1
+    moments = (dates[0], clocks[0]) if both else tuple(dated)
+    if (both or len(dated) == 1) and (fraction := _fraction(table, moments, free)):
+        return (*moments, fraction)
+    return moments if both else ()
+
+
+def _fraction(table: Table, moments: Sequence[str], free: Sequence[str]) -> str:
+    """The column of milliseconds or microseconds without which the times repeat; "" for none."""
+    for name in free:
+        digits = times.FRACTIONS.get(name.lower(), 0)
+        if digits and not are_distinct(table, moments) and are_distinct(table, [*moments, name]):
+            numbers = table.sample[name].cast(pl.Float64, strict=False)
+            if _whole(table, name) and numbers.is_between(0, 10**digits - 1).all():
+                return name
+    return ""
 
 
 def _is_clock(cells: pl.Series) -> bool:
@@ -105,6 +121,7 @@ def with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataS
         notes += more
         settings = replace(settings, time_format=form)
     if not settings.timezone:
+        notes += times.abbreviated(sample)
         zone = times.zone_of(sample)
         if zone and _zone_is_fixed(sample, zone):
             zone = times.zone_of(every())
