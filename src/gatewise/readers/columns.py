@@ -465,9 +465,16 @@ def _leftover(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
     ]
 
 
+# Names of columns that count the rows.
+ROW_NUMBERS = (
+    *("column 1", "unnamed: 0", "index", "level_0", "#", "row", "number", "no", "no.", "nr", "nr."),
+    *("s.no", "s.no.", "sno", "record", "record no", "recnbr", "sample", "scan"),
+)
+
+
 def _counts_rows(table: Table, column: str) -> bool:
-    """True for the index without a name that pandas writes as the first column."""
-    if not re.fullmatch(r"column 1|Unnamed: 0|index|level_0", column):
+    """True for the number of each row, as pandas and loggers write it beside the data."""
+    if column.lower() not in ROW_NUMBERS:
         return False
     cells = table.sample[column].cast(pl.Float64, strict=False)
     return bool((cells.diff().drop_nulls() == 1).all()) and cells.null_count() == 0
