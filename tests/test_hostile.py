@@ -82,7 +82,11 @@ OWN = {
         "another lookback": lambda c: c.update(lookback=11),
         "nothing known in advance": lambda c: c.update(known=[], calendar=[]),
     },
-    "forecast-one": {"an unknown calendar": lambda c: c.update(calendar=["moon"])},
+    "forecast-one": {
+        "an unknown calendar": lambda c: c.update(calendar=["moon"]),
+        "an unknown column": lambda c: c.update(known=["x"]),
+        "an unknown static column": lambda c: c.update(static=["x"]),
+    },
     "language": {"a token less": lambda c: shorten(c["vocabulary"])},
     "tag": {
         "a tag more": lambda c: c["classes"].append("B-thing"),
