@@ -320,8 +320,10 @@ def _unit(numbers: Array) -> Array:
     """The numbers less their mean, as a vector of length 1; zeros if they are equal."""
     apart = numbers - numbers.mean()
     most = np.abs(apart).max()
-    near = apart / most if most > 0 else apart  # the squares of 1e99 and 1e-99 could not be summed
-    return near / np.linalg.norm(near) if most > 0 else near
+    if most > 0:
+        apart = apart / most  # the squares of 1e99 and 1e-99 could not be summed
+        apart = apart / np.linalg.norm(apart)
+    return np.asarray(apart)
 
 
 def _ordered(places: Array, labels: Array) -> bool:
