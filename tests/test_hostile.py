@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import os
 import shutil
 import typing
 import zipfile
 
 import numpy as np
+import polars as pl
 import pytest
 from test_without_keras import saved_again
 
@@ -80,7 +82,11 @@ OWN = {
         "another lookback": lambda c: c.update(lookback=11),
         "nothing known in advance": lambda c: c.update(known=[], calendar=[]),
     },
-    "forecast-one": {"an unknown calendar": lambda c: c.update(calendar=["moon"])},
+    "forecast-one": {
+        "an unknown calendar": lambda c: c.update(calendar=["moon"]),
+        "an unknown column": lambda c: c.update(known=["x"]),
+        "an unknown static column": lambda c: c.update(static=["x"]),
+    },
     "language": {"a token less": lambda c: shorten(c["vocabulary"])},
     "tag": {
         "a tag more": lambda c: c["classes"].append("B-thing"),
@@ -169,6 +175,31 @@ def test_files_of_two_tasks_are_refused(folder, classify_run, series_file):
     artefacts.seal_again(folder / artefacts.SETTINGS)
     with pytest.raises(gatewise.ArtefactError, match=r"damaged|of two runs"):
         gatewise.predict(folder, series_file)
+
+
+def test_settings_of_another_run_of_the_task_are_refused(folder, series_file):
+    path = folder / artefacts.SETTINGS
+    text = path.read_text()
+    assert text.count('"load"') == 1
+    path.write_text(text.replace('"load"', '"other"'))
+    artefacts.seal_again(path)
+    other = pl.read_csv(series_file, try_parse_dates=True).rename({"load": "other"})
+    for verb in (gatewise.predict, gatewise.evaluate):
+        with pytest.raises(gatewise.ArtefactError, match="its settings read the columns 'other'"):
+            verb(folder, other)
+
+
+def test_the_metrics_of_a_run_are_an_object(folder, series_file):
+    (folder / artefacts.METRICS).write_text("[]")
+    artefacts.seal_again(folder / artefacts.METRICS)
+    with pytest.raises(gatewise.ArtefactError, match=r"metrics\.json is damaged"):
+        gatewise.evaluate(folder, series_file)
+
+
+def test_a_pipe_in_place_of_a_file_of_a_run_does_not_block(folder, series_file):
+    os.mkfifo(folder / "pipe")
+    (folder / "pipe").replace(folder / artefacts.ENVIRONMENT)
+    assert artefacts.load(folder).backend is None
 
 
 def test_a_script_named_in_the_settings_of_a_run_is_not_executed(folder, series_file, tmp_path):

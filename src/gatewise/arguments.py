@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import columns, conll, pairs, texts
+from gatewise.readers import conll, pairs, texts, time_columns
 from gatewise.readers.archives import MARK
 from gatewise.readers.datasets import DATASETS, settings_of
 from gatewise.readers.sources import Opened, found, opened, placed
@@ -159,7 +159,7 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
     if content.kinds(settings.missing_values).get(column) == "text":
         return True
     names = texts.text_columns(content, replace(settings, label=column))
-    return bool(names) and not columns.time_of(content, settings)
+    return bool(names) and not time_columns.time_of(content, settings)
 
 
 def free_folder(experiment: Experiment) -> Path:

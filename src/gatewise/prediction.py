@@ -17,12 +17,21 @@ from gatewise.data.calendar import between_dates
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint
 from gatewise.data.spacing import refuse_other_spacing
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ArtefactError, ConfigError, DataError
 from gatewise.readers.datasets import located
 from gatewise.readers.memory import plain, refuse_surrogates
 from gatewise.readers.repairs import LARGEST
 from gatewise.readers.sources import sentence
-from gatewise.runs.artefact import BASELINES, SPLITS, Artefact, folder_of, intact, load, open_run
+from gatewise.runs.artefact import (
+    BASELINES,
+    METRICS,
+    SPLITS,
+    Artefact,
+    folder_of,
+    intact,
+    load,
+    open_run,
+)
 from gatewise.runtime.network import Network
 from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import HOLDING
@@ -290,6 +299,7 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> 
             f"{sequences.source}: the run was trained on {wanted}, but this holds {held}. Give "
             f"{wanted}."
         )
+    _refuse_other_columns(sequences, preparation)
     if sequences.times is not None and preparation.step:
         dates, here = between_dates(preparation.step), sequences.times.dtype.kind == "M"
         if dates != here:
@@ -316,6 +326,19 @@ def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> 
                 f"{sequences.source}: column '{name}' held texts in training ({known}), but here "
                 "it holds numbers. Give texts."
             )
+
+
+def _refuse_other_columns(sequences: Sequences, preparation: Preparation[Any]) -> None:
+    """Refuse settings of another run, which read other columns than the preparation has."""
+    # The frames of a sound are columns that are not read.
+    framed = getattr(preparation.own, "spectrum", None) is not None
+    read, fitted = sequences.columns[: len(preparation.columns)], preparation.columns
+    if read != fitted and not framed:
+        read_names, fitted_names = (", ".join(map(repr, one[:6])) for one in (read, fitted))
+        raise ArtefactError(
+            f"The run folder is damaged, because its settings read the columns {read_names}, but "
+            f"its preparation has {fitted_names}. Restore the folder from a backup."
+        )
 
 
 def _refuse_other_lengths(examples: Examples[Any], artefact: Artefact) -> None:
@@ -363,6 +386,8 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
     )
     if not math.isfinite(result.verdict["difference"]):
         raise DataError(f"{sequences.source}: {result.verdict['sentence']}")
+    with intact((artefact.folder or Path()) / METRICS):
+        kernels = artefact.metrics["engine"]
     return {
         "task": task.name,
         "run": str(artefact.folder or ""),
@@ -370,7 +395,7 @@ def evaluate(run: Trained, data: Any) -> dict[str, Any]:
         **evaluation.scores_of(result),
         "caveats": result.caveats,
         "seconds": {"evaluate": time.perf_counter() - began},
-        "engine": artefact.metrics["engine"],
+        "engine": kernels,
         "notes": [sentence(note) for note in notes],
         "details": result.details,
     }

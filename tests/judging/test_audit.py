@@ -143,10 +143,11 @@ def test_a_clock_that_puts_the_labels_in_order_is_found(digits):
     assert audited((np.concatenate([x, clock], axis=2), y), CLASSIFY) == []
 
 
-def test_a_column_that_is_the_number_to_predict_is_found(digits):
-    x, _ = digits
-    sums = x.sum(axis=(1, 2))
-    tells = np.broadcast_to(3 - 2 * sums[:, None, None], (*x.shape[:2], 1))
+@pytest.mark.parametrize("size", [1, 1e98, 1e-98])  # the squares of squares overflow, or are 0
+def test_a_column_that_is_the_number_to_predict_is_found(digits, size):
+    x = size * digits[0][:300]
+    sums = x.sum(axis=(1, 2)) / 100
+    tells = np.broadcast_to(3 * size - 2 * sums[:, None, None], (*x.shape[:2], 1))
     [found] = audited((np.concatenate([x, tells], axis=2), sums), {"task": {"name": "regress"}})
     assert found["kind"] == "target"
 

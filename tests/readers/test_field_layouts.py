@@ -249,10 +249,15 @@ OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 
 
-def workbook(path, sheets):
-    """Write a workbook; a tuple of one number is a date, in days since 1899-12-30."""
+def workbook(path, sheets, merged=()):
+    """Write a workbook; a tuple of one number is a date, in days since 1899-12-30.
+
+    `merged` are areas of each sheet.
+    """
 
     def cell(value):
+        if value is None:
+            return "<c/>"
         if isinstance(value, str):
             return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
         dated = isinstance(value, tuple)
@@ -279,7 +284,8 @@ def workbook(path, sheets):
     }
     for (_, place), rows in zip(places, sheets.values(), strict=True):
         lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
-        content = f"<sheetData>{lines}</sheetData>"
+        areas = "".join(f'<mergeCell ref="{area}"/>' for area in merged)
+        content = f"<sheetData>{lines}</sheetData><mergeCells>{areas}</mergeCells>"
         files[f"xl/{place}"] = f'<worksheet xmlns="{SHEETS}">{content}</worksheet>'
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
@@ -301,3 +307,29 @@ def test_a_sheet_of_a_workbook_is_a_table(tmp_path):
     assert len(of(f"{path}#2024", "forecast")[0].values) == 9
     with pytest.raises(DataError, match="has no sheet '2025'. Its sheets are Notes, 2023, 2024"):
         of(f"{path}#2025", "forecast")
+
+
+@pytest.mark.parametrize("above", [[], ["Sales of 2023"]])
+def test_each_row_of_a_merged_cell_has_its_content(tmp_path, above):
+    pytest.importorskip("fastexcel")
+    rows = [
+        [name if k == 0 else None, (44927 + k,), 10.0 * j + k]
+        for j, name in enumerate(("Ulm", "Bonn"))
+        for k in range(20)
+    ]
+    first = 3 + len(above)
+    merged = [f"A{first}:A{first + 19}", f"A{first + 20}:A{first + 39}", "B1:C1", "A1:XFD1048576"]
+    path = tmp_path / "book.xlsx"
+    workbook(
+        path,
+        {"all": [[one] for one in above] + [["shop", "day", "sold"], ["", "", "EUR"], *rows]},
+        merged,
+    )
+    found, _, notes = of(path, "forecast")
+    assert found.ids.tolist() == ["Ulm", "Bonn"]
+    assert found[1].ravel().tolist() == [10.0 + k for k in range(20)]
+    assert "each row of a merged cell is read with its content" in notes
+    totals = [*rows[:20], ["Sum of Ulm", None, 190.0], *rows[20:]]
+    workbook(path, {"all": [["shop", "day", "sold"], *totals]})
+    with pytest.raises(DataError, match="row 22 .* has no time. It holds 'Sum of Ulm', '190'"):
+        of(path, "forecast")

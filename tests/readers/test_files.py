@@ -705,7 +705,7 @@ def test_gaps_between_seconds_follow_their_policy(tmp_path):
     assert np.flatnonzero(filled.filled).tolist() == [3, 4, 10, 11]
     assert filled.lengths.tolist() == [7, 7]
     path = csv(tmp_path, "time,y", "0.00,1", "0.02,2", "0.04,3", "0.0401,4", "0.0601,5")
-    with pytest.raises(DataError, match=r"irregular.*0.02 apart, but not 0.04 and 0.0401"):
+    with pytest.raises(DataError, match=r"irregular.*0.02 apart; .* between 0.04 and 0.0401"):
         forecast(path)
     assert forecast(path, gaps="ignore")[0].lengths.tolist() == [5]
 
@@ -840,7 +840,7 @@ def test_times_off_the_grid_are_refused_even_with_fill(tmp_path):
     path = csv(tmp_path, "date,y", *[f"2020-01-01 {hour},1" for hour in hours])
     for policy in ("error", "fill"):
         sentence = (
-            "75% of the steps are 1h apart, but not 2020-01-01 02:00:00 and 2020-01-01 02:30:00"
+            "75% of the steps are 1h apart; .* between 2020-01-01 02:00:00 and 2020-01-01 02:30:00"
         )
         with pytest.raises(DataError, match=sentence):
             forecast(path, gaps=policy)

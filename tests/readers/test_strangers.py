@@ -72,6 +72,14 @@ NUMBERS = {
         ["day;y", *[f"{d};{german(v)}-" for d, v in EVERY]],
         [-value for value in VALUES],
     ),
+    "a space behind the sign, and the number of each row": (
+        ["NO.,day,y", *[f"{k},{d},{'+-'[k % 2]}  {v}" for k, (d, v) in enumerate(EVERY)]],
+        [value * (-1) ** k for k, value in enumerate(VALUES)],
+    ),
+    "units above the names": (
+        [";;kWh;%", "dd/MM/yyyy;Device;y;Signal", *[f"{d:%d/%m/%Y};A;{v};5" for d, v in EVERY]],
+        VALUES,
+    ),
     "a unit in each cell": (["day;y", *[f"{d};{german(v)} kWh" for d, v in EVERY]], VALUES),
     "French months": (
         [
@@ -138,6 +146,26 @@ def test_numbers_and_times_are_read_as_they_are_meant(tmp_path, name):
     assert found.values.ravel() == pytest.approx(values)
     assert found.step == "1d"
     assert found.times[0] == np.datetime64("2022-01-01")
+
+
+@pytest.mark.parametrize(("unit", "digits"), [("ms", 3), ("us", 6)])
+@pytest.mark.parametrize("sign", [" ", ","])
+def test_parts_of_a_second_in_a_column_of_their_own_belong_to_the_time(
+    tmp_path, unit, digits, sign
+):
+    seconds = [divmod(250 * k, 1000) for k in range(40)]
+    rows = [
+        f"2022-01-01{sign}00:00:{s:02},{part * 10 ** (digits - 3)},{k * 1.5}"
+        for k, (s, part) in enumerate(seconds)
+    ]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join([f"date{sign}time,{unit},y", *rows]))
+    found, settings, _ = read(DataSettings(target=("y",)), path, task="forecast")
+    assert settings.time[-1] == unit
+    assert (found.step, len(found), found.times[0]) == ("250ms", 1, np.datetime64("2022-01-01"))
+    rows = [f"2022-01-01{sign}00:00:{k:02},{k % 7},{k}" for k in range(40)]  # a duration
+    path.write_text("\n".join([f"date{sign}time,{unit},y", *rows]))
+    assert unit not in read(DataSettings(target=("y",)), path, task="forecast")[1].time
 
 
 JSON = {

@@ -258,3 +258,27 @@ def test_steps_before_the_first_value_can_be_left_out():
     found, _, notes = of(frame, missing="drop-leading")
     assert found.values.ravel().tolist() == [3, 4, 5, 6, 7, 8, 8, *range(10, 40)]
     assert any("3 steps before the first value are left out" in note for note in notes)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Sydney"])
+def test_abbreviations_of_zones_are_offsets(zone):
+    for begin in ("2023-03-11 12:00", "2023-03-25 12:00", "2023-04-01 06:00"):
+        moments = pd.date_range(begin, periods=40, freq="h", tz="UTC")
+        texts = moments.tz_convert(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+        found, settings, notes = of(frame_of(texts))
+        np.testing.assert_array_equal(found.times, moments.tz_localize(None).to_numpy("M8[us]"))
+        name = texts[0].rpartition(" ")[2]
+        assert any(f"{name} is read as" in note for note in notes)
+        again = of(frame_of(texts[:3]), time=settings.time, timezone=settings.timezone)[0]
+        np.testing.assert_array_equal(again.times, found.times[:3])
+
+
+def test_abbreviations_of_several_zones_are_not_read():
+    with pytest.raises(DataError, match="'2023-01-25 00:00 IST'"):
+        of(frame_of(DAYS.strftime("%Y-%m-%d %H:%M IST")), time=("when",))
+
+
+def test_dates_of_two_formats_are_refused_because_a_spreadsheet_may_have_turned_some():
+    texts = [f"{d:%Y-%m-%d}" if d.day < 13 else f"{d:%d/%m/%Y}" for d in DAYS]
+    with pytest.raises(DataError, match="'2023-02-01', but other rows .* exchanged the day and"):
+        of(frame_of(texts))

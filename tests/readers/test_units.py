@@ -45,6 +45,33 @@ def test_digits_of_other_scripts_are_numbers_and_times(written, meant, tmp_path)
     assert sum("other digits than 0-9" in note for note in notes) == 2
 
 
+@pytest.mark.parametrize("mark", ["*", " **", "†", "[1]", " (p)"])
+def test_a_number_with_a_footnote_mark_is_the_number(mark, tmp_path):
+    rows = [f'{day},"{k},5{mark if k in (2, 9) else ""}"' for k, day in enumerate(DAYS)]
+    found, _, notes = of(tmp_path / "a.csv", "day,load", *rows)
+    assert found.values.ravel().tolist() == [k + 0.5 for k in range(12)]
+    assert "the column 'load' holds numbers with a footnote mark (5*), which is left out" in notes
+
+
+def test_codes_with_a_mark_stay_codes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["grade,a,b", *(f"{k % 3 or '9*'},{k},{k * k}" for k in range(60))]))
+    found = read(DataSettings(label="grade"), path, task="classify")[0]
+    assert set(found.labels) == {"9*", "1", "2"}
+
+
+@pytest.mark.parametrize("written", ["'{}", '="{}"', '"=""{}"""'])
+def test_cells_that_a_spreadsheet_marks_as_text_are_what_they_show(written, tmp_path):
+    rows = [f"{written.format(day)};{written.format(f'{k},5')}" for k, day in enumerate(DAYS)]
+    found, _, notes = of(tmp_path / "a.csv", "day;load", *rows)
+    assert found.values.ravel().tolist() == [k + 0.5 for k in range(12)]
+    assert str(found.times[-1])[:10] == DAYS[-1]
+    assert sum("marks as text: '5 and" in note for note in notes) == 2
+    rows = [f"{written.format('007')};{day};{k}" for k, day in enumerate(DAYS)]
+    found = of(tmp_path / "a.csv", "id;day;load", *rows)[0]
+    assert found.ids.tolist() == ["007"]
+
+
 def test_a_unit_needs_no_space_if_it_is_no_single_letter(tmp_path):
     rows = [f"{day},{k}{'kg' if k % 2 else ' kg'}" for k, day in enumerate(DAYS)]
     assert of(tmp_path / "a.csv", "day,load", *rows)[0].values.ravel().tolist() == list(range(12))

@@ -312,10 +312,18 @@ def _unexplained(values: Array, numbers: Array) -> float:
     both = np.isfinite(values) & np.isfinite(numbers)
     if both.sum() < LEAST:
         return 1.0
-    x, y = values[both].astype(np.float64), numbers[both].astype(np.float64)
-    x, y = x - x.mean(), y - y.mean()
-    scale = float((x @ x) * (y @ y))
-    return 1.0 - float(x @ y) ** 2 / scale if scale > 0 else 1.0
+    x, y = (_unit(one[both].astype(np.float64)) for one in (values, numbers))
+    return 1.0 - float(x @ y) ** 2 if x.any() and y.any() else 1.0
+
+
+def _unit(numbers: Array) -> Array:
+    """The numbers less their mean, as a vector of length 1; zeros if they are equal."""
+    apart = numbers - numbers.mean()
+    most = np.abs(apart).max()
+    if most > 0:
+        apart = apart / most  # the squares of 1e99 and 1e-99 could not be summed
+        apart = apart / np.linalg.norm(apart)
+    return np.asarray(apart)
 
 
 def _ordered(places: Array, labels: Array) -> bool:

@@ -155,8 +155,6 @@ def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
         return sequences
     if len(texts) != len(sequences):
         raise refused_labels(sequences, texts.shape, name)
-    if texts.dtype.kind == "f" and np.isfinite(texts).all() and (texts % 1 == 0).all():
-        texts = texts.astype(np.int64)  # "1" instead of "1.0", as in tables
     empty = np.isnan(texts) if texts.dtype.kind == "f" else np.zeros(len(texts), dtype=bool)
     names, codes = np.unique(np.where(empty, "", texts.astype(str)), return_inverse=True)
     return replace(sequences, labels=np.array([whole_label(label) for label in names])[codes])

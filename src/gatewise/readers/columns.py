@@ -4,50 +4,38 @@ Every guess becomes a note and a setting, so that new data must have the same co
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import polars as pl
 
-from gatewise.data import grids
 from gatewise.data.sequences import Sequences
-from gatewise.errors import ConfigError, DataError, GatewiseError
-from gatewise.readers import times
-from gatewise.readers.cells import as_text
+from gatewise.errors import ConfigError, DataError
+from gatewise.readers import time_columns, times
 from gatewise.readers.labels import are_flags
-from gatewise.readers.remedies import option
+from gatewise.readers.roles import (
+    IDS,
+    NUMBERS,
+    ROLES,
+    Aim,
+    Kinds,
+    are_distinct,
+    known_as,
+    listing,
+    named,
+    with_role,
+    without_role,
+)
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings, shown
 
-Kinds = Mapping[str, str]
 Purpose = Literal["train", "evaluate", "predict"]
-# What a task learns: targets over time, a label for each sequence, a number for each sequence or
-# each step, or none of these.
-Aim = Literal["target", "label", "number", "features"]
 # The sequences, the settings with every guess filled in, and notes on guesses and repairs.
 Read = tuple[Sequences, DataSettings, list[str]]
 
-IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
-TIMES = (
-    *("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time"),
-    *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
-    *("ts", "epoch", "epoch_time", "unix_time", "unixtime", "unix_timestamp"),
-)
-# Names of times that are trusted only if the column counts the steps.
-COUNTERS = (
-    *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
-    *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
-    *("milliseconds", "time_ms", "elapsed", "elapsed_time", "elapsed_seconds"),
-)
-ROLES = (
-    *("id", "time", "target", "past", "known", "static", "features", "label", "group"),
-    *("label_columns", "text", "sound"),
-)
-NUMBERS = ("number", "boolean")
 VALUE = "value"  # the only column of the sequences of a wide table
 
 
@@ -70,12 +58,12 @@ def resolve(
     if aim == "label" and purpose == "train" and not (settings.label or settings.label_columns):
         raise ConfigError(
             f"{table.name}: no column is recognised as the labels. Name it with "
-            f"--set data.label=COLUMN; the columns are {_listed(table.columns)}."
+            f"--set data.label=COLUMN; the columns are {listing(table.columns)}."
         )
     if aim == "number" and purpose == "train" and not settings.target:
         raise ConfigError(
             f"{table.name}: no column is recognised as the target. Name it with --target COLUMN; "
-            f"the columns are {_listed(table.columns)}."
+            f"the columns are {listing(table.columns)}."
         )
     if settings.layout == "wide":
         settings = _resolve_wide(table, settings, kinds, notes, aim=aim)
@@ -93,14 +81,14 @@ def resolve(
 def unread(table: Table, settings: DataSettings, read: Sequence[str] = ()) -> list[str]:
     """A note that lists the columns that are not read; empty if all are read."""
     known = set(read)
-    rest = [name for name in _free(table, settings) if name not in known]
-    return [f"not read: {_listed(rest)}"] if rest else []
+    rest = [name for name in without_role(table, settings) if name not in known]
+    return [f"not read: {listing(rest)}"] if rest else []
 
 
 def _unrecognised(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
     """A note on a column of texts that is called a time, but whose cells are not read as times."""
-    texts = [name for name in _free(table, settings) if kinds[name] == "text"]
-    name = "" if settings.time else _known_as(texts, (*TIMES, *times.DATES))
+    texts = [name for name in without_role(table, settings) if kinds[name] == "text"]
+    name = "" if settings.time else known_as(texts, (*time_columns.TIMES, *times.DATES))
     if not name:
         return []
     first = next(iter(table.sample[name].drop_nulls()))
@@ -118,7 +106,7 @@ def _refuse_joined(table: Table, settings: DataSettings, kinds: Kinds) -> None:
     """
     if settings.id or settings.time:
         return
-    column, clock = _series_columns(table, _free(table, settings), kinds)
+    column, clock = _series_columns(table, without_role(table, settings), kinds)
     if not column:
         return
     names = table.sample[column].cast(pl.String).unique(maintain_order=True)
@@ -128,7 +116,7 @@ def _refuse_joined(table: Table, settings: DataSettings, kinds: Kinds) -> None:
         reason = f"{clock!r} ({str(first)!r} ...) is not recognised as their times"
     raise DataError(
         f"{table.name}: {column!r} distinguishes {names.len()} series "
-        f"({_listed(names[:3].to_list())} ...), but {reason}, so they would be read as one. Name "
+        f"({listing(names[:3].to_list())} ...), but {reason}, so they would be read as one. Name "
         f"the series with --set data.id={column}, and write times as 2024-01-31 or set data.time "
         "and data.time_format (without times the rows of each series keep their order). If all "
         f"rows are one series, name {column!r} in data.past, or remove it from the file."
@@ -152,7 +140,7 @@ def _series_columns(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[st
             either = "text" in (kinds[column], kinds[other])
             likely = either and (crossed or kinds[column] == kinds[other])
             fewer = other != column and counts[column] <= counts[other]
-            if likely and fewer and _distinct(table, [column, other]):
+            if likely and fewer and are_distinct(table, [column, other]):
                 return column, other
     for column in repeated:
         if kinds[column] == "text" and sample[column].rle_id().n_unique() == counts[column]:
@@ -160,21 +148,12 @@ def _series_columns(table: Table, free: Sequence[str], kinds: Kinds) -> tuple[st
     return "", ""
 
 
-def named(settings: DataSettings) -> list[str]:
-    """Every column that the settings name."""
-    names: list[str] = []
-    for role in ROLES:
-        value = getattr(settings, role)
-        names += [value] if isinstance(value, str) and value else list(value)
-    return names
-
-
 def absent(name: str, column: str, columns: Sequence[str]) -> DataError:
     """The error for a missing column."""
     folded = {existing.lower(): existing for existing in columns}
     near = [folded[match] for match in get_close_matches(column.lower(), list(folded), n=2)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return DataError(f"{name} has no column {column!r}.{hint} Its columns are {_listed(columns)}.")
+    return DataError(f"{name} has no column {column!r}.{hint} Its columns are {listing(columns)}.")
 
 
 def demand(table: Table, settings: DataSettings, purpose: Purpose) -> None:
@@ -215,18 +194,18 @@ def guessed_label(
     """
     if settings.label_columns:
         return _with_separator(table, settings)
-    free = _free(table, settings)
+    free = without_role(table, settings)
     column = _label(table, settings) or (free[0] if len(free) == 1 else "")
     flagged = [name for name in free if are_flags(table.sample[name])]
     if not column and len(flagged) > 1:
-        notes.append(f"the columns {_listed(flagged)} hold 0 and 1 and are read as labels")
+        notes.append(f"the columns {listing(flagged)} hold 0 and 1 and are read as labels")
         return _with_separator(table, replace(settings, label_columns=tuple(flagged)))
     if not column:
         raise ConfigError(
             f"{table.name}: no column is recognised as the labels that {task} learns. Name it "
-            f"with --target COLUMN; the columns are {_listed(table.columns)}."
+            f"with --target COLUMN; the columns are {listing(table.columns)}."
         )
-    return _taken(settings, notes, role="label", column=column)
+    return with_role(settings, notes, role="label", column=column)
 
 
 def _with_separator(table: Table, settings: DataSettings) -> DataSettings:
@@ -252,8 +231,8 @@ def guessed_id(table: Table, settings: DataSettings, notes: list[str]) -> DataSe
     if settings.id:
         return settings
     column = _id(table, settings)
-    distinct = column and _distinct(table, [column])
-    return _taken(settings, notes, role="id", column=column if distinct else "")
+    distinct = column and are_distinct(table, [column])
+    return with_role(settings, notes, role="id", column=column if distinct else "")
 
 
 def _guess_names(
@@ -264,10 +243,10 @@ def _guess_names(
     if settings.layout == "wide":
         return settings
     if not settings.time:
-        settings = _with_time(table, settings, kinds, notes)
+        settings = time_columns.with_time(table, settings, kinds, notes)
     if not settings.id:
         column = _id(table, settings)
-        settings = _taken(settings, notes, role="id", column=column)
+        settings = with_role(settings, notes, role="id", column=column)
     if settings.time and not settings.id and settings.layout != "wide":
         settings = _with_series(table, settings, kinds, notes)
     if settings.layout == "auto":
@@ -276,9 +255,9 @@ def _guess_names(
             hint = "if a row is one step, set data.id or data.layout=long"
             notes.append(f"each row is taken as one sequence; {hint}")
     if settings.layout == "long" and not settings.time:
-        settings = _with_counter(table, settings, kinds, notes, aim=aim)
+        settings = time_columns.with_counter(table, settings, kinds, notes, aim=aim)
     if settings.time and settings.layout != "wide":
-        settings = _with_format(table, settings, notes)
+        settings = time_columns.with_format(table, settings, notes)
     return settings
 
 
@@ -290,33 +269,7 @@ def _with_truth(
     named = settings.target if aim == "number" else settings.label or settings.label_columns
     if role is None or named:
         return settings
-    return _taken(settings, notes, role=role, column=_label(table, settings))
-
-
-def _with_time(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
-) -> DataSettings:
-    """The settings with the column of times, or the columns that together are a time."""
-    if len(parts := _time_parts(table, settings, kinds)) > 1:
-        notes.append(f"the columns {_listed(parts)} are taken together as the time")
-        return replace(settings, time=parts)
-    return _taken(settings, notes, role="time", column=_time(table, settings, kinds))
-
-
-def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str, ...]:
-    """Columns that together are a time: year, month, day ..., or a date and a time of day."""
-    free = _free(table, settings)
-    dated = [name for name in free if kinds[name] == "time"]
-    if not dated:
-        return times.joined([name for name in free if kinds[name] == "number"])
-    clocks = [
-        name
-        for name in free
-        if (kinds[name] == "text" and _is_clock(table.sample[name]))
-        or (name.lower() in HOURS and _is_hour(table.sample[name]))
-    ]
-    dates = [name for name in dated if _is_date(table.sample[name])]
-    return (dates[0], clocks[0]) if len(dated) == len(dates) == len(clocks) == 1 else ()
+    return with_role(settings, notes, role=role, column=_label(table, settings))
 
 
 def _with_series(
@@ -328,10 +281,10 @@ def _with_series(
         ConfigError: several columns distinguish series.
     """
     moments = list(settings.time)
-    if _distinct(table, moments):
+    if are_distinct(table, moments):
         return settings
     height, steps = table.sample.height, table.sample.select(moments).n_unique()
-    counts = {name: table.sample[name].n_unique() for name in _free(table, settings)}
+    counts = {name: table.sample[name].n_unique() for name in without_role(table, settings)}
     numbers = [name for name in counts if kinds[name] in NUMBERS]
     # A number may tell series apart if each has each time, and if another number can be forecast.
     crossing = numbers if settings.target or settings.features or len(numbers) > 1 else []
@@ -339,22 +292,22 @@ def _with_series(
     candidates = [
         name
         for name in able
-        if _distinct(table, [*moments, name])
+        if are_distinct(table, [*moments, name])
         and (kinds[name] == "text" and counts[name] < height or counts[name] * steps == height)
     ]
     if not candidates and (pair := _crossing_pair(able, counts, height // steps)):
         notes.append(
-            f"the columns {_listed(pair)} are taken together as the name of the sequence, because "
+            f"the columns {listing(pair)} are taken together as the name of the sequence, because "
             "times repeat without them"
         )
         return replace(settings, id=pair)
     if len(candidates) > 1:
         raise ConfigError(
-            f"{table.name}: times repeat, and each of {_listed(candidates)} distinguishes series. "
+            f"{table.name}: times repeat, and each of {listing(candidates)} distinguishes series. "
             f"Name the one that does with --set data.id={candidates[0]}, for example."
         )
     if candidates:
-        settings = _taken(settings, notes, role="id", column=candidates[0])
+        settings = with_role(settings, notes, role="id", column=candidates[0])
         notes[-1] += ", because times repeat without it"
     return settings
 
@@ -364,7 +317,7 @@ def ids_apart(table: Table, settings: DataSettings) -> list[tuple[str, ...]]:
     kinds = table.kinds(settings.missing_values)
     named = [*settings.id, *settings.time]
     found = []
-    for name in _free(table, settings):
+    for name in without_role(table, settings):
         few = table.sample[name].n_unique() * 2 <= table.sample.height
         if kinds[name] not in ("text", "number") or not few:
             continue
@@ -384,127 +337,8 @@ def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int)
     return pairs[0] if len(pairs) == 1 else ()
 
 
-def _is_clock(cells: pl.Series) -> bool:
-    """True for times of day such as 12:30 and 3:05 PM."""
-    known = cells.cast(pl.String).drop_nulls().str.strip_chars()
-    clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$|^\d{1,2}\.\d{2}\.\d{2}$"
-    return bool(known.len()) and bool(known.str.contains(clock).all())
-
-
-HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of whole hours
-
-
-def _is_hour(cells: pl.Series) -> bool:
-    """True for whole numbers from 0 to 24."""
-    numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
-    whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
-    return whole and bool(numbers.is_between(0, 24).all())
-
-
-def _is_date(cells: pl.Series) -> bool:
-    known = cells.cast(pl.String).drop_nulls()
-    return bool(known.len()) and not known.str.contains(r"\d:\d").any()
-
-
-def _with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
-    """The settings with the format of the times and their zone, if the times show them."""
-    missing = settings.missing_values
-    cell = time_cells(table, settings)
-    sample = table.sample.select(cell).to_series()
-    named = len(settings.time) == 1
-    label = f"{table.name}: column {' and '.join(map(repr, settings.time))}"
-
-    def every() -> pl.Series:
-        batches = table.batches(list(settings.time))
-        return pl.concat([batch.select(cell.cast(pl.String)).to_series() for batch in batches])
-
-    if sample.dtype.is_nested() or sample.dtype == pl.Null:
-        return settings
-    if not settings.time_format:
-        column = settings.time[0] if named else ""
-        known = sample.filter(~sample.cast(pl.String).is_in(list(missing)))
-        form, more = times.form_of(known, column, label, every)
-        if form == "excel" and table.dialect is not None and table.dialect.since_1904:
-            form = "excel 1904"
-            more = [f"times are read as {form!r}, because the workbook says so (data.time_format)"]
-        notes += more
-        settings = replace(settings, time_format=form)
-    if not settings.timezone:
-        zone = times.zone_of(sample)
-        if zone and zone_of_all(sample, zone):
-            zone = times.zone_of(every())
-        settings = replace(settings, timezone=zone)
-    return settings
-
-
-def zone_of_all(sample: pl.Series, zone: str) -> bool:
-    """True if the offset of the first rows is fixed, so that later rows may have another."""
-    return sample.dtype == pl.String and zone.startswith(("+", "-"))
-
-
-def time_cells(table: Table, settings: DataSettings) -> pl.Expr:
-    """The cells of the time, one text from several columns; empty cells are null."""
-    schema, missing = table.sample.schema, settings.missing_values
-    texts = [as_text(name, schema[name], missing) for name in settings.time]
-    if len(texts) > 1:
-        return times.as_one(texts, settings.time).alias("time")
-    plain = schema[settings.time[0]] != pl.String
-    return pl.col(settings.time[0]) if plain else texts[0]
-
-
-def _with_counter(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
-) -> DataSettings:
-    """Take a column that counts the steps as the time; as a value it would reveal the length."""
-    numbers = [name for name in _free(table, settings) if kinds[name] == "number"]
-    called = [name for name in numbers if _known_as([name], (*TIMES, *COUNTERS))]
-    rising = [name for name in called if _rises(table, settings, name, evenly=False)]
-    column = _known_as(rising, TIMES) or _known_as(
-        [name for name in rising if _rises(table, settings, name, evenly=True)], COUNTERS
-    )
-    if not column:
-        return settings
-    settings = _taken(settings, notes, role="time", column=column)
-    place = "data.past or data.known" if aim == "target" else "data.features"
-    notes[-1] += f" and not read as a value, because it counts the steps; {place} can name it"
-    return settings
-
-
-def _rises(table: Table, settings: DataSettings, column: str, *, evenly: bool) -> bool:
-    """True if the numbers of a column rise within each sequence; `evenly`: by equal amounts."""
-    cells = pl.col(column).cast(pl.Float64, strict=False)
-    moves = cells.diff().over(settings.id) if settings.id else cells.diff()
-    cell, move = table.sample.select(cells.alias("cell"), moves.alias("move"))
-    ahead = move.drop_nulls()
-    if cell.null_count() or ahead.len() == 0 or not bool((ahead > 0).all()):
-        return False
-    usual = float(np.median(ahead.to_numpy()))
-    return not evenly or bool(((ahead - usual).abs() <= grids.SLACK * usual).all())
-
-
-def _taken(settings: DataSettings, notes: list[str], *, role: str, column: str) -> DataSettings:
-    if not column:
-        return settings
-    word = "the name of the sequence" if role == "id" else f"the {role}"
-    notes.append(f"the column {column!r} is taken as {word}")
-    changed: dict[str, Any] = {role: column if role == "label" else (column,)}
-    return replace(settings, **changed)
-
-
-def _free(table: Table, settings: DataSettings) -> list[str]:
-    taken = set(named(settings))
-    return [name for name in table.columns if name not in taken]
-
-
-def _known_as(columns: Iterable[str], names: Sequence[str]) -> str:
-    """The column with the first of these names that occurs, or ""; `device.id` is also an id."""
-    folded = {column.lower().replace(" ", "_"): column for column in reversed(list(columns))}
-    folded = {name.rpartition(".")[2]: column for name, column in folded.items()} | folded
-    return next((folded[name] for name in names if name in folded), "")
-
-
 def _label(table: Table, settings: DataSettings) -> str:
-    named_so = _known_as(_free(table, settings), LABELS)
+    named_so = known_as(without_role(table, settings), LABELS)
     return named_so or (FIRST if _is_archived(table, settings) else "")
 
 
@@ -528,63 +362,20 @@ def _is_archived(table: Table, settings: DataSettings) -> bool:
     return whole and few and not (risen.len() and risen.all())
 
 
-def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
-    """The only column of times; of several, the one with a usual name, or with the begins."""
-    free = _free(table, settings)
-    candidates = [name for name in free if kinds[name] == "time"]
-    if not candidates:
-        listed = [name for name in free if kinds[name] in ("number", "list")]
-        name = _known_as(listed, TIMES)
-        return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
-    if len(candidates) == 1:
-        return candidates[0]
-    if name := _known_as(candidates, TIMES) or _begin(table, candidates):
-        return name
-    named = " or ".join(option("time", name) for name in candidates[:3])
-    raise ConfigError(
-        f"{table.name}: the columns {_listed(candidates)} all hold times. "
-        f"Name the one that orders the steps: {named}."
-    )
-
-
-def _begin(table: Table, candidates: Sequence[str]) -> str:
-    """The column with the begins, if the times of two columns are always as far apart; else ""."""
-    if len(candidates) != 2:
-        return ""
-    moments = []
-    for name in candidates:
-        cells = table.sample[name]
-        try:
-            form, _ = times.form_of(cells, name, name, cells.clone)
-            read, _ = times.clock(cells, name, form)
-            moments.append(read(cells))
-        except GatewiseError:
-            return ""
-    if moments[0].dtype != moments[1].dtype or any(one.null_count() for one in moments):
-        return ""
-    apart = moments[1].to_physical() - moments[0].to_physical()
-    return candidates[int(apart[0] < 0)] if apart.n_unique() == 1 else ""
-
-
-def _whole(table: Table, column: str) -> bool:
-    cells = table.sample[column].cast(pl.Float64, strict=False)
-    return cells.null_count() == 0 and bool((cells == cells.round()).all())
-
-
 def _id(table: Table, settings: DataSettings) -> str:
-    return _known_as(_free(table, settings), IDS)
+    return known_as(without_role(table, settings), IDS)
 
 
 def _layout(
     table: Table, settings: DataSettings, kinds: Kinds, *, aim: Aim
 ) -> Literal["long", "wide"]:
-    free = _free(table, settings)
+    free = without_role(table, settings)
     if any(kinds[name] == "list" for name in [*free, *named(settings)] if name in kinds):
         return "wide"
     if settings.time:
         return "long"
     if aim != "target":
-        unique = not settings.id or _distinct(table, settings.id)
+        unique = not settings.id or are_distinct(table, settings.id)
         labelled = settings.label or settings.label_columns
         each_row = labelled or (aim == "number" and settings.target_per != "step")
         return "wide" if each_row and unique else "long"
@@ -594,12 +385,8 @@ def _layout(
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
     others = set(free) - {*steps, *texts}
-    wide = texts and _distinct(table, texts) and _numbered(steps) and not others and not values
+    wide = texts and are_distinct(table, texts) and _numbered(steps) and not others and not values
     return "wide" if wide else "long"
-
-
-def _distinct(table: Table, columns: Sequence[str]) -> bool:
-    return not table.sample.select(columns).is_duplicated().any()
 
 
 def _numbered(columns: Sequence[str]) -> bool:
@@ -618,10 +405,10 @@ def _resolve_wide(
 ) -> DataSettings:
     settings = replace(settings, layout="wide")
     if not settings.id:
-        free = [name for name in _free(table, settings) if kinds[name] == "text"]
-        named = [name for name in free if _distinct(table, [name])] or free
-        column = _known_as(_free(table, settings), IDS) or (named[0] if named else "")
-        settings = _taken(settings, notes, role="id", column=column)
+        free = [name for name in without_role(table, settings) if kinds[name] == "text"]
+        named = [name for name in free if are_distinct(table, [name])] or free
+        column = known_as(without_role(table, settings), IDS) or (named[0] if named else "")
+        settings = with_role(settings, notes, role="id", column=column)
     lists = any(kind == "list" for kind in kinds.values())
     if lists:
         return _with_lists(table, settings, kinds, notes, aim=aim)
@@ -659,7 +446,7 @@ def dated_steps(settings: DataSettings, kinds: Kinds, notes: list[str]) -> list[
 def _with_lists(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
-    lists = [name for name in _free(table, settings) if kinds[name] == "list"]
+    lists = [name for name in without_role(table, settings) if kinds[name] == "list"]
     if aim != "target":
         return settings if settings.features else replace(settings, features=tuple(lists))
     if settings.target:
@@ -669,8 +456,8 @@ def _with_lists(
 
 def _leftover(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
     """The columns of numbers that have no role, without ids, times and row numbers."""
-    free = [name for name in _free(table, settings) if kinds[name] in NUMBERS]
-    excluded = {*IDS, *TIMES}
+    free = [name for name in without_role(table, settings) if kinds[name] in NUMBERS]
+    excluded = {*IDS, *time_columns.TIMES}
     return [
         name
         for name in free
@@ -678,9 +465,16 @@ def _leftover(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
     ]
 
 
+# Names of columns that count the rows.
+ROW_NUMBERS = (
+    *("column 1", "unnamed: 0", "index", "level_0", "#", "row", "number", "no", "no.", "nr", "nr."),
+    *("s.no", "s.no.", "sno", "record", "record no", "recnbr", "sample", "scan"),
+)
+
+
 def _counts_rows(table: Table, column: str) -> bool:
-    """True for the index without a name that pandas writes as the first column."""
-    if not re.fullmatch(r"column 1|Unnamed: 0|index|level_0", column):
+    """True for the number of each row, as pandas and loggers write it beside the data."""
+    if column.lower() not in ROW_NUMBERS:
         return False
     cells = table.sample[column].cast(pl.Float64, strict=False)
     return bool((cells.diff().drop_nulls() == 1).all()) and cells.null_count() == 0
@@ -696,10 +490,10 @@ def _with_features(
     if not features:
         raise DataError(
             f"{table.name} has no column of numbers besides the named ones: "
-            f"{_listed(named(settings) or table.columns)}."
+            f"{listing(named(settings) or table.columns)}."
         )
     read = "columns {} are" if len(features) > 1 else "column {} is"
-    notes.append(f"the {read.format(_listed(features))} read as features")
+    notes.append(f"the {read.format(listing(features))} read as features")
     return replace(settings, features=tuple(features))
 
 
@@ -730,7 +524,7 @@ def _only(name: str, candidates: Sequence[str], notes: list[str], first: str = "
         )
     if len(candidates) > 1:
         raise ConfigError(
-            f"{name} has {len(candidates)} columns of numbers: {_listed(candidates)}. "
+            f"{name} has {len(candidates)} columns of numbers: {listing(candidates)}. "
             "Name the target with --target COLUMN (repeat the option for several targets)."
         )
     notes.append(f"the column {candidates[0]!r} is taken as the target")
@@ -771,13 +565,13 @@ def of_array(
             )
     if unread := [column for column in columns if column not in names]:
         counts = f"each step has {_counted(columns)}, but the run reads {_counted(tuple(names))}"
-        notes.append(f"not read: {_listed(unread)}" if purpose == "train" else counts)
+        notes.append(f"not read: {listing(unread)}" if purpose == "train" else counts)
     places = {column: place for place, column in enumerate(columns)}
     return settings, [places[column] for column in names]
 
 
 def _counted(columns: Sequence[str]) -> str:
-    return f"{len(columns)} column{'s' if len(columns) > 1 else ''} ({_listed(columns)})"
+    return f"{len(columns)} column{'s' if len(columns) > 1 else ''} ({listing(columns)})"
 
 
 def require_each_label(sequences: Sequences, settings: DataSettings, *, task: str) -> None:
@@ -811,13 +605,6 @@ def id_of(table: Table, settings: DataSettings) -> str:
     return _id(table, settings)
 
 
-def time_of(table: Table, settings: DataSettings) -> tuple[str, ...]:
-    """The columns of times, named or recognised; () for none."""
-    kinds = table.kinds(settings.missing_values)
-    found = settings.time or _time_parts(table, settings, kinds)
-    return found or tuple(filter(None, [_time(table, settings, kinds)]))
-
-
 def first_dated(table: Table, settings: DataSettings) -> str:
     """The first of the columns whose names are times; "" for none."""
     named, _ = times.dated(wide_steps(settings, table.kinds(settings.missing_values)))
@@ -827,8 +614,3 @@ def first_dated(table: Table, settings: DataSettings) -> str:
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:
     """True if each row holds its sequence in lists."""
     return any(kinds.get(name) == "list" for name in [*settings.target, *settings.features])
-
-
-def _listed(columns: Sequence[str]) -> str:
-    first = ", ".join(map(repr, columns[:12]))
-    return f"{first} and {len(columns) - 12} more" if len(columns) > 12 else first

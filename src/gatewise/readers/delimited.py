@@ -94,8 +94,9 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             several = "rows repeat the names of the columns and are"
             notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
+    noted = units.footnoted(sample, [settings.label, settings.group, *settings.id])
     sample = sample.head(SAMPLE)
-    signs = units.columns(sample, ascii=head.isascii())
+    signs = noted | units.columns(sample, ascii=head.isascii())
     notes += [units.note(*found) for found in signs.items()]
     sample = _without_signs(sample, signs)
     marked = marks.columns(sample, written.decimal, written.thousands)

@@ -35,7 +35,7 @@ WESTERN = "cp1252"  # what Excel writes in the west
 PLAUSIBLE = re.compile(r"[\x00-\x7fÀ-ÿŠšŽžŒœŸ°²³µ§€£½¼¾±·–—‘’“”…•«»®©\xa0º]*")
 # What occurs in numbers and times: a cell that holds nothing else is data, not a name.
 DATA = re.compile(
-    r"[+\-−]?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
+    r"(?:[+\-−] *)?\d[\d.,'’\s:/T+\-]*(?:[eE][+-]?\d+)?(?: ?[AaPp]\.?[Mm]\.?)?(?: ?(?:Z|UTC))?"
     r"|\([\d.,]+\)"
     rf"|\(?[+\-−]?{units.SIGN} ?[+\-−]?[\d.,][\d.,'’\s]*\)?|[+\-−]?[\d.,][\d.,'’\s]*{units.SIGN}"
 )
@@ -475,12 +475,11 @@ def settled(settings: DataSettings, dialect: Dialect | None) -> DataSettings:
 def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) -> list[str]:
     """The names of the columns from the rows of a header.
 
-    Where a name is empty or repeated, the cells of further rows are added to it. A name that is
-    still repeated gets a number.
+    A name that several columns still have gets a number.
     """
     width = max(map(len, records))
-    rows = [[*record, *[""] * (width - len(record))] for record in records]
-    names = [cell.strip() for cell in rows[0]]
+    rows = [[*map(str.strip, record), *[""] * (width - len(record))] for record in records]
+    names = list(rows[0])
     names[0] = names[0].removeprefix("#").strip()  # a header that some programs write as a comment
     if len(rows) > 1:
         names = _merged(rows, names)
@@ -501,18 +500,22 @@ def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) 
 
 
 def _merged(rows: Sequence[Sequence[str]], names: list[str]) -> list[str]:
-    """Names that are empty or repeated, with the cells below them."""
+    """Names from several rows: of the row that names all columns apart, or joined down a column.
+
+    Only names that are empty, repeated, or above several columns are joined with the cells below.
+    """
+    for row in rows if "" in names else ():  # units or groups may stand above the names
+        if all(row) and len(set(row)) == len(row):
+            return list(row)
     carried, wide = "", []
     for cell in names:  # a merged cell stands at its first column
         carried = cell or carried
         wide.append(carried)
-    unclear = [not cell or names.count(cell) > 1 for cell in names]
+    below = [[row[place] for row in rows[1:] if row[place]] for place in range(len(names))]
     merged = []
     for place, cell in enumerate(names):
-        below = [row[place].strip() for row in rows[1:] if row[place].strip()]
-        if unclear[place] and below:
-            parts = dict.fromkeys([wide[place], *below])
-            merged.append(" ".join(part for part in parts if part))
-        else:
-            merged.append(cell)
+        above_next = names[place + 1 : place + 2] == [""] and bool(below[place + 1])
+        unclear = not cell or names.count(cell) > 1 or above_next
+        parts = dict.fromkeys([wide[place], *below[place]] if unclear and below[place] else [cell])
+        merged.append(" ".join(filter(None, parts)))
     return merged

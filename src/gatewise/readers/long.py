@@ -7,6 +7,7 @@ that array is the result.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,13 +15,13 @@ import polars as pl
 from gatewise.data.calendar import shift
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError, FlawError, Way
-from gatewise.readers import columns, marks, times
+from gatewise.readers import columns, marks, roles, time_columns, times
 from gatewise.readers.cells import as_number, as_text, missing_numbers
-from gatewise.readers.columns import Kinds
 from gatewise.readers.dialect import MOST_BELOW
 from gatewise.readers.labels import as_label, flags, missing_labels
+from gatewise.readers.roles import Kinds
 from gatewise.readers.tables import Table
-from gatewise.settings import DataSettings
+from gatewise.settings import DataSettings, shown
 
 BLOCK = 1 << 20
 MOST_TEXTS = 3  # more different texts in a column of numbers are hardly words for a missing value
@@ -126,7 +127,7 @@ def load(
         texts={role: {} for role in _coded(queries)},
         zoned=zoned,
     )
-    needed = list(dict.fromkeys(name for name in columns.named(settings) if name in kinds))
+    needed = list(dict.fromkeys(name for name in roles.named(settings) if name in kinds))
     for batch in table.batches(needed) if needed else ():
         cells = batch.select(**queries)
         for name in names:
@@ -159,7 +160,7 @@ def _queries(
         texts = [as_label(name, schema[name], absent) for name in settings.id]
         queries["id"] = pl.concat_str(texts, separator="/")
     if settings.time:
-        queries["time"] = columns.time_cells(table, settings)
+        queries["time"] = time_columns.time_cells(table, settings)
     for role in ("label", "group"):
         name = getattr(settings, role)
         if name in schema:
@@ -261,11 +262,16 @@ def _remedy(
 
 def _names_columns(table: Table, row: int) -> bool:
     """True if a cell of a row is the name of its column, as where another table begins."""
+    return any(cell == name for name, cell in _cells_of(table, row).items())
+
+
+def _cells_of(table: Table, row: int) -> dict[str, Any]:
+    """The cells of a row."""
     for batch in table.batches(table.columns):
         if row < batch.height:
-            return any(cell == name for name, cell in batch.row(row, named=True).items())
+            return batch.row(row, named=True)
         row -= batch.height
-    return False
+    return {}
 
 
 def as_missing(texts: Sequence[str], settings: DataSettings, remark: str = "") -> list[Way]:
@@ -328,10 +334,23 @@ def moments_of(
     below = _at_the_end(bad)
     tail = [_without_footer(table, below)] if below and table.dialect is not None else []
     if cells[row] is None:
+        held = [shown(cell) for cell in _cells_of(table, begin + row).values() if cell is not None]
+        holds = f" It holds {', '.join(held[:4])}." if held else ""
         raise FlawError(
-            f"{where} has no time{more}.", advice="Fill it in, or remove the row", ways=tail
+            f"{where} has no time{more}.{holds}",
+            advice="Fill in times, or remove rows such as totals",
+            ways=tail,
         )
     formats = times.proposals(column) if column.dtype == pl.String else []
+    good = column.filter(~bad)
+    if column.dtype == pl.String and good.len() and times.are_times(column.filter(bad & ~empty)):
+        raise FlawError(
+            f"{where} has the time {str(cells[row])!r}, but other rows have another format, such "
+            f"as {good[0]!r}{more}.",
+            advice="Write all times in one format. A spreadsheet that reads some dates and leaves "
+            "others as texts may have exchanged the day and the month of those that it reads",
+            ways=tail,
+        )
     raise FlawError(
         f"{where} has the time {str(cells[row])!r}, which cannot be read{more}.",
         advice="Times must be dates, datetimes, whole numbers or fractional numbers, all in the "

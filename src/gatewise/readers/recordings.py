@@ -24,7 +24,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import archives, columns, folders, targets, texts
+from gatewise.readers import archives, columns, folders, roles, targets, texts
 from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.labels import as_label
@@ -199,7 +199,7 @@ def from_table(
         notes.append(f"the recordings of each {SPEAKER!r} stay in one part (data.group)")
     columns.demand(table, settings, purpose)
     notes += columns.unread(table, settings)
-    wanted = [one for one in columns.named(settings) if one in table.columns]
+    wanted = [one for one in roles.named(settings) if one in table.columns]
     frame = pl.concat(list(table.batches(wanted)))
     schema = frame.schema
 

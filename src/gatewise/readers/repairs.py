@@ -440,8 +440,8 @@ def _without_gaps(
         return replace(sequences, step=grid.step if regular else ""), origin
     if off is not None:
         raise FlawError(
-            f"{origin.name}: the times are irregular: {grid.share:.0%} of the steps are "
-            f"{grid.step} apart, but not {_between(times, sequences, origin, off)}.",
+            f"{origin.name}: {_irregularity(grid, gaps, off)}; the first step that differs is "
+            f"between {_between(times, sequences, origin, off)}.",
             advice="Resample the file to regular times",
             ways=[AS_THEY_ARE],
         )
@@ -500,7 +500,9 @@ def _gaps(grid: grids.Grid, sequences: Sequences) -> tuple[Gap, int, int | None]
 def _irregularity(grid: grids.Grid, gaps: Gap, off: int | None) -> str:
     step = spacing.step_text(grid.step)
     if off is not None:
-        return f"times are irregular, although most are {step} apart"
+        if grid.share < 0.5:
+            return "times are irregular: no spacing is that of half of the steps"
+        return f"times are irregular: {grid.share:.0%} of the steps are {step} apart"
     return f"steps are {step} apart, with {_amount(gaps[2], 'gap')}"
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from gatewise.data.sequences import Sequences
 from gatewise.readers import arrays, columns, dialect, long, repairs, targets, wide
 from gatewise.readers.arrays import Arrays
-from gatewise.readers.columns import Aim, Purpose, Read
+from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.labels import label_notes
 from gatewise.readers.long import Origin
+from gatewise.readers.roles import Aim
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 

@@ -13,8 +13,8 @@ import numpy as np
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 from gatewise.readers.arrays import Arrays
-from gatewise.readers.columns import Kinds
 from gatewise.readers.long import NOT_NUMBERS, Origin, load
+from gatewise.readers.roles import Kinds
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, dialect, targets
+from gatewise.readers import columns, dialect, roles, targets
 from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.delimited import refuse_merged
@@ -81,7 +81,7 @@ def written(table: Table, settings: DataSettings) -> tuple[str, ...]:
 
 def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, float]:
     """The average number of words per cell, for unused columns of texts with at least `least`."""
-    kinds, taken = table.kinds(settings.missing_values), set(columns.named(settings))
+    kinds, taken = table.kinds(settings.missing_values), set(roles.named(settings))
     sizes = {
         name: _words(table.sample[name])
         for name in table.columns
@@ -135,7 +135,7 @@ def _unread_note(table: Table, settings: DataSettings) -> list[str]:
     """A note that lists the columns that are not read, and how to read further texts."""
     kinds = table.kinds(settings.missing_values)
     notes = columns.unread(table, settings)
-    taken = columns.named(settings)
+    taken = roles.named(settings)
     more = [name for name in table.columns if kinds[name] == "text" and name not in taken]
     if not more:
         return notes
@@ -145,7 +145,7 @@ def _unread_note(table: Table, settings: DataSettings) -> list[str]:
 
 def _of_rows(table: Table, settings: DataSettings) -> Sequences:
     """The texts of a table in which the settings name all columns."""
-    needed = [name for name in columns.named(settings) if name in table.columns]
+    needed = [name for name in roles.named(settings) if name in table.columns]
     frame = _without_lists(pl.concat(list(table.batches(needed))), table.name, settings)
     # If texts can have any number of labels, only an empty cell means that there is none.
     schema, missing = frame.schema, ("",) if settings.separator else settings.missing_values

@@ -18,7 +18,30 @@ from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
 
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-ZONE = r":\d{2}(?:\.\d+)? ?(?:Z|UTC|[+-]\d{2}:?\d{2})$"
+# Abbreviations of zones that mean one offset; CST, IST, BST and others mean several.
+ABBREVIATIONS = {
+    abbreviation: offset
+    for offset, named in {
+        "+00:00": "GMT WET",
+        "+01:00": "CET MEZ WEST",
+        "+02:00": "CEST MESZ EET",
+        "+03:00": "EEST",
+        "+08:00": "AWST",
+        "+09:00": "JST KST",
+        "+10:00": "AEST",
+        "+11:00": "AEDT",
+        "+12:00": "NZST",
+        "+13:00": "NZDT",
+        "-04:00": "EDT",
+        "-05:00": "EST",
+        "-06:00": "MDT",
+        "-07:00": "MST PDT",
+        "-08:00": "PST",
+    }.items()
+    for abbreviation in named.split()
+}
+ABBREVIATED = rf" ?\(?({'|'.join(ABBREVIATIONS)})\)?$"
+ZONE = rf":\d{{2}}(?:\.\d+)?(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
 OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
@@ -73,6 +96,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "minute": ("minute", "min"),
     "second": ("second", "sec"),
 }
+# Columns of parts of a second, with the number of digits; they stand beside a time of day.
+FRACTIONS = {
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 3),
+    **dict.fromkeys(("us", "µs", "μs", "usec", "microsecond", "microseconds"), 6),
+}
 # As buoys and weather stations write them, where the case tells months from minutes.
 SHORT = {"YY": "year", "MM": "month", "DD": "day", "hh": "hour", "mm": "minute"}
 # Each pair of zones that change their clocks on other days or hours needs one here.
@@ -104,11 +132,31 @@ def parse(texts: pl.Series) -> pl.Series:
 def parse_zoned(texts: pl.Series) -> pl.Series:
     """Parse ISO datetimes with a zone, as UTC; other texts become null."""
     tidy = (
-        texts.str.replace_all("/", "-")
+        _with_offsets(texts)
+        .str.replace_all("/", "-")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r" ?(?:Z|UTC)$", "+00:00")
+        .str.replace(r" ([+-]\d{2}:?\d{2})$", "${1}")
     )
     return _parse_with(tidy, [f"{pattern}%z" for pattern in FORMATS[:2]], "UTC")
+
+
+def _with_offsets(texts: pl.Series) -> pl.Series:
+    """The texts with an offset in place of the abbreviation of a zone."""
+    found = texts.str.extract(ABBREVIATED, 1)
+    if found.null_count() == len(found):
+        return texts
+    offsets = found.replace_strict(ABBREVIATIONS, default=None)
+    return (texts.str.replace(ABBREVIATED, "") + offsets).fill_null(texts)
+
+
+def abbreviated(cells: pl.Series) -> list[str]:
+    """A note on the abbreviations of zones in a column of times; empty without any."""
+    if cells.dtype != pl.String:
+        return []
+    names = cells.str.extract(ABBREVIATED, 1).drop_nulls().unique().sort().to_list()
+    read = " and ".join(f"{name} is read as {ABBREVIATIONS[name]}" for name in names)
+    return [f"the times have abbreviations of zones: {read}"] if names else []
 
 
 def _parse_with(
@@ -560,13 +608,16 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str]) -> pl.Expr:
     if set(names) <= set(SHORT):
         parts = [SHORT[name] for name in names]
     if parts[0] != "year" or "" in parts:
-        clocks = [
-            cell.str.replace(r"^(\d+)\.0+$", "${1}")
-            .str.replace(r"^(\d{1,2})$", "${1}:00")
-            .str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
-            for cell in cells[1:]
-        ]
-        return pl.concat_str([cells[0], *clocks], separator=" ")
+        joined = cells[0]
+        for cell, name in zip(cells[1:], folded[1:], strict=True):
+            whole = cell.str.replace(r"^(\d+)\.0+$", "${1}")
+            if name in FRACTIONS:
+                joined = pl.concat_str([joined, whole.str.zfill(FRACTIONS[name])], separator=".")
+                continue
+            clock = whole.str.replace(r"^(\d{1,2})$", "${1}:00")
+            clock = clock.str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
+            joined = pl.concat_str([joined, clock], separator=" ")
+        return joined
     known = {
         part: cell.str.replace(r"\.0+$", "").str.zfill(4 if part == "year" else 2)
         for part, cell in zip(parts, cells, strict=True)
@@ -595,7 +646,7 @@ def zone_of(cells: pl.Series) -> str:
     if cells.dtype != pl.String:
         return ""
     texts = cells.drop_nulls().str.strip_chars()
-    texts = texts.filter(texts.str.contains(ZONE))
+    texts = _with_offsets(texts.filter(texts.str.contains(ZONE)))
     if not texts.len():
         return ""
     parts = texts.str.extract_groups(OFFSET).struct

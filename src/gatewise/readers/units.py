@@ -1,6 +1,7 @@
 """Numbers with a sign of percent or of a currency: found, and read without the sign."""
 
 import re
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -12,13 +13,20 @@ DIGITS = r"[\d.,][\d.,'’ \xa0\u202f]*(?:[eE][+-]?\d+)?"
 CELL = rf"^(\()?({MINUS})\s*({SIGN})?\s*({MINUS})({DIGITS}?)\s*({SIGN})?\)?$"
 PATTERN = re.compile(CELL)
 
-NEGATIVE = "()"  # the signs of negative numbers besides -5: accountants write (5), SAP 5-
-NEGATED = r"^\s*(?:\(\s*[\d.,]+\s*\)|−\s*[\d.,]+|[\d.,]*\d-)\s*$"
+SIGNED = "()"  # the signs of numbers besides -5: accountants write (5), SAP 5-, loggers + 5
+NEGATED = r"^\s*(?:\(\s*[\d.,]+\s*\)|−\s*[\d.,]+|-\s+[\d.,]*\d|[\d.,]*\d-)\s*$"
+SPACED = r"^\s*\+\s+([\d.,]*\d)\s*$"
 # One letter needs a space, because 12B may be a code.
 UNIT = (
     r"^\s*([+\-−]?[\d.,]*\d)"
     r"(\s+\p{L}[^\s\d]*|\p{L}[^\s\d]+|\s*[°µ]\s?\p{L}[^\s\d]*)\s*$"
 )
+# What a spreadsheet writes around a cell that must stay text: '5 and ="5".
+TEXT_MARK = "'"
+MARKED_TEXT = r"^\s*(?:'([+\-−.]?\d[\d\s.,:/+\-−TZ]*)|=\"(.*)\")\s*$"
+FOOTNOTE = "*"
+NOTED = r"^\s*([+\-−]?\d(?:[\d.,'’ ]*\d)?)\s*(?:[*†‡§]+|\[\w{1,3}\]|\([a-z]{1,2}\))\s*$"
+NUMBER = r"^\s*[+\-−]?\d(?:[\d.,'’ ]*\d)?\s*$"
 ZEROS = "٠۰०০０"  # of other digits than 0-9; the others follow each in Unicode
 OTHER = {chr(ord(zero) + k): str(k) for zero in ZEROS for k in range(10)}
 OTHER |= {"٫": ".", "٬": "", "．": "."}
@@ -26,6 +34,8 @@ OTHER_CELL = rf"^[\d\s.,:/+\-−{''.join(OTHER)}]+$"  # a number, or a time in d
 SUFFIXES = "KMB"  # thousands, millions and billions
 SUFFIXED = r"^\s*([+\-−]?\d+[.,]\d+) ?([KMB])\s*$"  # 12B without a decimal mark may be a code
 POWERS = {"K": "3", "M": "6", "B": "9"}
+# What stands around the number of a cell, except signs of money and the like.
+AROUND = [re.compile(one) for one in (SPACED, MARKED_TEXT, NOTED)]
 NEGATIVE_CELL = re.compile(NEGATED)
 UNIT_CELL = re.compile(UNIT.replace(r"\p{L}", r"[^\W\d_]"))
 
@@ -40,6 +50,8 @@ def bare(cell: str) -> str:
     """
     if NEGATIVE_CELL.match(cell):
         return "-" + cell.strip("()−- ")
+    if around := next(filter(None, (one.match(cell) for one in AROUND)), None):
+        return around[around.lastindex or 0]
     if unit := UNIT_CELL.match(cell):
         return unit[1].replace("−", "-")
     found = PATTERN.match(cell.strip())
@@ -60,9 +72,10 @@ def columns(sample: pl.DataFrame, *, ascii: bool = True) -> dict[str, str]:
         fits = cells.str.contains(f"[{''.join(OTHER)}]") & cells.str.contains(OTHER_CELL)
         if int(fits.sum()) * 2 > len(cells):
             found[name] = ZEROS
-    for sign, pattern in ((SUFFIXES, SUFFIXED), (NEGATIVE, NEGATED)):
+    whole = {SUFFIXES: SUFFIXED, TEXT_MARK: MARKED_TEXT}
+    for sign, pattern in (whole | {SIGNED: rf"{NEGATED}|{SPACED}"}).items():
         here = sample.select(pl.all().str.contains(pattern).any()).row(0, named=True)
-        read = pattern if sign == SUFFIXES else rf"{pattern}|^\s*[+\-]?[\d.,]+\s*$"
+        read = pattern if sign in whole else rf"{pattern}|^\s*[+\-]?[\d.,]+\s*$"
         for name in filter(here.get, sample.columns):
             cells = sample[name].drop_nulls()
             if int(cells.str.contains(read).sum()) * 2 > len(cells):
@@ -85,15 +98,38 @@ def columns(sample: pl.DataFrame, *, ascii: bool = True) -> dict[str, str]:
     return found
 
 
+def footnoted(rows: pl.DataFrame, codes: Sequence[str]) -> dict[str, str]:
+    """The columns of numbers in which some cells, but not most, have a footnote mark behind them.
+
+    The columns `codes` may hold 9* beside 9 as two codes.
+    """
+    here = rows.select(pl.all().str.contains(NOTED).any()).row(0, named=True)
+    found = {}
+    for name in filter(here.get, [name for name in rows.columns if name not in codes]):
+        cells = rows[name].drop_nulls()
+        noted, numbers = (int(cells.str.contains(one).sum()) for one in (NOTED, NUMBER))
+        if noted < numbers and (noted + numbers) * 2 > len(cells):
+            found[name] = FOOTNOTE
+    return found
+
+
 def plain(cells: pl.Expr, sign: str) -> pl.Expr:
     """Numbers without this sign; a number that lacks the sign becomes a text that says so."""
     if sign == ZEROS:
         number = cells.str.replace_many(OTHER)
         return pl.when(cells.str.contains(OTHER_CELL)).then(number).otherwise(cells)
-    if sign == NEGATIVE:
+    if sign == FOOTNOTE:
+        return cells.str.replace(NOTED, "${1}")
+    if sign == TEXT_MARK:
+        return cells.str.replace(MARKED_TEXT, "${1}${2}")
+    if sign == SIGNED:
         text = cells.str.strip_chars()
         number = pl.lit("-") + text.str.strip_chars("()−- ")
-        return pl.when(text.str.contains(NEGATED)).then(number).otherwise(cells)
+        return (
+            pl.when(text.str.contains(NEGATED))
+            .then(number)
+            .otherwise(cells.str.replace(SPACED, "${1}"))
+        )
     if sign.startswith(" "):
         number = cells.str.extract(UNIT, 1).str.replace("−", "-", literal=True)
         unit = cells.str.extract(UNIT, 2).str.strip_chars()
@@ -117,8 +153,14 @@ def note(column: str, sign: str) -> str:
     """The note about a column whose signs are left out."""
     if sign == ZEROS:
         return f"the column {column!r} holds other digits than 0-9, which are read as these"
-    if sign == NEGATIVE:
-        return f"the column {column!r} holds negative numbers that are read as -5: (5), 5- or −5"
+    if sign == FOOTNOTE:
+        return f"the column {column!r} holds numbers with a footnote mark (5*), which is left out"
+    if sign == TEXT_MARK:
+        forms = '\'5 and ="5" are read as 5'
+        return f"the column {column!r} holds cells that a spreadsheet marks as text: {forms}"
+    if sign == SIGNED:
+        forms = "(5), 5-, - 5 and −5 are read as -5, + 5 as 5"
+        return f"the column {column!r} holds signed numbers: {forms}"
     if sign.startswith(" "):
         return f"the column {column!r} holds numbers with the unit{sign}, which is left out"
     if sign == SUFFIXES:

@@ -8,8 +8,9 @@ import polars as pl
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 from gatewise.readers import times
-from gatewise.readers.columns import VALUE, Kinds, dated_steps
+from gatewise.readers.columns import VALUE, dated_steps
 from gatewise.readers.long import Origin, load, moments_of, picked, value_columns, with_sides
+from gatewise.readers.roles import Kinds
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 

@@ -407,6 +407,8 @@ def load(folder: str | Path) -> Artefact:
 
 def _backend_of(folder: Path) -> str | None:
     """The backend of the training; None if the file, which people may edit, does not tell."""
+    if not (folder / ENVIRONMENT).is_file():  # a pipe would never end
+        return None
     try:
         backend = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))["backend"]
     except (OSError, ValueError, KeyError, TypeError):

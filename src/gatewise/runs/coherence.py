@@ -52,6 +52,12 @@ def refuse_incoherent(preparation: Preparation[Any], shapes: Callable[..., Shape
     if getattr(preparation.own, "window", 0) and not preparation.own.stride:
         raise ValueError("own.stride is 0, so that its windows never end")
     preparation.positions(preparation.used)
+    preparation.positions(getattr(preparation.own, "known", ()))
+    sides = {*preparation.static_scale, *preparation.categories}
+    if strange := set(getattr(preparation.own, "static", ())) - sides:
+        raise LookupError(
+            f"own.static names {min(strange)[:60]!r}, which has no scale and no levels"
+        )
     shapes(preparation)
 
 

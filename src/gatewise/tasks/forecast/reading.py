@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gatewise.readers import columns, series
+from gatewise.readers import columns, series, time_columns
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened
 from gatewise.readers.tables import Table
@@ -28,7 +28,7 @@ def has_times(source: Opened, settings: DataSettings) -> str | None:
     content = source.content(one_series=True)
     if isinstance(content, Table) and (first := columns.first_dated(content, settings)):
         return f"the column {first!r} and others have times as names"
-    if isinstance(content, Table) and (times := columns.time_of(content, settings)):
+    if isinstance(content, Table) and (times := time_columns.time_of(content, settings)):
         named = " and ".join(map(repr, times))
         verb = "the column {} holds" if len(times) == 1 else "the columns {} hold"
         return f"{verb.format(named)} times, and no column holds labels"

@@ -1,0 +1,224 @@
+"""Find the columns that are the time of each step, their format and their zone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from gatewise.data import grids
+from gatewise.errors import ConfigError, GatewiseError
+from gatewise.readers import times
+from gatewise.readers.cells import as_text
+from gatewise.readers.remedies import option
+from gatewise.readers.roles import (
+    Aim,
+    Kinds,
+    are_distinct,
+    known_as,
+    listing,
+    with_role,
+    without_role,
+)
+from gatewise.readers.tables import Table
+from gatewise.settings import DataSettings
+
+TIMES = (
+    *("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time"),
+    *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
+    *("ts", "epoch", "epoch_time", "unix_time", "unixtime", "unix_timestamp"),
+)
+# Names of times that are trusted only if the column counts the steps.
+COUNTERS = (
+    *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
+    *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
+    *("milliseconds", "time_ms", "elapsed", "elapsed_time", "elapsed_seconds"),
+)
+
+
+def with_time(table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]) -> DataSettings:
+    """The settings with the column of times, or the columns that together are a time."""
+    if len(parts := _time_parts(table, settings, kinds)) > 1:
+        notes.append(f"the columns {listing(parts)} are taken together as the time")
+        return replace(settings, time=parts)
+    return with_role(settings, notes, role="time", column=_time(table, settings, kinds))
+
+
+def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str, ...]:
+    """Columns that together are a time: year, month, day ..., or a date and a time of day."""
+    free = without_role(table, settings)
+    dated = [name for name in free if kinds[name] == "time"]
+    if not dated:
+        return times.joined([name for name in free if kinds[name] == "number"])
+    clocks = [
+        name
+        for name in free
+        if (kinds[name] == "text" and _is_clock(table.sample[name]))
+        or (name.lower() in HOURS and _is_hour(table.sample[name]))
+    ]
+    dates = [name for name in dated if _is_date(table.sample[name])]
+    both = len(dated) == len(dates) == len(clocks) == 1
+    moments = (dates[0], clocks[0]) if both else tuple(dated)
+    if (both or len(dated) == 1) and (fraction := _fraction(table, moments, free)):
+        return (*moments, fraction)
+    return moments if both else ()
+
+
+def _fraction(table: Table, moments: Sequence[str], free: Sequence[str]) -> str:
+    """The column of milliseconds or microseconds without which the times repeat; "" for none."""
+    for name in free:
+        digits = times.FRACTIONS.get(name.lower(), 0)
+        if digits and not are_distinct(table, moments) and are_distinct(table, [*moments, name]):
+            numbers = table.sample[name].cast(pl.Float64, strict=False)
+            if _whole(table, name) and numbers.is_between(0, 10**digits - 1).all():
+                return name
+    return ""
+
+
+def _is_clock(cells: pl.Series) -> bool:
+    """True for times of day such as 12:30 and 3:05 PM."""
+    known = cells.cast(pl.String).drop_nulls().str.strip_chars()
+    clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$|^\d{1,2}\.\d{2}\.\d{2}$"
+    return bool(known.len()) and bool(known.str.contains(clock).all())
+
+
+HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of whole hours
+
+
+def _is_hour(cells: pl.Series) -> bool:
+    """True for whole numbers from 0 to 24."""
+    numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
+    whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
+    return whole and bool(numbers.is_between(0, 24).all())
+
+
+def _is_date(cells: pl.Series) -> bool:
+    known = cells.cast(pl.String).drop_nulls()
+    return bool(known.len()) and not known.str.contains(r"\d:\d").any()
+
+
+def with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
+    """The settings with the format of the times and their zone, if the times show them."""
+    missing = settings.missing_values
+    cell = time_cells(table, settings)
+    sample = table.sample.select(cell).to_series()
+    named = len(settings.time) == 1
+    label = f"{table.name}: column {' and '.join(map(repr, settings.time))}"
+
+    def every() -> pl.Series:
+        batches = table.batches(list(settings.time))
+        return pl.concat([batch.select(cell.cast(pl.String)).to_series() for batch in batches])
+
+    if sample.dtype.is_nested() or sample.dtype == pl.Null:
+        return settings
+    if not settings.time_format:
+        column = settings.time[0] if named else ""
+        known = sample.filter(~sample.cast(pl.String).is_in(list(missing)))
+        form, more = times.form_of(known, column, label, every)
+        if form == "excel" and table.dialect is not None and table.dialect.since_1904:
+            form = "excel 1904"
+            more = [f"times are read as {form!r}, because the workbook says so (data.time_format)"]
+        notes += more
+        settings = replace(settings, time_format=form)
+    if not settings.timezone:
+        notes += times.abbreviated(sample)
+        zone = times.zone_of(sample)
+        if zone and _zone_is_fixed(sample, zone):
+            zone = times.zone_of(every())
+        settings = replace(settings, timezone=zone)
+    return settings
+
+
+def _zone_is_fixed(sample: pl.Series, zone: str) -> bool:
+    """True if the offset of the first rows is fixed, so that later rows may have another."""
+    return sample.dtype == pl.String and zone.startswith(("+", "-"))
+
+
+def time_cells(table: Table, settings: DataSettings) -> pl.Expr:
+    """The cells of the time, one text from several columns; empty cells are null."""
+    schema, missing = table.sample.schema, settings.missing_values
+    texts = [as_text(name, schema[name], missing) for name in settings.time]
+    if len(texts) > 1:
+        return times.as_one(texts, settings.time).alias("time")
+    plain = schema[settings.time[0]] != pl.String
+    return pl.col(settings.time[0]) if plain else texts[0]
+
+
+def with_counter(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
+) -> DataSettings:
+    """Take a column that counts the steps as the time; as a value it would reveal the length."""
+    numbers = [name for name in without_role(table, settings) if kinds[name] == "number"]
+    called = [name for name in numbers if known_as([name], (*TIMES, *COUNTERS))]
+    rising = [name for name in called if _rises(table, settings, name, evenly=False)]
+    column = known_as(rising, TIMES) or known_as(
+        [name for name in rising if _rises(table, settings, name, evenly=True)], COUNTERS
+    )
+    if not column:
+        return settings
+    settings = with_role(settings, notes, role="time", column=column)
+    place = "data.past or data.known" if aim == "target" else "data.features"
+    notes[-1] += f" and not read as a value, because it counts the steps; {place} can name it"
+    return settings
+
+
+def _rises(table: Table, settings: DataSettings, column: str, *, evenly: bool) -> bool:
+    """True if the numbers of a column rise within each sequence; `evenly`: by equal amounts."""
+    cells = pl.col(column).cast(pl.Float64, strict=False)
+    moves = cells.diff().over(settings.id) if settings.id else cells.diff()
+    cell, move = table.sample.select(cells.alias("cell"), moves.alias("move"))
+    ahead = move.drop_nulls()
+    if cell.null_count() or ahead.len() == 0 or not bool((ahead > 0).all()):
+        return False
+    usual = float(np.median(ahead.to_numpy()))
+    return not evenly or bool(((ahead - usual).abs() <= grids.SLACK * usual).all())
+
+
+def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
+    """The only column of times; of several, the one with a usual name, or with the begins."""
+    free = without_role(table, settings)
+    candidates = [name for name in free if kinds[name] == "time"]
+    if not candidates:
+        listed = [name for name in free if kinds[name] in ("number", "list")]
+        name = known_as(listed, TIMES)
+        return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
+    if len(candidates) == 1:
+        return candidates[0]
+    if name := known_as(candidates, TIMES) or _begin(table, candidates):
+        return name
+    named = " or ".join(option("time", name) for name in candidates[:3])
+    raise ConfigError(
+        f"{table.name}: the columns {listing(candidates)} all hold times. "
+        f"Name the one that orders the steps: {named}."
+    )
+
+
+def _begin(table: Table, candidates: Sequence[str]) -> str:
+    """The column with the begins, if the times of two columns are always as far apart; else ""."""
+    if len(candidates) != 2:
+        return ""
+    moments = []
+    for name in candidates:
+        cells = table.sample[name]
+        try:
+            form, _ = times.form_of(cells, name, name, cells.clone)
+            read, _ = times.clock(cells, name, form)
+            moments.append(read(cells))
+        except GatewiseError:
+            return ""
+    if moments[0].dtype != moments[1].dtype or any(one.null_count() for one in moments):
+        return ""
+    apart = moments[1].to_physical() - moments[0].to_physical()
+    return candidates[int(apart[0] < 0)] if apart.n_unique() == 1 else ""
+
+
+def _whole(table: Table, column: str) -> bool:
+    cells = table.sample[column].cast(pl.Float64, strict=False)
+    return cells.null_count() == 0 and bool((cells == cells.round()).all())
+
+
+def time_of(table: Table, settings: DataSettings) -> tuple[str, ...]:
+    """The columns of times, named or recognised; () for none."""
+    kinds = table.kinds(settings.missing_values)
+    found = settings.time or _time_parts(table, settings, kinds)
+    return found or tuple(filter(None, [_time(table, settings, kinds)]))
