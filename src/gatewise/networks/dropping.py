@@ -1,6 +1,7 @@
 """Dropout on recurrent weights, in training only: a layer that becomes Keras's LSTM when saved."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -29,32 +30,31 @@ class WeightDropLSTM(layers.LSTM):  # type: ignore[misc]  # Keras is untyped
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         """Map [batch, steps, features] like keras.layers.LSTM."""
-
-        def run() -> Any:
-            return layers.LSTM.call(self, sequences, initial_state, mask, training)
-
-        if not training or not self.weight_dropout:
-            return run()
-        return with_dropped_weights(self, self.weight_dropout, self.weight_seed, run)
+        rate = self.weight_dropout if training else 0.0
+        with weights_dropped(self, rate, self.weight_seed):
+            return super().call(sequences, initial_state, mask, training)
 
     def get_config(self) -> dict[str, Any]:
         """The options of the layer."""
         return {**super().get_config(), "weight_dropout": self.weight_dropout}
 
 
-def with_dropped_weights(layer: Any, rate: float, seed: Any, run: Callable[[], Any]) -> Any:
-    """What `run` returns while the recurrent weights of a layer are dropped with this `rate`."""
+@contextmanager
+def weights_dropped(layer: Any, rate: float, seed: Any) -> Iterator[None]:
+    """Within this context, the recurrent weights of a layer are dropped with this `rate`."""
+    if not rate:
+        yield
+        return
     kernel = layer.cell.recurrent_kernel
     dropped = keras.random.dropout(kernel.value, rate, seed=seed)
     # Inside a scope, variables that it does not list would lose the values of the outer scope.
     values = [(one, dropped if one is kernel else one.value) for one in layer.variables]
     with keras.StatelessScope(values) as scope:
-        outputs = run()
+        yield
     for one in layer.non_trainable_variables:  # the state of the draws
         after = scope.get_current_value(one)
         if after is not None:
             one.assign(after)
-    return outputs
 
 
 def without_weight_dropout(network: keras.Model) -> keras.Model:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from gatewise.networks.dropping import with_dropped_weights
+from gatewise.networks.dropping import weights_dropped
 
 EPSILON = 1e-3  # added to variances, as in keras.layers.LayerNormalization
 
@@ -126,13 +126,9 @@ class VariantLSTM(layers.RNN):  # type: ignore[misc]  # Keras is untyped
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         """Map [batch, steps, features] like keras.layers.RNN."""
-
-        def run() -> Any:
-            return layers.RNN.call(self, sequences, initial_state, mask, training)
-
-        if not training or not self.weight_dropout:
-            return run()
-        return with_dropped_weights(self, self.weight_dropout, self.seed, run)
+        rate = self.weight_dropout if training else 0.0
+        with weights_dropped(self, rate, self.seed):
+            return super().call(sequences, initial_state, mask, training)
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
