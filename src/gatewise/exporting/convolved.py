@@ -9,12 +9,12 @@ so that final and provisional results have fixed places in it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from gatewise.errors import ConfigError
 from gatewise.exporting.advancing import LAST, MOMENTS, WHOLE, Carried, advance, join, split
+from gatewise.exporting.moments import Nodes
 from gatewise.runtime.convolving import Front
 from gatewise.runtime.graph import Graph, Node, names_in, pruned
 
@@ -109,26 +109,11 @@ class Convolved:
         return found
 
 
-class _Nodes(list[Node]):
-    """Nodes of the window."""
-
-    def do(self, operation: str, *inputs: str, **config: object) -> str:
-        name = f"window {len(self)} {operation}"
-        self.append(Node(name, operation, inputs, (name,), config))
-        return name
-
-    def constant(self, value: Any) -> str:
-        name = f"window {len(self)} constant"
-        weights = {"value": np.asarray(value, np.float32)}
-        self.append(Node(name, "constant", (), (name,), {}, weights))
-        return name
-
-
 def advance_convolved(
     form: Convolved, x: str, states: Mapping[str, str], rank: int
 ) -> tuple[list[Node], str, dict[str, str]]:
     """As `advance`, for a step `x` [batch, 1, ...]; `rank` is the number of axes of the answer."""
-    nodes = _Nodes()
+    nodes = Nodes("window")
     steps, gone, held = split(nodes, states[LAST], [1, 1, form.size - 2], "last")
     steps = nodes.do("add", steps, nodes.constant(1))
     filled = nodes.do("add", steps, nodes.constant(form.offset))  # places of the window [batch, 1]
@@ -154,7 +139,7 @@ def advance_convolved(
     return nodes, answer, kept
 
 
-def _window(form: Convolved, nodes: _Nodes, x: str, *, held: str, filled: str) -> str:
+def _window(form: Convolved, nodes: Nodes, x: str, *, held: str, filled: str) -> str:
     """The last steps with the new one [batch, length, columns]."""
     name = next(names_in(form.graph.inputs))
     before = pruned(replace(form.graph, outputs=form.sources)).nodes
@@ -169,7 +154,7 @@ def _window(form: Convolved, nodes: _Nodes, x: str, *, held: str, filled: str) -
     return nodes.do("where", nodes.do("expand_dims", here, axis=-1), step, held)
 
 
-def _results(form: Convolved, nodes: _Nodes, window: str, *, begin: str, filled: str) -> str:
+def _results(form: Convolved, nodes: Nodes, window: str, *, begin: str, filled: str) -> str:
     """The results of the convolutions [batch, results, filters].
 
     What they make of places outside the sequence is 0 for the next convolution.
@@ -206,7 +191,7 @@ def _parts(form: Convolved) -> tuple[Sequence[int], str]:
 
 def _read(
     form: Convolved,
-    nodes: _Nodes,
+    nodes: Nodes,
     results: str,
     given: Mapping[str, str],
     states: Mapping[str, str],
@@ -239,9 +224,7 @@ def _read(
     return answer, kept
 
 
-def _moved(
-    form: Convolved, nodes: _Nodes, window: str, *, steps: str, gone: str, final: str
-) -> str:
+def _moved(form: Convolved, nodes: Nodes, window: str, *, steps: str, gone: str, final: str) -> str:
     """LAST after the step: the window moves on by the stride if a result has become final."""
     stride = form.front.stride
     moved = nodes.do("getitem", window, key=[WHOLE, [stride, None, None]])

@@ -5,6 +5,7 @@ Their states are float64: a float32 stops counting at 16,777,216 steps, and sums
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def state_size(node: Node, columns: int) -> int:
     return (len(KINDS) if node.operation == SUMMARY else 1) * columns + 1
 
 
-class _Nodes(list[Node]):
+class Nodes(list[Node]):
     """Nodes whose names begin with that of the node that they stand for."""
 
     def __init__(self, name: str) -> None:
@@ -36,13 +37,16 @@ class _Nodes(list[Node]):
         self._name = name
 
     def do(self, operation: str, *inputs: str, **config: object) -> str:
+        """Append an operation, and return the name of what it writes."""
         name = f"{self._name} {len(self)} {operation}"
         self.append(Node(name, operation, inputs, (name,), config))
         return name
 
-    def constant(self, value: float) -> str:
+    def constant(self, value: Any) -> str:
+        """Append a constant of float32, and return its name."""
         name = f"{self._name} {len(self)} constant"
-        self.append(Node(name, "constant", (), (name,), {}, {"value": np.float32(value)}))
+        weights = {"value": np.asarray(value, np.float32)}
+        self.append(Node(name, "constant", (), (name,), {}, weights))
         return name
 
     def counted(self, before: str) -> tuple[str, str]:
@@ -67,7 +71,7 @@ def advanced(node: Node, x: str, state: str, columns: int) -> tuple[list[Node], 
 
 
 def _pooled(node: Node, x: str, state: str, columns: int) -> tuple[list[Node], str]:
-    nodes = _Nodes(node.name)
+    nodes = Nodes(node.name)
     before, count = f"{node.name} before", f"{node.name} steps before"
     config = {"indices_or_sections": [columns], "axis": -1}
     nodes.append(Node(f"{node.name} split", "split", (state,), (before, count), config))
@@ -85,7 +89,7 @@ def _pooled(node: Node, x: str, state: str, columns: int) -> tuple[list[Node], s
 
 
 def _summary(summary: Node, x: str, state: str, columns: int) -> tuple[list[Node], str]:
-    nodes = _Nodes(summary.name)
+    nodes = Nodes(summary.name)
     do = nodes.do
 
     def join(names: Sequence[str]) -> str:
