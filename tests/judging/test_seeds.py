@@ -158,3 +158,20 @@ def test_several_networks_need_no_validation_part(series_file, forecast_settings
     parts = {"split": {"validation": 0, "test": 16}}
     done = gatewise.train(series_file, settings=forecast_settings | parts | {"training": training})
     assert done.history.networks == 2
+
+
+def test_a_stream_reads_the_mean_of_taggers(tmp_path):
+    words = ["the", "Bonn", "Hall", "is", "old"]
+    path = tmp_path / "places.conll"
+    path.write_text("\n".join(["the O\nBonn B-CITY\nHall I-CITY\nis O\nold O\n"] * 30))
+    training = {"networks": 2, "epochs": 1, "quality": "fast"}
+    given = {"network": {"units": [3]}, "task": {"streaming": True}, "training": training}
+    gatewise.train(path, task="tag", settings=given, output=tmp_path / "run")
+    whole = gatewise.predict(tmp_path / "run", [words])
+    stream = gatewise.Stream(tmp_path / "run")
+    stream.push(words)
+    answers = [*stream.read(), *stream.finish()]
+    assert [one["tag"] for one in answers] == whole["tag"].to_list()
+    np.testing.assert_allclose(
+        [one["probability"] for one in answers], whole["probability"], atol=1e-6
+    )

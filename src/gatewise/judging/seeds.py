@@ -107,9 +107,7 @@ def _why_not(experiment: Experiment) -> str:
         return "the network is your own"
     if experiment.network.vectors:
         return "vectors are given"
-    if experiment.training.pretrain:
-        return "the network is pretrained"
-    return "a stream is one network" if experiment.task.streaming else ""
+    return "the network is pretrained" if experiment.training.pretrain else ""
 
 
 def train(first: Ready, baselines: FittedBaselines, around: Around) -> Seeds:
