@@ -15,10 +15,11 @@ import pytest
 import gatewise
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.settings import Experiment
+from gatewise.tasks import cost
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.training import checkpoints
 from gatewise.training.fit import History
-from gatewise.tuning import networks
+from gatewise.tuning import networks, search
 from gatewise.tuning import study as studies
 from gatewise.tuning.search import write_or_compare
 from gatewise.tuning.space import near, with_values
@@ -104,6 +105,38 @@ def test_the_same_command_continues_the_search(tuned, series_file):
 def test_a_wrong_search_is_refused(tuned, series_file, change, reason):
     with pytest.raises(ConfigError, match=reason):
         gatewise.tune(series_file, output=tuned.folder, **KNOWN | change)
+
+
+def test_trials_of_slower_networks_are_validated_on_the_windows_of_the_default(
+    series_file, tmp_path, monkeypatch
+):
+    # Time for all windows of the default of 3 units, and for one window in two of 256 units.
+    monkeypatch.setitem(cost.SECONDS, "good", 5.1)
+    settings = SETTINGS | {"network": {"kind": "stack", "units": [3]}}
+    training = {"epochs": 2, "quality": "good", "networks": 1, "refit": "no"}
+    space = SPACE | {"network": {"units": 256, "layers": 1, "dropout": 0.0}}
+    found = gatewise.tune(
+        series_file,
+        output=tmp_path / "search",
+        settings=settings | {"training": training},
+        space=space,
+        trials=2,
+    )
+    assert [str(one.state.name) for one in trials_of(found.folder)] == ["COMPLETE"] * 2
+
+
+def test_a_search_all_of_whose_trials_fail_ends_with_the_reason(
+    series_file, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO", logger="gatewise")
+    monkeypatch.setattr(search, "MOST_FAILURES", 3)
+    space = SPACE | {"task": {"lookback": 140}}  # more than the training part has
+    found = gatewise.tune(
+        series_file, output=tmp_path / "search", settings=SETTINGS, space=space, trials=9
+    )
+    states = [one.state.name for one in trials_of(found.folder)]
+    assert states == ["COMPLETE", *["FAIL"] * 3]
+    assert "3 trials in a row failed; the last: The longest training sequence" in caplog.text
 
 
 def test_another_folder_and_a_search_that_was_not_begun_are_refused(

@@ -68,6 +68,7 @@ from gatewise.tuning.study import (
     candidates,
     default_trial,
     ended_by_budget,
+    failures_in_a_row,
     finished,
     give_up_unfinished,
     has_journal,
@@ -89,6 +90,7 @@ MESSAGES = {
     STOP: "Stopping after this step; the trial is kept, and the best finished one, if any, judged.",
     SKIP: "The trials are kept, and none is judged.",
 }
+MOST_FAILURES = 20  # trials that fail in a row, after which a search ends
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 
@@ -399,13 +401,22 @@ def _search(search: Search, watch: Watch | None) -> None:
         raise KeyboardInterrupt
     if interrupts.level:
         log.info("The search ends (%s).", interrupts.by)
+    failed = failures_in_a_row(search.study)
+    if len(failed) >= MOST_FAILURES:
+        log.info(
+            "The search ends, because %d trials in a row failed; the last: %s Give other settings "
+            "or another --space.",
+            *(len(failed), failed[-1]),
+        )
     if interrupts.by == BUDGET:
         log.info("Nothing but the untuned default was tried. With more time, it continues.")
 
 
 def _over(search: Search) -> bool:
-    """Whether no trial may begin: the trials are used up, or the time is."""
+    """Whether no trial may begin: the trials are used up, the time is, or all of them fail."""
     trials = finished(search.study)
+    if len(failures_in_a_row(search.study)) >= MOST_FAILURES:
+        return True
     if search.limits.trials and len(trials) >= search.limits.trials:
         return True
     if not trials or default_trial(search.study) is None:
@@ -518,11 +529,14 @@ def _keep(search: Search, number: int, trained: Trained) -> None:
 def _ready_for(search: Search, values: Mapping[str, Any]) -> Ready:
     """The data and the network of a trial.
 
+    Its windows are as far apart as those of the default. Their usual distance depends on how slow
+    a network is, and validation has the same windows.
+
     Raises:
         ConfigError: the settings change what is validated, so that scores cannot be compared.
     """
-    parts = search.ready.parts
-    experiment = with_values(parts.experiment, values)
+    parts, stride = search.ready.parts, search.ready.experiment.task.stride
+    experiment = with_values(parts.experiment.having("task", stride=stride), values)
     ready = prepared(replace(parts, experiment=experiment), search.ready)
     ours, theirs = (len(one.validation or ()) for one in (ready, search.ready))
     if ours != theirs:

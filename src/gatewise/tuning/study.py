@@ -203,6 +203,17 @@ def finished(study: Any) -> list[Any]:
     return found
 
 
+def failures_in_a_row(study: Any) -> list[str]:
+    """Why the trials after the last finished one failed; those that were cut off do not count."""
+    state, reasons = optuna().trial.TrialState, []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state in (state.COMPLETE, state.PRUNED):
+            reasons = []
+        elif trial.state == state.FAIL and ENDED in trial.user_attrs:
+            reasons.append(str(trial.user_attrs[ENDED]))
+    return reasons
+
+
 def candidates(study: Any, *, higher: bool) -> list[Any]:
     """The trials with a score, the best first: by metric, then by loss, then the older one."""
 
