@@ -136,6 +136,8 @@ def test_a_search_all_of_whose_trials_fail_ends_with_the_reason(
     )
     states = [one.state.name for one in trials_of(found.folder)]
     assert states == ["COMPLETE", *["FAIL"] * 3]
+    page = (found.folder / "tuning.html").read_text(encoding="utf-8")
+    assert page.count("The longest training sequence") == 3
     assert "3 trials in a row failed; the last: The longest training sequence" in caplog.text
 
 

@@ -119,18 +119,26 @@ def _slice(trials: list[Any], name: str, summary: Mapping[str, Any]) -> Picture:
 
 
 def _table(study: Any, summary: Mapping[str, Any], higher: bool) -> Table:
-    """All trials with a score, the best first."""
+    """All trials with a score, the best first, and then those that were pruned or failed."""
     ranked = candidates(study, higher=higher)
-    names = _names(ranked)
+    others = [one for one in study.get_trials(deepcopy=False) if ENDED in one.user_attrs]
+    others = sorted((one for one in others if one not in ranked), key=begun_as)
+    names = _names([*ranked, *others])
     rows = []
-    for one in ranked:
+    for one in [*ranked, *others]:
         kind = " (default)" if one.user_attrs.get(DEFAULT) else ""
-        values = (one.params.get(name, "") for name in names)
-        cells = [
-            f"{value:.4g}" if isinstance(value, float) else formats.plain(value) for value in values
-        ]
-        scores = [formats.number(one.user_attrs[name], 4) for name in (VALUE, LOSS)]
-        told = [*scores, f"{one.user_attrs[SECONDS]:.0f}"]
-        rows.append([f"{begun_as(one)}{kind}", *told, *cells, str(one.user_attrs.get(ENDED) or "")])
-    columns = ["trial", summary["metric"], "loss", "seconds", *names, "ended"]
-    return Table("All trials with a score, the best first", columns, rows)
+        scores = [one.user_attrs.get(name) for name in (VALUE, LOSS)]
+        told = ["" if score is None else formats.number(score, 4) for score in scores]
+        seconds = one.user_attrs.get(SECONDS)
+        values = [one.params.get(name, "") for name in names]
+        rows.append(
+            [
+                f"{begun_as(one)}{kind}",
+                *told,
+                "" if seconds is None else f"{seconds:.0f}",
+                str(one.user_attrs[ENDED] or ""),
+                *(f"{v:.4g}" if isinstance(v, float) else formats.plain(v) for v in values),
+            ]
+        )
+    columns = ["trial", summary["metric"], "loss", "seconds", "ended", *names]
+    return Table("All trials; those with a score first, the best at the top", columns, rows)
