@@ -106,6 +106,10 @@ def test_labelled_sequences_are_folded_if_they_are_few_and_otherwise_averaged(se
     for changed in ({"quality": "fast"}, {"pretrain": "texts"}):
         other = replace(many, experiment=many.experiment.having("training", **changed))
         assert seeds.networks_of(other) == 1
+    # Without folds, networks with other validation parts would be trained on the test part.
+    two = ready.experiment.having("training", quality="fast", networks=2)
+    asked = replace(ready, experiment=two)
+    assert folding.plan(asked) == (None, "") and seeds.networks_of(asked) == 2
 
 
 def test_the_mean_of_taggers_has_the_mean_of_their_transitions(tmp_path):
