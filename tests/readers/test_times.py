@@ -146,6 +146,14 @@ def test_hours_with_offsets_are_regular_in_utc_and_answers_are_local():
     np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
 
 
+def test_new_times_with_offsets_are_said_to_become_utc_after_a_training_without():
+    texts = [str(moment) for moment in LOCAL]
+    settings = DataSettings(target=("y",), time=("when",), layout="long")
+    found, _, notes = read(settings, frame_of(texts), task="forecast", purpose="predict")
+    np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
+    assert "the times have offsets and are converted to UTC" in notes
+
+
 def test_local_hours_over_a_change_of_the_clock_name_the_zone_that_reads_them():
     texts = [str(moment.tz_localize(None)) for moment in LOCAL]
     with pytest.raises(DataError, match=r"clock was set back.*data.timezone=Europe/Berlin"):
