@@ -182,7 +182,8 @@ def plan(ready: Ready, *, timed: bool = True) -> tuple[Plan | None, str]:
                 f"there is no cross-validation, because {max(folds, 2)} networks take about "
                 f"{least:.0f} minutes (split.folds or training.networks asks for it)"
             )
-    faster = "" if asked or settings.networks else FASTER
+    given = ready.parts.experiment
+    faster = "" if given.split.folds > 1 or given.training.networks else FASTER
     reason = f"there are {count:,} sequences (training.quality = {quality}).{faster}"
     return Plan(folds, settings.networks or networks, reason), ""
 

@@ -75,7 +75,7 @@ def plan(ready: Ready) -> str:
     if count < 2:
         return ""
     again = " Each is then trained again on everything." if longer(ready) else ""
-    faster = "" if ready.experiment.training.networks else FASTER
+    faster = "" if ready.parts.experiment.training.networks else FASTER
     return (
         f"{count} networks are trained from different seeds, and their mean is judged.{again}"
         f"{faster}"
