@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,8 @@ SHARES = {
 }
 # NumPy 2.5 warns when a number without a unit is added to a date, and later versions refuse it.
 DAY, MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
-FRACTIONS = {"s": 1_000_000, "ms": 1000, "us": 1}  # in microseconds
+# The units of fractions of a second, in microseconds.
+FRACTIONS: dict[Literal["s", "ms", "us"], int] = {"s": 1_000_000, "ms": 1000, "us": 1}
 
 
 def chosen_calendar(train: Sequences, setting: tuple[str, ...]) -> tuple[str, ...]:
