@@ -6,6 +6,7 @@ from unittest.mock import ANY
 
 import keras
 import numpy as np
+import polars as pl
 import pytest
 
 import gatewise
@@ -62,6 +63,13 @@ def test_scores_are_those_of_both_and_the_last_training_is_told(averaged):
     assert found.metrics["networks"] == found.experiment.training.networks == 2
     (caveat,) = [one for one in found.metrics["caveats"] if "training.refit" in one]
     assert "those of 2 networks trained on 7" in caveat
+
+
+def test_data_that_continue_those_of_the_last_training_are_recognised(averaged, series_file):
+    table = pl.read_csv(series_file, try_parse_dates=True)
+    more = table.with_columns(pl.col("day") + pl.duration(days=len(table))).head(20)
+    said = gatewise.evaluate(averaged, pl.concat([table, more]))["notes"]
+    assert any("the run was trained on steps of these data" in note for note in said)
 
 
 def test_a_network_of_ones_own_has_one_seed(series_file, forecast_settings):
