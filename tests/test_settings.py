@@ -116,6 +116,7 @@ def test_an_invalid_settings_file_says_why(tmp_path):
             r"training\.epochs must be a whole number\. Received: 3\.5",
         ),
         ({"training": {"epochs": True}}, r"training\.epochs must be a whole number"),
+        ({"training": {"epochs": 10**400}}, r"training\.epochs must be a whole number"),
         ({"training": {"epochs": "ten"}}, r"training\.epochs must be a whole number"),
         ({"training": {"epochs": -1}}, r"training\.epochs must be at least 0\. Received: -1"),
         ({"training": {"learning_rate": "fast"}}, r"training\.learning_rate must be a number"),

@@ -165,15 +165,16 @@ def holds_texts(settings: DataSettings, source: Any, column: str) -> bool:
 def free_folder(experiment: Experiment) -> Path:
     """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that does not exist.
 
-    A killed run holds its name by its checkpoint.
+    A killed run holds its name by its checkpoint, or by the one before it.
     """
     stem = Path(experiment.data.path).name.split(".")[0] or "run"
     names = (
         Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         for number in itertools.count(1)
     )
+    ends = ("", ".checkpoint", ".checkpoint.previous")
     return next(
         folder
         for folder in names
-        if not folder.exists() and not folder.with_name(f"{folder.name}.checkpoint").exists()
+        if not any(folder.with_name(f"{folder.name}{end}").exists() for end in ends)
     )

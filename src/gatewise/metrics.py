@@ -221,8 +221,8 @@ def f1_micro(truth: Array, predictions: Array) -> float:
 def f1_macro(truth: Array, predictions: Array) -> float:
     """The mean F1 over classes, of class positions or of several labels.
 
-    As in scikit-learn, the mean is over the classes that occur in truth or predictions. A class
-    that is never predicted rightly counts 0.
+    As in scikit-learn, the mean is over the classes that occur in truth or predictions; of several
+    labels, over all. A class that is never predicted rightly counts 0.
     """
     from sklearn import metrics as sk_metrics
 

@@ -1,5 +1,6 @@
 """predict(), evaluate() and generate(): a trained model on raw data; ids and order are kept."""
 
+import itertools
 import logging
 import math
 import time
@@ -463,13 +464,18 @@ def _refuse_unlike(found: Any, like: Array) -> None:
 def _seen_note(sequences: Sequences, splits: Mapping[str, Any]) -> str:
     """A sentence if the run was trained on some of these steps, else ""."""
     trained = set(splits.get("fingerprints", ()))
-    spans: dict[str, set[tuple[int, int]]] = {}
-    for name, begin, end in splits.get("train", ()) if trained else ():
-        spans.setdefault(str(name), set()).add((begin, end))
+    # A network that was trained again has seen the stretch from the first part to the last one.
+    begins: dict[str, set[int]] = {}
+    ends: dict[str, set[int]] = {}
+    for part in ("train", "validation", "test") if trained else ():
+        for name, begin, end in splits.get(part, ()):
+            begins.setdefault(str(name), set()).add(begin)
+            ends.setdefault(str(name), set()).add(end)
     seen = 0
     for name, steps in zip(sequences.ids.tolist(), comparable(sequences), strict=True):
-        # Recognise the training part of a series by its name, and a whole sequence by any name.
-        places = {(0, len(steps)), *spans.get(str(name), ())} if trained else ()
+        # Recognise a stretch of a series by its name, and a whole sequence by any name.
+        spans = itertools.product(begins.get(str(name), ()), ends.get(str(name), ()))
+        places = {(0, len(steps)), *spans} if trained else ()
         seen += any(fingerprint(steps[begin:end]) in trained for begin, end in places)
     if not seen:
         return ""

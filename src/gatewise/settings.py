@@ -792,13 +792,21 @@ def _text(name: str, value: Any) -> str:
 def _number(name: str, kind: Any, value: Any) -> Any:
     """A finite number within its limits; NumPy numbers are accepted."""
     expected, words = (Integral, "a whole number") if kind is int else (Real, "a number")
-    if not isinstance(value, expected) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, expected) or isinstance(value, bool) or not _is_finite(value):
         raise ConfigError(f"{name} must be {words}. Received: {shown(value)}.")
     least, most = LIMITS.get(name, (0, math.inf))
     if not least <= float(value) <= most:
         limit = f"at least {least}" if most == math.inf else f"between {least} and {most}"
         raise ConfigError(f"{name} must be {limit}. Received: {shown(value)}.")
     return kind(value)
+
+
+def _is_finite(value: Real) -> bool:
+    """Whether a number is finite, and not too large for a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

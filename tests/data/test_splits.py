@@ -430,6 +430,15 @@ def test_without_line_ends_a_cut_goes_between_words_and_without_words_between_ch
     assert "".join(train + validation + test) == "日本語" * 50
 
 
+def test_a_validation_part_within_a_line_is_not_lost():
+    # Both cuts lie in the last line, whose begin is the nearest end of a line for both.
+    text = f"{'a b ' * 350}\n{'word ' * 125}"
+    train, validation, test = parts_of([text])
+    assert "".join(train + validation + test) == text
+    assert train == [f"{'a b ' * 350}\n"]
+    assert len(validation[0]) > 10 and test[0].startswith("word ")
+
+
 def test_a_cut_may_go_through_one_of_several_texts():
     texts_ = [f"{'a' * 30}\n" * 4, f"{'b' * 30}\n" * 4]
     train, validation, test = parts_of(texts_, validation=0.0, test=0.25)

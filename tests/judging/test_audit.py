@@ -1,6 +1,7 @@
 """The audit: each kind of leak, planted in real data, is found, and clean data have none."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import gatewise
 from gatewise.arguments import experiment_for
 from gatewise.judging.audit import of_folds
 from gatewise.readers.datasets import path_of
-from gatewise.training.ready import make_ready
+from gatewise.training.ready import make_ready, prepared
 
 
 def audited(data, settings=None, target=()):
@@ -85,6 +86,16 @@ def test_sequences_that_are_nearly_equal_in_two_parts_are_found(digits, random):
     findings = audited((np.concatenate([x, near]), np.concatenate([y, y[:100]])), CLASSIFY)
     assert set(kinds(findings)) == {"duplicates"}
     assert "nearly so (test = training: " in findings[-1]["where"]
+
+
+def test_leaks_are_told_once_for_all_seeds_and_trials(weather, caplog):
+    late = weather.head(200).with_columns(wind=pl.col("temp_max").shift(-1, fill_value=0.0))
+    given = FORECAST | {"data": FORECAST["data"] | {"past": ["wind"]}}
+    ready = make_ready(*experiment_for(late, [given]))
+    seed = ready.parts.experiment.having("training", seed=1)
+    again = prepared(replace(ready.parts, experiment=seed), ready)
+    assert again.audit == ready.audit and kinds(again.audit) == ["target"]
+    assert caplog.text.count("Audit (target)") == 1
 
 
 def test_copies_in_two_folds_are_found_and_those_in_one_fold_are_not(digits):

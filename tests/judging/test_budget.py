@@ -1,6 +1,7 @@
 """A budget of time: what is chosen to fit, and what a training that it ends leaves behind."""
 
 import math
+from unittest.mock import ANY
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_a_forecast_averages_as_many_networks_as_fit(series_file, forecast_setti
     assert most > 1
     assert planned(ready, HOUR) == (0, most, "yes")
     assert planned(ready, 1e-3) == (0, 1, "no")
+
+
+def test_a_budget_counts_the_trainings_of_a_backtest(series_file, forecast_settings, caplog):
+    caplog.set_level("INFO")
+    given = {**forecast_settings, "data": {"path": str(series_file)}, "split": {"folds": 3}}
+    training = {"training": forecast_settings["training"] | {"refit": "no"}}
+    assert planned(make_ready(from_mapping(given | training)), HOUR) == (3, ANY, "no")
+    assert "What fits: a backtest in 3 folds, about" in caplog.text
 
 
 def test_a_budget_ends_an_endless_training_with_a_judged_run(

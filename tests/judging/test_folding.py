@@ -47,6 +47,14 @@ def test_a_label_that_lies_in_one_group_gives_no_folds():
     assert not assign(strata, groups, 2, 20, 0).any()
 
 
+def test_groups_are_spread_although_every_label_is_rarer_than_the_folds():
+    strata, groups = np.repeat(list("abcdefgh"), 4), np.arange(32).astype(str)
+    for count in (4, 5):
+        folds = assign(strata, groups, count, 32, 0)
+        assert np.ptp(np.bincount(folds, minlength=count)) <= 1
+        assert all(len(set(folds[strata == name])) > 1 for name in "abcdefgh")
+
+
 def test_an_ensemble_is_the_mean_of_its_members_in_their_own_scales(random):
     shapes = Shapes({"steps": (None, 2)}, (3,), padding=PADDING)
     settings = NetworkSettings(units=(4,), pooling="last", dense_dropout=0.0)
@@ -228,3 +236,17 @@ def test_an_unknown_quality_in_the_environment_is_refused(monkeypatch):
         with_quality(TrainingSettings())
     asked = from_mapping({"training": {"quality": "best"}}).training
     assert with_quality(asked).quality == "best"
+
+
+def test_groups_that_cannot_be_divided_leave_the_networks_that_were_asked_for(
+    sequences_file, classify_settings
+):
+    table = pl.read_csv(sequences_file)
+    table = table.with_columns(room="room " + (pl.col("id").rank("dense") % 3).cast(str))
+    training = classify_settings["training"] | {"networks": 2, "epochs": 1, "quality": "good"}
+    data = {"id": "id", "label": "label", "group": "room"}
+    settings = classify_settings | {"training": training | {"refit": "no"}, "data": data}
+    run = gatewise.train(table, settings=settings)
+    assert run.metrics["networks"] == 2
+    assert run.artefact.experiment.split.folds == 1
+    assert run.metrics["parts"]["train"]["sequences"] < table["id"].n_unique()

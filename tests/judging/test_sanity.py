@@ -106,6 +106,25 @@ def test_a_reversed_series_has_its_own_bounds():
     assert series[0][0, 0] == 0
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_audit_that_cannot_tell_says_so_and_the_run_goes_on(stopped, caplog):
+    """After a budget has ended, and where the simplest baseline makes no error."""
+    steps = np.arange(60)
+    given = {
+        "task": {"name": "forecast", "horizon": 2, "lookback": 4, "season": 1},
+        "data": {"target": ["y"], "time": "t", "past": ["z"]},
+        "network": {"units": [2]},
+        "training": {"epochs": 1},
+    }
+    frame = pl.DataFrame({"t": steps, "y": np.minimum(steps, 40.0), "z": np.cos(steps)})
+    ready = make_ready(*experiment_for(frame, [FULL, given]))
+    around = Around()
+    if stopped:
+        around.interrupts.stop("the budget")
+    assert audited(ready, score_baselines(ready), around).audit == ready.audit
+    assert ("not finished, because the budget ended it" in caplog.text) == stopped
+
+
 def test_a_full_audit_is_refused_where_targets_cannot_be_shuffled(series_file, forecast_settings):
     with pytest.raises(ConfigError, match="needs a test part"):
         settings = forecast_settings | {"split": {"test": 0.0}} | FULL

@@ -6,6 +6,7 @@ from unittest.mock import ANY
 
 import keras
 import numpy as np
+import polars as pl
 import pytest
 
 import gatewise
@@ -64,6 +65,13 @@ def test_scores_are_those_of_both_and_the_last_training_is_told(averaged):
     assert "those of 2 networks trained on 7" in caveat
 
 
+def test_data_that_continue_those_of_the_last_training_are_recognised(averaged, series_file):
+    table = pl.read_csv(series_file, try_parse_dates=True)
+    more = table.with_columns(pl.col("day") + pl.duration(days=len(table))).head(20)
+    said = gatewise.evaluate(averaged, pl.concat([table, more]))["notes"]
+    assert any("the run was trained on steps of these data" in note for note in said)
+
+
 def test_a_network_of_ones_own_has_one_seed(series_file, forecast_settings):
     def own(shapes, _settings):
         inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.inputs.items()}
@@ -106,6 +114,10 @@ def test_labelled_sequences_are_folded_if_they_are_few_and_otherwise_averaged(se
     for changed in ({"quality": "fast"}, {"pretrain": "texts"}):
         other = replace(many, experiment=many.experiment.having("training", **changed))
         assert seeds.networks_of(other) == 1
+    # Without folds, networks with other validation parts would be trained on the test part.
+    two = ready.experiment.having("training", quality="fast", networks=2)
+    asked = replace(ready, experiment=two)
+    assert folding.plan(asked) == (None, "") and seeds.networks_of(asked) == 2
 
 
 def test_the_mean_of_taggers_has_the_mean_of_their_transitions(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from gatewise.errors import DataError
 from gatewise.readers import dialect, marks
+from gatewise.readers.delimited import TAIL
 from gatewise.settings import DataSettings, assignment, from_mapping
 from gatewise.tasks import read
 
@@ -67,6 +68,17 @@ def test_a_dialect_is_found_and_stated(tmp_path, name, end):
     assert found.values.ravel() == pytest.approx(LEVELS, abs=0.005)
     assert (found.step, len(found.times)) == ("1h", 60)
     assert note is None or any(note in one for one in notes), notes
+
+
+@pytest.mark.parametrize("size", [9000, TAIL - 60, TAIL - 20, TAIL])
+def test_a_footer_is_left_out_of_a_file_of_any_length(tmp_path, size):
+    footer = "Sum of all levels\nSource: the station\nPrinted by hand\n"
+    rows = [f"{k},{k}.5\n" for k in range(size // 12)]
+    text = "".join(["time,level\n", *rows, f"{len(rows)},0."])
+    path = tmp_path / "data.csv"
+    path.write_text(text.ljust(size - len(footer) - 1, "5") + "\n" + footer)
+    assert path.stat().st_size == size
+    assert len(of(path)[0].values) == len(rows) + 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "cp1252"])

@@ -179,6 +179,9 @@ def test_a_file_in_an_archive_is_read(tmp_path):
         of(path, "forecast")
     remedy = str(e.value).split("as in ")[1].removesuffix(".")
     assert len(of(remedy, "forecast")[0].values) == 24
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("data.csv", SERIES.rpartition("\n")[0].rpartition("\n")[0])
+    assert len(of(f"{path}#data.csv", "forecast")[0].values) == 23  # not top/data.csv
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])

@@ -291,6 +291,14 @@ def test_numbers_of_extreme_size_are_refused(tmp_path, purpose):
         assert len(forecasts("z")[0].values) == 3  # the scale is known by then
 
 
+@pytest.mark.parametrize("number", ["inf", "1e300"])
+def test_static_numbers_of_extreme_size_are_refused(tmp_path, number):
+    path = csv(tmp_path, "id,y,size", "a,1,3", "a,2,3", f"b,1,{number}", f"b,2,{number}")
+    settings = DataSettings(target=("y",), id=("id",), static=("size",))
+    with pytest.raises(DataError, match=r"static column 'size' holds .* for sequence 'b'"):
+        read(settings, path, task="forecast")
+
+
 def test_damaged_idx_files_are_refused(tmp_path):
     path = tmp_path / "toy-images-idx3-ubyte"
     whole = idx(8, np.zeros((2, 3, 4), np.uint8))

@@ -139,6 +139,7 @@ def test_a_pattern_names_label_and_group(tmp_path):
     [
         ({"pattern": "{word}_{take}"}, ConfigError, "must contain the label"),
         ({"pattern": "{label}_{label}"}, ConfigError, "names a field twice"),
+        ({"pattern": "{label}_{1}"}, ConfigError, r"must begin with a letter, unlike \{1\}"),
         ({"pattern": "{label}_{a}", "group": "speaker"}, ConfigError, "has no such field"),
         ({"pattern": "{label}-{take}"}, DataError, "'7_ann.wav' does not match data.pattern"),
         ({}, ConfigError, "cannot determine the labels"),

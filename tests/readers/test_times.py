@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from gatewise.data.calendar import in_zone
 from gatewise.errors import DataError
 from gatewise.readers import times
 from gatewise.settings import DataSettings
@@ -144,6 +145,20 @@ def test_hours_with_offsets_are_regular_in_utc_and_answers_are_local():
     found, settings, _ = of(frame_of(texts))
     assert (found.step, found.zone, settings.timezone) == ("1h", "Europe/Berlin", "Europe/Berlin")
     np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
+
+
+def test_answers_in_local_time_keep_fractions_of_a_second():
+    times = np.array(["2022-07-01T10:00:00", "2022-07-01T10:00:00.250"], "M8[us]")
+    found = in_zone(times, "Europe/Berlin").tolist()
+    assert found == ["2022-07-01 12:00:00.000+02:00", "2022-07-01 12:00:00.250+02:00"]
+
+
+def test_new_times_with_offsets_are_said_to_become_utc_after_a_training_without():
+    texts = [str(moment) for moment in LOCAL]
+    settings = DataSettings(target=("y",), time=("when",), layout="long")
+    found, _, notes = read(settings, frame_of(texts), task="forecast", purpose="predict")
+    np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
+    assert "the times have offsets and are converted to UTC" in notes
 
 
 def test_local_hours_over_a_change_of_the_clock_name_the_zone_that_reads_them():

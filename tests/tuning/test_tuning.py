@@ -226,6 +226,11 @@ def test_values_become_settings():
     made = with_values(Experiment(), values)
     assert made.network.units == (8, 8)
     assert made.training.learning_rate == 0.01
+    # The units that a user has given stay, the layers are those of the trial.
+    given = Experiment().having("network", units=(64, 64))
+    for layers in (1, 3):
+        assert with_values(given, {"network.layers": layers}).network.units == (64,) * layers
+    assert with_values(given, {"training.learning_rate": 0.01}).network.units == (64, 64)
 
 
 def test_early_trials_change_the_learning_rate_and_one_to_three_other_settings(random):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,8 @@ SHARES = {
 }
 # NumPy 2.5 warns when a number without a unit is added to a date, and later versions refuse it.
 DAY, MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
+# The units of fractions of a second, in microseconds.
+FRACTIONS: dict[Literal["s", "ms", "us"], int] = {"s": 1_000_000, "ms": 1000, "us": 1}
 
 
 def chosen_calendar(train: Sequences, setting: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,6 +120,8 @@ def following(times: Array, step: str, count: int) -> Array:
 def in_zone(times: Array, zone: str) -> Array:
     """UTC times as texts in local time with its offset; unchanged without a zone.
 
+    They have fractions of a second if one of the times has.
+
     >>> in_zone(np.array(["2022-10-30T01:00"], dtype="datetime64[us]"), "Europe/Berlin").tolist()
     ['2022-10-30 02:00:00+01:00']
     """
@@ -124,7 +129,8 @@ def in_zone(times: Array, zone: str) -> Array:
         return times
     utc = times.astype("datetime64[us]").astype(np.int64).ravel()
     minutes = shift(utc, zone)
-    local = np.datetime_as_string((utc + minutes * 60_000_000).view("M8[us]"), unit="s")
+    unit = next(unit for unit, size in FRACTIONS.items() if not (utc % size).any())
+    local = np.datetime_as_string((utc + minutes * 60_000_000).view("M8[us]"), unit=unit)
     texts = [
         f"{text.replace('T', ' ')}{offset(move)}"
         for text, move in zip(local.tolist(), minutes.tolist(), strict=True)

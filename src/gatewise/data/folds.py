@@ -1,5 +1,7 @@
 """Folds: assign every sequence to one part of several, for cross-validation."""
 
+import warnings
+
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -25,10 +27,17 @@ def assign(strata: Array | None, groups: Array | None, count: int, size: int, se
         folds = np.empty(size, dtype=np.int64)
         folds[mixed] = np.arange(size) % count
         return folds
+    if len(np.unique(groups)) < count:
+        return np.zeros(size, dtype=np.int64)
+    # scikit-learn refuses strata that are all smaller than the number of folds.
+    spread = codes if np.bincount(codes).max() >= count else np.zeros_like(codes)
     for attempt in range(TRIES):
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + attempt)
         folds = np.zeros(size, dtype=np.int64)
-        for number, (_, tested) in enumerate(splitter.split(codes, codes, groups)):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            parts = list(splitter.split(spread, spread, groups))
+        for number, (_, tested) in enumerate(parts):
             folds[tested] = number
         pairs = np.unique(np.stack([codes, folds]), axis=1)
         filled = len(np.unique(folds)) == count

@@ -16,6 +16,18 @@ CALENDAR = {
     "w": (52,),
     "mo": (12,),
 }
+# The cycles that a series may show, in the unit of its spacing.
+SHOWN = {
+    "s": (3_600, 86_400, 604_800),
+    "m": (60, 1_440, 10_080),
+    "h": (24, 168),
+    "d": (7, 365),
+    "b": (5, 260),
+    "w": (52,),
+    "mo": (12,),
+    "y": (),
+}
+USUAL = (4, 7, 12, 24, 52)  # steps
 
 
 def usual_horizon(sequences: Sequences) -> int:
@@ -77,12 +89,15 @@ def _autocorrelation(differences: Array, lag: int) -> float:
     return float(centred[lag:] @ centred[:-lag]) / power if lag and power else 0.0
 
 
-def _cycles(step: str) -> tuple[int, ...]:
-    """The steps in an hour, a day, a week and a year, if these are whole numbers of steps."""
+def _cycles(step: str) -> list[int]:
+    """The steps in an hour, a day, a week and a year, if these are whole numbers of steps.
+
+    For steps of unknown size, the usual numbers.
+
+    >>> _cycles("15m"), _cycles("2w"), _cycles("7m")
+    ([4, 96, 672], [26], [1440])
+    """
     number, unit = _number_and_unit(step)
-    if unit in ("s", "m", "h"):
-        seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
-        return tuple(cycle // seconds for cycle in (3600, 86_400, 604_800) if cycle // seconds > 1)
-    if unit in ("d", "b", "w", "mo", "y"):
-        return {"d": (7, 365), "b": (5, 260), "w": (52,), "mo": (12 // number,), "y": ()}[unit]
-    return (4, 7, 12, 24, 52)
+    if unit not in SHOWN:
+        return list(USUAL)
+    return [one // number for one in SHOWN[unit] if one % number == 0 and one > number]

@@ -177,7 +177,7 @@ def split_by_place(sequences: Sequences, settings: SplitSettings, *, test: bool)
             "and split.test together need more. Set smaller sizes."
         )
     begin = _cut_of_text(sequences, begin)
-    middle = _cut_of_text(sequences, begin + int(sizes[0])) if sizes[0] else begin
+    middle = _cut_of_text(sequences, begin + int(sizes[0]), after=begin) if sizes[0] else begin
     first = max(0, begin - int(settings.train if settings.train >= 1 else settings.train * total))
     first = _cut_of_text(sequences, first) if settings.train else 0
     parts = [
@@ -198,8 +198,11 @@ def _between(sequences: Sequences, begin: int, end: int) -> Sequences | None:
     return sequences.between(starts, stops).chosen(filled) if len(filled) else None
 
 
-def _cut_of_text(sequences: Sequences, place: int) -> int:
-    """Move a cut back to the end of a line or of a word, or else on to the next character."""
+def _cut_of_text(sequences: Sequences, place: int, *, after: int = 0) -> int:
+    """Move a cut back to the end of a line or of a word, or else on to the next character.
+
+    It stays behind `after`, the cut before it.
+    """
     ends = np.cumsum(sequences.lengths)
     if place <= 0 or place >= ends[-1]:
         return max(0, min(place, int(ends[-1])))
@@ -207,7 +210,7 @@ def _cut_of_text(sequences: Sequences, place: int) -> int:
     before = int(ends[k] - sequences.lengths[k])
     steps = sequences[k][:, 0]
     inside = place - before
-    near = steps[max(0, inside - NEAR) : inside]
+    near = steps[max(0, inside - NEAR, after - before) : inside]
     for sign in (LINE, SPACE):
         places = np.flatnonzero(near == sign)
         if len(places):

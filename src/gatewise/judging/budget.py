@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.errors import ConfigError
-from gatewise.judging import folding, refitting, seeds
+from gatewise.judging import backtesting, folding, refitting, seeds
 from gatewise.settings import QUALITIES, Experiment
 from gatewise.training.fit import Feed
 from gatewise.training.ready import Ready, compile_network, network_for
@@ -86,10 +86,7 @@ def fit_into(budget: Budget, ready: Ready) -> Ready:
     left = budget.for_training
     for experiment in _variants(ready):
         chosen = replace(ready, experiment=experiment)
-        plan, _ = folding.plan(chosen)
-        trainings = _networks(chosen) * (1 + refitting.longer(chosen))
-        trainings = trainings if plan is None else plan.folds * plan.networks
-        needed = compiling + trainings * one
+        needed = compiling + _trainings(chosen) * one
         if needed <= left:
             break
     fits = f"about {needed:.0f} s" if needed <= left else f"{needed:.0f} s if it were not ended"
@@ -206,6 +203,16 @@ def _feed(ready: Ready) -> Feed:
     )
 
 
+def _trainings(ready: Ready) -> float:
+    """How many times as long all trainings take as one on the training part."""
+    plan, _ = folding.plan(ready)
+    if plan is not None:
+        return plan.folds * plan.networks
+    if backtesting.plan(ready):
+        return ready.experiment.split.folds + refitting.longer(ready)
+    return _networks(ready) * (1 + refitting.longer(ready))
+
+
 def _networks(ready: Ready) -> int:
     """The networks of several seeds, whose mean is judged on one test part."""
     return 1 if folding.plan(ready)[0] else seeds.networks_of(ready)
@@ -214,6 +221,8 @@ def _networks(ready: Ready) -> int:
 def _in_words(ready: Ready) -> str:
     """What is trained, in a few words."""
     plan, _ = folding.plan(ready)
+    if backtesting.plan(ready):
+        return f"a backtest in {ready.experiment.split.folds} folds"
     if plan is None:
         count = _networks(ready)
         what = "one network" if count == 1 else f"{count} networks"

@@ -158,8 +158,9 @@ def plan(ready: Ready, *, timed: bool = True) -> tuple[Plan | None, str]:
     experiment, task = ready.experiment, ready.task
     settings, split = experiment.training, experiment.split
     count, quality = len(ready.sequences), settings.quality
-    asked = split.folds > 1
-    small = count < SMALL and (quality in FOLDS or settings.networks > 1)
+    asked, own_file = split.folds > 1, bool(experiment.data.test)
+    # Without folds, the networks see all sequences, so the test part must be in another file.
+    small = count < SMALL and (quality in FOLDS or (own_file and settings.networks > 1))
     if not (asked or small) or task.folding is None or split.folds == 1:
         return None, ""
     reason = _why_not(ready)
@@ -167,8 +168,7 @@ def plan(ready: Ready, *, timed: bool = True) -> tuple[Plan | None, str]:
         raise ConfigError(f"split.folds cannot be used, because {reason}. Leave it out.")
     if reason:
         return None, f"there is no cross-validation, because {reason}"
-    own_file = bool(experiment.data.test)
-    folds = 1 if own_file else split.folds or FOLDS.get(quality, 1)
+    folds = 1 if own_file else split.folds or FOLDS[quality]
     if own_file:
         networks = WITH_TEST_FILE.get(quality, 1)
     else:
@@ -182,7 +182,8 @@ def plan(ready: Ready, *, timed: bool = True) -> tuple[Plan | None, str]:
                 f"there is no cross-validation, because {max(folds, 2)} networks take about "
                 f"{least:.0f} minutes (split.folds or training.networks asks for it)"
             )
-    faster = FASTER if quality in FOLDS else ""
+    given = ready.parts.experiment
+    faster = "" if given.split.folds > 1 or given.training.networks else FASTER
     reason = f"there are {count:,} sequences (training.quality = {quality}).{faster}"
     return Plan(folds, settings.networks or networks, reason), ""
 
@@ -210,13 +211,22 @@ def refuse_several(experiment: Experiment, reason: str) -> None:
         raise ConfigError(f"{reason} Leave out split.folds and training.networks.")
 
 
+def why_alone(experiment: Experiment) -> str:
+    """The reason that there can be no second network from another seed, or ""."""
+    if experiment.network.kind == OWN:
+        return "the network is your own"
+    if experiment.network.vectors:
+        return "vectors are given"
+    return "the network is pretrained" if experiment.training.pretrain else ""
+
+
 def _why_not(ready: Ready) -> str:
     """The reason to train one network only, or ""."""
     experiment, folding = ready.experiment, ready.task.folding
     assert folding is not None
     default, split = SplitSettings(), experiment.split
-    if experiment.network.kind == OWN or experiment.network.vectors:
-        return "the network is your own" if experiment.network.kind == OWN else "vectors are given"
+    if reason := why_alone(experiment):
+        return reason
     if ready.validation is None or experiment.data.validation:
         return "there is no validation part to choose"
     own_file = bool(experiment.data.test)
@@ -237,7 +247,11 @@ def train_ensemble(
     around: Around,
     custom: Sequence[Custom] = (),
 ) -> Ensemble | None:
-    """Train the networks of all folds; None if the data cannot be divided that often."""
+    """Train the networks of all folds; None if the data cannot be divided that often.
+
+    Raises:
+        ConfigError: the user asked for folds that cannot be made.
+    """
     folding, sequences = first.task.folding, first.sequences
     assert folding is not None
     experiment = folding.fixed(first.experiment, first.preparation)
@@ -248,12 +262,12 @@ def train_ensemble(
     parts = _parts(first, sequences, folds, chosen)
     if parts is None or any(one.preparation.used != shared.used for one in parts):
         often = "The sequences cannot be divided that often"
-        if first.experiment.split.folds > 1:
+        if first.parts.experiment.split.folds > 1:
             raise ConfigError(
                 f"{often}: {chosen.folds} folds of {len(sequences):,} sequences (split.folds). "
                 "Each label or group needs a sequence in every fold. Give fewer folds."
             )
-        log.info("%s, so one network is trained.", often)
+        log.info("%s, so one test part is judged.", often)
         return None
     if chosen.folds > 1:
         first = replace(first, audit=of_folds(first.audit, sequences, folds))

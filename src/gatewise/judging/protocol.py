@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gatewise.baselines.custom import Custom
@@ -100,10 +100,11 @@ def train(
         ensemble = folding.train_ensemble(ready, chosen, around, custom)
         if ensemble is not None:
             return ensemble
-        _say(planned(ready, several=False))
-    elif several and backtesting.plan(ready):
+        ready = replace(ready, experiment=ready.experiment.having("split", folds=1))
+        _say(planned(ready))
+    if several and backtesting.plan(ready):
         return backtesting.train(ready, around, custom)
-    elif several and seeds.plan(ready):
+    if several and seeds.plan(ready):
         return seeds.train(ready, baselines, around)
     return Repeats(learn_each(ready, 1, baselines.monitor, around), baselines)
 

@@ -9,6 +9,7 @@ itself. If the forecast is much better in the direction of time, a covariate may
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -36,6 +37,8 @@ GOLDEN = (5**0.5 - 1) / 2
 def audited(ready: Ready, baselines: FittedBaselines, around: Around) -> Ready:
     """The same with the findings of the sanity runs, if the settings ask for them.
 
+    A request to stop, as a budget makes it, leaves out the runs that are not finished.
+
     Raises:
         ConfigError: the task has none, or there is no test part.
     """
@@ -46,6 +49,8 @@ def audited(ready: Ready, baselines: FittedBaselines, around: Around) -> Ready:
     if ready.test is None:
         raise ConfigError("A full audit needs a test part. Set split.test, or leave out --audit.")
     found = [*_shuffled(ready, baselines, around), *_reversed(ready, around)]
+    if around.interrupts.level >= STOP:
+        log.warning("The full audit is not finished, because %s ended it.", around.interrupts.by)
     for finding in found:
         log.warning("%s", finding.sentence())
     return replace(ready, audit=[*ready.audit, *map(asdict, found)])
@@ -78,6 +83,8 @@ def _shuffled(ready: Ready, baselines: FittedBaselines, around: Around) -> Itera
         ),
         around,
     )
+    if math.isnan(score):
+        return
     best = min(known, key=lambda one: known[one])
     log.info(
         "Audit: test %s %.4g with shuffled targets, %.4g of %s.", metric, score, known[best], best
@@ -103,7 +110,10 @@ def _reversed(ready: Ready, around: Around) -> Iterator[Finding]:
         return
     log.info("Audit: training forwards and in reversed time.")
     forwards = _relative(ready, around)
-    backwards = _relative(_backwards(ready), around)
+    backwards = math.nan if math.isnan(forwards) else _relative(_backwards(ready), around)
+    if math.isnan(backwards):
+        log.info("Audit: the errors in both directions cannot be compared.")
+        return
     log.info("Audit: relative error %.4g forwards, %.4g in reversed time.", forwards, backwards)
     if forwards < LEAST_RATIO * backwards:
         names = ", ".join(f"'{name}'" for name in (*data.past, *data.known))
@@ -118,24 +128,29 @@ def _reversed(ready: Ready, around: Around) -> Iterator[Finding]:
 
 
 def _relative(ready: Ready, around: Around) -> float:
-    """The error of a network on the test part, relative to that of the first baseline."""
+    """The error of a network on the test part, relative to that of the first baseline.
+
+    NaN if that baseline makes no error, or if the training was not finished.
+    """
     task, test = ready.task, ready.test
     assert task.sanity is not None and test is not None
     state = task.fit_baselines(ready.train, ready.validation, ready.preparation)
     simplest = task.baselines(state, ready.preparation, ready.train)[0].predict(test)
-    theirs = task.metrics(simplest, test, ready.preparation, ready.experiment)
-    return _score(ready, around) / theirs[task.sanity.metric]
+    scores = task.metrics(simplest, test, ready.preparation, ready.experiment)
+    theirs = scores[task.sanity.metric]
+    return _score(ready, around) / theirs if theirs else math.nan
 
 
 def _score(ready: Ready, around: Around) -> float:
-    """Train a new network, and score it by itself on the test part."""
+    """Train a new network, and score it by itself on the test part; NaN after a request to stop."""
     task, test = ready.task, ready.test
     assert task.sanity is not None and test is not None
     shapes = task.shapes(ready.train, ready.preparation)
     ready = replace(ready, network=network_for(shapes, ready.experiment, ready.parts.own))
-    learn(ready, Monitor("loss"), around)
+    if around.interrupts.level < STOP:
+        learn(ready, Monitor("loss"), around)
     if around.interrupts.level >= STOP:
-        raise KeyboardInterrupt
+        return math.nan
     preparation, experiment = task.quick(ready.preparation, ready.experiment)
     with Phase("Evaluating"):
         outputs = task.network.predict(ready.network, test, preparation, experiment)

@@ -15,13 +15,12 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError
 from gatewise.judging.evaluation import Evaluation
-from gatewise.judging.folding import FASTER, seconds
+from gatewise.judging.folding import FASTER, seconds, why_alone
 from gatewise.judging.refitting import caveat, expected, longer, refit
 from gatewise.judging.repeats import evaluate_on_test, monitor_for
 from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.judging.workshop import Workshop, naming
 from gatewise.networks.ensemble import mean_of
-from gatewise.settings import OWN, Experiment
 from gatewise.tasks import cost
 from gatewise.training.fit import Around, History
 from gatewise.training.interrupts import STOP
@@ -76,9 +75,10 @@ def plan(ready: Ready) -> str:
     if count < 2:
         return ""
     again = " Each is then trained again on everything." if longer(ready) else ""
+    faster = "" if ready.parts.experiment.training.networks else FASTER
     return (
         f"{count} networks are trained from different seeds, and their mean is judged.{again}"
-        f"{FASTER}"
+        f"{faster}"
     )
 
 
@@ -92,22 +92,13 @@ def networks_of(ready: Ready) -> int:
     training = experiment.training
     if not task.seeds:
         return 1
-    if reason := _why_not(experiment):
+    if reason := why_alone(experiment):
         if ready.parts.experiment.training.networks > 1:
             raise ConfigError(f"training.networks cannot be used, because {reason}. Leave it out.")
         return 1
     if training.networks:
         return training.networks
     return cost.networks(training.quality, seconds(ready) * (2 if longer(ready) else 1))
-
-
-def _why_not(experiment: Experiment) -> str:
-    """The reason to train one network only, or ""."""
-    if experiment.network.kind == OWN:
-        return "the network is your own"
-    if experiment.network.vectors:
-        return "vectors are given"
-    return "the network is pretrained" if experiment.training.pretrain else ""
 
 
 def train(first: Ready, baselines: FittedBaselines, around: Around) -> Seeds:

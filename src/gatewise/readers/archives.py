@@ -149,7 +149,8 @@ def chosen(path: Path, kinds: tuple[str, ...]) -> tuple[Path, str] | None:
     if not is_archive(archive):
         return None
     listed = [one for one in names(archive) if not is_hidden(one)]
-    fitting = [one for one in listed if one == name or one.endswith(f"/{name}")]
+    fitting = [one for one in listed if one == name]
+    fitting = fitting or [one for one in listed if one.endswith(f"/{name}")]
     if not mark:
         fitting = [one for one in listed if one.removesuffix(".gz").lower().endswith(kinds)]
     if len(fitting) != 1:

@@ -257,7 +257,7 @@ def _blocks(
             rest = (rest + block).replace(b"\n\xef\xbb\xbf", b"\n")
             if skip:
                 rest, skip = _below(rest, skip, written.comment), 0
-            end = rest.rfind(b"\n", 0, len(rest) - held) + 1
+            end = rest.rfind(b"\n", 0, max(0, len(rest) - held)) + 1
             end = _last_record(rest[:end]) if quotes else end
             # Keep the last bytes, because only blank lines may follow.
             if end and rest[end:].strip():

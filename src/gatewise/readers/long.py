@@ -410,7 +410,11 @@ def _localised(loaded: Loaded, settings: DataSettings, table: Table, notes: list
     Days have 23 or 25 hours where clocks change, so that they are regular in local time only.
     """
     zone, moments = settings.timezone, loaded.times
-    if not zone or moments is None or not loaded.dated:
+    if moments is None or not loaded.dated:
+        return ""
+    if not zone:
+        # Training, which names the zone of such times, has read times without offsets.
+        notes += ["the times have offsets and are converted to UTC"] * loaded.zoned
         return ""
     if not loaded.zoned:
         if _are_days(moments):

@@ -379,6 +379,11 @@ def _fields(place: Place, settings: DataSettings, *, truth: Truth) -> list[Mappi
         )
     if len(set(named)) != len(named):
         raise ConfigError(f"data.pattern names a field twice. Received: {pattern!r}.")
+    if strange := next((field for field in named if not field.isidentifier()), ""):
+        raise ConfigError(
+            f"A field of data.pattern must begin with a letter, unlike {{{strange}}}. "
+            f"Received: {pattern!r}."
+        )
     if settings.group and settings.group not in named:
         raise ConfigError(
             f"data.group names {settings.group!r}, but data.pattern has no such field: "

@@ -45,6 +45,7 @@ def apply(
         sequences, origin = _without_empty(sequences, origin, notes, left_empty=left_empty)
     _refuse_infinite(sequences, origin, settings)
     _refuse_extreme(sequences, origin, purpose)
+    _refuse_extreme_static(sequences, origin, settings)
     if purpose == "train":
 
         def repaired(changed: Sequences, policies: DataSettings) -> None:
@@ -125,6 +126,19 @@ def _refuse_extreme(sequences: Sequences, origin: Origin, purpose: Purpose) -> N
             raise DataError(
                 f"{origin.name}: column {name!r} holds numbers near {most:.1e} whose differences "
                 "float64 rounds away. Subtract a constant from the column first."
+            )
+
+
+def _refuse_extreme_static(sequences: Sequences, origin: Origin, settings: DataSettings) -> None:
+    """Refuse static numbers that are infinite, or whose squares overflow."""
+    for name in settings.static:
+        cells = sequences.static[name]
+        wrong = np.flatnonzero(np.abs(cells) > LARGEST) if cells.dtype.kind == "f" else []
+        if len(wrong):
+            raise DataError(
+                f"{origin.name}: the static column {name!r} holds {cells[wrong[0]]:g} for sequence "
+                f"{str(sequences.ids[wrong[0]])!r}, which is too large to square. Correct it, or "
+                "divide the column by a power of ten first."
             )
 
 

@@ -186,16 +186,24 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
 def _remove_abandoned(folder: Path) -> None:
     """Remove the drafts of this folder that killed processes left: those that nobody locks."""
     for draft in folder.parent.glob(f".{glob.escape(folder.name)}-????????"):
-        if not (draft / SETTINGS).is_file():
-            continue
-        lock = os.open(draft, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(draft)
-        except OSError:  # a process writes it, or the file system has no locks
-            continue
-        finally:
-            os.close(lock)
+        # A process writes it, or it is of another user, or the file system has no locks.
+        with suppress(OSError):
+            if (draft / SETTINGS).is_file():
+                _remove_unlocked(draft)
+
+
+def _remove_unlocked(draft: Path) -> None:
+    """Remove a draft that no process locks.
+
+    Raises:
+        OSError: a process does, or the draft cannot be opened, locked or removed.
+    """
+    lock = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(draft)
+    finally:
+        os.close(lock)
 
 
 def save(

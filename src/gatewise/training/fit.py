@@ -319,12 +319,12 @@ def fit(
     if checkpoints is not None:
         stopped = tracker.is_stopped
         callbacks.append(Checkpointer(network, checkpoints, keepers, settings.epochs, stopped))
-    if resumed is not None and resumed.plain["over"]:
-        restore_variables(network, resumed, ("network", "optimizer"))
-        averaging.on_train_end()
-        tracker.on_train_end()
-        return tracker.history()
     try:
+        if resumed is not None and resumed.plain["over"]:
+            restore_variables(network, resumed, ("network", "optimizer"))
+            averaging.on_train_end()
+            tracker.on_train_end()
+            return tracker.history()
         if resumed is not None and keras.backend.backend() == "tensorflow":
             # On TensorFlow, Keras makes the variables of the metrics in the first step.
             network._symbolic_build(data_batch=train_feed[0])

@@ -187,9 +187,9 @@ def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment
     for name, value in values.items():
         section, _, key = name.partition(".")
         sections.setdefault(section, {})[key] = value
-    layers = sections.get("network", {}).pop("layers", 1)
+    layers = sections.get("network", {}).pop("layers", 0)
     if "units" in sections.get("network", {}):
-        sections["network"]["units"] = [sections["network"]["units"]] * layers
-    elif layers > 1 and experiment.network.units:
+        sections["network"]["units"] = [sections["network"]["units"]] * max(layers, 1)
+    elif layers and experiment.network.units:
         sections["network"]["units"] = [experiment.network.units[0]] * layers
     return from_mapping(sections, experiment)

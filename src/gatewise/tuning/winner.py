@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.errors import (
-    GatewiseError,
-)
+from gatewise.errors import GatewiseError
 from gatewise.judging.protocol import Repeats
 from gatewise.judging.repeats import Trained, Watch, best_value, monitor_for
 from gatewise.judging.validation import FittedBaselines, score_baselines
@@ -22,9 +20,7 @@ from gatewise.training.fit import Around
 from gatewise.training.interrupts import Interrupts
 from gatewise.training.ready import prepared
 from gatewise.tuning import networks, page
-from gatewise.tuning.space import (
-    with_values,
-)
+from gatewise.tuning.space import with_values
 from gatewise.tuning.state import BEST, PAGE, SUMMARY, UNTUNED, Search, Tuned
 from gatewise.tuning.study import (
     DEFAULT,
@@ -76,7 +72,7 @@ def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> T
         "values": dict(values),
         "comparison": comparison,
         "verdict": tuned.metrics["verdict"],
-        "sentence": sentence or _no_gain(won, tried=_others(search.study)),
+        "sentence": sentence or _no_gain(_others(search.study)),
         "validation": chosen_by(search.monitor.name, default, best),
     }
     write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
@@ -116,9 +112,7 @@ def _others(study: Any) -> int:
     return sum(not one.user_attrs.get(DEFAULT) for one in finished(study))
 
 
-def _no_gain(won: bool, *, tried: int) -> str:
-    if won:
-        return "There is no test part, so the winner is not compared with the default on one."
+def _no_gain(tried: int) -> str:
     if not tried:
         return "No other trial was finished."
     return "No trial was better than the untuned default on the validation part."

@@ -71,7 +71,9 @@ def test_the_default_horizon_depends_on_the_spacing(step, horizon):
     assert any("horizon was not given" in note for note in notes)
 
 
-@pytest.mark.parametrize(("step", "period"), [("1d", 7), ("1h", 24), ("1mo", 12), ("", 12)])
+@pytest.mark.parametrize(
+    ("step", "period"), [("1d", 7), ("1h", 24), ("2w", 26), ("1mo", 12), ("", 12)]
+)
 def test_an_existing_season_is_found(step, period):
     found, notes = resolved(experiment(), series(waves(period=period), step=step))
     assert found.task.season == period
