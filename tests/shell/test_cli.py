@@ -15,7 +15,7 @@ import pytest
 
 from gatewise.arguments import experiment_for
 from gatewise.settings import layer_of, to_toml
-from gatewise.shell import cli
+from gatewise.shell import cli, terminal
 from gatewise.training.ready import make_ready
 
 VERBS = ["train", "look", "evaluate", "predict", "generate", "report", "settings"]
@@ -52,6 +52,16 @@ def new_process(*given, **options):
         env=os.environ,
         **options,
     )
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(capsys):
+    names = ["runs/[x]/a[/b]c", "[bold]", "class :x:"]
+    terminal.show_lines(names)
+    terminal.show_table(["[red]", ":o:"], [[name, name] for name in names])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[:3] == names
+    assert all(printed.count(name) == 3 for name in names)
+    assert printed.splitlines()[3].split() == ["[red]", ":o:"]
 
 
 def test_what_is_no_run_is_refused_before_keras_is_imported(tmp_path):
