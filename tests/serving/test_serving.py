@@ -22,6 +22,8 @@ import gatewise
 from gatewise.errors import ConfigError
 from gatewise.runs.artefact import as_csv
 from gatewise.serving import Limits
+from gatewise.serving.app import written
+from gatewise.serving.models import Answer
 from gatewise.serving.server import Server
 
 JSON, CSV = {"Content-Type": "application/json"}, {"Content-Type": "text/csv"}
@@ -169,6 +171,19 @@ def test_a_bad_request_gets_the_sentence_of_the_shell(
     answer = error_of(call(port_of_limits, "/predict", body, headers))
     assert answer[0] == status
     assert sentence in answer[1]
+
+
+def test_notes_too_long_for_a_header_are_left_out_whole():
+    notes = [f"{k} cells “n/a” were read as missing values." for k in range(100)]
+    answer = Answer(pl.DataFrame({"load": [1.0]}), tuple(notes))
+    header = written(answer, "text/csv", "").headers["gatewise-notes"]
+    *kept, last = json.loads(header)
+    assert len(header) <= 2000
+    assert kept == notes[: len(kept)]
+    assert len(kept) > 10
+    assert last == "The other notes are too long for a header."
+    few = written(Answer(answer.table, tuple(notes[:3])), "text/csv", "")
+    assert json.loads(few.headers["gatewise-notes"]) == notes[:3]
 
 
 @pytest.fixture(scope="module")
