@@ -329,6 +329,14 @@ def test_a_look_tells_columns_times_parts_and_network(gatewise, series_file):
     assert found["sequences"]["count"] == 1
 
 
+def test_a_look_tells_times_in_the_zone_that_it_names(gatewise, tmp_path):
+    hours = [f"2024-06-{1 + k // 24:02}T{k % 24:02}:30+00:00,{k % 7}" for k in range(240)]
+    (tmp_path / "load.csv").write_text("\n".join(["time,load", *hours]))
+    out = gatewise("look", tmp_path / "load.csv", "--set", "data.timezone=Asia/Tokyo")[1]
+    times = next(line[12:] for line in out.splitlines() if line.startswith("times"))
+    assert times == "2024-06-01 09:30 to 2024-06-11 08:30, every 1h (Asia/Tokyo)"
+
+
 def test_later_layers_of_settings_override_earlier_ones(gatewise, tmp_path):
     (tmp_path / "run.toml").write_text(
         "[task]\nhorizon = 5\nlookback = 20\n[training]\nepochs = 3\nseed = 1\nbatch_size = 64\n"
