@@ -169,7 +169,7 @@ def test_a_tagger_that_reads_on_needs_a_window():
             sentences(task={"name": "tag", "streaming": True}, network=network)
 
 
-@pytest.mark.parametrize("tokenizer", ["characters", "words"])
+@pytest.mark.parametrize("tokenizer", ["characters", "words", "bpe"])
 def test_a_language_model_tells_how_likely_each_token_was_and_what_is_next(tokenizer):
     lines = "the sun is up\nthe moon is down\n" * 20
     run = untrained(
