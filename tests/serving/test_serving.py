@@ -23,7 +23,7 @@ from gatewise.errors import ConfigError
 from gatewise.runs.artefact import as_csv
 from gatewise.serving import Limits
 from gatewise.serving.app import written
-from gatewise.serving.models import Answer
+from gatewise.serving.models import Answer, loaded
 from gatewise.serving.server import Server
 
 JSON, CSV = {"Content-Type": "application/json"}, {"Content-Type": "text/csv"}
@@ -265,6 +265,12 @@ def test_tensors_of_the_inference_protocol_are_columns(port, classify_run):
 def test_a_bad_tensor_is_refused(port, request_body):
     answer = call(port, "/v2/models/classify/infer", json.dumps(request_body), JSON)
     assert error_of(answer)[0] == 400
+
+
+def test_a_folder_whose_name_holds_an_equals_sign_is_a_run(classify_run, tmp_path):
+    (tmp_path / "lr=0.01").symlink_to(classify_run)
+    assert set(loaded([tmp_path / "lr=0.01"])) == {classify_run.resolve().name}
+    assert set(loaded([f"a={tmp_path}/lr=0.01"])) == {"a"}
 
 
 def test_limits_and_names_that_make_no_sense_are_refused(classify_run):
