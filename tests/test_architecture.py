@@ -19,6 +19,7 @@ FLOW = [
     *(
         "shell.early",
         "errors",
+        "usercode",
         "extras",
         "backend",
         "settings",

@@ -184,6 +184,23 @@ def test_a_network_that_cannot_be_found_is_refused(classify_settings, sequences_
 
 
 @pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def network(:", "cannot be imported: SyntaxError: invalid syntax"),
+        ("import no_such_package", "cannot be imported: ModuleNotFoundError: .* line 1: import no"),
+    ],
+)
+def test_a_file_of_a_network_that_cannot_be_imported_is_refused(
+    classify_settings, sequences_file, tmp_path, code, said
+):
+    (tmp_path / "faulty.py").write_text(code)
+    place = {"build": f"{tmp_path / 'faulty.py'}:network"}
+    experiment, _ = experiment_for(sequences_file, [classify_settings, {"network": place}])
+    with pytest.raises(ConfigError, match=said):
+        make_ready(experiment)
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"task": {"name": "tagg"}}, "no task 'tagg'"),
@@ -493,5 +510,5 @@ def test_an_error_in_the_users_own_network_says_where_it_is(sequences_file, tmp_
     own = tmp_path / "own.py"
     own.write_text("def build(shapes, settings):\n    return 1 / 0\n")
     settings = {"network": {"build": f"{own}:build"}, "data": {"label": "label"}}
-    with pytest.raises(gatewise.ConfigError, match=r"own\.py, line 2: ZeroDivisionError"):
+    with pytest.raises(gatewise.ConfigError, match=r"ZeroDivisionError: .*own\.py, line 2: return"):
         gatewise.train(sequences_file, task="classify", settings=settings)

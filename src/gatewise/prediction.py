@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -275,10 +276,7 @@ def generating(
         raise ConfigError(
             f"generate needs a run of the task {' or '.join(writing)}; this one is of {task.name}."
         )
-    numbers = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
-    for name, value in numbers.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{name} must be a number that is not negative. Received: {value}.")
+    check_sampling(length=length, temperature=temperature, top_k=top_k, seed=seed)
     refuse_surrogates(prompt, "The prompt")
     text: Iterator[str] = task.outputs.generate(
         artefact.network,
@@ -290,6 +288,19 @@ def generating(
         seed=seed,
     )
     return text
+
+
+def check_sampling(*, length: int, temperature: float, top_k: int, seed: int | None) -> None:
+    """Refuse numbers that tell no text to sample.
+
+    Raises:
+        ConfigError: a number is negative, or not whole where it counts.
+    """
+    whole = {"length": length, "top_k": top_k, "seed": 0 if seed is None else seed}
+    for name, value in {**whole, "temperature": temperature}.items():
+        kind, words = (Integral, "whole number") if name in whole else (Real, "number")
+        if not (isinstance(value, kind) and math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{name} must be a {words} that is not negative. Received: {value}.")
 
 
 def _refuse_other_kinds(sequences: Sequences, preparation: Preparation[Any]) -> None:

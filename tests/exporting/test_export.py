@@ -278,6 +278,12 @@ def test_a_wrong_answer_is_refused_and_leaves_nothing(classify_run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_numpy_file_knows_no_type_that_numpy_1_lacks(tmp_path):
+    some = keras.ops.where(keras.ops.cast(NUMBERS, "bool"), NUMBERS, 1.0)
+    written = gatewise.export(keras.Model(NUMBERS, some), to="numpy", output=tmp_path / "out")
+    assert ".astype(np.bool_)" in (written.folder / "network.py").read_text(encoding="utf-8")
+
+
 def test_an_answer_that_is_not_a_number_is_an_infinite_difference():
     sample = Sample("batch", {}, (np.zeros((2, 3)),))
     assert prove("", lambda _: [np.full((2, 3), np.nan)], [sample]).difference == np.inf

@@ -406,6 +406,21 @@ def test_a_wide_table_names_every_number_for_narrow_screens():
         assert "data-name" in language.split(f'aria-label="{table}"')[1].split("</table>")[0]
 
 
+def test_the_first_time_of_a_forecast_keeps_its_minutes():
+    metrics = forecast_metrics()
+    one = metrics["details"]["examples"][0]
+    one["past_times"] = [f"2014-07-01T{hour:02}:00" for hour in range(20)]
+    one["times"] = [f"2014-07-01T{hour:02}:00" for hour in range(20, 24)] + ["2014-07-02"]
+    assert "from 2014-07-01 20:00, error 0.25" in draw(replace(FORECAST, metrics=metrics))
+
+
+def test_a_blend_is_named_as_in_the_table_of_scores():
+    metrics = forecast_metrics()
+    name = "LSTM with ridge on the window"
+    report = draw(replace(FORECAST, metrics=metrics | {"answer": name, "alone": {"mae": 1.5}}))
+    assert f"The {name}, then the LSTM alone, then the simplest baselines" in report
+
+
 def test_a_worse_verdict_has_its_own_colour():
     metrics = forecast_metrics()
     metrics["verdict"]["better"] = False

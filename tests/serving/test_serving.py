@@ -22,6 +22,8 @@ import gatewise
 from gatewise.errors import ConfigError
 from gatewise.runs.artefact import as_csv
 from gatewise.serving import Limits
+from gatewise.serving.app import written
+from gatewise.serving.models import Answer, loaded
 from gatewise.serving.server import Server
 
 JSON, CSV = {"Content-Type": "application/json"}, {"Content-Type": "text/csv"}
@@ -171,6 +173,19 @@ def test_a_bad_request_gets_the_sentence_of_the_shell(
     assert sentence in answer[1]
 
 
+def test_notes_too_long_for_a_header_are_left_out_whole():
+    notes = [f"{k} cells “n/a” were read as missing values." for k in range(100)]
+    answer = Answer(pl.DataFrame({"load": [1.0]}), tuple(notes))
+    header = written(answer, "text/csv", "").headers["gatewise-notes"]
+    *kept, last = json.loads(header)
+    assert len(header) <= 2000
+    assert kept == notes[: len(kept)]
+    assert len(kept) > 10
+    assert last == "The other notes are too long for a header."
+    few = written(Answer(answer.table, tuple(notes[:3])), "text/csv", "")
+    assert json.loads(few.headers["gatewise-notes"]) == notes[:3]
+
+
 @pytest.fixture(scope="module")
 def port_of_limits(classify_run):
     with serving(classify_run, limits=Limits(max_body=2, max_steps=1000)) as port:
@@ -250,6 +265,12 @@ def test_tensors_of_the_inference_protocol_are_columns(port, classify_run):
 def test_a_bad_tensor_is_refused(port, request_body):
     answer = call(port, "/v2/models/classify/infer", json.dumps(request_body), JSON)
     assert error_of(answer)[0] == 400
+
+
+def test_a_folder_whose_name_holds_an_equals_sign_is_a_run(classify_run, tmp_path):
+    (tmp_path / "lr=0.01").symlink_to(classify_run)
+    assert set(loaded([tmp_path / "lr=0.01"])) == {classify_run.resolve().name}
+    assert set(loaded([f"a={tmp_path}/lr=0.01"])) == {"a"}
 
 
 def test_limits_and_names_that_make_no_sense_are_refused(classify_run):

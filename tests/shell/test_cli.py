@@ -15,7 +15,7 @@ import pytest
 
 from gatewise.arguments import experiment_for
 from gatewise.settings import layer_of, to_toml
-from gatewise.shell import cli
+from gatewise.shell import cli, terminal
 from gatewise.training.ready import make_ready
 
 VERBS = ["train", "look", "evaluate", "predict", "generate", "report", "settings"]
@@ -52,6 +52,16 @@ def new_process(*given, **options):
         env=os.environ,
         **options,
     )
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(capsys):
+    names = ["runs/[x]/a[/b]c", "[bold]", "class :x:"]
+    terminal.show_lines(names)
+    terminal.show_table(["[red]", ":o:"], [[name, name] for name in names])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[:3] == names
+    assert all(printed.count(name) == 3 for name in names)
+    assert printed.splitlines()[3].split() == ["[red]", ":o:"]
 
 
 def test_what_is_no_run_is_refused_before_keras_is_imported(tmp_path):
@@ -317,6 +327,14 @@ def test_a_look_tells_columns_times_parts_and_network(gatewise, series_file):
     found = json.loads(gatewise("look", series_file, "--json")[1])
     assert found == plan(gatewise, series_file)
     assert found["sequences"]["count"] == 1
+
+
+def test_a_look_tells_times_in_the_zone_that_it_names(gatewise, tmp_path):
+    hours = [f"2024-06-{1 + k // 24:02}T{k % 24:02}:30+00:00,{k % 7}" for k in range(240)]
+    (tmp_path / "load.csv").write_text("\n".join(["time,load", *hours]))
+    out = gatewise("look", tmp_path / "load.csv", "--set", "data.timezone=Asia/Tokyo")[1]
+    times = next(line[12:] for line in out.splitlines() if line.startswith("times"))
+    assert times == "2024-06-01 09:30 to 2024-06-11 08:30, every 1h (Asia/Tokyo)"
 
 
 def test_later_layers_of_settings_override_earlier_ones(gatewise, tmp_path):

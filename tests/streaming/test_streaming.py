@@ -365,6 +365,10 @@ BAD_LINES = {
     "[" * 100_000: "nested too deeply",
     "1," + "1" * 140_000: "not separated text",
     "1,\0": "must hold numbers",
+    "1,2_0": "must hold numbers",  # 20 for Python, not for files
+    '1,"2': "not separated text: unexpected end of data",
+    '{"id": null, "x": 1, "y": 2}': "has no sequence id: column 'id' is empty",
+    '{"id": " NA ", "x": 1, "y": 2}': "has no sequence id",
 }
 
 

@@ -169,7 +169,7 @@ def test_a_tagger_that_reads_on_needs_a_window():
             sentences(task={"name": "tag", "streaming": True}, network=network)
 
 
-@pytest.mark.parametrize("tokenizer", ["characters", "words"])
+@pytest.mark.parametrize("tokenizer", ["characters", "words", "bpe"])
 def test_a_language_model_tells_how_likely_each_token_was_and_what_is_next(tokenizer):
     lines = "the sun is up\nthe moon is down\n" * 20
     run = untrained(
@@ -339,7 +339,21 @@ def test_a_file_is_followed_when_it_grows_is_truncated_or_replaced(tmp_path, cap
     assert "An unfinished line of 2 bytes is left out." in caplog.text
 
 
-def test_samples_are_read_raw_or_from_a_wav_file(recordings):
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_file_that_is_no_longer_read_is_closed(tmp_path, follow):
+    path = tmp_path / "log.csv"
+    path.write_text("x,y\n1,2\n")
+    with path.open() as file:
+        lowest = file.fileno()  # of those that are free
+    with sources.Stop() as stop:
+        chunks = sources.contents(path, stop, follow=follow)
+        next(chunks)
+        chunks.close()
+    with path.open() as file:
+        assert file.fileno() == lowest
+
+
+def test_samples_are_read_raw_or_from_a_wav_file(recordings, caplog):
     run = untrained(
         recordings,
         task={"name": "classify"},
@@ -351,7 +365,17 @@ def test_samples_are_read_raw_or_from_a_wav_file(recordings):
     wanted = answered(gatewise.Stream(run), raw)
     assert len(wanted) > 3
     assert answered(gatewise.Stream(run), path.read_bytes()) == wanted
+    title = b"LIST" + (26).to_bytes(4, "little") + b"INFOINAM" + bytes(18)
+    assert answered(gatewise.Stream(run), path.read_bytes() + title) == wanted
+    piped = path.read_bytes().replace(len(raw).to_bytes(4, "little"), b"\xff" * 4)
+    assert answered(gatewise.Stream(run), piped) == wanted
+    assert answered(gatewise.Stream(run), raw + b"x") == wanted
+    assert "An unfinished sample at the end is left out." in caplog.text
     other = path.read_bytes().replace((RATE).to_bytes(4, "little"), (8000).to_bytes(4, "little"), 1)
-    for content, words in ((b"fLaC....", "This is FLAC"), (other, "of one channel at 2,000 Hz")):
+    for content, words in (
+        (b"fLaC....", "This is FLAC"),
+        (other, "of one channel at 2,000 Hz"),
+        (path.read_bytes()[:30], "ends before its samples"),
+    ):
         with pytest.raises(DataError, match=words):
             answered(gatewise.Stream(run), content)

@@ -4,9 +4,7 @@
 """
 
 import importlib
-import importlib.util
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,8 @@ import numpy as np
 
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
+from gatewise.usercode import failure, module_of
 
-PACKAGE = str(Path(__file__).parents[1])
 SHOWN = 60  # characters of an answer or of a line that a message shows
 
 
@@ -80,7 +78,7 @@ def _loaded(reference: str) -> Any:
     if place.endswith(".py") and not Path(place).is_file():
         raise ConfigError(f"--baseline {reference}: there is no file {place}.")
     try:
-        module = _from_file(place) if place.endswith(".py") else _from_name(place)
+        module = module_of(place) if place.endswith(".py") else _from_name(place)
     except Exception as error:  # the user's code may raise anything
         raise ConfigError(
             f"--baseline {reference} cannot be imported: {failure(error)}."
@@ -91,15 +89,6 @@ def _loaded(reference: str) -> Any:
     return function
 
 
-def _from_file(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert spec is not None and spec.loader is not None  # the file ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(spec.name, module)  # dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
-
-
 def _from_name(name: str) -> ModuleType:
     """The module of that name, which may lie in the working folder."""
     sys.path.insert(0, str(Path.cwd()))
@@ -107,23 +96,6 @@ def _from_name(name: str) -> ModuleType:
         return importlib.import_module(name)
     finally:
         sys.path.pop(0)
-
-
-def failure(error: Exception) -> str:
-    """What went wrong in the user's code, and the last line of it that ran."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_foreign(frame.filename)]
-    reason = str(error).strip().partition("\n")[0]
-    text = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    if isinstance(error, SyntaxError) or not own:
-        return text
-    line = (own[-1].line or "")[:SHOWN]
-    return f"{text} ({own[-1].filename}, line {own[-1].lineno}: {line})"
-
-
-def _is_foreign(file: str) -> bool:
-    """Whether a file is gatewise's, a package's or Python's own."""
-    return file.startswith((PACKAGE, sys.prefix, sys.base_prefix, "<frozen"))
 
 
 def called(custom: Custom, *given: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Take a trained network away: ONNX, NumPy, Keras and SavedModel, one file each."""
+"""Take a trained network away: ONNX, C, NumPy, Keras and SavedModel."""

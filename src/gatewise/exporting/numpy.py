@@ -221,7 +221,7 @@ class _Writer:
             f"def {name}({', '.join(inputs)}):\n"
             f'    """{", ".join(port.name for port in program.outputs)}.\n\n{ports}\n    """\n'
             + "".join(
-                f"    {name} = np.asarray({name}, np.{port.dtype})\n"
+                f"    {name} = np.asarray({name}, {_dtype(port.dtype)})\n"
                 for name, port in zip(inputs, program.inputs, strict=True)
             )
             + "\n".join(self.lines)
@@ -451,7 +451,12 @@ def _joined(_writer: _Writer, node: Node, inputs: list[str]) -> str:
 
 def _like(_writer: _Writer, node: Node, inputs: list[str]) -> str:
     kind = node.config.get("dtype")
-    return f"np.{node.operation}({inputs[0]}{f', np.{kind}' if kind else ''})"
+    return f"np.{node.operation}({inputs[0]}{f', {_dtype(kind)}' if kind else ''})"
+
+
+def _dtype(kind: str) -> str:
+    """A type of NumPy; np.bool is missing in its versions 1.24 to 1.26."""
+    return "np.bool_" if kind == "bool" else f"np.{kind}"
 
 
 WRITERS: dict[str, Callable[[_Writer, Node, list[str]], str]] = {
@@ -481,7 +486,7 @@ WRITERS: dict[str, Callable[[_Writer, Node, list[str]], str]] = {
     ),
     "matmul": lambda _w, _node, i: f"{i[0]} @ {i[1]}",
     "where": lambda _w, _node, i: f"np.where({i[0]}, {i[1]}, {i[2]})",
-    "cast": lambda _w, node, i: f"{i[0]}.astype(np.{node.config['dtype']})",
+    "cast": lambda _w, node, i: f"{i[0]}.astype({_dtype(node.config['dtype'])})",
     "ones_like": _like,
     "zeros_like": _like,
     "top_k": lambda _w, node, i: (

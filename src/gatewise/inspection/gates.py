@@ -161,7 +161,7 @@ def _slope(activation: Callable[..., Any]) -> Callable[[Array], Array]:
 def norms_by_lag(gradients: Array, mask: Array) -> Array:
     """The mean norm of the gradient by distance from the last real step, [steps].
 
-    `gradients` is [batch, steps, units]. A lag that no sequence has is NaN.
+    `gradients` is [batch, steps, units].
     """
     norms = np.linalg.norm(gradients, axis=-1)
     most = int(mask.sum(axis=1).max())

@@ -1,8 +1,6 @@
 """The code that the networks of all tasks share: the record `Network`, building and checking."""
 
-import importlib.util
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -17,6 +15,7 @@ from gatewise.errors import ConfigError
 from gatewise.runtime.graph import ALONE
 from gatewise.runtime.predicting import plain_outputs
 from gatewise.settings import Experiment, NetworkSettings
+from gatewise.usercode import failure, module_of
 
 Builder = Callable[[Shapes, NetworkSettings], keras.Model]
 
@@ -172,15 +171,8 @@ def _check_names(settings: NetworkSettings) -> None:
 def _built(own: Builder, shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     try:
         return own(shapes, settings)
-    except Exception as error:
-        # The user's code may raise anything; they need to know the line.
-        frames = traceback.extract_tb(error.__traceback__)
-        frame = next((frame for frame in frames if frame.filename != __file__), frames[-1])
-        reason = str(error).strip().split("\n")[0]
-        raise ConfigError(
-            f"Your network function failed in {frame.filename}, line {frame.lineno}: "
-            f"{type(error).__name__}: {reason}"
-        ) from error
+    except Exception as error:  # the user's code may raise anything
+        raise ConfigError(f"Your network function failed: {failure(error)}.") from error
 
 
 def _from_file(reference: str) -> Builder:
@@ -191,11 +183,12 @@ def _from_file(reference: str) -> Builder:
             'network.build must be "file.py:function", and the file must exist. Received: '
             f"{reference!r}."
         )
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        module = module_of(path)
+    except Exception as error:  # the user's code may raise anything
+        raise ConfigError(
+            f"network.build = {reference} cannot be imported: {failure(error)}."
+        ) from error
     function: Any = getattr(module, name, None)
     if not callable(function):
         raise ConfigError(f"{path} has no function {name}.")

@@ -236,11 +236,8 @@ def _model(metrics: Mapping[str, Any]) -> str:
 
 def _first(metrics: Mapping[str, Any]) -> str:
     """The beginning of the sentence that describes the first rows of the table of scores."""
-    model = _model(metrics)
-    if model == NETWORK:
-        return f"The {NETWORK}"
     network = f", then the {NETWORK} alone" if metrics.get("alone") else ""
-    return f"The mean of the probabilities of {model.replace(' with ', ' and ')}{network}"
+    return f"The {_model(metrics)}{network}"
 
 
 def _score_column(metric: str, values: Sequence[Any]) -> list[Cell]:

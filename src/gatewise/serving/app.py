@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from email.message import Message
@@ -281,8 +281,17 @@ def written(answer: Answer, kind: str, lines: str) -> Response:
         content = answer.records or answer.table.write_json()
     headers = {}
     if answer.notes:
-        headers[NOTES] = json.dumps(answer.notes)[:MAX_NOTES]
+        headers[NOTES] = _as_header(answer.notes)
     return Response(content, media_type=kind, headers=headers)
+
+
+def _as_header(notes: Sequence[str]) -> str:
+    """The notes as a JSON array that fits into a header; the last ones are left out first."""
+    text, fitting = json.dumps(notes), len(notes)
+    while len(text) > MAX_NOTES:
+        fitting -= 1
+        text = json.dumps([*notes[:fitting], "The other notes are too long for a header."])
+    return text
 
 
 def application(service: Service) -> "Gate":

@@ -236,7 +236,8 @@ def loaded(runs: Sequence[str | Path]) -> dict[str, Model]:
     models: dict[str, Model] = {}
     for run in runs:
         given, equals, place = str(run).partition("=")
-        name, folder = (given, Path(place)) if equals and given else ("", Path(run))
+        named = equals and given and not Path(run).is_dir()  # a folder may be called lr=0.01
+        name, folder = (given, Path(place)) if named else ("", Path(run))
         name = name or folder.resolve().name
         if name in models or "/" in name:
             raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.arguments import experiment_for, flags, names_of
+from gatewise.data.calendar import shift
 from gatewise.judging.protocol import planned
 from gatewise.readers import folders
 from gatewise.readers.sources import Opened, placed
@@ -139,18 +140,20 @@ def _sequences(ready: Ready) -> dict[str, Any]:
     ]
     if times:
         summary |= {
-            "first": _time(min(one.min() for one in times)),
-            "last": _time(max(one.max() for one in times)),
+            "first": _time(min(one.min() for one in times), parts[0].zone),
+            "last": _time(max(one.max() for one in times), parts[0].zone),
             "step": parts[0].step,
             "zone": parts[0].zone,
         }
     return summary
 
 
-def _time(moment: Any) -> str:
-    """A time without the zeros of a full day or minute; a number if times are numbers."""
+def _time(moment: Any, zone: str) -> str:
+    """A local time without the zeros of a full day or minute; a number if times are numbers."""
     if not isinstance(moment, np.datetime64):
         return str(moment)
+    if zone:
+        moment += np.timedelta64(shift(np.array([moment.astype(np.int64)]), zone)[0], "m")
     return str(np.datetime_as_string(moment, unit="auto")).replace("T", " ")
 
 

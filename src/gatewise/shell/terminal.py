@@ -18,7 +18,8 @@ def console(*, err: bool = False) -> "Console":
     """The console of standard output, or of standard error."""
     from rich.console import Console
 
-    made = Console(stderr=err, highlight=False)
+    # Names of files, classes and columns may hold brackets and colons.
+    made = Console(stderr=err, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = WIDTH
     return made
@@ -58,7 +59,7 @@ class Screen(logging.Handler):
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 console=self.console,
@@ -146,9 +147,9 @@ def show_metrics(metrics: Mapping[str, Any], *, as_json: bool) -> None:
 
 def show_inspection(content: Mapping[str, Any]) -> None:
     """Print the tables of the layers and the gates, a line for each example, and the advice."""
-    from gatewise.reporting import inside
+    from gatewise.reporting import formats, inside
 
-    show_lines([f"{content['examples']} examples of {content['data']}", ""])
+    show_lines([f"{formats.count(content['examples'], 'example')} of {content['data']}", ""])
     show_table(inside.COLUMNS, inside.rows_of(content["layers"]))
     show_table(inside.GATE_COLUMNS, inside.gate_rows(content["layers"]))
     show_lines(inside.lines(content))

@@ -14,7 +14,7 @@ from gatewise.readers.json import parsed
 from gatewise.runs.artefact import finite
 from gatewise.streaming.memory import id_of
 from gatewise.streaming.plan import Answer
-from gatewise.streaming.sounds import header_of
+from gatewise.streaming.sounds import place_of
 from gatewise.streaming.sources import lines
 from gatewise.streaming.stream import Stream, advance
 
@@ -87,22 +87,25 @@ def answer(
 
 def _answer_samples(stream: Stream, chunks: Iterable[bytes | None], printer: "_Printer") -> None:
     """Answer raw samples of 16 bits, or those of a WAV file, as they come."""
-    held, begun = b"", False
+    held, left = b"", -1.0  # the bytes of samples that are still to come; -1: before the header
     for content in chunks:
         if content is None:
             printer.show("", stream.finish(), is_json=False)
-            held, begun = b"", False
+            held, left = b"", -1.0
             continue
         held += content
-        if not begun:
-            size = header_of(held, stream.rate)
-            if size is None and content:
-                continue  # the header is not complete
-            held, begun = held[size or 0 :], True
-        even = len(held) - len(held) % 2
-        stream.push(held[:even])
-        held = held[even:]
+        if left < 0:
+            place = place_of(held, stream.rate, ended=not content)
+            if place is None:
+                continue
+            held, left = held[place[0] :], place[1]
+        size = int(min(len(held) - len(held) % 2, left))
+        stream.push(held[:size])
+        left -= size
+        held = held[size:] if left else b""
         printer.show("", stream.read(), is_json=False)
+    if held:
+        log.warning("An unfinished sample at the end is left out.")
     printer.show("", stream.finish(), is_json=False)
 
 
@@ -200,7 +203,8 @@ class _Lines:
         if begins:
             self._separator = max(SEPARATORS, key=line.count)
         try:
-            cells = next(csv.reader([line.rstrip("\r\n")], delimiter=self._separator))
+            text = line.rstrip("\r\n")
+            cells = next(csv.reader([text], delimiter=self._separator, strict=True))
         except csv.Error as error:
             raise DataError(f"It is not separated text: {error}.") from None
         if begins and not self.columns:

@@ -30,18 +30,26 @@ class Memory:
 
 
 def id_of(given: Any, settings: DataSettings) -> str:
-    """The id of the sequence of a row; "" if it has none."""
+    """The id of the sequence of a row, as files of rows have it; "" without columns of ids.
+
+    Raises:
+        DataError: a cell of the id is empty.
+    """
     names = settings.id
     if not names or not isinstance(given, Mapping) or not all(name in given for name in names):
         return ""
-    return "/".join(str(given[name]) for name in names)
+    cells = ["" if given[name] is None else str(given[name]).strip() for name in names]
+    for name, cell in zip(names, cells, strict=True):
+        if not cell or cell in settings.missing_values:
+            raise DataError(f"The row has no sequence id: column '{name}' is empty. Fill it in.")
+    return "/".join(cells)
 
 
 def identity(given: Any, memory: Memory, settings: DataSettings) -> str:
     """The id of the sequence of a row, which is that of the stream.
 
     Raises:
-        DataError: the stream is that of another sequence.
+        DataError: the stream is that of another sequence, or a cell of the id is empty.
     """
     found = id_of(given, settings) or memory.id
     if memory.id and found != memory.id:

@@ -167,7 +167,9 @@ class RowReader:
             return math.nan
         decimal, thousands = self.settings.decimal, self.settings.thousands
         try:
-            if isinstance(cell, str) and (decimal or thousands):
+            if isinstance(cell, str) and "_" in cell:  # a number for Python, not for files
+                number = math.inf
+            elif isinstance(cell, str) and (decimal or thousands):
                 number = marks.value(cell.strip(), decimal, thousands)
             else:
                 number = float(cell)

@@ -1,5 +1,6 @@
 """Recordings that arrive in parts: samples, of which frames are made, of which steps are made."""
 
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from gatewise.streaming.plan import Plan, Row
 SAMPLES, RATE = "samples", "rate"  # the columns of a row
 # How other files of recordings begin.
 PACKED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b".snd": "AU"}
+UNKNOWN = 0xFFFFFFFF  # the size of samples in a WAV file that is still being written
 MOST = 10_000_000  # samples of one part, about ten minutes at 16,000 Hz
 
 
@@ -169,19 +171,22 @@ def as_samples(given: Any) -> Array:
     return samples.astype(np.int16)
 
 
-def header_of(content: bytes, rate: int) -> int | None:
-    """The bytes before the samples of a WAV file, 0 of raw samples; None: more are needed.
+def place_of(content: bytes, rate: int, *, ended: bool) -> tuple[int, float] | None:
+    """The bytes before the samples and the bytes of the samples, maybe without end.
+
+    The content begins a WAV file, whose samples need not be its last part, or is raw samples. None:
+    more bytes are needed, which there are until the content has `ended`.
 
     Raises:
         DataError: the file does not hold samples of 16 bits of one channel at the rate.
     """
     if len(content) < 4:
-        return None
+        return (0, math.inf) if ended else None
     for begin, packed in PACKED.items():
         if content.startswith(begin):
             raise DataError(f"This is {packed}, but a stream reads raw samples. {_converted(rate)}")
     if not content.startswith(b"RIFF"):
-        return 0
+        return 0, math.inf
     at, told = 12, None
     while len(content) >= at + 8:
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
@@ -191,11 +196,14 @@ def header_of(content: bytes, rate: int) -> int | None:
                     f"The WAV file must hold samples of 16 bits of one channel at {rate:,} Hz. "
                     f"{_converted(rate)}"
                 )
-            return at + 8
+            # A program that writes into a pipe does not know the size.
+            return at + 8, math.inf if size in (0, UNKNOWN) else size - size % 2
         if name == b"fmt " and len(content) >= at + 24:
             kind, channels, found = struct.unpack_from("<HHI", content, at + 8)
             told = (kind, channels, found, *struct.unpack_from("<H", content, at + 22))
         at += 8 + size + size % 2
+    if ended:
+        raise DataError(f"The WAV file ends before its samples. {_converted(rate)}")
     return None
 
 

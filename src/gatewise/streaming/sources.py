@@ -57,9 +57,10 @@ def contents(path: Path | None, stop: Stop, *, follow: bool = False) -> Iterator
     Raises:
         ConfigError: the file cannot be read.
     """
-    if path is not None and follow:
-        return _followed(path, stop)
-    return _once(_opened(path) if path is not None else 0, stop)
+    if path is None:
+        return _once(0, stop)
+    file = _opened(path)
+    return _followed(path, file, stop) if follow else _closed(file, stop)
 
 
 def lines(chunks: Iterable[bytes | None]) -> Iterator[list[str] | None]:
@@ -109,31 +110,41 @@ def _once(file: int, stop: Stop) -> Iterator[bytes]:
                 return
 
 
-def _followed(path: Path, stop: Stop) -> Iterator[bytes | None]:
-    """Yield the bytes of a file that grows, and of those that take its name."""
-    file, position = _opened(path), 0
-    if not stat.S_ISREG(os.fstat(file).st_mode):
+def _closed(file: int, stop: Stop) -> Iterator[bytes]:
+    """Yield the bytes of an open file, and close it."""
+    try:
         yield from _once(file, stop)
-        return
-    while not stop.number:
-        content = os.read(file, CHUNK)
-        position += len(content)
-        if content:
-            yield content
-        elif os.fstat(file).st_size < position:
-            log.warning("%s was truncated. It is read from its beginning.", path)
-            position = os.lseek(file, 0, os.SEEK_SET)
-            yield None
-        elif _is_another(path, file):
-            while content := os.read(file, CHUNK):  # what came since the read above
+    finally:
+        os.close(file)
+
+
+def _followed(path: Path, file: int, stop: Stop) -> Iterator[bytes | None]:
+    """Yield the bytes of an open file that grows, and of those that take its name."""
+    position = 0
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            yield from _once(file, stop)
+            return
+        while not stop.number:
+            content = os.read(file, CHUNK)
+            position += len(content)
+            if content:
                 yield content
-            log.warning("Another file has the name %s. It is read from its beginning.", path)
-            os.close(file)
-            file, position = _opened(path), 0
-            yield None
-        else:
-            time.sleep(PAUSE)
-    os.close(file)
+            elif os.fstat(file).st_size < position:
+                log.warning("%s was truncated. It is read from its beginning.", path)
+                position = os.lseek(file, 0, os.SEEK_SET)
+                yield None
+            elif _is_another(path, file):
+                while content := os.read(file, CHUNK):  # what came since the read above
+                    yield content
+                log.warning("Another file has the name %s. It is read from its beginning.", path)
+                before, file, position = file, _opened(path), 0
+                os.close(before)
+                yield None
+            else:
+                time.sleep(PAUSE)
+    finally:
+        os.close(file)
 
 
 def _is_another(path: Path, file: int) -> bool:

@@ -1,10 +1,8 @@
 """Stream: the answers of a run to a sequence that is still going on."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -251,10 +249,7 @@ class Stream:
             ConfigError: the run is no language model, or a number is out of range.
         """
         speaking = self._speaking()
-        numbers = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed or 0}
-        for name, value in numbers.items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} wants a number that is not negative. Received: {value}.")
+        prediction.check_sampling(length=length, temperature=temperature, top_k=top_k, seed=seed)
         place, last = self._ahead()
         assert place.states is not None and self._model.stepper is not None
         states, stepper = dict(place.states), self._model.stepper
@@ -266,12 +261,13 @@ class Stream:
         pieces = speaking.continued(
             place.output,
             step,
+            length=length,
             temperature=temperature,
             top_k=top_k,
             seed=seed,
             begun=bool(last) and not last.isspace(),
         )
-        return "".join(islice(pieces, length))
+        return "".join(pieces)
 
     def _speaking(self) -> Any:
         """What tells the next symbols."""

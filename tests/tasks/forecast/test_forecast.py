@@ -302,6 +302,16 @@ def test_the_table_has_a_row_for_each_series_step_and_target():
     assert table["q0.5"].to_list() == answer[..., 1].ravel().tolist()
 
 
+def test_tables_and_reports_show_the_times_of_the_zone():
+    chosen = experiment()
+    preparation, some = prepared(replace(series(waves(40)), zone="+02:00"), chosen)
+    answer = np.zeros((len(some), 4, 1, 3))
+    table = forecast.table(answer, some, preparation, np.arange(len(some)))
+    shown = forecast.details({"LSTM": answer}, some, preparation, chosen)["examples"]
+    assert table["time"][0] == "2020-01-09 02:00:00+02:00"  # midnight in UTC
+    assert {time for one in shown for time in one["times"]} <= set(table["time"])
+
+
 def test_no_quantiles_means_the_default_ones_and_a_missing_median_is_noted():
     found, _ = resolved(experiment(task={"quantiles": []}), series())
     assert found.task.quantiles == (0.1, 0.5, 0.9)

@@ -253,11 +253,11 @@ def test_unknown_tokens_of_a_prompt_are_noted(run, caplog):
 def test_generating_requires_a_language_model_and_non_negative_numbers(run, classify_run):
     with pytest.raises(ConfigError, match="this one is of classify"):
         gatewise.generate(classify_run, "a")
-    for name, value in (("seed", -1), ("temperature", float("nan"))):
-        with pytest.raises(ConfigError, match=f"{name} must be a number that is not negative"):
+    with pytest.raises(ConfigError, match="temperature must be a number that is not negative"):
+        gatewise.generate(run.artefact, "a", temperature=float("nan"))
+    for name, value in (("seed", -1), ("length", -1), ("length", 2.5), ("top_k", "all")):
+        with pytest.raises(ConfigError, match=f"{name} must be a whole number that is not neg"):
             gatewise.generate(run.artefact, "a", **{name: value})
-    with pytest.raises(ConfigError, match="length must be a number that is not negative"):
-        gatewise.generate(run.artefact, "a", length=-1)
 
 
 def test_the_command_writes_the_prompt_and_what_follows(run, capsys, monkeypatch):

@@ -208,6 +208,15 @@ def test_every_step_is_predicted_once_and_in_order():
     assert table["id"].to_list() == ["0"] * 12 + ["1"] * 12 + ["2"] * 12
 
 
+def test_the_time_of_a_prediction_is_in_the_zone_of_the_data():
+    sequences = sums(3)
+    times = np.datetime64("2024-06-01", "us") + np.timedelta64(1, "h") * np.arange(36)
+    sequences = replace(sequences, times=times, zone="+02:00")
+    preparation, some = made(sequences, PER_STEP)
+    table = regress.table(np.zeros((36, 1, 3)), some, preparation, np.arange(len(some)))
+    assert table["time"][0] == "2024-06-01 02:00:00+02:00"  # midnight in UTC
+
+
 def test_few_sequences_with_a_number_at_each_step_are_split_by_time():
     splits = regress.split(sums(2, length=40), PER_STEP, True)
     assert (splits.test.starts - splits.test.first > 0).all()

@@ -89,6 +89,8 @@ def test_several_targets_keep_their_shape_and_texts_are_read():
     made = Regressor(**SMALL).fit(x, x[:, :2])
     assert made.predict(x[:7]).shape == (7, 2)
     assert made.predict_quantiles(x[:7]).shape == (7, 2, 3)
+    listed = Regressor(**SMALL).fit(x, x[:, :2].tolist())
+    np.testing.assert_array_equal(listed.predict(x[:7]), made.predict(x[:7]))
     texts = [f"{'good' if k % 2 else 'bad'} film number {k}" for k in range(60)]
     assert Regressor(**SMALL).fit(texts, np.arange(60) / 7).predict(texts[:5]).shape == (5,)
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.batches import Examples
+from gatewise.data.calendar import in_zone
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.windows import Windows
@@ -101,9 +102,9 @@ def _shown(
         stop = int(origins[0]) + source.horizon
         times = None
         if sequences.times is not None:
-            times = sequences.times[start:stop]
-            dated = times.dtype.kind == "M"
-            texts: Any = np.datetime_as_string(times, unit="auto") if dated else times
+            moments = in_zone(sequences.times[start:stop], sequences.zone)
+            dated = moments.dtype.kind == "M"
+            texts: Any = np.datetime_as_string(moments, unit="auto") if dated else moments
             times = texts.tolist()
         values = sequences.measured(np.arange(start, stop), column).tolist()
         back = int(origins[0]) - start

@@ -13,6 +13,7 @@ from gatewise.estimators import Estimator, length_of, value_errors
 from gatewise.prediction import predict
 from gatewise.readers.memory import plain
 from gatewise.settings import Experiment
+from gatewise.tasks.quantiles import middle
 
 
 class Forecaster(Estimator):
@@ -110,8 +111,7 @@ class Forecaster(Estimator):
         return -metrics.mase(truth, forecasts, scale)
 
     def _middle(self) -> int:
-        levels = self.run_.artefact.preparation.own.quantiles or (0.5,)
-        return int(np.argmin(np.abs(np.array(levels) - 0.5)))
+        return middle(self.run_.artefact.preparation.own.quantiles)
 
     def _forecast(self, X: Any) -> Array:
         """The forecasts of all quantiles, [series, horizon, columns, quantiles]."""

@@ -20,6 +20,7 @@ from gatewise.networks.losses import Loss, Objective
 from gatewise.settings import OWN, Experiment, NetworkSettings, TrainingSettings, names
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.logarithms import FLOOR, MOST
+from gatewise.tasks.quantiles import middle
 
 
 def segments(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
@@ -195,10 +196,10 @@ def forecast_loss(
 
 def forecast_metric(quantiles: tuple[float, ...]) -> Loss:
     """Mean absolute error of the median (or the only forecast) on scaled values."""
-    middle = min(range(len(quantiles)), key=lambda q: abs(quantiles[q] - 0.5)) if quantiles else 0
+    median = middle(quantiles)
 
     def scaled_mae(truth: Any, forecasts: Any) -> Any:
-        return ops.mean(ops.abs(truth[..., 0] - forecasts[..., middle]), axis=(1, 2))
+        return ops.mean(ops.abs(truth[..., 0] - forecasts[..., median]), axis=(1, 2))
 
     return scaled_mae
 

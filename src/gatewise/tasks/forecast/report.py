@@ -102,7 +102,7 @@ def _fan(one: Mapping[str, Any], name: str) -> Picture:
         axes.set_xlabel("time" if one.get("times") else "steps from now")
     title = " · ".join(formats.known([name, one.get("kind")])) or "Forecast"
     moment, error = (one.get("times") or [""])[0], one.get("error")
-    words = [f"from {str(moment).replace('T', ' ').removesuffix(':00')}" if moment != "" else ""]
+    words = [f"from {str(moment).replace('T', ' ')}" if moment != "" else ""]
     words.append("" if error is None else f"error {formats.number(error)}")
     alt = f"{title}: past, truth, forecast and its bands, {formats.count(length, 'step')} ahead"
     return Picture(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -101,20 +102,24 @@ class Symbols:
         logits = logits.astype(np.float64)
         logits[special_tokens(self.vocabulary)] = -np.inf
         chances = np.exp(log_softmax(logits))
-        order = [int(one) for one in np.argsort(-chances, kind="stable") if chances[one] > 0]
-        return {self._shown(one): float(chances[one]) for one in order}
+        found: dict[str, float] = {}
+        for token in np.flatnonzero(chances):  # many bytes of byte pairs are shown as one symbol
+            symbol = self._shown(int(token))
+            found[symbol] = found.get(symbol, 0.0) + float(chances[token])
+        return dict(sorted(found.items(), key=lambda one: -one[1]))
 
     def continued(
         self,
         logits: Array,
         step: Callable[[int], Array],
         *,
+        length: int,
         temperature: float,
         top_k: int,
         seed: int | None,
         begun: bool,
     ) -> Iterator[str]:
-        """Yield sampled text without end; `step` returns the logits after one more token."""
+        """An iterator of `length` tokens of text; `step` returns the logits after one more."""
         tokens = sampled(
             logits,
             step,
@@ -123,7 +128,7 @@ class Symbols:
             top_k=top_k,
             random=np.random.default_rng(seed),
         )
-        return decode_pieces(tokens, self.vocabulary, begun=begun)
+        return decode_pieces(islice(tokens, length), self.vocabulary, begun=begun)
 
     def _shown(self, token: int) -> str:
         return "\n" if token == END else self.vocabulary.display(token)

@@ -48,9 +48,9 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
                 f"X has {count} sequences, but y has {given} numbers. Give one for each sequence."
             )
         targets = numbers if _per_step(numbers) else _as_array(numbers)
-        each = targets[0] if isinstance(targets, list) else targets
-        self.several_ = np.ndim(each) > 1  # y has an axis for the targets
         self.run_ = pipeline.run(self._experiment("regress"), (sequences, targets), folder=None)
+        per_step = self.run_.artefact.preparation.own.per == "step"
+        self.several_ = np.ndim(targets[0]) > per_step  # y has an axis for the targets
         return self
 
     def predict(self, X: Any) -> Any:

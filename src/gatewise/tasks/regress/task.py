@@ -15,6 +15,7 @@ from gatewise import metrics
 from gatewise.data import sound, steps, tokens
 from gatewise.data import targets as scales
 from gatewise.data.batches import Examples
+from gatewise.data.calendar import in_zone
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences
@@ -482,7 +483,7 @@ def table(
     if isinstance(source, Stretches):
         where = positions(source)[rows]
         if part.times is not None:
-            columns["time"] = part.times[where][:, None]
+            columns["time"] = in_zone(part.times[where], part.zone)[:, None]
         else:
             columns["step"] = (where - part.first[at[rows]] + 1)[:, None]
     columns["target"] = np.array(targets)[None]
