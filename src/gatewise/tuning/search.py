@@ -66,6 +66,7 @@ from gatewise.tuning.study import (
     begun_as,
     bind,
     candidates,
+    claimed,
     default_trial,
     ended_by_budget,
     finished,
@@ -89,6 +90,7 @@ MESSAGES = {
     STOP: "Stopping after this step; the trial is kept, and the best finished one, if any, judged.",
     SKIP: "The trials are kept, and none is judged.",
 }
+PAUSE = 0.5  # seconds between two looks at the trials of other processes
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 
@@ -158,7 +160,7 @@ def tune(
                 tracker.trainings = len(finished(search.study))
             workers = _start_workers(search, processes, cores)
             try:
-                _search(search, watch)
+                _search(search, watch, workers)
             finally:
                 _end_workers(workers)
         tuned = finish(search, baselines, watch)
@@ -384,8 +386,11 @@ def write_or_compare(folder: Path, content: Any) -> None:
             )
 
 
-def _search(search: Search, watch: Watch | None) -> None:
+def _search(search: Search, watch: Watch | None, workers: Sequence[Any] = ()) -> None:
     """Try settings until the limits, or until Ctrl-C.
+
+    Where only the trials under way are left, a worker ends. The process that began the workers
+    waits for them, because their trials may fail, and takes over what a killed one left.
 
     Raises:
         KeyboardInterrupt: a second Ctrl-C.
@@ -394,7 +399,20 @@ def _search(search: Search, watch: Watch | None) -> None:
         interrupts.training = True
         interrupts.messages |= MESSAGES
         while not _over(search) and interrupts.level < STOP:
-            _try(search, interrupts, watch)
+            trial = claimed(
+                search.study,
+                search.folder,
+                search.limits.trials,
+                prepare=lambda: _queue_near_the_default(search),
+            )
+            if trial is not None:
+                _try(search, trial, interrupts, watch)
+            elif any(worker.poll() is None for worker in workers):
+                time.sleep(PAUSE)
+            elif workers:
+                give_up_unfinished(search.study)
+            else:
+                break
     if interrupts.level >= SKIP:
         raise KeyboardInterrupt
     if interrupts.level:
@@ -426,12 +444,10 @@ def _reserve(search: Search) -> float:
     return MARGIN * seconds + search.evaluating
 
 
-def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
+def _try(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | None) -> None:
     """Train one trial, and tell the study."""
     state = optuna().trial.TrialState
     study, began = search.study, time.time()
-    _queue_near_the_default(search)
-    trial = study.ask()
     values = suggested(trial, search.space)
     default = bool(trial.user_attrs.get(DEFAULT))
     ended, history = "", None
