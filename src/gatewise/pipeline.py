@@ -75,7 +75,7 @@ def run(
     following = tracked(track, folder)
     with kept as checkpoints, following as tracker, Interrupts() as interrupts, chosen:
         with Phase("Reading the data"):
-            ready = make_ready(experiment, source, network)
+            ready = make_ready(experiment, source, network, untold=True)
         note: dict[str, Any] = {}
         if repeats == 1:
             before = None if checkpoints is None else checkpoints.before

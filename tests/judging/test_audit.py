@@ -9,7 +9,7 @@ import pytest
 
 import gatewise
 from gatewise.arguments import experiment_for
-from gatewise.judging.audit import of_folds
+from gatewise.judging.audit import Finding, of_folds
 from gatewise.readers.datasets import path_of
 from gatewise.training.ready import make_ready, prepared
 
@@ -112,13 +112,17 @@ def test_copies_in_two_folds_are_found_and_those_in_one_fold_are_not(digits):
     assert of_folds([other], ready.sequences, folds) == [other]
 
 
-def test_a_run_in_folds_lists_the_copies_in_two_folds(random):
+@pytest.mark.parametrize("given", [{"folds": 4}, {"repeats": 2}])
+def test_a_run_tells_each_finding_once(random, given, caplog):
     x = random.normal(size=(12, 6, 2))
     x = np.concatenate([x, x[:4]])
     y = np.array(["a", "b"] * 8)
-    settings = {"split": {"folds": 4}, "training": {"epochs": 1}, "network": {"units": [2]}}
-    found = gatewise.train((x, y), settings=settings).metrics["audit"]
-    assert "in two folds" in found[0]["where"]
+    settings = {"training": {"epochs": 1}, "network": {"units": [2]}}
+    found = gatewise.train((x, y), settings=settings, **given).metrics["audit"]
+    assert found
+    assert all(("in two folds" in one["where"]) == ("folds" in given) for one in found)
+    told = [line for line in caplog.messages if line.startswith("Audit (")]
+    assert told == [Finding(**one).sentence() for one in found]
 
 
 def test_copies_are_found_among_images_with_an_empty_border_without_comparing_all_pairs(

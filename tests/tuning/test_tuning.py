@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
+import optuna
 import pytest
 
 import gatewise
@@ -281,6 +283,57 @@ def test_a_process_of_a_search_ends_with_the_one_that_began_it():
         worker.wait(0.5)
     worker.stdin.close()  # as the kernel does when the other process is killed
     assert worker.wait(60) == 1
+
+
+def test_a_process_of_a_search_may_end_before_the_one_that_began_it():
+    code = """
+import threading, time
+from gatewise.tuning.worker import end_with_the_first
+threading.Thread(target=end_with_the_first, daemon=True).start()
+time.sleep(0.2)
+"""
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        assert worker.wait(60) == 0
+        assert not worker.stderr.read()
+
+
+def test_several_processes_begin_no_trial_too_many(tmp_path):
+    studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=True).enqueue_trial({})
+
+    def begin_all(seed):
+        study = studies.open_study(tmp_path, higher=True, epochs=9, seed=seed, shared=True)
+        while studies.claimed(study, tmp_path, 9, prepare=lambda: None) is not None:
+            pass
+
+    with ThreadPoolExecutor(4) as pool:  # every call opens the file, so the lock is as of processes
+        list(pool.map(begin_all, range(4)))
+    found = trials_of(tmp_path)
+    assert len(found) == 9
+    study = studies.open_study(tmp_path, higher=True, epochs=9, seed=0, shared=True)
+    study.tell(found[0].number, state=optuna.trial.TrialState.FAIL)  # makes room for another one
+    assert studies.claimed(study, tmp_path, 9, prepare=lambda: None) is not None
+    assert studies.claimed(study, tmp_path, 9, prepare=lambda: None) is None
+
+
+def test_the_trial_of_a_killed_process_is_taken_over(tuned, series_file, tmp_path, monkeypatch):
+    shutil.copytree(tuned.folder, tmp_path / "search")
+    count = len(trials_of(tmp_path / "search"))
+
+    def begin_and_die(search, processes, cores):
+        claimed = studies.claimed(search.study, search.folder, 0, prepare=lambda: None)
+        assert claimed.number == count
+        killed = subprocess.Popen(["true"])
+        killed.wait()
+        return [killed]
+
+    monkeypatch.setattr("gatewise.tuning.search._start_workers", begin_and_die)
+    known = KNOWN | {"trials": count + 1}
+    gatewise.tune(series_file, output=tmp_path / "search", **known)
+    *_, given_up, ended = trials_of(tmp_path / "search")
+    assert given_up.state.name == "FAIL"
+    assert ended.state.name in ("COMPLETE", "PRUNED")
+    assert ended.user_attrs[studies.BEGUN] == given_up.number == count
 
 
 def test_a_damaged_journal_is_refused_and_nothing_of_it_is_lost(tmp_path):

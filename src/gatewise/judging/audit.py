@@ -4,7 +4,7 @@ A finding is a fact about the data, not a proof of an error. It names the place 
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Finding:
 def audit(
     task: AnyTask, splits: Splits, preparation: Preparation[Any], experiment: Experiment
 ) -> list[dict[str, str]]:
-    """Look for leaks, log each one, and return them as mappings of `kind`, `where`, `advice`."""
+    """The leaks of the parts, as mappings of `kind`, `where`, `advice`."""
     findings: list[Finding] = []
     for name in ("validation", "test"):
         held = getattr(splits, name)
@@ -58,9 +58,18 @@ def audit(
             findings += _between(splits.train, held, name)
     for truth in task.examined(splits.train, preparation, experiment):
         findings += _telling(splits.train, truth)
-    for finding in findings:
-        log.warning("%s", finding.sentence())
     return [asdict(finding) for finding in findings]
+
+
+def tell(findings: Iterable[Mapping[str, str]]) -> None:
+    """Log each finding."""
+    for one in findings:
+        log.warning("%s", Finding(**one).sentence())
+
+
+def copies(findings: Iterable[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The findings with copies in two parts, which `of_folds` replaces."""
+    return [one for one in findings if one["kind"] == DUPLICATES]
 
 
 def of_folds(
@@ -85,7 +94,6 @@ def of_folds(
         f"{several} in two folds {_are(sorted(pairs))} equal or nearly so ({_listed(places)})",
         "Remove the copies, or give copies one group (data.group), so that they stay in one fold",
     )
-    log.warning("%s", finding.sentence())
     return [asdict(finding), *kept]
 
 

@@ -22,7 +22,7 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ConfigError
-from gatewise.judging.audit import of_folds
+from gatewise.judging.audit import copies, of_folds, tell
 from gatewise.judging.evaluation import Evaluation, evaluate
 from gatewise.judging.validation import FittedBaselines, score_baselines
 from gatewise.judging.workshop import Workshop
@@ -271,6 +271,7 @@ def train_ensemble(
         return None
     if chosen.folds > 1:
         first = replace(first, audit=of_folds(first.audit, sequences, folds))
+    tell(copies(first.audit))
     trained: list[Fold] = []
     workshop = Workshop(first, around, folds=chosen.folds, networks=chosen.networks, custom=custom)
     for division in parts:

@@ -9,6 +9,7 @@ from gatewise.baselines.custom import Custom
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Sequences
 from gatewise.judging import backtesting, folding, refitting, seeds
+from gatewise.judging.audit import copies, tell
 from gatewise.judging.evaluation import Evaluation
 from gatewise.judging.repeats import Trained, evaluate_on_test, learn_each, over_all_seeds
 from gatewise.judging.validation import FittedBaselines, calibrate
@@ -91,17 +92,21 @@ def train(
     several: bool = True,
     custom: Sequence[Custom] = (),
 ) -> Judged:
-    """Say what is planned, and train it; without `several`, one network is judged on one part."""
-    if repeats > 1:
-        return Repeats(learn_each(ready, repeats, baselines.monitor, around), baselines)
-    _say(planned(ready, several=several))
-    chosen = folding.plan(ready)[0] if several else None
+    """Say what is planned, and train it; without `several`, one network is judged on one part.
+
+    The copies that the audit has found are told here, unless folds are judged, which have others.
+    """
+    chosen = folding.plan(ready)[0] if several and repeats == 1 else None
     if chosen is not None:
+        _say([chosen.sentence])
         ensemble = folding.train_ensemble(ready, chosen, around, custom)
         if ensemble is not None:
             return ensemble
         ready = replace(ready, experiment=ready.experiment.having("split", folds=1))
-        _say(planned(ready))
+    tell(copies(ready.audit))
+    if repeats > 1:
+        return Repeats(learn_each(ready, repeats, baselines.monitor, around), baselines)
+    _say(planned(ready, several=several))
     if several and backtesting.plan(ready):
         return backtesting.train(ready, around, custom)
     if several and seeds.plan(ready):

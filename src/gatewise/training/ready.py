@@ -16,7 +16,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
 from gatewise.errors import ConfigError, DataError, EngineError
-from gatewise.judging.audit import audit
+from gatewise.judging.audit import audit, copies, tell
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.networks.imports import without_tensorflow
 from gatewise.networks.layers import STATISTICS, VECTORS
@@ -76,12 +76,24 @@ class Ready:
         return self.parts.sequences
 
 
-def make_ready(experiment: Experiment, source: Any = None, own: Builder | None = None) -> Ready:
-    """Read, split, prepare and build; every check that can run before training runs here."""
+def make_ready(
+    experiment: Experiment,
+    source: Any = None,
+    own: Builder | None = None,
+    *,
+    untold: bool = False,
+) -> Ready:
+    """Read, split, prepare and build; every check that can run before training runs here.
+
+    Log the notes and the findings of the audit. With `untold` the caller tells the copies, which
+    are others in folds.
+    """
     began = time.perf_counter()
     ready = prepared(read_parts(experiment, source, own))
     for note in ready.notes:
         log.info("%s", note)
+    later = copies(ready.audit) if untold else []
+    tell(one for one in ready.audit if one not in later)
     return replace(ready, seconds=time.perf_counter() - began)
 
 
@@ -116,8 +128,8 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
 def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     """Fill in the defaults, prepare the parts and build the network.
 
-    The preparation of `earlier`, made from the same parts, is used again if nothing that it depends
-    on has changed.
+    The preparation and the findings of `earlier`, made from the same parts, are used again if
+    nothing that they depend on has changed.
     """
     began = time.perf_counter()
     task, splits, own = parts.task, parts.splits, parts.own
@@ -126,8 +138,10 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     experiment, more = task.resolve(experiment, parts.sequences, splits.train)
     notes = [*parts.notes, *more]
     experiment = replace(experiment, training=resolved(experiment.training))
+    findings = None
     if earlier is not None and _prepares_alike(experiment, earlier.experiment):
         preparation = earlier.preparation
+        findings = earlier.audit if splits is earlier.splits else None
     else:
         preparation, more = task.prepare(splits.train, experiment)
         notes += more
@@ -170,7 +184,7 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
         test,
         network,
         [sentence(note) for note in notes],
-        _leaks(parts, preparation, experiment, earlier),
+        audit(task, splits, preparation, experiment) if findings is None else findings,
         time.perf_counter() - began,
     )
 
@@ -202,16 +216,6 @@ def _prepares_alike(one: Experiment, other: Experiment) -> bool:
         return (*fitted, experiment.training.loss, network.filters, network.strides)
 
     return read(one) == read(other)
-
-
-def _leaks(
-    parts: Parts, preparation: Preparation[Any], experiment: Experiment, earlier: Ready | None
-) -> list[dict[str, str]]:
-    """What the audit finds; what it found in the same parts before is not logged again."""
-    splits = parts.splits
-    if earlier is not None and splits is earlier.splits and preparation is earlier.preparation:
-        return earlier.audit
-    return audit(parts.task, splits, preparation, experiment)
 
 
 def _without_pipe(data: DataSettings) -> DataSettings:

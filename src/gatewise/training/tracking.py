@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import re
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -97,9 +99,9 @@ def _mlflow(folder: Path) -> Iterator[Tracker]:
         active = mlflow.start_run(run_name=folder.name)
         mlflow.set_tag("gatewise.run", str(folder.resolve()))
     except failures as error:
-        raise ConfigError(
-            f"MLflow does not begin a run in {mlflow.get_tracking_uri()}: {_first_line(error)}"
-        ) from None
+        store = _without_password(mlflow.get_tracking_uri())
+        raise ConfigError(f"MLflow does not begin a run in {store}: {_first_line(error)}") from None
+    log.info("%s", place_in_mlflow(mlflow.get_tracking_uri(), active.info))
     failed = False
 
     def send(call: Callable[..., Any], *given: Any, **more: Any) -> None:
@@ -116,6 +118,23 @@ def _mlflow(folder: Path) -> Iterator[Tracker]:
             lambda numbers, epoch: send(mlflow.log_metrics, dict(numbers), step=epoch),
             lambda settings: send(mlflow.log_params, dict(settings)),
         )
+
+
+def place_in_mlflow(uri: str, run: Any) -> str:
+    """Where a run of MLflow is, and how to look at it."""
+    shown = _without_password(uri)
+    text = f"Tracked in MLflow as run {run.run_name}, in {shown}"
+    if shown.startswith(("http://", "https://")):
+        server = re.sub(r"://[^/@]*@", "://", shown).rstrip("/")
+        return f"{text}. Its page: {server}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    if "://" in shown:
+        command = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+        return f"{text}. To look at it, install the package mlflow and run: {command}"
+    return f"{text}."  # a name that MLflow knows, such as databricks
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1...@", uri)
 
 
 def _first_line(error: Exception) -> str:
@@ -142,6 +161,8 @@ def _tensorboard(folder: Path) -> Iterator[Tracker]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
     writer = records.RecordWriter(file)
+    command = f"tensorboard --logdir {shlex.quote(str(place.parent))}"
+    log.info("Tracked in %s. To look at it: %s", place, command)
 
     def write_event(**content: Any) -> None:
         writer.write(event.Event(wall_time=time.time(), **content).SerializeToString())

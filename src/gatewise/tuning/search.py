@@ -66,6 +66,7 @@ from gatewise.tuning.study import (
     begun_as,
     bind,
     candidates,
+    claimed,
     default_trial,
     ended_by_budget,
     failures_in_a_row,
@@ -91,6 +92,7 @@ MESSAGES = {
     SKIP: "The trials are kept, and none is judged.",
 }
 MOST_FAILURES = 20  # trials that fail in a row, after which a search ends
+PAUSE = 0.5  # seconds between two looks at the trials of other processes
 MARGIN = 1.3  # of the time that the final training took as a trial
 
 
@@ -160,7 +162,7 @@ def tune(
                 tracker.trainings = len(finished(search.study))
             workers = _start_workers(search, processes, cores)
             try:
-                _search(search, watch)
+                _search(search, watch, workers)
             finally:
                 _end_workers(workers)
         tuned = finish(search, baselines, watch)
@@ -386,8 +388,11 @@ def write_or_compare(folder: Path, content: Any) -> None:
             )
 
 
-def _search(search: Search, watch: Watch | None) -> None:
+def _search(search: Search, watch: Watch | None, workers: Sequence[Any] = ()) -> None:
     """Try settings until the limits, or until Ctrl-C.
+
+    Where only the trials under way are left, a worker ends. The process that began the workers
+    waits for them, because their trials may fail, and takes over what a killed one left.
 
     Raises:
         KeyboardInterrupt: a second Ctrl-C.
@@ -396,7 +401,20 @@ def _search(search: Search, watch: Watch | None) -> None:
         interrupts.training = True
         interrupts.messages |= MESSAGES
         while not _over(search) and interrupts.level < STOP:
-            _try(search, interrupts, watch)
+            trial = claimed(
+                search.study,
+                search.folder,
+                search.limits.trials,
+                prepare=lambda: _queue_near_the_default(search),
+            )
+            if trial is not None:
+                _try(search, trial, interrupts, watch)
+            elif any(worker.poll() is None for worker in workers):
+                time.sleep(PAUSE)
+            elif workers:
+                give_up_unfinished(search.study)
+            else:
+                break
     if interrupts.level >= SKIP:
         raise KeyboardInterrupt
     if interrupts.level:
@@ -437,12 +455,10 @@ def _reserve(search: Search) -> float:
     return MARGIN * seconds + search.evaluating
 
 
-def _try(search: Search, interrupts: Interrupts, watch: Watch | None) -> None:
+def _try(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | None) -> None:
     """Train one trial, and tell the study."""
     state = optuna().trial.TrialState
     study, began = search.study, time.time()
-    _queue_near_the_default(search)
-    trial = study.ask()
     values = suggested(trial, search.space)
     default = bool(trial.user_attrs.get(DEFAULT))
     ended, history = "", None

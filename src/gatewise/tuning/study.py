@@ -1,10 +1,11 @@
 """The study of a search: an Optuna journal, in which every trial and every epoch is kept."""
 
+import fcntl
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,23 @@ def open_study(folder: Path, *, higher: bool, epochs: int, seed: int, shared: bo
     return study
 
 
+def claimed(study: Any, folder: Path, trials: int, prepare: Callable[[], None]) -> Any | None:
+    """A trial to train, or None if finished and running ones are as many as `trials`; 0: no limit.
+
+    One process at a time counts and begins a trial, so that several together begin no trial too
+    many. `prepare` is called before the trial begins, and may queue one.
+    """
+    state = optuna().trial.TrialState
+    taken = (state.COMPLETE, state.PRUNED, state.RUNNING)
+    with (folder / JOURNAL).open("rb") as file:
+        with suppress(OSError):  # some network file systems have no locks; locked() has said so
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        if trials and len(study.get_trials(deepcopy=False, states=taken)) >= trials:
+            return None
+        prepare()
+        return study.ask()
+
+
 def give_up_unfinished(study: Any) -> int:
     """Queue again the trials that a killed process left unfinished; their number."""
     state = optuna().trial.TrialState
@@ -205,7 +223,8 @@ def finished(study: Any) -> list[Any]:
 
 def failures_in_a_row(study: Any) -> list[str]:
     """Why the trials after the last finished one failed; those that were cut off do not count."""
-    state, reasons = optuna().trial.TrialState, []
+    state = optuna().trial.TrialState
+    reasons: list[str] = []
     for trial in study.get_trials(deepcopy=False):
         if trial.state in (state.COMPLETE, state.PRUNED):
             reasons = []
