@@ -133,7 +133,9 @@ def _refuse_extreme_static(sequences: Sequences, origin: Origin, settings: DataS
     """Refuse static numbers that are infinite, or whose squares overflow."""
     for name in settings.static:
         cells = sequences.static[name]
-        wrong = np.flatnonzero(np.abs(cells) > LARGEST) if cells.dtype.kind == "f" else []
+        if cells.dtype.kind != "f":
+            continue
+        wrong = np.flatnonzero(np.abs(cells) > LARGEST)
         if len(wrong):
             raise DataError(
                 f"{origin.name}: the static column {name!r} holds {cells[wrong[0]]:g} for sequence "
