@@ -237,6 +237,11 @@ class TaskSettings:
         Literal["none", "zero"],
         "`zero`: a target that was never negative in training is never forecast below 0.",
     ] = "none"
+    false_alarms: Annotated[
+        float,
+        "The share of normal steps that may give an alarm, between 0 and 1. The threshold that "
+        "keeps it on the validation part is taken.",
+    ] = 0.001
     window: Annotated[int, "Long sequences are cut into windows of this many steps. 0: whole."] = 0
     stride: Annotated[
         int,
