@@ -42,11 +42,11 @@ def fit_baselines(
     rows, checks = _sample(train, RIDGE_WINDOWS), _sample(valid, CHECKED)
     fitted = fit_ridge(
         _window(train, preparation, rows),
-        train.targets(rows)[:, None],
+        values(train.source, preparation, rows)[:, None],
         _calendar(train, preparation, rows),
         valid=(
             _window(valid, preparation, checks),
-            valid.targets(checks)[:, None],
+            values(valid.source, preparation, checks)[:, None],
             _calendar(valid, preparation, checks),
         ),
     )

@@ -49,7 +49,7 @@ class Scored:
 def examples(
     sequences: Sequences, preparation: Preparation[Fitted], experiment: Experiment, role: str
 ) -> Examples[Scored]:
-    """Inputs `steps` [n, lookback, columns + calendar], and targets [n, columns].
+    """Inputs `steps` [n, lookback, columns + calendar], and targets [n, distances, columns].
 
     The calendar of each row is that of the step after it, so that the last row holds the calendar
     of the step to predict. Marked anomalies are no examples of training and calibration.
@@ -97,10 +97,20 @@ def of_steps(source: Scored, preparation: Preparation[Fitted]) -> Examples[Score
         return {"steps": np.concatenate(parts, axis=-1).astype(np.float32)}
 
     def targets(indices: Array, _length: int = 0) -> Array:
-        return values(source, preparation, indices).astype(np.float32)
+        truth = values(source, preparation, indices).astype(np.float32)
+        return np.repeat(truth[:, None], preparation.own.distances, axis=1)
 
     lengths = np.broadcast_to(source.lookback, len(source.steps))
     return Examples(source, lengths, inputs, targets)
+
+
+def distances(count: int) -> tuple[int, ...]:
+    """How many steps ahead each of so many predictions of a step is made.
+
+    >>> distances(4)
+    (1, 2, 4, 8)
+    """
+    return tuple(2**k for k in range(count))
 
 
 def values(source: Scored, preparation: Preparation[Fitted], indices: Array | None = None) -> Array:
@@ -226,15 +236,17 @@ def shapes(_examples: Examples[Scored], preparation: Preparation[Fitted]) -> Sha
 def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
     """The shapes that the preparation implies."""
     own, columns = preparation.own, len(preparation.positions(preparation.used))
-    yardstick = own.yardstick
+    yardstick, errors = own.yardstick, own.distances * columns
     if yardstick.centre and (
-        len(yardstick.centre) != columns
-        or len(yardstick.whitening) != columns
-        or any(len(row) != columns for row in yardstick.whitening)
+        len(yardstick.centre) != errors
+        or len(yardstick.whitening) != errors
+        or any(len(row) != errors for row in yardstick.whitening)
     ):
         raise ValueError("own.yardstick has other columns than the preparation")
     if list(yardstick.scores) != sorted(yardstick.scores):
         raise ValueError("own.yardstick.scores are not in order")
     moment = np.zeros(1, dtype="datetime64[us]")
     calendar = calendar_features(moment, own.calendar).shape[-1] if own.calendar else 0
-    return Shapes(inputs={"steps": (own.lookback, columns + calendar)}, output=(columns,))
+    return Shapes(
+        inputs={"steps": (own.lookback, columns + calendar)}, output=(own.distances, columns)
+    )

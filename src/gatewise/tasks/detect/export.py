@@ -63,10 +63,13 @@ def program(
     extension.feed("steps", do("divide", shifted, constant(spread)))
     zero, unit_ = constant(centre[:count]), constant(spread[:count])
     truth = do("divide", do("subtract", "values", zero), unit_)
-    (x,) = extension.outputs()  # [batch, columns]
-    expected = do("add", x, constant(np.array(own.yardstick.centre)))
-    error = do("subtract", truth, expected)
-    plain = do("matmul", error, constant(np.array(own.yardstick.whitening)))
+    (x,) = extension.outputs()  # [batch, distances, columns]
+    mean = np.array(own.yardstick.centre).reshape(own.distances, count)
+    unbiased = do("add", x, constant(mean))
+    expected = do("getitem", unbiased, key=[[None, None, None], 0])
+    errors = do("subtract", do("expand_dims", truth, axis=1), unbiased)
+    errors = do("reshape", errors, newshape=[0, own.distances * count])
+    plain = do("matmul", errors, constant(np.array(own.yardstick.whitening)))
     score = do("sqrt", do("sum", do("square", plain), axis=-1, keepdims=True))
     return Program(
         title=f"Scores of anomalies: each step from the {own.lookback} steps before it.",
@@ -114,7 +117,7 @@ def window(own: Fitted) -> int:
 
 def beside(raw: Examples[Scored]) -> dict[str, Array]:
     """The values to score, which the network does not read."""
-    return {"values": raw.targets(np.arange(len(raw)))}
+    return {"values": raw.targets(np.arange(len(raw)))[:, 0]}
 
 
 def told(answers: Array) -> tuple[Array, Array]:

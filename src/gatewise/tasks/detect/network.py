@@ -1,4 +1,8 @@
-"""The network of `detect`: stacked LSTMs over the lookback, up to the values of the next step."""
+"""The network of `detect`: stacked LSTMs over the lookback, up to the values of the next step.
+
+As in LSTM-AD (Malhotra et al. 2015), a step is predicted several times: from all steps before it,
+and from those up to some steps before it, which an anomaly that lasts cannot have changed.
+"""
 
 from typing import Any
 
@@ -8,32 +12,38 @@ from keras import layers, ops
 from gatewise.data.batches import Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.networks import Network, losses
-from gatewise.networks import stack as stacked
-from gatewise.networks.layers import dense, read
+from gatewise.networks.layers import DENSE, LSTM, dense, recurrent
 from gatewise.networks.losses import Objective
 from gatewise.settings import Experiment, NetworkSettings, names
+from gatewise.tasks.detect.examples import distances
 from gatewise.tasks.detect.fitted import Fitted
 
 
 def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
-    """Map a window [batch, lookback, columns + calendar] to the next values, [batch, columns].
+    """Map a window [batch, lookback, columns + calendar] to [batch, distances, columns].
 
-    The window is read relative to its last values, to which the network adds what it expects to
-    change, so that a level that training did not have is no anomaly for ever.
+    The state after the step `d` before the next one predicts it, relative to the values there, so
+    that a level that training did not have is no anomaly for ever.
     """
     lookback, width = shapes.inputs["steps"]
-    (columns,) = shapes.output
+    assert lookback is not None
+    count, columns = shapes.output
+    ahead = distances(count)
     steps = keras.Input((lookback, width), name="steps")
-    last = steps[:, -1:, :columns]
-    x = steps[:, :, :columns] - last
+    values = steps[:, :, :columns]
+    # No state that predicts is before this step, so that none knows later values by it.
+    x = values - values[:, lookback - ahead[-1], None]
     if width != columns:
         x = ops.concatenate([x, steps[:, :, columns:]], axis=-1)
-    change = dense(read(x, settings), settings.dense, settings)
-    change = layers.Dense(columns, name="change")(change)
-    if settings.linear:
-        flat = layers.Flatten()(x)
-        change = change + layers.Dense(columns, use_bias=False, name="linear")(flat)
-    return keras.Model(steps, change + last[:, 0], name="next_step")
+    states = dense(recurrent(x, settings, mask=None, sequences=True), settings.dense, settings)
+    predicted = []
+    for d in ahead:
+        change = layers.Dense(columns, name=f"ahead_{d}")(states[:, lookback - d])
+        if settings.linear:
+            flat = layers.Flatten()(x[:, : lookback - d + 1])
+            change = change + layers.Dense(columns, use_bias=False, name=f"linear_{d}")(flat)
+        predicted.append(change + values[:, lookback - d])
+    return keras.Model(steps, ops.stack(predicted, axis=1), name="next_step")
 
 
 def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> Objective:
@@ -42,17 +52,16 @@ def objective(experiment: Experiment, _preparation: Preparation[Fitted]) -> Obje
     The Huber loss is quadratic for small errors, but an anomaly that nobody marked in the training
     part counts no more than its distance.
     """
-    if experiment.training.loss == "auto":
-        return losses.of_numbers("huber"), [scaled_mae]
-    return losses.of_numbers(experiment.training.loss), [scaled_mae]
+    loss = experiment.training.loss
+    return losses.of_numbers("huber" if loss == "auto" else loss), [scaled_mae]
 
 
 def scaled_mae(truth: Any, outputs: Any) -> Any:
-    """The mean absolute error of each example."""
-    return ops.mean(ops.abs(truth - outputs), axis=-1)
+    """The mean absolute error of the prediction from all steps before."""
+    return ops.mean(ops.abs(truth - outputs)[:, 0], axis=-1)
 
 
-SETTINGS = stacked.SETTINGS | names(network="linear")
+SETTINGS = LSTM | DENSE | names(network="normalization linear")
 
 
 def settings_of(_network: str, _data: str) -> frozenset[str]:

@@ -34,6 +34,9 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         ConfigError: labels at each step are asked of a table with a sequence in each row.
     """
     content = source.content(one_series=True)
+    if settings.target:  # the settings of a forecast: all of its columns are watched
+        watched = settings.features or (*settings.target, *settings.past, *settings.known)
+        settings = replace(settings, features=watched, target=(), past=(), known=())
     if isinstance(content, Arrays):
         return _of_arrays(content, settings, purpose)
     settings, notes = _with_label(content, settings, purpose)

@@ -19,6 +19,7 @@ from gatewise.tasks.detect.fitted import Yardstick
 
 MIN_CALIBRATION = 20  # steps; the spread of fewer errors is too uncertain
 MOST_CALIBRATION = 10_000  # steps whose scores are saved; more are thinned evenly
+ROUNDING = 1e-4  # share by which kernels differ, so that no calibration step is above itself
 SCORE, P_VALUE, ALARM, EXPECTED = 0, 1, 2, 3  # columns of predictions; expected values come last
 
 
@@ -26,12 +27,11 @@ def yardstick_of(errors: Array, false_alarms: float) -> Yardstick:
     """The yardstick of errors [steps, columns] on normal steps."""
     from sklearn.covariance import ledoit_wolf
 
-    centre = errors.mean(axis=0)
-    # Shrunk (Ledoit & Wolf 2004), because few steps leave the covariance of many columns singular.
-    covariance = ledoit_wolf(errors)[0]
-    size = max(float(np.trace(covariance)) / len(centre), np.finfo(np.float64).tiny ** 0.5)
-    covariance = covariance + 1e-9 * size * np.eye(len(centre))
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    centre, size = errors.mean(axis=0), errors.std(axis=0)
+    size = np.where(size > 0, size, 1.0)  # an error that never changed
+    # Shrunk (Ledoit & Wolf 2004), because few steps leave the covariance of many errors singular.
+    covariance = ledoit_wolf((errors - centre) / size)[0] + 1e-9 * np.eye(len(centre))
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T / size[:, None]
     found = Yardstick(tuple(centre.tolist()), tuple(map(tuple, whitening.tolist())))
     return calibrated(found, scores_of(errors, found), false_alarms)
 
@@ -45,7 +45,7 @@ def calibrated(yardstick: Yardstick, scores: Array, false_alarms: float) -> Yard
     kept = np.unique(np.linspace(0, count - 1, min(count, MOST_CALIBRATION)).astype(np.int64))
     ordered = np.sort(scores[kept])
     place = int(np.ceil((len(ordered) + 1) * (1 - false_alarms) - 1e-9))
-    threshold = float(ordered[min(place, len(ordered)) - 1])
+    threshold = float(ordered[min(place, len(ordered)) - 1]) * (1 + ROUNDING)
     return Yardstick(yardstick.centre, yardstick.whitening, tuple(ordered.tolist()), threshold)
 
 

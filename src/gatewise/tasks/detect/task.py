@@ -47,11 +47,12 @@ from gatewise.tasks.detect.table import schema, table
 from gatewise.tasks.task import Task
 
 SETTINGS = steps.SETTINGS - names(data="group") | names(
-    data="label",
+    data="label target past known",
     preparation="calendar",
-    task="lookback season false_alarms",
+    task="horizon lookback season false_alarms",
     training="loss max_tokens",
 )
+HORIZON = 8  # steps; the default of task.horizon
 LEAST_LOOKBACK, LONGEST_SEASON = 24, 200  # steps
 
 
@@ -78,13 +79,19 @@ def resolve(
             f"most {LONGEST_SEASON} steps, at least {LEAST_LOOKBACK}, at most a quarter of the "
             "median series)."
         )
+    task = replace(task, horizon=task.horizon or min(HORIZON, max(1, task.lookback // 2)))
+    if task.horizon > task.lookback:
+        raise ConfigError(
+            "task.horizon is how many steps ahead each step is predicted at most, so that it is "
+            f"no more than the lookback of {task.lookback}. Received: {task.horizon}."
+        )
     experiment = replace(experiment, task=task)
-    pooling = experiment.network.pooling
+    given = experiment.network
     network = replace(
-        defaults.network(experiment.network, "numbers"),
-        kind="stack" if experiment.network.kind == "auto" else experiment.network.kind,
-        pooling="last" if pooling == "auto" else pooling,
-        summary_features=experiment.network.summary_features,
+        given,
+        kind="stack" if given.kind == "auto" else given.kind,
+        units=given.units or defaults.UNITS,
+        dense_dropout=max(0.0, given.dense_dropout),
     )
     steps_in = int(np.maximum(0, train.lengths - task.lookback).sum())
     count = min(steps_in, MOST_WINDOWS)
@@ -133,6 +140,7 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         step=train.step,
         own=Fitted(
             lookback=task.lookback,
+            distances=task.horizon.bit_length(),
             season=task.season,
             calendar=chosen_calendar(train, settings.calendar),
             false_alarms=task.false_alarms,
@@ -164,7 +172,7 @@ def calibrate(
 ) -> Preparation[Fitted]:
     """The yardstick of the network's errors on the normal steps of the validation part."""
     own = preparation.own
-    errors = values(examples.source, preparation) - outputs.astype(np.float64)
+    errors = _errors(outputs, examples, preparation)
     return replace(preparation, own=replace(own, yardstick=yardstick_of(errors, own.false_alarms)))
 
 
@@ -175,11 +183,19 @@ def postprocess(
     _state: Mapping[str, Any],
 ) -> Array:
     """Score, p-value, alarm and expected values of each step, [steps, 3 + columns]."""
-    source, yardstick = examples.source, preparation.own.yardstick
-    outputs = outputs.astype(np.float64)
-    scores = scores_of(values(source, preparation) - outputs, yardstick)
-    expected = outputs + (np.array(yardstick.centre) if yardstick.centre else 0.0)
-    return judged(scores, yardstick, in_own_units(expected, source, preparation))
+    yardstick, count = preparation.own.yardstick, len(preparation.used)
+    scores = scores_of(_errors(outputs, examples, preparation), yardstick)
+    expected = outputs[:, 0].astype(np.float64)
+    if yardstick.centre:
+        expected = expected + np.array(yardstick.centre)[:count]
+    return judged(scores, yardstick, in_own_units(expected, examples.source, preparation))
+
+
+def _errors(outputs: Array, examples: Examples[Scored], preparation: Preparation[Fitted]) -> Array:
+    """The scaled errors of outputs [steps, distances, columns], [steps, distances * columns]."""
+    truth = values(examples.source, preparation)
+    errors = truth[:, None] - outputs.astype(np.float64)
+    return errors.reshape(len(errors), -1)
 
 
 def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) -> Sequences:
@@ -224,4 +240,5 @@ TASK = Task(
     table=table,
     schema=schema,
     prediction_inputs=prediction_inputs,
+    estimator="Detector",
 )
