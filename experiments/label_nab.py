@@ -1,26 +1,45 @@
-"""Write the NAB series with their labelled windows as a column `anomaly` into a folder."""
+"""Write the NAB series with a column `anomaly`, which marks the steps of their labelled windows.
 
+    python experiments/label_nab.py $GATEWISE_DATA/nab nab
+
+Writes one table for each series: time, value and anomaly.
+"""
+
+import argparse
 import csv
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 
 
-def main(source: Path, target: Path) -> None:
-    """Write one CSV for each series in `source`/data, as `source`/labels marks its steps."""
-    windows = json.loads((source / "labels" / "combined_windows.json").read_text())
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted((source / "data").glob("*/*.csv")):
-        name = path.relative_to(source / "data").as_posix()
-        spans = [[datetime.fromisoformat(end) for end in span] for span in windows[name]]
-        with path.open() as rows, (target / path.name).open("w", newline="") as made:
-            writer = csv.writer(made)
-            writer.writerow(["time", "value", "anomaly"])
-            for row in csv.DictReader(rows):
-                moment = datetime.fromisoformat(row["timestamp"])
-                marked = any(begin <= moment <= end for begin, end in spans)
-                writer.writerow([row["timestamp"], row["value"], int(marked)])
+def spans_of(folder):
+    """The labelled windows of each series, by its path in the folder of data."""
+    labels = json.loads((folder / "labels" / "combined_windows.json").read_text(encoding="utf-8"))
+    return {
+        name: [tuple(map(datetime.fromisoformat, span)) for span in spans]
+        for name, spans in labels.items()
+    }
 
 
-main(*map(Path, sys.argv[1:]))
+def main():
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="with data and labels, as NAB has them")
+    parser.add_argument("output", type=Path)
+    chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    spans = spans_of(chosen.folder)
+    for path in sorted((chosen.folder / "data").glob("*/*.csv")):
+        name = path.relative_to(chosen.folder / "data").as_posix()
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(row["timestamp"], row["value"]) for row in csv.DictReader(file)]
+        with (chosen.output / path.name).open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["time", "value", "anomaly"])
+            for time, value in rows:
+                moment = datetime.fromisoformat(time)
+                table.writerow([time, value, int(any(a <= moment <= b for a, b in spans[name]))])
+
+
+if __name__ == "__main__":
+    main()

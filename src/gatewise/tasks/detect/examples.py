@@ -65,11 +65,11 @@ def examples(
     source = _scored(copies, preparation, normal=role in ("train", "validation"))
     if role == "train":
         source = _trained(source, experiment)
-    if role == "validation" and len(source.steps) < MIN_CALIBRATION:
+    if role == "validation" and (count := len(source.steps)) < MIN_CALIBRATION:
         raise DataError(
-            f"{sequences.source}: the validation part has {len(source.steps)} normal steps with a "
-            f"lookback of {source.lookback} before them, but the threshold needs "
-            f"{MIN_CALIBRATION}. Give more data, or a larger split.validation."
+            f"{sequences.source}: the validation part has {count} normal step{'s'[: count != 1]} "
+            f"after a lookback of {source.lookback}, but the threshold needs {MIN_CALIBRATION}. "
+            "Give more data, or a larger split.validation."
         )
     if role == "validation":
         _warn_of_few(len(source.steps), preparation.own.false_alarms)
@@ -216,15 +216,15 @@ def _refuse_one_class(sequences: Sequences, lookback: int) -> None:
 
 
 def sizes(examples: Examples[Scored]) -> dict[str, int]:
-    """The number of series, and of their scored steps; copies are left out."""
+    """The number of series, of their scored steps, and of the marked ones; copies are left out."""
     source = examples.source
     original = source.original
     found = {
-        "series": int((source.planted == "").sum()),
+        "sequences": int((source.planted == "").sum()),
         "steps": len(original),
     }
     if marked := int((source.truth[original] == 1).sum()):
-        found["anomalous"] = marked
+        found["marked steps"] = marked
     return found
 
 
