@@ -334,6 +334,13 @@ def test_a_short_series_and_an_unknown_one_are_a_sentence(run, table):
         )
 
 
+def test_a_test_part_too_short_to_plant_anything_is_a_sentence():
+    with pytest.raises(DataError, match="no marked anomaly, and with 30 steps it is too short"):
+        ready_of(waves(300).drop("anomaly"), split={"test": 30}, task={"lookback": 40})
+    some = ready_of(waves(300).drop("anomaly"), split={"test": 0.0}, task={"lookback": 20})
+    assert some.test is None
+
+
 def test_a_detector_speaks_the_language_of_scikit_learn(table):
     x = table.select("x0", "x1").to_numpy()
     made = gatewise.Detector(

@@ -11,6 +11,7 @@ import numpy as np
 
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
 from gatewise.tasks.detect.fitted import Fitted
 
 SPIKE, SHIFT, NOISE = 3.0, 1.0, 1.0  # spreads
@@ -81,6 +82,9 @@ def planted(sequences: Sequences, preparation: Preparation[Fitted]) -> Planted:
     """The sequences, and copies with planted anomalies if none is marked.
 
     The steps after an anomaly, whose lookback holds a part of it, are neither normal nor anomalous.
+
+    Raises:
+        DataError: no anomaly fits into a series.
     """
     alone = Planted(sequences, np.full(len(sequences), "", dtype="<U20"))
     if _has_marked(sequences):
@@ -94,7 +98,14 @@ def planted(sequences: Sequences, preparation: Preparation[Fitted]) -> Planted:
         for k in copied
         if (one := _copy(sequences, int(k), (name, *plant), columns, spread[k], preparation.own))
     ]
-    return _joined(alone, made) if made else alone
+    if not made:
+        raise DataError(
+            f"{sequences.source}: the test part has no marked anomaly, and with "
+            f"{int(sequences.lengths.max())} steps it is too short to plant one before a lookback "
+            f"of {preparation.own.lookback} (task.lookback). Give labels (data.label), more data "
+            "or a smaller --lookback; or set split.test = 0, which judges nothing."
+        )
+    return _joined(alone, made)
 
 
 def _has_marked(sequences: Sequences) -> bool:
