@@ -10,7 +10,7 @@ import sklearn.metrics
 from scipy import stats
 
 import gatewise
-from gatewise import ConfigError, DataError
+from gatewise import ArtefactError, ConfigError, DataError
 from gatewise.settings import from_mapping
 from gatewise.tasks.detect import baselines, planting, scoring, task
 from gatewise.tasks.detect.fitted import Yardstick
@@ -311,6 +311,7 @@ def test_data_that_cannot_be_judged_are_a_sentence(table, change, said):
         ({"split": {"validation": 22.0}, "task": {"lookback": 300}}, DataError, "training part"),
         ({"split": {"validation": 9.0}}, DataError, "has 9 normal steps after .* needs 20"),
         ({"task": {"false_alarms": 1.5}}, ConfigError, "share of normal steps, between 0 and 1"),
+        ({"training": {"monitor": "roc_auc"}}, ConfigError, "can only be loss, because"),
         ({"task": {"horizon": 8}}, ConfigError, "no more than the lookback of 6"),
     ],
 )
@@ -332,6 +333,16 @@ def test_a_short_series_and_an_unknown_one_are_a_sentence(run, table):
         task.examples(
             replace(other, ids=np.array(["new"])), made.preparation, made.experiment, "predict"
         )
+
+
+def test_a_run_without_a_threshold_never_answers_that_all_is_well(run, table, tmp_path):
+    own = replace(run.artefact.preparation.own, yardstick=Yardstick())
+    bare = replace(run.artefact, preparation=replace(run.artefact.preparation, own=own))
+    for answer in (gatewise.predict, gatewise.evaluate):
+        with pytest.raises(ArtefactError, match="no threshold of alarms"):
+            answer(bare, table)
+    with pytest.raises(ArtefactError, match="no threshold of alarms"):
+        gatewise.export(bare, to="onnx", output=tmp_path / "out")
 
 
 def test_a_test_part_too_short_to_plant_anything_is_a_sentence():

@@ -15,7 +15,7 @@ from gatewise.runtime.graph import Graph
 from gatewise.settings import Experiment
 from gatewise.tasks.detect.examples import Scored
 from gatewise.tasks.detect.fitted import Fitted
-from gatewise.tasks.detect.scoring import EXPECTED, SCORE
+from gatewise.tasks.detect.scoring import EXPECTED, SCORE, refuse_uncalibrated
 
 
 def program(
@@ -30,8 +30,10 @@ def program(
 
     Raises:
         ConfigError: each series has a scale of its own.
+        ArtefactError: the run has no threshold.
     """
     assert not padded, "A window has no padding."
+    refuse_uncalibrated(preparation.own.yardstick)
     if preparation.scale.by == "series":
         raise ConfigError(
             "The run scales each series by its own steps (preparation.scale_by = series), which "

@@ -105,8 +105,8 @@ def measures(
         return _levels(scores, truth[known], cluster[known], count)
 
     def hits(predictions: Array) -> Array:
-        each = [[float(predictions[event, ALARM].any()), 1.0] for event in found]
-        return np.array(each or [[0.0, 0.0]])
+        rows = [[float(predictions[event, ALARM].any()), 1.0] for event in found]
+        return np.array(rows or [[0.0, 0.0]])
 
     def confused(predictions: Array) -> Array:
         alarms = (predictions[:, ALARM] == 1) & known

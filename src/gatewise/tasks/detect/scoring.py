@@ -15,6 +15,7 @@ of at most `false_alarms` of them is above it.
 import numpy as np
 
 from gatewise.data.sequences import Array
+from gatewise.errors import ArtefactError
 from gatewise.tasks.detect.fitted import Yardstick
 
 MIN_CALIBRATION = 20  # steps; the spread of fewer errors is too uncertain
@@ -55,6 +56,19 @@ def scores_of(errors: Array, yardstick: Yardstick) -> Array:
         errors = (errors - np.array(yardstick.centre)) @ np.array(yardstick.whitening)
     found: Array = np.sqrt(np.square(errors).sum(axis=1))
     return found
+
+
+def refuse_uncalibrated(yardstick: Yardstick) -> None:
+    """Refuse a run without a threshold, because it would never give an alarm.
+
+    Raises:
+        ArtefactError: its evaluation was interrupted, or its folder is damaged.
+    """
+    if not yardstick.scores:
+        raise ArtefactError(
+            "The run has no threshold of alarms, because its evaluation was interrupted or its "
+            "folder is damaged. Train it again, and let it evaluate."
+        )
 
 
 def judged(scores: Array, yardstick: Yardstick, expected: Array) -> Array:

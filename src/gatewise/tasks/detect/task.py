@@ -41,7 +41,7 @@ from gatewise.tasks.detect.examples import (
 )
 from gatewise.tasks.detect.fitted import Fitted
 from gatewise.tasks.detect.measures import measures, score
-from gatewise.tasks.detect.scoring import judged, scores_of, yardstick_of
+from gatewise.tasks.detect.scoring import judged, refuse_uncalibrated, scores_of, yardstick_of
 from gatewise.tasks.detect.space import space
 from gatewise.tasks.detect.table import schema, table
 from gatewise.tasks.task import Task
@@ -101,6 +101,11 @@ def resolve(
             "evenly."
         )
     training = defaults.of_windows(experiment.training, count)
+    if training.monitor not in ("auto", "loss"):
+        raise ConfigError(
+            "training.monitor can only be loss, because the validation part has no anomalies. "
+            f"Leave it out. Received: {training.monitor!r}."
+        )
     if training.monitor == "auto":
         training = replace(training, monitor="loss")  # the validation part has no anomalies
     if training.refit == "auto":
@@ -203,7 +208,9 @@ def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) ->
 
     Raises:
         DataError: a sequence is too short to be scored.
+        ArtefactError: the run has no threshold.
     """
+    refuse_uncalibrated(preparation.own.yardstick)
     short = np.flatnonzero(sequences.lengths <= preparation.own.lookback)
     if len(short):
         k = int(short[0])
@@ -213,6 +220,18 @@ def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) ->
             "score. Give more of its past."
         )
     return sequences
+
+
+def with_truth(
+    sequences: Sequences, preparation: Preparation[Fitted]
+) -> tuple[Sequences, list[str]]:
+    """Return the sequences unchanged, because steps without a label are not scored.
+
+    Raises:
+        ArtefactError: the run has no threshold.
+    """
+    refuse_uncalibrated(preparation.own.yardstick)
+    return sequences, []
 
 
 TASK = Task(
@@ -240,5 +259,6 @@ TASK = Task(
     table=table,
     schema=schema,
     prediction_inputs=prediction_inputs,
+    with_truth=with_truth,
     estimator="Detector",
 )
