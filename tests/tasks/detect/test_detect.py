@@ -311,6 +311,7 @@ def test_data_that_cannot_be_judged_are_a_sentence(table, change, said):
         ({"split": {"validation": 22.0}, "task": {"lookback": 300}}, DataError, "training part"),
         ({"split": {"validation": 9.0}}, DataError, "has 9 normal steps after .* needs 20"),
         ({"task": {"false_alarms": 1.5}}, ConfigError, "share of normal steps, between 0 and 1"),
+        ({"training": {"refit": "yes"}}, ConfigError, "would train on the validation part"),
         ({"training": {"monitor": "roc_auc"}}, ConfigError, "can only be loss, because"),
         ({"task": {"horizon": 8}}, ConfigError, "no more than the lookback of 6"),
     ],

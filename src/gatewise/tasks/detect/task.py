@@ -20,7 +20,7 @@ from gatewise.data.seasons import chosen_season
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_time
 from gatewise.errors import ConfigError, DataError
-from gatewise.settings import Experiment, names
+from gatewise.settings import Experiment, TrainingSettings, names
 from gatewise.tasks import defaults
 from gatewise.tasks.detect import reading
 from gatewise.tasks.detect.baselines import (
@@ -100,18 +100,27 @@ def resolve(
             f"{MOST_WINDOWS:,} of {steps_in:,} training steps are predicted in each epoch, spread "
             "evenly."
         )
-    training = defaults.of_windows(experiment.training, count)
-    if training.monitor not in ("auto", "loss"):
+    training = _training(experiment.training, count)
+    return replace(experiment, network=network, training=training), notes
+
+
+def _training(settings: TrainingSettings, count: int) -> TrainingSettings:
+    """Fill in batch size and epochs, and train on the training part alone, judged by the loss.
+
+    Raises:
+        ConfigError: another monitor is asked for, or a training on everything.
+    """
+    if settings.monitor not in ("auto", "loss"):
         raise ConfigError(
             "training.monitor can only be loss, because the validation part has no anomalies. "
-            f"Leave it out. Received: {training.monitor!r}."
+            f"Leave it out. Received: {settings.monitor!r}."
         )
-    if training.monitor == "auto":
-        training = replace(training, monitor="loss")  # the validation part has no anomalies
-    if training.refit == "auto":
-        # The threshold is that of the network which was not trained on the validation part.
-        training = replace(training, refit="no")
-    return replace(experiment, network=network, training=training), notes
+    if settings.refit == "yes":
+        raise ConfigError(
+            "training.refit = yes would train on the validation part, but the threshold of alarms "
+            "follows from errors on steps that the network was not trained on. Leave it out."
+        )
+    return replace(defaults.of_windows(settings, count), monitor="loss", refit="no")
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
