@@ -37,6 +37,15 @@ RESULTS = Path(__file__).parent / "results"
 DROPOUT = ["--set", "network.dropout=0.2", "--set", "evaluation.n_resamples=100"]
 TASKS = {
     "forecast": ["seattle-weather", "--set", "network.units=[8]", "--epochs", "3"],
+    "detect": [
+        "seattle-weather",
+        "--task",
+        "detect",
+        "--epochs",
+        "3",
+        "--set",
+        "network.units=[8]",
+    ],
     "classify": ["japanese-vowels", "--set", "network.units=[8]", "--epochs", "6"],
     "regress": [
         *("japanese-vowels", "--task", "regress", "--epochs", "6", "--set", "network.units=[8]"),

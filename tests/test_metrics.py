@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import sklearn.metrics
 import test_classify
+import test_detect
 import test_forecast
 import test_language
 import test_regress
@@ -20,6 +21,7 @@ from gatewise import metrics
 from gatewise.settings import from_mapping
 from gatewise.tasks import TASKS
 from gatewise.tasks.classify import task as classify
+from gatewise.tasks.detect import scoring
 from gatewise.tasks.forecast import task as forecast
 from gatewise.tasks.transcribe import task as transcribe
 from gatewise.tasks.translate.task import Translation
@@ -356,6 +358,14 @@ def numbers_of(targets, **task):
     return np.sort(given), some, preparation, chosen
 
 
+def scores_of(marked):
+    """Scores of steps with labelled anomalies, or of planted ones."""
+    ready = test_detect.ready_of(test_detect.waves(600, marked=marked))
+    given = np.random.default_rng(0).random(size=(len(ready.test), 5))
+    given[:, scoring.ALARM] = given[:, scoring.SCORE] > 0.5
+    return given, ready.test, ready.preparation, ready.experiment
+
+
 # By the heading of docs/tasks.md that lists the metrics, then by variant.
 ANSWERS = {
     "forecast": [
@@ -371,6 +381,7 @@ ANSWERS = {
     "transcribe": [transcripts_of],
     "translate": [translations_of],
     "language": [tokens_of],
+    "detect": [lambda: scores_of((500, 550)), lambda: scores_of(())],
 }
 
 

@@ -80,6 +80,11 @@ def small(tmp_path_factory, series_file, sequences_file):
     return {
         "forecast by segments": ("forecast", folder / "loads.csv", forecast),
         "forecast by stack": ("forecast", folder / "loads.csv", short),
+        "detect": (
+            "detect",
+            folder / "loads.csv",
+            {"data": {"features": ["load", "still"]}, "split": {"validation": 25}},
+        ),
         "classify numbers": (
             "classify",
             folder / "walks.csv",
@@ -103,7 +108,8 @@ def small(tmp_path_factory, series_file, sequences_file):
 
 
 CASES = (
-    *("forecast by segments", "forecast by stack", "classify numbers", "classify texts"),
+    *("forecast by segments", "forecast by stack", "detect", "classify numbers"),
+    "classify texts",
     *("classify sound", "regress numbers", "regress each step", "regress texts", "regress sound"),
     *("tag", "language", "translate", "transcribe"),
 )
@@ -128,6 +134,8 @@ NOT_GIVEN_OF = {
     "forecast": {"task.horizon": 0, "task.lookback": 0, "task.season": 0, "task.stride": 0},
     "forecast by segments": {"network.segment_length": 0, "network.kind": "auto"},
     "forecast by stack": {"network.pooling": "auto", "network.subtract": "auto"},
+    "detect": {"task.horizon": 0, "task.lookback": 0, "task.season": 0, "network.kind": "auto"}
+    | {"training.monitor": "auto", "training.refit": "auto"},
     "classify": {"network.kind": "auto", "network.pooling": "auto"},
     "classify texts": dict.fromkeys(("preparation.max_length", "network.embedding_dim"), 0)
     | {
@@ -213,6 +221,7 @@ OTHER = {
     "task.quantiles": [0.2, 0.5],
     "task.transform": "power",
     "task.floor": "zero",
+    "task.false_alarms": 0.1,
     "task.window": 3,
     "task.stride": 2,
     "task.blend": "logistic",

@@ -25,6 +25,7 @@ wait_for_keras()
 _MODULES = {
     "Artefact": "gatewise.runs.artefact",
     "Classifier": "gatewise.estimators",
+    "Detector": "gatewise.estimators",
     "Forecaster": "gatewise.estimators",
     "Preparation": "gatewise.data.preparation",
     "Regressor": "gatewise.estimators",

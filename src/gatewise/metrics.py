@@ -256,6 +256,39 @@ def roc_auc(truth: Array, probabilities: Array) -> float:
     return float(np.mean(areas))
 
 
+def average_precision(truth: Array, scores: Array) -> float:
+    """Area under the steps of precision over recall, as in scikit-learn; NaN for one class.
+
+    Sum over thresholds of precision times the gain in recall (Davis & Goadrich 2006 say why not to
+    interpolate). `truth` [n] is true for what should score high.
+    """
+    from sklearn import metrics as sk_metrics
+
+    if truth.all() or not truth.any():
+        return float("nan")
+    return float(sk_metrics.average_precision_score(truth, scores))
+
+
+def alarm_precision(truth: Array, alarms: Array) -> float:
+    """Share of the alarms that are right, [n] bool each; NaN without alarms."""
+    return share(truth[alarms])
+
+
+def alarm_recall(truth: Array, alarms: Array) -> float:
+    """Share of what is true that has an alarm, [n] bool each; NaN if nothing is true."""
+    return share(alarms[truth])
+
+
+def share(flags: Sequence[bool] | Array) -> float:
+    """The share of flags that are true; NaN without any."""
+    return float(np.mean(flags)) if len(flags) else float("nan")
+
+
+def per_thousand(alarms: Array) -> float:
+    """Alarms in a thousand of these steps; NaN without steps."""
+    return 1000 * share(alarms)
+
+
 def log_loss(truth: Array, probabilities: Array) -> float:
     """Mean of -ln p(true class); p is kept within [eps, 1 - eps] of float64, as scikit-learn does.
 
@@ -559,6 +592,66 @@ METRICS = {
             "probability that a random member of a class scores above a random other sequence",
             "area under the ROC curve; with more than two classes, or with several labels, the "
             "mean of each class against the rest (Fawcett 2006)",
+        ),
+        Metric(
+            "average_precision",
+            average_precision,
+            "higher",
+            "precision over all thresholds, weighted by the gain in recall: 1 if each anomaly "
+            "scores above each normal step, the share of anomalies for random scores",
+            "sum over thresholds of precision × gain in recall, of single steps, without point "
+            "adjustment (scikit-learn; Kim et al. 2022)",
+        ),
+        Metric(
+            "alarm_precision",
+            alarm_precision,
+            "higher",
+            "share of the alarms that are at anomalous steps",
+            "alarms at anomalous steps / all alarms (van Rijsbergen 1979)",
+        ),
+        Metric(
+            "alarm_recall",
+            alarm_recall,
+            "higher",
+            "share of the anomalous steps that have an alarm of their own",
+            "alarms at anomalous steps / anomalous steps (van Rijsbergen 1979)",
+        ),
+        Metric(
+            "alarm_f1",
+            f1_micro,
+            "higher",
+            "harmonic mean of the precision and the recall of alarms",
+            "2PR / (P + R) of single steps, without point adjustment (van Rijsbergen 1979)",
+        ),
+        Metric(
+            "events_found",
+            share,
+            "higher",
+            "share of the unbroken runs of anomalous steps with at least one alarm",
+            "runs with an alarm / all runs (Tatbul et al. 2018, existence)",
+        ),
+        Metric(
+            "planted_average_precision",
+            average_precision,
+            "higher",
+            "average precision on copies of the test part with planted anomalies, where none is "
+            "labelled",
+            "as average_precision, on planted anomalies",
+        ),
+        Metric(
+            "planted_found",
+            share,
+            "higher",
+            "share of the planted anomalies with at least one alarm",
+            "planted runs with an alarm / all of them",
+        ),
+        Metric(
+            "false_alarms_per_1000",
+            per_thousand,
+            "lower",
+            "alarms in a thousand normal steps; task.false_alarms sets the rate",
+            "1000 × alarms at normal steps / normal steps; without labels, each step of the test "
+            "part counts as normal",
         ),
         Metric(
             "log_loss",

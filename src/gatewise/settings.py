@@ -68,7 +68,9 @@ class DataSettings:
         str,
         "The time zone of local times, such as Europe/Berlin. Guessed from times with offsets.",
     ] = ""
-    target: Annotated[Columns, "The columns to forecast, or the numbers to predict."] = ()
+    target: Annotated[
+        Columns, "The columns to forecast or to watch, or the numbers to predict."
+    ] = ()
     target_per: Annotated[
         Literal["auto", "sequence", "step"],
         "Whether a target is one number for each sequence, or one at each step. `auto`: at each "
@@ -78,7 +80,9 @@ class DataSettings:
     known: Annotated[Columns, "Covariates that are known in advance, such as holidays."] = ()
     static: Annotated[Columns, "Columns with one value for each sequence."] = ()
     features: Annotated[Columns, "The columns to read. Empty: every numeric column."] = ()
-    label: Annotated[str, "The column of labels, tags, translations or transcripts."] = ""
+    label: Annotated[
+        str, "The column of labels, marks of anomalies, tags, translations or transcripts."
+    ] = ""
     label_columns: Annotated[
         Columns, "Columns of 0 and 1, one for each label that a sequence may have."
     ] = ()
@@ -212,7 +216,9 @@ class TaskSettings:
         ""
     )
     horizon: Annotated[
-        int, "The number of steps to forecast. 0: the usual one for the spacing."
+        int,
+        "The number of steps to forecast. 0: the usual one for the spacing. For anomalies: how "
+        "many steps ahead a step is predicted at most; 0: 8.",
     ] = 0
     lookback: Annotated[
         int,
@@ -237,6 +243,11 @@ class TaskSettings:
         Literal["none", "zero"],
         "`zero`: a target that was never negative in training is never forecast below 0.",
     ] = "none"
+    false_alarms: Annotated[
+        float,
+        "The share of normal steps that may give an alarm, between 0 and 1. The threshold that "
+        "keeps it on the validation part is taken.",
+    ] = 0.001
     window: Annotated[int, "Long sequences are cut into windows of this many steps. 0: whole."] = 0
     stride: Annotated[
         int,

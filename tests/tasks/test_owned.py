@@ -116,6 +116,7 @@ def test_a_setting_that_one_task_reads_decides_the_task():
         return implied_task(from_mapping({"task": given}), TASKS)
 
     assert implied(horizon=3) == ("forecast", "task.horizon")
+    assert implied(false_alarms=0.1) == ("detect", "task.false_alarms")
     assert implied(lm_order=3) == ("transcribe", "task.lm_order")
     assert implied(lookback=3) == ("", "")
     assert implied() == ("", "")

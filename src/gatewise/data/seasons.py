@@ -73,6 +73,16 @@ def calendar_season(step: str, shortest: int) -> int:
     return next((one for one in cycles if one > 1 and 2 * one + 2 <= shortest), 1)
 
 
+def chosen_season(train: Sequences, target: str, shortest: int) -> tuple[int, str]:
+    """The season that the training part shows, or that of the calendar, with a note."""
+    found = season_of(train, target, shortest)
+    if found > 1:
+        return found, f"Season (autocorrelation of the training part): {found} steps."
+    usual = calendar_season(train.step, shortest)
+    said = f"; that of the calendar is {usual} steps" if usual > 1 else ""
+    return usual, f"Season (autocorrelation of the training part): none found{said}."
+
+
 def _number_and_unit(step: str) -> tuple[int, str]:
     """The parts of a spacing: ("15m") -> (15, "m")."""
     unit = step.lstrip("0123456789")

@@ -44,6 +44,7 @@ class Sequences:
     filled: Array | None = None
     static: Mapping[str, Array] = field(default_factory=dict)  # name -> [sequences] float64 or str
     labels: Array | None = None  # [sequences] str, "" if unknown
+    marks: Array | None = None  # [all steps] float64: 1 for an anomaly, 0 for none, NaN if unknown
     groups: Array | None = None  # [sequences] str
     source: str = "the data"  # for messages: a file name, or "the array"
     # The kind of a step: a row of numbers; a byte of UTF-8 text; a token and its tags, each a

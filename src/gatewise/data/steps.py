@@ -73,8 +73,9 @@ def fit_steps(
 
 def _is_constant(train: Sequences, name: str) -> bool:
     column = train.columns.index(name)
-    first = train[0][0, column]
-    return all((steps[:, column] == first).all() for steps in train)
+    cells = np.concatenate([steps[:, column] for steps in train])
+    known = cells[np.isfinite(cells)]
+    return bool((known == known[:1]).all())
 
 
 def scaled_steps(

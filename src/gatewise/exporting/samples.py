@@ -29,9 +29,9 @@ def of_run(artefact: Artefact, program: Program, module: Any) -> list[Sample]:
     postprocessing.
     """
     random, own = np.random.default_rng(SEED), artefact.preparation.own
-    if hasattr(own, "horizon"):
+    if hasattr(module, "window"):
         # A window has one length.
-        kinds = {"batch": [own.lookback + own.horizon] * SEQUENCES}
+        kinds = {"batch": [module.window(own)] * SEQUENCES}
         kinds["one window"] = kinds["batch"][:1]
     elif steps := artefact.model.inputs[0].shape[1]:
         # A user's own network may have a fixed number of steps.
@@ -86,6 +86,8 @@ def _sample(
     length = int(raw.lengths.max())
     inputs: dict[str, Array] = dict(raw.inputs(np.arange(len(raw)), length))
     inputs["lengths"] = np.asarray(raw.lengths, np.int64)
+    if hasattr(module, "beside"):  # what the network does not read
+        inputs |= module.beside(raw)
     ids = preparation.scale.ids
     if ids:
         inputs["series"] = np.array([ids.index(name) for name in series])
@@ -98,7 +100,8 @@ def _sample(
         answers = padded
     taken = {port.name: inputs[port.name].astype(port.dtype) for port in program.inputs}
     unit = module.unit(preparation) if hasattr(module, "unit") else _unit([answers])
-    return Sample(kind, taken, (np.asarray(answers, np.float64),), unit, valid)
+    told = module.told(answers) if hasattr(module, "told") else (answers,)
+    return Sample(kind, taken, tuple(np.asarray(one, np.float64) for one in told), unit, valid)
 
 
 def _unit(answers: Sequence[Array]) -> float:

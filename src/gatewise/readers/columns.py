@@ -72,7 +72,7 @@ def resolve(
     fill = _with_target if aim == "target" else _with_features
     settings = fill(table, settings, kinds, notes)
     demand(table, settings, purpose)  # again, because only a wide table has no column of targets
-    if aim in ("target", "number") and purpose == "train":
+    if aim != "label" and purpose == "train":
         _refuse_joined(table, settings, kinds)
         notes += _unrecognised(table, settings, kinds)
     return settings, kinds, [*notes, *unread(table, settings)]

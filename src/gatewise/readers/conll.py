@@ -140,7 +140,7 @@ def read(
         if not _is_conllu(source) and _is_header(lines[0]):
             notes.append(f"the first line of {source.name} names the columns and is skipped")
             lines[0] = ""
-        columns = _Columns.detect(source, lines, settings, purpose)
+        columns = _Columns.found(source, lines, settings, purpose)
         settings = replace(settings, label=settings.label or columns.label)
         sentences = _rows(source, lines, columns)
         notes.append(columns.note(source))
@@ -325,9 +325,7 @@ class _Columns:
     required: bool  # True if every token must have a tag
 
     @staticmethod
-    def detect(
-        path: Path, lines: list[str], settings: DataSettings, purpose: Purpose
-    ) -> "_Columns":
+    def found(path: Path, lines: list[str], settings: DataSettings, purpose: Purpose) -> "_Columns":
         """Determine the columns from the settings and the first line that holds a token."""
         conllu = _is_conllu(path)
         filled = [line for line in lines if line.strip() and not _is_comment(line)]

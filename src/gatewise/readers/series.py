@@ -18,7 +18,13 @@ Made = tuple[Sequences, Origin, DataSettings, list[str]]
 
 
 def read(
-    content: Table | Arrays, settings: DataSettings, *, aim: Aim, task: str, purpose: Purpose
+    content: Table | Arrays,
+    settings: DataSettings,
+    *,
+    aim: Aim,
+    task: str,
+    purpose: Purpose,
+    left_empty: tuple[str, ...] = (),
 ) -> Read:
     """Read the sequences of arrays, or of a table in which a row is a step or a sequence.
 
@@ -29,6 +35,7 @@ def read(
             sequence or step, or neither ("features").
         task: the name of the task, for messages.
         purpose: labels and groups may be absent for "predict"; columns are guessed for "train".
+        left_empty: the columns whose empty cells stay empty, besides targets of "number".
 
     Raises:
         DataError: the data cannot be read, or lack something that the task needs.
@@ -40,8 +47,8 @@ def read(
         sequences, origin, settings, notes = _of_arrays(content, settings, aim, purpose)
     if aim == "label" and purpose != "predict":
         columns.require_each_label(sequences, settings, task=task)
-    truth = settings.target if aim == "number" else ()
-    repaired = replace(settings, target=()) if truth else settings
+    truth = settings.target if aim == "number" else left_empty
+    repaired = replace(settings, target=()) if aim == "number" else settings
     sequences, more = repairs.apply(sequences, origin, repaired, purpose=purpose, left_empty=truth)
     return sequences, settings, [*notes, *more]
 

@@ -13,6 +13,7 @@ from gatewise.readers.sources import opened
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 from gatewise.tasks.classify.task import TASK as CLASSIFY
+from gatewise.tasks.detect.task import TASK as DETECT
 from gatewise.tasks.forecast.task import TASK as FORECAST
 from gatewise.tasks.language.task import TASK as LANGUAGE
 from gatewise.tasks.regress.task import TASK as REGRESS
@@ -24,7 +25,8 @@ from gatewise.tasks.translate.task import TASK as TRANSLATE
 # Where two tasks recognise data by the same sign, the first one is chosen: real numbers may also be
 # labels or columns over time, but not the other way round.
 TASKS: dict[str, AnyTask] = {
-    task.name: task for task in (REGRESS, FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
+    task.name: task
+    for task in (DETECT, REGRESS, FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }
 SHOWN, MOST_SHOWN = 40, 6  # letters of a name, and columns, that a message shows
 SIGNS: tuple[Sign, ...] = get_args(Sign)  # the most certain first

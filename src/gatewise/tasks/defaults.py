@@ -1,4 +1,4 @@
-"""The defaults of tasks on whole sequences of numbers or texts: network, batch size, epochs."""
+"""The defaults that tasks share: network, batch size, epochs."""
 
 from dataclasses import replace
 
@@ -61,4 +61,14 @@ def training(settings: TrainingSettings, count: int, data: str) -> TrainingSetti
         settings = replace(settings, batch_size=size)
     if not settings.epochs:
         settings = replace(settings, epochs=int(np.clip(300_000 // (count + 1), 15, 150)))
+    return settings
+
+
+def of_windows(settings: TrainingSettings, count: int) -> TrainingSettings:
+    """Fill in batch size and epochs for this number of windows of series."""
+    if not settings.batch_size:
+        size = int(np.clip(2 ** round(np.log2(count / 60 + 1)), 8, 128))
+        settings = replace(settings, batch_size=size)
+    if not settings.epochs:
+        settings = replace(settings, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
     return settings

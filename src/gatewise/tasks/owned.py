@@ -57,9 +57,13 @@ def settings_of_run(
 
 
 def implied_task(experiment: Experiment, tasks: Mapping[str, AnyTask]) -> tuple[str, str]:
-    """The only task that reads a given setting of `[task]`, and that setting; "" if open."""
+    """The only task that reads a given setting of `[task]`, and that setting; "" if open.
+
+    A task that is never guessed is implied by a setting that no other task reads.
+    """
     for name in changed_settings(experiment):
         owners = {owner.split()[0] for owner in owners_of(name, tasks)}
+        owners = {one for one in owners if tasks[one].recognise} or owners
         if name.startswith("task.") and len(owners) == 1:
             return owners.pop(), name
     return "", ""

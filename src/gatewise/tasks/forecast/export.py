@@ -121,6 +121,11 @@ def _ridge(
     return extension.do("add", extension.do("expand_dims", ahead, axis=-1), offsets)
 
 
+def window(own: Fitted) -> int:
+    """The steps of an example: those that are read, and those that are forecast."""
+    return own.lookback + own.horizon
+
+
 def unit(preparation: Preparation[Fitted]) -> float:
     """The largest spread of a target, in which differences are measured."""
     targets = preparation.positions(preparation.own.targets)

@@ -15,13 +15,13 @@ from gatewise.data.batches import Examples, Shapes
 from gatewise.data.calendar import chosen_calendar
 from gatewise.data.preparation import Preparation, seen_categories
 from gatewise.data.scaling import fit_scale
-from gatewise.data.seasons import calendar_season, season_of, usual_horizon
+from gatewise.data.seasons import chosen_season, usual_horizon
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_time
 from gatewise.data.windows import Windows, phased, windows
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings, names
-from gatewise.tasks import quantiles
+from gatewise.tasks import defaults, quantiles
 from gatewise.tasks.forecast import blend, logarithms, reading
 from gatewise.tasks.forecast.backtest import stretch
 from gatewise.tasks.forecast.baselines import (
@@ -79,7 +79,7 @@ def resolve(
     task = replace(task, quantiles=levels)
     shortest = int(np.median(train.lengths))
     if not task.season:
-        season, note = _season(experiment, train, shortest)
+        season, note = chosen_season(train, experiment.data.target[0], shortest)
         task = replace(task, season=season)
         notes.append(note)
     if not task.lookback:
@@ -103,16 +103,6 @@ def _refuse_blend_of_labels(experiment: Experiment) -> None:
             "task.blend = logistic is a blend of labels. A forecast is blended with ridge "
             "(task.blend = ridge), or by the validation part (auto)."
         )
-
-
-def _season(experiment: Experiment, train: Sequences, shortest: int) -> tuple[int, str]:
-    """The season that the training part shows, or that of the calendar, with a note."""
-    found = season_of(train, experiment.data.target[0], shortest)
-    if found > 1:
-        return found, f"Season (autocorrelation of the training part): {found} steps."
-    usual = calendar_season(train.step, shortest)
-    said = f"; that of the calendar is {usual} steps" if usual > 1 else ""
-    return usual, f"Season (autocorrelation of the training part): none found{said}."
 
 
 def _horizon(experiment: Experiment, sequences: Sequences) -> int:
@@ -171,13 +161,7 @@ def _thinned(experiment: Experiment, train: Sequences) -> tuple[Experiment, list
 
 def _training(experiment: Experiment, count: int) -> TrainingSettings:
     """Fill in batch size, epochs and networks from the number of training windows."""
-    training = experiment.training
-    if not training.batch_size:
-        training = replace(
-            training, batch_size=int(np.clip(2 ** round(np.log2(count / 60 + 1)), 8, 128))
-        )
-    if not training.epochs:
-        training = replace(training, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
+    training = defaults.of_windows(experiment.training, count)
     if not training.networks:
         usual = usual_networks(replace(experiment, training=training), count)
         training = replace(training, networks=usual)
