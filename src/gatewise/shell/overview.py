@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,10 @@ def pairs(overview: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, size in overview["parts"].items():
         words = [f"{n:,} {unit if n != 1 else unit[:-1]}" for unit, n in size.items()]
         yield name, ", ".join(words)
-    layers = " > ".join(overview["network"])
+    runs = [(name, len(list(alike))) for name, alike in groupby(overview["network"])]
+    layers = " > ".join(
+        f"{name} ({n} times)" if n > 2 else " > ".join([name] * n) for name, n in runs
+    )
     yield "network", f"{layers}: {overview['parameters']:,} parameters"
     for sentence in overview["training"]:
         yield "training", sentence
