@@ -71,6 +71,7 @@ WITH_FRAMEWORK = {
     *("runs.finished", "runs.artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "inspection.stateless", "networks.dropping"),
+    "networks.loading",
     "networks.variants",
     *("exporting.export", "exporting.keras"),
     *(f"judging.{one}" for one in ("folding", "refitting", "seeds", "workshop")),

@@ -25,6 +25,7 @@ from gatewise.exporting.readme import FACTS
 from gatewise.exporting.readme import describe as write_readme
 from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
+from gatewise.networks.loading import load_model
 from gatewise.runs.artefact import Artefact, load
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
@@ -121,8 +122,7 @@ def _trained(run: Any) -> Trained:
     if isinstance(run, str | os.PathLike):
         path = Path(run)
         if path.suffix == ".keras" and path.is_file():
-            model: keras.Model = keras.saving.load_model(path, compile=False)
-            return model
+            return load_model(path)
         return load(path)
     raise ConfigError(
         "export takes a run folder, what gatewise.load or gatewise.train returned, or a Keras "
