@@ -73,7 +73,7 @@ WITH_FRAMEWORK = {
     *("inspection.model", "inspection.run", "inspection.stateless", "networks.dropping"),
     "networks.loading",
     "networks.variants",
-    *("exporting.export", "exporting.keras"),
+    *("exporting.export", "exporting.keras", "exporting.rounding"),
     *(f"judging.{one}" for one in ("folding", "refitting", "seeds", "workshop")),
     *("networks.ensemble", "tuning.networks"),
 }

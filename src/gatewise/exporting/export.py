@@ -261,11 +261,7 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
     if parts.module_of(trained) is not None:
-        if weights == "int8":
-            raise ConfigError(
-                "An export of several networks has no int8 weights. Leave weights out."
-            )
-        return _told(parts.c(draft, trained))
+        return _told(parts.c(draft, trained, rounded=weights == "int8"))
     found, notes = programs_of(trained), list[str]()
     samples, step = found.samples, found.step
     if not found.whole.right_padded and _has_mask(found.whole.graph):
