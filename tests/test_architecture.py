@@ -72,8 +72,9 @@ WITH_FRAMEWORK = {
     *("runs.finished", "runs.artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "inspection.stateless", "networks.dropping"),
+    "networks.loading",
     "networks.variants",
-    *("exporting.export", "exporting.keras"),
+    *("exporting.export", "exporting.keras", "exporting.rounding"),
     *(f"judging.{one}" for one in ("folding", "refitting", "seeds", "workshop")),
     *("networks.ensemble", "tuning.networks"),
 }

@@ -110,7 +110,11 @@ def _proved(
 
 
 def write_all(
-    draft: Path, programs: Mapping[str, Program], proved: Callable[[str, Mapping[str, Run]], Proof]
+    draft: Path,
+    programs: Mapping[str, Program],
+    proved: Callable[[str, Mapping[str, Run]], Proof],
+    *,
+    rounded: bool,
 ) -> Proof:
     """Write a file and a header for each program; `proved` gets what runs them and how.
 
@@ -123,7 +127,7 @@ def write_all(
     runs: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, program in programs.items():
-            face = Interface(program, "", rounded=False)
+            face = Interface(program, "", rounded=rounded)
             units = [
                 max(1.0, spread(np.concatenate([one.answers[k].ravel() for one in stored[name]])))
                 for k in range(len(face.results))

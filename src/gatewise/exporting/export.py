@@ -25,6 +25,7 @@ from gatewise.exporting.readme import FACTS
 from gatewise.exporting.readme import describe as write_readme
 from gatewise.exporting.rounding import as_int8, score_with_int8
 from gatewise.exporting.samples import of_model, of_run
+from gatewise.networks.loading import load_model
 from gatewise.runs.artefact import Artefact, load
 from gatewise.runtime.describe import describe
 from gatewise.runtime.graph import Graph, names_in
@@ -121,8 +122,7 @@ def _trained(run: Any) -> Trained:
     if isinstance(run, str | os.PathLike):
         path = Path(run)
         if path.suffix == ".keras" and path.is_file():
-            model: keras.Model = keras.saving.load_model(path, compile=False)
-            return model
+            return load_model(path)
         return load(path)
     raise ConfigError(
         "export takes a run folder, what gatewise.load or gatewise.train returned, or a Keras "
@@ -261,11 +261,7 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
 
 def _c(draft: Path, trained: Trained, weights: str) -> Written:
     if parts.module_of(trained) is not None:
-        if weights == "int8":
-            raise ConfigError(
-                "An export of several networks has no int8 weights. Leave weights out."
-            )
-        return _told(parts.c(draft, trained))
+        return _told(parts.c(draft, trained, rounded=weights == "int8"))
     found, notes = programs_of(trained), list[str]()
     samples, step = found.samples, found.step
     if not found.whole.right_padded and _has_mask(found.whole.graph):

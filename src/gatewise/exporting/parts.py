@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gatewise.exporting import onnx as as_onnx
 from gatewise.exporting.program import Program
 from gatewise.exporting.proof import Proof, Run
 from gatewise.exporting.readme import describe as write_readme
+from gatewise.exporting.rounding import change_by_int8, score_with_int8, with_int8
 from gatewise.exporting.samples import LENGTHS, SEED
 from gatewise.runs.artefact import Artefact
 from gatewise.runtime.describe import describe
@@ -61,9 +63,11 @@ def numpy(draft: Path, trained: Artefact) -> Proof:
     )
 
 
-def c(draft: Path, trained: Artefact) -> Proof:
-    """Write each network as a file of C and its header."""
-    return _written(draft, trained, as_c.write_all, module_of(trained).usage_in_c, python=False)
+def c(draft: Path, trained: Artefact, *, rounded: bool) -> Proof:
+    """Write each network as a file of C and its header, with int8 weights if `rounded`."""
+    write = partial(as_c.write_all, rounded=rounded)
+    usage = module_of(trained).usage_in_c
+    return _written(draft, trained, write, usage, python=False, rounded=rounded)
 
 
 def _written(
@@ -73,21 +77,26 @@ def _written(
     usage: Callable[[Mapping[str, Program]], str],
     *,
     python: bool = True,
+    rounded: bool = False,
 ) -> Proof:
     task, preparation = TASKS[trained.preparation.task], trained.preparation
     module = module_of(trained)
-    models = task.network.runtime_models(
-        trained.network, *task.quick(preparation, trained.experiment)
-    )
+    same = replace(trained, network=with_int8(trained.network)) if rounded else trained
+    models = task.network.runtime_models(same.network, *task.quick(preparation, trained.experiment))
     graphs = {name: describe(model, trained.backend) for name, model in models.items()}
     programs: Mapping[str, Program] = module.programs(graphs, preparation, trained.experiment)
 
     def proved(by: str, runs: Mapping[str, Run]) -> Proof:
         random = np.random.default_rng(SEED)
-        differences, unit, notes = module.compared(trained, runs, LENGTHS, random)
+        differences, unit, notes = module.compared(same, runs, LENGTHS, random)
+        if rounded:  # the notes tell whether the answers are those of the run
+            changes, _, notes = module.compared(trained, runs, LENGTHS, random)
+            notes = [change_by_int8(next(iter(changes.values()))), *notes]
         return Proof(by, differences, max(differences.values()) / unit, tuple(notes))
 
     proof = write(draft, programs, proved)
+    if rounded:
+        proof = replace(proof, notes=(*proof.notes, *score_with_int8(trained)))
     first, *others = programs
     main, lines = programs[first], usage(programs).strip()
     if python:

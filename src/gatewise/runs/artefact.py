@@ -395,14 +395,13 @@ def load(folder: str | Path) -> Artefact:
     folder = folder_of(folder)
     artefact = _without_network(folder, MODEL)  # before Keras, whose import takes seconds
 
-    import keras
-
     from gatewise.networks.layers import masking
+    from gatewise.networks.loading import load_model
 
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
-            network = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
+            network = load_model(folder / MODEL)
     except graph.DAMAGED as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArtefactError(
