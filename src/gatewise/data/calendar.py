@@ -93,6 +93,17 @@ def between_dates(step: str) -> bool:
     return step[-1] not in "i0123456789"
 
 
+def kind_of_times(step: str) -> type[pl.DataType]:
+    """The type of times that are a step apart, as in `Sequences.step`; an unknown one: dates.
+
+    >>> [kind_of_times(step) for step in ("1d", "", "2i", "0.5")]
+    [Datetime, Datetime, Int64, Float64]
+    """
+    if not step or between_dates(step):
+        return pl.Datetime
+    return pl.Int64 if step.endswith("i") else pl.Float64
+
+
 def following(times: Array, step: str, count: int) -> Array:
     """The `count` times after the last one, one step apart; month ends stay month ends.
 

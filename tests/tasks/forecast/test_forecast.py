@@ -302,6 +302,16 @@ def test_the_table_has_a_row_for_each_series_step_and_target():
     assert table["q0.5"].to_list() == answer[..., 1].ravel().tolist()
 
 
+@pytest.mark.parametrize(("times", "step"), [(2 * np.arange(40), "2i"), (np.arange(40) / 2, "0.5")])
+def test_the_schema_knows_times_that_are_numbers(times, step):
+    chosen = experiment(data={"time": ["t"]})
+    preparation, some = prepared(replace(series(waves(40), step=step), times=times), chosen)
+    table = forecast.table(np.zeros((len(some), 4, 1, 3)), some, preparation, np.arange(len(some)))
+    assert forecast.schema(preparation, chosen) == {
+        name: kind for name, kind in table.schema.items() if name != "truth"
+    }
+
+
 def test_tables_and_reports_show_the_times_of_the_zone():
     chosen = experiment()
     preparation, some = prepared(replace(series(waves(40)), zone="+02:00"), chosen)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.batches import Examples
-from gatewise.data.calendar import in_zone
+from gatewise.data.calendar import in_zone, kind_of_times
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.settings import Experiment
@@ -52,7 +52,9 @@ def table(
 
 def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str, Any]:
     """The columns of `table` for new data."""
-    where = {"time": pl.Datetime} if experiment.data.time else {"step": pl.Int64}
+    where = (
+        {"time": kind_of_times(preparation.step)} if experiment.data.time else {"step": pl.Int64}
+    )
     numbers = {"score": pl.Float64, "p_value": pl.Float64, "alarm": pl.Int64}
     expected = {f"expected {name}": pl.Float64 for name in preparation.used}
     return {"id": pl.String} | where | numbers | expected

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.batches import Examples
-from gatewise.data.calendar import in_zone
+from gatewise.data.calendar import in_zone, kind_of_times
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.windows import Windows
@@ -45,7 +45,7 @@ def table(
 
 def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str, Any]:
     """The columns of `table` for new data."""
-    times = {"origin": pl.Datetime, "time": pl.Datetime}
+    times = dict.fromkeys(("origin", "time"), kind_of_times(preparation.step))
     steps = {"origin": pl.Int64, "step": pl.Int64}
     levels = [f"q{level:g}" for level in preparation.own.quantiles] or ["forecast"]
     named = experiment.data.layout == "wide" and preparation.step  # times name the columns

@@ -15,7 +15,7 @@ from gatewise import metrics
 from gatewise.data import sound, steps, tokens
 from gatewise.data import targets as scales
 from gatewise.data.batches import Examples
-from gatewise.data.calendar import in_zone
+from gatewise.data.calendar import in_zone, kind_of_times
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences
@@ -497,7 +497,11 @@ def schema(preparation: Preparation[Fitted], experiment: Experiment) -> dict[str
     """The columns of `table` for new data."""
     where: dict[str, Any] = {}
     if experiment.data.target_per == "step":
-        where = {"time": pl.Datetime} if experiment.data.time else {"step": pl.Int64}
+        where = (
+            {"time": kind_of_times(preparation.step)}
+            if experiment.data.time
+            else {"step": pl.Int64}
+        )
     levels = [f"q{level:g}" for level in preparation.own.quantiles] or ["prediction"]
     return {"id": pl.String} | where | {"target": pl.String} | dict.fromkeys(levels, pl.Float64)
 
