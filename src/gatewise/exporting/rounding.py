@@ -76,8 +76,15 @@ def score_with_int8(trained: Any) -> list[str]:
         trained.network, trained.preparation, trained.experiment
     )
     graphs = {name: describe(model, trained.backend) for name, model in models.items()}
-    before, name, count = _score(trained, part, graphs)
-    after, _, _ = _score(trained, part, {name: rounded(one) for name, one in graphs.items()})
+    role = "validation"
+    before, name, count = _score(trained, part, graphs, role)
+    if np.isnan(before):  # the part holds nothing to find until it is judged like a test part
+        role = "test"
+        try:
+            before, name, count = _score(trained, part, graphs, role)
+        except DataError as error:
+            return [f"The loss of score was not measured. {error}"]
+    after, _, _ = _score(trained, part, {name: rounded(one) for name, one in graphs.items()}, role)
     where = f"{Path(trained.experiment.data.path).name}, {count} examples"
     return [
         f"{name} on the validation part ({where}): {before:.4g} with float32 weights, {after:.4g} "
@@ -85,14 +92,16 @@ def score_with_int8(trained: Any) -> list[str]:
     ]
 
 
-def _score(artefact: Artefact, part: Any, graphs: Mapping[str, Graph]) -> tuple[float, str, int]:
+def _score(
+    artefact: Artefact, part: Any, graphs: Mapping[str, Graph], role: str
+) -> tuple[float, str, int]:
     """The score of the metric that chose the best epoch, its name, and the number of examples."""
     task, preparation, experiment = (
         TASKS[artefact.preparation.task],
         artefact.preparation,
         artefact.experiment,
     )
-    examples = task.examples(part, preparation, experiment, "validation")
+    examples = task.examples(part, preparation, experiment, role)
     measures = task.measures(examples, preparation, experiment)
     if experiment.training.monitor == "loss":
         measure = measures[0]

@@ -1,6 +1,7 @@
 """Scores, thresholds, labels and planted anomalies of detect, against their definitions."""
 
 import logging
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -276,6 +277,16 @@ def test_a_run_folder_answers_and_is_judged_like_the_run(run, table):
     assert set(again["baselines"]) == set(run.metrics["baselines"]) - {"isolation forest"}
     page = (run.artefact.folder / "report.html").read_text(encoding="utf-8")
     assert "Scores and alarms" in page and "Highest scores" in page and "labelled" in page
+
+
+def test_the_loss_by_int8_weights_is_that_of_planted_anomalies(table, tmp_path):
+    table.drop("anomaly").write_csv(tmp_path / "series.csv")
+    settings = FEW | {"task": FEW["task"] | {"name": "detect"}}
+    gatewise.train(tmp_path / "series.csv", settings=settings, output=tmp_path / "run")
+    gatewise.export(tmp_path / "run", to="c", weights="int8", output=tmp_path / "out")
+    said = " ".join((tmp_path / "out" / "README.txt").read_text(encoding="utf-8").split())
+    name = "planted_average_precision on the validation part"
+    assert re.search(rf"{name} .*: 0\.\d+ with float32 weights, 0\.\d+ with int8", said)
 
 
 def test_an_export_scores_as_predict_does(run, tmp_path):
