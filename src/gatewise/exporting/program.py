@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array
 from gatewise.runtime.graph import Graph, Node, names_in
 
@@ -53,6 +54,16 @@ class Sample:
     valid: Array | None = None  # [batch, steps]: the steps whose answers count; None: all
 
 
+SERIES = "series"  # the input that names the scale of each example
+SERIES_INSIDE = "The scale of each series of the training part is inside; others have none."
+
+
+def series_port(scale: Scale) -> Port:
+    """The input with the series of each example, where each series has a scale of its own."""
+    meaning = f"the number of the series, 0 to {len(scale.ids) - 1} (`series` of export.json)"
+    return Port(SERIES, (BATCH,), "int64", meaning)
+
+
 class Extension:
     """A graph with operations of our own before and after those of the network."""
 
@@ -61,12 +72,14 @@ class Extension:
         self.nodes: list[Node] = []
         self._replaced: dict[str, str] = {}
         self._before: list[Node] | None = None
+        self._by_series = False
 
     def input(self, port: Port) -> str:
         """Declare an input; it hides an input of the network with the same name."""
         sizes = [size if isinstance(size, int) else None for size in port.shape[1:]]
         config = {"shape": sizes, "dtype": port.dtype}
         self.nodes.append(Node(port.name, "input", (), (port.name,), config))
+        self._by_series |= port.name == SERIES
         return port.name
 
     def feed(self, name: str, value: str) -> None:
@@ -88,6 +101,16 @@ class Extension:
         array = np.asarray(value)
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
         return self._add("constant", (), {}, {"value": array})
+
+    def of_series(self, rows: Array, axes: int) -> str:
+        """The row [columns] of the series of each example, or the only row.
+
+        An input [batch, steps, columns], of 3 axes, needs an axis of steps.
+        """
+        if not self._by_series:
+            return self.constant(rows[0])
+        own = self.do("take", self.constant(rows), SERIES, axis=0)
+        return self.do("expand_dims", own, axis=1) if axes == 3 else own
 
     def do(self, operation: str, *inputs: str, **config: Any) -> str:
         """The result of an operation of `gatewise.runtime.graph`."""

@@ -1,5 +1,6 @@
 """Scores, thresholds, labels and planted anomalies of detect, against their definitions."""
 
+import json
 import logging
 import re
 from dataclasses import replace
@@ -287,6 +288,22 @@ def test_the_loss_by_int8_weights_is_that_of_planted_anomalies(table, tmp_path):
     said = " ".join((tmp_path / "out" / "README.txt").read_text(encoding="utf-8").split())
     name = "planted_average_precision on the validation part"
     assert re.search(rf"{name} .*: 0\.\d+ with float32 weights, 0\.\d+ with int8", said)
+
+
+def test_an_export_of_several_series_holds_their_scales(table, tmp_path):
+    both = [
+        table.with_columns(pl.lit(name).alias("id"), x0=size * pl.col("x0"))
+        for name, size in (("a", 1.0), ("b", 50.0))
+    ]
+    settings = FEW | {"task": FEW["task"] | {"name": "detect"}, "data": {"id": ["id"]}}
+    run = gatewise.train(
+        pl.concat(both).drop("anomaly"), settings=settings, output=tmp_path / "run"
+    )
+    assert run.artefact.preparation.scale.by == "series"
+    written = gatewise.export(tmp_path / "run", to="onnx", output=tmp_path / "out")
+    assert written.difference < 1e-3
+    facts = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
+    assert facts["series"] == ["a", "b"]
 
 
 def test_an_export_scores_as_predict_does(run, tmp_path):

@@ -9,8 +9,7 @@ from gatewise.data.batches import Examples
 from gatewise.data.calendar import SHARES
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.errors import ConfigError
-from gatewise.exporting.program import BATCH, Extension, Port, Program
+from gatewise.exporting.program import BATCH, SERIES_INSIDE, Extension, Port, Program, series_port
 from gatewise.runtime.graph import Graph
 from gatewise.settings import Experiment
 from gatewise.tasks.detect.examples import Scored
@@ -29,27 +28,22 @@ def program(
     """A raw window and the values after it in; their score and the expected values out.
 
     Raises:
-        ConfigError: each series has a scale of its own.
         ArtefactError: the run has no threshold.
     """
     assert not padded, "A window has no padding."
     refuse_uncalibrated(preparation.own.yardstick)
-    if preparation.scale.by == "series":
-        raise ConfigError(
-            "The run scales each series by its own steps (preparation.scale_by = series), which "
-            "an export does not do. Train with preparation.scale_by = column."
-        )
     own, extension = preparation.own, Extension(graph)
     do, constant = extension.do, extension.constant
     places = preparation.positions(preparation.used)
     waves = [f"{wave} of {one}" for one in own.calendar for wave in ("sine", "cosine")]
     # The columns of the calendar are not scaled.
-    centre = np.concatenate([preparation.scale.centre[0, places], np.zeros(len(waves))])
-    spread = np.concatenate([preparation.scale.spread[0, places], np.ones(len(waves))])
-    count = len(places)
+    scale, count = preparation.scale, len(places)
+    others = (len(scale.centre), len(waves))
+    centre = np.concatenate([scale.centre[:, places], np.zeros(others)], axis=1)
+    spread = np.concatenate([scale.spread[:, places], np.ones(others)], axis=1)
     steps = Port(
         "steps",
-        (BATCH, own.lookback, len(centre)),
+        (BATCH, own.lookback, centre.shape[1]),
         meaning="the steps before the one to score, in their own units",
         columns=(*preparation.used, *waves),
     )
@@ -59,11 +53,13 @@ def program(
         meaning="the step to score, in its own units",
         columns=preparation.used,
     )
-    for port in (steps, values):
+    by_series = scale.by == "series"
+    ports = (steps, values, *([series_port(scale)] if by_series else []))
+    for port in ports:
         extension.input(port)
-    shifted = do("subtract", "steps", constant(centre))
-    extension.feed("steps", do("divide", shifted, constant(spread)))
-    zero, unit_ = constant(centre[:count]), constant(spread[:count])
+    shifted = do("subtract", "steps", extension.of_series(centre, 3))
+    extension.feed("steps", do("divide", shifted, extension.of_series(spread, 3)))
+    zero, unit_ = (extension.of_series(one[:, :count], 2) for one in (centre, spread))
     truth = do("divide", do("subtract", "values", zero), unit_)
     (x,) = extension.outputs()  # [batch, distances, columns]
     mean = np.array(own.yardstick.centre).reshape(own.distances, count)
@@ -76,7 +72,7 @@ def program(
     return Program(
         title=f"Scores of anomalies: each step from the {own.lookback} steps before it.",
         graph=extension.result((score, do("add", do("multiply", expected, unit_), zero))),
-        inputs=(steps, values),
+        inputs=ports,
         outputs=(
             Port("score", (BATCH, 1), meaning="how far the step is from the expected values"),
             Port(
@@ -86,8 +82,9 @@ def program(
                 columns=preparation.used,
             ),
         ),
-        outside=_outside(own),
+        outside=(*_outside(own), *([SERIES_INSIDE] if by_series else [])),
         facts={
+            "series": scale.ids if by_series else (),
             "threshold": own.yardstick.threshold,
             "false_alarms": own.false_alarms,
             "calibration_scores": own.yardstick.scores,

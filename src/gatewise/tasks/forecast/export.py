@@ -8,7 +8,15 @@ import numpy as np
 from gatewise.data.calendar import SHARES
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.exporting.program import BATCH, Extension, Port, Program
+from gatewise.exporting.program import (
+    BATCH,
+    SERIES,
+    SERIES_INSIDE,
+    Extension,
+    Port,
+    Program,
+    series_port,
+)
 from gatewise.runtime.graph import Graph, names_in
 from gatewise.settings import Experiment
 from gatewise.tasks import quantiles
@@ -37,17 +45,16 @@ def program(
     ]
     by_series = preparation.scale.by == "series"
     if by_series:
-        known = len(preparation.scale.ids)
-        meaning = f"the number of the series, 0 to {known - 1} (`series` of export.json)"
-        ports.append(Port("series", (BATCH,), "int64", meaning))
+        ports.append(series_port(preparation.scale))
     for port in ports:
         extension.input(port)
     scaled: dict[str, str] = {}
     for port in ports:
-        if port.name != "series":
+        if port.name != SERIES:
             centre, spread = _scale(preparation, port.columns)
-            shifted = extension.do("subtract", port.name, _each(extension, centre, by_series, port))
-            row = _each(extension, spread, by_series, port)
+            axes = len(port.shape)
+            shifted = extension.do("subtract", port.name, extension.of_series(centre, axes))
+            row = extension.of_series(spread, axes)
             scaled[port.name] = extension.do("divide", shifted, row)
             if port.name in network:
                 extension.feed(port.name, scaled[port.name])
@@ -63,7 +70,7 @@ def program(
     past = ports[0]
     centre, spread = _scale(preparation, own.targets)
     unit, zero = (
-        extension.do("expand_dims", _each(extension, one, by_series, past), axis=-1)
+        extension.do("expand_dims", extension.of_series(one, len(past.shape)), axis=-1)
         for one in (spread, centre)
     )
     x = extension.do("add", extension.do("multiply", x, unit), zero)
@@ -186,14 +193,6 @@ def _scale(preparation: Preparation[Fitted], names: tuple[str, ...]) -> tuple[Ar
     return centre, spread
 
 
-def _each(extension: Extension, rows: Array, by_series: bool, port: Port) -> str:
-    """The row of each example, with an axis of steps if the input has one."""
-    if not by_series:
-        return extension.constant(rows[0])
-    own = extension.do("take", extension.constant(rows), "series", axis=0)
-    return extension.do("expand_dims", own, axis=1) if len(port.shape) == 3 else own
-
-
 def _outside(
     preparation: Preparation[Fitted], by_series: bool, network: list[str]
 ) -> tuple[str, ...]:
@@ -211,5 +210,5 @@ def _outside(
     if preparation.categories:
         found.append("A column `name = text` is 1 where the text column holds this text, else 0.")
     if by_series:
-        found.append("The scale of each series of the training part is inside; others have none.")
+        found.append(SERIES_INSIDE)
     return tuple(found)
