@@ -59,3 +59,22 @@ def test_a_request_on_an_idle_connection_is_answered_while_the_server_stops(serv
             assert said.startswith("http/1.1 200")
             assert "connection: close" in said
             assert client.recv(1) == b""
+
+
+def test_no_connection_is_told_to_end_while_new_ones_are_accepted(server, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER", 5.0)
+    for _ in range(100):
+        server.stop()  # Uvicorn looks at it ten times a second
+        if server.service.draining:
+            break
+        with opened(server) as client:
+            client.sendall(ASK)
+            said = answer(client)
+        if server.service.draining:
+            break
+        assert "connection: close" not in said
+        time.sleep(0.002)
+    assert server.service.draining
+    time.sleep(0.02)  # the listening socket is closed in the same step
+    with pytest.raises(ConnectionRefusedError):
+        opened(server)

@@ -7,7 +7,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Server:
         )
         self.host = host
         self.port: int = self._socket.getsockname()[1]
-        self._uvicorn = _Quiet(
+        self._uvicorn = _Uvicorn(
+            self.service,
             uvicorn.Config(
                 application(self.service),
                 http=Connection,
@@ -68,7 +69,7 @@ class Server:
                 ws="websockets-sansio",
                 ws_max_size=min(self.service.limits.body_bytes, MAX_MESSAGE),
                 ws_per_message_deflate=False,  # a small message may unpack to a large one
-            )
+            ),
         )
 
     def __enter__(self) -> "Server":
@@ -87,23 +88,13 @@ class Server:
         # Uvicorn's choice: uvloop, where it is installed.
         factory = self._uvicorn.config.get_loop_factory()
         with _on_signals(self.stop), asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(self._serve())
+            runner.run(self._uvicorn.serve(sockets=[self._socket]))
         log.info("Stopped.")
-
-    async def _serve(self) -> None:
-        drain = asyncio.create_task(self._drain())
-        await self._uvicorn.serve(sockets=[self._socket])
-        await drain
-
-    async def _drain(self) -> None:
-        # The handler of a signal must not take a lock, because it may interrupt its holder.
-        while not self._uvicorn.should_exit:
-            await asyncio.sleep(0.05)
-        self.service.draining = True
-        self.service.batcher.hurry()
 
     def stop(self) -> None:
         """Refuse new requests, and let `run` return when the accepted ones are answered."""
+        # A handler of signals calls this. It must not take a lock, because it may interrupt its
+        # holder, so that Uvicorn looks at this ten times a second.
         self._uvicorn.should_exit = True
 
     def welcome(self) -> list[str]:
@@ -116,12 +107,46 @@ class Server:
         return [f"Serving {names} on {where}. {reach}"]
 
 
-class _Quiet(uvicorn.Server):
-    """A Uvicorn that leaves signals to `Server.run`."""
+class _Uvicorn(uvicorn.Server):
+    """A Uvicorn that leaves signals to `Server.run`, and tells the service when it stops."""
+
+    def __init__(self, service: Service, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._service = service
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept the connections that wait, listen no longer, and end each one after its answer.
+
+        All of this is one step of the event loop. A socket that is closed resets the connections
+        that wait to be accepted. And if the service closed connections earlier, their clients would
+        open new ones.
+        """
+        self._service.draining = True
+        self._service.batcher.hurry()
+        accepted = [one for listening in sockets or [] for one in _waiting(listening)]
+        connecting = [asyncio.create_task(self._connect(one)) for one in accepted]
+        await super().shutdown(sockets)
+        await asyncio.gather(*connecting)
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.connect_accepted_socket(self._connection, accepted)
+        connection.shutdown()
+
+    def _connection(self) -> Connection:
+        state = self.lifespan.state
+        return Connection(config=self.config, server_state=self.server_state, app_state=state)
+
+
+def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections of a socket that does not block, until none waits."""
+    with suppress(OSError):  # none waits, or no more files may be open
+        while True:
+            yield listening.accept()[0]
 
 
 @contextmanager
