@@ -43,7 +43,9 @@ class DataSettings:
     encoding: Annotated[str, "The encoding of text files. A byte-order mark overrides it."] = (
         "utf-8"
     )
-    skip_rows: Annotated[int, "The lines above the header. 0: found; -1: none."] = 0
+    skip_rows: Annotated[
+        int, "The lines above the header, blank ones included. 0: found; -1: none."
+    ] = 0
     header_rows: Annotated[int, "The rows that name the columns. 0: found."] = 0
     footer_rows: Annotated[int, "The lines below the table. 0: found; -1: none."] = 0
     comment: Annotated[str, 'The beginning of lines that are comments, such as "#".'] = ""

@@ -49,7 +49,7 @@ DIALECTS = {
     "plain": (TABLE, None),
     "sep": (["sep=;", *SEMICOLONS], "semicolons"),
     "semicolons": (SEMICOLONS, "semicolons"),
-    "a preamble": (["Station 12", "Exported: 2023-06-01", "", *TABLE], "2 lines above the header"),
+    "a preamble": (["Station 12", "Exported: 2023-06-01", "", *TABLE], "3 lines above the header"),
     "a preamble with commas": (["Place: 40.0, 10.0, 3", "x", *TABLE], "2 lines above the header"),
     "comments": (["# station 12, logger 3", "# x", *TABLE], "'#' are comments"),
     "comments between": ([*TABLE[:9], "# cleaned", *TABLE[9:]], None),

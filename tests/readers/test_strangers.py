@@ -389,3 +389,187 @@ def test_events_of_a_day_can_be_summed_up(tmp_path):
     path.write_text("\n".join(["day,amount", *rows]) + "\n")
     with pytest.raises(DataError, match=r"data.duplicates=sum \(leaves 40 of"):
         read(DataSettings(target=("amount",)), path, task="forecast")
+
+
+STEPS = [f"{day.month}/{day.day}/{day:%y}" for day in DAYS]
+
+
+def wide_rows(begins):
+    return [f"{begin},{','.join(f'{v + k}' for v in VALUES)}" for k, begin in enumerate(begins)]
+
+
+def test_two_columns_name_the_rows_of_a_wide_table_and_one_may_be_empty(tmp_path):
+    path = tmp_path / "data.csv"
+    begins = [",Albania,41.2", ",Chad,15.5", "Ontario,Canada,51.3", "Quebec,Canada,52.9"]
+    path.write_text("\n".join(["Province,Country,Lat," + ",".join(STEPS), *wide_rows(begins)]))
+    found, settings, _ = read(DataSettings(), path, task="forecast")
+    assert settings.id == ("Province", "Country")
+    assert found.ids.tolist() == ["/Albania", "/Chad", "Ontario/Canada", "Quebec/Canada"]
+    assert found.times[0] == np.datetime64("2022-01-01")
+
+
+def test_years_name_the_columns_below_a_preamble_with_blank_lines(tmp_path):
+    path = tmp_path / "data.csv"
+    years = ",".join(f'"{1980 + k}"' for k in range(40))
+    top = ['"Source","Indicators",', "", '"Updated","2024-03-28",', "", f'"Name","Code",{years},']
+    rows = [f"{row}," for row in wide_rows(["Aruba,ABW", "Chad,TCD"])]
+    path.write_text("\n".join([*top, *rows]))
+    found, _, notes = read(DataSettings(), path, task="forecast")
+    assert found.ids.tolist() == ["Aruba", "Chad"]
+    assert found.values.ravel().tolist() == [*VALUES, *(v + 1 for v in VALUES)]
+    assert any(note.startswith("4 lines above the header are skipped") for note in notes)
+    by_hand = read(DataSettings(skip_rows=4), path, task="forecast")[0]
+    assert by_hand.values.tolist() == found.values.tolist()
+
+
+def test_the_lines_that_are_skipped_are_those_of_an_editor(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = [f"{day},{value}" for day, value in EVERY]
+    path.write_text("\n".join(["", "# made by hand", "1,2", "", "day,y", *rows]))
+    settings = DataSettings(skip_rows=4, comment="#", target=("y",))
+    assert read(settings, path, task="forecast")[0].values.ravel().tolist() == VALUES
+
+
+def test_dates_with_dots_and_constant_times_beside_those_of_the_rows(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = [
+        f"{d:%Y.%m.%d},{2 + k % 3:02d}:00,2021-12-31,2022-03-01,7,{v}"
+        for k, (d, v) in enumerate(EVERY)
+    ]
+    path.write_text("\n".join(["<DATE>,<TIME>,_start,_stop,table,y", *rows]))
+    settings = DataSettings(time=("<DATE>", "<TIME>"), gaps="ignore")
+    found = read(settings, path, task="forecast")[0]
+    assert found.times[1] == np.datetime64("2022-01-02T03:00")
+    path.write_text(
+        "\n".join(
+            ["day,_start,_stop,table,y", *(f"{d},2021-12-31,2022-03-01,7,{v}" for d, v in EVERY)]
+        )
+    )
+    found, settings, _ = read(DataSettings(), path, task="forecast")
+    assert (settings.time, settings.target) == (("day",), ("y",))
+
+
+def test_aligned_numbers_below_comments_are_no_running_text(tmp_path):
+    path = tmp_path / "data.txt"
+    rows = [f"  {1990 + k // 12}  {k % 12 + 1:4d} {k:9.2f}   -9.99" for k in range(60)]
+    path.write_text("\n".join([*(f"# comment {k} of the station" for k in range(300)), *rows]))
+    with pytest.raises(ConfigError, match="'column 1' .number., 'column 2' .number."):
+        guess_task(DataSettings(), path)
+
+
+REVIEWS = ["I really like this film a lot", "this was terrible to watch"]
+# The header of a table, its rows, and the task and the labels that are recognised.
+TEXTS = {
+    "two columns": (
+        "review,rated",
+        lambda k: f"{REVIEWS[k % 2]},{'np'[k % 2]}",
+        "classify",
+        ("rated",),
+    ),
+    "empty columns": (
+        "v1,v2,,,",
+        lambda k: f"{'np'[k % 2]},{REVIEWS[k % 2]},,,",
+        "classify",
+        ("v1",),
+    ),
+    "a usual name": (
+        "id,keyword,text,target",
+        lambda k: f"{k},fire,{REVIEWS[k % 2]},{k % 2}",
+        "classify",
+        ("target",),
+    ),
+    "flags": (
+        "id,comment,toxic,insult",
+        lambda k: f"{k},{REVIEWS[k % 2]},{k % 2},{k % 3 % 2}",
+        "classify",
+        ("toxic", "insult"),
+    ),
+    "real numbers": (
+        "essay,score",
+        lambda k: f"{REVIEWS[k % 2]},{k / 7:.2f}",
+        "regress",
+        ("score",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_labels_beside_texts_are_recognised(tmp_path, name):
+    header, row, task, labels = TEXTS[name]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join([header, *map(row, range(40))]))
+    assert guess_task(DataSettings(), path)[0] == task
+    settings = read(DataSettings(), path, task=task)[1]
+    named = settings.target or settings.label_columns or (settings.label,)
+    assert named == labels
+
+
+@pytest.mark.parametrize(
+    "row", [lambda k: f"{REVIEWS[k % 2]},{17 * k}", lambda k: f"{REVIEWS[k % 2]},{DAYS[k]}"]
+)
+def test_counts_and_times_beside_texts_are_no_labels(tmp_path, row):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["text,other", *map(row, range(40))]))
+    try:
+        assert guess_task(DataSettings(), path)[0] == "forecast"
+    except ConfigError as error:
+        assert "Give --task" in str(error)
+
+
+def test_labels_beside_texts_and_lists(tmp_path):
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {"text": REVIEWS[k % 2], "votes": [k, 3], "user": f"A{k}", "overall": float(k % 2)}
+        for k in range(40)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert guess_task(DataSettings(), path)[0] == "classify"
+    assert read(DataSettings(), path, task="classify")[1].label == "overall"
+
+
+ARFF = {
+    "steps": ["@attribute att0 numeric", *(f"@attribute att{k} real" for k in range(1, 8))],
+    "dimensions": [
+        "@attribute bag relational",
+        "@attribute t0 real",
+        "@attribute t1 real",
+        "@end bag",
+    ],
+}
+
+
+def test_arff_holds_sequences_or_a_table(tmp_path):
+    path = tmp_path / "data.arff"
+    steps = [f"{','.join(str(k + j) for j in range(6))},?,?,{'ab'[k % 2]}" for k in range(10)]
+    end = ["@attribute activity {a,b}", "@data"]
+    path.write_text("\n".join(["% made by hand", "@relation x", *ARFF["steps"], *end, *steps]))
+    found = read(DataSettings(), path, task="classify")[0]
+    assert (found.lengths.tolist(), found.labels.tolist()) == ([6] * 10, [*"ab" * 5])
+    bags = [f"'{k},1\\n2,3\\n4,5',{'ab'[k % 2]}" for k in range(10)]
+    path.write_text("\n".join(["@relation x", *ARFF["dimensions"], *end, *bags]))
+    found = read(DataSettings(), path, task="classify")[0]
+    assert found.values[:4].tolist() == [[0, 2, 4], [1, 3, 5], [1, 2, 4], [1, 3, 5]]
+    rows = [f"{day},{value},{'ab'[k % 2]}" for k, (day, value) in enumerate(EVERY)]
+    table = ["@attribute day date 'yyyy-MM-dd'", "@attribute y numeric", *end]
+    path.write_text("\n".join(["@relation x", *table, *rows]))
+    found = read(DataSettings(), path, task="forecast")[0]
+    assert (found.step, found.values.ravel().tolist()) == ("1d", VALUES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"@relation x",
+        b"@relation x\n@attribute a string\n@data\nb",
+        b"@relation x\n@attribute a numeric\n@data\nb",
+        b"@relation x\n@attribute a numeric\n@attribute b {1,2}\n@data\n1,2\n1",
+        b"@relation x\n@attribute a numeric\n@data\n",
+        bytes(range(256)),
+    ],
+)
+def test_a_damaged_arff_is_a_sentence(tmp_path, content):
+    path = tmp_path / "data.arff"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        read(DataSettings(), path, task="classify")

@@ -69,12 +69,12 @@ def of(source: Any, *, one_series: bool) -> Arrays:
     name = "the list of arrays" if isinstance(source, list) else "the array"
     if isinstance(source, list) and not _is_one_array(source):
         listed = [_numeric(array, f"{name}, sequence {k}") for k, array in enumerate(source)]
-        sequences = _joined(listed, name)
+        sequences = joined(listed, name)
     else:
         whole = _numeric(source, name)
         single = labels is None and (whole.ndim == 1 or (one_series and whole.ndim == 2))
         sequences = _stacked(whole[None] if single else whole, name)
-    return Arrays(name, f"{name} comes", _labelled(sequences, labels, name), truth=labels)
+    return Arrays(name, f"{name} comes", labelled(sequences, labels, name), truth=labels)
 
 
 def _is_one_array(source: Sequence[Any]) -> bool:
@@ -92,7 +92,7 @@ def _numeric(source: Any, name: str) -> Array:
     return array if array.dtype.kind in "iu" else array.astype(np.float64)
 
 
-def _joined(listed: list[Array], name: str) -> Sequences:
+def joined(listed: list[Array], name: str) -> Sequences:
     """Join a list of arrays [steps] or [steps, columns]."""
     if not listed:
         raise DataError(f"{name} is empty. It needs one array for each sequence.")
@@ -137,7 +137,7 @@ def _stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences
     return Sequences(values, starts, stops, starts, ids, _columns(values.shape[1]), source=name)
 
 
-def _labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
+def labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     """The sequences with their labels; without them if `labels` is not one text or number each."""
     if labels is None:
         return sequences
@@ -186,7 +186,7 @@ def npz(path: Path) -> Arrays:
         lengths = _lengths(lengths, x, name)
     sequences = _stacked(x, name, lengths)
     y = archive.get("y")
-    return Arrays(name, "the file is .npz", _labelled(sequences, y, name), truth=y)
+    return Arrays(name, "the file is .npz", labelled(sequences, y, name), truth=y)
 
 
 def _archive(path: Path, name: str) -> dict[str, Array]:
@@ -247,7 +247,7 @@ def idx(path: Path, labels: Path | None) -> Arrays:
     if sequences.values.dtype.kind == "f":
         sequences = _stacked(images.astype(np.float64), name)
     known = None if labels is None else _idx(labels)
-    return Arrays(name, "the file is IDX images", _labelled(sequences, known, name), truth=known)
+    return Arrays(name, "the file is IDX images", labelled(sequences, known, name), truth=known)
 
 
 def _idx(path: Path) -> Array:
@@ -296,7 +296,7 @@ def ts(path: Path) -> Arrays:
     except UnicodeDecodeError:
         raise other_encoding(name) from None
     header, begin = _ts_header(lines, name)
-    labelled = any(
+    has_labels = any(
         header.get(key, "false").lower().split()[:1] == ["true"]
         for key in ("classlabel", "targetlabel")
     )
@@ -304,15 +304,15 @@ def ts(path: Path) -> Arrays:
     for number, line in enumerate(lines[begin:], start=begin + 1):
         if line.strip() and not line.startswith("#"):
             parts = line.strip().split(":")
-            labels.append(parts.pop().strip() if labelled and len(parts) > 1 else "")
+            labels.append(parts.pop().strip() if has_labels and len(parts) > 1 else "")
             listed.append(_ts_case(parts, f"{name}: line {number}"))
             numbers.append(number)
             _check_dimensions(listed, header, f"{name}: line {number}")
     if not listed:
         raise DataError(f"{name} holds no sequences below @data.")
-    sequences = _joined(listed, name)
-    known = ["" if label == "?" else label for label in labels] if labelled else None
-    found = _labelled(sequences, known, name)
+    sequences = joined(listed, name)
+    known = ["" if label == "?" else label for label in labels] if has_labels else None
+    found = labelled(sequences, known, name)
     return Arrays(name, "the file is .ts", found, np.array(numbers), known)
 
 

@@ -3,10 +3,10 @@
 Every guess becomes a note and a setting, so that new data must have the same columns.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import combinations
 from typing import Literal
 
 import polars as pl
@@ -25,6 +25,7 @@ from gatewise.readers.roles import (
     known_as,
     listing,
     named,
+    numbered,
     with_role,
     without_role,
 )
@@ -194,9 +195,9 @@ def guessed_label(
     """
     if settings.label_columns:
         return _with_separator(table, settings)
-    free = without_role(table, settings)
+    free = answering(table, settings)
     column = _label(table, settings) or (free[0] if len(free) == 1 else "")
-    flagged = [name for name in free if are_flags(table.sample[name])]
+    flagged = flag_columns(table, free)
     if not column and len(flagged) > 1:
         notes.append(f"the columns {listing(flagged)} hold 0 and 1 and are read as labels")
         return _with_separator(table, replace(settings, label_columns=tuple(flagged)))
@@ -206,6 +207,21 @@ def guessed_label(
             f"with --target COLUMN; the columns are {listing(table.columns)}."
         )
     return with_role(settings, notes, role="label", column=column)
+
+
+def answering(table: Table, settings: DataSettings) -> list[str]:
+    """The columns without a role that may hold labels: no ids, no row numbers, not empty."""
+    kinds = table.kinds(settings.missing_values)
+    return [
+        name
+        for name in without_role(table, settings)
+        if kinds[name] != "empty" and not known_as([name], IDS) and not _counts_rows(table, name)
+    ]
+
+
+def flag_columns(table: Table, names: Sequence[str]) -> list[str]:
+    """Those of the columns that hold 0 and 1."""
+    return [name for name in names if are_flags(table.sample[name])]
 
 
 def _with_separator(table: Table, settings: DataSettings) -> DataSettings:
@@ -385,19 +401,26 @@ def _layout(
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
     others = set(free) - {*steps, *texts}
-    wide = texts and are_distinct(table, texts) and _numbered(steps) and not others and not values
+    wide = texts and are_distinct(table, texts) and numbered(steps) and not others and not values
     return "wide" if wide else "long"
 
 
-def _numbered(columns: Sequence[str]) -> bool:
-    """True if the columns are called V2, V3, V4 ...: one prefix and consecutive numbers."""
-    parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in columns]
-    if len(parts) < 8 or not all(parts):
-        return False
-    numbers = [int(part[2]) for part in parts if part]
-    return len({part[1] for part in parts if part}) == 1 and numbers == list(
-        range(numbers[0], numbers[0] + len(numbers))
+def _with_row_id(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+) -> DataSettings:
+    """The settings with the column that names each row, or with two that do so together."""
+    free = [name for name in without_role(table, settings) if kinds[name] == "text"]
+    alone = [name for name in free if are_distinct(table, [name])]
+    if column := known_as(without_role(table, settings), IDS) or (alone[0] if alone else ""):
+        return with_role(settings, notes, role="id", column=column)
+    pairs = [pair for pair in combinations(free, 2) if are_distinct(table, pair)]
+    if not pairs:
+        return with_role(settings, notes, role="id", column=free[0] if free else "")
+    notes.append(
+        f"the columns {listing(pairs[0])} are taken together as the name of the sequence, because "
+        "no column alone names each row"
     )
+    return replace(settings, id=pairs[0])
 
 
 def _resolve_wide(
@@ -405,10 +428,7 @@ def _resolve_wide(
 ) -> DataSettings:
     settings = replace(settings, layout="wide")
     if not settings.id:
-        free = [name for name in without_role(table, settings) if kinds[name] == "text"]
-        named = [name for name in free if are_distinct(table, [name])] or free
-        column = known_as(without_role(table, settings), IDS) or (named[0] if named else "")
-        settings = with_role(settings, notes, role="id", column=column)
+        settings = _with_row_id(table, settings, kinds, notes)
     lists = any(kind == "list" for kind in kinds.values())
     if lists:
         return _with_lists(table, settings, kinds, notes, aim=aim)
@@ -507,7 +527,8 @@ def _with_target(
     cells = [f"{column!r}: {shown(cell)}" for column, cell in row.items()]
     first = f" The first row holds {', '.join(cells[:8])}."
     numbers = _leftover(table, settings, kinds)
-    return replace(settings, target=(_only(table.name, numbers, notes, first),))
+    changing = [name for name in numbers if table.sample[name].n_unique() > 1]
+    return replace(settings, target=(_only(table.name, changing or numbers, notes, first),))
 
 
 def _only(name: str, candidates: Sequence[str], notes: list[str], first: str = "") -> str:

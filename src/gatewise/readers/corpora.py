@@ -3,6 +3,7 @@
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import tables, texts
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.dialect import SEPARATORS
+from gatewise.readers.dialect import DATA, SEPARATORS
 from gatewise.readers.files import ANY, File, reading
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
@@ -179,12 +180,30 @@ def is_plain(file: File) -> bool:
     if not file.name.endswith(".txt") or file.path.is_dir():
         return False
     with reading(str(file.path)), file.opened() as content:
-        begin = content.read(BEGIN).decode("utf-8", "replace").splitlines()
-    lines = [line for line in begin[:-1] or begin if line.strip()]
-    if len(lines) == 1 and len(begin) == 1:
+        more = content.read(BEGIN * 16)  # because many comments may stand above a table
+    if _are_numbers(_lines(more)):
+        return False
+    lines = _lines(more[:BEGIN])
+    if len(lines) == 1 and len(more[:BEGIN].splitlines()) == 1:
         return True  # a table has rows below its header
     counts = [{line.count(sign) for line in lines} for sign in SEPARATORS]
     return bool(lines) and all(len(numbers) > 1 or numbers == {0} for numbers in counts)
+
+
+def _lines(begin: bytes) -> list[str]:
+    """The lines of the first bytes of a text, without blank ones and the last one, which is cut."""
+    every = begin.decode("utf-8", "replace").splitlines()
+    return [line for line in every[:-1] or every if line.strip()]
+
+
+def _are_numbers(lines: Sequence[str]) -> bool:
+    """True if most lines are equally many numbers between white space, as in aligned columns.
+
+    Comments do not count.
+    """
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    counts = Counter(len(row) for row in rows if all(map(DATA.fullmatch, row)))
+    return any(width > 1 and 5 * count >= 4 * len(rows) for width, count in counts.items())
 
 
 def _of_list(source: Any) -> Sequences:

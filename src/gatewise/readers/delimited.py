@@ -188,10 +188,9 @@ def _decoded(content: bytes, encoding: str) -> str:
 
 
 def _whole_lines(text: str, *, whole: bool) -> str:
-    """The text without blank lines at its begin and, if the file goes on, without its last line."""
-    text = text.lstrip("\r\n")
+    """The text, of which each line has an end; if the file goes on, without its last line."""
     if whole:
-        return text
+        return text if text.endswith(("\n", "\r")) else f"{text}\n"
     end = max(text.rfind("\n"), text.rfind("\r") if "\n" not in text else -1)
     return text[: end + 1] or text
 
@@ -256,7 +255,7 @@ def _blocks(
             # Files that were joined keep the byte-order mark of each.
             rest = (rest + block).replace(b"\n\xef\xbb\xbf", b"\n")
             if skip:
-                rest, skip = _below(rest, skip, written.comment), 0
+                rest, skip = _below(rest, skip), 0
             end = rest.rfind(b"\n", 0, max(0, len(rest) - held)) + 1
             end = _last_record(rest[:end]) if quotes else end
             # Keep the last bytes, because only blank lines may follow.
@@ -270,13 +269,11 @@ def _blocks(
         yield _tidy(rest + b"\n", written, comment)
 
 
-def _below(block: bytes, lines: int, comment: str) -> bytes:
-    """The block without its first lines; comments and blank lines at the top do not count."""
+def _below(block: bytes, lines: int) -> bytes:
+    """The block without its first lines."""
     block = block.removeprefix(b"\xef\xbb\xbf")
-    while lines and block:
-        line, _, block = block.partition(b"\n")
-        counts = line.strip() and not (comment and line.startswith(comment.encode()))
-        lines -= bool(counts)
+    for _ in range(lines):
+        block = block.partition(b"\n")[2]
     return block
 
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 
 from gatewise.errors import DataError
 from gatewise.readers import marks, units
@@ -182,30 +183,28 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
     separator = expected
     if lines and re.fullmatch(r"sep=.", lines[0]):  # for Excel
         separator, skipped = lines[0][-1], 1
-    comment = settings.comment or _comment(lines[skipped:])
-    rest = _without_comments("\n".join(lines[skipped:]), comment)
-    if settings.skip_rows > 0:
-        rest = "\n".join(rest.splitlines()[settings.skip_rows :])
+    lines = lines[skipped + max(settings.skip_rows, 0) :]
+    comment = settings.comment or _comment(lines)
+    rest = _without_comments("\n".join(lines), comment)
     if skipped:
-        made = Dialect(separator, skip_rows=skipped, comment=comment)
+        made = Dialect(separator, comment=comment)
     elif settings.column_names:
         width = len(settings.column_names)
         made = Dialect(_of_width(rest, expected, width), comment=comment, header_rows=0)
     else:
         sign, aligned = _cuts(rest, expected)
         made = Dialect(sign, aligned, comment=comment)
-    records = _records(rest, made)
+    records, top = _records(rest, made), 0
     if not settings.column_names:
-        made = _headed(made, records, settings)
-    if settings.skip_rows > 0:
-        made = replace(made, skip_rows=settings.skip_rows + skipped)
+        made, top = _headed(made, records, settings)
+    above = skipped + max(settings.skip_rows, 0) + _height(lines, top, comment)
+    made = replace(made, skip_rows=above)
     made = replace(made, footer_rows=_footer(made, records, tail, settings))
     if settings.footer_rows:
         made = replace(made, footer_rows=max(settings.footer_rows, 0))
     if settings.header_rows > 0:
         made = replace(made, header_rows=settings.header_rows)
-    begin = made.header_rows + max(made.skip_rows - max(settings.skip_rows, 0) - skipped, 0)
-    decimal, thousands = marks.found(records[begin:], settings)
+    decimal, thousands = marks.found(records[made.header_rows + top :], settings)
     return replace(made, decimal=decimal, thousands=thousands)
 
 
@@ -276,7 +275,7 @@ def _without_comments(text: str, comment: str) -> str:
 
 def _of_width(text: str, expected: str, width: int) -> str:
     """The separator of the first line, if there are `width` columns."""
-    first = text.splitlines()[0] if text else ""
+    first = text.lstrip("\n").partition("\n")[0]
     if expected and (expected in first or expected == "\t"):
         return expected  # a row may hold a text and nothing else
     order = ["\t", ";", "|", ","] if expected else ["\t", ";", ",", "|", " "]
@@ -379,12 +378,24 @@ def _names(record: Sequence[str], typed: Sequence[int]) -> bool:
     return bool(known) and not any(DATA.fullmatch(cell) for cell in known)
 
 
-def _headed(dialect: Dialect, records: list[list[str]], settings: DataSettings) -> Dialect:
-    """The dialect with the lines above the header and the rows of the header."""
+def _height(lines: Sequence[str], records: int, comment: str) -> int:
+    """The number of lines above the record behind so many others, blank ones included."""
+    held = (
+        height
+        for height, line in enumerate(lines)
+        if line.strip() and not (comment and line.startswith(comment))
+    )
+    return next(islice(held, records, None), len(lines)) if records else 0
+
+
+def _headed(
+    dialect: Dialect, records: list[list[str]], settings: DataSettings
+) -> tuple[Dialect, int]:
+    """The dialect with the rows of the header, and the number of records above it."""
     width = _width(records)
     typed = _typed(records, width)
     if len(records) < 2 or not typed:
-        return dialect
+        return dialect, 0
     top, unnamed = 0, 0
     if settings.skip_rows == 0 and width > 1:
         top = _top(records, width, typed)
@@ -397,14 +408,14 @@ def _headed(dialect: Dialect, records: list[list[str]], settings: DataSettings) 
             unnamed = 0  # the first column has its name, so a later cell was cut in two
         typed = [column - 1 for column in typed] if unnamed == 1 else typed
     if top == 0 and _is_data(first, typed, width, records):
-        return replace(dialect, header_rows=0)
+        return replace(dialect, header_rows=0), 0
     rows = 1
     while rows < min(MOST_HEADERS, len(records) - top - 1):
         if not (_names(records[top + rows], typed) and len(typed) and not unnamed):
             break
         rows += 1
     rows = rows if top + rows < len(records) and rows < MOST_HEADERS else 1
-    return replace(dialect, skip_rows=dialect.skip_rows + top, header_rows=rows, unnamed=unnamed)
+    return replace(dialect, header_rows=rows, unnamed=unnamed), top
 
 
 def _top(records: list[list[str]], width: int, typed: list[int]) -> int:
@@ -414,8 +425,26 @@ def _top(records: list[list[str]], width: int, typed: list[int]) -> int:
         below = records[place + 1 :]
         alike = sum(len(other) == width for other in below) >= 0.9 * len(below)
         if len(record) == width and alike and not few:
-            return place if _names(record, typed) else 0
+            named = _names(record, typed) or (place > 0 and _names_steps(record, typed))
+            return place if named else 0
     return 0
+
+
+def _names_steps(record: Sequence[str], typed: Sequence[int]) -> bool:
+    """True if a record names the steps of a wide table: numbers that count on, or times."""
+    cells = [record[column] for column in typed if record[column]]
+    if len(cells) < 3 or len(cells) == len(record):
+        return False
+    return _counted(cells) or all(map(MOMENT.fullmatch, cells))
+
+
+def _counted(cells: Sequence[str]) -> bool:
+    """True for numbers that rise or fall by equal steps."""
+    if not all(marks.PLAIN.fullmatch(cell) for cell in cells):
+        return False
+    numbers = list(map(float, cells))
+    steps = {round(after - before, 9) for before, after in pairwise(numbers)}
+    return len(steps) == 1 and steps != {0.0}
 
 
 def _all_names(record: Sequence[str]) -> bool:
@@ -436,10 +465,7 @@ def _is_data(
         )
     if len(typed) < width or not all(marks.PLAIN.fullmatch(cell) for cell in record):
         return False
-    numbers = [float(cell) for cell in record]
-    steps = {round(after - before, 9) for before, after in zip(numbers, numbers[1:], strict=False)}
-    counted = len(numbers) > 1 and len(steps) == 1 and steps != {0.0}
-    return not counted
+    return not _counted(record)
 
 
 def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: DataSettings) -> int:
@@ -479,6 +505,8 @@ def column_names(name: str, records: Sequence[Sequence[str]], notes: list[str]) 
     """
     width = max(map(len, records))
     rows = [[*map(str.strip, record), *[""] * (width - len(record))] for record in records]
+    if all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in filter(None, rows[0])):
+        rows = [[cell.strip("'") for cell in row] for row in rows]  # as PhysioNet writes them
     names = list(rows[0])
     names[0] = names[0].removeprefix("#").strip()  # a header that some programs write as a comment
     if len(rows) > 1:

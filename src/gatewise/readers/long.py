@@ -158,7 +158,10 @@ def _queries(
     if settings.id:
         absent = missing_labels(table, settings.id, missing)
         texts = [as_label(name, schema[name], absent) for name in settings.id]
-        queries["id"] = pl.concat_str(texts, separator="/")
+        # One of several columns may be empty: a country without provinces.
+        named = pl.any_horizontal(text.is_not_null() for text in texts)
+        joined = pl.concat_str([text.fill_null("") for text in texts], separator="/")
+        queries["id"] = pl.when(named).then(joined)
     if settings.time:
         queries["time"] = time_columns.time_cells(table, settings)
     for role in ("label", "group"):

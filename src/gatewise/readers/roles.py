@@ -1,5 +1,6 @@
 """The roles that the settings give to columns, and the columns that have none."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -60,3 +61,14 @@ def listing(columns: Sequence[str]) -> str:
     """The names of columns for a message, twelve at most."""
     first = ", ".join(map(repr, columns[:12]))
     return f"{first} and {len(columns) - 12} more" if len(columns) > 12 else first
+
+
+def numbered(columns: Sequence[str]) -> bool:
+    """True if the columns are called V2, V3, V4 ...: one prefix and consecutive numbers."""
+    parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in columns]
+    if len(parts) < 8 or not all(parts):
+        return False
+    numbers = [int(part[2]) for part in parts if part]
+    return len({part[1] for part in parts if part}) == 1 and numbers == list(
+        range(numbers[0], numbers[0] + len(numbers))
+    )

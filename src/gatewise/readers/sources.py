@@ -15,6 +15,7 @@ import polars as pl
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.readers import (
     archives,
+    arff,
     arrays,
     folders,
     memory,
@@ -46,6 +47,7 @@ READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
     ".json": lambda file, settings: json_table(file, settings.encoding),
     ".tsf": lambda file, _: tsf.read(file),
     ".ts": lambda file, _: arrays.ts(file.path),
+    ".arff": lambda file, _: arff.read(file),
     ".npz": lambda file, _: arrays.npz(file.path),
     ".idx": lambda file, settings: arrays.idx(file.path, _labels_of(file.path, settings)),
 }

@@ -21,6 +21,11 @@ from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 MIN_WORDS = 3  # average number of words from which a column counts as running text
+# Names of labels beside a text, besides those of any table.
+LABELS = (
+    *("sentiment", "rating", "ratings", "stars", "star_rating", "score", "overall", "polarity"),
+    *("category", "topic", "intent", "emotion", "target", "spam", "airline_sentiment"),
+)
 
 
 def lines(file: File, encoding: str = "utf-8") -> list[str]:
@@ -74,6 +79,40 @@ def text_columns(table: Table, settings: DataSettings) -> tuple[str, ...]:
     return (best,) if best else ()
 
 
+def labels_beside(table: Table, settings: DataSettings) -> tuple[str, ...]:
+    """The columns of labels beside the only column of texts; () for none.
+
+    It is the only other column or one with a usual name, with few values or real numbers; or all
+    others hold 0 and 1.
+    """
+    chosen = text_columns(table, settings)
+    if len(chosen) != 1 or len(_worded(table, replace(settings, text=()), least=MIN_WORDS)) > 1:
+        return ()
+    free = columns.answering(table, replace(settings, text=chosen))
+    if len(free) > 1 and columns.flag_columns(table, free) == free:
+        return tuple(free)
+    column = roles.known_as(free, LABELS) or (free[0] if len(free) == 1 else "")
+    if not column or table.kinds(settings.missing_values)[column] not in ("text", *roles.NUMBERS):
+        return ()
+    cells = table.sample[column].drop_nulls()
+    few = 2 <= cells.n_unique() <= cells.len() / 2
+    return (column,) if few or targets.are_real(cells.to_list()) else ()
+
+
+def with_label(
+    table: Table, settings: DataSettings, notes: list[str], *, task: str
+) -> DataSettings:
+    """The settings with the column of labels that `labels_beside` finds, or the only one.
+
+    Raises:
+        ConfigError: the column cannot be guessed.
+    """
+    found = () if columns.label_of(table, settings) else labels_beside(table, settings)
+    if len(found) == 1:
+        return roles.with_role(settings, notes, role="label", column=found[0])
+    return columns.guessed_label(table, settings, notes, task=task)
+
+
 def written(table: Table, settings: DataSettings) -> tuple[str, ...]:
     """The columns whose cells hold more than one word on average."""
     return tuple(_worded(table, settings, least=1.5))
@@ -119,7 +158,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
         notes.append(f"the column {chosen[0]!r} is read as text")
     settings = replace(settings, text=chosen)
     if purpose == "train" and not (settings.label or settings.target):
-        settings = columns.guessed_label(table, settings, notes, task=task)
+        settings = with_label(table, settings, notes, task=task)
     settings = columns.guessed_id(table, settings, notes) if purpose == "train" else settings
     notes += _unread_note(table, settings)
     notes += label_notes(table, settings.label, settings.missing_values)

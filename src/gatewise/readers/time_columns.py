@@ -33,6 +33,7 @@ COUNTERS = (
     *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
     *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
     *("milliseconds", "time_ms", "elapsed", "elapsed_time", "elapsed_seconds"),
+    *("sample", "sample_#", "sample_no", "sample_number", "sample_index"),
 )
 
 
@@ -182,6 +183,9 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         listed = [name for name in free if kinds[name] in ("number", "list")]
         name = known_as(listed, TIMES)
         return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
+    # The begin and the end of a whole query stand beside each row of some databases.
+    changing = [name for name in candidates if table.sample[name].n_unique() > 1]
+    candidates = changing or candidates
     if len(candidates) == 1:
         return candidates[0]
     if name := known_as(candidates, TIMES) or _begin(table, candidates):

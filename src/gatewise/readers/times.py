@@ -18,6 +18,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
 
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+DOTTED = r"^(\d{4})\.(\d{1,2})\.(\d{1,2})\b"  # a date, as trading terminals write it
 # Abbreviations of zones that mean one offset; CST, IST, BST and others mean several.
 ABBREVIATIONS = {
     abbreviation: offset
@@ -121,6 +122,7 @@ def parse(texts: pl.Series) -> pl.Series:
     """Parse ISO dates and datetimes without a zone, such as "1949-01"; other texts become null."""
     tidy = (
         texts.str.replace_all("/", "-")
+        .str.replace(DOTTED, "${1}-${2}-${3}")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r"^(\d{4}-\d{1,2})$", "${1}-01")
     )
@@ -134,6 +136,7 @@ def parse_zoned(texts: pl.Series) -> pl.Series:
     tidy = (
         _with_offsets(texts)
         .str.replace_all("/", "-")
+        .str.replace(DOTTED, "${1}-${2}-${3}")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r" ?(?:Z|UTC)$", "+00:00")
         .str.replace(r" ([+-]\d{2}:?\d{2})$", "${1}")

@@ -8,6 +8,7 @@ from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
 from gatewise.readers import columns, corpora, pairs, recordings, series, targets, texts
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.roles import listing
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -85,8 +86,16 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     if sound := recordings.column_of(content, settings):
         named = f"the column {sound!r} names recordings"
         return None if recordings.transcripts_of(content) else named
-    label = columns.label_of(content, settings)
-    return f"the column {label!r} holds labels" if label else None
+    if label := columns.label_of(content, settings):
+        return f"the column {label!r} holds labels"
+    if found := texts.labels_beside(content, settings):
+        held = (
+            f"columns {listing(found)} hold"
+            if len(found) > 1
+            else f"column {found[0]!r} holds"
+        )
+        return f"the {held} labels of texts"
+    return None
 
 
 def are_labelled(source: Opened, settings: DataSettings) -> str | None:

@@ -63,7 +63,8 @@ def _of_rows(table: Table, settings: DataSettings, purpose: Purpose, *, sound: b
     """A table with a text or the path of a recording in each row."""
     notes: list[str] = []
     if purpose == "train" and not settings.target:
-        guessed = columns.guessed_label(table, settings, notes, task=NAME)
+        guess = columns.guessed_label if sound else texts.with_label
+        guessed = guess(table, settings, notes, task=NAME)
         notes = [f"the column {guessed.label!r} is taken as the target"]
         settings = replace(settings, target=(guessed.label,))
     settings = replace(settings, target_per="sequence")
@@ -228,7 +229,8 @@ def has_real_labels(source: Opened, settings: DataSettings) -> str | None:
     """A column whose name marks it as labels, or the y of a pair (X, y), holds real numbers."""
     content = source.content(one_series=True)
     if isinstance(content, Table):
-        return _real_column(source, columns.label_of(content, settings))
+        label = columns.label_of(content, settings)
+        return _real_column(source, *[label] if label else texts.labels_beside(content, settings))
     several = isinstance(content.truth, np.ndarray) and content.truth.ndim == 2
     real = content.truth is not None and not content.truth_per_step
     if content.truth_per_step or (real and targets.are_real(np.ravel(content.truth))):
@@ -237,8 +239,8 @@ def has_real_labels(source: Opened, settings: DataSettings) -> str | None:
     return None
 
 
-def _real_column(source: Opened, column: str) -> str | None:
-    content = source.content(one_series=True)
+def _real_column(source: Opened, *names: str) -> str | None:
+    content, column = source.content(one_series=True), names[0] if len(names) == 1 else ""
     if not isinstance(content, Table) or column not in content.columns:
         return None
     cells = content.sample[column]
