@@ -89,11 +89,7 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     if label := columns.label_of(content, settings):
         return f"the column {label!r} holds labels"
     if found := texts.labels_beside(content, settings):
-        held = (
-            f"columns {listing(found)} hold"
-            if len(found) > 1
-            else f"column {found[0]!r} holds"
-        )
+        held = f"columns {listing(found)} hold" if len(found) > 1 else f"column {found[0]!r} holds"
         return f"the {held} labels of texts"
     return None
 
