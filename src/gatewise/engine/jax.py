@@ -712,7 +712,8 @@ def _tangent_batched(leaves: Any, places: Any, *, tree: Any, **static: Any) -> A
         jnp.moveaxis(one, place, 0) if place is not None else one
         for one, place in zip(leaves, places, strict=True)
     ]
-    if any(jax.tree.leaves(jax.tree.unflatten(tree, mapped)[:2])):
+    many = any(jax.tree.leaves(jax.tree.unflatten(tree, mapped)[:2]))
+    if many and jax.__version_info__ >= (0, 10):  # an older JAX cannot transpose the loop
         found, _ = _one_by_one(call, mapped, leaves)
     else:  # one point, many directions
         plain = functools.partial(_plain_tangent, tree=tree, **static)
