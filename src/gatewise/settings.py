@@ -63,7 +63,8 @@ class DataSettings:
     time_format: Annotated[
         str,
         "The `strptime` format of times that are not ISO 8601; or quarter, half-year, week, year, "
-        "excel (days since 1899-12-30), excel 1904, epoch s, epoch ms, epoch us or epoch ns. "
+        "elapsed (seconds since a begin), excel (days since 1899-12-30), excel 1904, "
+        "epoch s, epoch ms, epoch us or epoch ns. "
         "Guessed if one reads them.",
     ] = ""
     timezone: Annotated[

@@ -1,5 +1,6 @@
 """Files as strangers have them: each is read to the right numbers, or a message says how."""
 
+import csv
 import json
 import re
 import shlex
@@ -552,8 +553,10 @@ def test_arff_holds_sequences_or_a_table(tmp_path):
     rows = [f"{day},{value},{'ab'[k % 2]}" for k, (day, value) in enumerate(EVERY)]
     table = ["@attribute day date 'yyyy-MM-dd'", "@attribute y numeric", *end]
     path.write_text("\n".join(["@relation x", *table, *rows]))
+    longest = csv.field_size_limit()
     found = read(DataSettings(), path, task="forecast")[0]
     assert (found.step, found.values.ravel().tolist()) == ("1d", VALUES)
+    assert csv.field_size_limit() == longest  # which scipy lifts
 
 
 @pytest.mark.parametrize(
@@ -573,3 +576,37 @@ def test_a_damaged_arff_is_a_sentence(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match=re.escape(str(path))):
         read(DataSettings(), path, task="classify")
+
+
+# The cells of a clock that begins with each sequence, and the seconds between them.
+ELAPSED = {
+    "hours": (lambda k: f"{k // 3600:02d}:{k // 60 % 60:02d}:{k % 60:02d}", 1.0),
+    "a recorder": (lambda k: f"'{k // 200 // 60}:{k / 200 % 60:06.3f}'", 0.005),
+    "pandas": (lambda k: f"{k // 48} days {k // 2 % 24:02d}:{k % 2 * 30:02d}:00", 1800.0),
+}
+
+
+@pytest.mark.parametrize("name", ELAPSED)
+def test_a_clock_that_rises_is_the_time(tmp_path, name):
+    cell, apart = ELAPSED[name]
+    path = tmp_path / "data.csv"
+    rows = [f"{one},{cell(k)},{v}" for one in "ab" for k, v in enumerate(VALUES)]
+    path.write_text("\n".join(["id,elapsed,y", *rows]))
+    found, settings, _ = read(DataSettings(target=("y",)), path, task="forecast")
+    assert (settings.time, settings.time_format) == (("elapsed",), "elapsed")
+    assert np.diff(found.times[:40]) == pytest.approx(np.full(39, apart))
+
+
+def test_a_time_of_day_that_repeats_is_no_time(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["hour,y", *[f"{k % 24:02d}:00,{v}" for k, v in enumerate(VALUES)]]))
+    assert read(DataSettings(), path, task="forecast")[1].time == ()
+
+
+def test_a_semicolon_may_end_each_line(tmp_path):
+    path = tmp_path / "data.txt"
+    rows = [f"33,{10**9 * k},{v},-0.5;" for k, v in enumerate(VALUES)]
+    path.write_text("\n".join(["user,t,y,z;", *rows]))
+    found, _, notes = read(DataSettings(target=("y",)), path, task="forecast")
+    assert found.values.ravel().tolist() == VALUES
+    assert "the semicolon at the end of each line is left out" in notes

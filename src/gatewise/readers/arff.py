@@ -4,6 +4,7 @@ A file whose attributes are steps or dimensions of a sequence, with its class la
 any other is a table.
 """
 
+import csv
 import io
 from typing import Any
 
@@ -27,6 +28,7 @@ def read(file: File) -> Table | Arrays:
     name = str(file.path)
     with reading(name), file.opened() as stream:
         content = stream.read()
+    longest = csv.field_size_limit()
     try:
         rows, attributes = arff.loadarff(io.StringIO(content.decode("utf-8-sig")))
     except UnicodeDecodeError:
@@ -37,6 +39,8 @@ def read(file: File) -> Table | Arrays:
             f"{name} cannot be read: {reason}. An .arff file has lines @attribute of numbers, "
             "classes or dates, and below @data a row with a value for each of them."
         ) from None
+    finally:
+        csv.field_size_limit(longest)  # scipy lifts it for the whole process
     if not len(rows):
         raise DataError(f"{name} holds no rows below @data.")
     names, kinds = attributes.names(), attributes.types()

@@ -54,11 +54,14 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         whole_lines = quotes and dialects.are_quoted_lines(shown.splitlines())
         if whole_lines:
             shown, tail = map(dialects.unquoted_lines, (shown, tail))
+        ended = dialects.are_ended(shown.splitlines())
+        if ended:
+            shown, tail = map(dialects.unended, (shown, tail))
         drawn = dialects.is_drawn(shown.splitlines())
         if drawn:
             shown, tail = map(dialects.undrawn, (shown, tail))
         written = dialects.found(shown, tail, separator, settings)
-        written = replace(written, quoted_lines=whole_lines, drawn=drawn)
+        written = replace(written, quoted_lines=whole_lines, ended=ended, drawn=drawn)
         notes += written.notes(separator)
     with reading(name, encoding, file):
         top = written if whole else replace(written, footer_rows=0)
@@ -279,13 +282,14 @@ def _below(block: bytes, lines: int) -> bytes:
 
 def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
     """The block without comments, and with one separator between aligned columns."""
-    if written.quoted_lines:
-        text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-        block = dialects.unquoted_lines(text).encode("utf-8", "surrogateescape")
-    if written.drawn:
-        block = dialects.undrawn(block.decode("utf-8", "surrogateescape")).encode(
-            "utf-8", "surrogateescape"
-        )
+    for applies, change in (
+        (written.quoted_lines, dialects.unquoted_lines),
+        (written.ended, dialects.unended),
+        (written.drawn, dialects.undrawn),
+    ):
+        if applies:
+            text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+            block = change(text).encode("utf-8", "surrogateescape")
     if written.comment:
         block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
     if written.aligned:

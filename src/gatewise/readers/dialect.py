@@ -58,6 +58,7 @@ class Dialect:
     thousands: str = ""
     since_1904: bool = False  # days of Excel count from 1904-01-01
     quoted_lines: bool = False  # quotation marks enclose each line as a whole
+    ended: bool = False  # each line ends with a semicolon, although another sign separates cells
     drawn: bool = False  # lines and bars are drawn around the cells, as databases print a table
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
@@ -68,10 +69,12 @@ class Dialect:
             listed.append("the columns are separated by white space")
         elif expected and self.separator != expected:
             listed.append(f"the columns are separated by {SEPARATORS[self.separator]}")
-        if self.quoted_lines:
-            listed.append("each line is quoted as a whole, and is read without these quotes")
-        if self.drawn:
-            listed.append("the lines and bars that are drawn around the cells are left out")
+        whole_lines = {
+            "each line is quoted as a whole, and is read without these quotes": self.quoted_lines,
+            "the semicolon at the end of each line is left out": self.ended,
+            "the lines and bars that are drawn around the cells are left out": self.drawn,
+        }
+        listed += [note for note, applies in whole_lines.items() if applies]
         if self.comment:
             listed.append(f"lines that begin with {self.comment!r} are comments (data.comment)")
         if self.skip_rows:
@@ -227,6 +230,19 @@ def unquoted_lines(text: str) -> str:
         lambda line: line[1].replace('""', '"') + line[2],
         text,
     )
+
+
+def are_ended(lines: Sequence[str]) -> bool:
+    """True if nearly all lines end with their only semicolon, and commas or tabs cut them."""
+    rows = [line.rstrip() for line in lines if line.strip()]
+    ended = sum(row.endswith(";") and row.count(";") == 1 for row in rows)
+    cut = sum("," in row or "\t" in row for row in rows)
+    return len(rows) > 1 and ended >= 0.9 * len(rows) and cut >= 0.9 * len(rows)
+
+
+def unended(text: str) -> str:
+    """The text without semicolons at the ends of its lines."""
+    return re.sub(r"(?m);+[ \t]*(\r?)$", r"\1", text)
 
 
 RULE = r"[ \t]*(?=[|+:= -]*--)(?=[^|+\n]*[|+])[|+:= -]+"  # a line that is drawn below a header

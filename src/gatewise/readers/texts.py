@@ -130,8 +130,14 @@ def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, 
 
 
 def _words(cells: pl.Series) -> float:
-    counts = cells.cast(pl.String).drop_nulls().str.count_matches(r"\S+")
-    mean = counts.mean()
+    known = cells.cast(pl.String).drop_nulls()
+    # "1 days 02:30:00" is no text.
+    are_words = known.str.count_matches(r"\S*\p{L}\S*") > 1
+    mean = (
+        known.str.count_matches(r"\S+")
+        .zip_with(are_words, pl.repeat(1, len(known), eager=True))
+        .mean()
+    )
     return float(mean) if isinstance(mean, int | float) else 0.0
 
 

@@ -149,11 +149,18 @@ def with_counter(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     """Take a column that counts the steps as the time; as a value it would reveal the length."""
-    numbers = [name for name in without_role(table, settings) if kinds[name] == "number"]
+    free = without_role(table, settings)
+    clocks = [name for name in free if kinds[name] == "text" and _is_elapsed(table, settings, name)]
+    if len(clocks) == 1:
+        settings = with_role(settings, notes, role="time", column=clocks[0])
+        notes[-1] += f", in seconds since a begin (data.time_format={times.ELAPSED!r})"
+        return replace(settings, time_format=times.ELAPSED)
+    numbers = [name for name in free if kinds[name] == "number"]
     called = [name for name in numbers if known_as([name], (*TIMES, *COUNTERS))]
-    rising = [name for name in called if _rises(table, settings, name, evenly=False)]
+    sample = table.sample
+    rising = [name for name in called if _rises(sample, settings, name, evenly=False)]
     column = known_as(rising, TIMES) or known_as(
-        [name for name in rising if _rises(table, settings, name, evenly=True)], COUNTERS
+        [name for name in rising if _rises(sample, settings, name, evenly=True)], COUNTERS
     )
     if not column:
         return settings
@@ -163,11 +170,19 @@ def with_counter(
     return settings
 
 
-def _rises(table: Table, settings: DataSettings, column: str, *, evenly: bool) -> bool:
+def _is_elapsed(table: Table, settings: DataSettings, column: str) -> bool:
+    """True for times since a begin that rise within each sequence."""
+    seconds = times.elapsed(table.sample[column].cast(pl.String).str.strip_chars())
+    if seconds.null_count():
+        return False
+    return _rises(table.sample.with_columns(seconds.alias(column)), settings, column, evenly=False)
+
+
+def _rises(sample: pl.DataFrame, settings: DataSettings, column: str, *, evenly: bool) -> bool:
     """True if the numbers of a column rise within each sequence; `evenly`: by equal amounts."""
     cells = pl.col(column).cast(pl.Float64, strict=False)
     moves = cells.diff().over(settings.id) if settings.id else cells.diff()
-    cell, move = table.sample.select(cells.alias("cell"), moves.alias("move"))
+    cell, move = sample.select(cells.alias("cell"), moves.alias("move"))
     ahead = move.drop_nulls()
     if cell.null_count() or ahead.len() == 0 or not bool((ahead > 0).all()):
         return False

@@ -249,7 +249,23 @@ def _epoch(texts: pl.Series, *, parts: int) -> pl.Series:
     return (numbers // (parts // 1_000_000)).cast(pl.Datetime("us"))
 
 
+# The time since a begin, as stop watches, recorders and pandas write it: 0:00.005, 1 days 12:30:00.
+ELAPSED_CELL = r"^'?(?:(?P<days>\d+) days? )?(?:(?P<hours>\d+):)?(?P<minutes>\d{1,2}):"
+ELAPSED_CELL += r"(?P<seconds>\d{2}(?:\.\d+)?)'?$"
+
+
+def elapsed(texts: pl.Series) -> pl.Series:
+    """Parse the time since a begin to seconds, Float64; two parts are minutes and seconds."""
+    parts = texts.str.extract_groups(ELAPSED_CELL).struct
+    seconds = parts.field("seconds").cast(pl.Float64)
+    for name, each in (("minutes", 60), ("hours", 3_600), ("days", 86_400)):
+        seconds = seconds + parts.field(name).cast(pl.Float64).fill_null(0.0) * each
+    return seconds
+
+
+ELAPSED = "elapsed"
 FORMS: dict[str, Clock] = {
+    ELAPSED: elapsed,
     "half-year": _half_year,
     "quarter": _quarter,
     "week": _week,
@@ -541,6 +557,8 @@ def _checked(name: str, time_format: str) -> Clock:
     def read(series: pl.Series) -> pl.Series:
         texts = series.cast(pl.String).str.strip_chars()
         try:
+            if time_format == ELAPSED:
+                return elapsed(texts)
             return _tolerant(_formatted(time_format))(texts)
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
