@@ -6,12 +6,13 @@ is counted, and refused if no text or recording could have been packed so tightl
 
 import gzip
 import io
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 from gatewise.errors import DataError
@@ -23,6 +24,7 @@ DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError),
     NotImplementedError,  # a version or a method that zipfile does not know
 )
+ABOUT = re.compile(r"_about|readme|licen[cs]e|copying", re.IGNORECASE)  # a text beside the data
 ENCRYPTED = 1  # the bit of a file's flags
 
 
@@ -153,6 +155,7 @@ def chosen(path: Path, kinds: tuple[str, ...]) -> tuple[Path, str] | None:
     fitting = fitting or [one for one in listed if one.endswith(f"/{name}")]
     if not mark:
         fitting = [one for one in listed if one.removesuffix(".gz").lower().endswith(kinds)]
+        fitting = [one for one in fitting if not ABOUT.match(PurePath(one).name)] or fitting
     if len(fitting) != 1:
         shown = ", ".join((fitting or listed)[:8])
         if listed and not fitting and not mark:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
+from gatewise.readers.archives import MARK
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.labels import whole_label
 from gatewise.readers.long import Origin
@@ -30,6 +31,7 @@ class Arrays:
     sequences: Sequences
     lines: Array | None = None  # [sequences] line number of each sequence in its file
     truth: Any = None  # y as given: labels, or numbers for each sequence or each step; None: none
+    test: str = ""  # the path of a test part in the same file
 
     @property
     def truth_per_step(self) -> bool:
@@ -168,14 +170,28 @@ def refused_labels(sequences: Sequences, shape: tuple[int, ...], name: str) -> D
     )
 
 
+TRAIN, TEST = "train", "test"  # the parts of data sets of Keras: x_train, y_train, x_test, y_test
+PART = f".npz{MARK}"  # before the name of a part
+
+
 def npz(path: Path) -> Arrays:
     """Read a NumPy archive with the array x, and optionally y and lengths.
+
+    In an archive with x_train and x_test, as Keras keeps its data sets, these are the training and
+    the test part; data.npz#test is the test part alone.
 
     Raises:
         DataError: the file is not an archive, has no x, or holds objects.
     """
     name = str(path)
-    archive = _archive(path, name)
+    place, _, part = name.partition(PART)
+    archive = _archive(Path(f"{place}.npz") if part else path, name)
+    test = ""
+    if part or ("x" not in archive and f"x_{TRAIN}" in archive):
+        test = f"{name}{MARK}{TEST}" if not part and f"x_{TEST}" in archive else ""
+        part = part or TRAIN
+        found = {key.removesuffix(f"_{part}"): one for key, one in archive.items()}
+        archive = {key: found[key] for key in ("x", "y", "lengths") if f"{key}_{part}" in archive}
     if "x" not in archive:
         names = ", ".join(archive) or "nothing"
         raise DataError(f"{name} must hold an array 'x' (and 'y' with labels). It holds: {names}.")
@@ -186,7 +202,24 @@ def npz(path: Path) -> Arrays:
         lengths = _lengths(lengths, x, name)
     sequences = _stacked(x, name, lengths)
     y = archive.get("y")
-    return Arrays(name, "the file is .npz", labelled(sequences, y, name), truth=y)
+    return Arrays(name, "the file is .npz", labelled(sequences, y, name), test=test, truth=y)
+
+
+def npy(path: Path) -> Arrays:
+    """Read one array of NumPy, with the shapes of x in an archive.
+
+    Raises:
+        DataError: the file is no array of numbers.
+    """
+    name = str(path)
+    with reading(name), path.open("rb") as stream:
+        try:
+            x = _numeric(np.load(stream, allow_pickle=False), name)
+        except (ValueError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile):
+            raise DataError(
+                f"{name} is not an .npy file of numbers, or it is damaged. Write it with np.save."
+            ) from None
+    return Arrays(name, "the file is .npy", _stacked(x[None] if x.ndim == 1 else x, name))
 
 
 def _archive(path: Path, name: str) -> dict[str, Array]:

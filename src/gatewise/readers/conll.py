@@ -72,6 +72,45 @@ def holds_spans(file: File) -> bool:
     )
 
 
+JOINED = "/_"  # signs between a token and its tag: the/DT, the_DT
+
+
+def holds_joined(file: File) -> bool:
+    """True if each token of a text file is joined with its tag, as in the/DT dog/NN."""
+    with reading(str(file.path)), file.opened() as content:
+        begin = content.read(BEGIN)
+    return bool(_joint(begin.decode("utf-8", "replace").splitlines()))
+
+
+def _joint(lines: Sequence[str]) -> str:
+    """The sign between each token and its tag; "" if the lines hold no tags, or too few words."""
+    words = [word for line in lines[:1000] for word in words_of(line)]
+    for sign in JOINED:
+        pairs = [word.rpartition(sign)[::2] for word in words]
+        whole = sum(bool(token and tag) for token, tag in pairs)
+        tags = len({tag for _, tag in pairs})
+        several = 2 * len([line for line in lines if line.strip()]) <= len(words)
+        if several and whole >= 0.98 * len(words) > 50 and 1 < tags <= max(50, len(words) / 20):
+            return sign
+    return ""
+
+
+def _split(path: Path, lines: list[str], sign: str) -> Sentences:
+    """Read one sentence per line, with tokens that are joined with their tags."""
+    sentences = _plain(lines)
+    for words, number in zip(sentences.tokens, sentences.ids, strict=True):
+        pairs = [word.rpartition(sign) for word in words]
+        for word, (token, _, tag) in zip(words, pairs, strict=True):
+            if not (token and tag):
+                raise DataError(
+                    f"{path}: line {int(number) + 1} holds {word!r} without a tag, but other words "
+                    f"are joined with theirs by {sign!r}. Add the tag."
+                )
+        sentences.tags.append([tag for _, _, tag in pairs])
+        words[:] = [token for token, _, _ in pairs]
+    return sentences
+
+
 def _is_conllu(path: Path) -> bool:
     return path.name.removesuffix(".gz").lower().endswith(".conllu")
 
@@ -136,6 +175,9 @@ def read(
     lines = texts.lines(File(source), settings.encoding)
     if name.endswith(".in"):
         sentences = _pairs(source, lines, settings, purpose, notes)
+    elif name.endswith(".txt") and (sign := _joint(lines)):
+        sentences = _split(source, lines, sign)
+        notes.append(f"{source.name} is read as tokens that {sign!r} joins with their tags")
     elif _is_conllu(source) or _has_columns(source, lines, settings, purpose):
         if not _is_conllu(source) and _is_header(lines[0]):
             notes.append(f"the first line of {source.name} names the columns and is skipped")
@@ -151,6 +193,13 @@ def read(
 
 
 SENTENCES = ("sentence #", "sentence_id", "sent_id", "sentence", "sentence_idx")
+
+
+def holds_lists(table: Table, settings: DataSettings) -> bool:
+    """True if a table has a column of lists of tokens and one of lists of tags, by their names."""
+    kinds = table.kinds(settings.missing_values)
+    lists = {name.lower() for name in table.columns if kinds[name] == "list"}
+    return bool(HEADER & lists and {*TAGS, *(f"{tag}_tags" for tag in TAGS)} & lists)
 
 
 def from_table(

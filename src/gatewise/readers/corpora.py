@@ -21,6 +21,7 @@ from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 BEGIN = 4096  # bytes that determine the kind of a file
 
 
@@ -51,7 +52,9 @@ def read(opened: Opened, settings: DataSettings) -> Read:
     path = Path(source)
     if not path.is_dir():
         name = str(opened.file.path)
-        return from_texts([_text(opened.file, settings)], source=name), settings, []
+        table = opened.file.name.endswith(TABLES)
+        notes = [f"{name} is read as running text, with all columns and separators"] * table
+        return from_texts([_text(opened.file, settings)], source=name), settings, notes
     files = _texts_in(path)
     if not files:
         raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of text files.")

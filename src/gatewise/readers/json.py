@@ -66,12 +66,16 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
 
     Either may stand within objects, as in {"data": [...]} or {"hourly": {"time": [...], ...}}.
 
+    A file with one object per line is read as that, as many data sets are published.
+
     Raises:
         DataError: the file is empty or damaged, or holds something else or several tables.
     """
     name = str(source.path)
     with reading(name, encoding), source.opened(encoding) as file:
         text = file.read()
+        if _are_lines(text):
+            return json_lines(source, encoding)
         content = parsed(text, name)
         _refuse_deep(name, text)
     if isinstance(content, dict):
@@ -87,6 +91,17 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         notes = (f"the table is read from {where!r}",)
     with reading(name):
         return replace(of_frame(_unnested(name, _of_rows(name, content)), name), notes=notes)
+
+
+def _are_lines(text: bytes) -> bool:
+    """True if the first line is a whole object, and another one follows."""
+    first, _, rest = text.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    if not (first.startswith(b"{") and rest.lstrip().startswith(b"{")):
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _inner(content: Any, name: str) -> tuple[str, Any]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts, texts_of
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import columns, texts
+from gatewise.readers import archives, columns, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.delimited import refuse_merged
 from gatewise.readers.files import File, reading
@@ -58,6 +58,9 @@ def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
     path, name = opened.file.path, opened.file.name
     # A pipe has no file of translations next to it, so its pairs must be a table.
     piped = opened.file.content is not None and (purpose != "predict" or settings.text)
+    if purpose != "predict" and (found := of_tatoeba(opened, settings)):
+        made, settings, notes = from_table(opened.reopened(found).table(), found, purpose=purpose)
+        return made, settings, [TATOEBA, *notes]
     if name.endswith(TABLES) or piped:
         return from_table(opened.table(), settings, purpose=purpose)
     lines = texts.lines(opened.file, settings.encoding)
@@ -65,9 +68,6 @@ def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
         if name.endswith(".txt") and texts.begins_table(lines[0], settings):
             return from_table(opened.table(), settings, purpose=purpose)
         return _alone(lines, str(path)), settings, []
-    if found := of_tatoeba(opened, settings):
-        made, settings, notes = from_table(opened.reopened(found).table(), found, purpose=purpose)
-        return made, settings, [TATOEBA, *notes]
     if name.endswith(".txt") and "\t" in lines[0]:
         return from_table(opened.table(), settings, purpose=purpose)
     return _from_files(path, lines, settings)
@@ -287,9 +287,16 @@ def of_tatoeba(opened: Opened, settings: DataSettings) -> DataSettings | None:
     if opened.named is None or opened.is_standard_input or settings.column_names:
         return None
     path = placed(opened.named)
-    if not path.is_file() or not path.name.removesuffix(".gz").endswith(".txt"):
+    archive = archives.is_archive(path)
+    if not path.is_file() or not (archive or path.name.removesuffix(".gz").endswith(".txt")):
         return None
-    with reading(str(path)), opened.file.opened() as file:
+    try:
+        member = opened.file
+    except DataError:  # an archive of recordings, or of several files
+        return None
+    if not member.name.endswith(".txt"):
+        return None
+    with reading(str(path)), member.opened() as file:
         cells = file.readline(BEGIN).decode("utf-8", "replace").split("\t")
     if len(cells) != 3 or not ATTRIBUTION.match(cells[2]):
         return None
@@ -348,7 +355,8 @@ def _with_columns(
         return settings, []
     kinds = table.kinds(settings.missing_values)
     taken = {*settings.text, settings.label, settings.group, *settings.id}
-    free = [name for name in table.columns if kinds[name] == "text" and name not in taken]
+    able = columns.answering(table, settings)
+    free = [name for name in able if kinds[name] == "text" and name not in taken]
     missing = (not settings.text) + (not settings.label)
     _refuse_pairs(table, settings)
     if len(free) != missing:

@@ -53,6 +53,7 @@ class Place:
     packed: bool
     names: tuple[str, ...]  # relative paths of the recordings, with /
     others: tuple[str, ...]  # relative paths of text files that may be transcripts
+    left_out: tuple[str, ...] = ()  # recordings in folders whose names begin with _
 
     @cached_property
     def transcribed(self) -> bool:
@@ -100,7 +101,9 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     else:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
-    names = tuple(filter(is_recording, seen))
+    every = tuple(filter(is_recording, seen))
+    # Noise to mix in, as in Google's speech commands, is no class.
+    names = tuple(one for one in every if not _is_apart(one)) or every
     if not names and (packed or folders.holds_tables(path)):
         return None  # tables
     if not names:
@@ -116,7 +119,11 @@ def place_of(source: Any, folder: str = "") -> Place | None:
             f"one of the tables: {', '.join(listed[:8])}."
         )
     others = tuple(one for one in seen if one.lower().endswith((".txt", METADATA)))
-    return Place(path, packed, names, others)
+    return Place(path, packed, names, others, tuple(sorted({*every} - {*names})))
+
+
+def _is_apart(name: str) -> bool:
+    return any(part.startswith("_") for part in name.split("/")[:-1])
 
 
 def transcripts_of(table: Table) -> str:
@@ -133,6 +140,12 @@ def from_files(place: Place, settings: DataSettings, *, truth: Truth, purpose: P
         ConfigError: the labels cannot be determined, or the pattern is wrong.
     """
     notes: list[str] = []
+    if place.left_out:
+        apart = sorted({name.rpartition("/")[0] for name in place.left_out})
+        notes.append(
+            f"the recordings in {', '.join(apart)} are left out, because the name of a folder that "
+            "begins with _ is no label"
+        )
     files = [(name, name) for name in place.names]
     if purpose == "predict":  # the names of new recordings need not hold labels
         return _recordings(place, files, settings, notes, known={}, purpose=purpose)
@@ -225,10 +238,13 @@ def from_table(
     if settings.id:
         ids = ["/".join(row) for row in zip(*map(cells, settings.id), strict=True)]
     beside = Path(table.name).parent
+    by_name: dict[str, str] = {}
     files = [
-        _located(path, beside, folder, f"{table.name}: {table.at(row)}")
+        _located(path, beside, folder, f"{table.name}: {table.at(row)}", by_name)
         for row, path in enumerate(paths)
     ]
+    if by_name:
+        notes.append(f"recordings are searched by name in the folders around {beside}")
     place = Place(beside, False, (), ())
     return _recordings(
         place,
@@ -251,6 +267,9 @@ def _with_label(
         if column:
             notes.append(f"the column {column!r} is taken as the transcript")
             return replace(settings, label=column)
+    free = columns.answering(table, settings)
+    if not columns.label_of(table, settings) and (named := roles.known_as(free, texts.LABELS)):
+        return roles.with_role(settings, notes, role="label", column=named)
     return columns.guessed_label(table, settings, notes, task=task)
 
 
@@ -275,8 +294,8 @@ def refusing_paths() -> Iterator[None]:
         _may_open.reset(token)
 
 
-def _located(path: str, beside: Path, folder: str, where: str) -> str:
-    """Resolve a path of a table."""
+def _located(path: str, beside: Path, folder: str, where: str, by_name: dict[str, str]) -> str:
+    """Resolve a path of a table; `by_name` is filled with what is in folders, if it is needed."""
     if not may_open():
         raise DataError(
             f"{where} names a recording by its path, and no file is opened for the sender of a "
@@ -289,6 +308,10 @@ def _located(path: str, beside: Path, folder: str, where: str) -> str:
     for one in places:
         if path and one.is_file():
             return str(one.resolve())
+    if path and not by_name:
+        by_name |= _by_name(beside)
+    if found := by_name.get(path):
+        return found
     tried = " nor ".join(str(one) for one in places)
     raise DataError(
         f"{where}: there is no recording {path!r} (not at {tried}). Paths are relative to the "
@@ -297,6 +320,15 @@ def _located(path: str, beside: Path, folder: str, where: str) -> str:
 
 
 # Labels and transcripts
+
+
+def _by_name(beside: Path) -> dict[str, str]:
+    """The recordings below a table or beside its folder, by names that only one of them has."""
+    found = [one for one in (*beside.rglob("*"), *beside.parent.glob("*/*")) if is_recording(one)]
+    paths: dict[str, set[str]] = {}
+    for one in found:
+        paths.setdefault(one.name, set()).add(str(one.resolve()))
+    return {name: next(iter(places)) for name, places in paths.items() if len(places) == 1}
 
 
 def _objects(values: Sequence[str]) -> Array:
@@ -406,6 +438,7 @@ def _fields(place: Place, settings: DataSettings, *, truth: Truth) -> list[Mappi
 def _transcripts(place: Place, settings: DataSettings) -> dict[str, str]:
     """The transcripts by the paths of recordings without suffix; empty if there are none."""
     stems = {name.rpartition(".")[0] for name in place.names}
+    by_name = {PurePosixPath(stem).name: stem for stem in stems}
     transcripts: dict[str, str] = {}
     for other in place.others:
         if other.lower().endswith(".trans.txt"):
@@ -415,14 +448,20 @@ def _transcripts(place: Place, settings: DataSettings) -> dict[str, str]:
                 if name:
                     transcripts[f"{folder}/{name}" if folder else name] = text.strip()
         elif other.lower().endswith(METADATA):
-            by_name = {PurePosixPath(stem).name: stem for stem in stems}
             for line in place.lines(other, settings.encoding):
                 name, bar, texts_of_line = line.partition("|")
                 if bar and name in by_name:
                     transcripts[by_name[name]] = texts_of_line.rpartition("|")[2].strip()
         elif (stem := other[: -len(".txt")]) in stems:
-            transcripts[stem] = " ".join(" ".join(place.lines(other, settings.encoding)).split())
+            transcripts[stem] = _spaced(place.lines(other, settings.encoding))
+        elif len(by_name) == len(stems) and (stem := by_name.get(PurePosixPath(other).stem, "")):
+            # In a folder of its own, as VCTK keeps them.
+            transcripts.setdefault(stem, _spaced(place.lines(other, settings.encoding)))
     return {name: text for name, text in transcripts.items() if name in stems}
+
+
+def _spaced(lines: Sequence[str]) -> str:
+    return " ".join(" ".join(lines).split())
 
 
 def _with_transcripts(place: Place, transcripts: Mapping[str, str]) -> list[str]:

@@ -85,6 +85,9 @@ def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) 
 def _of_arrays(content: Arrays, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:
     notes: list[str] = []
     sequences = content.sequences
+    if content.test and purpose == "train" and not settings.test:
+        settings = replace(settings, test=content.test)
+        notes.append("the file has a test part of its own, on which the network is judged")
     if aim == "label" and sequences.labels is None and content.truth is not None:
         shape = np.shape(np.array(content.truth, dtype=object))
         raise arrays.refused_labels(sequences, shape, content.name)

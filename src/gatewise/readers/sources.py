@@ -49,6 +49,7 @@ READERS: dict[str, Callable[[File, DataSettings], Table | Arrays]] = {
     ".ts": lambda file, _: arrays.ts(file.path),
     ".arff": lambda file, _: arff.read(file),
     ".npz": lambda file, _: arrays.npz(file.path),
+    ".npy": lambda file, _: arrays.npy(file.path),
     ".idx": lambda file, settings: arrays.idx(file.path, _labels_of(file.path, settings)),
 }
 
@@ -86,7 +87,7 @@ class Opened:
             return File(place)
         if (packed := archives.chosen(place, MEMBERS)) is not None:
             return unpacked(*packed)
-        if SHEET in place.name:
+        if SHEET in place.name or arrays.PART in place.name:
             return File(place)
         return file_of(found(self.named))
 
@@ -222,7 +223,7 @@ REMEDIES = {
 }
 PACKED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
-MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".idx"))
+MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".npy", ".idx"))
 
 
 def placed(path: Path) -> Path:
@@ -250,8 +251,8 @@ def _kind(file: File) -> str:
     path, name = file.path, file.name
     if name.endswith("ubyte") or arrays.is_idx(name):
         return ".idx"
-    suffix = ".xlsx" if SHEET in name else Path(name).suffix
-    packable = suffix not in (".parquet", ".npz", ".xlsx")
+    suffix = ".xlsx" if SHEET in name else ".npz" if arrays.PART in name else Path(name).suffix
+    packable = suffix not in (".parquet", ".npz", ".npy", ".xlsx")
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
     if path.name.lower().endswith(PACKED):

@@ -18,10 +18,11 @@ from gatewise.readers.delimited import refuse_merged
 from gatewise.readers.files import File, reading
 from gatewise.readers.labels import as_label, flags, label_notes, missing_labels, whole_label
 from gatewise.readers.tables import Table
+from gatewise.readers.times import ELAPSED_CELL
 from gatewise.settings import DataSettings
 
 MIN_WORDS = 3  # average number of words from which a column counts as running text
-# Names of labels beside a text, besides those of any table.
+# Names of labels beside a text or a recording, besides those of any table.
 LABELS = (
     *("sentiment", "rating", "ratings", "stars", "star_rating", "score", "overall", "polarity"),
     *("category", "topic", "intent", "emotion", "target", "spam", "airline_sentiment"),
@@ -131,8 +132,7 @@ def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, 
 
 def _words(cells: pl.Series) -> float:
     known = cells.cast(pl.String).drop_nulls()
-    # "1 days 02:30:00" is no text.
-    are_words = known.str.count_matches(r"\S*\p{L}\S*") > 1
+    are_words = ~known.str.contains(ELAPSED_CELL)  # "1 days 02:30:00" is no text
     mean = (
         known.str.count_matches(r"\S+")
         .zip_with(are_words, pl.repeat(1, len(known), eager=True))

@@ -7,6 +7,7 @@ from gatewise.errors import ConfigError
 from gatewise.readers import conll, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, nothing
+from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 from gatewise.tasks.task import Recognise, Sign
 
@@ -36,9 +37,21 @@ def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
     if name is None or source.recordings is not None:
         return None
     plain = name.name.lower().removesuffix(".gz").endswith((".txt", ".tsv"))
-    if conll.holds_tokens(name) or (plain and conll.holds_spans(source.file)):
+    if conll.holds_tokens(name) or (plain and _holds_tags(source)):
         return f"{name.name} holds tokens with tags"
     return None
 
 
-RECOGNISE: Mapping[Sign, Recognise] = {"form": are_tokens}
+def _holds_tags(source: Opened) -> bool:
+    return conll.holds_spans(source.file) or conll.holds_joined(source.file)
+
+
+def are_lists(source: Opened, settings: DataSettings) -> str | None:
+    """A table with a list of tokens and a list of tags in each row."""
+    content = source.content(one_series=True)
+    if isinstance(content, Table) and conll.holds_lists(content, settings):
+        return f"{content.name} holds lists of tokens and of tags"
+    return None
+
+
+RECOGNISE: Mapping[Sign, Recognise] = {"form": are_tokens, "columns": are_lists}

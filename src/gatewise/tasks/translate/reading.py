@@ -24,9 +24,10 @@ def are_pairs(source: Opened, settings: DataSettings) -> str | None:
     """The reason why the source holds pairs, or None.
 
     Pairs are a table of two columns of text, neither of which holds labels or paths of recordings.
+    Ids and numbers of the rows may stand beside them.
     """
     content = source.content(one_series=True)
-    if not isinstance(content, Table) or len(content.columns) != 2:
+    if not isinstance(content, Table) or len(columns.answering(content, settings)) != 2:
         return None
     if recordings.column_of(content, settings) or columns.label_of(content, settings):
         return None

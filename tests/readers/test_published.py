@@ -1,0 +1,179 @@
+"""Data sets as they are published: archives, lists in lines, recordings in folders, NumPy files."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from test_recordings import tone, write
+
+from gatewise.data.sequences import texts_of
+from gatewise.errors import ConfigError, DataError
+from gatewise.readers import conll
+from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task, read
+
+TATOEBA = "Go {0}.\tVa {0} !\tCC-BY 2.0 (France) Attribution: tatoeba.org #{0} (CM)\n"
+
+
+def guessed(path):
+    """The task that is recognised, and what it reads."""
+    task = guess_task(DataSettings(), path)[0]
+    return task, *read(DataSettings(), path, task=task)
+
+
+def test_pairs_of_tatoeba_lie_beside_a_text_about_them(tmp_path):
+    path = tmp_path / "fra-eng.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("_about.txt", "This is from manythings.org\n")
+        archive.writestr("fra.txt", "".join(TATOEBA.format(k) for k in range(30)))
+    task, found, settings, _ = guessed(path)
+    assert (task, len(found), settings.text) == ("translate", 30, ("source",))
+
+
+def test_an_archive_of_recordings_is_no_text(tmp_path):
+    write(tmp_path / "a_1.wav", tone())
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for name in ("a_1.wav", "a_2.wav", "b_1.wav", "b_2.wav"):
+            archive.write(tmp_path / "a_1.wav", name)
+    assert guessed(tmp_path / "data.zip")[0] == "classify"
+
+
+@pytest.mark.parametrize("beside", [{}, {"id": "x"}, {"": 1}])
+def test_ids_and_numbers_may_stand_beside_pairs(tmp_path, beside):
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {name or "Unnamed: 0": f"{one}{k}" if name else k for name, one in beside.items()}
+        | {"translation": {"en": f"I see {k}", "fr": f"je vois {k}"}}
+        for k in range(30)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    task, _, settings, _ = guessed(path)
+    assert (task, settings.text, settings.label) == (
+        "translate",
+        ("translation.en",),
+        "translation.fr",
+    )
+
+
+def test_a_json_file_may_hold_an_object_in_each_line(tmp_path):
+    path = tmp_path / "data.json"
+    rows = [{"text": f"I like this film {k}", "stars": k % 5} for k in range(40)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    task, found, settings, _ = guessed(path)
+    assert (task, settings.label, len(found)) == ("classify", "stars", 40)
+    path.write_text(json.dumps(rows[0]) + "\n{broken")
+    with pytest.raises(DataError, match="line 2 is not a JSON object"):
+        read(DataSettings(), path, task="classify")
+    path.write_text('{"a": [1, 2],\n"b": [3, 4]}')
+    assert read(DataSettings(target=("b",)), path, task="forecast")[0].values.tolist() == [[3], [4]]
+
+
+def test_lists_of_tokens_and_tags_are_recognised(tmp_path):
+    path = tmp_path / "data.jsonl"
+    row = {"tokens": ["a", "rose"], "ner_tags": [0, 1], "langs": ["en", "en"]}
+    path.write_text("\n".join([json.dumps(row)] * 20))
+    task, found, settings, _ = guessed(path)
+    assert (task, settings.label) == ("tag", "ner_tags")
+    assert conll.tokens_of(found, conll.TAG, 0) == ["0", "1"]
+
+
+WORDS, TAGS = ["the", "dog", "and/or", "ran", "1/2"], ["at", "nn", "cc", "vbd", "cd"]
+
+
+@pytest.mark.parametrize("sign", "/_")
+def test_tokens_may_be_joined_with_their_tags(tmp_path, sign):
+    path = tmp_path / "brown.txt"
+    lines = [" ".join(f"{w}{sign}{t}" for w, t in zip(WORDS, TAGS, strict=True))] * 40
+    path.write_text("\n".join(lines))
+    task, found, _, _ = guessed(path)
+    assert (task, len(found)) == ("tag", 40)
+    assert conll.tokens_of(found, conll.TOKEN, 7) == WORDS
+    assert conll.tokens_of(found, conll.TAG, 7) == TAGS
+    path.write_text("\n".join([*lines, "dog"]))
+    with pytest.raises(DataError, match="line 41 holds 'dog' without a tag"):
+        read(DataSettings(), path, task="tag")
+
+
+def test_text_with_slashes_is_running_text(tmp_path):
+    path = tmp_path / "data.txt"
+    path.write_text("he and/or she went to a/b or home_again\nand slept\n" * 40)
+    assert guess_task(DataSettings(), path)[0] == "language"
+
+
+def test_noise_to_mix_in_is_no_class(tmp_path):
+    for name in ("yes/1", "yes/2", "no/1", "no/2", "_background_noise_/white"):
+        write(tmp_path / f"{name}.wav", tone())
+    task, found, _, notes = guessed(tmp_path)
+    assert (task, set(found.labels)) == ("classify", {"yes", "no"})
+    assert any("_background_noise_ are left out" in note for note in notes)
+
+
+def test_recordings_in_folders_are_found_by_their_names(tmp_path):
+    names = [f"{k}-{k % 2}.wav" for k in range(4)]
+    for k, name in enumerate(names):
+        write(tmp_path / "audio" / f"fold{k % 2}" / name, tone())
+    rows = [f"{name},{k % 2},{'ab'[k % 2]}" for k, name in enumerate(names)]
+    for place in ("audio", "meta"):
+        path = tmp_path / place / "data.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(["filename,fold,category", *rows]))
+        if place == "audio":
+            task, found, settings, notes = guessed(path)
+            assert (task, settings.label, len(found)) == ("classify", "category", 4)
+            assert any("searched by name" in note for note in notes)
+    with pytest.raises(DataError, match="there is no recording '0-0.wav'"):
+        read(DataSettings(), path, task="classify")  # two folders further
+    for name in names:
+        write(tmp_path / "clips of all" / name, tone())
+    assert len(read(DataSettings(), path, task="classify")[0]) == 4
+    write(tmp_path / "other" / names[0], tone())
+    with pytest.raises(DataError, match="there is no recording '0-0.wav'"):
+        read(DataSettings(), path, task="classify")  # two have its name
+
+
+def test_transcripts_may_lie_in_a_folder_of_their_own(tmp_path):
+    for k in range(3):
+        write(tmp_path / "wav48" / "p1" / f"p1_{k}.wav", tone())
+        (tmp_path / "txt" / "p1").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "txt" / "p1" / f"p1_{k}.txt").write_text(f"please call {k}\n")
+    task, found, _, _ = guessed(tmp_path)
+    assert (task, found.labels.tolist()) == ("transcribe", [f"please call {k}" for k in range(3)])
+
+
+def test_data_sets_of_keras_hold_their_test_part(tmp_path):
+    path = tmp_path / "mnist.npz"
+    x = np.arange(60).reshape(10, 3, 2) / 7
+    y = np.arange(10) % 2
+    np.savez(path, x_train=x[:7], y_train=y[:7], x_test=x[7:], y_test=y[7:])
+    task, found, settings, _ = guessed(path)
+    assert (task, len(found), settings.test) == ("classify", 7, f"{path}#test")
+    test = read(DataSettings(), settings.test, task="classify")[0]
+    assert test.values.tolist() == x[7:].reshape(-1, 2).tolist()
+    assert test.labels.tolist() == ["1", "0", "1"]
+    with pytest.raises(DataError, match="must hold an array 'x'"):
+        read(DataSettings(), f"{path}#other", task="classify")
+
+
+def test_one_array_of_numpy(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.arange(24).reshape(4, 3, 2))
+    found = read(DataSettings(), path, task="detect")[0]
+    assert (len(found), found.values.shape) == (4, (12, 2))
+    for content in (b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff" + b" " * 90):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="is not an .npy file"):
+            read(DataSettings(), path, task="detect")
+    np.save(path, np.array(["a", "b"]))
+    with pytest.raises(DataError, match="must hold numbers"):
+        read(DataSettings(), path, task="detect")
+
+
+def test_a_table_as_running_text_is_stated(tmp_path):
+    path = tmp_path / "lyrics.csv"
+    path.write_text("artist,text\n" + "ABBA,Look at her face\n" * 40)
+    notes = read(DataSettings(), path, task="language")[2]
+    assert any("all columns" in note for note in notes)
+    with pytest.raises(ConfigError):
+        guess_task(DataSettings(), path)
+    assert texts_of(read(DataSettings(), path, task="language")[0])[0].startswith("artist,text")
