@@ -321,6 +321,8 @@ class Task(Generic[Own, Source, Predictions]):
     estimator: str = ""  # the scikit-learn class in its estimator.py; "": none
     # A sentence on data that only this task reads, for errors about unknown sources.
     hint: str = ""
+    # For a task that is never guessed: a sentence that proposes it if the data look like its own.
+    proposed: Callable[[Opened, DataSettings], str] | None = None
     # Settings that need another setting -> that setting.
     needs: dict[str, str] = field(default_factory=dict)
     lines: str = ""  # the column that `predict` prints, one value per line; "": all columns, as CSV
