@@ -88,7 +88,11 @@ class RowReader:
             )
         ahead = bool(self._targets) and bool(np.isnan(values[self._targets]).all())
         inserted = self._gap(time, memory, ahead=ahead)
-        rows = [*(Row(self._empty(), one) for one in inserted), Row(values, time, ahead)]
+        empty = bool(np.isnan(values[self._numbers]).any())
+        rows = [
+            *(Row(self._empty(), one, filled=True) for one in inserted),
+            Row(values, time, ahead, filled=empty),
+        ]
         filled, how = memory.values, self.settings.missing
         for row in rows[:-1]:  # data.gaps = fill repeats the previous value, unless told otherwise
             filled = self._fill(row, filled, "previous" if how == "error" else how)
