@@ -78,7 +78,16 @@ def mean_measure(
         values = each(predictions)
         return np.stack([values, np.ones_like(values)], axis=1)
 
-    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+    return Measure(name, statistics, ratio, clusters)
+
+
+def ratio(sums: Array) -> Array:
+    """The first sum over the second one, [..., 2 or more] -> [...]; not a number if both are 0.
+
+    They are 0 where no truth is known, in a part or in a resample.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
 
 
 def chosen_measure(
