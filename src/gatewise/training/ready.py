@@ -131,11 +131,11 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
     return Parts(task, experiment, sequences, splits, notes, own)
 
 
-def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
+def prepared(parts: Parts, earlier: Ready | None = None, *, audits: bool = True) -> Ready:
     """Fill in the defaults, prepare the parts and build the network.
 
     The preparation and the findings of `earlier`, made from the same parts, are used again if
-    nothing that they depend on has changed.
+    nothing that they depend on has changed. Without `audits` nothing is looked for.
     """
     began = time.perf_counter()
     task, splits, own = parts.task, parts.splits, parts.own
@@ -144,10 +144,10 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     experiment, more = task.resolve(experiment, parts.sequences, splits.train)
     notes = [*parts.notes, *more]
     experiment = replace(experiment, training=resolved(experiment.training))
-    findings = None
+    findings: list[dict[str, str]] | None = None if audits else []
     if earlier is not None and _prepares_alike(experiment, earlier.experiment):
         preparation = earlier.preparation
-        findings = earlier.audit if splits is earlier.splits else None
+        findings = earlier.audit if splits is earlier.splits else findings
     else:
         preparation, more = task.prepare(splits.train, experiment)
         notes += more
