@@ -6,7 +6,8 @@ Runs each verb on small shipped data without interruption. Then it runs it again
 SIGINT, SIGTERM or SIGKILL reaches at a random moment, and checks what is left: a run, a file or a
 search is complete or absent, what was there before is unchanged, the message is a sentence, and the
 exit status is 130 or 143 if the work was not done. The same command (`train` with --resume) must
-then end well and give the same. Writes benchmarks/results/signals-BACKEND.json, in which the other
+then end well and give the same. A moment is a share of the processor time of the whole, because a
+busy machine stretches the clock. Writes benchmarks/results/signals-BACKEND.json, in which the other
 verbs keep their rows.
 """
 
@@ -40,7 +41,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SMALL = ["--set", "network.units=[8]", "--set", "evaluation.n_resamples=100"]
 DATA = ["seattle-weather", *SMALL, "--set", "training.quality=fast"]
+STACK = [*DATA, "--set", "network.kind=stack"]  # four networks of the other kind compile a minute
 PORT = 8765
+IDLE = 5.0  # seconds without processor time after which a process, a server, waits
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,11 @@ def folder_of(folder: Path) -> Any:
 VERBS = {
     "train": Verb(["train", *DATA, "--epochs", "6", "-o", "{out}"], read=run_of),
     "tune": Verb(
-        ["tune", *DATA, "--trials", "2", "--epochs", "1", "-o", "{out}"],
+        ["tune", *STACK, "--trials", "2", "--epochs", "1", "-o", "{out}"],
         read=search_of,
     ),
     "curve": Verb(
-        ["curve", *DATA, "--repeats", "1", "--epochs", "1", "-o", "{out}", "--overwrite"],
+        ["curve", *STACK, "--repeats", "1", "--epochs", "1", "-o", "{out}", "--overwrite"],
         "out.html",
         page_of,
     ),
@@ -127,24 +131,37 @@ VERBS = {
 }
 
 
-def stopped(process: int, number: int, wait: float) -> int:
-    """Send a signal after `wait` seconds: the exit status, as a shell gives it."""
-    end = time.perf_counter() + wait
-    while time.perf_counter() < end:
+def stopped(process: int, number: int, after: float) -> int:
+    """Send a signal after `after` seconds of processor time: the exit status, as a shell gives it.
+
+    A process that ended, or that uses no more, gets it at once.
+    """
+    used, grew = 0.0, time.perf_counter()
+    while used < after and time.perf_counter() < grew + IDLE:
         if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             break
         time.sleep(0.001)
+        if (now := processor_time(process)) > used:
+            used, grew = now, time.perf_counter()
     os.kill(process, number)
     _, status = os.waitpid(process, 0)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def ended(process: int, verb: str) -> int:
-    """The exit status of a process that ends by itself; a server is ended by SIGTERM."""
+def processor_time(process: int) -> float:
+    """The seconds of processor time that a process and its ended children have used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS
+
+
+def ended(process: int, verb: str) -> tuple[int, float]:
+    """The exit status and the processor time of a process; a server is ended by SIGTERM."""
     if verb == "serve":
         wait_for_server(process)
         os.kill(process, signal.SIGTERM)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    used = processor_time(process)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), used
 
 
 def wait_for_server(process: int) -> None:
@@ -229,16 +246,14 @@ def tried(name: str, each: int, draw: random.Random, trained: Path) -> dict[str,
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as where:
         trial = Trial(name, Path(where), trained)
-        began = time.perf_counter()
-        status = ended(trial.start(), name)
-        longest = time.perf_counter() - began
+        status, longest = ended(trial.start(), name)
         whole = trial.content()
         if status or isinstance(whole, str) and whole.startswith("cut"):
             sys.exit(f"{name} failed ({status}):\n{trial.log.read_text()[-3000:]}")
         for number in SIGNALS * each:
             trial.clear()
-            wait = draw.uniform(0.0, 1.05 * longest)
-            status = stopped(trial.start(), number, wait)
+            after = draw.uniform(0.0, longest)
+            status = stopped(trial.start(), number, after)
             left = trial.content()
             states[f"{number.name}: {state_of(left, status, trial.folder)}"] += 1
             found = trial.faults(number, status, whole)
@@ -246,7 +261,7 @@ def tried(name: str, each: int, draw: random.Random, trained: Path) -> dict[str,
                 trial.clear()  # a run that was ended early is whole, and is trained anew
             kept = left if name == "tune" and left is not None else 0
             resumes = name == "train" and (trial.folder / "out.checkpoint").exists()
-            status = ended(trial.start(*(["--resume"] if resumes else [])), name)
+            status, _ = ended(trial.start(*(["--resume"] if resumes else [])), name)
             again = trial.content()
             if status:
                 found.append(f"again: status {status}: {trial.log.read_text()[-600:]}")
@@ -256,7 +271,7 @@ def tried(name: str, each: int, draw: random.Random, trained: Path) -> dict[str,
                 found.append(f"again: {other}")
             elif name not in ("train", "tune", "serve") and again != whole:
                 found.append("again: another result")
-            faults += [f"{number.name} after {wait:.2f} s: {one}" for one in found]
+            faults += [f"{number.name} after {after:.2f} s: {one}" for one in found]
             for one in faults[len(faults) - len(found) :]:
                 print(f"  {name}: {one}", flush=True)
     return {"verb": name, "signals": 3 * each, "faults": faults, "left": dict(states)}
@@ -288,7 +303,7 @@ def main() -> None:
         trained = Path(folder) / "run"
         words = ["train", *DATA, "--epochs", "2", "-o", str(trained)]
         log = Path(folder) / "log"
-        if ended(start(words, log), "train"):
+        if ended(start(words, log), "train")[0]:
             sys.exit(log.read_text()[-3000:])
         for name in given.verbs or VERBS:
             found.append(tried(name, given.each, draw, trained))

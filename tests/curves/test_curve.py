@@ -8,12 +8,23 @@ import pytest
 import gatewise
 from gatewise.curves.rate import POINTS
 from gatewise.errors import ConfigError
+from gatewise.judging.audit import audit
+from gatewise.training import ready
 
 
 @pytest.fixture(scope="module")
 def by_size(sequences_file, classify_settings, tmp_path_factory):
     page = tmp_path_factory.mktemp("curves") / "curve.html"
-    content = gatewise.curve(sequences_file, settings=classify_settings, repeats=1, page=page)
+    audits = []
+
+    def counted(*given):
+        audits.append(audit(*given))
+        return audits[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ready, "audit", counted)
+        content = gatewise.curve(sequences_file, settings=classify_settings, repeats=1, page=page)
+    assert len(audits) == 1, "the parts are audited once, and their shares not at all"
     return content, page.read_text(encoding="utf-8")
 
 

@@ -101,3 +101,60 @@ def test_days_without_sales_are_gaps_not_a_spacing():
     found, _ = sequences(times, ids, gaps="fill", missing="zero")
     assert found.lengths.tolist() == [30, 30]
     assert found.step == "1d"
+
+
+TENTHS = np.datetime64("2024-03-01T10:00", "us") + 100_000 * np.arange(500)
+SHAKEN = TENTHS + np.random.default_rng(0).integers(-3000, 3001, 500)
+JITTER = (SHAKEN - TENTHS)[:90].astype(int)
+
+
+@pytest.mark.parametrize(
+    ("times", "step"),
+    [
+        (SHAKEN, "100ms"),
+        (np.datetime64("2024-01-01", "us") + np.arange(90) * 1_000_000 // 60, "16667us"),
+        (dates("2024-01-01", "D", 90) + JITTER * 100_000, "1d"),
+        (dates("2024-01-01T00:10", "m", 900)[::10] + 166_000 * np.arange(90) + JITTER * 9, "10m"),
+        (
+            np.busday_offset("2024-01-01", np.arange(90))
+            + np.abs(JITTER) * np.timedelta64(1, "us"),
+            "1b",
+        ),
+    ],
+)
+def test_dates_that_jitter_are_regular_and_a_note_says_how_much(times, step):
+    found, notes = sequences(times)
+    assert found.step == step
+    np.testing.assert_array_equal(found.times, times)
+    count = len(times) - 1
+    assert any(f"{count} differences are off" in note or f"of {count}" in note for note in notes)
+    refuse_other_spacing(sequences(times[:9])[0], step)
+    lacking, notes = sequences(np.delete(times, [3, 7, 8]), gaps="fill", missing="previous")
+    assert len(lacking.values) == len(times) and "3 missing steps" in " ".join(notes)
+    if step != "1b":
+        between = np.abs((lacking.times - times) / (times[1] - times[0]))
+        assert between.max() < 0.1
+    with pytest.raises(DataError, match="but the run was trained on steps of 3h"):
+        refuse_other_spacing(found, "3h")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.sort(np.append(SHAKEN, SHAKEN[7] + 2000)),  # two in one slot
+        np.append(SHAKEN[:-1], SHAKEN[-2] + 115_000),  # beyond a tenth of a step
+        dates("2024-01-01", "D", 90) - 3_600_000_000 * (np.arange(90) > 40),  # the clock is set
+        dates("2024-01-01", "h", 900)[::12] + 1_800_000_000 * (np.arange(75) > 40),
+        dates("2020-01", "M", 40) + np.timedelta64(2, "D") * (np.arange(40) % 2),
+        np.append(dates("2024-01-01", "D", 90)[:5], np.datetime64("2024-01-05T09:00")),
+        np.sort(
+            np.append(
+                np.busday_offset("2024-01-01", np.arange(30)), np.datetime64("2024-01-16T12:00")
+            )
+        ),
+    ],
+)
+@pytest.mark.parametrize("gaps", ["error", "fill"])
+def test_other_irregular_dates_are_refused(times, gaps):
+    with pytest.raises(DataError, match="times are irregular"):
+        sequences(times.astype("M8[us]"), gaps=gaps, missing="previous")

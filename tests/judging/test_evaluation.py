@@ -197,6 +197,17 @@ def test_the_sentence_gives_errors_in_percent_and_scores_in_points():
     assert wanted in found["sentence"] and low < 25 < high
 
 
+def test_a_ratio_to_an_error_of_almost_zero_is_told_as_a_difference():
+    for count in (40, 3):
+        sentence = against(np.ones(count), np.full(count, 1e-16))["sentence"]
+        assert "mae 1 against 1e-16, +1" in sentence and "%" not in sentence.split("(95%")[0]
+
+
+def test_a_part_without_any_known_truth_has_no_score():
+    measure = mean_measure("mae", lambda predictions: predictions, np.zeros(0, dtype=int))
+    assert np.isnan(measure.value(measure.statistics(np.zeros(0)).sum(axis=0)))
+
+
 def test_a_baseline_without_any_error_does_not_break_the_sentence():
     found = against(np.ones(40), np.zeros(40))
     assert found["better"] is False

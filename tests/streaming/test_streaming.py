@@ -206,6 +206,35 @@ def test_settings_that_need_all_steps_are_named():
         assert f"network.{name}" in str(raised.value) and words in str(raised.value)
 
 
+SHAKEN = np.random.default_rng(0).integers(-150, 150, 60)  # seconds
+JITTER = SHAKEN * np.timedelta64(1_000_000, "us")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.datetime64("2023-01-01") + np.arange(60) * np.timedelta64(1, "h") + JITTER,
+        np.busday_offset("2023-01-02", np.arange(60)) + np.timedelta64(8, "h") + JITTER,
+        np.arange(60) / 10 + SHAKEN / 50_000,
+    ],
+    ids=["dates", "weekdays", "numbers"],
+)
+def test_times_that_jitter_are_the_same_steps_in_a_stream_as_in_a_file(times):
+    table = pl.DataFrame({"time": times, "load": np.sin(np.arange(60.0))})
+    run = untrained(
+        table,
+        task={"name": "forecast", "horizon": 3, "lookback": 6},
+        data={"target": ["load"], "time": ["time"], "gaps": "fill", "missing": "previous"},
+        preparation={"calendar": ["minute", "hour"] if times.dtype.kind == "M" else ["none"]},
+    )
+    missing = table.filter(~pl.int_range(60).is_in([17, 25, 26]))[:25]
+    stream = gatewise.Stream(run)
+    answers = pushed(stream, missing.to_dicts(), (25,))[-3:]
+    for answer, row in zip(answers, gatewise.predict(run, missing).to_dicts(), strict=True):
+        assert answer["step"] == 28
+        same(answer, row)
+
+
 def test_rows_ahead_tell_what_is_known_of_the_future():
     days = np.datetime64("2023-01-01") + np.arange(60) * np.timedelta64(1, "D")
     random = np.random.default_rng(0)

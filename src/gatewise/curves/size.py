@@ -80,7 +80,8 @@ def _part(ready: Ready, given: Experiment, share: float, seed: int) -> Ready:
     splits = replace(ready.splits, test=None)
     if share < 1:
         splits = share_of_training(splits, share, seed)
-    return prepared(replace(ready.parts, experiment=experiment, splits=splits), ready)
+    parts = replace(ready.parts, experiment=experiment, splits=splits)
+    return prepared(parts, ready, audits=False)  # the whole, of which it is a part, was audited
 
 
 def _content(points: list[dict[str, Any]], monitor: Monitor, steps: bool) -> dict[str, Any]:

@@ -107,6 +107,8 @@ def kind_of_times(step: str) -> type[pl.DataType]:
 def following(times: Array, step: str, count: int) -> Array:
     """The `count` times after the last one, one step apart; month ends stay month ends.
 
+    Irregular times, of which there must be two, are continued at their median interval.
+
     >>> following(np.array(["2020-02-29", "2020-03-31"], dtype="datetime64[us]"), "1mo", 1)
     array(['2020-04-30T00:00:00.000000'], dtype='datetime64[us]')
     """
@@ -123,7 +125,7 @@ def following(times: Array, step: str, count: int) -> Array:
         return np.asarray(weekdays + (times[-1] - last), dtype="datetime64[us]")
     if unit:
         gap = np.array(number, dtype=f"m8[{unit.upper() if unit in ('d', 'w') else unit}]")
-    else:  # irregular times: use the median interval
+    else:
         gap = np.median(np.diff(times).astype(np.int64)).astype("m8[us]")
     return np.asarray(times[-1] + gap * offsets, dtype="datetime64[us]")
 
@@ -189,10 +191,10 @@ def unknown_zone(zone: str) -> ConfigError:
 
 def _numbers_on(times: Array, step: str, offsets: Array) -> Array:
     """The numbers `offsets` steps after the last one; an integer step keeps them integers."""
+    size = step.rstrip("i") or float(np.median(np.diff(times)))
     if times.dtype.kind == "i" and (step.endswith("i") or not step):
-        return np.asarray(times[-1] + int(step.rstrip("i") or 1) * offsets)
-    usual = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    gap = float(step.rstrip("i") or usual)
+        return np.asarray(times[-1] + round(float(size)) * offsets)
+    gap = float(size)
     # Round to the digits of the step: 0.3, not 0.30000000000000004.
     return np.asarray(np.round(times[-1] + gap * offsets, 9 - int(np.floor(np.log10(gap)))))
 

@@ -16,6 +16,8 @@ BLOCK = 1 << 20  # differences per block, so that no second array of times is ne
 # Fractional times are rounded (60 Hz is written 0.017, 0.033, 0.050) and clocks jitter. So a
 # difference counts as a whole number of steps if it is off by at most this share of a step.
 SLACK = 0.1
+CLOCK_CHANGE = 1_800_000_000  # the smallest in microseconds; it is no jitter, however long a step
+ROUND = 0.001  # a mean of dates counts as the round step that is off by at most this share
 FINE = 1000  # positions of fractional times are thousandths of a step, to show times off the grid
 
 
@@ -30,6 +32,8 @@ class Grid:
     unit: int
     step: str  # in the form of Sequences.step
     share: float  # share of the differences that are one step
+    jittering: int = 0  # differences of dates that are a little off whole steps
+    jitter: int = 0  # the microseconds by which they are off, at most
 
 
 def as_numbers(times: Array) -> Array:
@@ -67,7 +71,48 @@ def grid(times: Array, starts: Array) -> Grid | None:
         unit, share = _commonest(months, starts)
         step = f"{unit // 12}y" if unit % 12 == 0 else f"{unit}mo"
         return Grid(months, unit, step, share)
-    return Grid(positions, unit, _step_text(unit), share)
+    exact = all((gaps % unit == 0).all() for _, gaps in differences(positions, starts))
+    jittering = None if exact else _jittering_grid(times, starts)
+    return jittering or Grid(positions, unit, duration(unit), share)
+
+
+def slack(unit: int) -> float:
+    """The microseconds by which a difference of dates may be off a whole number of steps."""
+    return min(SLACK * unit, CLOCK_CHANGE - 1)
+
+
+def _jittering_grid(times: Array, starts: Array) -> Grid | None:
+    """The grid of dates that are all a little off it; None if one is further off."""
+    inner = np.ones(len(times), dtype=bool)
+    inner[starts] = False
+    gaps = np.diff(times.view(np.int64), prepend=times[:1].view(np.int64))[inner]
+    usual = int(np.quantile(gaps, 0.5, method="lower"))
+    unit = _round(float(gaps[np.abs(gaps - usual) <= slack(usual)].mean()))
+    whole = np.maximum(np.rint(gaps / unit).astype(np.int64), 1)
+    off = np.abs(gaps - whole * unit)
+    if off.max() > slack(unit):
+        return None
+    if unit == DAY and _are_weekdays(times):
+        positions, step = np.busday_count(np.datetime64(0, "D"), times.astype("M8[D]")), "1b"
+        _, share = _commonest(positions, starts)
+    else:
+        steps = np.zeros(len(times), dtype=np.int64)
+        steps[inner] = whole
+        positions, step, share = np.cumsum(steps), duration(unit), float((whole == 1).mean())
+    return Grid(positions, 1, step, share, int((off > 0).sum()), int(off.max()))
+
+
+def _round(mean: float) -> int:
+    """The roundest duration near a mean, in microseconds.
+
+    >>> _round(600_166_000.0), _round(16_666.7)
+    (600000000, 16667)
+    """
+    for size in UNITS.values():
+        whole = round(mean / size) * size
+        if abs(whole - mean) <= ROUND * mean:
+            return whole
+    return max(round(mean), 1)
 
 
 def _fine_grid(times: Array, starts: Array) -> Grid | None:
@@ -119,13 +164,14 @@ def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array
     from_start = grid.positions - np.repeat(grid.positions[starts], stops - starts)
     where = shift + from_start // grid.unit
     counted = np.arange(lengths.sum()) - np.repeat(begins, lengths)
-    if times.dtype.kind == "f":
-        return np.interp(np.arange(lengths.sum()), where, times), where
+    if times.dtype.kind == "f" or (grid.jitter and not grid.step.endswith("b")):
+        return between(times, where), where
     every = np.repeat(grid.positions[starts], lengths) + counted * grid.unit
     if grid.step.endswith("b"):
         weekdays = np.busday_offset(np.datetime64(0, "D"), every)
-        clock = times[starts] - times[starts].astype("M8[D]")
-        return (weekdays + np.repeat(clock, lengths)).astype(times.dtype), where
+        clock = times - times.astype("M8[D]")
+        before = np.repeat(clock, np.diff(np.append(where, len(every))))
+        return (weekdays + before).astype(times.dtype), where
     if not grid.step.endswith(("mo", "y")):
         return every.view(times.dtype), where
     anchors = np.repeat(np.maximum.reduceat(_monthday(times), starts), lengths)
@@ -133,6 +179,18 @@ def spread(grid: Grid, times: Array, starts: Array, stops: Array) -> tuple[Array
     days = months.astype("M8[D]") + (np.minimum(anchors, _days_in(months)) - 1) * ONE_DAY
     hours = times[starts] - times[starts].astype("M8[D]")
     return (days + np.repeat(hours, lengths)).astype(times.dtype), where
+
+
+def between(times: Array, where: Array) -> Array:
+    """Times at every position up to the last one, evenly spaced between those that are known.
+
+    `where` has the positions of the known ones, from 0.
+
+    >>> between(np.array(["2024-01-01T00:00", "2024-01-01T00:09"], "M8[us]"), np.array([0, 3]))[1]
+    np.datetime64('2024-01-01T00:03:00.000000')
+    """
+    every = np.interp(np.arange(where[-1] + 1), where, as_numbers(times))
+    return every if times.dtype.kind == "f" else np.rint(every).astype(np.int64).view(times.dtype)
 
 
 def _commonest(positions: Array, starts: Array) -> tuple[int, float]:
@@ -173,8 +231,23 @@ def _days_in(months: Array) -> Array:
     return days
 
 
-def _step_text(unit: int) -> str:
+def duration(unit: int) -> str:
+    """Microseconds as a text with a unit, in the form of Sequences.step.
+
+    >>> duration(600_000_000), duration(16_667)
+    ('10m', '16667us')
+    """
     for letter, size in UNITS.items():
         if unit % size == 0:
             return f"{unit // size}{letter}"
     return f"{unit}us"
+
+
+def microseconds(step: str) -> int:
+    """The size of a step of dates that always has the same.
+
+    >>> microseconds("10m")
+    600000000
+    """
+    unit = step.lstrip("0123456789")
+    return int(step.removesuffix(unit)) * (UNITS | {"us": 1})[unit]

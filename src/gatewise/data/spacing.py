@@ -27,7 +27,7 @@ def refuse_other_spacing(sequences: Sequences, step: str) -> None:
         if own is None or same(own.step, step):
             continue
         moments = sequences.times[sequences.starts[k] : sequences.stops[k]]
-        if own.share >= CLEAR and _share(moments, step) < own.share:
+        if own.share >= CLEAR and _share(moments, step, jitters=own.jitter > 0) < own.share:
             where = f" in sequence '{sequences.ids[k]}'" if len(sequences) > 1 else ""
             raise DataError(
                 f"{sequences.source}: the steps{where} are {step_text(own.step)} apart, but the "
@@ -95,8 +95,11 @@ def known_step(step: str) -> bool:
     return True
 
 
-def _share(moments: Array, step: str) -> float:
-    """The share of the differences between these times that are equal to the step."""
+def _share(moments: Array, step: str, *, jitters: bool) -> float:
+    """The share of the differences between these times that are equal to the step.
+
+    Those of times that jitter may be a little off.
+    """
     unit = step.lstrip("0123456789.")
     if moments.dtype.kind != "M" or unit in ("", "i"):
         return 0.0  # steps of numbers have no unit: they differ only in size
@@ -108,7 +111,8 @@ def _share(moments: Array, step: str) -> float:
         weekdays = np.busday_count(np.datetime64(0, "D"), moments.astype("M8[D]"))
         return float((np.diff(weekdays) == count).mean())
     gaps = np.diff(moments.astype("M8[us]").astype(np.int64))
-    return float((gaps == count * (grids.UNITS | {"us": 1})[unit]).mean())
+    size = grids.microseconds(step)
+    return float((np.abs(gaps - size) <= (grids.slack(size) if jitters else 0)).mean())
 
 
 def step_text(step: str) -> str:

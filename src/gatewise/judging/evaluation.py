@@ -30,6 +30,7 @@ from gatewise.tasks.task import (
 )
 from gatewise.training.interrupts import checkpoint
 
+MOST_RELATIVE = 100.0  # greater ratios are shown as differences
 MIN_CLUSTERS = 5  # fewer independent stretches are too few for an interval
 ROWS = 100_000  # rows of predictions.csv at most, because a long test part would make gigabytes
 PROBE = 100  # examples whose rows are counted to estimate the rows of all examples
@@ -370,9 +371,7 @@ def _amount(comparison: Mapping[str, Any], metric: Metric) -> str:
         places = 3 if metric.full == 1 else 1
         sides = f"{comparison['ours']:.{places}f} against {comparison['theirs']:.{places}f}"
         scale, digits = 100 / metric.full, "+.1f"
-    elif math.isfinite(comparison["relative"]) and (
-        comparison["clusters"] < MIN_CLUSTERS or math.isfinite(comparison["relative_low"])
-    ):
+    elif _in_percent(comparison):
         keys, scale, unit = ("relative", "relative_low", "relative_high"), 100.0, " %"
         digits = "+.1f"
     size, low, high = (f"{scale * comparison[key]:{digits}}{unit}" for key in keys)
@@ -383,6 +382,14 @@ def _amount(comparison: Mapping[str, Any], metric: Metric) -> str:
     elif comparison["clusters"] >= MIN_CLUSTERS:
         size += f" ({comparison['confidence']:.0%} interval {low} to {high})"
     return f"{comparison['metric']} {sides}, {size}"
+
+
+def _in_percent(comparison: Mapping[str, Any]) -> bool:
+    """Whether a ratio says more than a difference; none to an error of almost 0 does."""
+    known = [comparison["relative"]]
+    if comparison["clusters"] >= MIN_CLUSTERS:
+        known += [comparison["relative_low"], comparison["relative_high"]]
+    return all(math.isfinite(one) and abs(one) < MOST_RELATIVE for one in known)
 
 
 def _stretches(count: int) -> str:

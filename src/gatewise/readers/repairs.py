@@ -435,6 +435,12 @@ def _without_gaps(
     grid = grids.grid(times, sequences.starts)
     if grid is None:
         return sequences, origin
+    if grid.jitter:
+        notes.append(
+            f"times jitter: {grid.jittering:,} of {len(times) - len(sequences):,} differences are "
+            f"off whole steps of {spacing.step_text(grid.step)}, by {grids.duration(grid.jitter)} "
+            "at most, and count as whole steps"
+        )
     gaps, steps, off = _gaps(grid, sequences)
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
@@ -503,9 +509,10 @@ def _gaps(grid: grids.Grid, sequences: Sequences) -> tuple[Gap, int, int | None]
         wrong = np.flatnonzero(ahead != grid.unit)
         if len(wrong) == 0:
             continue
-        odd = wrong[ahead[wrong] % grid.unit != 0]
+        # Two times of one business day are 0 apart.
+        is_wide = (ahead[wrong] % grid.unit == 0) & (ahead[wrong] > 0)
+        odd, wide = wrong[~is_wide], wrong[is_wide]
         off = int(at[odd[0]]) if off is None and len(odd) else off
-        wide = wrong[ahead[wrong] % grid.unit == 0]
         missing = ahead[wide] // grid.unit - 1
         count, steps = count + len(wide), steps + int(missing.sum())
         if first is None and len(wide):

@@ -43,7 +43,7 @@ def windows(model: Model, places: list[Place], several: list[list[Row]]) -> list
         found = _answered_anew(model, sequences)
         for (k, point), records in zip(some, found, strict=True):
             answers[k] += [{"step": point.step, **record} for record in records]
-            places[k].answered = point.step
+            places[k].answered = max(places[k].answered, point.step)
     return answers
 
 
@@ -66,7 +66,9 @@ def _points(plan: Plan, place: Place, rows: list[Row]) -> list[Point]:
         enough = plan.partial or size >= plan.window
         due = (place.step - (0 if plan.partial else plan.window)) % plan.every == 0
         waited = known == plan.ahead if row.ahead else known >= plan.ahead
-        if enough and due and waited:
+        if row.filled and plan.measured:
+            place.answered = place.step
+        elif enough and due and waited:
             points.append(Point(place.step, tuple(held[: size + plan.ahead])))
     return points
 

@@ -22,6 +22,7 @@ class Row:
     time: Array | None = None  # datetime64[us], int64 or float64
     ahead: bool = False  # a step whose targets are not known yet
     text: str = ""  # of a text or of tokens: what was written
+    filled: bool = False  # a value was not measured but filled in
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Plan:
     every: int = 1  # steps between answers
     per_step: bool = False  # the answer is the row of the last step, among rows of all steps
     partial: bool = False  # answers do not wait for a full window
+    measured: bool = False  # a step with values that were filled in gets no answer
 
     # An answer needs a full window, even at the end of a stream that is shorter.
     full: bool = False

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gatewise.data.calendar import between_dates, following, shift
-from gatewise.data.grids import SLACK
+from gatewise.data import grids
+from gatewise.data.calendar import MONTHS, between_dates, following, shift
 from gatewise.data.preparation import Preparation, one_hot
 from gatewise.data.sequences import Array, Sequences, from_arrays
 from gatewise.errors import DataError
@@ -88,7 +88,11 @@ class RowReader:
             )
         ahead = bool(self._targets) and bool(np.isnan(values[self._targets]).all())
         inserted = self._gap(time, memory, ahead=ahead)
-        rows = [*(Row(self._empty(), one) for one in inserted), Row(values, time, ahead)]
+        empty = bool(np.isnan(values[self._numbers]).any())
+        rows = [
+            *(Row(self._empty(), one, filled=True) for one in inserted),
+            Row(values, time, ahead, filled=empty),
+        ]
         filled, how = memory.values, self.settings.missing
         for row in rows[:-1]:  # data.gaps = fill repeats the previous value, unless told otherwise
             filled = self._fill(row, filled, "previous" if how == "error" else how)
@@ -282,8 +286,10 @@ class RowReader:
 
     def _gap(self, time: Any, memory: Memory, *, ahead: bool) -> list[Any]:
         """The times of steps that are missing before a row, to be inserted."""
+        step, found = self._preparation.step, list[Any]()
         if memory.ahead and not ahead:
-            if time != memory.ahead[0]:
+            before = (*memory.times[-1:], memory.ahead[0])
+            if not _same(memory.ahead[0], time, before[0], step):
                 raise DataError(
                     f"The time {_shown(time)} is not that of the first row ahead, "
                     f"{_shown(memory.ahead[0])}. Send the rows in the order of their times."
@@ -300,11 +306,10 @@ class RowReader:
                 f"The time {_shown(time)} is not after {_shown(last[-1])}, that of the last row. "
                 "Send the rows in the order of their times."
             )
-        step, found = self._preparation.step, list[Any]()
         if not step or self.settings.gaps == "ignore":
             return found
         fills = self.settings.gaps == "fill" and not ahead
-        while not _same(expected := following(last, step, 1)[0], time, last[-1]):
+        while not _same(expected := following(last, step, 1)[0], time, last[-1], step):
             if not fills or expected > time or len(found) == MOST_MISSING:
                 raise DataError(
                     f"The time {_shown(time)} is not one step ({step.removesuffix('i')}) after "
@@ -313,6 +318,9 @@ class RowReader:
                 )
             found.append(expected)
             last = np.array([*last[-1:], expected])
+        if found and _has_size(step):
+            ends, where = np.array([before[-1], time]), np.array([0, len(found) + 1])
+            return list(grids.between(ends, where)[1:-1])
         return found
 
 
@@ -325,11 +333,23 @@ def _joined(written: Sequence[Any], names: Sequence[str]) -> pl.Series:
     return cells.select(times.as_one(texts, names).alias("time"))["time"]
 
 
-def _same(expected: Any, time: Any, last: Any) -> bool:
-    """Whether a time is the expected one; fractional numbers may be a little off."""
-    if not isinstance(expected, np.floating):
+def _has_size(step: str) -> bool:
+    """Whether steps are fractional numbers or dates that are always as far apart."""
+    unit = step.lstrip("0123456789")
+    return not step.endswith("i") and unit not in MONTHS and unit != "b"
+
+
+def _same(expected: Any, time: Any, last: Any, step: str) -> bool:
+    """Whether a time is the expected one, which may be as far off as in a file (`grids.grid`)."""
+    if isinstance(expected, np.floating):
+        return bool(abs(expected - time) <= grids.SLACK * abs(expected - last))
+    if None in (expected, time) or not step or not between_dates(step):
         return bool(expected == time)
-    return bool(abs(expected - time) <= SLACK * abs(expected - last))
+    if not _has_size(step):
+        day = "M8[D]" if step == "1b" else "M8[us]"  # a close at another hour is the same day
+        return bool(expected.astype(day) == time.astype(day))
+    off = abs((time - expected) / np.timedelta64(1, "us"))
+    return bool(off <= grids.slack(grids.microseconds(step)))
 
 
 def _has_rows(steps: Sequence[Any]) -> bool:

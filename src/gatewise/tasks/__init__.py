@@ -5,7 +5,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, get_args
 
-from gatewise.errors import ConfigError, DataError, FlawError, UnknownSourceError
+from gatewise.errors import (
+    ConfigError,
+    DataError,
+    FlawError,
+    GatewiseError,
+    UnknownSourceError,
+)
 from gatewise.readers import remedies
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
@@ -94,6 +100,19 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
             f"No task recognises {content.name}. Give --task: "
             f"{', '.join(known[:-1])} or {known[-1]}.{seen}"
         )
+
+
+@contextmanager
+def proposing(settings: DataSettings, source: Any = None) -> Iterator[str]:
+    """The sentences that propose tasks which are never guessed, also added to any error."""
+    data = opened(settings, source)
+    found = [task.proposed(data, settings) for task in TASKS.values() if task.proposed]
+    sentences = " ".join(filter(None, found))
+    try:
+        yield sentences
+    except GatewiseError as error:
+        error.args = (f"{error} {sentences}".rstrip(),)
+        raise
 
 
 def _columns_of(content: Table | Arrays, settings: DataSettings) -> str:

@@ -78,7 +78,16 @@ def mean_measure(
         values = each(predictions)
         return np.stack([values, np.ones_like(values)], axis=1)
 
-    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+    return Measure(name, statistics, ratio, clusters)
+
+
+def ratio(sums: Array) -> Array:
+    """The first sum over the second one, [..., 2 or more] -> [...]; not a number if both are 0.
+
+    They are 0 where no truth is known, in a part or in a resample.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
 
 
 def chosen_measure(
@@ -321,6 +330,8 @@ class Task(Generic[Own, Source, Predictions]):
     estimator: str = ""  # the scikit-learn class in its estimator.py; "": none
     # A sentence on data that only this task reads, for errors about unknown sources.
     hint: str = ""
+    # For a task that is never guessed: a sentence that proposes it if the data look like its own.
+    proposed: Callable[[Opened, DataSettings], str] | None = None
     # Settings that need another setting -> that setting.
     needs: dict[str, str] = field(default_factory=dict)
     lines: str = ""  # the column that `predict` prints, one value per line; "": all columns, as CSV

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from gatewise.readers import vectors
 from gatewise.readers.datasets import located
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import OWN, TRAINING_PART, DataSettings, Experiment
-from gatewise.tasks import TASKS, guess_task, read, task_of
+from gatewise.tasks import TASKS, guess_task, proposing, read, task_of
 from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
 from gatewise.training.averaging import refuse_batch_statistics
@@ -101,15 +102,20 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
     """Read and split the data."""
     source = opened(experiment.data, source)
     notes: list[str] = []
+    reading: AbstractContextManager[str] = nullcontext("")
     if not experiment.task.name:
         name, setting = implied_task(experiment, TASKS)
         why = f"only {name} reads {setting}"
         if not name:
             name, why = guess_task(experiment.data, source)
+            reading = proposing(experiment.data, source)
         experiment = experiment.having("task", name=name)
         notes.append(f"No task was given, so {name} was chosen: {why}.")
     task = task_of(experiment.task.name)
-    sequences, data, more = read(experiment.data, source, task=task.name)
+    with reading as proposal:
+        sequences, data, more = read(experiment.data, source, task=task.name)
+    if proposal and sequences.labels is None:
+        notes.append(proposal)
     notes += more
     if data.validation:
         experiment = experiment.having("split", validation=0.0)
@@ -125,11 +131,11 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
     return Parts(task, experiment, sequences, splits, notes, own)
 
 
-def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
+def prepared(parts: Parts, earlier: Ready | None = None, *, audits: bool = True) -> Ready:
     """Fill in the defaults, prepare the parts and build the network.
 
     The preparation and the findings of `earlier`, made from the same parts, are used again if
-    nothing that they depend on has changed.
+    nothing that they depend on has changed. Without `audits` nothing is looked for.
     """
     began = time.perf_counter()
     task, splits, own = parts.task, parts.splits, parts.own
@@ -138,10 +144,10 @@ def prepared(parts: Parts, earlier: Ready | None = None) -> Ready:
     experiment, more = task.resolve(experiment, parts.sequences, splits.train)
     notes = [*parts.notes, *more]
     experiment = replace(experiment, training=resolved(experiment.training))
-    findings = None
+    findings: list[dict[str, str]] | None = None if audits else []
     if earlier is not None and _prepares_alike(experiment, earlier.experiment):
         preparation = earlier.preparation
-        findings = earlier.audit if splits is earlier.splits else None
+        findings = earlier.audit if splits is earlier.splits else findings
     else:
         preparation, more = task.prepare(splits.train, experiment)
         notes += more

@@ -263,6 +263,37 @@ def test_a_stream_answers_as_the_whole_series_however_it_is_cut(run, table):
             np.testing.assert_allclose([one[name] for one in found], whole[name], atol=2e-5)
 
 
+def test_no_value_that_was_filled_in_is_scored_in_a_stream_or_a_file(run, table):
+    hours = np.datetime64("2024-01-01", "us") + np.arange(400) * np.timedelta64(1, "h")
+    timed = table.with_columns(time=hours)
+    trained = run.artefact
+    filling = trained.experiment.having("data", time=("time",), gaps="fill", missing="previous")
+    run = replace(trained, experiment=filling, preparation=replace(trained.preparation, step="1h"))
+    new = timed.drop("anomaly")[:40].with_columns(
+        x1=pl.when(~pl.int_range(40).is_in([12, 39])).then("x1")
+    )
+    lacking = new.filter(~pl.int_range(40).is_in([20, 21]))
+    whole = gatewise.predict(run, lacking)
+    filled = [12, 20, 21, 39]
+    assert whole["time"].to_list() == [hours[k].item() for k in range(6, 40) if k not in filled]
+    stream = gatewise.Stream(run)
+    stream.push(lacking)
+    found = stream.finish()
+    assert [one["time"] for one in found] == whole["time"].to_list()
+    np.testing.assert_allclose([one["score"] for one in found], whole["score"], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["is_anomaly", "outlier", "label"])
+def test_a_column_that_may_mark_anomalies_proposes_the_task(name):
+    table = waves(40, marked=(20,)).rename({"anomaly": name})
+    timed = table.with_columns(time=np.arange(40))
+    with pytest.raises((ConfigError, DataError), match=f"If '{name}' marks .*--task detect"):
+        make_ready(from_mapping({}), timed)
+    no_mark = timed.with_columns(pl.int_range(40).alias(name))
+    with pytest.raises((ConfigError, DataError), match="^((?!detect).)*$"):
+        make_ready(from_mapping({}), no_mark.with_columns(z=pl.col("x0")))
+
+
 def test_a_run_folder_answers_and_is_judged_like_the_run(run, table):
     here, there = (gatewise.predict(one, table) for one in (run, run.artefact.folder))
     for name in here.columns:

@@ -290,6 +290,14 @@ def test_month_ends_stay_month_ends_with_their_hour():
 
 def test_counted_steps_continue():
     np.testing.assert_array_equal(following(np.array([1, 3, 5]), "2i", 3), [7, 9, 11])
+    np.testing.assert_array_equal(following(np.array([0, 7, 19, 29]), "", 2), [39, 49])
+
+
+def test_irregular_times_cannot_be_continued_from_one_row():
+    chosen = experiment(task={"lookback": 1})
+    preparation, _ = forecast.prepare(series(waves(40), step=""), chosen)
+    with pytest.raises(DataError, match=r"sequence '0' has one row .* Give two rows or more"):
+        forecast.prediction_inputs(series(waves(1), step=""), preparation)
 
 
 def test_the_table_has_a_row_for_each_series_step_and_target():

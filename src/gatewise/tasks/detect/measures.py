@@ -17,7 +17,7 @@ from gatewise.settings import Experiment
 from gatewise.tasks.detect.examples import Scored
 from gatewise.tasks.detect.fitted import Fitted
 from gatewise.tasks.detect.scoring import ALARM, SCORE
-from gatewise.tasks.task import Measure
+from gatewise.tasks.task import Measure, ratio
 
 PLANTED = "planted_"  # prefix of metrics of planted anomalies
 MOST_LEVELS = 500  # different scores of anomalous steps that a resampled precision tells apart
@@ -114,10 +114,6 @@ def measures(
         alarms = (predictions[:, ALARM] == 1) & known
         columns = (alarms & truth, alarms, truth)
         return np.stack([np.bincount(cluster, one, count) for one in columns], axis=1)
-
-    def ratio(sums: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(sums[..., 0] / sums[..., 1])
 
     each = np.arange(count)
     made: list[tuple[str, Callable[[Array], Array], Callable[[Array], Array]]] = [

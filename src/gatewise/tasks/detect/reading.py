@@ -71,18 +71,32 @@ def _with_label(
     """The settings with the column of labels, which its name and two values tell."""
     if settings.label or purpose != "train" or settings.layout == "wide":
         return settings, []
+    column = _label(table, settings)
+    if not column:
+        return settings, []
+    note = f"the column {column!r} is taken as labels of anomalies; it is not read as a feature"
+    return replace(settings, label=column), [note]
+
+
+def _label(table: Table, settings: DataSettings) -> str:
+    """The first column whose name and two values mark anomalies; "" for none."""
     free = without_role(table, settings)
     while column := known_as(free, LABELS):
         cells = table.sample[column].drop_nulls()
         texts = set(cells.cast(str).str.to_lowercase().to_list()) if cells.len() else set()
         if are_flags(cells) or (texts and texts <= {*YES, *NO}):
-            note = (
-                f"the column {column!r} is taken as labels of anomalies; it is not read as a "
-                "feature"
-            )
-            return replace(settings, label=column), [note]
+            return column
         free.remove(column)
-    return settings, []
+    return ""
+
+
+def proposed(source: Opened, settings: DataSettings) -> str:
+    """A sentence that proposes the task if a column may mark anomalies; else ""."""
+    content = source.content(one_series=True)
+    if not isinstance(content, Table) or settings.label:
+        return ""
+    column = _label(content, settings)
+    return f"If {column!r} marks anomalies, give --task {NAME}." if column else ""
 
 
 def _marked(sequences: Sequences, label: str, *, merged: bool) -> Sequences:

@@ -19,6 +19,7 @@ def plan(
         columns=preparation.used,
         window=own.lookback + 1,
         full=True,
+        measured=True,
         needs_times=", ".join(own.calendar),
         whole="a score reads a window of its own for each step",
     )

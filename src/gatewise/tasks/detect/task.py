@@ -248,6 +248,7 @@ TASK = Task(
     settings={"numbers": SETTINGS},
     fitted=Fitted,
     recognise=reading.RECOGNISE,
+    proposed=reading.proposed,
     read=reading.read,
     split=split,
     resolve=resolve,

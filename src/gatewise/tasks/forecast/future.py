@@ -45,6 +45,12 @@ def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) ->
         if sequences.times is not None:
             past = sequences.times[sequences.starts[k] : sequences.starts[k] + now]
             step = preparation.step or clear_step(past)
+            if not step and len(past) < 2:
+                raise DataError(
+                    f"{sequences.source}: sequence '{sequences.ids[k]}' has one row with a target, "
+                    "and the times of training are irregular, so that the times of its forecast "
+                    "are unknown. Give two rows or more."
+                )
             times.append(np.concatenate([past, following(past, step, horizon)]))
     stops = np.cumsum([len(steps) for steps in tables])
     return replace(

@@ -13,7 +13,7 @@ from gatewise.settings import Experiment
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.values import point, scale_of, truth
-from gatewise.tasks.task import Measure, Promise
+from gatewise.tasks.task import Measure, Promise, ratio
 
 
 def score(
@@ -100,7 +100,7 @@ def _measure(
         return np.stack([sums, counts], axis=1)[scored]
 
     clusters = stretches(source, scored)
-    return Measure(name, statistics, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+    return Measure(name, statistics, ratio, clusters)
 
 
 def stretches(source: Windows, indices: Array) -> Array:

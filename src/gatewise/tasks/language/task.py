@@ -24,7 +24,7 @@ from gatewise.settings import Experiment, names
 from gatewise.tasks.language import reading
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.language.space import space
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, ratio
 
 SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
 UNITS = (200, 200)  # default units of the LSTM layers
@@ -355,9 +355,9 @@ def measures(
 
     # The training loss is the nats per token, so it gives the metrics without another prediction.
     values: dict[str, tuple[Callable[[Array], Array], Callable[[float], float]]] = {
-        "perplexity": (lambda sums: np.exp(sums[..., 0] / sums[..., 1]), perplexity),
-        "nats_per_token": (lambda sums: sums[..., 0] / sums[..., 1], float),
-        "bits_per_character": (lambda sums: sums[..., 0] / math.log(2) / sums[..., 2], bits),
+        "perplexity": (lambda sums: np.exp(ratio(sums)), perplexity),
+        "nats_per_token": (ratio, float),
+        "bits_per_character": (lambda sums: ratio(sums[..., ::2]) / math.log(2), bits),
     }
     return [
         Measure(name, statistics, value, clusters, from_loss=from_loss)

@@ -52,6 +52,7 @@ from gatewise.tasks.task import (
     Task,
     Truth,
     mean_measure,
+    ratio,
 )
 
 log = logging.getLogger("gatewise")
@@ -440,9 +441,7 @@ def measures(
 
     made = [
         mean_measure(f"{prefix}mae", absolute, clusters),
-        Measure(
-            f"{prefix}rmse", squared, lambda sums: np.sqrt(sums[..., 0] / sums[..., 1]), clusters
-        ),
+        Measure(f"{prefix}rmse", squared, lambda sums: np.sqrt(ratio(sums)), clusters),
     ]
     return made + [mean_measure(f"{prefix}quantile loss", quantile, clusters)] * (len(levels) > 1)
 

@@ -21,7 +21,7 @@ from gatewise.data.spectra import spectrum_of
 from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, NetworkSettings, names
-from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, sizes_of
+from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, ratio, sizes_of
 from gatewise.tasks.transcribe import decoding, reading
 from gatewise.tasks.transcribe.fitted import Fitted
 from gatewise.tasks.transcribe.space import space
@@ -418,21 +418,17 @@ def measures(
     groups = frames.groups if frames.groups is not None else frames.first
     _, clusters = np.unique(groups, return_inverse=True)
 
-    def rate(sums: Array) -> Array:
-        result: Array = sums[..., 0] / sums[..., 1]
-        return result
-
     return [
         Measure(
             "wer",
             lambda predictions: metrics.word_errors(truths, predictions).astype(float),
-            rate,
+            ratio,
             clusters,
         ),
         Measure(
             "cer",
             lambda predictions: metrics.character_errors(truths, predictions).astype(float),
-            rate,
+            ratio,
             clusters,
         ),
     ]
