@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
+from gatewise.judging import refitting
 from gatewise.judging.protocol import Repeats
 from gatewise.judging.repeats import Trained, Watch, best_value, monitor_for
 from gatewise.judging.validation import FittedBaselines, score_baselines
@@ -26,6 +27,7 @@ from gatewise.tuning.study import (
     DEFAULT,
     ENDED,
     LOSS,
+    SECONDS,
     VALUE,
     begun_as,
     candidates,
@@ -35,6 +37,21 @@ from gatewise.tuning.study import (
 )
 
 log = logging.getLogger("gatewise")
+
+MARGIN = 1.3  # of the time that the final training took as a trial
+
+
+def reserve(search: Search) -> float:
+    """Seconds for the evaluation of the winner and of the default, trained again if not kept."""
+    best = candidates(search.study, higher=search.monitor.higher_is_better)
+    default = default_trial(search.study)
+    if default is None or not best:
+        return 0.0
+    spent = {one.number: one.user_attrs[SECONDS] for one in (best[0], default)}
+    there = search.kept.keys() | set(networks.kept(search.folder))
+    seconds: float = sum(spent[number] for number in spent.keys() - there)
+    seconds += refitting.longer(search.ready) * spent[best[0].number]  # the winner, on everything
+    return MARGIN * seconds + search.evaluating
 
 
 def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> Tuned:
