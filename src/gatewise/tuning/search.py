@@ -22,7 +22,7 @@ from gatewise.errors import ArtefactError, ConfigError
 from gatewise.judging import folding
 from gatewise.judging.budget import EVALUATION, seconds_of
 from gatewise.judging.budget import NAME as BUDGET
-from gatewise.judging.repeats import Watch
+from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
 from gatewise.output import inputs, lies_in, write_text
 from gatewise.runs import artefact as artefacts
@@ -36,7 +36,9 @@ from gatewise.training.phases import Phase
 from gatewise.training.ready import Ready, make_ready
 from gatewise.training.tracking import both, tracked
 from gatewise.tuning import networks
+from gatewise.tuning.pruning import LEAST, P
 from gatewise.tuning.space import (
+    SEED,
     default_of,
     described,
     inside,
@@ -61,6 +63,7 @@ from gatewise.tuning.study import (
     optuna,
     queue_default_again,
     refuse_lost_trials,
+    trainings,
 )
 from gatewise.tuning.trial import attempt
 from gatewise.tuning.winner import finish, reserve
@@ -89,6 +92,7 @@ def tune(
     seed: int | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     space: Mapping[str, Any] | str | Path | None = None,
+    repeats: int = 1,
     processes: int = 1,
     resume: bool = False,
     watch: Watch | None = None,
@@ -104,8 +108,10 @@ def tune(
     is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
     most trials, earlier ones included. `space` holds ranges of settings, as sections or a TOML
     file: a list of values, a table with `low`, `high` and perhaps `log`, or a single value.
-    `processes` share the trials and the cores. `track` sends each epoch of each trial to a tracker:
-    the trial with number n is training n + 1. Everything else is as in `train`.
+    With `repeats`, each trial is trained from so many seeds and scored by their mean. A trial that
+    is worse than the best one over its seeds so far ends early, without a score. `processes` share
+    the trials and the cores. `track` sends each epoch of each trial to a tracker: the trial with
+    number n is training n + 1 if there is one seed. Everything else is as in `train`.
 
     Raises:
         ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
@@ -125,6 +131,7 @@ def tune(
     changes = {} if space is None else layer_of(space)
     seconds = seconds_of(budget)
     limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
+    check_repeats(repeats)
     if not (seconds or trials):
         raise ConfigError("Give --budget, such as 30m, or --trials: a search needs an end.")
     _check_processes(processes, in_memory=not experiment.data.path, track=track)
@@ -136,9 +143,11 @@ def tune(
     with locked(folder), chosen, following as tracker, _naming_what_is_kept(folder):
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
-            search, baselines = _begin(folder, experiment, source, changes, limits, processes)
+            search, baselines = _begin(
+                folder, experiment, source, changes, limits, repeats, shared=processes > 1
+            )
             if tracker is not None:
-                tracker.trainings = len(finished(search.study))
+                tracker.trainings = trainings(search.study)
             workers = _start_workers(search, processes, cores)
             try:
                 _search(search, watch, workers)
@@ -235,7 +244,9 @@ def _begin(
     source: Any,
     changes: Mapping[str, Any],
     limits: Limits,
-    processes: int,
+    repeats: int,
+    *,
+    shared: bool,
 ) -> tuple[Search, FittedBaselines]:
     """Prepare the data once, open the study, and state what will happen."""
     began = time.time(), time.process_time()
@@ -247,17 +258,23 @@ def _begin(
             "split.validation."
         )
     space = space_of(ready, experiment, changes)
+    if repeats > 1 and SEED in space:
+        raise ConfigError(
+            f"--repeats trains every trial from the same seeds, so {SEED} cannot be searched. "
+            "Leave out one of the two."
+        )
     baselines = score_baselines(ready)
     content = finite(
         {
             "settings": asdict(experiment),
             "space": {name: asdict(one) for name, one in space.items()},
             "data": _data_of(ready),
+            "repeats": repeats,
         }
     )
     write_or_compare(folder, content)
     mend_journal(folder)
-    study = _continued(folder, ready, baselines.monitor, shared=processes > 1)
+    study = _continued(folder, ready, baselines.monitor, shared=shared)
     again = give_up_unfinished(study)
     queue_default_again(study)
     earlier = len(finished(study))
@@ -278,10 +295,17 @@ def _begin(
         baselines.monitor.name,
         _plan(limits, time.time()),
     )
+    if 1 < repeats <= LEAST:
+        log.info(
+            "No trial ends early by its seeds, because p < %g takes %d seeds that are all worse. "
+            "--repeats %d or more can save trainings.",
+            *(P, LEAST, LEAST + 1),
+        )
     # On a busy machine, everything takes as many times as long as it did so far.
     slower = max(1.0, (time.time() - began[0]) / (time.process_time() - began[1]))
     evaluating = 2 * (baselines.seconds + EVALUATION * slower)
-    return Search(folder, ready, space, study, baselines.monitor, limits, evaluating), baselines
+    search = Search(folder, ready, space, study, baselines.monitor, limits, repeats, evaluating)
+    return search, baselines
 
 
 def _plan(limits: Limits, now: float) -> str:
@@ -350,6 +374,12 @@ def write_or_compare(folder: Path, content: Any) -> None:
     with intact(path):
         if before["data"] != content["data"]:
             raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
+        held = before.get("repeats", 1)
+        if held != content["repeats"]:
+            raise ConfigError(
+                f"{folder} holds a search with --repeats {held}, not {content['repeats']}. Give "
+                "the same --repeats, or choose another -o."
+            )
         for section, keys in content["settings"].items():
             for key, value in keys.items():
                 held = before["settings"].get(section, {}).get(key)
@@ -474,4 +504,5 @@ def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
         ready = make_ready(experiment)
         monitor = monitor_of(ready, [])
         study = _study(folder, ready, monitor, shared=True, number=number)
-        _search(Search(folder, ready, space, study, monitor, limits, EVALUATION), None)
+        repeats = content.get("repeats", 1)
+        _search(Search(folder, ready, space, study, monitor, limits, repeats, EVALUATION), None)

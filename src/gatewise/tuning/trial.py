@@ -4,23 +4,29 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gatewise.errors import ConfigError, DataError, TrainingError
 from gatewise.judging.budget import NAME as BUDGET
-from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
+from gatewise.judging.repeats import Trained, Watch, learn_each, monitor_for
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.fit import Around, History, Monitor, Progress
+from gatewise.training.fit import Around, Monitor, Progress
 from gatewise.training.interrupts import STOP, Interrupts
 from gatewise.training.ready import Ready, prepared
 from gatewise.tuning import networks
+from gatewise.tuning.pruning import hopeless
 from gatewise.tuning.space import suggested, with_values
 from gatewise.tuning.state import Search
 from gatewise.tuning.study import (
     BEGUN,
+    BY_EPOCHS,
+    BY_SEEDS,
     DEFAULT,
+    EACH,
     ENDED,
     LOSS,
     SECONDS,
@@ -38,16 +44,17 @@ from gatewise.tuning.winner import reserve
 log = logging.getLogger("gatewise")
 
 TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
-PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
+OUT_OF_TIME = "the budget has ended"  # why a trial was cut off
 
 
 def attempt(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | None) -> None:
-    """Train one trial, and tell the study."""
+    """Train one trial, from one seed or from several, and tell the study."""
     state = optuna().trial.TrialState
     study, began = search.study, time.time()
     values = suggested(trial, search.space)
     default = bool(trial.user_attrs.get(DEFAULT))
-    ended, history = "", None
+    ended = ""
+    trained: list[Trained] = []
     seen: list[Progress] = []
     kept: Checkpoints | None = None
     try:
@@ -59,7 +66,9 @@ def attempt(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | N
         epochs, seconds = networks.spent(kept)
         report_again(study, trial, epochs)
         began -= seconds
-        history = learn(ready, monitor, Around(interrupts, watcher, kept))
+        around = Around(interrupts, watcher, kept)
+        after = _between_seeds(search, trial, kept)
+        trained = learn_each(ready, search.repeats, monitor, around, after=after)
     except _Cut as cut:
         ended = str(cut)
     except (TrainingError, DataError, ConfigError) as error:
@@ -74,30 +83,47 @@ def attempt(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | N
         return
     # The default that the budget has ended is judged, because there is nothing else.
     stopped = interrupts.level >= STOP and not (default and interrupts.by == BUDGET)
-    if (stopped and ended != PRUNED and _unfinished(history)) or ended == OUT_OF_TIME:
+    ended = ended or _why_ended(trained, search.repeats, interrupts)
+    if (stopped and ended.startswith("stopped by")) or ended == OUT_OF_TIME:
         queue_again(study, trial)
-        if ended:
+        if ended == OUT_OF_TIME:
             log.info("Trial %d is cut off, because %s.", begun_as(trial), ended)
         return
     trial.set_user_attr(SECONDS, time.time() - began)
-    trial.set_user_attr(ENDED, ended or (history.stopped if history else ""))
-    if history is None:
+    trial.set_user_attr(ENDED, ended)
+    if not trained:
         study.tell(trial, state=state.PRUNED)
     else:
-        value = best_value(history, monitor)
-        loss = history.columns["val_loss"][history.best_epoch - 1]
+        each = _scores(trained)
+        value, loss = (float(np.mean(one)) for one in zip(*each, strict=True))
+        trial.set_user_attr(EACH, each)
         trial.set_user_attr(VALUE, value)
         trial.set_user_attr(LOSS, loss)
         study.tell(trial, _objective(value, loss, search.monitor))
-        _keep(search, trial.number, Trained(ready, history, value))
-    late = history is not None and ended_by_budget(history.stopped)
-    if kept is not None and not late:
+        _keep(search, trial.number, trained)
+    if kept is not None and not ended_by_budget(ended):
         kept.remove()
     _report(search, trial, values, seen)
     gc.collect()
 
 
-def _keep(search: Search, number: int, trained: Trained) -> None:
+def _scores(trained: Sequence[Trained]) -> list[tuple[float, float]]:
+    """The score and the validation loss of each seed, the first seed first."""
+    return [
+        (one.validation, one.history.columns["val_loss"][one.history.best_epoch - 1])
+        for one in sorted(trained, key=lambda one: one.seed)
+    ]
+
+
+def _why_ended(trained: Sequence[Trained], repeats: int, interrupts: Interrupts) -> str:
+    """Why a trial ended before its last seed, or its best seed before its last epoch; or ""."""
+    best = trained[0].history.stopped
+    if len(trained) == repeats or best.startswith("stopped by"):
+        return best
+    return f"stopped by {interrupts.by} in seed {len(trained) + 1} of {repeats}"
+
+
+def _keep(search: Search, number: int, trained: list[Trained]) -> None:
     """Keep the networks of the default and of the best trial, which need no training at the end.
 
     They are kept in files, too, because a search may be killed, or consist of several processes.
@@ -107,7 +133,8 @@ def _keep(search: Search, number: int, trained: Trained) -> None:
     best = candidates(search.study, higher=search.monitor.higher_is_better)[:1]
     needed = {one.number for one in (*best, default_trial(search.study)) if one is not None}
     if number in needed:
-        networks.keep(search.folder, number, trained.ready.network, trained.history)
+        by_seed = sorted(trained, key=lambda one: one.seed)
+        networks.keep(search.folder, number, [(one.ready.network, one.history) for one in by_seed])
     networks.discard(search.folder, set(written) - needed)
     for other in search.kept.keys() - needed:
         del search.kept[other]
@@ -159,15 +186,38 @@ def _watcher(
         if not epoch_over or not progress.best_epoch:
             return
         seen[:] = [progress]
+        if EACH in trial.user_attrs:  # epochs are compared in the first seed of each trial
+            return
         trial.report(progress.best, progress.epoch)
         if default is None and trial.should_prune():
-            raise _Cut(PRUNED)
+            raise _Cut(BY_EPOCHS)
 
     return each
 
 
-def _unfinished(history: History | None) -> bool:
-    return history is None or history.stopped.startswith("stopped by")
+def _between_seeds(
+    search: Search, trial: Any, kept: Checkpoints
+) -> Callable[[Sequence[Trained]], None]:
+    """Keep what each seed gave, and end the trial where it is hopeless beside the best one."""
+
+    def judge(trained: Sequence[Trained]) -> None:
+        if len(trained) == search.repeats:
+            return
+        kept.keep_finished()
+        each = _scores(trained)
+        trial.set_user_attr(EACH, each)
+        higher = search.monitor.higher_is_better
+        best = candidates(search.study, higher=higher)
+        if not best or trial.user_attrs.get(DEFAULT):
+            return
+        ours, theirs = (
+            [_objective(value, loss, search.monitor) for value, loss in scores]
+            for scores in (each, best[0].user_attrs.get(EACH, []))
+        )
+        if hopeless(ours, theirs, higher=higher):
+            raise _Cut(BY_SEEDS)
+
+    return judge
 
 
 def _objective(value: float, loss: float, monitor: Monitor) -> float:
@@ -182,8 +232,13 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
     """Log one line on a trial."""
     best = candidates(search.study, higher=search.monitor.higher_is_better)
     attributes = search.study.get_trials(deepcopy=False)[trial.number].user_attrs
-    value = attributes.get(VALUE, seen[-1].best if seen else math.nan)
+    each = attributes.get(EACH, [])
+    scores = [value for value, _ in each] or [one.best for one in seen]
+    value = float(np.mean(scores)) if scores else math.nan
     score = "none" if math.isnan(value) else f"{value:.4f}"
+    if search.repeats > 1:
+        count = max(1, len(each))
+        score += f" ({count} seed{'s'[: count != 1]})"
     default = default_trial(search.study)
     text = [f"trial {begun_as(trial)}  val {search.monitor.name} {score}"]
     if LOSS in attributes:
@@ -194,8 +249,8 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
         text.append(f"default {default.user_attrs[VALUE]:.4f}")
     epochs = seen[-1].epoch if seen else 0
     text.append(f"{epochs} epoch{'s'[: epochs != 1]}, {attributes[SECONDS]:.0f} s")
-    if attributes.get(ENDED) == PRUNED:
-        text.append(PRUNED)
+    if attributes[ENDED] in (BY_EPOCHS, BY_SEEDS):
+        text.append(attributes[ENDED])
     told = "the untuned default" if attributes.get(DEFAULT) else _short(values)
     log.info("%s  %s", "  ".join(text), told)
 
