@@ -123,7 +123,7 @@ def tune(
     optuna()
     given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     experiment, source = experiment_from(data, settings, target, given)
-    folding.refuse_several(experiment, "A trial of a search is a single network.")
+    folding.refuse_several(experiment, "A search trains a single network for each trial and seed.")
     if experiment.evaluation.audit == "full":
         raise ConfigError(
             "A search makes no full audit. Leave out evaluation.audit, or use gatewise train."
