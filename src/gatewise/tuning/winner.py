@@ -33,6 +33,7 @@ from gatewise.tuning.state import BEST, PAGE, SUMMARY, UNTUNED, Search, Tuned
 from gatewise.tuning.study import (
     BY_SEEDS,
     DEFAULT,
+    EACH,
     ENDED,
     LOSS,
     SECONDS,
@@ -93,6 +94,8 @@ def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> T
         "best": best[0].user_attrs[VALUE],
         "default_loss": default.user_attrs[LOSS],
         "best_loss": best[0].user_attrs[LOSS],
+        "default_each": _each(default),
+        "best_each": _each(best[0]),
         "best_trial": begun_as(best[0]),
         "repeats": search.repeats,
         "trials": _counts(search.study),
@@ -214,6 +217,12 @@ def _compared(folder: Path) -> tuple[dict[str, Any] | None, str]:
     except GatewiseError as error:
         return None, str(error)
     return found, found["sentence"]
+
+
+def _each(trial: Any) -> list[float]:
+    """The score of each seed; a trial of an older version has one, which it does not list."""
+    values = trial.user_attrs
+    return [score for score, _ in values.get(EACH, [(values[VALUE], values[LOSS])])]
 
 
 def _counts(study: Any) -> dict[str, int]:
