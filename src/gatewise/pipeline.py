@@ -65,7 +65,7 @@ def run(
         KeyboardInterrupt: Ctrl-C before training, or a third one. Nothing is left behind, unless
             the text of the exception names what was already saved: a run or a checkpoint.
     """
-    check_repeats(repeats, resume=resume)
+    check_repeats(repeats)
     if repeats > 1:
         folding.refuse_several(experiment, "With --repeats, each seed trains a single network.")
     if folder is not None:

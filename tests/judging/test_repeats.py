@@ -1,5 +1,7 @@
 """Several seeds: what is saved, and an interval that holds both sources of chance."""
 
+import math
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ from gatewise.errors import ConfigError
 from gatewise.judging.evaluation import over_seeds, resample
 from gatewise.settings import EvaluationSettings
 from gatewise.tasks.task import mean_measure
+from gatewise.training import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,27 @@ def test_the_saved_seed_is_the_best_on_validation(repeated):
 def test_a_seed_of_several_is_the_run_with_that_seed(repeated, series_file, forecast_settings):
     alone = gatewise.train(series_file, settings=forecast_settings, seed=2)
     assert repeated.metrics["repeats"]["each"][2]["metrics"] == alone.metrics["metrics"]
+
+
+def test_seeds_that_were_finished_before_a_kill_are_not_trained_again(
+    repeated, series_file, forecast_settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)  # a checkpoint after every epoch
+    begun = []
+
+    def watch(progress, epoch_over):
+        if epoch_over and progress.epoch == 1:
+            begun.append(progress.epoch)
+            if len(begun) == 2:
+                raise OSError("as if the process ended here")
+
+    given = {"settings": forecast_settings, "output": tmp_path / "run", "repeats": 2}
+    with pytest.raises(OSError, match="as if"):
+        gatewise.train(series_file, **given, watch=watch)
+    run = gatewise.train(series_file, **given, watch=watch, resume=True)
+    assert len(begun) == 3
+    scores = [one["metrics"] for one in run.metrics["repeats"]["each"]]
+    assert scores == [one["metrics"] for one in repeated.metrics["repeats"]["each"][:2]]
 
 
 def test_the_verdict_is_about_the_mean_over_seeds(repeated):

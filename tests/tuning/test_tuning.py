@@ -21,7 +21,7 @@ from gatewise.tasks import cost
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.training import checkpoints
 from gatewise.training.fit import History
-from gatewise.tuning import networks, search
+from gatewise.tuning import networks, pruning, search
 from gatewise.tuning import study as studies
 from gatewise.tuning.search import write_or_compare
 from gatewise.tuning.space import near, with_values
@@ -97,6 +97,12 @@ def test_the_same_command_continues_the_search(tuned, series_file):
         ({"budget": "soon"}, "such as 90s, 30m or 2h"),
         ({"trials": -1}, "--trials must be a whole number"),
         ({"processes": 100000}, "cores"),
+        ({"repeats": 0}, "--repeats must be a whole number"),
+        ({"repeats": 5}, "search with --repeats 1, not 5"),
+        (
+            {"repeats": 5, "space": SPACE | {"training": {"seed": [1, 2]}}},
+            "training.seed cannot be",
+        ),
         ({"space": {"network": {"unit": 3}}}, "Did you mean network.units"),
         ({"space": {"network": {"units": {"low": 3}}}}, "low, high"),
         ({"space": {"network": {"dropout": 2.0}}}, "network.dropout must be between 0 and 1"),
@@ -189,6 +195,62 @@ def test_a_trial_that_was_cut_off_goes_on_after_its_last_epoch(
     assert ended.intermediate_values == whole.intermediate_values
     assert ended.user_attrs["loss"] == whole.user_attrs["loss"]
     assert [one.name for one in (tmp_path / "search" / "networks").iterdir()] == ["1"]
+
+
+@pytest.fixture(scope="module")
+def seeded(series_file, tmp_path_factory):
+    """A search with two seeds, left in the second one and continued, and what was trained then.
+
+    The trial beside the default has one epoch, and one seed that is worse suffices to end it.
+    """
+    folder = tmp_path_factory.mktemp("tuning") / "seeds"
+    trained = []
+
+    def watch(progress, epoch_over):
+        if epoch_over and progress.epoch == 1:
+            trained.append(progress.epochs)
+            if len(trained) == 2:
+                raise OSError("as if the process ended here")
+
+    changes = {"training": {"batch_size": 32, "epochs": 1, "learning_rate": 0.003}}
+    known = {"settings": SETTINGS, "space": SPACE | changes, "trials": 2, "repeats": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pruning, "P", 0.6)
+        with pytest.raises(OSError, match="as if"):
+            gatewise.tune(series_file, output=folder, watch=watch, **known)
+        return gatewise.tune(series_file, output=folder, watch=watch, **known), trained
+
+
+def test_the_score_of_a_trial_is_the_mean_over_its_seeds(seeded, tuned):
+    first = next(one for one in trials_of(seeded[0].folder) if one.state.name == "COMPLETE")
+    assert len(first.user_attrs["each"]) == 2
+    assert first.user_attrs["value"] == np.mean([score for score, _ in first.user_attrs["each"]])
+    assert first.user_attrs["each"][0][0] == trials_of(tuned.folder)[0].user_attrs["value"]
+    assert list(first.intermediate_values) == [1, 2]  # the epochs of the first seed
+
+
+def test_a_trial_that_was_cut_off_keeps_its_finished_seeds(seeded):
+    _, trained = seeded
+    assert trained == [2, 2, 2, 1]  # the second seed again, and one seed of the other trial
+
+
+def test_a_trial_that_is_worse_by_its_seeds_ends_without_a_score(seeded):
+    search, _ = seeded
+    *_, pruned = trials_of(search.folder)
+    assert pruned.state.name == "PRUNED"
+    assert pruned.user_attrs["ended"] == studies.BY_SEEDS
+    assert len(pruned.user_attrs["each"]) == 1 and "value" not in pruned.user_attrs
+    counts = {"complete": 1, "pruned": 1, "fail": 0, "pruned_over_seeds": 1}
+    assert search.summary["trials"] == counts
+    page = (search.folder / "tuning.html").read_text(encoding="utf-8")
+    assert "(0 over epochs by successive halving in the first of 2 seeds, 1 over seeds" in page
+    assert page.count(studies.BY_SEEDS) == 1
+
+
+def test_the_winner_is_judged_by_all_of_its_seeds(seeded):
+    found = seeded[0].run.metrics["repeats"]
+    assert [one["validation"] for one in found["each"]] == seeded[0].summary["best_each"]
+    assert "mean of 2 seeds" in seeded[0].summary["validation"]
 
 
 def test_a_half_line_or_a_lock_of_a_killed_process_costs_no_earlier_trial(tmp_path):
@@ -399,12 +461,14 @@ def test_a_study_of_another_search_is_refused(tmp_path):
 def test_a_damaged_description_of_a_search_is_refused(tmp_path, content):
     (tmp_path / SEARCH).write_text(json.dumps(content))
     with pytest.raises(ArtefactError, match=r"search\.json is damaged"):
-        write_or_compare(tmp_path, {"data": "x", "settings": {"task": {"seed": 3}}, "space": {}})
+        write_or_compare(
+            tmp_path, {"data": "x", "settings": {"task": {"seed": 3}}, "space": {}, "repeats": 1}
+        )
 
 
 def test_a_network_of_another_search_is_not_restored(tmp_path, caplog):
     kept = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    networks.keep(tmp_path, 0, kept, History())
+    networks.keep(tmp_path, 0, [(kept, History())])
     other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
-    assert networks.restored(tmp_path, 0, other) is None
+    assert networks.restored(tmp_path, 0, [other]) == []
     assert "is of another search" in caplog.text

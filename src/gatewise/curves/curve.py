@@ -63,7 +63,7 @@ def curve(
     """
     if by not in BY:
         raise ConfigError(f"--by must be one of {', '.join(BY)}. Received: {by!r}.")
-    check_repeats(repeats, resume=False)
+    check_repeats(repeats)
     given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     experiment, source = experiment_from(data, settings, target, given)
     folding.refuse_several(experiment, "A curve trains single networks.")

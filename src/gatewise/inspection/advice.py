@@ -1,7 +1,7 @@
 """Advice on a trained network; docs/log.md holds the experiment behind each piece."""
 
-# A longer lookback was better with seasons of 12 and 24 steps, and worse with one of 336 (a week of
-# half hours), whose calendar tells the network where in the week it is.
+# A longer lookback was better with seasons of 7, 12 and 24 steps, and worse with one of 336 (a week
+# of half hours), whose calendar tells the network where in the week it is.
 LONGEST = 24
 
 

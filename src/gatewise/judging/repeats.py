@@ -78,38 +78,42 @@ def learn(ready: Ready, monitor: Monitor, around: Around) -> History:
     return history
 
 
-def check_repeats(repeats: int, *, resume: bool) -> None:
-    """Refuse a number of seeds that is not a whole number from 1 on, and several with `resume`.
+def check_repeats(repeats: int) -> None:
+    """Refuse a number of seeds that is not a whole number from 1 on.
 
     Raises:
-        ConfigError: it is none, or there is no checkpoint to resume from.
+        ConfigError: it is none.
     """
     if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
         raise ConfigError(f"--repeats must be a whole number, at least 1. Received: {repeats!r}.")
-    if resume and repeats > 1:
-        raise ConfigError(
-            "--resume continues the training of one seed, because those of --repeats keep no "
-            "checkpoint. Leave out one of the two."
-        )
 
 
-def learn_each(ready: Ready, repeats: int, monitor: Monitor, around: Around) -> list[Trained]:
+def with_seed(ready: Ready, seed: int) -> Ready:
+    """The same with the network of another seed."""
+    given = ready.parts.experiment.having("training", seed=seed)
+    return prepared(replace(ready.parts, experiment=given), ready)
+
+
+def learn_each(
+    ready: Ready,
+    repeats: int,
+    monitor: Monitor,
+    around: Around,
+    *,
+    after: Callable[[Sequence[Trained]], None] | None = None,
+) -> list[Trained]:
     """Train from `repeats` seeds, beginning with training.seed; the best on validation comes first.
 
-    Only the training of a single seed keeps checkpoints.
-
     A request to stop ends the training of the seed, and no other one follows. A seed that was cut
-    short counts only if no seed was finished.
+    short counts only if no seed was finished. `after` gets the networks of the finished seeds after
+    each of them.
     """
     trained: list[Trained] = []
     interrupts = around.interrupts
-    if repeats > 1:
-        around = replace(around, checkpoints=None)
     first = ready.experiment.training.seed
     for seed in range(first, first + repeats):
         if seed > first:
-            given = ready.parts.experiment.having("training", seed=seed)
-            ready = prepared(replace(ready.parts, experiment=given), ready)
+            ready = with_seed(ready, seed)
             monitor = monitor_for(ready, monitor)
         if repeats > 1:
             log.info("Seed %d (%d of %d).", seed, seed - first + 1, repeats)
@@ -120,6 +124,13 @@ def learn_each(ready: Ready, repeats: int, monitor: Monitor, around: Around) -> 
         trained.append(Trained(ready, history, best_value(history, monitor)))
         if interrupts.level >= STOP:
             break
+        if after is not None:
+            after(trained)
+    return best_first(trained, monitor)
+
+
+def best_first(trained: Sequence[Trained], monitor: Monitor) -> list[Trained]:
+    """The networks, the one with the best validation score first."""
     return sorted(trained, key=lambda one: rank(one, monitor), reverse=True)
 
 

@@ -143,7 +143,7 @@ def train(
     from gatewise.shell.overview import overview
     from gatewise.training.ready import make_ready
 
-    check_repeats(repeats, resume=resume)
+    check_repeats(repeats)
     custom = customs(baseline or ())
     limit = budget_of(budget, **began)
     if dry_run:
@@ -189,6 +189,10 @@ def tune(
     ] = "",
     trials: Annotated[int, typer.Option(help="The most trials; 0: as many as fit.")] = 0,
     space: Annotated[Path | None, typer.Option(help="A TOML file with ranges of settings.")] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(help="Train each trial from so many seeds, and end those that stay worse."),
+    ] = 1,
     processes: Annotated[int, typer.Option(help="Processes that share trials and cores.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the search in -o; refuse a new one.")
@@ -231,6 +235,7 @@ def tune(
             seed=seed,
             settings=merged(layers_of(config, assignments)),
             space=space,
+            repeats=repeats,
             processes=processes,
             resume=resume,
             watch=lambda progress, _: screen.watch(progress, False),

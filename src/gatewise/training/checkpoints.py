@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -99,8 +99,9 @@ class Checkpoints:
         self.path, self.previous, self.draft = _paths(folder)
         self.resumed = self._found(resume=resume, overwrite=overwrite)
         self.identity: Mapping[str, Any] = {}
-        self.finished = [] if self.resumed is None else _finished_of(self.resumed)
+        self.finished = [] if self.resumed is None else finished_of(self.resumed)
         self._taken = 0  # the number of those that this process has used so far
+        self._written = len(self.finished)  # the number of those that the latest checkpoint holds
         self._begun = False  # whether this process trains what the checkpoint holds
         self._cost, self._last, self._failed = FIRST_COST, time.perf_counter(), False
 
@@ -199,6 +200,11 @@ class Checkpoints:
         if self.due(within=False):
             self.write(State({}, {}))
 
+    def keep_finished(self) -> None:
+        """Write the finished networks now, unless the latest checkpoint holds all of them."""
+        if self._written < len(self.finished):
+            self.write(State({}, {}))
+
     def expect(self, size: int) -> None:
         """Note that the first checkpoint has about `size` bytes, so that it comes late enough."""
         self._cost = max(FIRST_COST, size / SPEED)
@@ -213,7 +219,7 @@ class Checkpoints:
         began = time.perf_counter()
         try:
             self._write(state)
-            self._failed = False
+            self._failed, self._written = False, len(self.finished)
         except OSError as error:
             with contextlib.suppress(OSError):  # the folder itself may be read-only
                 self.draft.unlink(missing_ok=True)
@@ -238,14 +244,9 @@ class Checkpoints:
         return self.path if self.path.exists() else self.previous
 
     def _write(self, state: State) -> None:
-        before = [one.plain for one in self.finished]
-        plain = {**state.plain, "identity": self.identity, "finished": before}
-        weights = {
-            f"finished/{number}/{key}": array
-            for number, one in enumerate(self.finished)
-            for key, array in one.arrays.items()
-        }
-        write_state(State(plain, state.arrays | weights), self.draft)
+        networks = as_one(self.finished)
+        plain = {**state.plain, "identity": self.identity, **networks.plain}
+        write_state(State(plain, state.arrays | networks.arrays), self.draft)
         if self.path.exists():
             self.path.replace(self.previous)
         self.draft.replace(self.path)
@@ -315,7 +316,17 @@ def read_state(path: Path) -> State | None:
         return State(json.loads(line), dict(file))
 
 
-def _finished_of(state: State) -> list[State]:
+def as_one(finished: Sequence[State]) -> State:
+    """Finished networks as one state; `finished_of` takes them apart."""
+    arrays = {
+        f"finished/{number}/{key}": array
+        for number, one in enumerate(finished)
+        for key, array in one.arrays.items()
+    }
+    return State({"finished": [one.plain for one in finished]}, arrays)
+
+
+def finished_of(state: State) -> list[State]:
     """The finished networks that a checkpoint holds."""
     found = []
     for number, plain in enumerate(state.plain.get("finished", [])):

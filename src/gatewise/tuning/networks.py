@@ -1,7 +1,7 @@
 """The networks of a search that are needed later, in files that survive a kill."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import keras
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.training.checkpoints import (
     Checkpoints,
+    as_one,
+    finished_of,
     has_checkpoint,
     identity_of,
     read_state,
@@ -46,23 +48,24 @@ def checkpoints(folder: Path, number: int, ready: Ready, *, resume: bool) -> Che
 
 
 def spent(found: Checkpoints) -> tuple[int, float]:
-    """The epochs that a trial has behind it, and the seconds that they took."""
+    """The epochs that the first seed of a trial has behind it, and the seconds of all seeds."""
     if found.resumed is None:
         return 0, 0.0
-    if found.finished:
-        history = found.finished[0].plain
-        return len(history["columns"]["epoch"]), history["seconds"]
-    plain = found.resumed.plain
-    return plain["epoch"], plain["kept"]["tracker"]["seconds"]
+    plain, finished = found.resumed.plain, [one.plain for one in found.finished]
+    seconds = sum(one["seconds"] for one in finished)
+    if "kept" in plain:
+        seconds += plain["kept"]["tracker"]["seconds"]
+    epochs = len(finished[0]["columns"]["epoch"]) if finished else plain["epoch"]
+    return epochs, seconds
 
 
-def keep(folder: Path, number: int, network: keras.Model, history: History) -> None:
-    """Write the network of a trial; if that fails, say so: it is then trained again at the end."""
+def keep(folder: Path, number: int, finished: Sequence[tuple[keras.Model, History]]) -> None:
+    """Write the networks of a trial; if that fails, say so: it is then trained again at the end."""
     path = _path(folder, number)
     draft = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
-        write_state(as_finished(network, history), draft)
+        write_state(as_one([as_finished(*one) for one in finished]), draft)
         draft.replace(path)
     except OSError as error:
         log.warning(
@@ -81,24 +84,28 @@ def discard(folder: Path, numbers: Iterable[int]) -> None:
         _path(folder, number).unlink(missing_ok=True)
 
 
-def restored(folder: Path, number: int, network: keras.Model) -> History | None:
-    """Give a network the weights of a trial, and return its history; None if there are none."""
+def restored(folder: Path, number: int, models: Sequence[keras.Model]) -> list[History]:
+    """Give networks the weights of a trial, and return their histories; none if there are none.
+
+    There may be fewer networks than `models`, because a budget may end the default.
+    """
     path = _path(folder, number)
     if not path.is_file():
-        return None
+        return []
     try:
         state = read_state(path)
     except ArtefactError as error:
         log.warning("%s", error)
-        return None
+        return []
     if state is None:
         log.warning("%s is damaged, so trial %d is trained again.", path, number)
-        return None
+        return []
+    pairs = zip(models, finished_of(state), strict=False)
     try:
-        return from_finished(network, state)
+        return [from_finished(model, one) for model, one in pairs]
     except (ValueError, TypeError, LookupError):
         log.warning("%s is of another search, so trial %d is trained again.", path, number)
-        return None
+        return []
 
 
 def _path(folder: Path, number: int) -> Path:

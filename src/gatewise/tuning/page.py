@@ -13,6 +13,7 @@ from gatewise.reporting import charts, formats
 from gatewise.reporting.sections import Key, Picture, Table
 from gatewise.tuning.study import (
     DEFAULT,
+    EACH,
     ENDED,
     LOSS,
     SECONDS,
@@ -135,10 +136,17 @@ def _table(study: Any, summary: Mapping[str, Any], higher: bool) -> Table:
             [
                 f"{begun_as(one)}{kind}",
                 *told,
+                *([_each(one)] if summary["repeats"] > 1 else []),
                 "" if seconds is None else f"{seconds:.0f}",
                 str(one.user_attrs[ENDED] or ""),
                 *(f"{v:.4g}" if isinstance(v, float) else formats.plain(v) for v in values),
             ]
         )
-    columns = ["trial", summary["metric"], "loss", "seconds", "ended", *names]
+    seeds = ["each seed"] if summary["repeats"] > 1 else []
+    columns = ["trial", summary["metric"], "loss", *seeds, "seconds", "ended", *names]
     return Table("All trials; those with a score first, the best at the top", columns, rows)
+
+
+def _each(trial: Any) -> str:
+    """The scores of the seeds that were finished."""
+    return " ".join(formats.number(score, 4) for score, _ in trial.user_attrs.get(EACH, ()))

@@ -1,6 +1,5 @@
 """tune(): the trials, the winner's training, and the comparison with the untuned default."""
 
-import gc
 import json
 import logging
 import math
@@ -8,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,11 @@ import numpy as np
 from gatewise import engine
 from gatewise.arguments import experiment_from, flags
 from gatewise.data.sequences import comparable, fingerprint
-from gatewise.errors import (
-    ArtefactError,
-    ConfigError,
-    DataError,
-    TrainingError,
-)
-from gatewise.judging import folding, refitting
+from gatewise.errors import ArtefactError, ConfigError
+from gatewise.judging import folding
 from gatewise.judging.budget import EVALUATION, seconds_of
 from gatewise.judging.budget import NAME as BUDGET
-from gatewise.judging.repeats import Trained, Watch, best_value, learn, monitor_for
+from gatewise.judging.repeats import Watch, check_repeats
 from gatewise.judging.validation import FittedBaselines, monitor_of, score_baselines
 from gatewise.output import inputs, lies_in, write_text
 from gatewise.runs import artefact as artefacts
@@ -36,39 +30,30 @@ from gatewise.runs.artefact import as_json, finite, intact, read_json
 from gatewise.runs.locks import locked
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
-from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.fit import Around, History, Monitor, Progress
+from gatewise.training.fit import Monitor
 from gatewise.training.interrupts import SKIP, STOP, Interrupts
 from gatewise.training.phases import Phase
-from gatewise.training.ready import Ready, make_ready, prepared
+from gatewise.training.ready import Ready, make_ready
 from gatewise.training.tracking import both, tracked
 from gatewise.tuning import networks
+from gatewise.tuning.pruning import LEAST, P
 from gatewise.tuning.space import (
+    SEED,
     default_of,
     described,
     inside,
     near,
     space_of,
-    suggested,
     values_of,
-    with_values,
 )
 from gatewise.tuning.state import BEST, SEARCH, SUMMARY, UNTUNED, Limits, Search, Tuned
 from gatewise.tuning.study import (
-    BEGUN,
     DEFAULT,
-    ENDED,
     JOURNAL,
-    LOSS,
-    SECONDS,
     STARTUP,
-    VALUE,
-    begun_as,
     bind,
-    candidates,
     claimed,
     default_trial,
-    ended_by_budget,
     failures_in_a_row,
     finished,
     give_up_unfinished,
@@ -76,24 +61,21 @@ from gatewise.tuning.study import (
     mend_journal,
     open_study,
     optuna,
-    queue_again,
     queue_default_again,
     refuse_lost_trials,
-    report_again,
+    trainings,
 )
-from gatewise.tuning.winner import finish
+from gatewise.tuning.trial import attempt
+from gatewise.tuning.winner import finish, reserve
 
 log = logging.getLogger("gatewise")
 
-TIE = 1e-4  # the most that the loss adds to a score, so that the sampler sees it between equal ones
-PRUNED, OUT_OF_TIME = "pruned", "the budget has ended"  # why a trial ended early
 MESSAGES = {
     STOP: "Stopping after this step; the trial is kept, and the best finished one, if any, judged.",
     SKIP: "The trials are kept, and none is judged.",
 }
 MOST_FAILURES = 20  # trials that fail in a row, after which a search ends
 PAUSE = 0.5  # seconds between two looks at the trials of other processes
-MARGIN = 1.3  # of the time that the final training took as a trial
 
 
 def tune(
@@ -110,6 +92,7 @@ def tune(
     seed: int | None = None,
     settings: Mapping[str, Any] | str | Path | None = None,
     space: Mapping[str, Any] | str | Path | None = None,
+    repeats: int = 1,
     processes: int = 1,
     resume: bool = False,
     watch: Watch | None = None,
@@ -125,8 +108,10 @@ def tune(
     is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
     most trials, earlier ones included. `space` holds ranges of settings, as sections or a TOML
     file: a list of values, a table with `low`, `high` and perhaps `log`, or a single value.
-    `processes` share the trials and the cores. `track` sends each epoch of each trial to a tracker:
-    the trial with number n is training n + 1. Everything else is as in `train`.
+    With `repeats`, each trial is trained from so many seeds and scored by their mean. A trial that
+    is worse than the best one over its seeds so far ends early, without a score. `processes` share
+    the trials and the cores. `track` sends each epoch of each trial to a tracker: the trial with
+    number n is training n + 1 if there is one seed. Everything else is as in `train`.
 
     Raises:
         ConfigError: neither budget nor trials are given, a range is wrong, there is no validation
@@ -138,7 +123,7 @@ def tune(
     optuna()
     given = flags(task, horizon=horizon, lookback=lookback, epochs=epochs, seed=seed)
     experiment, source = experiment_from(data, settings, target, given)
-    folding.refuse_several(experiment, "A trial of a search is a single network.")
+    folding.refuse_several(experiment, "A search trains a single network for each trial and seed.")
     if experiment.evaluation.audit == "full":
         raise ConfigError(
             "A search makes no full audit. Leave out evaluation.audit, or use gatewise train."
@@ -146,6 +131,7 @@ def tune(
     changes = {} if space is None else layer_of(space)
     seconds = seconds_of(budget)
     limits = Limits(time.time() + seconds if seconds else math.inf, _whole("--trials", trials, 0))
+    check_repeats(repeats)
     if not (seconds or trials):
         raise ConfigError("Give --budget, such as 30m, or --trials: a search needs an end.")
     _check_processes(processes, in_memory=not experiment.data.path, track=track)
@@ -157,9 +143,11 @@ def tune(
     with locked(folder), chosen, following as tracker, _naming_what_is_kept(folder):
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
-            search, baselines = _begin(folder, experiment, source, changes, limits, processes)
+            search, baselines = _begin(
+                folder, experiment, source, changes, limits, repeats, shared=processes > 1
+            )
             if tracker is not None:
-                tracker.trainings = len(finished(search.study))
+                tracker.trainings = trainings(search.study)
             workers = _start_workers(search, processes, cores)
             try:
                 _search(search, watch, workers)
@@ -256,7 +244,9 @@ def _begin(
     source: Any,
     changes: Mapping[str, Any],
     limits: Limits,
-    processes: int,
+    repeats: int,
+    *,
+    shared: bool,
 ) -> tuple[Search, FittedBaselines]:
     """Prepare the data once, open the study, and state what will happen."""
     began = time.time(), time.process_time()
@@ -268,17 +258,23 @@ def _begin(
             "split.validation."
         )
     space = space_of(ready, experiment, changes)
+    if repeats > 1 and SEED in space:
+        raise ConfigError(
+            f"--repeats trains every trial from the same seeds, so {SEED} cannot be searched. "
+            "Leave out one of the two."
+        )
     baselines = score_baselines(ready)
     content = finite(
         {
             "settings": asdict(experiment),
             "space": {name: asdict(one) for name, one in space.items()},
             "data": _data_of(ready),
+            "repeats": repeats,
         }
     )
     write_or_compare(folder, content)
     mend_journal(folder)
-    study = _continued(folder, ready, baselines.monitor, shared=processes > 1)
+    study = _continued(folder, ready, baselines.monitor, shared=shared)
     again = give_up_unfinished(study)
     queue_default_again(study)
     earlier = len(finished(study))
@@ -299,10 +295,17 @@ def _begin(
         baselines.monitor.name,
         _plan(limits, time.time()),
     )
+    if 1 < repeats <= LEAST:
+        log.info(
+            "No trial ends early by its seeds, because p < %g takes %d seeds that are all worse. "
+            "--repeats %d or more can save trainings.",
+            *(P, LEAST, LEAST + 1),
+        )
     # On a busy machine, everything takes as many times as long as it did so far.
     slower = max(1.0, (time.time() - began[0]) / (time.process_time() - began[1]))
     evaluating = 2 * (baselines.seconds + EVALUATION * slower)
-    return Search(folder, ready, space, study, baselines.monitor, limits, evaluating), baselines
+    search = Search(folder, ready, space, study, baselines.monitor, limits, repeats, evaluating)
+    return search, baselines
 
 
 def _plan(limits: Limits, now: float) -> str:
@@ -371,6 +374,12 @@ def write_or_compare(folder: Path, content: Any) -> None:
     with intact(path):
         if before["data"] != content["data"]:
             raise ConfigError(f"{folder} holds a search on other training data. Choose another -o.")
+        held = before.get("repeats", 1)
+        if held != content["repeats"]:
+            raise ConfigError(
+                f"{folder} holds a search with --repeats {held}, not {content['repeats']}. Give "
+                "the same --repeats, or choose another -o."
+            )
         for section, keys in content["settings"].items():
             for key, value in keys.items():
                 held = before["settings"].get(section, {}).get(key)
@@ -408,7 +417,7 @@ def _search(search: Search, watch: Watch | None, workers: Sequence[Any] = ()) ->
                 prepare=lambda: _queue_near_the_default(search),
             )
             if trial is not None:
-                _try(search, trial, interrupts, watch)
+                attempt(search, trial, interrupts, watch)
             elif any(worker.poll() is None for worker in workers):
                 time.sleep(PAUSE)
             elif workers:
@@ -439,76 +448,7 @@ def _over(search: Search) -> bool:
         return True
     if not trials or default_trial(search.study) is None:
         return False
-    return time.time() + _reserve(search) > search.limits.deadline
-
-
-def _reserve(search: Search) -> float:
-    """Seconds for the evaluation of the winner and of the default, trained again if not kept."""
-    best = candidates(search.study, higher=search.monitor.higher_is_better)
-    default = default_trial(search.study)
-    if default is None or not best:
-        return 0.0
-    spent = {one.number: one.user_attrs[SECONDS] for one in (best[0], default)}
-    there = search.kept.keys() | set(networks.kept(search.folder))
-    seconds: float = sum(spent[number] for number in spent.keys() - there)
-    seconds += refitting.longer(search.ready) * spent[best[0].number]  # the winner, on everything
-    return MARGIN * seconds + search.evaluating
-
-
-def _try(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | None) -> None:
-    """Train one trial, and tell the study."""
-    state = optuna().trial.TrialState
-    study, began = search.study, time.time()
-    values = suggested(trial, search.space)
-    default = bool(trial.user_attrs.get(DEFAULT))
-    ended, history = "", None
-    seen: list[Progress] = []
-    kept: Checkpoints | None = None
-    try:
-        ready = search.ready if default else _ready_for(search, values)
-        monitor = search.monitor if default else monitor_for(ready, search.monitor)
-        watcher = _watcher(search, trial, seen, watch, interrupts if default else None)
-        resume = BEGUN in trial.user_attrs
-        kept = networks.checkpoints(search.folder, begun_as(trial), ready, resume=resume)
-        epochs, seconds = networks.spent(kept)
-        report_again(study, trial, epochs)
-        began -= seconds
-        history = learn(ready, monitor, Around(interrupts, watcher, kept))
-    except _Cut as cut:
-        ended = str(cut)
-    except (TrainingError, DataError, ConfigError) as error:
-        if default:
-            study.tell(trial, state=state.FAIL)
-            raise
-        log.info("Trial %d failed: %s", begun_as(trial), error)
-        trial.set_user_attr(ENDED, str(error))
-        study.tell(trial, state=state.FAIL)
-        if kept is not None:
-            kept.remove()
-        return
-    # The default that the budget has ended is judged, because there is nothing else.
-    stopped = interrupts.level >= STOP and not (default and interrupts.by == BUDGET)
-    if (stopped and ended != PRUNED and _unfinished(history)) or ended == OUT_OF_TIME:
-        queue_again(study, trial)
-        if ended:
-            log.info("Trial %d is cut off, because %s.", begun_as(trial), ended)
-        return
-    trial.set_user_attr(SECONDS, time.time() - began)
-    trial.set_user_attr(ENDED, ended or (history.stopped if history else ""))
-    if history is None:
-        study.tell(trial, state=state.PRUNED)
-    else:
-        value = best_value(history, monitor)
-        loss = history.columns["val_loss"][history.best_epoch - 1]
-        trial.set_user_attr(VALUE, value)
-        trial.set_user_attr(LOSS, loss)
-        study.tell(trial, _objective(value, loss, search.monitor))
-        _keep(search, trial.number, Trained(ready, history, value))
-    late = history is not None and ended_by_budget(history.stopped)
-    if kept is not None and not late:
-        kept.remove()
-    _report(search, trial, values, seen)
-    gc.collect()
+    return time.time() + reserve(search) > search.limits.deadline
 
 
 def _queue_near_the_default(search: Search) -> None:
@@ -520,118 +460,6 @@ def _queue_near_the_default(search: Search) -> None:
     random = np.random.default_rng([training.seed, len(states)])
     values = near(defaults(search.space, search.ready), search.space, random)
     search.study.enqueue_trial(values)
-
-
-def _unfinished(history: History | None) -> bool:
-    return history is None or history.stopped.startswith("stopped by")
-
-
-def _keep(search: Search, number: int, trained: Trained) -> None:
-    """Keep the networks of the default and of the best trial, which need no training at the end.
-
-    They are kept in files, too, because a search may be killed, or consist of several processes.
-    """
-    search.kept[number] = trained
-    written = networks.kept(search.folder)  # before the study is read, which knows these trials
-    best = candidates(search.study, higher=search.monitor.higher_is_better)[:1]
-    needed = {one.number for one in (*best, default_trial(search.study)) if one is not None}
-    if number in needed:
-        networks.keep(search.folder, number, trained.ready.network, trained.history)
-    networks.discard(search.folder, set(written) - needed)
-    for other in search.kept.keys() - needed:
-        del search.kept[other]
-
-
-def _ready_for(search: Search, values: Mapping[str, Any]) -> Ready:
-    """The data and the network of a trial.
-
-    Its windows are as far apart as those of the default. Their usual distance depends on how slow
-    a network is, and validation has the same windows.
-
-    Raises:
-        ConfigError: the settings change what is validated, so that scores cannot be compared.
-    """
-    parts, stride = search.ready.parts, search.ready.experiment.task.stride
-    experiment = with_values(parts.experiment.having("task", stride=stride), values)
-    ready = prepared(replace(parts, experiment=experiment), search.ready)
-    ours, theirs = (len(one.validation or ()) for one in (ready, search.ready))
-    if ours != theirs:
-        raise ConfigError(f"it would be validated on {ours:,} examples, the default on {theirs:,}.")
-    return ready
-
-
-class _Cut(Exception):  # noqa: N818 - a decision, not an error
-    """Ends the training of a trial; the text is the reason."""
-
-
-def _watcher(
-    search: Search,
-    trial: Any,
-    seen: list[Progress],
-    watch: Watch | None,
-    default: Interrupts | None,
-) -> Callable[[Progress, bool], None]:
-    """Report each epoch to the study, and end the trial where it is hopeless or too late.
-
-    `default` are the requests to the training of the default, which keeps what it has learned.
-    """
-    latest = search.limits.deadline - max(_reserve(search), search.evaluating)
-
-    def each(progress: Progress, epoch_over: bool) -> None:
-        if watch is not None:
-            watch(progress, epoch_over)
-        # An epoch may take longer than what is left, so every step looks at the clock.
-        if time.time() > latest:
-            if default is None:
-                raise _Cut(OUT_OF_TIME)
-            default.stop(BUDGET)
-        if not epoch_over or not progress.best_epoch:
-            return
-        seen[:] = [progress]
-        trial.report(progress.best, progress.epoch)
-        if default is None and trial.should_prune():
-            raise _Cut(PRUNED)
-
-    return each
-
-
-def _objective(value: float, loss: float, monitor: Monitor) -> float:
-    """The score for the sampler; between equal scores the lower loss is better."""
-    if math.isnan(value):
-        return value
-    small = TIE * loss / (1 + abs(loss))
-    return value - small if monitor.higher_is_better else value + small
-
-
-def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Progress]) -> None:
-    """Log one line on a trial."""
-    best = candidates(search.study, higher=search.monitor.higher_is_better)
-    attributes = search.study.get_trials(deepcopy=False)[trial.number].user_attrs
-    value = attributes.get(VALUE, seen[-1].best if seen else math.nan)
-    score = "none" if math.isnan(value) else f"{value:.4f}"
-    default = default_trial(search.study)
-    text = [f"trial {begun_as(trial)}  val {search.monitor.name} {score}"]
-    if LOSS in attributes:
-        text.append(f"val loss {attributes[LOSS]:.4g}")
-    if best:
-        text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {begun_as(best[0])})")
-    if default is not None:
-        text.append(f"default {default.user_attrs[VALUE]:.4f}")
-    epochs = seen[-1].epoch if seen else 0
-    text.append(f"{epochs} epoch{'s'[: epochs != 1]}, {attributes[SECONDS]:.0f} s")
-    if attributes.get(ENDED) == PRUNED:
-        text.append(PRUNED)
-    told = "the untuned default" if attributes.get(DEFAULT) else _short(values)
-    log.info("%s  %s", "  ".join(text), told)
-
-
-def _short(values: Mapping[str, Any]) -> str:
-    """Values without their sections: `units=64 layers=1`."""
-
-    def text(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value).lower()
-
-    return " ".join(f"{name.partition('.')[2]}={text(value)}" for name, value in values.items())
 
 
 def _start_workers(search: Search, processes: int, cores: list[int]) -> list[Any]:
@@ -676,4 +504,5 @@ def work(folder: Path, number: int, cores: list[int], limits: Limits) -> None:
         ready = make_ready(experiment)
         monitor = monitor_of(ready, [])
         study = _study(folder, ready, monitor, shared=True, number=number)
-        _search(Search(folder, ready, space, study, monitor, limits, EVALUATION), None)
+        repeats = content.get("repeats", 1)
+        _search(Search(folder, ready, space, study, monitor, limits, repeats, EVALUATION), None)

@@ -13,7 +13,7 @@ from gatewise.tasks.owned import changed_settings, settings_of_run
 from gatewise.tasks.ranges import LAYERS, Between, Choice, Range, Space
 from gatewise.training.ready import Ready
 
-RATE = "training.learning_rate"
+RATE, SEED = "training.learning_rate", "training.seed"
 FORM = "a list of values, a table with low, high and perhaps log = true, or a single value"
 
 

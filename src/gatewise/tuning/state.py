@@ -33,9 +33,11 @@ class Search:
     study: Any
     monitor: Monitor
     limits: Limits
+    repeats: int = 1  # the seeds of each trial, whose mean score counts
     evaluating: float = 0.0  # seconds that the final evaluations need besides training
-    # The networks of the default and of the best trial by number, if this process has trained them.
-    kept: dict[int, Trained] = field(default_factory=dict)
+    # The networks of the default and of the best trial by number, if this process has trained them;
+    # of each, the seed with the best score comes first.
+    kept: dict[int, list[Trained]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ JOURNAL, NAME = "study.journal", "gatewise"
 STARTUP = 8  # trials near the default before the sampler learns from earlier ones
 DEFAULT, VALUE, LOSS, SECONDS, ENDED = "default", "value", "loss", "seconds", "ended"
 DESCRIPTION = "description"  # the SHA-256 of the file that says what a study is about
+EACH = "each"  # the score and the loss of each seed; VALUE and LOSS are their means
+# Why a trial ended early; an older search says "pruned" of the first.
+BY_EPOCHS, BY_SEEDS = "pruned over epochs", "pruned over seeds"
 BEGUN = "begun"  # the number under which an unfinished trial was first begun
 
 
@@ -211,7 +214,8 @@ def report_again(study: Any, trial: Any, epochs: int) -> None:
     for epoch in sorted(reported):
         if epoch <= epochs:
             trial.report(reported[epoch], epoch)
-            trial.should_prune()  # notes the rungs; the trial has passed them
+            if not trial.user_attrs.get(DEFAULT):  # which passes none, so no trial is beside it
+                trial.should_prune()  # notes the rungs; the trial has passed them
 
 
 def finished(study: Any) -> list[Any]:
@@ -219,6 +223,11 @@ def finished(study: Any) -> list[Any]:
     state = optuna().trial.TrialState
     found: list[Any] = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
     return found
+
+
+def trainings(study: Any) -> int:
+    """The trainings of the finished trials: one for each seed."""
+    return sum(max(1, len(one.user_attrs.get(EACH, ()))) for one in finished(study))
 
 
 def failures_in_a_row(study: Any) -> list[str]:
