@@ -520,7 +520,13 @@ def test_counts_and_times_beside_texts_are_no_labels(tmp_path, row):
 def test_labels_beside_texts_and_lists(tmp_path):
     path = tmp_path / "data.jsonl"
     rows = [
-        {"text": REVIEWS[k % 2], "votes": [k, 3], "user": f"A{k}", "overall": float(k % 2)}
+        {
+            "index": [k],
+            "text": REVIEWS[k % 2],
+            "votes": [k, 3],
+            "user": f"A{k}",
+            "overall": float(k % 2),
+        }
         for k in range(40)
     ]
     path.write_text("\n".join(map(json.dumps, rows)))

@@ -494,7 +494,7 @@ ROW_NUMBERS = (
 
 def _counts_rows(table: Table, column: str) -> bool:
     """True for the number of each row, as pandas and loggers write it beside the data."""
-    if column.lower() not in ROW_NUMBERS:
+    if column.lower() not in ROW_NUMBERS or table.sample[column].dtype.is_nested():
         return False
     cells = table.sample[column].cast(pl.Float64, strict=False)
     return bool((cells.diff().drop_nulls() == 1).all()) and cells.null_count() == 0

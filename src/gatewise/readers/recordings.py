@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
 CLIPS = "clips"  # the folder of the recordings of Common Voice, beside its tables
 SPEAKER = "client_id"  # the column of the speakers of Common Voice
 METADATA = "metadata.csv"  # the transcripts of LJSpeech: name|text|normalised text
+MOST_SEARCHED = 200_000  # files below a table that are looked at, because it may lie anywhere
 BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
 CLASS_FOLDERS = "{label}/{file}"
 # Patterns of names that begin with the label.
@@ -324,7 +326,8 @@ def _located(path: str, beside: Path, folder: str, where: str, by_name: dict[str
 
 def _by_name(beside: Path) -> dict[str, str]:
     """The recordings below a table or beside its folder, by names that only one of them has."""
-    found = [one for one in (*beside.rglob("*"), *beside.parent.glob("*/*")) if is_recording(one)]
+    near = chain(islice(beside.rglob("*"), MOST_SEARCHED), beside.parent.glob("*/*"))
+    found = [one for one in near if is_recording(one)]
     paths: dict[str, set[str]] = {}
     for one in found:
         paths.setdefault(one.name, set()).add(str(one.resolve()))
