@@ -177,3 +177,13 @@ def test_a_table_as_running_text_is_stated(tmp_path):
     with pytest.raises(ConfigError):
         guess_task(DataSettings(), path)
     assert texts_of(read(DataSettings(), path, task="language")[0])[0].startswith("artist,text")
+
+
+def test_each_file_of_a_folder_may_be_a_class(tmp_path):
+    for name in ("Czech", "German"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(f"{name}ova{k}" for k in range(9)) + "\n\n")
+    found, _, notes = read(DataSettings(), tmp_path, task="classify")
+    assert found.labels.tolist() == ["Czech"] * 9 + ["German"] * 9
+    assert texts_of(found)[10] == "Germanova1"
+    assert any("name of its file" in note for note in notes)
+    assert len(read(DataSettings(), tmp_path, task="language")[0]) == 2

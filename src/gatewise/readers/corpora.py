@@ -143,6 +143,27 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
     return tables.of_frame(frame, str(opened.file.path)), found, note
 
 
+def classes_in_files(
+    opened: Opened, settings: DataSettings
+) -> tuple[Table, DataSettings, str] | None:
+    """A table of the lines of text files in a folder, each of which is a class; None for others."""
+    if opened.named is None or not placed(opened.named).is_dir():
+        return None
+    path = placed(opened.named)
+    files = [file for file in _texts_in(path) if file.parent == path]
+    if len(files) < 2:
+        return None
+    rows = [
+        {"text": line.strip(), "label": file.name.removesuffix(".gz").removesuffix(".txt")}
+        for file in files
+        for line in _text(File(file), settings).splitlines()
+        if line.strip()
+    ]
+    found = replace(settings, text=("text",), label="label")
+    note = "each line is a text, and the name of its file is taken as its label"
+    return tables.of_frame(pl.DataFrame(rows), str(path)), found, note
+
+
 def _is_text(opened: Opened, *endings: str) -> bool:
     """Whether the file has one of these endings, or none that tells and text in it."""
     assert opened.named is not None

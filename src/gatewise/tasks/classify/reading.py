@@ -44,7 +44,10 @@ def _refuse_real(sequences: Sequences) -> None:
 def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.texts is not None:
         return texts.of_lists(*source.texts, settings, task=NAME, purpose=purpose)
-    if purpose != "predict" and (found := corpora.labelled(source, settings)):
+    if purpose != "predict" and (
+        # A folder of files may also be running text, so that classes in files are not guessed.
+        found := corpora.labelled(source, settings) or corpora.classes_in_files(source, settings)
+    ):
         table, settings, note = found
         sequences, settings, notes = texts.from_table(table, settings, task=NAME, purpose=purpose)
         return sequences, settings, [note, *notes]
