@@ -103,7 +103,7 @@ def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> T
         "comparison": comparison,
         "verdict": tuned.metrics["verdict"],
         "sentence": sentence or _no_gain(_others(search.study)),
-        "validation": chosen_by(search.monitor.name, default, best, repeats=search.repeats),
+        "validation": chosen_by(search.monitor.name, default, best),
     }
     write_text(search.folder / SUMMARY, as_json(summary), overwrite=True)
     drawn = page.draw(search.study, summary, higher=higher)
@@ -111,13 +111,14 @@ def finish(search: Search, baselines: FittedBaselines, watch: Watch | None) -> T
     return Tuned(search.folder, tuned, finite(summary))
 
 
-def chosen_by(metric: str, default: Any, ranked: Sequence[Any], *, repeats: int = 1) -> str:
+def chosen_by(metric: str, default: Any, ranked: Sequence[Any]) -> str:
     """The validation scores of the winner and of the default, and the losses where scores tie.
 
     `ranked` are the trials with a score, the best first.
     """
     best = ranked[0]
-    metric += f", mean of {repeats} seeds" if repeats > 1 else ""
+    seeds = len(_each(best))  # fewer than there should be where a budget ended the default
+    metric += f", mean of {seeds} seeds" if seeds > 1 else ""
     scores = [one.user_attrs[VALUE] for one in (best, default)]
     if best.number == default.number:
         text = f"Validation {metric}: {scores[0]:.4g} with the untuned default, which is the best"
