@@ -1,4 +1,7 @@
-"""Read JSON: a list of objects, a list for each column, or one object per line."""
+"""Read JSON: a list of objects, a list for each column, or one object per line.
+
+One object per line is read whatever the name ends with, because many data sets call it .json.
+"""
 
 import io
 import json
@@ -72,6 +75,8 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     name = str(source.path)
     with reading(name, encoding), source.opened(encoding) as file:
         text = file.read()
+        if _are_lines(text):
+            return json_lines(source, encoding)
         content = parsed(text, name)
         _refuse_deep(name, text)
     if isinstance(content, dict):
@@ -87,6 +92,14 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         notes = (f"the table is read from {where!r}",)
     with reading(name):
         return replace(of_frame(_unnested(name, _of_rows(name, content)), name), notes=notes)
+
+
+def _are_lines(content: bytes) -> bool:
+    """True if the first two lines of a text are objects, each complete."""
+    lines = [line for line in content.lstrip()[: 1 << 16].split(b"\n")[:9] if line.strip()][:2]
+    return len(lines) == 2 and all(
+        line.strip().startswith(b"{") and line.strip().endswith(b"}") for line in lines
+    )
 
 
 def _inner(content: Any, name: str) -> tuple[str, Any]:

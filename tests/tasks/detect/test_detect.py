@@ -294,6 +294,13 @@ def test_a_column_that_may_mark_anomalies_proposes_the_task(name):
         make_ready(from_mapping({}), no_mark.with_columns(z=pl.col("x0")))
 
 
+def test_two_labels_that_do_not_name_the_anomaly_are_no_feature(table):
+    signs = table.with_columns(anomaly=1 - 2 * pl.col("anomaly"))
+    with pytest.raises(DataError, match="'-1' and '1' do not say which is the anomaly"):
+        ready_of(signs)
+    assert ready_of(signs, data={"features": ["x0", "x1"]}).sequences.marks is None
+
+
 def test_a_run_folder_answers_and_is_judged_like_the_run(run, table):
     here, there = (gatewise.predict(one, table) for one in (run, run.artefact.folder))
     for name in here.columns:
