@@ -417,3 +417,5 @@ def test_lists_of_labels_are_no_traceback(lists):
         time="labels", x="text", day=pl.date_range(date(2024, 1, 1), date(2024, 2, 9))
     )
     assert guess_task(DataSettings(), dated)[0] == "forecast"
+    binary = dated.with_columns(time=pl.col("x").cast(pl.Binary))
+    assert guess_task(DataSettings(), binary)[0] == "forecast"

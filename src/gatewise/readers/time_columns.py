@@ -107,7 +107,7 @@ HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of wh
 
 def _is_hour(cells: pl.Series) -> bool:
     """True for whole numbers from 0 to 24."""
-    if cells.dtype.is_nested():
+    if cells.dtype.is_nested() or cells.dtype == pl.Binary:
         return False
     numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
     whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
