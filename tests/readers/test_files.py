@@ -82,7 +82,9 @@ def test_parquet_jsonl_and_frames_read_like_csv(tmp_path):
     frame.write_ndjson(tmp_path / "data.jsonl")
     lines = (tmp_path / "data.jsonl").read_bytes()
     (tmp_path / "data.ndjson.gz").write_bytes(gzip.compress(lines))
-    files = [tmp_path / f"data.{ending}" for ending in ("parquet", "jsonl", "ndjson.gz")]
+    (tmp_path / "data.json").write_bytes(b"\n" + lines)  # many sets call it so
+    endings = ("parquet", "jsonl", "ndjson.gz", "json")
+    files = [tmp_path / f"data.{ending}" for ending in endings]
     frames = [frame, frame.lazy(), frame.to_pandas(), frame.to_arrow()]
     indexed = frame.to_pandas().set_index("date")
     for source in [*files, *frames, indexed]:

@@ -83,6 +83,13 @@ def test_without_a_sibling_the_error_says_how_to_name_one(corpus):
         pairs(folder / "c.en", label="nl")
 
 
+@pytest.mark.parametrize("ending", ["tmx", "po"])
+def test_texts_within_markup_are_refused_with_what_to_write(corpus, ending):
+    folder = corpus(**{f"x__{ending}": ["<tu>", "</tu>"], "x__de": ["a", "b"]})
+    with pytest.raises(DataError, match=f"this kind .\\.{ending}. are not read. Write a table"):
+        pairs(folder / f"x.{ending}", label="de")
+
+
 def test_unequal_files_are_refused_with_both_counts(corpus):
     folder = corpus(c__en=["a"] * 1200, c__de=["b"] * 1199)
     with pytest.raises(DataError, match=r"c\.en has 1,200 lines, but .*c\.de has 1,199"):

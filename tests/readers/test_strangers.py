@@ -4,12 +4,13 @@ import csv
 import json
 import re
 import shlex
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, GatewiseError
 from gatewise.settings import DataSettings, assignment
 from gatewise.tasks import guess_task, read
 
@@ -616,3 +617,32 @@ def test_a_semicolon_may_end_each_line(tmp_path):
     found, _, notes = read(DataSettings(target=("y",)), path, task="forecast")
     assert found.values.ravel().tolist() == VALUES
     assert "the semicolon at the end of each line is left out" in notes
+
+
+def test_the_begins_of_intervals_belong_to_their_date(tmp_path):
+    begins = [datetime(2024, 1, 1) + k * timedelta(minutes=15) for k in range(200)]
+    rows = [
+        f"{one:%d.%m.%Y};{one:%H:%M};{one + timedelta(minutes=15):%H:%M};{k % 7},5"
+        for k, one in enumerate(begins)
+    ]
+    path = tmp_path / "meter.csv"
+    path.write_text("\n".join(["Datum;Von;Bis;kWh", *rows]))
+    found, settings, _ = read(DataSettings(path=str(path)), task="forecast")
+    assert settings.time == ("Datum", "Von") and found.step == "15m"
+
+
+@pytest.mark.parametrize("lists", [[["a", "b"], ["c"]], [[["0", "4", "x"]], []]])
+def test_lists_of_labels_are_no_traceback(lists):
+    table = pl.DataFrame({"text": ["some words", "other words"] * 20, "labels": lists * 20})
+    for task in ("classify", "detect", "regress"):
+        with pytest.raises(GatewiseError):
+            read(DataSettings(), table, task=task)
+    numbers = table.select(label="labels", x=pl.int_range(40))
+    with pytest.raises(GatewiseError, match="column 'label' holds lists"):
+        read(DataSettings(), numbers, task="classify")
+    dated = table.select(
+        time="labels", x="text", day=pl.date_range(date(2024, 1, 1), date(2024, 2, 9))
+    )
+    assert guess_task(DataSettings(), dated)[0] == "forecast"
+    binary = dated.with_columns(time=pl.col("x").cast(pl.Binary))
+    assert guess_task(DataSettings(), binary)[0] == "forecast"

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from gatewise.errors import DataError
 from gatewise.readers import times
 
 SAMPLE = 1000  # rows that determine the kind of a column
@@ -14,7 +15,16 @@ TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
 def as_text(column: str, dtype: pl.DataType, missing: Sequence[str]) -> pl.Expr:
-    """A column as texts; empty cells are null, and whole numbers have no decimal point."""
+    """A column as texts; empty cells are null, and whole numbers have no decimal point.
+
+    Raises:
+        DataError: the cells are lists.
+    """
+    if isinstance(dtype, pl.List | pl.Array):
+        raise DataError(
+            f"The column {column!r} holds lists, but must hold texts or numbers. Write one of them "
+            "in each cell, or leave the column out."
+        )
     cell = pl.col(column)
     if dtype.is_float():
         whole = (cell == cell.round()) & cell.is_finite() & (cell.abs() < 2**53)

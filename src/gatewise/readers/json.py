@@ -1,4 +1,7 @@
-"""Read JSON: a list of objects, a list for each column, or one object per line."""
+"""Read JSON: a list of objects, a list for each column, or one object per line.
+
+One object per line is read whatever the name ends with, because many data sets call it .json.
+"""
 
 import io
 import json

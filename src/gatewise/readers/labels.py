@@ -92,7 +92,7 @@ def flags(names: Sequence[str], schema: Mapping[str, pl.DataType], separator: st
 
 def are_flags(cells: pl.Series) -> bool:
     """True for cells of 0 and 1."""
-    if cells.dtype.is_nested():
+    if cells.dtype.is_nested() or cells.dtype == pl.Binary:
         return False
     numbers = cells.cast(pl.Float64, strict=False)
     return cells.len() > 0 and bool(numbers.is_in([0.0, 1.0]).fill_null(False).all())

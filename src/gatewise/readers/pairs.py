@@ -28,6 +28,7 @@ LOCALE = re.compile(r"\.[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
 BEGIN = 4096  # bytes of a first line, at most
 ATTRIBUTION = re.compile(r"CC-BY .*tatoeba\.org")  # the last cell of the pairs of manythings.org
 TATOEBA = "each line holds a text, its translation and the attribution of Tatoeba"
+EXCHANGE = (".tmx", ".po", ".xlf", ".xliff")  # markup around the texts
 SERIES = ".ts"  # a format of series, not a language
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
@@ -56,6 +57,7 @@ def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
         lines = content.removesuffix("\n").split("\n") if content else []
         return _alone(lines, "standard input"), settings, []
     path, name = opened.file.path, opened.file.name
+    _refuse_markup(path)
     # A pipe has no file of translations next to it, so its pairs must be a table.
     piped = opened.file.content is not None and (purpose != "predict" or settings.text)
     if purpose != "predict" and (found := of_tatoeba(opened, settings)):
@@ -71,6 +73,15 @@ def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
     if name.endswith(".txt") and "\t" in lines[0]:
         return from_table(opened.table(), settings, purpose=purpose)
     return _from_files(path, lines, settings)
+
+
+def _refuse_markup(path: Path) -> None:
+    """Refuse files whose lines are not texts."""
+    if path.suffix.lower() in EXCHANGE:
+        raise DataError(
+            f"{path}: files of this kind ({path.suffix}) are not read. Write a table with a column "
+            "for each language, or a text file for each, with a sentence on each line."
+        )
 
 
 def _alone(lines: Sequence[str], name: str) -> Sequences:

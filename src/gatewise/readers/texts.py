@@ -240,6 +240,11 @@ def _without_lists(frame: pl.DataFrame, name: str, settings: DataSettings) -> pl
             continue
         if column != settings.label:
             raise DataError(f"{name}: the column {column!r} holds lists, but must hold texts.")
+        if dtype.inner.is_nested():
+            raise DataError(
+                f"{name}: the column {column!r} holds lists within lists, as spans of a text have "
+                "them, but must hold labels. Write a label for each text."
+            )
         if not settings.separator:
             raise DataError(
                 f"{name}: the column {column!r} holds lists of labels. If texts have several "

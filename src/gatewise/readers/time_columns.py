@@ -57,6 +57,7 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
         if (kinds[name] == "text" and _is_clock(table.sample[name]))
         or (name.lower() in HOURS and _is_hour(table.sample[name]))
     ]
+    clocks = _begins_of_day(table, clocks)
     dates = [name for name in dated if _is_date(table.sample[name])]
     both = len(dated) == len(dates) == len(clocks) == 1
     moments = (dates[0], clocks[0]) if both else tuple(dated)
@@ -83,11 +84,32 @@ def _is_clock(cells: pl.Series) -> bool:
     return bool(known.len()) and bool(known.str.contains(clock).all())
 
 
+def _begins_of_day(table: Table, clocks: list[str]) -> list[str]:
+    """Of two times of day that are always as far apart, the one that begins; else all."""
+    if len(clocks) != 2:
+        return clocks
+    minutes = [_minutes(table.sample[name]) for name in clocks]
+    apart = ((minutes[1] - minutes[0]) % DAY).unique().to_list()
+    if len(apart) != 1 or not apart[0]:
+        return clocks
+    return [clocks[int(apart[0] > DAY // 2)]]
+
+
+def _minutes(cells: pl.Series) -> pl.Series:
+    """The minutes since midnight of times such as 12:30; null for others."""
+    known = cells.cast(pl.String).str.strip_chars()
+    parts = [known.str.extract(r"^(\d{1,2}):(\d{2})(?::00)?$", k).cast(pl.Int64) for k in (1, 2)]
+    return 60 * parts[0] + parts[1]
+
+
+DAY = 1440  # minutes
 HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of whole hours
 
 
 def _is_hour(cells: pl.Series) -> bool:
     """True for whole numbers from 0 to 24."""
+    if cells.dtype.is_nested() or cells.dtype == pl.Binary:
+        return False
     numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
     whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
     return whole and bool(numbers.is_between(0, 24).all())

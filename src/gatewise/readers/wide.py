@@ -10,7 +10,7 @@ from gatewise.errors import DataError
 from gatewise.readers import times
 from gatewise.readers.columns import VALUE, dated_steps
 from gatewise.readers.long import Origin, load, moments_of, picked, value_columns, with_sides
-from gatewise.readers.roles import Kinds
+from gatewise.readers.roles import Kinds, listing
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -22,6 +22,11 @@ def wide(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
         DataError: a cell is not a number, or a row is empty.
     """
     steps = dated_steps(settings, kinds, [])
+    if not steps:
+        raise DataError(
+            f"{table.name}: no column holds numbers that are steps. Its columns are "
+            f"{listing(table.columns)}."
+        )
     _, moments = times.dated(steps) if settings.target == (VALUE,) else ([], None)
     # Load rows as steps with many columns; then each cell becomes a step with one column.
     as_rows = DataSettings(features=tuple(steps), missing_values=settings.missing_values)
@@ -138,7 +143,7 @@ def _list_values(cells: pl.Series, table: Table) -> Array:
     """All steps of a column of lists, [steps, columns]."""
     flat = cells.explode(empty_as_null=False, keep_nulls=False)
     width = 1
-    if flat.dtype.is_nested():
+    if isinstance(flat.dtype, pl.List | pl.Array):
         inner = flat.arr.to_list() if isinstance(flat.dtype, pl.Array) else flat
         widths = inner.list.len()
         if widths.null_count() or widths.n_unique() != 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from gatewise.arguments import experiment_for, flags, names_of
 from gatewise.data.calendar import shift
@@ -107,18 +108,29 @@ def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
         {
             "name": name,
             "kind": kinds[name],
-            "example": str(next(iter(table.sample[name].drop_nulls()), "")),
+            "example": _example(next(iter(table.sample[name].drop_nulls()), "")),
             "role": roles.get(name, ""),
         }
         for name in table.columns
     ]
 
 
+def _example(cell: Any) -> str:
+    """A cell in one line.
+
+    >>> _example(pl.Series([1, 2]))
+    '[1, 2]'
+    """
+    return " ".join(str(cell.to_list() if isinstance(cell, pl.Series) else cell).split())
+
+
 def _table(source: Opened) -> Table | None:
     """The table of a file or a frame; None for other data, and for a pipe, which is read once."""
     if source.named is not None:
         is_folder = placed(source.named).is_dir()
-        if is_folder and not folders.holds_tables(placed(source.named)):
+        tables = is_folder and folders.holds_tables(placed(source.named))
+        # A table beside recordings holds their transcripts.
+        if is_folder and (not tables or source.recordings is not None):
             return None
         file = source.file
         if is_folder or file.name.endswith(TABLES):

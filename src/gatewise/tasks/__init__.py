@@ -1,7 +1,7 @@
 """The tasks: one folder and one entry in `TASKS` for each."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -102,17 +102,13 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         )
 
 
-@contextmanager
-def proposing(settings: DataSettings, source: Any = None) -> Iterator[str]:
-    """The sentences that propose tasks which are never guessed, also added to any error."""
+def proposed(settings: DataSettings, source: Any = None) -> str:
+    """The sentences that propose tasks which are never guessed; "" for none."""
     data = opened(settings, source)
-    found = [task.proposed(data, settings) for task in TASKS.values() if task.proposed]
-    sentences = " ".join(filter(None, found))
-    try:
-        yield sentences
-    except GatewiseError as error:
-        error.args = (f"{error} {sentences}".rstrip(),)
-        raise
+    found = []
+    with suppress(GatewiseError):  # no table, or one that cannot be read
+        found = [task.proposed(data, settings) for task in TASKS.values() if task.proposed]
+    return " ".join(filter(None, found))
 
 
 def _columns_of(content: Table | Arrays, settings: DataSettings) -> str:

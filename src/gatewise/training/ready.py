@@ -2,7 +2,6 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spacing import refuse_other_spacing
 from gatewise.data.splits import Splits, few_groups_note, rare_labels_note
-from gatewise.errors import ConfigError, DataError, EngineError
+from gatewise.errors import ConfigError, DataError, EngineError, GatewiseError
 from gatewise.judging.audit import audit, copies, tell
 from gatewise.networks import Builder, build, losses, refuse_too_large
 from gatewise.networks.imports import without_tensorflow
@@ -25,7 +24,7 @@ from gatewise.readers import vectors
 from gatewise.readers.datasets import located
 from gatewise.readers.sources import opened, sentence
 from gatewise.settings import OWN, TRAINING_PART, DataSettings, Experiment
-from gatewise.tasks import TASKS, guess_task, proposing, read, task_of
+from gatewise.tasks import TASKS, guess_task, proposed, read, task_of
 from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
 from gatewise.training.averaging import refuse_batch_statistics
@@ -102,20 +101,24 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
     """Read and split the data."""
     source = opened(experiment.data, source)
     notes: list[str] = []
-    reading: AbstractContextManager[str] = nullcontext("")
+    guessed = False
     if not experiment.task.name:
         name, setting = implied_task(experiment, TASKS)
         why = f"only {name} reads {setting}"
         if not name:
             name, why = guess_task(experiment.data, source)
-            reading = proposing(experiment.data, source)
+            guessed = True
         experiment = experiment.having("task", name=name)
         notes.append(f"No task was given, so {name} was chosen: {why}.")
     task = task_of(experiment.task.name)
-    with reading as proposal:
+    try:
         sequences, data, more = read(experiment.data, source, task=task.name)
-    if proposal and sequences.labels is None:
-        notes.append(proposal)
+    except GatewiseError as error:
+        if guessed and (proposal := proposed(experiment.data, source)):
+            error.args = (f"{error} {proposal}",)
+        raise
+    if guessed and sequences.kind == "numbers" and sequences.labels is None:
+        notes += filter(None, [proposed(experiment.data, source)])
     notes += more
     if data.validation:
         experiment = experiment.having("split", validation=0.0)

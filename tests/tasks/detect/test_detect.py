@@ -13,7 +13,8 @@ from scipy import stats
 
 import gatewise
 from gatewise import ArtefactError, ConfigError, DataError
-from gatewise.settings import from_mapping
+from gatewise.settings import DataSettings, from_mapping
+from gatewise.tasks import proposed
 from gatewise.tasks.detect import baselines, planting, scoring, task
 from gatewise.tasks.detect.fitted import Yardstick
 from gatewise.tasks.detect.measures import events, nearest_event
@@ -292,6 +293,17 @@ def test_a_column_that_may_mark_anomalies_proposes_the_task(name):
     no_mark = timed.with_columns(pl.int_range(40).alias(name))
     with pytest.raises((ConfigError, DataError), match="^((?!detect).)*$"):
         make_ready(from_mapping({}), no_mark.with_columns(z=pl.col("x0")))
+
+
+def test_a_source_without_a_table_proposes_nothing(tmp_path):
+    assert proposed(DataSettings(), tmp_path) == "", "nor is it an error"
+
+
+def test_two_labels_that_do_not_name_the_anomaly_are_no_feature(table):
+    signs = table.with_columns(anomaly=1 - 2 * pl.col("anomaly"))
+    with pytest.raises(DataError, match="'-1' and '1' do not say which is the anomaly"):
+        ready_of(signs)
+    assert ready_of(signs, data={"features": ["x0", "x1"]}).sequences.marks is None
 
 
 def test_a_run_folder_answers_and_is_judged_like_the_run(run, table):

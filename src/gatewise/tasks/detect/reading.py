@@ -73,6 +73,7 @@ def _with_label(
         return settings, []
     column = _label(table, settings)
     if not column:
+        _refuse_others(table, settings)
         return settings, []
     note = f"the column {column!r} is taken as labels of anomalies; it is not read as a feature"
     return replace(settings, label=column), [note]
@@ -80,7 +81,7 @@ def _with_label(
 
 def _label(table: Table, settings: DataSettings) -> str:
     """The first column whose name and two values mark anomalies; "" for none."""
-    free = without_role(table, settings)
+    free = _plain(table, settings)
     while column := known_as(free, LABELS):
         cells = table.sample[column].drop_nulls()
         texts = set(cells.cast(str).str.to_lowercase().to_list()) if cells.len() else set()
@@ -88,6 +89,26 @@ def _label(table: Table, settings: DataSettings) -> str:
             return column
         free.remove(column)
     return ""
+
+
+def _plain(table: Table, settings: DataSettings) -> list[str]:
+    """The columns without a role whose cells are no lists."""
+    free = without_role(table, settings)
+    return [name for name in free if not table.sample[name].dtype.is_nested()]
+
+
+def _refuse_others(table: Table, settings: DataSettings) -> None:
+    """Refuse two values that do not say which is the anomaly; as a feature they would tell it."""
+    column = known_as(_plain(table, settings), LABELS)
+    if not column or settings.features:
+        return
+    texts = table.sample[column].drop_nulls().cast(str).unique().sort().to_list()
+    if len(texts) == 2:
+        raise DataError(
+            f"{table.name}: the column {column!r} seems to hold labels, but {texts[0]!r} and "
+            f"{texts[1]!r} do not say which is the anomaly. Write 1 or yes for an anomaly, 0 or no "
+            "for a normal step; or name the columns to watch with data.features."
+        )
 
 
 def proposed(source: Opened, settings: DataSettings) -> str:

@@ -149,10 +149,11 @@ def _refuse_missing(sequences: Sequences, settings: DataSettings) -> None:
     unknown = np.isnan(truth_of(sequences, settings.target)).any(axis=1)
     if unknown.any():
         first = str(sequences.ids[int(unknown.argmax())])
+        rows = " If a row is one step, set data.id." if settings.layout == "wide" else ""
         raise DataError(
             f"{sequences.source}: {unknown.sum()} of {len(sequences)} sequences "
             f"{'has' if unknown.sum() == 1 else 'have'} no {names}; the first is {first!r}. Fill "
-            "it in, or remove them."
+            f"it in, or remove them.{rows}"
         )
 
 
