@@ -14,6 +14,7 @@ backend needs functions in `framework.py` and a file of its own here.
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -54,20 +55,21 @@ def x64():
 
 @pytest.fixture
 def python(tmp_path):
+    """Run a fresh Python process in an empty folder."""
+    return partial(fresh, tmp_path)
+
+
+def fresh(folder, *arguments, code="", **environment):
     """Run a fresh Python process and return its standard output; fail with its errors."""
-
-    def run(*arguments, code="", **environment):
-        given = ["-c", code] if code else []
-        done = subprocess.run(
-            [sys.executable, *given, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=300,
-            env=os.environ | {"KERAS_BACKEND": BACKEND, "JAX_PLATFORMS": "cpu"} | environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-        return done.stdout
-
-    return run
+    given = ["-c", code] if code else []
+    done = subprocess.run(
+        [sys.executable, *given, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=300,
+        env=os.environ | {"KERAS_BACKEND": BACKEND, "JAX_PLATFORMS": "cpu"} | environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
