@@ -11,6 +11,7 @@ framework. `test_jax.py`, `test_tensorflow.py` and `test_torch.py` are about one
 backend needs functions in `framework.py` and a file of its own here.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -73,3 +74,27 @@ def fresh(folder, *arguments, code="", **environment):
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
+
+
+ONE_AFTER_ANOTHER = """
+import contextlib, io, json, sys, traceback
+said = []
+for script in sys.argv[2:]:
+    words = io.StringIO()
+    with contextlib.redirect_stdout(words):
+        try:
+            exec(script, {"__name__": "__main__"})
+        except Exception:
+            traceback.print_exc(file=words)
+    said.append(words.getvalue())
+print(json.dumps(said))
+"""
+
+
+def one_after_another(folder, scripts, **environment):
+    """Run scripts in one fresh process, because the imports take seconds; what each of them prints.
+
+    `sys.argv[1]` is the folder of these tests.
+    """
+    printed = fresh(folder, HERE, *scripts.values(), code=ONE_AFTER_ANOTHER, **environment)
+    return dict(zip(scripts, json.loads(printed), strict=True))

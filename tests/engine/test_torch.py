@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from conftest import fresh
+from conftest import one_after_another
 from framework import misfits, random_layer
 from hypothesis import given, settings
 from keras import layers
@@ -355,10 +355,18 @@ def test_other_devices_are_left_to_keras():
     assert found.shape == (2, 3, 5) and found.device.type == "meta"
 
 
-# One process runs these scripts one after another, because the import of PyTorch takes seconds. The
-# first comes first because a process is forked before it has threads.
+BEGINNING = """
+import gatewise
+gatewise.accelerate(engine="native")
+import keras
+import torch
+from keras.src.utils import module_utils
+module_utils.tensorflow._available = False  # Keras imports it for seconds, whatever it runs on
+"""
+# The first comes first because a process is forked before it has threads.
 SCRIPTS = {
     "parallel": """
+from pathlib import Path
 from torch import distributed, multiprocessing
 
 def trained(x, y, wrap):
@@ -376,7 +384,8 @@ def trained(x, y, wrap):
     return [one.detach().clone() for one in model.parameters()]
 
 def work(rank):
-    distributed.init_process_group("gloo", "file://" + MEETING, rank=rank, world_size=2)
+    meeting = Path("meeting").resolve().as_uri()
+    distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
     random = torch.Generator().manual_seed(0)
     x, y = (torch.randn(*shape, generator=random) for shape in ((8, 5, 3), (8, 1)))
     wrap = torch.nn.parallel.DistributedDataParallel
@@ -435,35 +444,17 @@ model.fit(loader, verbose=0)
 print(gatewise.info()["calls"]["native"] > before)
 """,
 }
-ONE_AFTER_ANOTHER = """
-import sys, traceback
-import gatewise
-gatewise.accelerate(engine="native")
-import keras, torch
-from keras.src.utils import module_utils
-module_utils.tensorflow._available = False  # Keras imports it for seconds, whatever it runs on
-
-MEETING, *scripts = sys.argv[1:]
-for script in scripts:
-    try:
-        exec(script, {"MEETING": MEETING, "gatewise": gatewise, "keras": keras, "torch": torch})
-    except Exception:
-        print(repr(traceback.format_exc()))
-"""
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
-    """The last words of each of the scripts."""
-    folder = tmp_path_factory.mktemp("scripts")
-    script = folder / "script.py"
-    script.write_text(ONE_AFTER_ANOTHER, encoding="utf-8")
-    words = fresh(folder, "-u", script, folder / "meeting", *SCRIPTS.values(), OMP_NUM_THREADS="2")
-    return dict(zip(SCRIPTS, words.splitlines(), strict=True))
+    """What each of the scripts prints."""
+    scripts = {name: BEGINNING + script for name, script in SCRIPTS.items()}
+    return one_after_another(tmp_path_factory.mktemp("scripts"), scripts, OMP_NUM_THREADS="2")
 
 
 def test_two_processes_train_one_model(said):
-    assert said["parallel"] == "done"
+    assert said["parallel"] == "done\n"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="It reads /proc.")
@@ -475,7 +466,7 @@ def test_the_threads_of_pytorch_sleep_between_its_operators(said):
 
 
 def test_the_processes_of_a_data_loader_run_the_kernels(said):
-    assert said["data loader"] == "True"
+    assert said["data loader"] == "True\n"
 
 
 @pytest.mark.parametrize("batch, units", [(1, 7), (13, 70)])
