@@ -6,6 +6,8 @@ a process of its own, if the framework is installed. To run them on one of these
 
     KERAS_BACKEND=torch .venv/bin/python -m pytest tests/engine
 
+It gives these processes a folder in which the backends exchange runs (`exchange.py`).
+
 `test_hook.py` makes the same claims on every backend, with the functions of `framework.py` for each
 framework. `test_jax.py`, `test_tensorflow.py` and `test_torch.py` are about one framework. A new
 backend needs functions in `framework.py` and a file of its own here.
