@@ -140,6 +140,12 @@ def test_there_is_no_choice_once_keras_is_imported(backend):
     assert backend(before="import keras") == "None"
 
 
+def test_the_garbage_collector_pauses_while_keras_is_imported(backend, tmp_path):
+    (tmp_path / "keras.py").write_text("import gc\nprint(gc.isenabled())", encoding="utf-8")
+    later = "import atexit, gc\natexit.register(lambda: print(gc.isenabled()))"
+    assert backend(after=later).split() == ["False", "jax", "True"]
+
+
 SEEDED = """
 import random, sys
 import numpy as np

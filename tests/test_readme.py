@@ -2,17 +2,20 @@
 
 import contextlib
 import io
+import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
 
 from gatewise.judging.folding import FASTER
+from gatewise.shell import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,19 +24,53 @@ SHORT = "--epochs 1 --set training.networks=2 --set task.blend=none"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
+# A command that needs no shell.
+ALONE = re.compile(r"^gatewise [^|&<>$]*$")
+
+
 def run_bash(block: str, folder: Path, quality: str = "fast") -> str:
     """The output of a block; it must exit with 1 if the output is an error of gatewise."""
     lines = re.sub(r"^(gatewise train (?!.*--epochs).*)$", rf"\1 {SHORT}", block, flags=re.M)
+    output = ""
+    for alone, part in groupby(lines.splitlines(), key=lambda line: bool(ALONE.match(line))):
+        for script in part if alone else ["\n".join(part)]:
+            status, said = (run_here if alone else run_in_shell)(script, folder, quality)
+            output += said
+            wanted = 1 if said.startswith("gatewise: ") else 0
+            assert status == wanted, f"{block}\n{output}"
+    return output
+
+
+def run_here(command: str, folder: Path, quality: str) -> tuple[int, str]:
+    """Run a command of gatewise in this process, where Keras is imported already."""
+    log = logging.getLogger("gatewise")
+    handlers, status = list(log.handlers), 0
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", shlex.split(command))
+        patch.setenv("GATEWISE_QUALITY", quality)
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            log.handlers = handlers
+    return status, out.getvalue() + err.getvalue()
+
+
+def run_in_shell(script: str, folder: Path, quality: str) -> tuple[int, str]:
     scripts = Path(sys.executable).parent
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "GATEWISE_QUALITY": quality}
     done = subprocess.run(
-        ["bash", "-ec", lines], cwd=folder, env=environment, capture_output=True, text=True
+        ["bash", "-ec", script], cwd=folder, env=environment, capture_output=True, text=True
     )
-    output = done.stdout + done.stderr
-    wanted = 1 if output.startswith("gatewise: ") else 0
-    assert done.returncode == wanted, f"{block}\n{output}"
-    return output
+    return done.returncode, done.stdout + done.stderr
 
 
 def run_python(block: str, names: dict) -> str:
@@ -92,7 +129,5 @@ def test_the_set_up_commands_are_those_of_the_makefile():
 
 
 def test_every_command_is_described_in_the_readme():
-    from gatewise.shell.cli import app
-
-    for command in app.registered_commands:
+    for command in cli.app.registered_commands:
         assert f"| `gatewise {command.callback.__name__}" in README

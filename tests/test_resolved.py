@@ -13,7 +13,7 @@ import soundfile
 from gatewise.arguments import experiment_for
 from gatewise.data.batches import plan
 from gatewise.errors import ConfigError
-from gatewise.networks import build
+from gatewise.networks import build, loading
 from gatewise.settings import from_mapping, to_toml
 from gatewise.training.ready import compile_network, make_ready, objective
 
@@ -374,8 +374,8 @@ def rebuilt(ready, layers):
     for layer in layers:
         experiment = from_mapping(layer, experiment)
     task, shapes = ready.task, ready.task.shapes(ready.train, ready.preparation)
-    keras.utils.set_random_seed(0)
-    network = build(shapes, experiment.network, network=task.network, task=task.name)
+    with loading._undrawn():  # no weight is compared, only their shapes
+        network = build(shapes, experiment.network, network=task.network, task=task.name)
     return layers_of(network), [one.shape for one in network.get_weights()]
 
 

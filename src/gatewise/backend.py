@@ -3,7 +3,9 @@
 The choice is made when Keras is imported, so that a script can still influence it until then.
 """
 
+import contextlib
 import copy
+import gc
 import importlib.abc
 import importlib.util
 import json
@@ -12,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from gatewise.shell import early
 
 FRAMEWORKS = ("jax", "tensorflow", "torch")
 RUN = "GATEWISE_RUN"  # set by `gatewise run`: the engine and its products
@@ -53,7 +57,8 @@ class _Watch(importlib.abc.MetaPathFinder):
 
             def exec_module(module: Any) -> None:
                 _choose()
-                execute(module)
+                with _uncollected():
+                    execute(module)
                 if self in sys.meta_path:
                     if self.then is not None:
                         self.then()
@@ -61,6 +66,25 @@ class _Watch(importlib.abc.MetaPathFinder):
 
             loader.exec_module = exec_module
         return spec
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the garbage collector during an import, whose objects stay for good.
+
+    It looks at them again and again while they become more: a fifth of the time of importing Keras.
+    In the command line's own process, where nothing else of size exists yet, later collections
+    leave them out as well.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if early.is_command_line():
+            gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 def _spec_of_others(watch: _Watch, name: str, path: Any, target: Any) -> Any:

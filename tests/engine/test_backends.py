@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
+import exchange
 import pytest
 from conftest import BACKEND, HERE
 
@@ -18,9 +19,11 @@ HOW = {"torch": '"torch==2.13.0"', "tensorflow": "tensorflow-cpu", "jax": "jax"}
 
 @pytest.mark.skipif(BACKEND != "jax", reason="the tests on JAX start those on the others")
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_engine_passes_its_tests_on_another_backend(name):
+def test_the_engine_passes_its_tests_on_another_backend(name, forecast_run, series_file, tmp_path):
+    """A run that is trained on one of them answers alike on the other, too."""
     if not find_spec(name):
         pytest.skip(f"{name} is not installed: pip install {HOW[name]}")
+    exchange.leave(tmp_path / BACKEND, forecast_run, series_file)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider"),
@@ -34,8 +37,9 @@ def test_the_engine_passes_its_tests_on_another_backend(name):
         capture_output=True,
         text=True,
         env={key: os.environ[key] for key in os.environ if not key.startswith(("PYTEST_", "XLA_"))}
-        | {"KERAS_BACKEND": name},
+        | {"KERAS_BACKEND": name, "GATEWISE_EXCHANGE": str(tmp_path)},
         timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
+    exchange.assert_answers_alike(tmp_path / name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import fresh
 from framework import BACKEND, TANH, assert_close, kernel_calls, run, values
 from keras import layers, ops
 
@@ -530,30 +531,6 @@ def test_an_invalid_number_of_threads_is_refused(wrong):
     gatewise.set_threads(0)
 
 
-def test_accelerate_before_keras_is_imported_waits_for_its_import(python):
-    """Neither a search for Keras nor a failed import of it turns the engine on too early."""
-    code = """
-import importlib.util, sys, gatewise
-gatewise.accelerate()
-assert not {"keras", "jax", "tensorflow", "torch"} & set(sys.modules)
-assert importlib.util.find_spec("keras").loader.get_filename().endswith("__init__.py")
-sys.modules["absl"] = None
-try:
-    import keras
-except ImportError:
-    del sys.modules["absl"]
-assert "keras" not in sys.modules
-import keras
-assert "_Watch" not in {type(one).__name__ for one in sys.meta_path}
-keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
-assert gatewise.info()["calls"] == {"native": 1, "stock": 0}, gatewise.info()
-gatewise.accelerate(False)
-keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
-assert gatewise.info()["calls"]["native"] == 1
-"""
-    python(code=code)
-
-
 def test_info_describes_this_process():
     found = gatewise.info()
     assert found["kind"] == "native" and found["backend"] == BACKEND
@@ -664,23 +641,63 @@ def test_files_are_plain_keras_both_ways(ending, tmp_path):
             np.testing.assert_allclose(other.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6)
 
 
+WAITS = """
+import importlib.util, sys, gatewise
+gatewise.accelerate()
+assert not {"keras", "jax", "tensorflow", "torch"} & set(sys.modules)
+assert importlib.util.find_spec("keras").loader.get_filename().endswith("__init__.py")
+sys.modules["absl"] = None
+try:
+    import keras
+except ImportError:
+    del sys.modules["absl"]
+assert "keras" not in sys.modules
+for name in [one for one in sys.modules if one.startswith("keras.")]:
+    del sys.modules[name]  # Keras's own tests need a whole import
+import keras
+assert "_Watch" not in {type(one).__name__ for one in sys.meta_path}
+keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
+assert gatewise.info()["calls"] == {"native": 1, "stock": 0}, gatewise.info()
+gatewise.accelerate(False)
+keras.layers.LSTM(2)(keras.ops.ones((3, 3, 2)))
+assert gatewise.info()["calls"]["native"] == 1
+"""
+OWN_TESTS = """
+import pytest
+options = ["-q", "-p", "keras_plugin", "-p", "no:cacheprovider", "--pyargs"]
+sys.exit(pytest.main([*options, *sys.argv[1:]]))
+"""
 SUITES = (
     *(f"rnn.{name}_test" for name in ("lstm", "rnn", "bidirectional", "stacked_rnn_cells")),
     *("rnn.time_distributed_test", "core.masking_test"),
 )
 
 
-def test_keras_own_tests_pass_natively(python, tmp_path):
-    """They come unmodified from the installed wheel; the calls show that nothing fell back."""
-    calls = tmp_path / "calls.json"
-    python(
-        *("-m", "pytest", "-q", "-p", "keras_plugin", "-p", "no:cacheprovider", "--pyargs"),
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """The calls in Keras's own tests, in a process that checks its import of Keras before.
+
+    One process does both, because the import takes seconds.
+    """
+    folder = tmp_path_factory.mktemp("own")
+    fresh(
+        folder,
         *(f"keras.src.layers.{name}" for name in SUITES),
+        code=WAITS + OWN_TESTS,
         PYTHONPATH=os.pathsep.join(
             [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         ),
-        GATEWISE_CALLS=str(calls),
+        GATEWISE_CALLS=str(folder / "calls.json"),
         JAX_DISABLE_MOST_OPTIMIZATIONS="1",  # hundreds of programs, each compiled for one call
     )
-    found = json.loads(calls.read_text())
-    assert found["native"] >= 60 and found["stock"] <= 6  # half precision, and one lone cell
+    return json.loads((folder / "calls.json").read_text())
+
+
+def test_accelerate_before_keras_is_imported_waits_for_its_import(calls):
+    """Neither a search for Keras nor a failed import of it turns the engine on too early."""
+    assert calls
+
+
+def test_keras_own_tests_pass_natively(calls):
+    """They come unmodified from the installed wheel; the calls show that nothing fell back."""
+    assert calls["native"] >= 60 and calls["stock"] <= 6  # half precision, and one lone cell

@@ -2,12 +2,12 @@
 
 import os
 from functools import partial
-from pathlib import Path
 
 import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
+from conftest import one_after_another
 from framework import misfits, random_layer
 from hypothesis import given, settings
 from jax import export as jax_export
@@ -275,11 +275,43 @@ for one, two in zip(*[jax.tree.leaves(floats(f, layers[0])) for f in (apart, alo
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 """
 
+DATA_PARALLEL = """
+import jax, keras, numpy as np, gatewise
+gatewise.accelerate(engine="native")
+from keras.src.utils import module_utils
+module_utils.tensorflow._available = False  # Keras imports it for seconds, whatever it runs on
+x = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
 
-def test_devices_share_the_batch_without_gathering_it(python):
+def trained(shared):
+    devices = keras.distribution.list_devices()
+    way = keras.distribution.DataParallel(devices=devices) if shared else None
+    keras.distribution.set_distribution(way)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.layers.Input((None, 3)), keras.layers.Masking(),
+        keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.Dense(1),
+    ])
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, 0, :1], epochs=2, batch_size=4, shuffle=False, verbose=0)
+    return [np.asarray(one) for one in model.get_weights()]
+
+assert len(jax.devices()) == 2
+for one, two in zip(trained(True), trained(False), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+print(gatewise.info()["calls"]["native"])
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What each of the scripts prints."""
+    scripts = {"shares": SHARES, "data parallel": DATA_PARALLEL}
+    return one_after_another(tmp_path_factory.mktemp("scripts"), scripts, XLA_FLAGS=TWO_DEVICES)
+
+
+def test_devices_share_the_batch_without_gathering_it(said):
     """By sharding, and in a `shard_map`, which sums the gradients of the weights."""
-    said = python(Path(__file__).parent, code=SHARES, XLA_FLAGS=TWO_DEVICES)
-    assert said.strip() == "shared by 2"
+    assert said["shares"] == "shared by 2\n"
 
 
 @pytest.mark.parametrize("batch, units", [(1, 7), (5, 16), (13, 70)])
@@ -368,36 +400,8 @@ def test_arrays_that_do_not_fit_are_refused():
         )
 
 
-DATA_PARALLEL = """
-import jax, keras, numpy as np, gatewise
-gatewise.accelerate(engine="native")
-from keras.src.utils import module_utils
-module_utils.tensorflow._available = False  # Keras imports it for seconds, whatever it runs on
-x = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
-
-def trained(shared):
-    devices = keras.distribution.list_devices()
-    way = keras.distribution.DataParallel(devices=devices) if shared else None
-    keras.distribution.set_distribution(way)
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.layers.Input((None, 3)), keras.layers.Masking(),
-        keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.Dense(1),
-    ])
-    model.compile("sgd", "mse")
-    model.fit(x, x[:, 0, :1], epochs=2, batch_size=4, shuffle=False, verbose=0)
-    return [np.asarray(one) for one in model.get_weights()]
-
-assert len(jax.devices()) == 2
-for one, two in zip(trained(True), trained(False), strict=True):
-    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
-print(gatewise.info()["calls"]["native"])
-"""
-
-
-def test_data_parallel_training_ends_with_the_weights_of_one_device(python):
-    said = python(code=DATA_PARALLEL, XLA_FLAGS=TWO_DEVICES)
-    assert int(said) >= 2
+def test_data_parallel_training_ends_with_the_weights_of_one_device(said):
+    assert int(said["data parallel"]) >= 2
 
 
 def test_an_interface_newer_than_the_runtime_is_refused(monkeypatch):

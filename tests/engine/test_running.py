@@ -61,21 +61,24 @@ print(pickle.loads(pickle.dumps(Own)) is Own)
 }
 
 
+def ran(folder, *command, **environment):
+    """Run Python with these arguments."""
+    return subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        input="what is read",
+        cwd=folder,
+        env=os.environ | environment,
+        timeout=300,
+        check=False,
+    )
+
+
 def both(folder, *command, **environment):
     """Return the output and status of Python and of `gatewise run`."""
-    return [
-        subprocess.run(
-            [sys.executable, *before, *command],
-            capture_output=True,
-            text=True,
-            input="what is read",
-            cwd=folder,
-            env=os.environ | environment,
-            timeout=120,
-            check=False,
-        )
-        for before in ([], ["-m", "gatewise", "run"])
-    ]
+    before = ([], ["-m", "gatewise", "run"])
+    return [ran(folder, *one, *command, **environment) for one in before]
 
 
 def assert_same(plain, ours):
@@ -131,21 +134,11 @@ def test_a_tensorflow_script_runs_on_tensorflow(name, tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     own = TAPE if name == "keras" else TAPE.replace("import keras\n", "").replace("keras", name)
     (tmp_path / "script.py").write_text(own)
-    engine = ("-m", "gatewise", "run", "--engine", "native")
-    plain, ours = (
-        subprocess.run(
-            [sys.executable, *before, "script.py"],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | {"KERAS_HOME": str(tmp_path)},
-            timeout=120,
-            check=False,
-        )
-        for before in ((), engine)
-    )
-    assert plain.returncode == ours.returncode == 0, ours.stderr
-    assert ours.stdout == plain.stdout and "Keras runs" not in ours.stderr
+    command = ("-m", "gatewise", "run", "--engine", "native", "script.py")
+    done = ran(tmp_path, *command, KERAS_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    shapes = ", ".join(f"TensorShape({shape})" for shape in ([2, 12], [3, 12], [12]))
+    assert done.stdout == f"[{shapes}]\n" and "Keras runs" not in done.stderr
 
 
 CHILD = """
@@ -166,7 +159,7 @@ if __name__ == "__main__":
 
 def test_spawned_children_have_the_engine_too(tmp_path):
     (tmp_path / "script.py").write_text(CHILD)
-    _, ours = both(tmp_path, "script.py", KERAS_BACKEND="jax")
+    ours = ran(tmp_path, "-m", "gatewise", "run", "script.py", KERAS_BACKEND="jax")
     assert ours.stdout == "{'native': 1, 'stock': 0}\n", ours.stderr
 
 
@@ -217,20 +210,10 @@ sys.exit(int(sys.argv[-1]))
 
 def test_a_script_that_trains_prints_the_same(tmp_path):
     (tmp_path / "script.py").write_text(TRAINING, encoding="utf-8")
-
-    def ran(*command):
-        return subprocess.run(
-            [*command, "script.py", "--some", "-x", "7"],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | {"KERAS_BACKEND": "jax"},
-            timeout=300,
-            check=False,
-        )
-
-    plain = ran(sys.executable)
-    fast = ran(sys.executable, "-m", "gatewise", "run", "--engine", "native")
+    given = ("script.py", "--some", "-x", "7")
+    plain = ran(tmp_path, *given, KERAS_BACKEND="jax")
+    engine = ("-m", "gatewise", "run", "--engine", "native")
+    fast = ran(tmp_path, *engine, *given, KERAS_BACKEND="jax")
     assert fast.returncode == plain.returncode == 7
     assert fast.stdout == plain.stdout and "__main__ ['--some', '-x', '7']" in fast.stdout
 

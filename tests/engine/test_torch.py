@@ -1,7 +1,6 @@
 """`engine.torch.lstm` against the reference, and in all of PyTorch's modes."""
 
 import io
-import json
 import math
 import os
 import sys
@@ -10,9 +9,9 @@ from functools import partial
 import hypothesis.strategies as st
 import keras
 import numpy as np
-import polars as pl
 import pytest
 import torch
+from conftest import one_after_another
 from framework import misfits, random_layer
 from hypothesis import given, settings
 from keras import layers
@@ -127,7 +126,7 @@ def test_every_direction_gives_what_plain_pytorch_gives(name, dropout):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_central_differences(activation):
     other = ACTIVATIONS[(ACTIVATIONS.index(activation) + 1) % len(ACTIVATIONS)]
-    arrays = layer(3, batch=2, steps=4, features=2, units=3)
+    arrays = layer(3, batch=2, steps=3, features=2, units=2)
 
     def run(*some):
         one = arrays._replace(**dict(zip(DIFFERENTIABLE, some, strict=True)))
@@ -139,7 +138,8 @@ def test_gradients_are_central_differences(activation):
 
 
 def test_the_operators_pass_the_checks_of_pytorch():
-    some, ways = [layer(dropout=True), layer(1, units=3)], [FORTH, BACK]
+    # PyTorch traces the second derivative step by step, so few steps are enough.
+    some, ways = [layer(dropout=True, steps=2), layer(1, units=3, steps=2)], [FORTH, BACK]
     arrays, numbers, outputs = called(some, ways)
     torch.library.opcheck(engine._forward, (arrays, numbers, outputs, True))
     found = engine._forward(arrays, numbers, outputs, True)
@@ -168,38 +168,6 @@ def test_outputs_may_be_changed_in_place():
     twice.mul_(2)
     first, second = (torch.autograd.grad(one.sum(), trained(some)) for one in (y, twice))
     assert_close(second, [2 * one for one in first])
-
-
-IDLE = """
-import time
-from pathlib import Path
-import gatewise
-gatewise.accelerate(engine="native")
-import keras
-import torch
-
-keras.layers.LSTM(3)(torch.ones(2, 3, 4))
-x = torch.ones(500, 500)
-
-def sleeps():
-    texts = {one: (one / "status").read_text() for one in Path("/proc/self/task").iterdir()}
-    return {one: int(text.split("voluntary_ctxt_switches:")[1].split()[0])
-            for one, text in texts.items()}
-
-before = sleeps()
-for _ in range(100):
-    x + x
-    time.sleep(0.001)
-print(sorted(count - before.get(one, 0) for one, count in sleeps().items())[-2])
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="It reads /proc.")
-def test_the_threads_of_pytorch_sleep_between_its_operators(python):
-    """The main thread sleeps most often; the second one is the OpenMP helper."""
-    if len(os.sched_getaffinity(0)) != 2:
-        pytest.skip("This machine has not two cores; with more, several threads take turns.")
-    assert int(python(code=IDLE, OMP_NUM_THREADS="2")) > 50
 
 
 def test_only_wanted_gradients_are_computed():
@@ -387,52 +355,19 @@ def test_other_devices_are_left_to_keras():
     assert found.shape == (2, 3, 5) and found.device.type == "meta"
 
 
-DATA_LOADER = """
+BEGINNING = """
 import gatewise
 gatewise.accelerate(engine="native")
 import keras
 import torch
-
-if __name__ == "__main__":
-    layer = keras.layers.LSTM(64)
-    x = torch.ones((16, 50, 32))
-    expected = layer(x)  # the threads of this process are there before it forks
-
-    class Data(torch.utils.data.Dataset):
-        def __len__(self):
-            return 4
-
-        def __getitem__(self, n):
-            with torch.no_grad():
-                return layer(x)
-
-    found = torch.utils.data.DataLoader(Data(), num_workers=2, multiprocessing_context=METHOD)
-    for one in found:
-        torch.testing.assert_close(one[0], expected.detach())
-        layer(x)
-    model = keras.Sequential([layer, keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    pairs = torch.utils.data.TensorDataset(x, torch.ones(16, 1))
-    loader = torch.utils.data.DataLoader(pairs, batch_size=8, num_workers=2)
-    model.fit(loader, verbose=0)
-    print(gatewise.info()["calls"]["native"] > 0)
-"""
-
-
-def test_the_processes_of_a_data_loader_run_the_kernels(python):
-    said = python(code=DATA_LOADER.replace("METHOD", "'fork'"), OMP_NUM_THREADS="2")
-    assert said.strip() == "True"
-
-
-PARALLEL = """
-import sys
-import gatewise
-gatewise.accelerate(engine="native")
-import keras
-import torch
-from torch import distributed, multiprocessing
 from keras.src.utils import module_utils
 module_utils.tensorflow._available = False  # Keras imports it for seconds, whatever it runs on
+"""
+# The first comes first because a process is forked before it has threads.
+SCRIPTS = {
+    "parallel": """
+from pathlib import Path
+from torch import distributed, multiprocessing
 
 def trained(x, y, wrap):
     keras.utils.set_random_seed(0)
@@ -448,9 +383,11 @@ def trained(x, y, wrap):
         optimizer.step()
     return [one.detach().clone() for one in model.parameters()]
 
-def work(rank, file):
-    distributed.init_process_group("gloo", f"file://{file}", rank=rank, world_size=2)
-    x, y = data()
+def work(rank):
+    meeting = Path("meeting").resolve().as_uri()
+    distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
+    random = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(*shape, generator=random) for shape in ((8, 5, 3), (8, 1)))
     wrap = torch.nn.parallel.DistributedDataParallel
     found = trained(x[rank::2], y[rank::2], wrap)
     expected = trained(x, y, lambda model: model)
@@ -460,19 +397,76 @@ def work(rank, file):
     distributed.barrier()
     distributed.destroy_process_group()
 
-def data():
-    random = torch.Generator().manual_seed(0)
-    return torch.randn(8, 5, 3, generator=random), torch.randn(8, 1, generator=random)
+multiprocessing.start_processes(work, nprocs=2, start_method="fork")
+print("done")
+""",
+    "idle": """
+import time
+from pathlib import Path
 
-if __name__ == "__main__":
-    multiprocessing.start_processes(work, (sys.argv[1],), nprocs=2, start_method="spawn")
-    print("done")
-"""
+keras.layers.LSTM(3)(torch.ones(2, 3, 4))
+x = torch.ones(500, 500)
+
+def sleeps():
+    texts = {one: (one / "status").read_text() for one in Path("/proc/self/task").iterdir()}
+    return {one: int(text.split("voluntary_ctxt_switches:")[1].split()[0])
+            for one, text in texts.items()}
+
+before = sleeps()
+for _ in range(100):
+    x + x
+    time.sleep(0.001)
+print(sorted(count - before.get(one, 0) for one, count in sleeps().items())[-2])
+""",
+    "data loader": """
+layer = keras.layers.LSTM(64)
+x = torch.ones((16, 50, 32))
+expected = layer(x)  # the threads of this process are there before it forks
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, n):
+        with torch.no_grad():
+            return layer(x)
+
+found = torch.utils.data.DataLoader(Data(), num_workers=2, multiprocessing_context="fork")
+for one in found:
+    torch.testing.assert_close(one[0], expected.detach())
+    layer(x)
+model = keras.Sequential([layer, keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+pairs = torch.utils.data.TensorDataset(x, torch.ones(16, 1))
+loader = torch.utils.data.DataLoader(pairs, batch_size=8, num_workers=2)
+before = gatewise.info()["calls"]["native"]
+model.fit(loader, verbose=0)
+print(gatewise.info()["calls"]["native"] > before)
+""",
+}
 
 
-def test_two_processes_train_one_model(python, tmp_path):
-    (tmp_path / "script.py").write_text(PARALLEL)
-    assert python("script.py", tmp_path / "meeting").strip() == "done"
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What each of the scripts prints."""
+    scripts = {name: BEGINNING + script for name, script in SCRIPTS.items()}
+    return one_after_another(tmp_path_factory.mktemp("scripts"), scripts, OMP_NUM_THREADS="2")
+
+
+def test_two_processes_train_one_model(said):
+    assert said["parallel"] == "done\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="It reads /proc.")
+def test_the_threads_of_pytorch_sleep_between_its_operators(said):
+    """The main thread sleeps most often; the second one is the OpenMP helper."""
+    if len(os.sched_getaffinity(0)) != 2:
+        pytest.skip("This machine has not two cores; with more, several threads take turns.")
+    assert int(said["idle"]) > 50
+
+
+def test_the_processes_of_a_data_loader_run_the_kernels(said):
+    assert said["data loader"] == "True\n"
 
 
 @pytest.mark.parametrize("batch, units", [(1, 7), (13, 70)])
@@ -552,32 +546,6 @@ def test_a_script_that_imports_torch_runs_on_it(first, second, python, tmp_path)
     command = ("-m", "gatewise", "run", "--engine", "native", "script.py")
     said = python(*command, KERAS_BACKEND="", KERAS_HOME=str(tmp_path))
     assert said == "torch [(2, 12), (3, 12), (12,)]\n{'native': 1, 'stock': 0}\n"
-
-
-ON_JAX = """
-import sys
-import gatewise, json
-series, own, other, settings = sys.argv[1:]
-gatewise.train(series, settings=json.loads(settings), output=own)
-for run, file in ((own, "own.csv"), (other, "other.csv")):
-    gatewise.predict(gatewise.load(run), series).write_csv(file)
-"""
-
-
-def test_a_run_answers_alike_on_another_backend(
-    forecast_run, forecast_settings, series_file, python, tmp_path
-):
-    """A run trained on PyTorch predicts on JAX, and vice versa."""
-    (tmp_path / "script.py").write_text(ON_JAX)
-    own = tmp_path / "run"
-    settings = json.dumps(forecast_settings)
-    python("script.py", series_file, own, forecast_run, settings, KERAS_BACKEND="jax")
-    for run, file in ((own, "own.csv"), (forecast_run, "other.csv")):
-        found = gatewise.predict(gatewise.load(run), series_file)
-        expected = pl.read_csv(tmp_path / file)
-        for name in found.columns:
-            if found[name].dtype.is_float():
-                np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
 class Killed(BaseException):

@@ -322,7 +322,7 @@ def test_every_task_has_ranges_that_hold_its_defaults(forecast_run, classify_run
 def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path):
     folder = tmp_path / "search"
     words = [sys.executable, "-m", "gatewise", "tune", str(series_file), "-o", str(folder)]
-    words += ["--horizon", "4", "--epochs", "2", "--trials", "3", "--set", "network.kind=stack"]
+    words += ["--horizon", "4", "--epochs", "2", "--trials", "2", "--set", "network.kind=stack"]
     running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     for line in running.stdout:
         if line.startswith("trial 0"):
@@ -334,7 +334,7 @@ def test_a_killed_search_is_continued_by_the_same_command(series_file, tmp_path)
     assert "Training trial" not in done.stdout  # no finished network is trained again
     assert "There is no checkpoint" not in done.stdout  # that trial was begun by the search
     summary = json.loads((folder / "tuning.json").read_text())
-    assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 3
+    assert summary["trials"]["complete"] + summary["trials"]["pruned"] == 2
     assert np.isfinite(summary["best"])
 
 

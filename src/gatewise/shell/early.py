@@ -28,7 +28,7 @@ def disarm() -> None:
         signal.signal(*_before.popitem())
 
 
-def _is_command_line() -> bool:
+def is_command_line() -> bool:
     """Whether Python was started as `gatewise` or `python -m gatewise`.
 
     sys.argv does not tell: its first entry is "-m" while the package of any module is imported, and
@@ -41,6 +41,6 @@ def _is_command_line() -> bool:
 
 
 _before: dict[signal.Signals, Any] = {}
-if _is_command_line():
+if is_command_line():
     _before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: end(INTERRUPTED))
     _before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: end(TERMINATED))
