@@ -235,6 +235,27 @@ def test_times_that_jitter_are_the_same_steps_in_a_stream_as_in_a_file(times):
         same(answer, row)
 
 
+@pytest.mark.parametrize("hour", [0, 8])
+def test_days_with_a_zone_are_the_same_hours_in_a_stream_as_in_a_file(hour):
+    """Midnights stay local, and other times become UTC."""
+    begin = np.datetime64(f"2023-01-01T{hour:02d}")
+    table = pl.DataFrame(
+        {
+            "time": [str(begin + np.timedelta64(24 * k, "h")) + ":00" for k in range(60)],
+            "load": np.sin(np.arange(60.0)),
+        }
+    )
+    run = untrained(
+        table,
+        task={"name": "forecast", "horizon": 3, "lookback": 6},
+        data={"target": ["load"], "time": ["time"], "timezone": "Asia/Tokyo"},
+        preparation={"calendar": ["hour", "weekday"]},
+    )
+    answers = pushed(gatewise.Stream(run), table[:25].to_dicts(), (25,))[-3:]
+    for answer, row in zip(answers, gatewise.predict(run, table[:25]).to_dicts(), strict=True):
+        same(answer, row)
+
+
 def test_rows_ahead_tell_what_is_known_of_the_future():
     days = np.datetime64("2023-01-01") + np.arange(60) * np.timedelta64(1, "D")
     random = np.random.default_rng(0)

@@ -140,7 +140,11 @@ class RowReader:
     def _zone(self, moments: Array | None) -> str:
         """The time zone in which times in UTC are shown."""
         zone, dated = self.settings.timezone, moments is not None and moments.dtype.kind == "M"
-        return zone if dated and zone != "UTC" and not self.local else ""
+        return zone if dated and zone != "UTC" and not self._are_days(moments) else ""
+
+    def _are_days(self, moments: Any) -> bool:
+        """True for midnights of a run whose steps are days or longer, which stay local."""
+        return self.local and bool((moments.astype(np.int64) % grids.DAY == 0).all())
 
     def _values(self, given: Any, *, named: bool) -> Array:
         values, count = self._empty(), len(self.plan.columns)
@@ -271,8 +275,9 @@ class RowReader:
         if not zone:
             return moment
         if times.zone_of(cell) or "%z" in self.settings.time_format:
-            return moment + shift(moment, zone) * 60_000_000 if self.local else moment
-        if self.local:
+            there = moment + shift(moment, zone) * 60_000_000
+            return there if self._are_days(there) else moment
+        if self._are_days(moment):
             return moment
         twice, missing = times.to_utc(np.repeat(moment, 2), zone, None)
         if missing.any():
