@@ -101,24 +101,24 @@ def read_parts(experiment: Experiment, source: Any = None, own: Builder | None =
     """Read and split the data."""
     source = opened(experiment.data, source)
     notes: list[str] = []
-    guessed = False
+    proposal = ""
     if not experiment.task.name:
         name, setting = implied_task(experiment, TASKS)
         why = f"only {name} reads {setting}"
         if not name:
             name, why = guess_task(experiment.data, source)
-            guessed = True
+            proposal = proposed(experiment.data, source)  # while the source is open
         experiment = experiment.having("task", name=name)
         notes.append(f"No task was given, so {name} was chosen: {why}.")
     task = task_of(experiment.task.name)
     try:
         sequences, data, more = read(experiment.data, source, task=task.name)
     except GatewiseError as error:
-        if guessed and (proposal := proposed(experiment.data, source)):
+        if proposal:
             error.args = (f"{error} {proposal}",)
         raise
-    if guessed and sequences.kind == "numbers" and sequences.labels is None:
-        notes += filter(None, [proposed(experiment.data, source)])
+    if proposal and sequences.kind == "numbers" and sequences.labels is None:
+        notes.append(proposal)
     notes += more
     if data.validation:
         experiment = experiment.having("split", validation=0.0)
