@@ -123,6 +123,8 @@ VERBS = {
     ),
     "stream": Verb(["stream", "{run}"], "stdout"),
     "predict": Verb(["predict", "{run}", "seattle-weather", "-o", "{out}", "--overwrite"], "a.csv"),
+    "evaluate": Verb(["evaluate", "{run}", "seattle-weather"], "stdout"),
+    "inspect": Verb(["inspect", "{run}", "-o", "{out}", "--overwrite"], "a.html", page_of),
     "report": Verb(["report", "{run}", "--overwrite"], "run/report.html", page_of),
     "export": Verb(
         ["export", "{run}", "--to", "onnx", "-o", "{out}", "--overwrite"], read=folder_of
