@@ -135,7 +135,8 @@ def ending(metrics: Mapping[str, Any]) -> list[str]:
     stopped, best, epochs = metrics["stopped"], metrics["best_epoch"], metrics["epochs"]
     if metrics["networks"] > 1 or interruption(stopped, best):
         return []
-    reason = f"early: {stopped}" if stopped else f"after all {epochs} epochs"
+    whole = "after 1 epoch" if epochs == 1 else f"after all {epochs} epochs"
+    reason = f"early: {stopped}" if stopped else whole
     weights = "" if metrics["refit_epochs"] else f" The weights are those of epoch {best}."
     return [f"Training ended {reason}.{weights}"]
 
