@@ -47,6 +47,14 @@ def found() -> Mapping[str, bytes]:
         "version.zip": bytes(archive),
         "nameless.zip": bytes(nameless),
         "comments.txt": b"#" + b"\v" * 100 + b"\x05",
+        "nothing.arff": lines("@data", "'3\\n4',b", "@attribute t0 numeric"),
+        "escape.arff": lines(
+            *("@relation a", "@attribute bag relational", "@attribute t0 numeric", "@end bag"),
+            *("@attribute class {a,b}", "@data", "'1\\^2',a"),
+        ),
+        "header.npy": b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<f8', 'shape'".ljust(118)
+        + b"\0" * 8,
         "frequency.tsf": lines("@frequency", "@data", "1,2,3"),
         "answers.txt": lines(*["124", "124", "2 this is text number 20"] * 5),
     }
@@ -64,6 +72,14 @@ def seeds() -> Mapping[str, bytes]:
     idx = b"\0\0\x08\x03" + np.array([4, 3, 3], ">u4").tobytes() + bytes(range(36))
     tsf = lines("@frequency daily", "@horizon 2", "@data", *["T:2020-01-01:1,2,3,4,5,6"] * 3)
     ts = lines("@problemName a", "@classLabel true a b", "@data", *["1,2,3:a", "2,3,4:b"] * 5)
+    arff = lines(
+        *("@relation a", *(f"@attribute t{k} numeric" for k in range(8))),
+        *("@attribute class {a,b}", "@data", *["1,2,3,4,5,6,?,?,a", "2,3,4,5,6,7,8,9,b"] * 5),
+    )
+    bags = lines(
+        *("@relation a", "@attribute bag relational", "@attribute t0 numeric", "@end bag"),
+        *("@attribute class {a,b}", "@data", *["'1\\n2',a", "'3\\n4',b"] * 5),
+    )
     texts = lines(*[f"{k % 3} this is text number {k}" for k in range(30)])
     return {
         "series.csv": series,
@@ -80,6 +96,13 @@ def seeds() -> Mapping[str, bytes]:
         "images.idx3-ubyte": idx,
         "series.tsf": tsf,
         "cases.ts": ts,
+        "cases.arff": arff,
+        "bags.arff": bags,
+        "array.npy": saved(lambda to: np.save(to, x)),
+        "parts.npz": saved(lambda to: np.savez(to, x_train=x, y_train=x[:, 0], x_test=x)),
+        "joined.txt": lines(*["the/DT man/NN sleeps/VB"] * 30),
+        "lines.json": lines(*map(json.dumps, rows)),
+        "elapsed.csv": lines("elapsed,load", *[f"0:{k:02d}.500,{k % 7}" for k in range(28)]),
         "one.zip": packed(series_csv=series),
         "several.zip": packed(a_csv=series, b_csv=series),
     }

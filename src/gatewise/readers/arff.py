@@ -6,6 +6,7 @@ any other is a table.
 
 import csv
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ from gatewise.readers import arrays, roles, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table
+
+# What the parser of scipy raises, besides its own error, for lines that it does not expect.
+FAULTS = (
+    *(arff.ArffError, NotImplementedError, StopIteration, csv.Error),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
 
 
 def read(file: File) -> Table | Arrays:
@@ -30,10 +37,12 @@ def read(file: File) -> Table | Arrays:
         content = stream.read()
     longest = csv.field_size_limit()
     try:
-        rows, attributes = arff.loadarff(io.StringIO(content.decode("utf-8-sig")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that a damaged cell holds
+            rows, attributes = arff.loadarff(io.StringIO(content.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise other_encoding(name, content=content) from None
-    except (arff.ArffError, NotImplementedError, ValueError, IndexError, StopIteration) as error:
+    except FAULTS as error:
         reason = str(error).strip().rstrip(".").partition("\n")[0] or "it ends above @data"
         raise DataError(
             f"{name} cannot be read: {reason}. An .arff file has lines @attribute of numbers, "
@@ -41,9 +50,9 @@ def read(file: File) -> Table | Arrays:
         ) from None
     finally:
         csv.field_size_limit(longest)  # scipy lifts it for the whole process
-    if not len(rows):
-        raise DataError(f"{name} holds no rows below @data.")
     names, kinds = attributes.names(), attributes.types()
+    if not (names and len(rows)):
+        raise DataError(f"{name} holds no rows below @data.")
     last = kinds[-1] if len(names) > 1 else ""
     if kinds[0] == "relational" and last in ("nominal", "numeric"):
         return _sequences([_dimensions(bag) for bag in rows[names[0]]], rows[names[-1]], name)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import tokenize
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from gatewise.readers.long import Origin
 from gatewise.readers.memory import without_numbers
 
 MAX_DIMENSIONS = 16  # a file whose header announces more is not an IDX file
+# What zipfile and NumPy raise for a damaged archive, an unknown packing and a damaged header.
+NO_ARRAY = (zipfile.BadZipFile, NotImplementedError, tokenize.TokenError)
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -215,7 +218,7 @@ def npy(path: Path) -> Arrays:
     with reading(name), path.open("rb") as stream:
         try:
             x = _numeric(np.load(stream, allow_pickle=False), name)
-        except (ValueError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile):
+        except (ValueError, EOFError, MemoryError, OverflowError, *NO_ARRAY):
             raise DataError(
                 f"{name} is not an .npy file of numbers, or it is damaged. Write it with np.save."
             ) from None
@@ -230,7 +233,7 @@ def _archive(path: Path, name: str) -> dict[str, Array]:
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise DataError(f"{name} holds one array, not an archive. Use np.savez(x=...).")
                 return {key.lower(): archive[key] for key in archive.files}
-        except zipfile.BadZipFile:
+        except NO_ARRAY:
             raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
         except (MemoryError, OverflowError):
             raise DataError(
