@@ -11,19 +11,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.io import arff
 
 from gatewise.errors import DataError
 from gatewise.readers import arrays, roles, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table
-
-# What the parser of scipy raises, besides its own error, for lines that it does not expect.
-FAULTS = (
-    *(arff.ArffError, NotImplementedError, StopIteration, csv.Error),
-    *(ValueError, LookupError, TypeError, AttributeError),
-)
 
 
 def read(file: File) -> Table | Arrays:
@@ -32,6 +25,13 @@ def read(file: File) -> Table | Arrays:
     Raises:
         DataError: the file is not an .arff file, or its attributes are texts.
     """
+    from scipy.io import arff  # a sixth of a second that other files need not wait for
+
+    # What its parser raises, besides its own error, for lines that it does not expect.
+    faults = (
+        *(arff.ArffError, NotImplementedError, StopIteration, csv.Error),
+        *(ValueError, LookupError, TypeError, AttributeError),
+    )
     name = str(file.path)
     with reading(name), file.opened() as stream:
         content = stream.read()
@@ -42,7 +42,7 @@ def read(file: File) -> Table | Arrays:
             rows, attributes = arff.loadarff(io.StringIO(content.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise other_encoding(name, content=content) from None
-    except FAULTS as error:
+    except faults as error:
         reason = str(error).strip().rstrip(".").partition("\n")[0] or "it ends above @data"
         raise DataError(
             f"{name} cannot be read: {reason}. An .arff file has lines @attribute of numbers, "
