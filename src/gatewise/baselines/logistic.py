@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from gatewise import metrics
 from gatewise.errors import DataError
@@ -50,6 +49,8 @@ def fit_logistic(
 
 def logistic(model: Logistic, features: Array) -> Array:
     """Probabilities [n, classes]; 0 for a class that is not in the training part."""
+    from scipy.special import softmax
+
     probabilities: Array = softmax(features @ model.coefficients + model.intercept, axis=1)
     return probabilities
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from gatewise import metrics
 from gatewise.data.sequences import Array
@@ -119,6 +118,8 @@ def _line(table: Any, labels: Array, inverse_penalty: float) -> tuple[Array, Arr
 
 
 def _probabilities(state: Mapping[str, Any], table: Any) -> Array:
+    from scipy.special import expit, softmax
+
     logits = table @ np.array(state["coefficients"]) + np.array(state["intercept"])
     probabilities: Array = expit(logits) if state["several"] else softmax(logits, axis=1)
     return probabilities

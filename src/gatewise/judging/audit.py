@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, comparable, fingerprint, texts_of
@@ -179,6 +178,8 @@ def _near(train: Sequences, held: Sequences) -> list[tuple[int, int]]:
     Sequences of one length are compared in a few cells first, and then as a whole with those that
     are nearest there. A sequence that hardly changes cannot be recognised.
     """
+    from scipy.spatial import cKDTree
+
     if train.columns != held.columns:
         return []
     lengths = np.intersect1d(train.lengths, held.lengths)

@@ -7,9 +7,9 @@ import array
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 
@@ -42,6 +42,10 @@ def plain(source: Any) -> Any:
 
 
 def _plain(source: Any) -> Any:
+    if source is None or isinstance(source, str | Path):
+        return source
+    import narwhals as nw  # it takes 40 ms, which files do without
+
     if isinstance(source, np.ndarray):
         return _of_array(source)
     if isinstance(source, list):
@@ -63,6 +67,8 @@ def _plain(source: Any) -> Any:
 
 def texts(source: Any) -> Any:
     """A series or an array [texts] as a list; everything else unchanged."""
+    import narwhals as nw
+
     if isinstance(source, np.ndarray):
         return source.tolist() if source.dtype.kind in "UO" and source.ndim == 1 else source
     if nw.dependencies.is_into_series(source):

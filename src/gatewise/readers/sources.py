@@ -28,7 +28,6 @@ from gatewise.readers import (
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.delimited import delimited
 from gatewise.readers.files import File, file_of, unpacked
-from gatewise.readers.frames import from_native
 from gatewise.readers.json import json_lines, json_table
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -122,7 +121,7 @@ class Opened:
         if self.given is None:
             raise nothing()
         if (paths := self._paths) is not None:
-            return from_native(paths)
+            return _of_frame(paths)
         if isinstance(self.given, tuple | list) or hasattr(self.given, "__array_interface__"):
             if one_series not in self._arrays:
                 self._arrays.clear()
@@ -142,7 +141,7 @@ class Opened:
     @cached_property
     def _content(self) -> Table | Arrays:
         if self.named is None:
-            return pivoted.by_part(from_native(self.given), self.settings)
+            return pivoted.by_part(_of_frame(self.given), self.settings)
         if folders.holds_tables(self.file.path):
             return folders.read(self.file.path, self.settings)
         # A file without a suffix is a table if the settings name its columns.
@@ -244,6 +243,12 @@ def found(path: Path) -> Path:
             return place
     hint = f" nor in {folder} ({FOLDER})" if folder else ""
     raise DataError(f"There is no file {path}{hint}. Check the path.")
+
+
+def _of_frame(frame: Any) -> Table:
+    from gatewise.readers.frames import from_native  # Narwhals takes 40 ms that files do not need
+
+    return from_native(frame)
 
 
 def _kind(file: File) -> str:

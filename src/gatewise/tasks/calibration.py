@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import log_softmax
 
 from gatewise.data.sequences import Array
 
@@ -15,6 +14,8 @@ def fit_temperature(outputs: Array, labels: Array) -> float:
     wrong prediction, because the likelihood would then grow with every sharpening, and 1 without
     any labels.
     """
+    from scipy.special import log_softmax  # it takes a quarter of a second, predictions do without
+
     logits = outputs.astype(np.float64)
     if (logits.argmax(axis=1) == labels).all():
         return 1.0

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from gatewise import metrics
 from gatewise.data.batches import Examples
@@ -81,6 +80,8 @@ def probabilities_of(
     outputs: Array, preparation: Preparation[Fitted], baseline: Array | None
 ) -> Array:
     """The network's calibrated probabilities; their mean with the baseline's if there is one."""
+    from scipy.special import expit, softmax
+
     logits = outputs.astype(np.float64) / preparation.own.temperature
     network: Array = expit(logits) if preparation.own.separator else softmax(logits, axis=1)
     return network if baseline is None else (network + baseline) / 2

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from gatewise.data.sequences import Array
 from gatewise.tasks.tag import spans
@@ -78,6 +77,8 @@ def marginals(logits: Array, transitions: Array) -> Array:
         transitions: [tags + 2, tags].
     """
     length, size = logits.shape[1:]
+    from scipy.special import logsumexp
+
     forwards, backwards = np.empty_like(logits), np.empty_like(logits)
     between = np.exp(transitions[:size])
     forwards[:, 0] = transitions[size] + logits[:, 0]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import softmax
 
 from gatewise import metrics
 from gatewise.data.batches import Examples, Shapes, gather
@@ -359,6 +358,8 @@ def _probabilities(
     outputs: crf.Scores, examples: Examples[Sequences], preparation: Preparation[Fitted]
 ) -> Array:
     """The probabilities of the tags at the temperature of the preparation, [tokens, tags]."""
+    from scipy.special import softmax
+
     temperature, transitions = preparation.own.temperature, outputs.transitions
     logits = outputs.logits.astype(np.float64) / temperature
     if transitions is None:
