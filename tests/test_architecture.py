@@ -21,6 +21,7 @@ FLOW = [
         "errors",
         "usercode",
         "extras",
+        "compiled",
         "backend",
         "settings",
         "metrics",
@@ -55,7 +56,7 @@ FLOW = [
 ]
 # Settings, data, tasks and reports need no framework, except the network of a task.
 WITHOUT_FRAMEWORK = (
-    *("errors", "extras", "backend", "settings", "metrics"),
+    *("errors", "extras", "compiled", "backend", "settings", "metrics"),
     *("data", "readers", "baselines", "tasks", "reporting"),
 )
 FILES_OF_A_TASK = {

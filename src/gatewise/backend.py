@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gatewise import compiled
 from gatewise.shell import early
 
 FRAMEWORKS = ("jax", "tensorflow", "torch")
@@ -100,6 +101,9 @@ def _spec_of_others(watch: _Watch, name: str, path: Any, target: Any) -> Any:
 def _choose() -> None:
     if not _is_configured():
         os.environ["KERAS_BACKEND"] = _first_imported() or _named_by_script() or "jax"
+    # A script of the user's own keeps the cache that it has, or none.
+    if early.is_command_line() and not os.environ.get(RUN):
+        compiled.keep()
 
 
 def _first_imported() -> str | None:

@@ -643,10 +643,10 @@ def datasets(as_json: JsonOption = False) -> None:
 @app.command()
 def info(as_json: JsonOption = False) -> None:
     """Show what this machine uses: versions, backend, engine."""
-    from gatewise import engine
+    from gatewise import compiled, engine
     from gatewise.runs.artefact import environment
 
-    facts = environment() | {"engine": engine.info()}
+    facts = environment() | {"compiled": compiled.described(), "engine": engine.info()}
     if as_json:
         terminal.show_json(facts, indent=1)
         return
