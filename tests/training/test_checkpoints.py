@@ -13,7 +13,7 @@ import pytest
 import gatewise
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.training import checkpoints
-from gatewise.training.checkpoints import Checkpoints, State
+from gatewise.training.checkpoints import FORMAT, Checkpoints, State
 
 
 class Killed(BaseException):
@@ -229,7 +229,7 @@ def test_a_wrong_byte_anywhere_is_found(tmp_path):
 
 def test_a_checkpoint_of_another_format_is_named(tmp_path):
     kept = written(tmp_path / "run")
-    content = kept.path.read_bytes().replace(b"checkpoint 2", b"checkpoint 1", 1)
+    content = kept.path.read_bytes().replace(FORMAT, b"gatewise checkpoint 1\n", 1)
     header, _, body = content.split(b"\n", 2)
     digest = hashlib.sha256(body).hexdigest().encode()
     kept.path.write_bytes(b"\n".join([header, digest, body]))
