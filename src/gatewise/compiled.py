@@ -48,7 +48,7 @@ def described() -> str:
     except RuntimeError:
         return "not kept, because there is no home folder"
     files = [path.stat().st_size for path in folder.glob("*-cache")]
-    return f"{len(files)}, {sum(files) / 1e6:.1f} MB, in {folder}"
+    return f"{len(files)} programs, {sum(files) / 1e6:.1f} MB, in {folder}"
 
 
 def place() -> Path:
