@@ -103,14 +103,17 @@ def nodes_of(module):
     return list(ast.walk(ast.parse(text)))
 
 
+@functools.cache
 def imports(module):
     """Full names of everything that a module imports anywhere."""
+    names = []
     for node in nodes_of(module):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
+            names += [one.name for one in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
-            yield from (f"{node.module}.{one.name}" for one in node.names)
+            names += [f"{node.module}.{one.name}" for one in node.names]
+    return names
 
 
 def imports_within(module):
