@@ -2,8 +2,8 @@
 
 pytest --junitxml=times.xml && python tests/slow.py times.xml
 
-What the list holds and still exists stays, because a fixture counts for the test that needs it first:
-without that test, the next one pays. To begin anew, empty the file.
+What the list holds and still exists stays, because a fixture counts for the test that needs it
+first: without that test, the next one pays. To begin anew, empty the file.
 """
 
 import sys
