@@ -13,6 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # remaining tests of other workers.
 WORKERS := --numprocesses auto --dist worksteal
 
+# pip compiles the bytecode of every installed module, one after another on one core. Python compiles
+# the smaller half that is imported, and keeps it.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
+
 # The installation maps module names to files, so a changed list of modules needs a new installation.
 INSTALLED := $(VENV)/installed-$(shell find src -name '*.py' | sort | cksum | cut -d' ' -f1)
 
@@ -21,12 +25,12 @@ CPP := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp)
 
 $(INSTALLED): pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --group dev
+	$(PIP) --group dev
 	touch $@
 
 demo: $(INSTALLED)
@@ -67,7 +71,7 @@ bench: $(VENV)/installed-dev
 # The generated pages, and the site of all pages in build/site. The variable hides a notice that Material for MkDocs ends
 # in 2027, which is not about these pages.
 docs: $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet --group docs
+	$(PIP) --group docs
 	$(BIN)/python docs/make_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

@@ -1,6 +1,7 @@
 """Data flows one way: a module imports only modules before it."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -96,15 +97,24 @@ def known(name):
     return name if name in NAMES else name.rpartition(".")[0]
 
 
+@functools.lru_cache(maxsize=1)  # more trees would slow down every garbage collection
+def nodes_of(module):
+    """The nodes of the syntax tree of a module."""
+    text = (ROOT / module).with_suffix(".py").read_text(encoding="utf-8")
+    return list(ast.walk(ast.parse(text)))
+
+
+@functools.cache
 def imports(module):
     """Full names of everything that a module imports anywhere."""
-    tree = ast.parse((ROOT / module).with_suffix(".py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    names = []
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
+            names += [one.name for one in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
-            yield from (f"{node.module}.{one.name}" for one in node.names)
+            names += [f"{node.module}.{one.name}" for one in node.names]
+    return names
 
 
 def imports_within(module):
@@ -165,14 +175,13 @@ HOMONYMS = {"readers.conll": {"tag"}}  # how files name the column
 
 def texts_of(module):
     """The texts of a module and their lines, without the docstrings."""
-    tree = ast.parse((ROOT / module).with_suffix(".py").read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes_of(module)
         if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(module):
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and id(node) not in docstrings:
             yield node.lineno, text
@@ -180,8 +189,7 @@ def texts_of(module):
 
 def names_in(module):
     """The names of a module (variables, attributes, parameters, imports) and their lines."""
-    tree = ast.parse((ROOT / module).with_suffix(".py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in nodes_of(module):
         for key in ("id", "attr", "arg", "name", "asname", "module"):
             found = getattr(node, key, None)
             if isinstance(found, str):

@@ -151,6 +151,7 @@ import random, sys
 import numpy as np
 import gatewise
 import keras
+print({"sklearn", "scipy.stats", "matplotlib.pyplot"} & set(sys.modules))
 from gatewise.networks.imports import without_tensorflow
 from gatewise.runtime.describe import describe
 
@@ -180,4 +181,16 @@ def test_seeding_and_saving_are_those_of_keras_and_import_no_other_framework(tmp
         timeout=120,
         check=True,
     )
-    assert done.stdout.split() == ["False", "True"]
+    waiting, *said = done.stdout.splitlines()
+    assert waiting == "set()"  # the packages that Keras needs in two of its modules alone
+    assert said == ["False", "True"]
+
+
+def test_the_modules_of_keras_that_wait_give_what_they_hold():
+    import keras  # behind gatewise, as above
+
+    assert keras.wrappers.SKLearnClassifier.__module__ == "keras.src.wrappers.sklearn_wrapper"
+    found = keras.visualization.plot_image_gallery
+    assert found is keras.src.visualization.plot_image_gallery.plot_image_gallery
+    with pytest.raises(AttributeError, match="keras.visualization"):
+        keras.visualization.plot_nothing  # noqa: B018 - it is looked up

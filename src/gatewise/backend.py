@@ -21,6 +21,14 @@ from gatewise.shell import early
 FRAMEWORKS = ("jax", "tensorflow", "torch")
 RUN = "GATEWISE_RUN"  # set by `gatewise run`: the engine and its products
 
+# Modules of Keras that wait for their first use: they import scikit-learn, scipy.stats and
+# matplotlib.pyplot, half the time of importing Keras on JAX. They have no modules below them.
+_WAITING = (
+    "keras.visualization",
+    "keras.src.visualization.plot_image_gallery",
+    "keras.wrappers",
+)
+
 # The config file that Keras itself writes, whatever backend runs.
 _KERAS_DEFAULTS = {
     "floatx": "float32",
@@ -48,10 +56,14 @@ class _Watch(importlib.abc.MetaPathFinder):
     then: Callable[[], None] | None = None
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name != "keras":
+        if name != "keras" and name not in _WAITING:
             return None
         spec = _spec_of_others(self, name, path, target)
-        if spec is not None and spec.loader is not None:
+        if spec is None or spec.loader is None:
+            return spec
+        if name in _WAITING:
+            spec.loader = importlib.util.LazyLoader(spec.loader)
+        else:
             # A copy, because many modules may share one loader.
             spec.loader = loader = copy.copy(spec.loader)
             execute = loader.exec_module

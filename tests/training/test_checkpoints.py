@@ -67,7 +67,7 @@ def test_a_killed_forecast_ends_like_a_whole_one(
 ):
     settings = forecast_settings | {
         "network": {"units": [3], "dropout": 0.2},
-        "training": {"epochs": 3, "batch_size": 32, "schedule": "plateau"}
+        "training": {"epochs": 3, "batch_size": 47, "schedule": "plateau"}
         | {"averaging": "ema", "gradient_noise": 0.01},
     }
     whole = gatewise.train(series_file, settings=settings)
@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_is_resumed_but_only_with_its_own_data_and_sett
     with pytest.raises(ConfigError, match=r"run\.checkpoint is the checkpoint of an unfinished"):
         gatewise.train(series_file, settings=forecast_settings, output=killed)
     other = forecast_settings | {"training": {"epochs": 2, "batch_size": 16}}
-    with pytest.raises(ConfigError, match=r"training\.batch_size was 32 and is 16"):
+    with pytest.raises(ConfigError, match=r"training\.batch_size was 47 and is 16"):
         gatewise.train(series_file, settings=other, output=killed, resume=True)
     lines = series_file.read_text().splitlines()
     changed = tmp_path / "load.csv"
