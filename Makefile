@@ -13,9 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # remaining tests of other workers.
 WORKERS := --numprocesses auto --dist worksteal
 
-# pip compiles the bytecode of every installed module, one after another on one core. Python compiles
-# the smaller half that is imported, and keeps it.
-PIP := $(BIN)/python -m pip install --quiet --no-compile
+PIP := $(BIN)/python -m pip install --quiet
 
 # The installation maps module names to files, so a changed list of modules needs a new installation.
 INSTALLED := $(VENV)/installed-$(shell find src -name '*.py' | sort | cksum | cut -d' ' -f1)
@@ -29,8 +27,10 @@ $(INSTALLED): pyproject.toml $(NATIVE)
 	$(PIP) --editable .
 	touch $@
 
+# pip compiles every installed module on one core. Of these packages, Python compiles what the tests
+# import, which is less than half.
 $(VENV)/installed-dev: $(INSTALLED)
-	$(PIP) --group dev
+	$(PIP) --no-compile --group dev
 	touch $@
 
 demo: $(INSTALLED)
