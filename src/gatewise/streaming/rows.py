@@ -6,7 +6,7 @@ for is an error.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -324,18 +324,33 @@ class RowReader:
         fills = self.settings.gaps == "fill" and not ahead
         while not _same(expected := following(last, step, 1)[0], time, last[-1], step):
             if not fills or expected > time or len(found) == MOST_MISSING:
-                few = "one step" if not fills else f"at most {MOST_MISSING:,} whole steps"
-                or_fill = "; or train with data.gaps=fill, which inserts missing steps"
-                raise DataError(
-                    f"The time {_shown(time)} is not {few} ({step.removesuffix('i')}) after "
-                    f"{_shown(before[-1])}. Send each step{'' if fills or ahead else or_fill}."
-                )
+                _refuse_gap(time, before[-1], step, fills=fills, ahead=ahead)
             found.append(expected)
             last = np.array([*last[-1:], expected])
         if found and _has_size(step):
             ends, where = np.array([before[-1], time]), np.array([0, len(found) + 1])
             return list(grids.between(ends, where)[1:-1])
         return found
+
+
+def _refuse_gap(time: Any, last: Any, step: str, *, fills: bool, ahead: bool) -> NoReturn:
+    """Refuse a row that is not one step after the last, with advice that the run does not follow.
+
+    Raises:
+        DataError: always.
+    """
+    away = f"not one step ({step.removesuffix('i')}) after {_shown(last)}"
+    if fills:
+        raise DataError(
+            f"The time {_shown(time)} is {away}, and data.gaps=fill inserts at most "
+            f"{MOST_MISSING:,} whole steps. Send each step."
+        )
+    if ahead:
+        raise DataError(f"The time {_shown(time)} is {away}. Send each step.")
+    raise DataError(
+        f"The time {_shown(time)} is {away}. Send each step; or train with data.gaps=fill, which "
+        "inserts missing steps."
+    )
 
 
 def _joined(written: Sequence[Any], names: Sequence[str]) -> pl.Series:
