@@ -100,9 +100,9 @@ def tune(
 ) -> Tuned:
     """Search settings on the validation part, and judge the best ones on the test part.
 
-    The first trial is the untuned default. `output/best` is the run folder of the winner. If that is
-    another trial, `output/default` is the run folder of the default. Both are judged once on the
-    test part. The settings that are given stay as they are, unless `space` names them.
+    The first trial is the untuned default. `output/best` is the run folder of the winner. If that
+    is another trial, `output/default` is the run folder of the default. Both are judged once on
+    the test part. The settings that are given stay as they are, unless `space` names them.
 
     `output` is the folder of the search; one that exists is continued, and with `resume` a new one
     is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
