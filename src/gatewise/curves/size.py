@@ -38,7 +38,8 @@ def scores_by_size(
     steps = by_steps(ready.splits)
     points: list[dict[str, Any]] = []
     for share in SHARES:
-        values, sizes = [], []
+        values: list[float] = []
+        sizes: list[int] = []
         for k in range(repeats):
             seed = ready.experiment.training.seed + k
             try:
