@@ -27,7 +27,14 @@ def test_the_folder_is_of_the_user_and_of_one_kind_of_processor(monkeypatch, tmp
     folder = Path(os.environ[compiled.FOLDER])
     assert folder.parent == tmp_path / "caches" / "gatewise" / "compiled"
     assert folder.stat().st_mode & 0o777 == 0o700
+<<<<<<< HEAD
     assert compiled.described() == f"0 programs, 0.0 MB, in {folder}"
+=======
+    assert compiled.described() == f"0, 0.0 MB, in {folder}"
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert compiled.place().is_absolute()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+>>>>>>> review
     monkeypatch.setattr(compiled, "_processor", lambda: "flags: fpu")
     assert compiled.place() != folder
 
@@ -46,7 +53,10 @@ def test_nothing_is_kept_where_nothing_can_be_written(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError))
     compiled.keep()
     assert compiled.FOLDER not in os.environ
-    assert compiled.described() == "not kept, because there is no home folder"
+    assert "no folder for them that can be written" in compiled.described()
+    monkeypatch.setenv(compiled.FOLDER, "")  # as the user turns the cache of JAX off
+    compiled.keep()
+    assert compiled.described() == f"not kept, because {compiled.FOLDER} is empty"
 
 
 def test_the_programs_that_were_not_used_for_longest_are_removed(monkeypatch):

@@ -114,7 +114,7 @@ def _choose() -> None:
     if not _is_configured():
         os.environ["KERAS_BACKEND"] = _first_imported() or _named_by_script() or "jax"
     # A script of the user's own keeps the cache that it has, or none.
-    if early.is_command_line() and not os.environ.get(RUN):
+    if early.is_command_line():
         compiled.keep()
 
 

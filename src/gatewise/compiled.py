@@ -42,11 +42,12 @@ def keep() -> None:
 
 
 def described() -> str:
-    """Where compiled programs are kept, and how many there are."""
-    try:
-        folder = Path(os.environ.get(FOLDER) or place())
-    except RuntimeError:
-        return "not kept, because there is no home folder"
+    """Where compiled programs are kept after `keep`, and how many there are."""
+    if FOLDER not in os.environ:
+        return "not kept, because the user has no folder for them that can be written"
+    if not os.environ[FOLDER]:
+        return f"not kept, because {FOLDER} is empty"
+    folder = Path(os.environ[FOLDER])
     files = [path.stat().st_size for path in folder.glob("*-cache")]
     return f"{len(files)} programs, {sum(files) / 1e6:.1f} MB, in {folder}"
 
@@ -57,9 +58,8 @@ def place() -> Path:
     Raises:
         RuntimeError: the user has no home folder.
     """
-    if root := os.environ.get("XDG_CACHE_HOME"):
-        caches = Path(root)
-    else:
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not caches.is_absolute():  # the standard ignores a relative one
         caches = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
     return caches / "gatewise" / "compiled" / hashlib.sha256(_processor().encode()).hexdigest()[:16]
 
@@ -75,7 +75,7 @@ def _processor() -> str:
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the programs that were not used for longest, if there are too many."""
+    """Remove the programs that were not used for longest, if they take too many bytes."""
     files = [(path, path.stat()) for path in folder.iterdir()]
     size = sum(facts.st_size for _, facts in files)
     for path, facts in sorted(files, key=lambda file: file[1].st_atime):

@@ -1,6 +1,8 @@
 """Curves of validation scores by the amount of data and by the learning rate."""
 
 import csv
+import logging
+import signal
 
 import numpy as np
 import pytest
@@ -60,6 +62,21 @@ def test_the_range_test_finds_where_the_loss_falls(sequences_file, classify_sett
     assert content["lowest"] == rates[np.argmin(losses)]
     assert content["falls"] <= content["lowest"]
     assert losses[0] == pytest.approx(content["start"], rel=0.01)  # a thousandth changes nothing
+
+
+def test_a_range_test_that_was_stopped_says_so_and_does_not_say_that_the_loss_diverged(
+    sequences_file, classify_settings, caplog, monkeypatch
+):
+    def emit(record):
+        if record.getMessage().startswith("learning rate"):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(caplog.handler, "emit", emit)
+    with caplog.at_level(logging.INFO, logger="gatewise"):
+        content = gatewise.curve(sequences_file, settings=classify_settings, by="learning-rate")
+    assert len(content["points"]) == 1
+    assert "no number" not in content["sentence"] and "no learning rate" not in content["sentence"]
+    assert content["remarks"] == [f"Ctrl-C stopped the test after 1 of {POINTS} learning rates."]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gatewise.data.spacing import refuse_other_spacing
+from gatewise.data.spacing import clear_step, refuse_other_spacing
 from gatewise.errors import DataError
 from gatewise.settings import DataSettings
 from gatewise.tasks import read
@@ -60,8 +60,16 @@ def test_the_same_spacing_in_another_notation_is_accepted(step, times):
     refuse_other_spacing(sequences(times)[0], step)
 
 
-def test_weekends_and_daylight_saving_do_not_change_the_spacing():
-    days = dates("2024-01-05", "D", 11)
+@pytest.mark.parametrize("first", range(1, 8))
+def test_two_weekends_tell_weekdays_whatever_day_is_the_first(first):
+    weekdays = np.busday_offset(f"2024-01-{first:02}", np.arange(12), roll="forward")
+    steps = [clear_step(weekdays[:n].astype("M8[us]")) for n in range(3, 13)]
+    weeks = (weekdays - np.datetime64("2024-01-01")).astype(int) // 7
+    assert steps == ["1b" if week - weeks[0] > 1 else "1d" for week in weeks[2:]]
+
+
+def test_a_weekend_and_daylight_saving_do_not_change_the_spacing():
+    days = dates("2024-01-05", "D", 7)
     weekdays = days[np.is_busday(days.astype("M8[D]"))]
     refuse_other_spacing(sequences(weekdays, gaps="ignore")[0], "1d")
     refuse_other_spacing(sequences(weekdays[:3], gaps="ignore")[0], "1d")
@@ -128,7 +136,7 @@ def test_dates_that_jitter_are_regular_and_a_note_says_how_much(times, step):
     np.testing.assert_array_equal(found.times, times)
     count = len(times) - 1
     assert any(f"{count} differences are off" in note or f"of {count}" in note for note in notes)
-    refuse_other_spacing(sequences(times[:9])[0], step)
+    refuse_other_spacing(sequences(times[:12])[0], step)
     lacking, notes = sequences(np.delete(times, [3, 7, 8]), gaps="fill", missing="previous")
     assert len(lacking.values) == len(times) and "3 missing steps" in " ".join(notes)
     if step != "1b":

@@ -11,10 +11,14 @@ import pytest
 
 import gatewise
 from gatewise import prediction
+from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError, DataError
 from gatewise.runs import artefact
-from gatewise.settings import from_mapping
+from gatewise.settings import DataSettings, from_mapping
 from gatewise.streaming import advance, lines
+from gatewise.streaming.memory import Memory
+from gatewise.streaming.plan import Plan
+from gatewise.streaming.rows import RowReader
 from gatewise.training.ready import make_ready
 
 CUTS = [(1,) * 40, (3, 1, 5, 40), (40,)]  # steps of each push
@@ -323,6 +327,35 @@ def test_a_bad_row_is_named_and_changes_nothing(classify_run, forecast_run):
             stream.push({"day": day, "load": 1})
     with pytest.raises(DataError, match="The row has no time"):
         stream.push([1.0])
+
+
+def reader(**settings):
+    """A reader of rows with the column x, the static ones size and kind, and days."""
+    fitted = Preparation(
+        "forecast", ("x",), ("x",), None, None, step="1d", static_scale={"size": (0.0, 1.0)}
+    )
+    plan = Plan(preparation=fitted, columns=("x",), static=("size", "kind"))
+    return RowReader(plan, DataSettings(time=("day",), missing_values=("", "n.a."), **settings))
+
+
+def test_an_empty_static_cell_is_told_by_another_row_or_refused():
+    rows, memory = reader(), Memory()
+    for empty in (None, "", "n.a.", float("nan")):
+        with pytest.raises(DataError, match="'size': the row has no value.*Give it"):
+            rows.read({"day": "2023-01-01", "x": 1, "size": empty, "kind": "a"}, memory)
+    for day, size, kind in ((1, 2, "a"), (2, None, None), (3, "", "n.a."), (4, "2", "a")):
+        rows.read({"day": f"2023-01-0{day}", "x": 1, "size": size, "kind": kind}, memory)
+        assert memory.static == {"size": 2.0, "kind": "a"}
+
+
+def test_advice_on_a_gap_is_not_what_the_run_does_already():
+    row = {"x": 1, "size": 2, "kind": "a"}
+    for gaps, said in (("error", "or train with"), ("fill", "inserts at most 10,000 whole steps")):
+        rows, memory = reader(gaps=gaps), Memory()
+        rows.read(row | {"day": "1923-01-01"}, memory)
+        with pytest.raises(DataError, match=said) as refused:
+            rows.read(row | {"day": "2023-01-01"}, memory)
+        assert ("train" in str(refused.value)) == (gaps == "error")
 
 
 def test_one_bad_stream_does_not_end_the_others(classify_run):

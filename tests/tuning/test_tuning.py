@@ -1,6 +1,7 @@
 """A search: the default first, resumable, within its limits, and judged once on the test part."""
 
 import json
+import logging
 import math
 import shutil
 import signal
@@ -21,7 +22,7 @@ from gatewise.tasks import cost
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.training import checkpoints
 from gatewise.training.fit import History
-from gatewise.tuning import networks, pruning, search
+from gatewise.tuning import networks, pruning, search, trial
 from gatewise.tuning import study as studies
 from gatewise.tuning.search import write_or_compare
 from gatewise.tuning.space import near, with_values
@@ -199,12 +200,14 @@ def test_a_trial_that_was_cut_off_goes_on_after_its_last_epoch(
 
 @pytest.fixture(scope="module")
 def seeded(series_file, tmp_path_factory):
-    """A search with two seeds, left in the second one and continued, and what was trained then.
+    """A search with two seeds, left in the second one and continued; what was trained, and said.
 
     The trial beside the default has one epoch, and one seed that is worse suffices to end it.
     """
     folder = tmp_path_factory.mktemp("tuning") / "seeds"
-    trained = []
+    trained, said = [], []
+    told = logging.Logger("told", logging.INFO)
+    told.handle = lambda record: said.append(record.getMessage())
 
     def watch(progress, epoch_over):
         if epoch_over and progress.epoch == 1:
@@ -216,9 +219,10 @@ def seeded(series_file, tmp_path_factory):
     known = {"settings": SETTINGS, "space": SPACE | changes, "trials": 2, "repeats": 2}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pruning, "P", 0.6)
+        patch.setattr(trial, "log", told)
         with pytest.raises(OSError, match="as if"):
             gatewise.tune(series_file, output=folder, watch=watch, **known)
-        return gatewise.tune(series_file, output=folder, watch=watch, **known), trained
+        return gatewise.tune(series_file, output=folder, watch=watch, **known), trained, said
 
 
 def test_the_score_of_a_trial_is_the_mean_over_its_seeds(seeded, tuned):
@@ -230,12 +234,15 @@ def test_the_score_of_a_trial_is_the_mean_over_its_seeds(seeded, tuned):
 
 
 def test_a_trial_that_was_cut_off_keeps_its_finished_seeds(seeded):
-    _, trained = seeded
+    _, trained, said = seeded
     assert trained == [2, 2, 2, 1]  # the second seed again, and one seed of the other trial
+    lines = [one for one in said if one.startswith("trial ")]
+    assert ["4 epochs, " in one for one in lines] == [True, False]  # of both seeds, in both parts
+    assert "1 epoch, " in lines[1] and "epochs=1" not in lines[1]  # no trial varies it
 
 
 def test_a_trial_that_is_worse_by_its_seeds_ends_without_a_score(seeded):
-    search, _ = seeded
+    search, *_ = seeded
     *_, pruned = trials_of(search.folder)
     assert pruned.state.name == "PRUNED"
     assert pruned.user_attrs["ended"] == studies.BY_SEEDS

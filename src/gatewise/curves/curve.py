@@ -17,12 +17,16 @@ from gatewise.networks import Builder
 from gatewise.output import check_free_page, inputs, write_text
 from gatewise.reporting import formats
 from gatewise.runs.artefact import finite
-from gatewise.training.interrupts import Interrupts
+from gatewise.training.interrupts import SKIP, STOP, Interrupts
 from gatewise.training.phases import Phase
 from gatewise.training.ready import make_ready, part_sizes
 
 BY = ("size", "learning-rate")
 REPEATS = 3
+MESSAGES = {
+    STOP: "Stopping; the points so far are the result.",
+    SKIP: "The points so far are the result; another Ctrl-C abandons them.",
+}
 
 
 def curve(
@@ -59,7 +63,7 @@ def curve(
     Raises:
         ConfigError: `by` or `repeats` is wrong, there is no validation part, or the page cannot be
             written.
-        KeyboardInterrupt: a second Ctrl-C; after the first, the points so far are the result.
+        KeyboardInterrupt: a third Ctrl-C; before it, the points so far are the result.
     """
     if by not in BY:
         raise ConfigError(f"--by must be one of {', '.join(BY)}. Received: {by!r}.")
@@ -80,6 +84,7 @@ def curve(
                 "split.validation."
             )
         interrupts.training = True
+        interrupts.messages |= MESSAGES
         if by == "size":
             content = scores_by_size(
                 ready,

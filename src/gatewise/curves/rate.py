@@ -49,6 +49,7 @@ def losses_by_rate(ready: Ready, interrupts: Interrupts) -> dict[str, Any]:
     valid = _feed(ready, _spread(ready.validation), shuffled=False)
     start = _validated(ready, valid)
     points: list[dict[str, float]] = []
+    stopped = ""
     batches = _endless(_feed(ready, ready.train, shuffled=True))
     for rate in rates:
         ready.network.optimizer.learning_rate = float(rate)
@@ -63,9 +64,13 @@ def losses_by_rate(ready: Ready, interrupts: Interrupts) -> dict[str, Any]:
             break
         points.append({"rate": float(rate), "loss": loss, "val_loss": value})
         log.info("learning rate %.3g: loss %.4f, validation loss %.4f", rate, loss, value)
-        if value > 4 * max(abs(start), 1e-6) + start or interrupts.level >= STOP:
+        if value > 4 * max(abs(start), 1e-6) + start:
             break
-    return _content(points, start, default, each)
+        if interrupts.level >= STOP:
+            interrupts.announce()
+            stopped = interrupts.by
+            break
+    return _content(points, start, default, each, stopped)
 
 
 def _feed(ready: Ready, examples: Examples[Any], *, shuffled: bool) -> Feed:
@@ -107,9 +112,12 @@ def _validated(ready: Ready, valid: Feed) -> float:
 
 
 def _content(
-    points: list[dict[str, float]], start: float, default: float, steps: int
+    points: list[dict[str, float]], start: float, default: float, steps: int, stopped: str
 ) -> dict[str, Any]:
-    """The losses, and where they fall, end falling and rise above the start."""
+    """The losses, and where they fall, end falling and rise above the start.
+
+    `stopped` names what stopped the test; "": nothing did.
+    """
     content: dict[str, Any] = {
         "by": "learning-rate",
         "metric": "loss",
@@ -120,10 +128,16 @@ def _content(
         "points": points,
         **dict.fromkeys(("falls", "lowest", "diverges")),
     }
+    if stopped:
+        content["remarks"] = [
+            f"{stopped} stopped the test after {len(points)} of {POINTS} learning rates."
+        ]
     losses = np.array([one["val_loss"] for one in points])
     if not len(losses) or losses.min() >= start:
         content["sentence"] = (
-            "The validation loss falls at no learning rate. Look at the data and the network."
+            "The validation loss did not fall before the test was stopped."
+            if stopped
+            else "The validation loss falls at no learning rate. Look at the data and the network."
         )
         return content
     best = int(losses.argmin())
@@ -131,14 +145,13 @@ def _content(
     content["falls"] = points[int(fallen.argmax())]["rate"]
     content["lowest"] = points[best]["rate"]
     above = np.flatnonzero(losses[best:] > start)
-    ended = len(points) < POINTS
     content["diverges"] = points[best + int(above[0])]["rate"] if len(above) else None
     risen = (
         f"and is above its start from {content['diverges']:.2g} on"
         if content["diverges"]
-        else "and is no number beyond the last rate"
-        if ended
         else "and does not rise above its start"
+        if stopped or len(points) == POINTS
+        else "and is no number beyond the last rate"
     )
     content["sentence"] = (
         f"The validation loss falls from a learning rate of {content['falls']:.2g} on, is lowest "

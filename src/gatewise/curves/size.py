@@ -38,13 +38,15 @@ def scores_by_size(
     steps = by_steps(ready.splits)
     points: list[dict[str, Any]] = []
     for share in SHARES:
-        values, sizes = [], []
+        values: list[float] = []
+        sizes: list[int] = []
         for k in range(repeats):
             seed = ready.experiment.training.seed + k
             try:
                 one = _part(ready, given, share, seed)
             except (DataError, ConfigError) as error:
                 log.info("A share of %g is left out: %s", share, error)
+                values = []  # those of other seeds, too
                 break
             scored = monitor_for(one, monitor)
             history = learn(one, scored, Around(interrupts, watch))
@@ -99,7 +101,7 @@ def _content(points: list[dict[str, Any]], monitor: Monitor, steps: bool) -> dic
     }
     if len(points) < LEAST or points[-1]["share"] < 1:
         content["sentence"] = (
-            f"There are scores for {len(points)} amounts of data, too few to tell what more data "
+            f"Amounts of data with scores: {len(points)}. That is too few to tell what more data "
             f"would give: a power law needs the whole and at least {LEAST - 1} shares of it."
         )
         return content

@@ -10,6 +10,7 @@ from gatewise.data.sequences import Array
 
 DAY = 86_400_000_000  # microseconds
 ONE_DAY = np.timedelta64(1, "D")
+MONDAY = 4  # 1970-01-05; the weeks of NumPy begin on Thursday, as that year did
 UNITS = {"w": 7 * DAY, "d": DAY, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1000}
 BLOCK = 1 << 20  # differences per block, so that no second array of times is needed
 
@@ -137,7 +138,7 @@ def _fine_grid(times: Array, starts: Array) -> Grid | None:
 def _are_weekdays(times: Array) -> bool:
     """True if the times are of weekdays only, over two weekends or more."""
     days = times.astype("M8[D]")
-    weeks = np.unique(days.astype("M8[W]")) if len(days) else days
+    weeks = np.unique((days.astype(np.int64) - MONDAY) // 7)
     return len(weeks) > 2 and bool(np.is_busday(days).all())
 
 

@@ -14,8 +14,8 @@ MONTHS = {"mo": 1, "y": 12}
 def refuse_other_spacing(sequences: Sequences, step: str) -> None:
     """Check that new data have the spacing of training, if both are known.
 
-    A sequence passes if no other step is more common in it than that of training. Missing weekends,
-    a day of 23 hours or a month of 28 days do not count as another spacing.
+    A sequence passes if no other step is more common in it than that of training. A missing
+    weekend, a day of 23 hours or a month of 28 days do not count as another spacing.
 
     Raises:
         DataError: a sequence clearly has another spacing.

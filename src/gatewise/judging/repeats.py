@@ -190,7 +190,7 @@ def over_all_seeds(
     """
     scored = [(evaluation.metrics, evaluation.resampled)]
     scored += [_of_another(one, baselines) for one in trained[1:]]
-    name = f"{evaluation.model}, mean of {len(trained)} seeds"
+    name = f"{evaluation.model} (mean of {len(trained)} seeds)"
     settings = trained[0].ready.experiment.evaluation
     drawn = [
         over_seeds([measured[k] for _, measured in scored], name)

@@ -93,8 +93,8 @@ class Server:
 
     def stop(self) -> None:
         """Refuse new requests, and let `run` return when the accepted ones are answered."""
-        # A handler of signals calls this. It must not take a lock, because it may interrupt its
-        # holder, so that Uvicorn looks at this ten times a second.
+        # A signal handler calls this. It takes no lock, because it may interrupt the holder of that
+        # lock. Uvicorn reads this flag ten times a second.
         self._uvicorn.should_exit = True
 
     def welcome(self) -> list[str]:

@@ -6,7 +6,7 @@ for is an error.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -226,18 +226,26 @@ class RowReader:
             return memory.static
         found = dict(memory.static)
         for name in self.plan.static:
-            if name not in given and name in found:
+            value = self._static_value(name, given.get(name))
+            if value is None and name in found:  # as in files, the other rows tell
                 continue
             if name not in given:
                 raise DataError(f"The row has no column '{name}', which the run reads. Give it.")
-            scaled = name in self._preparation.static_scale
-            value = self._number(name, given[name]) if scaled else str(given[name])
+            if value is None:
+                raise DataError(f"'{name}': the row has no value, which the run reads. Give it.")
             if found.setdefault(name, value) != value:
                 raise DataError(
                     f"Column '{name}' held {shown(found[name])} before and holds {shown(value)} "
                     "now, but it must not change. Begin another stream."
                 )
         return found
+
+    def _static_value(self, name: str, cell: Any) -> float | str | None:
+        """The value of a static column; None for an empty cell."""
+        if name not in self._preparation.static_scale:
+            return None if cell is None or cell in ("", *self._missing) else str(cell)
+        number = self._number(name, None if cell == "" else cell)
+        return None if math.isnan(number) else number
 
     def _time(self, given: Mapping[str, Any], memory: Memory) -> Any:
         """The time of a row on the clock of the run; None if it has none."""
@@ -316,17 +324,33 @@ class RowReader:
         fills = self.settings.gaps == "fill" and not ahead
         while not _same(expected := following(last, step, 1)[0], time, last[-1], step):
             if not fills or expected > time or len(found) == MOST_MISSING:
-                raise DataError(
-                    f"The time {_shown(time)} is not one step ({step.removesuffix('i')}) after "
-                    f"{_shown(before[-1])}. Send each step; or train with data.gaps=fill, which "
-                    "inserts missing steps."
-                )
+                _refuse_gap(time, before[-1], step, fills=fills, ahead=ahead)
             found.append(expected)
             last = np.array([*last[-1:], expected])
         if found and _has_size(step):
             ends, where = np.array([before[-1], time]), np.array([0, len(found) + 1])
             return list(grids.between(ends, where)[1:-1])
         return found
+
+
+def _refuse_gap(time: Any, last: Any, step: str, *, fills: bool, ahead: bool) -> NoReturn:
+    """Refuse a row that is not one step after the last, with advice that the run does not follow.
+
+    Raises:
+        DataError: always.
+    """
+    away = f"not one step ({step.removesuffix('i')}) after {_shown(last)}"
+    if fills:
+        raise DataError(
+            f"The time {_shown(time)} is {away}, and data.gaps=fill inserts at most "
+            f"{MOST_MISSING:,} whole steps. Send each step."
+        )
+    if ahead:
+        raise DataError(f"The time {_shown(time)} is {away}. Send each step.")
+    raise DataError(
+        f"The time {_shown(time)} is {away}. Send each step; or train with data.gaps=fill, which "
+        "inserts missing steps."
+    )
 
 
 def _joined(written: Sequence[Any], names: Sequence[str]) -> pl.Series:

@@ -100,9 +100,9 @@ def tune(
 ) -> Tuned:
     """Search settings on the validation part, and judge the best ones on the test part.
 
-    The first trial is the untuned default. `output/best` is the run folder of the winner and
-    `output/default` that of the default; both are judged once on the test part. The settings that
-    are given stay as they are, unless `space` names them.
+    The first trial is the untuned default. `output/best` is the run folder of the winner. If that
+    is another trial, `output/default` is the run folder of the default. Both are judged once on
+    the test part. The settings that are given stay as they are, unless `space` names them.
 
     `output` is the folder of the search; one that exists is continued, and with `resume` a new one
     is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
@@ -297,7 +297,7 @@ def _begin(
     )
     if 1 < repeats <= LEAST:
         log.info(
-            "No trial ends early by its seeds, because p < %g takes %d seeds that are all worse. "
+            "No trial ends early by its seeds, because the test of them (p < %g) needs %d or more. "
             "--repeats %d or more can save trainings.",
             *(P, LEAST, LEAST + 1),
         )

@@ -19,7 +19,7 @@ from gatewise.training.interrupts import STOP, Interrupts
 from gatewise.training.ready import Ready, prepared
 from gatewise.tuning import networks
 from gatewise.tuning.pruning import hopeless
-from gatewise.tuning.space import suggested, with_values
+from gatewise.tuning.space import suggested, values_of, with_values
 from gatewise.tuning.state import Search
 from gatewise.tuning.study import (
     BEGUN,
@@ -103,7 +103,7 @@ def attempt(search: Search, trial: Any, interrupts: Interrupts, watch: Watch | N
         _keep(search, trial.number, trained)
     if kept is not None and not ended_by_budget(ended):
         kept.remove()
-    _report(search, trial, values, seen)
+    _report(search, trial, values, seen, kept)
     gc.collect()
 
 
@@ -228,8 +228,14 @@ def _objective(value: float, loss: float, monitor: Monitor) -> float:
     return value - small if monitor.higher_is_better else value + small
 
 
-def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Progress]) -> None:
-    """Log one line on a trial."""
+def _report(
+    search: Search,
+    trial: Any,
+    values: Mapping[str, Any],
+    seen: list[Progress],
+    kept: Checkpoints | None,
+) -> None:
+    """Log one line on a trial; epochs and seconds are those of all of its seeds."""
     best = candidates(search.study, higher=search.monitor.higher_is_better)
     attributes = search.study.get_trials(deepcopy=False)[trial.number].user_attrs
     each = attributes.get(EACH, [])
@@ -247,11 +253,14 @@ def _report(search: Search, trial: Any, values: Mapping[str, Any], seen: list[Pr
         text.append(f"best {best[0].user_attrs[VALUE]:.4f} (trial {begun_as(best[0])})")
     if default is not None:
         text.append(f"default {default.user_attrs[VALUE]:.4f}")
-    epochs = seen[-1].epoch if seen else 0
+    seeds = [] if kept is None else kept.finished
+    epochs = sum(len(one.plain["columns"]["epoch"]) for one in seeds)
+    epochs = epochs or (seen[-1].epoch if seen else 0)  # no seed was finished
     text.append(f"{epochs} epoch{'s'[: epochs != 1]}, {attributes[SECONDS]:.0f} s")
     if attributes[ENDED] in (BY_EPOCHS, BY_SEEDS):
         text.append(attributes[ENDED])
-    told = "the untuned default" if attributes.get(DEFAULT) else _short(values)
+    varied = {name: one for name, one in values.items() if len(values_of(search.space[name])) != 1}
+    told = "the untuned default" if attributes.get(DEFAULT) else _short(varied)
     log.info("%s  %s", "  ".join(text), told)
 
 

@@ -228,7 +228,7 @@ def _each(trial: Any) -> list[float]:
 
 def _counts(study: Any) -> dict[str, int]:
     """The trials by how they ended; one that was cut off and continued counts once."""
-    # Only those that failed have a reason; those that were given up were queued again.
+    # Trials without a reason are unfinished, or were given up and queued again.
     ended = [one for one in study.get_trials(deepcopy=False) if ENDED in one.user_attrs]
     states = [one.state.name.lower() for one in ended]
     over_seeds = sum(one.user_attrs[ENDED] == BY_SEEDS for one in ended)

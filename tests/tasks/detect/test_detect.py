@@ -109,6 +109,14 @@ def test_a_threshold_keeps_the_rate_of_false_alarms_on_exchangeable_steps(rate):
     assert exact <= rate + 1e-12
 
 
+def test_a_threshold_for_a_low_rate_uses_more_scores_than_are_saved():
+    scores = np.zeros(5 * scoring.MOST_CALIBRATION)
+    scores[1:5] = 1, 2, 3, 4  # between two that are saved
+    yardstick = scoring.calibrated(Yardstick(), scores, 1 / len(scores))
+    assert len(yardstick.scores) == scoring.MOST_CALIBRATION
+    assert (scores > yardstick.threshold).sum() <= 1
+
+
 def test_too_few_steps_for_the_rate_take_the_highest_score_and_say_so(table, caplog):
     scores = np.arange(30.0)
     assert scoring.calibrated(Yardstick(), scores, 0.001).threshold == pytest.approx(29, rel=1e-3)

@@ -83,7 +83,7 @@ class Detector(Estimator):
         return found
 
     def decision_function(self, X: Any) -> Array:
-        """`score_samples` less the threshold: below 0 is an alarm, [steps]."""
+        """`score_samples` minus `offset_`, the negative threshold: below 0 is an alarm, [steps]."""
         return np.asarray(self.score_samples(X) - self.offset_)
 
     def predict(self, X: Any) -> Array:

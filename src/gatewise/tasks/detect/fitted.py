@@ -16,7 +16,7 @@ class Yardstick:
     # ones of deviation 1; (): the errors are scores already.
     centre: tuple[float, ...] = ()
     whitening: tuple[tuple[float, ...], ...] = ()
-    scores: tuple[float, ...] = ()  # of these steps, ascending
+    scores: tuple[float, ...] = ()  # of these steps, or of some of them, ascending
     threshold: float = 0.0  # higher scores give an alarm
 
 

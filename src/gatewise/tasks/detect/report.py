@@ -7,6 +7,7 @@ import numpy as np
 
 from gatewise.reporting import charts, formats
 from gatewise.reporting.sections import Key, Picture, Record, Section, Table
+from gatewise.tasks.detect.scoring import MOST_CALIBRATION
 
 LABELS = {"1": "anomaly", "0": "normal"}
 MOST_COLUMNS = 3  # that are drawn of a series
@@ -30,13 +31,21 @@ def _series(details: Mapping[str, Any]) -> Section:
     if any(one.get("labelled") for one in shown):
         keys.append(Key("band", "labelled", "band"))
     keys.append(Key("muted", "threshold", "dash"))
-    rate = formats.number(100 * float(details.get("false_alarms") or 0))
-    lead = (
-        f"The test part. A score above the threshold gives an alarm; it is set so that {rate} % of "
-        f"normal steps give one, by {details.get('calibration') or 0:,} steps of the validation "
-        "part."
-    )
+    lead = f"The test part. A score above the threshold gives an alarm. {_threshold(details)}"
     return Section("Scores and alarms", lead, keys, pictures)
+
+
+def _threshold(details: Mapping[str, Any]) -> str:
+    """The sentence on how the threshold follows from the validation part."""
+    share, count = float(details.get("false_alarms") or 0), int(details.get("calibration") or 0)
+    rate = f"{formats.number(100 * share)} %"
+    if share * (count + 1) < 1 and count < MOST_CALIBRATION:
+        return (
+            f"It is the highest of the scores of {count:,} normal steps of the validation part, "
+            f"because these are too few for {rate} false alarms: about 1 normal step in "
+            f"{count + 1:,} exceeds it."
+        )
+    return f"It is set so that at most {rate} of normal steps give one, by the validation part."
 
 
 def _drawn(one: Mapping[str, Any], details: Mapping[str, Any]) -> list[Picture]:

@@ -38,16 +38,16 @@ def yardstick_of(errors: Array, false_alarms: float) -> Yardstick:
 
 
 def calibrated(yardstick: Yardstick, scores: Array, false_alarms: float) -> Yardstick:
-    """The yardstick with the scores [steps] of normal steps, and the threshold that follows.
+    """The yardstick with scores [steps] of normal steps, and the threshold that follows from all.
 
     If there are too few steps for the rate, the threshold is the highest of their scores.
     """
-    count = len(scores)
+    count, ordered = len(scores), np.sort(scores)
+    place = int(np.ceil((count + 1) * (1 - false_alarms) - 1e-9))
+    threshold = float(ordered[min(place, count) - 1]) * (1 + ROUNDING)
     kept = np.unique(np.linspace(0, count - 1, min(count, MOST_CALIBRATION)).astype(np.int64))
-    ordered = np.sort(scores[kept])
-    place = int(np.ceil((len(ordered) + 1) * (1 - false_alarms) - 1e-9))
-    threshold = float(ordered[min(place, len(ordered)) - 1]) * (1 + ROUNDING)
-    return Yardstick(yardstick.centre, yardstick.whitening, tuple(ordered.tolist()), threshold)
+    saved = np.sort(scores[kept])
+    return Yardstick(yardstick.centre, yardstick.whitening, tuple(saved.tolist()), threshold)
 
 
 def scores_of(errors: Array, yardstick: Yardstick) -> Array:
