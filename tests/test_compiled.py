@@ -27,14 +27,10 @@ def test_the_folder_is_of_the_user_and_of_one_kind_of_processor(monkeypatch, tmp
     folder = Path(os.environ[compiled.FOLDER])
     assert folder.parent == tmp_path / "caches" / "gatewise" / "compiled"
     assert folder.stat().st_mode & 0o777 == 0o700
-<<<<<<< HEAD
     assert compiled.described() == f"0 programs, 0.0 MB, in {folder}"
-=======
-    assert compiled.described() == f"0, 0.0 MB, in {folder}"
     monkeypatch.setenv("XDG_CACHE_HOME", "caches")
     assert compiled.place().is_absolute()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
->>>>>>> review
     monkeypatch.setattr(compiled, "_processor", lambda: "flags: fpu")
     assert compiled.place() != folder
 
