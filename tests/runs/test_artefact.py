@@ -138,9 +138,12 @@ def test_overwriting_never_removes_inputs_or_foreign_files(copy, tmp_path):
             artefact.check_replaceable(copy, [read])
     with pytest.raises(ConfigError, match="is a link. Give the folder itself"):
         artefact.check_replaceable(data.parent, [])
+    (copy / ".DS_Store").write_text("what a file manager leaves")
     artefact.check_replaceable(copy, [tmp_path / "nowhere.csv", tmp_path])
+    (copy / ".git").mkdir()
     (copy / "thoughts.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"holds thoughts\.txt, which does not belong to the run"):
+    foreign = r"holds \.git, thoughts\.txt, which does not belong to the run"
+    with pytest.raises(ConfigError, match=foreign):
         artefact.check_replaceable(copy, [])
 
 

@@ -53,6 +53,8 @@ BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
 GRAPH, GRAPH_WEIGHTS = graph.DESCRIPTION, graph.WEIGHTS  # for prediction without Keras
 REPORT, ENVIRONMENT, RESAMPLES = "report.html", "environment.json", "resamples.parquet"
+# What file managers, notebooks and NFS leave in any folder, by the begin of its name.
+LITTER = (".DS_Store", "._", ".ipynb_checkpoints", ".nfs")
 LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
 
 
@@ -148,7 +150,7 @@ def check_replaceable(folder: Path, reads: Iterable[Path]) -> None:
                 f"{folder} holds the input {read}, so it is not replaced. Choose another -o."
             )
     listed = {*_manifest(folder)["files"], MANIFEST}
-    names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    names = (path.name for path in folder.iterdir() if not path.name.startswith(LITTER))
     if unknown := sorted(set(names) - listed):
         raise ConfigError(
             f"{folder} holds {', '.join(unknown)}, which does not belong to the run and would be "
