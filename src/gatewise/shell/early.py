@@ -28,6 +28,13 @@ def disarm() -> None:
         signal.signal(*_before.popitem())
 
 
+def taken_over() -> dict[signal.Signals, Any]:
+    """The handlers from before, of a caller whose own handlers now act on signals."""
+    before = dict(_before)
+    _before.clear()
+    return before
+
+
 def is_command_line() -> bool:
     """Whether Python was started as `gatewise` or `python -m gatewise`.
 
