@@ -6,7 +6,7 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
-from gatewise.readers import columns, corpora, pairs, recordings, series, targets, texts
+from gatewise.readers import columns, corpora, pairs, recordings, series, spans, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.roles import listing
 from gatewise.readers.sources import Opened, data_folder
@@ -89,6 +89,8 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     if sound := recordings.column_of(content, settings):
         named = f"the column {sound!r} names recordings"
         return None if recordings.transcripts_of(content) else named
+    if spans.columns(content, settings):
+        return None
     if label := columns.label_of(content, settings):
         return f"the column {label!r} holds labels"
     if found := texts.labels_beside(content, settings):

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from gatewise.errors import ConfigError
-from gatewise.readers import conll, texts
+from gatewise.readers import conll, spans, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import Table
@@ -47,10 +47,14 @@ def _holds_tags(source: Opened) -> bool:
 
 
 def are_lists(source: Opened, settings: DataSettings) -> str | None:
-    """A table with a list of tokens and a list of tags in each row."""
+    """A table with a list of tokens and a list of tags in each row, or with spans of a text."""
     content = source.content(one_series=True)
-    if isinstance(content, Table) and conll.holds_lists(content, settings):
+    if not isinstance(content, Table):
+        return None
+    if conll.holds_lists(content, settings):
         return f"{content.name} holds lists of tokens and of tags"
+    if found := spans.columns(content, settings):
+        return "the column {1!r} holds spans of the texts in {0!r}".format(*found)
     return None
 
 
