@@ -13,6 +13,7 @@ import polars as pl
 REGIONS = tuple(enumerate(("Hubei,China", ",France", ",Chad", ",Peru")))
 CONLLU = "%d\t%s\t_\tDET\tDT\t_\t2\tdet\t_\t_"
 PLACES = ("Province/State", "Country/Region", "Lat", "Long")
+FLAGGED = ("1.5 ", "2.5 p", ": ", "4.0 bu", "5.1", ": c", "-7.5 e", "8")
 DAYS = [f"2022-01-{day:02d}" for day in range(1, 29)]
 
 
@@ -101,6 +102,10 @@ def found() -> Mapping[str, bytes]:
             *("@relation a", "@attribute bag relational", "@attribute t0 numeric", "@end bag"),
             *("@attribute class {a,b}", "@data", "'1\\^2',a"),
         ),
+        "endless.arff": lines(
+            *("@relation a", "@attribute (t+)+x relational", "@attribute t0 numeric"),
+            *("@end " + "t" * 40, "@end (t+)+x", "@attribute class {a,b}", "@data", "'1\\n2',a"),
+        ),
         "header.npy": b"\x93NUMPY\x01\x00v\x00"
         + b"{'descr': '<f8', 'shape'".ljust(118)
         + b"\0" * 8,
@@ -148,6 +153,13 @@ def seeds() -> Mapping[str, bytes]:
     regions = [f"{name},{k}.5,{k},{','.join(map(str, range(k, k + 9)))}" for k, name in REGIONS]
     words = [{"tokens": ["a", "man", "sleeps"], "ner_tags": [0, 1, 0]} for _ in range(12)]
     vectors = lines("id,x,label", *[f'{k},"[1. 2. {k}.]",{"ab"[k % 2]}' for k in range(12)])
+    answers = [
+        {"metric": {"job": job}, "values": [[1700000000 + 60 * k, str(k % 7)] for k in range(30)]}
+        for job in "ab"
+    ]
+    flagged = list(enumerate([*FLAGGED, *FLAGGED]))
+    aligned = [f"{day}  {('New York', 'Rome')[k % 2]:12}{k % 9:6.1f}" for k, day in enumerate(DAYS)]
+    people = [{"result": [{"value": {"start": 0, "end": 3, "text": "Ann", "labels": ["P"]}}]}]
     quoted = [f'"good ""x"",\n{k}",{k % 2}' for k in range(30)]
     bars = [f"| {day} | {k * k % 7} |" for k, day in enumerate(DAYS)]
     read = {f"{name}/{k}_wav": wave() for name in ("no", "yes") for k in range(3)}
@@ -196,6 +208,23 @@ def seeds() -> Mapping[str, bytes]:
         "sounds.zip": packed(**read),
         "spoken.zip": packed(**said),
         "texts.zip": packed(**{f"{name}/{k}_txt": texts for name in "ab" for k in range(3)}),
+        "prometheus.json": json.dumps({"status": "success", "data": {"result": answers}}).encode(),
+        "eurostat.tsv": lines(
+            "unit,geo\\TIME_PERIOD\t" + "\t".join(f"{year} " for year in range(2012, 2020)),
+            *[f"PC,{geo}\t" + "\t".join(FLAGGED) for geo in ("AT", "BE", "DE")],
+        ),
+        "flags.csv": lines("month,rate", *[f"20{k:02d}-01,{one}" for k, one in flagged]),
+        "fixed.txt": lines("DAY         PLACE         LOAD", *aligned),
+        "quarters.csv": lines(
+            "quarter,x", *[f"FY{k // 4} Q{k % 4 + 1},{k}" for k in range(8000, 8032)]
+        ),
+        "spans.jsonl": lines(
+            *map(json.dumps, [{"text": "Ann ran.", "entities": [[0, 3, "P"]]}] * 9)
+        ),
+        "studio.json": json.dumps(
+            [{"data": {"text": "Ann ran."}, "annotations": people}] * 9
+        ).encode(),
+        "wav.scp": lines("a a.wav", "b b.wav"),
         "one.zip": packed(series_csv=series),
         "several.zip": packed(a_csv=series, b_csv=series),
     }

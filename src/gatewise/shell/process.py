@@ -41,7 +41,7 @@ def run(command: Callable[[], object]) -> None:
     try:
         _refuse_closed_output()
         _refuse_small_address_space()
-        with _stoppable() if ours else contextlib.nullcontext(early.disarm()), _written_out():
+        with _stoppable() if ours else early.disarmed(), _written_out():
             command()
     except GatewiseError as error:
         logging.getLogger("gatewise").debug("%s", traceback.format_exc().rstrip())
