@@ -13,7 +13,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import tables, texts
+from gatewise.readers import fixed, tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import DATA, SEPARATORS
 from gatewise.readers.files import ANY, File, reading
@@ -55,20 +55,41 @@ def read(opened: Opened, settings: DataSettings) -> Read:
         table = opened.file.name.endswith(TABLES)
         notes = [f"{name} is read as running text, with all columns and separators"] * table
         return from_texts([_text(opened.file, settings)], source=name), settings, notes
-    files = _texts_in(path)
-    if not files:
-        raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of text files.")
+    files, notes = _corpus(path)
     ids = np.array([file.relative_to(path).as_posix() for file in files])
     read = [_text(File(file), settings) for file in files]
-    notes = [f"{len(files)} texts are read, in the order of their names"]
     return from_texts(read, ids=ids, source=str(path)), settings, notes
+
+
+def _corpus(path: Path) -> tuple[list[Path], list[str]]:
+    """The .txt files of a folder, or those of its most frequent kind, and a note.
+
+    Raises:
+        DataError: the folder holds no file.
+    """
+    seen = _visible(path)
+    kinds = Counter(file.suffix for file in seen if file.suffix != ".gz")
+    files = _texts_in(path)
+    if not seen:
+        raise DataError(f"{path} holds no file. Name a text file, or a folder of text files.")
+    if not files:
+        kind = max(kinds, key=lambda one: (kinds[one], one), default=".gz")
+        files = [file for file in seen if file.suffix == kind]
+    kind = "" if files[0].name.endswith((".txt", ".txt.gz")) else f" ({files[0].suffix})"
+    others = sorted({file.suffix or file.name for file in seen} - {file.suffix for file in files})
+    rest = f"; not read: files of other kinds ({', '.join(others[:8])})" if others else ""
+    return files, [f"{len(files)} texts{kind} are read, in the order of their names{rest}"]
 
 
 def _texts_in(path: Path) -> list[Path]:
     """The text files in a folder and its folders, in order, without hidden ones."""
-    found = (one for one in path.rglob("*") if one.name.removesuffix(".gz").endswith(".txt"))
-    seen = [one for one in found if one.is_file() and not _is_hidden(one.relative_to(path))]
-    return sorted(seen)
+    return [one for one in _visible(path) if one.name.removesuffix(".gz").endswith(".txt")]
+
+
+def _visible(path: Path) -> list[Path]:
+    """All files in a folder and its folders, in order, without hidden ones."""
+    files = (one for one in path.rglob("*") if one.is_file())
+    return sorted(one for one in files if not _is_hidden(one.relative_to(path)))
 
 
 def _is_hidden(path: Path) -> bool:
@@ -205,7 +226,7 @@ def is_plain(file: File) -> bool:
         return False
     with reading(str(file.path)), file.opened() as content:
         more = content.read(BEGIN * 16)  # because many comments may stand above a table
-    if _are_numbers(_lines(more)):
+    if _are_numbers(_lines(more)) or fixed.borders(_lines(more)):
         return False
     lines = _lines(more[:BEGIN])
     if len(lines) == 1 and len(more[:BEGIN].splitlines()) == 1:

@@ -17,7 +17,7 @@ TEXTS = ("text", "data.text", "content", "sentence", "data")
 SPANS = ("entities", "spans", "label", "labels", "annotations")
 BEGINS = ("start", "start_offset", "start_char", "begin")
 ENDS = ("end", "end_offset", "end_char", "stop")
-NAMES = ("label", "tag", "type", "entity", "entity_group", "labels")
+NAMES = ("label", "type", "entity", "entity_group", "labels")
 WORD = re.compile(r"\w+|[^\w\s]")
 
 Span = tuple[int, int, str]  # the first character, the one behind the last, and the label
@@ -113,8 +113,8 @@ def _spans(cell: Sequence[Any]) -> Iterator[tuple[int, int, str, str]]:
                 yield int(first), int(last), str(label), ""
             case {"result": list(inner)}:  # of a person, as Label Studio keeps them
                 yield from _spans([one["value"] for one in inner if _is_span(one)])
-            case {**fields}:
-                yield _of_fields(fields)
+            case dict():
+                yield _of_fields(item)
             case _:
                 raise ValueError(f"{str(item)[:80]!r} is no span")
 
