@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,13 +83,13 @@ def arguments(description: str | None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Read mutations until the time is over, or each format had its number of them."""
+    """Read mutations until the time is over, each format had its number of them, or Ctrl-C."""
     given = arguments(__doc__)
     warnings.simplefilter("error")
     corpus = {name: seeds()[name] for name in given.only or seeds()}
     seen, read = set[str](), Counter[str]()
     until = time.monotonic() + given.seconds
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         for name, content, source in inputs(corpus, given.seed):
             if read[name] == given.each if given.each else time.monotonic() > until:
                 break

@@ -20,7 +20,7 @@ from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table
 
 # scipy makes a regular expression of the name of a relational attribute, which may take forever.
-PATTERN = re.compile(rb"(?im)^\s*@attribute\s+(.*[()\[\]{}*+?|\\^$].*?)\s+relational")
+PATTERN = re.compile(rb"(?im)^\s*@attribute\s*(.*[()\[\]{}*+?|\\^$].*?)\s+relational")
 
 
 def read(file: File) -> Table | Arrays:
