@@ -31,7 +31,6 @@ HEADER = frozenset(
 )  # names of columns of tokens
 TAGS = frozenset(("tag", "tags", "label", "labels", "pos", "upos", "ner", "ner_tag", "ner_tags"))
 DOCUMENT = "-DOCSTART-"  # the first line of a document in CoNLL-2003
-SPAN = re.compile(r"O|[BIESLU]-\S+")  # a tag of spans, in any of their schemes
 BEGIN = 1 << 16  # bytes whose lines tell that a text file holds tags
 MIN_DOCUMENTS = 10  # fewer documents cannot be split in proportion, so they are not groups
 
@@ -67,9 +66,19 @@ def holds_spans(file: File) -> bool:
     inner = "\n".join(lines).strip("\n").split("\n")
     return (
         any(not line.strip() for line in inner)
-        and all(len(row) > 1 and SPAN.fullmatch(row[-1]) for row in rows)
+        and all(len(row) > 1 and spans.SPAN.fullmatch(row[-1]) for row in rows)
         and any(row[-1] != "O" for row in rows)
     )
+
+
+def holds_named(file: File) -> bool:
+    """True if a line names the tokens and tags that stand, as many cells, in the lines below it."""
+    with reading(str(file.path)), file.opened() as content:
+        lines = content.read(BEGIN).decode("utf-8", "replace").splitlines()[:1000]
+    if not lines or not _is_header(lines[0]):
+        return False
+    widths = {len(words_of(line)) for line in lines[:-1] if line.strip()}
+    return len(widths) == 1 and any(not line.strip() for line in lines[:-1])
 
 
 JOINED = "/_"  # signs between a token and its tag: the/DT, the_DT
@@ -202,6 +211,15 @@ def holds_lists(table: Table, settings: DataSettings) -> bool:
     return bool(HEADER & lists and {*TAGS, *(f"{tag}_tags" for tag in TAGS)} & lists)
 
 
+def holds_rows(table: Table, settings: DataSettings) -> bool:
+    """True if a table has columns of sentences, of tokens and of their tags, by their names."""
+    folded = {name.lower() for name in table.columns}
+    tokens = folded & {"token", "word", "form"}
+    kinds = table.kinds(settings.missing_values)
+    text = all(kinds[name] == "text" for name in table.columns if name.lower() in tokens)
+    return bool(tokens and folded & {*SENTENCES} and folded & TAGS) and text
+
+
 def from_table(
     table: Table, settings: DataSettings, *, purpose: Purpose
 ) -> tuple[Sequences, DataSettings, list[str]]:
@@ -282,6 +300,16 @@ def _from_texts(
             f"the spans of {text!r} that {label!r} lists are read as the tags B-, I- and O of its "
             "words and signs; write new texts into such a column, or with spaces around signs"
         )
+        return made, replace(settings, text=(text,), label=label), [note]
+    if found := spans.beside(table, settings):
+        text, label = found
+        frame = pl.concat(list(table.batches([text, label]))).fill_null("")
+        listed = (
+            [row.split() for row in frame[text]],
+            [spans.tags_of(row) for row in frame[label]],
+        )
+        note = f"the words of {text!r} have the tags in {label!r}"
+        made = of_lists(listed, purpose, table.name)
         return made, replace(settings, text=(text,), label=label), [note]
     kinds = table.kinds(settings.missing_values)
     texts_of = [name for name in settings.text if kinds.get(name) == "text"]

@@ -138,6 +138,7 @@ def _borders(text: str, separator: str, settings: DataSettings) -> tuple[int, ..
     return fixed.borders(shown.splitlines())
 
 
+@dialects.long_cells()
 def _header(block: bytes, written: Dialect) -> tuple[bytes, list[list[str]]]:
     """The first line of the header, and the rows of the header, which joined files repeat."""
     if written.aligned:
@@ -210,6 +211,7 @@ def _lines_of(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+@dialects.long_cells()
 def _names_of(
     name: str, block: bytes, written: Dialect, settings: DataSettings, notes: list[str]
 ) -> tuple[list[str], Dialect]:
@@ -419,6 +421,7 @@ def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
             )
 
 
+@dialects.long_cells()
 def _is_ragged(
     name: str, body: bytes, first: int, names: Sequence[str], *, separator: str, quotes: bool
 ) -> bool:

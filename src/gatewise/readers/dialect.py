@@ -8,8 +8,10 @@ import codecs
 import csv
 import io
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
@@ -23,6 +25,8 @@ LINES = 200  # lines at the top that determine the dialect
 MOST_ABOVE = 40  # lines that may stand above the header
 MOST_HEADERS = 5  # rows that may name the columns
 MOST_BELOW = 60  # lines that may stand below the table
+FEWEST = 10  # records that tell a row of texts and labels from one of names
+MIN_SPACES = 3  # between the words of a sentence
 HALF = 0.5  # share of cells that must be numbers or times where only white space cuts the lines
 MARKS: dict[str, bytes] = {
     # UTF-32 first, because its mark begins like that of UTF-16.
@@ -393,6 +397,17 @@ def _even(text: str, sign: str) -> bool:
     )
 
 
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Let the parser of Python read cells of any length; usually it refuses those above 128 KiB."""
+    longest = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(longest)
+
+
+@long_cells()
 def _records(text: str, dialect: Dialect) -> list[list[str]]:
     """The first records, without blank lines."""
     if dialect.aligned:
@@ -453,6 +468,8 @@ def _headed(
     """The dialect with the rows of the header, and the number of records above it."""
     width = _width(records)
     typed = _typed(records, width)
+    if _is_row(records, typed, width):
+        return replace(dialect, header_rows=0), 0
     if len(records) < 2 or not typed:
         return dialect, 0
     top, unnamed = 0, 0
@@ -525,6 +542,27 @@ def _is_data(
     if len(typed) < width or not all(marks.PLAIN.fullmatch(cell) for cell in record):
         return False
     return not _counted(record)
+
+
+def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) -> bool:
+    """True if the first record is a row of texts, numbers and labels, not of names.
+
+    Each cell is a sentence, a number in a column of data, or a label that later rows have, too.
+    """
+    if len(records) < FEWEST or len(records[0]) != width:
+        return False
+    first, kinds = records[0], set()
+    for column, cell in enumerate(first):
+        below = {record[column] for record in records[1:] if column < len(record)}
+        if cell in below and 2 * len(below) <= len(records):
+            kinds.add("label")
+        elif column in typed and DATA.fullmatch(cell):
+            kinds.add("number")
+        elif cell.count(" ") >= MIN_SPACES and len(below) > len(records) / 2:
+            kinds.add("sentence")
+        else:
+            return False
+    return "label" in kinds and len(kinds) > 1 and not _counted(first)
 
 
 def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: DataSettings) -> int:

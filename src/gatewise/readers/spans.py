@@ -18,6 +18,8 @@ SPANS = ("entities", "spans", "label", "labels", "annotations")
 BEGINS = ("start", "start_offset", "start_char", "begin")
 ENDS = ("end", "end_offset", "end_char", "stop")
 NAMES = ("label", "type", "entity", "entity_group", "labels")
+TAG = r"[^\s,]+"  # one of a list of tags as text
+SPAN = re.compile(r"O|[BIESLU]-\S+")  # a tag of spans, in any of their schemes
 WORD = re.compile(r"\w+|[^\w\s]")
 
 Span = tuple[int, int, str]  # the first character, the one behind the last, and the label
@@ -32,12 +34,48 @@ def columns(table: Table, settings: DataSettings) -> tuple[str, str] | None:
     return (texts[0], found[0]) if texts and found else None
 
 
+def beside(table: Table, settings: DataSettings) -> tuple[str, str] | None:
+    """The columns of texts and of a tag for each of their words, as text; None without such."""
+    kinds = table.kinds(settings.missing_values)
+    written = [name for name in table.columns if kinds[name] == "text"]
+    given = [settings.label] if settings.label else written
+    rows = table.sample.head(100)
+    tags = [name for name in given if name in written and _are_tags(rows[name])]
+    texts = [name for name in settings.text or written if name in written and name not in tags]
+    for name in texts if tags else ():
+        words = (
+            rows[name]
+            .fill_null("")
+            .str.split(" ")
+            .list.eval(pl.element().filter(pl.element() != ""))
+        )
+        if (words.list.len() == rows[tags[0]].fill_null("").str.count_matches(TAG)).all():
+            return name, tags[0]
+    return None
+
+
+def tags_of(cell: str) -> list[str]:
+    """The tags of a text that spaces or commas separate.
+
+    >>> tags_of("O,B-PER, I-PER")
+    ['O', 'B-PER', 'I-PER']
+    """
+    return cell.replace(",", " ").split()
+
+
+def _are_tags(cells: pl.Series) -> bool:
+    """True if each cell holds the tags of spans, and some of them are not O."""
+    known = [tags_of(cell) for cell in cells.drop_nulls().to_list()]
+    every = {tag for tags in known for tag in tags}
+    return len(every) > 1 and max(map(len, known)) > 1 and all(map(SPAN.fullmatch, every))
+
+
 def _are_spans(cells: pl.Series) -> bool:
     """True if the first item of the lists is a span."""
     filled = [cell for cell in cells.drop_nulls().head(100).to_list() if cell]
     try:
         return any(True for cell in filled for _ in _spans(cell))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
@@ -52,7 +90,7 @@ def tagged(table: Table, text: str, spans: str) -> tuple[list[list[str]], list[l
     for row, (content, cell) in enumerate(frame.iter_rows()):
         try:
             found = _checked(content or "", cell or [])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{table.name}: {table.at(row)}: {error}. Correct the span.") from None
         words = list(_words(content or "", found))
         tokens.append([word for word, _ in words])

@@ -408,7 +408,7 @@ def _candidates(texts: pl.Series) -> list[str]:
         made += [form + rest for form in NAMED for rest in CLOCKS]
         made += WRITTEN
     # Quarters first: "1-2010" is a month only if some year has a fifth.
-    return [*made, *MONTHLY]
+    return [*made, *MONTHLY, "%m %d, %Y"]
 
 
 def form_of(

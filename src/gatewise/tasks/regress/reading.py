@@ -44,10 +44,10 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
 def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.texts is not None:
         return _of_lists(*source.texts, settings, purpose)
-    if source.recordings is not None:
-        return _of_files(source.recordings, settings, purpose)
     if (lines := corpora.lines(source, settings, purpose)) is not None:
         return lines
+    if source.recordings is not None:
+        return _of_files(source.recordings, settings, purpose)
     content = source.content()
     if isinstance(content, Table):
         if purpose == "predict":  # new data need not hold the targets

@@ -43,7 +43,8 @@ def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
 
 
 def _holds_tags(source: Opened) -> bool:
-    return conll.holds_spans(source.file) or conll.holds_joined(source.file)
+    holds = (conll.holds_spans, conll.holds_joined, conll.holds_named)
+    return any(one(source.file) for one in holds)
 
 
 def are_lists(source: Opened, settings: DataSettings) -> str | None:
@@ -53,6 +54,10 @@ def are_lists(source: Opened, settings: DataSettings) -> str | None:
         return None
     if conll.holds_lists(content, settings):
         return f"{content.name} holds lists of tokens and of tags"
+    if conll.holds_rows(content, settings):
+        return f"{content.name} holds a token and its tag in each row"
+    if found := spans.beside(content, settings):
+        return "the column {1!r} holds a tag for each word of {0!r}".format(*found)
     if found := spans.columns(content, settings):
         return "the column {1!r} holds spans of the texts in {0!r}".format(*found)
     return None
