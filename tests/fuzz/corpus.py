@@ -111,6 +111,7 @@ def found() -> Mapping[str, bytes]:
         + b"\0" * 8,
         "frequency.tsf": lines("@frequency", "@data", "1,2,3"),
         "broken.xlsx": bytes(broken),
+        "names.zip": packed(**{f"{name * 16_000}_wav": wave() for name in "ab"}),
         "python2.npy": old.replace(b"(10, 6), }  ", b"(10L, 6), } "),
         "untagged.jsonl": lines(*tokens),
         "answers.txt": lines(*["124", "124", "2 this is text number 20"] * 5),
