@@ -256,6 +256,13 @@ def test_a_table_of_fixed_width_may_have_empty_cells_and_texts_of_two_words(tmp_
     assert found[1][-1] == 82.5
 
 
+def test_what_a_database_prints_is_a_table_in_a_text_file_too(tmp_path):
+    path = tmp_path / "table.txt"
+    rows = [f"| {FIRST_DAY + k} | {k % 7} |" for k in range(40)]
+    path.write_text("\n".join(["+---+---+", "| day | load |", "+---+---+", *rows, "+---+---+"]))
+    assert guessed(path)[0] == "forecast"
+
+
 def test_a_line_that_does_not_fit_the_columns_is_refused(tmp_path):
     path = tmp_path / "table.txt"
     rows = aligned(400)

@@ -15,7 +15,7 @@ from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import fixed, folders, tables, texts
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.dialect import DATA, SEPARATORS
+from gatewise.readers.dialect import DATA, SEPARATORS, is_drawn
 from gatewise.readers.files import ANY, File, reading
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
@@ -252,7 +252,8 @@ def is_plain(file: File) -> bool:
         return False
     with reading(str(file.path)), file.opened() as content:
         more = content.read(BEGIN * 16)  # because many comments may stand above a table
-    if _are_numbers(_lines(more)) or fixed.borders(_lines(more)):
+    rows = _lines(more)
+    if _are_numbers(rows) or is_drawn(rows) or fixed.borders(rows):
         return False
     lines = _lines(more[:BEGIN])
     if len(lines) == 1 and len(more[:BEGIN].splitlines()) == 1:
