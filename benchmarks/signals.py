@@ -12,6 +12,7 @@ verbs keep their rows.
 """
 
 import argparse
+import contextlib
 import gzip
 import hashlib
 import importlib
@@ -41,6 +42,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SMALL = ["--set", "network.units=[8]", "--set", "evaluation.n_resamples=100"]
 DATA = ["seattle-weather", *SMALL, "--set", "training.quality=fast"]
+RUNS = {
+    "forecast": [*DATA, "--epochs", "2"],
+    "language": ["shakespeare", *SMALL, "--epochs", "1"],
+}
 STACK = [*DATA, "--set", "network.kind=stack"]  # four networks of the other kind compile a minute
 PORT = 8765
 IDLE = 5.0  # seconds without processor time after which a process, a server, waits
@@ -54,6 +59,7 @@ class Verb:
     words: list[str]  # {run} is a finished run, {out} what is written
     out: str = "out"
     read: Callable[[Path], Any] = Path.read_bytes  # the content of `out`; raises if it is not whole
+    run: str = "forecast"  # the key in RUNS of {run}
 
 
 def run_of(folder: Path) -> Any:
@@ -129,6 +135,14 @@ VERBS = {
     "export": Verb(
         ["export", "{run}", "--to", "onnx", "-o", "{out}", "--overwrite"], read=folder_of
     ),
+    "generate": Verb(
+        ["generate", "{run}", "--length", "500", "--seed", "1"], "stdout", run="language"
+    ),
+    "look": Verb(["look", "seattle-weather"], "stdout"),
+    "compare": Verb(["compare", "{run}", "{other}"], "stdout"),
+    "settings": Verb(["settings"], "stdout"),
+    "datasets": Verb(["datasets"], "stdout"),
+    "info": Verb(["info"], "stdout"),
     "serve": Verb(["serve", "{run}", "--port", str(PORT)], "stdout"),
 }
 
@@ -182,15 +196,17 @@ class Trial:
 
     def __init__(self, name: str, folder: Path, trained: Path) -> None:
         self.name, self.verb, self.folder = name, VERBS[name], folder
-        self.run, self.log = folder / "run", folder / "log"
+        self.run, self.other, self.log = folder / "run", folder / "other", folder / "log"
         shutil.copytree(trained, self.run)
+        shutil.copytree(trained, self.other)
         self.before = tree_of(self.run)
         self.out, self.rows = folder / self.verb.out, folder / "rows.csv"
+        self.kept = (self.run, self.other, self.log, self.rows)
         self.rows.write_bytes(gzip.decompress(path_of("seattle-weather").read_bytes()))
 
     def start(self, *more: str) -> int:
         """A process of the verb."""
-        names = {"run": self.run, "out": self.out}
+        names = {"run": self.run, "other": self.other, "out": self.out}
         words = [word.format(**names) for word in self.verb.words]
         given = self.rows if self.name == "stream" else None
         return start([*words, *more], self.log, out=self.folder / "stdout", given=given)
@@ -219,19 +235,25 @@ class Trial:
             found.append("the answers are no beginning of those of an uninterrupted stream")
         if "Traceback" in said or "Exception ignored" in said:
             found.append(f"traceback: {said[-600:]}")
+        if self.verb.out == "stdout" and (more := self.made() - {"stdout"}):
+            found.append(f"left: {sorted(more)}")
         if number == signal.SIGKILL:
             return found
         if status not in (0, STATUS[number]):
             found.append(f"status {status}")
         if status and not said.splitlines()[-1:][0].startswith("gatewise: "):
             found.append(f"no sentence: {said[-200:]!r}")
-        hidden = [one.name for one in self.folder.iterdir() if one.name.startswith(".")]
+        hidden = [name for name in self.made() if name.startswith(".")]
         return found + ([f"left: {hidden}"] if hidden else [])
+
+    def made(self) -> set[str]:
+        """The names of what the verb wrote into its folder, which it runs in."""
+        return {one.name for one in self.folder.iterdir() if one not in self.kept}
 
     def clear(self) -> None:
         """Remove what was written, but not the run."""
         for one in self.folder.iterdir():
-            if one not in (self.run, self.log, self.rows):
+            if one not in self.kept:
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
@@ -246,7 +268,7 @@ def tried(name: str, each: int, draw: random.Random, trained: Path) -> dict[str,
     """One verb: as a whole, and stopped `each` times by each signal."""
     states: Counter[str] = Counter()
     faults: list[str] = []
-    with tempfile.TemporaryDirectory() as where:
+    with tempfile.TemporaryDirectory() as where, contextlib.chdir(where):
         trial = Trial(name, Path(where), trained)
         status, longest = ended(trial.start(), name)
         whole = trial.content()
@@ -302,12 +324,13 @@ def main() -> None:
         importlib.import_module(f"gatewise.{module}")
     draw, found = random.Random(given.seed), []
     with tempfile.TemporaryDirectory() as folder:
-        trained = Path(folder) / "run"
-        words = ["train", *DATA, "--epochs", "2", "-o", str(trained)]
         log = Path(folder) / "log"
-        if ended(start(words, log), "train")[0]:
-            sys.exit(log.read_text()[-3000:])
         for name in given.verbs or VERBS:
+            kind = VERBS[name].run
+            trained = Path(folder) / kind
+            words = ["train", *RUNS[kind], "-o", str(trained)]
+            if not trained.exists() and ended(start(words, log), "train")[0]:
+                sys.exit(log.read_text()[-3000:])
             found.append(tried(name, given.each, draw, trained))
             print(json.dumps(found[-1]), flush=True)
             note(found[-1])

@@ -249,6 +249,7 @@ def test_nothing_outside_names_the_networks_and_metrics_of_tasks(module):
     kinds = {kind for task in TASKS.values() for kind in task.network.builders if kind}
     # networks/stack.py gives its model its name; a table of the report counts "sentences".
     homonyms = {"networks.stack": {"stack"}, "reporting.sections": {"sentences"}}
+    homonyms |= {"readers.kaldi": {"segments"}}  # a file of Kaldi
     # Operations of a network: a function of keras.ops, and an activation.
     modules = ("graph", "describe", "operations", "network", "stepping")
     operations = [f"runtime.{one}" for one in modules]

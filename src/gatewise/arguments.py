@@ -128,7 +128,7 @@ def target_setting(target: Sequence[str], experiment: Experiment, source: Opened
     if name:
         key: str = task_of(name).target
     else:
-        with hinting():
+        with hinting(source):
             key = "label" if data.label or holds_texts(data, source, target[0]) else "target"
     if key == "target":
         return {key: list(target)}

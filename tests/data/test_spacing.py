@@ -146,6 +146,15 @@ def test_dates_that_jitter_are_regular_and_a_note_says_how_much(times, step):
         refuse_other_spacing(found, "3h")
 
 
+@pytest.mark.parametrize("rows", [4, 9, 30, 90])
+def test_the_step_of_a_few_times_that_jitter_is_round(rows):
+    random = np.random.default_rng(rows)
+    for jitter in (3, 2_000_000):  # microseconds around steps of a minute
+        off = random.integers(-jitter, jitter, rows)
+        assert sequences(dates("2024-01-01", "m", rows) + off)[0].step == "1m"
+        assert sequences(60.0 * np.arange(rows) + off / 1e6)[0].step == "60"
+
+
 @pytest.mark.parametrize(
     "times",
     [

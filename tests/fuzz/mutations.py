@@ -1,6 +1,9 @@
 """Random changes of a file: bytes, lines, numbers in headers, and signs that readers look for."""
 
+import gzip
+import io
 import random
+import zipfile
 
 SIGNS = [
     *(b"", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b'"', b"'", b"\r", b"\n\n", b"\t", b";"),
@@ -11,7 +14,27 @@ SIGNS = [
 
 
 def mutated(content: bytes, source: random.Random) -> bytes:
-    """The content after one to four random changes."""
+    """The content after one to four random changes; of a packed file, half of them inside."""
+    if content.startswith((b"PK", b"\x1f\x8b")) and source.random() < 0.5:
+        return _mutated_inside(content, source)
+    return _changed(content, source)
+
+
+def _mutated_inside(content: bytes, source: random.Random) -> bytes:
+    """The packed file with changes of one file in it."""
+    if content.startswith(b"\x1f\x8b"):
+        return gzip.compress(_changed(gzip.decompress(content), source), mtime=0)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = source.choice(list(files))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for one, inner in files.items():
+            archive.writestr(one, _changed(inner, source) if one == name else inner)
+    return target.getvalue()
+
+
+def _changed(content: bytes, source: random.Random) -> bytes:
     made = bytearray(content)
     for _ in range(source.randint(1, 4)):
         at = source.randrange(len(made) + 1)

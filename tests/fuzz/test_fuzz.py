@@ -1,5 +1,6 @@
 """No mutated file leads to anything but sequences or a sentence; `reading.py` tries more."""
 
+import os
 import random
 import struct
 import zipfile
@@ -10,6 +11,7 @@ from mutations import mutated
 from reading import faults
 
 from gatewise.errors import DataError
+from gatewise.readers.files import without_panics
 from gatewise.settings import DataSettings
 from gatewise.tasks import TASKS, read
 
@@ -56,10 +58,17 @@ def test_headers_that_lie_are_refused(name, content, said, tmp_path):
         read(DataSettings(), path, task="classify")
 
 
-def test_a_parquet_file_that_makes_polars_panic_is_a_sentence(tmp_path):
+def test_a_parquet_file_that_makes_polars_panic_is_a_sentence(tmp_path, capfd):
     content = bytearray(seeds()["series.parquet"])
     content[-394] = 60  # a length in the footer
     path = tmp_path / "series.parquet"
     path.write_bytes(content)
     with pytest.raises(DataError, match="cannot be read"):
         read(DataSettings(), path, task="forecast")
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_printed_while_polars_reads_is_shown(capfd):
+    with without_panics():
+        os.write(2, b"a warning\n")
+    assert capfd.readouterr().err == "a warning\n"

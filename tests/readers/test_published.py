@@ -187,3 +187,160 @@ def test_each_file_of_a_folder_may_be_a_class(tmp_path):
     assert texts_of(found)[10] == "Germanova1"
     assert any("name of its file" in note for note in notes)
     assert len(read(DataSettings(), tmp_path, task="language")[0]) == 2
+
+
+def test_a_range_query_of_prometheus_is_a_series_for_each_metric(tmp_path):
+    begin, path = 1_700_000_000, tmp_path / "query.json"
+    series = [
+        {"metric": {"job": job}, "values": [[begin + 60 * k, f"{k % 5}.5"] for k in range(40)]}
+        for job in ("web", "db")
+    ]
+    series[1]["values"][3][1] = "NaN"
+    answer = {"status": "success", "data": {"resultType": "matrix", "result": series}}
+    path.write_text(json.dumps(answer))
+    with pytest.raises(DataError, match="1 empty cell"):
+        guessed(path)
+    series[1]["values"][3][1] = "7"
+    path.write_text(json.dumps(answer))
+    task, found, settings, _ = guessed(path)
+    assert (task, settings.id, settings.target) == ("forecast", ("metric.job",), ("value",))
+    assert (found.step, found.times[0]) == ("1m", np.datetime64(begin, "s"))
+    assert found[0][:3].ravel().tolist() == [0.5, 1.5, 2.5]
+    series[1]["values"][3].append(0)
+    path.write_text(json.dumps(answer))
+    with pytest.raises(DataError, match="must be a pair"):
+        guessed(path)
+
+
+def test_tables_of_eurostat_hold_several_keys_in_a_column_and_flags_behind_numbers(tmp_path):
+    path = tmp_path / "table.tsv"
+    cells = ["1.5 ", "2.5 p", "-3 bu", "4.5 ", "5.5", "6.5 e", ": ", ": c"]
+    rows = ["unit,geo\\TIME_PERIOD\t" + "\t".join(f"{year} " for year in range(2010, 2018))]
+    rows += [f"PC,{geo}\t" + "\t".join(cells) for geo in ("AT", "BE")]
+    path.write_text("\n".join(rows))
+    settings = DataSettings(missing="previous")
+    found, settings, _ = read(settings, path, task="forecast")
+    assert (settings.id, found.step) == (("geo",), "1y")
+    assert found[1].ravel().tolist() == [1.5, 2.5, -3, 4.5, 5.5, 6.5]
+
+
+def test_flags_and_colons_stand_in_columns_of_numbers(tmp_path):
+    path = tmp_path / "rates.csv"
+    cells = ["1.5 p", "2.5 e", "3.5", "4.5 bu", "5.5", ":", "7.5"]
+    path.write_text("year,rate\n" + "".join(f"{2000 + k},{one}\n" for k, one in enumerate(cells)))
+    found, _, notes = read(DataSettings(missing="linear"), path, task="forecast")
+    assert found[0].ravel().tolist() == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5]
+    assert "the column 'rate' holds numbers with a mark (5*, 5 p) or a colon, left out" in notes
+
+
+FIRST_DAY = np.datetime64("2020-01-01")
+
+
+def aligned(count):
+    """A table of fixed width with texts of two words and empty cells."""
+    places = ("New York", "Los Angeles", "San Diego")
+    rows = [
+        f"{FIRST_DAY + k // 3}  {places[k % 3]:<13}{'' if k % 7 == 6 else f'{k}.5':>8}"
+        for k in range(count)
+    ]
+    return ["DATE        PLACE            LOAD", *rows]
+
+
+def test_a_table_of_fixed_width_may_have_empty_cells_and_texts_of_two_words(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text("\n".join(aligned(84)))
+    assert guess_task(DataSettings(), path)[0] == "forecast"
+    found, settings, notes = read(DataSettings(missing="previous"), path, task="forecast")
+    assert (settings.id, found.ids.tolist()[0]) == (("PLACE",), "New York")
+    assert "the columns have a fixed width" in notes
+    assert found[1][-1] == 82.5
+
+
+def test_what_a_database_prints_is_a_table_in_a_text_file_too(tmp_path):
+    path = tmp_path / "table.txt"
+    rows = [f"| {FIRST_DAY + k} | {k % 7} |" for k in range(40)]
+    path.write_text("\n".join(["+---+---+", "| day | load |", "+---+---+", *rows, "+---+---+"]))
+    assert guessed(path)[0] == "forecast"
+
+
+def test_a_line_that_does_not_fit_the_columns_is_refused(tmp_path):
+    path = tmp_path / "table.txt"
+    rows = aligned(400)
+    rows[300] = rows[300].replace("-", "--------")
+    path.write_text("\n".join(rows))
+    with pytest.raises(DataError, match="crosses the border between two columns"):
+        read(DataSettings(time=("DATE",), id=("PLACE",)), path, task="forecast")
+
+
+def kaldi(folder, count=6):
+    """A data folder of Kaldi, with recordings of two people."""
+    lists = {"wav.scp": "sounds/{0}.wav", "text": "words {0}", "utt2spk": "speaker{1}"}
+    for k in range(count):
+        write(folder / "sounds" / f"{k}.wav", tone(hertz=300 + 50 * k))
+    for name, form in lists.items():
+        rows = [f"u{k} {form.format(k, k % 2)}\n" for k in range(count)]
+        (folder / name).write_text("".join(rows))
+
+
+def test_a_data_folder_of_kaldi_is_read(tmp_path):
+    kaldi(tmp_path)
+    for path in (tmp_path, tmp_path / "wav.scp"):
+        task, found, settings, _ = guessed(path)
+        assert (task, settings.group) == ("transcribe", "speaker")
+        assert found.labels.tolist() == [f"words {k}" for k in range(6)]
+    (tmp_path / "text").unlink()
+    new = read(settings, tmp_path, task="transcribe", purpose="predict")[0]
+    assert len(new) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("wav.scp", "u9 sph2pipe -f wav a.sph |", "a command, which is not run"),
+        ("wav.scp", "u9 raw.ark:123", "a part of an archive"),
+        ("text", "u9 more words", "'u9', which wav.scp lacks"),
+        ("text", "u0 again", "two lines for 'u0'"),
+        ("segments", "u0 u0 0.0 0.1", "cuts the recordings into parts"),
+    ],
+)
+def test_what_kaldi_would_run_or_cut_is_refused(name, line, said, tmp_path):
+    kaldi(tmp_path)
+    with (tmp_path / name).open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(DataError, match=said):
+        guessed(tmp_path)
+
+
+def test_recordings_are_not_the_number_that_they_predict(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("path\na.wav\nb.wav\n")
+    with pytest.raises(ConfigError, match="no column is recognised"):
+        read(DataSettings(), path, task="regress")
+    with pytest.raises(ConfigError, match="holds the recordings"):
+        read(DataSettings(target=("path",)), path, task="regress")
+
+
+def test_a_folder_of_another_kind_of_text_is_running_text(tmp_path):
+    for k in range(3):
+        (tmp_path / f"{k}.md").write_text("# Title\n\nSome words.\n")
+    (tmp_path / "figure.png").write_bytes(bytes(9))
+    found, _, notes = read(DataSettings(), tmp_path, task="language")
+    assert (len(found), found.ids[0]) == (3, "0.md")
+    assert (
+        "3 texts (.md) are read" in notes[0] and "not read: files of other kinds (.png)" in notes[0]
+    )
+
+
+def test_only_tasks_that_read_a_source_of_an_unknown_kind_are_proposed(tmp_path):
+    for name, content, proposed in (("a.md", b"Words.\n", True), ("a.bin", b"\0\xff\1" * 9, False)):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="not supported") as refused:
+            guess_task(DataSettings(), path)
+        assert ("--task language" in str(refused.value)) == proposed
+        assert "--task translate" not in str(refused.value)
+    for name in ("a.en.srt", "a.en.vtt", "a.tmx"):
+        (tmp_path / name).write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n")
+        for task in ("forecast", "translate"):
+            with pytest.raises(DataError, match="Write a table with a column for each language"):
+                read(DataSettings(), tmp_path / name, task=task)

@@ -10,7 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gatewise.data.sequences import texts_of
 from gatewise.errors import ConfigError, DataError, GatewiseError
+from gatewise.readers import conll
+from gatewise.readers.sources import opened
 from gatewise.settings import DataSettings, assignment
 from gatewise.tasks import guess_task, read
 
@@ -646,3 +649,123 @@ def test_lists_of_labels_are_no_traceback(lists):
     assert guess_task(DataSettings(), dated)[0] == "forecast"
     binary = dated.with_columns(time=pl.col("x").cast(pl.Binary))
     assert guess_task(DataSettings(), binary)[0] == "forecast"
+
+
+WORDS = ("a long and sad story", "the best film of the year", "two hours that never end")
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "sign"),
+    [
+        ("news.csv", '"{label}","The News Of Today {k}","{text} {k}"', "column 1"),
+        ("feelings.txt", "{text} {k};{word}", "column 2"),
+        ("flowers.csv", "{k}.5,0.2{k},1.7,Iris-{word}", "column 4"),
+    ],
+)
+def test_a_first_row_of_texts_and_labels_is_no_header(tmp_path, name, form, sign):
+    rows = [
+        form.format(text=WORDS[k % 3], label=k % 3 + 1, word=("joy", "fear")[k % 2], k=k)
+        for k in range(30)
+    ]
+    path = tmp_path / name
+    path.write_text("\n".join(rows))
+    table = opened(DataSettings(path=str(path))).table()
+    assert (len(pl.concat(list(table.batches(table.columns)))), sign in table.columns) == (30, True)
+
+
+def test_a_header_whose_names_occur_below_stays_a_header(tmp_path):
+    path = tmp_path / "joined.csv"
+    rows = ["text,label", *[f"{WORDS[k % 3]} {k},{'ab'[k % 2]}" for k in range(12)]] * 2
+    path.write_text("\n".join(rows))
+    assert opened(DataSettings(path=str(path))).table().columns == ["text", "label"]
+
+
+def test_cells_may_be_longer_than_the_parser_of_python_allows(tmp_path):
+    path, text = tmp_path / "long.csv", "word " * 50_000
+    path.write_text("text,label\n" + "".join(f'"{text}{k}",{"ab"[k % 2]}\n' for k in range(4)))
+    found, _, _ = read(DataSettings(), path, task="classify")
+    assert found.lengths.min() > 200_000
+    assert csv.field_size_limit() == 131_072
+
+
+def test_a_column_of_parts_is_not_dropped_in_silence(tmp_path):
+    path = tmp_path / "parts.csv"
+    rows = [f"{WORDS[k % 3]} {k},{'ab'[k % 2]},{'test' if k > 20 else 'train'}" for k in range(30)]
+    path.write_text("\n".join(["text,label,split", *rows]))
+    _, _, notes = read(DataSettings(), path, task="classify")
+    assert "not read: 'split'" in notes
+    assert any(note.startswith("the column 'split' names parts") for note in notes)
+
+
+def test_dates_beside_texts_are_neither_texts_nor_labels(tmp_path):
+    path = tmp_path / "tweets.csv"
+    dated = "Mon Apr 06 22:19:{k:02d} PDT 2009"
+    rows = [f"{k % 2},{dated.format(k=k)},{WORDS[k % 3]} {k}" for k in range(30)]
+    path.write_text("\n".join(["target,date,text", *rows]))
+    task, _ = guess_task(DataSettings(), path)
+    _, settings, _ = read(DataSettings(), path, task="classify")
+    assert (task, settings.text, settings.label) == ("classify", ("text",), "target")
+    rows = [f"2003021{k % 5},{WORDS[k % 3]} {k}" for k in range(30)]
+    path.write_text("\n".join(["publish_date,headline", *rows]))
+    with pytest.raises(ConfigError, match="No task recognises"):
+        guess_task(DataSettings(), path)
+
+
+TOKENS, TAGS = ["Ann", "saw", "New", "York"], ["B-PER", "O", "B-LOC", "I-LOC"]
+TAGGED = {
+    "rows.csv": "sentence_idx,word,tag\n"
+    + "".join(f"{k},{a},{b}\n" for k in range(20) for a, b in zip(TOKENS, TAGS, strict=True)),
+    "kaggle.csv": "Sentence #,Word,POS,Tag\n"
+    + "".join(
+        f"{f'Sentence: {k}' if a == 'Ann' else ''},{a},NN,{b}\n"
+        for k in range(20)
+        for a, b in zip(TOKENS, TAGS, strict=True)
+    ),
+    "commas.csv": "sentence,word_labels\n" + f'{" ".join(TOKENS)},"{",".join(TAGS)}"\n' * 20,
+    "spaces.csv": "text,labels\n" + f"{' '.join(TOKENS)},{' '.join(TAGS)}\n" * 20,
+    "lists.csv": "id,tokens,ner_tags\n" + f'1,"{TOKENS}","{TAGS}"\n' * 20,
+    "numpy.csv": "id,tokens,ner_tags\n" + f'1,"{np.array(TOKENS)}","{np.array(TAGS)}"\n' * 20,
+    "named.tsv": "token\tpos\n"
+    + "\n".join(["".join(f"{a}\t{b}\n" for a, b in zip(TOKENS, TAGS, strict=True))] * 20),
+}
+
+
+@pytest.mark.parametrize("name", TAGGED)
+def test_tags_of_words_are_recognised_however_a_table_holds_them(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(TAGGED[name])
+    assert guess_task(DataSettings(), path)[0] == "tag"
+    found, _, _ = read(DataSettings(), path, task="tag")
+    assert len(found) == 20
+    assert conll.tokens_of(found, conll.TOKEN, 19) == TOKENS
+    assert conll.tokens_of(found, conll.TAG, 19) == TAGS
+
+
+def test_files_without_a_suffix_may_be_the_texts_of_classes(tmp_path):
+    for k in range(8):
+        folder = tmp_path / ("rec.autos", "sci.space")[k % 2]
+        folder.mkdir(exist_ok=True)
+        (folder / str(10_000 + k)).write_text(f"Subject: {WORDS[k % 3]}\n")
+    assert guess_task(DataSettings(), tmp_path)[0] == "classify"
+    found, _, _ = read(DataSettings(), tmp_path, task="classify")
+    assert sorted(set(found.labels)) == ["rec.autos", "sci.space"]
+    settings = DataSettings(text=("text",), label="label")
+    new, _, _ = read(settings, tmp_path, task="classify", purpose="predict")
+    assert (new.ids[0], len(new)) == ("rec.autos/10000", 8)
+
+
+def test_single_words_are_the_texts_if_the_label_is_named(tmp_path):
+    path = tmp_path / "names.csv"
+    rows = [f"{('ivan', 'paul')[k % 2]}{k},{('NA', 'RU')[k % 2]}" for k in range(30)]
+    path.write_text("\n".join(["name,country", *rows]))
+    found, settings, _ = read(DataSettings(label="country"), path, task="classify")
+    assert (settings.text, set(found.labels)) == (("name",), {"NA", "RU"})
+
+
+def test_the_licence_of_project_gutenberg_is_no_part_of_the_work(tmp_path):
+    path = tmp_path / "book.txt"
+    begin, end = (f"*** {word} OF THE PROJECT GUTENBERG EBOOK A ***" for word in ("START", "END"))
+    path.write_text(f"The Project Gutenberg eBook of A\n\n{begin}\n\nIt was night.\n\n{end}\nTerms")
+    found, _, notes = read(DataSettings(), path, task="language")
+    assert texts_of(found) == ["It was night.\n"]
+    assert "the header and the licence of Project Gutenberg are left out" in notes

@@ -50,7 +50,7 @@ def test_a_number_with_a_footnote_mark_is_the_number(mark, tmp_path):
     rows = [f'{day},"{k},5{mark if k in (2, 9) else ""}"' for k, day in enumerate(DAYS)]
     found, _, notes = of(tmp_path / "a.csv", "day,load", *rows)
     assert found.values.ravel().tolist() == [k + 0.5 for k in range(12)]
-    assert "the column 'load' holds numbers with a footnote mark (5*), which is left out" in notes
+    assert "the column 'load' holds numbers with a mark (5*, 5 p) or a colon, left out" in notes
 
 
 def test_codes_with_a_mark_stay_codes(tmp_path):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from gatewise.shell import process
+
 COMMAND = [sys.executable, "-m", "gatewise"]
 
 
@@ -23,3 +25,15 @@ def test_a_closed_standard_output_is_refused():
     done = subprocess.run(shell, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("gatewise: standard output is closed.")
+
+
+def test_ctrl_c_before_click_acts_on_it_is_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gatewise", "settings"])
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(process.Stopped) as stopped:
+        process.run(interrupted)
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "gatewise: stopped.\n"

@@ -88,7 +88,8 @@ def _jittering_grid(times: Array, starts: Array) -> Grid | None:
     inner[starts] = False
     gaps = np.diff(times.view(np.int64), prepend=times[:1].view(np.int64))[inner]
     usual = int(np.quantile(gaps, 0.5, method="lower"))
-    unit = _round(float(gaps[np.abs(gaps - usual) <= slack(usual)].mean()))
+    near = gaps[np.abs(gaps - usual) <= slack(usual)]
+    unit = _round(float(near.mean()), uncertainty(near))
     whole = np.maximum(np.rint(gaps / unit).astype(np.int64), 1)
     off = np.abs(gaps - whole * unit)
     if off.max() > slack(unit):
@@ -103,15 +104,23 @@ def _jittering_grid(times: Array, starts: Array) -> Grid | None:
     return Grid(positions, 1, step, share, int((off > 0).sum()), int(off.max()))
 
 
-def _round(mean: float) -> int:
-    """The roundest duration near a mean, in microseconds.
+def uncertainty(gaps: Array) -> float:
+    """By how much the mean of the differences between times that jitter may be off.
 
-    >>> _round(600_166_000.0), _round(16_666.7)
-    (600000000, 16667)
+    Their sum is off by the jitter of the first time and that of the last.
+    """
+    return float(np.ptp(gaps)) / len(gaps)
+
+
+def _round(mean: float, off: float) -> int:
+    """The roundest duration near a mean that may be off by so much, in microseconds.
+
+    >>> _round(600_166_000.0, 0.0), _round(16_666.7, 0.0), _round(59_870_000.0, 200_000.0)
+    (600000000, 16667, 60000000)
     """
     for size in UNITS.values():
         whole = round(mean / size) * size
-        if abs(whole - mean) <= ROUND * mean:
+        if abs(whole - mean) <= max(ROUND * mean, off):
             return whole
     return max(round(mean), 1)
 
@@ -125,7 +134,8 @@ def _fine_grid(times: Array, starts: Array) -> Grid | None:
         return None
     usual = np.quantile(gaps, 0.5, method="lower")  # a gap that occurs
     # The mean of the gaps near the usual one, because rounded times drift away from a rounded step.
-    unit = float(f"{gaps[np.abs(gaps - usual) <= SLACK * usual].mean():.9g}")
+    near = gaps[np.abs(gaps - usual) <= SLACK * usual]
+    unit = _shortest(float(near.mean()), uncertainty(near))
     counts = gaps / unit
     whole = np.maximum(np.rint(counts), 1)
     on_grid = np.abs(counts - whole) <= SLACK
@@ -133,6 +143,19 @@ def _fine_grid(times: Array, starts: Array) -> Grid | None:
     steps = np.zeros(len(times), dtype=np.int64)
     steps[inner] = fine
     return Grid(np.cumsum(steps), FINE, f"{unit:.9g}", float((on_grid & (whole == 1)).mean()))
+
+
+def _shortest(mean: float, off: float) -> float:
+    """The number of the fewest digits near a mean that may be off by so much.
+
+    >>> _shortest(1.0000003, 0.00001), _shortest(1 / 60, 0.00001), _shortest(0.12345, 0.0)
+    (1.0, 0.01667, 0.12345)
+    """
+    for digits in range(1, 9):
+        short = float(f"{mean:.{digits}g}")
+        if abs(short - mean) <= off:
+            return short
+    return float(f"{mean:.9g}")
 
 
 def _are_weekdays(times: Array) -> bool:
@@ -242,6 +265,16 @@ def duration(unit: int) -> str:
         if unit % size == 0:
             return f"{unit // size}{letter}"
     return f"{unit}us"
+
+
+def at_most(size: int) -> str:
+    """Microseconds rounded up to two digits, with a unit.
+
+    >>> at_most(5_658_087), at_most(80_062), at_most(2)
+    ('5700ms', '81ms', '2us')
+    """
+    place = 10 ** max(len(str(size)) - 2, 0)
+    return duration(-(-size // place) * place)
 
 
 def microseconds(step: str) -> int:

@@ -19,6 +19,7 @@ from gatewise.errors import DataError
 
 MARK = "#"  # between an archive and the name of a file in it
 FREE = 64 << 20  # bytes that any file may unpack to
+LONGEST = 255  # characters of the name of a file or a folder
 TIGHTEST = 200  # a file that unpacks to more may be at most this many times its packed size
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError),
@@ -95,10 +96,21 @@ def is_archive(path: Path) -> bool:
 
 
 def names(path: Path) -> list[str]:
-    """The names of the files in an archive, in its order."""
+    """The names of the files in an archive, in its order.
+
+    Raises:
+        DataError: it cannot be read, or has a name that is longer than a file system allows.
+    """
     with unpacking(str(path)), zipfile.ZipFile(path) as archive:
-        found = (one.filename for one in archive.infolist())
-        return [name for name in found if name and not name.endswith("/")]
+        listed = [one.filename for one in archive.infolist()]
+    found = [name for name in listed if name and not name.endswith("/")]
+    longest = max((part for name in found for part in name.split("/")), key=len, default="")
+    if len(longest) > LONGEST:
+        raise DataError(
+            f"{path} holds a file whose name has {len(longest):,} characters, {longest[:40]!r} "
+            "..., so it is damaged. Fetch or pack it again."
+        )
+    return found
 
 
 def content(path: Path, name: str) -> bytes:

@@ -6,6 +6,7 @@ any other is a table.
 
 import csv
 import io
+import re
 import warnings
 from typing import Any
 
@@ -17,6 +18,9 @@ from gatewise.readers import arrays, roles, tables
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table
+
+# scipy makes a regular expression of the name of a relational attribute, which may take forever.
+PATTERN = re.compile(rb"(?im)^\s*@attribute\s*(.*[()\[\]{}*+?|\\^$].*?)\s+relational")
 
 
 def read(file: File) -> Table | Arrays:
@@ -35,6 +39,11 @@ def read(file: File) -> Table | Arrays:
     name = str(file.path)
     with reading(name), file.opened() as stream:
         content = stream.read()
+    if strange := PATTERN.search(content):
+        raise DataError(
+            f"{name}: the attribute {strange[1].decode(errors='replace')[:80]} has signs such as "
+            "( or * in its name, which the parser would take as a pattern. Rename it."
+        )
     longest = csv.field_size_limit()
     try:
         with warnings.catch_warnings():

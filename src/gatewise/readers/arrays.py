@@ -3,8 +3,10 @@
 import math
 import re
 import tokenize
+import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -217,12 +219,21 @@ def npy(path: Path) -> Arrays:
     name = str(path)
     with reading(name), path.open("rb") as stream:
         try:
-            x = _numeric(np.load(stream, allow_pickle=False), name)
+            with _accepting_old_headers():
+                x = _numeric(np.load(stream, allow_pickle=False), name)
         except (ValueError, EOFError, MemoryError, OverflowError, *NO_ARRAY):
             raise DataError(
                 f"{name} is not an .npy file of numbers, or it is damaged. Write it with np.save."
             ) from None
     return Arrays(name, "the file is .npy", _stacked(x[None] if x.ndim == 1 else x, name))
+
+
+@contextmanager
+def _accepting_old_headers() -> Iterator[None]:
+    """Read headers that Python 2 wrote (a length such as 10L) without NumPy's advice on them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, message="Reading `.npy`")
+        yield
 
 
 def _archive(path: Path, name: str) -> dict[str, Array]:
@@ -232,7 +243,8 @@ def _archive(path: Path, name: str) -> dict[str, Array]:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise DataError(f"{name} holds one array, not an archive. Use np.savez(x=...).")
-                return {key.lower(): archive[key] for key in archive.files}
+                with _accepting_old_headers():
+                    return {key.lower(): archive[key] for key in archive.files}
         except NO_ARRAY:
             raise DataError(f"{name} is not an .npz archive, or it is damaged.") from None
         except (MemoryError, OverflowError):

@@ -83,7 +83,22 @@ def unread(table: Table, settings: DataSettings, read: Sequence[str] = ()) -> li
     """A note that lists the columns that are not read; empty if all are read."""
     known = set(read)
     rest = [name for name in without_role(table, settings) if name not in known]
-    return [f"not read: {listing(rest)}"] if rest else []
+    notes = [f"not read: {listing(rest)}"] if rest else []
+    if parts := next((name for name in rest if _names_parts(table.sample[name])), ""):
+        notes.append(
+            f"the column {parts!r} names parts such as train and test, but rows are split anew; to "
+            "keep them, write each part to a file, and name that of the test with data.test"
+        )
+    return notes
+
+
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+
+
+def _names_parts(cells: pl.Series) -> bool:
+    """True if a column holds nothing but the names of parts, and one is the training part."""
+    found = set() if cells.dtype != pl.String else set(cells.drop_nulls().str.to_lowercase())
+    return len(found) > 1 and found <= PARTS and bool(found & {"train", "training"})
 
 
 def _unrecognised(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import texts
+from gatewise.readers import spans, texts
 from gatewise.readers.columns import Purpose
 from gatewise.readers.files import File, reading
 from gatewise.readers.tables import Table
@@ -31,7 +31,6 @@ HEADER = frozenset(
 )  # names of columns of tokens
 TAGS = frozenset(("tag", "tags", "label", "labels", "pos", "upos", "ner", "ner_tag", "ner_tags"))
 DOCUMENT = "-DOCSTART-"  # the first line of a document in CoNLL-2003
-SPAN = re.compile(r"O|[BIESLU]-\S+")  # a tag of spans, in any of their schemes
 BEGIN = 1 << 16  # bytes whose lines tell that a text file holds tags
 MIN_DOCUMENTS = 10  # fewer documents cannot be split in proportion, so they are not groups
 
@@ -67,9 +66,19 @@ def holds_spans(file: File) -> bool:
     inner = "\n".join(lines).strip("\n").split("\n")
     return (
         any(not line.strip() for line in inner)
-        and all(len(row) > 1 and SPAN.fullmatch(row[-1]) for row in rows)
+        and all(len(row) > 1 and spans.SPAN.fullmatch(row[-1]) for row in rows)
         and any(row[-1] != "O" for row in rows)
     )
+
+
+def holds_named(file: File) -> bool:
+    """True if a line names the tokens and tags that stand, as many cells, in the lines below it."""
+    with reading(str(file.path)), file.opened() as content:
+        lines = content.read(BEGIN).decode("utf-8", "replace").splitlines()[:1000]
+    if not lines or not _is_header(lines[0]):
+        return False
+    widths = {len(words_of(line)) for line in lines[:-1] if line.strip()}
+    return len(widths) == 1 and any(not line.strip() for line in lines[:-1])
 
 
 JOINED = "/_"  # signs between a token and its tag: the/DT, the_DT
@@ -202,16 +211,27 @@ def holds_lists(table: Table, settings: DataSettings) -> bool:
     return bool(HEADER & lists and {*TAGS, *(f"{tag}_tags" for tag in TAGS)} & lists)
 
 
+def holds_rows(table: Table, settings: DataSettings) -> bool:
+    """True if a table has columns of sentences, of tokens and of their tags, by their names."""
+    folded = {name.lower() for name in table.columns}
+    tokens = folded & {"token", "word", "form"}
+    kinds = table.kinds(settings.missing_values)
+    text = all(kinds[name] == "text" for name in table.columns if name.lower() in tokens)
+    return bool(tokens and folded & {*SENTENCES} and folded & TAGS) and text
+
+
 def from_table(
     table: Table, settings: DataSettings, *, purpose: Purpose
 ) -> tuple[Sequences, DataSettings, list[str]]:
-    """Read a table with a token in each row, or with lists of tokens and tags.
+    """Read a table with a token in each row, with lists of tokens and tags, or with spans of texts.
 
     An empty cell in the column of sentences continues the sentence, as in Kaggle's NER corpus.
 
     Raises:
         DataError: no column holds tokens, tags or sentences.
     """
+    if read := _from_texts(table, settings, purpose):
+        return read
     folded = {column.lower(): column for column in reversed(table.columns)}
     token = (
         settings.text[0] if settings.text else next((folded[n] for n in HEADER if n in folded), "")
@@ -232,9 +252,9 @@ def from_table(
     settings = replace(settings, text=(token,), label=tag)
     notes = [f"tokens are read from {token!r}" + (f", tags from {tag!r}" if with_tags else "")]
     if isinstance(frame[token].dtype, pl.List):
-        tags = [list(map(str, row)) for row in frame[tag].to_list()] if with_tags else None
-        tokens = frame[token].to_list()
-        return of_lists((tokens, tags) if tags else tokens, purpose), settings, notes
+        tokens = [row or [] for row in frame[token].to_list()]
+        listed = (tokens, _lists(table, frame, tag)) if with_tags else tokens
+        return of_lists(listed, purpose, table.name), settings, notes
     if not sentence:
         raise DataError(
             f"{table.name}: no column tells where a sentence begins. Name it {SENTENCES[0]!r} or "
@@ -247,7 +267,56 @@ def from_table(
     tokens = lists[token].to_list()
     source = (tokens, lists[tag].to_list()) if with_tags else tokens
     notes.append(f"sentences are told apart by {sentence!r}")
-    return of_lists(source, purpose), settings, notes
+    return of_lists(source, purpose, table.name), settings, notes
+
+
+def _lists(table: Table, frame: pl.DataFrame, tag: str) -> list[list[str]]:
+    """The lists of tags, which may be numbers.
+
+    Raises:
+        DataError: the column holds something else, or a list has an empty tag.
+    """
+    kind = frame[tag].dtype
+    if not isinstance(kind, pl.List) or kind.inner.is_nested():
+        raise DataError(
+            f"{table.name}: the column {tag!r} must hold a list of tags for each list of tokens, "
+            "with a text or a number for each token."
+        )
+    lists = [row or [] for row in frame[tag].to_list()]
+    for row, tags in enumerate(lists):
+        if None in tags:
+            raise DataError(f"{table.name}: {table.at(row)} has an empty tag. Add the tag.")
+    return [list(map(str, tags)) for tags in lists]
+
+
+def _from_texts(
+    table: Table, settings: DataSettings, purpose: Purpose
+) -> tuple[Sequences, DataSettings, list[str]] | None:
+    """Read texts with spans, or new texts for a run that was trained on such; None for others."""
+    if found := spans.columns(table, settings):
+        text, label = found
+        made = of_lists(spans.tagged(table, text, label), purpose, table.name)
+        note = (
+            f"the spans of {text!r} that {label!r} lists are read as the tags B-, I- and O of its "
+            "words and signs; write new texts into such a column, or with spaces around signs"
+        )
+        return made, replace(settings, text=(text,), label=label), [note]
+    if found := spans.beside(table, settings):
+        text, label = found
+        frame = pl.concat(list(table.batches([text, label]))).fill_null("")
+        listed = (
+            [row.split() for row in frame[text]],
+            [spans.tags_of(row) for row in frame[label]],
+        )
+        note = f"the words of {text!r} have the tags in {label!r}"
+        made = of_lists(listed, purpose, table.name)
+        return made, replace(settings, text=(text,), label=label), [note]
+    kinds = table.kinds(settings.missing_values)
+    texts_of = [name for name in settings.text if kinds.get(name) == "text"]
+    if purpose != "predict" or settings.label not in spans.SPANS or not texts_of:
+        return None
+    cells = pl.concat(list(table.batches(texts_of)))[texts_of[0]].fill_null("").to_list()
+    return of_lists(list(map(spans.words_of, cells)), purpose, table.name), settings, []
 
 
 def _to_sequences(sentences: Sentences, source: str) -> Sequences:
@@ -261,13 +330,14 @@ def _to_sequences(sentences: Sentences, source: str) -> Sequences:
     return from_sentences(sentences.tokens, sentences.tags or None, **known)
 
 
-def of_lists(source: Any, purpose: Purpose) -> Sequences:
+def of_lists(source: Any, purpose: Purpose, name: str = "the sentences") -> Sequences:
     """Read sentences in memory: lists of tokens or texts, and for training lists of tags.
+
+    `name` is the name of the source in messages.
 
     Raises:
         DataError: the lists have another form, or a sentence has a different number of tags.
     """
-    name = "the sentences"
     sentences, tags = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
     if purpose != "predict" and tags is None:
         raise DataError(f"{name} have no tags. Give a pair: lists of tokens, and lists of tags.")

@@ -13,9 +13,9 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import tables, texts
+from gatewise.readers import fixed, folders, tables, texts
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.dialect import DATA, SEPARATORS
+from gatewise.readers.dialect import DATA, SEPARATORS, is_drawn
 from gatewise.readers.files import ANY, File, reading
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
@@ -54,21 +54,63 @@ def read(opened: Opened, settings: DataSettings) -> Read:
         name = str(opened.file.path)
         table = opened.file.name.endswith(TABLES)
         notes = [f"{name} is read as running text, with all columns and separators"] * table
-        return from_texts([_text(opened.file, settings)], source=name), settings, notes
-    files = _texts_in(path)
-    if not files:
-        raise DataError(f"{path} holds no .txt file. Name a text file, or a folder of text files.")
+        text = _work(_text(opened.file, settings), notes)
+        return from_texts([text], source=name), settings, notes
+    files, notes = _corpus(path)
     ids = np.array([file.relative_to(path).as_posix() for file in files])
-    read = [_text(File(file), settings) for file in files]
-    notes = [f"{len(files)} texts are read, in the order of their names"]
+    read = [_work(_text(File(file), settings), notes) for file in files]
     return from_texts(read, ids=ids, source=str(path)), settings, notes
+
+
+GUTENBERG = re.compile(
+    r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.DOTALL
+)
+LICENCE = "the header and the licence of Project Gutenberg are left out"
+
+
+def _work(text: str, notes: list[str]) -> str:
+    """The text without what Project Gutenberg writes around a work."""
+    if not (found := GUTENBERG.search(text)) or not found[1].strip():
+        return text
+    if LICENCE not in notes:
+        notes.append(LICENCE)
+    return f"{found[1].strip()}\n"
+
+
+def _corpus(path: Path) -> tuple[list[Path], list[str]]:
+    """The .txt files of a folder, or those of its most frequent kind, and a note.
+
+    Raises:
+        DataError: the folder holds no file.
+    """
+    seen = _visible(path)
+    kinds = Counter(file.suffix for file in seen if file.suffix != ".gz")
+    files = _texts_in(path)
+    if not seen:
+        raise DataError(f"{path} holds no file. Name a text file, or a folder of text files.")
+    if not files:
+        kind = max(kinds, key=lambda one: (kinds[one], one), default=".gz")
+        files = [file for file in seen if file.suffix == kind]
+    kind = "" if files[0].name.endswith((".txt", ".txt.gz")) else f" ({files[0].suffix})"
+    others = sorted({file.suffix or file.name for file in seen} - {file.suffix for file in files})
+    rest = f"; not read: files of other kinds ({', '.join(others[:8])})" if others else ""
+    return files, [f"{len(files)} texts{kind} are read, in the order of their names{rest}"]
 
 
 def _texts_in(path: Path) -> list[Path]:
     """The text files in a folder and its folders, in order, without hidden ones."""
-    found = (one for one in path.rglob("*") if one.name.removesuffix(".gz").endswith(".txt"))
-    seen = [one for one in found if one.is_file() and not _is_hidden(one.relative_to(path))]
-    return sorted(seen)
+    return [one for one in _visible(path) if one.name.removesuffix(".gz").endswith(".txt")]
+
+
+def _bare_texts_in(path: Path) -> list[Path]:
+    """The text files of a folder; if there are none, those without a suffix."""
+    return _texts_in(path) or [file for file in _visible(path) if not file.suffix]
+
+
+def _visible(path: Path) -> list[Path]:
+    """All files in a folder and its folders, in order, without hidden ones."""
+    files = (one for one in path.rglob("*") if one.is_file())
+    return sorted(one for one in files if not _is_hidden(one.relative_to(path)))
 
 
 def _is_hidden(path: Path) -> bool:
@@ -114,7 +156,7 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
         return None
     path = placed(opened.named)
     if path.is_dir():
-        files = _texts_in(path)
+        files = _bare_texts_in(path)
         names = [file.parent.relative_to(path).as_posix() for file in files]
         if len(set(names)) < 2 or "." in names:
             return None
@@ -175,7 +217,7 @@ def _is_text(opened: Opened, *endings: str) -> bool:
 
 
 def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | None:
-    """Read each line of plain text as a text to predict from, for runs trained on texts.
+    """Read each line of plain text, or each file of a folder, as a text to predict from.
 
     Returns:
         The texts; None if the source is not plain text, or the purpose is not prediction.
@@ -185,6 +227,11 @@ def lines(opened: Opened, settings: DataSettings, purpose: Purpose) -> Read | No
     """
     if purpose != "predict" or not settings.text or opened.named is None:
         return None
+    if (folder := placed(opened.named)).is_dir() and not folders.holds_tables(folder):
+        files = _bare_texts_in(folder)
+        ids = np.array([file.relative_to(folder).as_posix() for file in files])
+        read = [_text(File(file), settings).strip() for file in files]
+        return (from_texts(read, ids=ids, source=str(folder)), settings, []) if files else None
     if opened.is_standard_input:
         content = texts.decoded(sys.stdin.buffer.read(), "standard input", settings.encoding)
         if not content.strip():
@@ -205,7 +252,8 @@ def is_plain(file: File) -> bool:
         return False
     with reading(str(file.path)), file.opened() as content:
         more = content.read(BEGIN * 16)  # because many comments may stand above a table
-    if _are_numbers(_lines(more)):
+    rows = _lines(more)
+    if _are_numbers(rows) or is_drawn(rows) or fixed.borders(rows):
         return False
     lines = _lines(more[:BEGIN])
     if len(lines) == 1 and len(more[:BEGIN].splitlines()) == 1:

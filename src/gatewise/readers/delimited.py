@@ -12,13 +12,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers import dialect as dialects
-from gatewise.readers import marks, printed, units
+from gatewise.readers import fixed, marks, printed, units
 from gatewise.readers.cells import SAMPLE
 from gatewise.readers.dialect import Dialect
 from gatewise.readers.files import File, is_utf8, reading
@@ -51,17 +51,15 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         notes = [remark] if remark else []
         old_ends = bool(re.search("\r(?!\n)", re.sub('"[^"]*"', "", head) if quotes else head))
         shown, tail = _lines_of(head), _lines_of(_decoded(end, encoding))
-        whole_lines = quotes and dialects.are_quoted_lines(shown.splitlines())
-        if whole_lines:
-            shown, tail = map(dialects.unquoted_lines, (shown, tail))
-        ended = dialects.are_ended(shown.splitlines())
-        if ended:
-            shown, tail = map(dialects.unended, (shown, tail))
-        drawn = dialects.is_drawn(shown.splitlines())
-        if drawn:
-            shown, tail = map(dialects.undrawn, (shown, tail))
+        changes: dict[str, Any] = {}
+        for part, (holds, change) in dialects.CHANGES.items():
+            if (quotes or part != "quoted_lines") and holds(shown.splitlines()):
+                shown, tail = map(change, (shown, tail))
+                changes[part] = True
+        if borders := _borders(shown, separator, settings):
+            shown, tail = (fixed.cut(text, borders) for text in (shown, tail))
         written = dialects.found(shown, tail, separator, settings)
-        written = replace(written, quoted_lines=whole_lines, ended=ended, drawn=drawn)
+        written = replace(written, **changes, borders=borders)
         notes += written.notes(separator)
     with reading(name, encoding, file):
         top = written if whole else replace(written, footer_rows=0)
@@ -69,6 +67,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
             quotes,
             top,
+            name=name,
             old_ends=old_ends,
         )
         first_block = next(blocks, b"")
@@ -108,7 +107,8 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name, encoding, file):
-            for batch in parsed(_blocks(again, quotes, written, old_ends=old_ends), columns):
+            blocks = _blocks(again, quotes, written, name=name, old_ends=old_ends)
+            for batch in parsed(blocks, columns):
                 numbers = _plain(_without_signs(batch, signs), marked, written)
                 yield printed.plain(numbers, listed)
 
@@ -130,6 +130,15 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     )
 
 
+def _borders(text: str, separator: str, settings: DataSettings) -> tuple[int, ...]:
+    """The borders of columns of fixed width, if nothing separates them alike in each line."""
+    shown = dialects.without_comments(text, settings.comment or "#")
+    if settings.column_names or settings.skip_rows > 0 or dialects.is_cut(shown, separator):
+        return ()
+    return fixed.borders(shown.splitlines())
+
+
+@dialects.long_cells()
 def _header(block: bytes, written: Dialect) -> tuple[bytes, list[list[str]]]:
     """The first line of the header, and the rows of the header, which joined files repeat."""
     if written.aligned:
@@ -202,6 +211,7 @@ def _lines_of(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+@dialects.long_cells()
 def _names_of(
     name: str, block: bytes, written: Dialect, settings: DataSettings, notes: list[str]
 ) -> tuple[list[str], Dialect]:
@@ -240,11 +250,16 @@ def _header_end(block: bytes, rows: int) -> int:
 
 
 def _blocks(
-    again: Callable[[], IO[bytes]], quotes: bool, written: Dialect, *, old_ends: bool = False
+    again: Callable[[], IO[bytes]],
+    quotes: bool,
+    written: Dialect,
+    *,
+    name: str,
+    old_ends: bool = False,
 ) -> Generator[bytes]:
     """Yield a table in blocks of whole records, without what stands above and below it.
 
-    `old_ends`: some lines end with CR alone.
+    `name` is that of the table in messages; `old_ends`: some lines end with CR alone.
     """
     rest, held = b"", TAIL if written.footer_rows else 0
     skip = written.skip_rows
@@ -263,13 +278,13 @@ def _blocks(
             end = _last_record(rest[:end]) if quotes else end
             # Keep the last bytes, because only blank lines may follow.
             if end and rest[end:].strip():
-                yield _tidy(rest[:end], written, comment)
+                yield _tidy(rest[:end], written, comment, name)
                 rest = rest[end:]
     rest = rest.rstrip()
     for _ in range(written.footer_rows):  # blank lines do not count
         rest = rest[: rest.rfind(b"\n") + 1].rstrip()
     if rest.strip():
-        yield _tidy(rest + b"\n", written, comment)
+        yield _tidy(rest + b"\n", written, comment, name)
 
 
 def _below(block: bytes, lines: int) -> bytes:
@@ -280,18 +295,17 @@ def _below(block: bytes, lines: int) -> bytes:
     return block
 
 
-def _tidy(block: bytes, written: Dialect, comment: bytes) -> bytes:
+def _tidy(block: bytes, written: Dialect, comment: bytes, name: str) -> bytes:
     """The block without comments, and with one separator between aligned columns."""
-    for applies, change in (
-        (written.quoted_lines, dialects.unquoted_lines),
-        (written.ended, dialects.unended),
-        (written.drawn, dialects.undrawn),
-    ):
-        if applies:
+    for part, (_, change) in dialects.CHANGES.items():
+        if getattr(written, part):
             text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
             block = change(text).encode("utf-8", "surrogateescape")
     if written.comment:
         block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
+    if written.borders:
+        text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+        block = fixed.cut(text, written.borders, name).encode("utf-8", "surrogateescape")
     if written.aligned:
         lines = [line.strip() for line in block.splitlines()]
         block = b"\n".join(re.sub(written.aligned.encode(), b"\t", line) for line in lines) + b"\n"
@@ -407,6 +421,7 @@ def refuse_merged(table: Table, name: str, cells: Sequence[str]) -> None:
             )
 
 
+@dialects.long_cells()
 def _is_ragged(
     name: str, body: bytes, first: int, names: Sequence[str], *, separator: str, quotes: bool
 ) -> bool:

@@ -8,8 +8,10 @@ import codecs
 import csv
 import io
 import re
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
@@ -23,6 +25,8 @@ LINES = 200  # lines at the top that determine the dialect
 MOST_ABOVE = 40  # lines that may stand above the header
 MOST_HEADERS = 5  # rows that may name the columns
 MOST_BELOW = 60  # lines that may stand below the table
+FEWEST = 10  # records that tell a row of texts and labels from one of names
+MIN_SPACES = 3  # between the words of a sentence
 HALF = 0.5  # share of cells that must be numbers or times where only white space cuts the lines
 MARKS: dict[str, bytes] = {
     # UTF-32 first, because its mark begins like that of UTF-16.
@@ -60,6 +64,8 @@ class Dialect:
     quoted_lines: bool = False  # quotation marks enclose each line as a whole
     ended: bool = False  # each line ends with a semicolon, although another sign separates cells
     drawn: bool = False  # lines and bars are drawn around the cells, as databases print a table
+    keyed: bool = False  # the first cell of each line holds several, as Eurostat writes them
+    borders: tuple[int, ...] = ()  # positions between columns of fixed width
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:
@@ -67,12 +73,15 @@ class Dialect:
         listed = []
         if self.aligned:
             listed.append("the columns are separated by white space")
-        elif expected and self.separator != expected:
+        elif expected and self.separator != expected and not self.borders:
             listed.append(f"the columns are separated by {SEPARATORS[self.separator]}")
         whole_lines = {
             "each line is quoted as a whole, and is read without these quotes": self.quoted_lines,
             "the semicolon at the end of each line is left out": self.ended,
             "the lines and bars that are drawn around the cells are left out": self.drawn,
+            "the first column holds several, and flags such as p in '12.3 p' are left out, as "
+            "Eurostat writes tables": self.keyed,
+            "the columns have a fixed width": bool(self.borders),
         }
         listed += [note for note, applies in whole_lines.items() if applies]
         if self.comment:
@@ -188,7 +197,7 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
         separator, skipped = lines[0][-1], 1
     lines = lines[skipped + max(settings.skip_rows, 0) :]
     comment = settings.comment or _comment(lines)
-    rest = _without_comments("\n".join(lines), comment)
+    rest = without_comments("\n".join(lines), comment)
     if skipped:
         made = Dialect(separator, comment=comment)
     elif settings.column_names:
@@ -264,6 +273,43 @@ def undrawn(text: str) -> str:
     )
 
 
+KEYS = re.compile(r"\w+(?:,\w+)*\\\w+ *\t")  # of Eurostat, before what the columns are
+FLAGGED = r"\t *(?::|(-?[\d.]+)) ?[a-z]{0,3} *(?=\t|\r?$)"
+
+
+def is_keyed(lines: Sequence[str]) -> bool:
+    r"""True if the first line begins as those of Eurostat do: unit,geo\time."""
+    return bool(lines) and KEYS.match(lines[0]) is not None
+
+
+def unkeyed(text: str) -> str:
+    """The text with a cell for each key, without flags, and with empty cells for colons."""
+
+    def changed(line: str) -> str:
+        keys, tab, rest = line.partition("\t")
+        if KEYS.match(line):
+            return keys.partition("\\")[0].replace(",", "\t") + tab + rest
+        return keys.replace(",", "\t") + re.sub(FLAGGED, r"\t\1", tab + rest)
+
+    return "\n".join(changed(line) for line in text.split("\n"))
+
+
+# The parts of a dialect that change every line: how each is recognised, and what reads it.
+CHANGES: dict[str, tuple[Callable[[Sequence[str]], bool], Callable[[str], str]]] = {
+    "quoted_lines": (are_quoted_lines, unquoted_lines),
+    "ended": (are_ended, unended),
+    "drawn": (is_drawn, undrawn),
+    "keyed": (is_keyed, unkeyed),
+}
+
+
+def is_cut(text: str, expected: str) -> bool:
+    """True if a sign or white space cuts the first lines alike."""
+    sign, aligned = _cuts(text, expected)
+    header = text.lstrip("\n").split("\n", 1)[0]
+    return bool(aligned) or (sign in header and not (sign == " " and not _even(text, " ")))
+
+
 def _comment(lines: Sequence[str]) -> str:
     """# if the file begins with lines of comments, and not with a header behind a #."""
     top = [line for line in lines if line.strip()]
@@ -283,7 +329,8 @@ def _split(line: str) -> list[str]:
     return [cell.strip(' "') for cell in re.split(r"[,;\t|]", line)]
 
 
-def _without_comments(text: str, comment: str) -> str:
+def without_comments(text: str, comment: str) -> str:
+    """The text without the lines that begin like comments."""
     if not comment:
         return text
     return "\n".join(line for line in text.splitlines() if not line.startswith(comment))
@@ -350,6 +397,17 @@ def _even(text: str, sign: str) -> bool:
     )
 
 
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Let the parser of Python read cells of any length; usually it refuses those above 128 KiB."""
+    longest = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(longest)
+
+
+@long_cells()
 def _records(text: str, dialect: Dialect) -> list[list[str]]:
     """The first records, without blank lines."""
     if dialect.aligned:
@@ -410,6 +468,8 @@ def _headed(
     """The dialect with the rows of the header, and the number of records above it."""
     width = _width(records)
     typed = _typed(records, width)
+    if _is_row(records, typed, width):
+        return replace(dialect, header_rows=0), 0
     if len(records) < 2 or not typed:
         return dialect, 0
     top, unnamed = 0, 0
@@ -482,6 +542,27 @@ def _is_data(
     if len(typed) < width or not all(marks.PLAIN.fullmatch(cell) for cell in record):
         return False
     return not _counted(record)
+
+
+def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) -> bool:
+    """True if the first record is a row of texts, numbers and labels, not of names.
+
+    Each cell is a sentence, a number in a column of data, or a label that later rows have, too.
+    """
+    if len(records) < FEWEST or len(records[0]) != width:
+        return False
+    first, kinds = records[0], set()
+    for column, cell in enumerate(first):
+        below = {record[column] for record in records[1:] if column < len(record)}
+        if cell in below and 2 * len(below) <= len(records):
+            kinds.add("label")
+        elif column in typed and DATA.fullmatch(cell):
+            kinds.add("number")
+        elif cell.count(" ") >= MIN_SPACES and len(below) > len(records) / 2:
+            kinds.add("sentence")
+        else:
+            return False
+    return "label" in kinds and len(kinds) > 1 and not _counted(first)
 
 
 def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: DataSettings) -> int:

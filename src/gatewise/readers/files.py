@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,12 +134,46 @@ def reading(name: str, encoding: str = "utf-8", file: File | None = None) -> Ite
         raise DataError(f"{name} is not separated text: {error}.") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        # A damaged Parquet file may cause a panic, which is not even an Exception.
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        if "utf" in reason.lower():
-            raise other_encoding(name, encoding, _content(file)) from None
-        raise DataError(f"{name} cannot be read: {reason}. Check its format.") from None
+    except pl.exceptions.PanicException:  # which is not even an Exception
+        raise DataError(f"{name} cannot be read, because it is damaged. Fetch it again.") from None
+    except pl.exceptions.PolarsError as error:
+        raise _of_polars(error, name, encoding, file) from None
+
+
+def _of_polars(
+    error: pl.exceptions.PolarsError, name: str, encoding: str, file: File | None
+) -> DataError:
+    """The error for what Polars cannot read."""
+    reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    if "utf" in reason.lower():
+        return other_encoding(name, encoding, _content(file))
+    return DataError(f"{name} cannot be read: {reason}. Check its format.")
+
+
+@contextmanager
+def without_panics() -> Iterator[None]:
+    """Discard what threads of Polars print if a damaged file makes them panic.
+
+    They print to standard error themselves, whatever becomes of the error. Anything else that is
+    printed meanwhile is shown afterwards.
+    """
+    try:
+        before = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    kept = os.memfd_create("stderr")
+    os.dup2(kept, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.lseek(kept, 0, os.SEEK_SET)
+        with os.fdopen(kept, "rb") as file:
+            printed = file.read()
+        if b" panicked at " not in printed:
+            os.write(before, printed)
+        os.close(before)
 
 
 def _content(file: File | None) -> bytes:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,9 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
             return json_lines(source, encoding)
         content = parsed(text, name)
         _refuse_deep(name, text)
+    notes: tuple[str, ...] = ()
+    if (answers := _of_prometheus(content, name)) is not None:
+        content, notes = answers, (PROMETHEUS,)
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
@@ -88,7 +92,6 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         content = _of_pandas(content) if isinstance(content, dict) else content
     rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
     by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
-    notes: tuple[str, ...] = ()
     if not content or not (rows or by_column):
         where, content = _inner(content, name)
         notes = (f"the table is read from {where!r}",)
@@ -136,6 +139,37 @@ def _tables(content: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, value in content.items():
         yield from _tables(value, f"{where}.{key}" if where else key)
+
+
+PROMETHEUS = "the values of each series of Prometheus are read as rows of 'time' and 'value'"
+
+
+def _of_prometheus(content: Any, name: str) -> list[dict[str, Any]] | None:
+    """The rows of an answer to a range query of Prometheus; None for other content.
+
+    Raises:
+        DataError: a value is no pair of a time and a number.
+    """
+    data = content.get("data") if isinstance(content, dict) else None
+    series = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(series, list) or not series:
+        return None
+    if not all(isinstance(one, dict) and isinstance(one.get("values"), list) for one in series):
+        return None
+    rows = []
+    for one in series:
+        named = {"metric": one["metric"]} if one.get("metric") else {}
+        for pair in one["values"]:
+            try:
+                seconds, value = pair
+                moment = datetime.fromtimestamp(float(seconds), UTC).replace(tzinfo=None)
+                rows.append({**named, "time": moment, "value": float(value)})
+            except (TypeError, ValueError, OverflowError, OSError):
+                raise DataError(
+                    f"{name}: a value of Prometheus must be a pair of seconds since 1970 and a "
+                    f"number, unlike {str(pair)[:60]}."
+                ) from None
+    return rows
 
 
 def _of_pandas(content: dict[str, Any]) -> Any:

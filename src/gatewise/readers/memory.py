@@ -19,8 +19,8 @@ from gatewise.errors import DataError
 NUMBER = (int, float, np.number, Decimal, Fraction)
 # What a NumPy array without numbers holds, by the kind of its type, and what to do.
 KINDS = {
-    "U": "texts such as {first!r}. Convert them first, with array.astype(float)",
-    "S": "bytes such as {first!r}. Convert them first, with array.astype(float)",
+    "U": "texts such as {first}. Convert them first, with array.astype(float)",
+    "S": "bytes such as {first}. Convert them first, with array.astype(float)",
     "c": "complex numbers. Give the real and the imaginary part as two columns",
     "M": "dates. Give a table with a column of times and columns of numbers",
     "m": "durations. Convert them to numbers, with array / np.timedelta64(1, 's')",
@@ -204,5 +204,5 @@ def without_numbers(found: Array, name: str) -> DataError:
             "For sequences of unequal lengths, give a list of arrays."
         )
     first = found.flat[0]
-    shown = what.format(first=first.item() if hasattr(first, "item") else first)
+    shown = what.format(first=repr(first.item() if hasattr(first, "item") else first)[:80])
     return DataError(f"{name} must hold numbers, but it holds {shown}.")

@@ -19,7 +19,7 @@ from gatewise.readers import archives, columns, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.delimited import refuse_merged
 from gatewise.readers.files import File, reading
-from gatewise.readers.sources import Opened, nothing, placed
+from gatewise.readers.sources import EXCHANGE, Opened, nothing, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -28,7 +28,6 @@ LOCALE = re.compile(r"\.[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
 BEGIN = 4096  # bytes of a first line, at most
 ATTRIBUTION = re.compile(r"CC-BY .*tatoeba\.org")  # the last cell of the pairs of manythings.org
 TATOEBA = "each line holds a text, its translation and the attribution of Tatoeba"
-EXCHANGE = (".tmx", ".po", ".xlf", ".xliff")  # markup around the texts
 SERIES = ".ts"  # a format of series, not a language
 SENTENCE = re.compile(r"[.!?…]\W*$|(\S+\s+){3}\S")  # ends like a sentence, or has four words
 
@@ -77,11 +76,8 @@ def read(opened: Opened, settings: DataSettings, *, purpose: Purpose) -> Read:
 
 def _refuse_markup(path: Path) -> None:
     """Refuse files whose lines are not texts."""
-    if path.suffix.lower() in EXCHANGE:
-        raise DataError(
-            f"{path}: files of this kind ({path.suffix}) are not read. Write a table with a column "
-            "for each language, or a text file for each, with a sentence on each line."
-        )
+    if remedy := EXCHANGE.get(path.suffix.lower()):
+        raise DataError(f"{path}: files of this kind ({path.suffix}) are not read. {remedy}.")
 
 
 def _alone(lines: Sequence[str], name: str) -> Sequences:

@@ -1,24 +1,29 @@
-"""Lists of numbers that a cell holds as text: [1, 2.5], or [1.  2.5] as NumPy prints an array."""
+"""Lists that a cell holds as text: [1, 2.5], [1.  2.5] as NumPy prints an array, and ['a', 'b']."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 
 import polars as pl
 
 from gatewise.errors import DataError
 
 NUMBERS = r"(?i)^\[(?:[-+\d.e,\s]|nan|inf)*\d[^\[\]]*\]$"  # and no list within
+WORD = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""  # in quotation marks, as Python prints it
+WORDS = rf"^\[\s*(?:(?:{WORD})[,\s]*)+\]$"
 SHORTENED = r"^\[+[-+\d.eE,\s]+\.\.\.[-+\d.eE,\s\[\]]*\]$"
 NESTED = r"^\[\s*\[[-+\d.eE,\s\[\]]+\]\s*\]$"
 
 
-def columns(sample: pl.DataFrame, name: str) -> list[str]:
-    """The columns of which every cell is a list of numbers; `name` is that of the table.
+def columns(sample: pl.DataFrame, name: str) -> dict[str, str]:
+    """What the lists hold in the columns of which every cell is one: numbers or texts.
+
+    `name` is that of the table.
 
     Raises:
         DataError: NumPy has left numbers out, or the lists hold lists.
     """
     begins = sample.select(pl.all().str.contains(r"^\s*\[").any().fill_null(False)).row(0)
-    found = []
+    found = {}
     for column, begun in zip(sample.columns, begins, strict=True):
         if not begun:
             continue
@@ -35,13 +40,32 @@ def columns(sample: pl.DataFrame, name: str) -> list[str]:
                 "JSON Lines (frame.to_json(path, orient='records', lines=True)), which keeps them."
             )
         if cells.str.contains(NUMBERS).all():
-            found.append(column)
+            found[column] = "numbers"
+        elif cells.filter(cells != "[]").str.contains(WORDS).all() and (cells != "[]").any():
+            found[column] = "texts"
     return found
 
 
-def plain(batch: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """The batch with lists in these columns; what is no number in a list is null."""
-    return batch.with_columns(_lists(name) for name in names if name in batch.columns)
+def plain(batch: pl.DataFrame, held: Mapping[str, str]) -> pl.DataFrame:
+    """The batch with lists in these columns; what is no number in a list of numbers is null."""
+    return batch.with_columns(
+        _lists(name) if kind == "numbers" else _texts(batch[name])
+        for name, kind in held.items()
+        if name in batch.columns
+    )
+
+
+def _texts(cells: pl.Series) -> pl.Series:
+    """Lists of texts; a cell that holds another thing becomes a list of this cell."""
+    lists = [
+        None
+        if cell is None
+        else [one[1:-1] for one in re.findall(WORD, cell)]
+        if re.fullmatch(WORDS, cell.strip()) or cell.strip() == "[]"
+        else [cell]
+        for cell in cells.to_list()
+    ]
+    return pl.Series(cells.name, lists, pl.List(pl.String))
 
 
 def _lists(name: str) -> pl.Expr:
@@ -55,11 +79,11 @@ def _lists(name: str) -> pl.Expr:
     )
 
 
-def note(names: Sequence[str]) -> str:
+def note(held: Mapping[str, str]) -> str:
     """A note that names the columns."""
-    listed = ", ".join(map(repr, names))
+    listed, kinds = ", ".join(map(repr, held)), " and ".join(dict.fromkeys(held.values()))
     return (
-        f"the column {listed} holds lists of numbers as text"
-        if len(names) == 1
-        else f"the columns {listed} hold lists of numbers as text"
+        f"the column {listed} holds lists of {kinds} as text"
+        if len(held) == 1
+        else f"the columns {listed} hold lists of {kinds} as text"
     )

@@ -25,7 +25,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import archives, columns, folders, roles, targets, texts
+from gatewise.readers import archives, columns, folders, kaldi, roles, targets, texts
 from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.labels import as_label
@@ -36,7 +36,7 @@ ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".
 COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "recording")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
 CLIPS = "clips"  # the folder of the recordings of Common Voice, beside its tables
-SPEAKER = "client_id"  # the column of the speakers of Common Voice
+SPEAKERS = ("client_id", "speaker")  # columns of the speakers, of Common Voice and of Kaldi
 METADATA = "metadata.csv"  # the transcripts of LJSpeech: name|text|normalised text
 MOST_SEARCHED = 200_000  # files below a table that are looked at, because it may lie anywhere
 BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
@@ -93,6 +93,8 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     path = Path(source)
     if not path.exists() and folder:
         path = Path(folder) / path
+    if kaldi.folder_of(path):
+        return None  # a table
     if path.is_dir():
         found = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
         packed = False
@@ -209,10 +211,13 @@ def from_table(
         notes.append(f"the column {settings.sound!r} is read as paths of recordings")
     if purpose != "predict" and not (settings.label or settings.target):
         settings = _with_label(table, settings, notes, truth=truth, task=task)
-    if SPEAKER in table.columns and not settings.group and purpose == "train":
-        settings = replace(settings, group=SPEAKER)
-        notes.append(f"the recordings of each {SPEAKER!r} stay in one part (data.group)")
+    settings = _with_speakers(table, settings, notes) if purpose == "train" else settings
     columns.demand(table, settings, purpose)
+    if settings.sound in (settings.label, settings.group, *settings.target):
+        raise ConfigError(
+            f"{table.name}: the column {settings.sound!r} holds the recordings, so that it cannot "
+            f"be what {task} learns, nor their group. Name another column."
+        )
     notes += columns.unread(table, settings)
     wanted = [one for one in roles.named(settings) if one in table.columns]
     frame = pl.concat(list(table.batches(wanted)))
@@ -257,6 +262,15 @@ def from_table(
         purpose=purpose,
         name=table.name,
     )
+
+
+def _with_speakers(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
+    """The settings with the column of speakers as the group, unless it has another role."""
+    speaker = next((one for one in SPEAKERS if one in table.columns), "")
+    if not speaker or settings.group or speaker in roles.named(settings):
+        return settings
+    notes.append(f"the recordings of each {speaker!r} stay in one part (data.group)")
+    return replace(settings, group=speaker)
 
 
 def _with_label(

@@ -438,7 +438,7 @@ def _without_gaps(
     if grid.jitter:
         notes.append(
             f"times jitter: {grid.jittering:,} of {len(times) - len(sequences):,} differences are "
-            f"off whole steps of {spacing.step_text(grid.step)}, by {grids.duration(grid.jitter)} "
+            f"off whole steps of {spacing.step_text(grid.step)}, by {grids.at_most(grid.jitter)} "
             "at most, and count as whole steps"
         )
     gaps, steps, off = _gaps(grid, sequences)

@@ -54,14 +54,14 @@ def xlsx(file: File, settings: DataSettings) -> Table:
     if not filled:
         raise DataError(f"{name} holds no rows.")
     first = next(iter(filled))
-    cells, merged = _repeated(filled[first], _merged(content, first))
+    cells, merged = _repeated(filled[first], _merged(content, first, name))
     text = io.BytesIO()
     cells.write_csv(text, include_header=False)
     table = delimited(File(Path(name), text.getvalue()), ",", settings)
     if merged:
         note = "each row of a merged cell is read with its content"
         table = replace(table, notes=(note, *table.notes))
-    if table.dialect is not None and _since_1904(content):
+    if table.dialect is not None and _since_1904(content, name):
         table = replace(table, dialect=replace(table.dialect, since_1904=True))
     others = [one for one in filled if one != first]
     if not others:
@@ -70,16 +70,16 @@ def xlsx(file: File, settings: DataSettings) -> Table:
     return replace(table, notes=(note, *table.notes))
 
 
-def _since_1904(content: bytes) -> bool:
+def _since_1904(content: bytes, name: str) -> bool:
     """True if the workbook counts days from 1904-01-01, which Excel for Macintosh wrote."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with archives.unpacking(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
         book = archive.read(BOOK) if BOOK in archive.namelist() else b""
     return re.search(rb"date1904=[\"'](?:1|true)", book) is not None
 
 
-def _merged(content: bytes, sheet: str) -> list[tuple[int, int, int]]:
+def _merged(content: bytes, sheet: str, name: str) -> list[tuple[int, int, int]]:
     """The columns, first rows and last rows of merged cells, counted from the first filled cell."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with archives.unpacking(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
 
         def text_of(name: str) -> str:

@@ -18,6 +18,7 @@ from gatewise.readers import (
     arff,
     arrays,
     folders,
+    kaldi,
     memory,
     pivoted,
     recordings,
@@ -82,7 +83,7 @@ class Opened:
         if self.named is None:
             raise nothing()
         place = placed(self.named)
-        if folders.holds_tables(place):
+        if folders.holds_tables(place) or kaldi.folder_of(place):
             return File(place)
         if (packed := archives.chosen(place, MEMBERS)) is not None:
             return unpacked(*packed)
@@ -142,6 +143,8 @@ class Opened:
     def _content(self) -> Table | Arrays:
         if self.named is None:
             return pivoted.by_part(_of_frame(self.given), self.settings)
+        if folder := kaldi.folder_of(self.file.path):
+            return kaldi.read(folder, self.settings.encoding)
         if folders.holds_tables(self.file.path):
             return folders.read(self.file.path, self.settings)
         # A file without a suffix is a table if the settings name its columns.
@@ -215,7 +218,14 @@ def _paths_in_memory(source: Any) -> pl.DataFrame | None:
 
 _UNPACK = "Unpack it, or pack it with gzip"
 _IN_PANDAS = "Write it as CSV or Parquet, in Python with pandas"
+_SENTENCES = (
+    "Write a table with a column for each language, or a text file for each, with a sentence on "
+    "each line"
+)
+# Markup around texts and their translations; subtitles of two languages are cut at other places.
+EXCHANGE = dict.fromkeys((".tmx", ".po", ".xlf", ".xliff", ".srt", ".vtt"), _SENTENCES)
 REMEDIES = {
+    **EXCHANGE,
     **dict.fromkeys((".bz2", ".xz", ".zst", ".lzma", ".z"), _UNPACK),
     **dict.fromkeys((".xls", ".xlsb", ".ods"), "Save it as .xlsx or as CSV"),
     **dict.fromkeys((".h5", ".hdf5", ".pkl", ".feather", ".orc", ".sas7bdat", ".dta"), _IN_PANDAS),

@@ -9,7 +9,7 @@ import polars as pl
 from gatewise.errors import DataError
 from gatewise.readers.cells import SAMPLE, kinds_in
 from gatewise.readers.dialect import Dialect
-from gatewise.readers.files import reading
+from gatewise.readers.files import reading, without_panics
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def parquet(path: Path) -> Table:
         DataError: the file is not a Parquet file, or holds no rows.
     """
     name = str(path)
-    with reading(name):
+    with reading(name), without_panics():
         frame = pl.scan_parquet(path, glob=False)
         sample = frame.head(SAMPLE).collect()
         height = frame.select(pl.len()).collect().item()
@@ -80,7 +80,13 @@ def parquet(path: Path) -> Table:
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name):
-            yield from frame.select(columns).collect_batches(maintain_order=True)
+            found = iter(frame.select(columns).collect_batches(maintain_order=True))
+            while True:
+                with without_panics():
+                    batch = next(found, None)
+                if batch is None:
+                    return
+                yield batch
 
     return Table(name, sample, height, batches)
 

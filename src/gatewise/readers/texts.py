@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,10 @@ from gatewise.readers.tables import Table
 from gatewise.readers.times import ELAPSED_CELL
 from gatewise.settings import DataSettings
 
+DATED = (
+    r"^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? [^.!?]*\d:\d\d[^.!?]*\d{4}$"  # with a zone within
+)
+DATE_NAME = re.compile(r"(?i)(?:^|[^a-z])(?:date|time|day|datum)(?:[^a-z]|$)")
 MIN_WORDS = 3  # average number of words from which a column counts as running text
 # Names of labels beside a text or a recording, besides those of any table.
 LABELS = (
@@ -77,7 +82,14 @@ def text_columns(table: Table, settings: DataSettings) -> tuple[str, ...]:
     candidates = _worded(table, settings, least=MIN_WORDS)
     candidates.pop(settings.label, None)
     best = max(candidates, key=lambda name: candidates[name], default="")
-    return (best,) if best else ()
+    return (best,) if best else _only_text(table, settings)
+
+
+def _only_text(table: Table, settings: DataSettings) -> tuple[str, ...]:
+    """The only column beside the label or target, even if it holds single words; () for others."""
+    free = columns.answering(table, settings) if settings.label or settings.target else []
+    kinds = table.kinds(settings.missing_values)
+    return tuple(free) if len(free) == 1 and kinds[free[0]] == "text" else ()
 
 
 def labels_beside(table: Table, settings: DataSettings) -> tuple[str, ...]:
@@ -93,6 +105,8 @@ def labels_beside(table: Table, settings: DataSettings) -> tuple[str, ...]:
     if len(free) > 1 and columns.flag_columns(table, free) == free:
         return tuple(free)
     column = roles.known_as(free, LABELS) or (free[0] if len(free) == 1 else "")
+    if DATE_NAME.search(column):
+        return ()  # 20030219 is a day, although few of them occur
     if not column or table.kinds(settings.missing_values)[column] not in ("text", *roles.NUMBERS):
         return ()
     cells = table.sample[column].drop_nulls()
@@ -132,7 +146,7 @@ def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, 
 
 def _words(cells: pl.Series) -> float:
     known = cells.cast(pl.String).drop_nulls()
-    are_words = ~known.str.contains(ELAPSED_CELL)  # "1 days 02:30:00" is no text
+    are_words = ~known.str.contains(rf"{ELAPSED_CELL}|{DATED}")  # "1 days 02:30:00" is no text
     mean = (
         known.str.count_matches(r"\S+")
         .zip_with(are_words, pl.repeat(1, len(known), eager=True))
@@ -178,14 +192,12 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
 
 def _unread_note(table: Table, settings: DataSettings) -> list[str]:
     """A note that lists the columns that are not read, and how to read further texts."""
-    kinds = table.kinds(settings.missing_values)
     notes = columns.unread(table, settings)
-    taken = roles.named(settings)
-    more = [name for name in table.columns if kinds[name] == "text" and name not in taken]
+    more = list(_worded(table, settings, least=1.5))
     if not more:
         return notes
     names = json.dumps([more[0], *settings.text], ensure_ascii=False)
-    return [f"{notes[0]}; to read several columns of texts, --set 'data.text={names}'"]
+    return [f"{notes[0]}; to read several columns of texts, --set 'data.text={names}'", *notes[1:]]
 
 
 def _of_rows(table: Table, settings: DataSettings) -> Sequences:

@@ -81,6 +81,9 @@ MONTHS = {
     "Nov": ("nov",),
     "Dec": ("dez", "dec", "dic"),
 }
+MONTH = re.compile(
+    rf"(?<![^\W\d_])(?:{'|'.join(one for begins in MONTHS.values() for one in begins)})"
+)
 MONTHLY = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y-%b", "%Y %b", "%m/%Y", "%m-%Y", "%m.%Y")
 DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period")
 YEARS = ("year", "jahr", "yr", "yyyy", "annee", "année", "ano", "año", "anno")
@@ -175,20 +178,31 @@ def _parse_with(
     return times.dt.replace_time_zone(None) if zone else times
 
 
+YEAR_OF_QUARTER = r"(?:FY ?)?(?P<year>\d{4}|['’]?\d{2})"
+QUARTER_NAMED = r"(?:[Qq](?:tr|uarter)?\.? ?(?P<quarter>[1-4])|(?P<first>[1-4])[Qq])"
+QUARTERS = (
+    rf"^{YEAR_OF_QUARTER}[-_ /.]?{QUARTER_NAMED}$",
+    rf"^{QUARTER_NAMED}[-_ /,.]*{YEAR_OF_QUARTER}$",
+    r"^(?P<quarter>[1-4])[-_ /,.]+[Qq]?(?P<year>\d{4})$",
+)
+
+
 def _quarter(texts: pl.Series) -> pl.Series:
-    """Parse quarters such as 2015Q1, Q1 2015 and 1-2015."""
-    forms = (
-        r"^(?P<year>\d{4})[-_ /.]?[Qq](?P<quarter>[1-4])$",
-        r"^[Qq]?(?P<quarter>[1-4])[-_ /,.]+[Qq]?(?P<year>\d{4})$",
-        r"^(?P<quarter>[1-4])[Qq][-_ /]?(?P<year>\d{4})$",
-        r"^[Qq](?P<quarter>[1-4])(?P<year>\d{4})$",
-    )
+    """Parse quarters such as 2015Q1, Q1 2015, 1-2015, FY2015 Q1, 1Q15 and Q1'15."""
     found = pl.Series([None] * len(texts), dtype=pl.String)
-    for form in forms:
-        parts = texts.str.extract_groups(form).struct
-        month = (parts.field("quarter").cast(pl.Int64) * 3 - 2).cast(pl.String).str.zfill(2)
-        found = found.fill_null(parts.field("year") + "-" + month)
+    for form in QUARTERS:
+        parts = texts.str.extract_groups(form).struct.unnest()
+        quarter = parts["quarter"]
+        quarter = quarter.fill_null(parts["first"]) if "first" in parts.columns else quarter
+        month = (quarter.cast(pl.Int64) * 3 - 2).cast(pl.String).str.zfill(2)
+        found = found.fill_null(_whole_year(parts["year"]) + "-" + month)
     return parse(found)
+
+
+def _whole_year(years: pl.Series) -> pl.Series:
+    """Years of four digits; of two, those from 69 on are of the last century, as in strptime."""
+    last = years.str.replace(r"^['’]?([7-9]\d|69)$", "19${1}")
+    return last.str.replace(r"^['’]?(\d{2})$", "20${1}")
 
 
 def _half_year(texts: pl.Series) -> pl.Series:
@@ -297,6 +311,13 @@ def _formatted(time_format: str) -> Clock:
     return read
 
 
+def _name_months(texts: pl.Series) -> bool:
+    """True if some text has a word that begins like a month."""
+    plain = unicodedata.normalize("NFKD", " ".join(texts.to_list()).lower())
+    letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return MONTH.search(letters) is not None
+
+
 def _in_english(texts: pl.Series) -> pl.Series:
     """The texts with the English abbreviation of a month that another language names."""
     words = texts.str.extract(r"(\p{L}{3,}\.?)")
@@ -383,11 +404,11 @@ def _candidates(texts: pl.Series) -> list[str]:
         ]
     if begins.str.contains(r"\d{8}[T ]\d{4}").any():
         made += BASIC
-    if begins.str.contains(r"\p{L}{3}").any():
+    if _name_months(begins):
         made += [form + rest for form in NAMED for rest in CLOCKS]
         made += WRITTEN
     # Quarters first: "1-2010" is a month only if some year has a fifth.
-    return [*made, *MONTHLY]
+    return [*made, *MONTHLY, "%m %d, %Y"]
 
 
 def form_of(

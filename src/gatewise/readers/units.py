@@ -25,7 +25,10 @@ UNIT = (
 TEXT_MARK = "'"
 MARKED_TEXT = r"^\s*(?:'([+\-−.]?\d[\d\s.,:/+\-−TZ]*)|=\"(.*)\")\s*$"
 FOOTNOTE = "*"
-NOTED = r"^\s*([+\-−]?\d(?:[\d.,'’ ]*\d)?)\s*(?:[*†‡§]+|\[\w{1,3}\]|\([a-z]{1,2}\))\s*$"
+# A sign behind a number, or one of the flags of statistical offices: 5.1 p (provisional).
+MARK = r"(?:\s*(?:[*†‡§]+|\[\w{1,3}\]|\([a-z]{1,2}\))| [bcefinpru]{1,2})"
+NOTED = rf"^\s*([+\-−]?\d(?:[\d.,'’ ]*\d)?){MARK}\s*$"
+NONE = r"^\s*:(?: ?[a-z]{1,2})?\s*$"  # an empty cell, as statistical offices write it
 NUMBER = r"^\s*[+\-−]?\d(?:[\d.,'’ ]*\d)?\s*$"
 ZEROS = "٠۰०০０"  # of other digits than 0-9; the others follow each in Unicode
 OTHER = {chr(ord(zero) + k): str(k) for zero in ZEROS for k in range(10)}
@@ -99,16 +102,20 @@ def columns(sample: pl.DataFrame, *, ascii: bool = True) -> dict[str, str]:
 
 
 def footnoted(rows: pl.DataFrame, codes: Sequence[str]) -> dict[str, str]:
-    """The columns of numbers in which some cells, but not most, have a footnote mark behind them.
+    """The columns of numbers in which some cells have a footnote mark behind them.
 
-    The columns `codes` may hold 9* beside 9 as two codes.
+    If most have one, there are several marks; otherwise it is a unit.
+
+    Colons stand for empty cells. The columns `codes` may hold 9* beside 9 as two codes.
     """
-    here = rows.select(pl.all().str.contains(NOTED).any()).row(0, named=True)
+    here = rows.select(pl.all().str.contains(f"{NOTED}|{NONE}").any()).row(0, named=True)
     found = {}
     for name in filter(here.get, [name for name in rows.columns if name not in codes]):
         cells = rows[name].drop_nulls()
+        cells = cells.filter(~cells.str.contains(NONE))
         noted, numbers = (int(cells.str.contains(one).sum()) for one in (NOTED, NUMBER))
-        if noted < numbers and (noted + numbers) * 2 > len(cells):
+        several = cells.filter(cells.str.contains(NOTED)).str.extract(r"(\D+)$").n_unique() > 1
+        if (noted < numbers or several) and (noted + numbers) * 2 > len(cells):
             found[name] = FOOTNOTE
     return found
 
@@ -119,7 +126,7 @@ def plain(cells: pl.Expr, sign: str) -> pl.Expr:
         number = cells.str.replace_many(OTHER)
         return pl.when(cells.str.contains(OTHER_CELL)).then(number).otherwise(cells)
     if sign == FOOTNOTE:
-        return cells.str.replace(NOTED, "${1}")
+        return cells.str.replace(NOTED, "${1}").str.replace(NONE, "")
     if sign == TEXT_MARK:
         return cells.str.replace(MARKED_TEXT, "${1}${2}")
     if sign == SIGNED:
@@ -154,7 +161,7 @@ def note(column: str, sign: str) -> str:
     if sign == ZEROS:
         return f"the column {column!r} holds other digits than 0-9, which are read as these"
     if sign == FOOTNOTE:
-        return f"the column {column!r} holds numbers with a footnote mark (5*), which is left out"
+        return f"the column {column!r} holds numbers with a mark (5*, 5 p) or a colon, left out"
     if sign == TEXT_MARK:
         forms = '\'5 and ="5" are read as 5'
         return f"the column {column!r} holds cells that a spreadsheet marks as text: {forms}"

@@ -705,8 +705,9 @@ def main() -> None:
     if sys.argv[1:2] != ["run"]:  # a script gets the environment unchanged
         # 3: XLA calls a slow compile, as on a busy machine, an error. Failures are raised, too.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        # They warn of a home that is no folder, and of networks that are compiled one by one.
-        for name in ("matplotlib", "tensorflow"):
+        # They warn of a home that is no folder, of networks that are compiled one by one, and of
+        # damaged workbooks, which an error names as well.
+        for name in ("matplotlib", "tensorflow", "calamine", "fastexcel"):
             logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gatewise")
     log.setLevel(logging.INFO)

@@ -3,9 +3,11 @@
 The package imports this module first, and it acts only in a process that runs the command line.
 """
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 INTERRUPTED, TERMINATED = 130, 143  # the exit statuses of a shell after Ctrl-C and SIGTERM
@@ -22,10 +24,19 @@ def end(status: int) -> None:
     os._exit(status)
 
 
-def disarm() -> None:
+@contextlib.contextmanager
+def disarmed() -> Iterator[None]:
     """Give signals the effect that they had before."""
-    while _before:
-        signal.signal(*_before.popitem())
+    for number, handler in taken_over().items():
+        signal.signal(number, handler)
+    yield
+
+
+def taken_over() -> dict[signal.Signals, Any]:
+    """The handlers from before, of a caller whose own handlers now act on signals."""
+    before = dict(_before)
+    _before.clear()
+    return before
 
 
 def is_command_line() -> bool:

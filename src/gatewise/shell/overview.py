@@ -103,6 +103,8 @@ def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
         for role in reversed(ROLES)
         for column in np.atleast_1d(getattr(settings, role)).tolist()
     }
+    if {*settings.text, settings.label} - {""} and not set(roles) & set(table.columns):
+        return []  # the lines of a text file, which no row names, are read in another way
     kinds = table.kinds(settings.missing_values)
     return [
         {

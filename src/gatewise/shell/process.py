@@ -38,11 +38,10 @@ class Stopped(SystemExit):
 def run(command: Callable[[], object]) -> None:
     """Run the command line; an error that the user can fix is one sentence and exit status 1."""
     ours = sys.argv[1:2] != ["run"]  # a script handles its own signals
-    early.disarm()
     try:
         _refuse_closed_output()
         _refuse_small_address_space()
-        with _stoppable() if ours else contextlib.nullcontext(), _written_out():
+        with _stoppable() if ours else early.disarmed(), _written_out():
             command()
     except GatewiseError as error:
         logging.getLogger("gatewise").debug("%s", traceback.format_exc().rstrip())
@@ -54,10 +53,11 @@ def run(command: Callable[[], object]) -> None:
         _fail(f"There is not enough memory for this{detail}. {SAVE_MEMORY}")
     except Stopped:
         raise
-    except SystemExit as error:
-        if error.code in (INTERRUPTED, TERMINATED) and ours:
+    except (SystemExit, KeyboardInterrupt) as error:  # Click turns only some interrupts into exits
+        status = error.code if isinstance(error, SystemExit) else INTERRUPTED
+        if status in (INTERRUPTED, TERMINATED) and ours:
             typer.echo(f"gatewise: {early.stopped()}", err=True)
-            raise Stopped(error.code) from None
+            raise Stopped(status) from None
         raise
     except BrokenPipeError:  # the reader (head, less) has closed the pipe
         _drop_output()
@@ -152,6 +152,7 @@ def _stoppable() -> Iterator[None]:
             hook(unraisable)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before |= early.taken_over()
     sys.unraisablehook = complain
     try:
         yield

@@ -15,7 +15,7 @@ from gatewise.errors import (
 from gatewise.readers import remedies
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.sources import opened
+from gatewise.readers.sources import Opened, opened
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 from gatewise.tasks.classify.task import TASK as CLASSIFY
@@ -71,7 +71,7 @@ def read(
         again = data.reopened(replace(data.settings, **changes))
         return TASKS[task].read(again, replace(settings, **changes), purpose)
 
-    with hinting():
+    with hinting(data):
         try:
             content = TASKS[task].read(data, settings, purpose)
         except FlawError as flaw:
@@ -88,7 +88,7 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         DataError: the data cannot be read.
     """
     data = opened(settings, source)
-    with hinting():
+    with hinting(data):
         for sign in SIGNS:
             for name, task in TASKS.items():
                 if sign in task.recognise and (reason := task.recognise[sign](data, settings)):
@@ -132,13 +132,21 @@ def _columns_of(content: Table | Arrays, settings: DataSettings) -> str:
 
 
 @contextmanager
-def hinting() -> Iterator[None]:
-    """Add hints to the error about an unknown source, and make errors of files sentences."""
+def hinting(data: Opened) -> Iterator[None]:
+    """Name the tasks that read an unknown source, and make errors of files sentences."""
     try:
         yield
     except OSError as error:
         name = error.filename or "A file"
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     except UnknownSourceError as error:
-        hints = [task.hint for task in TASKS.values() if task.hint]
+        hints = [task.hint for task in TASKS.values() if task.hint and _reads(task, data)]
         raise DataError(" ".join([str(error), *hints])) from None
+
+
+def _reads(task: AnyTask, data: Opened) -> bool:
+    try:
+        task.read(data, data.settings, "train")
+    except GatewiseError:
+        return False
+    return True

@@ -1,9 +1,15 @@
 """Sequences with any number of labels."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from gatewise.data.sequences import from_texts
+from gatewise.errors import DataError
+from gatewise.settings import SplitSettings
 from gatewise.tasks.classify import multilabel
 
 CLASSES = ("rain", "snow", "wind")
@@ -50,3 +56,22 @@ def test_each_class_has_a_regression_even_one_that_is_always_true():
     given = multilabel.regressions(state, features)
     assert multilabel.accuracy(truths, given) > 0.97
     np.testing.assert_array_equal(given[:, 2], 1.0)
+
+
+def test_a_label_of_one_sequence_is_trained_or_left_out_but_never_only_tested():
+    asked = 0
+    for seed in range(12):
+        labels = np.array([*["a;b", "b"] * 10, "a;rare"], dtype=object)
+        made = from_texts([f"text {k}" for k in range(21)], labels=labels)
+        settings = SplitSettings(seed=seed, by="random")
+        try:
+            splits = multilabel.split(made, settings, ";", test=True)
+        except DataError as error:
+            asked += 1
+            ways = re.findall(r"(drop|train) \(", str(error))
+            settings = [replace(settings, rare_labels=way) for way in ways]
+            drop, splits = (multilabel.split(made, one, ";", test=True) for one in settings)
+            parts = [part.labels for part in (drop.train, drop.validation, drop.test)]
+            assert sorted(np.concatenate(parts)) == sorted(labels[:-1])
+        assert "a;rare" in splits.train.labels
+    assert 0 < asked < 12

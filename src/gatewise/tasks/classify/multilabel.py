@@ -5,6 +5,7 @@ predicted if its probability is at least one half.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,11 @@ import polars as pl
 
 from gatewise import metrics
 from gatewise.baselines.logistic import Logistic, fit_logistic, logistic
-from gatewise.data.sequences import Array
+from gatewise.data.sequences import Array, Sequences
+from gatewise.data.splits import Splits, split_without_copies
+from gatewise.errors import DataError
+from gatewise.settings import SplitSettings
+from gatewise.tasks.classify.examples import label_names
 from gatewise.tasks.task import Measure, mean_measure
 
 HALF = 0.5
@@ -138,3 +143,43 @@ def table(probabilities: Array, ids: Array, classes: Sequence[str], separator: s
     return pl.DataFrame(
         columns | {f"p({name})": probabilities[:, k] for k, name in enumerate(classes)}
     )
+
+
+def split(sequences: Sequences, settings: SplitSettings, separator: str, *, test: bool) -> Splits:
+    """Split at random, but train on the sequences whose labels no other training sequence has.
+
+    Raises:
+        DataError: there are such sequences, and split.rare_labels does not say what to do.
+    """
+    assert sequences.labels is not None
+    numbered = replace(sequences, ids=np.arange(len(sequences)).astype(str))
+    splits = split_without_copies(numbered, settings, test=test)
+    places = [
+        part.ids.astype(int) if part else np.empty(0, int)
+        for part in (splits.train, splits.validation, splits.test)
+    ]
+    names = [set(label_names(str(label), separator)) for label in sequences.labels.tolist()]
+    trained = {name for place in places[0].tolist() for name in names[place]}
+    unseen = np.array([not one <= trained for one in names])
+    if not unseen[np.concatenate(places)].any():
+        return _parts(sequences, places)
+    if settings.rare_labels == "error":
+        first = int(np.flatnonzero(unseen)[0])
+        rare = sorted(names[first] - trained)[0]
+        raise DataError(
+            f"{sequences.source}: the label {rare!r} is so rare that no training sequence has it "
+            f"(the first that has it is {str(sequences.ids[first])!r}). Give more of them, or set "
+            "split.rare_labels = drop (leave them out) or train (train on them, but do not "
+            "evaluate them)."
+        )
+    moved = np.concatenate(places)[unseen[np.concatenate(places)]]
+    places = [part[~unseen[part]] for part in places]
+    if settings.rare_labels == "train":
+        places[0] = np.sort(np.concatenate([places[0], moved]))
+    return _parts(sequences, places)
+
+
+def _parts(sequences: Sequences, places: Sequence[Array]) -> Splits:
+    train, *held = places
+    validation, test = (sequences.chosen(part) if len(part) else None for part in held)
+    return Splits(sequences.chosen(train), validation, test)

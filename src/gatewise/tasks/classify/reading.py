@@ -6,7 +6,7 @@ import numpy as np
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError
-from gatewise.readers import columns, corpora, pairs, recordings, series, targets, texts
+from gatewise.readers import columns, corpora, pairs, recordings, series, spans, targets, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.roles import listing
 from gatewise.readers.sources import Opened, data_folder
@@ -51,10 +51,10 @@ def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         table, settings, note = found
         sequences, settings, notes = texts.from_table(table, settings, task=NAME, purpose=purpose)
         return sequences, settings, [note, *notes]
-    if source.recordings is not None:
-        return recordings.from_files(source.recordings, settings, truth="label", purpose=purpose)
     if (lines := corpora.lines(source, settings, purpose)) is not None:
         return lines
+    if source.recordings is not None:
+        return recordings.from_files(source.recordings, settings, truth="label", purpose=purpose)
     content = source.content()
     if isinstance(content, Table):
         if recordings.column_of(content, settings):
@@ -89,6 +89,8 @@ def has_labels(source: Opened, settings: DataSettings) -> str | None:
     if sound := recordings.column_of(content, settings):
         named = f"the column {sound!r} names recordings"
         return None if recordings.transcripts_of(content) else named
+    if spans.columns(content, settings) or spans.beside(content, settings):
+        return None
     if label := columns.label_of(content, settings):
         return f"the column {label!r} holds labels"
     if found := texts.labels_beside(content, settings):

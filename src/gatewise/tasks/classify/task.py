@@ -169,6 +169,8 @@ def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
     if experiment.data.separator and settings.by == "auto" and sequences.groups is None:
         # There are too many sets of labels to stratify by.
         settings = replace(settings, by="random")
+        if not settings.test_ids:
+            return multilabel.split(sequences, settings, experiment.data.separator, test=test)
     return split_without_copies(sequences, settings, test=test)
 
 

@@ -44,27 +44,27 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
 def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.texts is not None:
         return _of_lists(*source.texts, settings, purpose)
-    if source.recordings is not None:
-        return _of_files(source.recordings, settings, purpose)
     if (lines := corpora.lines(source, settings, purpose)) is not None:
         return lines
+    if source.recordings is not None:
+        return _of_files(source.recordings, settings, purpose)
     content = source.content()
     if isinstance(content, Table):
         if purpose == "predict":  # new data need not hold the targets
             known = tuple(name for name in settings.target if name in content.columns)
             settings = replace(settings, target=known)
-        sound = bool(recordings.column_of(content, settings))
+        sound = recordings.column_of(content, settings)
         if sound or texts.text_columns(content, settings):
             return _of_rows(content, settings, purpose, sound=sound)
     return series.read(content, settings, aim="number", task=NAME, purpose=purpose)
 
 
-def _of_rows(table: Table, settings: DataSettings, purpose: Purpose, *, sound: bool) -> Read:
-    """A table with a text or the path of a recording in each row."""
+def _of_rows(table: Table, settings: DataSettings, purpose: Purpose, *, sound: str) -> Read:
+    """A table with a text or the path of a recording (in the column `sound`) in each row."""
     notes: list[str] = []
     if purpose == "train" and not settings.target:
         guess = columns.guessed_label if sound else texts.with_label
-        guessed = guess(table, settings, notes, task=NAME)
+        guessed = guess(table, replace(settings, sound=sound), notes, task=NAME)
         notes = [f"the column {guessed.label!r} is taken as the target"]
         settings = replace(settings, target=(guessed.label,))
     settings = replace(settings, target_per="sequence")

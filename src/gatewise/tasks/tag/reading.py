@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from gatewise.errors import ConfigError
-from gatewise.readers import conll, texts
+from gatewise.readers import conll, spans, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, nothing
 from gatewise.readers.tables import Table
@@ -43,14 +43,23 @@ def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
 
 
 def _holds_tags(source: Opened) -> bool:
-    return conll.holds_spans(source.file) or conll.holds_joined(source.file)
+    holds = (conll.holds_spans, conll.holds_joined, conll.holds_named)
+    return any(one(source.file) for one in holds)
 
 
 def are_lists(source: Opened, settings: DataSettings) -> str | None:
-    """A table with a list of tokens and a list of tags in each row."""
+    """A table with a list of tokens and a list of tags in each row, or with spans of a text."""
     content = source.content(one_series=True)
-    if isinstance(content, Table) and conll.holds_lists(content, settings):
+    if not isinstance(content, Table):
+        return None
+    if conll.holds_lists(content, settings):
         return f"{content.name} holds lists of tokens and of tags"
+    if conll.holds_rows(content, settings):
+        return f"{content.name} holds a token and its tag in each row"
+    if found := spans.beside(content, settings):
+        return "the column {1!r} holds a tag for each word of {0!r}".format(*found)
+    if found := spans.columns(content, settings):
+        return "the column {1!r} holds spans of the texts in {0!r}".format(*found)
     return None
 
 
