@@ -5,9 +5,10 @@ import csv
 import gzip
 import io
 import os
+import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -157,23 +158,23 @@ def without_panics() -> Iterator[None]:
     They print to standard error themselves, whatever becomes of the error. Anything else that is
     printed meanwhile is shown afterwards.
     """
-    try:
-        before = os.dup(2)
-    except OSError:  # standard error is closed
-        yield
-        return
-    kept = os.memfd_create("stderr")
-    os.dup2(kept, 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.lseek(kept, 0, os.SEEK_SET)
-        with os.fdopen(kept, "rb") as file:
-            printed = file.read()
-        if b" panicked at " not in printed:
-            os.write(before, printed)
-        os.close(before)
+    with ExitStack() as opened:
+        try:
+            kept = opened.enter_context(tempfile.TemporaryFile())
+            before = os.dup(2)
+        except OSError:  # there is no place to keep it, or standard error is closed
+            yield
+            return
+        opened.callback(os.close, before)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            kept.seek(0)
+            printed = kept.read()
+            if b" panicked at " not in printed:
+                os.write(before, printed)
 
 
 def _content(file: File | None) -> bytes:
