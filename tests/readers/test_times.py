@@ -223,6 +223,13 @@ def test_weekdays_go_on_as_weekdays():
     np.testing.assert_array_equal(after, expected.to_numpy().astype("M8[us]"))
 
 
+@pytest.mark.parametrize(("gaps", "step", "steps"), [("error", "1b", 7), ("fill", "1d", 9)])
+def test_one_weekend_is_left_out_unless_gaps_are_filled(gaps, step, steps):
+    days = pd.bdate_range("2024-01-10", periods=7)  # Wednesday to the next Thursday
+    found, _, _ = of(frame_of(days.strftime("%Y-%m-%d")), gaps=gaps)
+    assert (found.step, len(found.values)) == (step, steps)
+
+
 def test_a_missing_weekday_is_a_gap_and_can_be_filled():
     days = pd.bdate_range("2023-01-02", periods=30).delete(12)
     frame = frame_of(days.strftime("%Y-%m-%d"))

@@ -53,8 +53,11 @@ def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]
         yield at + begin, gaps[at]
 
 
-def grid(times: Array, starts: Array) -> Grid | None:
-    """The grid on which most times lie; None if no sequence has two steps."""
+def grid(times: Array, starts: Array, *, weekends: int = 2) -> Grid | None:
+    """The grid on which most times lie; None if no sequence has two steps.
+
+    Days are those of a week without weekends if all times leave out so many weekends or more.
+    """
     if times.dtype.kind == "f":
         return _fine_grid(times, starts)
     positions = times.view(np.int64)
@@ -63,7 +66,7 @@ def grid(times: Array, starts: Array) -> Grid | None:
         return None
     if times.dtype.kind == "i":
         return Grid(positions, unit, f"{unit}i", share)
-    if unit == DAY and _are_weekdays(times):
+    if unit == DAY and _are_weekdays(times, weekends):
         weekdays = np.busday_count(np.datetime64(0, "D"), times.astype("M8[D]"))
         _, share = _commonest(weekdays, starts)
         return Grid(weekdays, 1, "1b", share)
@@ -73,7 +76,7 @@ def grid(times: Array, starts: Array) -> Grid | None:
         step = f"{unit // 12}y" if unit % 12 == 0 else f"{unit}mo"
         return Grid(months, unit, step, share)
     exact = all((gaps % unit == 0).all() for _, gaps in differences(positions, starts))
-    jittering = None if exact else _jittering_grid(times, starts)
+    jittering = None if exact else _jittering_grid(times, starts, weekends)
     return jittering or Grid(positions, unit, duration(unit), share)
 
 
@@ -82,7 +85,7 @@ def slack(unit: int) -> float:
     return min(SLACK * unit, CLOCK_CHANGE - 1)
 
 
-def _jittering_grid(times: Array, starts: Array) -> Grid | None:
+def _jittering_grid(times: Array, starts: Array, weekends: int) -> Grid | None:
     """The grid of dates that are all a little off it; None if one is further off."""
     inner = np.ones(len(times), dtype=bool)
     inner[starts] = False
@@ -94,7 +97,7 @@ def _jittering_grid(times: Array, starts: Array) -> Grid | None:
     off = np.abs(gaps - whole * unit)
     if off.max() > slack(unit):
         return None
-    if unit == DAY and _are_weekdays(times):
+    if unit == DAY and _are_weekdays(times, weekends):
         positions, step = np.busday_count(np.datetime64(0, "D"), times.astype("M8[D]")), "1b"
         _, share = _commonest(positions, starts)
     else:
@@ -158,11 +161,11 @@ def _shortest(mean: float, off: float) -> float:
     return float(f"{mean:.9g}")
 
 
-def _are_weekdays(times: Array) -> bool:
-    """True if the times are of weekdays only, over two weekends or more."""
+def _are_weekdays(times: Array, weekends: int) -> bool:
+    """True if the times are of weekdays only, over so many weekends or more."""
     days = times.astype("M8[D]")
     weeks = np.unique((days.astype(np.int64) - MONDAY) // 7)
-    return len(weeks) > 2 and bool(np.is_busday(days).all())
+    return len(weeks) > weekends and bool(np.is_busday(days).all())
 
 
 def last_weekdays(months: Array) -> Array:

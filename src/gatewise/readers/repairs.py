@@ -432,7 +432,9 @@ def _without_gaps(
     sequences: Sequences, times: Array, origin: Origin, settings: DataSettings, notes: list[str]
 ) -> tuple[Sequences, Origin]:
     """Put the sequences on one regular grid of times; unchanged if gaps are ignored."""
-    grid = grids.grid(times, sequences.starts)
+    # One missing weekend is filled like any gap. Where a gap is an error, it tells weekdays.
+    weekends = 1 if settings.gaps == "error" else 2
+    grid = grids.grid(times, sequences.starts, weekends=weekends)
     if grid is None:
         return sequences, origin
     if grid.jitter:
