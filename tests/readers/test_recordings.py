@@ -321,7 +321,7 @@ def test_nothing_but_silence_is_an_error(tmp_path):
 
 def test_a_folder_without_recordings_is_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(DataError, match="is a folder without recordings"):
+    with pytest.raises(DataError, match=r"is a folder without recordings.*; it holds notes\.txt\."):
         read_all(tmp_path)
 
 

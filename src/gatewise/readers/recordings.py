@@ -111,10 +111,10 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     if not names and (packed or folders.holds_tables(path)):
         return None  # tables
     if not names:
-        kind = "an archive" if packed else "a folder"
+        held = f"{', '.join(seen[:4])}{' ...' * (len(seen) > 4)}" if seen else "no file"
         raise UnknownSourceError(
-            f"{path} is {kind} without recordings ({', '.join(ENDINGS)}). Name a file in it, or "
-            f"{kind} with recordings."
+            f"{path} is a folder without recordings ({', '.join(ENDINGS)}); it holds {held}. Give "
+            "a file, or a folder with recordings."
         )
     listed = [one for one in seen if "/" not in one and one.endswith(".tsv")]
     if listed and all(name.startswith(f"{CLIPS}/") for name in names):
