@@ -27,10 +27,8 @@ $(INSTALLED): pyproject.toml $(NATIVE)
 	$(PIP) --editable .
 	touch $@
 
-# pip compiles every installed module on one core. Of these packages, Python compiles what the tests
-# import, which is less than half.
 $(VENV)/installed-dev: $(INSTALLED)
-	$(PIP) --no-compile --group dev
+	$(PIP) --group dev
 	touch $@
 
 demo: $(INSTALLED)
