@@ -808,10 +808,10 @@ def test_the_same_time_in_two_sequences_is_not_a_duplicate(tmp_path):
 
 
 def test_gaps_follow_their_policy(tmp_path):
-    days = ("01-01", "01-02", "01-03", "01-06", "01-07")
+    days = ("01-06", "01-07", "01-08", "01-11", "01-12")
     path = csv(tmp_path, "date,y", *[f"2020-{day},{k}" for k, day in enumerate(days)])
     sentence = (
-        r"data.csv: steps are 1d apart, with 1 gap, the first between 2020-01-03 and 2020-01-06, "
+        r"data.csv: steps are 1d apart, with 1 gap, the first between 2020-01-08 and 2020-01-11, "
         r"row 5 .*where 2 steps are missing.*data.gaps=fill.*data.gaps=ignore"
     )
     with pytest.raises(DataError, match=sentence):
