@@ -111,6 +111,11 @@ def found() -> Mapping[str, bytes]:
         + b"\0" * 8,
         "frequency.tsf": lines("@frequency", "@data", "1,2,3"),
         "broken.xlsx": bytes(broken),
+        "week.csv": lines("week,x", f"{'9' * 44},1"),
+        "torn.txt": lines(
+            *("+-----+---+", "| ", "", "day | x |", "+-----+---+"),
+            *[f"| {day} | 1 |" for day in DAYS],
+        ),
         "names.zip": packed(**{f"{name * 16_000}_wav": wave() for name in "ab"}),
         "python2.npy": old.replace(b"(10, 6), }  ", b"(10L, 6), } "),
         "untagged.jsonl": lines(*tokens),

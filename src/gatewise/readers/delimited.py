@@ -390,7 +390,7 @@ def _parsed(
 def _repeats(header: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
     """True for the rows of a table that are rows of its header."""
     cells = [pl.col(name).str.strip_chars().fill_null("") for name in names]
-    rows = [[*row, *[""] * (len(names) - len(row))] for row in header]
+    rows = [[*row, *[""] * (len(names) - len(row))][: len(names)] for row in header]
     return pl.any_horizontal(
         pl.all_horizontal(cell == text for cell, text in zip(cells, row, strict=True))
         for row in rows

@@ -465,7 +465,9 @@ def _of_numbers(numbers: pl.Series, column: str) -> str:
 
 def _of_digits(numbers: pl.Series) -> str:
     """The format of numbers whose digits are dates, such as 2023013123; "" if any is none."""
-    digits = numbers.cast(pl.Int64).cast(pl.String)
+    digits = numbers.cast(pl.Int64, strict=False).cast(pl.String)
+    if digits.null_count():
+        return ""  # above all integers
     lengths = digits.str.len_chars().unique().to_list()
     if len(lengths) > 1 or lengths[0] not in DIGITS:
         return ""
