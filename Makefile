@@ -46,6 +46,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
+	$(BIN)/python -m pip install --quiet --group check
+	$(BIN)/python -m pytest $(WORKERS) tests/fuzz tests/serving/test_serving_every_task.py
 	$(MAKE) build/address/tests/checked build/thread/tests/checked
 
 # The native tests under sanitizers: addresses on the narrowest and the widest vectors, threads on one

@@ -5,6 +5,8 @@ import itertools
 import json
 import logging
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -50,6 +52,9 @@ def saved(tmp_path_factory):
     for run in RUNS:
         saved_again(run, saved / run)
     return [saved / run for run in RUNS]
+
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +265,14 @@ def differing(asked, folder, port):
 @pytest.mark.parametrize("run", RUNS)
 def test_no_answer_depends_on_a_file_that_a_request_names(run, folder, port):
     assert not differing(list(asked_of(run, folder)), folder, port)
+
+
+@pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="schemathesis is installed by make check")
+def test_schemathesis_finds_no_answer_that_the_schema_does_not_describe(port, tmp_path):
+    options = ("--max-examples", "15", "--seed", "1")
+    command = [SCHEMATHESIS, "run", f"http://127.0.0.1:{port}/openapi.json", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_mutated_requests_are_answered_and_never_disturb_another_client(port, caplog):
