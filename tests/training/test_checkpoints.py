@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import gatewise
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.training import checkpoints
-from gatewise.training.checkpoints import FORMAT, Checkpoints, State
+from gatewise.training.checkpoints import FORMAT, Checkpoints, State, read_states
 
 
 class Killed(BaseException):
@@ -176,6 +177,10 @@ def end_between_two_moves(kept):
     kept.path.rename(kept.previous)
 
 
+def end_before_the_last_move(kept):
+    kept.path.rename(kept.draft)
+
+
 def end_while_writing(kept):
     kept.draft.write_bytes(kept.path.read_bytes()[:50])
 
@@ -203,6 +208,7 @@ def empty_the_last(kept):
     [
         (leave_as_it_is, 2),
         (end_between_two_moves, 2),
+        (end_before_the_last_move, 2),
         (end_while_writing, 2),
         (damage_the_last, 1),
         (shorten_the_last, 1),
@@ -265,10 +271,31 @@ def test_a_run_that_cannot_be_saved_keeps_its_checkpoint(tmp_path, caplog):
 def test_the_first_checkpoint_of_a_large_network_comes_late(tmp_path):
     kept = Checkpoints(tmp_path / "run")
     kept.begin({})
-    kept._last -= 10  # seconds ago
+    kept._began -= 10  # seconds ago
     assert kept.due(within=False)
     kept.expect(320_000_000)
     assert not kept.due(within=False)
+
+
+def test_checkpoints_take_a_fiftieth_of_the_time_at_most(tmp_path):
+    kept = Checkpoints(tmp_path / "run")
+    kept.begin({})
+    kept._began -= 100  # seconds ago
+    now = time.perf_counter()
+    kept.write(state_of(1), began=now - 0.9)
+    assert kept.due(within=False)  # 1.8 s after the next one
+    assert not kept.due(within=True)  # within an epoch, one in two minutes
+    kept.write(state_of(2), began=now - 1.0)
+    assert not kept.due(within=False)
+
+
+def test_the_one_that_is_on_the_disk_is_kept_beside_those_that_may_not_be(monkeypatch, tmp_path):
+    kept = written(tmp_path / "run", epochs=(1, 2, 3))
+    assert read_states(kept.previous)[-1].plain["epoch"] == 1
+    monkeypatch.setattr(checkpoints, "SYNC", 0.0)
+    kept.write(state_of(4))
+    kept.write(state_of(5))
+    assert read_states(kept.previous)[-1].plain["epoch"] == 4
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, caplog):

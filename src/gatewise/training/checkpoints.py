@@ -1,23 +1,25 @@
 """Checkpoints: a training that was killed continues, with the numbers of one that was not.
 
 A checkpoint is one file beside the run folder. It is written under a temporary name and moved into
-place, and the one before it is kept, so a kill at any moment leaves a good one. Its first line
-names the format, its second line is the SHA-256 of the first line and of the rest: two lines of
-JSON, the plain values and the names of the arrays, and then the arrays as NumPy writes each of
-them. An archive of NumPy would sum them up once more (CRC-32), at twice the cost. Nothing is
-pickled.
+place, so a kill at any moment leaves a good one. A loss of power may damage those of the last
+seconds; therefore the latest one that the disk is known to hold is kept beside the newest.
+
+The first line of such a file names the format, the second one is the SHA-256 of the first line and
+of the rest: states, one after the other. A state is two lines of JSON, its plain values and the
+name, type and shape of each array, and then the bytes of its arrays. Nothing is pickled. The states
+of a checkpoint are what is trained, each network that is finished, and the one in training.
 """
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
+import math
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +27,6 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
-from numpy.lib.format import read_array, write_array
 
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
@@ -34,12 +35,15 @@ from gatewise.settings import Experiment
 
 log = logging.getLogger("gatewise")
 
+Raw = bytes | memoryview
+
 NAME = b"gatewise checkpoint "
-FORMAT = NAME + b"3\n"
-SHARE = 0.02  # the largest share of the time that checkpoints take
+FORMAT = NAME + b"4\n"
+SHARE = 0.02  # the largest share of the time of the training that checkpoints take
 FIRST_COST = 0.01  # the least seconds that are assumed for the first checkpoint
 SPEED = 200e6  # the bytes per second that are assumed for the first checkpoint
 WITHIN = 120.0  # the least seconds between two checkpoints within an epoch
+SYNC = 10.0  # the least seconds between two that are forced to the disk, which takes longest
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,6 @@ class State:
 
     plain: dict[str, Any]
     arrays: dict[str, Array]
-
-    def place(self) -> str:
-        """The point that training had reached."""
-        done = len(self.plain.get("finished", []))
-        networks = f"{done} finished network{'s'[: done != 1]}"
-        if "kept" not in self.plain:
-            return f"after {networks}"
-        epoch, step, epochs = (self.plain[key] for key in ("epoch", "step", "epochs"))
-        before = f"{networks} and " if done else ""
-        if self.plain["over"]:
-            return f"after {before}the last epoch"
-        within = f"step {step:,} of " if step else ""
-        return f"after {before}{within}epoch {epoch + bool(step)} of {epochs}"
 
 
 class Stateful(Protocol):
@@ -100,13 +91,21 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
         self.path, self.previous, self.draft = _paths(folder)
-        self.resumed = self._found(resume=resume, overwrite=overwrite)
-        self.identity: Mapping[str, Any] = {}
-        self.finished = [] if self.resumed is None else finished_of(self.resumed)
-        self._taken = 0  # the number of those that this process has used so far
+        found = self._found(resume=resume, overwrite=overwrite)
+        # What an earlier process trained, and what it left: networks, the last one in training.
+        self.before: Mapping[str, Any] | None = found[0].plain if found else None
+        self.finished = found[1:-1]
+        self._resumed_after = len(self.finished)
+        self.resumed = found[-1] if found else None
+        self._taken = 0  # the number of finished networks that this process has used so far
         self._written = len(self.finished)  # the number of those that the latest checkpoint holds
         self._begun = False  # whether this process trains what the checkpoint holds
-        self._cost, self._last, self._failed = FIRST_COST, time.perf_counter(), False
+        self._packed: list[Raw] = []  # what every checkpoint begins with
+        self._hashed = hashlib.sha256(FORMAT)  # with all that is packed
+        self._began = self._last = time.perf_counter()
+        self._cost, self._spent, self._failed = FIRST_COST, 0.0, False
+        self._forced = -math.inf  # when the latest checkpoint was forced to the disk
+        self._durable = self.resumed is not None  # whether the newest one was
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -129,12 +128,12 @@ class Checkpoints:
         """Whether an unfinished run left a checkpoint."""
         return self.path.exists() or self.previous.exists()
 
-    def _found(self, *, resume: bool, overwrite: bool) -> State | None:
-        """The state to continue from; without `resume` a checkpoint is not touched silently."""
+    def _found(self, *, resume: bool, overwrite: bool) -> list[State]:
+        """The states to continue from; without `resume` a checkpoint is not touched silently."""
         if not self.exists():
             if resume:
                 log.info("There is no checkpoint %s, so training starts from scratch.", self.path)
-            return None
+            return []
         if resume:
             return self._read()
         if not overwrite:
@@ -144,7 +143,7 @@ class Checkpoints:
             )
         log.info("%s, the checkpoint of an unfinished run, is discarded.", self._existing())
         self.remove()
-        return None
+        return []
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Note what is trained, and refuse to continue with anything else.
@@ -152,11 +151,15 @@ class Checkpoints:
         Raises:
             ConfigError: the checkpoint is one of other data, settings, network or backend.
         """
-        self.identity, self._last = identity, time.perf_counter()
-        self._begun = self.resumed is None
-        if self.resumed is None:
-            return
-        before = self.resumed.plain["identity"]
+        self._began = self._last = time.perf_counter()
+        self._begun = self.before is None
+        if self.before is not None:
+            self._compare(self.before, identity)
+        for state in (State(dict(identity), {}), *self.finished):
+            self._pack(state)
+
+    def _compare(self, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        """Refuse to continue what an earlier process trained, or say where it goes on."""
         if changes := _changes(before, json.loads(json.dumps(identity))):
             raise ConfigError(
                 f"{self._existing()} cannot be continued: {'; '.join(changes)}. Give the data and "
@@ -173,21 +176,29 @@ class Checkpoints:
                     new,
                 )
         self._begun = True
-        log.info("Training continues %s (%s).", self.resumed.place(), self._existing())
+        log.info("Training continues %s (%s).", self._place(), self._existing())
 
-    @property
-    def before(self) -> Mapping[str, Any] | None:
-        """The identity of the unfinished run that is continued; None if there is none."""
-        return None if self.resumed is None else self.resumed.plain["identity"]
+    def _place(self) -> str:
+        """The point that the earlier process had reached."""
+        done = len(self.finished)
+        networks = f"{done} finished network{'s'[: done != 1]}"
+        if self.resumed is None or not self.resumed.plain:
+            return f"after {networks}"
+        plain = self.resumed.plain
+        epoch, step, epochs = (plain[key] for key in ("epoch", "step", "epochs"))
+        before = f"{networks} and " if done else ""
+        if plain["over"]:
+            return f"after {before}the last epoch"
+        within = f"step {step:,} of " if step else ""
+        return f"after {before}{within}epoch {epoch + bool(step)} of {epochs}"
 
     @property
     def in_training(self) -> State | None:
         """The state of the network that was in training; None for the networks before and after."""
-        state = self.resumed
-        if state is None or "kept" not in state.plain:
+        state, done = self.resumed, self._resumed_after
+        if state is None or not state.plain:
             return None
-        before = len(state.plain.get("finished", []))
-        return state if self._taken == before == len(self.finished) else None
+        return state if self._taken == done == len(self.finished) else None
 
     def next_finished(self) -> State | None:
         """The next network that was finished before; None if it has to be trained."""
@@ -199,6 +210,7 @@ class Checkpoints:
     def finish(self, state: State) -> None:
         """Keep a finished network in every checkpoint from now on."""
         self.finished.append(state)
+        self._pack(state)
         self._taken += 1
         if self.due(within=False):
             self.write(State({}, {}))
@@ -214,12 +226,22 @@ class Checkpoints:
 
     def due(self, *, within: bool) -> bool:
         """Whether it is time for a checkpoint, at the end of an epoch or `within` one."""
-        least = max(self._cost / SHARE, WITHIN if within else 0.0)
-        return time.perf_counter() - self._last >= least
+        now = time.perf_counter()
+        if within and now - self._last < WITHIN:
+            return False
+        return self._spent + self._cost <= SHARE * (now - self._began)
 
-    def write(self, state: State) -> None:
-        """Write a checkpoint; if that fails, say so once, and keep the one before."""
-        began = time.perf_counter()
+    def _pack(self, state: State) -> None:
+        """Begin every checkpoint from now on with this state, too."""
+        self._packed += (contents := packed(state))
+        _hash(self._hashed, contents)
+
+    def write(self, state: State, began: float | None = None) -> None:
+        """Write a checkpoint; if that fails, say so once, and keep the one before.
+
+        `began` is the time when the state was begun to be made, which counts as its cost.
+        """
+        began = time.perf_counter() if began is None else began
         try:
             self._write(state)
             self._failed, self._written = False, len(self.finished)
@@ -237,6 +259,7 @@ class Checkpoints:
             self._failed = True
         self._last = time.perf_counter()
         self._cost = self._last - began
+        self._spent += self._cost
 
     def remove(self) -> None:
         """Remove all checkpoints, because the run is finished."""
@@ -247,56 +270,89 @@ class Checkpoints:
         return self.path if self.path.exists() else self.previous
 
     def _write(self, state: State) -> None:
-        networks = as_one(self.finished)
-        plain = {**state.plain, "identity": self.identity, **networks.plain}
-        write_state(State(plain, state.arrays | networks.arrays), self.draft)
-        if self.path.exists():
+        durable = time.perf_counter() - self._forced >= SYNC
+        contents = packed(state)
+        hashed = _hash(self._hashed.copy(), contents)
+        _write(self.draft, hashed, [*self._packed, *contents], durable=durable)
+        if self._durable and self.path.exists():
             self.path.replace(self.previous)
-        self.draft.replace(self.path)
+        # To replace a file that is not on the disk yet, ext4 would first allocate its blocks, which
+        # takes longer than all else here. After a kill between these lines, the draft is read.
+        self.path.unlink(missing_ok=True)
+        self.draft.rename(self.path)
+        self._durable = durable
+        if durable:
+            self._forced = time.perf_counter()
 
-    def _read(self) -> State:
-        """The newest checkpoint that is whole."""
-        for path in (self.path, self.previous):
-            if not path.exists():
+    def _read(self) -> list[State]:
+        """The states of the newest checkpoint that is whole."""
+        for path in (self.path, self.draft, self.previous):
+            if not path.is_file():
                 continue
-            state = read_state(path)
-            if state is not None:
-                if path == self.previous and self.path.exists():
-                    # The damaged one must not become the previous one of the next.
+            states = read_states(path)
+            if states is not None:
+                if path == self.draft or self.path.exists():
+                    # A damaged one must not become the previous one of the next.
                     path.replace(self.path)
-                return state
-            log.warning("%s is damaged (its SHA-256 differs), so it is not used.", path)
+                return states
+            if path != self.draft:  # a draft may end anywhere
+                log.warning("%s is damaged (its SHA-256 differs), so it is not used.", path)
         raise ArtefactError(
             f"{self._existing()} is damaged, and there is no other checkpoint. Give --overwrite "
             "without --resume to train from the start."
         )
 
 
-def _sha256(*contents: bytes | memoryview) -> bytes:
-    """The SHA-256 of these contents, one after the other, as a line."""
-    hashed = hashlib.sha256()
+def packed(state: State) -> list[Raw]:
+    """A state as it stands in a file; arrays are not copied."""
+    arrays = {name: np.asarray(array) for name, array in state.arrays.items()}
+    table = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    lines = [json.dumps(line).encode() + b"\n" for line in (state.plain, table)]
+    raw = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in arrays.values()]
+    return [*lines, *raw]
+
+
+def _unpacked(content: bytes, begin: int) -> Iterator[State]:
+    """The states in a file, from this byte on."""
+    while begin < len(content):
+        lines = []
+        for _ in range(2):
+            end = content.index(b"\n", begin)
+            lines.append(json.loads(content[begin:end]))
+            begin = end + 1
+        plain, table = lines
+        arrays = {}
+        for name, kind, shape in table:
+            array = np.frombuffer(content, kind, math.prod(shape), begin)
+            arrays[name] = array.reshape(shape).copy()
+            begin += array.nbytes
+        yield State(plain, arrays)
+
+
+def _hash(hashed: Any, contents: Iterable[Raw]) -> Any:
     for content in contents:
         hashed.update(content)
-    return hashed.hexdigest().encode() + b"\n"
+    return hashed
 
 
-def write_state(state: State, path: Path) -> None:
-    """Write a state in the form of a checkpoint."""
-    body = io.BytesIO()
-    for line in (state.plain, list(state.arrays)):
-        body.write(json.dumps(line).encode() + b"\n")
-    for array in state.arrays.values():
-        write_array(body, np.asarray(array), allow_pickle=False)
-    content = body.getbuffer()
+def _write(path: Path, hashed: Any, contents: Sequence[Raw], *, durable: bool) -> None:
+    """Write a file, and wait until the disk holds it if it must survive a loss of power."""
     with path.open("wb") as file:
-        file.write(FORMAT + _sha256(FORMAT, content))
-        file.write(content)
+        file.write(FORMAT + hashed.hexdigest().encode() + b"\n")
+        file.writelines(contents)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
-def read_state(path: Path) -> State | None:
-    """The content of a checkpoint; None if it is damaged.
+def write_states(states: Iterable[State], path: Path) -> None:
+    """Write states in the form of a checkpoint."""
+    contents = [content for state in states for content in packed(state)]
+    _write(path, _hash(hashlib.sha256(FORMAT), contents), contents, durable=True)
+
+
+def read_states(path: Path) -> list[State] | None:
+    """The states in a file; None if it is damaged.
 
     Raises:
         ArtefactError: it cannot be read, or another version of gatewise wrote it.
@@ -308,37 +364,16 @@ def read_state(path: Path) -> State | None:
     begin = len(FORMAT) + 65  # 64 hexadecimal digits and the end of the line
     header, digest, body = content[: len(FORMAT)], content[len(FORMAT) : begin], content[begin:]
     # Format 1 took the digest of the body alone.
-    known = {_sha256(header, body), _sha256(body)} if header != FORMAT else {_sha256(header, body)}
-    if not header.startswith(NAME) or digest not in known:
+    known = [[header, body]] if header == FORMAT else [[header, body], [body]]
+    digests = {_hash(hashlib.sha256(), one).hexdigest().encode() + b"\n" for one in known}
+    if not header.startswith(NAME) or digest not in digests:
         return None
     if header != FORMAT:
         raise ArtefactError(
             f"{path} was written by another version of gatewise, in another format. Continue it "
             "with that version, or give --overwrite without --resume to train from the start."
         )
-    stream = io.BytesIO(body)
-    plain, names = (json.loads(stream.readline()) for _ in range(2))
-    return State(plain, {name: read_array(stream, allow_pickle=False) for name in names})
-
-
-def as_one(finished: Sequence[State]) -> State:
-    """Finished networks as one state; `finished_of` takes them apart."""
-    arrays = {
-        f"finished/{number}/{key}": array
-        for number, one in enumerate(finished)
-        for key, array in one.arrays.items()
-    }
-    return State({"finished": [one.plain for one in finished]}, arrays)
-
-
-def finished_of(state: State) -> list[State]:
-    """The finished networks that a checkpoint holds."""
-    found = []
-    for number, plain in enumerate(state.plain.get("finished", [])):
-        begin = f"finished/{number}/"
-        names = [key for key in state.arrays if key.startswith(begin)]
-        found.append(State(plain, {key.removeprefix(begin): state.arrays[key] for key in names}))
-    return found
+    return list(_unpacked(content, begin))
 
 
 def identity_of(experiment: Experiment, splits: Splits, network: keras.Model) -> dict[str, Any]:
@@ -417,7 +452,7 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
     epochs: int
     interrupted: Callable[[], bool]  # whether a signal has cut this epoch short
     epoch: int = 0
-    drawn: dict[str, Any] = field(default_factory=dict)  # every generator, before this epoch
+    drawn: State = State({}, {})  # every generator, before this epoch
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -466,7 +501,11 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
         )
 
     def _write(self, model: keras.Model, epoch: int, step: int) -> None:
+        began = time.perf_counter()
         kept = {name: keeper.state() for name, keeper in self.keepers.items()}
+        kept["generators"] = self.drawn
+        if step:
+            kept["generators now"] = generators()
         arrays = {
             f"{group}/{k}": keras.ops.convert_to_numpy(variable.value)
             for group, variables in variables_of(model).items()
@@ -479,26 +518,22 @@ class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is 
             "step": step,
             "epochs": self.epochs,
             "over": not step and (epoch == self.epochs or bool(model.stop_training)),
-            "generators": self.drawn,
-            "generators_now": generators() if step else {},
             "kept": {name: state.plain for name, state in kept.items()},
         }
-        self.checkpoints.write(State(plain, arrays))
+        self.checkpoints.write(State(plain, arrays), began)
 
     def _restore(self, state: State) -> None:
         restore_variables(self.network, state, ("network", "optimizer", "metrics"))
         for name, keeper in self.keepers.items():
             keeper.restore(of_keeper(state, name))
-        restore_generators(state.plain["generators"])
+        restore_generators(of_keeper(state, "generators"))
         if state.plain["step"]:
             self.network.train_function = _without_steps(
-                self.network, state.plain["step"], state.plain["generators_now"]
+                self.network, state.plain["step"], of_keeper(state, "generators now")
             )
 
 
-def _without_steps(
-    network: keras.Model, steps: int, generators_after: Mapping[str, Any]
-) -> Callable[..., Any]:
+def _without_steps(network: keras.Model, steps: int, generators_after: State) -> Callable[..., Any]:
     """The training function of the network, whose first `steps` calls only draw their batch.
 
     The batches of the skipped steps are made, so that every generator draws the same numbers again.
@@ -524,9 +559,12 @@ def _without_steps(
 def of_keeper(state: State, name: str) -> State:
     """The part of a state that one keeper wrote."""
     begin = f"{name}/"
-    arrays = {key.removeprefix(begin): array for key, array in state.arrays.items()}
-    own = {key: array for key, array in arrays.items() if f"{begin}{key}" in state.arrays}
-    return State(state.plain["kept"][name], own)
+    arrays = {
+        key.removeprefix(begin): array
+        for key, array in state.arrays.items()
+        if key.startswith(begin)
+    }
+    return State(state.plain["kept"][name], arrays)
 
 
 def variables_of(network: keras.Model) -> dict[str, list[Any]]:
@@ -551,31 +589,32 @@ def restore_variables(network: keras.Model, state: State, groups: tuple[str, ...
             variable.assign(value.copy())  # JAX may overwrite what it was given
 
 
-def generators() -> dict[str, Any]:
+def generators() -> State:
     """The state of every global random generator: Python's, NumPy's, PyTorch's."""
+    version, internal, gauss = random.getstate()
     # Code of users and of other packages draws from this generator.
     numbers = np.random.get_state(legacy=False)  # noqa: NPY002
-    numbers["state"]["key"] = numbers["state"]["key"].tolist()
-    states: dict[str, Any] = {"python": random.getstate(), "numpy": numbers}
+    arrays = {"python": np.array(internal, np.uint32), "numpy": numbers["state"].pop("key")}
     if keras.backend.backend() == "torch":
         import torch
 
-        states["torch"] = torch.get_rng_state().tolist()
-        states["cuda"] = [state.tolist() for state in torch.cuda.get_rng_state_all()]
-    return states
+        arrays["torch"] = torch.get_rng_state().numpy()
+        for k, state in enumerate(torch.cuda.get_rng_state_all()):
+            arrays[f"cuda/{k}"] = state.numpy()
+    return State({"python": [version, gauss], "numpy": numbers}, arrays)
 
 
-def restore_generators(states: Mapping[str, Any]) -> None:
+def restore_generators(states: State) -> None:
     """Continue every generator from an earlier state."""
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    numbers = states["numpy"]
-    key = np.array(numbers["state"]["key"], dtype=np.uint32)
+    version, gauss = states.plain["python"]
+    random.setstate((version, tuple(states.arrays["python"].tolist()), gauss))
+    numbers = states.plain["numpy"]
+    inner = {**numbers["state"], "key": states.arrays["numpy"]}
     # As in `generators`: code of others draws from this one.
-    np.random.set_state({**numbers, "state": {**numbers["state"], "key": key}})  # noqa: NPY002
-    if "torch" in states:
+    np.random.set_state({**numbers, "state": inner})  # noqa: NPY002
+    if "torch" in states.arrays:
         import torch
 
-        torch.set_rng_state(torch.tensor(states["torch"], dtype=torch.uint8))
-        cuda = [torch.tensor(state, dtype=torch.uint8) for state in states["cuda"]]
-        torch.cuda.set_rng_state_all(cuda)
+        torch.set_rng_state(torch.from_numpy(states.arrays["torch"]))
+        cuda = [key for key in states.arrays if key.startswith("cuda/")]
+        torch.cuda.set_rng_state_all([torch.from_numpy(states.arrays[key]) for key in cuda])

@@ -10,12 +10,10 @@ import keras
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.training.checkpoints import (
     Checkpoints,
-    as_one,
-    finished_of,
     has_checkpoint,
     identity_of,
-    read_state,
-    write_state,
+    read_states,
+    write_states,
 )
 from gatewise.training.fit import History, as_finished, from_finished
 from gatewise.training.ready import Ready
@@ -65,7 +63,7 @@ def keep(folder: Path, number: int, finished: Sequence[tuple[keras.Model, Histor
     draft = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
-        write_state(as_one([as_finished(*one) for one in finished]), draft)
+        write_states([as_finished(*one) for one in finished], draft)
         draft.replace(path)
     except OSError as error:
         log.warning(
@@ -93,16 +91,15 @@ def restored(folder: Path, number: int, models: Sequence[keras.Model]) -> list[H
     if not path.is_file():
         return []
     try:
-        state = read_state(path)
+        states = read_states(path)
     except ArtefactError as error:
         log.warning("%s", error)
         return []
-    if state is None:
+    if states is None:
         log.warning("%s is damaged, so trial %d is trained again.", path, number)
         return []
-    pairs = zip(models, finished_of(state), strict=False)
     try:
-        return [from_finished(model, one) for model, one in pairs]
+        return [from_finished(*pair) for pair in zip(models, states, strict=False)]
     except (ValueError, TypeError, LookupError):
         log.warning("%s is of another search, so trial %d is trained again.", path, number)
         return []
