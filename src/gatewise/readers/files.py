@@ -4,11 +4,9 @@ import codecs
 import csv
 import gzip
 import io
-import os
-import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,32 +147,6 @@ def _of_polars(
     if "utf" in reason.lower():
         return other_encoding(name, encoding, _content(file))
     return DataError(f"{name} cannot be read: {reason}. Check its format.")
-
-
-@contextmanager
-def without_panics() -> Iterator[None]:
-    """Discard what threads of Polars print if a damaged file makes them panic.
-
-    They print to standard error themselves, whatever becomes of the error. Anything else that is
-    printed meanwhile is shown afterwards.
-    """
-    with ExitStack() as opened:
-        try:
-            kept = opened.enter_context(tempfile.TemporaryFile())
-            before = os.dup(2)
-        except OSError:  # there is no place to keep it, or standard error is closed
-            yield
-            return
-        opened.callback(os.close, before)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(before, 2)
-            kept.seek(0)
-            printed = kept.read()
-            if b" panicked at " not in printed:
-                os.write(before, printed)
 
 
 def _content(file: File | None) -> bytes:

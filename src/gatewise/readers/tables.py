@@ -1,5 +1,8 @@
 """Tables that are read in batches, with one interface to text, Parquet, JSON and frames."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +12,19 @@ import polars as pl
 from gatewise.errors import DataError
 from gatewise.readers.cells import SAMPLE, kinds_in
 from gatewise.readers.dialect import Dialect
-from gatewise.readers.files import reading, without_panics
+from gatewise.readers.files import reading
+
+# Reads a Parquet file in a process of its own: file, then the places where modules are found.
+TRY = """
+import sys
+sys.path[:] = sys.argv[2:]
+import polars
+try:
+    for batch in polars.scan_parquet(sys.argv[1], glob=False).collect_batches():
+        pass
+except BaseException:
+    pass  # it is raised again where the file is read
+"""
 
 
 @dataclass(frozen=True)
@@ -68,10 +83,11 @@ def parquet(path: Path) -> Table:
     """Open a Parquet file; only the requested columns are read, in batches.
 
     Raises:
-        DataError: the file is not a Parquet file, or holds no rows.
+        DataError: the file is not a Parquet file, is damaged, or holds no rows.
     """
     name = str(path)
-    with reading(name), without_panics():
+    with reading(name):
+        _try_parquet(path)
         frame = pl.scan_parquet(path, glob=False)
         sample = frame.head(SAMPLE).collect()
         height = frame.select(pl.len()).collect().item()
@@ -80,15 +96,27 @@ def parquet(path: Path) -> Table:
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         with reading(name):
-            found = iter(frame.select(columns).collect_batches(maintain_order=True))
-            while True:
-                with without_panics():
-                    batch = next(found, None)
-                if batch is None:
-                    return
-                yield batch
+            yield from frame.select(columns).collect_batches(maintain_order=True)
 
     return Table(name, sample, height, batches)
+
+
+def _try_parquet(path: Path) -> None:
+    """Read a file once in a process of its own, because a damaged one may end the process.
+
+    Polars aborts if a page asks for more memory than there is, and when one of its threads panics,
+    that thread prints its stack to standard error.
+    """
+    command = [sys.executable, "-I", "-S", "-c", TRY, str(path), *sys.path]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode == -signal.SIGKILL:
+        raise DataError(
+            f"{path} cannot be read: a process that tried was killed, as the system does when the "
+            "memory is used up. Give a smaller file, or a machine with more memory."
+        )
+    ended = done.returncode in (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
+    if ended or b" panicked at " in done.stderr:
+        raise DataError(f"{path} cannot be read, because it is damaged. Fetch it again.")
 
 
 def of_frame(frame: pl.DataFrame, name: str) -> Table:
