@@ -184,6 +184,26 @@ with artefact.writing(Path(sys.argv[1]), overwrite=False) as draft:
     assert {path.name for path in tmp_path.iterdir()} == {"run", "other"}
 
 
+def test_an_overwriting_that_is_killed_leaves_the_new_run_under_its_name(copy, tmp_path):
+    """The old one has the name of a draft then, and goes with the next writing."""
+    program = """
+import os, shutil, signal, sys
+from pathlib import Path
+from gatewise.runs import artefact
+kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Path.rename = shutil.rmtree = kill  # a name that no run has for a moment would be seen
+with artefact.writing(Path(sys.argv[1]), overwrite=True) as draft:
+    (draft / "settings.toml").write_text("new")
+"""
+    done = subprocess.run([sys.executable, "-c", program, copy], env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    assert (copy / "settings.toml").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 2
+    with artefact.writing(copy, overwrite=True) as draft:
+        (draft / "settings.toml").write_text("newer")
+    assert list(tmp_path.iterdir()) == [copy]
+
+
 def test_a_parent_that_cannot_be_made_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):

@@ -6,6 +6,7 @@ reads against the manifest and executes nothing. The report, the predictions and
 people, who may edit or delete them.
 """
 
+import ctypes
 import fcntl
 import glob
 import hashlib
@@ -55,6 +56,7 @@ GRAPH, GRAPH_WEIGHTS = graph.DESCRIPTION, graph.WEIGHTS  # for prediction withou
 REPORT, ENVIRONMENT, RESAMPLES = "report.html", "environment.json", "resamples.parquet"
 # What file managers, notebooks and NFS leave in any folder, by the begin of its name.
 LITTER = (".DS_Store", "._", ".ipynb_checkpoints", ".nfs")
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: relative to the working folder; swap both
 LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
 
 
@@ -174,6 +176,8 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         draft.chmod(0o755)  # mkdtemp lets only the owner in
         if folder.exists():
             check_free(folder, overwrite=overwrite)  # another run may have written it meanwhile
+            if _exchange(draft, folder):
+                return
             folder.rename(old)
         draft.rename(folder)
     finally:
@@ -183,6 +187,17 @@ def writing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
             if rest.exists():
                 shutil.rmtree(rest)
         os.close(lock)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, which no kill can interrupt; False where that cannot be done.
+
+    `renameat2` is a call of Linux that Python does not offer, and some file systems refuse it.
+    """
+    swap = getattr(ctypes.CDLL(None), "renameat2", None)
+    return swap is not None and not swap(
+        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
+    )
 
 
 def _remove_abandoned(folder: Path) -> None:
