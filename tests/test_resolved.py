@@ -307,7 +307,9 @@ def ready_with(small, case, layers):
     task, path, own = small[case]
     few = {"training": {"epochs": 2, "batch_size": 8}, "network": {"units": [4]}}
     blend = {"task": {"blend": "ridge"}}  # what numbers are blended with
-    if task in ("forecast", "regress"):
+    if task == "language":
+        blend = {"task": {"blend": "ngrams"}}
+    if task in ("forecast", "regress", "language"):
         layers = [blend if one == as_given("task.blend")[0] else one for one in layers]
     layers = [few, own, *layers, {"task": {"name": task}}]
     return make_ready(*experiment_for(str(path), layers))

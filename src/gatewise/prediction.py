@@ -286,6 +286,7 @@ def generating(
         temperature=temperature,
         top_k=top_k,
         seed=seed,
+        state=artefact.baselines,
     )
     return text
 

@@ -258,13 +258,14 @@ class TaskSettings:
         "time of `training.quality` needs.",
     ] = 0
     blend: Annotated[
-        Literal["auto", "none", "logistic", "ridge"],
+        Literal["auto", "none", "logistic", "ridge", "ngrams"],
         "`logistic`: predict the mean of the network's probabilities and those of the logistic "
         "regression on summaries, or on the steps. `ridge`: the mean of the network's forecast and "
         "that of ridge on the window, or of its number and that of ridge on summaries or on the "
-        "steps, with the share that suits the validation part best. `auto`: if it lowers the log "
-        "loss, or the error of forecasts and numbers, of the validation part; `none` with "
-        "`training.quality = fast` and where sequences have several labels.",
+        "steps, with the share that suits the validation part best. `ngrams`: the mean of the "
+        "probabilities of the next token and those of n-grams, with such a share. `auto`: if it "
+        "lowers the loss of the validation part, or the error of forecasts and numbers; `none` "
+        "with `training.quality = fast` and where sequences have several labels.",
     ] = "auto"
     beam_size: Annotated[
         int, "The hypotheses that the beam search keeps. 1: greedy; 0: by the task."

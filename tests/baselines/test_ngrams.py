@@ -105,6 +105,17 @@ def test_the_probabilities_of_all_tokens_sum_to_one(context):
     assert together == pytest.approx(1, rel=1e-12)
 
 
+@pytest.mark.parametrize("order", [2, 4])
+def test_what_follows_has_the_probabilities_of_the_tokens(order):
+    random = np.random.default_rng(5)
+    model = ngrams.fit(random.integers(0, 6, 300), 8, start=0, order=order)
+    text = random.integers(0, 8, 40)  # two of the tokens were never seen
+    for k in range(len(text)):
+        after = model.following(text[:k])
+        assert after.sum() == pytest.approx(1)
+        assert after[text[k]] == pytest.approx(probabilities(model, text[: k + 1])[-1])
+
+
 def test_unigram_counts_every_token_once_more():
     np.testing.assert_allclose(ngrams.unigram(np.array([0, 0, 2]), 3), [3 / 6, 1 / 6, 2 / 6])
 

@@ -169,12 +169,17 @@ def test_a_tagger_that_reads_on_needs_a_window():
             sentences(task={"name": "tag", "streaming": True}, network=network)
 
 
-@pytest.mark.parametrize("tokenizer", ["characters", "words", "bpe"])
-def test_a_language_model_tells_how_likely_each_token_was_and_what_is_next(tokenizer):
+@pytest.mark.parametrize(
+    ("tokenizer", "blend"),
+    [("characters", "none"), ("words", "none"), ("bpe", "none")]
+    + [("characters", "ngrams"), ("words", "ngrams")],
+)
+def test_a_language_model_tells_how_likely_each_token_was_and_what_is_next(tokenizer, blend):
     lines = "the sun is up\nthe moon is down\n" * 20
     run = untrained(
         [lines],
-        task={"name": "language"},
+        baselines=True,
+        task={"name": "language", "blend": blend},
         preparation={"tokenizer": tokenizer},
         training={"batch_size": 2},
     )

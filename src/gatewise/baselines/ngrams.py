@@ -6,6 +6,7 @@ look-ups of whole arrays.
 """
 
 import base64
+import functools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +59,30 @@ class KneserNey:
             rows = np.where(known, row, -1)
         nll: Array = -np.log(probability[len(self.orders) :])
         return nll
+
+    def following(self, tokens: Array) -> Array:
+        """P of each token after these [tokens], [vocabulary] float64."""
+        context = _with_start(tokens[-len(self.orders) :], self.start, len(self.orders))
+        probability = self.base
+        for length, order in enumerate(self.orders, 1):
+            row = self._row(context[-length:])
+            if row < 0:  # nor was a longer context seen
+                break
+            first = row * self.vocabulary
+            begin, end = np.searchsorted(order.keys, [first, first + self.vocabulary])
+            probability = order.left[row] * probability
+            probability[order.keys[begin:end] - first] += order.shares[begin:end]
+        return probability
+
+    def _row(self, tokens: Array) -> int:
+        """The row of the n-gram of these tokens; -1: unseen."""
+        row = int(tokens[0])
+        for order, token in zip(self.orders, tokens[1:], strict=False):
+            key = row * self.vocabulary + int(token)
+            row = int(np.searchsorted(order.keys, key))
+            if row == len(order.keys) or order.keys[row] != key:
+                return -1
+        return row
 
 
 def fit(tokens: Array, vocabulary: int, *, start: int, order: int) -> KneserNey:
@@ -133,6 +158,17 @@ def packed(tokens: Array, vocabulary: int) -> dict[str, Any]:
     kept = tokens[-MAX_TOKENS:].astype("<u2" if vocabulary <= 1 << 16 else "<u4")
     content = base64.b64encode(zlib.compress(kept.tobytes(), 6)).decode("ascii")
     return {"bytes": kept.dtype.itemsize, "tokens": content}
+
+
+def of_state(state: Mapping[str, Any], vocabulary: int) -> KneserNey:
+    """The model that is fitted to what `packed` wrote, "start" and "order" added."""
+    return _of_state(state["tokens"], state["bytes"], vocabulary, state["start"], state["order"])
+
+
+@functools.lru_cache(maxsize=1)  # fitting takes seconds, and the tables of one are large
+def _of_state(tokens: str, size: int, vocabulary: int, start: int, order: int) -> KneserNey:
+    kept = unpacked({"tokens": tokens, "bytes": size})
+    return fit(kept, vocabulary, start=start, order=order)
 
 
 def unpacked(state: Mapping[str, Any]) -> Array:

@@ -97,7 +97,7 @@ def text_outside(vocabulary: Vocabulary, *, most: int = 0, truncation: str = "en
 
 def apart(blend: str, what: str) -> tuple[str, ...]:
     """A sentence on a run that averages its network with a baseline."""
-    if blend == "none":
+    if blend in ("none", "auto"):  # without a validation part, auto blends nothing
         return ()
     return (
         f"The run averages the network's {what} with those of its baseline ({blend}); the export "

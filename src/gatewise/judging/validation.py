@@ -94,13 +94,13 @@ def monitor_of(ready: Ready, baselines: list[Baseline[Any, Any]]) -> Monitor:
 
 def calibrate(ready: Ready, baselines: FittedBaselines) -> Preparation[Any]:
     """The preparation with what follows from the validation part: a temperature, and a blend."""
-    if ready.validation is None or ready.task.calibrate is None:
-        return ready.preparation
-    outputs = ready.task.network.predict(
-        ready.network, ready.validation, ready.preparation, ready.experiment
-    )
-    preparation = ready.task.calibrate(ready.preparation, outputs, ready.validation)
-    if ready.task.choose is None:
+    task, preparation = ready.task, ready.preparation
+    if ready.validation is None or (task.calibrate is None and task.choose is None):
+        return preparation
+    outputs = task.network.predict(ready.network, ready.validation, preparation, ready.experiment)
+    if task.calibrate is not None:
+        preparation = task.calibrate(preparation, outputs, ready.validation)
+    if task.choose is None:
         return preparation
     known = {one.name: one.predict(ready.validation) for one in baselines.baselines if not one.slow}
-    return ready.task.choose(preparation, outputs, known, ready.validation)
+    return task.choose(preparation, outputs, known, ready.validation)

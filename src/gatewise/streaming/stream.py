@@ -226,7 +226,7 @@ class Stream:
         """
         speaking = self._speaking()
         place, _ = self._ahead()
-        found: dict[str, float] = speaking.distribution(place.output)
+        found: dict[str, float] = speaking.distribution(place.notes, place.output)
         return found
 
     def generate(
@@ -259,6 +259,7 @@ class Stream:
             return logits
 
         pieces = speaking.continued(
+            place.notes,
             place.output,
             step,
             length=length,

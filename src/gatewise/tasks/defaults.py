@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data.sequences import Array
+from gatewise.errors import ConfigError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings
 
 UNITS = (64,)  # default of network.units
@@ -12,6 +13,8 @@ LONG = 100  # steps; longer sequences of numbers are shortened by a convolution
 FILTERS = (64,)  # of that convolution
 LEARNING_RATE = 0.003
 FEW = 2000  # sequences of numbers, below which training makes new ones of them
+# What is predicted, by the `task.blend` that averages the network with a baseline.
+BLENDS = {"logistic": "labels", "ridge": "forecasts and numbers", "ngrams": "running text"}
 AUGMENTATION = {"jitter": 0.1, "scaling": 0.1, "time_warping": 0.04}
 
 
@@ -72,3 +75,20 @@ def of_windows(settings: TrainingSettings, count: int) -> TrainingSettings:
     if not settings.epochs:
         settings = replace(settings, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
     return settings
+
+
+def blended(experiment: Experiment, own: str) -> Experiment:
+    """The settings with "none" for a `task.blend` of "auto" where a single network is enough.
+
+    Raises:
+        ConfigError: the blend is not `own`, that of the task.
+    """
+    given = experiment.task.blend
+    if given not in ("auto", "none", own):
+        raise ConfigError(
+            f"task.blend = {given} is a blend of {BLENDS[given]}. The task {experiment.task.name} "
+            f"has task.blend = {own}, and auto, by the validation part."
+        )
+    if given == "auto" and experiment.training.quality == "fast":
+        return experiment.having("task", blend="none")
+    return experiment

@@ -78,11 +78,7 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in the size of the network, the batch size and the epochs."""
-    if experiment.task.blend == "ridge":
-        raise ConfigError(
-            "task.blend = ridge is a blend of forecasts. Labels are blended with logistic "
-            "regression (task.blend = logistic), or by the validation part (auto)."
-        )
+    experiment = defaults.blended(experiment, "logistic")
     _refuse_triads(experiment, sequences)
     if experiment.task.window and not experiment.task.stride:
         experiment = experiment.having("task", stride=experiment.task.window)
@@ -95,9 +91,7 @@ def resolve(
     network = defaults.network(experiment.network, sequences.kind)
     kind = "stack" if network.kind == "auto" else network.kind
     experiment = replace(experiment, network=replace(network, kind=kind))
-    if experiment.task.blend == "auto" and (
-        experiment.training.quality == "fast" or experiment.data.separator
-    ):
+    if experiment.task.blend == "auto" and experiment.data.separator:
         experiment = experiment.having("task", blend="none")
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []

@@ -73,10 +73,7 @@ def resolve(
         )
     levels, quantile_notes = quantiles.resolved(experiment)
     notes += quantile_notes
-    _refuse_blend_of_labels(experiment)
-    if task.blend == "auto" and experiment.training.quality == "fast":
-        task = replace(task, blend="none")
-    task = replace(task, quantiles=levels)
+    task = replace(task, quantiles=levels, blend=defaults.blended(experiment, "ridge").task.blend)
     shortest = int(np.median(train.lengths))
     if not task.season:
         season, note = chosen_season(train, experiment.data.target[0], shortest)
@@ -95,14 +92,6 @@ def resolve(
     notes += more
     experiment, more = _thinned(experiment, train)
     return experiment, notes + more
-
-
-def _refuse_blend_of_labels(experiment: Experiment) -> None:
-    if experiment.task.blend == "logistic":
-        raise ConfigError(
-            "task.blend = logistic is a blend of labels. A forecast is blended with ridge "
-            "(task.blend = ridge), or by the validation part (auto)."
-        )
 
 
 def _horizon(experiment: Experiment, sequences: Sequences) -> int:

@@ -46,6 +46,7 @@ def program(
             f"A text begins with the token {BEGIN}. Never write the tokens 0 to "
             f"{len(SPECIAL) - 1}, which are no text.",
         ),
+        apart=steps.apart(preparation.own.blend, "probabilities"),
         facts=steps.facts(preparation),
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from gatewise.data.bounds import SOME_STEPS
+from gatewise.data.bounds import SHARE, SOME_STEPS
 from gatewise.data.vocabulary import Vocabulary
 
 
@@ -13,3 +13,5 @@ class Fitted:
 
     vocabulary: Vocabulary
     lookback: Annotated[int, SOME_STEPS]  # steps of truncated backpropagation
+    blend: str = "none"  # the baseline whose probabilities are averaged in
+    share: Annotated[float, SHARE] = 0.5  # of that baseline in the mean

@@ -5,7 +5,7 @@ The state is among the inputs and outputs of the network, and the caller keeps i
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,7 @@ from gatewise.data.tokenstream import decode_pieces, encode_prompt, special_toke
 from gatewise.runtime.network import Network
 from gatewise.runtime.operations import logsumexp
 from gatewise.settings import Experiment
+from gatewise.tasks.language.blend import MOST_ORDER, Mixture, mixture_of
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.language.task import Corpus
 from gatewise.training.interrupts import checkpoint
@@ -106,18 +107,20 @@ def continued(
     temperature: float = 1.0,
     top_k: int = 0,
     seed: int | None = None,
+    mixture: Mixture | None = None,
 ) -> Iterator[int]:
     """An endless iterator of tokens sampled after `tokens`.
 
     Args:
         network: a model from `inference_model` in network.py, or a runtime network of it.
-        tokens: the prompt, [tokens]; at least one token.
+        tokens: the token before the text, and its prompt, [tokens]; at least one token.
         forbidden: tokens that are never sampled.
         temperature: the divisor of the logits; 0 chooses the most likely token.
         top_k: sample from this many of the most likely tokens; 0: from all.
         seed: the same seed gives the same tokens.
+        mixture: the n-grams that are blended in.
     """
-    state = zero_state(network, 1)
+    state, text = zero_state(network, 1), [int(token) for token in tokens[1:]]
 
     def step(token: int) -> Array:
         inputs = {"tokens": np.array([[token]], dtype=np.int32)} | state
@@ -135,6 +138,8 @@ def continued(
         temperature=temperature,
         top_k=top_k,
         random=np.random.default_rng(seed),
+        text=text,
+        mixture=mixture,
     )
 
 
@@ -146,17 +151,22 @@ def sampled(
     temperature: float,
     top_k: int,
     random: np.random.Generator,
+    text: list[int],
+    mixture: Mixture | None,
 ) -> Iterator[int]:
-    """An endless iterator of tokens, the first by these logits [vocabulary].
+    """An endless iterator of tokens after `text`, the first by these logits [vocabulary].
 
-    `step` returns the logits after one more token.
+    `step` returns the logits after one more token. Only the last tokens of `text` are read.
     """
     while True:
         checkpoint()
         logits = np.asarray(logits).astype(np.float64)
+        if mixture is not None:
+            logits = mixture.logits(logits, text)
         logits[forbidden] = -np.inf
         token = _sample(logits, temperature, top_k, random)
         yield token
+        text = [*text, token][-MOST_ORDER:]
         logits = step(token)
 
 
@@ -179,8 +189,12 @@ def generate(
     temperature: float,
     top_k: int,
     seed: int | None,
+    state: Mapping[str, Any],
 ) -> Iterator[str]:
-    """An iterator of `length` tokens of text that continue a prompt; see `continued`."""
+    """An iterator of `length` tokens of text that continue a prompt; see `continued`.
+
+    `state` is that of the baselines, which may be blended in.
+    """
     vocabulary = preparation.own.vocabulary
     tokens, unknown = encode_prompt(prompt, vocabulary)
     if unknown:
@@ -195,6 +209,7 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         seed=seed,
+        mixture=mixture_of(state, preparation),
     )
     begun = bool(prompt) and not prompt[-1].isspace()
     return decode_pieces(islice(drawn, length), vocabulary, begun=begun)

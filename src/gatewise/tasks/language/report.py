@@ -27,7 +27,10 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> Section:
         )
         for row in samples
     ]
-    lead = "Samples start at the beginning of a line. A lower temperature prefers likely tokens."
+    lead = (
+        "Samples of the network alone start at the beginning of a line. A lower temperature "
+        "prefers likely tokens."
+    )
     return Section("Generated text", lead if passages else "", passages=passages)
 
 

@@ -20,6 +20,7 @@ from gatewise.data.vocabulary import END, UNKNOWN, Vocabulary
 from gatewise.runtime.operations import log_softmax
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Answer, Notes, Plan, Row, Text
+from gatewise.tasks.language.blend import MOST_ORDER, Mixture, mixture_of
 from gatewise.tasks.language.export import from_zero
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.language.outputs import sampled
@@ -28,9 +29,9 @@ WORDS = ("words", "whitespace")  # kinds of vocabularies in which the end of a l
 
 
 def plan(
-    preparation: Preparation[Fitted], _experiment: Experiment, _state: Mapping[str, Any]
+    preparation: Preparation[Fitted], _experiment: Experiment, state: Mapping[str, Any]
 ) -> Plan:
-    """All tokens of a text so far, by the states of the network."""
+    """All tokens of a text so far, by the states of the network and the last of them."""
     vocabulary = preparation.own.vocabulary
     return Plan(
         preparation=preparation,
@@ -43,7 +44,7 @@ def plan(
         ),
         graph=from_zero,
         start={"tokens": np.array(start_token(vocabulary), np.int32)},
-        sayings=Symbols(vocabulary),
+        sayings=Symbols(vocabulary, mixture_of(state, preparation)),
         windows=False,
     )
 
@@ -67,19 +68,24 @@ class Symbols:
     """Tells how likely tokens were and will be."""
 
     vocabulary: Vocabulary
+    mixture: Mixture | None = None
     changing: tuple[str, ...] = ()
 
     def begin(self) -> Notes:
-        """Nothing: the states of the network hold all."""
-        return {}
+        """The last tokens, which n-grams read; the states of the network hold all else."""
+        return {"text": ()}
 
     def answers(
-        self, _notes: Notes, before: Array, after: Array, rows: Sequence[Row]
+        self, notes: Notes, before: Array, after: Array, rows: Sequence[Row]
     ) -> list[Answer]:
         """Each token, how surprising it was, and the likeliest one after it."""
-        tokens = np.array([int(row.values[0]) for row in rows])
-        nats = -log_softmax(before.astype(np.float64))[np.arange(len(rows)), tokens]
-        after = after.astype(np.float64)
+        tokens = [int(row.values[0]) for row in rows]
+        text = [*notes["text"], *tokens]
+        notes["text"] = tuple(text[-MOST_ORDER:])
+        ends = range(len(text) - len(rows), len(text))
+        before = self._mixed(before, text, ends)
+        nats = -log_softmax(before)[np.arange(len(rows)), tokens]
+        after = self._mixed(after, text, [end + 1 for end in ends])
         after[:, special_tokens(self.vocabulary)] = -np.inf
         chances = np.exp(log_softmax(after))
         likeliest = chances.argmax(axis=1)
@@ -97,9 +103,18 @@ class Symbols:
         """Nothing: each token has its answer."""
         return {}
 
-    def distribution(self, logits: Array) -> dict[str, float]:
-        """The probability of each symbol that may come next, the likeliest first."""
+    def _mixed(self, logits: Array, text: Sequence[int], ends: Sequence[int]) -> Array:
+        """Logits [ends, vocabulary] after so many tokens, with the n-grams if they are blended."""
         logits = logits.astype(np.float64)
+        if self.mixture is None:
+            return logits
+        texts = (text[max(0, end - MOST_ORDER) : end] for end in ends)
+        return np.stack(list(map(self.mixture.logits, logits, texts)))
+
+    def distribution(self, notes: Notes, logits: Array) -> dict[str, float]:
+        """The probability of each symbol that may come next, the likeliest first."""
+        text = notes["text"]
+        logits = self._mixed(logits[None], text, [len(text)])[0]
         logits[special_tokens(self.vocabulary)] = -np.inf
         chances = np.exp(log_softmax(logits))
         found: dict[str, float] = {}
@@ -110,6 +125,7 @@ class Symbols:
 
     def continued(
         self,
+        notes: Notes,
         logits: Array,
         step: Callable[[int], Array],
         *,
@@ -127,6 +143,8 @@ class Symbols:
             temperature=temperature,
             top_k=top_k,
             random=np.random.default_rng(seed),
+            text=list(notes["text"]),
+            mixture=self.mixture,
         )
         return decode_pieces(islice(tokens, length), self.vocabulary, begun=begun)
 

@@ -21,19 +21,19 @@ from gatewise.data.tokenstream import MARK, TokenStream, all_lines, stream_of
 from gatewise.data.vocabulary import UNKNOWN, fit_vocabulary, resolved
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
-from gatewise.tasks.language import reading
+from gatewise.tasks import defaults
+from gatewise.tasks.language import blend, reading
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.language.space import space
 from gatewise.tasks.task import NETWORK, Baseline, Measure, Task, ratio
 
-SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback")
+SETTINGS = vocabularies.SETTINGS | names(split="seed test_ids", task="lookback blend")
 UNITS = (200, 200)  # default units of the LSTM layers
 FULL = 20_000  # the largest vocabulary that the full softmax is trained on
 NEGATIVE_SAMPLES = 8192  # default of a sampled softmax
 MAX_VOCABULARY = 200_000  # tokens
 SMALL = 5_000_000  # bytes: a smaller text is split into characters by default
 STEPS = {"characters": 100, "bpe": 70, "words": 35, "whitespace": 35}  # default lookback
-ORDER = {"characters": 7, "bpe": 5, "words": 5, "whitespace": 5}  # of the n-grams
 MAX_NATS = 700.0  # the exponential of more overflows
 CLUSTER = 200  # tokens resampled as one, because adjacent tokens are correlated
 MIN_PASSAGE = 5  # tokens of a hard passage, at least
@@ -55,6 +55,7 @@ def resolve(
     experiment: Experiment, sequences: Sequences, train: Sequences
 ) -> tuple[Experiment, list[str]]:
     """Fill in tokenizer, lookback, network, batch size and epochs by the size of the text."""
+    experiment = defaults.blended(experiment, "ngrams")
     size, notes = int(sequences.lengths.sum()), []
     preparation, task = experiment.preparation, experiment.task
     if preparation.tokenizer == "auto":
@@ -139,7 +140,11 @@ def prepare(train: Sequences, experiment: Experiment) -> tuple[Preparation[Fitte
         used=(),
         scale=Scale("none", "all", (), none, none),
         kind="text",
-        own=Fitted(vocabulary=vocabulary, lookback=experiment.task.lookback),
+        own=Fitted(
+            vocabulary=vocabulary,
+            lookback=experiment.task.lookback,
+            blend=experiment.task.blend,
+        ),
     )
     softmax = _softmax(experiment, len(vocabulary))
     return preparation, [
@@ -266,12 +271,13 @@ def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
 
 def postprocess(
     outputs: Array,
-    _examples: Examples[Corpus],
-    _preparation: Preparation[Fitted],
-    _state: Mapping[str, Any],
+    examples: Examples[Corpus],
+    preparation: Preparation[Fitted],
+    state: Mapping[str, Any],
 ) -> Array:
     """-log P of each token given all tokens before it in its text, [tokens] nats."""
-    return outputs
+    mixture = blend.mixture_of(state, preparation)
+    return outputs if mixture is None else mixture.nll(outputs, tokens_of(examples))
 
 
 def tokens_of(examples: Examples[Corpus]) -> TokenStream:
@@ -286,7 +292,7 @@ def fit_baselines(
     vocabulary, stream = preparation.own.vocabulary, tokens_of(train)
     return ngrams.packed(stream.tokens, len(vocabulary)) | {
         "start": stream.start,
-        "order": ORDER[vocabulary.kind],
+        "order": blend.ORDER[vocabulary.kind],
     }
 
 
@@ -294,24 +300,17 @@ def make_baselines(
     state: Mapping[str, Any], preparation: Preparation[Fitted], _train: Examples[Corpus] | None
 ) -> list[Baseline[Corpus, Array]]:
     """A unigram model, and an n-gram model with Kneser-Ney smoothing."""
-    size, order = len(preparation.own.vocabulary), int(state["order"])
+    size = len(preparation.own.vocabulary)
     counted = functools.cache(functools.partial(ngrams.unpacked, state))
-
-    @functools.cache
-    def model() -> ngrams.KneserNey:
-        return ngrams.fit(counted(), size, start=state["start"], order=order)
 
     def unigram(examples: Examples[Corpus]) -> Array:
         nats: Array = -np.log(ngrams.unigram(counted(), size))[tokens_of(examples).tokens]
         return nats
 
-    return [
-        Baseline("unigram", unigram),
-        Baseline(
-            f"{order}-gram (Kneser-Ney)",
-            lambda examples: model().token_nll(tokens_of(examples).tokens),
-        ),
-    ]
+    def kneser_ney(examples: Examples[Corpus]) -> Array:
+        return ngrams.of_state(state, size).token_nll(tokens_of(examples).tokens)
+
+    return [Baseline("unigram", unigram), Baseline(blend.name_of(preparation), kneser_ney)]
 
 
 def score(
@@ -508,5 +507,8 @@ TASK = Task(
     table=table,
     schema=schema,
     prediction_inputs=prediction_inputs,
+    choose=blend.choose,
+    model_name=blend.model_name,
+    quick=blend.quick,
     hint="For running text, in a file or a folder of files, give --task language.",
 )

@@ -12,7 +12,7 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment
-from gatewise.tasks import quantiles
+from gatewise.tasks import defaults, quantiles
 from gatewise.tasks.regress.fitted import Fitted
 from gatewise.tasks.task import NETWORK
 
@@ -28,18 +28,14 @@ def resolved(experiment: Experiment) -> Experiment:
     Raises:
         ConfigError: the blend is one of labels, or there is a number at each step.
     """
+    experiment = defaults.blended(experiment, "ridge")
     per_step, given = experiment.data.target_per == "step", experiment.task.blend
-    if given == "logistic":
-        raise ConfigError(
-            "task.blend = logistic is a blend of labels. Numbers are blended with ridge "
-            "(task.blend = ridge), or by the validation part (auto)."
-        )
     if given == "ridge" and per_step:
         raise ConfigError(
             "task.blend = ridge needs one number for each sequence, but a number is predicted for "
             "each step. Leave out task.blend."
         )
-    if given == "auto" and (per_step or experiment.training.quality == "fast"):
+    if given == "auto" and per_step:
         return experiment.having("task", blend="none")
     return experiment
 
