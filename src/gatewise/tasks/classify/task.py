@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 
 from gatewise import metrics
-from gatewise.data import augmentation, sound, steps, tokens
+from gatewise.data import augmentation, bigrams, sound, steps, tokens
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.data.splits import Splits, split_without_copies
 from gatewise.data.vocabulary import usual_embedding
 from gatewise.errors import ConfigError, DataError
@@ -69,7 +69,7 @@ OF_NUMBERS = (
     | augmentation.SETTINGS
     | names(data="labels triads", task="window stride", training="rotation")
 )
-OF_TEXTS = tokens.SETTINGS
+OF_TEXTS = tokens.SETTINGS | bigrams.SETTINGS
 OF_SOUND = sound.SETTINGS | names(task="window stride")
 MIN_RATINGS = 3  # classes; two numbers are a yes and a no
 
@@ -104,10 +104,18 @@ def resolve(
     notes: list[str] = []
     if sequences.kind == "text":
         experiment, notes = tokens.resolved(experiment, train)
+        experiment = bigrams.resolved(experiment, *_tokens_and_labels(train))
     characters = experiment.preparation.tokenizer == "characters"
     kind = "characters" if characters else sequences.kind
     training = defaults.training(experiment.training, len(pieces), kind)
     return replace(experiment, training=training), notes
+
+
+def _tokens_and_labels(train: Sequences) -> tuple[int, int]:
+    """About how many tokens and different labels the training part has."""
+    assert train.labels is not None
+    tokens = sum(text.count(" ") + 1 for text in texts_of(train))
+    return tokens, len(np.unique(train.labels))
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
@@ -267,6 +275,7 @@ def _prepare_texts(
             _fitted(classes, experiment),
             vocabulary=known,
             max_length=longest,
+            bigrams=settings.bigrams,
             truncation=settings.truncation,
         ),
         padded=True,
