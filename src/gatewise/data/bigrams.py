@@ -13,7 +13,8 @@ from gatewise.settings import Experiment, names
 
 BIGRAMS = "bigrams"  # the name of the table in `Shapes`
 SETTINGS = names(preparation="bigrams")
-MOST = 2**18  # rows of the default table
+MOST = 2**20  # rows of the default table
+MOST_NUMBERS = 2**23  # in the default table: rows times labels
 LEAST = 10_000  # tokens for each label, below which the default is no table
 FACTOR = 31_337  # a prime, so that few pairs share a row
 BATCH = 2_000  # texts that are counted at once
@@ -29,7 +30,8 @@ def resolved(experiment: Experiment, tokens: int, labels: int) -> Experiment:
     if given.bigrams >= 0:
         return experiment
     plain = training.quality == "fast" or given.tokenizer == "characters"
-    rows = 0 if plain or tokens < LEAST * labels else 2 ** int(np.log2(min(MOST, tokens)))
+    most = min(MOST, MOST_NUMBERS // labels, tokens)
+    rows = 0 if plain or tokens < LEAST * labels else 2 ** int(np.log2(most))
     return experiment.having("preparation", bigrams=rows)
 
 

@@ -71,6 +71,7 @@ OF_NUMBERS = (
 )
 OF_TEXTS = tokens.SETTINGS | bigrams.SETTINGS
 OF_SOUND = sound.SETTINGS | names(task="window stride")
+TEXT_DROPOUT = 0.5  # default of network.dense_dropout beside bigrams
 MIN_RATINGS = 3  # classes; two numbers are a yes and a no
 
 
@@ -92,6 +93,9 @@ def resolve(
         images = sequences.values.dtype == np.uint8
         plain = images or experiment.training.quality == "fast"
         experiment = defaults.of_steps(experiment, pieces.lengths, plain=plain)
+    notes: list[str] = []
+    if sequences.kind == "text":
+        experiment, notes = _of_texts(experiment, train)
     network = defaults.network(experiment.network, sequences.kind)
     kind = "stack" if network.kind == "auto" else network.kind
     experiment = replace(experiment, network=replace(network, kind=kind))
@@ -101,21 +105,21 @@ def resolve(
         experiment = experiment.having("task", blend="none")
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []
-    notes: list[str] = []
-    if sequences.kind == "text":
-        experiment, notes = tokens.resolved(experiment, train)
-        experiment = bigrams.resolved(experiment, *_tokens_and_labels(train))
     characters = experiment.preparation.tokenizer == "characters"
     kind = "characters" if characters else sequences.kind
     training = defaults.training(experiment.training, len(pieces), kind)
     return replace(experiment, training=training), notes
 
 
-def _tokens_and_labels(train: Sequences) -> tuple[int, int]:
-    """About how many tokens and different labels the training part has."""
+def _of_texts(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
+    """Fill in tokens, bigrams and the dropout of the network beside them, with notes."""
     assert train.labels is not None
-    tokens = sum(text.count(" ") + 1 for text in texts_of(train))
-    return tokens, len(np.unique(train.labels))
+    experiment, notes = tokens.resolved(experiment, train)
+    count = sum(text.count(" ") + 1 for text in texts_of(train))
+    experiment = bigrams.resolved(experiment, count, len(np.unique(train.labels)))
+    if experiment.preparation.bigrams and experiment.network.dense_dropout < 0:
+        experiment = experiment.having("network", dense_dropout=TEXT_DROPOUT)
+    return experiment, notes
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
