@@ -177,12 +177,13 @@ def attributor(model: keras.Model) -> Callable[[Any, Array], Attribution]:
         ]
         names = () if given[0].embedded else tuple(one.name for one in given)
         values, found = program(names)(rows, inputs, weights)
-        by_source, total = {}, 0.0
+        by_source: dict[str, Array] = {}
+        total = 0.0
         for one, slopes in zip(given, found, strict=True):
             mean = np.tensordot(quadrature / 2, slopes[2 : len(shares)], axes=1)
             part = mean * one.values[0]
             # A table that is read twice has its attributions in one place.
-            by_source[one.name] = by_source.get(one.name, 0.0) + part
+            by_source[one.name] = by_source.get(one.name, 0) + part
             total += float(part.sum())
         value, at_baseline = float(values[0]), float(values[1])
         difference = value - at_baseline
