@@ -43,10 +43,10 @@ def test_rows_do_not_overflow(vocabulary):
 @pytest.mark.parametrize(
     ("given", "tokens", "labels", "rows"),
     [
-        ({}, 20_000, 2, 2**14),
-        ({}, 19_999, 2, 0),
+        ({}, 100_000, 2, 2**16),
+        ({}, 99_999, 2, 0),
         ({}, 10**7, 2, 2**20),
-        ({}, 10**7, 1000, 2**13),
+        ({}, 10**8, 1000, 2**13),
         ({"bigrams": 0}, 10**7, 2, 0),
         ({"bigrams": 7}, 10**7, 2, 7),
         ({"tokenizer": "characters"}, 10**7, 2, 0),

@@ -15,7 +15,7 @@ BIGRAMS = "bigrams"  # the name of the table in `Shapes`
 SETTINGS = names(preparation="bigrams")
 MOST = 2**20  # rows of the default table
 MOST_NUMBERS = 2**23  # in the default table: rows times labels
-LEAST = 10_000  # tokens for each label, below which the default is no table
+LEAST = 50_000  # tokens for each label, below which the default is no table
 FACTOR = 31_337  # a prime, so that few pairs share a row
 BATCH = 2_000  # texts that are counted at once
 
