@@ -204,6 +204,12 @@ class PreparationSettings:
     truncation: Annotated[
         Literal["end", "start", "error"], "Where a longer text is cut off; `error` stops the run."
     ] = "end"
+    bigrams: Annotated[
+        int,
+        "The rows of a table of tokens and of pairs of neighbours, which the network reads beside "
+        "its LSTM: how much more often each label has them (Wang & Manning 2012). 0: none; -1: by "
+        "the size of the training part, none with `training.quality = fast` or for characters.",
+    ] = -1
     shared_vocabulary: Annotated[bool, "Whether both languages share one vocabulary."] = True
     n_mels: Annotated[int, "The number of mel bands of a frame."] = 40
     frame_length: Annotated[float, "The length of a frame in milliseconds."] = 25.0
@@ -610,6 +616,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     ),
     "task.beam_size": (0, MOST_BEAMS),
     "preparation.max_length": (0, MOST_STEPS),
+    "preparation.bigrams": (-1, MOST_STEPS),
     "data.sample_rate": (0, MOST_RATE),
     "data.skip_rows": (-1, math.inf),
     "data.footer_rows": (-1, math.inf),

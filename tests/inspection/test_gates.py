@@ -188,5 +188,17 @@ def test_integrated_gradients_of_an_lstm_are_complete_over_numbers_and_tokens(x,
     assert np.abs(found.by_source[tokens.layers[0].name][3]).max() == 0  # masked
 
 
+def test_all_embeddings_of_the_same_tokens_are_explained_and_hidden_together():
+    tokens = keras.Input((None,))
+    table, other = layers.Embedding(9, 2, name="table"), layers.Embedding(9, 2, name="other")
+    read = keras.ops.concatenate([table(tokens), table(8.0 - tokens), other(tokens)], axis=-1)
+    model = keras.Model(tokens, keras.ops.sum(read, axis=(1, 2))[:, None])
+    found = attribute(model, np.array([[1.0, 5.0, 2.0]]), explained="mean")
+    once, twice = other.get_weights()[0], table.get_weights()[0]
+    each = np.stack([once[k].sum() + twice[k].sum() + twice[8 - k].sum() for k in (1, 5, 2)])
+    np.testing.assert_allclose(sum(one.sum(1) for one in found.by_source.values()), each, atol=1e-6)
+    np.testing.assert_allclose([change for *_, change in found.occlusion], -each, atol=1e-6)
+
+
 def test_a_half_life_of_ever_is_infinite():
     assert gates.half_lives(np.ones((1, 3, 1)), np.ones((1, 3), bool))[0] == math.inf

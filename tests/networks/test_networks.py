@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -13,9 +14,10 @@ import pytest
 
 from gatewise import networks
 from gatewise.data.batches import PADDING, Shapes
+from gatewise.data.bigrams import BIGRAMS, rows_of
 from gatewise.errors import ConfigError
 from gatewise.networks import losses
-from gatewise.networks.layers import fine, statistics
+from gatewise.networks.layers import EVIDENCE, evidence, fine, one_or_other, statistics
 from gatewise.settings import NetworkSettings
 from gatewise.tasks import TASKS
 from gatewise.tasks.forecast.task import default_segment_length
@@ -286,6 +288,35 @@ def test_summaries_of_sequences_of_one_length_are_those_of_their_steps():
     mean, deviation = found[:, :2], found[:, 2:4]  # a new BatchNormalization divides by about 1
     np.testing.assert_allclose(mean, steps.mean(axis=1), rtol=1e-3)
     np.testing.assert_allclose(deviation, steps.std(axis=1), rtol=2e-3)
+
+
+def test_evidence_is_the_weighted_sum_of_the_ratios_of_tokens_and_bigrams():
+    random = np.random.default_rng(0)
+    ratios, weights = random.normal(size=(32, 2)), random.normal(size=(32, 1))
+    known = {"tokens": 9, BIGRAMS: 32}
+    shapes = Shapes({"tokens": (None,)}, (2,), vocabulary=known, initial={BIGRAMS: ratios})
+    tokens = keras.Input((None,), dtype="int32")
+    network = keras.Model(tokens, evidence(tokens, "tokens", shapes))
+    rows = np.array([[3, 5, 8, 1], [7, 2, 0, 0]])
+    assert not answer(network, rows).any()  # the weights start at zero
+    network.get_layer("bigram_weights").set_weights([weights])
+    assert [one.shape for one in network.trainable_weights] == [(32, 1)]
+    for row, found in zip(rows, answer(network, rows), strict=True):
+        real = row[row > 0].tolist()
+        places = real + [rows_of(*pair, rows=32, vocabulary=9) for pair in pairwise([0, *real])]
+        wanted = (ratios * weights)[places].sum(axis=0) * EVIDENCE / np.sqrt(len(real))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_training_hides_one_of_two_and_answers_have_a_quarter_of_the_first():
+    x, y = np.ones((200, 3), "f"), np.full((200, 2), 2, "f")
+    inputs = [keras.Input((3,)), keras.Input((2,))]
+    network = keras.Model(inputs, one_or_other(*inputs))
+    np.testing.assert_allclose(answer(network, [x, y]), [[0.25] * 3 + [1.5] * 2] * 200)
+    trained = keras.ops.convert_to_numpy(network([x, y], training=True))
+    alone = (trained == [1, 1, 1, 0, 0]).all(axis=1)
+    assert ((trained == [0, 0, 0, 2, 2]).all(axis=1) == ~alone).all()
+    assert 60 < alone.sum() < 140
 
 
 def test_fine_columns_are_the_arcsinh_of_the_distance_from_the_mean_of_the_real_steps():

@@ -147,6 +147,7 @@ NETWORKS = {
         *(x + 1, 1 - x, x * x, x / 2, -x, abs(x), x**2, x > 0.5, x <= 0, ops.square(x)),
         *(ops.where(m[..., None], x, 0.0), ops.maximum(x, 0), ops.logical_and(m, x[..., 0] > 0)),
         *(ops.arcsinh(x), ops.exp(x), ops.log(ops.sqrt(ops.abs(x) + 1)), ops.logical_not(m)),
+        (ops.cast(m, "int32") + 6) % 4,
     ],
     "reductions": lambda x, m: [
         *(ops.sum(x, axis=1), ops.max(x, axis=(1, 2)), ops.any(m, axis=-1), ops.mean(x, axis=-1)),

@@ -11,7 +11,7 @@ from gatewise.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary, fit_vocabular
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, PreparationSettings, names
 
-MAX_TOKENS = 400  # tokens; upper limit of the default of preparation.max_length
+MAX_TOKENS = 1_000  # tokens; upper limit of the default of preparation.max_length
 # The settings of every task on whole texts.
 SETTINGS = vocabulary.SETTINGS | names(
     data="text group", preparation="lowercase max_length truncation"

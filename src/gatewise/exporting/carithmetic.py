@@ -57,6 +57,7 @@ BINARY = {
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
     "divide": "({kind}){0} / ({kind}){1}",
+    "mod": "{0} % {1}",
     "power": "powf({0}, {1})",
     "maximum": "{0} > {1} ? {0} : {1}",
     "minimum": "{0} < {1} ? {0} : {1}",

@@ -208,7 +208,7 @@ def _needs_all(trained: Trained) -> str:
     """The settings of a run whose network cannot read one step at a time; "": none is known."""
     if not isinstance(trained, Artefact) or trained.experiment.network.kind == OWN:
         return ""
-    return obstacles(trained.experiment.network)
+    return obstacles(trained.experiment)
 
 
 def _of_model(model: keras.Model) -> Program:

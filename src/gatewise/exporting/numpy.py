@@ -131,6 +131,7 @@ BINARY = {
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
     "divide": "{0} / {1}",
+    "mod": "{0} % {1}",
     "power": "{0} ** {1}",
     "maximum": "np.maximum({0}, {1})",
     "minimum": "np.minimum({0}, {1})",

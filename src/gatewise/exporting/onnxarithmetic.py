@@ -24,6 +24,7 @@ BINARY = {
     "subtract": "Sub",
     "multiply": "Mul",
     "divide": "Div",
+    "mod": "Mod",
     "power": "Pow",
     "maximum": "Max",
     "minimum": "Min",

@@ -177,11 +177,14 @@ def attributor(model: keras.Model) -> Callable[[Any, Array], Attribution]:
         ]
         names = () if given[0].embedded else tuple(one.name for one in given)
         values, found = program(names)(rows, inputs, weights)
-        by_source, total = {}, 0.0
+        by_source: dict[str, Array] = {}
+        total = 0.0
         for one, slopes in zip(given, found, strict=True):
             mean = np.tensordot(quadrature / 2, slopes[2 : len(shares)], axes=1)
-            by_source[one.name] = mean * one.values[0]
-            total += float(by_source[one.name].sum())
+            part = mean * one.values[0]
+            # A table that is read twice has its attributions in one place.
+            by_source[one.name] = by_source.get(one.name, 0) + part
+            total += float(part.sum())
         value, at_baseline = float(values[0]), float(values[1])
         difference = value - at_baseline
         changes = (values[len(shares) :] - values[0]).tolist()
@@ -221,9 +224,10 @@ def _numbers(
 
 
 def _occluded(given: list[Source]) -> tuple[list[tuple[int, int]], list[Array]]:
-    """Stretches of steps, and the sources with one stretch of the first sequence zero in each row.
+    """Stretches of steps, and the sources with one stretch of them zero in each row.
 
-    Without a sequence there are none.
+    The steps are those of the first sequence; without a sequence there are none. All embeddings of
+    the same tokens are zero together.
     """
     place = next((k for k, one in enumerate(given) if one.values.ndim >= 3), None)
     if place is None:
@@ -232,6 +236,8 @@ def _occluded(given: list[Source]) -> tuple[list[tuple[int, int]], list[Array]]:
     edges = np.unique(np.linspace(0, steps, min(steps, STRETCHES) + 1).round().astype(int))
     pairs = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     rows = [np.repeat(one.values, len(pairs), axis=0) for one in given]
+    together = [place, *(k for k, one in enumerate(given) if one.embedded and k > place)]
     for k, (begin, end) in enumerate(pairs):
-        rows[place][k, begin:end] = 0.0
+        for number in together:
+            rows[number][k, begin:end] = 0.0
     return pairs, rows

@@ -104,7 +104,8 @@ class Workshop:
 
         Networks whose schedules end after different `steps` are compiled for themselves.
         """
-        key = repr((shapes, steps))
+        # First weights are no reason to compile again: each network has its own.
+        key = repr((replace(shapes, initial={}), steps))
         if key not in self.compiled:
             network = network_for(shapes, ready.experiment)
             compile_network(network, ready)

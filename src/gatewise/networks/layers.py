@@ -7,6 +7,7 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.batches import Shapes
+from gatewise.data.bigrams import BIGRAMS, rows_of
 from gatewise.data.scaling import FINEST
 from gatewise.networks.dropping import WeightDropLSTM
 from gatewise.networks.imports import without_tensorflow
@@ -15,6 +16,7 @@ from gatewise.settings import NetworkSettings, names
 
 VECTORS = "embedding"  # the name of the layer that may start with pretrained vectors
 STATISTICS = "statistics"  # the name of the layer that normalises the summaries of the inputs
+EVIDENCE = 20.0  # a factor on the sum of log-count ratios, so that its weights are learned in time
 
 # The settings that `lstm`, `read`, `dense`, `embed` and `convolve` read.
 LSTM = names(
@@ -112,6 +114,41 @@ def embed(tokens: Any, name: str, shapes: Shapes, settings: NetworkSettings) -> 
         # Drops the same features at every step (Gal & Ghahramani 2016).
         x = layers.SpatialDropout1D(settings.embedding_dropout, name="embedding_dropout")(x)
     return x, ops.not_equal(tokens, 0)
+
+
+def evidence(tokens: Any, name: str, shapes: Shapes) -> Any:
+    """The sum of the weighted log-count ratios of tokens and bigrams, [batch, labels].
+
+    The ratios stay as they are, and their weights start at zero, so that a bigram counts only as
+    far as training confirms it. The sum grows with the root of the length.
+    """
+    rows, vocabulary = shapes.vocabulary[BIGRAMS], shapes.vocabulary[name]
+    ratios = layers.Embedding(
+        rows,
+        shapes.output[0],
+        weights=shapes.initial.get(BIGRAMS),
+        trainable=False,
+        name="bigram_ratios",
+    )
+    weights = layers.Embedding(rows, 1, embeddings_initializer="zeros", name="bigram_weights")
+    mask = ops.not_equal(tokens, 0)
+    before = ops.pad(tokens[:, :-1], [[0, 0], [1, 0]])
+    alone = ops.zeros_like(tokens)
+    places = [rows_of(one, tokens, rows=rows, vocabulary=vocabulary) for one in (alone, before)]
+    each = ops.add(*(ratios(place) * weights(place) for place in places))
+    mean = pool(each, "mean", mask)
+    return mean * ops.sqrt(_count(mask, mean)) * EVIDENCE
+
+
+def one_or_other(x: Any, y: Any) -> Any:
+    """Both [batch, features] side by side; in training, one of them at random, and zeros.
+
+    So each learns to answer alone, and the dense layer behind answers with their mean, in which x
+    has a share of a quarter.
+    """
+    drawn = layers.Dropout(0.5, name="one_or_other")(ops.ones_like(x[:, :1]))  # 0 or 2; else 1
+    share = ops.square(drawn) / 4.0
+    return ops.concatenate([x * share, y * (1.0 - share)], axis=-1)
 
 
 def read(x: Any, settings: NetworkSettings, *, mask: Any = None) -> Any:

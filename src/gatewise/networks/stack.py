@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from gatewise.data.batches import Shapes
+from gatewise.data.bigrams import BIGRAMS
 from gatewise.networks.layers import (
     CONVOLUTION,
     DENSE,
@@ -18,7 +19,9 @@ from gatewise.networks.layers import (
     convolve,
     dense,
     embed,
+    evidence,
     fine,
+    one_or_other,
     only,
     read,
     statistics,
@@ -40,13 +43,17 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
 def features(shapes: Shapes, settings: NetworkSettings) -> tuple[Any, Any]:
     """The inputs, and what the last dense layer makes of them, [batch, features]."""
     inputs = inputs_of(shapes)
+    beside = None
     if "tokens" in inputs:
         x, mask = embed(inputs["tokens"], "tokens", shapes, settings)
+        if BIGRAMS in shapes.vocabulary:
+            beside = evidence(inputs["tokens"], "tokens", shapes)
     else:
         x, mask = masked(inputs["steps"], shapes)
     # A single input is a plain array, as in the tutorials; several inputs go by name.
     model_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    return model_inputs, _pooled(x, mask, settings)
+    x = _pooled(x, mask, settings)
+    return model_inputs, x if beside is None else one_or_other(x, beside)
 
 
 def inputs_of(shapes: Shapes) -> dict[str, Any]:

@@ -85,7 +85,7 @@ OPERATIONS = {
     **dict.fromkeys(("sum", "mean", "max", "min", "any", "all"), "x; axis, keepdims;"),
     **dict.fromkeys(
         (
-            *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum"),
+            *("add", "subtract", "multiply", "divide", "mod", "power", "maximum", "minimum"),
             *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal"),
             *("logical_and", "logical_or"),
         ),

@@ -344,7 +344,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         name: getattr(np, name)
         for name in (
-            *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum"),
+            *("add", "subtract", "multiply", "divide", "mod", "power", "maximum", "minimum"),
             *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal"),
             *("logical_and", "logical_or", "logical_not"),
             *("negative", "absolute", "square", "sqrt", "exp", "log", "log1p", "sin", "cos"),

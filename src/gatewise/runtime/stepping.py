@@ -31,7 +31,7 @@ ALONE = frozenset(
     (
         *("dense", "embedding", "activation", "cast", "where", "ones_like", "zeros_like"),
         *("batch_normalization", "layer_normalization", "one_hot", "top_k"),
-        *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum"),
+        *("add", "subtract", "multiply", "divide", "mod", "power", "maximum", "minimum"),
         *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal"),
         *("logical_and", "logical_or", "logical_not", "negative", "absolute", "square", "sqrt"),
         *("exp", "log", "log1p", "sin", "cos", "arcsinh"),

@@ -162,9 +162,9 @@ def _carried(
     try:
         return _stepped(plan, artefact.experiment.data, weights, reader, graph)
     except ConfigError as error:
-        network = artefact.experiment.network
         # The layers of a user's own network come from no settings.
-        why = "" if network.kind == OWN else obstacles(network)
+        own = artefact.experiment.network.kind == OWN
+        why = "" if own else obstacles(artefact.experiment)
         raise ConfigError(why or str(error)) from None
 
 

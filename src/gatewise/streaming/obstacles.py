@@ -1,11 +1,16 @@
 """Why the states of a network cannot be carried on, in the words of its settings."""
 
-from gatewise.settings import NetworkSettings
+from gatewise.settings import Experiment
 
 
-def obstacles(network: NetworkSettings) -> str:
-    """The settings of a network that need all steps, and why; "": there is none."""
-    found = []
+def obstacles(experiment: Experiment) -> str:
+    """The settings of a network that need more than the new step, and why; "": there is none."""
+    network, found = experiment.network, []
+    if experiment.preparation.bigrams > 0:
+        found.append(
+            f"preparation.bigrams = {experiment.preparation.bigrams} reads each token with the one "
+            "before it"
+        )
     if network.bidirectional:
         found.append("network.bidirectional = true reads the last step first")
     if network.asinh_features:

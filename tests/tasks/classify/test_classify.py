@@ -371,6 +371,22 @@ def test_auto_blends_where_the_mean_has_the_lower_log_loss():
         assert found.own.blend == chosen
 
 
+@pytest.mark.parametrize("count", [600, 199])
+def test_the_share_of_a_blend_has_the_lowest_log_loss_of_enough_labels(count):
+    preparation, some, state, outputs = blended(count)
+    name = LOGISTIC["numbers"]
+    said = classify.regression(state, some)
+    labels = classify.labels_of(some, preparation)
+    network = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    shares = (0.25, 0.5, 0.75) if count >= 200 else (0.5,)
+    means = {share: (1 - share) * network + share * said for share in shares}
+    best = min(shares, key=lambda share: -np.log(means[share][np.arange(count), labels]).mean())
+    assert (best == 0.5) == (count < 200)  # the case is of use
+    found = classify.choose_blend(preparation, outputs, {name: said}, some)
+    assert (found.own.blend, found.own.share) == ("logistic", best)
+    np.testing.assert_allclose(classify.postprocess(outputs, some, found, state), means[best])
+
+
 def test_a_blend_takes_the_better_regression_and_keeps_to_the_length_of_training():
     random = np.random.default_rng(0)
     values = random.normal(size=(60, 8, 1)).astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tokenizers import Tokenizer
 
-from gatewise import evaluate, export, load, predict, train
+from gatewise import Stream, evaluate, export, load, predict, train
 from gatewise.errors import ConfigError, DataError
 
 # Texts.
@@ -110,3 +110,22 @@ def test_data_of_another_kind_and_missing_truth_are_sentences():
         predict(run.artefact, [np.zeros((3, 2)), np.ones((4, 2))])
     with pytest.raises(DataError, match=r"labels|truth"):
         evaluate(run.artefact, reviews(60)[0])
+
+
+def test_a_network_with_bigrams_answers_the_same_in_every_form(tmp_path):
+    settings = {
+        "preparation": {"bigrams": 64, "min_frequency": 1},
+        "training": {"epochs": 3, "batch_size": 16, "learning_rate": 0.01},
+        "network": {"units": [3], "embedding_dim": 4},
+    }
+    run = train(reviews(120), task="classify", settings=settings, output=tmp_path / "run")
+    # The order of the judgements, which bigrams tell, decides.
+    assert run.metrics["metrics"]["accuracy"] > 0.9
+    for form in ("c", "onnx", "numpy"):  # each proves that its answers are those of the run
+        export(run, to=form, output=tmp_path / form)
+    new = ["First dull , the film was great in the end", "fine"]
+    wanted = predict(tmp_path / "run", new)
+    streamed = Stream(tmp_path / "run")
+    for text, row in zip(new, wanted.iter_rows(named=True), strict=True):
+        streamed.push(text)
+        assert streamed.finish()[-1]["p(up)"] == pytest.approx(row["p(up)"], abs=1e-6)

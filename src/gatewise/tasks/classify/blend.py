@@ -17,6 +17,8 @@ from gatewise.tasks.task import (
     NETWORK,
 )
 
+SHARES = (0.5, 0.25, 0.75)  # of the regression in the mean
+ENOUGH = 200  # validation labels; with fewer, which share is best is chance
 MIN_PROBABILITY = 1e-300  # avoids the logarithm of 0
 
 
@@ -26,7 +28,7 @@ def choose_blend(
     said: Mapping[str, Array],
     examples: Examples[Pieces],
 ) -> Preparation[Fitted]:
-    """Decide a blend that is "auto", and its regression, by the log loss on these examples.
+    """Decide a blend that is "auto", its regression and its share, by the log loss on the examples.
 
     `said` holds the baselines' probabilities for the same examples. The log loss of a mean of two
     predictions is at most the mean of both log losses, so even a worse baseline often helps.
@@ -38,10 +40,12 @@ def choose_blend(
     network = probabilities_of(outputs, preparation, None)
     # Between equal losses, the first choice is taken.
     choices = [(replace(own, blend="none"), network)] if own.blend == "auto" else []
+    shares = SHARES if len(labels) >= ENOUGH else SHARES[:1]
     for name in (LOGISTIC[preparation.kind], LOGISTIC_STEPS):
-        if name in said:
-            blend = replace(own, blend="logistic", blend_on_steps=name == LOGISTIC_STEPS)
-            choices.append((blend, (network + said[name]) / 2))
+        for share in shares if name in said else ():
+            on_steps = name == LOGISTIC_STEPS
+            blend = replace(own, blend="logistic", blend_on_steps=on_steps, share=share)
+            choices.append((blend, _mean(network, said[name], share)))
     best, _ = min(choices, key=lambda choice: metrics.log_loss(labels, choice[1]))
     return replace(preparation, own=best)
 
@@ -84,4 +88,9 @@ def probabilities_of(
 
     logits = outputs.astype(np.float64) / preparation.own.temperature
     network: Array = expit(logits) if preparation.own.separator else softmax(logits, axis=1)
-    return network if baseline is None else (network + baseline) / 2
+    return network if baseline is None else _mean(network, baseline, preparation.own.share)
+
+
+def _mean(network: Array, regression: Array, share: float) -> Array:
+    """The mean of two predictions, in which the regression has this share."""
+    return (1 - share) * network + share * regression

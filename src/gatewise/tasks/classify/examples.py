@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gatewise.data import augmentation, sound, steps, tokens
+from gatewise.data import augmentation, bigrams, sound, steps, tokens
 from gatewise.data.batches import PADDING, Examples, Shapes
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import refuse_far
@@ -187,8 +187,21 @@ def sizes(examples: Examples[Pieces]) -> dict[str, int]:
 
 
 def shapes(examples: Examples[Pieces], preparation: Preparation[Fitted]) -> Shapes:
-    """The shapes of the input, steps of the `used` columns, and of the logits."""
-    return steps.fixed_length(fitted_shapes(preparation), examples, preparation)
+    """The shapes of the input and of the logits, and the log-count ratios of bigrams."""
+    own = preparation.own
+    known = steps.fixed_length(fitted_shapes(preparation), examples, preparation)
+    if not own.bigrams:
+        return known
+    each = np.arange(len(examples))
+    inputs = (examples.inputs(each[k : k + 1], int(examples.lengths[k])) for k in each)
+    ratios = bigrams.log_ratios(
+        [one["tokens"][0] for one in inputs],
+        np.asarray(examples.targets(each)),
+        rows=own.bigrams,
+        vocabulary=known.vocabulary["tokens"],
+        labels=len(own.classes),
+    )
+    return replace(known, initial={bigrams.BIGRAMS: ratios})
 
 
 def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
@@ -196,6 +209,8 @@ def fitted_shapes(preparation: Preparation[Fitted]) -> Shapes:
     output = (len(preparation.own.classes),)
     if preparation.own.vocabulary is not None:
         known = {"tokens": len(preparation.own.vocabulary)}
+        if preparation.own.bigrams:
+            known[bigrams.BIGRAMS] = preparation.own.bigrams
         return Shapes({"tokens": (None,)}, output, vocabulary=known)
     return Shapes(
         inputs={"steps": (None, len(preparation.used))},

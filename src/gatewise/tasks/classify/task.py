@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 
 from gatewise import metrics
-from gatewise.data import augmentation, sound, steps, tokens
+from gatewise.data import augmentation, bigrams, sound, steps, tokens
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
-from gatewise.data.sequences import Array, Sequences
+from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.data.splits import Splits, split_without_copies
 from gatewise.data.vocabulary import usual_embedding
 from gatewise.errors import ConfigError, DataError
@@ -69,8 +69,9 @@ OF_NUMBERS = (
     | augmentation.SETTINGS
     | names(data="labels triads", task="window stride", training="rotation")
 )
-OF_TEXTS = tokens.SETTINGS
+OF_TEXTS = tokens.SETTINGS | bigrams.SETTINGS
 OF_SOUND = sound.SETTINGS | names(task="window stride")
+TEXT_DROPOUT = 0.5  # default of network.dense_dropout beside bigrams
 MIN_RATINGS = 3  # classes; two numbers are a yes and a no
 
 
@@ -88,6 +89,9 @@ def resolve(
         images = sequences.values.dtype == np.uint8
         plain = images or experiment.training.quality == "fast"
         experiment = defaults.of_steps(experiment, pieces.lengths, plain=plain)
+    notes: list[str] = []
+    if sequences.kind == "text":
+        experiment, notes = _of_texts(experiment, train)
     network = defaults.network(experiment.network, sequences.kind)
     kind = "stack" if network.kind == "auto" else network.kind
     experiment = replace(experiment, network=replace(network, kind=kind))
@@ -95,13 +99,21 @@ def resolve(
         experiment = experiment.having("task", blend="none")
     if sequences.kind == "sound":
         return sound.resolved(experiment, sequences), []
-    notes: list[str] = []
-    if sequences.kind == "text":
-        experiment, notes = tokens.resolved(experiment, train)
     characters = experiment.preparation.tokenizer == "characters"
     kind = "characters" if characters else sequences.kind
     training = defaults.training(experiment.training, len(pieces), kind)
     return replace(experiment, training=training), notes
+
+
+def _of_texts(experiment: Experiment, train: Sequences) -> tuple[Experiment, list[str]]:
+    """Fill in tokens, bigrams and the dropout of the network beside them, with notes."""
+    assert train.labels is not None
+    experiment, notes = tokens.resolved(experiment, train)
+    count = sum(text.count(" ") + 1 for text in texts_of(train))
+    experiment = bigrams.resolved(experiment, count, len(np.unique(train.labels)))
+    if experiment.preparation.bigrams and experiment.network.dense_dropout < 0:
+        experiment = experiment.having("network", dense_dropout=TEXT_DROPOUT)
+    return experiment, notes
 
 
 def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
@@ -261,6 +273,7 @@ def _prepare_texts(
             _fitted(classes, experiment),
             vocabulary=known,
             max_length=longest,
+            bigrams=settings.bigrams,
             truncation=settings.truncation,
         ),
         padded=True,
