@@ -143,9 +143,9 @@ def predict_network_only(
     experiment: Experiment,
 ) -> Predictions | None:
     """The predictions of the network by itself; None where the model is nothing but the network."""
-    if task.model_name(preparation) == NETWORK:
-        return None
     quick, _ = task.quick(preparation, experiment)
+    if task.model_name(preparation) == task.model_name(quick):
+        return None
     return task.postprocess(outputs, examples, quick, {})
 
 

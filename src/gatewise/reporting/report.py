@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gatewise.metrics import find, sign_of
 from gatewise.reporting import charts, formats, history, inside
-from gatewise.reporting.scores import table_of_folds
+from gatewise.reporting.scores import network_of, table_of_folds
 from gatewise.reporting.sections import Cell, Picture, Record, Section, Table
 from gatewise.settings import Experiment, to_toml
 from gatewise.tasks import TASKS
@@ -218,7 +218,8 @@ def _interval(verdict: Mapping[str, Any], tone: str) -> Picture | None:
 
 def _scores(metrics: Mapping[str, Any]) -> Table:
     """The scores of the model first, then of the baselines; the best of each metric is marked."""
-    network = {f"{NETWORK} alone": metrics["alone"]} if metrics.get("alone") else {}
+    alone = f"{network_of(_model(metrics))} alone"
+    network = {alone: metrics["alone"]} if metrics.get("alone") else {}
     scores = {_model(metrics): metrics.get("metrics") or {}, **network}
     scores |= metrics.get("baselines") or {}
     names = formats.union(scores.values())
@@ -236,7 +237,8 @@ def _model(metrics: Mapping[str, Any]) -> str:
 
 def _first(metrics: Mapping[str, Any]) -> str:
     """The beginning of the sentence that describes the first rows of the table of scores."""
-    network = f", then the {NETWORK} alone" if metrics.get("alone") else ""
+    alone = f", then the {network_of(_model(metrics))} alone"
+    network = alone if metrics.get("alone") else ""
     return f"The {_model(metrics)}{network}"
 
 
@@ -302,8 +304,11 @@ def _network(run: Record) -> str:
     parameters = run.metrics.get("parameters")
     texts = [f"LSTM of {layers} units" if layers else "", run.settings.network.build]
     network = ", ".join(formats.known([*texts, f"{parameters:,} parameters" if parameters else ""]))
-    baseline = _model(run.metrics).removeprefix(NETWORK).removeprefix(" with ")
-    return f"{network}; averaged with {baseline}" if baseline else network
+    name = _model(run.metrics)
+    if not run.metrics.get("alone"):
+        return f"{network}; {name.removeprefix(NETWORK).strip()}".removesuffix("; ")
+    baseline = name.removeprefix(network_of(name)).strip().partition(" ")[2]
+    return f"{network}; averaged with {baseline}"
 
 
 def _training(metrics: Mapping[str, Any]) -> str:

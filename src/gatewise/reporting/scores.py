@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewise.metrics import SCALED
+from gatewise.tasks.task import NETWORK
 
 Rows = tuple[list[str], list[list[str]]]  # the columns, and the rows without them
 
@@ -13,10 +14,20 @@ Rows = tuple[list[str], list[list[str]]]  # the columns, and the rows without th
 def table(metrics: Mapping[str, Any]) -> Rows:
     """The scores of the model, of the LSTM alone if that differs, and of each baseline."""
     names = list(metrics["metrics"])
-    alone = {"LSTM alone": metrics["alone"]} if metrics["alone"] else {}
+    alone = {f"{network_of(metrics['answer'])} alone": metrics["alone"]} if metrics["alone"] else {}
     scored = {metrics["answer"]: metrics["metrics"]} | alone | dict(metrics["baselines"])
     rows = [[name, *(cell(scores[key]) for key in names)] for name, scores in scored.items()]
     return ["", *names], rows
+
+
+def network_of(answer: str) -> str:
+    """The network in the name of an answer, with what is inside it, but without a blend.
+
+    >>> [network_of(one) for one in ("LSTM", "LSTM with ridge", "LSTM with bigrams and ridge")]
+    ['LSTM', 'LSTM', 'LSTM with bigrams']
+    """
+    network, blended, _ = answer.partition(" and ")
+    return network if blended else NETWORK
 
 
 def table_of_seeds(metrics: Mapping[str, Any]) -> Rows:

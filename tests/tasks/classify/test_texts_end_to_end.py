@@ -121,6 +121,9 @@ def test_a_network_with_bigrams_answers_the_same_in_every_form(tmp_path):
     run = train(reviews(120), task="classify", settings=settings, output=tmp_path / "run")
     # The order of the judgements, which bigrams tell, decides.
     assert run.metrics["metrics"]["accuracy"] > 0.9
+    assert run.metrics["answer"] == "LSTM with bigrams"
+    assert run.metrics["alone"] == {}  # they are inside the network
+    assert "parameters; with bigrams" in (tmp_path / "run" / "report.html").read_text("utf-8")
     for form in ("c", "onnx", "numpy"):  # each proves that its answers are those of the run
         export(run, to=form, output=tmp_path / form)
     new = ["First dull , the film was great in the end", "fine"]

@@ -59,8 +59,9 @@ def partner_name(preparation: Preparation[Fitted]) -> str:
 
 def model_name(preparation: Preparation[Fitted]) -> str:
     """The name of the network and, with a blend, of its baseline."""
-    partner = partner_name(preparation)
-    return f"{NETWORK} with {partner}" if partner else NETWORK
+    parts = ["bigrams"] if preparation.own.bigrams else []
+    parts += [partner] if (partner := partner_name(preparation)) else []
+    return f"{NETWORK} with {' and '.join(parts)}" if parts else NETWORK
 
 
 def with_steps(

@@ -40,7 +40,7 @@ def details(
     matrix = metrics.confusion(actual, chosen, len(classes))
     curve = metrics.reliability(actual, probabilities)
     # Undo the temperature to get the uncalibrated probabilities.
-    own = np.log(np.maximum(by_model[NETWORK], MIN_PROBABILITY))
+    own = np.log(np.maximum(by_model.get(NETWORK, probabilities), MIN_PROBABILITY))
     partner = partner_name(preparation)
     baseline = by_model[partner] if partner else None
     uncalibrated = replace(preparation, own=replace(preparation.own, temperature=1.0))
