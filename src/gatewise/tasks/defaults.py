@@ -1,9 +1,11 @@
 """The defaults that tasks share: network, batch size, epochs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings
@@ -92,3 +94,10 @@ def blended(experiment: Experiment, own: str) -> Experiment:
     if given == "auto" and experiment.training.quality == "fast":
         return experiment.having("task", blend="none")
     return experiment
+
+
+def without_blend(
+    preparation: Preparation[Any], experiment: Experiment
+) -> tuple[Preparation[Any], Experiment]:
+    """The preparation and the settings that predict by the network alone."""
+    return replace(preparation, own=replace(preparation.own, blend="none")), experiment

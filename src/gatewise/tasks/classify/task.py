@@ -296,13 +296,6 @@ def calibrate(
     return replace(preparation, own=replace(preparation.own, temperature=temperature))
 
 
-def quick(
-    preparation: Preparation[Fitted], experiment: Experiment
-) -> tuple[Preparation[Fitted], Experiment]:
-    """Turn the blend off."""
-    return replace(preparation, own=replace(preparation.own, blend="none")), experiment
-
-
 def postprocess(
     outputs: Array,
     examples: Examples[Pieces],
@@ -464,7 +457,7 @@ TASK = Task(
     calibrate=calibrate,
     postprocess=postprocess,
     model_name=model_name,
-    quick=quick,
+    quick=defaults.without_blend,
     fit_baselines=fit_baselines,
     baselines=make_baselines,
     metrics=score,

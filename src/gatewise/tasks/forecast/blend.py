@@ -10,7 +10,6 @@ import numpy as np
 
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
-from gatewise.settings import Experiment
 from gatewise.tasks import quantiles
 from gatewise.tasks.forecast.fitted import Fitted
 from gatewise.tasks.forecast.intervals import margins
@@ -27,13 +26,6 @@ FEW, WORSE = 5, 2.0
 def model_name(preparation: Preparation[Fitted]) -> str:
     """The name of the network and, with a blend, of its baseline."""
     return f"{NETWORK} with {RIDGE}" if preparation.own.blend == "ridge" else NETWORK
-
-
-def quick(
-    preparation: Preparation[Fitted], experiment: Experiment
-) -> tuple[Preparation[Fitted], Experiment]:
-    """Turn the blend off."""
-    return replace(preparation, own=replace(preparation.own, blend="none")), experiment
 
 
 def mixed(network: Array, ridge: Array, own: Fitted) -> Array:

@@ -16,7 +16,6 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
 from gatewise.data.tokenstream import TokenStream
 from gatewise.runtime.operations import log_softmax
-from gatewise.settings import Experiment
 from gatewise.tasks.language.fitted import Fitted
 from gatewise.tasks.task import NETWORK
 
@@ -88,10 +87,3 @@ def model_name(preparation: Preparation[Fitted]) -> str:
     """The name of the network and, with a blend, of the n-grams."""
     blended = preparation.own.blend == "ngrams"
     return f"{NETWORK} with {name_of(preparation)}" if blended else NETWORK
-
-
-def quick(
-    preparation: Preparation[Fitted], experiment: Experiment
-) -> tuple[Preparation[Fitted], Experiment]:
-    """Turn the blend off."""
-    return replace(preparation, own=replace(preparation.own, blend="none")), experiment

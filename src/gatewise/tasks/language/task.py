@@ -509,6 +509,6 @@ TASK = Task(
     prediction_inputs=prediction_inputs,
     choose=blend.choose,
     model_name=blend.model_name,
-    quick=blend.quick,
+    quick=defaults.without_blend,
     hint="For running text, in a file or a folder of files, give --task language.",
 )

@@ -63,13 +63,6 @@ def model_name(preparation: Preparation[Fitted]) -> str:
     return f"{NETWORK} with {baseline_names(preparation)[model]}" if model else NETWORK
 
 
-def quick(
-    preparation: Preparation[Fitted], experiment: Experiment
-) -> tuple[Preparation[Fitted], Experiment]:
-    """Turn the blend off."""
-    return replace(preparation, own=replace(preparation.own, blend="none")), experiment
-
-
 def mixed(network: Array, ridge: Array, own: Fitted) -> Array:
     """The mean of both, quantile by quantile, [rows, targets, quantiles]."""
     mean = np.sort(network + own.share * (ridge - network), axis=-1)
