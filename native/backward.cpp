@@ -14,7 +14,8 @@ namespace {
 // Places per partial sum of a weight gradient. Partial sums are more accurate: a single running sum
 // of floats over all places would lose a digit that XLA, which sums step by step, keeps. Also, the
 // gates of one panel, 256 bytes per place, stay in a first-level cache.
-constexpr int64_t kDepth = 64;
+// Tiles add up more of them, because their operands are rounded anyway.
+constexpr int64_t kDepth = kTiles ? 256 : 64;
 constexpr int64_t kBlock = 96;  // places per task of the input gradient
 
 // The products take operands of type S.
@@ -73,6 +74,7 @@ class Backward {
     share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
     share.rows = lanes_[static_cast<size_t>(share.lane)];
     share.now = rows_ + number * lane_rows_;
+    if constexpr (kTiles) clear_padding(share);
     for (int64_t t = ragged_.longest - 1; t >= 0; --t) {
       take_step(share, t);
       barrier_.wait();
@@ -91,7 +93,9 @@ class Backward {
   }
 
  private:
-  static constexpr int64_t kPanels = 4;  // of a left factor per task of the weight gradients
+  // Panels of a left factor per task of the weight gradients. With tiles, converting the gates
+  // takes longer than reading the left factor.
+  static constexpr int64_t kPanels = kTiles ? 16 : 4;
   // Whether products read the numbers of the reserve as they are. Otherwise a part of them is
   // converted to operands before it is read.
   static constexpr bool kReadsReserve = kTerms<S> == 1;
@@ -115,7 +119,10 @@ class Backward {
   static const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
   static T* as(void* pointer) { return static_cast<T*>(pointer); }
 
-  int64_t gate_depth() const { return n_.panels * kGates; }
+  // Operands of the gates of one place. Tiles want whole panels for each gate.
+  int64_t gate_depth() const {
+    return kTiles ? 4 * operand_panels<S>(n_.units) * V : n_.panels * kGates;
+  }
   static int64_t sorted(const Share& share, int64_t row) { return share.rows.from + row; }
   int64_t of_batch(const Share& share, int64_t row) const {
     return ragged_.row[static_cast<size_t>(sorted(share, row))];
@@ -128,11 +135,18 @@ class Backward {
     return reserve_.gates + (panel * n_.places + place) * 4 * V;
   }
 
+  // Where the operands of the gates of a panel begin, among those of one place; from there to those
+  // of the next gate.
+  int64_t gates_of(int64_t panel) const { return kTiles ? panel * kGates / 4 : panel * kGates; }
+  int64_t next_gate() const { return kTiles ? gate_depth() / 4 : kGates / 4; }
+
   // Packs the V rows of weights [rows, 4H] from row panel V on into to[panels of units][4][operands
-  // of V units][V].
-  void pack_transposed(S* to, const T* weights, int64_t panel, int columns) {
+  // of V units][V], or, on tiles, [4][panels of operands of units][V][V].
+  void pack_transposed(S* all, const T* weights, int64_t panel, int columns) {
+    if constexpr (kTiles) std::fill_n(all, gate_depth() * V, S{});
     for (int64_t j = 0; j < n_.panels; ++j) {
-      for (int64_t g = 0; g < 4; ++g, to += kGates / 4 * V) {
+      for (int64_t g = 0; g < 4; ++g) {
+        S* const to = all + (gates_of(j) + g * next_gate()) * V;
         const T* from = weights + (panel * V * 4 + g) * n_.units + j * V;
         S row[kGates / 4];
         for (int64_t v = 0; v < V; ++v, from += 4 * n_.units) {
@@ -200,6 +214,33 @@ class Backward {
     }
   }
 
+  // gradient_tile() on tiles, for which `left` holds the gates as panels of operands.
+  template <int N, class MaskOf, class Columns>
+  void tall_gradient_tile(T (&tile)[kTallest][N][V], int rows, LeftFactor left, const S* right,
+                          int64_t copies, MaskOf mask_of, int64_t gate_stride,
+                          Columns columns) const {
+    const int64_t panels = gate_depth() / V;
+    const RightFactor weights{right, gate_depth() * V};
+    if (copies == 1) {
+      return multiply_on_tiles<N>(rows, left, weights, panels, nullptr, reinterpret_cast<T*>(tile),
+                                  N * V);
+    }
+    std::memset(tile, 0, sizeof tile);
+    for (int64_t g = 0; g < 4; ++g) {
+      T part[kTallest][N][V];
+      const LeftFactor of_gate{left.data + g * panels / 4 * left.panel, left.panel, 0};
+      const RightFactor of_gates{right + g * gate_depth() / 4 * V, gate_depth() * V};
+      multiply_on_tiles<N>(rows, of_gate, of_gates, panels / 4, nullptr, reinterpret_cast<T*>(part),
+                           N * V);
+      for (int r = 0; r < rows; ++r) {
+        for (int n = 0; n < N; ++n) {
+          const Vector<T> mask = load_some(mask_of(r) + g * gate_stride + n * V, columns(n));
+          store(tile[r][n], load(tile[r][n]) + load(part[r][n]) * mask);
+        }
+      }
+    }
+  }
+
   // Calls tile(N, panel) for the panels [from, to) in groups of N = 4, 2 or 1. With 16 registers a
   // group of 4 would need flat tiles, which read more of the right factor.
   template <class Tile>
@@ -217,9 +258,19 @@ class Backward {
     for (int64_t row = 0; row < rows; ++row) share.now[row] = find_row(share, t, row);
     by_panels(share.from, share.to, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
-      deal<N>(onward, [&](int64_t from, int height) {
-        GATEWISE_WITH_HEIGHT(height, N, (step_tile<R, N>(share, t, panel, from)));
-      });
+      if constexpr (kTiles) {
+        deal_tall(onward, [&](int64_t from, int height) {
+          T tile[kTallest][N][V];
+          tall_hidden_tile<N>(tile, height, share, t + 1, panel, from);
+          for (int n = 0; n < N; ++n) {
+            for (int r = 0; r < height; ++r) pass(share, t, panel + n, from + r, tile[r][n]);
+          }
+        });
+      } else {
+        deal<N>(onward, [&](int64_t from, int height) {
+          GATEWISE_WITH_HEIGHT(height, N, (step_tile<R, N>(share, t, panel, from)));
+        });
+      }
       const T none[V] = {};
       for (int64_t row = onward; row < rows; ++row) {
 #pragma GCC unroll 32
@@ -260,6 +311,18 @@ class Backward {
         n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); });
   }
 
+  template <int N>
+  void tall_hidden_tile(T (&tile)[kTallest][N][V], int rows, const Share& share, int64_t t,
+                        int64_t panel, int64_t from) const {
+    const LeftFactor gates{running_gates(share, t, 0, from), lane_rows_ * V, 0};
+    tall_gradient_tile<N>(
+        tile, rows, gates, recurrent_ + panel * gate_depth() * V, copies_,
+        [&](int r) {
+          return as(layer_.recurrent_masks) + of_batch(share, from + r) * n_.units + panel * V;
+        },
+        n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); });
+  }
+
   // The gradients of the gates of step t, from a row on.
   Left step_gates(const Share& share, int64_t t, int64_t row) const {
     if constexpr (kReadsReserve) {
@@ -270,7 +333,9 @@ class Backward {
   }
   // Where the scan keeps the gradients of step t as operands, for step t - 1.
   S* running_gates(const Share& share, int64_t t, int64_t panel, int64_t row) const {
-    return running_gates_[t & 1] + ((share.lane * n_.panels + panel) * lane_rows_ + row) * kGates;
+    S* const lane = running_gates_[t & 1] + share.lane * lane_rows_ * gate_depth();
+    if (kTiles) return lane + panel_of_operands<S>(panel, row, lane_rows_);
+    return lane + (panel * lane_rows_ + row) * kGates;
   }
 
   void pass(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
@@ -311,15 +376,29 @@ class Backward {
     store(gates + 3 * V, dh * activated * gate_.gate_derivative<kUsual, T>(zo, o));
     store(running(share, panel, row), dc * f);
     if constexpr (!kReadsReserve)
-      convert_gates(running_gates(share, t, panel, row), gates, columns);
+      convert_gates(running_gates(share, t, panel, row), lane_rows_, gates, columns);
   }
 
-  // Converts the gradients of the gates of one place and panel to operands.
-  static void convert_gates(S* to, const T* gates, int columns) {
+  // Converts the gradients of the gates of one place and panel to operands, among those of `rows`
+  // places.
+  void convert_gates(S* to, int64_t rows, const T* gates, int columns) const {
+    const int64_t next = kTiles ? rows * next_gate() : next_gate();
 #pragma GCC unroll 32
     for (int g = 0; g < 4; ++g) {
-      store_terms<S>(to + g * kGates / 4, only<T>(load(gates + g * V), columns));
+      store_terms<S>(to + g * next, only<T>(load(gates + g * V), columns));
     }
+  }
+
+  // Tiles read whole panels of operands, and nothing else is written behind the last panel of
+  // units.
+  void clear_padding(const Share& share) const {
+    if (share.to < n_.panels || n_.panels % kTerms<S> == 0) return;
+    for (int64_t row = 0; row < share.rows.rows; ++row) {
+      for (int64_t t : {0, 1}) clear_gates(running_gates(share, t, n_.panels, row), lane_rows_);
+    }
+  }
+  void clear_gates(S* to, int64_t rows) const {
+    for (int g = 0; g < 4; ++g) std::fill_n(to + g * rows * next_gate(), kGates / 4, S{});
   }
 
   // The gradient of the output of a row and of the masked positions after it that repeat it.
@@ -345,9 +424,19 @@ class Backward {
       const int64_t rows = share.rows.of(ragged_.rows_at(0));
       by_panels(share.from, share.to, [&](auto group, int64_t panel) {
         constexpr int N = decltype(group)::value;
-        deal<N>(rows, [&](int64_t from, int height) {
-          GATEWISE_WITH_HEIGHT(height, N, (start_tile<R, N>(share, panel, from)));
-        });
+        if constexpr (kTiles) {
+          deal_tall(rows, [&](int64_t from, int height) {
+            T tile[kTallest][N][V];
+            tall_hidden_tile<N>(tile, height, share, 0, panel, from);
+            for (int r = 0; r < height; ++r) {
+              for (int n = 0; n < N; ++n) store_start(share, panel + n, from + r, load(tile[r][n]));
+            }
+          });
+        } else {
+          deal<N>(rows, [&](int64_t from, int height) {
+            GATEWISE_WITH_HEIGHT(height, N, (start_tile<R, N>(share, panel, from)));
+          });
+        }
         for (int64_t row = rows; row < share.rows.rows; ++row) {
 #pragma GCC unroll 32
           for (int n = 0; n < N; ++n) {
@@ -430,6 +519,10 @@ class Backward {
         const S* right = right_gates(j, q, depth, member);
         for (int64_t p = from; p < to; ++p) {
           const S* left = lefts + (p - from) * copies * kRights * V;
+          if constexpr (kTiles) {
+            tall_weight_tile(result, of_kernel, p, j, left, copies, right, q == 0, depth);
+            continue;
+          }
           if constexpr (kReadsReserve) {
             if (!of_kernel && copies == 1) left = reserve_.hidden + (p * n_.places + q) * V;
           }
@@ -456,11 +549,13 @@ class Backward {
       return gates;
     } else {
       S* const rights = rights_ + member * right_size();
-      S* to = rights;
-      for (int64_t k = 0; k < depth; k += kTerms<S>) {
-        for (int64_t g = 0; g < 4; ++g, to += V) {
-          const auto row = [&](int64_t term) { return load(gates + (term * 4 + g) * V); };
-          store<S>(to, take_terms<S>(k, depth, row));
+      const int64_t count = right_operands<S>(depth);
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t term = k * kTerms<S>;
+        for (int64_t g = 0; g < 4; ++g) {
+          const auto row = [&](int64_t m) { return load(gates + (m * 4 + g) * V); };
+          store<S>(rights + place_of_right<S>(k, g, count),
+                   term < depth ? take_terms<S>(term, depth, row) : Vector<S>{});
         }
       }
       return rights;
@@ -486,8 +581,44 @@ class Backward {
         return left * load_some(mask, columns);
       };
       S* copy = to + g * kRights * V;
+      if constexpr (kTiles) {
+        for (int64_t k = 0; k < depth; k += V * kTerms<S>, copy += V * V) {
+          Vector<S> block[V];
+          for (int64_t n = 0; n < V; ++n) {
+            const int64_t term = k + n * kTerms<S>;
+            block[n] = term < depth ? take_terms<S>(term, depth, row) : Vector<S>{};
+          }
+          transpose(block);
+          for (int64_t n = 0; n < V; ++n) store(copy + n * V, block[n]);
+        }
+        continue;
+      }
       for (int64_t k = 0; k < depth; k += kTerms<S>, copy += V) {
         store_operands<S>(copy, take_terms<S>(k, depth, row));
+      }
+    }
+  }
+
+  // weight_tile() for the V rows of a panel, on tiles.
+  void tall_weight_tile(T* result, bool of_kernel, int64_t panel, int64_t of_gates, const S* left,
+                        int64_t copies, const S* right, bool first, int64_t depth) {
+    const int64_t count = right_operands<S>(depth);
+    const LeftFactor lefts{left, V * V, kRights * V};
+    const RightFactor gates{right, count * V};
+    T sums[V][4 * V];
+    if (copies == 4) {
+      multiply_on_tiles<4, true>(V, lefts, gates, count / V, nullptr, reinterpret_cast<T*>(sums),
+                                 4 * V);
+    } else {
+      multiply_on_tiles<4>(V, lefts, gates, count / V, nullptr, reinterpret_cast<T*>(sums), 4 * V);
+    }
+    const int rows = of_kernel ? n_.feature_columns(panel) : n_.columns(panel);
+    const int columns = n_.columns(of_gates);
+    for (int r = 0; r < rows; ++r) {
+      for (int g = 0; g < 4; ++g) {
+        T* const at = result + ((panel * V + r) * 4 + g) * n_.units + of_gates * V;
+        const Vector<T> sum = load(sums[r] + g * V);
+        store_some(at, first ? sum : load_some(at, columns) + sum, columns);
       }
     }
   }
@@ -549,6 +680,13 @@ class Backward {
     const Left gates = block_gates(from, count, member);
     by_panels(0, n_.feature_panels, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
+      if constexpr (kTiles) {
+        deal_tall(count, [&](int64_t row, int height) {
+          const LeftFactor left{gates.data + row * V, kBlock * V, 0};
+          tall_input_tile<N>(panel, from + row, height, left);
+        });
+        return;
+      }
       deal<N>(count, [&](int64_t row, int height) {
         const Left rows{gates.data + row * gates.row_stride, gates.row_stride, gates.panel_stride};
         GATEWISE_WITH_HEIGHT(height, N, (input_tile<R, N>(panel, from + row, rows)));
@@ -564,7 +702,14 @@ class Backward {
       S* const block = rights_ + member * right_size();
       for (int64_t j = 0; j < n_.panels; ++j) {
         for (int64_t k = 0; k < count; ++k) {
-          convert_gates(block + (j * kBlock + k) * kGates, gates_at(j, place + k), n_.columns(j));
+          S* const to = block + (kTiles ? panel_of_operands<S>(j, k, kBlock)  //
+                                        : (j * kBlock + k) * kGates);
+          convert_gates(to, kBlock, gates_at(j, place + k), n_.columns(j));
+        }
+      }
+      if (kTiles && n_.panels % kTerms<S> != 0) {
+        for (int64_t k = 0; k < count; ++k) {
+          clear_gates(block + panel_of_operands<S>(n_.panels, k, kBlock), kBlock);
         }
       }
       return {block, kGates, kBlock * kGates};
@@ -585,6 +730,24 @@ class Backward {
     for (int r = 0; r < R; ++r) {
       T* to = as(gradient_.dx) + source(r) * n_.features + panel * V;
 #pragma GCC unroll 32
+      for (int n = 0; n < N; ++n) {
+        store_some(to + n * V, load(tile[r][n]), n_.feature_columns(panel + n));
+      }
+    }
+  }
+
+  template <int N>
+  void tall_input_tile(int64_t panel, int64_t place, int rows, LeftFactor gates) {
+    T tile[kTallest][N][V];
+    const auto source = [&](int r) { return ragged_.source[static_cast<size_t>(place + r)]; };
+    tall_gradient_tile<N>(
+        tile, rows, gates, kernel_ + panel * gate_depth() * V, input_copies_,
+        [&](int r) {
+          return as(layer_.input_masks) + source(r) / n_.steps * n_.features + panel * V;
+        },
+        n_.batch * n_.features, [&](int n) { return n_.feature_columns(panel + n); });
+    for (int r = 0; r < rows; ++r) {
+      T* to = as(gradient_.dx) + source(r) * n_.features + panel * V;
       for (int n = 0; n < N; ++n) {
         store_some(to + n * V, load(tile[r][n]), n_.feature_columns(panel + n));
       }
@@ -662,8 +825,10 @@ int32_t backward(const gatewise_lstm* layers, const gatewise_gradient* gradients
       if (layers->double_precision) return run<double>(layers, gradients, count, team);
       return run<float>(layers, gradients, count, team);
 #endif
+#ifndef GATEWISE_TILES
     case GATEWISE_BFLOAT16X3:
       return run<SplitPair>(layers, gradients, count, team);
+#endif
     default:
       return run<Pair>(layers, gradients, count, team);
   }

@@ -9,11 +9,11 @@
 namespace gatewise::GATEWISE_ISA {
 namespace {
 
-constexpr int64_t kBlock = 48;               // rows of x per multiplication
-constexpr int64_t kChunkBytes = 512 * 1024;  // gates per chunk: half of a second-level cache
-constexpr int64_t kAhead = 8;                // rows of x that are fetched before they are needed
-constexpr int64_t kFetched = 256;            // at most so many bytes of each
-constexpr int64_t kChunkPlaces = 96;         // at least as many rows as justify reading the kernel
+constexpr int64_t kBlock = kTiles ? 64 : 48;  // rows of x per multiplication
+constexpr int64_t kChunkBytes = 512 * 1024;   // gates per chunk: half of a second-level cache
+constexpr int64_t kAhead = 8;                 // rows of x that are fetched before they are needed
+constexpr int64_t kFetched = 256;             // at most so many bytes of each
+constexpr int64_t kChunkPlaces = 96;          // at least as many rows as justify reading the kernel
 
 // The products take operands of type S.
 template <class S>
@@ -40,8 +40,8 @@ class Forward {
   }
 
   void lay_out(Arena& arena) {
-    kernel_ = arena.take<S>(n_.panels * operands<S>(n_.features) * 4 * V);
-    recurrent_ = arena.take<S>(n_.panels * operands<S>(n_.units) * 4 * V);
+    kernel_ = arena.take<S>(n_.panels * right_operands<S>(n_.features) * 4 * V);
+    recurrent_ = arena.take<S>(n_.panels * right_operands<S>(n_.units) * 4 * V);
     bias_ = arena.take<T>(n_.panels * 4 * V);
     const int64_t running = n_.panels * lane_rows_ * V;
     const int64_t left = copies_ * operand_panels<S>(n_.units) * lane_rows_ * V;
@@ -70,10 +70,10 @@ class Forward {
 
   int64_t pack_tasks() const { return n_.panels; }
   void pack(int64_t panel) {
-    pack_gates(kernel_ + panel * operands<S>(n_.features) * 4 * V, as(layer_.kernel), n_.features,
-               panel, n_);
-    pack_gates(recurrent_ + panel * operands<S>(n_.units) * 4 * V, as(layer_.recurrent_kernel),
-               n_.units, panel, n_);
+    pack_gates(kernel_ + panel * right_operands<S>(n_.features) * 4 * V, as(layer_.kernel),
+               n_.features, panel, n_);
+    pack_gates(recurrent_ + panel * right_operands<S>(n_.units) * 4 * V,
+               as(layer_.recurrent_kernel), n_.units, panel, n_);
     for (int64_t g = 0; g < 4; ++g) {
       store(bias_ + (4 * panel + g) * V,
             layer_.bias ? load_some(as(layer_.bias) + g * n_.units + panel * V, n_.columns(panel))
@@ -147,6 +147,7 @@ class Forward {
   }
 
   void start(const Share& share) {
+    if constexpr (kTiles) clear_padding(share);
     for (int64_t j = share.from; j < share.to; ++j) {
       for (int64_t row = 0; row < share.rows.rows; ++row) {
         const int64_t from = of_batch(share, row) * n_.units + j * V;
@@ -156,6 +157,18 @@ class Forward {
         if (!reads_hidden()) store_left(share, 0, j, row, h);
         store(cell_ + running(share, j, row),
               layer_.c0 ? load_some(as(layer_.c0) + from, columns) : Vector<T>{});
+      }
+    }
+  }
+
+  // Tiles read whole panels of operands, and nothing else is written behind the last panel of
+  // units.
+  void clear_padding(const Share& share) {
+    std::fill_n(share.inputs, input_size(), S{});
+    if (share.to < n_.panels || n_.panels % kTerms<S> == 0) return;
+    for (int64_t g = 0; g < copies_; ++g) {
+      for (int64_t row = 0; row < share.rows.rows; ++row) {
+        for (int now : {0, 1}) std::fill_n(left(now, share, g, n_.panels, row), V / kTerms<S>, S{});
       }
     }
   }
@@ -221,10 +234,39 @@ class Forward {
 
   void multiply_block(const Share& share, const int64_t* places, int64_t count) {
     for (int64_t j = share.from; j < share.to; ++j) {
-      deal<4>(count, [&](int64_t from, int height) {
-        GATEWISE_WITH_HEIGHT(height, 4, (input_tile<R>(share, j, from, places)));
-      });
+      if constexpr (kTiles) {
+        deal_tall(count,
+                  [&](int64_t from, int rows) { tall_input_tile(share, j, from, rows, places); });
+      } else {
+        deal<4>(count, [&](int64_t from, int height) {
+          GATEWISE_WITH_HEIGHT(height, 4, (input_tile<R>(share, j, from, places)));
+        });
+      }
     }
+  }
+
+  void tall_input_tile(const Share& share, int64_t panel, int64_t from, int rows,
+                       const int64_t* places) {
+    const int64_t depth = right_operands<S>(n_.features);
+    const LeftFactor left{share.inputs + from * V, kBlock * V, depth * kBlock};
+    T sums[kTallest][4 * V];
+    multiply_by_gates(rows, left, input_copies_, kernel_ + panel * depth * 4 * V, depth, nullptr,
+                      reinterpret_cast<T*>(sums));
+    for (int r = 0; r < rows; ++r) {
+      T* const to = gates_at(panel, places[from + r]);
+      for (int g = 0; g < 4; ++g) {
+        store(to + g * V, load(sums[r] + g * V) + load(bias_ + (4 * panel + g) * V));
+      }
+    }
+  }
+
+  // A product on tiles of the four gates of a panel, whose sums are 4 V apart in both places.
+  static void multiply_by_gates(int rows, LeftFactor left, int64_t copies, const Pair* right,
+                                int64_t depth, const T* from, T* to) {
+    const RightFactor gates{right, depth * V};
+    if (copies == 4)
+      return multiply_on_tiles<4, true>(rows, left, gates, depth / V, from, to, 4 * V);
+    multiply_on_tiles<4>(rows, left, gates, depth / V, from, to, 4 * V);
   }
 
   template <int R>
@@ -277,6 +319,13 @@ class Forward {
                     ragged_.first[static_cast<size_t>(t)] + share.rows.from,
                     gates_place(t, share.rows.from, chunk_start), static_cast<int>(t & 1)};
     if (layer_.y) find_outputs(share, step);
+    if constexpr (kTiles) {
+      for (int64_t j = share.from; j < share.to; ++j) {
+        deal_tall(step.rows,
+                  [&](int64_t from, int rows) { tall_step_tile(share, step, j, from, rows); });
+      }
+      return;
+    }
     constexpr int kMost = kRegisters == 32 ? 4 : 2;
     int64_t j = share.from;
     if (step.rows == 1) {
@@ -322,13 +371,29 @@ class Forward {
         store(tile[v / 4][r] + v % 4 * V, acc[r][v] + load(z));
       }
     }
-    for (int p = 0; p < P; ++p) {
-      if (gate_.usual()) {
-        activate_tile<true>(share, step, panel + p, from, R, tile[p][0]);
-      } else {
-        activate_tile<false>(share, step, panel + p, from, R, tile[p][0]);
+    for (int p = 0; p < P; ++p) activate(share, step, panel + p, from, R, tile[p][0]);
+  }
+
+  void tall_step_tile(const Share& share, const Step& step, int64_t panel, int64_t from, int rows) {
+    const int64_t depth = right_operands<S>(n_.units);
+    const LeftFactor left_factor{left(step.now, share, 0, 0, from), lane_rows_ * V,
+                                 depth * lane_rows_};
+    const T* z = gates_at(panel, step.gates_place + from);
+    T tile[kTallest][4 * V];
+    const bool whole = rows % 16 == 0;  // tiles of sums read whole sixteens of rows
+    multiply_by_gates(rows, left_factor, copies_, recurrent_ + panel * depth * 4 * V, depth,
+                      whole ? z : nullptr, reinterpret_cast<T*>(tile));
+    if (!whole) {
+      for (int r = 0; r < rows; ++r, z += 4 * V) {
+        for (int g = 0; g < 4; ++g) store(tile[r] + g * V, load(tile[r] + g * V) + load(z + g * V));
       }
     }
+    activate(share, step, panel, from, rows, reinterpret_cast<T*>(tile));
+  }
+
+  void activate(const Share& share, const Step& step, int64_t panel, int64_t from, int rows, T* z) {
+    if (gate_.usual()) return activate_tile<true>(share, step, panel, from, rows, z);
+    activate_tile<false>(share, step, panel, from, rows, z);
   }
 
   // The activations of c wait for those of the gates, so all rows of the tile take one after the
@@ -454,8 +519,10 @@ int32_t forward(const gatewise_lstm* layers, int32_t count, Team& team) {
       if (layers->double_precision) return run<double>(layers, count, team);
       return run<float>(layers, count, team);
 #endif
+#ifndef GATEWISE_TILES
     case GATEWISE_BFLOAT16X3:
       return run<SplitPair>(layers, count, team);
+#endif
     default:
       return run<Pair>(layers, count, team);
   }

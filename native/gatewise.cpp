@@ -51,7 +51,7 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 
 struct Isa {
   const char* name;
-  Kernels full, bfloat16;
+  Kernels full, bfloat16, bfloat16x3;
   Steps steps;
   bool has_bfloat16;
   bool (*runs_here)();
@@ -63,24 +63,26 @@ struct Isa {
 // Best first.
 const Isa kIsas[] = {
 #ifdef GATEWISE_AMX
-    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), GATEWISE_STEPS(avx512), true, has_amx},
+    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), GATEWISE_KERNELS(avx512bf16),
+     GATEWISE_STEPS(avx512), true, has_amx},
 #endif
 #ifdef GATEWISE_AVX512BF16
-    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16), GATEWISE_STEPS(avx512),
-     true, has_avx512bf16},
+    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16),
+     GATEWISE_KERNELS(avx512bf16), GATEWISE_STEPS(avx512), true, has_avx512bf16},
 #endif
 #ifdef GATEWISE_AVX512
-    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), GATEWISE_STEPS(avx512), false,
-     has_avx512},
+    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512),
+     GATEWISE_STEPS(avx512), false, has_avx512},
 #endif
 #ifdef GATEWISE_AVX2
-    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), GATEWISE_STEPS(avx2), false, has_avx2},
+    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2),
+     GATEWISE_STEPS(avx2), false, has_avx2},
 #endif
-    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), GATEWISE_STEPS(portable),
-     false, always},
+    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable),
+     GATEWISE_STEPS(portable), false, always},
 #ifdef GATEWISE_AMX_EMULATED  // for tests, by its name
     {"amx_emulated", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx_emulated),
-     GATEWISE_STEPS(avx512), false, has_avx512},
+     GATEWISE_KERNELS(avx512), GATEWISE_STEPS(avx512), false, has_avx512},
 #endif
 };
 
@@ -99,7 +101,8 @@ const Isa& isa() {
 }
 
 const Kernels& kernels(const gatewise_lstm& layer) {
-  return layer.products == GATEWISE_FULL ? isa().full : isa().bfloat16;
+  if (layer.products == GATEWISE_FULL) return isa().full;
+  return layer.products == GATEWISE_BFLOAT16 ? isa().bfloat16 : isa().bfloat16x3;
 }
 
 bool known(int32_t activation) {

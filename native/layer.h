@@ -123,15 +123,31 @@ int64_t panel_of_operands(int64_t panel, int64_t row, int64_t rows) {
   return (panel / kTerms<S> * rows + row) * kWidth<S> + panel % kTerms<S> * (kWidth<S> / kTerms<S>);
 }
 
-// Packs one panel of units of weights [rows, 4H] into to[operands(rows)][4][V].
+// The operands of a right factor for so many terms; tiles want whole panels.
+template <class S>
+int64_t right_operands(int64_t terms) {
+  return kTiles ? operand_panels<S>(terms) * kWidth<S> : operands<S>(terms);
+}
+
+// Where vector n of four, at one of `count` operands, stands in a right factor: [operands][4][V],
+// or, on tiles, [4][operands][V].
+template <class S>
+int64_t place_of_right(int64_t operand, int64_t n, int64_t count) {
+  return (kTiles ? n * count + operand : operand * 4 + n) * kWidth<S>;
+}
+
+// Packs one panel of units of weights [rows, 4H] into a right factor of the four gates.
 template <class S, class T>
 void pack_gates(S* to, const T* weights, int64_t rows, int64_t panel, const Sizes<T>& n) {
   const int columns = n.columns(panel);
-  for (int64_t k = 0; k < rows; k += kTerms<S>) {
-    for (int64_t g = 0; g < 4; ++g, to += n.V) {
+  const int64_t count = right_operands<S>(rows);
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t term = k * kTerms<S>;
+    for (int64_t g = 0; g < 4; ++g) {
       const T* from = weights + g * n.units + panel * n.V;
-      const auto row = [&](int64_t term) { return load_some(from + term * 4 * n.units, columns); };
-      store<S>(to, take_terms<S>(k, rows, row));
+      const auto row = [&](int64_t m) { return load_some(from + m * 4 * n.units, columns); };
+      const Vector<S> operand = term < rows ? take_terms<S>(term, rows, row) : Vector<S>{};
+      store<S>(to + place_of_right<S>(k, g, count), operand);
     }
   }
 }
@@ -151,11 +167,11 @@ void do_task(Passes& passes, int64_t n, Count count, Act act) {
   }
 }
 
-// The rows of the largest lane; odd, like Sizes::places.
+// The rows of the largest lane; odd, like Sizes::places, or what fills tiles.
 inline int64_t most_rows(const std::vector<Lane>& lanes) {
   int64_t most = 0;
   for (const Lane& lane : lanes) most = std::max(most, lane.rows);
-  return most | 1;
+  return kTiles ? (most + 15) / 16 * 16 : most | 1;
 }
 
 }  // namespace gatewise::GATEWISE_ISA

@@ -23,6 +23,11 @@ inline thread_local uint32_t emulated_tiles[8][kTileRows][16];
 struct Tiles {};
 
 template <int kTile>
+inline void clear_tile() {
+  std::memset(emulated_tiles[kTile], 0, sizeof emulated_tiles[kTile]);
+}
+
+template <int kTile>
 inline void load_tile(const void* from, int64_t row_bytes) {
   for (int r = 0; r < kTileRows; ++r) {
     std::memcpy(emulated_tiles[kTile][r], static_cast<const char*>(from) + r * row_bytes,
@@ -78,61 +83,104 @@ class Tiles {
 
 // GCC's intrinsics want the number of a tile as a literal, and do not tell the compiler that they
 // read and write memory.
-#define GATEWISE_WITH_TILE(tile, use) \
-  asm volatile("" ::: "memory");      \
-  if constexpr (tile == 0) use(0);    \
-  if constexpr (tile == 1) use(1);    \
-  if constexpr (tile == 2) use(2);    \
-  if constexpr (tile == 3) use(3);    \
-  if constexpr (tile == 4) use(4);    \
-  if constexpr (tile == 5) use(5);    \
-  asm volatile("" ::: "memory")
+template <int kTile>
+GATEWISE_INLINE void clear_tile() {
+  asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
+}
 
 template <int kTile>
 GATEWISE_INLINE void load_tile(const void* from, int64_t row_bytes) {
-#define GATEWISE_LOAD(tile) _tile_loadd(tile, from, row_bytes)
-  GATEWISE_WITH_TILE(kTile, GATEWISE_LOAD);
-#undef GATEWISE_LOAD
+  asm volatile("tileloadd (%1,%2,1), %%tmm%c0"
+               :
+               : "i"(kTile), "r"(from), "r"(row_bytes)
+               : "memory");
 }
 
 template <int kTile>
 GATEWISE_INLINE void store_tile(void* to, int64_t row_bytes) {
-#define GATEWISE_STORE(tile) _tile_stored(tile, to, row_bytes)
-  GATEWISE_WITH_TILE(kTile, GATEWISE_STORE);
-#undef GATEWISE_STORE
+  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" : : "i"(kTile), "r"(to), "r"(row_bytes) : "memory");
 }
 
 template <int kSums, int kLeft, int kRight>
 GATEWISE_INLINE void multiply_tiles() {
-  static_assert(kLeft == 4 && kRight == 5, "the literals below");
-#define GATEWISE_MULTIPLY(tile) _tile_dpbf16ps(tile, 4, 5)
-  GATEWISE_WITH_TILE(kSums, GATEWISE_MULTIPLY);
-#undef GATEWISE_MULTIPLY
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kLeft), "i"(kRight));
 }
 
 #endif
 
-// Loads `count` operands of each of `height` rows as a left tile; zeros fill it up.
-template <int kTile>
-GATEWISE_INLINE void load_left(const Pair* a, int64_t a_row, int64_t a_step, int height,
-                               int count) {
-  if (a_step == 1 && height == kTileRows && count == 16) {
-    return load_tile<kTile>(a, a_row * sizeof(Pair));
+// Calls act(0) to act(N - 1) with constants.
+template <int N, class Act, int kFrom = 0>
+GATEWISE_INLINE void with_each(Act act) {
+  if constexpr (kFrom < N) {
+    act(std::integral_constant<int, kFrom>{});
+    with_each<N, Act, kFrom + 1>(act);
   }
-  alignas(kTileBytes) Pair rows[kTileRows][16] = {};
-  for (int k = 0; k < count; ++k) {
-    for (int r = 0; r < height; ++r) rows[r][k] = a[r * a_row + k * a_step];
-  }
-  load_tile<kTile>(rows, kTileBytes);
 }
 
-// Loads `count` vectors of operands as a right tile; zeros fill it up.
-template <int kTile>
-GATEWISE_INLINE void load_right(const Pair* b, int64_t b_step, int count) {
-  if (count == 16) return load_tile<kTile>(b, b_step * sizeof(Pair));
-  alignas(kTileBytes) Pair rows[kTileRows][16] = {};
-  for (int k = 0; k < count; ++k) store(rows[k], load(b + k * b_step));
-  load_tile<kTile>(rows, kTileBytes);
+// Exchanges rows and columns.
+GATEWISE_INLINE void transpose(Vector<Pair> (&rows)[16]) {
+  typedef int32_t Order __attribute__((vector_size(kBytes)));
+  // In each round, rows and columns whose numbers differ in one bit change places.
+  with_each<4>([&](auto round) {
+    constexpr int kBit = 1 << round;
+    Order lower{}, upper{};
+    for (int n = 0; n < 16; ++n) {
+      lower[n] = n & kBit ? 16 + n - kBit : n;
+      upper[n] = n & kBit ? 16 + n : n + kBit;
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < 16; ++n) {
+      if (n & kBit) continue;
+      const Vector<Pair> first = rows[n], second = rows[n + kBit];
+      rows[n] = __builtin_shuffle(first, second, lower);
+      rows[n + kBit] = __builtin_shuffle(first, second, upper);
+    }
+  });
+}
+
+// multiply_on_tiles() with at most four tiles of sums, 0 to 3. The left factor is in 4 and 5, the
+// right one in 6 and 7.
+template <int kTall, int N, bool kPerGate>
+GATEWISE_INLINE void multiply_four_tiles(LeftFactor left, RightFactor right, int64_t panels,
+                                         const float* from, float* to, int64_t row) {
+  static_assert(kTall * N <= 4, "tiles");
+  constexpr int64_t kPanel = kTileRows * 16;
+  with_each<kTall * N>([&](auto n) {
+    if (!from) return clear_tile<n>();
+    load_tile<n>(from + n / N * kTileRows * row + n % N * 16, row * 4);
+  });
+  for (int64_t k = 0; k < panels; ++k, left.data += left.panel, right.data += kPanel) {
+    if constexpr (!kPerGate) {
+      with_each<kTall>([&](auto r) { load_tile<4 + r>(left.data + r * kPanel, kTileBytes); });
+    }
+    with_each<N>([&](auto n) {
+      load_tile<6 + n % 2>(right.data + n * right.vector, kTileBytes);
+      with_each<kTall>([&](auto r) {
+        if constexpr (kPerGate) {
+          load_tile<4 + r>(left.data + n * left.gate + r * kPanel, kTileBytes);
+        }
+        multiply_tiles<r * N + n, 4 + r, 6 + n % 2>();
+      });
+    });
+  }
+  with_each<kTall * N>(
+      [&](auto n) { store_tile<n>(to + n / N * kTileRows * row + n % N * 16, row * 4); });
+}
+
+template <int N, bool kPerGate>
+GATEWISE_INLINE void multiply_on_tiles(int rows, LeftFactor left, RightFactor right, int64_t panels,
+                                       const float* from, float* to, int64_t row) {
+  if (rows <= kTileRows) {
+    return multiply_four_tiles<1, N, kPerGate>(left, right, panels, from, to, row);
+  }
+  // Two tiles of rows by two of columns need four loads for four products instead of five.
+  constexpr int kColumns = N < 2 ? N : 2;
+  for (int n = 0; n < N; n += kColumns) {
+    const LeftFactor of_gates{left.data + (kPerGate ? n * left.gate : 0), left.panel, left.gate};
+    const RightFactor columns{right.data + n * right.vector, right.vector};
+    multiply_four_tiles<2, kColumns, kPerGate>(of_gates, columns, panels,
+                                               from ? from + n * 16 : nullptr, to + n * 16, row);
+  }
 }
 
 }  // namespace gatewise::GATEWISE_ISA
